@@ -1,0 +1,45 @@
+//! Serving one client with calls that block: what every pattern does that gives a client a
+//! thread or a process of its own.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+
+use crate::Config;
+use crate::session::Session;
+use crate::stop::Stop;
+
+/// Read at once. More would not be faster: a client's requests are short.
+const BUFFER: usize = 16 * 1024;
+
+/// Serves `client` until it ends, is silent for too long, or the server is to end. On return every
+/// reply owed has been sent; the caller closes the connection.
+pub fn converse(client: &TcpStream, config: &Config, stop: Stop) {
+    // What goes wrong with one client ends with that client; there is nobody to tell.
+    let _ = try_to_converse(client, config, stop);
+}
+
+fn try_to_converse(mut client: &TcpStream, config: &Config, stop: Stop) -> io::Result<()> {
+    let _enrolled = stop.enroll(client);
+    client.set_nodelay(true)?;
+    client.set_read_timeout(config.idle_timeout)?;
+    client.set_write_timeout(config.idle_timeout)?;
+
+    let mut session = Session::new(config.service, config.max_line);
+    let mut buffer = [0; BUFFER];
+    while !session.is_finished() {
+        match client.read(&mut buffer) {
+            Ok(0) if stop.requested() => break,
+            Ok(0) => session.end_of_input(),
+            Ok(count) => session.receive(&buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // The idle timeout.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+        while !session.output().is_empty() {
+            let count = client.write(session.output())?;
+            session.sent(count);
+        }
+    }
+    Ok(())
+}

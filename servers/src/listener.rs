@@ -1,0 +1,336 @@
+//! Listening: binding with errors that say what to do, and accepting through everything that can
+//! go wrong there without ending the server.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Mutex;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::refusal::BUSY;
+use crate::stop::Stop;
+
+/// How long a name server may take.
+const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The pause after an accept that failed for want of memory or of the last descriptor: long
+/// enough not to spin, short enough not to be noticed.
+const BACK_OFF: Duration = Duration::from_millis(10);
+
+/// A listening socket, and one spare descriptor for the moment when there is no other.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    backlog: i32,
+    stop: Stop,
+    spare: Mutex<Option<File>>,
+}
+
+/// Why a server cannot listen, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The name has no address.
+    #[error(
+        "cannot resolve host `{host}` ({reason}): give a name that resolves or an address such as 127.0.0.1"
+    )]
+    Unresolved {
+        /// As the user wrote it.
+        host: String,
+        /// What the resolver said.
+        reason: String,
+    },
+    /// Another socket listens there.
+    #[error("port {} on {} is taken: end the program that listens there, or choose another port (0 takes any free one)", .0.port(), .0.ip())]
+    Taken(SocketAddr),
+    /// Only a privileged program may listen there.
+    #[error("port {} needs privileges: choose a port from 1024 up (0 takes any free one)", .0.port())]
+    Privileged(SocketAddr),
+    /// The address belongs to another machine, or to none.
+    #[error("{} is not an address of this machine: listen on 127.0.0.1, ::1, 0.0.0.0 or an address that `ip address` shows", .0.ip())]
+    NotOurs(SocketAddr),
+    /// Anything else.
+    #[error("cannot listen on {0}: {1}")]
+    Other(SocketAddr, io::Error),
+}
+
+/// The addresses of a host, which may be a name, an IPv4 or an IPv6 address.
+///
+/// # Errors
+/// The name does not resolve, or not within five seconds.
+pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, BindError> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if let Ok(address) = bare.unwrap_or(host).parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let unresolved = |reason: String| BindError::Unresolved { host: host.to_owned(), reason };
+    // The resolver has no deadline of its own. Its thread is gone before anything is served.
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let name = host.to_owned();
+    let resolver = thread::spawn(move || {
+        let found = (name.as_str(), port).to_socket_addrs();
+        let _ = sender.send(found.map(Vec::from_iter));
+    });
+    match receiver.recv_timeout(RESOLVE_DEADLINE) {
+        Ok(found) => {
+            let _ = resolver.join();
+            match found {
+                Ok(addresses) if !addresses.is_empty() => Ok(addresses),
+                Ok(_) => Err(unresolved("it has no address".to_owned())),
+                Err(error) => Err(unresolved(error.to_string())),
+            }
+        }
+        Err(_) => Err(unresolved("the name server did not answer in 5 s".to_owned())),
+    }
+}
+
+impl Listener {
+    /// Binds to the first address of `host` that can be bound, and listens. From here on SIGTERM
+    /// and SIGINT ask the server to drain.
+    ///
+    /// # Errors
+    /// What stands against it, in words for a user.
+    pub fn bind(host: &str, port: u16, backlog: u32) -> Result<Listener, BindError> {
+        let mut first_error = None;
+        for address in resolve(host, port)? {
+            match Listener::bind_address(address, backlog) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => {
+                    first_error.get_or_insert(explain(address, error));
+                }
+            }
+        }
+        Err(first_error.expect("resolve gives at least one address"))
+    }
+
+    fn bind_address(address: SocketAddr, backlog: u32) -> io::Result<Listener> {
+        let stop = Stop::install()?;
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        let socket = bound(address)?;
+        let socket = if address.port() == 0 {
+            // A port that the kernel chose is given up when the socket stops listening, even for
+            // a moment. Bound by its number, it stays; the first socket holds it until then.
+            let chosen = socket.local_addr()?.as_socket().expect("an internet address");
+            bound(chosen)?
+        } else {
+            socket
+        };
+        socket.listen(backlog)?;
+        let socket = TcpListener::from(socket);
+        let address = socket.local_addr()?;
+        let spare = Mutex::new(spare_descriptor());
+        Ok(Listener { socket, address, backlog, stop, spare })
+    }
+
+    /// Where it listens: the real port, also when 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The request to end.
+    pub fn stop(&self) -> Stop {
+        self.stop
+    }
+
+    /// Waits for the next client. `None` when the server is to end.
+    ///
+    /// # Errors
+    /// What the kernel says of the listening socket itself. What happened to one client while it
+    /// waited is passed over; when descriptors run out, clients are turned away one by one.
+    pub fn accept(&self) -> io::Result<Option<TcpStream>> {
+        let _enrolled = self.stop.enroll(&self.socket);
+        while !self.stop.requested() {
+            match self.socket.accept() {
+                Ok((client, _)) => return Ok(Some(client)),
+                Err(error) if is_over(&error) => {}
+                Err(error) if is_exhausted(&error) => {
+                    if let Some(client) = self.accept_with_the_spare() {
+                        return Ok(Some(client));
+                    }
+                }
+                Err(_) if self.stop.requested() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes [`try_accept`](Self::try_accept) return at once.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn set_nonblocking(&self) -> io::Result<()> {
+        self.socket.set_nonblocking(true)
+    }
+
+    /// The next client, if one waits.
+    ///
+    /// # Errors
+    /// As for [`accept`](Self::accept).
+    pub fn try_accept(&self) -> io::Result<Option<TcpStream>> {
+        loop {
+            match self.socket.accept() {
+                Ok((client, _)) => return Ok(Some(client)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if is_over(&error) => {}
+                Err(error) if is_exhausted(&error) => return Ok(self.accept_with_the_spare()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Stops listening without giving up the port: clients are refused (ECONNREFUSED), those in
+    /// the accept queue are reset. Costs 15 µs there and back; closing the socket would cost the
+    /// port.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn shut(&self) -> io::Result<()> {
+        SockRef::from(&self.socket).shutdown(Shutdown::Read)
+    }
+
+    /// Listens again after [`shut`](Self::shut).
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn reopen(&self) -> io::Result<()> {
+        SockRef::from(&self.socket).listen(self.backlog)
+    }
+
+    /// At the limit of descriptors, accept fails at once whether or not a client waits, so to try
+    /// again is to spin, and not to is to leave clients hanging. One descriptor is kept for this:
+    /// given up, it lets a client in. If another has become free by then the client is served,
+    /// otherwise it is told that the server is busy.
+    fn accept_with_the_spare(&self) -> Option<TcpStream> {
+        let mut spare = self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if spare.take().is_none() {
+            thread::sleep(BACK_OFF);
+            *spare = spare_descriptor();
+            return None;
+        }
+        let client = match self.socket.accept() {
+            Ok((client, _)) => Some(client),
+            Err(error) => {
+                if is_exhausted(&error) {
+                    thread::sleep(BACK_OFF);
+                }
+                None
+            }
+        };
+        *spare = spare_descriptor();
+        if spare.is_some() {
+            return client;
+        }
+        if let Some(client) = client {
+            turn_away(client);
+        }
+        *spare = spare_descriptor();
+        None
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn bound(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of an earlier life in TIME_WAIT do not hold the port.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn explain(address: SocketAddr, error: io::Error) -> BindError {
+    match error.kind() {
+        ErrorKind::AddrInUse => BindError::Taken(address),
+        ErrorKind::PermissionDenied => BindError::Privileged(address),
+        ErrorKind::AddrNotAvailable => BindError::NotOurs(address),
+        _ => BindError::Other(address, error),
+    }
+}
+
+fn spare_descriptor() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+/// The client gave up while it waited, or accept(2) passes on an error of its network.
+fn is_over(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EINTR
+                | libc::ECONNABORTED
+                | libc::EPROTO
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EHOSTUNREACH
+                | libc::EOPNOTSUPP
+                | libc::ENETUNREACH
+        )
+    )
+}
+
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+/// Without a descriptor to spare nobody can linger: the line is sent, what has come is read (to
+/// close over unread input is to reset), and that is all.
+fn turn_away(mut client: TcpStream) {
+    if client.set_nonblocking(true).is_err() {
+        return;
+    }
+    let _ = client.write_all(BUSY);
+    let _ = client.shutdown(Shutdown::Write);
+    let _ = client.read(&mut [0; 4096]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_the_kernel_chose_outlives_a_pause_in_listening() {
+        let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
+        let address = listener.address();
+        assert_ne!(address.port(), 0);
+        listener.shut().expect("shut");
+        let refused = TcpStream::connect(address).expect_err("nobody listens");
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        listener.reopen().expect("reopened");
+        TcpStream::connect(address).expect("the same port listens again");
+    }
+
+    #[test]
+    fn a_taken_port_and_a_foreign_address_are_told_apart() {
+        let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
+        let taken = Listener::bind("127.0.0.1", listener.address().port(), 8);
+        assert!(matches!(taken, Err(BindError::Taken(_))), "{taken:?}");
+        // TEST-NET-1 of RFC 5737 is nobody's.
+        let foreign = Listener::bind("192.0.2.1", 0, 8);
+        assert!(matches!(foreign, Err(BindError::NotOurs(_))), "{foreign:?}");
+    }
+
+    #[test]
+    fn addresses_need_no_name_server() {
+        assert_eq!(resolve("127.0.0.1", 7).expect("IPv4"), ["127.0.0.1:7".parse().expect("one")]);
+        assert_eq!(resolve("::1", 7).expect("IPv6"), ["[::1]:7".parse().expect("one")]);
+        assert_eq!(resolve("[::1]", 7).expect("IPv6"), ["[::1]:7".parse().expect("one")]);
+    }
+
+    #[test]
+    fn a_name_with_no_address_is_an_error_that_names_it() {
+        let error = resolve("no such host", 7).expect_err("spaces are in no name");
+        assert!(error.to_string().contains("`no such host`"), "{error}");
+    }
+}

@@ -1,0 +1,31 @@
+//! Iterative server: accept a client, serve it to its end, accept the next.
+//!
+//! Nothing is shared and nothing runs at the same time, so there is nothing to go wrong but the
+//! waiting: whoever comes second waits in the kernel's accept queue, served by nobody, until the
+//! first is done. With `listen(0)` the queue holds one; a third client's connect goes unanswered
+//! until the client gives up (the kernel drops the SYN; it never refuses).
+//!
+//! Good for: answers that are over in an instant, such as `daytime`; the control measurement for
+//! every other pattern. Breaks: with the first client that stays.
+//! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 0.
+
+use std::io;
+
+use crate::conversation::converse;
+use crate::{Capacity, Config, Listener, Pattern, WhenFull};
+
+pub(super) const PATTERN: Pattern = Pattern {
+    id: "iterative",
+    summary: "accept, serve to the end, accept the next",
+    capacity: Capacity::One,
+    when_full: WhenFull::Wait,
+    backlog: 0,
+    serve,
+};
+
+fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    while let Some(client) = listener.accept()? {
+        converse(&client, config, listener.stop());
+    }
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! Iterative server that refuses: while a client is served nobody listens, so the next one is
+//! refused by the kernel (ECONNREFUSED) in microseconds instead of waiting without a word.
+//!
+//! The listening socket is shut and opened again rather than closed and bound again: that keeps
+//! the port. A client that connects between accept and shut is reset; one that connects between
+//! the end of a client and the reopening is refused although the server is free.
+//!
+//! Good for: a device with one user, where "not now" is worth more than "perhaps later".
+//! Breaks: behind anything that retries at once. Source: the first of the four original programs.
+
+use std::io;
+
+use crate::conversation::converse;
+use crate::{Capacity, Config, Listener, Pattern, WhenFull};
+
+pub(super) const PATTERN: Pattern = Pattern {
+    id: "iterative-refuse",
+    summary: "serve one client; nobody listens meanwhile",
+    capacity: Capacity::One,
+    when_full: WhenFull::Refuse,
+    backlog: 0,
+    serve,
+};
+
+fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    while let Some(client) = listener.accept()? {
+        listener.shut()?;
+        converse(&client, config, listener.stop());
+        drop(client);
+        if listener.stop().requested() {
+            break;
+        }
+        listener.reopen()?;
+    }
+    Ok(())
+}

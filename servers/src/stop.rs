@@ -1,0 +1,172 @@
+//! Ending a server by signal: SIGTERM or SIGINT asks it to drain and leave with exit code 0, a
+//! second one ends it at once.
+//!
+//! Two ways to learn of it, for the two ways of waiting. An event loop adds [`Stop::fd`] to what
+//! it waits for. A call that blocks on a socket (accept, read) cannot wait for two things, so the
+//! socket is enrolled, and the signal handler shuts it for reading: accept then returns EINVAL,
+//! and read returns 0 once everything received before the signal has been read. No request that
+//! had arrived is lost, no thread polls, and no extra system call is made per request.
+//!
+//! A drain that does not end (a client that never reads its replies) is cut by an alarm.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::SeqCst};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+/// How long a server may take to drain after the first signal, in seconds.
+pub const DRAIN_DEADLINE_S: u32 = 3;
+
+const CUT: &[u8] = b"drain took too long: the remaining connections are cut\n";
+
+/// Descriptors that can be enrolled: `fs.nr_open`'s default, the most that a process may hold.
+const MOST_DESCRIPTORS: usize = 1 << 20;
+
+static REQUESTED: AtomicBool = AtomicBool::new(false);
+static EVENT: AtomicI32 = AtomicI32::new(-1);
+/// A bit for each descriptor that a thread may be blocked on. A bitmap rather than a list behind
+/// a lock, because a signal handler may not take one.
+static ENROLLED: [AtomicU64; MOST_DESCRIPTORS / 64] =
+    [const { AtomicU64::new(0) }; MOST_DESCRIPTORS / 64];
+
+/// The request to stop, of which a process has one.
+#[derive(Clone, Copy, Debug)]
+pub struct Stop(&'static OwnedFd);
+
+impl Stop {
+    /// Takes over SIGTERM and SIGINT. Calling it again changes nothing.
+    ///
+    /// # Errors
+    /// When the kernel has no descriptor left, or refuses the handler.
+    pub fn install() -> io::Result<Stop> {
+        static INSTALLED: OnceLock<OwnedFd> = OnceLock::new();
+        if let Some(event) = INSTALLED.get() {
+            return Ok(Stop(event));
+        }
+        let event: OwnedFd =
+            EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?.into();
+        EVENT.store(event.as_raw_fd(), SeqCst);
+        let event = INSTALLED.get_or_init(|| event);
+        handle(Signal::SIGALRM, cut_the_drain)?;
+        handle(Signal::SIGTERM, begin_the_drain)?;
+        handle(Signal::SIGINT, begin_the_drain)?;
+        Ok(Stop(event))
+    }
+
+    /// Whether the first signal has come.
+    pub fn requested(self) -> bool {
+        REQUESTED.load(SeqCst)
+    }
+
+    /// Becomes readable, and stays so, when the first signal has come.
+    pub fn fd(self) -> BorrowedFd<'static> {
+        self.0.as_fd()
+    }
+
+    /// Lets the signal end a call that blocks on this socket, for as long as the guard lives.
+    pub fn enroll<'s>(self, socket: &'s impl AsFd) -> Enrolled<'s> {
+        let enrolled = Enrolled(socket.as_fd());
+        set_bit(enrolled.0.as_raw_fd());
+        // The handler may have run just before the bit was set.
+        if self.requested() {
+            shut_for_reading(enrolled.0.as_raw_fd());
+        }
+        enrolled
+    }
+}
+
+/// A socket that the signal will shut for reading. It borrows the socket, so the bit is cleared
+/// before the descriptor can be closed.
+#[derive(Debug)]
+pub struct Enrolled<'s>(BorrowedFd<'s>);
+
+impl Drop for Enrolled<'_> {
+    fn drop(&mut self) {
+        if let Some((word, bit)) = position(self.0.as_raw_fd()) {
+            ENROLLED[word].fetch_and(!bit, SeqCst);
+        }
+    }
+}
+
+fn set_bit(fd: RawFd) {
+    if let Some((word, bit)) = position(fd) {
+        ENROLLED[word].fetch_or(bit, SeqCst);
+    }
+}
+
+fn position(fd: RawFd) -> Option<(usize, u64)> {
+    let fd = usize::try_from(fd).ok()?;
+    (fd < MOST_DESCRIPTORS).then(|| (fd / 64, 1 << (fd % 64)))
+}
+
+extern "C" fn begin_the_drain(_: libc::c_int) {
+    let errno = nix::errno::Errno::last_raw();
+    REQUESTED.store(true, SeqCst);
+    restore_default(libc::SIGTERM);
+    restore_default(libc::SIGINT);
+    start_alarm();
+    notify(EVENT.load(SeqCst));
+    for (index, word) in ENROLLED.iter().enumerate() {
+        let mut bits = word.load(SeqCst);
+        while bits != 0 {
+            // A descriptor closed and reused in between is a connection that is to end too, or
+            // no socket at all, for which shutdown does nothing.
+            shut_for_reading((index * 64) as RawFd + bits.trailing_zeros() as RawFd);
+            bits &= bits - 1;
+        }
+    }
+    nix::errno::Errno::set_raw(errno);
+}
+
+extern "C" fn cut_the_drain(_: libc::c_int) {
+    leave(CUT)
+}
+
+#[allow(unsafe_code, reason = "the kernel's interface to signal handlers")]
+fn handle(signal: Signal, handler: extern "C" fn(libc::c_int)) -> io::Result<()> {
+    let action = SigAction::new(SigHandler::Handler(handler), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: both handlers do nothing but touch atomics and make system calls that signal(7)
+    // lists as safe, and the drain's handler restores errno.
+    unsafe { sigaction(signal, &action) }?;
+    Ok(())
+}
+
+#[allow(unsafe_code, reason = "called in a signal handler: plain system calls")]
+fn restore_default(signal: libc::c_int) {
+    // SAFETY: signal(2) is async-signal-safe and takes no pointer.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+#[allow(unsafe_code, reason = "called in a signal handler: plain system calls")]
+fn start_alarm() {
+    // SAFETY: alarm(2) is async-signal-safe and takes no pointer.
+    unsafe { libc::alarm(DRAIN_DEADLINE_S) };
+}
+
+#[allow(unsafe_code, reason = "called in a signal handler: plain system calls")]
+fn notify(event: RawFd) {
+    let one = 1u64;
+    // SAFETY: write(2) is async-signal-safe; the pointer is to eight bytes that live in this
+    // frame. The descriptor is never closed.
+    unsafe { libc::write(event, (&raw const one).cast(), size_of::<u64>()) };
+}
+
+#[allow(unsafe_code, reason = "called in a signal handler: plain system calls")]
+fn shut_for_reading(fd: RawFd) {
+    // SAFETY: shutdown(2) is async-signal-safe and takes no pointer; on anything but a socket
+    // it fails and changes nothing.
+    unsafe { libc::shutdown(fd, libc::SHUT_RD) };
+}
+
+#[allow(unsafe_code, reason = "called in a signal handler: plain system calls")]
+fn leave(words: &'static [u8]) -> ! {
+    // SAFETY: write(2) and _exit(2) are async-signal-safe; the pointer and length are of a
+    // static slice.
+    unsafe {
+        libc::write(libc::STDERR_FILENO, words.as_ptr().cast(), words.len());
+        libc::_exit(0)
+    }
+}
