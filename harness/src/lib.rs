@@ -1,1 +1,9 @@
-//! x
+//! Judges and measures socket servers, and writes the comparison.
+//!
+//! The order of a run is the order of these modules: [`cli`] says what to do, [`run`] does it:
+//! for each server, launch ([`server`]), judge ([`conformance`], by way of [`client`]), measure
+//! ([`load`]), and write ([`report`]).
+
+pub mod client;
+pub mod conformance;
+pub mod server;

@@ -1,0 +1,222 @@
+//! `harness client`: the original's client. A line from the user is a request; its reply is
+//! printed. It never waits longer than its timeout for the server, and says in its message and
+//! its exit code what became of it.
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, Stdin};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
+
+use super::LONGEST_REPLY;
+use crate::server::proc;
+
+const PROMPT: &str = "> ";
+
+/// How the client came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The user had no more to ask, and every request was answered.
+    Done,
+    /// Nobody listens there.
+    NotStarted,
+    /// There is a server, and it does not want this client.
+    Refused(String),
+    /// The server did not answer in time.
+    Stalled(String),
+    /// The server ended the connection before a reply.
+    Closed(String),
+    /// The terminal, the pipe or the network of this machine failed.
+    Failed(String),
+}
+
+impl Ended {
+    /// The exit code of the program.
+    pub fn code(&self) -> u8 {
+        match self {
+            Ended::Done => 0,
+            Ended::Failed(_) => 3,
+            Ended::NotStarted => 4,
+            Ended::Refused(_) => 5,
+            Ended::Stalled(_) => 6,
+            Ended::Closed(_) => 7,
+        }
+    }
+}
+
+/// Talks with the server at the first of `addresses` that can be connected to, until the user
+/// ends the input. `patience` is for connecting and for each reply.
+pub fn converse(addresses: &[SocketAddr], patience: Duration) -> Ended {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Ended::Failed(error.to_string()),
+    };
+    let ended = runtime.block_on(async {
+        match connect(addresses, patience).await {
+            Ok(stream) => match Conversation::over(stream, patience).run().await {
+                Ok(()) => Ended::Done,
+                Err(ended) => ended,
+            },
+            Err(ended) => ended,
+        }
+    });
+    // A read from a terminal may still be under way, and cannot be called off.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn connect(addresses: &[SocketAddr], patience: Duration) -> Result<TcpStream, Ended> {
+    let mut ended = Ended::Failed("the host has no address".to_owned());
+    for &address in addresses {
+        let reason = match timeout(patience, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+                if proc::has_connections(address) {
+                    Ended::Refused("the server refused the connection: it is serving others and takes no more; try again later".to_owned())
+                } else {
+                    Ended::NotStarted
+                }
+            }
+            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionReset => reset(),
+            Ok(Err(error)) => Ended::Failed(format!("cannot connect to {address}: {error}")),
+            Err(_) => Ended::Stalled(format!(
+                "no connection within {}: the server's queue is full, or its host does not answer",
+                humantime::format_duration(patience)
+            )),
+        };
+        ended = reason;
+    }
+    Err(ended)
+}
+
+struct Conversation {
+    user: Lines<BufReader<Stdin>>,
+    requests: OwnedWriteHalf,
+    replies: OwnedReadHalf,
+    /// Received, up to the first line that was not taken yet.
+    received: Vec<u8>,
+    patience: Duration,
+    interactive: bool,
+}
+
+impl Conversation {
+    fn over(stream: TcpStream, patience: Duration) -> Conversation {
+        let _ = stream.set_nodelay(true);
+        let (replies, requests) = stream.into_split();
+        Conversation {
+            user: BufReader::new(tokio::io::stdin()).lines(),
+            requests,
+            replies,
+            received: Vec::new(),
+            patience,
+            interactive: io::stdin().is_terminal(),
+        }
+    }
+
+    async fn run(&mut self) -> Result<(), Ended> {
+        loop {
+            self.prompt()?;
+            let Some(request) = self.next_request().await? else { break };
+            let request = [request.as_bytes(), b"\n"].concat();
+            self.requests.write_all(&request).await.map_err(|_| reset())?;
+            let reply = self.reply().await?;
+            print(&reply)?;
+            if is_busy(&reply) {
+                return Err(busy());
+            }
+        }
+        let _ = self.requests.shutdown().await;
+        Ok(())
+    }
+
+    /// The user's next line; `None` at the end. Meanwhile the server is listened to, for it may
+    /// have something to say first: that it is busy, or good-bye.
+    async fn next_request(&mut self) -> Result<Option<String>, Ended> {
+        let mut buffer = [0; 4096];
+        tokio::select! {
+            // A server that speaks first is heard before the user.
+            biased;
+            read = self.replies.read(&mut buffer) => {
+                self.take_in(read, &buffer)?;
+                let reply = self.reply().await?;
+                self.leave_the_prompt()?;
+                print(&reply)?;
+                if is_busy(&reply) {
+                    return Err(busy());
+                }
+                Err(Ended::Closed("the server spoke without being asked".to_owned()))
+            }
+            line = self.user.next_line() => {
+                line.map_err(|error| Ended::Failed(format!("cannot read the input: {error}")))
+            }
+        }
+    }
+
+    async fn reply(&mut self) -> Result<Vec<u8>, Ended> {
+        let patience = self.patience;
+        timeout(patience, self.line()).await.unwrap_or_else(|_| {
+            Err(Ended::Stalled(format!(
+                "no reply within {}: the server is busy with another client, or hangs (--timeout waits longer)",
+                humantime::format_duration(patience)
+            )))
+        })
+    }
+
+    async fn line(&mut self) -> Result<Vec<u8>, Ended> {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
+                let rest = self.received.split_off(end + 1);
+                return Ok(std::mem::replace(&mut self.received, rest));
+            }
+            if self.received.len() > LONGEST_REPLY {
+                let words =
+                    format!("a reply of more than {LONGEST_REPLY} bytes without a line end");
+                return Err(Ended::Closed(words));
+            }
+            let read = self.replies.read(&mut buffer).await;
+            self.take_in(read, &buffer)?;
+        }
+    }
+
+    fn take_in(&mut self, read: io::Result<usize>, buffer: &[u8]) -> Result<(), Ended> {
+        match read {
+            Ok(0) => Err(Ended::Closed("the server closed the connection".to_owned())),
+            Ok(count) => {
+                self.received.extend_from_slice(&buffer[..count]);
+                Ok(())
+            }
+            Err(_) => Err(reset()),
+        }
+    }
+
+    fn prompt(&self) -> Result<(), Ended> {
+        if self.interactive { print(PROMPT.as_bytes()) } else { Ok(()) }
+    }
+
+    fn leave_the_prompt(&self) -> Result<(), Ended> {
+        if self.interactive { print(b"\n") } else { Ok(()) }
+    }
+}
+
+fn is_busy(reply: &[u8]) -> bool {
+    reply.starts_with(b"error: busy")
+}
+
+fn busy() -> Ended {
+    Ended::Refused("the server is busy and took no request; try again later".to_owned())
+}
+
+fn reset() -> Ended {
+    Ended::Refused("the server reset the connection: it takes no more clients, or died".to_owned())
+}
+
+fn print(bytes: &[u8]) -> Result<(), Ended> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)
+        .and_then(|()| out.flush())
+        .map_err(|error| Ended::Failed(format!("cannot write the output: {error}")))
+}

@@ -1,0 +1,254 @@
+//! A conversation with a server: every wait has a deadline, everything that happens is written
+//! down on one clock.
+
+mod command;
+mod transcript;
+
+pub use command::{Ended, converse};
+pub use transcript::{Event, Happening, Transcript, printable};
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+/// The longest reply that is waited for to its end, in bytes.
+pub const LONGEST_REPLY: usize = 256 * 1024;
+
+/// One client's end of a connection.
+#[derive(Debug)]
+pub struct Client {
+    number: usize,
+    stream: TcpStream,
+    transcript: Transcript,
+    /// Received and not yet asked for.
+    received: Vec<u8>,
+    patience: Duration,
+}
+
+/// What went otherwise than a client wishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nobody listens there.
+    Refused,
+    /// The connection was not established in time.
+    ConnectTimedOut(Duration),
+    /// The connection could not be asked for.
+    NotConnected(String),
+    /// The server reset the connection.
+    Reset,
+    /// The server ended the connection, after this much of a reply.
+    Closed(Vec<u8>),
+    /// Nothing came in time, but for this much of a reply.
+    Silent(Duration, Vec<u8>),
+    /// The server took no more input in time.
+    NotRead(Duration),
+    /// The reply had no end within [`LONGEST_REPLY`] bytes.
+    Endless,
+}
+
+impl Client {
+    /// Connects, and waits `patience` at the most for that and for everything that follows.
+    ///
+    /// # Errors
+    /// How the connection failed.
+    pub fn connect(
+        number: usize,
+        address: SocketAddr,
+        patience: Duration,
+        transcript: &Transcript,
+    ) -> Result<Client, Trouble> {
+        let asked = Instant::now();
+        let outcome = TcpStream::connect_timeout(&address, patience);
+        let stream = outcome.map_err(|error| match error.kind() {
+            ErrorKind::ConnectionRefused => Trouble::Refused,
+            ErrorKind::ConnectionReset => Trouble::Reset,
+            ErrorKind::TimedOut => Trouble::ConnectTimedOut(patience),
+            _ => Trouble::NotConnected(error.to_string()),
+        });
+        match &stream {
+            Ok(_) => transcript.add(number, Happening::Connected(asked.elapsed())),
+            Err(trouble) => transcript.add(number, Happening::Trouble(trouble.to_string())),
+        }
+        let stream = stream?;
+        let ready = stream
+            .set_nodelay(true)
+            .and_then(|()| stream.set_read_timeout(Some(patience)))
+            .and_then(|()| stream.set_write_timeout(Some(patience)));
+        ready.map_err(|error| Trouble::NotConnected(error.to_string()))?;
+        let transcript = transcript.clone();
+        Ok(Client { number, stream, transcript, received: Vec::new(), patience })
+    }
+
+    /// Changes how long to wait for what follows.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+        // It fails only for a duration of zero, which nobody asks for.
+        let _ = self.stream.set_write_timeout(Some(patience));
+    }
+
+    /// Sends all the bytes.
+    ///
+    /// # Errors
+    /// The server reset or closed the connection, or does not read.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+        let sent = self.stream.write_all(bytes).map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Trouble::NotRead(self.patience),
+            _ => trouble_of(&error, &[], self.patience),
+        });
+        match &sent {
+            Ok(()) => self.note(Happening::Sent(bytes.to_vec())),
+            Err(trouble) => self.note(Happening::Trouble(trouble.to_string())),
+        }
+        sent
+    }
+
+    /// The next reply, without its line end.
+    ///
+    /// # Errors
+    /// No whole line came.
+    pub fn line(&mut self) -> Result<Vec<u8>, Trouble> {
+        self.line_within(self.patience)
+    }
+
+    /// The next reply, without its line end, if it comes within `patience`.
+    ///
+    /// # Errors
+    /// No whole line came.
+    pub fn line_within(&mut self, patience: Duration) -> Result<Vec<u8>, Trouble> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
+                let rest = self.received.split_off(end + 1);
+                let mut line = std::mem::replace(&mut self.received, rest);
+                line.pop();
+                return Ok(line);
+            }
+            if self.received.len() > LONGEST_REPLY {
+                return Err(Trouble::Endless);
+            }
+            if !self.receive(deadline, patience)? {
+                return Err(Trouble::Closed(std::mem::take(&mut self.received)));
+            }
+        }
+    }
+
+    /// Whatever comes until the server ends the connection.
+    ///
+    /// # Errors
+    /// It is not ended by a FIN within the client's patience.
+    pub fn rest(&mut self) -> Result<Vec<u8>, Trouble> {
+        let deadline = Instant::now() + self.patience;
+        while self.receive(deadline, self.patience)? {
+            if self.received.len() > LONGEST_REPLY {
+                return Err(Trouble::Endless);
+            }
+        }
+        Ok(std::mem::take(&mut self.received))
+    }
+
+    /// Waits for `quiet` and gives what came nevertheless: bytes, or an end of the connection.
+    ///
+    /// # Errors
+    /// The server ended or reset the connection.
+    pub fn listen(&mut self, quiet: Duration) -> Result<Vec<u8>, Trouble> {
+        let deadline = Instant::now() + quiet;
+        loop {
+            match self.receive(deadline, quiet) {
+                Ok(true) => {}
+                Ok(false) => return Err(Trouble::Closed(std::mem::take(&mut self.received))),
+                Err(Trouble::Silent(..)) => return Ok(std::mem::take(&mut self.received)),
+                Err(trouble) => return Err(trouble),
+            }
+        }
+    }
+
+    /// Ends the sending side: the server sees the end of input.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn half_close(&mut self) -> Result<(), Trouble> {
+        self.note(Happening::Ended);
+        let shut = self.stream.shutdown(Shutdown::Write);
+        shut.map_err(|error| trouble_of(&error, &[], self.patience))
+    }
+
+    /// Resets the connection, as a client that crashes under load does.
+    pub fn reset(self) {
+        self.note(Happening::Reset);
+        // Closing with a linger time of zero sends RST in place of FIN (tcp(7)).
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Reads once. `false` when the server has ended the connection.
+    fn receive(&mut self, deadline: Instant, patience: Duration) -> Result<bool, Trouble> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut buffer = [0; 16 * 1024];
+        let outcome = if left.is_zero() {
+            Err(ErrorKind::TimedOut.into())
+        } else {
+            self.stream.set_read_timeout(Some(left)).and_then(|()| self.stream.read(&mut buffer))
+        };
+        match outcome {
+            Ok(0) => {
+                self.note(Happening::ServerEnded);
+                Ok(false)
+            }
+            Ok(count) => {
+                self.note(Happening::Received(buffer[..count].to_vec()));
+                self.received.extend_from_slice(&buffer[..count]);
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
+            Err(error) => {
+                let trouble = trouble_of(&error, &self.received, patience);
+                self.note(Happening::Trouble(trouble.to_string()));
+                Err(trouble)
+            }
+        }
+    }
+
+    fn note(&self, happening: Happening) {
+        self.transcript.add(self.number, happening);
+    }
+}
+
+fn trouble_of(error: &io::Error, received: &[u8], patience: Duration) -> Trouble {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => Trouble::Silent(patience, received.to_vec()),
+        // EPIPE: the reset has been seen already.
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Trouble::Reset,
+        _ => Trouble::NotConnected(error.to_string()),
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let after = |bytes: &[u8]| match bytes {
+            [] => String::new(),
+            bytes => format!(" after {}", printable(bytes)),
+        };
+        match self {
+            Trouble::Refused => write!(formatter, "connection refused"),
+            Trouble::ConnectTimedOut(time) => {
+                write!(formatter, "no connection within {}", milliseconds(*time))
+            }
+            Trouble::NotConnected(words) => formatter.write_str(words),
+            Trouble::Reset => write!(formatter, "connection reset"),
+            Trouble::Closed(bytes) => write!(formatter, "connection closed{}", after(bytes)),
+            Trouble::Silent(time, bytes) => {
+                write!(formatter, "silence for {}{}", milliseconds(*time), after(bytes))
+            }
+            Trouble::NotRead(time) => {
+                write!(formatter, "the server took no more input for {}", milliseconds(*time))
+            }
+            Trouble::Endless => write!(formatter, "a reply of more than {LONGEST_REPLY} bytes"),
+        }
+    }
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
+}

@@ -1,0 +1,146 @@
+//! What happened on the wire, on one clock, for all clients of a case.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+/// Happenings that are kept from the beginning, and from the end.
+const KEPT: usize = 60;
+
+/// Bytes of one message that are shown.
+const SHOWN: usize = 96;
+
+/// A record that the clients of one case share.
+#[derive(Clone, Debug)]
+pub struct Transcript {
+    began: Instant,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    first: Vec<Event>,
+    last: std::collections::VecDeque<Event>,
+    left_out: usize,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// Since the case began, in microseconds.
+    pub at_us: u64,
+    /// Which client, from 1; 0 is the harness itself.
+    pub client: usize,
+    /// What happened, in words, with the bytes made printable.
+    pub what: String,
+}
+
+/// What can happen to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// The connection was established, in this time.
+    Connected(Duration),
+    /// The client sent.
+    Sent(Vec<u8>),
+    /// The client received.
+    Received(Vec<u8>),
+    /// The client ended its sending side (FIN).
+    Ended,
+    /// The client reset the connection (RST).
+    Reset,
+    /// The server ended its sending side (FIN).
+    ServerEnded,
+    /// Something else than was hoped for.
+    Trouble(String),
+    /// Something that the harness did to the server.
+    Note(String),
+}
+
+impl Transcript {
+    /// An empty record whose clock starts now.
+    pub fn begin() -> Transcript {
+        Transcript { began: Instant::now(), inner: Arc::default() }
+    }
+
+    /// Writes down what happened now.
+    pub fn add(&self, client: usize, happening: Happening) {
+        let at_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let event = Event { at_us, client, what: happening.words() };
+        let mut inner = self.inner();
+        if inner.first.len() < KEPT {
+            inner.first.push(event);
+        } else {
+            if inner.last.len() == KEPT {
+                inner.last.pop_front();
+                inner.left_out += 1;
+            }
+            inner.last.push_back(event);
+        }
+    }
+
+    /// What was kept: the beginning and the end of a long record.
+    pub fn events(&self) -> Vec<Event> {
+        let inner = self.inner();
+        let mut events = inner.first.clone();
+        if let (Some(next), 1..) = (inner.last.front(), inner.left_out) {
+            let what = format!("({} more happenings left out)", inner.left_out);
+            events.push(Event { at_us: next.at_us, client: 0, what });
+        }
+        events.extend(inner.last.iter().cloned());
+        events
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Happening {
+    fn words(&self) -> String {
+        match self {
+            Happening::Connected(time) => format!("connected in {} µs", time.as_micros()),
+            Happening::Sent(bytes) => format!("→ {}", printable(bytes)),
+            Happening::Received(bytes) => format!("← {}", printable(bytes)),
+            Happening::Ended => "→ FIN".to_owned(),
+            Happening::Reset => "→ RST".to_owned(),
+            Happening::ServerEnded => "← FIN".to_owned(),
+            Happening::Trouble(words) if words == "connection reset" => "← RST".to_owned(),
+            Happening::Trouble(words) | Happening::Note(words) => words.clone(),
+        }
+    }
+}
+
+/// Bytes as a quoted string in ASCII; a long one is cut, and says how long it is.
+pub fn printable(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(SHOWN)];
+    let text = shown.escape_ascii();
+    if shown.len() == bytes.len() {
+        format!("\"{text}\"")
+    } else {
+        format!("\"{text}…\" ({} bytes)", bytes.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_record_keeps_its_beginning_and_its_end() {
+        let transcript = Transcript::begin();
+        for number in 0..KEPT * 3 {
+            transcript.add(number, Happening::Ended);
+        }
+        let events = transcript.events();
+        assert_eq!(events.len(), 2 * KEPT + 1);
+        assert_eq!((events[0].client, events[2 * KEPT].client), (0, KEPT * 3 - 1));
+        assert_eq!(events[KEPT].what, format!("({KEPT} more happenings left out)"));
+    }
+
+    #[test]
+    fn no_byte_reaches_a_terminal_as_it_is() {
+        assert_eq!(printable(b"\x1b[2J\xff\n\"1\""), r#""\x1b[2J\xff\n\"1\"""#);
+        assert!(printable(&[b'x'; 1000]).ends_with("…\" (1000 bytes)"));
+    }
+}

@@ -1,0 +1,163 @@
+//! One reply for one request, however the bytes arrive.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::Case;
+use super::subject::{Finding, Subject, request};
+
+/// Pause between two pieces that must not arrive as one. A server slower than this sees them
+/// together and is judged on less; none is judged wrongly.
+const GAP: Duration = Duration::from_millis(3);
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "framing/single",
+        requirement: "a request ended by a line feed gets one reply line",
+        needs: &[],
+        check: |subject| {
+            let expected = "one reply line";
+            let mut client = subject
+                .try_connect()
+                .map_err(|trouble| Finding::trouble("a connection", &trouble))?;
+            let reply = client.ask(&request(1)).map_err(|trouble| {
+                Finding::trouble(expected, &trouble)
+                    .hint("does it wait for more than a line feed, or end its replies otherwise?")
+            })?;
+            subject.was_met();
+            if reply.is_empty() {
+                return Err(Finding::fail(expected, "an empty line"));
+            }
+            Ok(())
+        },
+    },
+    Case {
+        name: "framing/one-line",
+        requirement: "a reply is one line and nothing more",
+        needs: &[],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            client.learn(&request(1))?;
+            client.expect_silence("after the one reply line")
+        },
+    },
+    Case {
+        name: "framing/byte-by-byte",
+        requirement: "a request that arrives byte by byte is answered once, and not before its end",
+        needs: &[],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            let reply = client.learn(&request(1))?;
+            for byte in request(1) {
+                client.send(&[byte])?;
+                sleep(GAP);
+            }
+            client.expect_silence("before the line feed").map_err(takes_a_read_for_a_line)?;
+            client.send(b"\n")?;
+            client.expect(&reply).map_err(takes_a_read_for_a_line)
+        },
+    },
+    Case {
+        name: "framing/all-cuts",
+        requirement: "a request cut in two, anywhere, is answered as if it were whole",
+        needs: &[],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            let reply = client.learn(&request(1))?;
+            let line = [&request(1)[..], b"\r\n"].concat();
+            for cut in 1..line.len() {
+                client.send(&line[..cut])?;
+                sleep(GAP);
+                client.send(&line[cut..])?;
+                client.expect(&reply).map_err(takes_a_read_for_a_line)?;
+            }
+            Ok(())
+        },
+    },
+    Case {
+        name: "framing/pipelined",
+        requirement: "100 requests sent at once get 100 replies, in order",
+        needs: &[],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            let requests: Vec<Vec<u8>> = (0..100).map(request).collect();
+            let replies: Result<Vec<_>, _> =
+                requests.iter().map(|request| client.learn(request)).collect();
+            let mut together = requests.join(&b'\n');
+            together.push(b'\n');
+            client.send(&together)?;
+            for (index, reply) in replies?.iter().enumerate() {
+                client.expect(reply).map_err(|finding| Finding {
+                    expected: format!("{} as number {} of 100", finding.expected, index + 1),
+                    ..takes_a_read_for_a_line(finding)
+                })?;
+            }
+            client.expect_silence("after the 100 replies")
+        },
+    },
+    Case {
+        name: "framing/crlf",
+        requirement: "a carriage return before the line feed is not part of the request",
+        needs: &[],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            let reply = client.learn(&request(1))?;
+            client.send(&[&request(1)[..], b"\r\n"].concat())?;
+            client.expect(&reply)
+        },
+    },
+    Case {
+        name: "framing/end-without-newline",
+        requirement: "at the end of input an unterminated last request is answered, then the server closes",
+        needs: &[],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            let reply = client.learn(&request(1))?;
+            client.send(&request(1))?;
+            client.half_close()?;
+            client.expect(&reply).map_err(|finding| {
+                finding.hint("what is left in the buffer when the client ends is a request too")
+            })?;
+            client.expect_end()
+        },
+    },
+    Case {
+        name: "framing/sizes",
+        requirement: "requests of 1023, 1024 and 1025 bytes are answered like short ones",
+        needs: &[],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            let short = client.learn(&request(1))?;
+            for size in [1023, 1024, 1025] {
+                let padded = padded(&request(1), size);
+                client.send(&[&padded[..], b"\n"].concat())?;
+                client.expect(&reply_to_padded(subject, &short, &padded)).map_err(|finding| {
+                    finding.hint("a buffer of 1024 bytes is not a limit on a request: read on until the line ends")
+                })?;
+            }
+            Ok(())
+        },
+    },
+];
+
+/// The request, brought to a size by spaces after it.
+pub(super) fn padded(request: &[u8], size: usize) -> Vec<u8> {
+    let mut padded = request.to_vec();
+    padded.resize(size, b' ');
+    padded
+}
+
+/// What answers a padded request: itself, or what answers the bare one.
+pub(super) fn reply_to_padded(subject: &Subject<'_>, short: &[u8], padded: &[u8]) -> Vec<u8> {
+    match subject.contract.service {
+        servers::Service::Calc => short.to_vec(),
+        servers::Service::Echo => padded.to_vec(),
+    }
+}
+
+fn takes_a_read_for_a_line(finding: Finding) -> Finding {
+    finding.hint(
+        "does it take what one read returns for one request? TCP keeps no message boundaries: \
+         collect bytes until a line feed, answer every whole line, keep the rest",
+    )
+}

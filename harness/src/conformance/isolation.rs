@@ -1,0 +1,80 @@
+//! Clients do not notice each other.
+
+use super::subject::{Finding, Party, request};
+use super::{Case, Need};
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "isolation/idle-beside-active",
+        requirement: "a client that says nothing does not keep another from being served",
+        needs: &[Need::Clients(2)],
+        check: |subject| {
+            let mut idle = subject.connect()?;
+            let reply = idle.learn(&request(1))?;
+            subject.still_serves("a client is served beside an idle one").map_err(|finding| {
+                finding.hint("it seems to serve one client at a time: does a read on the first block the rest?")
+            })?;
+            idle.send(&[&request(1)[..], b"\n"].concat())?;
+            idle.expect(&reply)
+        },
+    },
+    Case {
+        name: "isolation/own-answers",
+        requirement: "each of many clients gets the answers to its own requests",
+        needs: &[Need::Clients(2)],
+        check: |subject| {
+            let capacity = subject.contract.capacity.unwrap_or(2);
+            let mut clients: Vec<Party<'_>> =
+                (0..capacity.min(64)).map(|_| subject.connect()).collect::<Result<_, _>>()?;
+            let mut replies = Vec::new();
+            for (number, client) in clients.iter_mut().enumerate() {
+                replies.push(client.learn(&request(number))?);
+            }
+            // All send the first half before any sends the second.
+            for (number, client) in clients.iter_mut().enumerate() {
+                client.send(&request(number)[..3])?;
+            }
+            for (number, client) in clients.iter_mut().enumerate() {
+                client.send(&[&request(number)[3..], b"\n"].concat())?;
+            }
+            for (client, reply) in clients.iter_mut().zip(&replies) {
+                client.expect(reply).map_err(|finding| {
+                    finding
+                        .hint("is there one buffer for all clients? each connection needs its own")
+                })?;
+            }
+            Ok(())
+        },
+    },
+    Case {
+        name: "isolation/reset-beside",
+        requirement: "a client that resets in the middle of a request does not harm another",
+        needs: &[Need::Clients(2)],
+        check: |subject| {
+            let mut good = subject.connect()?;
+            let reply = good.learn(&request(1))?;
+            for _ in 0..10 {
+                let mut bad = subject.connect()?;
+                bad.send(b"12")?;
+                bad.reset();
+                good.send(&[&request(1)[..], b"\n"].concat())?;
+                good.expect(&reply)?;
+            }
+            Ok(())
+        },
+    },
+    Case {
+        name: "isolation/churn",
+        requirement: "300 clients, one after another, are all served",
+        needs: &[],
+        check: |subject| {
+            for number in 0..300 {
+                let expected = format!("client {} of 300 is served", number + 1);
+                subject.serves_soon(&expected).map_err(|finding: Finding| {
+                    finding.hint("what does a client leave behind? a descriptor, a thread, a place that is not given back?")
+                })?;
+            }
+            Ok(())
+        },
+    },
+];

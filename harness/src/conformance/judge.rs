@@ -1,0 +1,159 @@
+//! Running cases: each with a server process of its own, several at a time.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Case;
+use super::subject::{Evidence, Finding, Subject};
+use super::verdict::{Judgement, State, Verdict};
+use crate::client::Transcript;
+use crate::server::{Launcher, Spec};
+
+/// How to judge.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    /// What starts the servers.
+    pub launcher: Launcher,
+    /// For all chance in the cases.
+    pub seed: u64,
+    /// How long to wait for what should come.
+    pub patience: Duration,
+    /// Cases at a time. They mostly wait, so more than there are processors.
+    pub at_once: usize,
+}
+
+impl Judge {
+    /// A judge with the usual patience.
+    pub fn new(launcher: Launcher, seed: u64) -> Judge {
+        Judge { launcher, seed, patience: Duration::from_secs(5), at_once: 8 }
+    }
+
+    /// Judges a server in one case.
+    pub fn judge(&self, spec: &Spec, case: &'static Case) -> Judgement {
+        let began = Instant::now();
+        let mut judgement = Judgement {
+            name: case.name,
+            requirement: case.requirement,
+            verdict: None,
+            state: State::NotApplicable,
+            expected: case.requirement.to_owned(),
+            observed: String::new(),
+            hint: None,
+            replay: format!(
+                "harness check {} --case {} --seed {}",
+                spec.check_arguments, case.name, self.seed
+            ),
+            transcript: Vec::new(),
+            log: String::new(),
+            exit: None,
+            took_ms: 0,
+        };
+        let unmet = case.needs.iter().find_map(|need| need.met_by(&spec.contract).err());
+        match unmet {
+            Some(reason) => judgement.observed = reason,
+            None => self.run(spec, case, &mut judgement),
+        }
+        judgement.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        judgement
+    }
+
+    fn run(&self, spec: &Spec, case: &Case, judgement: &mut Judgement) {
+        let server = match self.launcher.launch(spec) {
+            Ok(server) => server,
+            Err(error) => return judgement.take(Finding::from(error)),
+        };
+        let subject = Subject::new(&self.launcher, spec, server, self.seed, self.patience);
+        let checked = panic::catch_unwind(AssertUnwindSafe(|| (case.check)(&subject)));
+        let evidence = subject.take_apart();
+        let (transcript, met) = (evidence.transcript.clone(), evidence.met);
+        let may_end = evidence.may_end;
+        judgement.conclude(checked, &evidence);
+        // A server that is about to crash may need a moment to be gone; one that failed is asked.
+        let moment = if judgement.is_fine() { Duration::ZERO } else { Duration::from_millis(200) };
+        evidence.process.wait_for_exit(moment);
+        let ended = evidence.process.end();
+        judgement.transcript = Transcript::events(&transcript);
+        judgement.log = ended.log;
+        judgement.exit = ended.exit;
+        if let Some(exit) = ended.exit
+            && !may_end
+            && judgement.state != State::Vacuous
+        {
+            judgement.verdict = Some(Verdict::Fail);
+            judgement.state = State::Crash;
+            let seen = std::mem::take(&mut judgement.observed);
+            judgement.observed = format!("the server ended, with {exit}; the client saw: {seen}");
+            judgement.hint.get_or_insert_with(|| {
+                "what the server wrote last tells where it died; a client must not be able to end it"
+                    .to_owned()
+            });
+        } else if judgement.is_fine() && met == 0 {
+            judgement.take(Finding::vacuous("the case came to its end without seeing anything"));
+        }
+    }
+}
+
+impl Judgement {
+    fn take(&mut self, finding: Finding) {
+        self.verdict = finding.verdict;
+        self.state = finding.state;
+        self.expected = finding.expected;
+        self.observed = finding.observed;
+        self.hint = finding.hint;
+    }
+
+    fn conclude(&mut self, checked: thread::Result<Result<(), Finding>>, evidence: &Evidence) {
+        match checked {
+            Ok(Ok(())) => {
+                self.state = State::Ok;
+                self.verdict = Some(if evidence.loosely { Verdict::Loose } else { Verdict::Pass });
+                self.observed = evidence.observed.clone().unwrap_or("as required".to_owned());
+            }
+            Ok(Err(finding)) => self.take(finding),
+            Err(panic) => {
+                let words = panic
+                    .downcast_ref::<String>()
+                    .cloned()
+                    .or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned()))
+                    .unwrap_or_default();
+                self.take(Finding {
+                    verdict: None,
+                    state: State::HarnessError,
+                    hint: Some("this is a fault of the harness: please report it".to_owned()),
+                    ..Finding::fail("the case runs", format!("the case panicked: {words}"))
+                });
+            }
+        }
+    }
+}
+
+/// Judges a server in all the given cases, several at a time, and tells each judgement as it is
+/// reached. They are returned in the order of the cases.
+pub fn judge_all(
+    judge: &Judge,
+    spec: &Spec,
+    cases: &[&'static Case],
+    reached: impl Fn(&Judgement) + Sync,
+) -> Vec<Judgement> {
+    let next = AtomicUsize::new(0);
+    let judgements = Mutex::new(Vec::with_capacity(cases.len()));
+    thread::scope(|scope| {
+        for _ in 0..judge.at_once.clamp(1, cases.len().max(1)) {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Relaxed)) {
+                    let judgement = judge.judge(spec, case);
+                    reached(&judgement);
+                    judgements.lock().unwrap_or_else(PoisonError::into_inner).push(judgement);
+                }
+            });
+        }
+    });
+    let mut judgements = judgements.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let place = |name| cases.iter().position(|case| case.name == name);
+    judgements.sort_by_key(|judgement| place(judgement.name));
+    judgements
+}

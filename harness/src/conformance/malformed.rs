@@ -1,0 +1,156 @@
+//! What is no request gets an error reply, and harms nobody.
+
+use super::subject::{Finding, Subject, request};
+use super::{Case, Need};
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "malformed/syntax",
+        requirement: "a line that is no expression gets one error line, and the next request is answered",
+        needs: &[Need::Calc],
+        check: |subject| {
+            let lines = [&b"1+"[..], b"(1", b"1)", b"1 2", b"*", b"abc", b"1 + + * 2", b"'"];
+            each_is_an_error(subject, &lines)
+        },
+    },
+    Case {
+        name: "malformed/empty-line",
+        requirement: "an empty line gets one reply line, and the next request is answered",
+        needs: &[],
+        check: |subject| each_is_answered(subject, &[b"", b"\r"]),
+    },
+    Case {
+        name: "malformed/only-spaces",
+        requirement: "a line of spaces gets one reply line, and the next request is answered",
+        needs: &[],
+        check: |subject| each_is_answered(subject, &[b" ", b"    ", b"\t"]),
+    },
+    Case {
+        name: "malformed/nul",
+        requirement: "NUL bytes get one reply line, and the next request is answered",
+        needs: &[],
+        check: |subject| each_is_answered(subject, &[b"\0", b"1\0+2", b"\0\0\0\0"]),
+    },
+    Case {
+        name: "malformed/invalid-utf8",
+        requirement: "bytes that are no text get one reply line, and the next request is answered",
+        needs: &[],
+        check: |subject| {
+            each_is_answered(subject, &[b"\xff\xfe", b"1+\x80", b"\xc3", b"\xed\xa0\x80"])
+        },
+    },
+    Case {
+        name: "malformed/nesting",
+        requirement: "parentheses nested thousands deep end neither the server nor the connection",
+        needs: &[Need::Calc],
+        check: |subject| {
+            let deep = "(".repeat(2000) + "1" + &")".repeat(2000);
+            let open = "(".repeat(4000);
+            each_is_answered(
+                subject,
+                &[deep.as_bytes(), open.as_bytes(), "-(".repeat(2000).as_bytes()],
+            )
+        },
+    },
+    Case {
+        name: "malformed/operator-chain",
+        requirement: "a chain of thousands of operators ends neither the server nor the connection",
+        needs: &[Need::Calc],
+        check: |subject| {
+            let sum = "1+".repeat(2000) + "1";
+            let signs = "-".repeat(4000) + "1";
+            each_is_answered(subject, &[sum.as_bytes(), signs.as_bytes()])
+        },
+    },
+    Case {
+        name: "malformed/escapes",
+        requirement: "an error reply does not carry a client's control characters to another terminal",
+        needs: &[Need::Calc],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            client.learn(&request(1))?;
+            for line in [&b"\x1b]0;owned\x07"[..], b"1\x1b[2J", b"\x08\x08\x08"] {
+                client.send(&[line, b"\n"].concat())?;
+                let reply = client.expect_error()?;
+                if reply.iter().any(|byte| byte.is_ascii_control()) {
+                    let seen = crate::client::printable(&reply);
+                    return Err(Finding::fail("an error in printable characters", seen)
+                        .hint("do not quote the client's bytes in an error, or escape them"));
+                }
+            }
+            Ok(())
+        },
+    },
+    Case {
+        name: "malformed/injection",
+        requirement: "an expression cannot run code on the server's host",
+        needs: &[Need::Calc],
+        check: |subject| {
+            let canary = Canary::new(subject);
+            let path = canary.0.display();
+            let lines = [
+                format!("__import__('os').system('touch {path}')"),
+                format!("open('{path}','w')"),
+                format!("require('fs').writeFileSync('{path}','')"),
+                format!("$(touch {path})"),
+                format!("`touch {path}`"),
+                format!("1; touch {path}"),
+            ];
+            let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
+            let answered = each_is_answered(subject, &lines);
+            if canary.0.exists() {
+                let seen = "a client's line created a file on the server's host";
+                return Err(Finding::fail("no effect but a reply", seen)
+                    .hint("never give a client's bytes to eval or to a shell: parse them"));
+            }
+            answered
+        },
+    },
+];
+
+/// A file that must not come into being.
+struct Canary(std::path::PathBuf);
+
+impl Canary {
+    fn new(subject: &Subject<'_>) -> Canary {
+        let name = format!("harness-canary-{}-{}", std::process::id(), subject.address().port());
+        Canary(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Canary {
+    fn drop(&mut self) {
+        // It is there only if the server is at fault.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn each_is_error_or_answer(
+    subject: &Subject<'_>,
+    lines: &[&[u8]],
+    expect: fn(&mut super::subject::Party<'_>) -> Result<(), Finding>,
+) -> Result<(), Finding> {
+    let mut client = subject.connect()?;
+    let reply = client.learn(&request(1))?;
+    for line in lines {
+        let sent = crate::client::printable(line);
+        let said = |finding: Finding| Finding {
+            expected: format!("after {sent}: {}", finding.expected),
+            ..finding
+        };
+        client.send(&[line, &b"\n"[..]].concat()).map_err(said)?;
+        expect(&mut client).map_err(said)?;
+        client.send(&[&request(1)[..], b"\n"].concat()).map_err(said)?;
+        client.expect(&reply).map_err(said)?;
+    }
+    Ok(())
+}
+
+fn each_is_an_error(subject: &Subject<'_>, lines: &[&[u8]]) -> Result<(), Finding> {
+    each_is_error_or_answer(subject, lines, |client| client.expect_error().map(drop))
+}
+
+/// Each line gets an error from a calculator, and itself from an echo.
+fn each_is_answered(subject: &Subject<'_>, lines: &[&[u8]]) -> Result<(), Finding> {
+    each_is_error_or_answer(subject, lines, |client| client.expect_any_line())
+}

@@ -1,0 +1,91 @@
+//! Judging a server: cases, verdicts, and the evidence behind them.
+//!
+//! A case knows an address and a contract, never a pattern: whom it judges it cannot know. Only
+//! the cases of `results` ask the oracle. All others first learn what the server answers to a
+//! plain request and compare with that, so that a server with one fault fails the cases that
+//! name it and no others.
+
+mod judge;
+mod need;
+pub mod oracle;
+mod subject;
+mod verdict;
+
+mod disconnects;
+mod framing;
+mod isolation;
+mod leaks;
+mod malformed;
+mod oversize;
+mod refusal;
+mod results;
+mod shutdown;
+mod startup;
+mod timeouts;
+
+pub use judge::{Judge, judge_all};
+pub use need::Need;
+pub use subject::{Finding, Subject};
+pub use verdict::{Judgement, State, Verdict};
+
+/// One behaviour with a stable name.
+#[derive(Debug)]
+pub struct Case {
+    /// `topic/name`.
+    pub name: &'static str,
+    /// What is required, in one sentence.
+    pub requirement: &'static str,
+    /// What a server must declare for the case to apply.
+    pub needs: &'static [Need],
+    /// The experiment. It returns when the requirement is met.
+    pub check: fn(&Subject<'_>) -> Result<(), Finding>,
+}
+
+/// The catalogue, by topic.
+pub const TOPICS: &[&[Case]] = &[
+    framing::CASES,
+    results::CASES,
+    malformed::CASES,
+    oversize::CASES,
+    isolation::CASES,
+    refusal::CASES,
+    timeouts::CASES,
+    disconnects::CASES,
+    startup::CASES,
+    shutdown::CASES,
+    leaks::CASES,
+];
+
+/// Every case.
+pub fn cases() -> impl Iterator<Item = &'static Case> {
+    TOPICS.iter().copied().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_a_topic_and_a_name_and_occur_once() {
+        let mut seen = HashSet::new();
+        for case in cases() {
+            assert!(seen.insert(case.name), "{} occurs twice", case.name);
+            let (topic, name) = case.name.split_once('/').expect("a slash");
+            let plain = |text: &str| {
+                text.bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'-' || byte.is_ascii_digit())
+            };
+            assert!(plain(topic) && plain(name) && !name.is_empty(), "{}", case.name);
+        }
+    }
+
+    #[test]
+    fn a_topic_stands_together_and_under_its_own_name() {
+        for topic in TOPICS {
+            let name = |case: &Case| case.name.split('/').next().map(str::to_owned);
+            assert!(topic.iter().all(|case| name(case) == name(&topic[0])), "{}", topic[0].name);
+        }
+    }
+}

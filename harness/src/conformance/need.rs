@@ -1,0 +1,105 @@
+//! When a case applies: what the server must have declared. It is decided before the case is
+//! run, so that a failure can never turn into "not applicable".
+
+use servers::{Service, WhenFull};
+
+use crate::server::{Contract, Ending};
+
+/// The most clients that a case opens in order to fill a server.
+pub const MOST_CLIENTS: usize = 256;
+
+/// Something that a contract must say for a case to apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It calculates.
+    Calc,
+    /// It echoes.
+    Echo,
+    /// It serves this many clients at once.
+    Clients(usize),
+    /// It can be filled, and says what one client more meets.
+    Full,
+    /// What one client more meets is this.
+    WhenFull(WhenFull),
+    /// One client more is turned away rather than left to wait.
+    TurnsAway,
+    /// It says how long a request may be.
+    MaxLine,
+    /// Whole numbers are of 64 bits.
+    Overflow,
+    /// It says what errors begin with.
+    ErrorPrefix,
+    /// It closes silent clients.
+    IdleTimeout,
+    /// It drains at SIGTERM and SIGINT.
+    Drain,
+}
+
+impl Need {
+    /// Whether the contract says so.
+    ///
+    /// # Errors
+    /// Why the case does not apply.
+    pub fn met_by(self, contract: &Contract) -> Result<(), String> {
+        let undeclared = |what: &str, flag: &str| Err(format!("{what} is not declared ({flag})"));
+        match self {
+            Need::Calc if contract.service != Service::Calc => {
+                Err("it is no calculator".to_owned())
+            }
+            Need::Echo if contract.service != Service::Echo => Err("it does not echo".to_owned()),
+            Need::Clients(clients) => match contract.capacity {
+                None => undeclared("how many clients it serves at once", "--capacity"),
+                Some(capacity) if capacity < clients => {
+                    Err(format!("it serves {}, and the case needs {clients}", at_once(capacity)))
+                }
+                Some(_) => Ok(()),
+            },
+            Need::Full => match (contract.capacity, contract.when_full) {
+                (None, _) => undeclared("how many clients it serves at once", "--capacity"),
+                (_, None) => undeclared("what a client meets when it is full", "--when-full"),
+                (Some(capacity), _) if capacity > MOST_CLIENTS => Err(format!(
+                    "it serves {}, and a case opens {MOST_CLIENTS} at most",
+                    at_once(capacity)
+                )),
+                _ => Ok(()),
+            },
+            Need::WhenFull(wanted) => match contract.when_full {
+                Some(declared) if declared == wanted => Ok(()),
+                Some(declared) => Err(declared_when_full(declared)),
+                None => undeclared("what a client meets when it is full", "--when-full"),
+            },
+            Need::TurnsAway => match contract.when_full {
+                Some(WhenFull::Wait) => Err(declared_when_full(WhenFull::Wait)),
+                Some(_) => Ok(()),
+                None => undeclared("what a client meets when it is full", "--when-full"),
+            },
+            Need::MaxLine if contract.max_line.is_none() => {
+                undeclared("how long a request may be", "--max-line")
+            }
+            Need::Overflow if !contract.dialect.overflow_is_error => {
+                Err("whole numbers of 64 bits are not declared (--overflow)".to_owned())
+            }
+            Need::ErrorPrefix if contract.error_prefix.is_none() => {
+                undeclared("what an error reply begins with", "--error-prefix")
+            }
+            Need::IdleTimeout if contract.idle_timeout.is_none() => {
+                Err("no idle timeout is declared (--idle-timeout)".to_owned())
+            }
+            Need::Drain if contract.ending != Some(Ending::Drain) => {
+                undeclared("what SIGTERM does", "--ending")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn at_once(capacity: usize) -> String {
+    match capacity {
+        1 => "one client at a time".to_owned(),
+        clients => format!("{clients} clients at once"),
+    }
+}
+
+fn declared_when_full(declared: WhenFull) -> String {
+    format!("when it is full it declares `{}`", declared.name())
+}

@@ -1,0 +1,294 @@
+//! An expression that knows its own value. It is drawn as a tree and only then written down, so
+//! it needs no parser, and shares no code with any evaluator.
+
+use std::fmt;
+
+use proptest::prelude::*;
+
+use crate::server::{Contract, Dialect, Division};
+
+/// An arithmetic expression.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expression {
+    /// A whole number, not negative.
+    Whole(i64),
+    /// A number of quarters, not negative: exact in binary.
+    Quarters(u32),
+    /// The negative of another.
+    Negative(Box<Expression>),
+    /// Two, and what is done with them.
+    Of(Operator, Box<Expression>, Box<Expression>),
+    /// Another, in parentheses that may not be needed.
+    Group(Box<Expression>),
+}
+
+/// What can be done with two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// Addition.
+    Plus,
+    /// Subtraction.
+    Minus,
+    /// Multiplication.
+    Times,
+    /// Division.
+    Over,
+    /// Remainder.
+    Remainder,
+}
+
+/// What an expression is worth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// A whole number.
+    Whole(i64),
+    /// A number in double precision.
+    Double(f64),
+    /// An error.
+    Error,
+    /// The dialect does not say.
+    Undefined,
+}
+
+impl Expression {
+    /// Its value in a dialect.
+    pub fn value(&self, dialect: Dialect) -> Value {
+        match self {
+            Expression::Whole(number) => Value::Whole(*number),
+            Expression::Quarters(quarters) => Value::Double(f64::from(*quarters) / 4.0),
+            Expression::Group(inner) => inner.value(dialect),
+            Expression::Negative(inner) => match inner.value(dialect) {
+                Value::Whole(number) => whole(number.checked_neg(), dialect),
+                Value::Double(number) => Value::Double(-number),
+                other => other,
+            },
+            Expression::Of(operator, left, right) => {
+                match (left.value(dialect), right.value(dialect)) {
+                    (Value::Undefined, _) | (_, Value::Undefined) => Value::Undefined,
+                    (Value::Error, _) | (_, Value::Error) => Value::Error,
+                    (Value::Whole(left), Value::Whole(right)) => {
+                        of_wholes(*operator, left, right, dialect)
+                    }
+                    (left, right) => of_doubles(*operator, left.double(), right.double()),
+                }
+            }
+        }
+    }
+
+    /// How tightly it holds together when written down: a sum least, a number most.
+    fn tightness(&self) -> u8 {
+        match self {
+            Expression::Of(Operator::Plus | Operator::Minus, ..) => 0,
+            Expression::Of(..) => 1,
+            Expression::Negative(_) => 2,
+            Expression::Whole(_) | Expression::Quarters(_) | Expression::Group(_) => 3,
+        }
+    }
+}
+
+fn of_wholes(operator: Operator, left: i64, right: i64, dialect: Dialect) -> Value {
+    match (operator, dialect.division) {
+        (Operator::Plus, _) => whole(left.checked_add(right), dialect),
+        (Operator::Minus, _) => whole(left.checked_sub(right), dialect),
+        (Operator::Times, _) => whole(left.checked_mul(right), dialect),
+        (_, None) => Value::Undefined,
+        (_, Some(_)) if right == 0 => Value::Error,
+        (Operator::Over, Some(Division::Integer)) => whole(left.checked_div(right), dialect),
+        (Operator::Remainder, Some(Division::Integer)) => whole(left.checked_rem(right), dialect),
+        (Operator::Over, Some(Division::Exact)) => Value::Double(left as f64 / right as f64),
+        // Of what sign it is, languages differ.
+        (Operator::Remainder, Some(Division::Exact)) => Value::Undefined,
+    }
+}
+
+fn of_doubles(operator: Operator, left: f64, right: f64) -> Value {
+    let result = match operator {
+        Operator::Plus => left + right,
+        Operator::Minus => left - right,
+        Operator::Times => left * right,
+        Operator::Over if right != 0.0 => left / right,
+        Operator::Over | Operator::Remainder => return Value::Undefined,
+    };
+    if result.is_finite() { Value::Double(result) } else { Value::Undefined }
+}
+
+fn whole(result: Option<i64>, dialect: Dialect) -> Value {
+    match result {
+        Some(number) => Value::Whole(number),
+        None if dialect.overflow_is_error => Value::Error,
+        None => Value::Undefined,
+    }
+}
+
+impl Value {
+    fn double(self) -> f64 {
+        match self {
+            Value::Whole(number) => number as f64,
+            Value::Double(number) => number,
+            Value::Error | Value::Undefined => f64::NAN,
+        }
+    }
+
+    /// Whether a reply says this value, as far as the contract lets one tell.
+    pub fn is_said_by(self, reply: &[u8], contract: &Contract) -> Said {
+        let text = std::str::from_utf8(reply).unwrap_or("");
+        let number = || text.trim().parse::<f64>().ok();
+        let yes = |condition| if condition { Said::Yes } else { Said::No };
+        match self {
+            Value::Whole(value) if text == value.to_string() => Said::Yes,
+            // Written otherwise, as 3.0 for 3. Doubles hold whole numbers up to 2^53.
+            Value::Whole(value) => match number() {
+                Some(number) if number == value as f64 && value.unsigned_abs() < 1 << 53 => {
+                    Said::Otherwise
+                }
+                _ => Said::No,
+            },
+            Value::Double(value) => yes(number()
+                .is_some_and(|number| (number - value).abs() <= 1e-12 * value.abs().max(1.0))),
+            Value::Error => match &contract.error_prefix {
+                Some(prefix) => yes(reply.starts_with(prefix.as_bytes())),
+                None => yes(number().is_none()),
+            },
+            Value::Undefined => Said::Yes,
+        }
+    }
+}
+
+/// Whether a reply says a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It does.
+    Yes,
+    /// It does, in other words.
+    Otherwise,
+    /// It does not.
+    No,
+}
+
+/// Expressions of which the dialect says what they are worth.
+pub fn expressions(dialect: Dialect) -> impl Strategy<Value = Expression> {
+    let mut operators = vec![Operator::Plus, Operator::Minus, Operator::Times];
+    match dialect.division {
+        Some(Division::Integer) => operators.extend([Operator::Over, Operator::Remainder]),
+        Some(Division::Exact) => operators.push(Operator::Over),
+        None => {}
+    }
+    let operator = proptest::sample::select(operators);
+    let number = prop_oneof![
+        6 => (0i64..20).prop_map(Expression::Whole),
+        2 => (0i64..100_000).prop_map(Expression::Whole),
+        1 => (0i64..=i64::MAX).prop_map(Expression::Whole),
+        1 => (0u32..100).prop_map(Expression::Quarters),
+    ];
+    number
+        .prop_recursive(5, 24, 2, move |inner| {
+            prop_oneof![
+                6 => (operator.clone(), inner.clone(), inner.clone()).prop_map(
+                    |(operator, left, right)| {
+                        Expression::Of(operator, Box::new(left), Box::new(right))
+                    }
+                ),
+                1 => inner.clone().prop_map(|inner| Expression::Negative(Box::new(inner))),
+                1 => inner.prop_map(|inner| Expression::Group(Box::new(inner))),
+            ]
+        })
+        .prop_filter("the dialect does not say what it is worth", move |expression| {
+            expression.value(dialect) != Value::Undefined
+        })
+}
+
+impl fmt::Display for Expression {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |formatter: &mut fmt::Formatter<'_>, part: &Expression, least: u8| {
+            if part.tightness() < least {
+                write!(formatter, "({part})")
+            } else {
+                write!(formatter, "{part}")
+            }
+        };
+        match self {
+            Expression::Whole(number) => write!(formatter, "{number}"),
+            Expression::Quarters(quarters) => {
+                write!(formatter, "{:.2}", f64::from(*quarters) / 4.0)
+            }
+            Expression::Group(inner) => write!(formatter, "({inner})"),
+            Expression::Negative(inner) => {
+                formatter.write_str("-")?;
+                part(formatter, inner, 3)
+            }
+            Expression::Of(operator, left, right) => {
+                let own = self.tightness();
+                part(formatter, left, own)?;
+                write!(formatter, " {operator} ")?;
+                // Operators of one rank group from the left.
+                part(formatter, right, own + 1)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Operator {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Operator::Plus => "+",
+            Operator::Minus => "-",
+            Operator::Times => "*",
+            Operator::Over => "/",
+            Operator::Remainder => "%",
+        })
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Whole(number) => write!(formatter, "{number}"),
+            Value::Double(number) => write!(formatter, "{number}"),
+            Value::Error => formatter.write_str("an error"),
+            Value::Undefined => formatter.write_str("anything"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTEGER: Dialect = Dialect { division: Some(Division::Integer), overflow_is_error: true };
+    const EXACT: Dialect = Dialect { division: Some(Division::Exact), overflow_is_error: false };
+
+    fn of(operator: Operator, left: Expression, right: Expression) -> Expression {
+        Expression::Of(operator, Box::new(left), Box::new(right))
+    }
+
+    #[test]
+    fn parentheses_are_written_where_they_are_needed() {
+        let [one, two, three] = [1, 2, 3].map(Expression::Whole);
+        let sum = of(Operator::Plus, one.clone(), two.clone());
+        let difference = of(Operator::Minus, one.clone(), two.clone());
+        let negative = Expression::Negative(Box::new(sum.clone()));
+        for (expression, written) in [
+            (of(Operator::Times, sum.clone(), three.clone()), "(1 + 2) * 3"),
+            (of(Operator::Minus, three.clone(), difference.clone()), "3 - (1 - 2)"),
+            (of(Operator::Minus, difference, three.clone()), "1 - 2 - 3"),
+            (of(Operator::Over, three.clone(), of(Operator::Times, one, two)), "3 / (1 * 2)"),
+            (of(Operator::Times, negative, three), "-(1 + 2) * 3"),
+        ] {
+            assert_eq!(expression.to_string(), written);
+        }
+    }
+
+    #[test]
+    fn dialects_differ_where_they_say_so() {
+        let [seven, two] = [7, 2].map(Expression::Whole);
+        let division = of(Operator::Over, seven.clone(), two.clone());
+        assert_eq!(division.value(INTEGER), Value::Whole(3));
+        assert_eq!(division.value(EXACT), Value::Double(3.5));
+        assert_eq!(division.value(Dialect::default()), Value::Undefined);
+        let least = Expression::Negative(Box::new(seven));
+        assert_eq!(of(Operator::Remainder, least, two).value(INTEGER), Value::Whole(-1));
+        let much = of(Operator::Plus, Expression::Whole(i64::MAX), Expression::Whole(1));
+        assert_eq!(much.value(INTEGER), Value::Error);
+        assert_eq!(much.value(EXACT), Value::Undefined);
+    }
+}

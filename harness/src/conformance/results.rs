@@ -1,0 +1,206 @@
+//! What is answered: the only topic that asks the oracle.
+
+use std::cell::RefCell;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
+
+use super::oracle::{Said, Value, expressions};
+use super::subject::{Finding, Party, Subject};
+use super::{Case, Need};
+use crate::client::{Trouble, printable};
+
+/// Expressions that a server is asked for in one case.
+const EXPRESSIONS: u32 = 300;
+
+/// Lines that an echo is asked for in one case.
+const LINES: u32 = 200;
+
+/// How long the smallest counterexample is looked for, in milliseconds.
+const SHRINK_MS: u32 = 5_000;
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "results/arithmetic",
+        requirement: "random expressions have the value that arithmetic gives them",
+        needs: &[Need::Calc],
+        check: |subject| {
+            let contract = subject.contract;
+            let otherwise = RefCell::new(None);
+            let asked = Asked::new(subject);
+            let outcome =
+                asked.property(EXPRESSIONS, expressions(contract.dialect), |expression| {
+                    let value = expression.value(contract.dialect);
+                    let reply = asked.reply(expression.to_string().as_bytes())?;
+                    match value.is_said_by(&reply, contract) {
+                        Said::Yes => Ok(()),
+                        Said::Otherwise => {
+                            let words = format!("`{expression}` is answered {}", printable(&reply));
+                            otherwise.replace(Some(words));
+                            Ok(())
+                        }
+                        Said::No => Err(TestCaseError::fail(printable(&reply))),
+                    }
+                });
+            if let Err((expression, seen)) = outcome {
+                let value = expression.value(contract.dialect);
+                return Err(asked.counterexample(&format!("`{expression}` is {value}"), &seen));
+            }
+            if let Some(words) = otherwise.into_inner() {
+                subject.loosely(format!("right, but written otherwise: {words}"));
+            } else {
+                subject.observe(format!("{EXPRESSIONS} random expressions, all right"));
+            }
+            Ok(())
+        },
+    },
+    Case {
+        name: "results/division-by-zero",
+        requirement: "division by zero gets an error line, and the next request is answered",
+        needs: &[Need::Calc],
+        check: |subject| {
+            has_values(
+                subject,
+                &[("1/0", Value::Error), ("5/(3-3)", Value::Error), ("8", Value::Whole(8))],
+            )
+        },
+    },
+    Case {
+        name: "results/overflow",
+        requirement: "a result beyond 64 bits gets an error line rather than a wrong number",
+        needs: &[Need::Calc, Need::Overflow],
+        check: |subject| {
+            has_values(
+                subject,
+                &[
+                    ("9223372036854775807", Value::Whole(i64::MAX)),
+                    ("9223372036854775807+1", Value::Error),
+                    ("-9223372036854775807-2", Value::Error),
+                    ("4611686018427387904*2", Value::Error),
+                    ("9223372036854775808", Value::Error),
+                    ("8", Value::Whole(8)),
+                ],
+            )
+        },
+    },
+    Case {
+        name: "results/float-precision",
+        requirement: "floats are computed and printed in double precision",
+        needs: &[Need::Calc],
+        check: |subject| {
+            has_values(
+                subject,
+                &[
+                    ("0.1*3", Value::Double(0.1 * 3.0)),
+                    ("7/2.0", Value::Double(3.5)),
+                    ("1.0/3", Value::Double(1.0 / 3.0)),
+                    ("0.000001*0.000001", Value::Double(0.000001 * 0.000001)),
+                    ("123456789.125*8", Value::Double(987_654_313.0)),
+                ],
+            )
+        },
+    },
+    Case {
+        name: "results/echo-is-identical",
+        requirement: "an echo sends back the very bytes of each line",
+        needs: &[Need::Echo],
+        check: |subject| {
+            let limit = subject.contract.max_line.unwrap_or(1000).min(1000);
+            let line = proptest::collection::vec(any::<u8>(), 0..limit)
+                .prop_filter("it is one line", |line| {
+                    !line.contains(&b'\n') && line.last() != Some(&b'\r')
+                });
+            // Nearly all bytes of a random line are printable in one half of the lines.
+            let text = proptest::collection::vec(b' '..b'~', 0..limit);
+            let asked = Asked::new(subject);
+            let outcome = asked.property(LINES, prop_oneof![line, text], |line| {
+                let reply = asked.reply(line)?;
+                if reply == *line { Ok(()) } else { Err(TestCaseError::fail(printable(&reply))) }
+            });
+            outcome.map_err(|(line, seen)| {
+                asked.counterexample(&format!("the reply {}", printable(&line)), &seen)
+            })
+        },
+    },
+];
+
+/// Asks for each expression in turn and compares.
+fn has_values(subject: &Subject<'_>, rows: &[(&str, Value)]) -> Result<(), Finding> {
+    let mut client = subject.connect()?;
+    for (expression, value) in rows {
+        let expected = format!("`{expression}` is {value}");
+        let reply = client
+            .ask(expression.as_bytes())
+            .map_err(|trouble| Finding::trouble(&expected, &trouble))?;
+        if value.is_said_by(&reply, subject.contract) == Said::No {
+            return Err(Finding::fail(expected, printable(&reply)));
+        }
+        subject.was_met();
+    }
+    Ok(())
+}
+
+/// A property that is tried on a live server, over one connection for as long as it lasts.
+struct Asked<'s> {
+    subject: &'s Subject<'s>,
+    client: RefCell<Option<Party<'s>>>,
+    trouble: RefCell<Option<Trouble>>,
+}
+
+impl<'s> Asked<'s> {
+    fn new(subject: &'s Subject<'s>) -> Asked<'s> {
+        Asked { subject, client: RefCell::default(), trouble: RefCell::default() }
+    }
+
+    fn reply(&self, request: &[u8]) -> Result<Vec<u8>, TestCaseError> {
+        let mut client = self.client.borrow_mut();
+        let asked = match client.take() {
+            Some(party) => Ok(party),
+            None => self.subject.try_connect(),
+        };
+        let answered = asked.and_then(|mut party| {
+            let reply = party.ask(request)?;
+            // After trouble the connection is not used again: replies could be out of step.
+            *client = Some(party);
+            Ok(reply)
+        });
+        self.trouble.replace(answered.as_ref().err().cloned());
+        if answered.is_ok() {
+            self.subject.was_met();
+        }
+        answered.map_err(|trouble| TestCaseError::fail(trouble.to_string()))
+    }
+
+    /// Tries the property on random values; gives the smallest for which it does not hold, and
+    /// what was seen then.
+    fn property<T: Clone + std::fmt::Debug>(
+        &self,
+        cases: u32,
+        values: impl Strategy<Value = T>,
+        holds: impl Fn(&T) -> Result<(), TestCaseError>,
+    ) -> Result<(), (T, String)> {
+        let config = Config {
+            cases,
+            max_shrink_time: SHRINK_MS,
+            max_global_rejects: cases * 100,
+            failure_persistence: None,
+            ..Config::default()
+        };
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&self.subject.seed.to_le_bytes());
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+        match TestRunner::new_with_rng(config, rng).run(&values, |value| holds(&value)) {
+            Ok(()) => Ok(()),
+            Err(TestError::Fail(reason, value)) => Err((value, reason.message().to_owned())),
+            Err(TestError::Abort(reason)) => panic!("too few values were drawn: {reason}"),
+        }
+    }
+
+    fn counterexample(&self, expected: &str, seen: &str) -> Finding {
+        let finding = match &*self.trouble.borrow() {
+            Some(trouble) => Finding::trouble(expected, trouble),
+            None => Finding::fail(expected, seen),
+        };
+        finding.hint("this is the smallest request found for which the reply is wrong")
+    }
+}

@@ -1,0 +1,97 @@
+//! Ending in good order.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::subject::{Finding, Subject, request};
+use super::{Case, Need};
+use crate::server::Exit;
+
+/// How soon a server must be gone.
+const GONE: Duration = Duration::from_secs(10);
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "shutdown/sigterm",
+        requirement: "SIGTERM ends an idle server with exit code 0, and no process survives",
+        needs: &[Need::Drain],
+        check: |subject| {
+            subject.connect()?.learn(&request(1))?;
+            ends_by(subject, Signal::SIGTERM)
+        },
+    },
+    Case {
+        name: "shutdown/sigint",
+        requirement: "SIGINT ends an idle server with exit code 0, and no process survives",
+        needs: &[Need::Drain],
+        check: |subject| {
+            subject.connect()?.learn(&request(1))?;
+            ends_by(subject, Signal::SIGINT)
+        },
+    },
+    Case {
+        name: "shutdown/drains",
+        requirement: "requests that arrived before SIGTERM are answered, then the connection ends cleanly",
+        needs: &[Need::Drain],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            let reply = client.learn(&request(1))?;
+            let requests = [&request(1)[..], b"\n"].concat().repeat(50);
+            // The last one has not arrived as a whole, and is nobody's.
+            client.send(&[&requests[..], b"12"].concat())?;
+            subject.signal(Signal::SIGTERM);
+            for _ in 0..50 {
+                client.expect(&reply)?;
+            }
+            client.expect_end()?;
+            gone(subject)
+        },
+    },
+    Case {
+        name: "shutdown/second-signal",
+        requirement: "a second signal ends a server that cannot drain at once",
+        needs: &[Need::Drain],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            client.learn(&request(1))?;
+            // Replies that nobody reads, more than the kernel buffers, keep the drain waiting.
+            let requests = [&request(1)[..], b"\n"].concat().repeat(10_000);
+            client.client.set_patience(Duration::from_millis(300));
+            while client.client.send(&requests).is_ok() {}
+            subject.signal(Signal::SIGTERM);
+            subject.signal(Signal::SIGINT);
+            match subject.wait_for_exit(GONE) {
+                Some(_) => {
+                    subject.was_met();
+                    Ok(())
+                }
+                None => Err(Finding::fail("it ends at the second signal", "it goes on")),
+            }
+        },
+    },
+];
+
+fn ends_by(subject: &Subject<'_>, signal: Signal) -> Result<(), Finding> {
+    subject.signal(signal);
+    gone(subject)
+}
+
+fn gone(subject: &Subject<'_>) -> Result<(), Finding> {
+    let expected = "it ends with exit code 0, and all its processes with it";
+    match subject.wait_for_exit(GONE) {
+        Some(Exit::Code(0)) => {}
+        Some(exit) => return Err(Finding::fail(expected, exit.to_string())),
+        None => {
+            let seen = format!("it is still there after {} s", GONE.as_secs());
+            return Err(Finding { state: super::State::Hang, ..Finding::fail(expected, seen) });
+        }
+    }
+    subject.wait_until(
+        || subject.processes() == 0,
+        || {
+            let left = format!("{} processes of it are left", subject.processes());
+            Finding::leak(expected, left).hint("were all child processes told, and waited for?")
+        },
+    )
+}

@@ -1,0 +1,82 @@
+//! Coming up, and not being able to.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::subject::{Finding, request};
+use super::{Case, Need};
+use crate::server::Exit;
+
+/// How soon a server must give up that cannot listen.
+const GIVES_UP: Duration = Duration::from_secs(10);
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "startup/port-taken",
+        requirement: "a second server on a taken port says so, ends with an error code, and leaves the first alone",
+        needs: &[],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            let reply = client.learn(&request(1))?;
+            let second = subject.start_again()?;
+            let expected = "it ends by itself, with an exit code other than 0 and a word about it";
+            let exit = second.wait_for_exit(GIVES_UP);
+            let listens = !second.listening().is_empty();
+            let ended = second.end();
+            let said = ended.log.lines().next_back().unwrap_or("").trim().to_owned();
+            match exit {
+                Some(Exit::Code(1..)) if !said.is_empty() => {
+                    subject.observe(format!("it ended with {}, saying: {said}", Exit::Code(1)));
+                }
+                Some(Exit::Code(1..)) => {
+                    return Err(Finding::fail(expected, "it ended, saying nothing"));
+                }
+                Some(exit) => {
+                    return Err(Finding::fail(
+                        expected,
+                        format!("it ended with {exit}; it said: {said}"),
+                    )
+                    .hint(
+                        "a server that could not start must not look as if it had done its work",
+                    ));
+                }
+                None if listens => {
+                    return Err(Finding::fail(expected, "two servers listen on one port").hint(
+                        "SO_REUSEPORT shares a port silently: the kernel deals clients to both",
+                    ));
+                }
+                None => {
+                    let seen = format!("it goes on without listening; it said: {said}");
+                    return Err(Finding {
+                        state: super::State::Hang,
+                        ..Finding::fail(expected, seen)
+                    });
+                }
+            }
+            client.send(&[&request(1)[..], b"\n"].concat())?;
+            client.expect(&reply)
+        },
+    },
+    Case {
+        name: "startup/restart",
+        requirement: "a server can be started again at once where it was, over connections in TIME_WAIT",
+        needs: &[Need::Drain],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            client.learn(&request(1))?;
+            // The server closes first, so its side is the one that goes to TIME_WAIT.
+            subject.signal(Signal::SIGTERM);
+            if subject.wait_for_exit(subject.patience).is_none() {
+                return Err(Finding::fail("it ends at SIGTERM", "it goes on"));
+            }
+            client.expect_end()?;
+            let again = subject.start_again()?;
+            let listening = again.wait_until_listening(subject.patience);
+            listening.map(|_| subject.was_met()).map_err(|error| {
+                Finding::fail("it listens again", error.to_string())
+                    .hint("set SO_REUSEADDR before bind: otherwise old connections hold the port for a minute")
+            })
+        },
+    },
+];

@@ -1,0 +1,518 @@
+//! What a case is given: a server to talk to, and words for what it finds.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::verdict::{State, Verdict};
+use crate::client::{Client, Happening, Transcript, Trouble, printable};
+use crate::server::proc::Holdings;
+use crate::server::{Contract, Exit, LaunchError, Launcher, Process, Server, Spec};
+
+/// How long a case listens to be sure that nothing comes. A server that is slower than this can
+/// pass when it should not, but none can fail when it should not.
+pub const QUIET: Duration = Duration::from_millis(120);
+
+/// How soon a client must know that it is turned away.
+pub const PROMPT: Duration = Duration::from_secs(1);
+
+/// Pause between two tries of something that takes a moment to become true.
+const TRY_EVERY: Duration = Duration::from_millis(5);
+
+/// A server in the hands of a case.
+pub struct Subject<'a> {
+    /// What it declares.
+    pub contract: &'a Contract,
+    /// For all chance in the case.
+    pub seed: u64,
+    /// How long to wait for what should come.
+    pub patience: Duration,
+    launcher: &'a Launcher,
+    spec: &'a Spec,
+    server: RefCell<Server>,
+    transcript: Transcript,
+    clients: Cell<usize>,
+    learned: RefCell<HashMap<Vec<u8>, Vec<u8>>>,
+    met: Cell<usize>,
+    may_end: Cell<bool>,
+    observed: RefCell<Option<String>>,
+    loosely: Cell<bool>,
+}
+
+/// Why a requirement is not met, or could not be looked at.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// What the server did.
+    pub verdict: Option<Verdict>,
+    /// How the case went.
+    pub state: State,
+    /// What would have been right.
+    pub expected: String,
+    /// What was seen.
+    pub observed: String,
+    /// What may be the cause.
+    pub hint: Option<String>,
+}
+
+impl Finding {
+    /// The requirement is not met.
+    pub fn fail(expected: impl Into<String>, observed: impl Into<String>) -> Finding {
+        Finding {
+            verdict: Some(Verdict::Fail),
+            state: State::Ok,
+            expected: expected.into(),
+            observed: observed.into(),
+            hint: None,
+        }
+    }
+
+    /// The requirement is not met: this came instead.
+    pub fn trouble(expected: impl Into<String>, trouble: &Trouble) -> Finding {
+        let state = match trouble {
+            Trouble::Silent(..) | Trouble::ConnectTimedOut(_) | Trouble::NotRead(_) => State::Hang,
+            _ => State::Ok,
+        };
+        Finding { state, ..Finding::fail(expected, trouble.to_string()) }
+    }
+
+    /// What the case is about could not be tried.
+    pub fn vacuous(observed: impl Into<String>) -> Finding {
+        Finding {
+            verdict: None,
+            state: State::Vacuous,
+            hint: Some("see framing/single, and what the server wrote".to_owned()),
+            ..Finding::fail("a plain request is answered", observed)
+        }
+    }
+
+    /// Something of the server's was left behind.
+    pub fn leak(expected: impl Into<String>, observed: impl Into<String>) -> Finding {
+        Finding { state: State::Leak, ..Finding::fail(expected, observed) }
+    }
+
+    /// Adds what may be the cause.
+    pub fn hint(mut self, words: impl Into<String>) -> Finding {
+        self.hint = Some(words.into());
+        self
+    }
+}
+
+impl From<LaunchError> for Finding {
+    fn from(error: LaunchError) -> Finding {
+        let finding = Finding::fail("a server that listens", error.to_string());
+        match error {
+            LaunchError::Exited { .. } => Finding { state: State::Crash, ..finding },
+            LaunchError::NotListening { .. } => Finding { state: State::Hang, ..finding },
+            LaunchError::NotRun(_) => {
+                finding.hint("is the program installed, and is the path right from this folder?")
+            }
+            LaunchError::NoPort(_) | LaunchError::Supervisor(_) => {
+                Finding { verdict: None, state: State::HarnessError, ..finding }
+            }
+        }
+    }
+}
+
+impl<'a> Subject<'a> {
+    pub(super) fn new(
+        launcher: &'a Launcher,
+        spec: &'a Spec,
+        server: Server,
+        seed: u64,
+        patience: Duration,
+    ) -> Subject<'a> {
+        Subject {
+            contract: &spec.contract,
+            seed,
+            patience,
+            launcher,
+            spec,
+            server: RefCell::new(server),
+            transcript: Transcript::begin(),
+            clients: Cell::new(0),
+            learned: RefCell::default(),
+            met: Cell::new(0),
+            may_end: Cell::new(false),
+            observed: RefCell::default(),
+            loosely: Cell::new(false),
+        }
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.borrow().address
+    }
+
+    /// Connects another client.
+    ///
+    /// # Errors
+    /// How the connection failed.
+    pub fn try_connect(&self) -> Result<Party<'_>, Trouble> {
+        self.clients.set(self.clients.get() + 1);
+        let number = self.clients.get();
+        let client = Client::connect(number, self.address(), self.patience, &self.transcript)?;
+        Ok(Party { subject: self, client })
+    }
+
+    /// Connects a client for what the case is about, where connecting is taken for granted.
+    ///
+    /// # Errors
+    /// It cannot: then nothing can be exercised.
+    pub fn connect(&self) -> Result<Party<'_>, Finding> {
+        self.try_connect().map_err(|trouble| Finding::vacuous(format!("a client met: {trouble}")))
+    }
+
+    /// Connects a client, again and again if it is turned away: the one before it may not have
+    /// been seen off yet.
+    ///
+    /// # Errors
+    /// It cannot within the patience of the case: then nothing can be exercised.
+    pub fn connect_soon(&self) -> Result<Party<'_>, Finding> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            match self.try_connect() {
+                Err(Trouble::Refused | Trouble::Reset) if Instant::now() < deadline => {
+                    std::thread::sleep(TRY_EVERY);
+                }
+                other => {
+                    return other
+                        .map_err(|trouble| Finding::vacuous(format!("a client met: {trouble}")));
+                }
+            }
+        }
+    }
+
+    /// As many clients as the server declares to serve at once, each of them served.
+    ///
+    /// # Errors
+    /// Fewer are served: then nothing can be exercised.
+    pub fn fill(&self) -> Result<Vec<Party<'_>>, Finding> {
+        let capacity = self.contract.capacity.unwrap_or(1);
+        (0..capacity)
+            .map(|number| {
+                let mut party = self.connect()?;
+                party.learn(&request(number))?;
+                Ok(party)
+            })
+            .collect()
+    }
+
+    /// A client that comes now is served, at once.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn still_serves(&self, expected: &str) -> Result<(), Finding> {
+        let served = self.try_connect().and_then(|mut party| party.ask(&request(7)));
+        self.judge_service(expected, served)
+    }
+
+    /// A client is served within a short time from now: one that is turned away tries again.
+    ///
+    /// # Errors
+    /// None is within the patience of the case.
+    pub fn serves_soon(&self, expected: &str) -> Result<(), Finding> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let served = self.try_connect().and_then(|mut party| party.ask(&request(7)));
+            let again = match &served {
+                Ok(reply) => reply.starts_with(b"error: busy"),
+                Err(Trouble::Refused | Trouble::Reset | Trouble::Closed(_)) => true,
+                Err(_) => false,
+            };
+            if !again || Instant::now() > deadline {
+                return self.judge_service(expected, served);
+            }
+            std::thread::sleep(TRY_EVERY);
+        }
+    }
+
+    fn judge_service(
+        &self,
+        expected: &str,
+        served: Result<Vec<u8>, Trouble>,
+    ) -> Result<(), Finding> {
+        match served {
+            Ok(reply) => match self.learned.borrow().get(&request(7)) {
+                Some(learned) if *learned != reply => {
+                    Err(Finding::fail(format!("{expected}: {}", printable(learned)), printable(&reply)))
+                }
+                _ if reply.starts_with(b"error: busy") => {
+                    Err(Finding::fail(expected, printable(&reply)).hint(
+                        "it still counts a client that is gone: is the place given back on every way out?",
+                    ))
+                }
+                _ => {
+                    self.was_met();
+                    Ok(())
+                }
+            },
+            Err(trouble) => Err(Finding::trouble(expected, &trouble)),
+        }
+    }
+
+    /// Waits until `holds` does.
+    ///
+    /// # Errors
+    /// It does not within the patience of the case; `otherwise` tells what is so instead.
+    pub fn wait_until(
+        &self,
+        mut holds: impl FnMut() -> bool,
+        otherwise: impl FnOnce() -> Finding,
+    ) -> Result<(), Finding> {
+        let deadline = Instant::now() + self.patience;
+        while !holds() {
+            if Instant::now() > deadline {
+                return Err(otherwise());
+            }
+            std::thread::sleep(TRY_EVERY);
+        }
+        self.was_met();
+        Ok(())
+    }
+
+    /// Something required was seen to be so. A case in which nothing was cannot pass.
+    pub fn was_met(&self) {
+        self.met.set(self.met.get() + 1);
+    }
+
+    /// What was seen, for the report, also when all is well.
+    pub fn observe(&self, words: impl Into<String>) {
+        *self.observed.borrow_mut() = Some(words.into());
+    }
+
+    /// It works, but not as the strict wording asks.
+    pub fn loosely(&self, words: impl Into<String>) {
+        self.loosely.set(true);
+        self.observe(words);
+    }
+
+    /// What the server's processes hold now.
+    pub fn holdings(&self) -> Holdings {
+        self.server.borrow().process.holdings()
+    }
+
+    /// Sends a signal to the server, which may end from now on.
+    pub fn signal(&self, signal: Signal) {
+        self.may_end.set(true);
+        self.transcript.add(0, Happening::Note(format!("{signal} to the server")));
+        self.server.borrow_mut().process.signal(signal);
+    }
+
+    /// Waits for the server to end.
+    pub fn wait_for_exit(&self, deadline: Duration) -> Option<Exit> {
+        let exit = self.server.borrow().process.wait_for_exit(deadline);
+        if let Some(exit) = exit {
+            self.transcript.add(0, Happening::Note(format!("the server ended: {exit}")));
+        }
+        exit
+    }
+
+    /// The server's processes that are there now.
+    pub fn processes(&self) -> usize {
+        self.server.borrow().process.tree().len()
+    }
+
+    /// Starts the same server once more in the same place, beside the first or after it.
+    ///
+    /// # Errors
+    /// It cannot even be started.
+    pub fn start_again(&self) -> Result<Process, Finding> {
+        let address = self.address();
+        self.transcript
+            .add(0, Happening::Note(format!("the server is started again on {address}")));
+        Ok(self.launcher.start(self.spec, address.ip(), address.port())?)
+    }
+
+    pub(super) fn take_apart(self) -> Evidence {
+        Evidence {
+            transcript: self.transcript,
+            process: self.server.into_inner().process,
+            met: self.met.get(),
+            may_end: self.may_end.get(),
+            observed: self.observed.into_inner(),
+            loosely: self.loosely.get(),
+        }
+    }
+}
+
+/// What is left of a subject when its case is over.
+pub(super) struct Evidence {
+    pub(super) transcript: Transcript,
+    pub(super) process: Process,
+    pub(super) met: usize,
+    pub(super) may_end: bool,
+    pub(super) observed: Option<String>,
+    pub(super) loosely: bool,
+}
+
+/// A request that calculators and echoes answer alike, a different one for each number.
+pub fn request(number: usize) -> Vec<u8> {
+    (41_000 + number).to_string().into_bytes()
+}
+
+/// A client in a case.
+pub struct Party<'s> {
+    subject: &'s Subject<'s>,
+    /// Its end of the connection, for what goes wrong by intention.
+    pub client: Client,
+}
+
+impl Party<'_> {
+    /// Learns what the server answers to a plain request, to compare with later.
+    ///
+    /// # Errors
+    /// There is no answer, or none that tells requests apart: then nothing can be exercised.
+    pub fn learn(&mut self, request: &[u8]) -> Result<Vec<u8>, Finding> {
+        let plain = printable(request);
+        let reply = self.ask(request).map_err(|trouble| {
+            Finding::vacuous(format!("the plain request {plain} met: {trouble}"))
+        })?;
+        if let Some(prefix) = &self.subject.contract.error_prefix
+            && reply.starts_with(prefix.as_bytes())
+        {
+            let words = format!("the plain request {plain} was answered {}", printable(&reply));
+            return Err(Finding::vacuous(words));
+        }
+        let mut learned = self.subject.learned.borrow_mut();
+        if learned.iter().any(|(other, same)| other != request && *same == reply) {
+            let words =
+                format!("different plain requests are answered alike: {}", printable(&reply));
+            return Err(Finding::vacuous(words));
+        }
+        learned.insert(request.to_vec(), reply.clone());
+        Ok(reply)
+    }
+
+    /// Sends a request and waits for its reply.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn ask(&mut self, request: &[u8]) -> Result<Vec<u8>, Trouble> {
+        self.client.send(&[request, b"\n"].concat())?;
+        self.client.line()
+    }
+
+    /// The reply is the one that was learned.
+    ///
+    /// # Errors
+    /// It is another.
+    pub fn is_as_learned(&self, request: &[u8], reply: &[u8]) -> Result<(), Finding> {
+        match self.subject.learned.borrow().get(request) {
+            Some(learned) if learned == reply => {
+                self.subject.was_met();
+                Ok(())
+            }
+            Some(learned) => Err(Finding::fail(printable(learned), printable(reply))),
+            None => Err(Finding::vacuous("nothing was learned to compare with")),
+        }
+    }
+
+    /// Sends bytes that the server should take.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Finding> {
+        self.client.send(bytes).map_err(|trouble| {
+            Finding::trouble(format!("the server takes {}", printable(bytes)), &trouble)
+        })
+    }
+
+    /// The next line is this reply.
+    ///
+    /// # Errors
+    /// It is another, or none comes.
+    pub fn expect(&mut self, reply: &[u8]) -> Result<(), Finding> {
+        let expected = format!("the reply {}", printable(reply));
+        match self.client.line() {
+            Ok(line) if line == reply => {
+                self.subject.was_met();
+                Ok(())
+            }
+            Ok(line) => Err(Finding::fail(expected, printable(&line))),
+            Err(trouble) => Err(Finding::trouble(expected, &trouble)),
+        }
+    }
+
+    /// The next line is an error reply, as far as the contract says what that is.
+    ///
+    /// # Errors
+    /// It is something else, or none comes.
+    pub fn expect_error(&mut self) -> Result<Vec<u8>, Finding> {
+        let prefix = self.subject.contract.error_prefix.clone();
+        let expected = match &prefix {
+            Some(prefix) => format!("one line that begins with {}", printable(prefix.as_bytes())),
+            None => "one line that says what is wrong".to_owned(),
+        };
+        match self.client.line() {
+            Ok(line) if line.starts_with(prefix.unwrap_or_default().as_bytes()) => {
+                self.subject.was_met();
+                Ok(line)
+            }
+            Ok(line) => Err(Finding::fail(expected, printable(&line))),
+            Err(trouble) => Err(Finding::trouble(expected, &trouble)),
+        }
+    }
+
+    /// Some line comes.
+    ///
+    /// # Errors
+    /// None does.
+    pub fn expect_any_line(&mut self) -> Result<(), Finding> {
+        self.client.line().map_err(|trouble| Finding::trouble("one reply line", &trouble))?;
+        self.subject.was_met();
+        Ok(())
+    }
+
+    /// Nothing comes for a while.
+    ///
+    /// # Errors
+    /// Something does.
+    pub fn expect_silence(&mut self, while_what: &str) -> Result<(), Finding> {
+        let expected = format!("nothing is sent {while_what}");
+        match self.client.listen(QUIET) {
+            Ok(bytes) if bytes.is_empty() => {
+                self.subject.was_met();
+                Ok(())
+            }
+            Ok(bytes) => Err(Finding::fail(expected, printable(&bytes))),
+            Err(trouble) => Err(Finding::trouble(expected, &trouble)),
+        }
+    }
+
+    /// The server sends nothing more and ends the connection with a FIN.
+    ///
+    /// # Errors
+    /// It sends more, resets, or does not end it.
+    pub fn expect_end(&mut self) -> Result<(), Finding> {
+        let expected = "the server closes cleanly (FIN), with nothing more to say";
+        match self.client.rest() {
+            Ok(rest) if rest.is_empty() => {
+                self.subject.was_met();
+                Ok(())
+            }
+            Ok(rest) => Err(Finding::fail(expected, printable(&rest))),
+            Err(trouble) => Err(Finding::trouble(expected, &trouble)),
+        }
+    }
+
+    /// Ends the sending side.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn half_close(&mut self) -> Result<(), Finding> {
+        self.client.half_close().map_err(|trouble| {
+            Finding::trouble("the connection lives until the client ends it", &trouble)
+        })
+    }
+
+    /// Ends the connection by a reset.
+    pub fn reset(self) {
+        self.client.reset();
+    }
+
+    /// Ends the connection as a well-behaved client does.
+    pub fn close(self) {}
+}

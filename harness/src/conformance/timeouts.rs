@@ -1,0 +1,94 @@
+//! Waiting, and giving up, on either side.
+
+use std::time::{Duration, Instant};
+
+use servers::WhenFull;
+
+use super::subject::{Finding, request};
+use super::{Case, Need};
+use crate::client::Trouble;
+
+/// The patience of the original's client.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How much later than declared an idle client may be closed, at the least: schedulers are late.
+const TOLERANCE: Duration = Duration::from_millis(500);
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "timeouts/queued-client-gives-up",
+        requirement: "a client that waits in the queue can give up after 2 s, and the server is unharmed",
+        needs: &[Need::Full, Need::WhenFull(WhenFull::Wait)],
+        check: |subject| {
+            let mut incumbents = subject.fill()?;
+            let mut queued = subject.connect()?;
+            queued.send(&[&request(7)[..], b"\n"].concat())?;
+            match queued.client.line_within(CLIENT_PATIENCE) {
+                Err(Trouble::Silent(..)) => subject.was_met(),
+                Err(trouble) => {
+                    return Err(Finding::trouble("the client waits until it gives up", &trouble));
+                }
+                Ok(_) => {
+                    let seen = "the client was served";
+                    return Err(Finding::fail("the client waits until it gives up", seen));
+                }
+            }
+            queued.close();
+            let reply = incumbents[0].ask(&request(0)).map_err(|trouble| {
+                Finding::trouble("the client that is served gets its reply", &trouble)
+            })?;
+            incumbents[0].is_as_learned(&request(0), &reply)?;
+            drop(incumbents);
+            subject.serves_soon("the next client is served")
+        },
+    },
+    Case {
+        name: "timeouts/idle-is-closed",
+        requirement: "a client that is silent for the declared time is closed, and not sooner",
+        needs: &[Need::IdleTimeout],
+        check: |subject| {
+            let declared = subject.contract.idle_timeout.unwrap_or_default();
+            let mut client = subject.connect()?;
+            client.learn(&request(1))?;
+            let began = Instant::now();
+            let latest = declared + TOLERANCE.max(declared / 4) + subject.patience;
+            let ended = client.client.line_within(latest);
+            let after = began.elapsed();
+            let expected = format!("closed after {} ms of silence", declared.as_millis());
+            match ended {
+                Err(Trouble::Closed(_)) if after + TOLERANCE / 10 < declared => {
+                    let seen = format!("closed after {} ms", after.as_millis());
+                    Err(Finding::fail(expected, seen))
+                }
+                Err(Trouble::Closed(_)) => {
+                    subject.was_met();
+                    let words = format!("closed after {} ms", after.as_millis());
+                    if after > declared + TOLERANCE.max(declared / 4) {
+                        subject.loosely(words);
+                    } else {
+                        subject.observe(words);
+                    }
+                    Ok(())
+                }
+                Err(trouble) => Err(Finding::trouble(expected, &trouble)),
+                Ok(line) => Err(Finding::fail(expected, crate::client::printable(&line))),
+            }
+        },
+    },
+    Case {
+        name: "timeouts/activity-keeps-alive",
+        requirement: "a client that speaks within the idle timeout is not closed",
+        needs: &[Need::IdleTimeout],
+        check: |subject| {
+            let declared = subject.contract.idle_timeout.unwrap_or_default();
+            let mut client = subject.connect()?;
+            let reply = client.learn(&request(1))?;
+            for _ in 0..6 {
+                std::thread::sleep(declared * 2 / 5);
+                client.send(&[&request(1)[..], b"\n"].concat())?;
+                client.expect(&reply)?;
+            }
+            Ok(())
+        },
+    },
+];

@@ -1,0 +1,99 @@
+//! What a server declares about itself, before it is judged.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use servers::{Limits, LimitsError, Service, WhenFull};
+
+/// What a server declares. `None` is "says nothing": a case that needs to know is then not
+/// applicable, and says which declaration is missing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contract {
+    /// What it answers.
+    pub service: Service,
+    /// What its arithmetic means.
+    pub dialect: Dialect,
+    /// How many clients it serves at once.
+    pub capacity: Option<usize>,
+    /// What one client more meets.
+    pub when_full: Option<WhenFull>,
+    /// The longest request in bytes; one byte more is answered with an error.
+    pub max_line: Option<usize>,
+    /// What every error reply begins with.
+    pub error_prefix: Option<String>,
+    /// How long a client may be silent before it is closed.
+    pub idle_timeout: Option<Duration>,
+    /// What SIGTERM and SIGINT do.
+    pub ending: Option<Ending>,
+}
+
+/// What a calculator's arithmetic means where calculators differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Dialect {
+    /// What `7 / 2` is.
+    pub division: Option<Division>,
+    /// Whether whole numbers are of 64 bits, and leaving them is an error.
+    pub overflow_is_error: bool,
+}
+
+/// What `7 / 2` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Division {
+    /// `3`, towards zero; the remainder has the sign of the dividend.
+    Integer,
+    /// `3.5`.
+    Exact,
+}
+
+/// What SIGTERM and SIGINT do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    /// Requests that have been received are answered, then it exits with code 0.
+    Drain,
+}
+
+impl Contract {
+    /// The contract of a built-in server under the given limits.
+    ///
+    /// # Errors
+    /// A limit that the pattern cannot keep.
+    pub fn of(server: &servers::Server, limits: &Limits) -> Result<Contract, LimitsError> {
+        let config = server.config(limits)?;
+        Ok(Contract {
+            service: server.service,
+            dialect: Dialect { division: Some(Division::Integer), overflow_is_error: true },
+            capacity: Some(config.max_connections),
+            when_full: Some(server.pattern.when_full),
+            max_line: Some(config.max_line),
+            error_prefix: Some("error: ".to_owned()),
+            idle_timeout: config.idle_timeout,
+            ending: Some(Ending::Drain),
+        })
+    }
+
+    /// The contract in words, for people.
+    pub fn words(&self) -> String {
+        let mut words = vec![self.service.name().to_owned()];
+        words.push(match self.capacity {
+            Some(1) => "one client at a time".to_owned(),
+            Some(clients) => format!("{clients} clients at once"),
+            None => "capacity not declared".to_owned(),
+        });
+        match self.when_full {
+            Some(WhenFull::Wait) => words.push("the next waits".to_owned()),
+            Some(WhenFull::Refuse) => words.push("the next is refused".to_owned()),
+            Some(WhenFull::Reset) => words.push("the next is reset".to_owned()),
+            Some(WhenFull::Busy) => words.push("the next is told busy".to_owned()),
+            None => {}
+        }
+        if let Some(bytes) = self.max_line {
+            words.push(format!("lines up to {bytes} bytes"));
+        }
+        if let Some(timeout) = self.idle_timeout {
+            words.push(format!("idle timeout {}", humantime::format_duration(timeout)));
+        }
+        words.join(", ")
+    }
+}

@@ -1,0 +1,335 @@
+//! Launching a server and holding on to it: one way for all servers.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::port::Port;
+use super::proc::{self, Holdings};
+use super::spec::Spec;
+use super::supervise::{Event, Exit, Survivor};
+
+/// How long a server may take until it listens. Interpreters on a busy machine need seconds.
+const READY_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long a supervisor may take to be up, and to clean up.
+const SUPERVISOR_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Pause between two looks at whether a server listens.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// How much of the end of a server's output is kept, in bytes.
+const LOG_KEPT: usize = 16 * 1024;
+
+/// Starts servers, by way of a program that has the supervising and the serving role.
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    program: PathBuf,
+}
+
+/// A command that runs below its supervisor. Dropping it ends whatever is left of it.
+#[derive(Debug)]
+pub struct Process {
+    supervisor: Child,
+    /// Closing it is what ends the server.
+    signals: Option<ChildStdin>,
+    shared: Arc<Shared>,
+    port: Option<Port>,
+}
+
+/// A process that listens.
+#[derive(Debug)]
+pub struct Server {
+    /// What was started.
+    pub process: Process,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// How a server's life went.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// How it ended by itself; `None` if it had to be killed.
+    pub exit: Option<Exit>,
+    /// Processes that were still there when the server's first process had ended.
+    pub survivors: Vec<Survivor>,
+    /// The end of what it wrote to standard output and standard error.
+    pub log: String,
+}
+
+/// Why there is no server to talk to.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// No port to give it.
+    #[error("no port for the server: {0}")]
+    NoPort(io::Error),
+    /// The harness could not start its own supervisor.
+    #[error("cannot start the supervisor: {0}")]
+    Supervisor(io::Error),
+    /// The command does not run.
+    #[error("{0}")]
+    NotRun(String),
+    /// It ended before it listened.
+    #[error("the server ended before it listened, with {exit}{}", said(log))]
+    Exited {
+        /// How it ended.
+        exit: Exit,
+        /// The end of its output.
+        log: String,
+    },
+    /// It runs and does not listen.
+    #[error("the server did not listen within {} s{}", waited.as_secs(), said(log))]
+    NotListening {
+        /// How long was waited.
+        waited: Duration,
+        /// The end of its output.
+        log: String,
+    },
+}
+
+fn said(log: &str) -> String {
+    if log.is_empty() { ", saying nothing".to_owned() } else { format!("; it said: {log}") }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    log: Mutex<VecDeque<u8>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pid: Option<proc::Pid>,
+    failed: Option<String>,
+    exit: Option<Exit>,
+    survivors: Vec<Survivor>,
+    over: bool,
+}
+
+impl Launcher {
+    /// A launcher that runs `program`, which must take the roles of this crate first of all, as
+    /// the harness binary does.
+    pub fn new(program: impl AsRef<Path>) -> Launcher {
+        Launcher { program: program.as_ref().to_path_buf() }
+    }
+
+    /// A launcher that runs the program that is running.
+    ///
+    /// # Errors
+    /// When the kernel does not say which that is.
+    pub fn this_program() -> io::Result<Launcher> {
+        std::env::current_exe().map(Launcher::new)
+    }
+
+    /// The path of the program.
+    pub fn program(&self) -> String {
+        self.program.display().to_string()
+    }
+
+    /// Launches a server on a free port and waits until it listens.
+    ///
+    /// # Errors
+    /// Why there is no server.
+    pub fn launch(&self, spec: &Spec) -> Result<Server, LaunchError> {
+        let host = IpAddr::from([127, 0, 0, 1]);
+        let port = Port::take(host).map_err(LaunchError::NoPort)?;
+        let mut process = self.start(spec, host, port.number())?;
+        process.port = Some(port);
+        let address = process.wait_until_listening(READY_DEADLINE)?;
+        Ok(Server { process, address })
+    }
+
+    /// Starts a server at a given place and does not wait for more than its process.
+    ///
+    /// # Errors
+    /// Why there is no process.
+    pub fn start(&self, spec: &Spec, host: IpAddr, port: u16) -> Result<Process, LaunchError> {
+        let mut supervisor = Command::new(&self.program)
+            .args(["supervise", "--"])
+            .args(spec.words(&host.to_string(), port))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C is for the harness; the supervisor learns of its end and cleans up.
+            .process_group(0)
+            .spawn()
+            .map_err(LaunchError::Supervisor)?;
+        let shared = Arc::<Shared>::default();
+        let events = supervisor.stdout.take().expect("it is piped");
+        let log = supervisor.stderr.take().expect("it is piped");
+        thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.follow(events)
+        });
+        thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.keep(log)
+        });
+        let signals = supervisor.stdin.take();
+        let process = Process { supervisor, signals, shared, port: None };
+        let up = |state: &State| state.pid.is_some() || state.over;
+        let state = process.shared.wait(SUPERVISOR_DEADLINE, up);
+        match (&state.pid, &state.failed) {
+            (Some(_), _) => {}
+            (None, Some(words)) => return Err(LaunchError::NotRun(words.clone())),
+            (None, None) => {
+                let log = process.log();
+                let words = format!("it did not start the command{}", said(&log));
+                return Err(LaunchError::Supervisor(io::Error::other(words)));
+            }
+        }
+        drop(state);
+        Ok(process)
+    }
+}
+
+impl Process {
+    /// Waits until the process tree has a listening socket, without connecting to it: that would
+    /// occupy a server of one client, and end some.
+    ///
+    /// # Errors
+    /// It ended before, or did not listen in time.
+    pub fn wait_until_listening(&self, deadline: Duration) -> Result<SocketAddr, LaunchError> {
+        let end = Instant::now() + deadline;
+        loop {
+            if let Some(address) = self.listening().first() {
+                return Ok(*address);
+            }
+            if let Some(exit) = self.wait_for_exit(LOOK_EVERY) {
+                return Err(LaunchError::Exited { exit, log: self.settled_log() });
+            }
+            if Instant::now() > end {
+                return Err(LaunchError::NotListening { waited: deadline, log: self.log() });
+            }
+        }
+    }
+
+    /// Where the process tree listens now.
+    pub fn listening(&self) -> Vec<SocketAddr> {
+        proc::listening(&self.tree())
+    }
+
+    /// What the process tree holds now.
+    pub fn holdings(&self) -> Holdings {
+        proc::holdings(&self.tree())
+    }
+
+    /// The server's processes, its first one first.
+    pub fn tree(&self) -> Vec<proc::Pid> {
+        let pid = self.shared.state().pid.expect("a process is started before it is handed out");
+        // Those that escaped are children of the supervisor.
+        let mut tree = proc::tree(self.supervisor.id() as proc::Pid).split_off(1);
+        tree.sort_by_key(|&other| other != pid);
+        tree
+    }
+
+    /// Sends a signal to the server's first process, if it has not ended.
+    pub fn signal(&mut self, signal: Signal) {
+        if let Some(signals) = &mut self.signals {
+            // It fails when the supervisor is gone, and the server with it.
+            let _ = signals.write_all(&[signal as u8]).and_then(|()| signals.flush());
+        }
+    }
+
+    /// How the server's first process ended, if it has.
+    pub fn exit(&self) -> Option<Exit> {
+        self.shared.state().exit
+    }
+
+    /// Waits for the server's first process to end.
+    pub fn wait_for_exit(&self, deadline: Duration) -> Option<Exit> {
+        self.shared.wait(deadline, |state| state.exit.is_some() || state.over).exit
+    }
+
+    /// The end of what the server has written so far.
+    pub fn log(&self) -> String {
+        let log = self.shared.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let (front, back) = log.as_slices();
+        String::from_utf8_lossy(&[front, back].concat()).trim_end().to_owned()
+    }
+
+    /// The log of a server that has ended: its last words may still be in the pipe.
+    fn settled_log(&self) -> String {
+        let end = Instant::now() + Duration::from_millis(200);
+        while self.log().is_empty() && Instant::now() < end {
+            thread::sleep(LOOK_EVERY);
+        }
+        self.log()
+    }
+
+    /// Ends what is left of the server and says how its life went.
+    pub fn end(mut self) -> Ended {
+        self.clean_up();
+        let state = self.shared.state();
+        Ended { exit: state.exit, survivors: state.survivors.clone(), log: self.log() }
+    }
+
+    fn clean_up(&mut self) {
+        if self.signals.take().is_none() {
+            return;
+        }
+        let over = self.shared.wait(SUPERVISOR_DEADLINE, |state| state.over).over;
+        if !over {
+            // Its own death ends the server's first process at least.
+            let _ = self.supervisor.kill();
+        }
+        let _ = self.supervisor.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.clean_up();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait(&self, deadline: Duration, done: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(self.state(), deadline, |state| !done(state))
+            .unwrap_or_else(PoisonError::into_inner);
+        state
+    }
+
+    fn follow(&self, events: impl Read) {
+        for line in BufReader::new(events).lines().map_while(Result::ok) {
+            let mut state = self.state();
+            match serde_json::from_str(&line) {
+                Ok(Event::Started(pid)) => state.pid = Some(pid),
+                Ok(Event::Failed(words)) => state.failed = Some(words),
+                Ok(Event::Exited(exit)) => state.exit = Some(exit),
+                Ok(Event::Survivor(survivor)) => state.survivors.push(survivor),
+                Ok(Event::Over) => state.over = true,
+                Err(_) => state.failed = Some(format!("the supervisor said `{line}`")),
+            }
+            drop(state);
+            self.changed.notify_all();
+        }
+        self.state().over = true;
+        self.changed.notify_all();
+    }
+
+    fn keep(&self, mut output: impl Read) {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = output.read(&mut buffer) {
+            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            log.extend(&buffer[..count]);
+            let excess = log.len().saturating_sub(LOG_KEPT);
+            log.drain(..excess);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The server under test: what it declares, how it is launched, supervised, observed and ended.
+//!
+//! Built-in and foreign servers are launched in exactly the same way: a command with `{host}` and
+//! `{port}`, below a supervisor process that owns everything the command starts.
+
+mod contract;
+mod launch;
+mod port;
+pub mod proc;
+mod spec;
+pub mod supervise;
+
+pub use contract::{Contract, Dialect, Division, Ending};
+pub use launch::{Ended, LaunchError, Launcher, Process, Server};
+pub use port::Port;
+pub use spec::{Spec, SpecError};
+pub use supervise::Exit;

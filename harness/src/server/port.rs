@@ -1,0 +1,88 @@
+//! Ports for servers under test: free, not to be chosen by the kernel for somebody's client, and
+//! not handed out twice, whichever harness on this machine asks.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// The first port handed out: above those of well-known services.
+const FIRST: u32 = 10_000;
+
+/// A port that is this process's for as long as the value lives.
+#[derive(Debug)]
+pub struct Port {
+    number: u16,
+    /// A socket in the kernel's abstract namespace, which vanishes with its process: a lock that
+    /// cannot be left behind.
+    _lock: UnixListener,
+}
+
+impl Port {
+    /// Takes a port that nobody uses on `host`.
+    ///
+    /// # Errors
+    /// When no port is left, or `host` is not an address of this machine.
+    pub fn take(host: IpAddr) -> io::Result<Port> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        // Below the ephemeral range: a client that connects to a port there can meet itself.
+        let count = first_ephemeral().saturating_sub(FIRST).max(1);
+        // Harnesses that start together begin in different places.
+        let offset = std::process::id().wrapping_mul(97);
+        for _ in 0..count {
+            let step = NEXT.fetch_add(1, Relaxed);
+            let number = (FIRST + offset.wrapping_add(step) % count) as u16;
+            let name = UnixAddress::from_abstract_name(format!("socket-harness-port-{number}"))?;
+            let Ok(lock) = UnixListener::bind_addr(&name) else { continue };
+            if is_free(host, number)? {
+                return Ok(Port { number, _lock: lock });
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "every port below the ephemeral range is taken",
+        ))
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+}
+
+/// Whether a server could listen there that does not even set SO_REUSEADDR.
+fn is_free(host: IpAddr, port: u16) -> io::Result<bool> {
+    let address = std::net::SocketAddr::new(host, port);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    match socket.bind(&address.into()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn first_ephemeral() -> u32 {
+    std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
+        .ok()
+        .and_then(|range| range.split_whitespace().next()?.parse().ok())
+        .unwrap_or(32_768)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_handed_out_once_and_outside_the_ephemeral_range() {
+        let host = IpAddr::from([127, 0, 0, 1]);
+        let ports: Vec<Port> = (0..50).map(|_| Port::take(host).expect("a port")).collect();
+        let mut numbers: Vec<u16> = ports.iter().map(Port::number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 50);
+        assert!(numbers.iter().all(|&number| u32::from(number) < first_ephemeral()));
+    }
+}

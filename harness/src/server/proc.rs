@@ -1,0 +1,196 @@
+//! What the kernel tells of a running process tree, by way of /proc. Nothing here changes or even
+//! touches the server.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+use serde::Serialize;
+
+/// A process id.
+pub type Pid = i32;
+
+/// What a process tree holds at one moment, summed over its processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Holdings {
+    /// Processes, zombies included.
+    pub processes: usize,
+    /// Processes that have ended and were not waited for.
+    pub zombies: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Open descriptors.
+    pub descriptors: usize,
+    /// Resident anonymous memory in bytes (`RssAnon`): pages of the program's file are shared by
+    /// all built-in servers and say nothing about one of them.
+    pub anonymous_bytes: u64,
+}
+
+/// The process and everything that descends from it. One that ends meanwhile is left out.
+pub fn tree(root: Pid) -> Vec<Pid> {
+    let mut tree = vec![root];
+    let mut next = 0;
+    while next < tree.len() {
+        tree.extend(children(tree[next]));
+        next += 1;
+    }
+    tree
+}
+
+/// The children of all threads of a process.
+pub fn children(parent: Pid) -> Vec<Pid> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{parent}/task")) else { return Vec::new() };
+    tasks
+        .flatten()
+        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
+        .flat_map(|list| list.split_whitespace().flat_map(str::parse).collect::<Vec<Pid>>())
+        .collect()
+}
+
+/// The name that the kernel has for a process.
+pub fn name(pid: Pid) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
+/// Adds up what the processes hold.
+pub fn holdings(tree: &[Pid]) -> Holdings {
+    let mut sum = Holdings::default();
+    for &pid in tree {
+        let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { continue };
+        let field = |name: &str| {
+            status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or("")
+        };
+        let number = |text: &str| text.split(' ').next()?.parse::<u64>().ok();
+        sum.processes += 1;
+        sum.zombies += usize::from(field("State:").starts_with('Z'));
+        sum.threads += number(field("Threads:")).unwrap_or(0) as usize;
+        sum.anonymous_bytes += number(field("RssAnon:")).unwrap_or(0) * 1024;
+        sum.descriptors += fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    }
+    sum
+}
+
+/// Where the processes listen: their sockets' inodes, looked up in the kernel's table.
+pub fn listening(tree: &[Pid]) -> Vec<SocketAddr> {
+    let inodes: HashSet<u64> = tree.iter().flat_map(|&pid| socket_inodes(pid)).collect();
+    let Some(&root) = tree.first() else { return Vec::new() };
+    let mut addresses: Vec<SocketAddr> = ["tcp", "tcp6"]
+        .iter()
+        .filter_map(|table| listening_sockets(Path::new(&format!("/proc/{root}/net/{table}"))).ok())
+        .flatten()
+        .filter(|(inode, _)| inodes.contains(inode))
+        .map(|(_, address)| address)
+        .collect();
+    addresses.dedup();
+    addresses
+}
+
+/// Whether a server on this machine has clients at `address`, seen from this process's network.
+pub fn has_connections(address: SocketAddr) -> bool {
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
+        let table = fs::read_to_string(table).unwrap_or_default();
+        table.lines().skip(1).filter_map(parse_row).any(|row| {
+            row.local.port() == address.port()
+                && row.local.ip().to_canonical() == address.ip().to_canonical()
+                && [ESTABLISHED, CLOSE_WAIT].contains(&row.state)
+        })
+    })
+}
+
+fn socket_inodes(pid: Pid) -> Vec<u64> {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
+    descriptors
+        .flatten()
+        .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
+        .filter_map(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok())
+        .collect()
+}
+
+/// The rows in state LISTEN of a table such as /proc/net/tcp, by inode. They come first, so the
+/// reading stops where they end: the rest can be tens of thousands of rows.
+fn listening_sockets(table: &Path) -> io::Result<Vec<(u64, SocketAddr)>> {
+    let mut found = Vec::new();
+    for row in BufReader::new(fs::File::open(table)?).lines().skip(1) {
+        match parse_row(&row?) {
+            Some(Row { state: LISTEN, inode, local }) => found.push((inode, local)),
+            Some(_) => break,
+            None => {}
+        }
+    }
+    Ok(found)
+}
+
+// States of the kernel's include/net/tcp_states.h.
+const ESTABLISHED: u8 = 0x01;
+const CLOSE_WAIT: u8 = 0x08;
+const LISTEN: u8 = 0x0A;
+
+struct Row {
+    local: SocketAddr,
+    state: u8,
+    inode: u64,
+}
+
+fn parse_row(row: &str) -> Option<Row> {
+    let fields: Vec<&str> = row.split_whitespace().collect();
+    Some(Row {
+        local: parse_address(fields.get(1)?)?,
+        state: u8::from_str_radix(fields.get(3)?, 16).ok()?,
+        inode: fields.get(9)?.parse().ok()?,
+    })
+}
+
+/// `0100007F:1F90` is 127.0.0.1:8080: words of 32 bits in the order of the machine.
+fn parse_address(text: &str) -> Option<SocketAddr> {
+    let (host, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let words: Vec<[u8; 4]> = (0..host.len() / 8)
+        .map(|word| u32::from_str_radix(host.get(word * 8..word * 8 + 8)?, 16).ok())
+        .map(|word| word.map(u32::to_ne_bytes))
+        .collect::<Option<_>>()?;
+    let host = match words.as_slice() {
+        [word] => IpAddr::V4(Ipv4Addr::from(*word)),
+        [_, _, _, _] => {
+            let bytes: [u8; 16] = words.concat().try_into().ok()?;
+            IpAddr::V6(Ipv6Addr::from(bytes))
+        }
+        _ => return None,
+    };
+    Some(SocketAddr::new(host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_listening_socket_is_found_without_connecting_to_it() {
+        for host in ["127.0.0.1", "::1"] {
+            let socket = TcpListener::bind((host, 0)).expect("a free port");
+            let address = socket.local_addr().expect("its address");
+            let pid = std::process::id() as Pid;
+            assert!(listening(&[pid]).contains(&address), "{address}");
+            drop(socket);
+            assert!(!listening(&[pid]).contains(&address), "{address} is closed");
+        }
+    }
+
+    #[test]
+    fn this_process_holds_itself() {
+        let held = holdings(&[std::process::id() as Pid]);
+        assert_eq!((held.processes, held.zombies), (1, 0));
+        assert!(held.threads >= 1 && held.descriptors >= 3 && held.anonymous_bytes > 0, "{held:?}");
+    }
+
+    #[test]
+    fn a_process_that_is_gone_holds_nothing() {
+        // Process ids end below 2^22 on Linux.
+        assert_eq!(holdings(&[1 << 30]), Holdings::default());
+        assert_eq!(tree(1 << 30), [1 << 30]);
+    }
+}

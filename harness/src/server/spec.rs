@@ -1,0 +1,144 @@
+//! Which server to launch: a command line and a contract.
+
+use servers::Limits;
+
+use super::{Contract, Launcher};
+
+/// A server that can be launched.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Its name in reports.
+    pub name: String,
+    /// Which of the original four programs it is, if any.
+    pub original: Option<&'static str>,
+    /// The command, word by word, with `{host}` and `{port}` in it.
+    pub command: Vec<String>,
+    /// The command as a user would type it.
+    pub shown: String,
+    /// How to name this server to `harness check`, for the replay command.
+    pub check_arguments: String,
+    /// What it declares.
+    pub contract: Contract,
+}
+
+/// A command that cannot be launched.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// It is not shell words.
+    #[error("cannot split the command into words (is a quote open?): {0}")]
+    Words(String),
+    /// There is nothing in it.
+    #[error("the command is empty: give one such as \"python3 server.py {{host}} {{port}}\"")]
+    Empty,
+    /// The server would not know where to listen.
+    #[error(
+        "the command has no {{port}}: write {{host}} and {{port}} where the server expects them, as in \"python3 server.py {{host}} {{port}}\""
+    )]
+    NoPort,
+}
+
+impl Spec {
+    /// A built-in server, launched by running this very program again.
+    ///
+    /// # Errors
+    /// A limit that the pattern cannot keep.
+    pub fn builtin(
+        launcher: &Launcher,
+        server: &servers::Server,
+        limits: &Limits,
+    ) -> Result<Spec, servers::LimitsError> {
+        let contract = Contract::of(server, limits)?;
+        let name = server.name();
+        let mut arguments = vec!["serve".to_owned(), name.clone()];
+        arguments.extend(["{host}".to_owned(), "{port}".to_owned()]);
+        arguments.extend(flags(limits));
+        let shown = format!("harness {}", arguments.join(" "));
+        let command = std::iter::once(launcher.program()).chain(arguments).collect();
+        Ok(Spec {
+            original: server.original(),
+            command,
+            shown,
+            check_arguments: name.clone(),
+            contract,
+            name,
+        })
+    }
+
+    /// A foreign server. No shell is involved: the words are split as a shell would.
+    ///
+    /// # Errors
+    /// The command has no words, or no `{port}`.
+    pub fn foreign(command: &str, contract: Contract) -> Result<Spec, SpecError> {
+        let words = shlex::split(command).ok_or_else(|| SpecError::Words(command.to_owned()))?;
+        if words.is_empty() {
+            return Err(SpecError::Empty);
+        }
+        if !words.iter().any(|word| word.contains("{port}")) {
+            return Err(SpecError::NoPort);
+        }
+        Ok(Spec {
+            name: command.to_owned(),
+            original: None,
+            command: words,
+            shown: command.to_owned(),
+            check_arguments: String::new(),
+            contract,
+        })
+    }
+
+    /// The command for one place to listen.
+    pub fn words(&self, host: &str, port: u16) -> Vec<String> {
+        let port = port.to_string();
+        let fill = |word: &String| word.replace("{host}", host).replace("{port}", &port);
+        self.command.iter().map(fill).collect()
+    }
+}
+
+fn flags(limits: &Limits) -> Vec<String> {
+    let mut flags = Vec::new();
+    let mut flag = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            flags.extend([name.to_owned(), value]);
+        }
+    };
+    flag("--max-connections", limits.max_connections.map(|clients| clients.to_string()));
+    flag("--backlog", limits.backlog.map(|length| length.to_string()));
+    flag("--idle-timeout", limits.idle_timeout.map(|d| format!("{}ms", d.as_millis())));
+    flag("--max-line", limits.max_line.map(|bytes| bytes.to_string()));
+    flags
+}
+
+#[cfg(test)]
+mod tests {
+    use servers::Service;
+
+    use super::*;
+    use crate::server::Dialect;
+
+    fn contract() -> Contract {
+        Contract {
+            service: Service::Calc,
+            dialect: Dialect::default(),
+            capacity: None,
+            when_full: None,
+            max_line: None,
+            error_prefix: None,
+            idle_timeout: None,
+            ending: None,
+        }
+    }
+
+    #[test]
+    fn a_command_is_split_as_a_shell_would_and_filled_in() {
+        let spec = Spec::foreign("py 'my server.py' {host} --port={port}", contract()).expect("it");
+        assert_eq!(spec.words("::1", 7), ["py", "my server.py", "::1", "--port=7"]);
+    }
+
+    #[test]
+    fn a_command_that_cannot_work_is_told_before_it_is_run() {
+        for (command, word) in [("", "empty"), ("python3 'x", "quote"), ("python3 x", "{port}")] {
+            let error = Spec::foreign(command, contract()).expect_err(command);
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    }
+}
