@@ -4,6 +4,17 @@
 //! for each server, launch ([`server`]), judge ([`conformance`], by way of [`client`]), measure
 //! ([`load`]), and write ([`report`]).
 
+pub mod check;
+pub mod cli;
+pub mod list;
+mod progress;
+pub mod role;
+pub mod run;
+
 pub mod client;
 pub mod conformance;
+pub mod environment;
+pub mod load;
+pub mod report;
 pub mod server;
+pub mod stats;

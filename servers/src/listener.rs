@@ -191,7 +191,10 @@ impl Listener {
     /// # Errors
     /// As the kernel says.
     pub fn shut(&self) -> io::Result<()> {
-        SockRef::from(&self.socket).shutdown(Shutdown::Read)
+        let socket = SockRef::from(&self.socket);
+        // While nobody listens, SO_REUSEADDR lets anyone else who sets it bind the same port.
+        socket.set_reuse_address(false)?;
+        socket.shutdown(Shutdown::Read)
     }
 
     /// Listens again after [`shut`](Self::shut).
@@ -199,7 +202,10 @@ impl Listener {
     /// # Errors
     /// As the kernel says.
     pub fn reopen(&self) -> io::Result<()> {
-        SockRef::from(&self.socket).listen(self.backlog)
+        let socket = SockRef::from(&self.socket);
+        // Clients inherit it, and those in TIME_WAIT must not keep the next life from the port.
+        socket.set_reuse_address(true)?;
+        socket.listen(self.backlog)
     }
 
     /// At the limit of descriptors, accept fails at once whether or not a client waits, so to try
@@ -300,13 +306,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_that_the_kernel_chose_outlives_a_pause_in_listening() {
+    fn a_port_outlives_a_pause_in_listening_and_nobody_takes_it_meanwhile() {
         let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
         let address = listener.address();
         assert_ne!(address.port(), 0);
         listener.shut().expect("shut");
         let refused = TcpStream::connect(address).expect_err("nobody listens");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        let thief = Listener::bind("127.0.0.1", address.port(), 8);
+        assert!(matches!(thief, Err(BindError::Taken(_))), "{thief:?}");
         listener.reopen().expect("reopened");
         TcpStream::connect(address).expect("the same port listens again");
     }

@@ -102,9 +102,13 @@ fn position(fd: RawFd) -> Option<(usize, u64)> {
     (fd < MOST_DESCRIPTORS).then(|| (fd / 64, 1 << (fd % 64)))
 }
 
-extern "C" fn begin_the_drain(_: libc::c_int) {
+extern "C" fn begin_the_drain(signal: libc::c_int) {
     let errno = nix::errno::Errno::last_raw();
-    REQUESTED.store(true, SeqCst);
+    if REQUESTED.swap(true, SeqCst) {
+        // The second signal came before the first had been handled, and its handler was due.
+        end_by(signal);
+        return;
+    }
     restore_default(libc::SIGTERM);
     restore_default(libc::SIGINT);
     start_alarm();
@@ -138,6 +142,14 @@ fn handle(signal: Signal, handler: extern "C" fn(libc::c_int)) -> io::Result<()>
 fn restore_default(signal: libc::c_int) {
     // SAFETY: signal(2) is async-signal-safe and takes no pointer.
     unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+#[allow(unsafe_code, reason = "called in a signal handler: plain system calls")]
+fn end_by(signal: libc::c_int) {
+    restore_default(signal);
+    // SAFETY: raise(3) is async-signal-safe and takes no pointer. The signal is blocked until its
+    // handler returns, and then does what it does by default.
+    unsafe { libc::raise(signal) };
 }
 
 #[allow(unsafe_code, reason = "called in a signal handler: plain system calls")]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 /// Happenings that are kept from the beginning, and from the end.
-const KEPT: usize = 60;
+const KEPT: usize = 24;
 
 /// Bytes of one message that are shown.
 const SHOWN: usize = 96;

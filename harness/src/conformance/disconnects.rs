@@ -48,8 +48,7 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         check: |subject| {
             for _ in 0..5 {
-                let mut client = subject.connect_soon()?;
-                client.learn(&request(1))?;
+                let mut client = subject.connect_soon(&request(1))?;
                 client.send(b"12")?;
                 client.reset();
             }
@@ -63,8 +62,7 @@ pub(super) const CASES: &[Case] = &[
         check: |subject| {
             let many = [&request(1)[..], b"\n"].concat().repeat(2000);
             for _ in 0..5 {
-                let mut client = subject.connect_soon()?;
-                client.learn(&request(1))?;
+                let mut client = subject.connect_soon(&request(1))?;
                 // The server may have been too slow to take it all.
                 let _ = client.client.send(&many);
                 client.reset();

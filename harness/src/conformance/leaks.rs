@@ -60,9 +60,8 @@ fn settles(
 
 fn come_and_go(subject: &Subject<'_>, clients: usize) -> Result<(), Finding> {
     for number in 0..clients {
-        let mut client = subject.connect_soon()?;
+        let client = subject.connect_soon(&request(number))?;
         // In turns: a clean end, and a reset.
-        client.learn(&request(number))?;
         if number % 2 == 0 { client.close() } else { client.reset() }
     }
     Ok(())

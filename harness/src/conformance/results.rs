@@ -144,6 +144,7 @@ fn has_values(subject: &Subject<'_>, rows: &[(&str, Value)]) -> Result<(), Findi
 struct Asked<'s> {
     subject: &'s Subject<'s>,
     client: RefCell<Option<Party<'s>>>,
+    /// The last one that was met, to be told apart from wrong replies afterwards.
     trouble: RefCell<Option<Trouble>>,
 }
 
@@ -164,11 +165,16 @@ impl<'s> Asked<'s> {
             *client = Some(party);
             Ok(reply)
         });
-        self.trouble.replace(answered.as_ref().err().cloned());
-        if answered.is_ok() {
-            self.subject.was_met();
+        match answered {
+            Ok(reply) => {
+                self.subject.was_met();
+                Ok(reply)
+            }
+            Err(trouble) => {
+                self.trouble.replace(Some(trouble.clone()));
+                Err(TestCaseError::fail(trouble.to_string()))
+            }
         }
-        answered.map_err(|trouble| TestCaseError::fail(trouble.to_string()))
     }
 
     /// Tries the property on random values; gives the smallest for which it does not hold, and
@@ -198,8 +204,8 @@ impl<'s> Asked<'s> {
 
     fn counterexample(&self, expected: &str, seen: &str) -> Finding {
         let finding = match &*self.trouble.borrow() {
-            Some(trouble) => Finding::trouble(expected, trouble),
-            None => Finding::fail(expected, seen),
+            Some(trouble) if trouble.to_string() == seen => Finding::trouble(expected, trouble),
+            _ => Finding::fail(expected, seen),
         };
         finding.hint("this is the smallest request found for which the reply is wrong")
     }

@@ -62,6 +62,13 @@ pub(super) const CASES: &[Case] = &[
             subject.signal(Signal::SIGTERM);
             subject.signal(Signal::SIGINT);
             match subject.wait_for_exit(GONE) {
+                Some(Exit::Code(0)) => {
+                    let seen = "it ended with exit code 0, as if it had drained";
+                    Err(Finding::fail(
+                        "it ends at the second signal, by it or with an error code",
+                        seen,
+                    ))
+                }
                 Some(_) => {
                     subject.was_met();
                     Ok(())

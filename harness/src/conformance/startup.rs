@@ -26,8 +26,8 @@ pub(super) const CASES: &[Case] = &[
             let ended = second.end();
             let said = ended.log.lines().next_back().unwrap_or("").trim().to_owned();
             match exit {
-                Some(Exit::Code(1..)) if !said.is_empty() => {
-                    subject.observe(format!("it ended with {}, saying: {said}", Exit::Code(1)));
+                Some(exit @ Exit::Code(1..)) if !said.is_empty() => {
+                    subject.observe(format!("it ended with {exit}, saying: {said}"));
                 }
                 Some(Exit::Code(1..)) => {
                     return Err(Finding::fail(expected, "it ended, saying nothing"));

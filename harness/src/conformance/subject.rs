@@ -14,10 +14,10 @@ use crate::server::{Contract, Exit, LaunchError, Launcher, Process, Server, Spec
 
 /// How long a case listens to be sure that nothing comes. A server that is slower than this can
 /// pass when it should not, but none can fail when it should not.
-pub const QUIET: Duration = Duration::from_millis(120);
+pub(super) const QUIET: Duration = Duration::from_millis(120);
 
 /// How soon a client must know that it is turned away.
-pub const PROMPT: Duration = Duration::from_secs(1);
+pub(super) const PROMPT: Duration = Duration::from_secs(1);
 
 /// Pause between two tries of something that takes a moment to become true.
 const TRY_EVERY: Duration = Duration::from_millis(5);
@@ -165,23 +165,22 @@ impl<'a> Subject<'a> {
         self.try_connect().map_err(|trouble| Finding::vacuous(format!("a client met: {trouble}")))
     }
 
-    /// Connects a client, again and again if it is turned away: the one before it may not have
-    /// been seen off yet.
+    /// Connects a client that is served, again and again if it is turned away: the one before it
+    /// may not have been seen off yet. It has learned the reply to the request.
     ///
     /// # Errors
-    /// It cannot within the patience of the case: then nothing can be exercised.
-    pub fn connect_soon(&self) -> Result<Party<'_>, Finding> {
+    /// None is served within the patience of the case: then nothing can be exercised.
+    pub fn connect_soon(&self, request: &[u8]) -> Result<Party<'_>, Finding> {
         let deadline = Instant::now() + self.patience;
         loop {
-            match self.try_connect() {
-                Err(Trouble::Refused | Trouble::Reset) if Instant::now() < deadline => {
-                    std::thread::sleep(TRY_EVERY);
-                }
-                other => {
-                    return other
-                        .map_err(|trouble| Finding::vacuous(format!("a client met: {trouble}")));
-                }
+            let served = self.connect().and_then(|mut party| {
+                party.learn(request)?;
+                Ok(party)
+            });
+            if served.is_ok() || Instant::now() > deadline {
+                return served;
             }
+            std::thread::sleep(TRY_EVERY);
         }
     }
 
@@ -191,13 +190,7 @@ impl<'a> Subject<'a> {
     /// Fewer are served: then nothing can be exercised.
     pub fn fill(&self) -> Result<Vec<Party<'_>>, Finding> {
         let capacity = self.contract.capacity.unwrap_or(1);
-        (0..capacity)
-            .map(|number| {
-                let mut party = self.connect()?;
-                party.learn(&request(number))?;
-                Ok(party)
-            })
-            .collect()
+        (0..capacity).map(|number| self.connect_soon(&request(number))).collect()
     }
 
     /// A client that comes now is served, at once.
@@ -349,7 +342,7 @@ pub(super) struct Evidence {
 }
 
 /// A request that calculators and echoes answer alike, a different one for each number.
-pub fn request(number: usize) -> Vec<u8> {
+pub(super) fn request(number: usize) -> Vec<u8> {
     (41_000 + number).to_string().into_bytes()
 }
 

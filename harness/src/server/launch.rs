@@ -113,6 +113,8 @@ struct State {
     exit: Option<Exit>,
     survivors: Vec<Survivor>,
     over: bool,
+    /// Nobody is left who could write to the log.
+    log_is_whole: bool,
 }
 
 impl Launcher {
@@ -269,7 +271,7 @@ impl Process {
     /// Ends what is left of the server and says how its life went.
     pub fn end(mut self) -> Ended {
         self.clean_up();
-        let state = self.shared.state();
+        let state = self.shared.wait(SUPERVISOR_DEADLINE, |state| state.log_is_whole);
         Ended { exit: state.exit, survivors: state.survivors.clone(), log: self.log() }
     }
 
@@ -331,5 +333,7 @@ impl Shared {
             let excess = log.len().saturating_sub(LOG_KEPT);
             log.drain(..excess);
         }
+        self.state().log_is_whole = true;
+        self.changed.notify_all();
     }
 }

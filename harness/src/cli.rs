@@ -1,0 +1,381 @@
+//! The command line: every flag, parsed once.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use servers::{Limits, Server, Service, WhenFull};
+
+use crate::server::{Contract, Dialect, Division, Ending};
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 all passed, 1 a verdict or a measurement failed, 2 bad usage, 3 the harness could \
+not do its work.";
+
+/// Judges and measures socket servers, and writes the comparison.
+#[derive(Debug, Parser)]
+#[command(name = "harness", version, after_help = EXIT_CODES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Launch, judge and measure servers, and write the report (the default).
+    Run(Run),
+    /// Judge servers: the built-in ones by name, or any command.
+    Check(Check),
+    /// Run one server in the foreground, until Ctrl-C.
+    Serve(Serve),
+    /// Talk to a server: a line in, a line out.
+    Client(Client),
+    /// What there is.
+    List(List),
+    /// Own a server on behalf of the harness (for its own use).
+    #[command(hide = true)]
+    Supervise(Supervise),
+}
+
+/// What to run.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct Run {
+    /// Which servers: select-echo, select (with calc), server1 … server4. All, if none is named.
+    #[arg(value_name = "SERVER", value_parser = server)]
+    pub servers: Vec<Server>,
+    /// How long to measure.
+    #[arg(long, value_enum, default_value_t = PlanName::Standard)]
+    pub plan: PlanName,
+    /// Where the report goes.
+    #[arg(long, value_name = "DIR", default_value = "reports/latest")]
+    pub output: PathBuf,
+    /// Repeats the chances of an earlier run.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+/// How much to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlanName {
+    /// Enough to see that it works.
+    Quick,
+    /// Within a minute for all servers.
+    Standard,
+    /// For figures to be quoted.
+    Thorough,
+}
+
+/// Whom to judge, and by what.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct Check {
+    /// Built-in servers. All, if neither these nor --cmd are given.
+    #[arg(value_name = "SERVER", value_parser = server, conflicts_with = "cmd")]
+    pub servers: Vec<Server>,
+    /// A server of your own: the command that starts it, such as "python3 my.py {host} {port}".
+    #[arg(long, value_name = "COMMAND")]
+    pub cmd: Option<String>,
+    /// Only cases whose name begins so: `refusal/`, `framing/pipelined`.
+    #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
+    pub case: String,
+    /// Also write a report into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Print one JSON document, and nothing else, to standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Repeats the chances of an earlier check.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// How long to wait for what should come.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub timeout: Duration,
+    /// Cases at a time.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    /// What it declares.
+    #[command(flatten)]
+    pub declared: Declared,
+}
+
+/// What a server of the user's own declares. What is not declared is not judged.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "What the server of --cmd declares (what it does not is not judged)")]
+pub struct Declared {
+    /// What it answers [default: calc].
+    #[arg(long, value_parser = service, requires = "cmd", value_name = "calc|echo")]
+    pub service: Option<Service>,
+    /// How many clients it serves at once.
+    #[arg(long, requires = "cmd", value_name = "N", value_parser = positive)]
+    pub capacity: Option<usize>,
+    /// What one client more meets.
+    #[arg(long, requires = "cmd", value_parser = when_full, value_name = "wait|refuse|reset|busy")]
+    pub when_full: Option<WhenFull>,
+    /// What 7 / 2 is: `integer` for 3, `exact` for 3.5.
+    #[arg(long, requires = "cmd", value_enum)]
+    pub division: Option<Division>,
+    /// Whole numbers have 64 bits, and leaving them is an error.
+    #[arg(long, requires = "cmd")]
+    pub overflow: bool,
+    /// What every error reply begins with.
+    #[arg(long, requires = "cmd", value_name = "TEXT")]
+    pub error_prefix: Option<String>,
+    /// The longest request in bytes.
+    #[arg(long, requires = "cmd", value_name = "BYTES", value_parser = size)]
+    pub max_line: Option<usize>,
+    /// How long a client may be silent before it is closed.
+    #[arg(long, requires = "cmd", value_name = "TIME", value_parser = duration)]
+    pub idle_timeout: Option<Duration>,
+    /// What SIGTERM and SIGINT do.
+    #[arg(long, requires = "cmd", value_enum)]
+    pub ending: Option<Ending>,
+}
+
+/// Which server to run, where, and within what limits.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Which server: select-echo, select (with calc), server1 … server4.
+    #[arg(value_parser = server)]
+    pub server: Server,
+    /// Where to listen: a name or an address of this machine.
+    pub host: String,
+    /// On which port; 0 takes any free one.
+    pub port: u16,
+    /// What to answer, where the server's name leaves it open.
+    #[arg(long, value_parser = service, value_name = "calc|echo")]
+    pub service: Option<Service>,
+    /// The most clients served at once.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub max_connections: Option<usize>,
+    /// The length of the accept queue to ask the kernel for.
+    #[arg(long, value_name = "N")]
+    pub backlog: Option<u32>,
+    /// Close clients that are silent for so long.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub idle_timeout: Option<Duration>,
+    /// The longest request.
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub max_line: Option<usize>,
+}
+
+const CLIENT_EXIT_CODES: &str = "\
+Exit codes: 0 every request was answered, 2 bad usage, 3 this machine's input, output or network \
+failed, 4 no server is started there, 5 the server refused, 6 it did not answer in time, 7 it \
+closed the connection before a reply.";
+
+/// Whom to talk to.
+#[derive(Debug, Args)]
+#[command(after_help = CLIENT_EXIT_CODES)]
+pub struct Client {
+    /// Where the server is: a name or an address.
+    pub host: String,
+    /// On which port.
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: u16,
+    /// How long to wait for the connection, and for each reply.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+/// What to list.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Of what.
+    #[arg(value_enum)]
+    pub what: Listed,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What can be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Listed {
+    /// The built-in servers.
+    Servers,
+    /// The cases that servers are judged by.
+    Cases,
+    /// The loads that servers are measured under.
+    Workloads,
+    /// The files of a report.
+    Exporters,
+}
+
+/// What to own.
+#[derive(Debug, Args)]
+pub struct Supervise {
+    /// The command, word by word.
+    #[arg(last = true, required = true)]
+    pub command: Vec<String>,
+}
+
+impl Cli {
+    /// Reads the command line of this process. Bad usage ends it with exit code 2.
+    pub fn read() -> Command {
+        let cli = Cli::parse();
+        cli.command.unwrap_or(Command::Run(cli.run))
+    }
+}
+
+impl Serve {
+    /// The limits asked for.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_connections: self.max_connections,
+            backlog: self.backlog,
+            idle_timeout: self.idle_timeout,
+            max_line: self.max_line,
+        }
+    }
+}
+
+impl Declared {
+    /// As a contract.
+    pub fn contract(&self) -> Contract {
+        Contract {
+            service: self.service.unwrap_or(Service::Calc),
+            dialect: Dialect { division: self.division, overflow_is_error: self.overflow },
+            capacity: self.capacity,
+            when_full: self.when_full,
+            max_line: self.max_line,
+            error_prefix: self.error_prefix.clone(),
+            idle_timeout: self.idle_timeout,
+            ending: self.ending,
+        }
+    }
+
+    /// As it was written on the command line, for a command that does the same again.
+    pub fn flags(&self) -> Vec<String> {
+        let mut flags = Vec::new();
+        let mut flag = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                flags.extend([format!("--{name}"), value]);
+            }
+        };
+        let value_name = |value: Option<clap::builder::PossibleValue>| {
+            value.map(|value| value.get_name().to_owned())
+        };
+        flag("service", self.service.map(|service| service.name().to_owned()));
+        flag("capacity", self.capacity.map(|clients| clients.to_string()));
+        flag("when-full", self.when_full.map(|when_full| when_full.name().to_owned()));
+        flag("division", value_name(self.division.and_then(|it| it.to_possible_value())));
+        flag("error-prefix", self.error_prefix.clone());
+        flag("max-line", self.max_line.map(|bytes| bytes.to_string()));
+        flag("idle-timeout", self.idle_timeout.map(|time| format!("{}ms", time.as_millis())));
+        flag("ending", value_name(self.ending.and_then(|it| it.to_possible_value())));
+        if self.overflow {
+            flags.push("--overflow".to_owned());
+        }
+        flags
+    }
+}
+
+fn server(name: &str) -> Result<Server, String> {
+    servers::find(name).ok_or_else(|| {
+        let ids: Vec<&str> = servers::PATTERNS.iter().map(|pattern| pattern.id).collect();
+        format!(
+            "there is no such server; choose {}, each with -calc or -echo after it, or server1 to server4",
+            ids.join(", ")
+        )
+    })
+}
+
+fn service(name: &str) -> Result<Service, String> {
+    let found = Service::ALL.iter().find(|service| service.name() == name);
+    found.copied().ok_or("choose calc or echo".to_owned())
+}
+
+fn when_full(name: &str) -> Result<WhenFull, String> {
+    let found = WhenFull::ALL.iter().find(|when_full| when_full.name() == name);
+    found.copied().ok_or("choose wait, refuse, reset or busy".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        Ok(_) => Err("it must be more than nothing".to_owned()),
+        Err(_) => Err("write a duration such as 250ms or 2s".to_owned()),
+    }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("write a whole number from 1 up".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+/// The longest line that any server keeps, so that a buffer has a bound.
+const LONGEST_LINE: usize = 16 * 1024 * 1024;
+
+fn size(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.strip_suffix("KiB") {
+        Some(digits) => (digits, 1024),
+        None => match text.strip_suffix("MiB") {
+            Some(digits) => (digits, 1024 * 1024),
+            None => (text, 1),
+        },
+    };
+    let bytes = digits.trim().parse::<usize>().ok().and_then(|count| count.checked_mul(unit));
+    match bytes {
+        Some(bytes @ 1..=LONGEST_LINE) => Ok(bytes),
+        _ => Err("write a size such as 4096 or 64KiB, of 16MiB at most".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_and_durations_are_read_as_people_write_them() {
+        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!(size("64KiB"), Ok(65_536));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        for wrong in ["", "0", "-1", "64K", "17MiB", "99999999999999999999KiB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "0s", "2", "soon"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_was_declared_can_be_written_down_again() {
+        let flags = [
+            "--service",
+            "echo",
+            "--capacity",
+            "3",
+            "--when-full",
+            "busy",
+            "--division",
+            "exact",
+            "--error-prefix",
+            "oops ",
+            "--max-line",
+            "100",
+            "--idle-timeout",
+            "250ms",
+            "--ending",
+            "drain",
+            "--overflow",
+        ];
+        let line = ["harness", "check", "--cmd", "x {port}"].iter().chain(&flags);
+        let Some(Command::Check(check)) = Cli::parse_from(line).command else {
+            panic!("it is a check")
+        };
+        assert_eq!(check.declared.flags(), flags);
+    }
+}

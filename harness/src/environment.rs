@@ -1,0 +1,85 @@
+//! On what machine, by what program, the figures were made.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use serde::Serialize;
+
+/// Where and when a report was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Environment {
+    /// When it began, in UTC.
+    pub began: String,
+    /// The command, as it was typed.
+    pub command: String,
+    /// This program's version, and the commit of the folder that it was run in.
+    pub version: String,
+    /// How it was compiled.
+    pub build: String,
+    /// The operating system's kernel.
+    pub kernel: String,
+    /// The processor.
+    pub processor: String,
+    /// Processors that this process may use.
+    pub processors: usize,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+}
+
+impl Environment {
+    /// That of this process.
+    pub fn detect() -> Environment {
+        let arguments = std::env::args().skip(1).collect::<Vec<_>>();
+        let words = std::iter::once("harness").chain(arguments.iter().map(String::as_str));
+        Environment {
+            began: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
+            command: shlex::try_join(words).unwrap_or_default(),
+            version: version(),
+            build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
+            kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
+            processor: field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned()),
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_mib: field("/proc/meminfo", "MemTotal")
+                .and_then(|text| text.split(' ').next()?.parse::<u64>().ok())
+                .unwrap_or(0)
+                / 1024,
+        }
+    }
+}
+
+fn version() -> String {
+    let own = env!("CARGO_PKG_VERSION");
+    let commit = Command::new("git")
+        .args(["describe", "--always", "--dirty", "--abbrev=12"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    match commit {
+        Ok(output) if output.status.success() => {
+            format!("{own} ({})", String::from_utf8_lossy(&output.stdout).trim())
+        }
+        _ => own.to_owned(),
+    }
+}
+
+fn field(file: &str, name: &str) -> Option<String> {
+    let text = read(file);
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(file).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_is_known() {
+        let environment = Environment::detect();
+        assert!(environment.kernel.len() > "Linux ".len());
+        assert!(environment.processors >= 1 && environment.memory_mib > 0, "{environment:?}");
+    }
+}

@@ -1,0 +1,330 @@
+//! `index.html`: the whole report for a person, in one file that needs neither network nor script.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::{Exporter, Report, ServerReport, Tally, count, plot, symbol, time};
+use crate::conformance::{Judgement, State, Verdict};
+use crate::load::Measurement;
+
+pub(super) const EXPORTER: Exporter = Exporter {
+    file_name: "index.html",
+    summary: "the whole report for a person, with the evidence behind each verdict; one file",
+    render,
+};
+
+const STYLE: &str = include_str!("style.css");
+
+fn render(report: &Report) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "Socket servers compared" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (head(report))
+                (failures(report))
+                (matrix(report))
+                (measurements(report))
+                (servers(report))
+                (environment(report))
+                (reading())
+                (evidence(report))
+            }
+        }
+    };
+    page.into_string() + "\n"
+}
+
+fn head(report: &Report) -> Markup {
+    let tally = Tally::of(report.judgements());
+    html! {
+        header {
+            h1 { "Socket servers compared" }
+            @if !report.complete {
+                p.warning { "The run was not finished; this is what it had." }
+            }
+            p.tally {
+                (report.servers.len()) " servers, " (report.case_names().len()) " cases: "
+                strong class=[(tally.failed + tally.undecided > 0).then_some("bad")] {
+                    (tally.words())
+                }
+            }
+            p.command { code { (report.environment.command) } " · " (report.environment.began) }
+        }
+    }
+}
+
+fn failures(report: &Report) -> Markup {
+    let failed: Vec<(&ServerReport, &Judgement)> = report
+        .servers
+        .iter()
+        .flat_map(|server| server.cases.iter().map(move |judgement| (server, judgement)))
+        .filter(|(_, judgement)| !judgement.is_fine())
+        .collect();
+    html! {
+        @if !report.is_fine() {
+            section {
+                h2 { "What needs a look" }
+                @for (server, judgement) in failed {
+                    article.failure {
+                        h3 { (server.name) " · " (judgement.name) " · " (judgement.words()) }
+                        (findings(judgement))
+                        button popovertarget=(id(server, judgement)) { "Evidence" }
+                    }
+                }
+                @for problem in report.problems() {
+                    article.failure { h3 { "Measurement" } p { (problem) } }
+                }
+            }
+        }
+    }
+}
+
+fn matrix(report: &Report) -> Markup {
+    let cases = report.case_names();
+    html! {
+        @if !cases.is_empty() {
+            section {
+                h2 { "Verdicts" }
+                p.legend {
+                    span.pass { "✓" } " pass   " span.loose { "~" } " loose   "
+                    span.fail { "✗" } " fail   " span.undecided { "?" } " undecided   "
+                    span.none { "·" } " not applicable by contract. "
+                    "Click on a cell for its evidence."
+                }
+                div.scroll {
+                    table.matrix {
+                        thead {
+                            tr {
+                                th { "case" }
+                                @for server in &report.servers {
+                                    th.turned { div { span { (server.label()) } } }
+                                }
+                            }
+                        }
+                        tbody {
+                            @for (case, requirement) in cases {
+                                tr {
+                                    th scope="row" title=(requirement) { (case) }
+                                    @for server in &report.servers {
+                                        td { (cell(server, case)) }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn cell(server: &ServerReport, case: &str) -> Markup {
+    html! {
+        @if let Some(judgement) = server.judgement(case) {
+            button class=(class(judgement)) popovertarget=(id(server, judgement))
+                title={ (server.name) " · " (judgement.words()) } {
+                (symbol(Some(judgement)))
+            }
+        }
+    }
+}
+
+fn class(judgement: &Judgement) -> &'static str {
+    match (judgement.verdict, judgement.state) {
+        (_, State::NotApplicable) => "none",
+        (Some(Verdict::Pass), State::Ok) => "pass",
+        (Some(Verdict::Loose | Verdict::Info), State::Ok) => "loose",
+        (Some(_), _) => "fail",
+        (None, _) => "undecided",
+    }
+}
+
+fn id(server: &ServerReport, judgement: &Judgement) -> String {
+    let plain = |text: &str| {
+        text.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).collect()
+    };
+    let [server, case]: [String; 2] = [plain(&server.name), plain(judgement.name)];
+    format!("{server}--{case}")
+}
+
+fn evidence(report: &Report) -> Markup {
+    html! {
+        @for server in &report.servers {
+            @for judgement in &server.cases {
+                div popover id=(id(server, judgement)) {
+                    h3 {
+                        span class=(class(judgement)) { (symbol(Some(judgement))) } " "
+                        (server.name) " · " (judgement.name) " · " (judgement.words())
+                    }
+                    (findings(judgement))
+                    @if !judgement.transcript.is_empty() {
+                        h4 { "On the wire" }
+                        table.wire {
+                            @for event in &judgement.transcript {
+                                tr {
+                                    td { (format!("{:.3} ms", event.at_us as f64 / 1e3)) }
+                                    td { @if event.client > 0 { "client " (event.client) } }
+                                    td { code { (event.what) } }
+                                }
+                            }
+                        }
+                    }
+                    @if let Some(exit) = judgement.exit {
+                        p { "The server ended: " (exit.to_string()) "." }
+                    }
+                    @if !judgement.log.is_empty() {
+                        h4 { "What the server wrote last" }
+                        pre { (judgement.log) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn findings(judgement: &Judgement) -> Markup {
+    html! {
+        dl {
+            dt { "Required" } dd { (judgement.requirement) }
+            @if judgement.state == State::NotApplicable {
+                dt { "Not applicable" } dd { (judgement.observed) }
+            } @else {
+                @if judgement.expected != judgement.requirement {
+                    dt { "Expected" } dd { (judgement.expected) }
+                }
+                dt { "Observed" } dd { (judgement.observed) }
+                @if let Some(hint) = &judgement.hint {
+                    dt { "Hint" } dd { (hint) }
+                }
+                dt { "Again" } dd { code { (judgement.replay) } }
+            }
+        }
+    }
+}
+
+fn measurements(report: &Report) -> Markup {
+    html! {
+        @if !report.workloads().is_empty() {
+            section {
+                h2 { "Measurements" }
+                p {
+                    "Server and generator share this machine, and each figure is of one run ("
+                    (report.plan) "): a difference within some ten percent shows nothing. Every "
+                    "reply was checked; only right ones have a latency, from sending the request "
+                    "to receiving the reply. The dots are p50, p90, p99, p99.9 and the largest."
+                }
+                @for workload in report.workloads() {
+                    h3 { (workload) }
+                    (plot::latency(report, workload))
+                    (figures(report, workload))
+                }
+            }
+        }
+    }
+}
+
+fn figures(report: &Report, workload: &str) -> Markup {
+    let measured: Vec<(&ServerReport, &Measurement)> = report
+        .servers
+        .iter()
+        .filter_map(|server| Some((server, server.measurement(workload)?)))
+        .collect();
+    let most = measured.iter().map(|(_, one)| one.throughput_per_s).fold(1.0, f64::max);
+    html! {
+        div.scroll {
+            table.figures {
+                thead {
+                    tr {
+                        th { "server" } th { "requests/s" } th { "" }
+                        th { "p50" } th { "p90" } th { "p99" } th { "p99.9" } th { "max" }
+                        th { "generator CPU / request" } th { "server CPU / request" }
+                        th { "threads" } th { "memory" }
+                    }
+                }
+                tbody {
+                    @for (server, one) in measured {
+                        @let latency = one.latency_sent_ns;
+                        tr class=[one.problem.is_some().then_some("bad")] {
+                            th scope="row" { (server.label()) }
+                            td { (count(one.throughput_per_s)) }
+                            td.bar {
+                                div style={ "width:" (format!("{:.1}", 100.0 * one.throughput_per_s / most)) "%" } {}
+                            }
+                            @for quantile in [latency.p50, latency.p90, latency.p99, latency.p999, latency.max] {
+                                td { (time(quantile)) }
+                            }
+                            td { (time(one.generator_cpu_ns_per_request)) }
+                            td { (time(one.server_cpu_ns_per_request)) }
+                            td { (one.server.threads) }
+                            td { (count(one.server.anonymous_bytes as f64 / 1024.0)) " KiB" }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn servers(report: &Report) -> Markup {
+    html! {
+        section {
+            h2 { "Servers" }
+            div.scroll {
+                table.servers {
+                    thead { tr { th { "server" } th { "declares" } th { "judged as" } th { "measured as" } } }
+                    tbody {
+                        @for server in &report.servers {
+                            tr {
+                                th scope="row" { (server.label()) }
+                                td { (server.contract) }
+                                td { code { (server.command) } }
+                                td {
+                                    @if let Some(command) = &server.measured_command { code { (command) } }
+                                    @for words in &server.not_measured { br; (words) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn environment(report: &Report) -> Markup {
+    let environment = &report.environment;
+    html! {
+        section {
+            h2 { "Environment" }
+            dl {
+                dt { "Command" } dd { code { (environment.command) } }
+                dt { "Began" } dd { (environment.began) }
+                dt { "Seed" } dd { (report.seed) }
+                dt { "Plan" } dd { (report.plan) }
+                dt { "Harness" } dd { (environment.version) ", " (environment.build) " build" }
+                dt { "Kernel" } dd { (environment.kernel) }
+                dt { "Processor" } dd { (environment.processor) ", " (environment.processors) " usable" }
+                dt { "Memory" } dd { (count(environment.memory_mib as f64)) " MiB" }
+            }
+        }
+    }
+}
+
+fn reading() -> Markup {
+    html! {
+        section {
+            h2 { "How to read this, and what it does not show" }
+            ul {
+                li { "A verdict says what the server did in one experiment, with a process of its own. Not applicable is decided by the contract before anything is run." }
+                li { "The closed loop sends a request when the last one is answered: a server that stalls is asked less, so these latencies are what its clients saw, not what arrivals at a fixed rate would have met." }
+                li { "Requests are tiny, the network is the loopback, and the generator takes its share of the same processors: the figures compare ways of serving, not machines." }
+                li { "Memory is anonymous resident memory: what the built-in servers share with each other, their program, is not counted." }
+            }
+        }
+    }
+}

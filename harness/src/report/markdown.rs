@@ -1,0 +1,127 @@
+//! `summary.md`: the report in short, for a page of a code host.
+
+use std::fmt::Write;
+
+use super::{Exporter, Report, Tally, count, symbol, time};
+
+pub(super) const EXPORTER: Exporter = Exporter {
+    file_name: "summary.md",
+    summary: "verdicts, failures and figures in short, as for the summary of a CI step",
+    render,
+};
+
+fn render(report: &Report) -> String {
+    let mut page = String::new();
+    write(report, &mut page).expect("a string takes everything");
+    page
+}
+
+fn write(report: &Report, page: &mut String) -> std::fmt::Result {
+    let environment = &report.environment;
+    writeln!(page, "# Socket servers compared\n")?;
+    if !report.complete {
+        writeln!(page, "**The run was not finished; this is what it had.**\n")?;
+    }
+    writeln!(page, "Verdicts: {}.\n", Tally::of(report.judgements()).words())?;
+    writeln!(
+        page,
+        "`{}`, seed {}, began {}; {}, {}, {} processors, {}; harness {}, {} build.\n",
+        environment.command,
+        report.seed,
+        environment.began,
+        environment.kernel,
+        environment.processor,
+        environment.processors,
+        report.plan,
+        environment.version,
+        environment.build,
+    )?;
+    failures(report, page)?;
+    matrix(report, page)?;
+    measurements(report, page)
+}
+
+fn failures(report: &Report, page: &mut String) -> std::fmt::Result {
+    for server in &report.servers {
+        for judgement in server.cases.iter().filter(|judgement| !judgement.is_fine()) {
+            writeln!(page, "- **{} {}: {}**. ", server.name, judgement.name, judgement.words())?;
+            writeln!(page, "  {}. ", sentence(judgement.requirement))?;
+            writeln!(
+                page,
+                "  Expected: {}. Observed: {}. ",
+                judgement.expected, judgement.observed
+            )?;
+            writeln!(page, "  Again: `{}`", judgement.replay)?;
+        }
+    }
+    for problem in report.problems() {
+        writeln!(page, "- **{problem}**")?;
+    }
+    if !report.is_fine() {
+        writeln!(page)?;
+    }
+    Ok(())
+}
+
+fn matrix(report: &Report, page: &mut String) -> std::fmt::Result {
+    if report.judgements().next().is_none() {
+        return Ok(());
+    }
+    writeln!(page, "## Verdicts\n")?;
+    writeln!(page, "✓ pass, ~ loose, ✗ fail, ? undecided, · not applicable by contract.\n")?;
+    write!(page, "| case |")?;
+    for server in &report.servers {
+        write!(page, " {} |", server.label())?;
+    }
+    writeln!(page, "\n|---|{}", ":-:|".repeat(report.servers.len()))?;
+    for (case, _) in report.case_names() {
+        write!(page, "| {case} |")?;
+        for server in &report.servers {
+            write!(page, " {} |", symbol(server.judgement(case)))?;
+        }
+        writeln!(page)?;
+    }
+    writeln!(page)
+}
+
+fn measurements(report: &Report, page: &mut String) -> std::fmt::Result {
+    if report.workloads().is_empty() {
+        return Ok(());
+    }
+    writeln!(page, "## Measurements\n")?;
+    writeln!(
+        page,
+        "Server and generator share this machine. One run each: a difference within some ten \
+         percent shows nothing.\n"
+    )?;
+    writeln!(
+        page,
+        "| workload | server | requests/s | p50 | p90 | p99 | p99.9 | max | generator CPU/request | server CPU/request |"
+    )?;
+    writeln!(page, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|")?;
+    for workload in report.workloads() {
+        for server in &report.servers {
+            let Some(measured) = server.measurement(workload) else { continue };
+            let latency = measured.latency_sent_ns;
+            writeln!(
+                page,
+                "| {workload} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                server.label(),
+                count(measured.throughput_per_s),
+                time(latency.p50),
+                time(latency.p90),
+                time(latency.p99),
+                time(latency.p999),
+                time(latency.max),
+                time(measured.generator_cpu_ns_per_request),
+                time(measured.server_cpu_ns_per_request),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}

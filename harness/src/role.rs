@@ -1,0 +1,138 @@
+//! The roles that a program of this crate can take in a process of its own: server, supervisor,
+//! client.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use servers::{Capacity, Listener, Server, WhenFull};
+
+use crate::cli;
+use crate::client::{self, Ended};
+use crate::server::supervise;
+
+/// A wrong way to use the program, found after the command line was parsed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// The exit code for an error that ended the program: 2 for bad usage, 3 otherwise.
+pub fn exit_code_of(error: &anyhow::Error) -> u8 {
+    if error.is::<Usage>() { 2 } else { 3 }
+}
+
+/// Takes the serving or the supervising role, if that is what this process was started for. A
+/// program that launches servers by running itself calls this first of all.
+pub fn take() {
+    let role = std::env::args().nth(1);
+    if !matches!(role.as_deref(), Some("serve" | "supervise")) {
+        return;
+    }
+    let done = match cli::Cli::read() {
+        cli::Command::Serve(arguments) => serve(&arguments),
+        cli::Command::Supervise(arguments) => supervise(&arguments),
+        _ => return,
+    };
+    if let Err(error) = done {
+        eprintln!("harness: {error:#}");
+        std::process::exit(exit_code_of(&error).into());
+    }
+    std::process::exit(0);
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// It cannot listen, or not within those limits.
+pub fn serve(arguments: &cli::Serve) -> Result<ExitCode> {
+    let server = chosen(arguments)?;
+    let limits = arguments.limits();
+    let config = server.config(&limits).map_err(|error| Usage(error.to_string()))?;
+    raise_descriptor_limit();
+    let backlog = arguments.backlog.unwrap_or(server.pattern.backlog);
+    let listener = Listener::bind(&arguments.host, arguments.port, backlog)?;
+    // A reader that has gone away is no reason not to serve.
+    let _ = writeln!(
+        std::io::stdout(),
+        "{server} listens on {}: {}; end it with Ctrl-C",
+        listener.address(),
+        words(&server, config.max_connections)
+    );
+    servers::serve(&server, &limits, listener).context("the server failed")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn chosen(arguments: &cli::Serve) -> Result<Server> {
+    let Server { pattern, service } = arguments.server;
+    let wanted = arguments.service.unwrap_or(service);
+    let name = std::env::args().nth(2).unwrap_or_default();
+    if wanted != service && name != pattern.id {
+        bail!(Usage(format!(
+            "{name} answers {}; for {} serve {}-{}",
+            service.name(),
+            wanted.name(),
+            pattern.id,
+            wanted.name()
+        )));
+    }
+    Ok(Server { pattern, service: wanted })
+}
+
+fn words(server: &Server, clients: usize) -> String {
+    let clients = match (server.pattern.capacity, clients) {
+        (Capacity::One, _) | (_, 1) => "one client at a time".to_owned(),
+        (_, clients) => format!("up to {clients} clients at once"),
+    };
+    let next = match server.pattern.when_full {
+        WhenFull::Wait => "the next waits",
+        WhenFull::Refuse => "the next is refused",
+        WhenFull::Reset => "the next is reset",
+        WhenFull::Busy => "the next is told that it is busy",
+    };
+    format!("{}, {clients}, {next}", server.pattern.summary)
+}
+
+/// The soft limit is often 1,024 for the sake of select(2); whoever knows how to cap may raise it.
+pub fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // What remains is a lower limit, which is met as such.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// Looks after one server until standard input ends.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn supervise(arguments: &cli::Supervise) -> Result<ExitCode> {
+    supervise::run(&arguments.command).context("supervising failed")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Talks to a server on behalf of a user.
+///
+/// # Errors
+/// The host cannot be resolved.
+pub fn client(arguments: &cli::Client) -> Result<ExitCode> {
+    let addresses = servers::listener::resolve(&arguments.host, arguments.port)?;
+    let ended = client::converse(&addresses, arguments.timeout);
+    let place = format!("{}:{}", arguments.host, arguments.port);
+    match &ended {
+        Ended::Done => {}
+        Ended::NotStarted => {
+            eprintln!(
+                "harness: no server is started on {place} (connection refused): start one, or check host and port"
+            );
+        }
+        Ended::Refused(words)
+        | Ended::Stalled(words)
+        | Ended::Closed(words)
+        | Ended::Failed(words) => {
+            eprintln!("harness: {place}: {words}");
+        }
+    }
+    Ok(ExitCode::from(ended.code()))
+}

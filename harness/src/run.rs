@@ -1,0 +1,224 @@
+//! The main job: for each server, launch, judge, measure, record; write the report.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use servers::{Capacity, Limits, Server};
+
+use crate::cli::{PlanName, Run};
+use crate::conformance::{self, Case, Judge, Judgement, judge_all};
+use crate::environment::Environment;
+use crate::load::{self, Measurement, Plan, WORKLOADS, Workload};
+use crate::progress::{People, Progress};
+use crate::report::{FORMAT, Output, Report, ServerReport, Tally};
+use crate::role;
+use crate::server::{Contract, Launcher, Spec};
+
+/// Clients that a judged server takes on at once, where its pattern leaves that open: many enough
+/// to be many, few enough that a case can fill it.
+const JUDGED_CLIENTS: usize = 64;
+
+/// Does it all.
+///
+/// # Errors
+/// The harness could not do its work. What servers do wrong is in the report.
+pub fn run(arguments: &Run) -> Result<ExitCode> {
+    role::raise_descriptor_limit();
+    let output = Output::create(&arguments.output)?;
+    let launcher = Launcher::this_program()?;
+    let judge = Judge::new(launcher, seed_or_chance(arguments.seed));
+    let servers = chosen(&arguments.servers);
+    let cases: Vec<&Case> = conformance::cases().collect();
+    let plan = arguments.plan.plan();
+    let mut report = Report {
+        format: FORMAT,
+        complete: false,
+        environment: Environment::detect(),
+        plan: arguments.plan.words(),
+        seed: judge.seed,
+        servers: Vec::new(),
+    };
+    output.write(&report)?;
+    let progress = Progress::new(servers.len() * (cases.len() + WORKLOADS.len()), People::Stdout);
+    progress.line(&format!(
+        "{} servers, {} cases, {} workloads ({}), seed {}",
+        servers.len(),
+        cases.len(),
+        WORKLOADS.len(),
+        report.plan,
+        judge.seed
+    ));
+    for server in &servers {
+        report.servers.push(judged(&judge, server, &cases, &progress)?);
+        output.write(&report)?;
+        for workload in WORKLOADS {
+            progress.doing(format!("{server} under {}", workload.name));
+            let entry = report.servers.last_mut().expect("it was just pushed");
+            measured(&judge.launcher, server, workload, plan, entry)?;
+            progress.step();
+        }
+        output.write(&report)?;
+        progress.line(&line(report.servers.last().expect("it was just pushed")));
+    }
+    report.complete = true;
+    output.write(&report)?;
+    Ok(summary(&report, &output, &progress))
+}
+
+/// The servers asked for, or all.
+pub(crate) fn chosen(servers: &[Server]) -> Vec<Server> {
+    if servers.is_empty() { servers::servers().collect() } else { servers.to_vec() }
+}
+
+/// The seed asked for, or one by chance that is short enough to be typed.
+pub(crate) fn seed_or_chance(seed: Option<u64>) -> u64 {
+    seed.unwrap_or_else(|| rand::random_range(1..1_000_000))
+}
+
+/// A built-in server as it is judged.
+///
+/// # Errors
+/// None for the servers of the catalogue.
+pub fn judged_spec(launcher: &Launcher, server: &Server) -> Result<Spec> {
+    let max_connections = match server.pattern.capacity {
+        Capacity::One => None,
+        Capacity::Limited { .. } => Some(JUDGED_CLIENTS),
+    };
+    Ok(Spec::builtin(launcher, server, &Limits { max_connections, ..Limits::default() })?)
+}
+
+fn judged(
+    judge: &Judge,
+    server: &Server,
+    cases: &[&'static Case],
+    progress: &Progress,
+) -> Result<ServerReport> {
+    let spec = judged_spec(&judge.launcher, server)?;
+    progress.doing(format!("judging {server}"));
+    let judgements = judge_all(judge, &spec, cases, |judgement| {
+        progress.step();
+        if !judgement.is_fine() {
+            progress.line(&failure(&spec.name, judgement));
+        }
+    });
+    Ok(ServerReport::new(&spec, judgements))
+}
+
+/// A failed judgement in some lines.
+pub(crate) fn failure(server: &str, judgement: &Judgement) -> String {
+    let mut lines = format!(
+        "{} {server} {}\n    required: {}\n    expected: {}\n    observed: {}",
+        judgement.words(),
+        judgement.name,
+        judgement.requirement,
+        judgement.expected,
+        judgement.observed,
+    );
+    if let Some(hint) = &judgement.hint {
+        lines += &format!("\n    hint:     {hint}");
+    }
+    if !judgement.log.is_empty() {
+        let last = judgement.log.lines().rev().take(5).collect::<Vec<_>>();
+        lines += &format!(
+            "\n    it wrote: {}",
+            last.into_iter().rev().collect::<Vec<_>>().join("\n              ")
+        );
+    }
+    lines + &format!("\n    again:    {}", judgement.replay)
+}
+
+fn measured(
+    launcher: &Launcher,
+    server: &Server,
+    workload: &Workload,
+    plan: Plan,
+    entry: &mut ServerReport,
+) -> Result<()> {
+    let spec = Spec::builtin(launcher, server, &Limits::default())?;
+    if let Some(reason) = ruled_out(&spec.contract, workload) {
+        entry.not_measured.push(format!("{}: {reason}", workload.name));
+        return Ok(());
+    }
+    entry.measured_command = Some(spec.shown.clone());
+    match measure(launcher, &spec, server, workload, plan) {
+        Ok(measurement) => entry.measurements.push(measurement),
+        Err(error) => entry.problem = Some(format!("under {}: {error}", workload.name)),
+    }
+    Ok(())
+}
+
+fn ruled_out(contract: &Contract, workload: &Workload) -> Option<String> {
+    let capacity = contract.capacity?;
+    (capacity < workload.connections).then(|| match capacity {
+        1 => "it serves one client at a time".to_owned(),
+        clients => format!("it serves {clients} clients at once"),
+    })
+}
+
+fn measure(
+    launcher: &Launcher,
+    spec: &Spec,
+    server: &Server,
+    workload: &Workload,
+    plan: Plan,
+) -> Result<Measurement> {
+    let running = launcher.launch(spec)?;
+    Ok(load::measure(&running, server.service, workload, plan)?)
+}
+
+fn line(entry: &ServerReport) -> String {
+    let figures: Vec<String> = entry
+        .measurements
+        .iter()
+        .map(|one| format!("{} {:.0}/s", one.workload, one.throughput_per_s))
+        .collect();
+    let tally = Tally::of(&entry.cases);
+    format!("{}: {}; {}", entry.name, tally.words(), figures.join(", "))
+}
+
+fn summary(report: &Report, output: &Output, progress: &Progress) -> ExitCode {
+    for problem in report.problems() {
+        progress.line(&format!("problem: {problem}"));
+    }
+    progress.line(&format!("verdicts: {}", Tally::of(report.judgements()).words()));
+    progress.line(&format!("report: {}", output.page().display()));
+    ExitCode::from(u8::from(!report.is_fine()))
+}
+
+impl ServerReport {
+    /// A server with its verdicts, not measured yet.
+    pub(crate) fn new(spec: &Spec, cases: Vec<Judgement>) -> ServerReport {
+        ServerReport {
+            name: spec.name.clone(),
+            original: spec.original,
+            command: spec.shown.clone(),
+            contract: spec.contract.words(),
+            cases,
+            measured_command: None,
+            measurements: Vec::new(),
+            not_measured: Vec::new(),
+            problem: None,
+        }
+    }
+}
+
+impl PlanName {
+    fn plan(self) -> Plan {
+        let (warm_up, duration) = match self {
+            PlanName::Quick => (50, 200),
+            PlanName::Standard => (200, 1_000),
+            PlanName::Thorough => (1_000, 10_000),
+        };
+        Plan { warm_up: Duration::from_millis(warm_up), duration: Duration::from_millis(duration) }
+    }
+
+    fn words(self) -> String {
+        let name = match self {
+            PlanName::Quick => "quick",
+            PlanName::Standard => "standard",
+            PlanName::Thorough => "thorough",
+        };
+        format!("{name} plan: {} each", humantime::format_duration(self.plan().duration))
+    }
+}
