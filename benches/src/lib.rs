@@ -1,1 +1,1 @@
-//! x
+//! Nothing but a place for `cargo bench` to find its benchmarks in: see `benches/servers.rs`.

@@ -22,6 +22,7 @@ pub(super) const CASES: &[Case] = &[
         requirement: "clients that connect and close without a word do no harm",
         needs: &[],
         check: |subject| {
+            subject.connect()?.learn(&request(7))?;
             for _ in 0..20 {
                 // It may be refused while the one before is being seen off.
                 drop(subject.try_connect());
@@ -34,6 +35,7 @@ pub(super) const CASES: &[Case] = &[
         requirement: "clients that reset as soon as they are connected do no harm",
         needs: &[],
         check: |subject| {
+            subject.connect()?.learn(&request(7))?;
             for _ in 0..20 {
                 if let Ok(client) = subject.try_connect() {
                     client.reset();

@@ -3,8 +3,8 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::Case;
 use super::subject::{Finding, Subject, request};
+use super::{Case, Need};
 
 /// Pause between two pieces that must not arrive as one. A server slower than this sees them
 /// together and is judged on less; none is judged wrongly.
@@ -124,7 +124,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "framing/sizes",
         requirement: "requests of 1023, 1024 and 1025 bytes are answered like short ones",
-        needs: &[],
+        needs: &[Need::LinesOf(1025)],
         check: |subject| {
             let mut client = subject.connect()?;
             let short = client.learn(&request(1))?;

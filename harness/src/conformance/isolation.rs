@@ -68,6 +68,7 @@ pub(super) const CASES: &[Case] = &[
         requirement: "300 clients, one after another, are all served",
         needs: &[],
         check: |subject| {
+            subject.connect()?.learn(&request(7))?;
             for number in 0..300 {
                 let expected = format!("client {} of 300 is served", number + 1);
                 subject.serves_soon(&expected).map_err(|finding: Finding| {

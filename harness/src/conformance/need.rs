@@ -25,6 +25,8 @@ pub enum Need {
     TurnsAway,
     /// It says how long a request may be.
     MaxLine,
+    /// It does not say that requests must be shorter than this.
+    LinesOf(usize),
     /// Whole numbers are of 64 bits.
     Overflow,
     /// It says what errors begin with.
@@ -76,6 +78,12 @@ impl Need {
             Need::MaxLine if contract.max_line.is_none() => {
                 undeclared("how long a request may be", "--max-line")
             }
+            Need::LinesOf(bytes) => match contract.max_line {
+                Some(limit) if limit < bytes => {
+                    Err(format!("its requests are of {limit} bytes at most"))
+                }
+                _ => Ok(()),
+            },
             Need::Overflow if !contract.dialect.overflow_is_error => {
                 Err("whole numbers of 64 bits are not declared (--overflow)".to_owned())
             }

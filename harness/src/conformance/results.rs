@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 use super::oracle::{Said, Value, expressions};
-use super::subject::{Finding, Party, Subject};
+use super::subject::{Finding, Party, Subject, request};
 use super::{Case, Need};
 use crate::client::{Trouble, printable};
 
@@ -27,7 +27,7 @@ pub(super) const CASES: &[Case] = &[
         check: |subject| {
             let contract = subject.contract;
             let otherwise = RefCell::new(None);
-            let asked = Asked::new(subject);
+            let asked = Asked::new(subject)?;
             let outcome =
                 asked.property(EXPRESSIONS, expressions(contract.dialect), |expression| {
                     let value = expression.value(contract.dialect);
@@ -112,7 +112,7 @@ pub(super) const CASES: &[Case] = &[
                 });
             // Nearly all bytes of a random line are printable in one half of the lines.
             let text = proptest::collection::vec(b' '..b'~', 0..limit);
-            let asked = Asked::new(subject);
+            let asked = Asked::new(subject)?;
             let outcome = asked.property(LINES, prop_oneof![line, text], |line| {
                 let reply = asked.reply(line)?;
                 if reply == *line { Ok(()) } else { Err(TestCaseError::fail(printable(&reply))) }
@@ -127,6 +127,7 @@ pub(super) const CASES: &[Case] = &[
 /// Asks for each expression in turn and compares.
 fn has_values(subject: &Subject<'_>, rows: &[(&str, Value)]) -> Result<(), Finding> {
     let mut client = subject.connect()?;
+    client.learn(&request(1))?;
     for (expression, value) in rows {
         let expected = format!("`{expression}` is {value}");
         let reply = client
@@ -149,8 +150,10 @@ struct Asked<'s> {
 }
 
 impl<'s> Asked<'s> {
-    fn new(subject: &'s Subject<'s>) -> Asked<'s> {
-        Asked { subject, client: RefCell::default(), trouble: RefCell::default() }
+    fn new(subject: &'s Subject<'s>) -> Result<Asked<'s>, Finding> {
+        let mut client = subject.connect()?;
+        client.learn(&request(1))?;
+        Ok(Asked { subject, client: RefCell::new(Some(client)), trouble: RefCell::default() })
     }
 
     fn reply(&self, request: &[u8]) -> Result<Vec<u8>, TestCaseError> {

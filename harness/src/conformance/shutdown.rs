@@ -57,8 +57,11 @@ pub(super) const CASES: &[Case] = &[
             client.learn(&request(1))?;
             // Replies that nobody reads, more than the kernel buffers, keep the drain waiting.
             let requests = [&request(1)[..], b"\n"].concat().repeat(10_000);
-            client.client.set_patience(Duration::from_millis(300));
-            while client.client.send(&requests).is_ok() {}
+            client.client.set_patience(Duration::from_millis(100));
+            subject.wait_until(
+                || client.client.send(&requests).is_err() && subject.is_asleep(),
+                || Finding::vacuous("the server never came to wait for its client to read"),
+            )?;
             subject.signal(Signal::SIGTERM);
             subject.signal(Signal::SIGINT);
             match subject.wait_for_exit(GONE) {

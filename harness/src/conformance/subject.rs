@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::verdict::{State, Verdict};
 use crate::client::{Client, Happening, Transcript, Trouble, printable};
-use crate::server::proc::Holdings;
+use crate::server::proc::{self, Holdings};
 use crate::server::{Contract, Exit, LaunchError, Launcher, Process, Server, Spec};
 
 /// How long a case listens to be sure that nothing comes. A server that is slower than this can
@@ -285,6 +285,14 @@ impl<'a> Subject<'a> {
     /// What the server's processes hold now.
     pub fn holdings(&self) -> Holdings {
         self.server.borrow().process.holdings()
+    }
+
+    /// Whether every thread of the server's waits for something, seen several times in a row.
+    pub fn is_asleep(&self) -> bool {
+        (0..5).all(|_| {
+            std::thread::sleep(TRY_EVERY);
+            proc::is_asleep(&self.server.borrow().process.tree())
+        })
     }
 
     /// Sends a signal to the server, which may end from now on.

@@ -104,12 +104,13 @@ fn matrix(report: &Report) -> Markup {
                                 @for server in &report.servers {
                                     th.turned { div { span { (server.label()) } } }
                                 }
+                                th.requirement { "what is required" }
                             }
                         }
                         tbody {
                             @for (case, requirement) in cases {
                                 tr {
-                                    th scope="row" title=(requirement) { (case) }
+                                    th scope="row" { (case) }
                                     @for server in &report.servers {
                                         td { (cell(server, case)) }
                                     }
@@ -214,7 +215,7 @@ fn measurements(report: &Report) -> Markup {
                 h2 { "Measurements" }
                 p {
                     "Server and generator share this machine, and each figure is of one run ("
-                    (report.plan) "): a difference within some ten percent shows nothing. Every "
+                    (report.plan) "): repeat the run before believing a difference. Every "
                     "reply was checked; only right ones have a latency, from sending the request "
                     "to receiving the reply. The dots are p50, p90, p99, p99.9 and the largest."
                 }

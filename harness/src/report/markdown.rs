@@ -44,18 +44,16 @@ fn write(report: &Report, page: &mut String) -> std::fmt::Result {
 fn failures(report: &Report, page: &mut String) -> std::fmt::Result {
     for server in &report.servers {
         for judgement in server.cases.iter().filter(|judgement| !judgement.is_fine()) {
-            writeln!(page, "- **{} {}: {}**. ", server.name, judgement.name, judgement.words())?;
-            writeln!(page, "  {}. ", sentence(judgement.requirement))?;
-            writeln!(
-                page,
-                "  Expected: {}. Observed: {}. ",
-                judgement.expected, judgement.observed
-            )?;
+            let name = escaped(&server.name);
+            writeln!(page, "- **{name} {}: {}**\\", judgement.name, judgement.words())?;
+            writeln!(page, "  Required: {}\\", escaped(judgement.requirement))?;
+            writeln!(page, "  Expected: {}\\", escaped(&judgement.expected))?;
+            writeln!(page, "  Observed: {}\\", escaped(&judgement.observed))?;
             writeln!(page, "  Again: `{}`", judgement.replay)?;
         }
     }
     for problem in report.problems() {
-        writeln!(page, "- **{problem}**")?;
+        writeln!(page, "- **{}**", escaped(&problem))?;
     }
     if !report.is_fine() {
         writeln!(page)?;
@@ -91,8 +89,8 @@ fn measurements(report: &Report, page: &mut String) -> std::fmt::Result {
     writeln!(page, "## Measurements\n")?;
     writeln!(
         page,
-        "Server and generator share this machine. One run each: a difference within some ten \
-         percent shows nothing.\n"
+        "Server and generator share this machine, and each figure is of one run: repeat the run \
+         before believing a difference.\n"
     )?;
     writeln!(
         page,
@@ -121,7 +119,14 @@ fn measurements(report: &Report, page: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn sentence(words: &str) -> String {
-    let mut letters = words.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+/// A server's words are not to be taken for Markdown or HTML.
+fn escaped(words: &str) -> String {
+    let mut escaped = String::new();
+    for letter in words.chars() {
+        if "\\`*_[]<>|&#".contains(letter) {
+            escaped.push('\\');
+        }
+        escaped.push(if letter.is_control() { ' ' } else { letter });
+    }
+    escaped
 }

@@ -23,8 +23,10 @@ const READY_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a supervisor may take to be up, and to clean up.
 const SUPERVISOR_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Pause between two looks at whether a server listens.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// Pauses between two looks at whether a server listens: short for those that are up at once,
+/// longer for interpreters, which need the processor more than the harness does.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
 /// How much of the end of a server's output is kept, in bytes.
 const LOG_KEPT: usize = 16 * 1024;
@@ -202,16 +204,18 @@ impl Process {
     /// It ended before, or did not listen in time.
     pub fn wait_until_listening(&self, deadline: Duration) -> Result<SocketAddr, LaunchError> {
         let end = Instant::now() + deadline;
+        let mut pause = FIRST_PAUSE;
         loop {
             if let Some(address) = self.listening().first() {
                 return Ok(*address);
             }
-            if let Some(exit) = self.wait_for_exit(LOOK_EVERY) {
+            if let Some(exit) = self.wait_for_exit(pause) {
                 return Err(LaunchError::Exited { exit, log: self.settled_log() });
             }
             if Instant::now() > end {
                 return Err(LaunchError::NotListening { waited: deadline, log: self.log() });
             }
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -263,7 +267,7 @@ impl Process {
     fn settled_log(&self) -> String {
         let end = Instant::now() + Duration::from_millis(200);
         while self.log().is_empty() && Instant::now() < end {
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(FIRST_PAUSE);
         }
         self.log()
     }

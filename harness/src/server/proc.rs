@@ -74,6 +74,18 @@ pub fn holdings(tree: &[Pid]) -> Holdings {
     sum
 }
 
+/// Whether every thread of the processes waits for something: none runs, and none would run if
+/// it were given a processor. So a server that is stuck is told from one that is starved.
+pub fn is_asleep(tree: &[Pid]) -> bool {
+    tree.iter().all(|pid| {
+        let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+        tasks.flatten().all(|task| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with('S'))
+        })
+    })
+}
+
 /// Processor time, in user and kernel mode, that the processes and the children they have waited
 /// for have used. The kernel gives it in ticks of 10 ms.
 pub fn cpu_time(tree: &[Pid]) -> Duration {
@@ -93,6 +105,9 @@ fn cpu_ticks(pid: Pid) -> Option<u64> {
 pub fn listening(tree: &[Pid]) -> Vec<SocketAddr> {
     let inodes: HashSet<u64> = tree.iter().flat_map(|&pid| socket_inodes(pid)).collect();
     let Some(&root) = tree.first() else { return Vec::new() };
+    if inodes.is_empty() {
+        return Vec::new();
+    }
     let mut addresses: Vec<SocketAddr> = ["tcp", "tcp6"]
         .iter()
         .filter_map(|table| listening_sockets(Path::new(&format!("/proc/{root}/net/{table}"))).ok())

@@ -1,0 +1,85 @@
+//! Latency and throughput of every built-in server, each in a process of its own.
+//!
+//! `cargo bench -- latency/select` runs a part. Criterion does the statistics, the harness's load
+//! engine the asking: a reply that is not the right one ends the benchmark. To tell two servers
+//! apart, compare within one run: what Criterion says of an earlier run includes how busy the
+//! machine was then.
+
+use std::time::{Duration, Instant};
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput};
+use harness::load::{ClosedLoop, Outcome, Recorder, Until, exchanges};
+use harness::role;
+use harness::server::{Launcher, Server, Spec};
+use servers::{Capacity, Limits};
+
+/// Connections of the throughput benchmark: enough to keep a server busy.
+const CONNECTIONS: usize = 8;
+
+fn main() {
+    // The servers are this very program, started again.
+    role::take();
+    let launcher = Launcher::this_program().expect("the kernel knows which program this is");
+    let mut criterion = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args();
+
+    let mut group = criterion.benchmark_group("latency");
+    for server in servers::servers() {
+        bench(&mut group, &launcher, &server, 1);
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("throughput");
+    group.throughput(Throughput::Elements(1));
+    for server in servers::servers() {
+        if server.pattern.capacity != Capacity::One {
+            bench(&mut group, &launcher, &server, CONNECTIONS);
+        }
+    }
+    group.finish();
+
+    criterion.final_summary();
+}
+
+/// The time for one request, with as many connections asking as fast as they are answered.
+fn bench(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    launcher: &Launcher,
+    server: &servers::Server,
+    connections: usize,
+) {
+    // Launched when it is first asked, so that listing launches nothing.
+    let mut loaded: Option<(ClosedLoop, Server)> = None;
+    group.bench_function(server.name(), |bencher| {
+        let (load, _running) = loaded.get_or_insert_with(|| launch(launcher, server, connections));
+        bencher.iter_custom(|requests| {
+            let mut recorder = Recorder::new();
+            let began = Instant::now();
+            load.run(Until::Sent(requests), &mut recorder).expect("the generator runs");
+            let elapsed = began.elapsed();
+            assert_eq!(
+                recorder.outcomes.get(Outcome::Answered),
+                requests,
+                "{server} under load: {:?}",
+                recorder.outcomes
+            );
+            elapsed
+        });
+    });
+}
+
+fn launch(
+    launcher: &Launcher,
+    server: &servers::Server,
+    connections: usize,
+) -> (ClosedLoop, Server) {
+    let spec = Spec::builtin(launcher, server, &Limits::default()).expect("its own limits");
+    let running = launcher.launch(&spec).expect("a built-in server listens");
+    let load = ClosedLoop::connect(running.address, exchanges(server.service), connections)
+        .expect("the generator connects");
+    (load, running)
+}

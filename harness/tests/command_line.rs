@@ -1,0 +1,366 @@
+//! The program as a user meets it: words, streams and exit codes.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use assert_cmd::Command;
+use common::{Served, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use predicates::prelude::*;
+use predicates::str::{contains, starts_with};
+
+fn harness() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+    command.timeout(Duration::from_secs(120));
+    command
+}
+
+fn client(served: &Served) -> Command {
+    let mut command = harness();
+    command.args(["client", "127.0.0.1", &served.port()]);
+    command
+}
+
+#[test]
+fn a_piped_client_prints_the_replies_and_nothing_else() {
+    for (server, input, output) in [
+        ("server1", "1+2\n", "3\n"),
+        ("server2", "1+2\n7/2\n7/2.0\n", "3\n3\n3.5\n"),
+        ("server3", "2*(3+4)\n1/0\n2", "14\nerror: division by zero\n2\n"),
+        ("server4", "hello\n\n  world\n", "hello\n\n  world\n"),
+    ] {
+        let served = Served::start(&[server, "127.0.0.1", "0"]);
+        client(&served).write_stdin(input).assert().success().stdout(output).stderr("");
+    }
+}
+
+#[test]
+fn a_client_on_a_terminal_has_a_prompt() {
+    let served = Served::start(&["server3", "127.0.0.1", "0"]);
+    let terminal = nix::pty::openpty(None, None).expect("a terminal");
+    let mut child = common::harness()
+        .args(["client", "127.0.0.1", &served.port()])
+        .stdin(terminal.slave.try_clone().expect("a clone"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the client starts");
+    let mut keyboard = std::fs::File::from(terminal.master);
+    let mut screen = child.stdout.take().expect("it is piped");
+    let mut expect = |text: &str| {
+        let mut shown = vec![0; text.len()];
+        screen.read_exact(&mut shown).expect("the client shows something");
+        assert_eq!(String::from_utf8_lossy(&shown), text);
+    };
+    expect("> ");
+    keyboard.write_all(b"1+2\n").expect("a line");
+    expect("3\n> ");
+    // Ctrl-D.
+    keyboard.write_all(b"\x04").expect("the end");
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn each_way_of_not_being_served_has_its_own_message_and_exit_code() {
+    let port = harness::server::Port::take([127, 0, 0, 1].into()).expect("a port");
+    let nobody = port.number().to_string();
+    let cases = |port: &str, code: i32, words: &'static str| {
+        harness()
+            .args(["client", "127.0.0.1", port, "--timeout", "300ms"])
+            .write_stdin("1+2\n")
+            .assert()
+            .code(code)
+            .stdout("")
+            .stderr(starts_with("harness: ").and(contains(words)));
+    };
+    cases(&nobody, 4, "no server is started");
+
+    let served = Served::start(&["server1", "127.0.0.1", "0"]);
+    let mut incumbent = TcpStream::connect(served.address).expect("the first client");
+    incumbent.write_all(b"1\n").expect("a request");
+    incumbent.read_exact(&mut [0; 2]).expect("it is served");
+    cases(&served.port(), 5, "it is serving others and takes no more");
+
+    let served = Served::start(&["iterative", "127.0.0.1", "0"]);
+    let _incumbent = TcpStream::connect(served.address).expect("the first client");
+    cases(&served.port(), 6, "no reply within 300ms");
+
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let closing = thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("the client");
+        client.read_exact(&mut [0; 4]).expect("its request");
+    });
+    cases(&address.port().to_string(), 7, "the server closed the connection");
+    closing.join().expect("it ends");
+}
+
+#[test]
+fn a_client_that_is_told_busy_says_so() {
+    let served = Served::start(&["server3", "127.0.0.1", "0", "--max-connections", "1"]);
+    let mut incumbent = TcpStream::connect(served.address).expect("the first client");
+    incumbent.write_all(b"1\n").expect("a request");
+    incumbent.read_exact(&mut [0; 2]).expect("it is served");
+    client(&served)
+        .write_stdin("1+2\n")
+        .assert()
+        .code(5)
+        .stdout("error: busy, try again later\n")
+        .stderr(contains("the server is busy"));
+}
+
+#[test]
+fn names_and_addresses_of_both_families_can_be_listened_on() {
+    for (host, shown) in [("127.0.0.1", "127.0.0.1:"), ("::1", "[::1]:"), ("localhost", ":")] {
+        let served = Served::start(&["server4", host, "0"]);
+        assert!(
+            served.first_line.contains(&format!("listens on {}", shown.trim_start_matches(':')))
+        );
+        assert_ne!(served.address.port(), 0);
+        harness()
+            .args(["client", host, &served.port()])
+            .write_stdin("hello\n")
+            .assert()
+            .success()
+            .stdout("hello\n");
+    }
+}
+
+#[test]
+fn what_cannot_be_served_is_told_in_one_line_that_says_what_to_do() {
+    let served = Served::start(&["server3", "127.0.0.1", "0"]);
+    let taken = served.port();
+    let rows: &[(&[&str], i32, &str)] = &[
+        (&["server3", "127.0.0.1", &taken], 3, "is taken: end the program"),
+        (&["server3", "192.0.2.1", "0"], 3, "is not an address of this machine"),
+        (&["server3", "no such host", "0"], 3, "cannot resolve host `no such host`"),
+        (
+            &["server1", "127.0.0.1", "0", "--max-connections", "2"],
+            2,
+            "serves one client at a time",
+        ),
+        (&["select", "127.0.0.1", "0", "--max-connections", "5000"], 2, "at most 1000"),
+        (&["server4", "127.0.0.1", "0", "--service", "calc"], 2, "serve select-calc"),
+    ];
+    for (arguments, code, words) in rows {
+        let said =
+            contains(*words).and(predicate::function(|text: &str| text.lines().count() == 1));
+        harness().arg("serve").args(*arguments).assert().code(*code).stdout("").stderr(said);
+    }
+}
+
+#[test]
+fn a_wrong_word_on_the_command_line_is_bad_usage_and_says_what_is_right() {
+    let rows: &[(&[&str], &str)] = &[
+        (&["serve", "server5", "127.0.0.1", "0"], "choose iterative"),
+        (&["serve", "server1", "127.0.0.1", "66000"], "66000"),
+        (&["serve", "server1", "127.0.0.1", "0", "--idle-timeout", "soon"], "250ms"),
+        (&["check", "--case", "nonsense/"], "harness list cases"),
+        (&["check", "--cmd", "python3 x.py"], "{port}"),
+        (&["check", "--cmd", "/no/such/program {port}"], "/no/such/program"),
+        (&["check", "--capacity", "3"], "--cmd"),
+        (&["run", "--plan", "forever"], "quick"),
+        (&["nonsense"], "choose iterative"),
+    ];
+    for (arguments, words) in rows {
+        harness().args(*arguments).assert().code(2).stdout("").stderr(contains(*words));
+    }
+}
+
+#[test]
+#[allow(unsafe_code, reason = "CommandExt::pre_exec, to give up a privilege")]
+fn a_privileged_port_is_told_as_such() {
+    let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    if first.is_ok_and(|port| port.trim().parse::<u16>().is_ok_and(|port| port <= 81)) {
+        return eprintln!("not run: port 81 is not privileged on this machine");
+    }
+    let mut serve = common::harness();
+    serve.args(["serve", "server3", "127.0.0.1", "81"]).stderr(Stdio::piped());
+    // SAFETY: prctl(2) is a plain system call with no pointer.
+    unsafe {
+        serve.pre_exec(|| {
+            // CAP_NET_BIND_SERVICE. It fails for those who never had it, which is as good.
+            libc::prctl(libc::PR_CAPBSET_DROP, 10);
+            Ok(())
+        });
+    }
+    let output = serve.output().expect("it ends");
+    assert_eq!(output.status.code(), Some(3));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("port 81 needs privileges: choose a port from 1024 up"), "{words}");
+}
+
+#[test]
+fn ctrl_c_ends_a_server_with_exit_code_0() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        for server in ["server1", "server2", "server3", "server4"] {
+            let mut served = Served::start(&[server, "127.0.0.1", "0"]);
+            kill(Pid::from_raw(served.child.id() as i32), signal).expect("a signal");
+            let status = served.child.wait().expect("it ends");
+            assert_eq!(status.code(), Some(0), "{server} at {signal}");
+        }
+    }
+}
+
+#[test]
+fn limits_of_the_command_line_are_kept_and_can_be_judged() {
+    let exe = env!("CARGO_BIN_EXE_harness");
+    for server in ["iterative", "iterative-refuse", "thread-per-connection", "select"] {
+        let command = format!(
+            "'{exe}' serve {server} {{host}} {{port}} --max-line 100 --idle-timeout 400ms --service echo"
+        );
+        harness()
+            .args(["check", "--service", "echo", "--max-line", "100", "--idle-timeout", "400ms"])
+            .args(["--error-prefix", "error: ", "--cmd", &command])
+            .assert()
+            .success()
+            .stdout(
+                contains("pass timeouts/idle-is-closed")
+                    .and(contains("pass timeouts/activity-keeps-alive")),
+            )
+            .stdout(contains("pass oversize/one-past"));
+    }
+}
+
+#[test]
+fn select_turns_clients_away_below_the_size_of_its_sets_and_lives() {
+    harness::role::raise_descriptor_limit();
+    let served = Served::start(&["server4", "127.0.0.1", "0"]);
+    let mut clients: Vec<TcpStream> =
+        (0..1000).map(|_| TcpStream::connect(served.address).expect("a place")).collect();
+    for client in &mut clients {
+        client.write_all(b"hello\n").expect("a request");
+        client.read_exact(&mut [0; 6]).expect("a reply");
+    }
+    for _ in 0..50 {
+        let mut refused = TcpStream::connect(served.address).expect("a connection");
+        let mut line = String::new();
+        refused.read_to_string(&mut line).expect("a clean end");
+        assert_eq!(line, "error: busy, try again later\n");
+    }
+    clients[999].write_all(b"still\n").expect("a request");
+    clients[999].read_exact(&mut [0; 6]).expect("a reply");
+}
+
+#[test]
+fn check_prints_one_document_and_nothing_else_to_standard_output() {
+    let output = harness()
+        .args(["check", "server1", "--case", "framing/", "--seed", "7", "--json"])
+        .assert()
+        .success()
+        .stderr(contains("verdicts: 8 passed, 0 failed"))
+        .get_output()
+        .stdout
+        .clone();
+    let document: serde_json::Value = serde_json::from_slice(&output).expect("a document");
+    assert_eq!(document["server"], "iterative-refuse-calc");
+    assert_eq!(document["seed"], 7);
+    let cases = document["cases"].as_array().expect("cases");
+    assert_eq!(cases.len(), 8);
+    for key in ["name", "verdict", "state", "requirement", "expected", "observed", "hint", "replay"]
+    {
+        assert!(cases[0].as_object().expect("a case").contains_key(key), "{key}");
+    }
+    assert_eq!(
+        cases[0]["replay"],
+        "harness check iterative-refuse-calc --case framing/single --seed 7"
+    );
+}
+
+#[test]
+fn the_replay_command_of_a_failure_fails_again() {
+    // It serves many, whatever is declared.
+    let command = format!("'{}' serve select {{host}} {{port}}", env!("CARGO_BIN_EXE_harness"));
+    let output = harness()
+        .args(["check", "--capacity", "1", "--when-full", "refuse", "--seed", "5", "--json"])
+        .args(["--case", "refusal/as-declared", "--cmd", &command])
+        .assert()
+        .code(1)
+        .get_output()
+        .stdout
+        .clone();
+    let document: serde_json::Value = serde_json::from_slice(&output).expect("a document");
+    let case = &document["cases"][0];
+    assert_eq!(case["verdict"], "fail", "{document}");
+    let words = shlex::split(case["replay"].as_str().expect("a command")).expect("shell words");
+    assert_eq!(words[0], "harness");
+    let same = contains("fail").and(contains("served: \"41007\""));
+    harness().args(&words[1..]).assert().code(1).stdout(same);
+}
+
+#[test]
+fn the_lists_come_from_the_tables() {
+    for (what, word) in [
+        ("servers", "select-echo"),
+        ("cases", "framing/pipelined"),
+        ("workloads", "closed-64"),
+        ("exporters", "index.html"),
+    ] {
+        harness().args(["list", what]).assert().success().stdout(contains(word));
+        let output = harness().args(["list", what, "--json"]).assert().success();
+        let rows: Vec<serde_json::Value> =
+            serde_json::from_slice(&output.get_output().stdout).expect("a list");
+        assert!(rows.iter().any(|row| row["name"] == word), "{what}");
+    }
+}
+
+#[test]
+fn the_main_job_writes_its_report_and_says_where() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = folder.path().join("report");
+    harness()
+        .args(["select", "server1", "--plan", "quick", "--seed", "3", "--output"])
+        .arg(&output)
+        .assert()
+        .success()
+        .stdout(contains("verdicts: ").and(contains("index.html\n")));
+    let document: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(output.join("report.json")).expect("it is there"))
+            .expect("a document");
+    assert_eq!(document["complete"], true);
+    assert_eq!(document["seed"], 3);
+    let servers = document["servers"].as_array().expect("servers");
+    let names: Vec<_> = servers.iter().map(|server| &server["server"]).collect();
+    assert_eq!(names, ["select-calc", "iterative-refuse-calc"]);
+    assert_eq!(servers[0]["measurements"].as_array().expect("them").len(), 3);
+    assert_eq!(servers[1]["measurements"].as_array().expect("them").len(), 1);
+    assert_eq!(servers[1]["not_measured"].as_array().expect("them").len(), 2);
+    let answered = servers[0]["measurements"][0]["outcomes"]["answered"].as_u64();
+    assert!(answered.is_some_and(|count| count > 0));
+    for file in ["index.html", "summary.md"] {
+        let page = std::fs::read_to_string(output.join(file)).expect("it is there");
+        assert!(page.contains("select-calc"), "{file}");
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_known_before_anything_is_run() {
+    harness()
+        .args(["select", "--output", "/proc/no/such/folder"])
+        .assert()
+        .code(3)
+        .stdout("")
+        .stderr(contains("--output names another"));
+}
+
+#[test]
+fn requests_under_way_at_a_signal_are_answered() {
+    for server in ["server1", "server2", "server3"] {
+        let mut served = Served::start(&[server, "127.0.0.1", "0"]);
+        let mut client = TcpStream::connect(served.address).expect("a connection");
+        client.write_all(b"1\n").expect("a request");
+        client.read_exact(&mut [0; 2]).expect("it is served");
+        client.write_all(b"1+2\n3+4\n12").expect("two requests and a part");
+        kill(Pid::from_raw(served.child.id() as i32), Signal::SIGTERM).expect("a signal");
+        let mut replies = String::new();
+        client.read_to_string(&mut replies).expect("a clean end");
+        assert_eq!(replies, "3\n7\n", "{server}");
+        wait_until("it has ended", || served.child.try_wait().expect("a status").is_some());
+    }
+}

@@ -1,0 +1,113 @@
+//! Servers that were not written here: a right one in Python passes, and each of its faults fails
+//! exactly the cases that name it.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use serde_json::Value;
+
+/// A fault, the flags of the check beyond the usual, and what must fail: case and state.
+type Row = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
+
+const FAULTS: &[Row] = &[
+    ("none", &[], &[]),
+    ("wrong-sum", &[], &[("results/arithmetic", "ok")]),
+    ("loses-a-reply", &[], &[("framing/pipelined", "hang")]),
+    ("dies-at-invalid-utf8", &[], &[("malformed/invalid-utf8", "crash")]),
+    (
+        "dies-at-invalid-input",
+        &[],
+        &[
+            ("malformed/syntax", "crash"),
+            ("malformed/empty-line", "crash"),
+            ("malformed/only-spaces", "crash"),
+            ("malformed/nul", "crash"),
+            ("malformed/nesting", "crash"),
+            ("malformed/operator-chain", "crash"),
+            ("malformed/escapes", "crash"),
+            ("malformed/injection", "crash"),
+        ],
+    ),
+    ("refuses-nobody", &[], &[("refusal/as-declared", "ok")]),
+    ("hangs", &[], &[("framing/single", "hang")]),
+    ("hangs-at-division-by-zero", &[], &[("results/division-by-zero", "hang")]),
+    ("leaks-descriptors", &[], &[("leaks/descriptors", "leak")]),
+    ("exits-0-when-the-port-is-taken", &[], &[("startup/port-taken", "ok")]),
+];
+
+const CONTRACT: &[&str] = &[
+    "--capacity",
+    "3",
+    "--when-full",
+    "busy",
+    "--division",
+    "exact",
+    "--max-line",
+    "4096",
+    "--error-prefix",
+    "error: ",
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each test has its own cases at a time.
+    arguments.test_threads.get_or_insert(3);
+    let python = Command::new("python3").arg("--version").output();
+    let missing = !python.is_ok_and(|output| output.status.success());
+    let required = std::env::var_os("CI").is_some();
+    let trials = FAULTS
+        .iter()
+        .map(|row| {
+            let name = format!("a_server_with_the_fault::{}::fails_its_cases_only", row.0);
+            Trial::ignorable_test(name, move || match (missing, required) {
+                (true, true) => Err(Failed::from("python3 is not installed, and CI requires it")),
+                (true, false) => Ok(Completion::ignored_with("python3 is not installed")),
+                (false, _) => fails_its_cases_only(row),
+            })
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn fails_its_cases_only(row: &Row) -> Result<Completion, Failed> {
+    let (fault, flags, expected) = row;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/faulty.py");
+    let command = format!("python3 -S -E '{}' {fault} {{host}} {{port}}", script.display());
+    // What hangs is waited for in vain.
+    let patience = match *fault {
+        "hangs" => "300ms",
+        "hangs-at-division-by-zero" => "2s",
+        _ => "5s",
+    };
+    let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(["check", "--cmd", &command, "--json", "--timeout", patience])
+        .args(CONTRACT)
+        .args(*flags)
+        .output()?;
+    let document: Value = serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))?;
+    let cases = document["cases"].as_array().ok_or("there are no cases")?;
+    let failed: Vec<(&str, &str)> = cases
+        .iter()
+        .filter(|case| case["verdict"] == "fail")
+        .map(|case| (text(&case["name"]), text(&case["state"])))
+        .collect();
+    let passed = cases.iter().filter(|case| case["verdict"] == "pass").count();
+    let evidence = || serde_json::to_string_pretty(&document).unwrap_or_default();
+    if failed != *expected {
+        return Err(format!("failed {failed:?}, expected {expected:?}: {}", evidence()).into());
+    }
+    if *fault == "none" && passed < 35 {
+        return Err(format!("only {passed} cases passed: {}", evidence()).into());
+    }
+    let code = output.status.code();
+    if code != Some(i32::from(*fault != "none")) {
+        return Err(format!("exit code {code:?}: {}", evidence()).into());
+    }
+    Ok(Completion::Completed)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}

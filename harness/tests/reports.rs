@@ -1,0 +1,186 @@
+//! Reports, byte by byte. After a change that is wanted, `BLESS=1 cargo test --test reports`
+//! writes the golden files anew.
+
+use std::path::Path;
+
+use harness::client::Event;
+use harness::conformance::{Judgement, State, Verdict};
+use harness::environment::Environment;
+use harness::load::{Measurement, Outcome};
+use harness::report::{EXPORTERS, FORMAT, Report, ServerReport, Tally};
+use harness::server::Exit;
+use harness::server::proc::Holdings;
+use harness::stats::Quantiles;
+
+fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Judgement {
+    Judgement {
+        name,
+        requirement: "what is <required>",
+        verdict,
+        state,
+        expected: "what is <required>".to_owned(),
+        observed: "what was seen".to_owned(),
+        hint: None,
+        replay: format!("harness check one-calc --case {name} --seed 7"),
+        transcript: Vec::new(),
+        log: String::new(),
+        exit: None,
+        took_ms: 12,
+    }
+}
+
+fn failed() -> Judgement {
+    Judgement {
+        expected: "the reply \"3\"".to_owned(),
+        observed: "the server ended, with exit code 101".to_owned(),
+        hint: Some("what the server wrote last tells where it died".to_owned()),
+        transcript: vec![
+            Event { at_us: 31, client: 1, what: "connected in 20 µs".to_owned() },
+            Event { at_us: 1_234, client: 1, what: "→ \"1+2\\n\"".to_owned() },
+            Event { at_us: 2_345, client: 1, what: "← RST".to_owned() },
+        ],
+        log: "thread 'main' panicked <at> the worst moment".to_owned(),
+        exit: Some(Exit::Code(101)),
+        ..judgement("framing/crlf", Some(Verdict::Fail), State::Crash)
+    }
+}
+
+fn measurement(workload: &str, connections: usize, throughput_per_s: f64) -> Measurement {
+    Measurement {
+        workload: workload.to_owned(),
+        connections,
+        duration_ms: 1_000,
+        outcomes: [Outcome::Answered; 5].into_iter().collect(),
+        connection_outcomes: [Outcome::Answered].into_iter().collect(),
+        throughput_per_s,
+        latency_sent_ns: Quantiles {
+            p50: 20_000,
+            p90: 31_000,
+            p99: 120_000,
+            p999: 450_000,
+            max: 2_100_000,
+            count: 5,
+        },
+        generator_cpu_ns_per_request: 9_100,
+        server_cpu_ns_per_request: 11_400,
+        server: Holdings {
+            processes: 1,
+            zombies: 0,
+            threads: 3,
+            descriptors: 9,
+            anonymous_bytes: 4096 * 72,
+        },
+        problem: None,
+    }
+}
+
+fn server(name: &str, cases: Vec<Judgement>) -> ServerReport {
+    ServerReport {
+        name: name.to_owned(),
+        original: None,
+        command: format!("harness serve {name} {{host}} {{port}}"),
+        contract: "calc, one client at a time".to_owned(),
+        cases,
+        measured_command: None,
+        measurements: Vec::new(),
+        not_measured: Vec::new(),
+        problem: None,
+    }
+}
+
+fn report() -> Report {
+    let fine = || judgement("framing/single", Some(Verdict::Pass), State::Ok);
+    let mut one = server("one-calc", vec![fine(), failed()]);
+    one.original = Some("server1");
+    one.measured_command = Some("harness serve one-calc {host} {port}".to_owned());
+    one.measurements = vec![measurement("closed-1", 1, 44_749.4)];
+    one.not_measured = vec!["closed-8: it serves one client at a time".to_owned()];
+    let mut two = server(
+        "two-echo",
+        vec![
+            judgement("framing/single", Some(Verdict::Loose), State::Ok),
+            judgement("framing/crlf", None, State::NotApplicable),
+        ],
+    );
+    two.measurements = vec![
+        measurement("closed-1", 1, 1_000.0),
+        Measurement {
+            problem: Some("requests: 3 wrong reply".to_owned()),
+            ..measurement("closed-8", 8, 123_456.0)
+        },
+    ];
+    Report {
+        format: FORMAT,
+        complete: true,
+        environment: Environment {
+            began: "2026-01-02T03:04:05Z".to_owned(),
+            command: "harness run one two".to_owned(),
+            version: "0.1.0".to_owned(),
+            build: "release".to_owned(),
+            kernel: "Linux 6.18".to_owned(),
+            processor: "A Processor".to_owned(),
+            processors: 2,
+            memory_mib: 24_000,
+        },
+        plan: "standard plan: 1s each".to_owned(),
+        seed: 7,
+        servers: vec![one, two],
+    }
+}
+
+#[test]
+fn every_format_renders_a_report_to_the_bytes_that_are_kept() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    for exporter in EXPORTERS {
+        let rendered = (exporter.render)(&report());
+        assert_eq!(rendered, (exporter.render)(&report()), "{} changes", exporter.file_name);
+        let file = golden.join(exporter.file_name);
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&file, &rendered).expect("a golden file");
+        }
+        let kept = std::fs::read_to_string(&file).expect("a golden file");
+        assert_eq!(rendered, kept, "{} differs; BLESS=1 keeps the new one", exporter.file_name);
+    }
+}
+
+#[test]
+fn a_page_needs_no_network_and_no_script_and_lets_no_server_write_into_it() {
+    let page = EXPORTERS
+        .iter()
+        .find(|exporter| exporter.file_name == "index.html")
+        .map(|exporter| (exporter.render)(&report()))
+        .expect("a page");
+    for word in ["http://", "https://", "<script", "src=", "@import", "url("] {
+        assert!(!page.contains(word), "{word}");
+    }
+    assert!(page.contains("panicked &lt;at&gt; the worst moment"));
+}
+
+#[test]
+fn verdicts_are_counted_by_kind() {
+    let tally = Tally::of(report().judgements());
+    let expected = Tally { passed: 1, loose: 1, failed: 1, undecided: 0, not_applicable: 1 };
+    assert_eq!(tally, expected);
+    assert_eq!(tally.words(), "1 passed, 1 loose, 1 failed, 1 not applicable");
+}
+
+#[test]
+fn a_report_is_fine_only_if_every_verdict_and_every_measurement_is() {
+    let mut report = report();
+    assert!(!report.is_fine());
+    report.servers[0].cases.pop();
+    assert!(!report.is_fine(), "a measurement has a problem");
+    report.servers[1].measurements.pop();
+    assert!(report.is_fine());
+}
+
+#[test]
+fn a_run_that_was_not_finished_says_so_in_every_format() {
+    let unfinished = Report { complete: false, servers: Vec::new(), ..report() };
+    for exporter in EXPORTERS {
+        let rendered = (exporter.render)(&unfinished);
+        let said =
+            rendered.contains("was not finished") || rendered.contains("\"complete\": false");
+        assert!(said, "{}", exporter.file_name);
+    }
+}

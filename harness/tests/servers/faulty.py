@@ -1,0 +1,133 @@
+"""A calculator with a thread for each client, right in everything but one chosen fault.
+
+    python3 faulty.py FAULT HOST PORT
+
+`none` is no fault: the server then keeps its contract, which is 3 clients at once, a busy line for
+the next, lines of 4096 bytes at most, errors that begin with `error: `, exact division.
+"""
+
+import ast
+import operator
+import os
+import socket
+import sys
+import threading
+import time
+
+FAULT, HOST, PORT = sys.argv[1], sys.argv[2], int(sys.argv[3])
+CAPACITY = 10**9 if FAULT == "refuses-nobody" else 3
+MAX_LINE = 4096
+LEAKED = []
+
+OPERATORS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+
+
+def value(node):
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        return node.value
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -value(node.operand)
+    if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
+        result = OPERATORS[type(node.op)](value(node.left), value(node.right))
+        if FAULT == "wrong-sum" and isinstance(node.op, ast.Add):
+            return result + 1
+        return result
+    raise SyntaxError("not arithmetic")
+
+
+def answer(line):
+    if len(line) > MAX_LINE:
+        return b"error: line too long"
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        if FAULT == "dies-at-invalid-utf8":
+            print("UnicodeDecodeError", file=sys.stderr, flush=True)
+            os._exit(1)
+        return b"error: not text"
+    try:
+        return str(value(ast.parse(text.strip(), mode="eval").body)).encode()
+    except ZeroDivisionError:
+        if FAULT == "hangs-at-division-by-zero":
+            time.sleep(60)
+        return b"error: division by zero"
+    except Exception as error:
+        if FAULT == "dies-at-invalid-input":
+            print(type(error).__name__, file=sys.stderr, flush=True)
+            os._exit(1)
+        return b"error: not an expression"
+
+
+def serve(client):
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    received = b""
+    discarding = False
+    while True:
+        if FAULT == "hangs":
+            time.sleep(60)
+        data = client.recv(16384)
+        if not data:
+            break
+        received += data
+        replies = []
+        while b"\n" in received:
+            line, received = received.split(b"\n", 1)
+            if discarding:
+                discarding = False
+            else:
+                replies.append(answer(line.removesuffix(b"\r")))
+        if len(received) > MAX_LINE + 1 or discarding:
+            if not discarding:
+                replies.append(answer(received))
+            received, discarding = b"", True
+        if FAULT == "loses-a-reply" and len(replies) > 1:
+            replies.pop()
+        client.sendall(b"".join(reply + b"\n" for reply in replies))
+    if received:
+        client.sendall(answer(received.removesuffix(b"\r")) + b"\n")
+
+
+def turn_away(client):
+    try:
+        client.sendall(b"error: busy\n")
+        client.shutdown(socket.SHUT_WR)
+        client.settimeout(1)
+        while client.recv(4096):
+            pass
+    except OSError:
+        pass
+    client.close()
+
+
+def look_after(client):
+    try:
+        serve(client)
+    except OSError:
+        pass
+    finally:
+        places.release()
+        if FAULT == "leaks-descriptors":
+            LEAKED.append(client)
+            client.shutdown(socket.SHUT_RDWR)
+        else:
+            client.close()
+
+
+places = threading.Semaphore(CAPACITY)
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+try:
+    listener.bind((HOST, PORT))
+except OSError as error:
+    print(error, file=sys.stderr, flush=True)
+    sys.exit(0 if FAULT == "exits-0-when-the-port-is-taken" else 1)
+listener.listen(128)
+while True:
+    client, _ = listener.accept()
+    target = look_after if places.acquire(blocking=False) else turn_away
+    threading.Thread(target=target, args=(client,), daemon=True).start()

@@ -1,0 +1,188 @@
+//! Nothing that the harness starts outlives it, and nothing of a server's outlives the server.
+
+mod common;
+
+use std::net::TcpStream;
+use std::process::Stdio;
+use std::time::Duration;
+
+use common::{DEADLINE, harness, runs, wait_until};
+use harness::server::{Contract, Dialect, Exit, LaunchError, Launcher, Spec, proc};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use servers::Service;
+
+fn launcher() -> Launcher {
+    Launcher::new(env!("CARGO_BIN_EXE_harness"))
+}
+
+fn spec(command: &str) -> Spec {
+    let contract = Contract {
+        service: Service::Calc,
+        dialect: Dialect::default(),
+        capacity: None,
+        when_full: None,
+        max_line: None,
+        error_prefix: None,
+        idle_timeout: None,
+        ending: None,
+    };
+    Spec::foreign(command, contract).expect("a command")
+}
+
+/// A server beside processes that ignore signals: one in its process group, one that left it, one
+/// whose parent is gone. The shell becomes the server, so that the others are its children.
+fn with_company() -> Spec {
+    let exe = env!("CARGO_BIN_EXE_harness");
+    spec(&format!(
+        "sh -c 'trap \"\" TERM INT HUP; sleep 600 & setsid sleep 600 & (setsid sleep 600 &); \
+         trap - TERM INT HUP; exec {exe} serve select {{host}} {{port}}'"
+    ))
+}
+
+#[test]
+fn a_harness_killed_in_the_middle_of_a_run_leaves_no_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut running = harness()
+        .args(["run", "--plan", "thorough", "--output"])
+        .arg(folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the harness starts");
+    let root = running.id() as i32;
+    let mut tree = Vec::new();
+    // Supervisors and servers: several cases are under way.
+    wait_until("servers run", || {
+        tree = proc::tree(root).split_off(1);
+        tree.len() >= 8
+    });
+    running.kill().expect("SIGKILL");
+    running.wait().expect("it ends");
+    wait_until("all of its processes are gone", || !tree.iter().any(|&pid| runs(pid)));
+    let report = std::fs::read_to_string(folder.path().join("report.json")).expect("a report");
+    assert!(report.contains("\"complete\": false"), "it says that it is not complete");
+}
+
+#[test]
+fn a_harness_killed_leaves_no_process_that_escaped_its_group() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut running = harness()
+        .args(["check", "--case", "shutdown/", "--ending", "drain", "--output"])
+        .arg(folder.path())
+        .args(["--cmd", &with_company().shown])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the harness starts");
+    let mut tree = Vec::new();
+    wait_until("a server runs in company", || {
+        tree = proc::tree(running.id() as i32).split_off(1);
+        let sleepers = tree.iter().filter(|&&pid| proc::name(pid).as_deref() == Some("sleep"));
+        sleepers.count() >= 3
+    });
+    running.kill().expect("SIGKILL");
+    running.wait().expect("it ends");
+    wait_until("all of its processes are gone", || !tree.iter().any(|&pid| runs(pid)));
+}
+
+#[test]
+fn a_server_is_ended_with_all_that_it_started() {
+    let server = launcher().launch(&with_company()).expect("it listens");
+    wait_until("it has company", || server.process.tree().len() == 4);
+    let tree = server.process.tree();
+    let ended = server.process.end();
+    assert!(!tree.iter().any(|&pid| runs(pid)), "{ended:?}");
+    assert_eq!(ended.exit, None, "it had to be killed");
+    assert!(ended.log.contains("select-calc listens on"), "{ended:?}");
+}
+
+#[test]
+fn processes_that_outlive_their_server_are_named() {
+    let mut server = launcher().launch(&with_company()).expect("it listens");
+    wait_until("it has company", || server.process.tree().len() == 4);
+    let mut company = server.process.tree().split_off(1);
+    server.process.signal(Signal::SIGTERM);
+    assert_eq!(server.process.wait_for_exit(DEADLINE), Some(Exit::Code(0)));
+    let ended = server.process.end();
+    let mut named: Vec<i32> = ended.survivors.iter().map(|survivor| survivor.pid).collect();
+    named.sort_unstable();
+    company.sort_unstable();
+    assert_eq!(named, company);
+    assert!(ended.survivors.iter().all(|survivor| survivor.name == "sleep"), "{ended:?}");
+    assert!(!company.iter().any(|&pid| runs(pid)));
+}
+
+#[test]
+fn a_server_ends_when_its_supervisor_is_killed() {
+    let server = launcher().launch(&builtin("thread-per-connection")).expect("it listens");
+    let pid = server.process.tree()[0];
+    let supervisor = parent(pid);
+    kill(Pid::from_raw(supervisor), Signal::SIGKILL).expect("SIGKILL");
+    wait_until("the server is gone", || !runs(pid));
+}
+
+fn builtin(name: &str) -> Spec {
+    let server = servers::find(name).expect("a server");
+    Spec::builtin(&launcher(), &server, &servers::Limits::default()).expect("its own limits")
+}
+
+fn parent(pid: i32) -> i32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("a parent");
+    line.trim().parse().expect("an id")
+}
+
+#[test]
+fn ready_is_known_without_a_connection() {
+    // A server of one client that would be occupied by a probe, and says so by refusing.
+    let server = launcher().launch(&builtin("iterative-refuse")).expect("it listens");
+    TcpStream::connect(server.address).expect("nobody is served yet");
+}
+
+#[test]
+fn a_server_that_ends_at_once_is_told_with_its_last_words() {
+    let error = launcher()
+        .launch(&spec("sh -c 'echo it is broken >&2; exit 7; {port}'"))
+        .expect_err("it ends");
+    match &error {
+        LaunchError::Exited { exit, log } => {
+            assert_eq!((*exit, log.as_str()), (Exit::Code(7), "it is broken"));
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_command_that_does_not_exist_is_told_as_such() {
+    let error = launcher().launch(&spec("/no/such/program {port}")).expect_err("it cannot run");
+    assert!(matches!(error, LaunchError::NotRun(_)), "{error}");
+    assert!(error.to_string().contains("/no/such/program"), "{error}");
+}
+
+#[test]
+fn a_server_that_does_not_listen_is_not_waited_for_forever() {
+    let process =
+        launcher().start(&spec("sleep 600{port}"), [127, 0, 0, 1].into(), 0).expect("it runs");
+    let error = process.wait_until_listening(Duration::from_millis(50)).expect_err("it does not");
+    assert!(matches!(error, LaunchError::NotListening { .. }), "{error}");
+}
+
+#[test]
+fn a_log_without_end_is_kept_in_part() {
+    let process = launcher()
+        .start(&spec("sh -c 'yes endless; {port}'"), [127, 0, 0, 1].into(), 0)
+        .expect("it runs");
+    wait_until("it has written much", || process.log().len() > 10_000);
+    let ended = process.end();
+    assert!(ended.log.len() <= 16 * 1024, "{} bytes", ended.log.len());
+}
+
+#[test]
+fn the_real_port_is_found_when_the_server_chooses_it() {
+    let mut spec = builtin("select-echo");
+    spec.command = spec.words("127.0.0.1", 0);
+    let server = launcher().launch(&spec).expect("it listens");
+    assert_ne!(server.address.port(), 0);
+    TcpStream::connect(server.address).expect("it is the real one");
+}
