@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::port::Port;
+use super::port::{Port, STARTING};
 use super::proc::{self, Holdings};
 use super::spec::Spec;
 use super::supervise::{Event, Exit, Survivor};
@@ -157,16 +157,20 @@ impl Launcher {
     /// # Errors
     /// Why there is no process.
     pub fn start(&self, spec: &Spec, host: IpAddr, port: u16) -> Result<Process, LaunchError> {
-        let mut supervisor = Command::new(&self.program)
+        let mut supervisor = Command::new(&self.program);
+        supervisor
             .args(["supervise", "--"])
             .args(spec.words(&host.to_string(), port))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // Ctrl-C is for the harness; the supervisor learns of its end and cleans up.
-            .process_group(0)
-            .spawn()
-            .map_err(LaunchError::Supervisor)?;
+            .process_group(0);
+        let started = {
+            let _no_port_is_tried = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+            supervisor.spawn()
+        };
+        let mut supervisor = started.map_err(LaunchError::Supervisor)?;
         let shared = Arc::<Shared>::default();
         let events = supervisor.stdout.take().expect("it is piped");
         let log = supervisor.stderr.take().expect("it is piped");

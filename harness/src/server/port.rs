@@ -6,11 +6,16 @@ use std::net::IpAddr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// The first port handed out: above those of well-known services.
 const FIRST: u32 = 10_000;
+
+/// Held while a port is tried, and while a process is started: between fork and exec a child has
+/// a copy of every descriptor, and a port that was tried would stay taken by it for that moment.
+pub(super) static STARTING: Mutex<()> = Mutex::new(());
 
 /// A port that is this process's for as long as the value lives.
 #[derive(Debug)]
@@ -55,6 +60,7 @@ impl Port {
 
 /// Whether a server could listen there that does not even set SO_REUSEADDR.
 fn is_free(host: IpAddr, port: u16) -> io::Result<bool> {
+    let _nobody_starts = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
     let address = std::net::SocketAddr::new(host, port);
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     match socket.bind(&address.into()) {
