@@ -4,6 +4,8 @@
 //! for each server, launch ([`server`]), judge ([`conformance`], by way of [`client`]), measure
 //! ([`load`]), and write ([`report`]).
 
+#![cfg(target_os = "linux")]
+
 pub mod check;
 pub mod cli;
 pub mod list;

@@ -3,10 +3,11 @@
 
 use std::process::ExitCode;
 
-use harness::cli::{Cli, Command};
-use harness::{check, list, role, run};
-
+#[cfg(target_os = "linux")]
 fn main() -> ExitCode {
+    use harness::cli::{Cli, Command};
+    use harness::{check, list, role, run};
+
     let done = match Cli::read() {
         // Roles first: no thread may exist when a server begins.
         Command::Serve(arguments) => role::serve(&arguments),
@@ -20,4 +21,10 @@ fn main() -> ExitCode {
         eprintln!("harness: {error:#}");
         ExitCode::from(role::exit_code_of(&error))
     })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() -> ExitCode {
+    eprintln!("harness: Linux only: it rests on /proc, epoll, subreapers and pdeathsig");
+    ExitCode::from(3)
 }

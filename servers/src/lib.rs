@@ -7,6 +7,8 @@
 //!
 //! This crate measures nothing, prints nothing, and knows no command line.
 
+#![cfg(target_os = "linux")]
+
 pub mod catalogue;
 pub mod listener;
 pub mod stop;

@@ -114,6 +114,7 @@ fn matrix(report: &Report) -> Markup {
                                     @for server in &report.servers {
                                         td { (cell(server, case)) }
                                     }
+                                    td.requirement { (requirement) }
                                 }
                             }
                         }
