@@ -33,6 +33,7 @@ const FAULTS: &[Row] = &[
     ("hangs", &[], &[("framing/single", "hang")]),
     ("hangs-at-division-by-zero", &[], &[("results/division-by-zero", "hang")]),
     ("leaks-descriptors", &[], &[("leaks/descriptors", "leak")]),
+    ("spins-without-descriptors", &[], &[("exhaustion/no-spin", "ok")]),
     ("exits-0-when-the-port-is-taken", &[], &[("startup/port-taken", "ok")]),
 ];
 

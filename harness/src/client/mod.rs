@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// The longest reply that is waited for to its end, in bytes.
 pub const LONGEST_REPLY: usize = 256 * 1024;
@@ -49,6 +49,27 @@ pub enum Trouble {
     Endless,
 }
 
+/// How much the kernel takes in for a client that does not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// Whatever the kernel thinks best: megabytes.
+    Usual,
+    /// As little as it allows, so that a server soon notices that nobody reads.
+    Small,
+}
+
+fn connected(address: SocketAddr, window: Window, patience: Duration) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if window == Window::Small {
+        // Before connecting: the window's scale is settled then (tcp(7)). The kernel doubles it.
+        socket.set_recv_buffer_size(2048)?;
+        // The server's kernel keeps twenty segments for a start, and the loopback's have 64 KiB.
+        socket.set_tcp_mss(536)?;
+    }
+    socket.connect_timeout(&address.into(), patience)?;
+    Ok(socket.into())
+}
+
 impl Client {
     /// Connects, and waits `patience` at the most for that and for everything that follows.
     ///
@@ -57,11 +78,12 @@ impl Client {
     pub fn connect(
         number: usize,
         address: SocketAddr,
+        window: Window,
         patience: Duration,
         transcript: &Transcript,
     ) -> Result<Client, Trouble> {
         let asked = Instant::now();
-        let outcome = TcpStream::connect_timeout(&address, patience);
+        let outcome = connected(address, window, patience);
         let stream = outcome.map_err(|error| match error.kind() {
             ErrorKind::ConnectionRefused => Trouble::Refused,
             ErrorKind::ConnectionReset => Trouble::Reset,
@@ -165,6 +187,15 @@ impl Client {
         }
     }
 
+    /// Another handle on the connection, for a thread that sends while this one receives. What it
+    /// does is not written down.
+    ///
+    /// # Errors
+    /// There is no descriptor left.
+    pub fn stream(&self) -> Result<TcpStream, Trouble> {
+        self.stream.try_clone().map_err(|error| Trouble::NotConnected(error.to_string()))
+    }
+
     /// Ends the sending side: the server sees the end of input.
     ///
     /// # Errors
@@ -173,6 +204,12 @@ impl Client {
         self.note(Happening::Ended);
         let shut = self.stream.shutdown(Shutdown::Write);
         shut.map_err(|error| trouble_of(&error, &[], self.patience))
+    }
+
+    /// Ends both sides of the connection, so that no thread waits on it any more.
+    pub fn cut(&self) {
+        // It fails when the connection is gone, which is as good.
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 
     /// Resets the connection, as a client that crashes under load does.

@@ -11,7 +11,10 @@ pub mod oracle;
 mod subject;
 mod verdict;
 
+mod back_pressure;
 mod disconnects;
+mod exhaustion;
+mod fairness;
 mod framing;
 mod isolation;
 mod leaks;
@@ -53,6 +56,9 @@ pub const TOPICS: &[&[Case]] = &[
     disconnects::CASES,
     startup::CASES,
     shutdown::CASES,
+    exhaustion::CASES,
+    back_pressure::CASES,
+    fairness::CASES,
     leaks::CASES,
 ];
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::verdict::{State, Verdict};
-use crate::client::{Client, Happening, Transcript, Trouble, printable};
+use crate::client::{Client, Happening, Transcript, Trouble, Window, printable};
 use crate::server::proc::{self, Holdings};
 use crate::server::{Contract, Exit, LaunchError, Launcher, Process, Server, Spec};
 
@@ -18,6 +18,10 @@ pub(super) const QUIET: Duration = Duration::from_millis(120);
 
 /// How soon a client must know that it is turned away.
 pub(super) const PROMPT: Duration = Duration::from_secs(1);
+
+/// What a server is sent that should stop reading, in bytes: more than the kernel keeps for both
+/// sides (`tcp_rmem`, `tcp_wmem`).
+const MOST_STUFFED: usize = 64 * 1024 * 1024;
 
 /// Pause between two tries of something that takes a moment to become true.
 const TRY_EVERY: Duration = Duration::from_millis(5);
@@ -151,10 +155,23 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// How the connection failed.
     pub fn try_connect(&self) -> Result<Party<'_>, Trouble> {
+        self.try_connect_with(Window::Usual)
+    }
+
+    fn try_connect_with(&self, window: Window) -> Result<Party<'_>, Trouble> {
         self.clients.set(self.clients.get() + 1);
-        let number = self.clients.get();
-        let client = Client::connect(number, self.address(), self.patience, &self.transcript)?;
+        let (number, address) = (self.clients.get(), self.address());
+        let client = Client::connect(number, address, window, self.patience, &self.transcript)?;
         Ok(Party { subject: self, client })
+    }
+
+    /// Connects a client with a small window, for which the kernel takes in little.
+    ///
+    /// # Errors
+    /// It cannot: then nothing can be exercised.
+    pub fn connect_with_small_window(&self) -> Result<Party<'_>, Finding> {
+        self.try_connect_with(Window::Small)
+            .map_err(|trouble| Finding::vacuous(format!("a client met: {trouble}")))
     }
 
     /// Connects a client for what the case is about, where connecting is taken for granted.
@@ -293,6 +310,34 @@ impl<'a> Subject<'a> {
             std::thread::sleep(TRY_EVERY);
             proc::is_asleep(&self.server.borrow().process.tree())
         })
+    }
+
+    /// Processor time that the server's processes have used.
+    pub fn cpu_time(&self) -> Duration {
+        proc::cpu_time(&self.server.borrow().process.tree())
+    }
+
+    /// Lets the server open no descriptor more, for as long as `meanwhile` takes.
+    ///
+    /// # Errors
+    /// What `meanwhile` finds; or the harness may not limit the server.
+    pub fn without_descriptors<T>(
+        &self,
+        meanwhile: impl FnOnce() -> Result<T, Finding>,
+    ) -> Result<T, Finding> {
+        // Clients that have just left may still hold theirs.
+        self.wait_until(|| self.is_asleep(), || Finding::vacuous("the server never rests"))?;
+        let tree = self.server.borrow().process.tree();
+        let undo = proc::exhaust_descriptors(&tree).map_err(|error| Finding {
+            verdict: None,
+            state: State::HarnessError,
+            ..Finding::fail("the harness may limit the server", error.to_string())
+        })?;
+        self.transcript.add(0, Happening::Note("the server has no descriptor left".to_owned()));
+        let found = meanwhile();
+        proc::restore_descriptors(&undo);
+        self.transcript.add(0, Happening::Note("the server has descriptors again".to_owned()));
+        found
     }
 
     /// Sends a signal to the server, which may end from now on.
@@ -497,6 +542,34 @@ impl Party<'_> {
             Ok(rest) => Err(Finding::fail(expected, printable(&rest))),
             Err(trouble) => Err(Finding::trouble(expected, &trouble)),
         }
+    }
+
+    /// Sends requests and reads no reply, until the server waits for this client to read. Gives
+    /// the bytes that were sent.
+    ///
+    /// # Errors
+    /// The server goes on working, or ends the connection.
+    pub fn stuff(&mut self) -> Result<usize, Finding> {
+        let requests = [&request(1)[..], b"\n"].concat().repeat(1000);
+        let mut sent = 0;
+        self.client.set_patience(QUIET);
+        let stuffed = self.subject.wait_until(
+            || {
+                while sent < MOST_STUFFED && self.client.send(&requests).is_ok() {
+                    sent += requests.len();
+                }
+                self.subject.is_asleep()
+            },
+            || Finding::vacuous("the server never came to wait for its client to read"),
+        );
+        self.client.set_patience(self.subject.patience);
+        stuffed?;
+        if sent >= MOST_STUFFED {
+            let seen = format!("it took {sent} bytes of requests, and no reply was read");
+            return Err(Finding::fail("the server stops reading", seen)
+                .hint("while replies wait to be sent, read no further requests"));
+        }
+        Ok(sent)
     }
 
     /// Ends the sending side.

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, prlimit};
 use serde::Serialize;
 
 /// A process id.
@@ -72,6 +73,47 @@ pub fn holdings(tree: &[Pid]) -> Holdings {
         sum.descriptors += fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
     }
     sum
+}
+
+/// Lets the processes open no descriptor more, as at their limit (EMFILE). Gives what undoes it.
+///
+/// # Errors
+/// The kernel refuses: the processes are another user's.
+pub fn exhaust_descriptors(tree: &[Pid]) -> io::Result<Vec<(Pid, Rlimit)>> {
+    let mut undo = Vec::new();
+    for &pid in tree {
+        // One that has ended needs no limit.
+        let (Some(lowest), Some(maximum)) = (lowest_free(pid), hard_limit(pid)) else { continue };
+        // The limit is on the number of a descriptor: none below the lowest free one is free.
+        let limits = Rlimit { current: Some(lowest), maximum: Some(maximum) };
+        let process = rustix::process::Pid::from_raw(pid);
+        undo.push((pid, prlimit(process, Resource::Nofile, limits)?));
+    }
+    Ok(undo)
+}
+
+/// Gives processes their limits back.
+pub fn restore_descriptors(undo: &[(Pid, Rlimit)]) {
+    for (pid, limits) in undo {
+        // One that has ended needs them no more.
+        let process = rustix::process::Pid::from_raw(*pid);
+        let _ = prlimit(process, Resource::Nofile, limits.clone());
+    }
+}
+
+fn hard_limit(pid: Pid) -> Option<u64> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let row = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    row.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn lowest_free(pid: Pid) -> Option<u64> {
+    let open: HashSet<u64> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .ok()?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    (0..).find(|number| !open.contains(number))
 }
 
 /// Whether every thread of the processes waits for something: none runs, and none would run if

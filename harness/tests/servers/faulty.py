@@ -128,6 +128,12 @@ except OSError as error:
     sys.exit(0 if FAULT == "exits-0-when-the-port-is-taken" else 1)
 listener.listen(128)
 while True:
-    client, _ = listener.accept()
+    try:
+        client, _ = listener.accept()
+    except OSError:
+        # No descriptor is left.
+        if FAULT != "spins-without-descriptors":
+            time.sleep(0.05)
+        continue
     target = look_after if places.acquire(blocking=False) else turn_away
     threading.Thread(target=target, args=(client,), daemon=True).start()

@@ -1,0 +1,81 @@
+//! Clients that read slowly, or not at all.
+
+use std::io::Write;
+use std::thread;
+use std::time::Duration;
+
+use super::subject::{Finding, request};
+use super::{Case, Need};
+
+/// How much a server's memory may grow for a client that does not read, in bytes.
+const GROWTH: u64 = 4 * 1024 * 1024;
+
+/// Replies that a slow reader is owed: more than fit into what the kernel keeps for it.
+const REPLIES: usize = 40_000;
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "back-pressure/never-reads",
+        requirement: "a client that sends and never reads costs bounded memory: the server stops reading",
+        needs: &[],
+        check: |subject| {
+            let mut client = subject.connect_with_small_window()?;
+            client.learn(&request(1))?;
+            let before = subject.holdings().anonymous_bytes;
+            let sent = client.stuff()?;
+            let grown = subject.holdings().anonymous_bytes.saturating_sub(before);
+            if grown > GROWTH {
+                let expected = format!("at most {} KiB more memory", GROWTH / 1024);
+                let seen = format!("{} KiB more, after {sent} bytes of requests", grown / 1024);
+                return Err(Finding::leak(expected, seen)
+                    .hint("while replies wait to be sent, read no further requests"));
+            }
+            subject.observe(format!("it stopped reading, {} KiB larger", grown / 1024));
+            Ok(())
+        },
+    },
+    Case {
+        name: "back-pressure/others-are-served",
+        requirement: "a client that sends and never reads does not keep others from being served",
+        needs: &[Need::Clients(2)],
+        check: |subject| {
+            let mut client = subject.connect_with_small_window()?;
+            client.learn(&request(1))?;
+            client.stuff()?;
+            subject.still_serves("another client is served").map_err(|finding| {
+                finding.hint("does a write that blocks hold up everyone? write what fits, and come back for the rest")
+            })
+        },
+    },
+    Case {
+        name: "back-pressure/slow-reader",
+        requirement: "a client that reads slowly gets every reply, whole and in order",
+        needs: &[],
+        check: |subject| {
+            let mut client = subject.connect_with_small_window()?;
+            let replies = [client.learn(&request(1))?, client.learn(&request(2))?];
+            let pair = [&request(1)[..], b"\n", &request(2), b"\n"].concat();
+            client.send(&pair.repeat(20))?;
+            for number in 0..40 {
+                client.expect(&replies[number % 2]).map_err(|finding| {
+                    let seen = finding.observed;
+                    Finding::vacuous(format!("even read at once: {seen} (see framing/pipelined)"))
+                })?;
+            }
+            let requests = pair.repeat(REPLIES / 2);
+            let mut stream =
+                client.client.stream().map_err(|trouble| Finding::trouble("a clone", &trouble))?;
+            thread::scope(|scope| {
+                // It ends with the connection, at the latest when the client's patience does.
+                scope.spawn(move || stream.write_all(&requests));
+                for number in 0..REPLIES {
+                    if number % (REPLIES / 50) == 0 {
+                        thread::sleep(Duration::from_millis(2));
+                    }
+                    client.expect(&replies[number % 2]).inspect_err(|_| client.client.cut())?;
+                }
+                Ok(())
+            })
+        },
+    },
+];

@@ -1,0 +1,57 @@
+//! Clients that want more than their share.
+
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::subject::{Finding, request};
+use super::{Case, Need};
+
+/// Requests of the modest client.
+const REQUESTS: usize = 50;
+
+pub(super) const CASES: &[Case] = &[Case {
+    name: "fairness/flood",
+    requirement: "a client that floods the server does not keep a modest one from its replies",
+    needs: &[Need::Clients(2)],
+    check: |subject| {
+        let mut flooding = subject.connect()?;
+        flooding.learn(&request(1))?;
+        let mut modest = subject.connect()?;
+        let reply = modest.learn(&request(2))?;
+        let stream =
+            || flooding.client.stream().map_err(|trouble| Finding::trouble("a clone", &trouble));
+        let (mut sending, mut receiving) = (stream()?, stream()?);
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let flood = [&request(1)[..], b"\n"].concat().repeat(1000);
+                while !over.load(Relaxed) && sending.write_all(&flood).is_ok() {}
+            });
+            scope.spawn(|| {
+                let mut replies = vec![0; 64 * 1024];
+                while !over.load(Relaxed) && matches!(receiving.read(&mut replies), Ok(1..)) {}
+            });
+            let mut slowest = Duration::ZERO;
+            let asked = (0..REQUESTS).try_for_each(|_| {
+                let began = Instant::now();
+                modest.send(&[&request(2)[..], b"\n"].concat())?;
+                modest.expect(&reply)?;
+                slowest = slowest.max(began.elapsed());
+                Ok(())
+            });
+            over.store(true, Relaxed);
+            flooding.client.cut();
+            subject.observe(format!(
+                "its slowest reply of {REQUESTS} took {} µs",
+                slowest.as_micros()
+            ));
+            asked.map_err(|finding: Finding| {
+                finding.hint(
+                    "does it serve one client until that has nothing more to ask? give each a turn",
+                )
+            })
+        })
+    },
+}];
