@@ -1,7 +1,6 @@
 //! Clients that want more than their share.
 
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,15 +22,14 @@ pub(super) const CASES: &[Case] = &[Case {
         let stream =
             || flooding.client.stream().map_err(|trouble| Finding::trouble("a clone", &trouble));
         let (mut sending, mut receiving) = (stream()?, stream()?);
-        let over = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
                 let flood = [&request(1)[..], b"\n"].concat().repeat(1000);
-                while !over.load(Relaxed) && sending.write_all(&flood).is_ok() {}
+                while sending.write_all(&flood).is_ok() {}
             });
             scope.spawn(|| {
                 let mut replies = vec![0; 64 * 1024];
-                while !over.load(Relaxed) && matches!(receiving.read(&mut replies), Ok(1..)) {}
+                while matches!(receiving.read(&mut replies), Ok(1..)) {}
             });
             let mut slowest = Duration::ZERO;
             let asked = (0..REQUESTS).try_for_each(|_| {
@@ -41,7 +39,7 @@ pub(super) const CASES: &[Case] = &[Case {
                 slowest = slowest.max(began.elapsed());
                 Ok(())
             });
-            over.store(true, Relaxed);
+            // Both threads end with the connection.
             flooding.client.cut();
             subject.observe(format!(
                 "its slowest reply of {REQUESTS} took {} µs",

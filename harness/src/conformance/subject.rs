@@ -312,11 +312,6 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// Processor time that the server's processes have used.
-    pub fn cpu_time(&self) -> Duration {
-        proc::cpu_time(&self.server.borrow().process.tree())
-    }
-
     /// Lets the server open no descriptor more, for as long as `meanwhile` takes.
     ///
     /// # Errors

@@ -97,7 +97,7 @@ pub fn restore_descriptors(undo: &[(Pid, Rlimit)]) {
     for (pid, limits) in undo {
         // One that has ended needs them no more.
         let process = rustix::process::Pid::from_raw(*pid);
-        let _ = prlimit(process, Resource::Nofile, limits.clone());
+        let _ = prlimit(process, Resource::Nofile, *limits);
     }
 }
 
