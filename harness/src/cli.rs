@@ -294,10 +294,14 @@ fn when_full(name: &str) -> Result<WhenFull, String> {
     found.copied().ok_or("choose wait, refuse, reset or busy".to_owned())
 }
 
+/// The longest time that can be asked for, so that a deadline can be reckoned with.
+const LONGEST_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
+
 fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        Ok(_) => Err("it must be more than nothing".to_owned()),
+        Ok(duration) if duration.is_zero() => Err("it must be more than nothing".to_owned()),
+        Ok(duration) if duration > LONGEST_TIME => Err("a year is the most".to_owned()),
+        Ok(duration) => Ok(duration),
         Err(_) => Err("write a duration such as 250ms or 2s".to_owned()),
     }
 }
@@ -346,7 +350,7 @@ mod tests {
         for wrong in ["", "0", "-1", "64K", "17MiB", "99999999999999999999KiB"] {
             assert!(size(wrong).is_err(), "{wrong}");
         }
-        for wrong in ["", "0s", "2", "soon"] {
+        for wrong in ["", "0s", "2", "soon", "2years"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
     }

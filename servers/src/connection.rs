@@ -9,9 +9,14 @@ use std::time::{Duration, Instant};
 use crate::Config;
 use crate::refusal::{BUSY, LINGER};
 use crate::session::Session;
+use crate::socket::unacknowledged;
 
-/// What an event loop reads at once, and so the most that one client gets per turn.
-pub const SCRATCH: usize = 16 * 1024;
+/// What an event loop reads at once, and so the most that one client gets per turn: two thousand
+/// of the shortest requests, a millisecond of calculation.
+pub const SCRATCH: usize = 4 * 1024;
+
+/// Pause between two looks at whether the client has taken in its last replies.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// A client's socket and how far its conversation is.
 #[derive(Debug)]
@@ -19,14 +24,15 @@ pub struct Connection {
     client: TcpStream,
     phase: Phase,
     idle_timeout: Option<Duration>,
-    deadline: Option<Instant>,
+    /// When a silent client is given up.
+    patience_ends: Option<Instant>,
 }
 
 #[derive(Debug)]
 enum Phase {
     /// Requests are answered.
     Serving(Session),
-    /// The server is to end: what has been received is answered, and no more is waited for.
+    /// The server is to end: what has arrived is answered, and no more is waited for.
     Draining(Session),
     /// Turned away: the part of the busy line still to be sent, then the client's end is awaited.
     Refusing(&'static [u8]),
@@ -41,6 +47,19 @@ pub enum Turn {
     Over,
 }
 
+/// What a look at the socket gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    /// So many bytes.
+    Some(usize),
+    /// The client has ended its side.
+    End,
+    /// Nothing has arrived.
+    None,
+    /// Nobody looked: too many replies wait to be sent.
+    NotAsked,
+}
+
 impl Connection {
     /// A client that will be served.
     ///
@@ -48,8 +67,7 @@ impl Connection {
     /// When the kernel has given up the socket already.
     pub fn serve(client: TcpStream, config: &Config) -> io::Result<Connection> {
         let session = Session::new(config.service, config.max_line);
-        let deadline = config.idle_timeout.map(|timeout| Instant::now() + timeout);
-        Connection::new(client, Phase::Serving(session), config.idle_timeout, deadline)
+        Connection::new(client, Phase::Serving(session), config.idle_timeout)
     }
 
     /// A client that is told that the server is busy, and then closed as gently as can be: had
@@ -58,9 +76,9 @@ impl Connection {
     /// # Errors
     /// When the kernel has given up the socket already.
     pub fn refuse(client: TcpStream) -> io::Result<Connection> {
-        let deadline = Some(Instant::now() + LINGER);
-        let mut refused = Connection::new(client, Phase::Refusing(BUSY), None, deadline)?;
-        refused.finish_refusing()?;
+        let mut refused = Connection::new(client, Phase::Refusing(BUSY), None)?;
+        refused.patience_ends = Some(Instant::now() + LINGER);
+        refused.send()?;
         Ok(refused)
     }
 
@@ -68,11 +86,11 @@ impl Connection {
         client: TcpStream,
         phase: Phase,
         idle_timeout: Option<Duration>,
-        deadline: Option<Instant>,
     ) -> io::Result<Connection> {
         client.set_nonblocking(true)?;
         client.set_nodelay(true)?;
-        Ok(Connection { client, phase, idle_timeout, deadline })
+        let patience_ends = idle_timeout.map(|timeout| Instant::now() + timeout);
+        Ok(Connection { client, phase, idle_timeout, patience_ends })
     }
 
     /// Whether this client takes one of the places that the server has.
@@ -96,9 +114,12 @@ impl Connection {
         }
     }
 
-    /// When the connection is to be dropped, unless something happens before.
+    /// When it is to have a turn even if nothing happens.
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        match self.phase {
+            Phase::Draining(_) if !self.wants_write() => Some(Instant::now() + LOOK_EVERY),
+            _ => self.patience_ends,
+        }
     }
 
     /// The server is to end. Another [`turn`](Self::turn) is due at once.
@@ -116,50 +137,69 @@ impl Connection {
     }
 
     fn try_turn(&mut self, scratch: &mut [u8]) -> io::Result<Turn> {
-        let read = if self.wants_read() { read(&self.client, scratch)? } else { Read::Nothing };
-        if !matches!(read, Read::Nothing)
-            && let Some(timeout) = self.idle_timeout
-        {
-            self.deadline = Some(Instant::now() + timeout);
-        }
-        let draining = matches!(self.phase, Phase::Draining(_));
-        match &mut self.phase {
-            Phase::Serving(session) | Phase::Draining(session) => {
-                match read {
-                    Read::Some(count) => session.receive(&scratch[..count]),
-                    Read::End if !draining => session.end_of_input(),
-                    Read::End | Read::Nothing => {}
-                }
-                let emptied = write(&self.client, session)?;
-                let received_all = draining && !matches!(read, Read::Some(_));
-                if session.is_finished() || (received_all && emptied) {
-                    return Ok(Turn::Over);
-                }
-            }
-            Phase::Refusing(_) => {
-                self.finish_refusing()?;
-                if matches!(read, Read::End) {
-                    return Ok(Turn::Over);
-                }
+        let input = if self.wants_read() { self.read(scratch)? } else { Input::NotAsked };
+        if let Phase::Serving(session) | Phase::Draining(session) = &mut self.phase {
+            match input {
+                Input::Some(count) => session.receive(&scratch[..count]),
+                Input::End => session.end_of_input(),
+                Input::None | Input::NotAsked => {}
             }
         }
-        Ok(Turn::Open)
+        let sent = self.send()?;
+        let over = match &self.phase {
+            Phase::Serving(session) => session.is_finished(),
+            // Closed before the client's kernel has taken everything in, the connection would be
+            // reset by what the client still sends, and replies be lost.
+            Phase::Draining(session) => {
+                let all_answered = matches!(input, Input::None | Input::End)
+                    && session.output().is_empty()
+                    || session.is_finished();
+                all_answered && unacknowledged(&self.client) == 0
+            }
+            Phase::Refusing(_) => input == Input::End,
+        };
+        let heard = matches!(input, Input::Some(_)) || sent > 0;
+        if let (true, true, Some(timeout)) = (heard, self.is_served(), self.idle_timeout) {
+            self.patience_ends = Some(Instant::now() + timeout);
+        }
+        let late = self.patience_ends.is_some_and(|end| end <= Instant::now());
+        Ok(if over || late { Turn::Over } else { Turn::Open })
     }
 
-    fn finish_refusing(&mut self) -> io::Result<()> {
-        let Phase::Refusing(line) = &mut self.phase else { return Ok(()) };
-        if line.is_empty() {
-            return Ok(());
+    fn read(&mut self, scratch: &mut [u8]) -> io::Result<Input> {
+        match self.client.read(scratch) {
+            Ok(0) => Ok(Input::End),
+            Ok(count) => Ok(Input::Some(count)),
+            Err(error) if is_not_now(&error) => Ok(Input::None),
+            Err(error) => Err(error),
         }
-        match (&self.client).write(line) {
-            Ok(count) => *line = &line[count..],
-            Err(error) if is_not_now(&error) => {}
-            Err(error) => return Err(error),
+    }
+
+    /// Writes until nothing is left or the kernel takes no more; gives the bytes written.
+    fn send(&mut self) -> io::Result<usize> {
+        let mut sent = 0;
+        while self.wants_write() {
+            let output = match &self.phase {
+                Phase::Serving(session) | Phase::Draining(session) => session.output(),
+                Phase::Refusing(line) => line,
+            };
+            let count = match self.client.write(output) {
+                Ok(count) => count,
+                Err(error) if is_not_now(&error) => break,
+                Err(error) => return Err(error),
+            };
+            sent += count;
+            match &mut self.phase {
+                Phase::Serving(session) | Phase::Draining(session) => session.sent(count),
+                Phase::Refusing(line) => {
+                    *line = &line[count..];
+                    if line.is_empty() {
+                        self.client.shutdown(Shutdown::Write)?;
+                    }
+                }
+            }
         }
-        if line.is_empty() {
-            self.client.shutdown(Shutdown::Write)?;
-        }
-        Ok(())
+        Ok(sent)
     }
 }
 
@@ -167,34 +207,6 @@ impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.client.as_fd()
     }
-}
-
-enum Read {
-    Some(usize),
-    Nothing,
-    End,
-}
-
-fn read(mut client: &TcpStream, scratch: &mut [u8]) -> io::Result<Read> {
-    match client.read(scratch) {
-        Ok(0) => Ok(Read::End),
-        Ok(count) => Ok(Read::Some(count)),
-        Err(error) if is_not_now(&error) => Ok(Read::Nothing),
-        Err(error) => Err(error),
-    }
-}
-
-/// Writes until the session has nothing left, or the kernel takes no more; says whether the
-/// former.
-fn write(mut client: &TcpStream, session: &mut Session) -> io::Result<bool> {
-    while !session.output().is_empty() {
-        match client.write(session.output()) {
-            Ok(count) => session.sent(count),
-            Err(error) if is_not_now(&error) => return Ok(false),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(true)
 }
 
 fn is_not_now(error: &io::Error) -> bool {

@@ -3,13 +3,19 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
 
 use crate::Config;
 use crate::session::Session;
+use crate::socket::{is_ended_by_client, unacknowledged};
 use crate::stop::Stop;
 
 /// Read at once. More would not be faster: a client's requests are short.
 const BUFFER: usize = 16 * 1024;
+
+/// Pause between two looks at whether the client has taken in its last replies.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Serves `client` until it ends, is silent for too long, or the server is to end. On return every
 /// reply owed has been sent; the caller closes the connection.
@@ -28,7 +34,8 @@ fn try_to_converse(mut client: &TcpStream, config: &Config, stop: Stop) -> io::R
     let mut buffer = [0; BUFFER];
     while !session.is_finished() {
         match client.read(&mut buffer) {
-            Ok(0) if stop.requested() => break,
+            // All that had arrived is answered; a request that has not ended is nobody's.
+            Ok(0) if stop.requested() && !is_ended_by_client(client) => break,
             Ok(0) => session.end_of_input(),
             Ok(count) => session.receive(&buffer[..count]),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -37,9 +44,17 @@ fn try_to_converse(mut client: &TcpStream, config: &Config, stop: Stop) -> io::R
             Err(error) => return Err(error),
         }
         while !session.output().is_empty() {
-            let count = client.write(session.output())?;
-            session.sent(count);
+            match client.write(session.output()) {
+                Ok(count) => session.sent(count),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
+    }
+    // A client that goes on sending must not lose its replies to the reset that answers it. One
+    // that does not read them is cut by the alarm.
+    while stop.requested() && unacknowledged(client) > 0 {
+        thread::sleep(LOOK_EVERY);
     }
     Ok(())
 }

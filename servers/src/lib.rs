@@ -21,6 +21,7 @@ pub mod conversation;
 pub mod refusal;
 
 mod patterns;
+mod socket;
 
 pub use catalogue::{Capacity, Limits, LimitsError, Pattern, Server, WhenFull, find, servers};
 pub use listener::{BindError, Listener};

@@ -100,6 +100,10 @@ impl Listener {
         for address in resolve(host, port)? {
             match Listener::bind_address(address, backlog) {
                 Ok(listener) => return Ok(listener),
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                    // On another of the host's addresses the user's clients would not find it.
+                    return Err(BindError::Taken(address));
+                }
                 Err(error) => {
                     first_error.get_or_insert(explain(address, error));
                 }
@@ -111,19 +115,17 @@ impl Listener {
     fn bind_address(address: SocketAddr, backlog: u32) -> io::Result<Listener> {
         let stop = Stop::install()?;
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-        let socket = bound(address)?;
-        let socket = if address.port() == 0 {
+        let mut socket = bound(address)?;
+        if address.port() == 0 {
             // A port that the kernel chose is given up when the socket stops listening, even for
             // a moment. Bound by its number, it stays; the first socket holds it until then.
             let chosen = socket.local_addr()?.as_socket().expect("an internet address");
-            bound(chosen)?
-        } else {
-            socket
-        };
+            socket = bound(chosen)?;
+        }
         socket.listen(backlog)?;
         let socket = TcpListener::from(socket);
         let address = socket.local_addr()?;
-        let spare = Mutex::new(spare_descriptor());
+        let spare = Mutex::new(Some(spare_descriptor()?));
         Ok(Listener { socket, address, backlog, stop, spare })
     }
 
@@ -190,18 +192,22 @@ impl Listener {
     ///
     /// # Errors
     /// As the kernel says.
-    pub fn shut(&self) -> io::Result<()> {
+    pub fn stop_listening(&self) -> io::Result<()> {
         let socket = SockRef::from(&self.socket);
         // While nobody listens, SO_REUSEADDR lets anyone else who sets it bind the same port.
         socket.set_reuse_address(false)?;
-        socket.shutdown(Shutdown::Read)
+        match socket.shutdown(Shutdown::Read) {
+            // The signal to end has done it already.
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
+            other => other,
+        }
     }
 
-    /// Listens again after [`shut`](Self::shut).
+    /// Listens again after [`stop_listening`](Self::stop_listening).
     ///
     /// # Errors
     /// As the kernel says.
-    pub fn reopen(&self) -> io::Result<()> {
+    pub fn listen_again(&self) -> io::Result<()> {
         let socket = SockRef::from(&self.socket);
         // Clients inherit it, and those in TIME_WAIT must not keep the next life from the port.
         socket.set_reuse_address(true)?;
@@ -216,7 +222,7 @@ impl Listener {
         let mut spare = self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if spare.take().is_none() {
             thread::sleep(BACK_OFF);
-            *spare = spare_descriptor();
+            *spare = spare_descriptor().ok();
             return None;
         }
         let client = match self.socket.accept() {
@@ -228,14 +234,14 @@ impl Listener {
                 None
             }
         };
-        *spare = spare_descriptor();
+        *spare = spare_descriptor().ok();
         if spare.is_some() {
             return client;
         }
         if let Some(client) = client {
             turn_away(client);
         }
-        *spare = spare_descriptor();
+        *spare = spare_descriptor().ok();
         None
     }
 }
@@ -263,8 +269,8 @@ fn explain(address: SocketAddr, error: io::Error) -> BindError {
     }
 }
 
-fn spare_descriptor() -> Option<File> {
-    File::open("/dev/null").ok()
+fn spare_descriptor() -> io::Result<File> {
+    File::open("/dev/null")
 }
 
 /// The client gave up while it waited, or accept(2) passes on an error of its network.
@@ -282,6 +288,8 @@ fn is_over(error: &io::Error) -> bool {
                 | libc::EHOSTUNREACH
                 | libc::EOPNOTSUPP
                 | libc::ENETUNREACH
+                | libc::ETIMEDOUT
+                | libc::EPERM
         )
     )
 }
@@ -298,7 +306,12 @@ fn turn_away(mut client: TcpStream) {
     }
     let _ = client.write_all(BUSY);
     let _ = client.shutdown(Shutdown::Write);
-    let _ = client.read(&mut [0; 4096]);
+    let mut arrived = [0; 4096];
+    for _ in 0..64 {
+        if !matches!(client.read(&mut arrived), Ok(1..)) {
+            break;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -310,12 +323,12 @@ mod tests {
         let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
         let address = listener.address();
         assert_ne!(address.port(), 0);
-        listener.shut().expect("shut");
+        listener.stop_listening().expect("shut");
         let refused = TcpStream::connect(address).expect_err("nobody listens");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         let thief = Listener::bind("127.0.0.1", address.port(), 8);
         assert!(matches!(thief, Err(BindError::Taken(_))), "{thief:?}");
-        listener.reopen().expect("reopened");
+        listener.listen_again().expect("reopened");
         TcpStream::connect(address).expect("the same port listens again");
     }
 

@@ -2,7 +2,7 @@
 //!
 //! An event loop keeps a refused client among its connections
 //! ([`Connection::refuse`](crate::connection::Connection::refuse)). A pattern that blocks in
-//! accept cannot, and hands it to a [`Porter`].
+//! accept cannot, and hands it to a [`Lingerer`].
 
 use std::collections::VecDeque;
 use std::io;
@@ -28,21 +28,21 @@ pub const LINGER: Duration = Duration::from_secs(1);
 /// Refused clients that are waited for at once; beyond, the oldest is closed at once.
 pub const MOST_LINGERING: usize = 16;
 
-/// A thread that sees refused clients out, so that accepting goes on meanwhile.
+/// A thread that does the lingering close of refused clients, so that accepting goes on meanwhile.
 #[derive(Debug)]
-pub struct Porter {
+pub struct Lingerer {
     refused: Mutex<VecDeque<Connection>>,
-    bell: EventFd,
+    wakeup: EventFd,
 }
 
-impl Porter {
-    /// A porter with nobody to see out.
+impl Lingerer {
+    /// One with nobody to see out.
     ///
     /// # Errors
     /// When the kernel has no descriptor left.
-    pub fn new() -> io::Result<Porter> {
-        let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Porter { refused: Mutex::default(), bell })
+    pub fn new() -> io::Result<Lingerer> {
+        let wakeup = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        Ok(Lingerer { refused: Mutex::default(), wakeup })
     }
 
     /// Starts the thread. It ends when the server is to end.
@@ -50,9 +50,14 @@ impl Porter {
     /// # Errors
     /// When the kernel refuses a thread.
     pub fn start<'s>(&'s self, scope: &'s Scope<'s, '_>, stop: Stop) -> io::Result<()> {
-        thread::Builder::new().name("porter".to_owned()).spawn_scoped(scope, move || {
+        thread::Builder::new().name("lingerer".to_owned()).spawn_scoped(scope, move || {
             let mut lingering = VecDeque::new();
-            while !stop.requested() && self.see_out(&mut lingering, stop).is_ok() {}
+            while !stop.requested() {
+                if self.see_out(&mut lingering, stop).is_err() {
+                    // For want of memory: those who linger are let go.
+                    lingering.clear();
+                }
+            }
         })?;
         Ok(())
     }
@@ -65,7 +70,7 @@ impl Porter {
             make_room(&mut refused);
             refused.push_back(connection);
             drop(refused);
-            let _ = self.bell.write(1);
+            let _ = self.wakeup.write(1);
         }
     }
 
@@ -74,19 +79,15 @@ impl Porter {
             .iter()
             .map(|connection| PollFd::new(connection.as_fd(), PollFlags::POLLIN))
             .collect();
-        waited.push(PollFd::new(self.bell.as_fd(), PollFlags::POLLIN));
+        waited.push(PollFd::new(self.wakeup.as_fd(), PollFlags::POLLIN));
         waited.push(PollFd::new(stop.fd(), PollFlags::POLLIN));
         match poll(&mut waited, until(lingering.iter().filter_map(Connection::deadline).min())) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(error),
         }
-        let _ = self.bell.read();
-        let now = Instant::now();
+        let _ = self.wakeup.read();
         let mut scratch = [0; 4096];
-        lingering.retain_mut(|connection| {
-            connection.turn(&mut scratch) == Turn::Open
-                && connection.deadline().is_none_or(|deadline| deadline > now)
-        });
+        lingering.retain_mut(|connection| connection.turn(&mut scratch) == Turn::Open);
         let mut refused = self.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         for connection in refused.drain(..) {
             make_room(lingering);
@@ -102,7 +103,7 @@ fn make_room(connections: &mut VecDeque<Connection>) {
     }
 }
 
-/// What to tell poll(2) or select(2) to be woken at `deadline`: a millisecond late rather than
+/// What to tell poll(2) to be woken at `deadline`: a millisecond late rather than
 /// early, so as not to go round for nothing.
 fn until(deadline: Option<Instant>) -> PollTimeout {
     let Some(deadline) = deadline else { return PollTimeout::NONE };

@@ -4,8 +4,9 @@
 //! Two ways to learn of it, for the two ways of waiting. An event loop adds [`Stop::fd`] to what
 //! it waits for. A call that blocks on a socket (accept, read) cannot wait for two things, so the
 //! socket is enrolled, and the signal handler shuts it for reading: accept then returns EINVAL,
-//! and read returns 0 once everything received before the signal has been read. No request that
-//! had arrived is lost, no thread polls, and no extra system call is made per request.
+//! and read returns 0 once everything received before the signal has been read. No thread polls,
+//! and no system call more is made per request. What a client that was accepted has sent is
+//! answered; those that still wait in the accept queue are reset.
 //!
 //! A drain that does not end (a client that never reads its replies) is cut by an alarm.
 
@@ -15,14 +16,15 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::SeqCst};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 
 /// How long a server may take to drain after the first signal, in seconds.
 pub const DRAIN_DEADLINE_S: u32 = 3;
 
 const CUT: &[u8] = b"drain took too long: the remaining connections are cut\n";
 
-/// Descriptors that can be enrolled: `fs.nr_open`'s default, the most that a process may hold.
+/// Descriptors that can be enrolled: the default of `fs.nr_open`, the most that a process may
+/// hold. Where that was raised, a thread that blocks on one beyond is ended by the alarm.
 const MOST_DESCRIPTORS: usize = 1 << 20;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
@@ -54,6 +56,14 @@ impl Stop {
         handle(Signal::SIGTERM, begin_the_drain)?;
         handle(Signal::SIGINT, begin_the_drain)?;
         Ok(Stop(event))
+    }
+
+    /// Does what a first signal does, for a server that cannot go on.
+    pub fn request(self) {
+        if !self.requested() {
+            // It fails only for signals that do not exist.
+            let _ = raise(Signal::SIGTERM);
+        }
     }
 
     /// Whether the first signal has come.

@@ -24,13 +24,13 @@ pub(super) const PATTERN: Pattern = Pattern {
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     while let Some(client) = listener.accept()? {
-        listener.shut()?;
+        listener.stop_listening()?;
         converse(&client, config, listener.stop());
         drop(client);
         if listener.stop().requested() {
             break;
         }
-        listener.reopen()?;
+        listener.listen_again()?;
     }
     Ok(())
 }

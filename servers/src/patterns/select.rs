@@ -10,9 +10,8 @@
 //! section 6.8.
 
 use std::io;
-use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::select::{FD_SETSIZE, FdSet, select};
@@ -36,9 +35,18 @@ pub(super) const PATTERN: Pattern = Pattern {
     serve,
 };
 
+/// Clients taken in before the others have another turn.
+const ACCEPTED_AT_ONCE: usize = 16;
+
+/// A timeout that select(2) takes everywhere; it is woken in vain once an hour.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     listener.set_nonblocking()?;
     let stop = listener.stop();
+    if !fits(&listener) || !fits(&stop.fd()) {
+        return Err(io::Error::other("too many descriptors were open before the server began"));
+    }
     let mut listener = Some(listener);
     let mut connections: Vec<Connection> = Vec::new();
     let mut ready = Vec::new();
@@ -46,28 +54,25 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     loop {
         let clients_wait = wait(listener.as_ref(), stop, &connections, &mut ready)?;
 
+        if stop.requested() && listener.take().is_some() {
+            connections.retain(Connection::is_served);
+            connections.iter_mut().for_each(Connection::drain);
+            ready.clear();
+        }
+
         let now = Instant::now();
         let mut ready = ready.iter();
         connections.retain_mut(|connection| {
-            if ready.next() == Some(&true) {
-                connection.turn(&mut scratch) == Turn::Open
-            } else {
-                connection.deadline().is_none_or(|deadline| deadline > now)
-            }
+            let is_due = stop.requested()
+                || ready.next() == Some(&true)
+                || connection.deadline().is_some_and(|deadline| deadline <= now);
+            !is_due || connection.turn(&mut scratch) == Turn::Open
         });
 
-        if stop.requested() {
-            if listener.take().is_some() {
-                connections.iter_mut().for_each(Connection::drain);
-            }
-            connections.retain_mut(|connection| connection.turn(&mut scratch) == Turn::Open);
-            if connections.is_empty() {
-                return Ok(());
-            }
-        } else if clients_wait && let Some(listener) = &listener {
-            while let Some(client) = listener.try_accept()? {
-                admit(client, &mut connections, config);
-            }
+        match &listener {
+            None if connections.is_empty() => return Ok(()),
+            Some(listener) if clients_wait => accept(listener, &mut connections, config)?,
+            _ => {}
         }
     }
 }
@@ -97,8 +102,8 @@ fn wait(
         deadline = [deadline, connection.deadline()].into_iter().flatten().min();
     }
     let mut timeout = deadline.map(|deadline| {
-        let left = deadline.saturating_duration_since(Instant::now());
-        TimeVal::microseconds(i64::try_from(left.as_micros()).unwrap_or(i64::MAX) + 1)
+        let left = deadline.saturating_duration_since(Instant::now()).min(LONGEST_WAIT);
+        TimeVal::microseconds(left.as_micros() as i64 + 1)
     });
     match select(None, &mut readable, &mut writable, None, &mut timeout) {
         // A signal; whom it concerns looks at `stop`.
@@ -115,18 +120,33 @@ fn wait(
     Ok(listener.is_some_and(|listener| readable.contains(listener.as_fd())))
 }
 
-fn admit(client: TcpStream, connections: &mut Vec<Connection>, config: &Config) {
-    let (served, refused): (Vec<usize>, Vec<usize>) =
-        (0..connections.len()).partition(|&index| connections[index].is_served());
-    let admitted = if served.len() < config.max_connections {
-        Connection::serve(client, config)
-    } else {
-        if refused.len() >= MOST_LINGERING {
-            connections.remove(refused[0]);
+/// Takes in some of the clients that wait; the others are still there the next time.
+fn accept(
+    listener: &Listener,
+    connections: &mut Vec<Connection>,
+    config: &Config,
+) -> io::Result<()> {
+    for _ in 0..ACCEPTED_AT_ONCE {
+        let Some(client) = listener.try_accept()? else { break };
+        let served = connections.iter().filter(|connection| connection.is_served()).count();
+        if !fits(&client) {
+            // It can be told, and not be waited for.
+            drop(Connection::refuse(client));
+        } else if served < config.max_connections {
+            connections.extend(Connection::serve(client, config));
+        } else {
+            if connections.len() - served >= MOST_LINGERING
+                && let Some(oldest) = connections.iter().position(|one| !one.is_served())
+            {
+                connections.remove(oldest);
+            }
+            connections.extend(Connection::refuse(client));
         }
-        Connection::refuse(client)
-    };
-    // A descriptor that no set can hold is closed: more of them are open than the cap allows for.
-    connections
-        .extend(admitted.ok().filter(|client| (client.as_fd().as_raw_fd() as usize) < FD_SETSIZE));
+    }
+    Ok(())
+}
+
+/// Whether a set can hold the descriptor.
+fn fits(socket: &impl AsFd) -> bool {
+    usize::try_from(socket.as_fd().as_raw_fd()).is_ok_and(|number| number < FD_SETSIZE)
 }

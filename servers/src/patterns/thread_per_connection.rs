@@ -5,17 +5,17 @@
 //! a stack and nothing else. The number of threads is capped, because the kernel's refusal of a
 //! thread comes later and hurts more; a client beyond the cap is told that the server is busy.
 //!
-//! Who: MySQL's default, PostgreSQL with processes in place of threads, Java servers of old.
+//! Who: MySQL's default, Java servers of old, and of late those on virtual threads.
 //! Good for: up to some thousand clients, blocking libraries. Breaks: on memory and on switches
 //! between threads, long before the processor is busy with answers.
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 6.
 
 use std::io;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, Scope};
 
 use crate::conversation::converse;
-use crate::refusal::Porter;
+use crate::refusal::Lingerer;
 use crate::{Capacity, Config, Listener, Pattern, WhenFull};
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -36,31 +36,46 @@ const STACK: usize = 256 * 1024;
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let stop = listener.stop();
-    let porter = Porter::new()?;
+    let lingerer = Lingerer::new()?;
+    thread::scope(|scope| {
+        lingerer.start(scope, stop)?;
+        let accepted = accept_all(scope, &listener, config, &lingerer);
+        if accepted.is_err() {
+            // Nothing more can be accepted: the clients that are served are to end too.
+            stop.request();
+        }
+        accepted
+    })
+}
+
+fn accept_all<'s>(
+    scope: &'s Scope<'s, '_>,
+    listener: &Listener,
+    config: &'s Config,
+    lingerer: &Lingerer,
+) -> io::Result<()> {
+    let stop = listener.stop();
     // A clone for each client that is being served, and this one.
     let place = Arc::new(());
-    thread::scope(|scope| {
-        porter.start(scope, stop)?;
-        while let Some(client) = listener.accept()? {
-            if Arc::strong_count(&place) > config.max_connections {
-                porter.refuse(client);
-                continue;
-            }
-            // The kernel may refuse a thread, and the client is still to be told.
-            let client = Arc::new(client);
-            let (served, place) = (Arc::clone(&client), Arc::clone(&place));
-            let thread = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || {
-                converse(&served, config, stop);
-                // In this order the place is free by the time that the client sees the end.
-                drop(place);
-                drop(served);
-            });
-            if thread.is_err()
-                && let Some(client) = Arc::into_inner(client)
-            {
-                porter.refuse(client);
-            }
+    while let Some(client) = listener.accept()? {
+        if Arc::strong_count(&place) > config.max_connections {
+            lingerer.refuse(client);
+            continue;
         }
-        Ok(())
-    })
+        // The kernel may refuse a thread, and the client is still to be told.
+        let client = Arc::new(client);
+        let (served, place) = (Arc::clone(&client), Arc::clone(&place));
+        let thread = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || {
+            converse(&served, config, stop);
+            // In this order the place is free by the time that the client sees the end.
+            drop(place);
+            drop(served);
+        });
+        if thread.is_err()
+            && let Some(client) = Arc::into_inner(client)
+        {
+            lingerer.refuse(client);
+        }
+    }
+    Ok(())
 }
