@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::cli::Check;
-use crate::conformance::{self, Case, Judge, Judgement, State, judge_all};
+use crate::cli::{Check, DEFAULT_TIMEOUT, written};
+use crate::conformance::{self, Case, Judge, Judgement, Kind, judge_all};
 use crate::environment::Environment;
 use crate::progress::{People, Progress};
-use crate::report::{FORMAT, Output, Report, ServerReport, Tally};
+use crate::report::{FORMAT, Output, Report, ServerReport, Tally, line};
 use crate::role::{self, Usage};
-use crate::run;
 use crate::server::{LaunchError, Launcher, Spec};
+use crate::{list, run};
 
 /// Judges.
 ///
@@ -39,35 +39,44 @@ pub fn check(arguments: &Check) -> Result<ExitCode> {
     };
     let people = if arguments.json { People::Stderr } else { People::Stdout };
     let progress = Progress::new(specs.len() * cases.len(), people);
+    let write = |report: &Report| output.as_ref().map_or(Ok(()), |output| output.write(report));
+    write(&report)?;
     for spec in &specs {
-        can_be_launched(&judge.launcher, spec)?;
-        progress.line(&format!("{} ({})", spec.shown, spec.contract.words()));
-        let judgements = judge_all(&judge, spec, &cases, |judgement| {
+        let reached = |judgement: &Judgement| {
             progress.step();
             progress.line(&line(&spec.name, judgement));
-        });
-        report.servers.push(ServerReport::new(spec, judgements));
-        if let Some(output) = &output {
-            output.write(&report)?;
+        };
+        let launched = judge.launcher.launch(spec);
+        if let Err(LaunchError::NotRun(words)) = launched {
+            bail!(Usage(words));
         }
+        progress.line(&format!("{} ({})", spec.shown, spec.contract.words()));
+        let judgements = match launched {
+            // It is not waited for again in each case.
+            Err(error) => judge.judge_unlaunched(spec, &cases, error, reached),
+            Ok(_) => judge_all(&judge, spec, &cases, reached),
+        };
+        report.servers.push(ServerReport::new(spec, judgements));
+        write(&report)?;
     }
     report.complete = true;
-    if let Some(output) = &output {
-        output.write(&report)?;
-    }
+    write(&report)?;
     if arguments.json {
-        println!("{}", document(&report)?);
+        list::print(&document(&report)?)?;
     }
     progress.line(&format!("seed {}", judge.seed));
-    progress.line(&format!("verdicts: {}", Tally::of(report.judgements()).words()));
+    let tally = Tally::of(report.judgements());
+    progress.line(&format!("verdicts: {}", tally.words()));
     if let Some(output) = &output {
         progress.line(&format!("report: {}", output.page().display()));
     }
-    let harness_failed = report.judgements().any(|one| one.state == State::HarnessError);
-    Ok(match (harness_failed, report.is_fine()) {
-        (true, _) => ExitCode::from(3),
-        (false, fine) => ExitCode::from(u8::from(!fine)),
-    })
+    if tally.get(Kind::NotApplicable) == report.judgements().count() {
+        bail!(Usage(
+            "no case applies to what the server declares: the lines above say what each needs"
+                .to_owned()
+        ));
+    }
+    Ok(ExitCode::from(report.exit_code()))
 }
 
 fn wanted(prefix: &str) -> Result<Vec<&'static Case>> {
@@ -86,36 +95,17 @@ fn wanted(prefix: &str) -> Result<Vec<&'static Case>> {
 fn specs(arguments: &Check, launcher: &Launcher) -> Result<Vec<Spec>> {
     let Some(command) = &arguments.cmd else {
         let servers = run::chosen(&arguments.servers);
-        return servers.iter().map(|server| run::judged_spec(launcher, server)).collect();
+        return Ok(servers.iter().map(|server| Spec::judged(launcher, server)).collect());
     };
     let contract = arguments.declared.contract();
     let mut spec = Spec::foreign(command, contract).map_err(|error| Usage(error.to_string()))?;
-    let flags = arguments.declared.flags();
+    let mut flags = arguments.declared.flags();
+    if written(arguments.timeout) != DEFAULT_TIMEOUT {
+        flags.push(format!("--timeout={}", written(arguments.timeout)));
+    }
     let words = ["--cmd", command].into_iter().chain(flags.iter().map(String::as_str));
     spec.check_arguments = shlex::try_join(words).map_err(|error| Usage(error.to_string()))?;
     Ok(vec![spec])
-}
-
-/// A command that does not run at all is the user's slip, and is not told once for every case.
-fn can_be_launched(launcher: &Launcher, spec: &Spec) -> Result<()> {
-    match launcher.launch(spec) {
-        Err(LaunchError::NotRun(words)) => bail!(Usage(words)),
-        Err(error @ (LaunchError::NoPort(_) | LaunchError::Supervisor(_))) => bail!(error),
-        // What else goes wrong is the server's, and is judged.
-        Ok(_) | Err(_) => Ok(()),
-    }
-}
-
-fn line(server: &str, judgement: &Judgement) -> String {
-    if !judgement.is_fine() {
-        return run::failure(server, judgement);
-    }
-    let words = judgement.words();
-    let name = judgement.name;
-    match judgement.observed.as_str() {
-        "as required" => format!("{words:4} {name}"),
-        observed => format!("{words:4} {name}: {observed}"),
-    }
 }
 
 /// One document for one server, a list of them for several.
@@ -128,8 +118,9 @@ fn document(report: &Report) -> Result<String> {
     }
     let checked: Vec<Checked<'_>> =
         report.servers.iter().map(|server| Checked { seed: report.seed, server }).collect();
-    Ok(match checked.as_slice() {
+    let text = match checked.as_slice() {
         [one] => serde_json::to_string_pretty(one)?,
         several => serde_json::to_string_pretty(several)?,
-    })
+    };
+    Ok(text + "\n")
 }

@@ -69,6 +69,9 @@ pub enum PlanName {
     Thorough,
 }
 
+/// How long to wait for what should come, unless told otherwise.
+pub const DEFAULT_TIMEOUT: &str = "5s";
+
 /// Whom to judge, and by what.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
@@ -85,14 +88,15 @@ pub struct Check {
     /// Also write a report into this folder.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Print one JSON document, and nothing else, to standard output.
+    /// Print one JSON document, and nothing else, to standard output: an object for one server, a
+    /// list for several.
     #[arg(long)]
     pub json: bool,
     /// Repeats the chances of an earlier check.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// How long to wait for what should come.
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = DEFAULT_TIMEOUT, value_parser = duration)]
     pub timeout: Duration,
     /// Cases at a time.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -124,8 +128,11 @@ pub struct Declared {
     /// What every error reply begins with.
     #[arg(long, requires = "cmd", value_name = "TEXT")]
     pub error_prefix: Option<String>,
-    /// The longest request in bytes.
-    #[arg(long, requires = "cmd", value_name = "BYTES", value_parser = size)]
+    /// What the line begins with that a client is told who finds the server full [default: error: busy].
+    #[arg(long, requires = "cmd", value_name = "TEXT")]
+    pub busy_prefix: Option<String>,
+    /// The longest request in bytes, 64 at least.
+    #[arg(long, requires = "cmd", value_name = "BYTES", value_parser = judged_size)]
     pub max_line: Option<usize>,
     /// How long a client may be silent before it is closed.
     #[arg(long, requires = "cmd", value_name = "TIME", value_parser = duration)]
@@ -139,8 +146,8 @@ pub struct Declared {
 #[derive(Debug, Args)]
 pub struct Serve {
     /// Which server: select-echo, select (with calc), server1 … server4.
-    #[arg(value_parser = server)]
-    pub server: Server,
+    #[arg(value_parser = named_server)]
+    pub server: NamedServer,
     /// Where to listen: a name or an address of this machine.
     pub host: String,
     /// On which port; 0 takes any free one.
@@ -160,6 +167,15 @@ pub struct Serve {
     /// The longest request.
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub max_line: Option<usize>,
+}
+
+/// A server, and how it was named.
+#[derive(Clone, Debug)]
+pub struct NamedServer {
+    /// As the user wrote it.
+    pub name: String,
+    /// Which that is.
+    pub server: Server,
 }
 
 const CLIENT_EXIT_CODES: &str = "\
@@ -236,15 +252,17 @@ impl Serve {
 impl Declared {
     /// As a contract.
     pub fn contract(&self) -> Contract {
+        let undeclared = Contract::undeclared(self.service.unwrap_or(Service::Calc));
         Contract {
-            service: self.service.unwrap_or(Service::Calc),
             dialect: Dialect { division: self.division, overflow_is_error: self.overflow },
             capacity: self.capacity,
             when_full: self.when_full,
             max_line: self.max_line,
             error_prefix: self.error_prefix.clone(),
+            busy_prefix: self.busy_prefix.clone().unwrap_or(undeclared.busy_prefix.clone()),
             idle_timeout: self.idle_timeout,
             ending: self.ending,
+            ..undeclared
         }
     }
 
@@ -253,7 +271,11 @@ impl Declared {
         let mut flags = Vec::new();
         let mut flag = |name: &str, value: Option<String>| {
             if let Some(value) = value {
-                flags.extend([format!("--{name}"), value]);
+                if value.starts_with('-') {
+                    flags.push(format!("--{name}={value}"));
+                } else {
+                    flags.extend([format!("--{name}"), value]);
+                }
             }
         };
         let value_name = |value: Option<clap::builder::PossibleValue>| {
@@ -264,8 +286,9 @@ impl Declared {
         flag("when-full", self.when_full.map(|when_full| when_full.name().to_owned()));
         flag("division", value_name(self.division.and_then(|it| it.to_possible_value())));
         flag("error-prefix", self.error_prefix.clone());
+        flag("busy-prefix", self.busy_prefix.clone());
         flag("max-line", self.max_line.map(|bytes| bytes.to_string()));
-        flag("idle-timeout", self.idle_timeout.map(|time| format!("{}ms", time.as_millis())));
+        flag("idle-timeout", self.idle_timeout.map(written));
         flag("ending", value_name(self.ending.and_then(|it| it.to_possible_value())));
         if self.overflow {
             flags.push("--overflow".to_owned());
@@ -282,6 +305,10 @@ fn server(name: &str) -> Result<Server, String> {
             ids.join(", ")
         )
     })
+}
+
+fn named_server(name: &str) -> Result<NamedServer, String> {
+    server(name).map(|server| NamedServer { name: name.to_owned(), server })
 }
 
 fn service(name: &str) -> Result<Service, String> {
@@ -306,6 +333,11 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A duration as it is written on the command line.
+pub fn written(time: Duration) -> String {
+    humantime::format_duration(time).to_string().replace(' ', "")
+}
+
 fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("write a whole number from 1 up".to_owned()),
@@ -328,6 +360,14 @@ fn size(text: &str) -> Result<usize, String> {
     match bytes {
         Some(bytes @ 1..=LONGEST_LINE) => Ok(bytes),
         _ => Err("write a size such as 4096 or 64KiB, of 16MiB at most".to_owned()),
+    }
+}
+
+/// Shorter lines leave too little to ask.
+fn judged_size(text: &str) -> Result<usize, String> {
+    match size(text)? {
+        0..64 => Err("a server is not judged on lines of less than 64 bytes".to_owned()),
+        bytes => Ok(bytes),
     }
 }
 
@@ -366,12 +406,13 @@ mod tests {
             "busy",
             "--division",
             "exact",
-            "--error-prefix",
-            "oops ",
+            "--error-prefix=-oops ",
+            "--busy-prefix",
+            "go away",
             "--max-line",
             "100",
             "--idle-timeout",
-            "250ms",
+            "1s250ms",
             "--ending",
             "drain",
             "--overflow",

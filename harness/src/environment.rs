@@ -12,8 +12,10 @@ pub struct Environment {
     pub began: String,
     /// The command, as it was typed.
     pub command: String,
-    /// This program's version, and the commit of the folder that it was run in.
+    /// This program's version.
     pub version: String,
+    /// The commit of the folder that it was run in, if that is a git repository.
+    pub folder_commit: Option<String>,
     /// How it was compiled.
     pub build: String,
     /// The operating system's kernel.
@@ -34,7 +36,8 @@ impl Environment {
         Environment {
             began: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
             command: shlex::try_join(words).unwrap_or_default(),
-            version: version(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            folder_commit: folder_commit(),
             build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
             kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
             processor: field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned()),
@@ -47,19 +50,15 @@ impl Environment {
     }
 }
 
-fn version() -> String {
-    let own = env!("CARGO_PKG_VERSION");
-    let commit = Command::new("git")
+fn folder_commit() -> Option<String> {
+    let described = Command::new("git")
         .args(["describe", "--always", "--dirty", "--abbrev=12"])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
-        .output();
-    match commit {
-        Ok(output) if output.status.success() => {
-            format!("{own} ({})", String::from_utf8_lossy(&output.stdout).trim())
-        }
-        _ => own.to_owned(),
-    }
+        .output()
+        .ok()?;
+    let commit = String::from_utf8_lossy(&described.stdout).trim().to_owned();
+    (described.status.success() && !commit.is_empty()).then_some(commit)
 }
 
 fn field(file: &str, name: &str) -> Option<String> {

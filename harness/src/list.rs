@@ -47,10 +47,20 @@ pub fn list(arguments: &List) -> Result<ExitCode> {
     };
     let text =
         if arguments.json { serde_json::to_string_pretty(&rows)? + "\n" } else { table(&rows) };
-    match io::stdout().write_all(text.as_bytes()) {
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a whole document.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // Somebody who pipes into `head` has seen enough.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(ExitCode::SUCCESS),
+        _ => Ok(()),
     }
 }
 

@@ -63,10 +63,9 @@ pub fn serve(arguments: &cli::Serve) -> Result<ExitCode> {
 }
 
 fn chosen(arguments: &cli::Serve) -> Result<Server> {
-    let Server { pattern, service } = arguments.server;
-    let wanted = arguments.service.unwrap_or(service);
-    let name = std::env::args().nth(2).unwrap_or_default();
-    if wanted != service && name != pattern.id {
+    let cli::NamedServer { name, server: Server { pattern, service } } = &arguments.server;
+    let wanted = arguments.service.unwrap_or(*service);
+    if wanted != *service && name != pattern.id {
         bail!(Usage(format!(
             "{name} answers {}; for {} serve {}-{}",
             service.name(),

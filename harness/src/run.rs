@@ -4,20 +4,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use servers::{Capacity, Limits, Server};
+use servers::{Limits, Server};
 
 use crate::cli::{PlanName, Run};
-use crate::conformance::{self, Case, Judge, Judgement, judge_all};
+use crate::conformance::{self, Case, Judge, judge_all};
 use crate::environment::Environment;
 use crate::load::{self, Measurement, Plan, WORKLOADS, Workload};
 use crate::progress::{People, Progress};
-use crate::report::{FORMAT, Output, Report, ServerReport, Tally};
+use crate::report::{FORMAT, Output, Report, ServerReport, Tally, failure};
 use crate::role;
 use crate::server::{Contract, Launcher, Spec};
-
-/// Clients that a judged server takes on at once, where its pattern leaves that open: many enough
-/// to be many, few enough that a case can fill it.
-const JUDGED_CLIENTS: usize = 64;
 
 /// Does it all.
 ///
@@ -42,7 +38,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
     output.write(&report)?;
     let progress = Progress::new(servers.len() * (cases.len() + WORKLOADS.len()), People::Stdout);
     progress.line(&format!(
-        "{} servers, {} cases, {} workloads ({}), seed {}",
+        "servers: {}, cases: {}, workloads: {} ({}), seed: {}",
         servers.len(),
         cases.len(),
         WORKLOADS.len(),
@@ -50,7 +46,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
         judge.seed
     ));
     for server in &servers {
-        report.servers.push(judged(&judge, server, &cases, &progress)?);
+        report.servers.push(judged(&judge, server, &cases, &progress));
         output.write(&report)?;
         for workload in WORKLOADS {
             progress.doing(format!("{server} under {}", workload.name));
@@ -76,25 +72,13 @@ pub(crate) fn seed_or_chance(seed: Option<u64>) -> u64 {
     seed.unwrap_or_else(|| rand::random_range(1..1_000_000))
 }
 
-/// A built-in server as it is judged.
-///
-/// # Errors
-/// None for the servers of the catalogue.
-pub fn judged_spec(launcher: &Launcher, server: &Server) -> Result<Spec> {
-    let max_connections = match server.pattern.capacity {
-        Capacity::One => None,
-        Capacity::Limited { .. } => Some(JUDGED_CLIENTS),
-    };
-    Ok(Spec::builtin(launcher, server, &Limits { max_connections, ..Limits::default() })?)
-}
-
 fn judged(
     judge: &Judge,
     server: &Server,
     cases: &[&'static Case],
     progress: &Progress,
-) -> Result<ServerReport> {
-    let spec = judged_spec(&judge.launcher, server)?;
+) -> ServerReport {
+    let spec = Spec::judged(&judge.launcher, server);
     progress.doing(format!("judging {server}"));
     let judgements = judge_all(judge, &spec, cases, |judgement| {
         progress.step();
@@ -102,30 +86,7 @@ fn judged(
             progress.line(&failure(&spec.name, judgement));
         }
     });
-    Ok(ServerReport::new(&spec, judgements))
-}
-
-/// A failed judgement in some lines.
-pub(crate) fn failure(server: &str, judgement: &Judgement) -> String {
-    let mut lines = format!(
-        "{} {server} {}\n    required: {}\n    expected: {}\n    observed: {}",
-        judgement.words(),
-        judgement.name,
-        judgement.requirement,
-        judgement.expected,
-        judgement.observed,
-    );
-    if let Some(hint) = &judgement.hint {
-        lines += &format!("\n    hint:     {hint}");
-    }
-    if !judgement.log.is_empty() {
-        let last = judgement.log.lines().rev().take(5).collect::<Vec<_>>();
-        lines += &format!(
-            "\n    it wrote: {}",
-            last.into_iter().rev().collect::<Vec<_>>().join("\n              ")
-        );
-    }
-    lines + &format!("\n    again:    {}", judgement.replay)
+    ServerReport::new(&spec, judgements)
 }
 
 fn measured(
@@ -183,24 +144,7 @@ fn summary(report: &Report, output: &Output, progress: &Progress) -> ExitCode {
     }
     progress.line(&format!("verdicts: {}", Tally::of(report.judgements()).words()));
     progress.line(&format!("report: {}", output.page().display()));
-    ExitCode::from(u8::from(!report.is_fine()))
-}
-
-impl ServerReport {
-    /// A server with its verdicts, not measured yet.
-    pub(crate) fn new(spec: &Spec, cases: Vec<Judgement>) -> ServerReport {
-        ServerReport {
-            name: spec.name.clone(),
-            original: spec.original,
-            command: spec.shown.clone(),
-            contract: spec.contract.words(),
-            cases,
-            measured_command: None,
-            measurements: Vec::new(),
-            not_measured: Vec::new(),
-            problem: None,
-        }
-    }
+    ExitCode::from(report.exit_code())
 }
 
 impl PlanName {

@@ -4,8 +4,7 @@
 use std::process::ExitCode;
 
 use harness::conformance::{Judge, State, Verdict, cases};
-use harness::run::judged_spec;
-use harness::server::Launcher;
+use harness::server::{Launcher, Spec};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// Tests at a time: they mostly wait.
@@ -22,7 +21,7 @@ fn main() -> ExitCode {
     harness::role::raise_descriptor_limit();
     let mut trials = Vec::new();
     for server in servers::servers() {
-        let spec = judged_spec(&judge.launcher, &server).expect("the catalogue's own limits");
+        let spec = Spec::judged(&judge.launcher, &server);
         for case in cases() {
             let (judge, spec) = (judge.clone(), spec.clone());
             let name = format!("{}::{}", spec.name, case.name);

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use common::{DEADLINE, harness, runs, wait_until};
-use harness::server::{Contract, Dialect, Exit, LaunchError, Launcher, Spec, proc};
+use harness::server::{Contract, Exit, LaunchError, Launcher, Spec, proc};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use servers::Service;
@@ -17,16 +17,7 @@ fn launcher() -> Launcher {
 }
 
 fn spec(command: &str) -> Spec {
-    let contract = Contract {
-        service: Service::Calc,
-        dialect: Dialect::default(),
-        capacity: None,
-        when_full: None,
-        max_line: None,
-        error_prefix: None,
-        idle_timeout: None,
-        ending: None,
-    };
+    let contract = Contract::undeclared(Service::Calc);
     Spec::foreign(command, contract).expect("a command")
 }
 
@@ -180,9 +171,18 @@ fn a_log_without_end_is_kept_in_part() {
 
 #[test]
 fn the_real_port_is_found_when_the_server_chooses_it() {
-    let mut spec = builtin("select-echo");
-    spec.command = spec.words("127.0.0.1", 0);
-    let server = launcher().launch(&spec).expect("it listens");
-    assert_ne!(server.address.port(), 0);
-    TcpStream::connect(server.address).expect("it is the real one");
+    let process =
+        launcher().start(&builtin("select-echo"), [127, 0, 0, 1].into(), 0).expect("it runs");
+    let address = process.wait_until_listening(DEADLINE).expect("it listens");
+    assert_ne!(address.port(), 0);
+    TcpStream::connect(address).expect("it is the real one");
+}
+
+#[test]
+fn a_server_that_listens_elsewhere_is_told_as_such() {
+    let exe = env!("CARGO_BIN_EXE_harness");
+    let spec = spec(&format!("sh -c 'exec {exe} serve select {{host}} 0' {{port}}"));
+    let process = launcher().start(&spec, [127, 0, 0, 1].into(), 9).expect("it runs");
+    let error = process.wait_until_listening(Duration::from_millis(500)).expect_err("not there");
+    assert!(matches!(error, LaunchError::Elsewhere { asked: 9, .. }), "{error}");
 }

@@ -47,6 +47,8 @@ pub enum Trouble {
     NotRead(Duration),
     /// The reply had no end within [`LONGEST_REPLY`] bytes.
     Endless,
+    /// Everything together took longer than a case may take.
+    OutOfTime,
 }
 
 /// How much the kernel takes in for a client that does not read.
@@ -179,6 +181,7 @@ impl Client {
         let deadline = Instant::now() + quiet;
         loop {
             match self.receive(deadline, quiet) {
+                Ok(true) if self.received.len() > LONGEST_REPLY => return Err(Trouble::Endless),
                 Ok(true) => {}
                 Ok(false) => return Err(Trouble::Closed(std::mem::take(&mut self.received))),
                 Err(Trouble::Silent(..)) => return Ok(std::mem::take(&mut self.received)),
@@ -282,6 +285,7 @@ impl fmt::Display for Trouble {
                 write!(formatter, "the server took no more input for {}", milliseconds(*time))
             }
             Trouble::Endless => write!(formatter, "a reply of more than {LONGEST_REPLY} bytes"),
+            Trouble::OutOfTime => write!(formatter, "no time left: the server is too slow"),
         }
     }
 }

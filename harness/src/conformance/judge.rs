@@ -11,7 +11,7 @@ use super::Case;
 use super::subject::{Evidence, Finding, Subject};
 use super::verdict::{Judgement, State, Verdict};
 use crate::client::Transcript;
-use crate::server::{Launcher, Spec};
+use crate::server::{LaunchError, Launcher, Spec};
 
 /// How to judge.
 #[derive(Clone, Debug)]
@@ -35,13 +35,44 @@ impl Judge {
     /// Judges a server in one case.
     pub fn judge(&self, spec: &Spec, case: &'static Case) -> Judgement {
         let began = Instant::now();
-        let mut judgement = Judgement {
+        let mut judgement = self.unjudged(spec, case);
+        if judgement.state != State::NotApplicable {
+            self.run(spec, case, &mut judgement);
+        }
+        judgement.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        judgement
+    }
+
+    /// Judges a server that could not be launched: all the cases that apply end as that did.
+    pub fn judge_unlaunched(
+        &self,
+        spec: &Spec,
+        cases: &[&'static Case],
+        error: LaunchError,
+        reached: impl Fn(&Judgement),
+    ) -> Vec<Judgement> {
+        let finding = Finding::from(error);
+        let judge = |case: &&'static Case| {
+            let mut judgement = self.unjudged(spec, case);
+            if judgement.state != State::NotApplicable {
+                judgement.take(finding.clone());
+            }
+            reached(&judgement);
+            judgement
+        };
+        cases.iter().map(judge).collect()
+    }
+
+    /// What is known before a case is run: whether it applies.
+    fn unjudged(&self, spec: &Spec, case: &'static Case) -> Judgement {
+        let unmet = case.needs.iter().find_map(|need| need.met_by(&spec.contract).err());
+        Judgement {
             name: case.name,
             requirement: case.requirement,
             verdict: None,
-            state: State::NotApplicable,
+            state: if unmet.is_some() { State::NotApplicable } else { State::Vacuous },
             expected: case.requirement.to_owned(),
-            observed: String::new(),
+            observed: unmet.unwrap_or_default(),
             hint: None,
             replay: format!(
                 "harness check {} --case {} --seed {}",
@@ -50,15 +81,9 @@ impl Judge {
             transcript: Vec::new(),
             log: String::new(),
             exit: None,
+            survivors: Vec::new(),
             took_ms: 0,
-        };
-        let unmet = case.needs.iter().find_map(|need| need.met_by(&spec.contract).err());
-        match unmet {
-            Some(reason) => judgement.observed = reason,
-            None => self.run(spec, case, &mut judgement),
         }
-        judgement.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        judgement
     }
 
     fn run(&self, spec: &Spec, case: &Case, judgement: &mut Judgement) {
@@ -70,7 +95,7 @@ impl Judge {
         let checked = panic::catch_unwind(AssertUnwindSafe(|| (case.check)(&subject)));
         let evidence = subject.take_apart();
         let (transcript, met) = (evidence.transcript.clone(), evidence.met);
-        let may_end = evidence.may_end;
+        let (served, may_end) = (evidence.served, evidence.may_end);
         judgement.conclude(checked, &evidence);
         // A server that is about to crash may need a moment to be gone; one that failed is asked.
         let moment = if judgement.is_fine() { Duration::ZERO } else { Duration::from_millis(200) };
@@ -79,9 +104,10 @@ impl Judge {
         judgement.transcript = Transcript::events(&transcript);
         judgement.log = ended.log;
         judgement.exit = ended.exit;
+        judgement.survivors = ended.survivors;
         if let Some(exit) = ended.exit
             && !may_end
-            && judgement.state != State::Vacuous
+            && (served || judgement.state != State::Vacuous)
         {
             judgement.verdict = Some(Verdict::Fail);
             judgement.state = State::Crash;

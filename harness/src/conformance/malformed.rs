@@ -1,6 +1,8 @@
 //! What is no request gets an error reply, and harms nobody.
 
-use super::subject::{Finding, Subject, request};
+use servers::Service;
+
+use super::subject::{Finding, Party, Subject, request};
 use super::{Case, Need};
 
 pub(super) const CASES: &[Case] = &[
@@ -128,7 +130,7 @@ impl Drop for Canary {
 fn each_is_error_or_answer(
     subject: &Subject<'_>,
     lines: &[&[u8]],
-    expect: fn(&mut super::subject::Party<'_>) -> Result<(), Finding>,
+    expect: impl Fn(&mut Party<'_>, &[u8]) -> Result<(), Finding>,
 ) -> Result<(), Finding> {
     let mut client = subject.connect()?;
     let reply = client.learn(&request(1))?;
@@ -139,7 +141,7 @@ fn each_is_error_or_answer(
             ..finding
         };
         client.send(&[line, &b"\n"[..]].concat()).map_err(said)?;
-        expect(&mut client).map_err(said)?;
+        expect(&mut client, line).map_err(said)?;
         client.send(&[&request(1)[..], b"\n"].concat()).map_err(said)?;
         client.expect(&reply).map_err(said)?;
     }
@@ -147,10 +149,13 @@ fn each_is_error_or_answer(
 }
 
 fn each_is_an_error(subject: &Subject<'_>, lines: &[&[u8]]) -> Result<(), Finding> {
-    each_is_error_or_answer(subject, lines, |client| client.expect_error().map(drop))
+    each_is_error_or_answer(subject, lines, |client, _| client.expect_error().map(drop))
 }
 
-/// Each line gets an error from a calculator, and itself from an echo.
+/// Each line gets some line from a calculator, and itself from an echo.
 fn each_is_answered(subject: &Subject<'_>, lines: &[&[u8]]) -> Result<(), Finding> {
-    each_is_error_or_answer(subject, lines, |client| client.expect_any_line())
+    each_is_error_or_answer(subject, lines, |client, line| match subject.contract.service {
+        Service::Calc => client.expect_any_line(),
+        Service::Echo => client.expect(line.strip_suffix(b"\r").unwrap_or(line)),
+    })
 }

@@ -29,7 +29,7 @@ mod timeouts;
 pub use judge::{Judge, judge_all};
 pub use need::Need;
 pub use subject::{Finding, Subject};
-pub use verdict::{Judgement, State, Verdict};
+pub use verdict::{Judgement, Kind, State, Verdict};
 
 /// One behaviour with a stable name.
 #[derive(Debug)]

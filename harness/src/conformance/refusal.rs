@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use servers::WhenFull;
 
-use super::subject::{Finding, PROMPT, QUIET, Subject, request};
+use super::subject::{Finding, PROMPT, Party, QUIET, Subject, request};
 use super::{Case, Need};
 use crate::client::{Trouble, printable};
 
@@ -54,8 +54,8 @@ pub(super) const CASES: &[Case] = &[
                 let mut client = subject.try_connect().map_err(finding)?;
                 // It may be turned away before it has written; that is the other case.
                 let _ = client.client.send(b"1+2\n1+2\n");
-                let line = client.client.line().map_err(finding)?;
-                if !line.starts_with(b"error: busy") {
+                let line = client.line().map_err(finding)?;
+                if !subject.contract.is_busy(&line) {
                     // Whom it turns away, and how, is the case refusal/as-declared.
                     let seen =
                         format!("a client that should be turned away got {}", printable(&line));
@@ -77,8 +77,11 @@ pub(super) const CASES: &[Case] = &[
         check: |subject| {
             let mut incumbents = subject.fill()?;
             for _ in 0..STORM {
-                // What it meets is another case's matter.
-                let _ = subject.try_connect().and_then(|mut client| client.client.send(b"1+2\n"));
+                // What it meets is another case's matter, unless it is nothing at all.
+                let met = subject.try_connect().and_then(|mut client| client.client.send(b"1+2\n"));
+                if let Err(trouble @ (Trouble::ConnectTimedOut(_) | Trouble::OutOfTime)) = met {
+                    return Err(Finding::vacuous(format!("nobody is turned away: {trouble}")));
+                }
                 let incumbent = incumbents.first_mut().expect("a capacity of at least one");
                 let reply = incumbent.ask(&request(0)).map_err(|trouble| {
                     Finding::trouble("the client that is served gets its reply", &trouble)
@@ -150,10 +153,30 @@ fn meet(subject: &Subject<'_>) -> (Met, Duration) {
         Err(Trouble::Reset) => return (Met::Reset, began.elapsed()),
         Err(trouble) => return (Met::Other(trouble.to_string()), began.elapsed()),
     };
-    let first = client.client.line_within(PROMPT.min(QUIET * 2));
+    let first = client.client.line_within(if subject.contract.when_full == Some(WhenFull::Wait) {
+        QUIET * 2
+    } else {
+        PROMPT * 2
+    });
     let after = began.elapsed();
     let met = match first {
-        Ok(line) if line.starts_with(b"error: busy") => match client.client.rest() {
+        Err(Trouble::Silent(..)) => {
+            let asked = client.client.send(&[&request(7)[..], b"\n"].concat());
+            match asked.and_then(|()| client.client.line_within(QUIET * 2)) {
+                Err(Trouble::Silent(..)) => Met::Unanswered,
+                Ok(line) if !subject.contract.is_busy(&line) => Met::Served(line),
+                other => end_of(subject, &mut client, other),
+            }
+        }
+        other => end_of(subject, &mut client, other),
+    };
+    (met, after)
+}
+
+/// What a client met that heard something or came to an end.
+fn end_of(subject: &Subject<'_>, client: &mut Party<'_>, heard: Result<Vec<u8>, Trouble>) -> Met {
+    match heard {
+        Ok(line) if subject.contract.is_busy(&line) => match client.client.rest() {
             Ok(rest) if rest.is_empty() => Met::Busy(line),
             Ok(rest) => Met::Other(format!("{}, then {}", printable(&line), printable(&rest))),
             Err(trouble) => Met::Other(format!("{}, then {trouble}", printable(&line))),
@@ -161,17 +184,8 @@ fn meet(subject: &Subject<'_>) -> (Met, Duration) {
         Ok(line) => Met::Other(format!("{} without being asked", printable(&line))),
         Err(Trouble::Reset) => Met::Reset,
         Err(Trouble::Closed(bytes)) if bytes.is_empty() => Met::Closed,
-        Err(Trouble::Silent(..)) => {
-            let asked = client.client.send(&[&request(7)[..], b"\n"].concat());
-            match asked.and_then(|()| client.client.line_within(QUIET * 2)) {
-                Ok(line) => Met::Served(line),
-                Err(Trouble::Silent(..)) => Met::Unanswered,
-                Err(trouble) => Met::Other(format!("{trouble}, after it had asked")),
-            }
-        }
         Err(trouble) => Met::Other(trouble.to_string()),
-    };
-    (met, after)
+    }
 }
 
 impl Met {
@@ -225,6 +239,6 @@ fn words_for(declared: WhenFull) -> &'static str {
         WhenFull::Wait => "connected, and answered only when a place is free",
         WhenFull::Refuse => "connection refused",
         WhenFull::Reset => "connected, then reset",
-        WhenFull::Busy => "one line that begins with \"error: busy\", then a clean end",
+        WhenFull::Busy => "one line that says so (--busy-prefix), then a clean end",
     }
 }

@@ -28,20 +28,22 @@ pub(super) const CASES: &[Case] = &[
             let contract = subject.contract;
             let otherwise = RefCell::new(None);
             let asked = Asked::new(subject)?;
-            let outcome =
-                asked.property(EXPRESSIONS, expressions(contract.dialect), |expression| {
-                    let value = expression.value(contract.dialect);
-                    let reply = asked.reply(expression.to_string().as_bytes())?;
-                    match value.is_said_by(&reply, contract) {
-                        Said::Yes => Ok(()),
-                        Said::Otherwise => {
-                            let words = format!("`{expression}` is answered {}", printable(&reply));
-                            otherwise.replace(Some(words));
-                            Ok(())
-                        }
-                        Said::No => Err(TestCaseError::fail(printable(&reply))),
+            let longest = contract.max_line.unwrap_or(usize::MAX);
+            let expressions = expressions(contract.dialect)
+                .prop_filter("it is too long", move |it| it.to_string().len() <= longest);
+            let outcome = asked.property(EXPRESSIONS, expressions, |expression| {
+                let value = expression.value(contract.dialect);
+                let reply = asked.reply(expression.to_string().as_bytes())?;
+                match value.is_said_by(&reply, contract) {
+                    Said::Yes => Ok(()),
+                    Said::Otherwise => {
+                        let words = format!("`{expression}` is answered {}", printable(&reply));
+                        otherwise.replace(Some(words));
+                        Ok(())
                     }
-                });
+                    Said::No => Err(TestCaseError::fail(printable(&reply))),
+                }
+            });
             if let Err((expression, seen)) = outcome {
                 let value = expression.value(contract.dialect);
                 return Err(asked.counterexample(&format!("`{expression}` is {value}"), &seen));
@@ -113,6 +115,15 @@ pub(super) const CASES: &[Case] = &[
             // Nearly all bytes of a random line are printable in one half of the lines.
             let text = proptest::collection::vec(b' '..b'~', 0..limit);
             let asked = Asked::new(subject)?;
+            // What a server is tempted to change.
+            for line in [&b" x"[..], b"x ", b"\tx\t", b"a  b", b" ", b"", b"X", b"%s\\n\"'"] {
+                let reply = asked.reply(line).map_err(|trouble| {
+                    Finding::fail(format!("the reply {}", printable(line)), trouble.to_string())
+                })?;
+                if reply != line {
+                    return Err(Finding::fail(printable(line), printable(&reply)));
+                }
+            }
             let outcome = asked.property(LINES, prop_oneof![line, text], |line| {
                 let reply = asked.reply(line)?;
                 if reply == *line { Ok(()) } else { Err(TestCaseError::fail(printable(&reply))) }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::subject::{Finding, Subject, request};
+use super::subject::{Finding, Stuffed, Subject, request};
 use super::{Case, Need};
 use crate::server::Exit;
 
@@ -56,7 +56,11 @@ pub(super) const CASES: &[Case] = &[
             // Replies that nobody reads keep the drain waiting.
             let mut client = subject.connect_with_small_window()?;
             client.learn(&request(1))?;
-            client.stuff()?;
+            if let Stuffed::Hoards { .. } = client.stuff()? {
+                return Err(Finding::vacuous(
+                    "nothing keeps it from draining: see back-pressure/never-reads",
+                ));
+            }
             subject.signal(Signal::SIGTERM);
             subject.signal(Signal::SIGINT);
             match subject.wait_for_exit(GONE) {

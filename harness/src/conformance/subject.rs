@@ -16,8 +16,15 @@ use crate::server::{Contract, Exit, LaunchError, Launcher, Process, Server, Spec
 /// pass when it should not, but none can fail when it should not.
 pub(super) const QUIET: Duration = Duration::from_millis(120);
 
+/// How often the patience of a case may be used up before the case is over: a server that is slow
+/// at everything is not waited for without end.
+const PATIENCES: u32 = 6;
+
 /// How soon a client must know that it is turned away.
 pub(super) const PROMPT: Duration = Duration::from_secs(1);
+
+/// How much a server's memory may grow for what it will not need, in bytes.
+pub(super) const GROWTH: u64 = 4 * 1024 * 1024;
 
 /// What a server is sent that should stop reading, in bytes: more than the kernel keeps for both
 /// sides (`tcp_rmem`, `tcp_wmem`).
@@ -41,9 +48,12 @@ pub struct Subject<'a> {
     clients: Cell<usize>,
     learned: RefCell<HashMap<Vec<u8>, Vec<u8>>>,
     met: Cell<usize>,
+    /// A plain request has been answered: what goes wrong from now on is a finding.
+    served: Cell<bool>,
     may_end: Cell<bool>,
     observed: RefCell<Option<String>>,
     loosely: Cell<bool>,
+    out_of_time: Instant,
 }
 
 /// Why a requirement is not met, or could not be looked at.
@@ -76,7 +86,10 @@ impl Finding {
     /// The requirement is not met: this came instead.
     pub fn trouble(expected: impl Into<String>, trouble: &Trouble) -> Finding {
         let state = match trouble {
-            Trouble::Silent(..) | Trouble::ConnectTimedOut(_) | Trouble::NotRead(_) => State::Hang,
+            Trouble::Silent(..)
+            | Trouble::ConnectTimedOut(_)
+            | Trouble::NotRead(_)
+            | Trouble::OutOfTime => State::Hang,
             _ => State::Ok,
         };
         Finding { state, ..Finding::fail(expected, trouble.to_string()) }
@@ -110,6 +123,9 @@ impl From<LaunchError> for Finding {
         match error {
             LaunchError::Exited { .. } => Finding { state: State::Crash, ..finding },
             LaunchError::NotListening { .. } => Finding { state: State::Hang, ..finding },
+            LaunchError::Elsewhere { .. } => {
+                finding.hint("does the command pass {port} on, and does the server take it?")
+            }
             LaunchError::NotRun(_) => {
                 finding.hint("is the program installed, and is the path right from this folder?")
             }
@@ -139,9 +155,28 @@ impl<'a> Subject<'a> {
             clients: Cell::new(0),
             learned: RefCell::default(),
             met: Cell::new(0),
+            served: Cell::new(false),
             may_end: Cell::new(false),
             observed: RefCell::default(),
             loosely: Cell::new(false),
+            out_of_time: Instant::now() + patience * PATIENCES,
+        }
+    }
+
+    /// How long may still be waited for one thing.
+    fn patience_left(&self) -> Result<Duration, Trouble> {
+        match self.out_of_time.saturating_duration_since(Instant::now()).min(self.patience) {
+            Duration::ZERO => Err(Trouble::OutOfTime),
+            left => Ok(left),
+        }
+    }
+
+    /// A plain request did not get its reply. Unless one has before, there is nothing to judge.
+    fn not_served(&self, what: &str, trouble: &Trouble) -> Finding {
+        if self.served.get() {
+            Finding::trouble(what, trouble)
+        } else {
+            Finding::vacuous(format!("{what}, and met: {trouble}"))
         }
     }
 
@@ -161,7 +196,8 @@ impl<'a> Subject<'a> {
     fn try_connect_with(&self, window: Window) -> Result<Party<'_>, Trouble> {
         self.clients.set(self.clients.get() + 1);
         let (number, address) = (self.clients.get(), self.address());
-        let client = Client::connect(number, address, window, self.patience, &self.transcript)?;
+        let patience = self.patience_left()?;
+        let client = Client::connect(number, address, window, patience, &self.transcript)?;
         Ok(Party { subject: self, client })
     }
 
@@ -171,7 +207,7 @@ impl<'a> Subject<'a> {
     /// It cannot: then nothing can be exercised.
     pub fn connect_with_small_window(&self) -> Result<Party<'_>, Finding> {
         self.try_connect_with(Window::Small)
-            .map_err(|trouble| Finding::vacuous(format!("a client met: {trouble}")))
+            .map_err(|trouble| self.not_served("a client is connected", &trouble))
     }
 
     /// Connects a client for what the case is about, where connecting is taken for granted.
@@ -179,7 +215,7 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// It cannot: then nothing can be exercised.
     pub fn connect(&self) -> Result<Party<'_>, Finding> {
-        self.try_connect().map_err(|trouble| Finding::vacuous(format!("a client met: {trouble}")))
+        self.try_connect().map_err(|trouble| self.not_served("a client is connected", &trouble))
     }
 
     /// Connects a client that is served, again and again if it is turned away: the one before it
@@ -228,7 +264,7 @@ impl<'a> Subject<'a> {
         loop {
             let served = self.try_connect().and_then(|mut party| party.ask(&request(7)));
             let again = match &served {
-                Ok(reply) => reply.starts_with(b"error: busy"),
+                Ok(reply) => self.contract.is_busy(reply),
                 Err(Trouble::Refused | Trouble::Reset | Trouble::Closed(_)) => true,
                 Err(_) => false,
             };
@@ -249,7 +285,7 @@ impl<'a> Subject<'a> {
                 Some(learned) if *learned != reply => {
                     Err(Finding::fail(format!("{expected}: {}", printable(learned)), printable(&reply)))
                 }
-                _ if reply.starts_with(b"error: busy") => {
+                _ if self.contract.is_busy(&reply) => {
                     Err(Finding::fail(expected, printable(&reply)).hint(
                         "it still counts a client that is gone: is the place given back on every way out?",
                     ))
@@ -312,6 +348,14 @@ impl<'a> Subject<'a> {
         })
     }
 
+    /// The most memory that the server has had since the last call, in bytes.
+    pub fn peak_since_last(&self) -> u64 {
+        let tree = self.server.borrow().process.tree();
+        let peak = proc::peak_bytes(&tree);
+        proc::reset_peak(&tree);
+        peak
+    }
+
     /// Lets the server open no descriptor more, for as long as `meanwhile` takes.
     ///
     /// # Errors
@@ -367,11 +411,17 @@ impl<'a> Subject<'a> {
         Ok(self.launcher.start(self.spec, address.ip(), address.port())?)
     }
 
+    /// Whether the server listens at the moment.
+    pub fn is_listening(&self) -> bool {
+        self.server.borrow().process.listening().contains(&self.address())
+    }
+
     pub(super) fn take_apart(self) -> Evidence {
         Evidence {
             transcript: self.transcript,
             process: self.server.into_inner().process,
             met: self.met.get(),
+            served: self.served.get(),
             may_end: self.may_end.get(),
             observed: self.observed.into_inner(),
             loosely: self.loosely.get(),
@@ -384,9 +434,27 @@ pub(super) struct Evidence {
     pub(super) transcript: Transcript,
     pub(super) process: Process,
     pub(super) met: usize,
+    pub(super) served: bool,
     pub(super) may_end: bool,
     pub(super) observed: Option<String>,
     pub(super) loosely: bool,
+}
+
+/// What became of a server whose client sends and does not read.
+#[derive(Clone, Copy, Debug)]
+pub enum Stuffed {
+    /// It reads no more until the client does.
+    Waits {
+        /// By how much its memory has grown, in bytes.
+        grown: u64,
+    },
+    /// It goes on reading.
+    Hoards {
+        /// What it was sent, in bytes.
+        sent: usize,
+        /// By how much its memory has grown, in bytes.
+        grown: u64,
+    },
 }
 
 /// A request that calculators and echoes answer alike, a different one for each number.
@@ -409,7 +477,7 @@ impl Party<'_> {
     pub fn learn(&mut self, request: &[u8]) -> Result<Vec<u8>, Finding> {
         let plain = printable(request);
         let reply = self.ask(request).map_err(|trouble| {
-            Finding::vacuous(format!("the plain request {plain} met: {trouble}"))
+            self.subject.not_served(&format!("the plain request {plain} is answered"), &trouble)
         })?;
         if let Some(prefix) = &self.subject.contract.error_prefix
             && reply.starts_with(prefix.as_bytes())
@@ -424,6 +492,7 @@ impl Party<'_> {
             return Err(Finding::vacuous(words));
         }
         learned.insert(request.to_vec(), reply.clone());
+        self.subject.served.set(true);
         Ok(reply)
     }
 
@@ -433,7 +502,20 @@ impl Party<'_> {
     /// There is none.
     pub fn ask(&mut self, request: &[u8]) -> Result<Vec<u8>, Trouble> {
         self.client.send(&[request, b"\n"].concat())?;
-        self.client.line()
+        self.line()
+    }
+
+    /// Waits for the next reply line. A carriage return before its end is not part of it.
+    ///
+    /// # Errors
+    /// None comes.
+    pub fn line(&mut self) -> Result<Vec<u8>, Trouble> {
+        let mut line = self.client.line_within(self.subject.patience_left()?)?;
+        if line.last() == Some(&b'\r') {
+            line.pop();
+            self.subject.loosely("replies end in carriage return and line feed");
+        }
+        Ok(line)
     }
 
     /// The reply is the one that was learned.
@@ -467,7 +549,7 @@ impl Party<'_> {
     /// It is another, or none comes.
     pub fn expect(&mut self, reply: &[u8]) -> Result<(), Finding> {
         let expected = format!("the reply {}", printable(reply));
-        match self.client.line() {
+        match self.line() {
             Ok(line) if line == reply => {
                 self.subject.was_met();
                 Ok(())
@@ -487,7 +569,7 @@ impl Party<'_> {
             Some(prefix) => format!("one line that begins with {}", printable(prefix.as_bytes())),
             None => "one line that says what is wrong".to_owned(),
         };
-        match self.client.line() {
+        match self.line() {
             Ok(line) if line.starts_with(prefix.unwrap_or_default().as_bytes()) => {
                 self.subject.was_met();
                 Ok(line)
@@ -502,7 +584,7 @@ impl Party<'_> {
     /// # Errors
     /// None does.
     pub fn expect_any_line(&mut self) -> Result<(), Finding> {
-        self.client.line().map_err(|trouble| Finding::trouble("one reply line", &trouble))?;
+        self.line().map_err(|trouble| Finding::trouble("one reply line", &trouble))?;
         self.subject.was_met();
         Ok(())
     }
@@ -539,32 +621,30 @@ impl Party<'_> {
         }
     }
 
-    /// Sends requests and reads no reply, until the server waits for this client to read. Gives
-    /// the bytes that were sent.
+    /// Sends requests and reads no reply, until the server waits for this client to read, or has
+    /// taken in more than it should.
     ///
     /// # Errors
     /// The server goes on working, or ends the connection.
-    pub fn stuff(&mut self) -> Result<usize, Finding> {
+    pub fn stuff(&mut self) -> Result<Stuffed, Finding> {
         let requests = [&request(1)[..], b"\n"].concat().repeat(1000);
-        let mut sent = 0;
+        let before = self.subject.holdings().anonymous_bytes;
+        let grown = || self.subject.holdings().anonymous_bytes.saturating_sub(before);
+        let (mut sent, mut stuffed) = (0, None);
         self.client.set_patience(QUIET);
-        let stuffed = self.subject.wait_until(
-            || {
-                while sent < MOST_STUFFED && self.client.send(&requests).is_ok() {
-                    sent += requests.len();
-                }
-                self.subject.is_asleep()
-            },
-            || Finding::vacuous("the server never came to wait for its client to read"),
-        );
-        self.client.set_patience(self.subject.patience);
-        stuffed?;
-        if sent >= MOST_STUFFED {
-            let seen = format!("it took {sent} bytes of requests, and no reply was read");
-            return Err(Finding::fail("the server stops reading", seen)
-                .hint("while replies wait to be sent, read no further requests"));
+        let deadline = Instant::now() + self.subject.patience;
+        while stuffed.is_none() && Instant::now() < deadline {
+            let blocked = self.client.send(&requests).is_err();
+            sent += requests.len();
+            if grown() > GROWTH || sent > MOST_STUFFED {
+                stuffed = Some(Stuffed::Hoards { sent, grown: grown() });
+            } else if blocked && self.subject.is_asleep() {
+                stuffed = Some(Stuffed::Waits { grown: grown() });
+            }
         }
-        Ok(sent)
+        self.client.set_patience(self.subject.patience);
+        stuffed
+            .ok_or_else(|| Finding::vacuous("the server never came to wait for its client to read"))
     }
 
     /// Ends the sending side.
@@ -582,6 +662,6 @@ impl Party<'_> {
         self.client.reset();
     }
 
-    /// Ends the connection as a well-behaved client does.
+    /// Ends the connection, as a client does that has read all that it was owed.
     pub fn close(self) {}
 }

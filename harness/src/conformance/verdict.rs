@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::client::Event;
-use crate::server::Exit;
+use crate::server::{Exit, Survivor};
 
 /// What the server did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -39,6 +39,49 @@ pub enum State {
     HarnessError,
 }
 
+/// Both taken together, as they are counted and shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// As required.
+    Pass,
+    /// It works, but not as the strict wording asks; or nothing was required.
+    Loose,
+    /// Not as required.
+    Fail,
+    /// The case could not find out.
+    Undecided,
+    /// Ruled out by the contract.
+    NotApplicable,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: &[Kind] =
+        &[Kind::Pass, Kind::Loose, Kind::Fail, Kind::Undecided, Kind::NotApplicable];
+
+    /// The word used in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Pass => "pass",
+            Kind::Loose => "loose",
+            Kind::Fail => "fail",
+            Kind::Undecided => "undecided",
+            Kind::NotApplicable => "not applicable",
+        }
+    }
+
+    /// One character for a cell of a matrix.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Kind::Pass => "✓",
+            Kind::Loose => "~",
+            Kind::Fail => "✗",
+            Kind::Undecided => "?",
+            Kind::NotApplicable => "·",
+        }
+    }
+}
+
 /// The verdict on one server in one case, with its evidence.
 #[derive(Clone, Debug, Serialize)]
 pub struct Judgement {
@@ -64,6 +107,8 @@ pub struct Judgement {
     pub log: String,
     /// How the server ended, if it did so by itself.
     pub exit: Option<Exit>,
+    /// Processes that were still there when the server's first process had ended.
+    pub survivors: Vec<Survivor>,
     /// How long the case took, in milliseconds.
     pub took_ms: u64,
 }
@@ -96,14 +141,21 @@ impl State {
 }
 
 impl Judgement {
+    /// Both axes in one.
+    pub fn kind(&self) -> Kind {
+        match (self.verdict, self.state) {
+            (_, State::NotApplicable) => Kind::NotApplicable,
+            (Some(Verdict::Pass), State::Ok) => Kind::Pass,
+            (Some(Verdict::Loose | Verdict::Info), State::Ok) => Kind::Loose,
+            (Some(_), _) => Kind::Fail,
+            (None, _) => Kind::Undecided,
+        }
+    }
+
     /// Whether nobody needs to look at it: the server did as required, or the case does not
     /// apply.
     pub fn is_fine(&self) -> bool {
-        match self.state {
-            State::NotApplicable => true,
-            State::Ok => self.verdict.is_some_and(|verdict| verdict != Verdict::Fail),
-            _ => false,
-        }
+        matches!(self.kind(), Kind::Pass | Kind::Loose | Kind::NotApplicable)
     }
 
     /// The judgement in one or two words: `pass`, `fail`, `fail (hang)`, `not applicable`.

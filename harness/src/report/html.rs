@@ -2,8 +2,8 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Exporter, Report, ServerReport, Tally, count, plot, symbol, time};
-use crate::conformance::{Judgement, State, Verdict};
+use super::{Exporter, Report, ServerReport, Tally, count, plot, time};
+use crate::conformance::{Judgement, Kind, State};
 use crate::load::Measurement;
 
 pub(super) const EXPORTER: Exporter = Exporter {
@@ -49,7 +49,7 @@ fn head(report: &Report) -> Markup {
             }
             p.tally {
                 (report.servers.len()) " servers, " (report.case_names().len()) " cases: "
-                strong class=[(tally.failed + tally.undecided > 0).then_some("bad")] {
+                strong class=[(tally.get(Kind::Fail) + tally.get(Kind::Undecided) > 0).then_some("bad")] {
                     (tally.words())
                 }
             }
@@ -130,19 +130,16 @@ fn cell(server: &ServerReport, case: &str) -> Markup {
         @if let Some(judgement) = server.judgement(case) {
             button class=(class(judgement)) popovertarget=(id(server, judgement))
                 title={ (server.name) " · " (judgement.words()) } {
-                (symbol(Some(judgement)))
+                (judgement.kind().symbol())
             }
         }
     }
 }
 
 fn class(judgement: &Judgement) -> &'static str {
-    match (judgement.verdict, judgement.state) {
-        (_, State::NotApplicable) => "none",
-        (Some(Verdict::Pass), State::Ok) => "pass",
-        (Some(Verdict::Loose | Verdict::Info), State::Ok) => "loose",
-        (Some(_), _) => "fail",
-        (None, _) => "undecided",
+    match judgement.kind() {
+        Kind::NotApplicable => "none",
+        kind => kind.name(),
     }
 }
 
@@ -160,7 +157,7 @@ fn evidence(report: &Report) -> Markup {
             @for judgement in &server.cases {
                 div popover id=(id(server, judgement)) {
                     h3 {
-                        span class=(class(judgement)) { (symbol(Some(judgement))) } " "
+                        span class=(class(judgement)) { (judgement.kind().symbol()) } " "
                         (server.name) " · " (judgement.name) " · " (judgement.words())
                     }
                     (findings(judgement))
@@ -178,6 +175,12 @@ fn evidence(report: &Report) -> Markup {
                     }
                     @if let Some(exit) = judgement.exit {
                         p { "The server ended: " (exit.to_string()) "." }
+                    }
+                    @if !judgement.survivors.is_empty() {
+                        p {
+                            "Left over, and killed: "
+                            @for one in &judgement.survivors { (one.name) " (" (one.pid) ") " }
+                        }
                     }
                     @if !judgement.log.is_empty() {
                         h4 { "What the server wrote last" }
@@ -309,6 +312,9 @@ fn environment(report: &Report) -> Markup {
                 dt { "Seed" } dd { (report.seed) }
                 dt { "Plan" } dd { (report.plan) }
                 dt { "Harness" } dd { (environment.version) ", " (environment.build) " build" }
+                @if let Some(commit) = &environment.folder_commit {
+                    dt { "Folder" } dd { "at commit " (commit) }
+                }
                 dt { "Kernel" } dd { (environment.kernel) }
                 dt { "Processor" } dd { (environment.processor) ", " (environment.processors) " usable" }
                 dt { "Memory" } dd { (count(environment.memory_mib as f64)) " MiB" }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Exporter, Report, Tally, count, symbol, time};
+use super::{Exporter, Report, Tally, count, time};
+use crate::conformance::Kind;
 
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "summary.md",
@@ -66,16 +67,19 @@ fn matrix(report: &Report, page: &mut String) -> std::fmt::Result {
         return Ok(());
     }
     writeln!(page, "## Verdicts\n")?;
-    writeln!(page, "✓ pass, ~ loose, ✗ fail, ? undecided, · not applicable by contract.\n")?;
+    let legend: Vec<String> =
+        Kind::ALL.iter().map(|kind| format!("{} {}", kind.symbol(), kind.name())).collect();
+    writeln!(page, "{} by contract.\n", legend.join(", "))?;
     write!(page, "| case |")?;
     for server in &report.servers {
-        write!(page, " {} |", server.label())?;
+        write!(page, " {} |", escaped(&server.label()))?;
     }
     writeln!(page, "\n|---|{}", ":-:|".repeat(report.servers.len()))?;
     for (case, _) in report.case_names() {
         write!(page, "| {case} |")?;
         for server in &report.servers {
-            write!(page, " {} |", symbol(server.judgement(case)))?;
+            let symbol = server.judgement(case).map_or("", |one| one.kind().symbol());
+            write!(page, " {symbol} |")?;
         }
         writeln!(page)?;
     }
@@ -104,7 +108,7 @@ fn measurements(report: &Report, page: &mut String) -> std::fmt::Result {
             writeln!(
                 page,
                 "| {workload} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
-                server.label(),
+                escaped(&server.label()),
                 count(measured.throughput_per_s),
                 time(latency.p50),
                 time(latency.p90),

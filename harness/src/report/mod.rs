@@ -8,14 +8,17 @@ mod json;
 mod markdown;
 mod output;
 mod plot;
+mod text;
 
 pub use output::Output;
+pub use text::{failure, line};
 
 use serde::Serialize;
 
-use crate::conformance::{Judgement, State, Verdict};
+use crate::conformance::{Judgement, Kind, State};
 use crate::environment::Environment;
 use crate::load::Measurement;
+use crate::server::Spec;
 
 /// Raised when a reader of `report.json` would have to change.
 pub const FORMAT: u32 = 1;
@@ -78,52 +81,37 @@ pub struct Exporter {
 pub const EXPORTERS: &[Exporter] = &[json::EXPORTER, markdown::EXPORTER, html::EXPORTER];
 
 /// How many judgements there are of each kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Tally {
-    /// As required.
-    pub passed: usize,
-    /// It works, but not as the strict wording asks; or nothing was required.
-    pub loose: usize,
-    /// Not as required.
-    pub failed: usize,
-    /// Neither: nothing exercised, or the harness failed.
-    pub undecided: usize,
-    /// Ruled out by the contract.
-    pub not_applicable: usize,
-}
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally([usize; Kind::ALL.len()]);
 
 impl Tally {
     /// Counts judgements.
     pub fn of<'j>(judgements: impl IntoIterator<Item = &'j Judgement>) -> Tally {
         let mut tally = Tally::default();
         for judgement in judgements {
-            let kind = match (judgement.verdict, judgement.state) {
-                (_, State::NotApplicable) => &mut tally.not_applicable,
-                (Some(Verdict::Pass), State::Ok) => &mut tally.passed,
-                (Some(Verdict::Loose | Verdict::Info), State::Ok) => &mut tally.loose,
-                (Some(_), _) => &mut tally.failed,
-                (None, _) => &mut tally.undecided,
-            };
-            *kind += 1;
+            tally.0[judgement.kind() as usize] += 1;
         }
         tally
     }
 
+    /// How many there are of a kind.
+    pub fn get(&self, kind: Kind) -> usize {
+        self.0[kind as usize]
+    }
+
     /// In words, without the kinds that did not occur.
     pub fn words(&self) -> String {
-        let kinds = [
-            (self.passed, "passed"),
-            (self.loose, "loose"),
-            (self.failed, "failed"),
-            (self.undecided, "undecided"),
-            (self.not_applicable, "not applicable"),
-        ];
-        let words: Vec<String> = kinds
-            .iter()
-            .filter(|(count, word)| *count > 0 || ["passed", "failed"].contains(word))
-            .map(|(count, word)| format!("{count} {word}"))
-            .collect();
-        words.join(", ")
+        let counted = |kind: Kind| {
+            let word = match kind {
+                Kind::Pass => "passed",
+                Kind::Fail => "failed",
+                other => other.name(),
+            };
+            format!("{} {word}", self.get(kind))
+        };
+        let always = [Kind::Pass, Kind::Fail];
+        let shown = |kind: &&Kind| self.get(**kind) > 0 || always.contains(kind);
+        Kind::ALL.iter().filter(shown).map(|&kind| counted(kind)).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -136,6 +124,16 @@ impl Report {
     /// Whether every verdict and every measurement is fine.
     pub fn is_fine(&self) -> bool {
         self.judgements().all(Judgement::is_fine) && self.problems().next().is_none()
+    }
+
+    /// The exit code of a program that made this report: 0 if all is fine, 1 if a verdict or a
+    /// measurement is not, 3 if the harness could not do its work.
+    pub fn exit_code(&self) -> u8 {
+        if self.judgements().any(|judgement| judgement.state == State::HarnessError) {
+            3
+        } else {
+            u8::from(!self.is_fine())
+        }
     }
 
     /// What stands against the measurements, server by server.
@@ -174,6 +172,21 @@ impl Report {
 }
 
 impl ServerReport {
+    /// A server with its verdicts, not measured.
+    pub fn new(spec: &Spec, cases: Vec<Judgement>) -> ServerReport {
+        ServerReport {
+            name: spec.name.clone(),
+            original: spec.original,
+            command: spec.shown.clone(),
+            contract: spec.contract.words(),
+            cases,
+            measured_command: None,
+            measurements: Vec::new(),
+            not_measured: Vec::new(),
+            problem: None,
+        }
+    }
+
     fn label(&self) -> String {
         match self.original {
             Some(original) => format!("{} ({original})", self.name),
@@ -187,19 +200,6 @@ impl ServerReport {
 
     fn measurement(&self, workload: &str) -> Option<&Measurement> {
         self.measurements.iter().find(|measurement| measurement.workload == workload)
-    }
-}
-
-/// One character for a judgement, in a matrix.
-fn symbol(judgement: Option<&Judgement>) -> &'static str {
-    match judgement.map(|judgement| (judgement.verdict, judgement.state)) {
-        None => " ",
-        Some((_, State::NotApplicable)) => "·",
-        Some((Some(Verdict::Pass), State::Ok)) => "✓",
-        Some((Some(Verdict::Loose), State::Ok)) => "~",
-        Some((Some(Verdict::Info), State::Ok)) => "i",
-        Some((Some(_), _)) => "✗",
-        Some((None, _)) => "?",
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Contract {
     pub max_line: Option<usize>,
     /// What every error reply begins with.
     pub error_prefix: Option<String>,
+    /// What the line begins with that a client is told who finds the server full.
+    pub busy_prefix: String,
     /// How long a client may be silent before it is closed.
     pub idle_timeout: Option<Duration>,
     /// What SIGTERM and SIGINT do.
@@ -54,7 +56,30 @@ pub enum Ending {
     Drain,
 }
 
+/// What a busy line begins with, unless declared otherwise.
+pub const BUSY_PREFIX: &str = "error: busy";
+
 impl Contract {
+    /// That of a server which says no more than what it answers.
+    pub fn undeclared(service: Service) -> Contract {
+        Contract {
+            service,
+            dialect: Dialect::default(),
+            capacity: None,
+            when_full: None,
+            max_line: None,
+            error_prefix: None,
+            busy_prefix: BUSY_PREFIX.to_owned(),
+            idle_timeout: None,
+            ending: None,
+        }
+    }
+
+    /// Whether a line tells a client that the server is full.
+    pub fn is_busy(&self, line: &[u8]) -> bool {
+        line.starts_with(self.busy_prefix.as_bytes())
+    }
+
     /// The contract of a built-in server under the given limits.
     ///
     /// # Errors
@@ -68,6 +93,7 @@ impl Contract {
             when_full: Some(server.pattern.when_full),
             max_line: Some(config.max_line),
             error_prefix: Some("error: ".to_owned()),
+            busy_prefix: BUSY_PREFIX.to_owned(),
             idle_timeout: config.idle_timeout,
             ending: Some(Ending::Drain),
         })

@@ -23,6 +23,10 @@ const READY_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a supervisor may take to be up, and to clean up.
 const SUPERVISOR_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long a server that listens somewhere may take to listen where it was told to. Some open a
+/// port of their own first.
+const ELSEWHERE_DEADLINE: Duration = Duration::from_secs(5);
+
 /// Pauses between two looks at whether a server listens: short for those that are up at once,
 /// longer for interpreters, which need the processor more than the harness does.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -44,6 +48,8 @@ pub struct Process {
     /// Closing it is what ends the server.
     signals: Option<ChildStdin>,
     shared: Arc<Shared>,
+    /// The port that it was told; 0 for any.
+    asked: u16,
     port: Option<Port>,
 }
 
@@ -87,8 +93,16 @@ pub enum LaunchError {
         /// The end of its output.
         log: String,
     },
+    /// It listens, and not where it was told to.
+    #[error("the server was told to listen on port {asked}, and listens on {found}")]
+    Elsewhere {
+        /// The port in its command.
+        asked: u16,
+        /// Where it listens.
+        found: SocketAddr,
+    },
     /// It runs and does not listen.
-    #[error("the server did not listen within {} s{}", waited.as_secs(), said(log))]
+    #[error("the server did not listen within {} ms{}", waited.as_millis(), said(log))]
     NotListening {
         /// How long was waited.
         waited: Duration,
@@ -98,7 +112,18 @@ pub enum LaunchError {
 }
 
 fn said(log: &str) -> String {
-    if log.is_empty() { ", saying nothing".to_owned() } else { format!("; it said: {log}") }
+    match last_lines(log).as_str() {
+        "" => ", saying nothing".to_owned(),
+        words => format!("; it said: {words}"),
+    }
+}
+
+/// The last lines of a log, cut where they are long.
+pub fn last_lines(log: &str) -> String {
+    let mut lines: Vec<String> =
+        log.lines().rev().take(5).map(|line| line.chars().take(200).collect()).collect();
+    lines.reverse();
+    lines.join("\n")
 }
 
 #[derive(Debug, Default)]
@@ -183,7 +208,7 @@ impl Launcher {
             move || shared.keep(log)
         });
         let signals = supervisor.stdin.take();
-        let process = Process { supervisor, signals, shared, port: None };
+        let process = Process { supervisor, signals, shared, asked: port, port: None };
         let up = |state: &State| state.pid.is_some() || state.over;
         let state = process.shared.wait(SUPERVISOR_DEADLINE, up);
         match (&state.pid, &state.failed) {
@@ -208,16 +233,27 @@ impl Process {
     /// It ended before, or did not listen in time.
     pub fn wait_until_listening(&self, deadline: Duration) -> Result<SocketAddr, LaunchError> {
         let end = Instant::now() + deadline;
+        let end_elsewhere = Instant::now() + deadline.min(ELSEWHERE_DEADLINE);
         let mut pause = FIRST_PAUSE;
         loop {
-            if let Some(address) = self.listening().first() {
+            let listening = self.listening();
+            if let Some(address) =
+                listening.iter().find(|one| [0, one.port()].contains(&self.asked))
+            {
                 return Ok(*address);
             }
             if let Some(exit) = self.wait_for_exit(pause) {
                 return Err(LaunchError::Exited { exit, log: self.settled_log() });
             }
-            if Instant::now() > end {
-                return Err(LaunchError::NotListening { waited: deadline, log: self.log() });
+            let now = Instant::now();
+            match listening.first() {
+                Some(&found) if now > end_elsewhere => {
+                    return Err(LaunchError::Elsewhere { asked: self.asked, found });
+                }
+                None if now > end => {
+                    return Err(LaunchError::NotListening { waited: deadline, log: self.log() });
+                }
+                _ => {}
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -260,11 +296,16 @@ impl Process {
         self.shared.wait(deadline, |state| state.exit.is_some() || state.over).exit
     }
 
-    /// The end of what the server has written so far.
+    /// The end of what the server has written so far. Control characters are made visible, so
+    /// that it can do nothing to a terminal.
     pub fn log(&self) -> String {
         let log = self.shared.log.lock().unwrap_or_else(PoisonError::into_inner);
         let (front, back) = log.as_slices();
-        String::from_utf8_lossy(&[front, back].concat()).trim_end().to_owned()
+        let text = String::from_utf8_lossy(&[front, back].concat()).trim_end().to_owned();
+        let is_plain = |letter: char| !letter.is_control() || letter == '\n';
+        text.chars()
+            .map(|letter| if is_plain(letter) { letter } else { char::REPLACEMENT_CHARACTER })
+            .collect()
     }
 
     /// The log of a server that has ended: its last words may still be in the pipe.

@@ -10,8 +10,8 @@ pub mod proc;
 mod spec;
 pub mod supervise;
 
-pub use contract::{Contract, Dialect, Division, Ending};
-pub use launch::{Ended, LaunchError, Launcher, Process, Server};
+pub use contract::{BUSY_PREFIX, Contract, Dialect, Division, Ending};
+pub use launch::{Ended, LaunchError, Launcher, Process, Server, last_lines};
 pub use port::Port;
 pub use spec::{Spec, SpecError};
-pub use supervise::Exit;
+pub use supervise::{Exit, Survivor};

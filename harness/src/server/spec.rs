@@ -1,8 +1,12 @@
 //! Which server to launch: a command line and a contract.
 
-use servers::Limits;
+use servers::{Capacity, Limits};
 
 use super::{Contract, Launcher};
+
+/// Clients that a judged server takes on at once, where its pattern leaves that open: many enough
+/// to be many, few enough that a case can fill it.
+const JUDGED_CLIENTS: usize = 64;
 
 /// A server that can be launched.
 #[derive(Clone, Debug)]
@@ -64,6 +68,16 @@ impl Spec {
         })
     }
 
+    /// A built-in server as it is judged: with few enough places for a case to fill them.
+    pub fn judged(launcher: &Launcher, server: &servers::Server) -> Spec {
+        let max_connections = match server.pattern.capacity {
+            Capacity::One => None,
+            Capacity::Limited { .. } => Some(JUDGED_CLIENTS),
+        };
+        Spec::builtin(launcher, server, &Limits { max_connections, ..Limits::default() })
+            .expect("every pattern of the catalogue can keep these limits")
+    }
+
     /// A foreign server. No shell is involved: the words are split as a shell would.
     ///
     /// # Errors
@@ -113,31 +127,22 @@ mod tests {
     use servers::Service;
 
     use super::*;
-    use crate::server::Dialect;
-
-    fn contract() -> Contract {
-        Contract {
-            service: Service::Calc,
-            dialect: Dialect::default(),
-            capacity: None,
-            when_full: None,
-            max_line: None,
-            error_prefix: None,
-            idle_timeout: None,
-            ending: None,
-        }
-    }
 
     #[test]
     fn a_command_is_split_as_a_shell_would_and_filled_in() {
-        let spec = Spec::foreign("py 'my server.py' {host} --port={port}", contract()).expect("it");
+        let spec = Spec::foreign(
+            "py 'my server.py' {host} --port={port}",
+            Contract::undeclared(Service::Calc),
+        )
+        .expect("it");
         assert_eq!(spec.words("::1", 7), ["py", "my server.py", "::1", "--port=7"]);
     }
 
     #[test]
     fn a_command_that_cannot_work_is_told_before_it_is_run() {
         for (command, word) in [("", "empty"), ("python3 'x", "quote"), ("python3 x", "{port}")] {
-            let error = Spec::foreign(command, contract()).expect_err(command);
+            let error =
+                Spec::foreign(command, Contract::undeclared(Service::Calc)).expect_err(command);
             assert!(error.to_string().contains(word), "{error}");
         }
     }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{self, Pid};
@@ -113,11 +113,16 @@ fn start(command: &[String]) -> io::Result<Pid> {
 #[allow(unsafe_code, reason = "CommandExt::pre_exec is the kernel's moment between fork and exec")]
 fn die_with_this_process(server: &mut Command) {
     let supervisor = unistd::getpid();
-    // SAFETY: between fork and exec only prctl(2) and getppid(2) are called, which allocate
-    // nothing and take no lock.
+    // SAFETY: between fork and exec only prctl(2), signal(2) and getppid(2) are called, which
+    // allocate nothing and take no lock.
     unsafe {
         server.pre_exec(move || {
             prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // A shell starts what runs in the background with SIGINT ignored, and that is
+            // inherited.
+            for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
+                nix::sys::signal::signal(signal, SigHandler::SigDfl)?;
+            }
             // It may have died before the signal was asked for.
             if unistd::getppid() == supervisor { Ok(()) } else { Err(Errno::ESRCH.into()) }
         });

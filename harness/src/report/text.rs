@@ -1,0 +1,41 @@
+//! Verdicts as lines for a terminal.
+
+use crate::conformance::Judgement;
+use crate::server::last_lines;
+
+/// A judgement in a line; one that needs a look in some lines more.
+pub fn line(server: &str, judgement: &Judgement) -> String {
+    if !judgement.is_fine() {
+        return failure(server, judgement);
+    }
+    let (words, name) = (judgement.words(), judgement.name);
+    match judgement.observed.as_str() {
+        "as required" => format!("{words:4} {name}"),
+        observed => format!("{words:4} {name}: {observed}"),
+    }
+}
+
+/// A judgement that needs a look, with its evidence in short.
+pub fn failure(server: &str, judgement: &Judgement) -> String {
+    let mut rows = vec![
+        ("required", judgement.requirement.to_owned()),
+        ("expected", judgement.expected.clone()),
+        ("observed", judgement.observed.clone()),
+    ];
+    rows.extend(judgement.hint.clone().map(|hint| ("hint", hint)));
+    let left: Vec<String> =
+        judgement.survivors.iter().map(|one| format!("{} ({})", one.name, one.pid)).collect();
+    if !left.is_empty() {
+        rows.push(("left over", left.join(", ")));
+    }
+    if !judgement.log.is_empty() {
+        rows.push(("it wrote", last_lines(&judgement.log)));
+    }
+    rows.push(("again", judgement.replay.clone()));
+    let mut lines = format!("{} {server} {}", judgement.words(), judgement.name);
+    for (label, words) in rows {
+        let words = words.replace('\n', &format!("\n{:15}", ""));
+        lines += &format!("\n    {label:9}: {words}");
+    }
+    lines
+}
