@@ -4,7 +4,9 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
-use super::subject::{Finding, GROWTH, Stuffed, request};
+use super::finding::Finding;
+use super::party::{GROWTH, Stuffed};
+use super::subject::request;
 use super::{Case, Need};
 
 /// Replies that a slow reader is owed: more than fit into what the kernel keeps for it.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::subject::{Finding, Party, request};
+use super::finding::Finding;
+use super::party::Party;
+use super::subject::request;
 use super::{Case, Need};
 use crate::client::Trouble;
 

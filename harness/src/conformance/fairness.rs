@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::subject::{Finding, request};
+use super::finding::Finding;
+use super::subject::request;
 use super::{Case, Need};
 
 /// Requests of the modest client.

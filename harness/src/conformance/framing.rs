@@ -3,7 +3,8 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::subject::{Finding, Subject, request};
+use super::finding::Finding;
+use super::subject::{Subject, request};
 use super::{Case, Need};
 
 /// Pause between two pieces that must not arrive as one. A server slower than this sees them

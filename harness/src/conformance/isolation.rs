@@ -1,6 +1,8 @@
 //! Clients do not notice each other.
 
-use super::subject::{Finding, Party, request};
+use super::finding::Finding;
+use super::party::Party;
+use super::subject::request;
 use super::{Case, Need};
 
 pub(super) const CASES: &[Case] = &[

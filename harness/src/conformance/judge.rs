@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Case;
-use super::subject::{Evidence, Finding, Subject};
+use super::finding::Finding;
+use super::subject::{Evidence, Subject};
 use super::verdict::{Judgement, State, Verdict};
 use crate::client::Transcript;
 use crate::server::{LaunchError, Launcher, Spec};

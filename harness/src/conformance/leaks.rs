@@ -1,7 +1,8 @@
 //! What clients leave behind in a server: nothing.
 
 use super::Case;
-use super::subject::{Finding, Subject, request};
+use super::finding::Finding;
+use super::subject::{Subject, request};
 use crate::server::proc::Holdings;
 
 /// Clients that come and go.

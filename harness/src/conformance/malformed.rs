@@ -2,7 +2,9 @@
 
 use servers::Service;
 
-use super::subject::{Finding, Party, Subject, request};
+use super::finding::Finding;
+use super::party::Party;
+use super::subject::{Subject, request};
 use super::{Case, Need};
 
 pub(super) const CASES: &[Case] = &[

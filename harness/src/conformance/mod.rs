@@ -5,9 +5,11 @@
 //! plain request and compare with that, so that a server with one fault fails the cases that
 //! name it and no others.
 
+mod finding;
 mod judge;
 mod need;
 pub mod oracle;
+mod party;
 mod subject;
 mod verdict;
 
@@ -26,9 +28,11 @@ mod shutdown;
 mod startup;
 mod timeouts;
 
+pub use finding::Finding;
 pub use judge::{Judge, judge_all};
 pub use need::Need;
-pub use subject::{Finding, Subject};
+pub use party::{Party, Stuffed};
+pub use subject::Subject;
 pub use verdict::{Judgement, Kind, State, Verdict};
 
 /// One behaviour with a stable name.

@@ -1,7 +1,9 @@
 //! Requests at the limit, past it, and without an end.
 
+use super::finding::Finding;
 use super::framing::{padded, reply_to_padded};
-use super::subject::{Finding, GROWTH, request};
+use super::party::GROWTH;
+use super::subject::request;
 use super::{Case, Need};
 
 /// Sent without a line feed, in bytes: far more than any server needs to keep.

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use servers::WhenFull;
 
-use super::subject::{Finding, PROMPT, Party, QUIET, Subject, request};
+use super::finding::Finding;
+use super::party::{Party, QUIET};
+use super::subject::{PROMPT, Subject, request};
 use super::{Case, Need};
 use crate::client::{Trouble, printable};
 

@@ -5,8 +5,10 @@ use std::cell::RefCell;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
+use super::finding::Finding;
 use super::oracle::{Said, Value, expressions};
-use super::subject::{Finding, Party, Subject, request};
+use super::party::Party;
+use super::subject::{Subject, request};
 use super::{Case, Need};
 use crate::client::{Trouble, printable};
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::subject::{Finding, Stuffed, Subject, request};
+use super::finding::Finding;
+use super::party::Stuffed;
+use super::subject::{Subject, request};
 use super::{Case, Need};
 use crate::server::Exit;
 

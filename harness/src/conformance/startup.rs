@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::subject::{Finding, request};
+use super::finding::Finding;
+use super::subject::request;
 use super::{Case, Need};
 use crate::server::Exit;
 

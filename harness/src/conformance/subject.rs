@@ -1,4 +1,4 @@
-//! What a case is given: a server to talk to, and words for what it finds.
+//! What a case is given: a server to talk to, and to do things to.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -7,14 +7,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::verdict::{State, Verdict};
+use super::finding::Finding;
+use super::party::Party;
+use super::verdict::State;
 use crate::client::{Client, Happening, Transcript, Trouble, Window, printable};
 use crate::server::proc::{self, Holdings};
-use crate::server::{Contract, Exit, LaunchError, Launcher, Process, Server, Spec};
-
-/// How long a case listens to be sure that nothing comes. A server that is slower than this can
-/// pass when it should not, but none can fail when it should not.
-pub(super) const QUIET: Duration = Duration::from_millis(120);
+use crate::server::{Contract, Exit, Launcher, Process, Server, Spec};
 
 /// How often the patience of a case may be used up before the case is over: a server that is slow
 /// at everything is not waited for without end.
@@ -22,13 +20,6 @@ const PATIENCES: u32 = 6;
 
 /// How soon a client must know that it is turned away.
 pub(super) const PROMPT: Duration = Duration::from_secs(1);
-
-/// How much a server's memory may grow for what it will not need, in bytes.
-pub(super) const GROWTH: u64 = 4 * 1024 * 1024;
-
-/// What a server is sent that should stop reading, in bytes: more than the kernel keeps for both
-/// sides (`tcp_rmem`, `tcp_wmem`).
-const MOST_STUFFED: usize = 64 * 1024 * 1024;
 
 /// Pause between two tries of something that takes a moment to become true.
 const TRY_EVERY: Duration = Duration::from_millis(5);
@@ -46,94 +37,14 @@ pub struct Subject<'a> {
     server: RefCell<Server>,
     transcript: Transcript,
     clients: Cell<usize>,
-    learned: RefCell<HashMap<Vec<u8>, Vec<u8>>>,
+    pub(super) learned: RefCell<HashMap<Vec<u8>, Vec<u8>>>,
     met: Cell<usize>,
     /// A plain request has been answered: what goes wrong from now on is a finding.
-    served: Cell<bool>,
+    pub(super) served: Cell<bool>,
     may_end: Cell<bool>,
     observed: RefCell<Option<String>>,
     loosely: Cell<bool>,
     out_of_time: Instant,
-}
-
-/// Why a requirement is not met, or could not be looked at.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    /// What the server did.
-    pub verdict: Option<Verdict>,
-    /// How the case went.
-    pub state: State,
-    /// What would have been right.
-    pub expected: String,
-    /// What was seen.
-    pub observed: String,
-    /// What may be the cause.
-    pub hint: Option<String>,
-}
-
-impl Finding {
-    /// The requirement is not met.
-    pub fn fail(expected: impl Into<String>, observed: impl Into<String>) -> Finding {
-        Finding {
-            verdict: Some(Verdict::Fail),
-            state: State::Ok,
-            expected: expected.into(),
-            observed: observed.into(),
-            hint: None,
-        }
-    }
-
-    /// The requirement is not met: this came instead.
-    pub fn trouble(expected: impl Into<String>, trouble: &Trouble) -> Finding {
-        let state = match trouble {
-            Trouble::Silent(..)
-            | Trouble::ConnectTimedOut(_)
-            | Trouble::NotRead(_)
-            | Trouble::OutOfTime => State::Hang,
-            _ => State::Ok,
-        };
-        Finding { state, ..Finding::fail(expected, trouble.to_string()) }
-    }
-
-    /// What the case is about could not be tried.
-    pub fn vacuous(observed: impl Into<String>) -> Finding {
-        Finding {
-            verdict: None,
-            state: State::Vacuous,
-            hint: Some("see framing/single, and what the server wrote".to_owned()),
-            ..Finding::fail("a plain request is answered", observed)
-        }
-    }
-
-    /// Something of the server's was left behind.
-    pub fn leak(expected: impl Into<String>, observed: impl Into<String>) -> Finding {
-        Finding { state: State::Leak, ..Finding::fail(expected, observed) }
-    }
-
-    /// Adds what may be the cause.
-    pub fn hint(mut self, words: impl Into<String>) -> Finding {
-        self.hint = Some(words.into());
-        self
-    }
-}
-
-impl From<LaunchError> for Finding {
-    fn from(error: LaunchError) -> Finding {
-        let finding = Finding::fail("a server that listens", error.to_string());
-        match error {
-            LaunchError::Exited { .. } => Finding { state: State::Crash, ..finding },
-            LaunchError::NotListening { .. } => Finding { state: State::Hang, ..finding },
-            LaunchError::Elsewhere { .. } => {
-                finding.hint("does the command pass {port} on, and does the server take it?")
-            }
-            LaunchError::NotRun(_) => {
-                finding.hint("is the program installed, and is the path right from this folder?")
-            }
-            LaunchError::NoPort(_) | LaunchError::Supervisor(_) => {
-                Finding { verdict: None, state: State::HarnessError, ..finding }
-            }
-        }
-    }
 }
 
 impl<'a> Subject<'a> {
@@ -164,7 +75,7 @@ impl<'a> Subject<'a> {
     }
 
     /// How long may still be waited for one thing.
-    fn patience_left(&self) -> Result<Duration, Trouble> {
+    pub(super) fn patience_left(&self) -> Result<Duration, Trouble> {
         match self.out_of_time.saturating_duration_since(Instant::now()).min(self.patience) {
             Duration::ZERO => Err(Trouble::OutOfTime),
             left => Ok(left),
@@ -172,7 +83,7 @@ impl<'a> Subject<'a> {
     }
 
     /// A plain request did not get its reply. Unless one has before, there is nothing to judge.
-    fn not_served(&self, what: &str, trouble: &Trouble) -> Finding {
+    pub(super) fn not_served(&self, what: &str, trouble: &Trouble) -> Finding {
         if self.served.get() {
             Finding::trouble(what, trouble)
         } else {
@@ -440,228 +351,7 @@ pub(super) struct Evidence {
     pub(super) loosely: bool,
 }
 
-/// What became of a server whose client sends and does not read.
-#[derive(Clone, Copy, Debug)]
-pub enum Stuffed {
-    /// It reads no more until the client does.
-    Waits {
-        /// By how much its memory has grown, in bytes.
-        grown: u64,
-    },
-    /// It goes on reading.
-    Hoards {
-        /// What it was sent, in bytes.
-        sent: usize,
-        /// By how much its memory has grown, in bytes.
-        grown: u64,
-    },
-}
-
 /// A request that calculators and echoes answer alike, a different one for each number.
 pub(super) fn request(number: usize) -> Vec<u8> {
     (41_000 + number).to_string().into_bytes()
-}
-
-/// A client in a case.
-pub struct Party<'s> {
-    subject: &'s Subject<'s>,
-    /// Its end of the connection, for what goes wrong by intention.
-    pub client: Client,
-}
-
-impl Party<'_> {
-    /// Learns what the server answers to a plain request, to compare with later.
-    ///
-    /// # Errors
-    /// There is no answer, or none that tells requests apart: then nothing can be exercised.
-    pub fn learn(&mut self, request: &[u8]) -> Result<Vec<u8>, Finding> {
-        let plain = printable(request);
-        let reply = self.ask(request).map_err(|trouble| {
-            self.subject.not_served(&format!("the plain request {plain} is answered"), &trouble)
-        })?;
-        if let Some(prefix) = &self.subject.contract.error_prefix
-            && reply.starts_with(prefix.as_bytes())
-        {
-            let words = format!("the plain request {plain} was answered {}", printable(&reply));
-            return Err(Finding::vacuous(words));
-        }
-        let mut learned = self.subject.learned.borrow_mut();
-        if learned.iter().any(|(other, same)| other != request && *same == reply) {
-            let words =
-                format!("different plain requests are answered alike: {}", printable(&reply));
-            return Err(Finding::vacuous(words));
-        }
-        learned.insert(request.to_vec(), reply.clone());
-        self.subject.served.set(true);
-        Ok(reply)
-    }
-
-    /// Sends a request and waits for its reply.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn ask(&mut self, request: &[u8]) -> Result<Vec<u8>, Trouble> {
-        self.client.send(&[request, b"\n"].concat())?;
-        self.line()
-    }
-
-    /// Waits for the next reply line. A carriage return before its end is not part of it.
-    ///
-    /// # Errors
-    /// None comes.
-    pub fn line(&mut self) -> Result<Vec<u8>, Trouble> {
-        let mut line = self.client.line_within(self.subject.patience_left()?)?;
-        if line.last() == Some(&b'\r') {
-            line.pop();
-            self.subject.loosely("replies end in carriage return and line feed");
-        }
-        Ok(line)
-    }
-
-    /// The reply is the one that was learned.
-    ///
-    /// # Errors
-    /// It is another.
-    pub fn is_as_learned(&self, request: &[u8], reply: &[u8]) -> Result<(), Finding> {
-        match self.subject.learned.borrow().get(request) {
-            Some(learned) if learned == reply => {
-                self.subject.was_met();
-                Ok(())
-            }
-            Some(learned) => Err(Finding::fail(printable(learned), printable(reply))),
-            None => Err(Finding::vacuous("nothing was learned to compare with")),
-        }
-    }
-
-    /// Sends bytes that the server should take.
-    ///
-    /// # Errors
-    /// It does not.
-    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Finding> {
-        self.client.send(bytes).map_err(|trouble| {
-            Finding::trouble(format!("the server takes {}", printable(bytes)), &trouble)
-        })
-    }
-
-    /// The next line is this reply.
-    ///
-    /// # Errors
-    /// It is another, or none comes.
-    pub fn expect(&mut self, reply: &[u8]) -> Result<(), Finding> {
-        let expected = format!("the reply {}", printable(reply));
-        match self.line() {
-            Ok(line) if line == reply => {
-                self.subject.was_met();
-                Ok(())
-            }
-            Ok(line) => Err(Finding::fail(expected, printable(&line))),
-            Err(trouble) => Err(Finding::trouble(expected, &trouble)),
-        }
-    }
-
-    /// The next line is an error reply, as far as the contract says what that is.
-    ///
-    /// # Errors
-    /// It is something else, or none comes.
-    pub fn expect_error(&mut self) -> Result<Vec<u8>, Finding> {
-        let prefix = self.subject.contract.error_prefix.clone();
-        let expected = match &prefix {
-            Some(prefix) => format!("one line that begins with {}", printable(prefix.as_bytes())),
-            None => "one line that says what is wrong".to_owned(),
-        };
-        match self.line() {
-            Ok(line) if line.starts_with(prefix.unwrap_or_default().as_bytes()) => {
-                self.subject.was_met();
-                Ok(line)
-            }
-            Ok(line) => Err(Finding::fail(expected, printable(&line))),
-            Err(trouble) => Err(Finding::trouble(expected, &trouble)),
-        }
-    }
-
-    /// Some line comes.
-    ///
-    /// # Errors
-    /// None does.
-    pub fn expect_any_line(&mut self) -> Result<(), Finding> {
-        self.line().map_err(|trouble| Finding::trouble("one reply line", &trouble))?;
-        self.subject.was_met();
-        Ok(())
-    }
-
-    /// Nothing comes for a while.
-    ///
-    /// # Errors
-    /// Something does.
-    pub fn expect_silence(&mut self, while_what: &str) -> Result<(), Finding> {
-        let expected = format!("nothing is sent {while_what}");
-        match self.client.listen(QUIET) {
-            Ok(bytes) if bytes.is_empty() => {
-                self.subject.was_met();
-                Ok(())
-            }
-            Ok(bytes) => Err(Finding::fail(expected, printable(&bytes))),
-            Err(trouble) => Err(Finding::trouble(expected, &trouble)),
-        }
-    }
-
-    /// The server sends nothing more and ends the connection with a FIN.
-    ///
-    /// # Errors
-    /// It sends more, resets, or does not end it.
-    pub fn expect_end(&mut self) -> Result<(), Finding> {
-        let expected = "the server closes cleanly (FIN), with nothing more to say";
-        match self.client.rest() {
-            Ok(rest) if rest.is_empty() => {
-                self.subject.was_met();
-                Ok(())
-            }
-            Ok(rest) => Err(Finding::fail(expected, printable(&rest))),
-            Err(trouble) => Err(Finding::trouble(expected, &trouble)),
-        }
-    }
-
-    /// Sends requests and reads no reply, until the server waits for this client to read, or has
-    /// taken in more than it should.
-    ///
-    /// # Errors
-    /// The server goes on working, or ends the connection.
-    pub fn stuff(&mut self) -> Result<Stuffed, Finding> {
-        let requests = [&request(1)[..], b"\n"].concat().repeat(1000);
-        let before = self.subject.holdings().anonymous_bytes;
-        let grown = || self.subject.holdings().anonymous_bytes.saturating_sub(before);
-        let (mut sent, mut stuffed) = (0, None);
-        self.client.set_patience(QUIET);
-        let deadline = Instant::now() + self.subject.patience;
-        while stuffed.is_none() && Instant::now() < deadline {
-            let blocked = self.client.send(&requests).is_err();
-            sent += requests.len();
-            if grown() > GROWTH || sent > MOST_STUFFED {
-                stuffed = Some(Stuffed::Hoards { sent, grown: grown() });
-            } else if blocked && self.subject.is_asleep() {
-                stuffed = Some(Stuffed::Waits { grown: grown() });
-            }
-        }
-        self.client.set_patience(self.subject.patience);
-        stuffed
-            .ok_or_else(|| Finding::vacuous("the server never came to wait for its client to read"))
-    }
-
-    /// Ends the sending side.
-    ///
-    /// # Errors
-    /// The connection is gone.
-    pub fn half_close(&mut self) -> Result<(), Finding> {
-        self.client.half_close().map_err(|trouble| {
-            Finding::trouble("the connection lives until the client ends it", &trouble)
-        })
-    }
-
-    /// Ends the connection by a reset.
-    pub fn reset(self) {
-        self.client.reset();
-    }
-
-    /// Ends the connection, as a client does that has read all that it was owed.
-    pub fn close(self) {}
 }

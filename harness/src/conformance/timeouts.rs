@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use servers::WhenFull;
 
-use super::subject::{Finding, request};
+use super::finding::Finding;
+use super::subject::request;
 use super::{Case, Need};
 use crate::client::Trouble;
 
