@@ -11,13 +11,22 @@ const CLIENTS: usize = 60;
 /// How much may be added meanwhile: a pool may still be growing, and needs few clients for that.
 const SLACK: usize = CLIENTS / 10;
 
+/// How a client leaves.
+#[derive(Clone, Copy, PartialEq)]
+enum Leaving {
+    Closing,
+    Resetting,
+}
+
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "leaks/descriptors",
         requirement: "open descriptors do not become more with every client that has come and gone",
         needs: &[],
         check: |subject| {
-            settles(subject, "open descriptors", |held| held.descriptors).map_err(|finding| {
+            let settled =
+                settles(subject, "open descriptors", Leaving::Closing, |held| held.descriptors);
+            settled.map_err(|finding| {
                 finding.hint("is every accepted socket closed, on every way out?")
             })
         },
@@ -27,11 +36,26 @@ pub(super) const CASES: &[Case] = &[
         requirement: "threads and processes do not become more with every client that has come and gone",
         needs: &[],
         check: |subject| {
-            settles(subject, "threads and processes", |held| held.threads + held.processes).map_err(
-                |finding| {
-                    finding.hint("is every thread joined or detached, every child waited for?")
-                },
-            )
+            let settled = settles(subject, "threads and processes", Leaving::Closing, |held| {
+                held.threads + held.processes
+            });
+            settled.map_err(|finding| {
+                finding.hint("is every thread joined or detached, every child waited for?")
+            })
+        },
+    },
+    Case {
+        name: "leaks/resets",
+        requirement: "a client that resets leaves no descriptor, thread or process behind",
+        needs: &[],
+        check: |subject| {
+            let what = "descriptors, threads and processes";
+            let settled = settles(subject, what, Leaving::Resetting, |held| {
+                held.descriptors + held.threads + held.processes
+            });
+            settled.map_err(|finding| {
+                finding.hint("is a client given up like any other when a read or a write fails?")
+            })
         },
     },
 ];
@@ -39,17 +63,18 @@ pub(super) const CASES: &[Case] = &[
 fn settles(
     subject: &Subject<'_>,
     what: &str,
+    leaving: Leaving,
     count: fn(&Holdings) -> usize,
 ) -> Result<(), Finding> {
     // What a server sets up once, or up to some number, is set up by the first.
-    come_and_go(subject)?;
+    come_and_go(subject, leaving)?;
     // The last of them may not have been seen off yet: the least of some looks is the baseline.
     let mut before = usize::MAX;
     for _ in 0..5 {
         before = before.min(count(&subject.holdings()));
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    come_and_go(subject)?;
+    come_and_go(subject, leaving)?;
     let after = || count(&subject.holdings());
     subject.wait_until(
         || after() <= before + SLACK,
@@ -60,11 +85,13 @@ fn settles(
     )
 }
 
-fn come_and_go(subject: &Subject<'_>) -> Result<(), Finding> {
+fn come_and_go(subject: &Subject<'_>, leaving: Leaving) -> Result<(), Finding> {
     for number in 0..CLIENTS {
         let client = subject.connect_soon(&request(number))?;
-        // In turns: a clean end, and a reset.
-        if number % 2 == 0 { client.close() } else { client.reset() }
+        match leaving {
+            Leaving::Closing => client.close(),
+            Leaving::Resetting => client.reset(),
+        }
     }
     Ok(())
 }

@@ -107,15 +107,14 @@ def turn_away(client):
 def look_after(client):
     try:
         serve(client)
+        if FAULT == "leaks-descriptors":
+            LEAKED.append(client.dup())
+            client.shutdown(socket.SHUT_WR)
     except OSError:
         pass
     finally:
         places.release()
-        if FAULT == "leaks-descriptors":
-            LEAKED.append(client)
-            client.shutdown(socket.SHUT_RDWR)
-        else:
-            client.close()
+        client.close()
 
 
 places = threading.Semaphore(CAPACITY)
