@@ -212,3 +212,103 @@ impl AsFd for Connection {
 fn is_not_now(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+    use crate::Service;
+
+    /// A connection that is served, and its client, whose kernel takes in little that is not read.
+    fn pair() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        client.set_recv_buffer_size(2048).expect("a small window");
+        client.set_tcp_mss(536).expect("small segments");
+        let address = listener.local_addr().expect("its address");
+        client.connect(&address.into()).expect("a connection");
+        let config = Config {
+            service: Service::Echo,
+            max_line: 4096,
+            max_connections: 1,
+            idle_timeout: None,
+        };
+        client.set_write_timeout(Some(Duration::from_secs(20))).expect("it can have one");
+        let (stream, _) = listener.accept().expect("the client");
+        (Connection::serve(stream, &config).expect("it lives"), client.into())
+    }
+
+    /// Sends lines until the server has no room for their replies and more requests have arrived;
+    /// gives what was sent.
+    fn stuff(connection: &mut Connection, client: &mut TcpStream) -> Vec<u8> {
+        let mut sent = Vec::new();
+        let mut scratch = [0; SCRATCH];
+        while connection.wants_read() {
+            let lines = [&[b'x'; 39][..], b"\n"].concat().repeat(100);
+            client.write_all(&lines).expect("there is room");
+            sent.extend_from_slice(&lines);
+            assert!(sent.len() < 64 * 1024 * 1024, "it never stops reading");
+            assert_eq!(connection.turn(&mut scratch), Turn::Open);
+        }
+        client.write_all(b"the last\n").expect("there is room");
+        sent.extend_from_slice(b"the last\n");
+        sent
+    }
+
+    #[test]
+    fn a_drain_answers_what_has_arrived_and_waits_until_the_client_has_it() {
+        let (mut connection, mut client) = pair();
+        let sent = stuff(&mut connection, &mut client);
+        let mut scratch = [0; SCRATCH];
+        connection.drain();
+        for _ in 0..100 {
+            assert_eq!(connection.turn(&mut scratch), Turn::Open, "the client has not read");
+        }
+        client.set_nonblocking(true).expect("it can be");
+        let mut replies = Vec::new();
+        let mut buffer = [0; 4096];
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while connection.turn(&mut scratch) == Turn::Open {
+            assert!(Instant::now() < deadline, "it never ends");
+            if let Ok(count) = client.read(&mut buffer) {
+                replies.extend_from_slice(&buffer[..count]);
+            }
+        }
+        drop(connection);
+        client.set_nonblocking(false).expect("it can be");
+        client.read_to_end(&mut replies).expect("a clean end");
+        assert!(replies == sent, "{} of {} bytes came back", replies.len(), sent.len());
+    }
+
+    #[test]
+    fn an_idle_connection_is_over_as_soon_as_it_is_to_drain() {
+        let (mut connection, _client) = pair();
+        assert_eq!(connection.turn(&mut [0; SCRATCH]), Turn::Open);
+        connection.drain();
+        assert_eq!(connection.turn(&mut [0; SCRATCH]), Turn::Over);
+    }
+
+    #[test]
+    fn an_unterminated_request_is_answered_at_a_drain_only_if_the_client_has_ended() {
+        for (ends, replies) in [(true, &b"part\n"[..]), (false, b"")] {
+            let (mut connection, mut client) = pair();
+            client.write_all(b"part").expect("there is room");
+            assert_eq!(connection.turn(&mut [0; SCRATCH]), Turn::Open);
+            if ends {
+                client.shutdown(Shutdown::Write).expect("an end");
+            }
+            connection.drain();
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while connection.turn(&mut [0; SCRATCH]) == Turn::Open {
+                assert!(Instant::now() < deadline, "it never ends");
+            }
+            drop(connection);
+            let mut received = Vec::new();
+            client.read_to_end(&mut received).expect("a clean end");
+            assert_eq!(received, replies);
+        }
+    }
+}
