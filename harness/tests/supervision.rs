@@ -91,7 +91,11 @@ fn a_server_is_ended_with_all_that_it_started() {
 #[test]
 fn processes_that_outlive_their_server_are_named() {
     let mut server = launcher().launch(&with_company()).expect("it listens");
-    wait_until("it has company", || server.process.tree().len() == 4);
+    wait_until("it has company", || {
+        let tree = server.process.tree();
+        let sleepers = tree.iter().filter(|&&pid| proc::name(pid).as_deref() == Some("sleep"));
+        sleepers.count() == 3
+    });
     let mut company = server.process.tree().split_off(1);
     server.process.signal(Signal::SIGTERM);
     assert_eq!(server.process.wait_for_exit(DEADLINE), Some(Exit::Code(0)));

@@ -277,6 +277,7 @@ mod tests {
                 replies.extend_from_slice(&buffer[..count]);
             }
         }
+        assert_eq!(unacknowledged(&connection.client), 0, "a reset could overtake replies");
         drop(connection);
         client.set_nonblocking(false).expect("it can be");
         client.read_to_end(&mut replies).expect("a clean end");

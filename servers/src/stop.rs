@@ -8,7 +8,8 @@
 //! and no system call more is made per request. What a client that was accepted has sent is
 //! answered; those that still wait in the accept queue are reset.
 //!
-//! A drain that does not end (a client that never reads its replies) is cut by an alarm.
+//! A drain that does not end (a client that never reads its replies) is cut by an alarm, and the
+//! exit code is then 1: replies were lost.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -189,6 +190,6 @@ fn leave(words: &'static [u8]) -> ! {
     // static slice.
     unsafe {
         libc::write(libc::STDERR_FILENO, words.as_ptr().cast(), words.len());
-        libc::_exit(0)
+        libc::_exit(1)
     }
 }

@@ -253,10 +253,16 @@ impl<'a> Subject<'a> {
 
     /// Whether every thread of the server's waits for something, seen several times in a row.
     pub fn is_asleep(&self) -> bool {
-        (0..5).all(|_| {
+        self.seen_asleep(5) == 5
+    }
+
+    /// In how many of so many looks every thread of the server's waits for something.
+    pub fn seen_asleep(&self, looks: usize) -> usize {
+        let look = |_: &usize| {
             std::thread::sleep(TRY_EVERY);
             proc::is_asleep(&self.server.borrow().process.tree())
-        })
+        };
+        (0..looks).filter(look).count()
     }
 
     /// The most memory that the server has had since the last call, in bytes.
