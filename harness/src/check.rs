@@ -46,7 +46,7 @@ pub fn check(arguments: &Check) -> Result<ExitCode> {
             progress.step();
             progress.line(&line(&spec.name, judgement));
         };
-        let launched = judge.launcher.launch(spec);
+        let launched = judge.launcher.launch(spec).map(drop);
         if let Err(LaunchError::NotRun(words)) = launched {
             bail!(Usage(words));
         }
@@ -54,7 +54,7 @@ pub fn check(arguments: &Check) -> Result<ExitCode> {
         let judgements = match launched {
             // It is not waited for again in each case.
             Err(error) => judge.judge_unlaunched(spec, &cases, error, reached),
-            Ok(_) => judge_all(&judge, spec, &cases, reached),
+            Ok(()) => judge_all(&judge, spec, &cases, reached),
         };
         report.servers.push(ServerReport::new(spec, judgements));
         write(&report)?;
