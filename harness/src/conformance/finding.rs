@@ -48,8 +48,7 @@ impl Finding {
         Finding {
             verdict: None,
             state: State::Vacuous,
-            hint: Some("see framing/single, and what the server wrote".to_owned()),
-            ..Finding::fail("a plain request is answered", observed)
+            ..Finding::fail("what the case is about can be tried", observed)
         }
     }
 

@@ -87,7 +87,8 @@ impl<'a> Subject<'a> {
         if self.served.get() {
             Finding::trouble(what, trouble)
         } else {
-            Finding::vacuous(format!("{what}, and met: {trouble}"))
+            Finding::vacuous(format!("before {what}: {trouble}"))
+                .hint("see framing/single, and what the server wrote")
         }
     }
 
