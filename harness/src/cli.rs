@@ -155,7 +155,10 @@ pub struct Serve {
     /// What to answer, where the server's name leaves it open.
     #[arg(long, value_parser = service, value_name = "calc|echo")]
     pub service: Option<Service>,
-    /// The most clients served at once.
+    /// How many threads or processes serve, where the pattern has a fixed number.
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub workers: Option<usize>,
+    /// The most clients taken in at once.
     #[arg(long, value_name = "N", value_parser = positive)]
     pub max_connections: Option<usize>,
     /// The length of the accept queue to ask the kernel for.
@@ -241,6 +244,7 @@ impl Serve {
     /// The limits asked for.
     pub fn limits(&self) -> Limits {
         Limits {
+            workers: self.workers,
             max_connections: self.max_connections,
             backlog: self.backlog,
             idle_timeout: self.idle_timeout,

@@ -5,11 +5,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use servers::{Capacity, Listener, Server, WhenFull};
+use servers::{Listener, Server};
 
 use crate::cli;
 use crate::client::{self, Ended};
-use crate::server::supervise;
+use crate::server::{Contract, supervise};
 
 /// A wrong way to use the program, found after the command line was parsed.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ pub fn serve(arguments: &cli::Serve) -> Result<ExitCode> {
         std::io::stdout(),
         "{server} listens on {}: {}; end it with Ctrl-C",
         listener.address(),
-        words(&server, config.max_connections)
+        words(&Contract::of(&server, &limits)?, &server, config.workers)
     );
     servers::serve(&server, &limits, listener).context("the server failed")?;
     Ok(ExitCode::SUCCESS)
@@ -77,18 +77,9 @@ fn chosen(arguments: &cli::Serve) -> Result<Server> {
     Ok(Server { pattern, service: wanted })
 }
 
-fn words(server: &Server, clients: usize) -> String {
-    let clients = match (server.pattern.capacity, clients) {
-        (Capacity::One, _) | (_, 1) => "one client at a time".to_owned(),
-        (_, clients) => format!("up to {clients} clients at once"),
-    };
-    let next = match server.pattern.when_full {
-        WhenFull::Wait => "the next waits",
-        WhenFull::Refuse => "the next is refused",
-        WhenFull::Reset => "the next is reset",
-        WhenFull::Busy => "the next is told that it is busy",
-    };
-    format!("{}, {clients}, {next}", server.pattern.summary)
+fn words(contract: &Contract, server: &Server, workers: usize) -> String {
+    let pattern = server.pattern;
+    format!("{}, {}, {}", pattern.summary, pattern.workers.words(workers), contract.places())
 }
 
 /// The soft limit is often 1,024 for the sake of select(2); whoever knows how to cap may raise it.

@@ -2,7 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::num::NonZero;
+use std::thread;
 use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit};
 
 use crate::{Config, Listener, PATTERNS, Service};
 
@@ -16,6 +20,15 @@ pub struct Pattern {
     pub id: &'static str,
     /// How it works, in a line.
     pub summary: &'static str,
+    /// What it is akin to.
+    pub family: Family,
+    /// What it calls itself in books: the design of Stevens, *UNIX Network Programming* volume 1
+    /// (third edition), figure 30.1, if it is one of those.
+    pub stevens: &'static [u8],
+    /// Known programs that are built so.
+    pub used_by: &'static str,
+    /// What runs at the same time.
+    pub workers: Workers,
     /// How many clients it serves at once.
     pub capacity: Capacity,
     /// What a client meets when the capacity is used up.
@@ -26,11 +39,108 @@ pub struct Pattern {
     pub serve: fn(Listener, &Config) -> io::Result<()>,
 }
 
+/// What patterns have in common, in the order in which to read about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// A client at a time.
+    Iterative,
+    /// A process serves a client to its end.
+    Processes,
+    /// A thread serves a client to its end.
+    Threads,
+    /// One thread waits for all clients.
+    Loop,
+    /// Several threads, each of which waits for clients of its own.
+    Loops,
+    /// What is ready is found in one place and served in another.
+    Workers,
+    /// A runtime makes tasks that seem to block out of an event loop.
+    Tasks,
+    /// The kernel does the input and output, and tells when it is done.
+    Rings,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: &[Family] = &[
+        Family::Iterative,
+        Family::Processes,
+        Family::Threads,
+        Family::Loop,
+        Family::Loops,
+        Family::Workers,
+        Family::Tasks,
+        Family::Rings,
+    ];
+
+    /// The name used in lists.
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Iterative => "iterative",
+            Family::Processes => "processes",
+            Family::Threads => "threads",
+            Family::Loop => "one event loop",
+            Family::Loops => "several event loops",
+            Family::Workers => "a loop and workers",
+            Family::Tasks => "tasks",
+            Family::Rings => "io_uring",
+        }
+    }
+}
+
+/// What runs at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// Nothing: one thread serves.
+    One,
+    /// One for each client.
+    PerClient(Unit),
+    /// So many as there are processors, unless the user sets another number.
+    PerCore(Unit),
+    /// So many, unless the user sets another number.
+    Pool(Unit, usize),
+}
+
+/// What a worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A process.
+    Process,
+    /// A thread.
+    Thread,
+}
+
+/// The most workers that a user may ask for.
+pub const MOST_WORKERS: usize = 1024;
+
+impl Workers {
+    /// In words: `2 threads`, `a process for each client`. `number` is how many were decided on.
+    pub fn words(self, number: usize) -> String {
+        let (unit, units) = match self {
+            Workers::One => return "one thread".to_owned(),
+            Workers::PerClient(Unit::Thread)
+            | Workers::PerCore(Unit::Thread)
+            | Workers::Pool(Unit::Thread, _) => ("thread", "threads"),
+            _ => ("process", "processes"),
+        };
+        match (self, number) {
+            (Workers::PerClient(_), _) => format!("a {unit} for each client"),
+            (_, 1) => format!("1 {unit}"),
+            _ => format!("{number} {units}"),
+        }
+    }
+}
+
 /// How many clients a pattern serves at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capacity {
     /// One, by construction.
     One,
+    /// One for each worker.
+    PerWorker,
+    /// One for each worker, and so many more are taken in and wait for a worker, unless the user
+    /// sets another limit on both together.
+    PerWorkerAndQueue(usize),
     /// As many as the user sets.
     Limited {
         /// Unless the user sets another.
@@ -40,6 +150,15 @@ pub enum Capacity {
         /// What sets that maximum.
         because: &'static str,
     },
+}
+
+impl Capacity {
+    /// That of a pattern for which a client is a descriptor and some memory.
+    pub const BY_DESCRIPTORS: Capacity = Capacity::Limited {
+        default: 10_000,
+        most: 1_000_000,
+        because: "the kernel's default limit is 1,048,576 descriptors for a process",
+    };
 }
 
 /// What a client meets when a server is full.
@@ -83,8 +202,10 @@ pub struct Server {
 /// What a user may limit. `None` leaves it to the pattern.
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
-    /// The most clients served at once.
+    /// The most clients taken in at once.
     pub max_connections: Option<usize>,
+    /// How many threads or processes serve.
+    pub workers: Option<usize>,
     /// The length of the accept queue to ask for.
     pub backlog: Option<u32>,
     /// How long a client may be silent.
@@ -99,6 +220,14 @@ pub enum LimitsError {
     /// More or fewer clients were asked of a pattern that serves one.
     #[error("{0} serves one client at a time: leave out the limit on connections")]
     ServesOne(&'static str),
+    /// A number of clients was asked of a pattern that serves one for each worker.
+    #[error("{0} serves one client for each worker: set the number of workers instead")]
+    ServesOnePerWorker(&'static str),
+    /// Fewer clients than workers.
+    #[error(
+        "{0} has {1} workers, a client each: allow at least {1} connections, or set fewer workers"
+    )]
+    FewerThanWorkers(&'static str, usize),
     /// More clients than the pattern could serve.
     #[error("{id} serves at most {most} clients at once ({because}): ask for 1 to {most}")]
     TooMany {
@@ -109,6 +238,22 @@ pub enum LimitsError {
         /// What sets it.
         because: &'static str,
     },
+    /// More clients than this process may have descriptors.
+    #[error(
+        "this process may open {0} descriptors, which is enough for {1} clients: ask for fewer, or raise the limit (ulimit -n)"
+    )]
+    TooFewDescriptors(usize, usize),
+    /// A number of workers was asked of a pattern that has none to number.
+    #[error("{id} has {has}: leave out the number of workers")]
+    NoWorkers {
+        /// The pattern.
+        id: &'static str,
+        /// What it has.
+        has: String,
+    },
+    /// None, or more than is sensible.
+    #[error("{0} can have 1 to {MOST_WORKERS} workers")]
+    WorkersOutOfRange(&'static str),
 }
 
 /// The original four programs, by the names they had.
@@ -162,30 +307,95 @@ impl Server {
     /// # Errors
     /// A limit that the pattern cannot keep.
     pub fn config(&self, limits: &Limits) -> Result<Config, LimitsError> {
+        let workers = self.pattern.workers(limits.workers)?;
         Ok(Config {
             service: self.service,
             max_line: limits.max_line.unwrap_or(MAX_LINE),
-            max_connections: self.pattern.clients_at_once(limits.max_connections)?,
+            max_connections: self.pattern.max_connections(limits.max_connections, workers)?,
+            workers,
             idle_timeout: limits.idle_timeout,
         })
     }
 }
 
 impl Pattern {
-    fn clients_at_once(&self, asked: Option<usize>) -> Result<usize, LimitsError> {
+    /// How many clients it serves at once, and how many more it takes in to wait for a worker.
+    pub fn places(&self, config: &Config) -> (usize, usize) {
+        match self.capacity {
+            Capacity::PerWorkerAndQueue(_) => {
+                (config.workers, config.max_connections - config.workers)
+            }
+            _ => (config.max_connections, 0),
+        }
+    }
+
+    /// What stands against running it here, if anything: a server that cannot run is not a server
+    /// that fails.
+    pub fn unavailable(&self) -> Option<String> {
+        match self.family {
+            Family::Rings => None,
+            _ => None,
+        }
+    }
+
+    fn workers(&self, asked: Option<usize>) -> Result<usize, LimitsError> {
+        let default = match self.workers {
+            Workers::One | Workers::PerClient(_) => match asked {
+                None => return Ok(1),
+                Some(_) => {
+                    let has = self.workers.words(1);
+                    return Err(LimitsError::NoWorkers { id: self.id, has });
+                }
+            },
+            Workers::PerCore(_) => thread::available_parallelism().map_or(1, NonZero::get),
+            Workers::Pool(_, default) => default,
+        };
+        match asked.unwrap_or(default) {
+            workers @ 1..=MOST_WORKERS => Ok(workers),
+            _ => Err(LimitsError::WorkersOutOfRange(self.id)),
+        }
+    }
+
+    fn max_connections(&self, asked: Option<usize>, workers: usize) -> Result<usize, LimitsError> {
         match (self.capacity, asked) {
             (Capacity::One, None | Some(1)) => Ok(1),
             (Capacity::One, Some(_)) => Err(LimitsError::ServesOne(self.id)),
-            (Capacity::Limited { default, .. }, None) => Ok(default),
+            (Capacity::PerWorker, None) => Ok(workers),
+            (Capacity::PerWorker, Some(_)) => Err(LimitsError::ServesOnePerWorker(self.id)),
+            (Capacity::PerWorkerAndQueue(queue), None) => Ok(workers + queue),
+            (Capacity::PerWorkerAndQueue(_), Some(asked)) if asked < workers => {
+                Err(LimitsError::FewerThanWorkers(self.id, workers))
+            }
+            (Capacity::PerWorkerAndQueue(_), Some(asked)) => within_descriptors(asked),
+            (Capacity::Limited { default, .. }, None) => Ok(default.min(enough_for_clients())),
             (Capacity::Limited { most, because, .. }, Some(asked)) => {
                 if (1..=most).contains(&asked) {
-                    Ok(asked)
+                    within_descriptors(asked)
                 } else {
                     Err(LimitsError::TooMany { id: self.id, most, because })
                 }
             }
         }
     }
+}
+
+/// Descriptors that a server needs beside those of its clients, and then some.
+const RESERVED_DESCRIPTORS: usize = 64;
+
+fn within_descriptors(asked: usize) -> Result<usize, LimitsError> {
+    match enough_for_clients() {
+        most if asked > most => {
+            Err(LimitsError::TooFewDescriptors(most + RESERVED_DESCRIPTORS, most))
+        }
+        _ => Ok(asked),
+    }
+}
+
+/// For how many clients the descriptors suffice that this process may open: a program that serves
+/// raises its limit as far as it may.
+fn enough_for_clients() -> usize {
+    let hard = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(_, hard)| hard);
+    usize::try_from(hard).unwrap_or(usize::MAX).saturating_sub(RESERVED_DESCRIPTORS).max(1)
 }
 
 impl fmt::Display for Server {

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use crate::Config;
+use crate::places::Place;
 use crate::refusal::{BUSY, LINGER};
 use crate::session::Session;
 use crate::socket::unacknowledged;
@@ -15,14 +16,18 @@ use crate::socket::unacknowledged;
 /// of the shortest requests, a millisecond of calculation.
 pub const SCRATCH: usize = 4 * 1024;
 
-/// Pause between two looks at whether the client has taken in its last replies.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// Pause between two looks at whether the clients have taken in their last replies.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// A client's socket and how far its conversation is.
 #[derive(Debug)]
 pub struct Connection {
+    /// Before the socket, so that it is given back first.
+    place: Option<Place>,
     client: TcpStream,
     phase: Phase,
+    /// What the last look at the socket gave.
+    input: Input,
     idle_timeout: Option<Duration>,
     /// When a silent client is given up.
     patience_ends: Option<Instant>,
@@ -43,6 +48,9 @@ enum Phase {
 pub enum Turn {
     /// Wait for it again.
     Open,
+    /// There may be more to read already: whoever waits for changes only, rather than for the
+    /// state, gives it another turn before waiting.
+    Again,
     /// Drop it.
     Over,
 }
@@ -50,8 +58,10 @@ pub enum Turn {
 /// What a look at the socket gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Input {
-    /// So many bytes.
-    Some(usize),
+    /// Bytes, and there may be more of them.
+    Some,
+    /// All the bytes that there are.
+    Last,
     /// The client has ended its side.
     End,
     /// Nothing has arrived.
@@ -65,9 +75,9 @@ impl Connection {
     ///
     /// # Errors
     /// When the kernel has given up the socket already.
-    pub fn serve(client: TcpStream, config: &Config) -> io::Result<Connection> {
+    pub fn serve(client: TcpStream, config: &Config, place: Place) -> io::Result<Connection> {
         let session = Session::new(config.service, config.max_line);
-        Connection::new(client, Phase::Serving(session), config.idle_timeout)
+        Connection::new(client, Some(place), Phase::Serving(session), config.idle_timeout)
     }
 
     /// A client that is told that the server is busy, and then closed as gently as can be: had
@@ -76,26 +86,34 @@ impl Connection {
     /// # Errors
     /// When the kernel has given up the socket already.
     pub fn refuse(client: TcpStream) -> io::Result<Connection> {
-        let mut refused = Connection::new(client, Phase::Refusing(BUSY), None)?;
+        let mut refused = Connection::new(client, None, Phase::Refusing(BUSY), None)?;
         refused.patience_ends = Some(Instant::now() + LINGER);
         refused.send()?;
         Ok(refused)
     }
 
+    /// Tells a client that it cannot be served after all, and closes.
+    pub fn turn_away(self) {
+        if self.is_served() {
+            drop(Connection::refuse(self.client));
+        }
+    }
+
     fn new(
         client: TcpStream,
+        place: Option<Place>,
         phase: Phase,
         idle_timeout: Option<Duration>,
     ) -> io::Result<Connection> {
         client.set_nonblocking(true)?;
         client.set_nodelay(true)?;
         let patience_ends = idle_timeout.map(|timeout| Instant::now() + timeout);
-        Ok(Connection { client, phase, idle_timeout, patience_ends })
+        Ok(Connection { place, client, phase, input: Input::None, idle_timeout, patience_ends })
     }
 
     /// Whether this client takes one of the places that the server has.
     pub fn is_served(&self) -> bool {
-        !matches!(self.phase, Phase::Refusing(_))
+        self.place.is_some()
     }
 
     /// Whether to wait until it can be read.
@@ -114,12 +132,9 @@ impl Connection {
         }
     }
 
-    /// When it is to have a turn even if nothing happens.
+    /// When it is given up if nothing happens.
     pub fn deadline(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Draining(_) if !self.wants_write() => Some(Instant::now() + LOOK_EVERY),
-            _ => self.patience_ends,
-        }
+        self.patience_ends
     }
 
     /// The server is to end. Another [`turn`](Self::turn) is due at once.
@@ -130,22 +145,45 @@ impl Connection {
         };
     }
 
-    /// Reads once, answers, and writes what the kernel takes. `scratch` is the loop's own.
+    /// A turn: reads once, answers, and writes what the kernel takes. `scratch` is the loop's own.
     pub fn turn(&mut self, scratch: &mut [u8]) -> Turn {
-        // What goes wrong with one client ends with that client; there is nobody to tell.
-        self.try_turn(scratch).unwrap_or(Turn::Over)
+        match self.read(scratch, Session::receive) {
+            Ok(()) => self.write(),
+            Err(_) => Turn::Over,
+        }
     }
 
-    fn try_turn(&mut self, scratch: &mut [u8]) -> io::Result<Turn> {
-        let input = if self.wants_read() { self.read(scratch)? } else { Input::NotAsked };
+    /// The first part of a turn by itself: reads once, and answers nothing.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub fn take_in(&mut self, scratch: &mut [u8]) -> io::Result<()> {
+        self.read(scratch, Session::keep)
+    }
+
+    /// The second part: answers what was taken in.
+    pub fn answer(&mut self) {
         if let Phase::Serving(session) | Phase::Draining(session) = &mut self.phase {
-            match input {
-                Input::Some(count) => session.receive(&scratch[..count]),
-                Input::End => session.end_of_input(),
-                Input::None | Input::NotAsked => {}
-            }
+            session.answer_kept();
         }
-        let sent = self.send()?;
+    }
+
+    /// Whether there is something for the second part to do.
+    pub fn has_questions(&self) -> bool {
+        match &self.phase {
+            Phase::Serving(session) | Phase::Draining(session) => session.has_kept(),
+            Phase::Refusing(_) => false,
+        }
+    }
+
+    /// The last part: writes what the kernel takes.
+    pub fn write(&mut self) -> Turn {
+        // What goes wrong with one client ends with that client; there is nobody to tell.
+        self.send().map_or(Turn::Over, |sent| self.conclude(sent))
+    }
+
+    fn conclude(&mut self, sent: usize) -> Turn {
+        let input = std::mem::replace(&mut self.input, Input::NotAsked);
         let over = match &self.phase {
             Phase::Serving(session) => session.is_finished(),
             // Closed before the client's kernel has taken everything in, the connection would be
@@ -158,21 +196,44 @@ impl Connection {
             }
             Phase::Refusing(_) => input == Input::End,
         };
-        let heard = matches!(input, Input::Some(_)) || sent > 0;
+        let heard = matches!(input, Input::Some | Input::Last) || sent > 0;
         if let (true, true, Some(timeout)) = (heard, self.is_served(), self.idle_timeout) {
             self.patience_ends = Some(Instant::now() + timeout);
         }
-        let late = self.patience_ends.is_some_and(|end| end <= Instant::now());
-        Ok(if over || late { Turn::Over } else { Turn::Open })
+        if over || self.patience_ends.is_some_and(|end| end <= Instant::now()) {
+            Turn::Over
+        } else if matches!(input, Input::Some | Input::NotAsked) && self.wants_read() {
+            Turn::Again
+        } else {
+            Turn::Open
+        }
     }
 
-    fn read(&mut self, scratch: &mut [u8]) -> io::Result<Input> {
-        match self.client.read(scratch) {
-            Ok(0) => Ok(Input::End),
-            Ok(count) => Ok(Input::Some(count)),
-            Err(error) if is_not_now(&error) => Ok(Input::None),
-            Err(error) => Err(error),
+    fn read(&mut self, scratch: &mut [u8], take: fn(&mut Session, &[u8])) -> io::Result<()> {
+        if !self.wants_read() {
+            self.input = Input::NotAsked;
+            return Ok(());
         }
+        let count = match self.client.read(scratch) {
+            Ok(count) => count,
+            Err(error) if is_not_now(&error) => {
+                self.input = Input::None;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        self.input = match count {
+            0 => Input::End,
+            _ if count == scratch.len() => Input::Some,
+            _ => Input::Last,
+        };
+        if let Phase::Serving(session) | Phase::Draining(session) = &mut self.phase {
+            match count {
+                0 => session.end_of_input(),
+                _ => take(session, &scratch[..count]),
+            }
+        }
+        Ok(())
     }
 
     /// Writes until nothing is left or the kernel takes no more; gives the bytes written.
@@ -221,6 +282,7 @@ mod tests {
 
     use super::*;
     use crate::Service;
+    use crate::places::Places;
 
     /// A connection that is served, and its client, whose kernel takes in little that is not read.
     fn pair() -> (Connection, TcpStream) {
@@ -234,11 +296,13 @@ mod tests {
             service: Service::Echo,
             max_line: 4096,
             max_connections: 1,
+            workers: 1,
             idle_timeout: None,
         };
+        let place = Places::new(1).take().expect("a place");
         client.set_write_timeout(Some(Duration::from_secs(20))).expect("it can have one");
         let (stream, _) = listener.accept().expect("the client");
-        (Connection::serve(stream, &config).expect("it lives"), client.into())
+        (Connection::serve(stream, &config, place).expect("it lives"), client.into())
     }
 
     /// Sends lines until the server has no room for their replies and more requests have arrived;
@@ -251,7 +315,7 @@ mod tests {
             client.write_all(&lines).expect("there is room");
             sent.extend_from_slice(&lines);
             assert!(sent.len() < 64 * 1024 * 1024, "it never stops reading");
-            assert_eq!(connection.turn(&mut scratch), Turn::Open);
+            assert_ne!(connection.turn(&mut scratch), Turn::Over);
         }
         client.write_all(b"the last\n").expect("there is room");
         sent.extend_from_slice(b"the last\n");
@@ -265,13 +329,13 @@ mod tests {
         let mut scratch = [0; SCRATCH];
         connection.drain();
         for _ in 0..100 {
-            assert_eq!(connection.turn(&mut scratch), Turn::Open, "the client has not read");
+            assert_ne!(connection.turn(&mut scratch), Turn::Over, "the client has not read");
         }
         client.set_nonblocking(true).expect("it can be");
         let mut replies = Vec::new();
         let mut buffer = [0; 4096];
         let deadline = Instant::now() + Duration::from_secs(20);
-        while connection.turn(&mut scratch) == Turn::Open {
+        while connection.turn(&mut scratch) != Turn::Over {
             assert!(Instant::now() < deadline, "it never ends");
             if let Ok(count) = client.read(&mut buffer) {
                 replies.extend_from_slice(&buffer[..count]);
@@ -303,7 +367,7 @@ mod tests {
             }
             connection.drain();
             let deadline = Instant::now() + Duration::from_secs(20);
-            while connection.turn(&mut [0; SCRATCH]) == Turn::Open {
+            while connection.turn(&mut [0; SCRATCH]) != Turn::Over {
                 assert!(Instant::now() < deadline, "it never ends");
             }
             drop(connection);

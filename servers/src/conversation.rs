@@ -4,18 +4,19 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
 
 use crate::Config;
+use crate::connection::LOOK_EVERY;
 use crate::session::Session;
 use crate::socket::{is_ended_by_client, unacknowledged};
 use crate::stop::Stop;
 
 /// Read at once. More would not be faster: a client's requests are short.
-const BUFFER: usize = 16 * 1024;
+const BUFFER: usize = 4 * 1024;
 
-/// Pause between two looks at whether the client has taken in its last replies.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// A stack for a thread that converses: enough for the buffer and the deepest expression. It is
+/// address space; memory is taken only as far as it was used.
+pub const STACK: usize = 256 * 1024;
 
 /// Serves `client` until it ends, is silent for too long, or the server is to end. On return every
 /// reply owed has been sent; the caller closes the connection.

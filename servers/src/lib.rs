@@ -16,14 +16,19 @@ pub mod stop;
 pub mod service;
 pub mod session;
 
+pub mod clients;
 pub mod connection;
 pub mod conversation;
+pub mod inbox;
+pub mod places;
 pub mod refusal;
 
 mod patterns;
 mod socket;
 
-pub use catalogue::{Capacity, Limits, LimitsError, Pattern, Server, WhenFull, find, servers};
+pub use catalogue::{
+    Capacity, Family, Limits, LimitsError, Pattern, Server, Unit, WhenFull, Workers, find, servers,
+};
 pub use listener::{BindError, Listener};
 pub use patterns::PATTERNS;
 pub use service::Service;
@@ -37,8 +42,10 @@ pub struct Config {
     pub service: Service,
     /// The longest request in bytes, its line end not counted.
     pub max_line: usize,
-    /// The most clients served at once.
+    /// The most clients taken in at once: served, or waiting for a worker.
     pub max_connections: usize,
+    /// How many threads or processes serve, where the pattern has a fixed number.
+    pub workers: usize,
     /// How long a client may be silent, or may leave its replies unread.
     pub idle_timeout: Option<std::time::Duration>,
 }

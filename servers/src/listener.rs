@@ -4,12 +4,13 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::socket::{SockFlag, accept4};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::refusal::BUSY;
@@ -30,6 +31,8 @@ pub struct Listener {
     backlog: i32,
     stop: Stop,
     spare: Mutex<Option<File>>,
+    /// Several processes accept from it: none may shut it.
+    is_shared: bool,
 }
 
 /// Why a server cannot listen, and what to do about it.
@@ -126,7 +129,46 @@ impl Listener {
         let socket = TcpListener::from(socket);
         let address = socket.local_addr()?;
         let spare = Mutex::new(Some(spare_descriptor()?));
-        Ok(Listener { socket, address, backlog, stop, spare })
+        Ok(Listener { socket, address, backlog, stop, spare, is_shared: false })
+    }
+
+    /// So many listeners in the same place, this one among them: the kernel deals clients to them
+    /// by a hash of their address (SO_REUSEPORT).
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn multiply(self, number: usize) -> io::Result<Vec<Listener>> {
+        // Set only now: had it been set before bind, a second server would have joined in, silently.
+        SockRef::from(&self.socket).set_reuse_port(true)?;
+        let (address, backlog, stop) = (self.address, self.backlog, self.stop);
+        let sibling = |_| {
+            let socket = unbound(address)?;
+            socket.set_reuse_port(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(backlog)?;
+            let spare = Mutex::new(Some(spare_descriptor()?));
+            let socket = TcpListener::from(socket);
+            Ok(Listener { socket, address, backlog, stop, spare, is_shared: false })
+        };
+        let siblings: io::Result<Vec<Listener>> = (1..number).map(sibling).collect();
+        let mut listeners = siblings?;
+        listeners.push(self);
+        Ok(listeners)
+    }
+
+    /// From now on the listener is one that child processes accept from too.
+    pub fn share(mut self) -> Listener {
+        self.is_shared = true;
+        self
+    }
+
+    /// What a child process needs of it.
+    pub(crate) fn with_descriptors<T>(&self, use_them: impl FnOnce(&[BorrowedFd<'_>]) -> T) -> T {
+        let spare = self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match spare.as_ref() {
+            Some(spare) => use_them(&[self.socket.as_fd(), spare.as_fd()]),
+            None => use_them(&[self.socket.as_fd()]),
+        }
     }
 
     /// Where it listens: the real port, also when 0 was asked for.
@@ -145,10 +187,12 @@ impl Listener {
     /// What the kernel says of the listening socket itself. What happened to one client while it
     /// waited is passed over; when descriptors run out, clients are turned away one by one.
     pub fn accept(&self) -> io::Result<Option<TcpStream>> {
-        let _enrolled = self.stop.enroll(&self.socket);
+        if !self.is_shared {
+            self.stop.enroll_for_good(&self.socket);
+        }
         while !self.stop.requested() {
-            match self.socket.accept() {
-                Ok((client, _)) => return Ok(Some(client)),
+            match accept(&self.socket) {
+                Ok(client) => return Ok(Some(client)),
                 Err(error) if is_over(&error) => {}
                 Err(error) if is_exhausted(&error) => {
                     if let Some(client) = self.accept_with_the_spare() {
@@ -176,8 +220,8 @@ impl Listener {
     /// As for [`accept`](Self::accept).
     pub fn try_accept(&self) -> io::Result<Option<TcpStream>> {
         loop {
-            match self.socket.accept() {
-                Ok((client, _)) => return Ok(Some(client)),
+            match accept(&self.socket) {
+                Ok(client) => return Ok(Some(client)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if is_over(&error) => {}
                 Err(error) if is_exhausted(&error) => return Ok(self.accept_with_the_spare()),
@@ -225,8 +269,8 @@ impl Listener {
             *spare = spare_descriptor().ok();
             return None;
         }
-        let client = match self.socket.accept() {
-            Ok((client, _)) => Some(client),
+        let client = match accept(&self.socket) {
+            Ok(client) => Some(client),
             Err(error) => {
                 if is_exhausted(&error) {
                     thread::sleep(BACK_OFF);
@@ -246,17 +290,40 @@ impl Listener {
     }
 }
 
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop.discharge(&self.socket);
+    }
+}
+
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
+/// As std's, but a signal ends it (EINTR), which std's would pass over.
+fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+    let client = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
+    Ok(TcpStream::from(own(client)))
+}
+
+#[allow(unsafe_code, reason = "accept4(2) has no wrapper that gives an owned descriptor")]
+fn own(accepted: RawFd) -> OwnedFd {
+    // SAFETY: accept4 has just opened the descriptor for this call alone.
+    unsafe { OwnedFd::from_raw_fd(accepted) }
+}
+
 fn bound(address: SocketAddr) -> io::Result<Socket> {
+    let socket = unbound(address)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn unbound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Connections of an earlier life in TIME_WAIT do not hold the port.
     socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
     Ok(socket)
 }
 

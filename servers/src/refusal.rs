@@ -1,21 +1,21 @@
 //! Turning a client away when the server is full.
 //!
-//! An event loop keeps a refused client among its connections
-//! ([`Connection::refuse`](crate::connection::Connection::refuse)). A pattern that blocks in
-//! accept cannot, and hands it to a [`Lingerer`].
+//! An event loop keeps a refused client among its [clients](crate::clients). A pattern that blocks
+//! in accept cannot, and hands it to a [`Lingerer`]; one that may have no thread, because it
+//! forks, keeps [`Lingering`] itself.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::AsFd;
-use std::sync::Mutex;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::connection::{Connection, Turn};
+use crate::connection::{Connection, SCRATCH, Turn};
+use crate::inbox::Inbox;
 use crate::stop::Stop;
 
 /// What a client is told that finds the server full.
@@ -28,12 +28,51 @@ pub const LINGER: Duration = Duration::from_secs(1);
 /// Refused clients that are waited for at once; beyond, the oldest is closed at once.
 pub const MOST_LINGERING: usize = 16;
 
+/// Refused clients that have been told and have not closed their side yet.
+#[derive(Debug, Default)]
+pub struct Lingering(VecDeque<Connection>);
+
+impl Lingering {
+    /// Tells the client that the server is busy. Never blocks.
+    pub fn refuse(&mut self, client: TcpStream) {
+        // A client that is gone already needs no more.
+        if let Ok(connection) = Connection::refuse(client) {
+            self.add(connection);
+        }
+    }
+
+    fn add(&mut self, connection: Connection) {
+        if self.0.len() >= MOST_LINGERING {
+            self.0.pop_front();
+        }
+        self.0.push_back(connection);
+    }
+
+    /// Waits until one of the descriptors can be read, and sees out the refused clients meanwhile.
+    ///
+    /// # Errors
+    /// What poll(2) says, other than that a signal came.
+    pub fn wait(&mut self, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut waited: Vec<PollFd<'_>> = descriptors
+            .iter()
+            .copied()
+            .chain(self.0.iter().map(Connection::as_fd))
+            .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
+            .collect();
+        let deadline = self.0.iter().filter_map(Connection::deadline).min();
+        match poll(&mut waited, until(deadline)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut scratch = [0; SCRATCH];
+        self.0.retain_mut(|connection| connection.turn(&mut scratch) != Turn::Over);
+        Ok(())
+    }
+}
+
 /// A thread that does the lingering close of refused clients, so that accepting goes on meanwhile.
 #[derive(Debug)]
-pub struct Lingerer {
-    refused: Mutex<VecDeque<Connection>>,
-    wakeup: EventFd,
-}
+pub struct Lingerer(Inbox<Connection>);
 
 impl Lingerer {
     /// One with nobody to see out.
@@ -41,8 +80,7 @@ impl Lingerer {
     /// # Errors
     /// When the kernel has no descriptor left.
     pub fn new() -> io::Result<Lingerer> {
-        let wakeup = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Lingerer { refused: Mutex::default(), wakeup })
+        Inbox::new(MOST_LINGERING).map(Lingerer)
     }
 
     /// Starts the thread. It ends when the server is to end.
@@ -51,11 +89,14 @@ impl Lingerer {
     /// When the kernel refuses a thread.
     pub fn start<'s>(&'s self, scope: &'s Scope<'s, '_>, stop: Stop) -> io::Result<()> {
         thread::Builder::new().name("lingerer".to_owned()).spawn_scoped(scope, move || {
-            let mut lingering = VecDeque::new();
+            let mut lingering = Lingering::default();
             while !stop.requested() {
-                if self.see_out(&mut lingering, stop).is_err() {
+                if lingering.wait(&[self.0.as_fd(), stop.fd()]).is_err() {
                     // For want of memory: those who linger are let go.
-                    lingering.clear();
+                    lingering = Lingering::default();
+                }
+                while let Some(connection) = self.0.take() {
+                    lingering.add(connection);
                 }
             }
         })?;
@@ -64,47 +105,16 @@ impl Lingerer {
 
     /// Tells the client that the server is busy. Never blocks.
     pub fn refuse(&self, client: TcpStream) {
-        // A client that is gone already needs no more.
+        // A client that is gone already needs no more, and where too many wait to be seen out,
+        // this one is closed at once.
         if let Ok(connection) = Connection::refuse(client) {
-            let mut refused = self.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            make_room(&mut refused);
-            refused.push_back(connection);
-            drop(refused);
-            let _ = self.wakeup.write(1);
+            let _ = self.0.put(connection);
         }
-    }
-
-    fn see_out(&self, lingering: &mut VecDeque<Connection>, stop: Stop) -> nix::Result<()> {
-        let mut waited: Vec<PollFd<'_>> = lingering
-            .iter()
-            .map(|connection| PollFd::new(connection.as_fd(), PollFlags::POLLIN))
-            .collect();
-        waited.push(PollFd::new(self.wakeup.as_fd(), PollFlags::POLLIN));
-        waited.push(PollFd::new(stop.fd(), PollFlags::POLLIN));
-        match poll(&mut waited, until(lingering.iter().filter_map(Connection::deadline).min())) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(error) => return Err(error),
-        }
-        let _ = self.wakeup.read();
-        let mut scratch = [0; 4096];
-        lingering.retain_mut(|connection| connection.turn(&mut scratch) == Turn::Open);
-        let mut refused = self.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        for connection in refused.drain(..) {
-            make_room(lingering);
-            lingering.push_back(connection);
-        }
-        Ok(())
     }
 }
 
-fn make_room(connections: &mut VecDeque<Connection>) {
-    if connections.len() >= MOST_LINGERING {
-        connections.pop_front();
-    }
-}
-
-/// What to tell poll(2) to be woken at `deadline`: a millisecond late rather than
-/// early, so as not to go round for nothing.
+/// What to tell poll(2) to be woken at `deadline`: a millisecond late rather than early, so as not
+/// to go round for nothing.
 fn until(deadline: Option<Instant>) -> PollTimeout {
     let Some(deadline) = deadline else { return PollTimeout::NONE };
     let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);

@@ -56,6 +56,32 @@ impl Session {
         }
     }
 
+    /// Takes what the client sent and answers nothing yet: that is for
+    /// [`answer_kept`](Self::answer_kept), which a pattern may leave to another thread. Until then
+    /// the session wants no more.
+    pub fn keep(&mut self, bytes: &[u8]) {
+        self.pending.extend_from_slice(bytes);
+    }
+
+    /// Whether something was received and not looked at.
+    pub fn has_kept(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Answers what was received and not looked at, as far as there is room for replies.
+    pub fn answer_kept(&mut self) {
+        if !self.pending.is_empty() && self.has_room() {
+            let mut pending = std::mem::take(&mut self.pending);
+            let used = self.answer(&pending);
+            pending.drain(..used);
+            if pending.capacity() > RETAINED && pending.is_empty() {
+                pending = Vec::new();
+            }
+            self.pending = pending;
+            self.answer_the_last();
+        }
+    }
+
     /// The client will send no more: an unterminated last request is answered.
     pub fn end_of_input(&mut self) {
         self.ended = true;
@@ -80,12 +106,7 @@ impl Session {
             self.output.drain(..self.sent);
             self.sent = 0;
         }
-        if !self.pending.is_empty() && self.has_room() {
-            let pending = std::mem::take(&mut self.pending);
-            let used = self.answer(&pending);
-            self.pending.extend_from_slice(&pending[used..]);
-            self.answer_the_last();
-        }
+        self.answer_kept();
     }
 
     /// Whether to read more. When not, send first.
@@ -279,11 +300,16 @@ mod tests {
 
     #[test]
     fn an_idle_session_holds_no_buffer() {
-        let mut session = Session::new(Service::Echo, 1 << 20);
-        session.receive(&[b'x'; 100_000]);
-        session.receive(b"\n");
-        session.sent(session.output().len());
-        assert_eq!(session.partial.capacity() + session.output.capacity(), 0);
+        for receive in [Session::receive, Session::keep] {
+            let mut session = Session::new(Service::Echo, 1 << 20);
+            receive(&mut session, &[b'x'; 100_000]);
+            receive(&mut session, b"\n");
+            session.answer_kept();
+            session.sent(session.output().len());
+            assert!(!session.has_kept() && session.output().is_empty());
+            let held = session.partial.capacity() + session.output.capacity();
+            assert_eq!(held + session.pending.capacity(), 0);
+        }
     }
 
     proptest! {

@@ -8,19 +8,28 @@
 //! and no system call more is made per request. What a client that was accepted has sent is
 //! answered; those that still wait in the accept queue are reset.
 //!
-//! A drain that does not end (a client that never reads its replies) is cut by an alarm, and the
+//! A drain that does not end (a client that never reads its replies) is cut by a timer, and the
 //! exit code is then 1: replies were lost.
+//!
+//! A child process has a request of its own ([`Stop::begin_child`]). What it shares with its
+//! siblings, a listener or a lock, it must not shut; there a blocking call ends with EINTR. A
+//! signal that comes just before the call would be missed by it, and the timer, which ticks as
+//! long as the drain lasts, interrupts it again.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
+use nix::unistd::dup3_raw;
 
-/// How long a server may take to drain after the first signal, in seconds.
-pub const DRAIN_DEADLINE_S: u32 = 3;
+/// How long a server may take to drain after the first signal, in milliseconds.
+pub const DRAIN_DEADLINE_MS: u32 = 3_000;
+
+/// How often the timer ticks during a drain, in milliseconds.
+const TICK_MS: u32 = 20;
 
 const CUT: &[u8] = b"drain took too long: the remaining connections are cut\n";
 
@@ -28,6 +37,7 @@ const CUT: &[u8] = b"drain took too long: the remaining connections are cut\n";
 /// hold. Where that was raised, a thread that blocks on one beyond is ended by the alarm.
 const MOST_DESCRIPTORS: usize = 1 << 20;
 
+static TICKS: AtomicU32 = AtomicU32::new(0);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static EVENT: AtomicI32 = AtomicI32::new(-1);
 /// A bit for each descriptor that a thread may be blocked on. A bitmap rather than a list behind
@@ -53,10 +63,34 @@ impl Stop {
             EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?.into();
         EVENT.store(event.as_raw_fd(), SeqCst);
         let event = INSTALLED.get_or_init(|| event);
-        handle(Signal::SIGALRM, cut_the_drain)?;
-        handle(Signal::SIGTERM, begin_the_drain)?;
-        handle(Signal::SIGINT, begin_the_drain)?;
+        handle_all(SaFlags::SA_RESTART)?;
         Ok(Stop(event))
+    }
+
+    /// To be called first of all in a child process, with SIGTERM, SIGINT and SIGALRM blocked
+    /// since before the fork: what was asked of the parent was not asked of the child, and nothing
+    /// that the parent blocks on is the child's to shut.
+    ///
+    /// # Errors
+    /// When the kernel has no descriptor left, or refuses the handlers.
+    pub(crate) fn begin_child(self) -> io::Result<()> {
+        REQUESTED.store(false, SeqCst);
+        TICKS.store(0, SeqCst);
+        ENROLLED.iter().for_each(|word| word.store(0, SeqCst));
+        let own = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        renumber(&own, self.0.as_raw_fd())?;
+        // Without SA_RESTART: a call that blocks on what is shared ends with EINTR.
+        handle_all(SaFlags::empty())
+    }
+
+    /// The signals that begin a drain, and the one of its timer.
+    pub(crate) fn signals() -> SigSet {
+        SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGALRM])
+    }
+
+    /// Ends the server as a drain that takes too long does.
+    pub(crate) fn cut(self) -> ! {
+        leave(CUT)
     }
 
     /// Does what a first signal does, for a server that cannot go on.
@@ -77,15 +111,26 @@ impl Stop {
         self.0.as_fd()
     }
 
-    /// Lets the signal end a call that blocks on this socket, for as long as the guard lives.
-    pub fn enroll<'s>(self, socket: &'s impl AsFd) -> Enrolled<'s> {
-        let enrolled = Enrolled(socket.as_fd());
-        set_bit(enrolled.0.as_raw_fd());
+    /// Lets the signal end calls that block on this socket, in any thread, until
+    /// [`discharge`](Self::discharge). Enrolling it again changes nothing.
+    pub(crate) fn enroll_for_good(self, socket: &impl AsFd) {
+        let fd = socket.as_fd().as_raw_fd();
+        set_bit(fd);
         // The handler may have run just before the bit was set.
         if self.requested() {
-            shut_for_reading(enrolled.0.as_raw_fd());
+            shut_for_reading(fd);
         }
-        enrolled
+    }
+
+    /// To be called before an enrolled socket is closed.
+    pub(crate) fn discharge(self, socket: &impl AsFd) {
+        clear_bit(socket.as_fd().as_raw_fd());
+    }
+
+    /// Lets the signal end a call that blocks on this socket, for as long as the guard lives.
+    pub fn enroll<'s>(self, socket: &'s impl AsFd) -> Enrolled<'s> {
+        self.enroll_for_good(socket);
+        Enrolled(socket.as_fd())
     }
 }
 
@@ -96,15 +141,19 @@ pub struct Enrolled<'s>(BorrowedFd<'s>);
 
 impl Drop for Enrolled<'_> {
     fn drop(&mut self) {
-        if let Some((word, bit)) = position(self.0.as_raw_fd()) {
-            ENROLLED[word].fetch_and(!bit, SeqCst);
-        }
+        clear_bit(self.0.as_raw_fd());
     }
 }
 
 fn set_bit(fd: RawFd) {
     if let Some((word, bit)) = position(fd) {
         ENROLLED[word].fetch_or(bit, SeqCst);
+    }
+}
+
+fn clear_bit(fd: RawFd) {
+    if let Some((word, bit)) = position(fd) {
+        ENROLLED[word].fetch_and(!bit, SeqCst);
     }
 }
 
@@ -122,7 +171,7 @@ extern "C" fn begin_the_drain(signal: libc::c_int) {
     }
     restore_default(libc::SIGTERM);
     restore_default(libc::SIGINT);
-    start_alarm();
+    start_timer();
     notify(EVENT.load(SeqCst));
     for (index, word) in ENROLLED.iter().enumerate() {
         let mut bits = word.load(SeqCst);
@@ -136,13 +185,21 @@ extern "C" fn begin_the_drain(signal: libc::c_int) {
     nix::errno::Errno::set_raw(errno);
 }
 
-extern "C" fn cut_the_drain(_: libc::c_int) {
-    leave(CUT)
+extern "C" fn tick(_: libc::c_int) {
+    if TICKS.fetch_add(1, SeqCst) >= DRAIN_DEADLINE_MS / TICK_MS {
+        leave(CUT)
+    }
+}
+
+fn handle_all(flags: SaFlags) -> io::Result<()> {
+    handle(Signal::SIGALRM, tick, flags)?;
+    handle(Signal::SIGTERM, begin_the_drain, flags)?;
+    handle(Signal::SIGINT, begin_the_drain, flags)
 }
 
 #[allow(unsafe_code, reason = "the kernel's interface to signal handlers")]
-fn handle(signal: Signal, handler: extern "C" fn(libc::c_int)) -> io::Result<()> {
-    let action = SigAction::new(SigHandler::Handler(handler), SaFlags::SA_RESTART, SigSet::empty());
+fn handle(signal: Signal, handler: extern "C" fn(libc::c_int), flags: SaFlags) -> io::Result<()> {
+    let action = SigAction::new(SigHandler::Handler(handler), flags, SigSet::empty());
     // SAFETY: both handlers do nothing but touch atomics and make system calls that signal(7)
     // lists as safe, and the drain's handler restores errno.
     unsafe { sigaction(signal, &action) }?;
@@ -164,9 +221,23 @@ fn end_by(signal: libc::c_int) {
 }
 
 #[allow(unsafe_code, reason = "called in a signal handler: plain system calls")]
-fn start_alarm() {
-    // SAFETY: alarm(2) is async-signal-safe and takes no pointer.
-    unsafe { libc::alarm(DRAIN_DEADLINE_S) };
+fn start_timer() {
+    let tick = libc::timeval { tv_sec: 0, tv_usec: (TICK_MS * 1000).into() };
+    let timer = libc::itimerval { it_interval: tick, it_value: tick };
+    // SAFETY: setitimer(2) is a plain system call; it reads the value, which lives in this frame,
+    // and writes nothing to a null pointer.
+    unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+}
+
+/// Makes `number` another name of `own`'s descriptor, whatever it was before.
+#[allow(unsafe_code, reason = "a descriptor is replaced under its number")]
+fn renumber(own: &EventFd, number: RawFd) -> io::Result<()> {
+    // SAFETY: the number is that of the event of this module, which stays open and owned: in a
+    // child it now names the child's event.
+    let renumbered = unsafe { dup3_raw(own, number, nix::fcntl::OFlag::O_CLOEXEC) }?;
+    // Its owner is the one that the number had before.
+    let _ = renumbered.into_raw_fd();
+    Ok(())
 }
 
 #[allow(unsafe_code, reason = "called in a signal handler: plain system calls")]

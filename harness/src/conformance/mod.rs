@@ -35,6 +35,8 @@ pub use party::{Party, Stuffed};
 pub use subject::Subject;
 pub use verdict::{Judgement, Kind, State, Verdict};
 
+use crate::server::Contract;
+
 /// One behaviour with a stable name.
 #[derive(Debug)]
 pub struct Case {
@@ -46,6 +48,13 @@ pub struct Case {
     pub needs: &'static [Need],
     /// The experiment. It returns when the requirement is met.
     pub check: fn(&Subject<'_>) -> Result<(), Finding>,
+}
+
+impl Case {
+    /// Why the case does not apply to a server with that contract, if it does not.
+    pub fn unmet_by(&self, contract: &Contract) -> Option<String> {
+        self.needs.iter().find_map(|need| need.met_by(contract).err())
+    }
 }
 
 /// The catalogue, by topic.

@@ -15,6 +15,8 @@ pub struct Contract {
     pub dialect: Dialect,
     /// How many clients it serves at once.
     pub capacity: Option<usize>,
+    /// How many more it takes in to wait until one of those has left.
+    pub queue: usize,
     /// What one client more meets.
     pub when_full: Option<WhenFull>,
     /// The longest request in bytes; one byte more is answered with an error.
@@ -66,6 +68,7 @@ impl Contract {
             service,
             dialect: Dialect::default(),
             capacity: None,
+            queue: 0,
             when_full: None,
             max_line: None,
             error_prefix: None,
@@ -86,10 +89,12 @@ impl Contract {
     /// A limit that the pattern cannot keep.
     pub fn of(server: &servers::Server, limits: &Limits) -> Result<Contract, LimitsError> {
         let config = server.config(limits)?;
+        let (capacity, queue) = server.pattern.places(&config);
         Ok(Contract {
             service: server.service,
             dialect: Dialect { division: Some(Division::Integer), overflow_is_error: true },
-            capacity: Some(config.max_connections),
+            capacity: Some(capacity),
+            queue,
             when_full: Some(server.pattern.when_full),
             max_line: Some(config.max_line),
             error_prefix: Some("error: ".to_owned()),
@@ -101,25 +106,34 @@ impl Contract {
 
     /// The contract in words, for people.
     pub fn words(&self) -> String {
-        let mut words = vec![self.service.name().to_owned()];
-        words.push(match self.capacity {
-            Some(1) => "one client at a time".to_owned(),
-            Some(clients) => format!("{clients} clients at once"),
-            None => "capacity not declared".to_owned(),
-        });
-        match self.when_full {
-            Some(WhenFull::Wait) => words.push("the next waits".to_owned()),
-            Some(WhenFull::Refuse) => words.push("the next is refused".to_owned()),
-            Some(WhenFull::Reset) => words.push("the next is reset".to_owned()),
-            Some(WhenFull::Busy) => words.push("the next is told busy".to_owned()),
-            None => {}
-        }
+        let mut words = vec![self.service.name().to_owned(), self.places()];
         if let Some(bytes) = self.max_line {
             words.push(format!("lines up to {bytes} bytes"));
         }
         if let Some(timeout) = self.idle_timeout {
             words.push(format!("idle timeout {}", humantime::format_duration(timeout)));
         }
+        words.join(", ")
+    }
+
+    /// What it says about how many clients are served, and what the next one meets.
+    pub fn places(&self) -> String {
+        let mut words = vec![match self.capacity {
+            Some(1) => "one client at a time".to_owned(),
+            Some(clients) => format!("{clients} clients at once"),
+            None => "capacity not declared".to_owned(),
+        }];
+        if self.queue > 0 {
+            words.push(format!("{} more wait", self.queue));
+        }
+        let next = match self.when_full {
+            Some(WhenFull::Wait) => "the next waits",
+            Some(WhenFull::Refuse) => "the next is refused",
+            Some(WhenFull::Reset) => "the next is reset",
+            Some(WhenFull::Busy) => "the next is told busy",
+            None => return words.join(", "),
+        };
+        words.push(next.to_owned());
         words.join(", ")
     }
 }

@@ -1,12 +1,25 @@
 //! Which server to launch: a command line and a contract.
 
-use servers::{Capacity, Limits};
+use std::time::Duration;
+
+use servers::{Capacity, Limits, Workers};
 
 use super::{Contract, Launcher};
 
 /// Clients that a judged server takes on at once, where its pattern leaves that open: many enough
 /// to be many, few enough that a case can fill it.
 const JUDGED_CLIENTS: usize = 64;
+
+/// Clients more that it takes in to wait, where it has a queue of its own.
+const JUDGED_QUEUE: usize = 16;
+
+/// Workers, where a pattern has as many as there are processors by default.
+const JUDGED_WORKERS: usize = 4;
+
+/// How long a silent client is kept in the cases about that.
+const JUDGED_IDLE_TIMEOUT: Duration = Duration::from_millis(500);
+
+const JUDGED_LIMITS: &str = "every pattern of the catalogue can keep these limits";
 
 /// A server that can be launched.
 #[derive(Clone, Debug)]
@@ -23,6 +36,8 @@ pub struct Spec {
     pub check_arguments: String,
     /// What it declares.
     pub contract: Contract,
+    /// The same under limits that some cases need and that would disturb others.
+    pub limited: Option<Box<Spec>>,
 }
 
 /// A command that cannot be launched.
@@ -64,18 +79,38 @@ impl Spec {
             shown,
             check_arguments: name.clone(),
             contract,
+            limited: None,
             name,
         })
     }
 
-    /// A built-in server as it is judged: with few enough places for a case to fill them.
+    /// A built-in server as it is judged: with few enough places for a case to fill them, and
+    /// workers enough to get in each other's way.
     pub fn judged(launcher: &Launcher, server: &servers::Server) -> Spec {
         let max_connections = match server.pattern.capacity {
-            Capacity::One => None,
+            Capacity::One | Capacity::PerWorker => None,
+            Capacity::PerWorkerAndQueue(_) => Some(JUDGED_CLIENTS + JUDGED_QUEUE),
             Capacity::Limited { .. } => Some(JUDGED_CLIENTS),
         };
-        Spec::builtin(launcher, server, &Limits { max_connections, ..Limits::default() })
-            .expect("every pattern of the catalogue can keep these limits")
+        let workers = match server.pattern.workers {
+            Workers::One | Workers::PerClient(_) => None,
+            Workers::PerCore(_) => Some(JUDGED_WORKERS),
+            Workers::Pool(..) => Some(JUDGED_CLIENTS),
+        };
+        let limits = Limits { max_connections, workers, ..Limits::default() };
+        let mut spec = Spec::builtin(launcher, server, &limits).expect(JUDGED_LIMITS);
+        let idle = Limits { idle_timeout: Some(JUDGED_IDLE_TIMEOUT), ..limits };
+        spec.limited = Some(Box::new(Spec::builtin(launcher, server, &idle).expect(JUDGED_LIMITS)));
+        spec
+    }
+
+    /// This server launched so that a case with these needs applies to it, as far as it can be:
+    /// under the limits that it is judged by, or else under narrower ones.
+    pub fn fitting(&self, applies: impl Fn(&Contract) -> bool) -> &Spec {
+        match &self.limited {
+            Some(limited) if !applies(&self.contract) && applies(&limited.contract) => limited,
+            _ => self,
+        }
     }
 
     /// A foreign server. No shell is involved: the words are split as a shell would.
@@ -97,6 +132,7 @@ impl Spec {
             shown: command.to_owned(),
             check_arguments: String::new(),
             contract,
+            limited: None,
         })
     }
 
@@ -115,6 +151,7 @@ fn flags(limits: &Limits) -> Vec<String> {
             flags.extend([name.to_owned(), value]);
         }
     };
+    flag("--workers", limits.workers.map(|workers| workers.to_string()));
     flag("--max-connections", limits.max_connections.map(|clients| clients.to_string()));
     flag("--backlog", limits.backlog.map(|length| length.to_string()));
     flag("--idle-timeout", limits.idle_timeout.map(|d| format!("{}ms", d.as_millis())));

@@ -12,11 +12,15 @@
 use std::io;
 
 use crate::conversation::converse;
-use crate::{Capacity, Config, Listener, Pattern, WhenFull};
+use crate::{Capacity, Config, Family, Listener, Pattern, WhenFull, Workers};
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "iterative",
     summary: "accept, serve to the end, accept the next",
+    family: Family::Iterative,
+    stevens: &[0],
+    used_by: "daytime and the like",
+    workers: Workers::One,
     capacity: Capacity::One,
     when_full: WhenFull::Wait,
     backlog: 0,

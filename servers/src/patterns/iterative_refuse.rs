@@ -11,11 +11,15 @@
 use std::io;
 
 use crate::conversation::converse;
-use crate::{Capacity, Config, Listener, Pattern, WhenFull};
+use crate::{Capacity, Config, Family, Listener, Pattern, WhenFull, Workers};
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "iterative-refuse",
     summary: "serve one client; nobody listens meanwhile",
+    family: Family::Iterative,
+    stevens: &[],
+    used_by: "",
+    workers: Workers::One,
     capacity: Capacity::One,
     when_full: WhenFull::Refuse,
     backlog: 0,

@@ -9,22 +9,26 @@
 //! Breaks: at the 1,024th descriptor. Source: Stevens, *UNIX Network Programming* volume 1,
 //! section 6.8.
 
+use std::convert::Infallible;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
-use std::time::{Duration, Instant};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::select::{FD_SETSIZE, FdSet, select};
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use crate::connection::{Connection, SCRATCH, Turn};
-use crate::refusal::MOST_LINGERING;
-use crate::stop::Stop;
-use crate::{Capacity, Config, Listener, Pattern, WhenFull};
+use crate::clients::{Admission, Arrivals, Clients, Key};
+use crate::connection::{Connection, SCRATCH};
+use crate::{Capacity, Config, Family, Listener, Pattern, WhenFull, Workers};
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "select",
     summary: "one loop over select",
+    family: Family::Loop,
+    stevens: &[],
+    used_by: "",
+    workers: Workers::One,
     capacity: Capacity::Limited {
         default: 1000,
         most: 1000,
@@ -35,9 +39,6 @@ pub(super) const PATTERN: Pattern = Pattern {
     serve,
 };
 
-/// Clients taken in before the others have another turn.
-const ACCEPTED_AT_ONCE: usize = 16;
-
 /// A timeout that select(2) takes everywhere; it is woken in vain once an hour.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
@@ -47,103 +48,68 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     if !fits(&listener) || !fits(&stop.fd()) {
         return Err(io::Error::other("too many descriptors were open before the server began"));
     }
-    let mut listener = Some(listener);
-    let mut connections: Vec<Connection> = Vec::new();
-    let mut ready = Vec::new();
+    let mut clients = Clients::new(Admission::new(config));
     let mut scratch = [0; SCRATCH];
-    loop {
-        let clients_wait = wait(listener.as_ref(), stop, &connections, &mut ready)?;
-
-        if stop.requested() && listener.take().is_some() {
-            connections.retain(Connection::is_served);
-            connections.iter_mut().for_each(Connection::drain);
-            ready.clear();
-        }
-
-        let now = Instant::now();
-        let mut ready = ready.iter();
-        connections.retain_mut(|connection| {
-            let is_due = stop.requested()
-                || ready.next() == Some(&true)
-                || connection.deadline().is_some_and(|deadline| deadline <= now);
-            !is_due || connection.turn(&mut scratch) == Turn::Open
-        });
-
-        match &listener {
-            None if connections.is_empty() => return Ok(()),
-            Some(listener) if clients_wait => accept(listener, &mut connections, config)?,
-            _ => {}
-        }
-    }
-}
-
-/// Waits until something can be done or a deadline has passed. Says which connections are ready,
-/// and returns whether clients wait to be accepted.
-fn wait(
-    listener: Option<&Listener>,
-    stop: Stop,
-    connections: &[Connection],
-    ready: &mut Vec<bool>,
-) -> io::Result<bool> {
-    let mut readable = FdSet::new();
-    let mut writable = FdSet::new();
-    if let Some(listener) = listener {
+    while !stop.requested() {
+        let mut readable = FdSet::new();
+        let mut writable = FdSet::new();
         readable.insert(listener.as_fd());
         readable.insert(stop.fd());
-    }
-    let mut deadline: Option<Instant> = None;
-    for connection in connections {
-        if connection.wants_read() {
-            readable.insert(connection.as_fd());
+        for (_, connection) in clients.iter() {
+            if connection.wants_read() {
+                readable.insert(connection.as_fd());
+            }
+            if connection.wants_write() {
+                writable.insert(connection.as_fd());
+            }
         }
-        if connection.wants_write() {
-            writable.insert(connection.as_fd());
+        let mut timeout = clients
+            .timeout()
+            .map(|left| TimeVal::microseconds(left.min(LONGEST_WAIT).as_micros() as i64 + 1));
+        match select(None, &mut readable, &mut writable, None, &mut timeout) {
+            // A signal; the sets are as they were handed over.
+            Err(Errno::EINTR) => continue,
+            other => drop(other?),
         }
-        deadline = [deadline, connection.deadline()].into_iter().flatten().min();
-    }
-    let mut timeout = deadline.map(|deadline| {
-        let left = deadline.saturating_duration_since(Instant::now()).min(LONGEST_WAIT);
-        TimeVal::microseconds(left.as_micros() as i64 + 1)
-    });
-    match select(None, &mut readable, &mut writable, None, &mut timeout) {
-        // A signal; whom it concerns looks at `stop`.
-        Err(Errno::EINTR) => {
-            readable.clear();
-            writable.clear();
+
+        let is_ready = |connection: &Connection| {
+            readable.contains(connection.as_fd()) || writable.contains(connection.as_fd())
+        };
+        let ready: Vec<Key> =
+            clients.iter().filter(|(_, one)| is_ready(one)).map(|(key, _)| key).collect();
+        let clients_wait = readable.contains(listener.as_fd());
+        for key in ready {
+            clients.turn(key, &mut scratch);
         }
-        other => drop(other?),
+        clients.give_up_overdue();
+        if clients_wait {
+            clients.accept(&Fitting(&listener), |_, _| Ok::<(), Infallible>(()))?;
+        }
     }
-    ready.clear();
-    ready.extend(connections.iter().map(|connection| {
-        readable.contains(connection.as_fd()) || writable.contains(connection.as_fd())
-    }));
-    Ok(listener.is_some_and(|listener| readable.contains(listener.as_fd())))
+    drop(listener);
+    clients.drain();
+    Ok(())
 }
 
-/// Takes in some of the clients that wait; the others are still there the next time.
-fn accept(
-    listener: &Listener,
-    connections: &mut Vec<Connection>,
-    config: &Config,
-) -> io::Result<()> {
-    for _ in 0..ACCEPTED_AT_ONCE {
-        let Some(client) = listener.try_accept()? else { break };
-        let served = connections.iter().filter(|connection| connection.is_served()).count();
-        if !fits(&client) {
-            // It can be told, and not be waited for.
-            drop(Connection::refuse(client));
-        } else if served < config.max_connections {
-            connections.extend(Connection::serve(client, config));
-        } else {
-            if connections.len() - served >= MOST_LINGERING
-                && let Some(oldest) = connections.iter().position(|one| !one.is_served())
-            {
-                connections.remove(oldest);
+/// The clients that can be waited for.
+struct Fitting<'l>(&'l Listener);
+
+impl Arrivals for Fitting<'_> {
+    fn next(&self, admission: &Admission) -> io::Result<Option<Connection>> {
+        loop {
+            match self.0.next(admission)? {
+                // It can be told, and no more.
+                Some(connection) if !fits(&connection) => connection.turn_away(),
+                other => return Ok(other),
             }
-            connections.extend(Connection::refuse(client));
         }
     }
-    Ok(())
+}
+
+impl AsFd for Fitting<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// Whether a set can hold the descriptor.

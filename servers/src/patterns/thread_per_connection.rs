@@ -14,15 +14,20 @@ use std::io;
 use std::sync::Arc;
 use std::thread::{self, Scope};
 
-use crate::conversation::converse;
+use crate::conversation::{STACK, converse};
+use crate::places::Places;
 use crate::refusal::Lingerer;
-use crate::{Capacity, Config, Listener, Pattern, WhenFull};
+use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "thread-per-connection",
     summary: "a thread for each client",
+    family: Family::Threads,
+    stevens: &[6],
+    used_by: "",
+    workers: Workers::PerClient(Unit::Thread),
     capacity: Capacity::Limited {
-        default: 1000,
+        default: 5000,
         most: 30_000,
         because: "the kernel's default limit is 32,768 threads",
     },
@@ -31,20 +36,13 @@ pub(super) const PATTERN: Pattern = Pattern {
     serve,
 };
 
-/// Enough for a session's buffer and the deepest expression; address space, not memory.
-const STACK: usize = 256 * 1024;
-
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let stop = listener.stop();
     let lingerer = Lingerer::new()?;
     thread::scope(|scope| {
         lingerer.start(scope, stop)?;
-        let accepted = accept_all(scope, &listener, config, &lingerer);
-        if accepted.is_err() {
-            // Nothing more can be accepted: the clients that are served are to end too.
-            stop.request();
-        }
-        accepted
+        // Where nothing more can be accepted, the clients that are served are to end too.
+        accept_all(scope, &listener, config, &lingerer).inspect_err(|_| stop.request())
     })
 }
 
@@ -55,16 +53,15 @@ fn accept_all<'s>(
     lingerer: &Lingerer,
 ) -> io::Result<()> {
     let stop = listener.stop();
-    // A clone for each client that is being served, and this one.
-    let place = Arc::new(());
+    let places = Places::new(config.max_connections);
     while let Some(client) = listener.accept()? {
-        if Arc::strong_count(&place) > config.max_connections {
+        let Some(place) = places.take() else {
             lingerer.refuse(client);
             continue;
-        }
+        };
         // The kernel may refuse a thread, and the client is still to be told.
         let client = Arc::new(client);
-        let (served, place) = (Arc::clone(&client), Arc::clone(&place));
+        let served = Arc::clone(&client);
         let thread = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || {
             converse(&served, config, stop);
             // In this order the place is free by the time that the client sees the end.

@@ -1,0 +1,258 @@
+//! The clients of one event loop: who is admitted, who is whose key, whose patience has ended.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::connection::{Connection, LOOK_EVERY, SCRATCH, Turn};
+use crate::inbox::Inbox;
+use crate::places::Places;
+use crate::refusal::MOST_LINGERING;
+use crate::{Config, Listener};
+
+/// Clients taken in before those that are there have another turn.
+const ACCEPTED_AT_ONCE: usize = 16;
+
+/// What a client is known by to its loop, and in the kernel's list of what is ready. A key may
+/// come to belong to another client while an event for the first is still under way; a turn out
+/// of turn does no harm.
+pub type Key = usize;
+
+/// Who decides on which clients are served. Loops that share one share its places.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    config: Config,
+    places: Arc<Places>,
+}
+
+impl Admission {
+    /// With the places that the configuration allows.
+    pub fn new(config: &Config) -> Admission {
+        Admission { config: config.clone(), places: Places::new(config.max_connections) }
+    }
+
+    /// A connection that is served if there is a place, and one that is refused otherwise.
+    ///
+    /// # Errors
+    /// The client is gone already.
+    pub fn admit(&self, client: TcpStream) -> io::Result<Connection> {
+        match self.places.take() {
+            Some(place) => Connection::serve(client, &self.config, place),
+            None => Connection::refuse(client),
+        }
+    }
+}
+
+/// Where an event loop gets its clients from.
+pub trait Arrivals: AsFd {
+    /// The next one, if one waits. Never blocks.
+    ///
+    /// # Errors
+    /// The source is of no use any more.
+    fn next(&self, admission: &Admission) -> io::Result<Option<Connection>>;
+}
+
+impl Arrivals for Listener {
+    fn next(&self, admission: &Admission) -> io::Result<Option<Connection>> {
+        while let Some(client) = self.try_accept()? {
+            // What goes wrong with one client ends with that client.
+            if let Ok(connection) = admission.admit(client) {
+                return Ok(Some(connection));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Arrivals for Inbox<Connection> {
+    fn next(&self, _: &Admission) -> io::Result<Option<Connection>> {
+        Ok(self.take())
+    }
+}
+
+/// The clients of a loop.
+#[derive(Debug)]
+pub struct Clients {
+    admission: Admission,
+    slots: Vec<Slot>,
+    free: Vec<Key>,
+    /// Those that are refused, the oldest first.
+    lingering: VecDeque<Key>,
+    /// When to look at whom: one entry for each client that has a deadline. It may be early, for
+    /// a client that was heard of since has a later deadline than it had.
+    looks: BTreeSet<(Instant, Key)>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// None if it is free, or while the client is [taken](Clients::take) out.
+    connection: Option<Connection>,
+    look: Option<Instant>,
+}
+
+impl Clients {
+    /// Nobody yet.
+    pub fn new(admission: Admission) -> Clients {
+        Clients {
+            admission,
+            slots: Vec::new(),
+            free: Vec::new(),
+            lingering: VecDeque::new(),
+            looks: BTreeSet::new(),
+        }
+    }
+
+    /// Takes in some of the clients that wait, and tells of each; the others are still there the
+    /// next time.
+    ///
+    /// # Errors
+    /// What the source says. A client that cannot be waited for (`watch` fails) is let go.
+    pub fn accept<E>(
+        &mut self,
+        arrivals: &impl Arrivals,
+        mut watch: impl FnMut(Key, &Connection) -> Result<(), E>,
+    ) -> io::Result<()> {
+        for _ in 0..ACCEPTED_AT_ONCE {
+            let Some(connection) = arrivals.next(&self.admission)? else { break };
+            let key = self.insert(connection);
+            if let Some(connection) = self.get(key)
+                && watch(key, connection).is_err()
+            {
+                self.remove(key);
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, connection: Connection) -> Key {
+        let is_served = connection.is_served();
+        if !is_served
+            && self.lingering.len() >= MOST_LINGERING
+            && let Some(oldest) = self.lingering.front().copied()
+        {
+            self.remove(oldest);
+        }
+        let key = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() - 1
+        });
+        if !is_served {
+            self.lingering.push_back(key);
+        }
+        self.put(key, connection);
+        key
+    }
+
+    /// A client that is there.
+    pub fn get(&self, key: Key) -> Option<&Connection> {
+        self.slots.get(key)?.connection.as_ref()
+    }
+
+    /// All that are there.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &Connection)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(key, slot)| Some((key, slot.connection.as_ref()?)))
+    }
+
+    /// Gives a client its turn. [`Turn::Over`] if it is not there any more.
+    pub fn turn(&mut self, key: Key, scratch: &mut [u8]) -> Turn {
+        let slot = self.slots.get_mut(key).and_then(|slot| slot.connection.as_mut());
+        let Some(connection) = slot else { return Turn::Over };
+        let turn = connection.turn(scratch);
+        if turn == Turn::Over {
+            self.remove(key);
+        }
+        turn
+    }
+
+    /// Takes a client out, to be served elsewhere. It keeps its key, and is put back or removed.
+    pub fn take(&mut self, key: Key) -> Option<Connection> {
+        self.slots.get_mut(key)?.connection.take()
+    }
+
+    /// Puts a client back that was taken out.
+    pub fn put(&mut self, key: Key, connection: Connection) -> &Connection {
+        let slot = &mut self.slots[key];
+        if slot.look.is_none()
+            && let Some(deadline) = connection.deadline()
+        {
+            slot.look = Some(deadline);
+            self.looks.insert((deadline, key));
+        }
+        slot.connection.insert(connection)
+    }
+
+    /// Forgets a client, and closes it unless it was taken out.
+    pub fn remove(&mut self, key: Key) {
+        let slot = std::mem::take(&mut self.slots[key]);
+        if let Some(look) = slot.look {
+            self.looks.remove(&(look, key));
+        }
+        self.lingering.retain(|&one| one != key);
+        self.free.push(key);
+    }
+
+    /// When the first client is to be looked at, even if nothing happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.looks.first().map(|(look, _)| *look)
+    }
+
+    /// How long to wait for something to happen.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Gives up those whose patience has ended.
+    pub fn give_up_overdue(&mut self) {
+        let now = Instant::now();
+        while let Some(&(look, key)) = self.looks.first().filter(|(look, _)| *look <= now) {
+            self.looks.remove(&(look, key));
+            let slot = &mut self.slots[key];
+            slot.look = None;
+            match slot.connection.as_ref().map(Connection::deadline) {
+                Some(Some(deadline)) if deadline <= now => self.remove(key),
+                Some(Some(deadline)) => {
+                    slot.look = Some(deadline);
+                    self.looks.insert((deadline, key));
+                }
+                // Whoever has taken it will put it back, with a deadline.
+                None | Some(None) => {}
+            }
+        }
+    }
+
+    /// The server is to end: answers what has arrived, and returns when every client has its
+    /// replies. The alarm of [`stop`](crate::stop) ends the wait for those that do not read.
+    pub fn drain(self) {
+        drain(self.slots.into_iter().filter_map(|slot| slot.connection).collect());
+    }
+}
+
+/// Sees clients out at the end of a server, as [`Clients::drain`] does.
+pub fn drain(mut connections: Vec<Connection>) {
+    connections.retain(Connection::is_served);
+    connections.iter_mut().for_each(Connection::drain);
+    let mut scratch = [0; SCRATCH];
+    loop {
+        let mut busy = false;
+        connections.retain_mut(|connection| match connection.turn(&mut scratch) {
+            Turn::Over => false,
+            turn => {
+                busy |= turn == Turn::Again;
+                true
+            }
+        });
+        if connections.is_empty() {
+            return;
+        }
+        if !busy {
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+}
