@@ -87,8 +87,9 @@ pub struct Clients {
     looks: BTreeSet<(Instant, Key)>,
 }
 
+/// Where a client is kept.
 #[derive(Debug, Default)]
-struct Slot {
+pub struct Slot {
     /// None if it is free, or while the client is [taken](Clients::take) out.
     connection: Option<Connection>,
     look: Option<Instant>,
@@ -227,31 +228,36 @@ impl Clients {
         }
     }
 
-    /// The server is to end: answers what has arrived, and returns when every client has its
-    /// replies. The alarm of [`stop`](crate::stop) ends the wait for those that do not read.
+    /// As [`drain`] for these alone.
     pub fn drain(self) {
-        drain(self.slots.into_iter().filter_map(|slot| slot.connection).collect());
+        drain(self);
     }
 }
 
-/// Sees clients out at the end of a server, as [`Clients::drain`] does.
-pub fn drain(mut connections: Vec<Connection>) {
-    connections.retain(Connection::is_served);
+impl IntoIterator for Clients {
+    type Item = Connection;
+    type IntoIter = std::iter::FilterMap<std::vec::IntoIter<Slot>, fn(Slot) -> Option<Connection>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.slots.into_iter().filter_map(|slot| slot.connection)
+    }
+}
+
+/// The server is to end: answers what has arrived, and returns when every client has its replies.
+/// The timer of [`stop`](crate::stop) ends the wait for those that do not read.
+pub fn drain(connections: impl IntoIterator<Item = Connection>) {
+    let mut connections: Vec<Connection> =
+        connections.into_iter().filter(Connection::is_served).collect();
     connections.iter_mut().for_each(Connection::drain);
     let mut scratch = [0; SCRATCH];
-    loop {
+    while !connections.is_empty() {
         let mut busy = false;
-        connections.retain_mut(|connection| match connection.turn(&mut scratch) {
-            Turn::Over => false,
-            turn => {
-                busy |= turn == Turn::Again;
-                true
-            }
+        connections.retain_mut(|connection| {
+            let turn = connection.turn(&mut scratch);
+            busy |= turn == Turn::Again;
+            turn != Turn::Over
         });
-        if connections.is_empty() {
-            return;
-        }
-        if !busy {
+        if !busy && !connections.is_empty() {
             thread::sleep(LOOK_EVERY);
         }
     }

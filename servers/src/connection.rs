@@ -168,6 +168,14 @@ impl Connection {
         }
     }
 
+    /// Instead of the second part: each request that was taken in is answered that the server is
+    /// busy.
+    pub fn shed(&mut self) {
+        if let Phase::Serving(session) | Phase::Draining(session) = &mut self.phase {
+            session.shed_kept();
+        }
+    }
+
     /// Whether there is something for the second part to do.
     pub fn has_questions(&self) -> bool {
         match &self.phase {

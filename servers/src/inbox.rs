@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 /// The queue and its descriptor.
@@ -21,8 +21,19 @@ impl<T> Inbox<T> {
     /// # Errors
     /// When the kernel has no descriptor left.
     pub fn new(bound: usize) -> io::Result<Inbox<T>> {
+        Inbox::over(bounded(bound))
+    }
+
+    /// One for things of which there are not too many by nature, such as clients that have a place.
+    ///
+    /// # Errors
+    /// When the kernel has no descriptor left.
+    pub fn unbounded() -> io::Result<Inbox<T>> {
+        Inbox::over(unbounded())
+    }
+
+    fn over((sender, receiver): (Sender<T>, Receiver<T>)) -> io::Result<Inbox<T>> {
         let wakeup = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        let (sender, receiver) = bounded(bound);
         Ok(Inbox { sender, receiver, wakeup })
     }
 

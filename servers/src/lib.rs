@@ -16,12 +16,15 @@ pub mod stop;
 pub mod service;
 pub mod session;
 
-pub mod clients;
-pub mod connection;
 pub mod conversation;
-pub mod inbox;
 pub mod places;
 pub mod refusal;
+
+pub mod clients;
+pub mod connection;
+pub mod epoll;
+pub mod inbox;
+pub mod threads;
 
 mod patterns;
 mod socket;

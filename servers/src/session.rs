@@ -8,6 +8,7 @@
 //! It never reads, writes, waits or looks at a clock.
 
 use crate::Service;
+use crate::refusal::BUSY;
 
 /// Replies waiting to be sent, in bytes, beyond which no further request is answered.
 pub const OUTPUT_BOUND: usize = 64 * 1024;
@@ -28,6 +29,8 @@ pub struct Session {
     sent: usize,
     /// The line was too long and is answered; the rest of it is thrown away.
     discarding: bool,
+    /// What is answered now is answered that the server is busy.
+    shedding: bool,
     ended: bool,
 }
 
@@ -42,6 +45,7 @@ impl Session {
             output: Vec::new(),
             sent: 0,
             discarding: false,
+            shedding: false,
             ended: false,
         }
     }
@@ -80,6 +84,13 @@ impl Session {
             self.pending = pending;
             self.answer_the_last();
         }
+    }
+
+    /// Answers what was received and not looked at as a server does that has no time for it.
+    pub fn shed_kept(&mut self) {
+        self.shedding = true;
+        self.answer_kept();
+        self.shedding = false;
     }
 
     /// The client will send no more: an unterminated last request is answered.
@@ -180,6 +191,8 @@ impl Session {
     fn reply_to(&mut self, request: &[u8]) {
         if request.len() > self.max_line {
             self.refuse_length();
+        } else if self.shedding {
+            self.output.extend_from_slice(BUSY);
         } else {
             self.service.answer(request, &mut self.output);
             self.output.push(b'\n');
@@ -296,6 +309,15 @@ mod tests {
         }
         assert_eq!(replies.len(), OUTPUT_BOUND + 10 + 5);
         assert!(replies.ends_with(b"\nlast\n"));
+    }
+
+    #[test]
+    fn what_is_shed_is_answered_request_by_request_and_what_follows_is_served() {
+        let mut session = Session::new(Service::Echo, MAX);
+        session.keep(b"a\nb\nc");
+        session.shed_kept();
+        session.receive(b"d\ne\n");
+        assert_eq!(session.output(), [BUSY, BUSY, b"cd\ne\n"].concat());
     }
 
     #[test]

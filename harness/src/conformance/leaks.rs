@@ -1,5 +1,7 @@
 //! What clients leave behind in a server: nothing.
 
+use std::time::Duration;
+
 use super::Case;
 use super::finding::Finding;
 use super::subject::{Subject, request};
@@ -10,6 +12,9 @@ const CLIENTS: usize = 60;
 
 /// How much may be added meanwhile: a pool may still be growing, and needs few clients for that.
 const SLACK: usize = CLIENTS / 10;
+
+/// How long to wait for what may only have been late in coming.
+const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a client leaves.
 #[derive(Clone, Copy, PartialEq)]
@@ -66,17 +71,30 @@ fn settles(
     leaving: Leaving,
     count: fn(&Holdings) -> usize,
 ) -> Result<(), Finding> {
-    // What a server sets up once, or up to some number, is set up by the first.
+    // What a server sets up once, or up to some number, is set up by the first, or meanwhile: a
+    // pool may take its time to grow. What leaks goes on growing.
     come_and_go(subject, leaving)?;
+    let settled = adds_little(subject, what, leaving, count, FIRST_PATIENCE);
+    settled.or_else(|_| adds_little(subject, what, leaving, count, subject.patience))
+}
+
+fn adds_little(
+    subject: &Subject<'_>,
+    what: &str,
+    leaving: Leaving,
+    count: fn(&Holdings) -> usize,
+    patience: Duration,
+) -> Result<(), Finding> {
     // The last of them may not have been seen off yet: the least of some looks is the baseline.
     let mut before = usize::MAX;
     for _ in 0..5 {
         before = before.min(count(&subject.holdings()));
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
     come_and_go(subject, leaving)?;
     let after = || count(&subject.holdings());
-    subject.wait_until(
+    subject.wait_for(
+        patience.min(subject.patience),
         || after() <= before + SLACK,
         || {
             let expected = format!("about {before} {what}, as before");

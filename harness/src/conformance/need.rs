@@ -19,6 +19,8 @@ pub enum Need {
     Clients(usize),
     /// It can be filled, and says what one client more meets.
     Full,
+    /// It takes in clients to wait for a place.
+    Queue,
     /// What one client more meets is this.
     WhenFull(WhenFull),
     /// One client more is turned away rather than left to wait.
@@ -59,7 +61,7 @@ impl Need {
             Need::Full => match (contract.capacity, contract.when_full) {
                 (None, _) => undeclared("how many clients it serves at once", "--capacity"),
                 (_, None) => undeclared("what a client meets when it is full", "--when-full"),
-                (Some(capacity), _) if capacity > MOST_CLIENTS => Err(format!(
+                (Some(capacity), _) if capacity + contract.queue > MOST_CLIENTS => Err(format!(
                     "it serves {}, and a case opens {MOST_CLIENTS} at most",
                     at_once(capacity)
                 )),
@@ -75,6 +77,7 @@ impl Need {
                 Some(_) => Ok(()),
                 None => undeclared("what a client meets when it is full", "--when-full"),
             },
+            Need::Queue if contract.queue == 0 => Err("it takes in no clients to wait".to_owned()),
             Need::MaxLine if contract.max_line.is_none() => {
                 undeclared("how long a request may be", "--max-line")
             }

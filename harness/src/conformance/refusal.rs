@@ -84,7 +84,7 @@ pub(super) const CASES: &[Case] = &[
                 if let Err(trouble @ (Trouble::ConnectTimedOut(_) | Trouble::OutOfTime)) = met {
                     return Err(Finding::vacuous(format!("nobody is turned away: {trouble}")));
                 }
-                let incumbent = incumbents.first_mut().expect("a capacity of at least one");
+                let incumbent = incumbents.served.first_mut().expect("a capacity of at least one");
                 let reply = incumbent.ask(&request(0)).map_err(|trouble| {
                     Finding::trouble("the client that is served gets its reply", &trouble)
                 })?;
@@ -99,12 +99,34 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Full, Need::WhenFull(WhenFull::Wait)],
         check: |subject| {
             let mut incumbents = subject.fill()?;
-            let reply = incumbents[0].learn(&request(0))?;
+            let reply = incumbents.served[0].learn(&request(0))?;
             let mut queued = subject.connect()?;
             queued.send(&[&request(0)[..], b"\n"].concat())?;
             queued.expect_silence("while another client is served")?;
-            incumbents.pop();
+            incumbents.make_room().close();
             queued.expect(&reply)
+        },
+    },
+    Case {
+        name: "refusal/taken-in-is-served-later",
+        requirement: "clients that the server takes in to wait are served in the order in which they came, with what they sent early",
+        needs: &[Need::Full, Need::Queue],
+        check: |subject| {
+            let mut incumbents = subject.fill()?;
+            let reply = incumbents.served[0].learn(&request(0))?;
+            let mut waiting = std::mem::take(&mut incumbents.waiting);
+            for client in &mut waiting {
+                client.send(&[&request(0)[..], b"\n"].concat())?;
+            }
+            // All but one of the places stay taken, so they come through one by one.
+            let mut served = incumbents.make_room();
+            for mut next in waiting {
+                next.expect_silence("while those before it are served")?;
+                served.close();
+                next.expect(&reply)?;
+                served = next;
+            }
+            Ok(())
         },
     },
     Case {
@@ -114,7 +136,7 @@ pub(super) const CASES: &[Case] = &[
         check: |subject| {
             for _ in 0..5 {
                 let mut incumbents = subject.fill()?;
-                drop(incumbents.pop());
+                incumbents.make_room().close();
                 subject.serves_soon("a client is served once another has closed")?;
             }
             Ok(())
@@ -127,7 +149,7 @@ pub(super) const CASES: &[Case] = &[
         check: |subject| {
             for _ in 0..5 {
                 let mut incumbents = subject.fill()?;
-                incumbents.pop().expect("a capacity of at least one").reset();
+                incumbents.make_room().reset();
                 subject.serves_soon("a client is served once another has reset")?;
             }
             Ok(())

@@ -149,13 +149,17 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// As many clients as the server declares to serve at once, each of them served.
+    /// As many clients as the server declares to serve at once, each of them served, and as many
+    /// more as it declares to take in to wait.
     ///
     /// # Errors
     /// Fewer are served: then nothing can be exercised.
-    pub fn fill(&self) -> Result<Vec<Party<'_>>, Finding> {
+    pub fn fill(&self) -> Result<Incumbents<'_>, Finding> {
         let capacity = self.contract.capacity.unwrap_or(1);
-        (0..capacity).map(|number| self.connect_soon(&request(number))).collect()
+        let served: Result<_, _> =
+            (0..capacity).map(|number| self.connect_soon(&request(number))).collect();
+        let waiting: Result<_, _> = (0..self.contract.queue).map(|_| self.connect()).collect();
+        Ok(Incumbents { served: served?, waiting: waiting? })
     }
 
     /// A client that comes now is served, at once.
@@ -217,10 +221,23 @@ impl<'a> Subject<'a> {
     /// It does not within the patience of the case; `otherwise` tells what is so instead.
     pub fn wait_until(
         &self,
+        holds: impl FnMut() -> bool,
+        otherwise: impl FnOnce() -> Finding,
+    ) -> Result<(), Finding> {
+        self.wait_for(self.patience, holds, otherwise)
+    }
+
+    /// As [`wait_until`](Self::wait_until), for so long.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn wait_for(
+        &self,
+        patience: Duration,
         mut holds: impl FnMut() -> bool,
         otherwise: impl FnOnce() -> Finding,
     ) -> Result<(), Finding> {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + patience;
         while !holds() {
             if Instant::now() > deadline {
                 return Err(otherwise());
@@ -344,6 +361,22 @@ impl<'a> Subject<'a> {
             observed: self.observed.into_inner(),
             loosely: self.loosely.get(),
         }
+    }
+}
+
+/// The clients of a server that is full.
+pub struct Incumbents<'s> {
+    /// Those that are served.
+    pub served: Vec<Party<'s>>,
+    /// Those that were taken in and wait, the first of them first.
+    pub waiting: Vec<Party<'s>>,
+}
+
+impl<'s> Incumbents<'s> {
+    /// One that is served leaves, and so do all that wait: the next one that comes has a place.
+    pub fn make_room(&mut self) -> Party<'s> {
+        self.waiting.clear();
+        self.served.pop().expect("a capacity of at least one")
     }
 }
 

@@ -1,9 +1,27 @@
 //! One file for each pattern, with the same silhouette: what it is, its row, `serve`.
 
 mod iterative;
+mod iterative_busy;
 mod iterative_refuse;
-mod select;
+mod iterative_reset;
+
+mod prethread_accept;
 mod thread_per_connection;
+mod thread_pool;
+
+mod epoll_edge;
+mod epoll_level;
+mod poll;
+mod select;
+
+mod epoll_exclusive;
+mod multi_reactor;
+mod reuseport;
+
+mod epoll_oneshot;
+mod half_sync_half_async;
+mod leader_followers;
+mod staged;
 
 use crate::Pattern;
 
@@ -11,6 +29,20 @@ use crate::Pattern;
 pub const PATTERNS: &[Pattern] = &[
     iterative::PATTERN,
     iterative_refuse::PATTERN,
+    iterative_reset::PATTERN,
+    iterative_busy::PATTERN,
     thread_per_connection::PATTERN,
+    prethread_accept::PATTERN,
+    thread_pool::PATTERN,
     select::PATTERN,
+    poll::PATTERN,
+    epoll_level::PATTERN,
+    epoll_edge::PATTERN,
+    epoll_exclusive::PATTERN,
+    reuseport::PATTERN,
+    multi_reactor::PATTERN,
+    epoll_oneshot::PATTERN,
+    leader_followers::PATTERN,
+    half_sync_half_async::PATTERN,
+    staged::PATTERN,
 ];

@@ -1,0 +1,91 @@
+//! # Reactor over epoll(7), edge-triggered
+//!
+//! A client is told of once, when something new has come, and not again until more comes: so each
+//! is registered once, for everything, and the kernel is told nothing afterwards. In return the
+//! loop itself must remember who may have more to read. It keeps them in a list and gives each of
+//! them a turn, round after round, so that a client that sends without end does not starve others.
+//!
+//! Used by: nginx for its clients (its listeners are level-triggered); Netty's native transport.
+//!
+//! Good for: clients that alternate between reading and writing: no EPOLLOUT to add and remove.
+//!
+//! Breaks: by a mistake: to stop reading early and forget it is to wait for ever.
+//!
+//! Source: epoll(7), "Level-triggered and edge-triggered" and "Possible pitfalls".
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+
+use crate::clients::{Admission, Clients, Key};
+use crate::connection::{SCRATCH, Turn};
+use crate::epoll::{ARRIVALS, EVENTS, STOP, wait};
+use crate::{Capacity, Config, Family, Listener, Pattern, WhenFull, Workers};
+
+pub(super) const PATTERN: Pattern = Pattern {
+    id: "epoll-edge",
+    summary: "one loop over epoll, edge-triggered, drained in fair turns",
+    family: Family::Loop,
+    stevens: &[],
+    used_by: "nginx, Netty (native transport)",
+    workers: Workers::One,
+    capacity: Capacity::BY_DESCRIPTORS,
+    when_full: WhenFull::Busy,
+    backlog: 4096,
+    serve,
+};
+
+/// What each client is registered for, once.
+const EVERYTHING: EpollFlags = EpollFlags::EPOLLIN
+    .union(EpollFlags::EPOLLOUT)
+    .union(EpollFlags::EPOLLRDHUP)
+    .union(EpollFlags::EPOLLET);
+
+/// A client that has ended its side, or reset. A read that is short tells that all was read, but
+/// not whether the end has come, and the end is not told of again.
+const ENDED: EpollFlags =
+    EpollFlags::EPOLLRDHUP.union(EpollFlags::EPOLLHUP).union(EpollFlags::EPOLLERR);
+
+fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    listener.set_nonblocking()?;
+    let stop = listener.stop();
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, ARRIVALS))?;
+    epoll.add(stop.fd(), EpollEvent::new(EpollFlags::EPOLLIN, STOP))?;
+    let mut clients = Clients::new(Admission::new(config));
+    let mut events = [EpollEvent::empty(); EVENTS];
+    let mut scratch = [0; SCRATCH];
+    // Who may have more to read, and whether its end is known to have come.
+    let mut ready: VecDeque<(Key, bool)> = VecDeque::new();
+    while !stop.requested() {
+        let timeout = if ready.is_empty() { clients.timeout() } else { Some(Duration::ZERO) };
+        let mut clients_wait = false;
+        for event in wait(&epoll, &mut events, timeout)? {
+            match event.data() {
+                ARRIVALS => clients_wait = true,
+                STOP => {}
+                key => ready.push_back((key as Key, event.events().intersects(ENDED))),
+            }
+        }
+        for _ in 0..ready.len() {
+            let Some((key, has_ended)) = ready.pop_front() else { break };
+            match clients.turn(key, &mut scratch) {
+                Turn::Again => ready.push_back((key, has_ended)),
+                // All was read but the end, for which there is one turn more.
+                Turn::Open if has_ended => ready.push_back((key, false)),
+                Turn::Open | Turn::Over => {}
+            }
+        }
+        clients.give_up_overdue();
+        if clients_wait {
+            clients.accept(&listener, |key, client| {
+                epoll.add(client, EpollEvent::new(EVERYTHING, key as u64))
+            })?;
+        }
+    }
+    drop(listener);
+    clients.drain();
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! # Half-Sync/Half-Async
+//!
+//! An event loop, the asynchronous half, reads from all clients; what is to be answered goes into a
+//! queue, from which a pool of threads, the synchronous half, takes and answers it with plain
+//! blocking code. Answers go back to the loop, which writes them.
+//!
+//! The pool holds a request and not a client, as a [`thread_pool`](super::thread_pool) does: idle
+//! clients cost no thread. While a client's request is in the pool nothing more is read from that
+//! client, so replies stay in order, the loop and the pool never hold the same client, and the
+//! queue cannot be longer than there are clients: it is full when there is no place for another
+//! client, and that one is told so at the door.
+//!
+//! Used by: Apache's event MPM; Tomcat's NIO connector.
+//!
+//! Good for: answers that take long or block, behind many idle clients.
+//!
+//! Breaks: with short answers, for which two changes of thread are most of the cost.
+//!
+//! Source: Schmidt, Cranor, *Half-Sync/Half-Async*, PLoP 1995.
+
+use std::io;
+use std::thread;
+
+use crossbeam_channel::unbounded;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+
+use crate::clients::{Admission, Clients, Key, drain};
+use crate::connection::{Connection, SCRATCH, Turn};
+use crate::epoll::{ARRIVALS, EVENTS, STOP, armed, wait};
+use crate::inbox::Inbox;
+use crate::threads;
+use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+
+pub(super) const PATTERN: Pattern = Pattern {
+    id: "half-sync-half-async",
+    summary: "a loop reads and writes, a pool of threads answers",
+    family: Family::Workers,
+    stevens: &[],
+    used_by: "Apache (event MPM), Tomcat (NIO)",
+    workers: Workers::PerCore(Unit::Thread),
+    capacity: Capacity::BY_DESCRIPTORS,
+    when_full: WhenFull::Busy,
+    backlog: 4096,
+    serve,
+};
+
+fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    let stop = listener.stop();
+    // Bounded by the number of clients: each is in one place at a time.
+    let (ask, questions) = unbounded::<Job>();
+    let answers = Inbox::unbounded()?;
+    let clients = thread::scope(|scope| {
+        let front = thread::Builder::new().spawn_scoped(scope, || {
+            let ended = run(&listener, config, |job| drop(ask.send(job)), &answers);
+            drop(ask);
+            ended.inspect_err(|_| stop.request())
+        })?;
+        // They end when nothing is left to answer and the loop, which asks, has ended.
+        threads::each(0..config.workers, stop, |_| {
+            for (key, mut connection) in &questions {
+                connection.answer();
+                let _ = answers.put((key, connection));
+            }
+            Ok(())
+        })?;
+        front.join().expect("the loop does not panic")
+    })?;
+    drop(listener);
+    let answered = std::iter::from_fn(|| answers.take()).map(|(_, connection)| connection);
+    drain(clients.into_iter().chain(answered));
+    Ok(())
+}
+
+/// A client on its way, and what the loop knows it by.
+pub(super) type Job = (Key, Connection);
+
+/// The key of the event that clients have come back.
+const BACK: u64 = u64::MAX - 2;
+
+/// The loop: reads, passes on whoever asks something, and writes when they are `back`. Ends when
+/// the server is to stop, and gives the clients that are not on their way.
+pub(super) fn run(
+    listener: &Listener,
+    config: &Config,
+    pass_on: impl Fn(Job),
+    back: &Inbox<Job>,
+) -> io::Result<Clients> {
+    listener.set_nonblocking()?;
+    let stop = listener.stop();
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, ARRIVALS))?;
+    epoll.add(stop.fd(), EpollEvent::new(EpollFlags::EPOLLIN, STOP))?;
+    epoll.add(back, EpollEvent::new(EpollFlags::EPOLLIN, BACK))?;
+    let mut clients = Clients::new(Admission::new(config));
+    let mut events = [EpollEvent::empty(); EVENTS];
+    let mut scratch = [0; SCRATCH];
+    while !stop.requested() {
+        let mut clients_wait = false;
+        for event in wait(&epoll, &mut events, clients.timeout())? {
+            let (key, mut connection) = match event.data() {
+                STOP => continue,
+                ARRIVALS => {
+                    clients_wait = true;
+                    continue;
+                }
+                BACK => match back.take() {
+                    Some(job) => job,
+                    None => continue,
+                },
+                // The event has disarmed it, so nothing more is told of it while it is away.
+                key => match clients.take(key as Key) {
+                    Some(mut connection) => {
+                        let read = connection.take_in(&mut scratch);
+                        if read.is_ok() && connection.has_questions() {
+                            pass_on((key as Key, connection));
+                            continue;
+                        }
+                        (key as Key, connection)
+                    }
+                    None => continue,
+                },
+            };
+            if connection.write() == Turn::Over {
+                clients.remove(key);
+            } else {
+                let connection = clients.put(key, connection);
+                epoll.modify(connection, &mut armed(key, connection))?;
+            }
+        }
+        clients.give_up_overdue();
+        if clients_wait {
+            clients.accept(listener, |key, connection| {
+                epoll.add(connection, armed(key, connection))
+            })?;
+        }
+    }
+    Ok(clients)
+}

@@ -1,0 +1,43 @@
+//! # Iterative server that says that it is busy
+//!
+//! As [`iterative_reset`](super::iterative_reset), with a word to those who are turned away: they
+//! are accepted, told in a line that the server is busy, and closed gently. Gently means that the
+//! sending side is shut and what the client has sent is read until it ends its side, for a while:
+//! to close over unread input is to reset, and the reset can overtake the line.
+//!
+//! Used by: Redis beyond `maxclients` (without the gentle end); SMTP servers, whose word is `421`.
+//!
+//! Good for: clients that read: they learn why, and when to come again.
+//!
+//! Breaks: under a storm of clients, where the refusals become the load: those that are seen out
+//! must be bounded in time and in number.
+//!
+//! Source: RFC 9112, section 9.6, for an end in stages.
+
+use std::io;
+use std::thread;
+
+use super::iterative_reset::serve_one;
+use crate::refusal::Lingerer;
+use crate::{Capacity, Config, Family, Listener, Pattern, WhenFull, Workers};
+
+pub(super) const PATTERN: Pattern = Pattern {
+    id: "iterative-busy",
+    summary: "serve one client; tell the others that it is busy",
+    family: Family::Iterative,
+    stevens: &[],
+    used_by: "Redis (beyond maxclients)",
+    workers: Workers::One,
+    capacity: Capacity::One,
+    when_full: WhenFull::Busy,
+    backlog: 4096,
+    serve,
+};
+
+fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    let lingerer = Lingerer::new()?;
+    thread::scope(|scope| {
+        lingerer.start(scope, listener.stop())?;
+        serve_one(&listener, config, |client| lingerer.refuse(client))
+    })
+}

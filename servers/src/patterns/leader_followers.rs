@@ -1,0 +1,64 @@
+//! # Leader/Followers
+//!
+//! One thread, the leader, waits for an event. Before it serves the client that the event is of,
+//! it disarms that client and gives up the lead, so that one of the followers waits in its place;
+//! when it has served, it follows. Nothing is handed from thread to thread.
+//!
+//! It differs from [`epoll_oneshot`](super::epoll_oneshot) in that one thread waits at a time and
+//! takes one event: that needs no more of the kernel than a select.
+//!
+//! Used by: ACE's `TP_Reactor`, and so TAO; ZeroC Ice's thread pools.
+//!
+//! Good for: short turns: who has been told of the event serves it, while its cache is warm.
+//!
+//! Breaks: at high rates: events are taken one by one, each with a change of leader.
+//!
+//! Source: Schmidt, O'Ryan, Kircher, Pyarali, Buschmann, *Leader/Followers*, PLoP 2000.
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use nix::sys::epoll::EpollEvent;
+
+use super::epoll_oneshot::Shared;
+use crate::connection::SCRATCH;
+use crate::epoll::wait;
+use crate::threads;
+use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+
+pub(super) const PATTERN: Pattern = Pattern {
+    id: "leader-followers",
+    summary: "one thread waits, promotes the next, serves",
+    family: Family::Workers,
+    stevens: &[],
+    used_by: "ACE and TAO, ZeroC Ice",
+    workers: Workers::PerCore(Unit::Thread),
+    capacity: Capacity::BY_DESCRIPTORS,
+    when_full: WhenFull::Busy,
+    backlog: 4096,
+    serve,
+};
+
+fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    let shared = Shared::new(&listener, config)?;
+    let lead = Mutex::new(());
+    threads::each(0..config.workers, listener.stop(), |_| {
+        let mut event = [EpollEvent::empty()];
+        let mut scratch = [0; SCRATCH];
+        while !listener.stop().requested() {
+            let leader = lead.lock().unwrap_or_else(PoisonError::into_inner);
+            let event = wait(&shared.epoll, &mut event, shared.timeout())?;
+            drop(leader);
+            match event {
+                [event] => shared.handle(event, &mut scratch)?,
+                // The time is over, and somebody's patience with it.
+                _ => shared.give_up_overdue(),
+            }
+        }
+        Ok(())
+    })?;
+    let clients = shared.into_clients();
+    drop(listener);
+    clients.drain();
+    Ok(())
+}

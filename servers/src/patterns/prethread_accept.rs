@@ -1,0 +1,47 @@
+//! # Prethreaded server
+//!
+//! As many threads as there will ever be are made beforehand, and each of them is an iterative
+//! server on the one listening socket. The kernel deals clients to them: it wakes one of those
+//! that block in accept, the one that has waited longest.
+//!
+//! The book has a mutex around accept, for systems on which every waiting thread would wake up for
+//! each client. On Linux a blocking accept wakes one, and the mutex would only move the queue into
+//! the process.
+//!
+//! Used by: Varnish, whose worker threads take turns at accepting.
+//!
+//! Good for: a known number of clients, and no thread to make when one comes.
+//!
+//! Breaks: at one client more than threads: it waits in the kernel's queue, where the server can
+//! neither see nor refuse it. Idle clients pin their threads.
+//!
+//! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 7.
+
+use std::io;
+
+use crate::conversation::converse;
+use crate::threads;
+use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+
+pub(super) const PATTERN: Pattern = Pattern {
+    id: "prethread-accept",
+    summary: "threads made beforehand share one accept",
+    family: Family::Threads,
+    stevens: &[7],
+    used_by: "Varnish",
+    workers: Workers::Pool(Unit::Thread, 64),
+    capacity: Capacity::PerWorker,
+    when_full: WhenFull::Wait,
+    backlog: 4096,
+    serve,
+};
+
+fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    threads::each(0..config.workers, listener.stop(), |_| {
+        while let Some(client) = listener.accept()? {
+            converse(&client, config, listener.stop());
+        }
+        Ok(())
+    })?;
+    Ok(())
+}

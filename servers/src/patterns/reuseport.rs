@@ -1,0 +1,49 @@
+//! # A listener and a loop for each core, by SO_REUSEPORT
+//!
+//! Each worker has a listening socket of its own on the same port, and the kernel deals clients to
+//! them by a hash of both addresses. From there on the workers have nothing in common: no lock, no
+//! queue, no cache line.
+//!
+//! Used by: Envoy; nginx (`listen … reuseport`); HAProxy (`shards`).
+//!
+//! Good for: many short connections on many cores.
+//!
+//! Breaks: where a worker stalls: the clients that are dealt to it wait while others are idle. With
+//! few clients the hash is uneven. A listener that is closed resets those in its queue, unless
+//! `net.ipv4.tcp_migrate_req` is set.
+//!
+//! Source: socket(7), SO_REUSEPORT, since Linux 3.9; Kerrisk, *The SO_REUSEPORT socket option*,
+//! LWN.net, 2013.
+
+use std::io;
+
+use nix::sys::epoll::EpollFlags;
+
+use super::epoll_level;
+use crate::clients::{Admission, drain};
+use crate::threads;
+use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+
+pub(super) const PATTERN: Pattern = Pattern {
+    id: "reuseport",
+    summary: "a listener and a loop for each core; the kernel deals by hash",
+    family: Family::Loops,
+    stevens: &[],
+    used_by: "Envoy, nginx (reuseport), HAProxy (shards)",
+    workers: Workers::PerCore(Unit::Thread),
+    capacity: Capacity::BY_DESCRIPTORS,
+    when_full: WhenFull::Busy,
+    backlog: 4096,
+    serve,
+};
+
+fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    let stop = listener.stop();
+    let admission = Admission::new(config);
+    let clients = threads::each(listener.multiply(config.workers)?, stop, |listener| {
+        listener.set_nonblocking()?;
+        epoll_level::run(&listener, EpollFlags::EPOLLIN, admission.clone(), stop)
+    })?;
+    drain(clients.into_iter().flatten());
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! # Staged event-driven architecture (SEDA)
+//!
+//! The way of a request is cut into stages, each with threads of its own, and between them are
+//! queues of bounded length: here read, answer and write. A stage that finds the next queue full
+//! decides what that means: here the reader sheds, so that each request that cannot be queued is
+//! answered at once that the server is busy, and the answerers wait for the writer.
+//!
+//! The paper's stages have controllers too, which size the pools and the batches as they run;
+//! without those this is a pipeline in the style of SEDA.
+//!
+//! Used by: Cassandra.
+//!
+//! Good for: overload: it shows in one queue that grows, and is shed there rather than everywhere.
+//!
+//! Breaks: on latency: each stage is a change of thread and of cache.
+//!
+//! Source: Welsh, Culler, Brewer, *SEDA*, SOSP 2001, doi:10.1145/502059.502057.
+
+use std::io;
+use std::thread;
+
+use crossbeam_channel::{TrySendError, bounded};
+
+use super::half_sync_half_async::{Job, run};
+use crate::clients::drain;
+use crate::inbox::Inbox;
+use crate::threads;
+use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+
+pub(super) const PATTERN: Pattern = Pattern {
+    id: "staged",
+    summary: "bounded queues between reading, answering and writing; what does not fit is shed",
+    family: Family::Workers,
+    stevens: &[],
+    used_by: "Cassandra",
+    workers: Workers::PerCore(Unit::Thread),
+    capacity: Capacity::BY_DESCRIPTORS,
+    when_full: WhenFull::Busy,
+    backlog: 4096,
+    serve,
+};
+
+/// Clients in the queue before a stage; a client has one batch of requests under way at a time.
+const QUEUED: usize = 1024;
+
+fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    let stop = listener.stop();
+    let (ask, questions) = bounded::<Job>(QUEUED);
+    let (tell, answers) = bounded::<Job>(QUEUED);
+    // Back to where they are waited for. Bounded by the number of clients.
+    let written = Inbox::unbounded()?;
+    let clients = thread::scope(|scope| {
+        let read = thread::Builder::new().spawn_scoped(scope, || {
+            let pass_on = |job| {
+                if let Err(TrySendError::Full((key, mut connection))) = ask.try_send(job) {
+                    connection.shed();
+                    let _ = written.put((key, connection));
+                }
+            };
+            let ended = run(&listener, config, pass_on, &written);
+            drop(ask);
+            ended.inspect_err(|_| stop.request())
+        })?;
+        thread::Builder::new().spawn_scoped(scope, || {
+            for (key, mut connection) in answers {
+                // What became of it is seen when it is back.
+                let _ = connection.write();
+                let _ = written.put((key, connection));
+            }
+        })?;
+        // Each stage ends when nothing is left for it and the stage before it has ended.
+        threads::each(0..config.workers, stop, |_| {
+            for (key, mut connection) in &questions {
+                connection.answer();
+                let _ = tell.send((key, connection));
+            }
+            Ok(())
+        })?;
+        drop(tell);
+        read.join().expect("the loop does not panic")
+    })?;
+    drop(listener);
+    let late = std::iter::from_fn(|| written.take()).map(|(_, connection)| connection);
+    drain(clients.into_iter().chain(late));
+    Ok(())
+}
