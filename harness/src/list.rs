@@ -5,34 +5,20 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use servers::Limits;
+use servers::Server;
 
 use crate::cli::{List, Listed};
 use crate::conformance;
 use crate::load::WORKLOADS;
 use crate::report::EXPORTERS;
-use crate::server::Contract;
 
 /// Lists.
 ///
 /// # Errors
 /// The list cannot be written.
 pub fn list(arguments: &List) -> Result<ExitCode> {
-    let rows = match arguments.what {
-        Listed::Servers => servers::servers()
-            .map(|server| {
-                let contract = Contract::of(&server, &Limits::default())?;
-                let mut row = json!({
-                    "name": server.name(),
-                    "summary": server.pattern.summary,
-                    "contract": contract.words(),
-                });
-                if let Some(original) = server.original() {
-                    row["original"] = json!(original);
-                }
-                Ok(row)
-            })
-            .collect::<Result<Vec<Value>>>()?,
+    let rows: Vec<Value> = match arguments.what {
+        Listed::Servers => servers::servers().map(|server| row(&server)).collect(),
         Listed::Cases => conformance::cases()
             .map(|case| json!({ "name": case.name, "requirement": case.requirement }))
             .collect(),
@@ -51,6 +37,30 @@ pub fn list(arguments: &List) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What there is to say about a server where the user sets no limits.
+fn row(server: &Server) -> Value {
+    let pattern = server.pattern;
+    let mut row = json!({
+        "name": server.name(),
+        "pattern": pattern.id,
+        "service": server.service.name(),
+        "family": pattern.family.name(),
+        "summary": pattern.summary,
+        "workers": pattern.workers.words(None),
+        "capacity": pattern.capacity.words(),
+        "when_full": pattern.when_full.words(),
+        "used_by": pattern.used_by,
+        "stevens": pattern.stevens,
+    });
+    if let Some(original) = server.original() {
+        row["original"] = json!(original);
+    }
+    if let Some(reason) = pattern.unavailable() {
+        row["unavailable"] = json!(reason);
+    }
+    row
+}
+
 /// Prints a whole document.
 ///
 /// # Errors
@@ -64,16 +74,29 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// The rows' values in columns, the name first.
+/// What is said of each, the name first, after it all that there is.
+const COLUMNS: &[(&str, &str)] = &[
+    ("original", ""),
+    ("summary", ""),
+    ("requirement", ""),
+    ("workers", "served by "),
+    ("capacity", "clients at once: "),
+    ("when_full", "one more: "),
+    ("used_by", "used by "),
+    ("unavailable", "does not run here: "),
+];
+
+/// The rows' values in lines, the name first.
 fn table(rows: &[Value]) -> String {
     let text = |row: &Value, key: &str| row[key].as_str().unwrap_or("").to_owned();
     let width = rows.iter().map(|row| text(row, "name").len()).max().unwrap_or(0);
     rows.iter()
         .map(|row| {
-            let rest: Vec<String> = ["original", "summary", "requirement", "contract"]
+            let rest: Vec<String> = COLUMNS
                 .iter()
-                .map(|key| text(row, key))
-                .filter(|words| !words.is_empty())
+                .map(|(key, before)| (before, text(row, key)))
+                .filter(|(_, words)| !words.is_empty())
+                .map(|(before, words)| format!("{before}{words}"))
                 .collect();
             format!("{:width$}  {}\n", text(row, "name"), rest.join("; "))
         })

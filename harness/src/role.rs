@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use servers::{Listener, Server};
+use servers::{Limits, LimitsError, Listener, Server};
 
 use crate::cli;
 use crate::client::{self, Ended};
@@ -47,7 +47,7 @@ pub fn take() {
 pub fn serve(arguments: &cli::Serve) -> Result<ExitCode> {
     let server = chosen(arguments)?;
     let limits = arguments.limits();
-    let config = server.config(&limits).map_err(|error| Usage(error.to_string()))?;
+    server.config(&limits).map_err(|error| Usage(error.to_string()))?;
     raise_descriptor_limit();
     let backlog = arguments.backlog.unwrap_or(server.pattern.backlog);
     let listener = Listener::bind(&arguments.host, arguments.port, backlog)?;
@@ -56,7 +56,7 @@ pub fn serve(arguments: &cli::Serve) -> Result<ExitCode> {
         std::io::stdout(),
         "{server} listens on {}: {}; end it with Ctrl-C",
         listener.address(),
-        words(&Contract::of(&server, &limits)?, &server, config.workers)
+        words(&server, &limits)?
     );
     servers::serve(&server, &limits, listener).context("the server failed")?;
     Ok(ExitCode::SUCCESS)
@@ -77,9 +77,10 @@ fn chosen(arguments: &cli::Serve) -> Result<Server> {
     Ok(Server { pattern, service: wanted })
 }
 
-fn words(contract: &Contract, server: &Server, workers: usize) -> String {
+fn words(server: &Server, limits: &Limits) -> Result<String, LimitsError> {
     let pattern = server.pattern;
-    format!("{}, {}, {}", pattern.summary, pattern.workers.words(workers), contract.places())
+    let places = Contract::of(server, limits)?.places();
+    Ok(format!("{}, {}, {places}", pattern.summary, pattern.workers.words(limits.workers)))
 }
 
 /// The soft limit is often 1,024 for the sake of select(2); whoever knows how to cap may raise it.

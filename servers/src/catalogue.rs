@@ -22,8 +22,8 @@ pub struct Pattern {
     pub summary: &'static str,
     /// What it is akin to.
     pub family: Family,
-    /// What it calls itself in books: the design of Stevens, *UNIX Network Programming* volume 1
-    /// (third edition), figure 30.1, if it is one of those.
+    /// Which of the designs 0 to 8 of Stevens, *UNIX Network Programming* volume 1 (third edition,
+    /// chapter 30), it is.
     pub stevens: &'static [u8],
     /// Known programs that are built so.
     pub used_by: &'static str,
@@ -114,19 +114,34 @@ pub enum Unit {
 pub const MOST_WORKERS: usize = 1024;
 
 impl Workers {
-    /// In words: `2 threads`, `a process for each client`. `number` is how many were decided on.
-    pub fn words(self, number: usize) -> String {
-        let (unit, units) = match self {
-            Workers::One => return "one thread".to_owned(),
-            Workers::PerClient(Unit::Thread)
-            | Workers::PerCore(Unit::Thread)
-            | Workers::Pool(Unit::Thread, _) => ("thread", "threads"),
-            _ => ("process", "processes"),
-        };
+    /// Who serves, in words: `one thread`, `a process for each client`, `a thread for each core`.
+    /// `asked` is the number that the user has set.
+    pub fn words(self, asked: Option<usize>) -> String {
+        match (self, asked) {
+            (Workers::One, _) => "one thread".to_owned(),
+            (Workers::PerClient(unit), _) => format!("a {} for each client", unit.name()),
+            (Workers::PerCore(unit), None) => format!("a {} for each core", unit.name()),
+            (Workers::PerCore(unit), Some(number)) | (Workers::Pool(unit, _), Some(number)) => {
+                unit.count(number)
+            }
+            (Workers::Pool(unit, default), None) => unit.count(default),
+        }
+    }
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Unit::Process => "process",
+            Unit::Thread => "thread",
+        }
+    }
+
+    fn count(self, number: usize) -> String {
         match (self, number) {
-            (Workers::PerClient(_), _) => format!("a {unit} for each client"),
-            (_, 1) => format!("1 {unit}"),
-            _ => format!("{number} {units}"),
+            (_, 1) => format!("one {}", self.name()),
+            (Unit::Process, _) => format!("{number} processes"),
+            (Unit::Thread, _) => format!("{number} threads"),
         }
     }
 }
@@ -153,6 +168,16 @@ pub enum Capacity {
 }
 
 impl Capacity {
+    /// How many clients are served at once where the user sets nothing, in words.
+    pub fn words(self) -> String {
+        match self {
+            Capacity::One => "1".to_owned(),
+            Capacity::PerWorker => "1 for each of them".to_owned(),
+            Capacity::PerWorkerAndQueue(queue) => format!("1 for each of them, {queue} more wait"),
+            Capacity::Limited { default, .. } => format!("{default}"),
+        }
+    }
+
     /// That of a pattern for which a client is a descriptor and some memory.
     pub const BY_DESCRIPTORS: Capacity = Capacity::Limited {
         default: 10_000,
@@ -178,6 +203,16 @@ impl WhenFull {
     /// All of them.
     pub const ALL: &[WhenFull] =
         &[WhenFull::Wait, WhenFull::Refuse, WhenFull::Reset, WhenFull::Busy];
+
+    /// What a client sees, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            WhenFull::Wait => "waits in the backlog",
+            WhenFull::Refuse => "connection refused",
+            WhenFull::Reset => "connected, then reset",
+            WhenFull::Busy => "a busy line, then a clean end",
+        }
+    }
 
     /// The name used on the command line and in reports.
     pub fn name(self) -> &'static str {
@@ -343,7 +378,7 @@ impl Pattern {
             Workers::One | Workers::PerClient(_) => match asked {
                 None => return Ok(1),
                 Some(_) => {
-                    let has = self.workers.words(1);
+                    let has = self.workers.words(None);
                     return Err(LimitsError::NoWorkers { id: self.id, has });
                 }
             },

@@ -50,6 +50,23 @@ pub(super) const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "leaks/zombies",
+        requirement: "a child process that has ended is waited for, also when no further client comes",
+        needs: &[],
+        check: |subject| {
+            come_and_go(subject, Leaving::Closing)?;
+            let zombies = || subject.holdings().zombies;
+            subject.wait_until(
+                || zombies() == 0,
+                || {
+                    let seen = format!("{} are left", zombies());
+                    Finding::leak("no child that has ended is left", seen)
+                        .hint("wait for children when SIGCHLD comes, for all that there are: signals do not queue")
+                },
+            )
+        },
+    },
+    Case {
         name: "leaks/resets",
         requirement: "a client that resets leaves no descriptor, thread or process behind",
         needs: &[],

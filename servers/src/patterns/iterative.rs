@@ -1,12 +1,17 @@
-//! Iterative server: accept a client, serve it to its end, accept the next.
+//! # Iterative server
 //!
-//! Nothing is shared and nothing runs at the same time, so there is nothing to go wrong but the
-//! waiting: whoever comes second waits in the kernel's accept queue, served by nobody, until the
-//! first is done. With `listen(0)` the queue holds one; a third client's connect goes unanswered
-//! until the client gives up (the kernel drops the SYN; it never refuses).
+//! Accept a client, serve it to its end, accept the next. Nothing is shared and nothing runs at the
+//! same time, so there is nothing to go wrong but the waiting: whoever comes second waits in the
+//! kernel's accept queue, served by nobody, until the first is done. With `listen(0)` the queue
+//! holds one; a third client's connect goes unanswered until the client gives up, for the kernel
+//! drops the SYN and never refuses.
 //!
-//! Good for: answers that are over in an instant, such as `daytime`; the control measurement for
-//! every other pattern. Breaks: with the first client that stays.
+//! Used by: inetd, for the `daytime` and `time` that it answers itself.
+//!
+//! Good for: answers that are over in an instant; the control measurement for every other pattern.
+//!
+//! Breaks: with the first client that stays.
+//!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 0.
 
 use std::io;
@@ -19,7 +24,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     summary: "accept, serve to the end, accept the next",
     family: Family::Iterative,
     stevens: &[0],
-    used_by: "daytime and the like",
+    used_by: "inetd (its own daytime)",
     workers: Workers::One,
     capacity: Capacity::One,
     when_full: WhenFull::Wait,

@@ -1,12 +1,20 @@
-//! Iterative server that refuses: while a client is served nobody listens, so the next one is
-//! refused by the kernel (ECONNREFUSED) in microseconds instead of waiting without a word.
+//! # Iterative server that refuses
 //!
-//! The listening socket is shut and opened again rather than closed and bound again: that keeps
-//! the port. A client that connects between accept and shut is reset; one that connects between
-//! the end of a client and the reopening is refused although the server is free.
+//! While a client is served nobody listens, so the next one is refused by the kernel (ECONNREFUSED)
+//! in microseconds instead of waiting without a word. The listening socket is shut and opened again
+//! rather than closed and bound again: that keeps the port.
 //!
-//! Good for: a device with one user, where "not now" is worth more than "perhaps later".
-//! Breaks: behind anything that retries at once. Source: the first of the four original programs.
+//! Used by: sendmail, while its load is too high; inetd, for a service that is started too often.
+//!
+//! Good for: a device with one user, where "not now" is worth more than "perhaps later"; clients
+//! that can go to the next address.
+//!
+//! Breaks: behind anything that retries at once, and in the eyes of a health check. A client that
+//! connects between accept and shut is reset; one that connects between the end of a client and the
+//! reopening is refused although the server is free.
+//!
+//! Source: the first of the four original programs; inet_shutdown of the kernel's
+//! net/ipv4/af_inet.c.
 
 use std::io;
 
@@ -18,7 +26,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     summary: "serve one client; nobody listens meanwhile",
     family: Family::Iterative,
     stevens: &[],
-    used_by: "",
+    used_by: "sendmail (under load), inetd (a service that loops)",
     workers: Workers::One,
     capacity: Capacity::One,
     when_full: WhenFull::Refuse,

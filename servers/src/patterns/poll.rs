@@ -4,7 +4,7 @@
 //! highest number, and what to wait for and what is ready are kept apart. The kernel still looks
 //! at every descriptor in the list each time that it is called.
 //!
-//! Used by: thttpd, and libevent and libuv where a system has nothing better.
+//! Used by: thttpd; nginx, where a system has nothing better.
 //!
 //! Good for: some hundred clients of which many are busy; any system of the last thirty years.
 //!

@@ -1,13 +1,18 @@
-//! Event loop over select(2): one thread asks the kernel which of all its sockets are ready, and
-//! gives each of those a turn.
+//! # Reactor over select(2)
 //!
-//! The sets are bitmaps of FD_SETSIZE (1,024) bits, handed over and read through anew each time,
-//! so the cost of a turn grows with the number of clients and a descriptor of 1,024 or more
-//! cannot be waited for at all. The cap keeps the descriptors below that.
+//! One thread asks the kernel which of all its sockets are ready, and gives each of those a turn.
+//! The sets are bitmaps of FD_SETSIZE (1,024) bits, handed over and read through anew each time: the
+//! cost of a turn grows with the number of clients, and a descriptor of 1,024 or more cannot be
+//! waited for at all. The cap keeps the descriptors below that; where the server began with so many
+//! open that it does not, the client is told that the server is busy.
 //!
-//! Who: portable servers since 4.2BSD (1983). Good for: some hundred clients, any system.
-//! Breaks: at the 1,024th descriptor. Source: Stevens, *UNIX Network Programming* volume 1,
-//! section 6.8.
+//! Used by: GNU libmicrohttpd, unless told otherwise; the game servers of the CircleMUD family.
+//!
+//! Good for: some hundred clients, any system since 4.2BSD (1983).
+//!
+//! Breaks: at the 1,024th descriptor.
+//!
+//! Source: Stevens, *UNIX Network Programming* volume 1, sections 6.3 and 6.8; select(2), BUGS.
 
 use std::convert::Infallible;
 use std::io;
@@ -27,7 +32,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     summary: "one loop over select",
     family: Family::Loop,
     stevens: &[],
-    used_by: "",
+    used_by: "GNU libmicrohttpd, CircleMUD",
     workers: Workers::One,
     capacity: Capacity::Limited {
         default: 1000,

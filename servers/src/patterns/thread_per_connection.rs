@@ -1,13 +1,17 @@
-//! Thread per connection: the main thread accepts, and each client has a thread that blocks on
-//! its behalf.
+//! # Thread per connection
 //!
-//! The scheduler is the event loop. Code reads as if there were one client; a slow client costs
-//! a stack and nothing else. The number of threads is capped, because the kernel's refusal of a
-//! thread comes later and hurts more; a client beyond the cap is told that the server is busy.
+//! The main thread accepts, and each client has a thread that blocks on its behalf: the scheduler
+//! is the event loop, and code reads as if there were one client. The number of threads is capped,
+//! because the kernel's refusal of a thread comes later and hurts more; a client beyond the cap is
+//! told that the server is busy.
 //!
-//! Who: MySQL's default, Java servers of old, and of late those on virtual threads.
-//! Good for: up to some thousand clients, blocking libraries. Breaks: on memory and on switches
-//! between threads, long before the processor is busy with answers.
+//! Used by: MySQL and MariaDB by default.
+//!
+//! Good for: up to some thousand clients; libraries that block.
+//!
+//! Breaks: on memory and on switches between threads, long before the processor is busy with
+//! answers. Idle clients cost as much as busy ones.
+//!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 6.
 
 use std::io;
@@ -24,7 +28,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     summary: "a thread for each client",
     family: Family::Threads,
     stevens: &[6],
-    used_by: "",
+    used_by: "MySQL, MariaDB",
     workers: Workers::PerClient(Unit::Thread),
     capacity: Capacity::Limited {
         default: 5000,

@@ -4,7 +4,7 @@
 //! serving a client to its end. The queue is in the server and has a bound, so that the server
 //! knows who waits, and says so to whoever finds it full.
 //!
-//! Used by: Apache's worker MPM; Tomcat before its non-blocking connectors.
+//! Used by: Apache's worker MPM.
 //!
 //! Good for: short conversations: a bounded number of threads, a queue that can be measured.
 //!
