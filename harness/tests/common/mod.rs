@@ -43,12 +43,14 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn start(arguments: &[&str]) -> Served {
-        let mut child = harness()
-            .arg("serve")
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the harness starts");
+        let mut command = harness();
+        command.arg("serve").args(arguments);
+        Served::run(command)
+    }
+
+    /// As [`start`](Self::start), by a command that was prepared.
+    pub(crate) fn run(mut command: Command) -> Served {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the harness starts");
         let mut first_line = String::new();
         let output = child.stdout.take().expect("it is piped");
         BufReader::new(output).read_line(&mut first_line).expect("a first line");
