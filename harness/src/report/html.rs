@@ -3,6 +3,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Exporter, Report, ServerReport, Tally, count, plot, time};
+use crate::client::Event;
 use crate::conformance::{Judgement, Kind, State};
 use crate::load::Measurement;
 
@@ -11,6 +12,9 @@ pub(super) const EXPORTER: Exporter = Exporter {
     summary: "the whole report for a person, with the evidence behind each verdict; one file",
     render,
 };
+
+/// Events shown at each end of the transcript of a case in which all was well.
+const SHOWN: usize = 15;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -164,13 +168,12 @@ fn evidence(report: &Report) -> Markup {
                     @if !judgement.transcript.is_empty() {
                         h4 { "On the wire" }
                         table.wire {
-                            @for event in &judgement.transcript {
-                                tr {
-                                    td { (format!("{:.3} ms", event.at_us as f64 / 1e3)) }
-                                    td { @if event.client > 0 { "client " (event.client) } }
-                                    td { code { (event.what) } }
-                                }
+                            @let (first, left_out, last) = shown(judgement);
+                            @for event in first { (wire(event)) }
+                            @if left_out > 0 {
+                                tr { td {} td {} td { "… " (left_out) " events more, in report.json …" } }
                             }
+                            @for event in last { (wire(event)) }
                         }
                     }
                     @if let Some(exit) = judgement.exit {
@@ -188,6 +191,26 @@ fn evidence(report: &Report) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// What is shown of a transcript: all of it where something is to be found out, otherwise how it
+/// began and ended, and how much lies between.
+fn shown(judgement: &Judgement) -> (&[Event], usize, &[Event]) {
+    let events = judgement.transcript.as_slice();
+    if !judgement.is_fine() || events.len() <= 2 * SHOWN {
+        return (events, 0, &[]);
+    }
+    (&events[..SHOWN], events.len() - 2 * SHOWN, &events[events.len() - SHOWN..])
+}
+
+fn wire(event: &Event) -> Markup {
+    html! {
+        tr {
+            td { (format!("{:.3} ms", event.at_us as f64 / 1e3)) }
+            td { @if event.client > 0 { "client " (event.client) } }
+            td { code { (event.what) } }
         }
     }
 }

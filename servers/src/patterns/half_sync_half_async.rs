@@ -97,42 +97,42 @@ pub(super) fn run(
     while !stop.requested() {
         let mut clients_wait = false;
         for event in wait(&epoll, &mut events, clients.timeout())? {
-            let (key, mut connection) = match event.data() {
-                STOP => continue,
-                ARRIVALS => {
-                    clients_wait = true;
-                    continue;
-                }
-                BACK => match back.take() {
-                    Some(job) => job,
-                    None => continue,
-                },
-                // The event has disarmed it, so nothing more is told of it while it is away.
-                key => match clients.take(key as Key) {
-                    Some(mut connection) => {
-                        let read = connection.take_in(&mut scratch);
-                        if read.is_ok() && connection.has_questions() {
-                            pass_on((key as Key, connection));
-                            continue;
-                        }
-                        (key as Key, connection)
+            match event.data() {
+                STOP => {}
+                ARRIVALS => clients_wait = true,
+                BACK => {
+                    while let Some(job) = back.take() {
+                        write(&epoll, &mut clients, job)?;
                     }
-                    None => continue,
-                },
-            };
-            if connection.write() == Turn::Over {
-                clients.remove(key);
-            } else {
-                let connection = clients.put(key, connection);
-                epoll.modify(connection, &mut armed(key, connection))?;
+                }
+                // The event has disarmed it, so nothing more is told of it while it is away.
+                key => {
+                    let Some(mut connection) = clients.take(key as Key) else { continue };
+                    match connection.take_in(&mut scratch) {
+                        Ok(()) if connection.has_questions() => pass_on((key as Key, connection)),
+                        Ok(()) => write(&epoll, &mut clients, (key as Key, connection))?,
+                        Err(_) => clients.remove(key as Key),
+                    }
+                }
             }
         }
         clients.give_up_overdue();
         if clients_wait {
-            clients.accept(listener, |key, connection| {
-                epoll.add(connection, armed(key, connection))
-            })?;
+            clients.accept(listener, |key, client| epoll.add(client, armed(key, client)))?;
         }
     }
     Ok(clients)
+}
+
+/// Ends a turn, and waits for the client again.
+fn write(epoll: &Epoll, clients: &mut Clients, (key, mut connection): Job) -> io::Result<()> {
+    if connection.write() == Turn::Over {
+        // Dropped before its key is another's.
+        drop(connection);
+        clients.remove(key);
+        return Ok(());
+    }
+    let connection = clients.put(key, connection);
+    epoll.modify(connection, &mut armed(key, connection))?;
+    Ok(())
 }
