@@ -23,7 +23,11 @@ pub mod inbox;
 pub mod places;
 pub mod refusal;
 
+pub mod acceptor;
+pub mod task;
+
 mod patterns;
+mod readiness;
 mod socket;
 
 pub use catalogue::{

@@ -1,9 +1,12 @@
 //! One file for each pattern, with the same silhouette: what it is, its row, `serve`.
 
+mod actor;
 mod iterative;
 mod iterative_refuse;
 mod select;
 mod thread_per_connection;
+mod tokio_current_thread;
+mod tokio_multi_thread;
 
 use crate::Pattern;
 
@@ -13,4 +16,7 @@ pub const PATTERNS: &[Pattern] = &[
     iterative_refuse::PATTERN,
     thread_per_connection::PATTERN,
     select::PATTERN,
+    tokio_current_thread::PATTERN,
+    tokio_multi_thread::PATTERN,
+    actor::PATTERN,
 ];
