@@ -134,3 +134,37 @@ async fn see_out(mut refused: Connection) -> io::Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+
+    use tokio::runtime::{Builder, Handle};
+
+    use super::*;
+    use crate::refusal::BUSY;
+
+    #[test]
+    fn refused_clients_are_all_told_and_only_so_many_are_waited_for() {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let address = listener.local_addr().expect("its address");
+            let mut refused = Refused::default();
+            let mut clients = Vec::new();
+            for _ in 0..2 * MOST_LINGERING {
+                clients.push(TcpStream::connect(address).expect("a connection"));
+                refused.add(listener.accept().expect("the client").0);
+                yield_now().await;
+                let tasks = Handle::current().metrics().num_alive_tasks();
+                assert!(tasks <= MOST_LINGERING, "{tasks} clients are waited for");
+            }
+            for mut client in clients {
+                let mut told = Vec::new();
+                client.read_to_end(&mut told).expect("a clean end");
+                assert_eq!(told, BUSY);
+            }
+        });
+    }
+}

@@ -121,3 +121,117 @@ pub async fn see_out(client: &TcpStream, stop: Stop) {
         sleep(LOOK_EVERY).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{Shutdown, TcpListener, TcpStream as Client};
+    use std::pin::pin;
+
+    use socket2::SockRef;
+    use tokio::join;
+    use tokio::runtime::Builder;
+
+    use super::*;
+    use crate::Service;
+
+    const DEADLINE: Option<Duration> = Some(Duration::from_secs(20));
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(future)
+    }
+
+    /// Both ends of a connection; this side's is the runtime's.
+    fn pair() -> (TcpStream, Client) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let client = Client::connect(listener.local_addr().expect("its address"));
+        let (server, _) = listener.accept().expect("the client");
+        server.set_nonblocking(true).expect("it can be");
+        (TcpStream::from_std(server).expect("a runtime"), client.expect("a connection"))
+    }
+
+    fn config() -> Config {
+        Config {
+            service: Service::Echo,
+            max_line: 4096,
+            max_connections: 1,
+            workers: 1,
+            idle_timeout: None,
+        }
+    }
+
+    /// What one read gives, within the deadline.
+    async fn received(server: &mut TcpStream) -> Vec<u8> {
+        let mut all = Vec::new();
+        let reading = within(DEADLINE, read(server, |bytes| all.extend_from_slice(bytes)));
+        reading.await.expect("it is not left waiting").expect("no error");
+        all
+    }
+
+    #[test]
+    fn the_end_that_the_signal_makes_is_read_after_all_that_had_arrived() {
+        block_on(async {
+            let (mut server, mut client) = pair();
+            client.write_all(b"one").expect("there is room");
+            // Shorter than the buffer: the runtime takes it that nothing more is there.
+            assert_eq!(received(&mut server).await, b"one");
+            client.write_all(b"two").expect("there is room");
+            SockRef::from(&server).shutdown(Shutdown::Read).expect("an end");
+            assert_eq!(received(&mut server).await, b"two");
+            assert_eq!(received(&mut server).await, b"");
+        });
+    }
+
+    #[test]
+    fn the_end_that_the_signal_makes_wakes_a_task_that_waits() {
+        block_on(async {
+            let (mut server, _client) = pair();
+            let descriptor = SockRef::from(&server).try_clone().expect("a descriptor");
+            let (received, ()) = join!(received(&mut server), async {
+                yield_now().await;
+                descriptor.shutdown(Shutdown::Read).expect("an end");
+            });
+            assert_eq!(received, b"");
+        });
+    }
+
+    #[test]
+    fn a_client_that_floods_has_one_buffer_answered_before_others_have_their_turn() {
+        let stop = Stop::install().expect("a handler");
+        block_on(async {
+            let (mut server, mut client) = pair();
+            let flood = [&[b'x'; 63][..], b"\n"].concat().repeat(4 * BUFFER / 64);
+            client.write_all(&flood).expect("there is room");
+            client.shutdown(Shutdown::Write).expect("an end");
+            client.set_nonblocking(true).expect("it can be");
+            let config = config();
+            let mut conversation = pin!(converse(&mut server, &config, stop));
+            let (mut replies, mut is_over) = (0, false);
+            for _ in 0..100_000 {
+                if !is_over {
+                    let turn = poll_fn(|context| Poll::Ready(conversation.as_mut().poll(context)));
+                    is_over = turn.await.is_ready();
+                }
+                let count = client.read(&mut vec![0; flood.len()]).unwrap_or(0);
+                assert!(count <= BUFFER, "{count} bytes were answered at once");
+                replies += count;
+                if replies == flood.len() {
+                    return;
+                }
+                yield_now().await;
+            }
+            panic!("{replies} bytes of {} were answered", flood.len());
+        });
+    }
+
+    #[test]
+    fn a_client_that_is_waited_for_has_no_buffer() {
+        let stop = Stop::install().expect("a handler");
+        block_on(async {
+            let (mut server, _client) = pair();
+            let size = size_of_val(&converse(&mut server, &config(), stop));
+            assert!(size < 1024, "a task takes {size} bytes");
+        });
+    }
+}

@@ -150,3 +150,36 @@ async fn post_what_arrives(mut client: OwnedReadHalf, actor: Sender<Message>, st
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream as Client};
+
+    use tokio::task::yield_now;
+
+    use super::*;
+    use crate::Service;
+
+    #[test]
+    fn a_reader_does_not_outlive_its_actor() {
+        let stop = Stop::install().expect("a handler");
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let address = listener.local_addr().expect("its address");
+            let mut client = Client::connect(address).expect("a connection");
+            let (socket, _) = listener.accept().expect("the client");
+            socket.set_nonblocking(true).expect("it can be");
+            let socket = TcpStream::from_std(socket).expect("a runtime");
+            let actor = Actor::new(socket, Session::new(Service::Echo, 4096), None, stop);
+            yield_now().await;
+            let tasks = || runtime.metrics().num_alive_tasks();
+            assert_eq!(tasks(), 1, "the reader waits");
+            drop(actor);
+            yield_now().await;
+            assert_eq!(tasks(), 0, "nobody is left to read for");
+            assert_eq!(client.read(&mut [0]).expect("a clean end"), 0);
+        });
+    }
+}

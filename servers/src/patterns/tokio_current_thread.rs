@@ -8,7 +8,7 @@
 //! is never elsewhere needs nothing that can be sent or shared: the configuration is counted by an
 //! `Rc`. A task that does not await holds up all the others.
 //!
-//! Used by: Deno, for the requests of a script.
+//! Used by: Deno, whose scripts have one thread.
 //!
 //! Good for: many clients that mostly wait; one such runtime per core where clients need nothing
 //! of each other.
