@@ -26,7 +26,11 @@ pub mod epoll;
 pub mod inbox;
 pub mod threads;
 
+pub mod acceptor;
+pub mod task;
+
 mod patterns;
+mod readiness;
 mod socket;
 
 pub use catalogue::{

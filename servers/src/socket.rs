@@ -1,25 +1,24 @@
 //! Two questions to the kernel about a connection that std does not ask.
 
 use std::mem::MaybeUninit;
-use std::net::TcpStream;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 /// How many bytes were written and not acknowledged by the client's kernel yet (SIOCOUTQ of
 /// tcp(7)). While there are any, to close over unread input is to lose them: it sends a reset,
 /// and drops what was to be sent.
 #[allow(unsafe_code, reason = "ioctl(2) has no safe wrapper for this request")]
-pub(crate) fn unacknowledged(client: &TcpStream) -> usize {
+pub(crate) fn unacknowledged(client: &impl AsFd) -> usize {
     let mut bytes: libc::c_int = 0;
     // SAFETY: SIOCOUTQ, which Linux calls TIOCOUTQ, writes one int to the pointer, which is to
     // one that lives in this frame. The descriptor is borrowed.
-    let done = unsafe { libc::ioctl(client.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    let done = unsafe { libc::ioctl(client.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
     if done == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
 }
 
 /// Whether the client has ended its side. A read that returns 0 says the same, unless this side
 /// was shut for reading.
 #[allow(unsafe_code, reason = "getsockopt(2) has no safe wrapper for this option")]
-pub(crate) fn is_ended_by_client(client: &TcpStream) -> bool {
+pub(crate) fn is_ended_by_client(client: &impl AsFd) -> bool {
     /// TCP_CLOSE_WAIT of the kernel's include/net/tcp_states.h.
     const CLOSE_WAIT: u8 = 8;
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
@@ -28,7 +27,7 @@ pub(crate) fn is_ended_by_client(client: &TcpStream) -> bool {
     // live in this frame. The descriptor is borrowed.
     let done = unsafe {
         libc::getsockopt(
-            client.as_raw_fd(),
+            client.as_fd().as_raw_fd(),
             libc::IPPROTO_TCP,
             libc::TCP_INFO,
             info.as_mut_ptr().cast(),
@@ -42,7 +41,7 @@ pub(crate) fn is_ended_by_client(client: &TcpStream) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::{Shutdown, TcpListener};
+    use std::net::{Shutdown, TcpListener, TcpStream};
 
     use super::*;
 

@@ -23,6 +23,10 @@ mod half_sync_half_async;
 mod leader_followers;
 mod staged;
 
+mod actor;
+mod tokio_current_thread;
+mod tokio_multi_thread;
+
 use crate::Pattern;
 
 /// The catalogue, in the order in which to read it.
@@ -45,4 +49,7 @@ pub const PATTERNS: &[Pattern] = &[
     leader_followers::PATTERN,
     half_sync_half_async::PATTERN,
     staged::PATTERN,
+    tokio_current_thread::PATTERN,
+    tokio_multi_thread::PATTERN,
+    actor::PATTERN,
 ];

@@ -1,0 +1,57 @@
+//! # Tokio, on many threads
+//!
+//! A task for each client, resumed by whichever of some threads is free: an M:N scheduler. Each
+//! thread has a queue of tasks of its own, and one that has run dry steals half of another's.
+//!
+//! A task may wake up on another thread than it fell asleep on, so all that it keeps across an
+//! await must be `Send`, and what it shares needs an `Arc`. One thread at a time waits in epoll for
+//! all of them; the thread that accepts is none of them.
+//!
+//! Used by: Linkerd's proxy, Pingora; Go's scheduler is of the same kind.
+//!
+//! Good for: many clients whose requests differ in cost: no core idles while another has a queue.
+//!
+//! Breaks: for answers as light as these, on what waking and stealing costs; its tails are longer
+//! than those of a loop per core.
+//!
+//! Source: the documentation of `tokio::runtime`; Blumofe and Leiserson, *Scheduling Multithreaded
+//! Computations by Work Stealing*, FOCS 1994.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::runtime::Builder;
+
+use crate::acceptor::accept_all;
+use crate::task::converse;
+use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+
+pub(super) const PATTERN: Pattern = Pattern {
+    id: "tokio-multi-thread",
+    summary: "async tasks, threads steal them from each other",
+    family: Family::Tasks,
+    stevens: &[],
+    used_by: "Linkerd's proxy, Pingora",
+    workers: Workers::PerCore(Unit::Thread),
+    capacity: Capacity::BY_DESCRIPTORS,
+    when_full: WhenFull::Busy,
+    backlog: 4096,
+    serve,
+};
+
+fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    let runtime =
+        Builder::new_multi_thread().worker_threads(config.workers).enable_all().build()?;
+    let stop = listener.stop();
+    let max_connections = config.max_connections;
+    let config = Arc::new(config.clone());
+    runtime.block_on(accept_all(listener, max_connections, |mut client, leave| {
+        let config = Arc::clone(&config);
+        tokio::spawn(async move {
+            converse(&mut client, &config, stop).await;
+            // In this order the place is free by the time that the client sees the end.
+            drop(leave);
+            drop(client);
+        });
+    }))
+}
