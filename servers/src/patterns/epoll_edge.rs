@@ -57,24 +57,23 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let mut clients = Clients::new(Admission::new(config));
     let mut events = [EpollEvent::empty(); EVENTS];
     let mut scratch = [0; SCRATCH];
-    // Who may have more to read, and whether its end is known to have come.
-    let mut ready: VecDeque<(Key, bool)> = VecDeque::new();
+    let mut ready = Ready::default();
     while !stop.requested() {
-        let timeout = if ready.is_empty() { clients.timeout() } else { Some(Duration::ZERO) };
+        let timeout = if ready.queue.is_empty() { clients.timeout() } else { Some(Duration::ZERO) };
         let mut clients_wait = false;
         for event in wait(&epoll, &mut events, timeout)? {
             match event.data() {
                 ARRIVALS => clients_wait = true,
                 STOP => {}
-                key => ready.push_back((key as Key, event.events().intersects(ENDED))),
+                key => ready.add(key as Key, event.events().intersects(ENDED)),
             }
         }
-        for _ in 0..ready.len() {
-            let Some((key, has_ended)) = ready.pop_front() else { break };
+        for _ in 0..ready.queue.len() {
+            let Some((key, has_ended)) = ready.next() else { break };
             match clients.turn(key, &mut scratch) {
-                Turn::Again => ready.push_back((key, has_ended)),
+                Turn::Again => ready.add(key, has_ended),
                 // All was read but the end, for which there is one turn more.
-                Turn::Open if has_ended => ready.push_back((key, false)),
+                Turn::Open if has_ended => ready.add(key, false),
                 Turn::Open | Turn::Over => {}
             }
         }
@@ -88,4 +87,51 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     drop(listener);
     clients.drain();
     Ok(())
+}
+
+/// Who may have more to read: each of them once, however often the kernel tells of it, so that
+/// nobody has two turns in a round.
+#[derive(Default)]
+struct Ready {
+    queue: VecDeque<Key>,
+    /// By key: whether it is in the queue, and whether its end is known to have come.
+    marks: Vec<(bool, bool)>,
+}
+
+impl Ready {
+    fn add(&mut self, key: Key, has_ended: bool) {
+        if self.marks.len() <= key {
+            self.marks.resize(key + 1, (false, false));
+        }
+        let (is_queued, ended) = &mut self.marks[key];
+        *ended |= has_ended;
+        if !std::mem::replace(is_queued, true) {
+            self.queue.push_back(key);
+        }
+    }
+
+    fn next(&mut self) -> Option<(Key, bool)> {
+        let key = self.queue.pop_front()?;
+        let (_, has_ended) = std::mem::take(&mut self.marks[key]);
+        Some((key, has_ended))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_has_two_turns_in_a_round_and_an_end_is_not_forgotten() {
+        let mut ready = Ready::default();
+        for (key, has_ended) in [(5, false), (2, true), (5, true), (5, false)] {
+            ready.add(key, has_ended);
+        }
+        assert_eq!(
+            [ready.next(), ready.next(), ready.next()],
+            [Some((5, true)), Some((2, true)), None]
+        );
+        ready.add(5, false);
+        assert_eq!(ready.next(), Some((5, false)), "the next client of that key is another");
+    }
 }
