@@ -68,6 +68,7 @@ fn settles(
 ) -> Result<(), Finding> {
     // What a server sets up once, or up to some number, is set up by the first.
     come_and_go(subject, leaving)?;
+    subject.let_it_rest();
     // The last of them may not have been seen off yet: the least of some looks is the baseline.
     let mut before = usize::MAX;
     for _ in 0..5 {
