@@ -16,6 +16,7 @@ pub mod stop;
 pub mod service;
 pub mod session;
 
+pub mod children;
 pub mod clients;
 pub mod connection;
 pub mod conversation;

@@ -1,7 +1,9 @@
 //! One file for each pattern, with the same silhouette: what it is, its row, `serve`.
 
+mod fork_per_connection;
 mod iterative;
 mod iterative_refuse;
+mod prefork_accept;
 mod select;
 mod thread_per_connection;
 
@@ -11,6 +13,8 @@ use crate::Pattern;
 pub const PATTERNS: &[Pattern] = &[
     iterative::PATTERN,
     iterative_refuse::PATTERN,
+    fork_per_connection::PATTERN,
+    prefork_accept::PATTERN,
     thread_per_connection::PATTERN,
     select::PATTERN,
 ];
