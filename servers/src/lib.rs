@@ -21,6 +21,7 @@ pub mod clients;
 pub mod connection;
 pub mod conversation;
 pub mod inbox;
+pub mod lock;
 pub mod places;
 pub mod refusal;
 

@@ -4,6 +4,7 @@ mod fork_per_connection;
 mod iterative;
 mod iterative_refuse;
 mod prefork_accept;
+mod prefork_lock;
 mod select;
 mod thread_per_connection;
 
@@ -15,6 +16,7 @@ pub const PATTERNS: &[Pattern] = &[
     iterative_refuse::PATTERN,
     fork_per_connection::PATTERN,
     prefork_accept::PATTERN,
+    prefork_lock::PATTERN,
     thread_per_connection::PATTERN,
     select::PATTERN,
 ];
