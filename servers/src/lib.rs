@@ -22,6 +22,7 @@ pub mod connection;
 pub mod conversation;
 pub mod inbox;
 pub mod lock;
+pub mod passing;
 pub mod places;
 pub mod refusal;
 

@@ -4,6 +4,7 @@ mod fork_per_connection;
 mod iterative;
 mod iterative_refuse;
 mod prefork_accept;
+mod prefork_fdpass;
 mod prefork_lock;
 mod select;
 mod thread_per_connection;
@@ -17,6 +18,7 @@ pub const PATTERNS: &[Pattern] = &[
     fork_per_connection::PATTERN,
     prefork_accept::PATTERN,
     prefork_lock::PATTERN,
+    prefork_fdpass::PATTERN,
     thread_per_connection::PATTERN,
     select::PATTERN,
 ];
