@@ -294,8 +294,8 @@ impl Pace {
 
     const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-    /// In a row; more than ten seconds of pauses.
-    const MOST_STRIKES: u32 = 16;
+    /// In a row; six seconds of pauses.
+    const MOST_STRIKES: u32 = 12;
 
     fn ended(&mut self, age: Duration) {
         if age < Pace::YOUNG {

@@ -5,7 +5,7 @@
 //! other; that child serves it to its end and accepts again. The parent serves nobody: it replaces
 //! children that die.
 //!
-//! Used by: Gunicorn's sync workers; Apache's prefork and the PHP-FPM pool in kind.
+//! Used by: PHP-FPM; Apache's prefork, where it listens on one socket.
 //!
 //! Good for: code that is not thread-safe or leaks, and an interpreter with one lock: no fork in a
 //! client's way, and a child that crashes takes one client with it.
@@ -26,7 +26,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     summary: "processes that share one accept",
     family: Family::Processes,
     stevens: &[2],
-    used_by: "Gunicorn (sync), PHP-FPM",
+    used_by: "PHP-FPM, Apache prefork",
     workers: Workers::Pool(Unit::Process, 64),
     capacity: Capacity::PerWorker,
     when_full: WhenFull::Wait,

@@ -4,14 +4,13 @@
 //! that is free. The child serves it to its end and writes back a byte: it is free again. When no
 //! child is free the parent does not accept, and clients wait in the backlog.
 //!
-//! Used by: Passenger and older FastCGI managers in kind; OpenBSD's relayd and inetd's `wait`
-//! services pass descriptors so.
+//! Used by: Node.js's cluster module, whose workers serve many clients each.
 //!
 //! Good for: a parent that decides who serves whom, by address or by load, or that alone may open
 //! what children without privileges work on.
 //!
-//! Breaks: the parent is in every client's way: it takes the client's socket in and gives it out, and
-//! hears of its end, where sharing accept takes one system call.
+//! Breaks: the parent is in every client's way, with four system calls and two switches where a
+//! shared accept takes one; and a child that dies may take a client with it that it never saw.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 5.
 
@@ -33,7 +32,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     summary: "a process accepts and passes clients to others",
     family: Family::Processes,
     stevens: &[5],
-    used_by: "",
+    used_by: "Node.js cluster",
     workers: Workers::Pool(Unit::Process, 64),
     capacity: Capacity::PerWorker,
     when_full: WhenFull::Wait,

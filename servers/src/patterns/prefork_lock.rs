@@ -7,8 +7,8 @@
 //! Used by: Apache's prefork with `Mutex fcntl`, where it listens on several sockets.
 //!
 //! Good for: systems whose accept wakes every process that waits in it, of which all but one wake
-//! for nothing. Linux has woken one since 2.3, so there the lock is history; it still has a use
-//! where children wait by poll or epoll for several listeners, which wakes them all.
+//! for nothing. Linux has woken one only since 2.4, so there the lock is history; it still has a
+//! use where children wait by poll or epoll for several listeners, which wakes them all.
 //!
 //! Breaks: as `prefork-accept`, and each client costs two system calls and a switch more.
 //!
@@ -30,7 +30,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     id: "prefork-lock",
     summary: "processes that take a lock around accept",
     family: Family::Processes,
-    stevens: &[3, 4],
+    stevens: &[3],
     used_by: "Apache prefork (Mutex fcntl)",
     workers: Workers::Pool(Unit::Process, 64),
     capacity: Capacity::PerWorker,
