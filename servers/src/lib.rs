@@ -29,6 +29,10 @@ pub mod threads;
 pub mod acceptor;
 pub mod task;
 
+pub mod children;
+pub mod lock;
+pub mod passing;
+
 mod patterns;
 mod readiness;
 mod socket;

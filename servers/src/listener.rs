@@ -162,13 +162,12 @@ impl Listener {
         self
     }
 
-    /// What a child process needs of it.
-    pub(crate) fn with_descriptors<T>(&self, use_them: impl FnOnce(&[BorrowedFd<'_>]) -> T) -> T {
+    /// The numbers of the descriptors that a child process needs in order to accept.
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
+        // The lock is given back before anybody forks: a child would never see it free.
         let spare = self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        match spare.as_ref() {
-            Some(spare) => use_them(&[self.socket.as_fd(), spare.as_fd()]),
-            None => use_them(&[self.socket.as_fd()]),
-        }
+        let spare = spare.as_ref().map(AsRawFd::as_raw_fd);
+        std::iter::once(self.socket.as_raw_fd()).chain(spare).collect()
     }
 
     /// Where it listens: the real port, also when 0 was asked for.

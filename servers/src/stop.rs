@@ -14,12 +14,16 @@
 //! A child process has a request of its own ([`Stop::begin_child`]). What it shares with its
 //! siblings, a listener or a lock, it must not shut; there a blocking call ends with EINTR. A
 //! signal that comes just before the call would be missed by it, and the timer, which ticks as
-//! long as the drain lasts, interrupts it again.
+//! long as the drain lasts, interrupts it again. A second signal does nothing to a child: one
+//! from the terminal or to the whole process group reaches it beside its parent's. What ends a
+//! server at once ends the parent, and the children with it.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst,
+};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
@@ -39,11 +43,15 @@ const MOST_DESCRIPTORS: usize = 1 << 20;
 
 static TICKS: AtomicU32 = AtomicU32::new(0);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
 static EVENT: AtomicI32 = AtomicI32::new(-1);
 /// A bit for each descriptor that a thread may be blocked on. A bitmap rather than a list behind
 /// a lock, because a signal handler may not take one.
 static ENROLLED: [AtomicU64; MOST_DESCRIPTORS / 64] =
     [const { AtomicU64::new(0) }; MOST_DESCRIPTORS / 64];
+/// No bit is set in any word from this one on. To look no further saves a child process from
+/// touching, and so from having, the pages of all the others.
+static ENROLLED_BELOW: AtomicUsize = AtomicUsize::new(0);
 
 /// The request to stop, of which a process has one.
 #[derive(Clone, Copy, Debug)]
@@ -74,9 +82,11 @@ impl Stop {
     /// # Errors
     /// When the kernel has no descriptor left, or refuses the handlers.
     pub(crate) fn begin_child(self) -> io::Result<()> {
+        IS_CHILD.store(true, SeqCst);
         REQUESTED.store(false, SeqCst);
         TICKS.store(0, SeqCst);
-        ENROLLED.iter().for_each(|word| word.store(0, SeqCst));
+        let words = ENROLLED_BELOW.swap(0, SeqCst);
+        ENROLLED[..words].iter().for_each(|word| word.store(0, SeqCst));
         let own = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         renumber(&own, self.0.as_raw_fd())?;
         // Without SA_RESTART: a call that blocks on what is shared ends with EINTR.
@@ -88,9 +98,9 @@ impl Stop {
         SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGALRM])
     }
 
-    /// Ends the server as a drain that takes too long does.
-    pub(crate) fn cut(self) -> ! {
-        leave(CUT)
+    /// Ends the server with exit code 1, as a drain that takes too long does: replies were lost.
+    pub(crate) fn give_up(self, words: &'static str) -> ! {
+        leave(words.as_bytes())
     }
 
     /// Does what a first signal does, for a server that cannot go on.
@@ -147,6 +157,7 @@ impl Drop for Enrolled<'_> {
 
 fn set_bit(fd: RawFd) {
     if let Some((word, bit)) = position(fd) {
+        ENROLLED_BELOW.fetch_max(word + 1, SeqCst);
         ENROLLED[word].fetch_or(bit, SeqCst);
     }
 }
@@ -165,15 +176,20 @@ fn position(fd: RawFd) -> Option<(usize, u64)> {
 extern "C" fn begin_the_drain(signal: libc::c_int) {
     let errno = nix::errno::Errno::last_raw();
     if REQUESTED.swap(true, SeqCst) {
-        // The second signal came before the first had been handled, and its handler was due.
-        end_by(signal);
+        if !IS_CHILD.load(SeqCst) {
+            // The second signal came before the first had been handled, and its handler was due.
+            end_by(signal);
+        }
         return;
     }
-    restore_default(libc::SIGTERM);
-    restore_default(libc::SIGINT);
+    if !IS_CHILD.load(SeqCst) {
+        restore_default(libc::SIGTERM);
+        restore_default(libc::SIGINT);
+    }
     start_timer();
     notify(EVENT.load(SeqCst));
-    for (index, word) in ENROLLED.iter().enumerate() {
+    let words = ENROLLED_BELOW.load(SeqCst);
+    for (index, word) in ENROLLED[..words].iter().enumerate() {
         let mut bits = word.load(SeqCst);
         while bits != 0 {
             // A descriptor closed and reused in between is a connection that is to end too, or

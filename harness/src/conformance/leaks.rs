@@ -102,6 +102,7 @@ fn adds_little(
     count: fn(&Holdings) -> usize,
     patience: Duration,
 ) -> Result<(), Finding> {
+    subject.let_it_rest();
     // The last of them may not have been seen off yet: the least of some looks is the baseline.
     let mut before = usize::MAX;
     for _ in 0..5 {

@@ -50,6 +50,7 @@ pub(super) const CASES: &[Case] = &[
         check: |subject| {
             let mut client = subject.connect()?;
             let short = client.learn(&request(1))?;
+            subject.let_it_rest();
             let before = subject.peak_since_last();
             let piece = vec![b'1'; 64 * 1024];
             for _ in 0..ENDLESS / piece.len() {

@@ -200,6 +200,7 @@ impl Party<'_> {
     /// The server goes on working, or ends the connection.
     pub fn stuff(&mut self) -> Result<Stuffed, Finding> {
         let requests = [&request(1)[..], b"\n"].concat().repeat(1000);
+        self.subject.let_it_rest();
         let before = self.subject.holdings().anonymous_bytes;
         let grown = || self.subject.holdings().anonymous_bytes.saturating_sub(before);
         let (mut sent, mut stuffed) = (0, None);

@@ -21,6 +21,9 @@ const PATIENCES: u32 = 6;
 /// How soon a client must know that it is turned away.
 pub(super) const PROMPT: Duration = Duration::from_secs(1);
 
+/// How long a server is given to come to rest before it is measured. One that spins never does.
+const REST: Duration = Duration::from_secs(1);
+
 /// Pause between two tries of something that takes a moment to become true.
 const TRY_EVERY: Duration = Duration::from_millis(5);
 
@@ -272,6 +275,13 @@ impl<'a> Subject<'a> {
     /// Whether every thread of the server's waits for something, seen several times in a row.
     pub fn is_asleep(&self) -> bool {
         self.seen_asleep(5) == 5
+    }
+
+    /// Waits for a moment in which the server rests, if there is one soon: a pool that is still
+    /// being set up would be taken for what clients cost.
+    pub fn let_it_rest(&self) {
+        let deadline = Instant::now() + REST;
+        while !self.is_asleep() && Instant::now() < deadline {}
     }
 
     /// In how many of so many looks every thread of the server's waits for something.

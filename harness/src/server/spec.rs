@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use servers::{Capacity, Limits, Workers};
+use servers::{Capacity, Limits, Unit, Workers};
 
 use super::{Contract, Launcher};
 
@@ -15,6 +15,10 @@ const JUDGED_QUEUE: usize = 16;
 
 /// Workers, where a pattern has as many as there are processors by default.
 const JUDGED_WORKERS: usize = 4;
+
+/// Workers, where they are a pool of processes with a client each: each case has them forked, and
+/// looks at each of them again and again.
+const JUDGED_PROCESSES: usize = 16;
 
 /// How long a silent client is kept in the cases about that.
 const JUDGED_IDLE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -95,7 +99,8 @@ impl Spec {
         let workers = match server.pattern.workers {
             Workers::One | Workers::PerClient(_) => None,
             Workers::PerCore(_) => Some(JUDGED_WORKERS),
-            Workers::Pool(..) => Some(JUDGED_CLIENTS),
+            Workers::Pool(Unit::Process, _) => Some(JUDGED_PROCESSES),
+            Workers::Pool(Unit::Thread, _) => Some(JUDGED_CLIENTS),
         };
         let limits = Limits { max_connections, workers, ..Limits::default() };
         let mut spec = Spec::builtin(launcher, server, &limits).expect(JUDGED_LIMITS);

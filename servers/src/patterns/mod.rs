@@ -5,6 +5,11 @@ mod iterative_busy;
 mod iterative_refuse;
 mod iterative_reset;
 
+mod fork_per_connection;
+mod prefork_accept;
+mod prefork_fdpass;
+mod prefork_lock;
+
 mod prethread_accept;
 mod thread_per_connection;
 mod thread_pool;
@@ -35,6 +40,10 @@ pub const PATTERNS: &[Pattern] = &[
     iterative_refuse::PATTERN,
     iterative_reset::PATTERN,
     iterative_busy::PATTERN,
+    fork_per_connection::PATTERN,
+    prefork_accept::PATTERN,
+    prefork_lock::PATTERN,
+    prefork_fdpass::PATTERN,
     thread_per_connection::PATTERN,
     prethread_accept::PATTERN,
     thread_pool::PATTERN,

@@ -1,0 +1,49 @@
+//! # Preforked processes that share an accept
+//!
+//! Children are forked before anybody comes, and each blocks in accept on the one listening socket
+//! that all inherit. The kernel gives a client to the child that has waited longest, and wakes no
+//! other; that child serves it to its end and accepts again. The parent serves nobody: it replaces
+//! children that die.
+//!
+//! Used by: PHP-FPM; Apache's prefork, where it listens on one socket.
+//!
+//! Good for: code that is not thread-safe or leaks, and an interpreter with one lock: no fork in a
+//! client's way, and a child that crashes takes one client with it.
+//!
+//! Breaks: with more clients that stay than there are children: the next waits in the backlog,
+//! where nothing tells it so.
+//!
+//! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 2.
+
+use std::io;
+
+use crate::children::Children;
+use crate::conversation::converse;
+use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+
+pub(super) const PATTERN: Pattern = Pattern {
+    id: "prefork-accept",
+    summary: "processes that share one accept",
+    family: Family::Processes,
+    stevens: &[2],
+    used_by: "PHP-FPM, Apache prefork",
+    workers: Workers::Pool(Unit::Process, 64),
+    capacity: Capacity::PerWorker,
+    when_full: WhenFull::Wait,
+    backlog: 4096,
+    serve,
+};
+
+fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    let listener = listener.share();
+    let stop = listener.stop();
+    let mut children = Children::new(stop)?;
+    let kept = children.keep(config.workers, &listener.descriptors(), || {
+        while let Some(client) = listener.accept()? {
+            converse(&client, config, stop);
+        }
+        Ok(())
+    });
+    children.end(listener);
+    kept
+}
