@@ -9,11 +9,11 @@ use servers::{Limits, Server};
 use crate::cli::{PlanName, Run};
 use crate::conformance::{self, Case, Judge, judge_all};
 use crate::environment::Environment;
-use crate::load::{self, Measurement, Plan, WORKLOADS, Workload};
+use crate::load::{self, Plan, WORKLOADS, Workload};
 use crate::progress::{People, Progress};
 use crate::report::{FORMAT, Output, Report, ServerReport, Tally, failure};
 use crate::role;
-use crate::server::{Contract, Launcher, Spec};
+use crate::server::{Launcher, Spec};
 
 /// Does it all.
 ///
@@ -97,42 +97,35 @@ fn measured(
     entry: &mut ServerReport,
 ) -> Result<()> {
     let spec = Spec::builtin(launcher, server, &Limits::default())?;
-    if let Some(reason) = ruled_out(&spec.contract, workload) {
-        entry.not_measured.push(format!("{}: {reason}", workload.name));
-        return Ok(());
-    }
+    let connections = match workload.connections(&spec.contract, plan) {
+        Ok(connections) => connections,
+        Err(reason) => {
+            entry.not_measured.push(format!("{}: {reason}", workload.name));
+            return Ok(());
+        }
+    };
     entry.measured_command = Some(spec.shown.clone());
-    match measure(launcher, &spec, server, workload, plan) {
+    let measured = launcher.launch(&spec).map_err(anyhow::Error::from).and_then(|running| {
+        Ok(load::measure(&running, server.service, workload, connections, plan)?)
+    });
+    match measured {
         Ok(measurement) => entry.measurements.push(measurement),
         Err(error) => entry.problem = Some(format!("under {}: {error}", workload.name)),
     }
     Ok(())
 }
 
-fn ruled_out(contract: &Contract, workload: &Workload) -> Option<String> {
-    let capacity = contract.capacity?;
-    (capacity < workload.connections).then(|| match capacity {
-        1 => "it serves one client at a time".to_owned(),
-        clients => format!("it serves {clients} clients at once"),
-    })
-}
-
-fn measure(
-    launcher: &Launcher,
-    spec: &Spec,
-    server: &Server,
-    workload: &Workload,
-    plan: Plan,
-) -> Result<Measurement> {
-    let running = launcher.launch(spec)?;
-    Ok(load::measure(&running, server.service, workload, plan)?)
-}
-
 fn line(entry: &ServerReport) -> String {
     let figures: Vec<String> = entry
         .measurements
         .iter()
-        .map(|one| format!("{} {:.0}/s", one.workload, one.throughput_per_s))
+        .map(|one| match one.held {
+            Some(held) => format!(
+                "{} {} at {} bytes",
+                one.workload, one.connections, held.memory_per_connection_bytes
+            ),
+            None => format!("{} {:.0}/s", one.workload, one.throughput_per_s),
+        })
         .collect();
     let tally = Tally::of(&entry.cases);
     format!("{}: {}; {}", entry.name, tally.words(), figures.join(", "))
@@ -149,12 +142,13 @@ fn summary(report: &Report, output: &Output, progress: &Progress) -> ExitCode {
 
 impl PlanName {
     fn plan(self) -> Plan {
-        let (warm_up, duration) = match self {
-            PlanName::Quick => (50, 200),
-            PlanName::Standard => (200, 1_000),
-            PlanName::Thorough => (1_000, 10_000),
+        let (warm_up, duration, held) = match self {
+            PlanName::Quick => (50, 200, 1_000),
+            PlanName::Standard => (200, 1_000, 10_000),
+            PlanName::Thorough => (1_000, 10_000, 10_000),
         };
-        Plan { warm_up: Duration::from_millis(warm_up), duration: Duration::from_millis(duration) }
+        let [warm_up, duration] = [warm_up, duration].map(Duration::from_millis);
+        Plan { warm_up, duration, held }
     }
 
     fn words(self) -> String {

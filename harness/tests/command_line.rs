@@ -317,7 +317,7 @@ fn the_main_job_writes_its_report_and_says_where() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = folder.path().join("report");
     harness()
-        .args(["select", "server1", "--plan", "quick", "--seed", "3", "--output"])
+        .args(["select-echo", "server1", "--plan", "quick", "--seed", "3", "--output"])
         .arg(&output)
         .assert()
         .success()
@@ -329,15 +329,18 @@ fn the_main_job_writes_its_report_and_says_where() {
     assert_eq!(document["seed"], 3);
     let servers = document["servers"].as_array().expect("servers");
     let names: Vec<_> = servers.iter().map(|server| &server["server"]).collect();
-    assert_eq!(names, ["select-calc", "iterative-refuse-calc"]);
-    assert_eq!(servers[0]["measurements"].as_array().expect("them").len(), 3);
+    assert_eq!(names, ["select-echo", "iterative-refuse-calc"]);
+    assert_eq!(servers[0]["measurements"].as_array().expect("them").len(), 4);
     assert_eq!(servers[1]["measurements"].as_array().expect("them").len(), 1);
-    assert_eq!(servers[1]["not_measured"].as_array().expect("them").len(), 2);
-    let answered = servers[0]["measurements"][0]["outcomes"]["answered"].as_u64();
-    assert!(answered.is_some_and(|count| count > 0));
+    assert_eq!(servers[1]["not_measured"].as_array().expect("them").len(), 3);
+    let is_positive = |figure: &serde_json::Value| figure.as_u64().is_some_and(|count| count > 0);
+    assert!(is_positive(&servers[0]["measurements"][0]["outcomes"]["answered"]));
+    let held = &servers[0]["measurements"][3];
+    assert_eq!((&held["workload"], &held["connections"]), (&"held".into(), &1_000.into()));
+    assert!(is_positive(&held["memory_per_connection_bytes"]), "{held}");
     for file in ["index.html", "summary.md"] {
         let page = std::fs::read_to_string(output.join(file)).expect("it is there");
-        assert!(page.contains("select-calc"), "{file}");
+        assert!(page.contains("select-echo"), "{file}");
     }
 }
 

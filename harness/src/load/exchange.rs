@@ -17,7 +17,12 @@ const DIFFERENT: i64 = 251;
 
 /// The exchanges of a service, all different.
 pub fn exchanges(service: Service) -> Vec<Exchange> {
-    (0..DIFFERENT)
+    different(service, DIFFERENT)
+}
+
+/// So many of them.
+pub(super) fn different(service: Service, count: i64) -> Vec<Exchange> {
+    (0..count)
         .map(|number| {
             let (request, reply) = match service {
                 // Signs and precedence are the matter of cases, work that of other workloads.

@@ -263,12 +263,17 @@ fn figures(report: &Report, workload: &str) -> Markup {
         .filter_map(|server| Some((server, server.measurement(workload)?)))
         .collect();
     let most = measured.iter().map(|(_, one)| one.throughput_per_s).fold(1.0, f64::max);
+    let is_held = measured.iter().any(|(_, one)| one.held.is_some());
     html! {
         div.scroll {
             table.figures {
                 thead {
                     tr {
-                        th { "server" } th { "requests/s" } th { "" }
+                        th { "server" }
+                        @if is_held {
+                            th { "connections" } th { "memory / connection" } th { "connected in" }
+                        }
+                        th { "requests/s" } th { "" }
                         th { "p50" } th { "p90" } th { "p99" } th { "p99.9" } th { "max" }
                         th { "generator CPU / request" } th { "server CPU / request" }
                         th { "threads" } th { "memory" }
@@ -279,6 +284,13 @@ fn figures(report: &Report, workload: &str) -> Markup {
                         @let latency = one.latency_sent_ns;
                         tr class=[one.problem.is_some().then_some("bad")] {
                             th scope="row" { (server.label()) }
+                            @if let Some(held) = one.held {
+                                td { (count(one.connections as f64)) }
+                                td { (count(held.memory_per_connection_bytes as f64)) " B" }
+                                td { (time(held.connected_in_ms * 1_000_000)) }
+                            } @else if is_held {
+                                td {} td {} td {}
+                            }
                             td { (count(one.throughput_per_s)) }
                             td.bar {
                                 div style={ "width:" (format!("{:.1}", 100.0 * one.throughput_per_s / most)) "%" } {}
@@ -354,7 +366,7 @@ fn reading() -> Markup {
                 li { "A verdict says what the server did in one experiment, with a process of its own. Not applicable is decided by the contract before anything is run." }
                 li { "The closed loop sends a request when the last one is answered: a server that stalls is asked less, so these latencies are what its clients saw, not what arrivals at a fixed rate would have met." }
                 li { "Requests are tiny, the network is the loopback, and the generator takes its share of the same processors: the figures compare ways of serving, not machines." }
-                li { "Memory is anonymous resident memory: what the built-in servers share with each other, their program, is not counted." }
+                li { "Memory is anonymous resident memory: what the built-in servers share with each other, their program, is not counted. Memory per connection is what it grew by until all were connected and answered; what the kernel holds for a socket is not in it." }
             }
         }
     }

@@ -120,6 +120,31 @@ fn measurements(report: &Report, page: &mut String) -> std::fmt::Result {
             )?;
         }
     }
+    held(report, page)
+}
+
+fn held(report: &Report, page: &mut String) -> std::fmt::Result {
+    let mut measured = report
+        .servers
+        .iter()
+        .flat_map(|server| server.measurements.iter().map(move |one| (server, one)))
+        .filter_map(|(server, one)| Some((server, one, one.held?)))
+        .peekable();
+    if measured.peek().is_none() {
+        return Ok(());
+    }
+    writeln!(page, "\n| server | connections held | memory/connection | connected in |")?;
+    writeln!(page, "|---|--:|--:|--:|")?;
+    for (server, one, held) in measured {
+        writeln!(
+            page,
+            "| {} | {} | {} B | {} |",
+            escaped(&server.label()),
+            count(one.connections as f64),
+            count(held.memory_per_connection_bytes as f64),
+            time(held.connected_in_ms * 1_000_000),
+        )?;
+    }
     Ok(())
 }
 

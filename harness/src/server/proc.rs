@@ -51,6 +51,15 @@ pub fn children(parent: Pid) -> Vec<Pid> {
         .collect()
 }
 
+/// The threads of the processes, by their ids.
+pub fn threads(tree: &[Pid]) -> Vec<Pid> {
+    tree.iter()
+        .filter_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).ok())
+        .flat_map(|tasks| tasks.flatten())
+        .filter_map(|task| task.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
 /// The name that the kernel has for a process.
 pub fn name(pid: Pid) -> Option<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
@@ -159,6 +168,31 @@ fn cpu_ticks(pid: Pid) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
     Some(fields.split(' ').skip(11).take(4).flat_map(str::parse::<u64>).sum())
+}
+
+/// What became of the time of some threads: they ran, or would have if others had not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scheduled {
+    /// How long they ran.
+    pub ran: Duration,
+    /// How long they could have run, and waited for a processor.
+    pub waited: Duration,
+}
+
+/// How the threads of the processes were scheduled so far (/proc/PID/task/TID/schedstat), to the
+/// nanosecond. A thread that has ended is left out.
+pub fn scheduled(tree: &[Pid]) -> Scheduled {
+    let mut sum = Scheduled::default();
+    for pid in tree {
+        for thread in threads(&[*pid]) {
+            let path = format!("/proc/{pid}/task/{thread}/schedstat");
+            let line = fs::read_to_string(path).unwrap_or_default();
+            let mut times = line.split(' ').flat_map(str::parse).map(Duration::from_nanos);
+            sum.ran += times.next().unwrap_or_default();
+            sum.waited += times.next().unwrap_or_default();
+        }
+    }
+    sum
 }
 
 /// Where the processes listen: their sockets' inodes, looked up in the kernel's table.
@@ -279,9 +313,18 @@ mod tests {
     }
 
     #[test]
+    fn the_time_that_a_thread_ran_is_known() {
+        let this = [std::process::id() as Pid];
+        let before = scheduled(&this);
+        while scheduled(&this).ran == before.ran {}
+        assert!(scheduled(&this).waited >= before.waited);
+    }
+
+    #[test]
     fn a_process_that_is_gone_holds_nothing() {
         // Process ids end below 2^22 on Linux.
         assert_eq!(holdings(&[1 << 30]), Holdings::default());
+        assert_eq!(scheduled(&[1 << 30]), Scheduled::default());
         assert_eq!(tree(1 << 30), [1 << 30]);
     }
 }

@@ -1,0 +1,136 @@
+//! Bare loops: the least that echoes over the same mechanism as a pattern. No framing, no limits,
+//! no draining, no help against a client that does not read: what a pattern costs beside them is
+//! the price of those.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// A bare loop, and the word by which a program of this package is told to be it.
+#[derive(Debug)]
+pub struct Bare {
+    /// The word.
+    pub name: &'static str,
+    serve: fn(TcpListener) -> io::Result<()>,
+}
+
+/// All of them.
+pub const BARE: &[Bare] = &[
+    Bare { name: "bare-epoll", serve: echo_by_epoll },
+    Bare { name: "bare-tokio", serve: echo_by_tokio },
+];
+
+const BUFFER: usize = 4096;
+
+/// Takes the role of a bare loop, if that is what this process was started for:
+/// `bare-epoll HOST PORT`. It serves until it is killed.
+///
+/// # Errors
+/// What the kernel says.
+pub fn take() -> io::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [role, host, port] = &arguments[..] else { return Ok(()) };
+    let Some(bare) = BARE.iter().find(|bare| bare.name == role) else { return Ok(()) };
+    (bare.serve)(TcpListener::bind(format!("{host}:{port}"))?)
+}
+
+/// One thread: wait, then read and write wherever something is ready. A client that errs in any
+/// way is dropped.
+fn echo_by_epoll(listener: TcpListener) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    let door = listener.as_raw_fd() as u64;
+    epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, door))?;
+    // By descriptor.
+    let mut clients: Vec<Option<TcpStream>> = Vec::new();
+    let mut events = [EpollEvent::empty(); 256];
+    let mut buffer = [0; BUFFER];
+    loop {
+        let count = match epoll.wait(&mut events, EpollTimeout::NONE) {
+            Err(Errno::EINTR) => continue,
+            other => other?,
+        };
+        for event in &events[..count] {
+            if event.data() == door {
+                let client = match listener.accept() {
+                    Ok((client, _)) => client,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                    Err(error) => return Err(error),
+                };
+                client.set_nonblocking(true)?;
+                client.set_nodelay(true)?;
+                let number = client.as_raw_fd() as usize;
+                epoll.add(&client, EpollEvent::new(EpollFlags::EPOLLIN, number as u64))?;
+                if clients.len() <= number {
+                    clients.resize_with(number + 1, || None);
+                }
+                clients[number] = Some(client);
+            } else if let Some(slot) = clients.get_mut(event.data() as usize)
+                && let Some(client) = slot
+            {
+                let echoed = match client.read(&mut buffer) {
+                    Ok(0) | Err(_) => false,
+                    Ok(count) => client.write_all(&buffer[..count]).is_ok(),
+                };
+                if !echoed {
+                    *slot = None;
+                }
+            }
+        }
+    }
+}
+
+/// A task for each client, all on one thread.
+fn echo_by_tokio(listener: TcpListener) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        loop {
+            let (mut client, _) = listener.accept().await?;
+            client.set_nodelay(true)?;
+            tokio::spawn(async move {
+                let mut buffer = [0; BUFFER];
+                while let Ok(count @ 1..) = client.read(&mut buffer).await {
+                    if client.write_all(&buffer[..count]).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn every_bare_loop_echoes_to_several_clients_in_turns() {
+        for bare in BARE {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let address = listener.local_addr().expect("its address");
+            // It serves for as long as this process lasts.
+            thread::spawn(|| (bare.serve)(listener));
+            let connect = |_| TcpStream::connect(address).expect("it listens");
+            let mut clients: Vec<TcpStream> = (0..3).map(connect).collect();
+            for request in [b"one\n", b"two\n"] {
+                for client in &mut clients {
+                    let patience = Some(Duration::from_secs(20));
+                    client.set_read_timeout(patience).expect("it can be");
+                    client.write_all(request).expect("it is taken");
+                    let mut reply = [0; 4];
+                    client.read_exact(&mut reply).expect(bare.name);
+                    assert_eq!(&reply, request, "{}", bare.name);
+                }
+            }
+        }
+    }
+}

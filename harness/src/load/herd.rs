@@ -1,0 +1,162 @@
+//! A herd: many connections held at once, of which a bounded number ask at a time.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand::seq::SliceRandom;
+use servers::Service;
+
+use super::connections::{Connections, Events, Recorder};
+use super::exchange::different;
+use super::outcome::{Outcome, Outcomes};
+
+/// Requests under way at once. A loop whose turn costs time for each client that there is has so
+/// many to answer in a turn; and the accept queue, which is longer, never overflows.
+pub const WINDOW: usize = 256;
+
+/// How long all together may take to connect. Those that have not by then are not tried.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Connections that are held. Dropping it resets them, so that no port of theirs waits for a
+/// minute (TIME_WAIT).
+#[derive(Debug)]
+pub struct Herd {
+    connections: Connections,
+    /// In which order they ask.
+    order: Vec<usize>,
+    events: Events,
+}
+
+impl Herd {
+    /// Connects one client after the other; each asks at once, and is to get its own answer: no
+    /// two ask the same. A connection that fails is an outcome, and the last.
+    ///
+    /// # Errors
+    /// The kernel refuses the generator what it needs.
+    pub fn connect(
+        address: SocketAddr,
+        service: Service,
+        clients: usize,
+        recorder: &mut Recorder,
+    ) -> io::Result<Herd> {
+        let connections = Connections::new(different(service, clients as i64))?;
+        let mut herd = Herd { connections, order: Vec::new(), events: Events::new() };
+        let deadline = Instant::now() + CONNECT_DEADLINE;
+        for _ in 0..clients {
+            let Some(index) = herd.connections.connect(address)? else { break };
+            herd.order.push(index);
+            herd.send(index, recorder)?;
+            if Instant::now() > deadline {
+                break;
+            }
+        }
+        herd.receive_while_more_than(0, recorder)?;
+        Ok(herd)
+    }
+
+    /// What became of the connections so far; those that live count as answered.
+    pub fn connection_outcomes(&self) -> Outcomes {
+        self.connections.outcomes()
+    }
+
+    /// How many are connected.
+    pub fn living(&self) -> u64 {
+        self.connection_outcomes().get(Outcome::Answered)
+    }
+
+    /// Every client that is connected asks once, in an order of chance. No two ask the same, and
+    /// none what it asked the last time.
+    ///
+    /// # Errors
+    /// The kernel refuses to wait.
+    pub fn ask_all(&mut self, recorder: &mut Recorder) -> io::Result<()> {
+        self.order.shuffle(&mut rand::rng());
+        for position in 0..self.order.len() {
+            let index = self.order[position];
+            if self.connections.is_open(index) {
+                self.send(index, recorder)?;
+            }
+        }
+        self.receive_while_more_than(0, recorder)
+    }
+
+    fn send(&mut self, index: usize, recorder: &mut Recorder) -> io::Result<()> {
+        self.connections.send(index, Instant::now(), recorder);
+        self.receive_while_more_than(WINDOW - 1, recorder)
+    }
+
+    fn receive_while_more_than(&mut self, most: usize, recorder: &mut Recorder) -> io::Result<()> {
+        while self.connections.under_way() > most {
+            let count = self.connections.wait(&mut self.events, recorder)?;
+            for index in self.events.first(count) {
+                self.connections.receive(index, recorder);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Herd {
+    fn drop(&mut self) {
+        self.connections.reset_at_the_end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
+
+    use super::*;
+
+    /// Serves two clients, in turns, and answers what `answer` makes of the line and the one before.
+    fn two_clients(answer: fn(String, String) -> String) -> (Herd, Recorder) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let server = thread::spawn(move || {
+            let mut clients: Vec<BufReader<TcpStream>> = Vec::new();
+            let mut before = String::new();
+            for _ in 0..2 {
+                clients.push(BufReader::new(listener.accept().expect("a client").0));
+            }
+            for client in &mut clients {
+                let mut line = String::new();
+                client.read_line(&mut line).expect("a line");
+                let reply = answer(line.clone(), std::mem::replace(&mut before, line));
+                client.get_mut().write_all(reply.as_bytes()).expect("it is taken");
+            }
+            clients
+        });
+        let mut recorder = Recorder::new();
+        let herd = Herd::connect(address, Service::Echo, 2, &mut recorder).expect("it");
+        drop(server.join().expect("the server ends"));
+        (herd, recorder)
+    }
+
+    #[test]
+    fn a_client_that_gets_its_own_answer_is_held() {
+        let (herd, recorder) = two_clients(|line, _| line);
+        assert_eq!(recorder.outcomes.get(Outcome::Answered), 2);
+        assert_eq!(herd.living(), 2);
+    }
+
+    #[test]
+    fn a_client_that_gets_the_answer_of_another_is_not() {
+        let (herd, recorder) =
+            two_clients(|line, before| if before.is_empty() { line } else { before });
+        assert_eq!(recorder.outcomes.get(Outcome::Answered), 1);
+        assert_eq!(recorder.outcomes.get(Outcome::WrongReply), 1);
+        assert_eq!(herd.living(), 1);
+    }
+
+    #[test]
+    fn where_nobody_listens_one_client_tries_and_no_more() {
+        let port = crate::server::Port::take([127, 0, 0, 1].into()).expect("a port");
+        let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
+        let herd = Herd::connect(address, Service::Echo, 1_000, &mut Recorder::new()).expect("it");
+        assert_eq!(herd.connection_outcomes().get(Outcome::Refused), 1);
+        assert_eq!(herd.living(), 0);
+    }
+}
