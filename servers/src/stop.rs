@@ -11,7 +11,7 @@
 //! A drain that does not end (a client that never reads its replies) is cut by a timer, and the
 //! exit code is then 1: replies were lost.
 //!
-//! A child process has a request of its own ([`Stop::begin_child`]). What it shares with its
+//! A child process has a request of its own (`Stop::begin_child`). What it shares with its
 //! siblings, a listener or a lock, it must not shut; there a blocking call ends with EINTR. A
 //! signal that comes just before the call would be missed by it, and the timer, which ticks as
 //! long as the drain lasts, interrupts it again. A second signal does nothing to a child: one
