@@ -63,7 +63,7 @@ pub struct Run {
 pub enum PlanName {
     /// Enough to see that it works.
     Quick,
-    /// Within a minute for all servers.
+    /// A few minutes for all servers.
     Standard,
     /// For figures to be quoted.
     Thorough,

@@ -144,7 +144,7 @@ impl PlanName {
     fn plan(self) -> Plan {
         let (warm_up, duration, held) = match self {
             PlanName::Quick => (50, 200, 1_000),
-            PlanName::Standard => (200, 1_000, 10_000),
+            PlanName::Standard => (100, 500, 10_000),
             PlanName::Thorough => (1_000, 10_000, 10_000),
         };
         let [warm_up, duration] = [warm_up, duration].map(Duration::from_millis);

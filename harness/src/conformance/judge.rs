@@ -30,7 +30,7 @@ pub struct Judge {
 impl Judge {
     /// A judge with the usual patience.
     pub fn new(launcher: Launcher, seed: u64) -> Judge {
-        Judge { launcher, seed, patience: Duration::from_secs(5), at_once: 8 }
+        Judge { launcher, seed, patience: Duration::from_secs(5), at_once: 12 }
     }
 
     /// Judges a server in one case.
