@@ -19,6 +19,7 @@ pub mod session;
 pub mod clients;
 pub mod connection;
 pub mod conversation;
+pub mod deadlines;
 pub mod inbox;
 pub mod places;
 pub mod refusal;
