@@ -25,6 +25,7 @@ pub mod places;
 pub mod refusal;
 
 mod patterns;
+pub mod ring;
 mod socket;
 
 pub use catalogue::{

@@ -4,6 +4,8 @@ mod iterative;
 mod iterative_refuse;
 mod select;
 mod thread_per_connection;
+mod uring;
+mod uring_per_core;
 
 use crate::Pattern;
 
@@ -13,4 +15,6 @@ pub const PATTERNS: &[Pattern] = &[
     iterative_refuse::PATTERN,
     thread_per_connection::PATTERN,
     select::PATTERN,
+    uring::PATTERN,
+    uring_per_core::PATTERN,
 ];
