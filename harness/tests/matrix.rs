@@ -26,6 +26,9 @@ fn main() -> ExitCode {
             let (judge, spec) = (judge.clone(), spec.clone());
             let name = format!("{}::{}", spec.name, case.name);
             trials.push(Trial::ignorable_test(name, move || {
+                if let Some(words) = &spec.unavailable {
+                    return Ok(Completion::ignored_with(format!("not run: {words}")));
+                }
                 let judgement = judge.judge(&spec, case);
                 if judgement.state == State::NotApplicable {
                     return Ok(Completion::ignored_with(judgement.observed));

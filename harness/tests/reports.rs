@@ -82,6 +82,7 @@ fn server(name: &str, cases: Vec<Judgement>) -> ServerReport {
         original: None,
         command: format!("harness serve {name} {{host}} {{port}}"),
         contract: "calc, one client at a time".to_owned(),
+        not_run: None,
         cases,
         measured_command: None,
         measurements: Vec::new(),
@@ -111,6 +112,8 @@ fn report() -> Report {
             ..measurement("closed-8", 8, 123_456.0)
         },
     ];
+    let mut three = server("three-calc", Vec::new());
+    three.not_run = Some("the kernel has no <such> thing: install it".to_owned());
     Report {
         format: FORMAT,
         complete: true,
@@ -127,7 +130,7 @@ fn report() -> Report {
         },
         plan: "standard plan: 1s each".to_owned(),
         seed: 7,
-        servers: vec![one, two],
+        servers: vec![one, two, three],
     }
 }
 
