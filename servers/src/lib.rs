@@ -23,9 +23,9 @@ pub mod deadlines;
 pub mod inbox;
 pub mod places;
 pub mod refusal;
+pub mod ring;
 
 mod patterns;
-pub mod ring;
 mod socket;
 
 pub use catalogue::{
