@@ -9,7 +9,7 @@ use crate::cli::{Check, DEFAULT_TIMEOUT, written};
 use crate::conformance::{self, Case, Judge, Judgement, Kind, judge_all};
 use crate::environment::Environment;
 use crate::progress::{People, Progress};
-use crate::report::{FORMAT, Output, Report, ServerReport, Tally, line};
+use crate::report::{FORMAT, Output, Report, ServerReport, Tally, line, not_run};
 use crate::role::{self, Usage};
 use crate::server::{LaunchError, Launcher, Spec};
 use crate::{list, run};
@@ -42,6 +42,13 @@ pub fn check(arguments: &Check) -> Result<ExitCode> {
     let write = |report: &Report| output.as_ref().map_or(Ok(()), |output| output.write(report));
     write(&report)?;
     for spec in &specs {
+        let unjudged = ServerReport::new(spec, Vec::new());
+        if let Some(words) = not_run(&unjudged) {
+            progress.skip(cases.len());
+            progress.line(&words);
+            report.servers.push(unjudged);
+            continue;
+        }
         let reached = |judgement: &Judgement| {
             progress.step();
             progress.line(&line(&spec.name, judgement));
@@ -65,6 +72,10 @@ pub fn check(arguments: &Check) -> Result<ExitCode> {
         list::print(&document(&report)?)?;
     }
     progress.line(&format!("seed {}", judge.seed));
+    if report.not_run().count() == specs.len() {
+        let reasons: Vec<String> = report.servers.iter().filter_map(not_run).collect();
+        bail!(reasons.join("; "));
+    }
     let tally = Tally::of(report.judgements());
     progress.line(&format!("verdicts: {}", tally.words()));
     if let Some(output) = &output {

@@ -36,6 +36,11 @@ impl Progress {
         self.bar.inc(1);
     }
 
+    /// So many steps will not be done.
+    pub(crate) fn skip(&self, steps: usize) {
+        self.bar.inc(steps as u64);
+    }
+
     /// A line that stays.
     pub(crate) fn line(&self, words: &str) {
         self.bar.suspend(|| {

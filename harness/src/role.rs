@@ -48,6 +48,9 @@ pub fn serve(arguments: &cli::Serve) -> Result<ExitCode> {
     let server = chosen(arguments)?;
     let limits = arguments.limits();
     server.config(&limits).map_err(|error| Usage(error.to_string()))?;
+    if let Some(words) = server.pattern.unavailable() {
+        bail!("{server} cannot be run here: {words}");
+    }
     raise_descriptor_limit();
     let backlog = arguments.backlog.unwrap_or(server.pattern.backlog);
     let listener = Listener::bind(&arguments.host, arguments.port, backlog)?;

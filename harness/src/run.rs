@@ -11,7 +11,7 @@ use crate::conformance::{self, Case, Judge, judge_all};
 use crate::environment::Environment;
 use crate::load::{self, Plan, WORKLOADS, Workload};
 use crate::progress::{People, Progress};
-use crate::report::{FORMAT, Output, Report, ServerReport, Tally, failure};
+use crate::report::{FORMAT, Output, Report, ServerReport, Tally, failure, not_run};
 use crate::role;
 use crate::server::{Launcher, Spec};
 
@@ -46,8 +46,15 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
         judge.seed
     ));
     for server in &servers {
-        report.servers.push(judged(&judge, server, &cases, &progress));
+        let entry = judged(&judge, server, &cases, &progress);
+        let not_run = not_run(&entry);
+        report.servers.push(entry);
         output.write(&report)?;
+        if let Some(words) = not_run {
+            progress.skip(cases.len() + WORKLOADS.len());
+            progress.line(&words);
+            continue;
+        }
         for workload in WORKLOADS {
             progress.doing(format!("{server} under {}", workload.name));
             let entry = report.servers.last_mut().expect("it was just pushed");
@@ -79,6 +86,9 @@ fn judged(
     progress: &Progress,
 ) -> ServerReport {
     let spec = Spec::judged(&judge.launcher, server);
+    if spec.unavailable.is_some() {
+        return ServerReport::new(&spec, Vec::new());
+    }
     progress.doing(format!("judging {server}"));
     let judgements = judge_all(judge, &spec, cases, |judgement| {
         progress.step();

@@ -369,3 +369,75 @@ fn requests_under_way_at_a_signal_are_answered() {
         wait_until("it has ended", || served.child.try_wait().expect("a status").is_some());
     }
 }
+
+/// From its start on the program, and whatever it starts, is refused a ring, as in a container.
+#[allow(unsafe_code, reason = "a seccomp filter, installed between fork and exec")]
+fn without_rings(arguments: &[&str]) -> std::process::Output {
+    let instruction = |code: u32, jt: u8, jf: u8, k: u32| {
+        let code = u16::try_from(code).expect("codes are small");
+        libc::sock_filter { code, jt, jf, k }
+    };
+    let equals = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let answer = libc::BPF_RET | libc::BPF_K;
+    let mut filter = [
+        // The number of the system call is the first that a filter is given.
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        instruction(equals, 0, 1, libc::SYS_io_uring_setup as u32),
+        instruction(answer, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        instruction(answer, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let mut command = common::harness();
+    command.args(arguments);
+    let install = move || {
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: prctl(2) is a plain system call, allowed between fork and exec. The program and
+        // the instructions that it points to live in this closure, and are only read.
+        let done = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
+                    == 0
+        };
+        if done { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: the closure makes two system calls and nothing else.
+    unsafe { command.pre_exec(install) };
+    command.output().expect("it ends")
+}
+
+#[test]
+fn where_rings_are_forbidden_their_servers_are_not_run_rather_than_failed() {
+    let why = "seccomp profile that allows io_uring_setup";
+    let words = |output: &[u8]| String::from_utf8_lossy(output).into_owned();
+
+    let served = without_rings(&["serve", "uring", "127.0.0.1", "0"]);
+    assert_eq!(served.status.code(), Some(3));
+    let said = words(&served.stderr);
+    assert!(said.contains(why) && said.lines().count() == 1 && served.stdout.is_empty(), "{said}");
+
+    let alone = without_rings(&["check", "uring-echo", "--json"]);
+    assert_eq!(alone.status.code(), Some(3));
+    let document: serde_json::Value = serde_json::from_slice(&alone.stdout).expect("a document");
+    assert_eq!(document["cases"], serde_json::json!([]));
+    assert!(document["not_run"].as_str().is_some_and(|words| words.contains(why)), "{document}");
+    assert!(words(&alone.stderr).contains("uring-echo: not run: "));
+
+    let among = ["check", "uring-echo", "select-echo", "--case", "framing/single"];
+    let among = without_rings(&among);
+    assert_eq!(among.status.code(), Some(0));
+    let said = words(&among.stdout);
+    assert!(
+        said.contains("uring-echo: not run: ") && said.contains("1 passed, 0 failed"),
+        "{said}"
+    );
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = folder.path().to_str().expect("plain words");
+    let run = ["run", "uring", "iterative", "--plan", "quick", "--output", output];
+    let run = without_rings(&run);
+    assert_eq!(run.status.code(), Some(0), "{}", words(&run.stdout));
+    assert!(words(&run.stdout).contains("uring-calc: not run: "));
+    for file in ["report.json", "index.html", "summary.md"] {
+        let page = std::fs::read_to_string(folder.path().join(file)).expect("it is there");
+        assert!(page.contains("is forbidden, as in many containers"), "{file}");
+    }
+}

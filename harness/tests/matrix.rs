@@ -64,6 +64,9 @@ fn trial(judge: &Judge, spec: &Spec, case: &'static Case) -> Trial {
     let (judge, spec) = (judge.clone(), spec.clone());
     let name = format!("{}::{}", spec.name, case.name);
     Trial::ignorable_test(name, move || {
+        if let Some(words) = &spec.unavailable {
+            return Ok(Completion::ignored_with(format!("not run: {words}")));
+        }
         let judgement = judge.judge(&spec, case);
         if judgement.state == State::NotApplicable {
             return Ok(Completion::ignored_with(judgement.observed));

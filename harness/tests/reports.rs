@@ -83,6 +83,7 @@ fn server(name: &str, cases: Vec<Judgement>) -> ServerReport {
         original: None,
         command: format!("harness serve {name} {{host}} {{port}}"),
         contract: "calc, one client at a time".to_owned(),
+        not_run: None,
         cases,
         measured_command: None,
         measurements: Vec::new(),
@@ -116,6 +117,8 @@ fn report() -> Report {
             ..measurement("held", 10_000, 98_765.0)
         },
     ];
+    let mut three = server("three-calc", Vec::new());
+    three.not_run = Some("the kernel has no <such> thing: install it".to_owned());
     Report {
         format: FORMAT,
         complete: true,
@@ -132,7 +135,7 @@ fn report() -> Report {
         },
         plan: "standard plan: 1s each".to_owned(),
         seed: 7,
-        servers: vec![one, two],
+        servers: vec![one, two, three],
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::{Config, Listener, PATTERNS, Service};
+use crate::{Config, Listener, PATTERNS, Service, ring};
 
 /// The longest request by default, in bytes.
 pub const MAX_LINE: usize = 4096;
@@ -368,7 +368,7 @@ impl Pattern {
     /// that fails.
     pub fn unavailable(&self) -> Option<String> {
         match self.family {
-            Family::Rings => None,
+            Family::Rings => ring::unavailable(),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! The clients of one event loop: who is admitted, who is whose key, whose patience has ended.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::connection::{Connection, LOOK_EVERY, SCRATCH, Turn};
+use crate::deadlines::Deadlines;
 use crate::inbox::Inbox;
 use crate::places::Places;
 use crate::refusal::MOST_LINGERING;
@@ -78,21 +79,12 @@ impl Arrivals for Inbox<Connection> {
 #[derive(Debug)]
 pub struct Clients {
     admission: Admission,
-    slots: Vec<Slot>,
+    /// None if it is free, or while the client is [taken](Clients::take) out.
+    slots: Vec<Option<Connection>>,
     free: Vec<Key>,
     /// Those that are refused, the oldest first.
     lingering: VecDeque<Key>,
-    /// When to look at whom: one entry for each client that has a deadline. It may be early, for
-    /// a client that was heard of since has a later deadline than it had.
-    looks: BTreeSet<(Instant, Key)>,
-}
-
-/// Where a client is kept.
-#[derive(Debug, Default)]
-pub struct Slot {
-    /// None if it is free, or while the client is [taken](Clients::take) out.
-    connection: Option<Connection>,
-    look: Option<Instant>,
+    deadlines: Deadlines,
 }
 
 impl Clients {
@@ -103,7 +95,7 @@ impl Clients {
             slots: Vec::new(),
             free: Vec::new(),
             lingering: VecDeque::new(),
-            looks: BTreeSet::new(),
+            deadlines: Deadlines::default(),
         }
     }
 
@@ -138,7 +130,7 @@ impl Clients {
             self.remove(oldest);
         }
         let key = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
+            self.slots.push(None);
             self.slots.len() - 1
         });
         if !is_served {
@@ -150,20 +142,17 @@ impl Clients {
 
     /// A client that is there.
     pub fn get(&self, key: Key) -> Option<&Connection> {
-        self.slots.get(key)?.connection.as_ref()
+        self.slots.get(key)?.as_ref()
     }
 
     /// All that are there.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &Connection)> {
-        self.slots
-            .iter()
-            .enumerate()
-            .filter_map(|(key, slot)| Some((key, slot.connection.as_ref()?)))
+        self.slots.iter().enumerate().filter_map(|(key, slot)| Some((key, slot.as_ref()?)))
     }
 
     /// Gives a client its turn. [`Turn::Over`] if it is not there any more.
     pub fn turn(&mut self, key: Key, scratch: &mut [u8]) -> Turn {
-        let slot = self.slots.get_mut(key).and_then(|slot| slot.connection.as_mut());
+        let slot = self.slots.get_mut(key).and_then(Option::as_mut);
         let Some(connection) = slot else { return Turn::Over };
         let turn = connection.turn(scratch);
         if turn == Turn::Over {
@@ -174,56 +163,42 @@ impl Clients {
 
     /// Takes a client out, to be served elsewhere. It keeps its key, and is put back or removed.
     pub fn take(&mut self, key: Key) -> Option<Connection> {
-        self.slots.get_mut(key)?.connection.take()
+        self.slots.get_mut(key)?.take()
     }
 
     /// Puts a client back that was taken out.
     pub fn put(&mut self, key: Key, connection: Connection) -> &Connection {
-        let slot = &mut self.slots[key];
-        if slot.look.is_none()
-            && let Some(deadline) = connection.deadline()
-        {
-            slot.look = Some(deadline);
-            self.looks.insert((deadline, key));
-        }
-        slot.connection.insert(connection)
+        self.deadlines.note(key, connection.deadline());
+        self.slots[key].insert(connection)
     }
 
     /// Forgets a client, and closes it unless it was taken out.
     pub fn remove(&mut self, key: Key) {
-        let slot = std::mem::take(&mut self.slots[key]);
-        if let Some(look) = slot.look {
-            self.looks.remove(&(look, key));
-        }
+        self.slots[key] = None;
+        self.deadlines.forget(key);
         self.lingering.retain(|&one| one != key);
         self.free.push(key);
     }
 
     /// When the first client is to be looked at, even if nothing happens.
     pub fn deadline(&self) -> Option<Instant> {
-        self.looks.first().map(|(look, _)| *look)
+        self.deadlines.first()
     }
 
     /// How long to wait for something to happen.
     pub fn timeout(&self) -> Option<Duration> {
-        self.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        self.deadlines.timeout()
     }
 
     /// Gives up those whose patience has ended.
     pub fn give_up_overdue(&mut self) {
         let now = Instant::now();
-        while let Some(&(look, key)) = self.looks.first().filter(|(look, _)| *look <= now) {
-            self.looks.remove(&(look, key));
-            let slot = &mut self.slots[key];
-            slot.look = None;
-            match slot.connection.as_ref().map(Connection::deadline) {
+        while let Some(key) = self.deadlines.due(now) {
+            // Whoever has taken a client out will put it back, with a deadline.
+            match self.slots[key].as_ref().map(Connection::deadline) {
                 Some(Some(deadline)) if deadline <= now => self.remove(key),
-                Some(Some(deadline)) => {
-                    slot.look = Some(deadline);
-                    self.looks.insert((deadline, key));
-                }
-                // Whoever has taken it will put it back, with a deadline.
-                None | Some(None) => {}
+                Some(deadline) => self.deadlines.note(key, deadline),
+                None => {}
             }
         }
     }
@@ -236,10 +211,10 @@ impl Clients {
 
 impl IntoIterator for Clients {
     type Item = Connection;
-    type IntoIter = std::iter::FilterMap<std::vec::IntoIter<Slot>, fn(Slot) -> Option<Connection>>;
+    type IntoIter = std::iter::Flatten<std::vec::IntoIter<Option<Connection>>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.slots.into_iter().filter_map(|slot| slot.connection)
+        self.slots.into_iter().flatten()
     }
 }
 

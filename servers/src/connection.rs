@@ -190,6 +190,25 @@ impl Connection {
         self.send().map_or(Turn::Over, |sent| self.conclude(sent))
     }
 
+    /// What waits to be written, for those for whom the kernel writes.
+    pub fn output(&self) -> &[u8] {
+        match &self.phase {
+            Phase::Serving(session) | Phase::Draining(session) => session.output(),
+            Phase::Refusing(line) => line,
+        }
+    }
+
+    /// The kernel has read this, by itself: answers it. Nothing is the client's end.
+    pub fn received(&mut self, bytes: &[u8]) -> Turn {
+        self.has_read(bytes, Session::receive);
+        self.conclude(0)
+    }
+
+    /// The kernel has written so much of the [output](Self::output), by itself.
+    pub fn sent(&mut self, count: usize) -> Turn {
+        self.has_written(count).map_or(Turn::Over, |()| self.conclude(count))
+    }
+
     fn conclude(&mut self, sent: usize) -> Turn {
         let input = std::mem::replace(&mut self.input, Input::NotAsked);
         let over = match &self.phase {
@@ -230,45 +249,49 @@ impl Connection {
             }
             Err(error) => return Err(error),
         };
-        self.input = match count {
-            0 => Input::End,
-            _ if count == scratch.len() => Input::Some,
-            _ => Input::Last,
-        };
-        if let Phase::Serving(session) | Phase::Draining(session) = &mut self.phase {
-            match count {
-                0 => session.end_of_input(),
-                _ => take(session, &scratch[..count]),
-            }
+        self.has_read(&scratch[..count], take);
+        if count == scratch.len() {
+            self.input = Input::Some;
         }
         Ok(())
+    }
+
+    fn has_read(&mut self, bytes: &[u8], take: fn(&mut Session, &[u8])) {
+        self.input = if bytes.is_empty() { Input::End } else { Input::Last };
+        if let Phase::Serving(session) | Phase::Draining(session) = &mut self.phase {
+            match bytes {
+                [] => session.end_of_input(),
+                _ => take(session, bytes),
+            }
+        }
     }
 
     /// Writes until nothing is left or the kernel takes no more; gives the bytes written.
     fn send(&mut self) -> io::Result<usize> {
         let mut sent = 0;
         while self.wants_write() {
-            let output = match &self.phase {
-                Phase::Serving(session) | Phase::Draining(session) => session.output(),
-                Phase::Refusing(line) => line,
-            };
-            let count = match self.client.write(output) {
+            let count = match (&self.client).write(self.output()) {
                 Ok(count) => count,
                 Err(error) if is_not_now(&error) => break,
                 Err(error) => return Err(error),
             };
             sent += count;
-            match &mut self.phase {
-                Phase::Serving(session) | Phase::Draining(session) => session.sent(count),
-                Phase::Refusing(line) => {
-                    *line = &line[count..];
-                    if line.is_empty() {
-                        self.client.shutdown(Shutdown::Write)?;
-                    }
+            self.has_written(count)?;
+        }
+        Ok(sent)
+    }
+
+    fn has_written(&mut self, count: usize) -> io::Result<()> {
+        match &mut self.phase {
+            Phase::Serving(session) | Phase::Draining(session) => session.sent(count),
+            Phase::Refusing(line) => {
+                *line = &line[count..];
+                if line.is_empty() {
+                    self.client.shutdown(Shutdown::Write)?;
                 }
             }
         }
-        Ok(sent)
+        Ok(())
     }
 }
 

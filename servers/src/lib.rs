@@ -22,12 +22,15 @@ pub mod refusal;
 
 pub mod clients;
 pub mod connection;
+pub mod deadlines;
 pub mod epoll;
 pub mod inbox;
 pub mod threads;
 
 pub mod acceptor;
 pub mod task;
+
+pub mod ring;
 
 pub mod children;
 pub mod lock;

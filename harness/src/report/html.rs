@@ -52,10 +52,13 @@ fn head(report: &Report) -> Markup {
                 p.warning { "The run was not finished; this is what it had." }
             }
             p.tally {
-                (report.servers.len()) " servers, " (report.case_names().len()) " cases: "
+                (report.run().len()) " servers, " (report.case_names().len()) " cases: "
                 strong class=[(tally.get(Kind::Fail) + tally.get(Kind::Undecided) > 0).then_some("bad")] {
                     (tally.words())
                 }
+            }
+            @for (server, words) in report.not_run() {
+                p.warning { (server.label()) " was not run: " (words) "." }
             }
             p.command { code { (report.environment.command) } " · " (report.environment.began) }
         }
@@ -105,7 +108,7 @@ fn matrix(report: &Report) -> Markup {
                         thead {
                             tr {
                                 th { "case" }
-                                @for server in &report.servers {
+                                @for server in report.run() {
                                     th.turned { div { span { (server.label()) } } }
                                 }
                                 th.requirement { "what is required" }
@@ -115,7 +118,7 @@ fn matrix(report: &Report) -> Markup {
                             @for (case, requirement) in cases {
                                 tr {
                                     th scope="row" { (case) }
-                                    @for server in &report.servers {
+                                    @for server in report.run() {
                                         td { (cell(server, case)) }
                                     }
                                     td.requirement { (requirement) }
@@ -322,7 +325,10 @@ fn servers(report: &Report) -> Markup {
                             tr {
                                 th scope="row" { (server.label()) }
                                 td { (server.contract) }
-                                td { code { (server.command) } }
+                                td {
+                                    @if server.not_run.is_some() { "not run" }
+                                    @else { code { (server.command) } }
+                                }
                                 td {
                                     @if let Some(command) = &server.measured_command { code { (command) } }
                                     @for words in &server.not_measured { br; (words) }

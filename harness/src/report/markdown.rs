@@ -24,6 +24,9 @@ fn write(report: &Report, page: &mut String) -> std::fmt::Result {
         writeln!(page, "**The run was not finished; this is what it had.**\n")?;
     }
     writeln!(page, "Verdicts: {}.\n", Tally::of(report.judgements()).words())?;
+    for (server, words) in report.not_run() {
+        writeln!(page, "Not run: **{}**: {}.\n", escaped(&server.label()), escaped(words))?;
+    }
     writeln!(
         page,
         "`{}`, seed {}, began {}; {}, {}, {} processors, {}; harness {}, {} build.\n",
@@ -71,13 +74,14 @@ fn matrix(report: &Report, page: &mut String) -> std::fmt::Result {
         Kind::ALL.iter().map(|kind| format!("{} {}", kind.symbol(), kind.name())).collect();
     writeln!(page, "{} by contract.\n", legend.join(", "))?;
     write!(page, "| case |")?;
-    for server in &report.servers {
+    let servers = report.run();
+    for server in &servers {
         write!(page, " {} |", escaped(&server.label()))?;
     }
-    writeln!(page, "\n|---|{}", ":-:|".repeat(report.servers.len()))?;
+    writeln!(page, "\n|---|{}", ":-:|".repeat(servers.len()))?;
     for (case, _) in report.case_names() {
         write!(page, "| {case} |")?;
-        for server in &report.servers {
+        for server in &servers {
             let symbol = server.judgement(case).map_or("", |one| one.kind().symbol());
             write!(page, " {symbol} |")?;
         }

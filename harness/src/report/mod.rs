@@ -11,7 +11,7 @@ mod plot;
 mod text;
 
 pub use output::Output;
-pub use text::{failure, line};
+pub use text::{failure, line, not_run};
 
 use serde::Serialize;
 
@@ -53,6 +53,9 @@ pub struct ServerReport {
     pub command: String,
     /// What it declares, in words.
     pub contract: String,
+    /// Why it could not be run here, if so: it has neither passed nor failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_run: Option<String>,
     /// The verdicts, by case.
     pub cases: Vec<Judgement>,
     /// The command that was measured.
@@ -148,6 +151,16 @@ impl Report {
         })
     }
 
+    /// The servers that were run.
+    fn run(&self) -> Vec<&ServerReport> {
+        self.servers.iter().filter(|server| server.not_run.is_none()).collect()
+    }
+
+    /// The servers that could not be run here, and why.
+    pub fn not_run(&self) -> impl Iterator<Item = (&ServerReport, &str)> {
+        self.servers.iter().filter_map(|server| Some((server, server.not_run.as_deref()?)))
+    }
+
     /// The cases that occur, in order.
     fn case_names(&self) -> Vec<(&'static str, &'static str)> {
         let mut names = Vec::new();
@@ -172,13 +185,14 @@ impl Report {
 }
 
 impl ServerReport {
-    /// A server with its verdicts, not measured.
+    /// A server with its verdicts, of which there are none if it cannot be run; not measured.
     pub fn new(spec: &Spec, cases: Vec<Judgement>) -> ServerReport {
         ServerReport {
             name: spec.name.clone(),
             original: spec.original,
             command: spec.shown.clone(),
             contract: spec.contract.words(),
+            not_run: spec.unavailable.clone(),
             cases,
             measured_command: None,
             measurements: Vec::new(),

@@ -1,7 +1,13 @@
 //! Verdicts as lines for a terminal.
 
+use super::ServerReport;
 use crate::conformance::Judgement;
 use crate::server::last_lines;
+
+/// A server that could not be run here, in a line.
+pub fn not_run(server: &ServerReport) -> Option<String> {
+    Some(format!("{}: not run: {}", server.name, server.not_run.as_ref()?))
+}
 
 /// A judgement in a line; one that needs a look in some lines more.
 pub fn line(server: &str, judgement: &Judgement) -> String {

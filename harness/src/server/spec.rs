@@ -40,6 +40,8 @@ pub struct Spec {
     pub check_arguments: String,
     /// What it declares.
     pub contract: Contract,
+    /// What stands against running it here, if anything: then it is not run.
+    pub unavailable: Option<String>,
     /// The same under limits that some cases need and that would disturb others.
     pub limited: Option<Box<Spec>>,
 }
@@ -83,6 +85,7 @@ impl Spec {
             shown,
             check_arguments: name.clone(),
             contract,
+            unavailable: server.pattern.unavailable(),
             limited: None,
             name,
         })
@@ -137,6 +140,7 @@ impl Spec {
             shown: command.to_owned(),
             check_arguments: String::new(),
             contract,
+            unavailable: None,
             limited: None,
         })
     }

@@ -32,6 +32,9 @@ mod actor;
 mod tokio_current_thread;
 mod tokio_multi_thread;
 
+mod uring;
+mod uring_per_core;
+
 use crate::Pattern;
 
 /// The catalogue, in the order in which to read it.
@@ -61,4 +64,6 @@ pub const PATTERNS: &[Pattern] = &[
     tokio_current_thread::PATTERN,
     tokio_multi_thread::PATTERN,
     actor::PATTERN,
+    uring::PATTERN,
+    uring_per_core::PATTERN,
 ];

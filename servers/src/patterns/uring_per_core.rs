@@ -1,0 +1,58 @@
+//! # io_uring per core
+//!
+//! Thread per core, nothing shared: each thread has a ring, a listener and clients of its own,
+//! as if it were a server by itself. The kernel deals clients to the listeners by a hash of their
+//! address (SO_REUSEPORT).
+//!
+//! No client ever changes its thread, so nothing is locked and nothing moves between caches. It
+//! is also why a thread that drew the busy clients is not helped by one that has none.
+//!
+//! Used by: Seastar (ScyllaDB, Redpanda), Glommio, Monoio.
+//!
+//! Good for: every processor at its limit, with clients that are many and alike.
+//!
+//! Breaks: where few clients do most of the work; and where io_uring does.
+//!
+//! Source: Enberg and others, *The Impact of Thread-per-Core Architecture on Application Tail
+//! Latency*, 2019.
+
+use std::io;
+use std::thread;
+
+use super::uring;
+use crate::clients::Admission;
+use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+
+pub(super) const PATTERN: Pattern = Pattern {
+    id: "uring-per-core",
+    summary: "a ring and a listener for each processor",
+    family: Family::Rings,
+    stevens: &[],
+    used_by: "Seastar, Glommio",
+    workers: Workers::PerCore(Unit::Thread),
+    capacity: Capacity::BY_DESCRIPTORS,
+    when_full: WhenFull::Busy,
+    backlog: 4096,
+    serve,
+};
+
+fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    let stop = listener.stop();
+    let admission = Admission::new(config);
+    thread::scope(|scope| {
+        let threads: Vec<_> = listener
+            .multiply(config.workers)?
+            .into_iter()
+            .map(|listener| {
+                let admission = admission.clone();
+                // If one cannot go on, the others are to end too.
+                let run = move || uring::run(listener, admission).inspect_err(|_| stop.request());
+                thread::Builder::new().name("ring".to_owned()).spawn_scoped(scope, run)
+            })
+            .collect();
+        if threads.iter().any(Result::is_err) {
+            stop.request();
+        }
+        threads.into_iter().try_for_each(|thread| thread?.join().expect("a loop does not panic"))
+    })
+}
