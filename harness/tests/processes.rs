@@ -276,6 +276,10 @@ fn a_place_is_free_by_the_time_that_its_client_sees_the_end() {
 fn a_child_that_has_no_descriptor_for_its_client_is_free_for_the_next() {
     let server = launch("prefork-fdpass-echo", 1);
     let child = children(&server);
+    // The child is set up, and has closed its client, when that one sees the end.
+    let mut client = served(server.address);
+    client.shutdown(Shutdown::Write).expect("it can be");
+    assert_eq!(client.read(&mut [0]).expect("a clean end"), 0);
     let undo = proc::exhaust_descriptors(&child).expect("it may be limited");
     for _ in 0..3 {
         sees_the_end(&connect(server.address));

@@ -154,7 +154,7 @@ impl Children {
             // This process may have had children before it became a server.
             let Some(child) = self.alive.remove(&pid) else { continue };
             self.is_one_lost |= self.stop.requested() && !is_well;
-            self.pace.ended(child.since.elapsed());
+            self.pace.ended(child.since.elapsed(), Instant::now());
             ended.push(pid);
         }
         self.hear_who_is_done();
@@ -194,28 +194,35 @@ impl Children {
         Ok(waited[2..].iter().map(|one| one.any() == Some(true)).collect())
     }
 
-    /// How many to fork now, where there should be `number`: fewer than are missing, or none, if
-    /// children ended as soon as they were forked.
+    /// How many to fork now, where there should be `number`: all that are missing, or none for a
+    /// while, if children ended as soon as they were forked.
     ///
     /// # Errors
-    /// They did so again and again.
+    /// They did so again and again, and none is left.
     pub fn missing(&mut self, number: usize) -> io::Result<usize> {
-        match number.saturating_sub(self.alive.len()) {
-            0 => Ok(0),
-            missing => Ok(if self.pace.may_fork(Instant::now())? { missing } else { 0 }),
+        let missing = number.saturating_sub(self.alive.len());
+        if missing == 0 || !self.pace.may_fork(Instant::now()) {
+            return Ok(0);
         }
+        if self.alive.is_empty() && self.pace.is_hopeless() {
+            return Err(io::Error::other(
+                "child processes cannot be forked, or end as soon as they are, again and again",
+            ));
+        }
+        Ok(missing)
     }
 
-    /// A child could not be forked: it is tried again later.
+    /// A child could not be forked: it is tried again after a while.
     pub fn put_off(&mut self) {
-        self.pace.is_struck = true;
+        self.pace.strike(Instant::now());
     }
 
     /// Keeps `number` children, which all run `body`: one that ends is replaced. Returns when the
     /// server is to end.
     ///
     /// # Errors
-    /// Children end as soon as they are forked, or cannot be forked, again and again.
+    /// Children end as soon as they are forked, or cannot be forked, again and again, and none is
+    /// left that serves.
     pub fn keep(
         &mut self,
         number: usize,
@@ -279,8 +286,7 @@ impl Drop for Children {
 /// cause may be there still, and to fork without a pause would be to do nothing else.
 #[derive(Debug, Default)]
 struct Pace {
-    /// One ended young, or could not be forked, since the last were forked.
-    is_struck: bool,
+    /// Pauses in a row.
     strikes: u32,
     not_before: Option<Instant>,
 }
@@ -289,40 +295,41 @@ impl Pace {
     /// A child that ended sooner ended young.
     const YOUNG: Duration = Duration::from_secs(1);
 
-    /// The pause after the first; each that follows is twice as long.
+    /// The first; each that follows is twice as long.
     const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
     const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-    /// In a row; six seconds of pauses.
+    /// Together six seconds of pauses.
     const MOST_STRIKES: u32 = 12;
 
-    fn ended(&mut self, age: Duration) {
+    fn ended(&mut self, age: Duration, now: Instant) {
         if age < Pace::YOUNG {
-            self.is_struck = true;
+            self.strike(now);
         } else {
             self.strikes = 0;
         }
     }
 
-    fn may_fork(&mut self, now: Instant) -> io::Result<bool> {
-        if let Some(not_before) = self.not_before {
-            if now < not_before {
-                return Ok(false);
-            }
-            (self.not_before, self.is_struck) = (None, false);
-        } else if self.is_struck {
-            if self.strikes >= Pace::MOST_STRIKES {
-                return Err(io::Error::other(
-                    "child processes cannot be forked, or end as soon as they are, again and again",
-                ));
-            }
+    /// However many end during a pause, they are one reason for it.
+    fn strike(&mut self, now: Instant) {
+        if self.not_before.is_none() {
             let pause = Pace::FIRST_PAUSE * (1 << self.strikes.min(10));
-            self.strikes += 1;
             self.not_before = Some(now + pause.min(Pace::LONGEST_PAUSE));
-            return Ok(false);
+            self.strikes = self.strikes.saturating_add(1);
         }
-        Ok(true)
+    }
+
+    fn may_fork(&mut self, now: Instant) -> bool {
+        let may = self.not_before.is_none_or(|not_before| not_before <= now);
+        if may {
+            self.not_before = None;
+        }
+        may
+    }
+
+    fn is_hopeless(&self) -> bool {
+        self.strikes > Pace::MOST_STRIKES
     }
 }
 
@@ -395,28 +402,24 @@ mod tests {
 
     #[test]
     fn a_child_that_lived_is_replaced_at_once() {
-        let mut pace = Pace::default();
+        let (mut pace, now) = (Pace::default(), Instant::now());
         for _ in 0..100 {
-            pace.ended(Pace::YOUNG);
-            assert!(pace.may_fork(Instant::now()).expect("no end to it"));
+            pace.ended(Pace::YOUNG, now);
+            assert!(pace.may_fork(now) && !pace.is_hopeless());
         }
     }
 
     #[test]
     fn children_that_end_young_are_replaced_ever_more_slowly_and_then_no_more() {
-        let mut pace = Pace::default();
-        let mut now = Instant::now();
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
         let mut pauses = Vec::new();
-        loop {
+        while !pace.is_hopeless() {
             // However many there are, they are one reason to pause.
-            (0..64).for_each(|_| pace.ended(Duration::ZERO));
-            match pace.may_fork(now) {
-                Ok(may) => assert!(!may, "it pauses first"),
-                Err(_) => break,
-            }
-            let until = pace.not_before.expect("a pause");
-            assert!(!pace.may_fork(until - Duration::from_millis(1)).expect("not yet"));
-            assert!(pace.may_fork(until).expect("another try"));
+            (0..64).for_each(|_| pace.ended(Duration::ZERO, now));
+            assert!(!pace.may_fork(now), "it pauses first");
+            let until = pace.not_before.expect("there is something to wait for");
+            assert!(!pace.may_fork(until - Duration::from_millis(1)), "not yet");
+            assert!(pace.may_fork(until), "another try");
             pauses.push(until - now);
             now = until;
         }
@@ -426,14 +429,12 @@ mod tests {
 
     #[test]
     fn children_that_end_young_now_and_then_are_replaced_for_ever() {
-        let mut pace = Pace::default();
-        let mut now = Instant::now();
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
         for _ in 0..100 {
-            pace.ended(Duration::ZERO);
-            assert!(!pace.may_fork(now).expect("a pause"));
+            pace.ended(Duration::ZERO, now);
             now = pace.not_before.expect("a pause");
-            assert!(pace.may_fork(now).expect("another try"));
-            pace.ended(Pace::YOUNG * 2);
+            assert!(pace.may_fork(now) && !pace.is_hopeless());
+            pace.ended(Pace::YOUNG * 2, now);
         }
     }
 }

@@ -10,6 +10,10 @@ use crate::client::{Client, Trouble, printable};
 /// pass when it should not, but none can fail when it should not.
 pub(super) const QUIET: Duration = Duration::from_millis(120);
 
+/// Requests sent between two looks at the memory of a server that is stuffed: a look at each of
+/// many processes takes longer than the sending.
+const STUFFED_AT_ONCE: usize = 10_000;
+
 /// How much a server's memory may grow for what it will not need, in bytes.
 pub(super) const GROWTH: u64 = 4 * 1024 * 1024;
 
@@ -199,7 +203,7 @@ impl Party<'_> {
     /// # Errors
     /// The server goes on working, or ends the connection.
     pub fn stuff(&mut self) -> Result<Stuffed, Finding> {
-        let requests = [&request(1)[..], b"\n"].concat().repeat(1000);
+        let requests = [&request(1)[..], b"\n"].concat().repeat(STUFFED_AT_ONCE);
         self.subject.let_it_rest();
         let before = self.subject.holdings().anonymous_bytes;
         let grown = || self.subject.holdings().anonymous_bytes.saturating_sub(before);
