@@ -161,7 +161,7 @@ pub struct Serve {
     /// The most clients taken in at once.
     #[arg(long, value_name = "N", value_parser = positive)]
     pub max_connections: Option<usize>,
-    /// The length of the accept queue to ask the kernel for.
+    /// The length of the accept queue to ask the kernel for (it caps it at net.core.somaxconn).
     #[arg(long, value_name = "N")]
     pub backlog: Option<u32>,
     /// Close clients that are silent for so long.

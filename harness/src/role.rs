@@ -47,7 +47,7 @@ pub fn take() {
 pub fn serve(arguments: &cli::Serve) -> Result<ExitCode> {
     let server = chosen(arguments)?;
     let limits = arguments.limits();
-    server.config(&limits).map_err(|error| Usage(error.to_string()))?;
+    server.config(&limits).map_err(|error| Usage(with_flag(&error)))?;
     if let Some(words) = server.pattern.unavailable() {
         bail!("{server} cannot be run here: {words}");
     }
@@ -80,10 +80,23 @@ fn chosen(arguments: &cli::Serve) -> Result<Server> {
     Ok(Server { pattern, service: wanted })
 }
 
+/// The error, and by which flag the limit was set.
+fn with_flag(error: &LimitsError) -> String {
+    let flag = match error {
+        LimitsError::ServesOne(_)
+        | LimitsError::FewerThanWorkers(..)
+        | LimitsError::TooMany { .. }
+        | LimitsError::TooFewDescriptors(..) => "--max-connections",
+        LimitsError::ServesOnePerWorker(_) => "--max-connections; --workers",
+        LimitsError::NoWorkers { .. } | LimitsError::WorkersOutOfRange(_) => "--workers",
+    };
+    format!("{error} ({flag})")
+}
+
 fn words(server: &Server, limits: &Limits) -> Result<String, LimitsError> {
     let pattern = server.pattern;
     let places = Contract::of(server, limits)?.places();
-    Ok(format!("{}, {}, {places}", pattern.summary, pattern.workers.words(limits.workers)))
+    Ok(format!("{}; {}; {places}", pattern.summary, pattern.workers.words(limits.workers)))
 }
 
 /// The soft limit is often 1,024 for the sake of select(2); whoever knows how to cap may raise it.

@@ -1,4 +1,4 @@
-//! Every way to serve sockets, as small servers that a reader compares side by side.
+//! Ways to serve sockets, as small servers that a reader compares side by side.
 //!
 //! A [`Pattern`] is a way to organise accepting, reading and answering; a [`Service`] is what is
 //! answered. They are independent, and a [`Server`] is one of each. All patterns share one line

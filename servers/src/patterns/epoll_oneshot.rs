@@ -4,9 +4,10 @@
 //! event disarms its client, so that no other thread can be told of it; who has served it arms it
 //! again, and what has come meanwhile is told at once.
 //!
-//! Used by: NFS-Ganesha (ntirpc); Qpid Proton.
+//! Used by: ntirpc, and so NFS-Ganesha, and Qpid Proton re-arm their clients in this way; of their
+//! threads one waits at a time, as in [`leader_followers`](super::leader_followers).
 //!
-//! Good for: turns of very different length: no thread has clients of its own to keep waiting.
+//! Good for: turns of very different length: no client is tied to a thread that is busy.
 //!
 //! Breaks: on a system call more for each event, and on clients that wander between the cores'
 //! caches. A client that is not armed again is silent for ever.
@@ -22,7 +23,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::clients::{Admission, Clients, Key};
 use crate::connection::{SCRATCH, Turn};
-use crate::epoll::{ARRIVALS, EVENTS, STOP, armed, wait};
+use crate::epoll::{ARRIVALS, STOP, armed, wait};
 use crate::threads;
 use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
 
@@ -31,7 +32,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     summary: "many threads wait for one epoll; an event disarms its client until it was served",
     family: Family::Workers,
     stevens: &[],
-    used_by: "NFS-Ganesha, Qpid Proton",
+    used_by: "NFS-Ganesha, Qpid Proton (the re-arming)",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: WhenFull::Busy,
@@ -42,7 +43,8 @@ pub(super) const PATTERN: Pattern = Pattern {
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let shared = Shared::new(&listener, config)?;
     threads::each(0..config.workers, listener.stop(), |_| {
-        let mut events = [EpollEvent::empty(); EVENTS / 16];
+        // One at a time: what was taken with it would wait for this thread while others are free.
+        let mut events = [EpollEvent::empty()];
         let mut scratch = [0; SCRATCH];
         while !listener.stop().requested() {
             for event in wait(&shared.epoll, &mut events, shared.timeout())? {

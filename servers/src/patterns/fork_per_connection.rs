@@ -10,8 +10,8 @@
 //! Good for: clients who must not be able to harm each other: a crash, a leak, a change of user or
 //! of directory ends with the one client that it was for.
 //!
-//! Breaks: on short connections, for each costs a fork: a tenth of a millisecond, and the more the
-//! larger the parent has grown.
+//! Breaks: on short connections, for each costs a fork, and the more the larger the parent has
+//! grown.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 1.
 

@@ -5,7 +5,8 @@
 //! sending side is shut and what the client has sent is read until it ends its side, for a while:
 //! to close over unread input is to reset, and the reset can overtake the line.
 //!
-//! Used by: Redis beyond `maxclients` (without the gentle end); SMTP servers, whose word is `421`.
+//! Used by: Redis answers so beyond `maxclients` (without the gentle end), and SMTP has `421` for it
+//! (RFC 5321). The books call it load shedding.
 //!
 //! Good for: clients that read: they learn why, and when to come again.
 //!
@@ -26,7 +27,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     summary: "serve one client; tell the others that it is busy",
     family: Family::Iterative,
     stevens: &[],
-    used_by: "Redis (beyond maxclients)",
+    used_by: "the busy line: Redis beyond maxclients",
     workers: Workers::One,
     capacity: Capacity::One,
     when_full: WhenFull::Busy,

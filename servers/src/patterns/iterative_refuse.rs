@@ -1,7 +1,8 @@
 //! # Iterative server that refuses
 //!
 //! While a client is served nobody listens, so the next one is refused by the kernel (ECONNREFUSED)
-//! in microseconds instead of waiting without a word. The listening socket is shut and opened again
+//! in microseconds instead of waiting without a word. No book has a name for it: it is admission
+//! control by closing the door. The listening socket is shut and opened again
 //! rather than closed and bound again: that keeps the port.
 //!
 //! Used by: sendmail, while its load is too high; inetd, for a service that is started too often.
@@ -13,8 +14,7 @@
 //! connects between accept and shut is reset; one that connects between the end of a client and the
 //! reopening is refused although the server is free.
 //!
-//! Source: the first of the four original programs; inet_shutdown of the kernel's
-//! net/ipv4/af_inet.c.
+//! Source: inet_shutdown of the kernel's net/ipv4/af_inet.c, for what it is to shut a listener.
 
 use std::io;
 
@@ -26,7 +26,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     summary: "serve one client; nobody listens meanwhile",
     family: Family::Iterative,
     stevens: &[],
-    used_by: "sendmail (under load), inetd (a service that loops)",
+    used_by: "the refusal: sendmail under load",
     workers: Workers::One,
     capacity: Capacity::One,
     when_full: WhenFull::Refuse,

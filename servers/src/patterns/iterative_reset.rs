@@ -4,7 +4,7 @@
 //! the while and resets whoever comes in between. The reset is an abortive close (SO_LINGER with
 //! a time of 0): one RST, no FIN, and no state is kept for a client that was turned away.
 //!
-//! Used by: HAProxy, for connections that its `tcp-request connection` rules reject.
+//! Used by: HAProxy resets so where a `tcp-request connection` rule rejects a client.
 //!
 //! Good for: the cheapest refusal that there is once the handshake is over.
 //!
@@ -30,7 +30,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     summary: "serve one client; accept and reset meanwhile",
     family: Family::Iterative,
     stevens: &[],
-    used_by: "HAProxy (connections rejected by rule)",
+    used_by: "the reset: HAProxy, where a rule rejects",
     workers: Workers::One,
     capacity: Capacity::One,
     when_full: WhenFull::Reset,

@@ -4,8 +4,9 @@
 //! it disarms that client and gives up the lead, so that one of the followers waits in its place;
 //! when it has served, it follows. Nothing is handed from thread to thread.
 //!
-//! It differs from [`epoll_oneshot`](super::epoll_oneshot) in that one thread waits at a time and
-//! takes one event: that needs no more of the kernel than a select.
+//! It differs from [`epoll_oneshot`](super::epoll_oneshot) in that one thread waits at a time. Here
+//! the kernel disarms the client with the event, as there; with select the leader would take it out
+//! of the set itself.
 //!
 //! Used by: ACE's `TP_Reactor`, and so TAO; ZeroC Ice's thread pools.
 //!
@@ -48,6 +49,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         while !listener.stop().requested() {
             let leader = lead.lock().unwrap_or_else(PoisonError::into_inner);
             let event = wait(&shared.epoll, &mut event, shared.timeout())?;
+            // A follower leads before this one serves.
             drop(leader);
             match event {
                 [event] => shared.handle(event, &mut scratch)?,

@@ -9,7 +9,8 @@
 //! Good for: clients that stay: equal numbers for all loops, state that is a loop's own.
 //!
 //! Breaks: with short connections, when the one acceptor is all that there is time for; with
-//! clients of unequal weight, for nobody moves afterwards.
+//! clients of unequal weight, for nobody moves afterwards. A client that is dealt to a loop which has
+//! stalled, with a full inbox, is closed without a word.
 //!
 //! Source: Lea, *Scalable IO in Java*.
 

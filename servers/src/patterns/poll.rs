@@ -6,7 +6,7 @@
 //!
 //! Used by: thttpd; nginx, where a system has nothing better.
 //!
-//! Good for: some hundred clients of which many are busy; any system of the last thirty years.
+//! Good for: some hundred clients of which many are busy; any Unix of today.
 //!
 //! Breaks: with many clients of which few are busy: the work is for all of them.
 //!

@@ -7,7 +7,7 @@
 //!
 //! Used by: PHP-FPM; Apache's prefork, where it listens on one socket.
 //!
-//! Good for: code that is not thread-safe or leaks, and an interpreter with one lock: no fork in a
+//! Good for: code that is not thread-safe, and an interpreter with one lock: no fork in a
 //! client's way, and a child that crashes takes one client with it.
 //!
 //! Breaks: with more clients that stay than there are children: the next waits in the backlog,

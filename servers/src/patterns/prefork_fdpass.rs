@@ -9,8 +9,8 @@
 //! Good for: a parent that decides who serves whom, by address or by load, or that alone may open
 //! what children without privileges work on.
 //!
-//! Breaks: the parent is in every client's way, with four system calls and two switches where a
-//! shared accept takes one; and a child that dies may take a client with it that it never saw.
+//! Breaks: the parent is in every client's way, with some eight system calls in two processes where
+//! a shared accept takes one; and a child that dies may take a client with it that it never saw.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 5.
 

@@ -8,14 +8,14 @@
 //! each client. On Linux a blocking accept wakes one, and the mutex would only move the queue into
 //! the process.
 //!
-//! Used by: Varnish, whose worker threads take turns at accepting.
+//! Used by: Varnish in part: a worker thread accepts until it hands that on to another.
 //!
 //! Good for: a known number of clients, and no thread to make when one comes.
 //!
 //! Breaks: at one client more than threads: it waits in the kernel's queue, where the server can
 //! neither see nor refuse it. Idle clients pin their threads.
 //!
-//! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 7.
+//! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 7, which has the mutex.
 
 use std::io;
 
@@ -28,7 +28,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     summary: "threads made beforehand share one accept",
     family: Family::Threads,
     stevens: &[7],
-    used_by: "Varnish",
+    used_by: "Varnish (in part)",
     workers: Workers::Pool(Unit::Thread, 64),
     capacity: Capacity::PerWorker,
     when_full: WhenFull::Wait,

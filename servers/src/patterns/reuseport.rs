@@ -1,8 +1,9 @@
 //! # A listener and a loop for each core, by SO_REUSEPORT
 //!
 //! Each worker has a listening socket of its own on the same port, and the kernel deals clients to
-//! them by a hash of both addresses. From there on the workers have nothing in common: no lock, no
-//! queue, no cache line.
+//! them by a hash of both addresses and ports: two connections of one host may go to different
+//! workers. From there on the workers share nothing but the count of clients, which changes when one
+//! comes or goes.
 //!
 //! Used by: Envoy; nginx (`listen … reuseport`); HAProxy (`shards`).
 //!

@@ -1,6 +1,7 @@
 //! # Reactor over select(2)
 //!
-//! One thread asks the kernel which of all its sockets are ready, and gives each of those a turn.
+//! A reactor waits for many sockets at once and calls the code of each that is ready: one thread
+//! asks the kernel which are, and gives each of those a turn.
 //! The sets are bitmaps of FD_SETSIZE (1,024) bits, handed over and read through anew each time: the
 //! cost of a turn grows with the number of clients, and a descriptor of 1,024 or more cannot be
 //! waited for at all. The cap keeps the descriptors below that; where the server began with so many
@@ -37,7 +38,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     capacity: Capacity::Limited {
         default: 1000,
         most: 1000,
-        because: "a set of select holds 1,024 descriptors",
+        because: "a set of select holds 1,024 descriptors, and the server needs some itself",
     },
     when_full: WhenFull::Busy,
     backlog: 4096,

@@ -1,7 +1,7 @@
 //! # Staged event-driven architecture (SEDA)
 //!
-//! The way of a request is cut into stages, each with threads of its own, and between them are
-//! queues of bounded length: here read, answer and write. A stage that finds the next queue full
+//! The way of a request is cut into stages, and between them are queues of bounded length: here
+//! read, with one thread, answer, with as many as there are workers, and write, with one. A stage that finds the next queue full
 //! decides what that means: here the reader sheds, so that each request that cannot be queued is
 //! answered at once that the server is busy, and the answerers wait for the writer.
 //!
@@ -14,7 +14,8 @@
 //!
 //! Breaks: on latency: each stage is a change of thread and of cache.
 //!
-//! Source: Welsh, Culler, Brewer, *SEDA*, SOSP 2001, doi:10.1145/502059.502057.
+//! Source: Welsh, Culler, Brewer, *SEDA: An Architecture for Well-Conditioned, Scalable Internet
+//! Services*, SOSP 2001, doi:10.1145/502059.502057.
 
 use std::io;
 use std::thread;

@@ -9,8 +9,8 @@
 //!
 //! Good for: up to some thousand clients; libraries that block.
 //!
-//! Breaks: on memory and on switches between threads, long before the processor is busy with
-//! answers. Idle clients cost as much as busy ones.
+//! Breaks: on memory, for an idle client costs as much as a busy one, and on the limit of threads; on
+//! switches between threads where many clients are busy.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 6.
 

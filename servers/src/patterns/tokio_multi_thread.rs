@@ -9,10 +9,10 @@
 //!
 //! Used by: Linkerd's proxy, Pingora; Go's scheduler is of the same kind.
 //!
-//! Good for: many clients whose requests differ in cost: no core idles while another has a queue.
+//! Good for: many clients whose requests differ in cost: a thread that has nothing to do takes
+//! tasks from one that has many.
 //!
-//! Breaks: for answers as light as these, on what waking and stealing costs; its tails are longer
-//! than those of a loop per core.
+//! Breaks: for answers as light as these, on what waking and stealing costs.
 //!
 //! Source: the documentation of `tokio::runtime`; Blumofe and Leiserson, *Scheduling Multithreaded
 //! Computations by Work Stealing*, FOCS 1994.

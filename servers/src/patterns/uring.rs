@@ -9,11 +9,11 @@
 //! them. The price is memory that is the kernel's until it is done with it, and clients that
 //! cannot be closed before.
 //!
-//! Used by: TigerBeetle, QEMU's block layer, Netty's io_uring transport.
+//! Used by: Netty's io_uring transport; TigerBeetle, which asks for each receive anew.
 //!
 //! Good for: many busy clients on few processors, above all where a system call is dear.
 //!
-//! Breaks: on kernels older than 6.1, and in containers, most of which forbid it.
+//! Breaks: on kernels older than 6.1, and in the containers that forbid it, as many do.
 //!
 //! Source: Axboe, *Efficient IO with io_uring*, 2019; Schmidt and others, *Pattern-Oriented
 //! Software Architecture* volume 2, "Proactor".
@@ -35,7 +35,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     summary: "one loop over io_uring: the kernel accepts, receives and sends",
     family: Family::Rings,
     stevens: &[],
-    used_by: "TigerBeetle, QEMU",
+    used_by: "Netty (io_uring transport), TigerBeetle",
     workers: Workers::One,
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: WhenFull::Busy,

@@ -2,12 +2,13 @@
 //!
 //! Thread per core, nothing shared: each thread has a ring, a listener and clients of its own,
 //! as if it were a server by itself. The kernel deals clients to the listeners by a hash of their
-//! address (SO_REUSEPORT).
+//! addresses and ports (SO_REUSEPORT).
 //!
-//! No client ever changes its thread, so nothing is locked and nothing moves between caches. It
-//! is also why a thread that drew the busy clients is not helped by one that has none.
+//! No client ever changes its thread, so nothing is locked, and nothing is shared but the count of
+//! clients. It is also why a thread that drew the busy clients is not helped by one that has none.
 //!
-//! Used by: Seastar (ScyllaDB, Redpanda), Glommio, Monoio.
+//! Used by: the runtime Monoio; Seastar, and so ScyllaDB, for the architecture (its network calls are
+//! of other kinds too).
 //!
 //! Good for: every processor at its limit, with clients that are many and alike.
 //!
@@ -28,7 +29,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     summary: "a ring and a listener for each processor",
     family: Family::Rings,
     stevens: &[],
-    used_by: "Seastar, Glommio",
+    used_by: "Monoio, Seastar (the architecture)",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: WhenFull::Busy,
