@@ -87,8 +87,9 @@ fn with_flag(error: &LimitsError) -> String {
         | LimitsError::FewerThanWorkers(..)
         | LimitsError::TooMany { .. }
         | LimitsError::TooFewDescriptors(..) => "--max-connections",
-        LimitsError::ServesOnePerWorker(_) => "--max-connections; --workers",
-        LimitsError::NoWorkers { .. } | LimitsError::WorkersOutOfRange(_) => "--workers",
+        LimitsError::ServesOnePerWorker(_)
+        | LimitsError::NoWorkers { .. }
+        | LimitsError::WorkersOutOfRange(_) => "--workers",
     };
     format!("{error} ({flag})")
 }

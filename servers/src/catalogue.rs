@@ -253,9 +253,7 @@ pub struct Limits {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LimitsError {
     /// More or fewer clients were asked of a pattern that serves one.
-    #[error(
-        "{0} serves one client at a time: leave out the limit on connections"
-    )]
+    #[error("{0} serves one client at a time: leave out the limit on connections")]
     ServesOne(&'static str),
     /// A number of clients was asked of a pattern that serves one for each worker.
     #[error("{0} serves one client for each worker: set the number of workers instead")]
