@@ -275,7 +275,7 @@ pub enum LimitsError {
     },
     /// More clients than this process may have descriptors.
     #[error(
-        "this process may open {0} descriptors, which is enough for {1} clients: ask for fewer, or raise the limit (ulimit -n)"
+        "this process may open {0} descriptors, which leaves {1} for clients: ask for fewer, or raise the limit (ulimit -n)"
     )]
     TooFewDescriptors(usize, usize),
     /// A number of workers was asked of a pattern that has none to number.
@@ -401,11 +401,13 @@ impl Pattern {
             (Capacity::PerWorkerAndQueue(_), Some(asked)) if asked < workers => {
                 Err(LimitsError::FewerThanWorkers(self.id, workers))
             }
-            (Capacity::PerWorkerAndQueue(_), Some(asked)) => within_descriptors(asked),
-            (Capacity::Limited { default, .. }, None) => Ok(default.min(enough_for_clients())),
+            (Capacity::PerWorkerAndQueue(_), Some(asked)) => within_descriptors(asked, workers),
+            (Capacity::Limited { default, .. }, None) => {
+                Ok(default.min(enough_for_clients(workers)).max(1))
+            }
             (Capacity::Limited { most, because, .. }, Some(asked)) => {
                 if (1..=most).contains(&asked) {
-                    within_descriptors(asked)
+                    within_descriptors(asked, workers)
                 } else {
                     Err(LimitsError::TooMany { id: self.id, most, because })
                 }
@@ -414,23 +416,28 @@ impl Pattern {
     }
 }
 
-/// Descriptors that a server needs beside those of its clients, and then some.
+/// Descriptors that a server needs beside those of its clients and its workers, and then some.
 const RESERVED_DESCRIPTORS: usize = 64;
 
-fn within_descriptors(asked: usize) -> Result<usize, LimitsError> {
-    match enough_for_clients() {
-        most if asked > most => {
-            Err(LimitsError::TooFewDescriptors(most + RESERVED_DESCRIPTORS, most))
-        }
+/// Descriptors that a worker needs at most: a listener, one to spare, and an epoll or a ring.
+const DESCRIPTORS_OF_A_WORKER: usize = 3;
+
+fn within_descriptors(asked: usize, workers: usize) -> Result<usize, LimitsError> {
+    match enough_for_clients(workers) {
+        most if asked > most => Err(LimitsError::TooFewDescriptors(descriptors(), most)),
         _ => Ok(asked),
     }
 }
 
-/// For how many clients the descriptors suffice that this process may open: a program that serves
-/// raises its limit as far as it may.
-fn enough_for_clients() -> usize {
+/// For how many clients the descriptors suffice that this process may open.
+fn enough_for_clients(workers: usize) -> usize {
+    descriptors().saturating_sub(RESERVED_DESCRIPTORS + DESCRIPTORS_OF_A_WORKER * workers)
+}
+
+/// A program that serves raises its limit as far as it may.
+fn descriptors() -> usize {
     let hard = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(_, hard)| hard);
-    usize::try_from(hard).unwrap_or(usize::MAX).saturating_sub(RESERVED_DESCRIPTORS).max(1)
+    usize::try_from(hard).unwrap_or(usize::MAX)
 }
 
 impl fmt::Display for Server {

@@ -123,11 +123,10 @@ impl Clients {
 
     fn insert(&mut self, connection: Connection) -> Key {
         let is_served = connection.is_served();
-        if !is_served
-            && self.lingering.len() >= MOST_LINGERING
-            && let Some(oldest) = self.lingering.front().copied()
-        {
-            self.remove(oldest);
+        if !is_served && self.lingering.len() >= MOST_LINGERING {
+            // One that was taken out is another thread's, and keeps its key.
+            let oldest = self.lingering.iter().copied().find(|&key| self.get(key).is_some());
+            oldest.into_iter().for_each(|key| self.remove(key));
         }
         let key = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);

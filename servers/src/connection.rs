@@ -10,7 +10,7 @@ use crate::Config;
 use crate::places::Place;
 use crate::refusal::{BUSY, LINGER};
 use crate::session::Session;
-use crate::socket::unacknowledged;
+use crate::socket::{LastInput, is_ended_by_client, unacknowledged};
 
 /// What an event loop reads at once, and so the most that one client gets per turn: two thousand
 /// of the shortest requests, a millisecond of calculation.
@@ -37,8 +37,8 @@ pub struct Connection {
 enum Phase {
     /// Requests are answered.
     Serving(Session),
-    /// The server is to end: what has arrived is answered, and no more is waited for.
-    Draining(Session),
+    /// The server is to end: what had arrived by then is answered, and no more is read.
+    Draining(Session, LastInput),
     /// Turned away: the part of the busy line still to be sent, then the client's end is awaited.
     Refusing(&'static [u8]),
 }
@@ -119,7 +119,7 @@ impl Connection {
     /// Whether to wait until it can be read.
     pub fn wants_read(&self) -> bool {
         match &self.phase {
-            Phase::Serving(session) | Phase::Draining(session) => session.wants_input(),
+            Phase::Serving(session) | Phase::Draining(session, _) => session.wants_input(),
             Phase::Refusing(_) => true,
         }
     }
@@ -127,7 +127,7 @@ impl Connection {
     /// Whether to wait until it can be written.
     pub fn wants_write(&self) -> bool {
         match &self.phase {
-            Phase::Serving(session) | Phase::Draining(session) => !session.output().is_empty(),
+            Phase::Serving(session) | Phase::Draining(session, _) => !session.output().is_empty(),
             Phase::Refusing(line) => !line.is_empty(),
         }
     }
@@ -140,7 +140,12 @@ impl Connection {
     /// The server is to end. Another [`turn`](Self::turn) is due at once.
     pub fn drain(&mut self) {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Refusing(&[])) {
-            Phase::Serving(session) => Phase::Draining(session),
+            Phase::Serving(session) => {
+                let mut last = LastInput::default();
+                // What has arrived by now counts.
+                last.most_at_the_end(&self.client, 0);
+                Phase::Draining(session, last)
+            }
             other => other,
         };
     }
@@ -163,7 +168,7 @@ impl Connection {
 
     /// The second part: answers what was taken in.
     pub fn answer(&mut self) {
-        if let Phase::Serving(session) | Phase::Draining(session) = &mut self.phase {
+        if let Phase::Serving(session) | Phase::Draining(session, _) = &mut self.phase {
             session.answer_kept();
         }
     }
@@ -171,7 +176,7 @@ impl Connection {
     /// Instead of the second part: each request that was taken in is answered that the server is
     /// busy.
     pub fn shed(&mut self) {
-        if let Phase::Serving(session) | Phase::Draining(session) = &mut self.phase {
+        if let Phase::Serving(session) | Phase::Draining(session, _) = &mut self.phase {
             session.shed_kept();
         }
     }
@@ -179,7 +184,7 @@ impl Connection {
     /// Whether there is something for the second part to do.
     pub fn has_questions(&self) -> bool {
         match &self.phase {
-            Phase::Serving(session) | Phase::Draining(session) => session.has_kept(),
+            Phase::Serving(session) | Phase::Draining(session, _) => session.has_kept(),
             Phase::Refusing(_) => false,
         }
     }
@@ -193,7 +198,7 @@ impl Connection {
     /// What waits to be written, for those for whom the kernel writes.
     pub fn output(&self) -> &[u8] {
         match &self.phase {
-            Phase::Serving(session) | Phase::Draining(session) => session.output(),
+            Phase::Serving(session) | Phase::Draining(session, _) => session.output(),
             Phase::Refusing(line) => line,
         }
     }
@@ -215,7 +220,7 @@ impl Connection {
             Phase::Serving(session) => session.is_finished(),
             // Closed before the client's kernel has taken everything in, the connection would be
             // reset by what the client still sends, and replies be lost.
-            Phase::Draining(session) => {
+            Phase::Draining(session, _) => {
                 let all_answered = matches!(input, Input::None | Input::End)
                     && session.output().is_empty()
                     || session.is_finished();
@@ -241,6 +246,19 @@ impl Connection {
             self.input = Input::NotAsked;
             return Ok(());
         }
+        let most = match &mut self.phase {
+            Phase::Draining(_, last) => last.most_at_the_end(&self.client, scratch.len()),
+            Phase::Serving(_) | Phase::Refusing(_) => scratch.len(),
+        };
+        if most == 0 {
+            // All that counts was read. The end still tells that the last request is whole.
+            match is_ended_by_client(&self.client) {
+                true => self.has_read(&[], take),
+                false => self.input = Input::None,
+            }
+            return Ok(());
+        }
+        let scratch = &mut scratch[..most];
         let count = match self.client.read(scratch) {
             Ok(count) => count,
             Err(error) if is_not_now(&error) => {
@@ -249,6 +267,9 @@ impl Connection {
             }
             Err(error) => return Err(error),
         };
+        if let Phase::Draining(_, last) = &mut self.phase {
+            last.was_read(count);
+        }
         self.has_read(&scratch[..count], take);
         if count == scratch.len() {
             self.input = Input::Some;
@@ -258,7 +279,7 @@ impl Connection {
 
     fn has_read(&mut self, bytes: &[u8], take: fn(&mut Session, &[u8])) {
         self.input = if bytes.is_empty() { Input::End } else { Input::Last };
-        if let Phase::Serving(session) | Phase::Draining(session) = &mut self.phase {
+        if let Phase::Serving(session) | Phase::Draining(session, _) = &mut self.phase {
             match bytes {
                 [] => session.end_of_input(),
                 _ => take(session, bytes),
@@ -283,7 +304,7 @@ impl Connection {
 
     fn has_written(&mut self, count: usize) -> io::Result<()> {
         match &mut self.phase {
-            Phase::Serving(session) | Phase::Draining(session) => session.sent(count),
+            Phase::Serving(session) | Phase::Draining(session, _) => session.sent(count),
             Phase::Refusing(line) => {
                 *line = &line[count..];
                 if line.is_empty() {

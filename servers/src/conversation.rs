@@ -4,11 +4,12 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
+use std::time::Instant;
 
 use crate::Config;
 use crate::connection::LOOK_EVERY;
 use crate::session::Session;
-use crate::socket::{is_ended_by_client, unacknowledged};
+use crate::socket::{LastInput, is_ended_by_client, unacknowledged};
 use crate::stop::Stop;
 
 /// Read at once. More would not be faster: a client's requests are short.
@@ -31,21 +32,30 @@ fn try_to_converse(mut client: &TcpStream, config: &Config, stop: Stop) -> io::R
     client.set_read_timeout(config.idle_timeout)?;
     client.set_write_timeout(config.idle_timeout)?;
 
+    let is_over = |began: Instant| config.idle_timeout.is_some_and(|time| began.elapsed() >= time);
     let mut session = Session::new(config.service, config.max_line);
+    let mut last = LastInput::default();
     let mut buffer = [0; BUFFER];
     while !session.is_finished() {
-        match client.read(&mut buffer) {
+        let most = last.most(stop, client, BUFFER);
+        match client.read(&mut buffer[..most]) {
             // All that had arrived is answered; a request that has not ended is nobody's.
             Ok(0) if stop.requested() && !is_ended_by_client(client) => break,
             Ok(0) => session.end_of_input(),
-            Ok(count) => session.receive(&buffer[..count]),
+            Ok(count) => {
+                last.was_read(count);
+                session.receive(&buffer[..count]);
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // The idle timeout.
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) => return Err(error),
         }
         while !session.output().is_empty() {
+            let began = Instant::now();
             match client.write(session.output()) {
+                // The idle timeout, after a part: the next write would begin it anew.
+                Ok(count) if count < session.output().len() && is_over(began) => return Ok(()),
                 Ok(count) => session.sent(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -53,7 +63,7 @@ fn try_to_converse(mut client: &TcpStream, config: &Config, stop: Stop) -> io::R
         }
     }
     // A client that goes on sending must not lose its replies to the reset that answers it. One
-    // that does not read them is cut by the alarm.
+    // that does not read them is cut by the timer.
     while stop.requested() && unacknowledged(client) > 0 {
         thread::sleep(LOOK_EVERY);
     }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::thread::{self, Scope};
+use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -17,6 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::connection::{Connection, SCRATCH, Turn};
 use crate::inbox::Inbox;
 use crate::stop::Stop;
+use crate::threads;
 
 /// What a client is told that finds the server full.
 pub const BUSY: &[u8] = b"error: busy, try again later\n";
@@ -88,7 +89,7 @@ impl Lingerer {
     /// # Errors
     /// When the kernel refuses a thread.
     pub fn start<'s>(&'s self, scope: &'s Scope<'s, '_>, stop: Stop) -> io::Result<()> {
-        thread::Builder::new().name("lingerer".to_owned()).spawn_scoped(scope, move || {
+        threads::start(scope, stop, move || {
             let mut lingering = Lingering::default();
             while !stop.requested() {
                 if lingering.wait(&[self.0.as_fd(), stop.fd()]).is_err() {
@@ -105,11 +106,16 @@ impl Lingerer {
 
     /// Tells the client that the server is busy. Never blocks.
     pub fn refuse(&self, client: TcpStream) {
-        // A client that is gone already needs no more, and where too many wait to be seen out,
-        // this one is closed at once.
+        // A client that is gone already needs no more.
         if let Ok(connection) = Connection::refuse(client) {
-            let _ = self.0.put(connection);
+            self.see_out(connection);
         }
+    }
+
+    /// Waits for the end of a client that was told. Never blocks.
+    pub fn see_out(&self, refused: Connection) {
+        // Where too many are waited for, this one is closed at once.
+        let _ = self.0.put(refused);
     }
 }
 

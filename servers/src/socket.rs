@@ -1,7 +1,9 @@
-//! Two questions to the kernel about a connection that std does not ask.
+//! Questions to the kernel about a connection that std does not ask.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
+
+use crate::stop::Stop;
 
 /// How many bytes were written and not acknowledged by the client's kernel yet (SIOCOUTQ of
 /// tcp(7)). While there are any, to close over unread input is to lose them: it sends a reset,
@@ -12,15 +14,35 @@ pub(crate) fn unacknowledged(client: &impl AsFd) -> usize {
     // SAFETY: SIOCOUTQ, which Linux calls TIOCOUTQ, writes one int to the pointer, which is to
     // one that lives in this frame. The descriptor is borrowed.
     let done = unsafe { libc::ioctl(client.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    // A connection that was reset keeps the count that it had, and nobody will acknowledge it.
+    let waits = done == 0 && bytes > 0 && state(client) != Some(CLOSE);
+    if waits { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+}
+
+/// How many bytes have arrived and were not read yet (SIOCINQ of tcp(7)).
+#[allow(unsafe_code, reason = "ioctl(2) has no safe wrapper for this request")]
+pub(crate) fn unread(client: &impl AsFd) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: SIOCINQ, which Linux calls FIONREAD, writes one int to the pointer, which is to one
+    // that lives in this frame. The descriptor is borrowed.
+    let done = unsafe { libc::ioctl(client.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
     if done == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
 }
 
-/// Whether the client has ended its side. A read that returns 0 says the same, unless this side
-/// was shut for reading.
-#[allow(unsafe_code, reason = "getsockopt(2) has no safe wrapper for this option")]
+/// Whether the client has ended its side, and all that it sent was read. A read that returns 0
+/// says the same, unless this side was shut for reading.
 pub(crate) fn is_ended_by_client(client: &impl AsFd) -> bool {
-    /// TCP_CLOSE_WAIT of the kernel's include/net/tcp_states.h.
-    const CLOSE_WAIT: u8 = 8;
+    state(client) == Some(CLOSE_WAIT) && unread(client) == 0
+}
+
+/// TCP_CLOSE of the kernel's include/net/tcp_states.h.
+const CLOSE: u8 = 7;
+/// TCP_CLOSE_WAIT, in the same place.
+const CLOSE_WAIT: u8 = 8;
+
+/// How far the connection is.
+#[allow(unsafe_code, reason = "getsockopt(2) has no safe wrapper for this option")]
+fn state(client: &impl AsFd) -> Option<u8> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes to the pointer, which is to so many that
@@ -35,7 +57,30 @@ pub(crate) fn is_ended_by_client(client: &impl AsFd) -> bool {
         )
     };
     // SAFETY: the value was zeroed, which is a tcp_info, and the kernel wrote over part of it.
-    done == 0 && unsafe { info.assume_init() }.tcpi_state == CLOSE_WAIT
+    (done == 0).then(|| unsafe { info.assume_init() }.tcpi_state)
+}
+
+/// How much of what a client sends still counts: all of it, until the server is to end, and then
+/// what had arrived by the first look. A client that goes on asking could keep the server from
+/// ending otherwise.
+#[derive(Debug, Default)]
+pub(crate) struct LastInput(Option<usize>);
+
+impl LastInput {
+    /// The most to read now, of so much that is wanted. 0 is the end.
+    pub(crate) fn most(&mut self, stop: Stop, client: &impl AsFd, wanted: usize) -> usize {
+        if stop.requested() { self.most_at_the_end(client, wanted) } else { wanted }
+    }
+
+    /// As [`most`](Self::most) when the server is to end.
+    pub(crate) fn most_at_the_end(&mut self, client: &impl AsFd, wanted: usize) -> usize {
+        wanted.min(*self.0.get_or_insert_with(|| unread(client)))
+    }
+
+    /// So much was read.
+    pub(crate) fn was_read(&mut self, count: usize) {
+        self.0 = self.0.map(|left| left.saturating_sub(count));
+    }
 }
 
 #[cfg(test)]
@@ -60,6 +105,33 @@ mod tests {
         client.shutdown(Shutdown::Write).expect("shut");
         // The loopback delivers a FIN before shutdown returns.
         assert!(is_ended_by_client(&server));
+    }
+
+    #[test]
+    fn a_reset_connection_has_nothing_that_could_be_acknowledged() {
+        let (client, mut server) = pair();
+        server.set_nonblocking(true).expect("it can be");
+        while server.write(&[0; 65_536]).is_ok() {}
+        socket2::SockRef::from(&client)
+            .set_linger(Some(std::time::Duration::ZERO))
+            .expect("it can be reset");
+        // The loopback delivers a reset before close returns.
+        drop(client);
+        assert_eq!(unacknowledged(&server), 0);
+    }
+
+    #[test]
+    fn what_a_client_sends_after_the_first_look_does_not_count() {
+        let (mut client, mut server) = pair();
+        client.write_all(b"before").expect("there is room");
+        let mut last = LastInput::default();
+        assert_eq!(last.most_at_the_end(&server, 4), 4);
+        client.write_all(b"after").expect("there is room");
+        assert_eq!(server.read(&mut [0; 4]).expect("it is there"), 4);
+        last.was_read(4);
+        assert_eq!(last.most_at_the_end(&server, 4), 2);
+        client.shutdown(Shutdown::Write).expect("shut");
+        assert!(!is_ended_by_client(&server), "there is more to read before the end");
     }
 
     #[test]

@@ -42,6 +42,8 @@ const CUT: &[u8] = b"drain took too long: the remaining connections are cut\n";
 const MOST_DESCRIPTORS: usize = 1 << 20;
 
 static TICKS: AtomicU32 = AtomicU32::new(0);
+/// The server has asked itself.
+static ASKED: AtomicBool = AtomicBool::new(false);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static IS_CHILD: AtomicBool = AtomicBool::new(false);
 static EVENT: AtomicI32 = AtomicI32::new(-1);
@@ -84,6 +86,7 @@ impl Stop {
     pub(crate) fn begin_child(self) -> io::Result<()> {
         IS_CHILD.store(true, SeqCst);
         REQUESTED.store(false, SeqCst);
+        ASKED.store(false, SeqCst);
         TICKS.store(0, SeqCst);
         let words = ENROLLED_BELOW.swap(0, SeqCst);
         ENROLLED[..words].iter().for_each(|word| word.store(0, SeqCst));
@@ -105,7 +108,8 @@ impl Stop {
 
     /// Does what a first signal does, for a server that cannot go on.
     pub fn request(self) {
-        if !self.requested() {
+        // Once: what a second signal does is meant for users.
+        if !self.requested() && !ASKED.swap(true, SeqCst) {
             // It fails only for signals that do not exist.
             let _ = raise(Signal::SIGTERM);
         }

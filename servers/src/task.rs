@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use crate::Config;
 use crate::connection::LOOK_EVERY;
 use crate::session::Session;
-use crate::socket::{is_ended_by_client, unacknowledged};
+use crate::socket::{LastInput, is_ended_by_client, unacknowledged};
 use crate::stop::Stop;
 
 /// Read at once, and so the most that one client gets before the others have their turn.
@@ -38,9 +38,12 @@ async fn try_to_converse(client: &mut TcpStream, config: &Config, stop: Stop) ->
     client.set_nodelay(true)?;
 
     let mut session = Session::new(config.service, config.max_line);
+    let mut last = LastInput::default();
     while !session.is_finished() {
-        let reading = read(&mut reader, |bytes| session.receive(bytes));
+        let most = last.most(stop, client, BUFFER);
+        let reading = read(&mut reader, most, |bytes| session.receive(bytes));
         let count = within(config.idle_timeout, reading).await??;
+        last.was_read(count);
         if count == 0 {
             // All that had arrived is answered; a request that has not ended is nobody's.
             if stop.requested() && !is_ended_by_client(client) {
@@ -55,18 +58,22 @@ async fn try_to_converse(client: &mut TcpStream, config: &Config, stop: Stop) ->
     Ok(())
 }
 
-/// Reads once and hands over what came; gives its length. The buffer is on the stack of whichever
+/// Reads once, `most` bytes at most, and hands over what came; gives its length. The buffer is on the stack of whichever
 /// thread looks at the socket, and not part of the task: a client that is waited for has none.
 ///
 /// # Errors
 /// What the kernel says of the connection.
 pub async fn read(
     client: &mut (impl AsyncRead + Unpin),
+    most: usize,
     mut take: impl FnMut(&[u8]),
 ) -> io::Result<usize> {
+    if most == 0 {
+        return Ok(0);
+    }
     poll_fn(|context| {
         let mut buffer = [MaybeUninit::uninit(); BUFFER];
-        let mut buffer = ReadBuf::uninit(&mut buffer);
+        let mut buffer = ReadBuf::uninit(&mut buffer[..most]);
         ready!(Pin::new(&mut *client).poll_read(context, &mut buffer))?;
         take(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))
@@ -115,7 +122,7 @@ pub async fn give_way(count: usize) {
 }
 
 /// Waits at a drain until the client's kernel has its replies. A client that goes on sending must
-/// not lose them to the reset that answers it. One that does not read them is cut by the alarm.
+/// not lose them to the reset that answers it. One that does not read them is cut by the timer.
 pub async fn see_out(client: &TcpStream, stop: Stop) {
     while stop.requested() && unacknowledged(client) > 0 {
         sleep(LOOK_EVERY).await;
@@ -164,7 +171,7 @@ mod tests {
     /// What one read gives, within the deadline.
     async fn received(server: &mut TcpStream) -> Vec<u8> {
         let mut all = Vec::new();
-        let reading = within(DEADLINE, read(server, |bytes| all.extend_from_slice(bytes)));
+        let reading = within(DEADLINE, read(server, BUFFER, |bytes| all.extend_from_slice(bytes)));
         reading.await.expect("it is not left waiting").expect("no error");
         all
     }

@@ -2,9 +2,22 @@
 
 use std::io;
 use std::panic;
-use std::thread;
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use crate::stop::Stop;
+
+/// Starts a thread beside others of a server. Where the kernel refuses it, the server is asked to
+/// stop: the others would wait for what it should have done.
+///
+/// # Errors
+/// The kernel refuses a thread.
+pub fn start<'s, T: Send + 's>(
+    scope: &'s Scope<'s, '_>,
+    stop: Stop,
+    work: impl FnOnce() -> T + Send + 's,
+) -> io::Result<ScopedJoinHandle<'s, T>> {
+    thread::Builder::new().spawn_scoped(scope, work).inspect_err(|_| stop.request())
+}
 
 /// Does each job in a thread of its own and returns, when all have ended, what they gave. One that
 /// fails asks the server to stop, and so does a thread that the kernel refuses: a server does not
@@ -19,13 +32,8 @@ pub fn each<J: Send, T: Send>(
 ) -> io::Result<Vec<T>> {
     let work = |job| work(job).inspect_err(|_| stop.request());
     thread::scope(|scope| {
-        let threads: Vec<_> = jobs
-            .into_iter()
-            .map(|job| {
-                let thread = thread::Builder::new().spawn_scoped(scope, || work(job));
-                thread.inspect_err(|_| stop.request())
-            })
-            .collect();
+        let threads: Vec<_> =
+            jobs.into_iter().map(|job| start(scope, stop, || work(job))).collect();
         threads
             .into_iter()
             .map(|thread| thread?.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))

@@ -1,7 +1,5 @@
 //! Clients that want more than their share.
 
-use std::io::{Read, Write};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::finding::Finding;
@@ -20,37 +18,21 @@ pub(super) const CASES: &[Case] = &[Case {
         flooding.learn(&request(1))?;
         let mut modest = subject.connect()?;
         let reply = modest.learn(&request(2))?;
-        let stream =
-            || flooding.client.stream().map_err(|trouble| Finding::trouble("a clone", &trouble));
-        let (mut sending, mut receiving) = (stream()?, stream()?);
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                let flood = [&request(1)[..], b"\n"].concat().repeat(1000);
-                while sending.write_all(&flood).is_ok() {}
-            });
-            scope.spawn(|| {
-                let mut replies = vec![0; 64 * 1024];
-                while matches!(receiving.read(&mut replies), Ok(1..)) {}
-            });
-            let mut slowest = Duration::ZERO;
-            let asked = (0..REQUESTS).try_for_each(|_| {
+        let mut slowest = Duration::ZERO;
+        let asked = flooding.while_it_floods(|| {
+            (0..REQUESTS).try_for_each(|_| {
                 let began = Instant::now();
                 modest.send(&[&request(2)[..], b"\n"].concat())?;
                 modest.expect(&reply)?;
                 slowest = slowest.max(began.elapsed());
                 Ok(())
-            });
-            // Both threads end with the connection.
-            flooding.client.cut();
-            subject.observe(format!(
-                "its slowest reply of {REQUESTS} took {} µs",
-                slowest.as_micros()
-            ));
-            asked.map_err(|finding: Finding| {
-                finding.hint(
-                    "does it serve one client until that has nothing more to ask? give each a turn",
-                )
             })
+        })?;
+        subject.observe(format!("its slowest reply of {REQUESTS} took {} µs", slowest.as_micros()));
+        asked.map_err(|finding: Finding| {
+            finding.hint(
+                "does it serve one client until that has nothing more to ask? give each a turn",
+            )
         })
     },
 }];

@@ -1,5 +1,7 @@
 //! A client in a case: a conversation that knows what it may expect.
 
+use std::io::{Read, Write};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::finding::Finding;
@@ -222,6 +224,31 @@ impl Party<'_> {
         self.client.set_patience(self.subject.patience);
         stuffed
             .ok_or_else(|| Finding::vacuous("the server never came to wait for its client to read"))
+    }
+
+    /// Sends requests without end, and reads the replies, for as long as `meanwhile` takes. The
+    /// connection is cut then.
+    ///
+    /// # Errors
+    /// The harness has no descriptor left.
+    pub fn while_it_floods<T>(&mut self, meanwhile: impl FnOnce() -> T) -> Result<T, Finding> {
+        let stream =
+            || self.client.stream().map_err(|trouble| Finding::trouble("a clone", &trouble));
+        let (mut sending, mut receiving) = (stream()?, stream()?);
+        Ok(thread::scope(|scope| {
+            scope.spawn(|| {
+                let flood = [&request(1)[..], b"\n"].concat().repeat(1000);
+                while sending.write_all(&flood).is_ok() {}
+            });
+            scope.spawn(|| {
+                let mut replies = vec![0; 64 * 1024];
+                while matches!(receiving.read(&mut replies), Ok(1..)) {}
+            });
+            let seen = meanwhile();
+            // Both threads end with the connection.
+            self.client.cut();
+            seen
+        }))
     }
 
     /// Ends the sending side.

@@ -1,17 +1,22 @@
 //! Ending in good order.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use super::finding::Finding;
-use super::party::Stuffed;
+use super::party::{QUIET, Stuffed};
 use super::subject::{Subject, request};
 use super::{Case, Need};
+use crate::client::{Trouble, printable};
 use crate::server::Exit;
 
 /// How soon a server must be gone.
 const GONE: Duration = Duration::from_secs(10);
+
+/// Replies that wait for a client when it resets: more than its small window takes.
+const UNREAD: usize = 5_000;
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -48,6 +53,47 @@ pub(super) const CASES: &[Case] = &[
             }
             client.expect_end()?;
             gone(subject)
+        },
+    },
+    Case {
+        name: "shutdown/busy-client",
+        requirement: "a client that goes on asking does not keep a server from ending",
+        needs: &[Need::Drain],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            let reply = client.learn(&request(1))?;
+            subject.signal(Signal::SIGTERM);
+            let deadline = Instant::now() + GONE;
+            while Instant::now() < deadline {
+                match client.ask(&request(1)) {
+                    Ok(line) if line == reply => {}
+                    Ok(line) => return Err(Finding::fail(printable(&reply), printable(&line))),
+                    Err(trouble @ (Trouble::Silent(..) | Trouble::OutOfTime)) => {
+                        return Err(Finding::trouble("the connection is ended", &trouble));
+                    }
+                    Err(_) => break,
+                }
+            }
+            gone(subject).map_err(|finding| {
+                finding.hint("answer what had arrived when the signal came, and read no more")
+            })
+        },
+    },
+    Case {
+        name: "shutdown/reset-meanwhile",
+        requirement: "a client that resets while it is waited for does not keep a server from ending",
+        needs: &[Need::Drain],
+        check: |subject| {
+            // Replies that the kernel has taken and the client has not.
+            let mut client = subject.connect_with_small_window()?;
+            client.learn(&request(1))?;
+            client.send(&[&request(1)[..], b"\n"].concat().repeat(UNREAD))?;
+            subject.signal(Signal::SIGTERM);
+            thread::sleep(QUIET);
+            client.reset();
+            gone(subject).map_err(|finding| {
+                finding.hint("who waits until a client has its replies must see that it is gone")
+            })
         },
     },
     Case {

@@ -78,6 +78,30 @@ pub(super) const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "timeouts/idle-beside-a-flood",
+        requirement: "a silent client is closed also while another one floods the server",
+        needs: &[Need::IdleTimeout, Need::Clients(2)],
+        check: |subject| {
+            let declared = subject.contract.idle_timeout.unwrap_or_default();
+            let mut flooding = subject.connect()?;
+            flooding.learn(&request(1))?;
+            let mut silent = subject.connect()?;
+            silent.learn(&request(2))?;
+            let closed = flooding
+                .while_it_floods(|| silent.client.line_within(declared * 2 + subject.patience))?;
+            let expected = format!("closed after {} ms of silence", declared.as_millis());
+            match closed {
+                Err(Trouble::Closed(_)) => {
+                    subject.was_met();
+                    Ok(())
+                }
+                Err(trouble) => Err(Finding::trouble(expected, &trouble)
+                    .hint("are deadlines looked at only when nothing else happens?")),
+                Ok(line) => Err(Finding::fail(expected, crate::client::printable(&line))),
+            }
+        },
+    },
+    Case {
         name: "timeouts/activity-keeps-alive",
         requirement: "a client that speaks within the idle timeout is not closed",
         needs: &[Need::IdleTimeout],

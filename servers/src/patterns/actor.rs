@@ -33,9 +33,9 @@ use tokio::task::JoinSet;
 
 use crate::acceptor::{Leave, accept_all};
 use crate::session::Session;
-use crate::socket::is_ended_by_client;
+use crate::socket::{LastInput, is_ended_by_client};
 use crate::stop::Stop;
-use crate::task::{give_way, read, see_out, send, within};
+use crate::task::{BUFFER, give_way, read, see_out, send, within};
 use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -136,12 +136,17 @@ impl Actor {
 
 /// The reader: it knows the socket and an address, and nothing of what is said.
 async fn post_what_arrives(mut client: OwnedReadHalf, actor: Sender<Message>, stop: Stop) {
+    let mut last = LastInput::default();
     loop {
         let mut received = Vec::new();
-        let message = match read(&mut client, |bytes| received = bytes.to_vec()).await {
+        let most = last.most(stop, client.as_ref(), BUFFER);
+        let message = match read(&mut client, most, |bytes| received = bytes.to_vec()).await {
             Ok(0) if stop.requested() && !is_ended_by_client(client.as_ref()) => Message::Drain,
             Ok(0) => Message::Ended,
-            Ok(_) => Message::Received(received),
+            Ok(count) => {
+                last.was_read(count);
+                Message::Received(received)
+            }
             Err(_) => return,
         };
         let is_last = !matches!(message, Message::Received(_));

@@ -40,13 +40,17 @@ pub(super) const PATTERN: Pattern = Pattern {
 /// What each client is registered for, once.
 const EVERYTHING: EpollFlags = EpollFlags::EPOLLIN
     .union(EpollFlags::EPOLLOUT)
+    .union(EpollFlags::EPOLLPRI)
     .union(EpollFlags::EPOLLRDHUP)
     .union(EpollFlags::EPOLLET);
 
-/// A client that has ended its side, or reset. A read that is short tells that all was read, but
-/// not whether the end has come, and the end is not told of again.
-const ENDED: EpollFlags =
-    EpollFlags::EPOLLRDHUP.union(EpollFlags::EPOLLHUP).union(EpollFlags::EPOLLERR);
+/// A client that has ended its side, or reset, or sent urgent data. A read that is short tells that
+/// all was read, but not whether the end has come, and not when it stopped at urgent data; neither
+/// is told of again.
+const MORE: EpollFlags = EpollFlags::EPOLLRDHUP
+    .union(EpollFlags::EPOLLHUP)
+    .union(EpollFlags::EPOLLERR)
+    .union(EpollFlags::EPOLLPRI);
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     listener.set_nonblocking()?;
@@ -65,15 +69,15 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
             match event.data() {
                 ARRIVALS => clients_wait = true,
                 STOP => {}
-                key => ready.add(key as Key, event.events().intersects(ENDED)),
+                key => ready.add(key as Key, event.events().intersects(MORE)),
             }
         }
         for _ in 0..ready.queue.len() {
-            let Some((key, has_ended)) = ready.next() else { break };
+            let Some((key, has_more)) = ready.next() else { break };
             match clients.turn(key, &mut scratch) {
-                Turn::Again => ready.add(key, has_ended),
-                // All was read but the end, for which there is one turn more.
-                Turn::Open if has_ended => ready.add(key, false),
+                Turn::Again => ready.add(key, has_more),
+                // All was read but what no read shows, for which there is one turn more.
+                Turn::Open if has_more => ready.add(key, false),
                 Turn::Open | Turn::Over => {}
             }
         }
@@ -94,17 +98,17 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
 #[derive(Default)]
 struct Ready {
     queue: VecDeque<Key>,
-    /// By key: whether it is in the queue, and whether its end is known to have come.
+    /// By key: whether it is in the queue, and whether a short read is not all of it.
     marks: Vec<(bool, bool)>,
 }
 
 impl Ready {
-    fn add(&mut self, key: Key, has_ended: bool) {
+    fn add(&mut self, key: Key, has_more: bool) {
         if self.marks.len() <= key {
             self.marks.resize(key + 1, (false, false));
         }
-        let (is_queued, ended) = &mut self.marks[key];
-        *ended |= has_ended;
+        let (is_queued, more) = &mut self.marks[key];
+        *more |= has_more;
         if !std::mem::replace(is_queued, true) {
             self.queue.push_back(key);
         }
@@ -112,8 +116,8 @@ impl Ready {
 
     fn next(&mut self) -> Option<(Key, bool)> {
         let key = self.queue.pop_front()?;
-        let (_, has_ended) = std::mem::take(&mut self.marks[key]);
-        Some((key, has_ended))
+        let (_, has_more) = std::mem::take(&mut self.marks[key]);
+        Some((key, has_more))
     }
 }
 
@@ -124,8 +128,8 @@ mod tests {
     #[test]
     fn nobody_has_two_turns_in_a_round_and_an_end_is_not_forgotten() {
         let mut ready = Ready::default();
-        for (key, has_ended) in [(5, false), (2, true), (5, true), (5, false)] {
-            ready.add(key, has_ended);
+        for (key, has_more) in [(5, false), (2, true), (5, true), (5, false)] {
+            ready.add(key, has_more);
         }
         assert_eq!(
             [ready.next(), ready.next(), ready.next()],

@@ -114,24 +114,33 @@ impl<'l> Shared<'l> {
             self.clients().remove(key);
             return Ok(());
         }
-        let mut clients = self.clients();
-        let connection = clients.put(key, connection);
-        self.epoll.modify(connection, &mut armed(key, connection))?;
+        self.change(|clients| {
+            let connection = clients.put(key, connection);
+            self.epoll.modify(connection, &mut armed(key, connection))
+        })?;
         Ok(())
     }
 
     fn accept(&self) -> io::Result<()> {
+        self.change(|clients| {
+            clients.accept(self.listener, |key, client| self.epoll.add(client, armed(key, client)))
+        })?;
+        self.epoll.modify(self.listener, &mut accepting())?;
+        Ok(())
+    }
+
+    /// Changes who is waited for. If somebody's patience now ends before all others' did, whoever
+    /// waits for events does so for too long, and is woken.
+    fn change<T>(&self, change: impl FnOnce(&mut Clients) -> T) -> T {
         let mut clients = self.clients();
         let before = clients.deadline();
-        clients.accept(self.listener, |key, client| self.epoll.add(client, armed(key, client)))?;
+        let changed = change(&mut clients);
         let first = clients.deadline();
         drop(clients);
         if first.is_some() && before.is_none_or(|before| first < Some(before)) {
-            // Whoever waits for events does so until a later time, or for ever.
             let _ = self.earlier.write(1);
         }
-        self.epoll.modify(self.listener, &mut accepting())?;
-        Ok(())
+        changed
     }
 
     pub(super) fn into_clients(self) -> Clients {

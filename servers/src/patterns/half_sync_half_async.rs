@@ -10,6 +10,8 @@
 //! queue cannot be longer than there are clients: it is full when there is no place for another
 //! client, and that one is told so at the door.
 //!
+//! Requests for whose replies there was no room are answered where the room is made, in the loop.
+//!
 //! Used by: Apache's event MPM; Tomcat's NIO connector.
 //!
 //! Good for: answers that take long or block, behind many idle clients.
@@ -50,7 +52,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let (ask, questions) = unbounded::<Job>();
     let answers = Inbox::unbounded()?;
     let clients = thread::scope(|scope| {
-        let front = thread::Builder::new().spawn_scoped(scope, || {
+        let front = threads::start(scope, stop, || {
             let ended = run(&listener, config, |job| drop(ask.send(job)), &answers);
             drop(ask);
             ended.inspect_err(|_| stop.request())

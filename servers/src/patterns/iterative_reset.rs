@@ -23,6 +23,7 @@ use socket2::SockRef;
 
 use crate::conversation::converse;
 use crate::places::Places;
+use crate::threads;
 use crate::{Capacity, Config, Family, Listener, Pattern, WhenFull, Workers};
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -55,7 +56,7 @@ pub(super) fn serve_one(
     let place = Places::new(1);
     let (sender, served) = bounded(1);
     thread::scope(|scope| {
-        thread::Builder::new().spawn_scoped(scope, move || {
+        threads::start(scope, stop, move || {
             for (place, client) in served {
                 converse(&client, config, stop);
                 // In this order the place is free by the time that the client sees the end.

@@ -51,11 +51,10 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
             let event = wait(&shared.epoll, &mut event, shared.timeout())?;
             // A follower leads before this one serves.
             drop(leader);
-            match event {
-                [event] => shared.handle(event, &mut scratch)?,
-                // The time is over, and somebody's patience with it.
-                _ => shared.give_up_overdue(),
+            for event in event {
+                shared.handle(event, &mut scratch)?;
             }
+            shared.give_up_overdue();
         }
         Ok(())
     })?;

@@ -9,8 +9,7 @@
 //! Good for: clients that stay: equal numbers for all loops, state that is a loop's own.
 //!
 //! Breaks: with short connections, when the one acceptor is all that there is time for; with
-//! clients of unequal weight, for nobody moves afterwards. A client that is dealt to a loop which has
-//! stalled, with a full inbox, is closed without a word.
+//! clients of unequal weight, for nobody moves afterwards.
 //!
 //! Source: Lea, *Scalable IO in Java*.
 
@@ -23,6 +22,7 @@ use super::epoll_level;
 use crate::clients::{Admission, drain};
 use crate::connection::Connection;
 use crate::inbox::Inbox;
+use crate::refusal::Lingerer;
 use crate::threads;
 use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
 
@@ -39,19 +39,18 @@ pub(super) const PATTERN: Pattern = Pattern {
     serve,
 };
 
-/// Clients that wait to be taken up by a loop. One that comes when so many wait is closed: the loop
-/// must have stalled.
-const DEALT_AT_ONCE: usize = 1024;
-
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let stop = listener.stop();
     let admission = Admission::new(config);
+    // Bounded by the places: only who has one is dealt to a loop.
     let inboxes: io::Result<Vec<Inbox<Connection>>> =
-        (0..config.workers).map(|_| Inbox::new(DEALT_AT_ONCE)).collect();
+        (0..config.workers).map(|_| Inbox::unbounded()).collect();
     let inboxes = inboxes?;
+    let lingerer = Lingerer::new()?;
     let clients = thread::scope(|scope| {
-        let acceptor = thread::Builder::new().spawn_scoped(scope, || {
-            deal(&listener, &admission, &inboxes).inspect_err(|_| stop.request())
+        lingerer.start(scope, stop)?;
+        let acceptor = threads::start(scope, stop, || {
+            deal(&listener, &admission, &inboxes, &lingerer).inspect_err(|_| stop.request())
         })?;
         let clients = threads::each(&inboxes, stop, |inbox| {
             epoll_level::run(inbox, EpollFlags::EPOLLIN, admission.clone(), stop)
@@ -68,11 +67,16 @@ fn deal(
     listener: &Listener,
     admission: &Admission,
     inboxes: &[Inbox<Connection>],
+    lingerer: &Lingerer,
 ) -> io::Result<()> {
     let mut loops = inboxes.iter().cycle();
     while let Some(client) = listener.accept()? {
-        if let (Ok(connection), Some(inbox)) = (admission.admit(client), loops.next()) {
-            drop(inbox.put(connection));
+        // What goes wrong with one client ends with that client.
+        let Ok(connection) = admission.admit(client) else { continue };
+        if !connection.is_served() {
+            lingerer.see_out(connection);
+        } else if let Some(inbox) = loops.next() {
+            let _ = inbox.put(connection);
         }
     }
     Ok(())

@@ -102,13 +102,14 @@ struct Fitting<'l>(&'l Listener);
 
 impl Arrivals for Fitting<'_> {
     fn next(&self, admission: &Admission) -> io::Result<Option<Connection>> {
-        loop {
-            match self.0.next(admission)? {
-                // It can be told, and no more.
-                Some(connection) if !fits(&connection) => connection.turn_away(),
-                other => return Ok(other),
+        Ok(match self.0.next(admission)? {
+            Some(connection) if !fits(&connection) => {
+                // It can be told, and no more. Those that come after it wait for the next round.
+                connection.turn_away();
+                None
             }
-        }
+            other => other,
+        })
     }
 }
 

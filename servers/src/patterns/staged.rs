@@ -51,7 +51,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     // Back to where they are waited for. Bounded by the number of clients.
     let written = Inbox::unbounded()?;
     let clients = thread::scope(|scope| {
-        let read = thread::Builder::new().spawn_scoped(scope, || {
+        let read = threads::start(scope, stop, || {
             let pass_on = |job| {
                 if let Err(TrySendError::Full((key, mut connection))) = ask.try_send(job) {
                     connection.shed();
@@ -62,7 +62,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
             drop(ask);
             ended.inspect_err(|_| stop.request())
         })?;
-        thread::Builder::new().spawn_scoped(scope, || {
+        threads::start(scope, stop, || {
             for (key, mut connection) in answers {
                 // What became of it is seen when it is back.
                 let _ = connection.write();

@@ -44,7 +44,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let (queue, clients) = bounded::<(Place, TcpStream)>(config.max_connections);
     thread::scope(|scope| {
         lingerer.start(scope, stop)?;
-        let acceptor = thread::Builder::new().spawn_scoped(scope, || {
+        let acceptor = threads::start(scope, stop, || {
             let accepted = accept_all(&listener, config, queue, &lingerer);
             accepted.inspect_err(|_| stop.request())
         })?;
