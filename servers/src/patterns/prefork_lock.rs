@@ -18,11 +18,9 @@
 //! and waiting for it is not ended by a signal.
 
 use std::io;
-use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 
-use crate::children::Children;
-use crate::conversation::converse;
+use super::prefork_accept;
 use crate::lock::FileLock;
 use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
 
@@ -40,23 +38,8 @@ pub(super) const PATTERN: Pattern = Pattern {
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
-    let listener = listener.share();
-    let stop = listener.stop();
     let lock = FileLock::new()?;
-    let mut children = Children::new(stop)?;
-    let descriptors = [&listener.descriptors()[..], &[lock.as_raw_fd()]].concat();
-    let kept = children.keep(config.workers, &descriptors, || {
-        while let Some(client) = accept_alone(&listener, &lock)? {
-            converse(&client, config, stop);
-        }
-        Ok(())
-    });
-    children.end(listener);
-    kept
-}
-
-/// The next client. `None` when the process is to end.
-fn accept_alone(listener: &Listener, lock: &FileLock) -> io::Result<Option<TcpStream>> {
-    let Some(_held) = lock.hold(listener.stop())? else { return Ok(None) };
-    listener.accept()
+    prefork_accept::run(listener, config, &[lock.as_raw_fd()], |listener| {
+        lock.hold(listener.stop(), || listener.accept())
+    })
 }
