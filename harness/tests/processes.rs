@@ -14,8 +14,9 @@ use nix::unistd::Pid;
 use servers::{Limits, Workers};
 use socket2::{Domain, Socket, Type};
 
-const POOLS: [&str; 3] = ["prefork-accept-echo", "prefork-lock-echo", "prefork-fdpass-echo"];
-const ALL: [&str; 4] = [POOLS[0], POOLS[1], POOLS[2], "fork-per-connection-echo"];
+const POOLS: [&str; 4] =
+    ["prefork-accept-echo", "prefork-lock-echo", "prefork-mutex-echo", "prefork-fdpass-echo"];
+const ALL: [&str; 5] = [POOLS[0], POOLS[1], POOLS[2], POOLS[3], "fork-per-connection-echo"];
 
 /// Children of a pool.
 const WORKERS: usize = 3;

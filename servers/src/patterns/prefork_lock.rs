@@ -12,10 +12,8 @@
 //!
 //! Breaks: as `prefork-accept`, and each client costs two system calls and a switch more.
 //!
-//! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 3. In design 4 the lock
-//! is a mutex in memory that the processes share, and taking it free costs no system call. It must
-//! be a robust one (pthread_mutexattr_setrobust(3)) or a child killed in accept stops the server;
-//! and waiting for it is not ended by a signal.
+//! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 3. Design 4 is
+//! [`prefork-mutex`](super::prefork_mutex).
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -26,7 +24,7 @@ use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "prefork-lock",
-    summary: "processes that take a lock around accept",
+    summary: "processes that take a file lock around accept",
     family: Family::Processes,
     stevens: &[3],
     used_by: "Apache prefork (Mutex fcntl)",
