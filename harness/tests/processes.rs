@@ -14,8 +14,9 @@ use nix::unistd::Pid;
 use servers::{Limits, Workers};
 use socket2::{Domain, Socket, Type};
 
-const POOLS: [&str; 3] = ["prefork-accept-echo", "prefork-lock-echo", "prefork-fdpass-echo"];
-const ALL: [&str; 4] = [POOLS[0], POOLS[1], POOLS[2], "fork-per-connection-echo"];
+const POOLS: [&str; 4] =
+    ["prefork-accept-echo", "prefork-lock-echo", "prefork-mutex-echo", "prefork-fdpass-echo"];
+const ALL: [&str; 5] = [POOLS[0], POOLS[1], POOLS[2], POOLS[3], "fork-per-connection-echo"];
 
 /// Children of a pool.
 const WORKERS: usize = 3;
@@ -174,12 +175,15 @@ fn a_child_told_to_stop_answers_its_client_and_is_replaced() {
 fn an_idle_child_told_to_stop_leaves_its_siblings_what_they_share() {
     for name in POOLS {
         let server = launch(name, WORKERS);
-        for told in children(&server) {
+        // Where they take turns, the first has its turn and the last waits for it.
+        for told in children(&server).into_iter().rev() {
             signal(told, Signal::SIGTERM);
             wait_until("it has ended", || !runs(told));
             wait_until("it is replaced", || children(&server).len() == WORKERS);
             ask(&served(server.address));
         }
+        let log = server.process.log();
+        assert!(!log.contains("drain took too long"), "{name}: {log}");
     }
 }
 

@@ -1,5 +1,9 @@
-//! A lock between processes, given back by the kernel when its holder dies, and left alone by
+//! Locks between processes, given back by the kernel when their holder dies, and left alone by
 //! whoever is to end.
+
+mod mutex;
+
+pub use mutex::SharedMutex;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -16,8 +20,7 @@ use crate::stop::Stop;
 pub struct FileLock(OwnedFd);
 
 /// The lock, held. Dropping it gives it back.
-#[derive(Debug)]
-pub struct Held<'l>(&'l FileLock);
+struct Held<'l>(&'l FileLock);
 
 impl FileLock {
     /// One that nobody holds.
@@ -28,14 +31,21 @@ impl FileLock {
         Ok(FileLock(memfd_create("accept lock", MFdFlags::MFD_CLOEXEC)?))
     }
 
-    /// Waits for the lock. `None` when the process is to end.
+    /// Waits for the lock, and holds it while it does the work. `None` when the process is to end.
     ///
     /// # Errors
-    /// What the kernel says.
-    pub fn hold(&self, stop: Stop) -> io::Result<Option<Held<'_>>> {
+    /// Those of the work, and what the kernel says.
+    pub fn hold<T>(
+        &self,
+        stop: Stop,
+        work: impl FnOnce() -> io::Result<Option<T>>,
+    ) -> io::Result<Option<T>> {
         while !stop.requested() {
             match self.set(libc::F_WRLCK) {
-                Ok(()) => return Ok(Some(Held(self))),
+                Ok(()) => {
+                    let _held = Held(self);
+                    return work();
+                }
                 Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -2,10 +2,9 @@
 //!
 //! What to do is queued, and one system call ([`Ring::wait`]) hands all of it to the kernel and
 //! waits for what is done. The kernel reads and writes memory until it says that it is done with
-//! it, so that memory belongs to this module: what is received lies in a ring of
-//! [buffers](buffers), what is sent is copied. A client belongs to it too, and is dropped, and its
-//! socket closed, when nothing is under way for it any more. Dropping the ring cancels all that
-//! is under way, and waits for it.
+//! it, so that memory belongs to this module: what is received lies in a ring of buffers, what is
+//! sent is copied. A client belongs to it too, and is dropped, and its socket closed, when nothing
+//! is under way for it any more. Dropping the ring cancels all that is under way, and waits for it.
 
 mod buffers;
 mod client;

@@ -14,9 +14,11 @@
 //! A child process has a request of its own (`Stop::begin_child`). What it shares with its
 //! siblings, a listener or a lock, it must not shut; there a blocking call ends with EINTR. A
 //! signal that comes just before the call would be missed by it, and the timer, which ticks as
-//! long as the drain lasts, interrupts it again. A second signal does nothing to a child: one
-//! from the terminal or to the whole process group reaches it beside its parent's. What ends a
-//! server at once ends the parent, and the children with it.
+//! long as the drain lasts, interrupts it again. No signal ends the wait for a mutex: a child that
+//! waits for one says so (`Stop::leave_at_once_while`), and having nothing to drain it is ended by
+//! the handler. A second signal does nothing to a child: one from the terminal or to the whole
+//! process group reaches it beside its parent's. What ends a server at once ends the parent, and
+//! the children with it.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
@@ -46,6 +48,8 @@ static TICKS: AtomicU32 = AtomicU32::new(0);
 static ASKED: AtomicBool = AtomicBool::new(false);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static IS_CHILD: AtomicBool = AtomicBool::new(false);
+/// It waits, and nobody would miss a child that does so.
+static HAS_NOTHING_TO_DRAIN: AtomicBool = AtomicBool::new(false);
 static EVENT: AtomicI32 = AtomicI32::new(-1);
 /// A bit for each descriptor that a thread may be blocked on. A bitmap rather than a list behind
 /// a lock, because a signal handler may not take one.
@@ -103,7 +107,7 @@ impl Stop {
 
     /// Ends the server with exit code 1, as a drain that takes too long does: replies were lost.
     pub(crate) fn give_up(self, words: &'static str) -> ! {
-        leave(words.as_bytes())
+        cut(words.as_bytes())
     }
 
     /// Does what a first signal does, for a server that cannot go on.
@@ -118,6 +122,17 @@ impl Stop {
     /// Whether the first signal has come.
     pub fn requested(self) -> bool {
         REQUESTED.load(SeqCst)
+    }
+
+    /// Waits where no signal would end the wait. `None` when the first signal has come already.
+    /// If it comes meanwhile to a child process, it ends the child at once, with exit code 0; in
+    /// any other process it changes nothing. A child has one thread, so that it does nothing else.
+    pub(crate) fn leave_at_once_while<T>(self, wait: impl FnOnce() -> T) -> Option<T> {
+        HAS_NOTHING_TO_DRAIN.store(true, SeqCst);
+        // The handler may have run just before that.
+        let waited = (!self.requested()).then(wait);
+        HAS_NOTHING_TO_DRAIN.store(false, SeqCst);
+        waited
     }
 
     /// Becomes readable, and stays so, when the first signal has come.
@@ -189,6 +204,8 @@ extern "C" fn begin_the_drain(signal: libc::c_int) {
     if !IS_CHILD.load(SeqCst) {
         restore_default(libc::SIGTERM);
         restore_default(libc::SIGINT);
+    } else if HAS_NOTHING_TO_DRAIN.load(SeqCst) {
+        leave(0);
     }
     start_timer();
     notify(EVENT.load(SeqCst));
@@ -207,7 +224,7 @@ extern "C" fn begin_the_drain(signal: libc::c_int) {
 
 extern "C" fn tick(_: libc::c_int) {
     if TICKS.fetch_add(1, SeqCst) >= DRAIN_DEADLINE_MS / TICK_MS {
-        leave(CUT)
+        cut(CUT)
     }
 }
 
@@ -276,11 +293,14 @@ fn shut_for_reading(fd: RawFd) {
 }
 
 #[allow(unsafe_code, reason = "called in a signal handler: plain system calls")]
-fn leave(words: &'static [u8]) -> ! {
-    // SAFETY: write(2) and _exit(2) are async-signal-safe; the pointer and length are of a
-    // static slice.
-    unsafe {
-        libc::write(libc::STDERR_FILENO, words.as_ptr().cast(), words.len());
-        libc::_exit(1)
-    }
+fn cut(words: &'static [u8]) -> ! {
+    // SAFETY: write(2) is async-signal-safe; the pointer and length are of a static slice.
+    unsafe { libc::write(libc::STDERR_FILENO, words.as_ptr().cast(), words.len()) };
+    leave(1)
+}
+
+#[allow(unsafe_code, reason = "called in a signal handler: plain system calls")]
+fn leave(code: libc::c_int) -> ! {
+    // SAFETY: _exit(2) is async-signal-safe and takes no pointer.
+    unsafe { libc::_exit(code) }
 }

@@ -1,21 +1,44 @@
 //! What children do to their parent. Each claim is made in the main thread of the process, because
 //! a process of several threads does not fork: hence no `#[test]`.
 
+use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
 use servers::children::Children;
+use servers::lock::SharedMutex;
 use servers::stop::Stop;
+
+/// How long anything may take that should happen.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 fn main() {
     a_child_never_returns_into_its_parents_code();
     children_that_end_at_once_are_not_forked_for_ever();
+    a_mutex_whose_holder_is_killed_is_the_next_childs();
+    a_child_that_waits_for_a_mutex_ends_when_it_is_told();
+}
+
+fn stop() -> Stop {
+    Stop::install().expect("handlers")
 }
 
 fn children() -> Children {
-    Children::new(Stop::install().expect("handlers")).expect("one thread")
+    Children::new(stop()).expect("one thread")
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "it does not come about that {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn a_child_never_returns_into_its_parents_code() {
@@ -30,7 +53,7 @@ fn a_child_never_returns_into_its_parents_code() {
         (&write).write_all(&std::process::id().to_ne_bytes()).expect("there is room");
     }
     let mut ended = 0;
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + DEADLINE;
     while ended < bodies.len() {
         assert!(Instant::now() < deadline, "they do not end");
         children.wait(&[]).expect("an end");
@@ -60,4 +83,64 @@ fn children_that_end_at_once_are_not_forked_for_ever() {
         }
     }
     assert!((3..=3 * 20).contains(&forked), "{forked} were forked");
+}
+
+/// A child that says who it is when it holds the mutex, and keeps it.
+fn hold_for_good(children: &mut Children, mutex: &SharedMutex, channel: &UnixStream) -> Pid {
+    let mut own = channel;
+    let hold = || {
+        own.write_all(&std::process::id().to_ne_bytes())?;
+        // Nobody writes anything.
+        own.read(&mut [0]).map(Some)
+    };
+    let body = || mutex.hold(stop(), hold).map(drop);
+    children.fork(&[channel.as_raw_fd()], body).expect("a child")
+}
+
+fn holder(mut channel: &UnixStream) -> Pid {
+    channel.set_read_timeout(Some(DEADLINE)).expect("it can be set");
+    let mut number = [0; 4];
+    channel.read_exact(&mut number).expect("somebody holds the mutex");
+    Pid::from_raw(i32::from_ne_bytes(number))
+}
+
+fn a_mutex_whose_holder_is_killed_is_the_next_childs() {
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    let mutex = SharedMutex::new().expect("memory");
+    let mut children = children();
+    let mut waiting: Vec<Pid> =
+        (0..3).map(|_| hold_for_good(&mut children, &mutex, &theirs)).collect();
+    while !waiting.is_empty() {
+        let holder = holder(&ours);
+        waiting.retain(|&pid| pid != holder);
+        kill(holder, Signal::SIGKILL).expect("it is there");
+    }
+    drop(children);
+    for _ in 0..2 {
+        let mine = mutex.hold(stop(), || Ok(Some(()))).expect("it is as good as new");
+        assert!(mine.is_some());
+    }
+}
+
+fn a_child_that_waits_for_a_mutex_ends_when_it_is_told() {
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    let mutex = SharedMutex::new().expect("memory");
+    let mut children = children();
+    let first = hold_for_good(&mut children, &mutex, &theirs);
+    assert_eq!(holder(&ours), first);
+    let second = hold_for_good(&mut children, &mutex, &theirs);
+    wait_until("the second waits for the mutex", || {
+        // The signal comes in time wherever it finds the child; here it waits for nothing else.
+        let stat = fs::read_to_string(format!("/proc/{second}/stat")).expect("it is ours");
+        stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('S'))
+    });
+    kill(second, Signal::SIGTERM).expect("it is there");
+    let mut end = WaitStatus::StillAlive;
+    wait_until("it ends", || {
+        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        end = waitid(Id::Pid(second), look).expect("it is ours");
+        end != WaitStatus::StillAlive
+    });
+    assert_eq!(end, WaitStatus::Exited(second, 0));
+    assert_eq!(children.reap(), [second], "the first goes on");
 }

@@ -41,6 +41,17 @@ fn the_reading_order_names_every_pattern() {
 }
 
 #[test]
+fn the_example_of_a_pattern_is_one() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let architecture =
+        fs::read_to_string(package.join("../ARCHITECTURE.md")).expect("it is beside the package");
+    let pattern = fs::read_to_string(package.join("src/patterns/prefork_mutex.rs"))
+        .expect("the example is there");
+    let (_, code) = pattern.split_once("\n\n").expect("the code follows the module comment");
+    assert!(architecture.contains(&format!("```rust\n{code}```\n")), "it has changed since");
+}
+
+#[test]
 fn every_pattern_is_one_file_that_can_be_read_in_a_sitting() {
     let patterns = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/patterns");
     let mut lengths: Vec<usize> = PATTERNS

@@ -9,6 +9,7 @@ mod fork_per_connection;
 mod prefork_accept;
 mod prefork_fdpass;
 mod prefork_lock;
+mod prefork_mutex;
 
 mod prethread_accept;
 mod thread_per_connection;
@@ -46,6 +47,7 @@ pub const PATTERNS: &[Pattern] = &[
     fork_per_connection::PATTERN,
     prefork_accept::PATTERN,
     prefork_lock::PATTERN,
+    prefork_mutex::PATTERN,
     prefork_fdpass::PATTERN,
     thread_per_connection::PATTERN,
     prethread_accept::PATTERN,

@@ -16,6 +16,8 @@
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 2.
 
 use std::io;
+use std::net::TcpStream;
+use std::os::fd::RawFd;
 
 use crate::children::Children;
 use crate::conversation::converse;
@@ -35,15 +37,27 @@ pub(super) const PATTERN: Pattern = Pattern {
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    run(listener, config, &[], Listener::accept)
+}
+
+/// Each child serves the client that `accept` gives it, and then the next. `accept` may use the
+/// descriptors in `kept` beside the listener's.
+pub(super) fn run(
+    listener: Listener,
+    config: &Config,
+    kept: &[RawFd],
+    accept: impl Fn(&Listener) -> io::Result<Option<TcpStream>>,
+) -> io::Result<()> {
     let listener = listener.share();
     let stop = listener.stop();
     let mut children = Children::new(stop)?;
-    let kept = children.keep(config.workers, &listener.descriptors(), || {
-        while let Some(client) = listener.accept()? {
+    let descriptors = [&listener.descriptors()[..], kept].concat();
+    let served = children.keep(config.workers, &descriptors, || {
+        while let Some(client) = accept(&listener)? {
             converse(&client, config, stop);
         }
         Ok(())
     });
     children.end(listener);
-    kept
+    served
 }

@@ -4,34 +4,31 @@
 //! gives it back before it serves, so that at most one child waits in accept. Here it is a record
 //! lock on a file without a name: the kernel gives it back when its holder dies.
 //!
-//! Used by: Apache's prefork with `Mutex fcntl`, where it listens on several sockets.
+//! Used by: Postfix (`single_server`); Apache's prefork with `Mutex fcntl`, where it listens on several
+//! sockets.
 //!
 //! Good for: systems whose accept wakes every process that waits in it, of which all but one wake
-//! for nothing. Linux has woken one only since 2.4, so there the lock is history; it still has a
-//! use where children wait by poll or epoll for several listeners, which wakes them all.
+//! for nothing. Since 2.4 Linux wakes only one, so there the lock is history; it still has a use where
+//! children wait by poll or epoll for several listeners, which wakes them all.
 //!
 //! Breaks: as `prefork-accept`, and each client costs two system calls and a switch more.
 //!
-//! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 3. In design 4 the lock
-//! is a mutex in memory that the processes share, and taking it free costs no system call. It must
-//! be a robust one (pthread_mutexattr_setrobust(3)) or a child killed in accept stops the server;
-//! and waiting for it is not ended by a signal.
+//! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 3. Design 4 is
+//! [`prefork-mutex`](super::prefork_mutex).
 
 use std::io;
-use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 
-use crate::children::Children;
-use crate::conversation::converse;
+use super::prefork_accept;
 use crate::lock::FileLock;
 use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "prefork-lock",
-    summary: "processes that take a lock around accept",
+    summary: "processes that take a file lock around accept",
     family: Family::Processes,
     stevens: &[3],
-    used_by: "Apache prefork (Mutex fcntl)",
+    used_by: "Postfix, Apache prefork (Mutex fcntl)",
     workers: Workers::Pool(Unit::Process, 64),
     capacity: Capacity::PerWorker,
     when_full: WhenFull::Wait,
@@ -40,23 +37,8 @@ pub(super) const PATTERN: Pattern = Pattern {
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
-    let listener = listener.share();
-    let stop = listener.stop();
     let lock = FileLock::new()?;
-    let mut children = Children::new(stop)?;
-    let descriptors = [&listener.descriptors()[..], &[lock.as_raw_fd()]].concat();
-    let kept = children.keep(config.workers, &descriptors, || {
-        while let Some(client) = accept_alone(&listener, &lock)? {
-            converse(&client, config, stop);
-        }
-        Ok(())
-    });
-    children.end(listener);
-    kept
-}
-
-/// The next client. `None` when the process is to end.
-fn accept_alone(listener: &Listener, lock: &FileLock) -> io::Result<Option<TcpStream>> {
-    let Some(_held) = lock.hold(listener.stop())? else { return Ok(None) };
-    listener.accept()
+    prefork_accept::run(listener, config, &[lock.as_raw_fd()], |listener| {
+        lock.hold(listener.stop(), || listener.accept())
+    })
 }
