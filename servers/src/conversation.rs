@@ -38,7 +38,8 @@ fn try_to_converse(mut client: &TcpStream, config: &Config, stop: Stop) -> io::R
     let mut buffer = [0; BUFFER];
     while !session.is_finished() {
         let most = last.most(stop, client, BUFFER);
-        match client.read(&mut buffer[..most]) {
+        // To read nothing where nothing is would block.
+        match if most == 0 { Ok(0) } else { client.read(&mut buffer[..most]) } {
             // All that had arrived is answered; a request that has not ended is nobody's.
             Ok(0) if stop.requested() && !is_ended_by_client(client) => break,
             Ok(0) => session.end_of_input(),

@@ -335,6 +335,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
     /// error.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.give_back();
+        self.buffers.next_round();
         if self.ends && self.under_way > 0 {
             // Repeated as long as it takes: what is just being done cannot be cancelled.
             let entry = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
@@ -513,12 +514,13 @@ impl<'l, C: AsFd> Ring<'l, C> {
         self.queued.push(entry.flags(Flags::SKIP_SUCCESS).user_data(tag));
     }
 
-    /// What was just being done could not be cancelled. What is not found is done.
+    /// What was just being done could not be cancelled.
     fn cancel_again(&mut self, key: Key, result: Result<usize, i32>) {
         let (key, about) = (key >> 1, [About::Receive, About::Send][key & 1]);
         let Some(slot) = self.clients.get(key) else { return };
         let doing = if about == About::Send { slot.sending } else { slot.receiving };
-        if doing == Doing::Cancelled && !matches!(result, Ok(_) | Err(libc::ENOENT)) {
+        // Not found does not mean over: it may be on its way from one place to another.
+        if doing == Doing::Cancelled && result.is_err() {
             self.cancel(about, key);
         }
     }

@@ -30,7 +30,10 @@ pub fn each<J: Send, T: Send>(
     stop: Stop,
     work: impl Fn(J) -> io::Result<T> + Sync,
 ) -> io::Result<Vec<T>> {
-    let work = |job| work(job).inspect_err(|_| stop.request());
+    let work = |job| {
+        let _others = StopOnPanic(stop);
+        work(job).inspect_err(|_| stop.request())
+    };
     thread::scope(|scope| {
         let threads: Vec<_> =
             jobs.into_iter().map(|job| start(scope, stop, || work(job))).collect();
@@ -39,4 +42,15 @@ pub fn each<J: Send, T: Send>(
             .map(|thread| thread?.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
             .collect()
     })
+}
+
+/// A thread that panics does no more of its part either.
+struct StopOnPanic(Stop);
+
+impl Drop for StopOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.request();
+        }
+    }
 }

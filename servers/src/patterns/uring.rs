@@ -59,6 +59,7 @@ pub(super) fn run(listener: Listener, admission: Admission) -> io::Result<()> {
         server.take_events()?;
         server.give_turns();
         server.give_up_overdue();
+        server.admit_accepted();
     }
     let connections = server.wind_up()?;
     drop(listener);
@@ -72,6 +73,8 @@ struct Server<'l> {
     admission: Admission,
     /// Whose turn it is.
     turns: Vec<Key>,
+    /// Those that have come. They are admitted last: somebody's end may have made room.
+    accepted: Vec<TcpStream>,
     /// Those that are refused, the oldest first.
     lingering: VecDeque<Key>,
     deadlines: Deadlines,
@@ -84,6 +87,7 @@ impl<'l> Server<'l> {
             listener,
             admission,
             turns: Vec::new(),
+            accepted: Vec::new(),
             lingering: VecDeque::new(),
             deadlines: Deadlines::default(),
         })
@@ -97,7 +101,7 @@ impl<'l> Server<'l> {
     fn take_events(&mut self) -> io::Result<()> {
         while let Some(event) = self.ring.next_event() {
             match event {
-                Event::Accepted(client) => self.admit(client),
+                Event::Accepted(client) => self.accepted.push(client),
                 Event::NotAccepted | Event::Waits => self.accept_without_the_kernel()?,
                 Event::Received(key) => {
                     if let Some((client, bytes)) = self.ring.received(key)
@@ -117,6 +121,12 @@ impl<'l> Server<'l> {
             }
         }
         Ok(())
+    }
+
+    fn admit_accepted(&mut self) {
+        for client in std::mem::take(&mut self.accepted) {
+            self.admit(client);
+        }
     }
 
     /// Tells the kernel what to do next, for everyone for whom it has done something.
@@ -194,6 +204,7 @@ impl<'l> Server<'l> {
             self.ring.wait(Some(LOOK_EVERY))?;
             self.take_events()?;
         }
+        self.admit_accepted();
         Ok(self.ring.into_clients().into_iter().map(Client::into_connection).collect())
     }
 }

@@ -18,10 +18,10 @@
 //! Latency*, 2019.
 
 use std::io;
-use std::thread;
 
 use super::uring;
 use crate::clients::Admission;
+use crate::threads;
 use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -40,20 +40,9 @@ pub(super) const PATTERN: Pattern = Pattern {
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let stop = listener.stop();
     let admission = Admission::new(config);
-    thread::scope(|scope| {
-        let threads: Vec<_> = listener
-            .multiply(config.workers)?
-            .into_iter()
-            .map(|listener| {
-                let admission = admission.clone();
-                // If one cannot go on, the others are to end too.
-                let run = move || uring::run(listener, admission).inspect_err(|_| stop.request());
-                thread::Builder::new().name("ring".to_owned()).spawn_scoped(scope, run)
-            })
-            .collect();
-        if threads.iter().any(Result::is_err) {
-            stop.request();
-        }
-        threads.into_iter().try_for_each(|thread| thread?.join().expect("a loop does not panic"))
-    })
+    // A ring is its thread's alone, and so it is made there.
+    threads::each(listener.multiply(config.workers)?, stop, |listener| {
+        uring::run(listener, admission.clone())
+    })?;
+    Ok(())
 }

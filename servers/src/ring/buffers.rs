@@ -31,6 +31,8 @@ pub(super) struct Buffers {
     bytes: Memory,
     tail: u16,
     made: u16,
+    /// More were provided in this round: others who found none then may find some now.
+    has_grown: bool,
 }
 
 impl Buffers {
@@ -46,14 +48,21 @@ impl Buffers {
         unsafe {
             uring.submitter().register_buf_ring_with_flags(address, MOST_BUFFERS, GROUP, 0)?;
         }
-        let mut buffers = Buffers { queue, bytes, tail: 0, made: 0 };
+        let mut buffers = Buffers { queue, bytes, tail: 0, made: 0, has_grown: false };
         buffers.make(FIRST_BUFFERS);
         Ok(buffers)
     }
 
     /// They did not suffice.
     pub(super) fn provide_more(&mut self) {
-        self.make(self.made.min(MOST_BUFFERS - self.made));
+        if !std::mem::replace(&mut self.has_grown, true) {
+            self.make(self.made.min(MOST_BUFFERS - self.made));
+        }
+    }
+
+    /// The kernel is about to be asked again.
+    pub(super) fn next_round(&mut self) {
+        self.has_grown = false;
     }
 
     fn make(&mut self, count: u16) {

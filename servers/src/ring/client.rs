@@ -12,6 +12,8 @@ pub struct Client {
     connection: Connection,
     /// To be looked at in later turns.
     arrived: Vec<u8>,
+    /// How much of that has been answered.
+    looked_at: usize,
     /// It has ended its side, after that.
     has_ended: bool,
     /// It has had its share of the turn to come.
@@ -27,6 +29,7 @@ impl Client {
         Client {
             connection,
             arrived: Vec::new(),
+            looked_at: 0,
             has_ended: false,
             has_had_share: false,
             is_called: true,
@@ -55,12 +58,17 @@ impl Client {
     /// A turn: its share of what has arrived is answered. If there is more, it is called again.
     pub fn turn(&mut self) -> Turn {
         if !self.has_had_share && self.has_more() {
-            let share = SCRATCH.min(self.arrived.len());
-            let later = self.arrived.split_off(share);
-            let share = std::mem::replace(&mut self.arrived, later);
+            let arrived = std::mem::take(&mut self.arrived);
+            let end = arrived.len().min(self.looked_at + SCRATCH);
+            let share = &arrived[self.looked_at..end];
             // Nothing is the end.
             self.has_ended &= !share.is_empty();
-            self.answer(&share);
+            self.answer(share);
+            if end < arrived.len() {
+                (self.arrived, self.looked_at) = (arrived, end);
+            } else {
+                self.looked_at = 0;
+            }
         }
         self.has_had_share = false;
         self.is_called = self.has_more();
@@ -105,7 +113,7 @@ impl Client {
     pub fn into_connection(mut self) -> Connection {
         // That it has ended is found out again.
         if !self.arrived.is_empty() {
-            self.connection.received(&self.arrived);
+            self.connection.received(&self.arrived[self.looked_at..]);
         }
         self.connection
     }
