@@ -23,6 +23,10 @@ pub(super) const GROWTH: u64 = 4 * 1024 * 1024;
 /// sides (`tcp_rmem`, `tcp_wmem`).
 const MOST_STUFFED: usize = 64 * 1024 * 1024;
 
+/// For how many times the patience a server may go on working: it is given as much to do as it
+/// takes, and may be slow at it.
+const STUFFING: u32 = 3;
+
 /// A client in a case.
 pub struct Party<'s> {
     pub(super) subject: &'s Subject<'s>,
@@ -211,7 +215,7 @@ impl Party<'_> {
         let grown = || self.subject.holdings().anonymous_bytes.saturating_sub(before);
         let (mut sent, mut stuffed) = (0, None);
         self.client.set_patience(QUIET);
-        let deadline = Instant::now() + self.subject.patience;
+        let deadline = Instant::now() + self.subject.patience * STUFFING;
         while stuffed.is_none() && Instant::now() < deadline {
             let blocked = self.client.send(&requests).is_err();
             sent += requests.len();
