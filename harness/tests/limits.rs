@@ -5,6 +5,7 @@ mod common;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use common::{DEADLINE, Served};
 
@@ -81,4 +82,22 @@ fn select_is_not_asked_for_more_than_a_set_holds() {
     let words = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{words}");
     assert!(words.contains("a set of select holds 1,024 descriptors"), "{words}");
+}
+
+#[test]
+fn where_few_descriptors_are_to_be_had_servers_take_fewer_clients() {
+    let program = env!("CARGO_BIN_EXE_harness");
+    let limited = |command: &str| {
+        let script = format!("ulimit -n 100; exec \"$0\" {command}");
+        let output = Command::new("sh").args(["-c", &script, program]).output();
+        output.expect("the harness runs")
+    };
+    let judged = limited("check select-echo --case framing/single");
+    let words = String::from_utf8_lossy(&judged.stdout);
+    assert!(judged.status.success() && words.contains("33 clients at once"), "{words}");
+
+    let refused = limited("serve select-echo 127.0.0.1 0 --max-connections 64");
+    let words = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{words}");
+    assert!(words.contains("100 descriptors, which leaves 33 for clients"), "{words}");
 }

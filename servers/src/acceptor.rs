@@ -33,7 +33,7 @@ pub struct Leave {
 
 /// Accepts until the server is to end, has `start` start a task for each client that is served,
 /// and returns when no client has leave any more: only then may the runtime be dropped, and with
-/// it the tasks. The alarm of [`stop`](crate::stop) ends the wait for those that do not read.
+/// it the tasks. The timer of [`stop`](crate::stop) ends the wait for those that do not read.
 ///
 /// # Errors
 /// What the kernel says of the listening socket itself. The clients are served to their end first.

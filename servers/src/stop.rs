@@ -40,7 +40,7 @@ const TICK_MS: u32 = 20;
 const CUT: &[u8] = b"drain took too long: the remaining connections are cut\n";
 
 /// Descriptors that can be enrolled: the default of `fs.nr_open`, the most that a process may
-/// hold. Where that was raised, a thread that blocks on one beyond is ended by the alarm.
+/// hold. Where that was raised, a thread that blocks on one beyond is ended by the timer.
 const MOST_DESCRIPTORS: usize = 1 << 20;
 
 static TICKS: AtomicU32 = AtomicU32::new(0);

@@ -105,7 +105,11 @@ impl Spec {
             Workers::Pool(Unit::Process, _) => Some(JUDGED_PROCESSES),
             Workers::Pool(Unit::Thread, _) => Some(JUDGED_CLIENTS),
         };
-        let limits = Limits { max_connections, workers, ..Limits::default() };
+        let mut limits = Limits { max_connections, workers, ..Limits::default() };
+        if server.config(&limits).is_err() {
+            // Too few descriptors for so many: it decides itself how many clients they are enough for.
+            limits.max_connections = None;
+        }
         let mut spec = Spec::builtin(launcher, server, &limits).expect(JUDGED_LIMITS);
         let idle = Limits { idle_timeout: Some(JUDGED_IDLE_TIMEOUT), ..limits };
         spec.limited = Some(Box::new(Spec::builtin(launcher, server, &idle).expect(JUDGED_LIMITS)));
