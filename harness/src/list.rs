@@ -20,7 +20,7 @@ pub fn list(arguments: &List) -> Result<ExitCode> {
     let rows: Vec<Value> = match arguments.what {
         Listed::Servers => servers::servers().map(|server| row(&server)).collect(),
         Listed::Cases => conformance::cases()
-            .map(|case| json!({ "name": case.name, "requirement": case.requirement }))
+            .map(|case| json!({ "name": case.name, "requirement": case.requirement, "source": case.source }))
             .collect(),
         Listed::Workloads => WORKLOADS
             .iter()

@@ -16,6 +16,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "back-pressure/never-reads",
         requirement: "a client that sends and never reads costs bounded memory: the server stops reading",
+        source: "",
         needs: &[],
         check: |subject| {
             let mut client = subject.connect_with_small_window()?;
@@ -39,6 +40,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "back-pressure/others-are-served",
         requirement: "a client that sends and never reads does not keep others from being served",
+        source: "",
         needs: &[Need::Clients(2)],
         check: |subject| {
             let mut client = subject.connect_with_small_window()?;
@@ -52,6 +54,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "back-pressure/slow-reader",
         requirement: "a client that reads slowly gets every reply, whole and in order",
+        source: "",
         needs: &[],
         check: |subject| {
             let mut client = subject.connect_with_small_window()?;

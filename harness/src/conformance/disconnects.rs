@@ -7,6 +7,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "disconnects/half-close",
         requirement: "a client that ends its side gets the reply that is owed, then a clean end",
+        source: "",
         needs: &[],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -20,6 +21,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "disconnects/nothing-said",
         requirement: "clients that connect and close without a word do no harm",
+        source: "",
         needs: &[],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;
@@ -33,6 +35,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "disconnects/reset-before-accept",
         requirement: "clients that reset as soon as they are connected do no harm",
+        source: "",
         needs: &[],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;
@@ -47,6 +50,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "disconnects/reset-in-request",
         requirement: "a client that resets in the middle of a request does no harm",
+        source: "",
         needs: &[],
         check: |subject| {
             for _ in 0..5 {
@@ -60,6 +64,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "disconnects/reset-in-reply",
         requirement: "a client that resets while replies are being sent does no harm",
+        source: "",
         needs: &[],
         check: |subject| {
             let many = [&request(1)[..], b"\n"].concat().repeat(2000);

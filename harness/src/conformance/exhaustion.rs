@@ -20,6 +20,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "exhaustion/newcomers",
         requirement: "without a free descriptor, newcomers are turned away or wait, and are served once there is one",
+        source: "",
         needs: &[],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;
@@ -48,6 +49,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "exhaustion/no-spin",
         requirement: "without a free descriptor, and with newcomers at the door, the server does not spin",
+        source: "",
         needs: &[],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;
@@ -73,6 +75,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "exhaustion/old-clients",
         requirement: "without a free descriptor, the clients that are there are served as before",
+        source: "",
         needs: &[Need::Clients(2)],
         check: |subject| {
             let mut client = subject.connect()?;

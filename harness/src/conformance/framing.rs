@@ -15,6 +15,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "framing/single",
         requirement: "a request ended by a line feed gets one reply line",
+        source: "",
         needs: &[],
         check: |subject| {
             let expected = "one reply line";
@@ -35,6 +36,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "framing/one-line",
         requirement: "a reply is one line and nothing more",
+        source: "",
         needs: &[],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -45,6 +47,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "framing/byte-by-byte",
         requirement: "a request that arrives byte by byte is answered once, and not before its end",
+        source: "",
         needs: &[],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -61,6 +64,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "framing/all-cuts",
         requirement: "a request cut in two, anywhere, is answered as if it were whole",
+        source: "",
         needs: &[],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -79,6 +83,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "framing/pipelined",
         requirement: "100 requests sent at once get 100 replies, in order",
+        source: "",
         needs: &[],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -102,6 +107,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "framing/crlf",
         requirement: "a carriage return before the line feed is not part of the request",
+        source: "",
         needs: &[],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -113,6 +119,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "framing/end-without-newline",
         requirement: "at the end of input an unterminated last request is answered, then the server closes",
+        source: "",
         needs: &[],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -128,6 +135,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "framing/sizes",
         requirement: "requests of 1023, 1024 and 1025 bytes are answered like short ones",
+        source: "",
         needs: &[Need::LinesOf(1025)],
         check: |subject| {
             let mut client = subject.connect()?;

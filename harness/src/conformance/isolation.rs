@@ -9,6 +9,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "isolation/idle-beside-active",
         requirement: "a client that says nothing does not keep another from being served",
+        source: "",
         needs: &[Need::Clients(2)],
         check: |subject| {
             let mut idle = subject.connect()?;
@@ -23,6 +24,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "isolation/own-answers",
         requirement: "each of many clients gets the answers to its own requests",
+        source: "",
         needs: &[Need::Clients(2)],
         check: |subject| {
             let capacity = subject.contract.capacity.unwrap_or(2);
@@ -51,6 +53,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "isolation/reset-beside",
         requirement: "a client that resets in the middle of a request does not harm another",
+        source: "",
         needs: &[Need::Clients(2)],
         check: |subject| {
             let mut good = subject.connect()?;
@@ -68,6 +71,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "isolation/churn",
         requirement: "200 clients, one after another, are all served",
+        source: "",
         needs: &[],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;

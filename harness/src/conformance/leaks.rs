@@ -27,6 +27,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "leaks/descriptors",
         requirement: "open descriptors do not become more with every client that has come and gone",
+        source: "",
         needs: &[],
         check: |subject| {
             let settled =
@@ -39,6 +40,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "leaks/threads-and-processes",
         requirement: "threads and processes do not become more with every client that has come and gone",
+        source: "",
         needs: &[],
         check: |subject| {
             let settled = settles(subject, "threads and processes", Leaving::Closing, |held| {
@@ -52,6 +54,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "leaks/zombies",
         requirement: "a child process that has ended is waited for, also when no further client comes",
+        source: "",
         needs: &[],
         check: |subject| {
             come_and_go(subject, Leaving::Closing)?;
@@ -69,6 +72,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "leaks/resets",
         requirement: "a client that resets leaves no descriptor, thread or process behind",
+        source: "",
         needs: &[],
         check: |subject| {
             let what = "descriptors, threads and processes";

@@ -11,6 +11,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "malformed/syntax",
         requirement: "a line that is no expression gets one error line, and the next request is answered",
+        source: "",
         needs: &[Need::Calc],
         check: |subject| {
             let lines = [&b"1+"[..], b"(1", b"1)", b"1 2", b"*", b"abc", b"1 + + * 2", b"'"];
@@ -20,24 +21,28 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "malformed/empty-line",
         requirement: "an empty line gets one reply line, and the next request is answered",
+        source: "",
         needs: &[],
         check: |subject| each_is_answered(subject, &[b"", b"\r"]),
     },
     Case {
         name: "malformed/only-spaces",
         requirement: "a line of spaces gets one reply line, and the next request is answered",
+        source: "",
         needs: &[],
         check: |subject| each_is_answered(subject, &[b" ", b"    ", b"\t"]),
     },
     Case {
         name: "malformed/nul",
         requirement: "NUL bytes get one reply line, and the next request is answered",
+        source: "",
         needs: &[],
         check: |subject| each_is_answered(subject, &[b"\0", b"1\0+2", b"\0\0\0\0"]),
     },
     Case {
         name: "malformed/invalid-utf8",
         requirement: "bytes that are no text get one reply line, and the next request is answered",
+        source: "",
         needs: &[],
         check: |subject| {
             each_is_answered(subject, &[b"\xff\xfe", b"1+\x80", b"\xc3", b"\xed\xa0\x80"])
@@ -46,6 +51,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "malformed/nesting",
         requirement: "parentheses nested thousands deep end neither the server nor the connection",
+        source: "",
         needs: &[Need::Calc],
         check: |subject| {
             let deep = "(".repeat(2000) + "1" + &")".repeat(2000);
@@ -59,6 +65,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "malformed/operator-chain",
         requirement: "a chain of thousands of operators ends neither the server nor the connection",
+        source: "",
         needs: &[Need::Calc],
         check: |subject| {
             let sum = "1+".repeat(2000) + "1";
@@ -69,6 +76,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "malformed/escapes",
         requirement: "an error reply does not carry a client's control characters to another terminal",
+        source: "",
         needs: &[Need::Calc],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -88,6 +96,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "malformed/injection",
         requirement: "an expression cannot run code on the server's host",
+        source: "",
         needs: &[Need::Calc],
         check: |subject| {
             let canary = Canary::new(subject);

@@ -44,6 +44,8 @@ pub struct Case {
     pub name: &'static str,
     /// What is required, in one sentence.
     pub requirement: &'static str,
+    /// Where the requirement comes from: a standard, a manual page, a book, the contract.
+    pub source: &'static str,
     /// What a server must declare for the case to apply.
     pub needs: &'static [Need],
     /// The experiment. It returns when the requirement is met.

@@ -17,6 +17,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "refusal/as-declared",
         requirement: "a client that finds the server full meets what the server declares, at once",
+        source: "",
         needs: &[Need::Full],
         check: |subject| {
             let _incumbents = subject.fill()?;
@@ -42,6 +43,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "refusal/busy-line-is-whole",
         requirement: "a client that has written already still gets the whole busy line and a clean end",
+        source: "",
         needs: &[Need::Full, Need::WhenFull(WhenFull::Busy)],
         check: |subject| {
             let _incumbents = subject.fill()?;
@@ -75,6 +77,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "refusal/incumbent-unharmed",
         requirement: "clients that are turned away do not disturb those that are served",
+        source: "",
         needs: &[Need::Full, Need::TurnsAway],
         check: |subject| {
             let mut incumbents = subject.fill()?;
@@ -96,6 +99,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "refusal/queued-is-served-later",
         requirement: "a client that waits is served when its turn comes, with what it sent early",
+        source: "",
         needs: &[Need::Full, Need::WhenFull(WhenFull::Wait)],
         check: |subject| {
             let mut incumbents = subject.fill()?;
@@ -110,6 +114,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "refusal/taken-in-is-served-later",
         requirement: "clients that the server takes in to wait are served in the order in which they came, with what they sent early",
+        source: "",
         needs: &[Need::Full, Need::Queue],
         check: |subject| {
             let mut incumbents = subject.fill()?;
@@ -132,6 +137,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "refusal/place-freed-by-fin",
         requirement: "when a client closes, its place is taken by the next",
+        source: "",
         needs: &[Need::Full],
         check: |subject| {
             for _ in 0..5 {
@@ -145,6 +151,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "refusal/place-freed-by-rst",
         requirement: "when a client resets, its place is taken by the next",
+        source: "",
         needs: &[Need::Full],
         check: |subject| {
             for _ in 0..5 {

@@ -25,6 +25,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "results/arithmetic",
         requirement: "random expressions have the value that arithmetic gives them",
+        source: "",
         needs: &[Need::Calc],
         check: |subject| {
             let contract = subject.contract;
@@ -61,6 +62,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "results/division-by-zero",
         requirement: "division by zero gets an error line, and the next request is answered",
+        source: "",
         needs: &[Need::Calc],
         check: |subject| {
             has_values(
@@ -72,6 +74,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "results/overflow",
         requirement: "a result beyond 64 bits gets an error line rather than a wrong number",
+        source: "",
         needs: &[Need::Calc, Need::Overflow],
         check: |subject| {
             has_values(
@@ -90,6 +93,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "results/float-precision",
         requirement: "floats are computed and printed in double precision",
+        source: "",
         needs: &[Need::Calc],
         check: |subject| {
             has_values(
@@ -107,6 +111,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "results/echo-is-identical",
         requirement: "an echo sends back the very bytes of each line",
+        source: "",
         needs: &[Need::Echo],
         check: |subject| {
             let limit = subject.contract.max_line.unwrap_or(1000).min(1000);

@@ -22,6 +22,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "shutdown/sigterm",
         requirement: "SIGTERM ends an idle server with exit code 0, and no process survives",
+        source: "",
         needs: &[Need::Drain],
         check: |subject| {
             subject.connect()?.learn(&request(1))?;
@@ -31,6 +32,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "shutdown/sigint",
         requirement: "SIGINT ends an idle server with exit code 0, and no process survives",
+        source: "",
         needs: &[Need::Drain],
         check: |subject| {
             subject.connect()?.learn(&request(1))?;
@@ -40,6 +42,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "shutdown/drains",
         requirement: "requests that arrived before SIGTERM are answered, then the connection ends cleanly",
+        source: "",
         needs: &[Need::Drain],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -58,6 +61,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "shutdown/busy-client",
         requirement: "a client that goes on asking does not keep a server from ending",
+        source: "",
         needs: &[Need::Drain],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -82,6 +86,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "shutdown/reset-meanwhile",
         requirement: "a client that resets while it is waited for does not keep a server from ending",
+        source: "",
         needs: &[Need::Drain],
         check: |subject| {
             // Replies that the kernel has taken and the client has not.
@@ -99,6 +104,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "shutdown/second-signal",
         requirement: "a second signal ends a server that cannot drain at once",
+        source: "",
         needs: &[Need::Drain],
         check: |subject| {
             // Replies that nobody reads keep the drain waiting.

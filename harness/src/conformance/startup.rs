@@ -16,6 +16,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "startup/port-taken",
         requirement: "a second server on a taken port says so, ends with an error code, and leaves the first alone",
+        source: "",
         needs: &[],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;
@@ -66,6 +67,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "startup/restart",
         requirement: "a server can be started again at once where it was, over connections in TIME_WAIT",
+        source: "",
         needs: &[Need::Drain],
         check: |subject| {
             let mut client = subject.connect()?;

@@ -19,6 +19,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "timeouts/queued-client-gives-up",
         requirement: "a client that waits in the queue can give up after 2 s, and the server is unharmed",
+        source: "",
         needs: &[Need::Full, Need::WhenFull(WhenFull::Wait)],
         check: |subject| {
             let mut incumbents = subject.fill()?;
@@ -46,6 +47,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "timeouts/idle-is-closed",
         requirement: "a client that is silent for the declared time is closed, and not sooner",
+        source: "",
         needs: &[Need::IdleTimeout],
         check: |subject| {
             let declared = subject.contract.idle_timeout.unwrap_or_default();
@@ -80,6 +82,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "timeouts/idle-beside-a-flood",
         requirement: "a silent client is closed also while another one floods the server",
+        source: "",
         needs: &[Need::IdleTimeout, Need::Clients(2)],
         check: |subject| {
             let declared = subject.contract.idle_timeout.unwrap_or_default();
@@ -87,6 +90,8 @@ pub(super) const CASES: &[Case] = &[
             flooding.learn(&request(1))?;
             let mut silent = subject.connect()?;
             silent.learn(&request(2))?;
+            // The flood is there when the time comes; before that it would only cost.
+            std::thread::sleep(declared / 2);
             let closed = flooding
                 .while_it_floods(|| silent.client.line_within(declared * 2 + subject.patience))?;
             let expected = format!("closed after {} ms of silence", declared.as_millis());
@@ -104,6 +109,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "timeouts/activity-keeps-alive",
         requirement: "a client that speaks within the idle timeout is not closed",
+        source: "",
         needs: &[Need::IdleTimeout],
         check: |subject| {
             let declared = subject.contract.idle_timeout.unwrap_or_default();
