@@ -20,7 +20,14 @@ pub fn list(arguments: &List) -> Result<ExitCode> {
     let rows: Vec<Value> = match arguments.what {
         Listed::Servers => servers::servers().map(|server| row(&server)).collect(),
         Listed::Cases => conformance::cases()
-            .map(|case| json!({ "name": case.name, "requirement": case.requirement, "source": case.source }))
+            .map(|case| {
+                json!({
+                    "name": case.name,
+                    "requirement": case.requirement,
+                    "source": case.source,
+                    "applies_to": case.applies_to(),
+                })
+            })
             .collect(),
         Listed::Workloads => WORKLOADS
             .iter()
@@ -79,6 +86,8 @@ const COLUMNS: &[(&str, &str)] = &[
     ("original", ""),
     ("summary", ""),
     ("requirement", ""),
+    ("source", "source: "),
+    ("applies_to", "applies to "),
     ("workers", "served by "),
     ("capacity", "clients at once: "),
     ("when_full", "one more: "),

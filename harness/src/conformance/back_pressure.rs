@@ -16,7 +16,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "back-pressure/never-reads",
         requirement: "a client that sends and never reads costs bounded memory: the server stops reading",
-        source: "",
+        source: "CWE-770 (allocation of resources without limits); RFC 9293 section 3.8 (flow control by the window)",
         needs: &[],
         check: |subject| {
             let mut client = subject.connect_with_small_window()?;
@@ -40,7 +40,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "back-pressure/others-are-served",
         requirement: "a client that sends and never reads does not keep others from being served",
-        source: "",
+        source: "CWE-400 (uncontrolled resource consumption); Stevens UNP 6.8 (denial of service)",
         needs: &[Need::Clients(2)],
         check: |subject| {
             let mut client = subject.connect_with_small_window()?;
@@ -54,7 +54,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "back-pressure/slow-reader",
         requirement: "a client that reads slowly gets every reply, whole and in order",
-        source: "",
+        source: "RFC 9293 section 2.2 (TCP is a stream of bytes); Stevens UNP 16.2 (partial writes)",
         needs: &[],
         check: |subject| {
             let mut client = subject.connect_with_small_window()?;

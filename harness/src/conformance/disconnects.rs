@@ -7,7 +7,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "disconnects/half-close",
         requirement: "a client that ends its side gets the reply that is owed, then a clean end",
-        source: "",
+        source: "RFC 9293 section 3.6.1 (half-closed connections); shutdown(2)",
         needs: &[],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -21,7 +21,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "disconnects/nothing-said",
         requirement: "clients that connect and close without a word do no harm",
-        source: "",
+        source: "RFC 9293 section 3.6 (closing a connection)",
         needs: &[],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;
@@ -35,7 +35,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "disconnects/reset-before-accept",
         requirement: "clients that reset as soon as they are connected do no harm",
-        source: "",
+        source: "Stevens UNP 5.11 (connection abort before accept returns); accept(2)",
         needs: &[],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;
@@ -50,7 +50,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "disconnects/reset-in-request",
         requirement: "a client that resets in the middle of a request does no harm",
-        source: "",
+        source: "RFC 9293 section 3.5.3 (reset processing)",
         needs: &[],
         check: |subject| {
             for _ in 0..5 {
@@ -64,7 +64,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "disconnects/reset-in-reply",
         requirement: "a client that resets while replies are being sent does no harm",
-        source: "",
+        source: "RFC 9293 section 3.5.3 (reset processing); Stevens UNP 5.13 (SIGPIPE)",
         needs: &[],
         check: |subject| {
             let many = [&request(1)[..], b"\n"].concat().repeat(2000);

@@ -20,7 +20,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "exhaustion/newcomers",
         requirement: "without a free descriptor, newcomers are turned away or wait, and are served once there is one",
-        source: "",
+        source: "accept(2) (EMFILE); getrlimit(2)",
         needs: &[],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;
@@ -49,7 +49,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "exhaustion/no-spin",
         requirement: "without a free descriptor, and with newcomers at the door, the server does not spin",
-        source: "",
+        source: "accept(2) (EMFILE); CWE-400 (uncontrolled resource consumption)",
         needs: &[],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;
@@ -75,7 +75,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "exhaustion/old-clients",
         requirement: "without a free descriptor, the clients that are there are served as before",
-        source: "",
+        source: "accept(2) (EMFILE); getrlimit(2)",
         needs: &[Need::Clients(2)],
         check: |subject| {
             let mut client = subject.connect()?;

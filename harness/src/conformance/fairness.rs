@@ -12,7 +12,7 @@ const REQUESTS: usize = 50;
 pub(super) const CASES: &[Case] = &[Case {
     name: "fairness/flood",
     requirement: "a client that floods the server does not keep a modest one from its replies",
-    source: "",
+    source: "CWE-400 (uncontrolled resource consumption)",
     needs: &[Need::Clients(2)],
     check: |subject| {
         let mut flooding = subject.connect()?;

@@ -15,7 +15,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "framing/single",
         requirement: "a request ended by a line feed gets one reply line",
-        source: "",
+        source: "the line protocol",
         needs: &[],
         check: |subject| {
             let expected = "one reply line";
@@ -36,7 +36,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "framing/one-line",
         requirement: "a reply is one line and nothing more",
-        source: "",
+        source: "the line protocol",
         needs: &[],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -47,7 +47,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "framing/byte-by-byte",
         requirement: "a request that arrives byte by byte is answered once, and not before its end",
-        source: "",
+        source: "RFC 9293 section 2.2 (TCP is a stream of bytes); Stevens UNP 3.9",
         needs: &[],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -64,7 +64,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "framing/all-cuts",
         requirement: "a request cut in two, anywhere, is answered as if it were whole",
-        source: "",
+        source: "RFC 9293 section 2.2 (TCP is a stream of bytes); Stevens UNP 3.9",
         needs: &[],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -83,7 +83,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "framing/pipelined",
         requirement: "100 requests sent at once get 100 replies, in order",
-        source: "",
+        source: "the line protocol; RFC 9293 section 2.2 (TCP is a stream of bytes)",
         needs: &[],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -107,7 +107,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "framing/crlf",
         requirement: "a carriage return before the line feed is not part of the request",
-        source: "",
+        source: "the line protocol",
         needs: &[],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -119,7 +119,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "framing/end-without-newline",
         requirement: "at the end of input an unterminated last request is answered, then the server closes",
-        source: "",
+        source: "the line protocol; RFC 9293 section 3.6.1 (half-closed connections)",
         needs: &[],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -135,7 +135,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "framing/sizes",
         requirement: "requests of 1023, 1024 and 1025 bytes are answered like short ones",
-        source: "",
+        source: "the line protocol; RFC 9293 section 2.2 (TCP is a stream of bytes)",
         needs: &[Need::LinesOf(1025)],
         check: |subject| {
             let mut client = subject.connect()?;

@@ -9,7 +9,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "isolation/idle-beside-active",
         requirement: "a client that says nothing does not keep another from being served",
-        source: "",
+        source: "the contract: capacity; Stevens UNP 6.8 (denial of service)",
         needs: &[Need::Clients(2)],
         check: |subject| {
             let mut idle = subject.connect()?;
@@ -24,7 +24,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "isolation/own-answers",
         requirement: "each of many clients gets the answers to its own requests",
-        source: "",
+        source: "the line protocol; CWE-488 (exposure of data to the wrong session)",
         needs: &[Need::Clients(2)],
         check: |subject| {
             let capacity = subject.contract.capacity.unwrap_or(2);
@@ -53,7 +53,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "isolation/reset-beside",
         requirement: "a client that resets in the middle of a request does not harm another",
-        source: "",
+        source: "the contract: capacity; RFC 9293 section 3.5.3 (reset processing)",
         needs: &[Need::Clients(2)],
         check: |subject| {
             let mut good = subject.connect()?;
@@ -71,7 +71,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "isolation/churn",
         requirement: "200 clients, one after another, are all served",
-        source: "",
+        source: "CWE-772 (missing release of a resource)",
         needs: &[],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;

@@ -27,7 +27,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "leaks/descriptors",
         requirement: "open descriptors do not become more with every client that has come and gone",
-        source: "",
+        source: "CWE-775 (missing release of a file descriptor)",
         needs: &[],
         check: |subject| {
             let settled =
@@ -40,7 +40,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "leaks/threads-and-processes",
         requirement: "threads and processes do not become more with every client that has come and gone",
-        source: "",
+        source: "CWE-772 (missing release of a resource); pthread_detach(3)",
         needs: &[],
         check: |subject| {
             let settled = settles(subject, "threads and processes", Leaving::Closing, |held| {
@@ -54,7 +54,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "leaks/zombies",
         requirement: "a child process that has ended is waited for, also when no further client comes",
-        source: "",
+        source: "wait(2); Stevens UNP 5.10 (wait and waitpid)",
         needs: &[],
         check: |subject| {
             come_and_go(subject, Leaving::Closing)?;
@@ -72,7 +72,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "leaks/resets",
         requirement: "a client that resets leaves no descriptor, thread or process behind",
-        source: "",
+        source: "CWE-775 (missing release of a file descriptor); CWE-772 (missing release of a resource)",
         needs: &[],
         check: |subject| {
             let what = "descriptors, threads and processes";

@@ -11,7 +11,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "malformed/syntax",
         requirement: "a line that is no expression gets one error line, and the next request is answered",
-        source: "",
+        source: "the line protocol; CWE-20 (improper input validation)",
         needs: &[Need::Calc],
         check: |subject| {
             let lines = [&b"1+"[..], b"(1", b"1)", b"1 2", b"*", b"abc", b"1 + + * 2", b"'"];
@@ -21,28 +21,28 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "malformed/empty-line",
         requirement: "an empty line gets one reply line, and the next request is answered",
-        source: "",
+        source: "the line protocol; CWE-20 (improper input validation)",
         needs: &[],
         check: |subject| each_is_answered(subject, &[b"", b"\r"]),
     },
     Case {
         name: "malformed/only-spaces",
         requirement: "a line of spaces gets one reply line, and the next request is answered",
-        source: "",
+        source: "the line protocol; CWE-20 (improper input validation)",
         needs: &[],
         check: |subject| each_is_answered(subject, &[b" ", b"    ", b"\t"]),
     },
     Case {
         name: "malformed/nul",
         requirement: "NUL bytes get one reply line, and the next request is answered",
-        source: "",
+        source: "the line protocol; CWE-158 (improper neutralization of NUL)",
         needs: &[],
         check: |subject| each_is_answered(subject, &[b"\0", b"1\0+2", b"\0\0\0\0"]),
     },
     Case {
         name: "malformed/invalid-utf8",
         requirement: "bytes that are no text get one reply line, and the next request is answered",
-        source: "",
+        source: "the line protocol; CWE-176 (improper handling of Unicode encoding)",
         needs: &[],
         check: |subject| {
             each_is_answered(subject, &[b"\xff\xfe", b"1+\x80", b"\xc3", b"\xed\xa0\x80"])
@@ -51,7 +51,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "malformed/nesting",
         requirement: "parentheses nested thousands deep end neither the server nor the connection",
-        source: "",
+        source: "CWE-674 (uncontrolled recursion)",
         needs: &[Need::Calc],
         check: |subject| {
             let deep = "(".repeat(2000) + "1" + &")".repeat(2000);
@@ -65,7 +65,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "malformed/operator-chain",
         requirement: "a chain of thousands of operators ends neither the server nor the connection",
-        source: "",
+        source: "CWE-674 (uncontrolled recursion)",
         needs: &[Need::Calc],
         check: |subject| {
             let sum = "1+".repeat(2000) + "1";
@@ -76,7 +76,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "malformed/escapes",
         requirement: "an error reply does not carry a client's control characters to another terminal",
-        source: "",
+        source: "CWE-150 (improper neutralization of escape sequences)",
         needs: &[Need::Calc],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -96,7 +96,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "malformed/injection",
         requirement: "an expression cannot run code on the server's host",
-        source: "",
+        source: "CWE-95 (eval injection); CWE-78 (OS command injection)",
         needs: &[Need::Calc],
         check: |subject| {
             let canary = Canary::new(subject);

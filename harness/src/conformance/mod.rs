@@ -57,6 +57,15 @@ impl Case {
     pub fn unmet_by(&self, contract: &Contract) -> Option<String> {
         self.needs.iter().find_map(|need| need.met_by(contract).err())
     }
+
+    /// Which servers the case applies to, in words.
+    pub fn applies_to(&self) -> String {
+        let needs: Vec<String> = self.needs.iter().map(|need| need.words()).collect();
+        match needs.is_empty() {
+            true => "every server; one client is enough".to_owned(),
+            false => format!("servers that {}", needs.join(" and ")),
+        }
+    }
 }
 
 /// The catalogue, by topic.
@@ -99,6 +108,17 @@ mod tests {
                     .all(|byte| byte.is_ascii_lowercase() || byte == b'-' || byte.is_ascii_digit())
             };
             assert!(plain(topic) && plain(name) && !name.is_empty(), "{}", case.name);
+        }
+    }
+
+    #[test]
+    fn every_case_says_in_one_sentence_what_is_required_of_whom_and_where_that_comes_from() {
+        for case in cases() {
+            assert!(!case.source.is_empty(), "{} has no source", case.name);
+            let sentence = case.requirement;
+            assert!(!sentence.is_empty() && !sentence.ends_with('.'), "{}", case.name);
+            assert!(!sentence.contains(". "), "{} takes two sentences", case.name);
+            assert!(case.needs.len() < 2 || case.applies_to().contains(" and "), "{}", case.name);
         }
     }
 

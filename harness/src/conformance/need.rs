@@ -104,6 +104,31 @@ impl Need {
     }
 }
 
+impl Need {
+    /// What servers do that it holds for, after "servers that …".
+    pub fn words(self) -> String {
+        let words = match self {
+            Need::Calc => "calculate",
+            Need::Echo => "echo",
+            Need::Clients(clients) => return format!("serve {clients} clients at once or more"),
+            Need::Full => "declare how many clients they serve at once and what one more meets",
+            Need::Queue => "take in clients to wait",
+            Need::WhenFull(WhenFull::Wait) => "let one client more wait",
+            Need::WhenFull(WhenFull::Refuse) => "refuse one client more",
+            Need::WhenFull(WhenFull::Reset) => "reset one client more",
+            Need::WhenFull(WhenFull::Busy) => "tell one client more that they are busy",
+            Need::TurnsAway => "turn one client more away",
+            Need::MaxLine => "declare their longest line",
+            Need::LinesOf(bytes) => return format!("take lines of {bytes} bytes"),
+            Need::Overflow => "declare numbers of 64 bits",
+            Need::ErrorPrefix => "declare what errors begin with",
+            Need::IdleTimeout => "declare an idle timeout",
+            Need::Drain => "drain when they are told to end",
+        };
+        words.to_owned()
+    }
+}
+
 fn at_once(capacity: usize) -> String {
     match capacity {
         1 => "one client at a time".to_owned(),

@@ -13,7 +13,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "oversize/at-the-limit",
         requirement: "the longest request that is allowed is answered",
-        source: "",
+        source: "the contract: longest line; CWE-193 (off-by-one error)",
         needs: &[Need::MaxLine],
         check: |subject| {
             let limit = subject.contract.max_line.unwrap_or(0);
@@ -30,7 +30,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "oversize/one-past",
         requirement: "a request one byte too long gets one error line, and the next is answered",
-        source: "",
+        source: "the contract: longest line, error prefix; CWE-193 (off-by-one error)",
         needs: &[Need::MaxLine, Need::ErrorPrefix],
         check: |subject| {
             let limit = subject.contract.max_line.unwrap_or(0);
@@ -48,7 +48,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "oversize/endless-line",
         requirement: "a line without an end costs bounded memory and one error line, and the next request is answered",
-        source: "",
+        source: "the contract: longest line; CWE-770 (allocation of resources without limits)",
         needs: &[Need::MaxLine, Need::ErrorPrefix],
         check: |subject| {
             let mut client = subject.connect()?;

@@ -17,7 +17,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "refusal/as-declared",
         requirement: "a client that finds the server full meets what the server declares, at once",
-        source: "",
+        source: "the contract: capacity, when full",
         needs: &[Need::Full],
         check: |subject| {
             let _incumbents = subject.fill()?;
@@ -43,7 +43,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "refusal/busy-line-is-whole",
         requirement: "a client that has written already still gets the whole busy line and a clean end",
-        source: "",
+        source: "the contract: when full; RFC 1122 section 4.2.2.13 (closing over unread data resets)",
         needs: &[Need::Full, Need::WhenFull(WhenFull::Busy)],
         check: |subject| {
             let _incumbents = subject.fill()?;
@@ -77,7 +77,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "refusal/incumbent-unharmed",
         requirement: "clients that are turned away do not disturb those that are served",
-        source: "",
+        source: "the contract: capacity, when full",
         needs: &[Need::Full, Need::TurnsAway],
         check: |subject| {
             let mut incumbents = subject.fill()?;
@@ -99,7 +99,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "refusal/queued-is-served-later",
         requirement: "a client that waits is served when its turn comes, with what it sent early",
-        source: "",
+        source: "the contract: when full; listen(2)",
         needs: &[Need::Full, Need::WhenFull(WhenFull::Wait)],
         check: |subject| {
             let mut incumbents = subject.fill()?;
@@ -114,7 +114,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "refusal/taken-in-is-served-later",
         requirement: "clients that the server takes in to wait are served in the order in which they came, with what they sent early",
-        source: "",
+        source: "the contract: capacity, queue",
         needs: &[Need::Full, Need::Queue],
         check: |subject| {
             let mut incumbents = subject.fill()?;
@@ -137,7 +137,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "refusal/place-freed-by-fin",
         requirement: "when a client closes, its place is taken by the next",
-        source: "",
+        source: "the contract: capacity; RFC 9293 section 3.6 (closing a connection)",
         needs: &[Need::Full],
         check: |subject| {
             for _ in 0..5 {
@@ -151,7 +151,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "refusal/place-freed-by-rst",
         requirement: "when a client resets, its place is taken by the next",
-        source: "",
+        source: "the contract: capacity; RFC 9293 section 3.5.3 (reset processing)",
         needs: &[Need::Full],
         check: |subject| {
             for _ in 0..5 {

@@ -25,7 +25,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "results/arithmetic",
         requirement: "random expressions have the value that arithmetic gives them",
-        source: "",
+        source: "the contract: service, division, overflow",
         needs: &[Need::Calc],
         check: |subject| {
             let contract = subject.contract;
@@ -62,7 +62,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "results/division-by-zero",
         requirement: "division by zero gets an error line, and the next request is answered",
-        source: "",
+        source: "the line protocol; CWE-369 (divide by zero)",
         needs: &[Need::Calc],
         check: |subject| {
             has_values(
@@ -74,7 +74,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "results/overflow",
         requirement: "a result beyond 64 bits gets an error line rather than a wrong number",
-        source: "",
+        source: "the contract: overflow; CWE-190 (integer overflow or wraparound)",
         needs: &[Need::Calc, Need::Overflow],
         check: |subject| {
             has_values(
@@ -93,7 +93,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "results/float-precision",
         requirement: "floats are computed and printed in double precision",
-        source: "",
+        source: "IEEE 754 (binary64)",
         needs: &[Need::Calc],
         check: |subject| {
             has_values(
@@ -111,7 +111,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "results/echo-is-identical",
         requirement: "an echo sends back the very bytes of each line",
-        source: "",
+        source: "the line protocol; RFC 862 (Echo Protocol)",
         needs: &[Need::Echo],
         check: |subject| {
             let limit = subject.contract.max_line.unwrap_or(1000).min(1000);

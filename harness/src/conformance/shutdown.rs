@@ -22,7 +22,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "shutdown/sigterm",
         requirement: "SIGTERM ends an idle server with exit code 0, and no process survives",
-        source: "",
+        source: "the contract: ending; signal(7)",
         needs: &[Need::Drain],
         check: |subject| {
             subject.connect()?.learn(&request(1))?;
@@ -32,7 +32,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "shutdown/sigint",
         requirement: "SIGINT ends an idle server with exit code 0, and no process survives",
-        source: "",
+        source: "the contract: ending; signal(7)",
         needs: &[Need::Drain],
         check: |subject| {
             subject.connect()?.learn(&request(1))?;
@@ -42,7 +42,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "shutdown/drains",
         requirement: "requests that arrived before SIGTERM are answered, then the connection ends cleanly",
-        source: "",
+        source: "the contract: ending; RFC 1122 section 4.2.2.13 (closing over unread data resets)",
         needs: &[Need::Drain],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -61,7 +61,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "shutdown/busy-client",
         requirement: "a client that goes on asking does not keep a server from ending",
-        source: "",
+        source: "the contract: ending",
         needs: &[Need::Drain],
         check: |subject| {
             let mut client = subject.connect()?;
@@ -86,7 +86,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "shutdown/reset-meanwhile",
         requirement: "a client that resets while it is waited for does not keep a server from ending",
-        source: "",
+        source: "the contract: ending; RFC 9293 section 3.5.3 (reset processing)",
         needs: &[Need::Drain],
         check: |subject| {
             // Replies that the kernel has taken and the client has not.
@@ -104,7 +104,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "shutdown/second-signal",
         requirement: "a second signal ends a server that cannot drain at once",
-        source: "",
+        source: "the contract: ending; signal(7)",
         needs: &[Need::Drain],
         check: |subject| {
             // Replies that nobody reads keep the drain waiting.

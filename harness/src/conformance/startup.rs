@@ -16,7 +16,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "startup/port-taken",
         requirement: "a second server on a taken port says so, ends with an error code, and leaves the first alone",
-        source: "",
+        source: "bind(2) (EADDRINUSE); POSIX (exit status)",
         needs: &[],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;
@@ -67,7 +67,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "startup/restart",
         requirement: "a server can be started again at once where it was, over connections in TIME_WAIT",
-        source: "",
+        source: "RFC 1122 section 4.2.2.13 (TIME-WAIT); Stevens UNP 7.5 (SO_REUSEADDR)",
         needs: &[Need::Drain],
         check: |subject| {
             let mut client = subject.connect()?;

@@ -19,7 +19,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "timeouts/queued-client-gives-up",
         requirement: "a client that waits in the queue can give up after 2 s, and the server is unharmed",
-        source: "",
+        source: "the contract: when full; listen(2)",
         needs: &[Need::Full, Need::WhenFull(WhenFull::Wait)],
         check: |subject| {
             let mut incumbents = subject.fill()?;
@@ -47,7 +47,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "timeouts/idle-is-closed",
         requirement: "a client that is silent for the declared time is closed, and not sooner",
-        source: "",
+        source: "the contract: idle timeout",
         needs: &[Need::IdleTimeout],
         check: |subject| {
             let declared = subject.contract.idle_timeout.unwrap_or_default();
@@ -82,7 +82,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "timeouts/idle-beside-a-flood",
         requirement: "a silent client is closed also while another one floods the server",
-        source: "",
+        source: "the contract: idle timeout",
         needs: &[Need::IdleTimeout, Need::Clients(2)],
         check: |subject| {
             let declared = subject.contract.idle_timeout.unwrap_or_default();
@@ -109,7 +109,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "timeouts/activity-keeps-alive",
         requirement: "a client that speaks within the idle timeout is not closed",
-        source: "",
+        source: "the contract: idle timeout",
         needs: &[Need::IdleTimeout],
         check: |subject| {
             let declared = subject.contract.idle_timeout.unwrap_or_default();
