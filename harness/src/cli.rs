@@ -140,6 +140,9 @@ pub struct Declared {
     /// What SIGTERM and SIGINT do.
     #[arg(long, requires = "cmd", value_enum)]
     pub ending: Option<Ending>,
+    /// It can be told to listen on ::1.
+    #[arg(long, requires = "cmd")]
+    pub ipv6: bool,
 }
 
 /// Which server to run, where, and within what limits.
@@ -227,6 +230,9 @@ pub enum Listed {
 /// What to own.
 #[derive(Debug, Args)]
 pub struct Supervise {
+    /// Without the privilege to listen on ports of the system's.
+    #[arg(long)]
+    pub unprivileged: bool,
     /// The command, word by word.
     #[arg(last = true, required = true)]
     pub command: Vec<String>,
@@ -266,6 +272,7 @@ impl Declared {
             busy_prefix: self.busy_prefix.clone().unwrap_or(undeclared.busy_prefix.clone()),
             idle_timeout: self.idle_timeout,
             ending: self.ending,
+            ipv6: self.ipv6,
             ..undeclared
         }
     }
@@ -296,6 +303,9 @@ impl Declared {
         flag("ending", value_name(self.ending.and_then(|it| it.to_possible_value())));
         if self.overflow {
             flags.push("--overflow".to_owned());
+        }
+        if self.ipv6 {
+            flags.push("--ipv6".to_owned());
         }
         flags
     }
@@ -420,6 +430,7 @@ mod tests {
             "--ending",
             "drain",
             "--overflow",
+            "--ipv6",
         ];
         let line = ["harness", "check", "--cmd", "x {port}"].iter().chain(&flags);
         let Some(Command::Check(check)) = Cli::parse_from(line).command else {

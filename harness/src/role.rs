@@ -116,7 +116,7 @@ pub fn raise_descriptor_limit() {
 /// # Errors
 /// What the kernel refuses.
 pub fn supervise(arguments: &cli::Supervise) -> Result<ExitCode> {
-    supervise::run(&arguments.command).context("supervising failed")?;
+    supervise::run(&arguments.command, arguments.unprivileged).context("supervising failed")?;
     Ok(ExitCode::SUCCESS)
 }
 

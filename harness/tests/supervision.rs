@@ -157,17 +157,15 @@ fn a_command_that_does_not_exist_is_told_as_such() {
 
 #[test]
 fn a_server_that_does_not_listen_is_not_waited_for_forever() {
-    let process =
-        launcher().start(&spec("sleep 600{port}"), [127, 0, 0, 1].into(), 0).expect("it runs");
+    let process = launcher().start(&spec("sleep 600{port}"), "127.0.0.1", "0").expect("it runs");
     let error = process.wait_until_listening(Duration::from_millis(50)).expect_err("it does not");
     assert!(matches!(error, LaunchError::NotListening { .. }), "{error}");
 }
 
 #[test]
 fn a_log_without_end_is_kept_in_part() {
-    let process = launcher()
-        .start(&spec("sh -c 'yes endless; {port}'"), [127, 0, 0, 1].into(), 0)
-        .expect("it runs");
+    let process =
+        launcher().start(&spec("sh -c 'yes endless; {port}'"), "127.0.0.1", "0").expect("it runs");
     wait_until("it has written much", || process.log().len() > 10_000);
     let ended = process.end();
     assert!(ended.log.len() <= 16 * 1024, "{} bytes", ended.log.len());
@@ -175,8 +173,7 @@ fn a_log_without_end_is_kept_in_part() {
 
 #[test]
 fn the_real_port_is_found_when_the_server_chooses_it() {
-    let process =
-        launcher().start(&builtin("select-echo"), [127, 0, 0, 1].into(), 0).expect("it runs");
+    let process = launcher().start(&builtin("select-echo"), "127.0.0.1", "0").expect("it runs");
     let address = process.wait_until_listening(DEADLINE).expect("it listens");
     assert_ne!(address.port(), 0);
     TcpStream::connect(address).expect("it is the real one");
@@ -186,7 +183,7 @@ fn the_real_port_is_found_when_the_server_chooses_it() {
 fn a_server_that_listens_elsewhere_is_told_as_such() {
     let exe = env!("CARGO_BIN_EXE_harness");
     let spec = spec(&format!("sh -c 'exec {exe} serve select {{host}} 0' {{port}}"));
-    let process = launcher().start(&spec, [127, 0, 0, 1].into(), 9).expect("it runs");
+    let process = launcher().start(&spec, "127.0.0.1", "9").expect("it runs");
     let error = process.wait_until_listening(Duration::from_millis(500)).expect_err("not there");
     assert!(matches!(error, LaunchError::Elsewhere { asked: 9, .. }), "{error}");
 }

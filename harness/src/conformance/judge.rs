@@ -138,7 +138,7 @@ impl Judgement {
         match checked {
             Ok(Ok(())) => {
                 self.state = State::Ok;
-                self.verdict = Some(if evidence.loosely { Verdict::Loose } else { Verdict::Pass });
+                self.verdict = Some(evidence.verdict);
                 self.observed = evidence.observed.clone().unwrap_or("as required".to_owned());
             }
             Ok(Err(finding)) => self.take(finding),

@@ -35,8 +35,16 @@ pub enum Need {
     ErrorPrefix,
     /// It closes silent clients.
     IdleTimeout,
-    /// It drains at SIGTERM and SIGINT.
+    /// It ends at SIGTERM and SIGINT.
+    Ends,
+    /// It drains then.
     Drain,
+    /// It ends at once then.
+    Abort,
+    /// It can be told on which host to listen.
+    Host,
+    /// It can be told to listen on ::1.
+    Ipv6,
 }
 
 impl Need {
@@ -96,8 +104,20 @@ impl Need {
             Need::IdleTimeout if contract.idle_timeout.is_none() => {
                 Err("no idle timeout is declared (--idle-timeout)".to_owned())
             }
-            Need::Drain if contract.ending != Some(Ending::Drain) => {
+            Need::Ends | Need::Drain | Need::Abort if contract.ending.is_none() => {
                 undeclared("what SIGTERM does", "--ending")
+            }
+            Need::Drain if contract.ending == Some(Ending::Abort) => {
+                Err("it declares to end at once".to_owned())
+            }
+            Need::Abort if contract.ending == Some(Ending::Drain) => {
+                Err("it declares to drain".to_owned())
+            }
+            Need::Host if !contract.takes_host => {
+                Err("its command does not say where {host} is to be filled in".to_owned())
+            }
+            Need::Ipv6 if !contract.ipv6 => {
+                Err("that it can listen on ::1 is not declared (--ipv6)".to_owned())
             }
             _ => Ok(()),
         }
@@ -123,7 +143,11 @@ impl Need {
             Need::Overflow => "declare numbers of 64 bits",
             Need::ErrorPrefix => "declare what errors begin with",
             Need::IdleTimeout => "declare an idle timeout",
-            Need::Drain => "drain when they are told to end",
+            Need::Ends => "declare what SIGTERM does",
+            Need::Drain => "drain at SIGTERM",
+            Need::Abort => "end at once at SIGTERM",
+            Need::Host => "can be told on which host to listen",
+            Need::Ipv6 => "can be told to listen on ::1",
         };
         words.to_owned()
     }

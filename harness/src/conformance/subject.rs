@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::finding::Finding;
 use super::party::Party;
-use super::verdict::State;
+use super::verdict::{State, Verdict};
 use crate::client::{Client, Happening, Transcript, Trouble, Window, printable};
 use crate::server::proc::{self, Holdings};
 use crate::server::{Contract, Exit, Launcher, Process, Server, Spec};
@@ -46,7 +46,8 @@ pub struct Subject<'a> {
     pub(super) served: Cell<bool>,
     may_end: Cell<bool>,
     observed: RefCell<Option<String>>,
-    loosely: Cell<bool>,
+    /// If all goes well.
+    verdict: Cell<Verdict>,
     out_of_time: Instant,
 }
 
@@ -72,7 +73,7 @@ impl<'a> Subject<'a> {
             served: Cell::new(false),
             may_end: Cell::new(false),
             observed: RefCell::default(),
-            loosely: Cell::new(false),
+            verdict: Cell::new(Verdict::Pass),
             out_of_time: Instant::now() + patience * PATIENCES,
         }
     }
@@ -105,13 +106,34 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// How the connection failed.
     pub fn try_connect(&self) -> Result<Party<'_>, Trouble> {
-        self.try_connect_with(Window::Usual)
+        self.try_connect_within(self.patience)
     }
 
-    fn try_connect_with(&self, window: Window) -> Result<Party<'_>, Trouble> {
+    /// As [`try_connect`](Self::try_connect), for so long at the most.
+    ///
+    /// # Errors
+    /// How the connection failed.
+    pub fn try_connect_within(&self, patience: Duration) -> Result<Party<'_>, Trouble> {
+        self.try_connect_with(self.address(), Window::Usual, patience)
+    }
+
+    /// Connects a client to another of the servers that were started.
+    ///
+    /// # Errors
+    /// How the connection failed.
+    pub fn try_connect_to(&self, address: SocketAddr) -> Result<Party<'_>, Trouble> {
+        self.try_connect_with(address, Window::Usual, self.patience)
+    }
+
+    fn try_connect_with(
+        &self,
+        address: SocketAddr,
+        window: Window,
+        patience: Duration,
+    ) -> Result<Party<'_>, Trouble> {
         self.clients.set(self.clients.get() + 1);
-        let (number, address) = (self.clients.get(), self.address());
-        let patience = self.patience_left()?;
+        let number = self.clients.get();
+        let patience = self.patience_left()?.min(patience);
         let client = Client::connect(number, address, window, patience, &self.transcript)?;
         Ok(Party { subject: self, client })
     }
@@ -121,7 +143,7 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// It cannot: then nothing can be exercised.
     pub fn connect_with_small_window(&self) -> Result<Party<'_>, Finding> {
-        self.try_connect_with(Window::Small)
+        self.try_connect_with(self.address(), Window::Small, self.patience)
             .map_err(|trouble| self.not_served("a client is connected", &trouble))
     }
 
@@ -263,8 +285,20 @@ impl<'a> Subject<'a> {
 
     /// It works, but not as the strict wording asks.
     pub fn loosely(&self, words: impl Into<String>) {
-        self.loosely.set(true);
+        self.verdict.set(Verdict::Loose);
         self.observe(words);
+    }
+
+    /// Nothing was required; this was seen.
+    pub fn inform(&self, words: impl Into<String>) {
+        self.was_met();
+        self.verdict.set(Verdict::Info);
+        self.observe(words);
+    }
+
+    /// Writes something down that is no client's doing.
+    pub fn note(&self, words: impl Into<String>) {
+        self.transcript.add(0, Happening::Note(words.into()));
     }
 
     /// What the server's processes hold now.
@@ -317,17 +351,17 @@ impl<'a> Subject<'a> {
             state: State::HarnessError,
             ..Finding::fail("the harness may limit the server", error.to_string())
         })?;
-        self.transcript.add(0, Happening::Note("the server has no descriptor left".to_owned()));
+        self.note("the server has no descriptor left");
         let found = meanwhile();
         proc::restore_descriptors(&undo);
-        self.transcript.add(0, Happening::Note("the server has descriptors again".to_owned()));
+        self.note("the server has descriptors again");
         found
     }
 
     /// Sends a signal to the server, which may end from now on.
     pub fn signal(&self, signal: Signal) {
         self.may_end.set(true);
-        self.transcript.add(0, Happening::Note(format!("{signal} to the server")));
+        self.note(format!("{signal} to the server"));
         self.server.borrow_mut().process.signal(signal);
     }
 
@@ -335,7 +369,7 @@ impl<'a> Subject<'a> {
     pub fn wait_for_exit(&self, deadline: Duration) -> Option<Exit> {
         let exit = self.server.borrow().process.wait_for_exit(deadline);
         if let Some(exit) = exit {
-            self.transcript.add(0, Happening::Note(format!("the server ended: {exit}")));
+            self.note(format!("the server ended: {exit}"));
         }
         exit
     }
@@ -351,9 +385,35 @@ impl<'a> Subject<'a> {
     /// It cannot even be started.
     pub fn start_again(&self) -> Result<Process, Finding> {
         let address = self.address();
-        self.transcript
-            .add(0, Happening::Note(format!("the server is started again on {address}")));
-        Ok(self.launcher.start(self.spec, address.ip(), address.port())?)
+        self.start_at(&address.ip().to_string(), &address.port().to_string())
+    }
+
+    /// Starts the same server once more, told these words for host and port.
+    ///
+    /// # Errors
+    /// It cannot even be started.
+    pub fn start_at(&self, host: &str, port: &str) -> Result<Process, Finding> {
+        self.note(format!("the server is started again on {host} port {port}"));
+        Ok(self.launcher.start(self.spec, host, port)?)
+    }
+
+    /// As [`start_at`](Self::start_at), without the privilege to listen on the system's ports.
+    ///
+    /// # Errors
+    /// It cannot even be started.
+    pub fn start_unprivileged(&self, host: &str, port: &str) -> Result<Process, Finding> {
+        self.note(format!("the server is started again on {host} port {port}, unprivileged"));
+        Ok(self.launcher.unprivileged().start(self.spec, host, port)?)
+    }
+
+    /// How long the server took until it listened.
+    pub fn listened_after(&self) -> Duration {
+        self.server.borrow().listened_after
+    }
+
+    /// How many connections its clients have ended and it has not.
+    pub fn in_close_wait(&self) -> usize {
+        proc::in_close_wait(self.address().port())
     }
 
     /// Whether the server listens at the moment.
@@ -369,7 +429,7 @@ impl<'a> Subject<'a> {
             served: self.served.get(),
             may_end: self.may_end.get(),
             observed: self.observed.into_inner(),
-            loosely: self.loosely.get(),
+            verdict: self.verdict.get(),
         }
     }
 }
@@ -398,7 +458,7 @@ pub(super) struct Evidence {
     pub(super) served: bool,
     pub(super) may_end: bool,
     pub(super) observed: Option<String>,
-    pub(super) loosely: bool,
+    pub(super) verdict: Verdict,
 }
 
 /// A request that calculators and echoes answer alike, a different one for each number.

@@ -29,6 +29,10 @@ pub struct Contract {
     pub idle_timeout: Option<Duration>,
     /// What SIGTERM and SIGINT do.
     pub ending: Option<Ending>,
+    /// Whether it can be told on which host to listen.
+    pub takes_host: bool,
+    /// Whether that can be ::1.
+    pub ipv6: bool,
 }
 
 /// What a calculator's arithmetic means where calculators differ.
@@ -56,6 +60,8 @@ pub enum Division {
 pub enum Ending {
     /// Requests that have been received are answered, then it exits with code 0.
     Drain,
+    /// It ends at once, whatever is under way.
+    Abort,
 }
 
 /// What a busy line begins with, unless declared otherwise.
@@ -75,6 +81,8 @@ impl Contract {
             busy_prefix: BUSY_PREFIX.to_owned(),
             idle_timeout: None,
             ending: None,
+            takes_host: false,
+            ipv6: false,
         }
     }
 
@@ -101,6 +109,8 @@ impl Contract {
             busy_prefix: BUSY_PREFIX.to_owned(),
             idle_timeout: config.idle_timeout,
             ending: Some(Ending::Drain),
+            takes_host: true,
+            ipv6: true,
         })
     }
 

@@ -18,7 +18,7 @@ use super::spec::Spec;
 use super::supervise::{Event, Exit, Survivor};
 
 /// How long a server may take until it listens. Interpreters on a busy machine need seconds.
-const READY_DEADLINE: Duration = Duration::from_secs(20);
+pub const READY_DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long a supervisor may take to be up, and to clean up.
 const SUPERVISOR_DEADLINE: Duration = Duration::from_secs(10);
@@ -39,6 +39,7 @@ const LOG_KEPT: usize = 16 * 1024;
 #[derive(Clone, Debug)]
 pub struct Launcher {
     program: PathBuf,
+    unprivileged: bool,
 }
 
 /// A command that runs below its supervisor. Dropping it ends whatever is left of it.
@@ -60,6 +61,8 @@ pub struct Server {
     pub process: Process,
     /// Where it listens.
     pub address: SocketAddr,
+    /// How long it took until it did.
+    pub listened_after: Duration,
 }
 
 /// How a server's life went.
@@ -148,7 +151,12 @@ impl Launcher {
     /// A launcher that runs `program`, which must take the roles of this crate first of all, as
     /// the harness binary does.
     pub fn new(program: impl AsRef<Path>) -> Launcher {
-        Launcher { program: program.as_ref().to_path_buf() }
+        Launcher { program: program.as_ref().to_path_buf(), unprivileged: false }
+    }
+
+    /// The same for servers that may not listen on the system's ports, even if this process may.
+    pub fn unprivileged(&self) -> Launcher {
+        Launcher { unprivileged: true, ..self.clone() }
     }
 
     /// A launcher that runs the program that is running.
@@ -171,21 +179,25 @@ impl Launcher {
     pub fn launch(&self, spec: &Spec) -> Result<Server, LaunchError> {
         let host = IpAddr::from([127, 0, 0, 1]);
         let port = Port::take(host).map_err(LaunchError::NoPort)?;
-        let mut process = self.start(spec, host, port.number())?;
+        let began = Instant::now();
+        let mut process = self.start(spec, &host.to_string(), &port.number().to_string())?;
         process.port = Some(port);
         let address = process.wait_until_listening(READY_DEADLINE)?;
-        Ok(Server { process, address })
+        Ok(Server { process, address, listened_after: began.elapsed() })
     }
 
-    /// Starts a server at a given place and does not wait for more than its process.
+    /// Starts a server at the place that the words tell it, which may be none, and does not wait
+    /// for more than its process.
     ///
     /// # Errors
     /// Why there is no process.
-    pub fn start(&self, spec: &Spec, host: IpAddr, port: u16) -> Result<Process, LaunchError> {
+    pub fn start(&self, spec: &Spec, host: &str, port: &str) -> Result<Process, LaunchError> {
         let mut supervisor = Command::new(&self.program);
         supervisor
-            .args(["supervise", "--"])
-            .args(spec.words(&host.to_string(), port))
+            .arg("supervise")
+            .args(self.unprivileged.then_some("--unprivileged"))
+            .arg("--")
+            .args(spec.words(host, port))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -208,7 +220,8 @@ impl Launcher {
             move || shared.keep(log)
         });
         let signals = supervisor.stdin.take();
-        let process = Process { supervisor, signals, shared, asked: port, port: None };
+        let asked = port.parse().unwrap_or(0);
+        let process = Process { supervisor, signals, shared, asked, port: None };
         let up = |state: &State| state.pid.is_some() || state.over;
         let state = process.shared.wait(SUPERVISOR_DEADLINE, up);
         match (&state.pid, &state.failed) {

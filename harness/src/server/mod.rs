@@ -11,7 +11,7 @@ mod spec;
 pub mod supervise;
 
 pub use contract::{BUSY_PREFIX, Contract, Dialect, Division, Ending};
-pub use launch::{Ended, LaunchError, Launcher, Process, Server, last_lines};
+pub use launch::{Ended, LaunchError, Launcher, Process, READY_DEADLINE, Server, last_lines};
 pub use port::Port;
 pub use spec::{Spec, SpecError};
 pub use supervise::{Exit, Survivor};

@@ -215,14 +215,30 @@ pub fn listening(tree: &[Pid]) -> Vec<SocketAddr> {
 
 /// Whether a server on this machine has clients at `address`, seen from this process's network.
 pub fn has_connections(address: SocketAddr) -> bool {
-    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
-        let table = fs::read_to_string(table).unwrap_or_default();
-        table.lines().skip(1).filter_map(parse_row).any(|row| {
-            row.local.port() == address.port()
-                && row.local.ip().to_canonical() == address.ip().to_canonical()
-                && [ESTABLISHED, CLOSE_WAIT].contains(&row.state)
-        })
+    let host = address.ip().to_canonical();
+    sockets(address.port()).iter().any(|row| {
+        row.local.ip().to_canonical() == host && [ESTABLISHED, CLOSE_WAIT].contains(&row.state)
     })
+}
+
+/// How many connections of the server at this port its clients have ended and it has not.
+pub fn in_close_wait(port: u16) -> usize {
+    sockets(port).iter().filter(|row| row.state == CLOSE_WAIT).count()
+}
+
+/// All sockets at a port, seen from this process's network.
+fn sockets(port: u16) -> Vec<Row> {
+    // Only those rows are parsed: there can be tens of thousands.
+    let written = format!(":{port:04X} ");
+    ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .flat_map(|table| {
+            let table = fs::read_to_string(table).unwrap_or_default();
+            let rows = table.lines().skip(1).filter(|row| row.contains(&written));
+            rows.filter_map(parse_row).collect::<Vec<Row>>()
+        })
+        .filter(|row| row.local.port() == port)
+        .collect()
 }
 
 fn socket_inodes(pid: Pid) -> Vec<u64> {
@@ -303,6 +319,20 @@ mod tests {
             drop(socket);
             assert!(!listening(&[pid]).contains(&address), "{address} is closed");
         }
+    }
+
+    #[test]
+    fn a_connection_that_only_the_client_has_ended_is_seen() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        let client = std::net::TcpStream::connect(address).expect("a connection");
+        let (server, _) = listener.accept().expect("a client");
+        assert!(has_connections(address));
+        assert_eq!(in_close_wait(address.port()), 0);
+        drop(client);
+        assert_eq!(in_close_wait(address.port()), 1);
+        drop(server);
+        assert_eq!(in_close_wait(address.port()), 0);
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl Spec {
     ///
     /// # Errors
     /// The command has no words, or no `{port}`.
-    pub fn foreign(command: &str, contract: Contract) -> Result<Spec, SpecError> {
+    pub fn foreign(command: &str, mut contract: Contract) -> Result<Spec, SpecError> {
         let words = shlex::split(command).ok_or_else(|| SpecError::Words(command.to_owned()))?;
         if words.is_empty() {
             return Err(SpecError::Empty);
@@ -137,6 +137,7 @@ impl Spec {
         if !words.iter().any(|word| word.contains("{port}")) {
             return Err(SpecError::NoPort);
         }
+        contract.takes_host = words.iter().any(|word| word.contains("{host}"));
         Ok(Spec {
             name: command.to_owned(),
             original: None,
@@ -150,9 +151,8 @@ impl Spec {
     }
 
     /// The command for one place to listen.
-    pub fn words(&self, host: &str, port: u16) -> Vec<String> {
-        let port = port.to_string();
-        let fill = |word: &String| word.replace("{host}", host).replace("{port}", &port);
+    pub fn words(&self, host: &str, port: &str) -> Vec<String> {
+        let fill = |word: &String| word.replace("{host}", host).replace("{port}", port);
         self.command.iter().map(fill).collect()
     }
 }
@@ -185,7 +185,7 @@ mod tests {
             Contract::undeclared(Service::Calc),
         )
         .expect("it");
-        assert_eq!(spec.words("::1", 7), ["py", "my server.py", "::1", "--port=7"]);
+        assert_eq!(spec.words("::1", "7"), ["py", "my server.py", "::1", "--port=7"]);
     }
 
     #[test]

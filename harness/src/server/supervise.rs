@@ -22,6 +22,7 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{self, Pid};
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use serde::{Deserialize, Serialize};
 
 use super::proc;
@@ -79,7 +80,12 @@ impl fmt::Display for Exit {
 /// # Errors
 /// When the kernel refuses what supervising takes. A command that does not run is told as an
 /// event.
-pub fn run(command: &[String]) -> io::Result<()> {
+pub fn run(command: &[String], unprivileged: bool) -> io::Result<()> {
+    if unprivileged {
+        // What the command runs inherits the bounding set. It fails for those who may not change
+        // theirs, and who have not got the capability either.
+        let _ = remove_capability_from_bounding_set(CapabilitySet::NET_BIND_SERVICE);
+    }
     prctl::set_child_subreaper(true)?;
     let mut chld = SigSet::empty();
     chld.add(Signal::SIGCHLD);
