@@ -1,7 +1,16 @@
 //! Clients that leave: politely, half, or by a reset.
 
+use std::time::Duration;
+
 use super::Case;
+use super::finding::Finding;
 use super::subject::request;
+
+/// Requests sent at once before the end.
+const MANY: usize = 200;
+
+/// How long to wait at first for a descriptor to be closed.
+const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -16,6 +25,65 @@ pub(super) const CASES: &[Case] = &[
             client.half_close()?;
             client.expect(&reply)?;
             client.expect_end()
+        },
+    },
+    Case {
+        name: "disconnects/half-close-many",
+        requirement: "a client that ends its side behind many requests gets all the replies, then a clean end",
+        source: "RFC 9293 section 3.6.1 (half-closed connections); RFC 1122 section 4.2.2.13 (closing over unread data resets)",
+        needs: &[],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            let replies = [client.learn(&request(1))?, client.learn(&request(2))?];
+            let many = [&request(1)[..], b"\n", &request(2), b"\n"].concat().repeat(MANY / 2);
+            client.send(&many)?;
+            for number in 0..MANY {
+                client.expect(&replies[number % 2]).map_err(|finding| {
+                    let seen = finding.observed;
+                    Finding::vacuous(format!("even without an end: {seen} (see framing/pipelined)"))
+                })?;
+            }
+            client.send(&many)?;
+            client.half_close()?;
+            for number in 0..MANY {
+                client.expect(&replies[number % 2]).map_err(|finding| {
+                    finding.hint(
+                        "the end of input is no end of the output: send what is owed, then close",
+                    )
+                })?;
+            }
+            client.expect_end()
+        },
+    },
+    Case {
+        name: "disconnects/fin-frees-descriptor",
+        requirement: "when a client has ended its side and is owed nothing, its descriptor is closed",
+        source: "close(2); CWE-775 (missing release of a file descriptor)",
+        needs: &[],
+        check: |subject| {
+            subject.connect()?.learn(&request(1))?;
+            let held = || subject.holdings().descriptors;
+            let mut outcome = Ok(());
+            // A pool that is still being set up adds some once; what is not closed adds one each time.
+            for patience in [FIRST_PATIENCE, FIRST_PATIENCE, subject.patience] {
+                subject.let_it_rest();
+                let before = held();
+                let mut client = subject.connect_soon(&request(2))?;
+                client.half_close()?;
+                outcome = subject.wait_for(
+                    patience.min(subject.patience),
+                    || held() <= before,
+                    || {
+                        let expected = format!("{before} open descriptors, as before it came");
+                        Finding::leak(expected, format!("{} after its FIN", held()))
+                            .hint("a read that gives nothing is the client's end: close the socket")
+                    },
+                );
+                if outcome.is_ok() {
+                    break;
+                }
+            }
+            outcome
         },
     },
     Case {
@@ -79,7 +147,7 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-fn dies_of_reset(finding: super::Finding) -> super::Finding {
+fn dies_of_reset(finding: Finding) -> Finding {
     finding.hint(
         "a reset makes read, write, or the accepted socket itself fail: that error ends one \
          client, never the server",

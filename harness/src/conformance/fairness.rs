@@ -1,5 +1,8 @@
 //! Clients that want more than their share.
 
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::finding::Finding;
@@ -9,31 +12,113 @@ use super::{Case, Need};
 /// Requests of the modest client.
 const REQUESTS: usize = 50;
 
-pub(super) const CASES: &[Case] = &[Case {
-    name: "fairness/flood",
-    requirement: "a client that floods the server does not keep a modest one from its replies",
-    source: "CWE-400 (uncontrolled resource consumption)",
-    needs: &[Need::Clients(2)],
-    check: |subject| {
-        let mut flooding = subject.connect()?;
-        flooding.learn(&request(1))?;
-        let mut modest = subject.connect()?;
-        let reply = modest.learn(&request(2))?;
-        let mut slowest = Duration::ZERO;
-        let asked = flooding.while_it_floods(|| {
-            (0..REQUESTS).try_for_each(|_| {
-                let began = Instant::now();
-                modest.send(&[&request(2)[..], b"\n"].concat())?;
-                modest.expect(&reply)?;
-                slowest = slowest.max(began.elapsed());
-                Ok(())
-            })
-        })?;
-        subject.observe(format!("its slowest reply of {REQUESTS} took {} µs", slowest.as_micros()));
-        asked.map_err(|finding: Finding| {
-            finding.hint(
-                "does it serve one client until that has nothing more to ask? give each a turn",
-            )
-        })
+/// Clients that want the same, and for how long.
+const EQUALS: usize = 4;
+const SHARED: Duration = Duration::from_millis(30);
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "fairness/shares",
+        requirement: "clients that want the same get the same: this tells how nearly",
+        source: "Jain, Chiu and Hawe: A Quantitative Measure of Fairness (DEC-TR-301)",
+        needs: &[Need::Clients(EQUALS)],
+        check: |subject| {
+            let mut clients = Vec::new();
+            for number in 0..EQUALS {
+                let mut client = subject.connect()?;
+                client.learn(&request(number))?;
+                clients.push(client);
+            }
+            let streams: Vec<TcpStream> = clients
+                .iter()
+                .map(|client| client.client.stream())
+                .collect::<Result<_, _>>()
+                .map_err(|trouble| Finding::trouble("a clone", &trouble))?;
+            let until = Instant::now() + SHARED;
+            let answered: Vec<io::Result<usize>> = thread::scope(|scope| {
+                let asking: Vec<_> = streams
+                    .into_iter()
+                    .enumerate()
+                    .map(|(number, stream)| scope.spawn(move || ask_until(until, &stream, number)))
+                    .collect();
+                asking.into_iter().map(|one| one.join().expect("it does not panic")).collect()
+            });
+            let shares: Vec<usize> = answered
+                .into_iter()
+                .collect::<Result<_, _>>()
+                .map_err(|error| Finding::vacuous(format!("a client was not answered: {error}")))?;
+            subject.inform(format!(
+                "answered in {} ms: {shares:?}, Jain's index {:.3}",
+                SHARED.as_millis(),
+                jain(&shares)
+            ));
+            Ok(())
+        },
     },
-}];
+    Case {
+        name: "fairness/flood",
+        requirement: "a client that floods the server does not keep a modest one from its replies",
+        source: "CWE-400 (uncontrolled resource consumption)",
+        needs: &[Need::Clients(2)],
+        check: |subject| {
+            let mut flooding = subject.connect()?;
+            flooding.learn(&request(1))?;
+            let mut modest = subject.connect()?;
+            let reply = modest.learn(&request(2))?;
+            let mut slowest = Duration::ZERO;
+            let asked = flooding.while_it_floods(|| {
+                (0..REQUESTS).try_for_each(|_| {
+                    let began = Instant::now();
+                    modest.send(&[&request(2)[..], b"\n"].concat())?;
+                    modest.expect(&reply)?;
+                    slowest = slowest.max(began.elapsed());
+                    Ok(())
+                })
+            })?;
+            subject.observe(format!(
+                "its slowest reply of {REQUESTS} took {} µs",
+                slowest.as_micros()
+            ));
+            asked.map_err(|finding: Finding| {
+                finding.hint(
+                    "does it serve one client until that has nothing more to ask? give each a turn",
+                )
+            })
+        },
+    },
+];
+
+/// Asks again and again, and says how often there was an answer.
+fn ask_until(until: Instant, mut stream: &TcpStream, number: usize) -> io::Result<usize> {
+    let request = [&request(number)[..], b"\n"].concat();
+    let mut replies = BufReader::new(stream);
+    let mut line = Vec::new();
+    let mut answered = 0;
+    while Instant::now() < until {
+        stream.write_all(&request)?;
+        line.clear();
+        if replies.read_until(b'\n', &mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        answered += 1;
+    }
+    Ok(answered)
+}
+
+/// 1 where all shares are the same, one over their number where one has it all.
+fn jain(shares: &[usize]) -> f64 {
+    let sum: f64 = shares.iter().map(|&share| share as f64).sum();
+    let squares: f64 = shares.iter().map(|&share| (share as f64).powi(2)).sum();
+    if squares == 0.0 { 1.0 } else { sum * sum / (shares.len() as f64 * squares) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::jain;
+
+    #[test]
+    fn equal_shares_are_1_and_all_for_one_is_one_over_their_number() {
+        assert_eq!(jain(&[7, 7, 7, 7]), 1.0);
+        assert_eq!(jain(&[9, 0, 0, 0]), 0.25);
+    }
+}

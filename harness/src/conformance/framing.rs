@@ -81,6 +81,25 @@ pub(super) const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "framing/split-token",
+        requirement: "a number cut in two is one number",
+        source: "RFC 9293 section 2.2 (TCP is a stream of bytes); Stevens UNP 3.9",
+        needs: &[Need::Calc],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            let requests = [&b"1234+1"[..], b"5678+2"];
+            let replies = [client.learn(requests[0])?, client.learn(requests[1])?];
+            for cut in 1..4 {
+                let request = requests[cut % 2];
+                client.send(&request[..cut])?;
+                sleep(GAP);
+                client.send(&[&request[cut..], b"\n"].concat())?;
+                client.expect(&replies[cut % 2]).map_err(takes_a_read_for_a_line)?;
+            }
+            Ok(())
+        },
+    },
+    Case {
         name: "framing/pipelined",
         requirement: "100 requests sent at once get 100 replies, in order",
         source: "the line protocol; RFC 9293 section 2.2 (TCP is a stream of bytes)",

@@ -5,6 +5,12 @@ use super::party::Party;
 use super::subject::request;
 use super::{Case, Need};
 
+/// A line that is longer than most servers take, and short enough to be kept by the kernel.
+const TOO_LONG: usize = 8 * 1024;
+
+/// Long calculations that are asked for at once.
+const HEAVY: usize = 10;
+
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "isolation/idle-beside-active",
@@ -64,6 +70,51 @@ pub(super) const CASES: &[Case] = &[
                 bad.reset();
                 good.send(&[&request(1)[..], b"\n"].concat())?;
                 good.expect(&reply)?;
+            }
+            Ok(())
+        },
+    },
+    Case {
+        name: "isolation/poison-beside",
+        requirement: "a client that sends what is no request does not harm another",
+        source: "the contract: capacity; CWE-20 (improper input validation)",
+        needs: &[Need::Clients(2)],
+        check: |subject| {
+            let mut good = subject.connect()?;
+            let reply = good.learn(&request(1))?;
+            let mut bad = subject.connect()?;
+            bad.learn(&request(2))?;
+            let most = subject.contract.max_line.unwrap_or(TOO_LONG).min(TOO_LONG);
+            let deep = "(".repeat(most);
+            let long = "1".repeat(most + 1);
+            for poison in ["1+*(", "\0", "1\02", "\u{1b}[2J", &deep, &long] {
+                // What becomes of the bad client is its own affair.
+                let _ = bad.client.send(format!("{poison}\n").as_bytes());
+                good.send(&[&request(1)[..], b"\n"].concat())?;
+                good.expect(&reply)?;
+            }
+            Ok(())
+        },
+    },
+    Case {
+        name: "isolation/heavy-beside-light",
+        requirement: "a client that asks for long calculations does not keep another from its replies",
+        source: "the contract: capacity; CWE-400 (uncontrolled resource consumption)",
+        needs: &[Need::Calc, Need::Clients(2)],
+        check: |subject| {
+            let mut light = subject.connect()?;
+            let reply = light.learn(&request(1))?;
+            let mut heavy = subject.connect()?;
+            heavy.learn(&request(2))?;
+            let most = subject.contract.max_line.unwrap_or(TOO_LONG).min(TOO_LONG);
+            // As long as a line may be, and one that is taken also where operators are counted.
+            let longest = "1.5*".repeat((most - 1) / 4) + "1\n";
+            let moderate = "1.5*".repeat(((most - 1) / 4).min(250)) + "1\n";
+            // As with any poison, what becomes of the heavy client is its own affair.
+            let _ = heavy.client.send((longest + &moderate).repeat(HEAVY).as_bytes());
+            for _ in 0..HEAVY {
+                light.send(&[&request(1)[..], b"\n"].concat())?;
+                light.expect(&reply)?;
             }
             Ok(())
         },

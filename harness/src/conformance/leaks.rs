@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Case;
 use super::finding::Finding;
+use super::framing::padded;
 use super::subject::{Subject, request};
 use crate::server::proc::Holdings;
 
@@ -15,6 +16,18 @@ const SLACK: usize = CLIENTS / 10;
 
 /// How long to wait for what may only have been late in coming.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Clients that send much and go, and how much each of them sends. Together it is more than a
+/// server may have grown by.
+const SENDING_CLIENTS: usize = 50;
+const SENT_BY_EACH: usize = 64 * 1024;
+const MOST_GROWTH: u64 = 2 * 1024 * 1024;
+
+/// The longest line that they send.
+const SENT_LINE: usize = 1000;
+
+/// How often they come at the most.
+const MEMORY_ROUNDS: usize = 8;
 
 /// How a client leaves.
 #[derive(Clone, Copy, PartialEq)]
@@ -65,6 +78,58 @@ pub(super) const CASES: &[Case] = &[
                     let seen = format!("{} are left", zombies());
                     Finding::leak("no child that has ended is left", seen)
                         .hint("wait for children when SIGCHLD comes, for all that there are: signals do not queue")
+                },
+            )
+        },
+    },
+    Case {
+        name: "leaks/memory",
+        requirement: "memory does not grow by what clients send that have come and gone",
+        source: "CWE-401 (missing release of memory)",
+        needs: &[],
+        check: |subject| {
+            come_and_send(subject)?;
+            let mut outcome = Ok(());
+            // An allocator, or a collector of garbage, may take its time to settle: what is lost
+            // with each client is lost in each round.
+            for _ in 0..MEMORY_ROUNDS {
+                subject.let_it_rest();
+                let held = || subject.holdings().anonymous_bytes;
+                let before = held();
+                come_and_send(subject)?;
+                outcome = subject.wait_for(
+                    FIRST_PATIENCE.min(subject.patience),
+                    || held() <= before + MOST_GROWTH,
+                    || {
+                        let sent = SENDING_CLIENTS * SENT_BY_EACH / 1024;
+                        let expected = format!("at most {} KiB more memory", MOST_GROWTH / 1024);
+                        let grown = held().saturating_sub(before) / 1024;
+                        let seen = format!("{grown} KiB more after {sent} KiB sent by {SENDING_CLIENTS} clients, again and again");
+                        Finding::leak(expected, seen)
+                            .hint("what is kept of a client that is gone?")
+                    },
+                );
+                if outcome.is_ok() {
+                    break;
+                }
+            }
+            outcome
+        },
+    },
+    Case {
+        name: "leaks/close-wait",
+        requirement: "when clients have gone, none of their connections stays half open",
+        source: "RFC 9293 section 3.6 (closing a connection: CLOSE-WAIT); CWE-772 (missing release of a resource)",
+        needs: &[],
+        check: |subject| {
+            come_and_go(subject, Leaving::Closing)?;
+            let left = || subject.in_close_wait();
+            subject.wait_until(
+                || left() == 0,
+                || {
+                    let seen = format!("{} are in CLOSE_WAIT", left());
+                    Finding::leak("the server ends each connection that its client has ended", seen)
+                        .hint("a read that gives nothing is the client's end: close the socket")
                 },
             )
         },
@@ -131,6 +196,24 @@ fn come_and_go(subject: &Subject<'_>, leaving: Leaving) -> Result<(), Finding> {
         match leaving {
             Leaving::Closing => client.close(),
             Leaving::Resetting => client.reset(),
+        }
+    }
+    Ok(())
+}
+
+/// Clients send long lines one after another, and read what answers them.
+fn come_and_send(subject: &Subject<'_>) -> Result<(), Finding> {
+    let size = subject.contract.max_line.unwrap_or(SENT_LINE).min(SENT_LINE);
+    let line = [padded(&request(1), size), b"\n".to_vec()].concat();
+    // So few at once that the kernel takes them, and their replies, whole.
+    let at_once = (16 * 1024 / line.len()).max(1);
+    for _ in 0..SENDING_CLIENTS {
+        let mut client = subject.connect_soon(&request(1))?;
+        for _ in 0..SENT_BY_EACH / (at_once * line.len()) {
+            client.send(&line.repeat(at_once))?;
+            for _ in 0..at_once {
+                client.expect_any_line()?;
+            }
         }
     }
     Ok(())

@@ -7,6 +7,9 @@ use super::party::Party;
 use super::subject::{Subject, request};
 use super::{Case, Need};
 
+/// Levels of parentheses, and operators, where a line may be long enough.
+const DEEP: usize = 10_000;
+
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "malformed/syntax",
@@ -54,11 +57,13 @@ pub(super) const CASES: &[Case] = &[
         source: "CWE-674 (uncontrolled recursion)",
         needs: &[Need::Calc],
         check: |subject| {
-            let deep = "(".repeat(2000) + "1" + &")".repeat(2000);
-            let open = "(".repeat(4000);
+            let most = subject.contract.max_line.unwrap_or(usize::MAX);
+            let depth = (most.saturating_sub(1) / 2).min(DEEP);
+            let deep = "(".repeat(depth) + "1" + &")".repeat(depth);
+            let open = "(".repeat(most.min(2 * DEEP));
             each_is_answered(
                 subject,
-                &[deep.as_bytes(), open.as_bytes(), "-(".repeat(2000).as_bytes()],
+                &[deep.as_bytes(), open.as_bytes(), "-(".repeat(depth).as_bytes()],
             )
         },
     },
@@ -68,8 +73,9 @@ pub(super) const CASES: &[Case] = &[
         source: "CWE-674 (uncontrolled recursion)",
         needs: &[Need::Calc],
         check: |subject| {
-            let sum = "1+".repeat(2000) + "1";
-            let signs = "-".repeat(4000) + "1";
+            let most = subject.contract.max_line.unwrap_or(usize::MAX).saturating_sub(1);
+            let sum = "1+".repeat((most / 2).min(DEEP)) + "1";
+            let signs = "-".repeat(most.min(2 * DEEP)) + "1";
             each_is_answered(subject, &[sum.as_bytes(), signs.as_bytes()])
         },
     },

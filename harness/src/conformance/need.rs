@@ -6,7 +6,7 @@ use servers::{Service, WhenFull};
 use crate::server::{Contract, Ending};
 
 /// The most clients that a case opens in order to fill a server.
-const MOST_CLIENTS: usize = 256;
+pub(super) const MOST_CLIENTS: usize = 256;
 
 /// Something that a contract must say for a case to apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

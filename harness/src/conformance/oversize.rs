@@ -2,12 +2,15 @@
 
 use super::finding::Finding;
 use super::framing::{padded, reply_to_padded};
-use super::party::GROWTH;
+use super::party::{GROWTH, QUIET};
 use super::subject::request;
 use super::{Case, Need};
 
 /// Sent without a line feed, in bytes: far more than any server needs to keep.
 const ENDLESS: usize = 8 * 1024 * 1024;
+
+/// The same beside a client that asks meanwhile.
+const BESIDE: usize = 1024 * 1024;
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -70,6 +73,27 @@ pub(super) const CASES: &[Case] = &[
             }
             client.send(&[&request(1)[..], b"\n"].concat())?;
             client.expect(&short)
+        },
+    },
+    Case {
+        name: "oversize/endless-beside",
+        requirement: "a client that sends a line without an end does not keep another from being served",
+        source: "the contract: capacity; CWE-400 (uncontrolled resource consumption)",
+        needs: &[Need::Clients(2)],
+        check: |subject| {
+            let mut good = subject.connect()?;
+            let reply = good.learn(&request(1))?;
+            let mut endless = subject.connect()?;
+            endless.learn(&request(2))?;
+            // A server without a limit may stop reading rather than keep it all.
+            endless.client.set_patience(QUIET);
+            let piece = vec![b'1'; 64 * 1024];
+            for _ in 0..BESIDE / piece.len() {
+                let _ = endless.client.send(&piece);
+                good.send(&[&request(1)[..], b"\n"].concat())?;
+                good.expect(&reply)?;
+            }
+            Ok(())
         },
     },
 ];

@@ -18,6 +18,9 @@ const EXPRESSIONS: u32 = 300;
 /// Lines that an echo is asked for in one case.
 const LINES: u32 = 200;
 
+/// How often each of two clients asks the same.
+const REPEATED: usize = 50;
+
 /// How long the smallest counterexample is looked for, in milliseconds.
 const SHRINK_MS: u32 = 5_000;
 
@@ -55,6 +58,54 @@ pub(super) const CASES: &[Case] = &[
                 subject.loosely(format!("right, but written otherwise: {words}"));
             } else {
                 subject.observe(format!("{EXPRESSIONS} random expressions, all right"));
+            }
+            Ok(())
+        },
+    },
+    Case {
+        name: "results/precedence",
+        requirement: "products come before sums, equals from the left, parentheses first, and a sign belongs to its number",
+        source: "the contract: service; ISO 80000-2 (order of operations)",
+        needs: &[Need::Calc],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            // Each is compared with what the server makes of its last step: a server that adds
+            // wrongly may still know what to add first.
+            for (expression, step) in [
+                ("2+3*4", "2+12"),
+                ("20-2*6", "20-12"),
+                ("2*3-4", "6-4"),
+                ("(5-2)*4", "3*4"),
+                ("10-3-2", "7-2"),
+                ("11-(5-3)", "11-2"),
+                ("-2+5", "(0-2)+5"),
+                ("2*-3", "2*(0-3)"),
+                ("-(2+5)", "0-(2+5)"),
+            ] {
+                let reply = client.learn(step.as_bytes())?;
+                client.send(format!("{expression}\n").as_bytes())?;
+                client.expect(&reply).map_err(|finding| Finding {
+                    expected: format!("`{expression}` like `{step}`: {}", printable(&reply)),
+                    ..finding
+                })?;
+            }
+            Ok(())
+        },
+    },
+    Case {
+        name: "results/deterministic",
+        requirement: "the same request gets the same reply, however often and by whom it is asked",
+        source: "the line protocol",
+        needs: &[],
+        check: |subject| {
+            let asked = b"1234+41000";
+            let reply = subject.connect()?.learn(asked)?;
+            for number in 0..2 {
+                let mut client = subject.connect_soon(&request(number))?;
+                for _ in 0..REPEATED {
+                    client.send(&[asked, &b"\n"[..]].concat())?;
+                    client.expect(&reply)?;
+                }
             }
             Ok(())
         },

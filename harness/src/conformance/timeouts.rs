@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use servers::WhenFull;
 
 use super::finding::Finding;
-use super::subject::request;
+use super::need::MOST_CLIENTS;
+use super::party::Party;
+use super::subject::{Subject, request};
 use super::{Case, Need};
 use crate::client::Trouble;
 
@@ -14,6 +16,10 @@ const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How much later than declared an idle client may be closed, at the least: schedulers are late.
 const TOLERANCE: Duration = Duration::from_millis(500);
+
+/// Clients that drip, and their pause between two bytes.
+const DRIPPING: usize = 8;
+const DRIP: Duration = Duration::from_millis(10);
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -132,4 +138,52 @@ pub(super) const CASES: &[Case] = &[
             Ok(())
         },
     },
+    Case {
+        name: "timeouts/drip-beside",
+        requirement: "clients that send a byte now and then do not keep another from being served",
+        source: "the contract: capacity; Stevens UNP 6.8 (denial of service)",
+        needs: &[Need::Clients(2)],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            let reply = client.learn(&request(1))?;
+            let mut dripping: Vec<Party<'_>> = (0..others(subject).min(DRIPPING))
+                .map(|_| subject.connect())
+                .collect::<Result<_, _>>()?;
+            for byte in request(2) {
+                for slow in &mut dripping {
+                    // It may be closed for being slow.
+                    let _ = slow.client.send(&[byte]);
+                }
+                client.send(&[&request(1)[..], b"\n"].concat())?;
+                client.expect(&reply).map_err(|finding| {
+                    finding.hint("does it wait for the rest of a line that has begun? keep what came, and serve others")
+                })?;
+                std::thread::sleep(DRIP);
+            }
+            Ok(())
+        },
+    },
+    Case {
+        name: "timeouts/silent-crowd",
+        requirement: "clients that say nothing, in all places but one, leave that one as good as ever",
+        source: "the contract: capacity; Stevens UNP 6.8 (denial of service)",
+        needs: &[Need::Clients(2)],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            let reply = client.learn(&request(7))?;
+            let _silent: Vec<Party<'_>> =
+                (0..others(subject)).map(|_| subject.connect()).collect::<Result<_, _>>()?;
+            for _ in 0..10 {
+                client.send(&[&request(7)[..], b"\n"].concat())?;
+                client.expect(&reply)?;
+            }
+            client.close();
+            subject.serves_soon("the next client is served in the last place")
+        },
+    },
 ];
+
+/// The places beside one, as far as a case fills them.
+fn others(subject: &Subject<'_>) -> usize {
+    subject.contract.capacity.unwrap_or(1).min(MOST_CLIENTS) - 1
+}
