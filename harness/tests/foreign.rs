@@ -13,7 +13,11 @@ type Row = (&'static str, &'static [(&'static str, &'static str)], &'static [&'s
 const FAULTS: &[Row] = &[
     ("none", &[], &[]),
     ("wrong-sum", &[("results/arithmetic", "ok")], &[]),
-    ("loses-a-reply", &[("framing/pipelined", "hang")], &["back-pressure/slow-reader"]),
+    (
+        "loses-a-reply",
+        &[("framing/pipelined", "hang")],
+        &["disconnects/half-close-many", "back-pressure/slow-reader", "leaks/memory"],
+    ),
     ("dies-at-invalid-utf8", &[("malformed/invalid-utf8", "crash")], &[]),
     (
         "dies-at-invalid-input",
@@ -26,15 +30,33 @@ const FAULTS: &[Row] = &[
             ("malformed/operator-chain", "crash"),
             ("malformed/escapes", "crash"),
             ("malformed/injection", "crash"),
+            ("isolation/poison-beside", "crash"),
         ],
         &[],
     ),
-    ("refuses-nobody", &[("refusal/as-declared", "ok")], &["refusal/busy-line-is-whole"]),
+    (
+        "refuses-nobody",
+        &[("refusal/as-declared", "ok")],
+        &["refusal/busy-line-is-whole", "refusal/race-at-release"],
+    ),
     ("hangs", &[("framing/single", "hang")], &[]),
     ("hangs-at-division-by-zero", &[("results/division-by-zero", "hang")], &[]),
-    ("leaks-descriptors", &[("leaks/descriptors", "leak")], &[]),
+    (
+        "leaks-descriptors",
+        &[("disconnects/fin-frees-descriptor", "leak"), ("leaks/descriptors", "leak")],
+        &[],
+    ),
     ("spins-without-descriptors", &[("exhaustion/no-spin", "ok")], &[]),
-    ("exits-0-when-the-port-is-taken", &[("startup/port-taken", "ok")], &[]),
+    (
+        "exits-0-when-it-cannot-listen",
+        &[
+            ("startup/host-not-ours", "ok"),
+            ("startup/host-unknown", "ok"),
+            ("startup/privileged-port", "ok"),
+            ("startup/port-taken", "ok"),
+        ],
+        &[],
+    ),
 ];
 
 const CONTRACT: &[&str] = &[
@@ -48,6 +70,9 @@ const CONTRACT: &[&str] = &[
     "4096",
     "--error-prefix",
     "error: ",
+    "--ending",
+    "abort",
+    "--ipv6",
 ];
 
 fn main() -> ExitCode {

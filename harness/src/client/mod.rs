@@ -173,6 +173,24 @@ impl Client {
         Ok(std::mem::take(&mut self.received))
     }
 
+    /// Reads what comes, until it ends in these bytes.
+    ///
+    /// # Errors
+    /// It does not, within the client's patience.
+    pub fn until(&mut self, end: &[u8]) -> Result<(), Trouble> {
+        let deadline = Instant::now() + self.patience;
+        while !self.received.ends_with(end) {
+            if self.received.len() > LONGEST_REPLY {
+                return Err(Trouble::Endless);
+            }
+            if !self.receive(deadline, self.patience)? {
+                return Err(Trouble::Closed(std::mem::take(&mut self.received)));
+            }
+        }
+        self.received.clear();
+        Ok(())
+    }
+
     /// Waits for `quiet` and gives what came nevertheless: bytes, or an end of the connection.
     ///
     /// # Errors

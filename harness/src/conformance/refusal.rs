@@ -1,8 +1,13 @@
 //! What a client meets that finds the server full.
 
+use std::io::{ErrorKind, Read};
+use std::net::SocketAddr;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit};
 use servers::WhenFull;
+use socket2::{Domain, Socket, Type};
 
 use super::finding::Finding;
 use super::party::{Party, QUIET};
@@ -11,7 +16,16 @@ use super::{Case, Need};
 use crate::client::{Trouble, printable};
 
 /// Clients turned away in a row.
-const STORM: usize = 50;
+const TURNED_AWAY: usize = 50;
+
+/// Times that a client comes while another leaves.
+const RACES: usize = 30;
+
+/// Clients that are left to wait, at the most.
+const BACKLOG: usize = 64;
+
+/// Clients that come all at once: more than select(2) has descriptors for.
+const STORM: usize = 1_100;
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -81,7 +95,7 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Full, Need::TurnsAway],
         check: |subject| {
             let mut incumbents = subject.fill()?;
-            for _ in 0..STORM {
+            for _ in 0..TURNED_AWAY {
                 // What it meets is another case's matter, unless it is nothing at all.
                 let met = subject.try_connect().and_then(|mut client| client.client.send(b"1+2\n"));
                 if let Err(trouble @ (Trouble::ConnectTimedOut(_) | Trouble::OutOfTime)) = met {
@@ -162,7 +176,173 @@ pub(super) const CASES: &[Case] = &[
             Ok(())
         },
     },
+    Case {
+        name: "refusal/place-freed-in-request",
+        requirement: "when a client goes in the middle of a request, its place is taken by the next",
+        source: "the contract: capacity; RFC 9293 section 3.6 (closing a connection)",
+        needs: &[Need::Full],
+        check: |subject| {
+            for leave in [Party::close, Party::reset] {
+                let mut incumbents = subject.fill()?;
+                let mut leaving = incumbents.make_room();
+                leaving.send(&request(0)[..3])?;
+                leave(leaving);
+                subject.serves_soon("a client is served once another has gone in a request")?;
+            }
+            Ok(())
+        },
+    },
+    Case {
+        name: "refusal/race-at-release",
+        requirement: "a client that comes while another leaves is served or turned away, and no place is lost",
+        source: "the contract: capacity, when full; CWE-362 (race condition)",
+        needs: &[Need::Full],
+        check: |subject| {
+            let mut incumbents = subject.fill()?;
+            let (met, _) = meet(subject);
+            if met.kind() != subject.contract.when_full {
+                return Err(Finding::vacuous(format!("{}: see refusal/as-declared", met.words())));
+            }
+            // Once without a race.
+            incumbents.make_room().close();
+            let again = subject.connect_soon(&request(0)).map_err(|finding| {
+                let seen = finding.observed;
+                Finding::vacuous(format!("{seen}: see refusal/place-freed-by-fin"))
+            })?;
+            incumbents.served.push(again);
+            for _ in 0..RACES {
+                let Party { client: leaving, .. } = incumbents.make_room();
+                let met = thread::scope(|scope| {
+                    scope.spawn(move || drop(leaving));
+                    let mut newcomer = subject.try_connect()?;
+                    let line = newcomer.ask(&request(0))?;
+                    Ok((newcomer, line))
+                });
+                let newcomer = match met {
+                    Ok((newcomer, line)) if !subject.contract.is_busy(&line) => {
+                        newcomer.is_as_learned(&request(0), &line)?;
+                        newcomer
+                    }
+                    Err(trouble) if !is_turned_away(&trouble) => {
+                        return Err(Finding::trouble("it is served or turned away", &trouble));
+                    }
+                    _ => {
+                        subject.was_met();
+                        subject.connect_soon(&request(0)).map_err(|finding| {
+                            finding.hint("is a place counted and given back in one step?")
+                        })?
+                    }
+                };
+                incumbents.served.push(newcomer);
+            }
+            Ok(())
+        },
+    },
+    Case {
+        name: "refusal/backlog-depth",
+        requirement: "clients that find the server full wait in the kernel: this tells how many",
+        source: "listen(2) (backlog); Stevens UNP 4.5",
+        needs: &[Need::Full, Need::WhenFull(WhenFull::Wait)],
+        check: |subject| {
+            let _incumbents = subject.fill()?;
+            let mut waiting = Vec::new();
+            while waiting.len() < BACKLOG
+                && let Ok(client) = subject.try_connect_within(QUIET)
+            {
+                waiting.push(client);
+            }
+            let least = if waiting.len() == BACKLOG { "at least " } else { "" };
+            subject.inform(format!("{least}{} clients wait to be accepted", waiting.len()));
+            Ok(())
+        },
+    },
+    Case {
+        name: "refusal/storm",
+        requirement: "a thousand clients that come at once neither end the server nor harm the one that is served",
+        source: "CWE-400 (uncontrolled resource consumption); select(2) (FD_SETSIZE)",
+        needs: &[],
+        check: |subject| {
+            let mut incumbent = subject.connect()?;
+            incumbent.learn(&request(7))?;
+            let mut is_served = || {
+                let reply = incumbent.ask(&request(7)).map_err(|trouble| {
+                    Finding::trouble("the client that is served gets its reply", &trouble).hint(
+                        "select(2) takes no descriptor from FD_SETSIZE (1024) on: count clients \
+                         before they are taken on, or use poll",
+                    )
+                })?;
+                incumbent.is_as_learned(&request(7), &reply)
+            };
+            let mut storm = Storm::default();
+            let most = Storm::most();
+            while storm.0.len() < most && storm.grow(subject.address()) {
+                if storm.0.len() % 100 == 0 {
+                    is_served()?;
+                }
+            }
+            is_served()?;
+            subject.observe(storm.words());
+            subject.note(storm.words());
+            drop(storm);
+            is_served()?;
+            incumbent.close();
+            subject.serves_soon("a client is served once the storm is over")
+        },
+    },
 ];
+
+/// Clients that come all at once. Each asks to be connected, and is not waited for.
+#[derive(Default)]
+struct Storm(Vec<Socket>);
+
+impl Storm {
+    /// How many they may be. Other cases go on meanwhile, and need descriptors too.
+    fn most() -> usize {
+        let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
+        STORM.min(usize::try_from(soft).unwrap_or(STORM) / 16)
+    }
+
+    /// One more comes, if there is a descriptor for it.
+    fn grow(&mut self, address: SocketAddr) -> bool {
+        let client = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None);
+        let Ok(client) = client else { return false };
+        // It is under way, or has failed, which is seen later.
+        let _ = client.connect(&address.into());
+        self.0.push(client);
+        true
+    }
+
+    /// What they have met so far.
+    fn words(&self) -> String {
+        let mut met =
+            [("refused", 0), ("reset", 0), ("closed", 0), ("told something", 0), ("waiting", 0)];
+        for mut client in &self.0 {
+            let index = match client.read(&mut [0; 256]).map_err(|error| error.kind()) {
+                Err(ErrorKind::ConnectionRefused) => 0,
+                Err(ErrorKind::ConnectionReset) => 1,
+                Ok(0) => 2,
+                Ok(_) => 3,
+                Err(_) => 4,
+            };
+            met[index].1 += 1;
+        }
+        let met: Vec<String> = met
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(what, count)| format!("{count} {what}"))
+            .collect();
+        format!("of {} clients: {}", self.0.len(), met.join(", "))
+    }
+}
+
+/// Whether a client met the end of its connection, and no half of a line.
+fn is_turned_away(trouble: &Trouble) -> bool {
+    match trouble {
+        Trouble::Refused | Trouble::Reset => true,
+        Trouble::Closed(bytes) => bytes.is_empty(),
+        _ => false,
+    }
+}
 
 /// What a client met that came to a full server.
 enum Met {

@@ -10,7 +10,7 @@ use super::party::{QUIET, Stuffed};
 use super::subject::{Subject, request};
 use super::{Case, Need};
 use crate::client::{Trouble, printable};
-use crate::server::Exit;
+use crate::server::{Ending, Exit};
 
 /// How soon a server must be gone.
 const GONE: Duration = Duration::from_secs(10);
@@ -21,9 +21,9 @@ const UNREAD: usize = 5_000;
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "shutdown/sigterm",
-        requirement: "SIGTERM ends an idle server with exit code 0, and no process survives",
+        requirement: "SIGTERM ends an idle server, one that drains with exit code 0, and no process survives",
         source: "the contract: ending; signal(7)",
-        needs: &[Need::Drain],
+        needs: &[Need::Ends],
         check: |subject| {
             subject.connect()?.learn(&request(1))?;
             ends_by(subject, Signal::SIGTERM)
@@ -31,9 +31,9 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "shutdown/sigint",
-        requirement: "SIGINT ends an idle server with exit code 0, and no process survives",
+        requirement: "SIGINT ends an idle server, one that drains with exit code 0, and no process survives",
         source: "the contract: ending; signal(7)",
-        needs: &[Need::Drain],
+        needs: &[Need::Ends],
         check: |subject| {
             subject.connect()?.learn(&request(1))?;
             ends_by(subject, Signal::SIGINT)
@@ -133,6 +133,52 @@ pub(super) const CASES: &[Case] = &[
             }
         },
     },
+    Case {
+        name: "shutdown/aborts",
+        requirement: "SIGTERM ends a server at once, whatever it is doing, and no process survives",
+        source: "the contract: ending; signal(7)",
+        needs: &[Need::Abort],
+        check: |subject| {
+            // Replies that nobody reads, and half a request.
+            let mut client = subject.connect_with_small_window()?;
+            client.learn(&request(1))?;
+            client.send(&[&request(1)[..], b"\n"].concat().repeat(UNREAD))?;
+            client.send(b"12")?;
+            ends_by(subject, Signal::SIGTERM)
+        },
+    },
+    Case {
+        name: "shutdown/port-is-free",
+        requirement: "when SIGTERM has ended a server, nobody listens in its place",
+        source: "the contract: ending; connect(2) (ECONNREFUSED)",
+        needs: &[Need::Ends],
+        check: |subject| {
+            let mut client = subject.connect()?;
+            client.learn(&request(1))?;
+            subject.signal(Signal::SIGTERM);
+            if subject.wait_for_exit(GONE).is_none() {
+                return Err(Finding::vacuous("it goes on: see shutdown/sigterm"));
+            }
+            // The kernel may take a moment to end what a ring still does.
+            let mut met = None;
+            subject
+                .wait_until(
+                    || {
+                        met = subject.try_connect().err();
+                        met == Some(Trouble::Refused)
+                    },
+                    || Finding::vacuous("not refused"),
+                )
+                .map_err(|_| {
+                    let seen = match &met {
+                        None => "a client is connected".to_owned(),
+                        Some(trouble) => trouble.to_string(),
+                    };
+                    Finding::fail("connection refused", seen)
+                        .hint("does a child of it still hold the listening socket?")
+                })
+        },
+    },
 ];
 
 fn ends_by(subject: &Subject<'_>, signal: Signal) -> Result<(), Finding> {
@@ -141,10 +187,16 @@ fn ends_by(subject: &Subject<'_>, signal: Signal) -> Result<(), Finding> {
 }
 
 fn gone(subject: &Subject<'_>) -> Result<(), Finding> {
-    let expected = "it ends with exit code 0, and all its processes with it";
+    let drains = subject.contract.ending == Some(Ending::Drain);
+    let expected = match drains {
+        true => "it ends with exit code 0, and all its processes with it",
+        false => "it ends, and all its processes with it",
+    };
     match subject.wait_for_exit(GONE) {
-        Some(Exit::Code(0)) => {}
-        Some(exit) => return Err(Finding::fail(expected, exit.to_string())),
+        Some(exit) if drains && exit != Exit::Code(0) => {
+            return Err(Finding::fail(expected, exit.to_string()));
+        }
+        Some(_) => {}
         None => {
             let seen = format!("it is still there after {} s", GONE.as_secs());
             return Err(Finding { state: super::State::Hang, ..Finding::fail(expected, seen) });

@@ -1,18 +1,124 @@
 //! Coming up, and not being able to.
 
+use std::fs;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::finding::Finding;
-use super::subject::request;
-use super::{Case, Need};
-use crate::server::Exit;
+use super::subject::{PROMPT, Subject, request};
+use super::{Case, Need, State};
+use crate::server::{Exit, LaunchError, Port, Process, READY_DEADLINE};
 
 /// How soon a server must give up that cannot listen.
 const GIVES_UP: Duration = Duration::from_secs(10);
 
+/// An address that is nobody's (RFC 5737).
+const NOBODYS: &str = "192.0.2.1";
+
+const LOOPBACK: &str = "127.0.0.1";
+
+/// A port that only the system's own services may listen on, and that hardly any does.
+const PRIVILEGED: &str = "81";
+
+/// From which port on anybody may listen.
+const FIRST_UNPRIVILEGED: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+
 pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "startup/listens-in-time",
+        requirement: "it listens where it was told to, and serves there",
+        source: "listen(2)",
+        needs: &[],
+        check: |subject| {
+            subject.connect()?.learn(&request(1))?;
+            subject.was_met();
+            let after = subject.listened_after();
+            subject.observe(format!("it listened after {} ms", after.as_millis()));
+            Ok(())
+        },
+    },
+    Case {
+        name: "startup/any-port",
+        requirement: "told port 0 it listens on a free port, and says which",
+        source: "bind(2); ip(7) (port 0 is any free port)",
+        needs: &[],
+        check: |subject| {
+            let reply = subject.connect()?.learn(&request(1))?;
+            let second = subject.start_at(LOOPBACK, "0")?;
+            let port = second.wait_until_listening(READY_DEADLINE)?.port();
+            serves_at(subject, (LOOPBACK, port), &reply)?;
+            let told = || second.log().contains(&port.to_string());
+            match subject.wait_for(PROMPT, told, || Finding::vacuous("")) {
+                Ok(()) => subject.observe("it says which port it took"),
+                Err(_) => subject.loosely("it does not say which port it took"),
+            }
+            Ok(())
+        },
+    },
+    Case {
+        name: "startup/ipv6",
+        requirement: "told to listen on ::1 it serves there",
+        source: "the contract: IPv6; ipv6(7)",
+        needs: &[Need::Host, Need::Ipv6],
+        check: |subject| {
+            let reply = subject.connect()?.learn(&request(1))?;
+            let Ok(port) = Port::take(Ipv6Addr::LOCALHOST.into()) else {
+                subject.inform("there is no ::1 on this machine");
+                return Ok(());
+            };
+            let second = subject.start_at("::1", &port.number().to_string())?;
+            second.wait_until_listening(READY_DEADLINE)?;
+            serves_at(subject, ("::1", port.number()), &reply)
+        },
+    },
+    Case {
+        name: "startup/host-not-ours",
+        requirement: "told to listen on an address of another machine it says so and ends with an error code",
+        source: "bind(2) (EADDRNOTAVAIL); POSIX (exit status)",
+        needs: &[Need::Host],
+        check: |subject| {
+            if TcpListener::bind((NOBODYS, 0)).is_ok() {
+                subject.inform("this machine takes every address for its own");
+                return Ok(());
+            }
+            cannot_start_on(subject, NOBODYS)
+        },
+    },
+    Case {
+        name: "startup/host-unknown",
+        requirement: "told to listen on a host that does not exist it says so and ends with an error code",
+        source: "getaddrinfo(3) (EAI_NONAME); POSIX (exit status)",
+        needs: &[Need::Host],
+        // A label has 63 letters at most (RFC 1035), so no resolver asks another machine.
+        check: |subject| cannot_start_on(subject, &"nobody".repeat(12)),
+    },
+    Case {
+        name: "startup/bad-port",
+        requirement: "told a port that is no number it says so and ends with an error code",
+        source: "POSIX (exit status); CWE-20 (improper input validation)",
+        needs: &[],
+        check: |subject| {
+            subject.connect()?.learn(&request(1))?;
+            gives_up(subject, subject.start_at(LOOPBACK, "no-port")?)
+        },
+    },
+    Case {
+        name: "startup/privileged-port",
+        requirement: "told a port that it may not listen on it says so and ends with an error code",
+        source: "bind(2) (EACCES); capabilities(7) (CAP_NET_BIND_SERVICE); POSIX (exit status)",
+        needs: &[],
+        check: |subject| {
+            subject.connect()?.learn(&request(1))?;
+            let first = fs::read_to_string(FIRST_UNPRIVILEGED).unwrap_or_default();
+            if first.trim().parse::<u16>().is_ok_and(|first| first <= 81) {
+                subject.inform("no port is privileged on this machine");
+                return Ok(());
+            }
+            gives_up(subject, subject.start_unprivileged(LOOPBACK, PRIVILEGED)?)
+        },
+    },
     Case {
         name: "startup/port-taken",
         requirement: "a second server on a taken port says so, ends with an error code, and leaves the first alone",
@@ -25,42 +131,12 @@ pub(super) const CASES: &[Case] = &[
                 || subject.is_listening(),
                 || Finding::vacuous("the first server does not listen once its client has left"),
             )?;
-            let second = subject.start_again()?;
-            let expected = "it ends by itself, with an exit code other than 0 and a word about it";
-            let exit = second.wait_for_exit(GIVES_UP);
-            let listens = second.listening();
-            let shared = listens.contains(&subject.address()) && subject.is_listening();
-            let ended = second.end();
-            let said = ended.log.lines().next_back().unwrap_or("").trim().to_owned();
-            match exit {
-                Some(exit @ Exit::Code(1..)) if !said.is_empty() => {
-                    subject.observe(format!("it ended with {exit}, saying: {said}"));
-                }
-                Some(Exit::Code(1..)) => {
-                    return Err(Finding::fail(expected, "it ended, saying nothing"));
-                }
-                Some(exit) => {
-                    return Err(Finding::fail(
-                        expected,
-                        format!("it ended with {exit}; it said: {said}"),
-                    )
-                    .hint(
-                        "a server that could not start must not look as if it had done its work",
-                    ));
-                }
-                None if shared => {
-                    return Err(Finding::fail(expected, "two servers listen on one port").hint(
-                        "SO_REUSEPORT shares a port silently: the kernel deals clients to both",
-                    ));
-                }
-                None => {
-                    let seen = format!("it goes on, listening on {listens:?}; it said: {said}");
-                    return Err(Finding {
-                        state: super::State::Hang,
-                        ..Finding::fail(expected, seen)
-                    });
-                }
-            }
+            gives_up(subject, subject.start_again()?).map_err(|finding| {
+                finding.hint(
+                    "SO_REUSEPORT shares a port silently: the kernel deals clients to both; and a \
+                     server that could not start must not look as if it had done its work",
+                )
+            })?;
             subject.still_serves("the first server serves as before")
         },
     },
@@ -68,7 +144,7 @@ pub(super) const CASES: &[Case] = &[
         name: "startup/restart",
         requirement: "a server can be started again at once where it was, over connections in TIME_WAIT",
         source: "RFC 1122 section 4.2.2.13 (TIME-WAIT); Stevens UNP 7.5 (SO_REUSEADDR)",
-        needs: &[Need::Drain],
+        needs: &[Need::Ends],
         check: |subject| {
             let mut client = subject.connect()?;
             client.learn(&request(1))?;
@@ -87,3 +163,55 @@ pub(super) const CASES: &[Case] = &[
         },
     },
 ];
+
+/// A server that is told this host gives up.
+fn cannot_start_on(subject: &Subject<'_>, host: &str) -> Result<(), Finding> {
+    subject.connect()?.learn(&request(1))?;
+    // The port is free: it is the host that is wrong.
+    let port = Port::take(Ipv4Addr::LOCALHOST.into()).map_err(LaunchError::NoPort)?;
+    gives_up(subject, subject.start_at(host, &port.number().to_string())?)
+}
+
+/// A server that cannot start says so, and ends by itself with an error code.
+fn gives_up(subject: &Subject<'_>, started: Process) -> Result<(), Finding> {
+    let expected = "it ends by itself, with an exit code other than 0 and a word about it";
+    let ended = || started.exit().is_some();
+    // It is not waited for one that has started after all.
+    let _ = subject.wait_for(
+        GIVES_UP,
+        || ended() || !started.listening().is_empty(),
+        || Finding::vacuous("neither"),
+    );
+    let exit = started.wait_for_exit(PROMPT);
+    let listens = started.listening();
+    let log = started.end().log;
+    let said = log.lines().next_back().unwrap_or("").trim();
+    let seen = match exit {
+        Some(exit @ Exit::Code(1..)) if !said.is_empty() => {
+            subject.observe(format!("it ended with {exit}, saying: {said}"));
+            return Ok(());
+        }
+        Some(Exit::Code(1..)) => "it ended, saying nothing".to_owned(),
+        Some(exit) => format!("it ended with {exit}; it said: {said}"),
+        None if listens.is_empty() => {
+            let seen = format!("it goes on; it said: {said}");
+            return Err(Finding { state: State::Hang, ..Finding::fail(expected, seen) });
+        }
+        None => {
+            let places: Vec<String> = listens.iter().map(SocketAddr::to_string).collect();
+            format!("it listens on {}; it said: {said}", places.join(" and "))
+        }
+    };
+    Err(Finding::fail(expected, seen))
+}
+
+/// A client of another of the servers that were started is served.
+fn serves_at(subject: &Subject<'_>, place: (&str, u16), reply: &[u8]) -> Result<(), Finding> {
+    let (host, port) = place;
+    let address = SocketAddr::new(host.parse().expect("an address"), port);
+    let mut client = subject.try_connect_to(address).map_err(|trouble| {
+        Finding::trouble(format!("a client is connected to {address}"), &trouble)
+    })?;
+    client.send(&[&request(1)[..], b"\n"].concat())?;
+    client.expect(reply)
+}

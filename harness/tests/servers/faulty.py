@@ -3,7 +3,8 @@
     python3 faulty.py FAULT HOST PORT
 
 `none` is no fault: the server then keeps its contract, which is 3 clients at once, a busy line for
-the next, lines of 4096 bytes at most, errors that begin with `error: `, exact division.
+the next, lines of 4096 bytes at most, errors that begin with `error: `, exact division,
+::1 where it is told so, an end at once at SIGTERM.
 """
 
 import ast
@@ -118,13 +119,13 @@ def look_after(client):
 
 
 places = threading.Semaphore(CAPACITY)
-listener = socket.socket()
+listener = socket.socket(socket.AF_INET6 if ":" in HOST else socket.AF_INET)
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 try:
     listener.bind((HOST, PORT))
 except OSError as error:
     print(error, file=sys.stderr, flush=True)
-    sys.exit(0 if FAULT == "exits-0-when-the-port-is-taken" else 1)
+    sys.exit(0 if FAULT == "exits-0-when-it-cannot-listen" else 1)
 listener.listen(128)
 while True:
     try:
