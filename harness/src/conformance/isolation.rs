@@ -9,7 +9,10 @@ use super::{Case, Need};
 const TOO_LONG: usize = 8 * 1024;
 
 /// Long calculations that are asked for at once.
-const HEAVY: usize = 10;
+const HEAVY: usize = 20;
+
+/// Operators in each: no more than is taken also where they are counted, or computed by recursion.
+const OPERATORS: usize = 250;
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -107,11 +110,9 @@ pub(super) const CASES: &[Case] = &[
             let mut heavy = subject.connect()?;
             heavy.learn(&request(2))?;
             let most = subject.contract.max_line.unwrap_or(TOO_LONG).min(TOO_LONG);
-            // As long as a line may be, and one that is taken also where operators are counted.
-            let longest = "1.5*".repeat((most - 1) / 4) + "1\n";
-            let moderate = "1.5*".repeat(((most - 1) / 4).min(250)) + "1\n";
             // As with any poison, what becomes of the heavy client is its own affair.
-            let _ = heavy.client.send((longest + &moderate).repeat(HEAVY).as_bytes());
+            let line = "1.5*".repeat(((most - 1) / 4).min(OPERATORS)) + "1\n";
+            let _ = heavy.client.send(line.repeat(HEAVY).as_bytes());
             for _ in 0..HEAVY {
                 light.send(&[&request(1)[..], b"\n"].concat())?;
                 light.expect(&reply)?;

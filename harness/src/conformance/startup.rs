@@ -155,7 +155,7 @@ pub(super) const CASES: &[Case] = &[
             }
             client.expect_end()?;
             let again = subject.start_again()?;
-            let listening = again.wait_until_listening(subject.patience);
+            let listening = again.wait_until_listening(READY_DEADLINE);
             listening.map(|_| subject.was_met()).map_err(|error| {
                 Finding::fail("it listens again", error.to_string())
                     .hint("set SO_REUSEADDR before bind: otherwise old connections hold the port for a minute")
