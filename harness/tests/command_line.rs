@@ -256,7 +256,7 @@ fn check_prints_one_document_and_nothing_else_to_standard_output() {
         .args(["check", "server1", "--case", "framing/", "--seed", "7", "--json"])
         .assert()
         .success()
-        .stderr(contains("verdicts: 8 passed, 0 failed"))
+        .stderr(contains("verdicts: 9 passed, 0 failed"))
         .get_output()
         .stdout
         .clone();

@@ -280,6 +280,8 @@ pub(super) const CASES: &[Case] = &[
                     is_served()?;
                 }
             }
+            // It takes in all that it will.
+            let _ = subject.wait_until(|| subject.is_asleep(), || Finding::vacuous("no rest"));
             is_served()?;
             subject.observe(storm.words());
             subject.note(storm.words());
