@@ -116,6 +116,9 @@ pub struct Declared {
     /// How many clients it serves at once.
     #[arg(long, requires = "cmd", value_name = "N", value_parser = positive)]
     pub capacity: Option<usize>,
+    /// How many more it takes in to wait until one of those has left.
+    #[arg(long, requires = "cmd", value_name = "N")]
+    pub queue: Option<usize>,
     /// What one client more meets.
     #[arg(long, requires = "cmd", value_parser = when_full, value_name = "wait|refuse|reset|busy")]
     pub when_full: Option<WhenFull>,
@@ -137,6 +140,9 @@ pub struct Declared {
     /// How long a client may be silent before it is closed.
     #[arg(long, requires = "cmd", value_name = "TIME", value_parser = duration)]
     pub idle_timeout: Option<Duration>,
+    /// How much later it may be closed [default: 500ms, or a quarter if that is more].
+    #[arg(long, requires = "cmd", value_name = "TIME", value_parser = duration)]
+    pub idle_tolerance: Option<Duration>,
     /// What SIGTERM and SIGINT do.
     #[arg(long, requires = "cmd", value_enum)]
     pub ending: Option<Ending>,
@@ -266,11 +272,13 @@ impl Declared {
         Contract {
             dialect: Dialect { division: self.division, overflow_is_error: self.overflow },
             capacity: self.capacity,
+            queue: self.queue,
             when_full: self.when_full,
             max_line: self.max_line,
             error_prefix: self.error_prefix.clone(),
             busy_prefix: self.busy_prefix.clone().unwrap_or(undeclared.busy_prefix.clone()),
             idle_timeout: self.idle_timeout,
+            idle_tolerance: self.idle_tolerance,
             ending: self.ending,
             ipv6: self.ipv6,
             ..undeclared
@@ -294,12 +302,14 @@ impl Declared {
         };
         flag("service", self.service.map(|service| service.name().to_owned()));
         flag("capacity", self.capacity.map(|clients| clients.to_string()));
+        flag("queue", self.queue.map(|clients| clients.to_string()));
         flag("when-full", self.when_full.map(|when_full| when_full.name().to_owned()));
         flag("division", value_name(self.division.and_then(|it| it.to_possible_value())));
         flag("error-prefix", self.error_prefix.clone());
         flag("busy-prefix", self.busy_prefix.clone());
         flag("max-line", self.max_line.map(|bytes| bytes.to_string()));
         flag("idle-timeout", self.idle_timeout.map(written));
+        flag("idle-tolerance", self.idle_tolerance.map(written));
         flag("ending", value_name(self.ending.and_then(|it| it.to_possible_value())));
         if self.overflow {
             flags.push("--overflow".to_owned());
@@ -416,6 +426,8 @@ mod tests {
             "echo",
             "--capacity",
             "3",
+            "--queue",
+            "0",
             "--when-full",
             "busy",
             "--division",
@@ -427,6 +439,8 @@ mod tests {
             "100",
             "--idle-timeout",
             "1s250ms",
+            "--idle-tolerance",
+            "50ms",
             "--ending",
             "drain",
             "--overflow",

@@ -106,6 +106,11 @@ impl Client {
         Ok(Client { number, stream, transcript, received: Vec::new(), patience })
     }
 
+    /// Its own end's address, as the server sees it.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.stream.local_addr().ok()
+    }
+
     /// Changes how long to wait for what follows.
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;

@@ -36,7 +36,7 @@ impl Judge {
     /// Judges a server in one case.
     pub fn judge(&self, spec: &Spec, case: &'static Case) -> Judgement {
         let began = Instant::now();
-        let spec = spec.fitting(|contract| case.unmet_by(contract).is_none());
+        let spec = spec.fitting(|contract| case.suits(contract));
         let mut judgement = self.unjudged(spec, case);
         if judgement.state != State::NotApplicable {
             self.run(spec, case, &mut judgement);

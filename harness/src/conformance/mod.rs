@@ -8,12 +8,14 @@
 mod finding;
 mod judge;
 mod need;
+mod observe;
 pub mod oracle;
 mod party;
 mod subject;
 mod verdict;
 
 mod back_pressure;
+mod contract;
 mod disconnects;
 mod exhaustion;
 mod fairness;
@@ -60,17 +62,27 @@ impl Case {
 
     /// Which servers the case applies to, in words.
     pub fn applies_to(&self) -> String {
-        let needs: Vec<String> = self.needs.iter().map(|need| need.words()).collect();
+        let required = self.needs.iter().filter(|need| !matches!(need, Need::Preferably(_)));
+        let needs: Vec<String> = required.map(|need| need.words()).collect();
         match needs.is_empty() {
             true => "every server; one client is enough".to_owned(),
             false => format!("servers that {}", needs.join(" and ")),
         }
+    }
+
+    /// Whether the case can try all that it is about on a server with that contract.
+    pub fn suits(&self, contract: &Contract) -> bool {
+        self.needs.iter().all(|need| match need {
+            Need::Preferably(other) => other.met_by(contract).is_ok(),
+            need => need.met_by(contract).is_ok(),
+        })
     }
 }
 
 /// The catalogue, by topic.
 pub const TOPICS: &[&[Case]] = &[
     framing::CASES,
+    contract::CASES,
     results::CASES,
     malformed::CASES,
     oversize::CASES,

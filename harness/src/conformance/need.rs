@@ -19,6 +19,8 @@ pub enum Need {
     Clients(usize),
     /// It can be filled, and says what one client more meets.
     Full,
+    /// It does not say that it serves more clients than a case opens.
+    Fillable,
     /// It takes in clients to wait for a place.
     Queue,
     /// What one client more meets is this.
@@ -45,6 +47,10 @@ pub enum Need {
     Host,
     /// It can be told to listen on ::1.
     Ipv6,
+    /// There are requests that it must answer with an error.
+    Mistakes,
+    /// The case tries more where this is met; it applies in any case.
+    Preferably(&'static Need),
 }
 
 impl Need {
@@ -69,10 +75,15 @@ impl Need {
             Need::Full => match (contract.capacity, contract.when_full) {
                 (None, _) => undeclared("how many clients it serves at once", "--capacity"),
                 (_, None) => undeclared("what a client meets when it is full", "--when-full"),
-                (Some(capacity), _) if capacity + contract.queue > MOST_CLIENTS => Err(format!(
-                    "it serves {}, and a case opens {MOST_CLIENTS} at most",
-                    at_once(capacity)
-                )),
+                _ => Need::Fillable.met_by(contract),
+            },
+            Need::Fillable => match contract.capacity {
+                Some(capacity) if capacity + contract.queue.unwrap_or(0) > MOST_CLIENTS => {
+                    Err(format!(
+                        "it serves {}, and a case opens {MOST_CLIENTS} at most",
+                        at_once(capacity)
+                    ))
+                }
                 _ => Ok(()),
             },
             Need::WhenFull(wanted) => match contract.when_full {
@@ -85,7 +96,11 @@ impl Need {
                 Some(_) => Ok(()),
                 None => undeclared("what a client meets when it is full", "--when-full"),
             },
-            Need::Queue if contract.queue == 0 => Err("it takes in no clients to wait".to_owned()),
+            Need::Queue => match contract.queue {
+                None => undeclared("how many clients it takes in to wait", "--queue"),
+                Some(0) => Err("it takes in no clients to wait".to_owned()),
+                Some(_) => Ok(()),
+            },
             Need::MaxLine if contract.max_line.is_none() => {
                 undeclared("how long a request may be", "--max-line")
             }
@@ -103,6 +118,9 @@ impl Need {
             }
             Need::IdleTimeout if contract.idle_timeout.is_none() => {
                 Err("no idle timeout is declared (--idle-timeout)".to_owned())
+            }
+            Need::Mistakes if contract.service == Service::Echo && contract.max_line.is_none() => {
+                Err("an echo has no errors but for long lines, and how long is not declared (--max-line)".to_owned())
             }
             Need::Ends | Need::Drain | Need::Abort if contract.ending.is_none() => {
                 undeclared("what SIGTERM does", "--ending")
@@ -132,6 +150,7 @@ impl Need {
             Need::Echo => "echo",
             Need::Clients(clients) => return format!("serve {clients} clients at once or more"),
             Need::Full => "declare how many clients they serve at once and what one more meets",
+            Need::Fillable => "do not declare more clients than a case opens",
             Need::Queue => "take in clients to wait",
             Need::WhenFull(WhenFull::Wait) => "let one client more wait",
             Need::WhenFull(WhenFull::Refuse) => "refuse one client more",
@@ -143,6 +162,8 @@ impl Need {
             Need::Overflow => "declare numbers of 64 bits",
             Need::ErrorPrefix => "declare what errors begin with",
             Need::IdleTimeout => "declare an idle timeout",
+            Need::Mistakes => "have errors to answer with",
+            Need::Preferably(other) => return format!("better {}", other.words()),
             Need::Ends => "declare what SIGTERM does",
             Need::Drain => "drain at SIGTERM",
             Need::Abort => "end at once at SIGTERM",

@@ -12,6 +12,9 @@ use crate::client::{Client, Trouble, printable};
 /// pass when it should not, but none can fail when it should not.
 pub(super) const QUIET: Duration = Duration::from_millis(120);
 
+/// How long it takes to see what is there.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// Requests sent between two looks at the memory of a server that is stuffed: a look at each of
 /// many processes takes longer than the sending.
 const STUFFED_AT_ONCE: usize = 10_000;
@@ -92,12 +95,46 @@ impl Party<'_> {
     /// # Errors
     /// None comes.
     pub fn line(&mut self) -> Result<Vec<u8>, Trouble> {
-        let mut line = self.client.line_within(self.subject.patience_left()?)?;
+        self.line_within(self.subject.patience_left()?)
+    }
+
+    fn line_within(&mut self, patience: Duration) -> Result<Vec<u8>, Trouble> {
+        let mut line = self.client.line_within(patience)?;
         if line.last() == Some(&b'\r') {
             line.pop();
             self.subject.loosely("replies end in carriage return and line feed");
         }
         Ok(line)
+    }
+
+    /// What has come already.
+    ///
+    /// # Errors
+    /// No whole line has.
+    pub fn heard(&mut self) -> Result<Vec<u8>, Trouble> {
+        self.line_within(LOOK)
+    }
+
+    /// Waits for the next reply line. Silence is believed after `quiet`, of a server that rests:
+    /// one that works is waited for.
+    ///
+    /// # Errors
+    /// None comes.
+    pub fn hear(&mut self, quiet: Duration) -> Result<Vec<u8>, Trouble> {
+        let deadline = Instant::now() + self.subject.patience_left()?;
+        loop {
+            match self.line_within(quiet) {
+                // What it wrote before it came to rest is there now.
+                Err(Trouble::Silent(..)) if self.subject.is_asleep() => {
+                    return self.heard().map_err(|trouble| match trouble {
+                        Trouble::Silent(_, bytes) => Trouble::Silent(quiet, bytes),
+                        other => other,
+                    });
+                }
+                Err(Trouble::Silent(..)) if Instant::now() < deadline => {}
+                heard => return heard,
+            }
+        }
     }
 
     /// The reply is the one that was learned.

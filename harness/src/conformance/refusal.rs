@@ -10,8 +10,9 @@ use servers::WhenFull;
 use socket2::{Domain, Socket, Type};
 
 use super::finding::Finding;
+use super::observe::{meet, words_for};
 use super::party::{Party, QUIET};
-use super::subject::{PROMPT, Subject, request};
+use super::subject::{PROMPT, request};
 use super::{Case, Need};
 use crate::client::{Trouble, printable};
 
@@ -346,112 +347,3 @@ fn is_turned_away(trouble: &Trouble) -> bool {
     }
 }
 
-/// What a client met that came to a full server.
-enum Met {
-    Refused,
-    Reset,
-    Busy(Vec<u8>),
-    Closed,
-    Unanswered,
-    Served(Vec<u8>),
-    Other(String),
-}
-
-/// Sends one client more, which listens first and asks then. Says what it met and how soon.
-fn meet(subject: &Subject<'_>) -> (Met, Duration) {
-    let began = Instant::now();
-    let mut client = match subject.try_connect() {
-        Ok(client) => client,
-        Err(Trouble::Refused) => return (Met::Refused, began.elapsed()),
-        Err(Trouble::Reset) => return (Met::Reset, began.elapsed()),
-        Err(trouble) => return (Met::Other(trouble.to_string()), began.elapsed()),
-    };
-    let first = client.client.line_within(if subject.contract.when_full == Some(WhenFull::Wait) {
-        QUIET * 2
-    } else {
-        PROMPT * 2
-    });
-    let after = began.elapsed();
-    let met = match first {
-        Err(Trouble::Silent(..)) => {
-            let asked = client.client.send(&[&request(7)[..], b"\n"].concat());
-            match asked.and_then(|()| client.client.line_within(QUIET * 2)) {
-                Err(Trouble::Silent(..)) => Met::Unanswered,
-                Ok(line) if !subject.contract.is_busy(&line) => Met::Served(line),
-                other => end_of(subject, &mut client, other),
-            }
-        }
-        other => end_of(subject, &mut client, other),
-    };
-    (met, after)
-}
-
-/// What a client met that heard something or came to an end.
-fn end_of(subject: &Subject<'_>, client: &mut Party<'_>, heard: Result<Vec<u8>, Trouble>) -> Met {
-    match heard {
-        Ok(line) if subject.contract.is_busy(&line) => match client.client.rest() {
-            Ok(rest) if rest.is_empty() => Met::Busy(line),
-            Ok(rest) => Met::Other(format!("{}, then {}", printable(&line), printable(&rest))),
-            Err(trouble) => Met::Other(format!("{}, then {trouble}", printable(&line))),
-        },
-        Ok(line) => Met::Other(format!("{} without being asked", printable(&line))),
-        Err(Trouble::Reset) => Met::Reset,
-        Err(Trouble::Closed(bytes)) if bytes.is_empty() => Met::Closed,
-        Err(trouble) => Met::Other(trouble.to_string()),
-    }
-}
-
-impl Met {
-    fn kind(&self) -> Option<WhenFull> {
-        match self {
-            Met::Refused => Some(WhenFull::Refuse),
-            Met::Reset => Some(WhenFull::Reset),
-            Met::Busy(_) => Some(WhenFull::Busy),
-            Met::Unanswered => Some(WhenFull::Wait),
-            Met::Closed | Met::Served(_) | Met::Other(_) => None,
-        }
-    }
-
-    fn words(&self) -> String {
-        match self {
-            Met::Refused => "connection refused".to_owned(),
-            Met::Reset => "connected, then reset".to_owned(),
-            Met::Busy(line) => format!("{}, then a clean end", printable(line)),
-            Met::Closed => "connected, then closed without a word".to_owned(),
-            Met::Unanswered => "connected, and left without an answer".to_owned(),
-            Met::Served(reply) => format!("served: {}", printable(reply)),
-            Met::Other(words) => words.clone(),
-        }
-    }
-
-    fn hint(&self, declared: WhenFull) -> Option<String> {
-        let words = match (self, declared) {
-            (Met::Served(_), _) => {
-                "it serves more clients than it declares: is anything counted before a client is taken on?"
-            }
-            (Met::Unanswered, _) => {
-                "the client was accepted, by the server or by the kernel's queue, and never read: \
-                 this queues, it does not refuse. listen(0) does not refuse either; to refuse, \
-                 close the listening socket or shut it down while clients are served"
-            }
-            (Met::Closed, WhenFull::Busy | WhenFull::Reset) => {
-                "accept and close alone give a silent client an end of file"
-            }
-            (Met::Reset, WhenFull::Busy) => {
-                "the busy line was overtaken by a reset: was there input that nobody read?"
-            }
-            (Met::Refused, WhenFull::Wait) => "does it close the listening socket while it serves?",
-            _ => return None,
-        };
-        Some(words.to_owned())
-    }
-}
-
-fn words_for(declared: WhenFull) -> &'static str {
-    match declared {
-        WhenFull::Wait => "connected, and answered only when a place is free",
-        WhenFull::Refuse => "connection refused",
-        WhenFull::Reset => "connected, then reset",
-        WhenFull::Busy => "one line that says so (--busy-prefix), then a clean end",
-    }
-}

@@ -1,19 +1,17 @@
 //! Ending in good order.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
 use super::finding::Finding;
+use super::observe::GONE;
 use super::party::{QUIET, Stuffed};
 use super::subject::{Subject, request};
 use super::{Case, Need};
 use crate::client::{Trouble, printable};
 use crate::server::{Ending, Exit};
-
-/// How soon a server must be gone.
-const GONE: Duration = Duration::from_secs(10);
 
 /// Replies that wait for a client when it resets: more than its small window takes.
 const UNREAD: usize = 5_000;

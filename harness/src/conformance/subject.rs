@@ -183,7 +183,8 @@ impl<'a> Subject<'a> {
         let capacity = self.contract.capacity.unwrap_or(1);
         let served: Result<_, _> =
             (0..capacity).map(|number| self.connect_soon(&request(number))).collect();
-        let waiting: Result<_, _> = (0..self.contract.queue).map(|_| self.connect()).collect();
+        let waiting: Result<_, _> =
+            (0..self.contract.queue.unwrap_or(0)).map(|_| self.connect()).collect();
         Ok(Incumbents { served: served?, waiting: waiting? })
     }
 
@@ -356,6 +357,11 @@ impl<'a> Subject<'a> {
         proc::restore_descriptors(&undo);
         self.note("the server has descriptors again");
         found
+    }
+
+    /// Whether the server has taken the client in, rather than the kernel's queue alone.
+    pub fn has_accepted(&self, client: &Party<'_>) -> bool {
+        client.client.address().is_some_and(|client| proc::is_accepted(self.address(), client))
     }
 
     /// Sends a signal to the server, which may end from now on.

@@ -6,6 +6,7 @@ use servers::WhenFull;
 
 use super::finding::Finding;
 use super::need::MOST_CLIENTS;
+use super::observe::idle;
 use super::party::Party;
 use super::subject::{Subject, request};
 use super::{Case, Need};
@@ -13,9 +14,6 @@ use crate::client::Trouble;
 
 /// The patience of the original's client.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
-
-/// How much later than declared an idle client may be closed, at the least: schedulers are late.
-const TOLERANCE: Duration = Duration::from_millis(500);
 
 /// Clients that drip, and their pause between two bytes.
 const DRIPPING: usize = 8;
@@ -57,27 +55,15 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::IdleTimeout],
         check: |subject| {
             let declared = subject.contract.idle_timeout.unwrap_or_default();
-            let mut client = subject.connect()?;
-            // Its clock starts after this one, so it cannot seem to be early.
-            let began = Instant::now();
-            client.learn(&request(1))?;
-            let latest = declared + TOLERANCE.max(declared / 4) + subject.patience;
-            let ended = client.client.line_within(latest);
-            let after = began.elapsed();
+            let idle = idle(subject, subject.contract.idle_until())?;
+            let after = idle.at_most;
             let expected = format!("closed after {} ms of silence", declared.as_millis());
-            match ended {
-                Err(Trouble::Closed(_)) if after < declared => {
-                    let seen = format!("closed after {} ms", after.as_millis());
-                    Err(Finding::fail(expected, seen))
-                }
+            let seen = format!("closed after {} ms", after.as_millis());
+            match idle.ended {
+                Err(Trouble::Closed(_)) if after < declared => Err(Finding::fail(expected, seen)),
                 Err(Trouble::Closed(_)) => {
                     subject.was_met();
-                    let words = format!("closed after {} ms", after.as_millis());
-                    if after > declared + TOLERANCE.max(declared / 4) {
-                        subject.loosely(words);
-                    } else {
-                        subject.observe(words);
-                    }
+                    subject.observe(seen);
                     Ok(())
                 }
                 Err(trouble) => Err(Finding::trouble(expected, &trouble)),

@@ -16,7 +16,7 @@ pub struct Contract {
     /// How many clients it serves at once.
     pub capacity: Option<usize>,
     /// How many more it takes in to wait until one of those has left.
-    pub queue: usize,
+    pub queue: Option<usize>,
     /// What one client more meets.
     pub when_full: Option<WhenFull>,
     /// The longest request in bytes; one byte more is answered with an error.
@@ -27,6 +27,8 @@ pub struct Contract {
     pub busy_prefix: String,
     /// How long a client may be silent before it is closed.
     pub idle_timeout: Option<Duration>,
+    /// How much later it may be closed.
+    pub idle_tolerance: Option<Duration>,
     /// What SIGTERM and SIGINT do.
     pub ending: Option<Ending>,
     /// Whether it can be told on which host to listen.
@@ -64,6 +66,10 @@ pub enum Ending {
     Abort,
 }
 
+/// How much later than declared an idle client may be closed, at the least, unless declared
+/// otherwise: schedulers are late.
+const IDLE_TOLERANCE: Duration = Duration::from_millis(500);
+
 /// What a busy line begins with, unless declared otherwise.
 pub const BUSY_PREFIX: &str = "error: busy";
 
@@ -74,12 +80,13 @@ impl Contract {
             service,
             dialect: Dialect::default(),
             capacity: None,
-            queue: 0,
+            queue: None,
             when_full: None,
             max_line: None,
             error_prefix: None,
             busy_prefix: BUSY_PREFIX.to_owned(),
             idle_timeout: None,
+            idle_tolerance: None,
             ending: None,
             takes_host: false,
             ipv6: false,
@@ -89,6 +96,12 @@ impl Contract {
     /// Whether a line tells a client that the server is full.
     pub fn is_busy(&self, line: &[u8]) -> bool {
         line.starts_with(self.busy_prefix.as_bytes())
+    }
+
+    /// By when a client that is silent must have been closed.
+    pub fn idle_until(&self) -> Duration {
+        let timeout = self.idle_timeout.unwrap_or_default();
+        timeout + self.idle_tolerance.unwrap_or(IDLE_TOLERANCE.max(timeout / 4))
     }
 
     /// The contract of a built-in server under the given limits.
@@ -102,12 +115,13 @@ impl Contract {
             service: server.service,
             dialect: Dialect { division: Some(Division::Integer), overflow_is_error: true },
             capacity: Some(capacity),
-            queue,
+            queue: Some(queue),
             when_full: Some(server.pattern.when_full),
             max_line: Some(config.max_line),
             error_prefix: Some("error: ".to_owned()),
             busy_prefix: BUSY_PREFIX.to_owned(),
             idle_timeout: config.idle_timeout,
+            idle_tolerance: None,
             ending: Some(Ending::Drain),
             takes_host: true,
             ipv6: true,
@@ -133,8 +147,8 @@ impl Contract {
             Some(clients) => format!("{clients} clients at once"),
             None => "capacity not declared".to_owned(),
         }];
-        if self.queue > 0 {
-            words.push(format!("{} more wait", self.queue));
+        if let Some(queue @ 1..) = self.queue {
+            words.push(format!("{queue} more wait"));
         }
         let next = match self.when_full {
             Some(WhenFull::Wait) => "the next waits",

@@ -1,0 +1,292 @@
+//! What a server declares is what it does. What it does not declare is found out and told.
+
+use shlex::try_quote;
+
+use super::finding::Finding;
+use super::need::MOST_CLIENTS;
+use super::observe::{
+    Crowd, Ended, Longest, Met, NotAnswered, UNDER_WAY, common_prefix, ending, error_lines, idle,
+    longest_line, words_for,
+};
+use super::subject::Subject;
+use super::{Case, Need, State};
+use crate::client::{Trouble, printable};
+use crate::server::{Ending, Exit};
+
+/// How long a silent client is watched that no idle timeout was declared for.
+const KEPT: std::time::Duration = std::time::Duration::from_secs(1);
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "contract/capacity",
+        requirement: "as many clients are served at once as the server declares, and no more",
+        source: "the contract: capacity",
+        needs: &[],
+        check: |subject| {
+            let crowd = Crowd::gather(subject)?;
+            let seen = crowd.served_words();
+            let Some(declared) = subject.contract.capacity else {
+                return tell(subject, &seen, &crowd.flags(subject));
+            };
+            match crowd.served.len() {
+                MOST_CLIENTS.. if declared >= MOST_CLIENTS => {}
+                served if served == declared => {}
+                _ => return Err(Finding::fail(format!("serves {declared} at once"), seen)),
+            }
+            as_declared(subject, seen)
+        },
+    },
+    Case {
+        name: "contract/when-full",
+        requirement: "one client more than the server can take meets what it declares",
+        source: "the contract: when full",
+        needs: &[Need::Fillable],
+        check: |subject| {
+            let mut crowd = Crowd::gather(subject)?;
+            crowd.take_in(subject)?;
+            let declared = subject.contract.when_full;
+            match (&crowd.next, declared) {
+                (None, None) => tell(subject, &crowd.full_words(), ""),
+                (None, Some(_)) => Err(Finding::vacuous(crowd.full_words())),
+                (Some(met), None) => tell(subject, &crowd.full_words(), &met.flags()),
+                (Some(met), Some(declared)) if met.kind() == Some(declared) => {
+                    as_declared(subject, crowd.full_words())
+                }
+                (Some(met), Some(declared)) => Err(Finding {
+                    hint: met.hint(declared),
+                    ..Finding::fail(words_for(declared), crowd.full_words())
+                }),
+            }
+        },
+    },
+    Case {
+        name: "contract/queue",
+        requirement: "as many clients are taken in to wait as the server declares, and no more",
+        source: "the contract: queue",
+        needs: &[Need::Fillable],
+        check: |subject| {
+            let mut crowd = Crowd::gather(subject)?;
+            crowd.take_in(subject)?;
+            let waiting = crowd.waiting.len();
+            let seen = match &crowd.next {
+                Some(_) => format!("takes in {waiting} to wait"),
+                None => format!("takes in {waiting} to wait, at least"),
+            };
+            match subject.contract.queue {
+                None if crowd.is_endless() => tell(subject, &crowd.full_words(), ""),
+                None => tell(subject, &seen, &format!("--queue {waiting}")),
+                Some(_) if crowd.is_endless() => Err(Finding::vacuous(crowd.full_words())),
+                Some(declared) if declared == waiting => as_declared(subject, seen),
+                Some(declared) => Err(Finding::fail(format!("takes in {declared} to wait"), seen)),
+            }
+        },
+    },
+    Case {
+        name: "contract/max-line",
+        requirement: "requests are answered up to the length that the server declares, and none longer",
+        source: "the contract: the longest line",
+        needs: &[],
+        check: |subject| {
+            let longest = longest_line(subject)?;
+            let seen = longest.words();
+            let Some(declared) = subject.contract.max_line else {
+                let flags = if longest.is_exact() {
+                    format!("--max-line {}", longest.answered)
+                } else {
+                    String::new()
+                };
+                return tell(subject, &seen, &flags);
+            };
+            let expected = format!("lines up to {declared} bytes, and no longer ones");
+            match &longest.not {
+                None if longest.answered < declared => as_declared(subject, seen),
+                Some(_) if longest.is_exact() && longest.answered == declared => {
+                    as_declared(subject, seen)
+                }
+                Some((_, NotAnswered::Trouble(trouble @ Trouble::Silent(..)))) => {
+                    Err(Finding { observed: seen, ..Finding::trouble(expected, trouble) })
+                }
+                _ => Err(Finding::fail(expected, seen)),
+            }
+        },
+    },
+    Case {
+        name: "contract/error-lines",
+        requirement: "every error reply begins with what the server declares",
+        source: "the contract: the error prefix",
+        needs: &[Need::Mistakes],
+        check: |subject| {
+            let lines = error_lines(subject)?;
+            if lines.is_empty() {
+                return Err(Finding::vacuous("no erroneous request was answered with an error"));
+            }
+            let common = common_prefix(lines.iter().map(|(_, line)| line.as_slice()));
+            let Some(prefix) = &subject.contract.error_prefix else {
+                return match std::str::from_utf8(common) {
+                    Ok(text) if !text.is_empty() => {
+                        let flags = flag("--error-prefix", text);
+                        tell(subject, &format!("errors begin with {}", printable(common)), &flags)
+                    }
+                    _ => tell(subject, "errors begin with nothing in common", ""),
+                };
+            };
+            for (mistake, line) in &lines {
+                if !line.starts_with(prefix.as_bytes()) {
+                    let prefix = printable(prefix.as_bytes());
+                    let mistake = printable(mistake);
+                    let expected = format!("after {mistake}: a line that begins with {prefix}");
+                    return Err(Finding::fail(expected, printable(line)));
+                }
+            }
+            as_declared(subject, format!("errors begin with {}", printable(prefix.as_bytes())))
+        },
+    },
+    Case {
+        name: "contract/idle-timeout",
+        requirement: "a silent client is closed when the server declares, and not sooner",
+        source: "the contract: the idle timeout",
+        needs: &[Need::Preferably(&Need::IdleTimeout)],
+        check: |subject| {
+            let declared = subject.contract.idle_timeout;
+            let until = declared.map_or(KEPT, |_| subject.contract.idle_until());
+            let idle = idle(subject, until)?;
+            let after = idle.at_most.as_millis();
+            let seen = match idle.is_ended() {
+                true => format!("closed after {after} ms of silence"),
+                false => format!("kept for {} ms at least", until.as_millis()),
+            };
+            match (declared, &idle.ended) {
+                (_, Ok(line)) => Err(Finding::fail("nothing is sent unasked", printable(line))),
+                (None, _) if idle.is_ended() => {
+                    // What is seen is a little late.
+                    let rounded = (after - after % 50).max(1);
+                    tell(subject, &seen, &format!("--idle-timeout {rounded}ms"))
+                }
+                (None, _) => tell(subject, &seen, ""),
+                (Some(declared), _) if idle.is_ended() && idle.at_most >= declared => {
+                    as_declared(subject, seen)
+                }
+                (Some(declared), _) => {
+                    let (from, to) = (declared.as_millis(), until.as_millis());
+                    Err(Finding::fail(format!("closed after {from} to {to} ms of silence"), seen))
+                }
+            }
+        },
+    },
+    Case {
+        name: "contract/ending",
+        requirement: "SIGTERM does to requests under way what the server declares",
+        source: "the contract: the ending",
+        needs: &[],
+        check: |subject| {
+            let ended = ending(subject)?;
+            let drains = ended.answered == UNDER_WAY && ended.exit == Some(Exit::Code(0));
+            match subject.contract.ending {
+                None if drains => tell(subject, &ended.words(), "--ending drain"),
+                None => tell(subject, &ended.words(), ""),
+                Some(Ending::Drain) if drains => as_declared(subject, ended.words()),
+                Some(Ending::Drain) => {
+                    let expected = "what had arrived is answered, then exit code 0";
+                    let state = if ended.exit.is_some() { State::Ok } else { State::Hang };
+                    Err(Finding { state, ..Finding::fail(expected, ended.words()) })
+                }
+            }
+        },
+    },
+];
+
+/// What was seen is what is declared.
+fn as_declared(subject: &Subject<'_>, seen: String) -> Result<(), Finding> {
+    subject.was_met();
+    subject.observe(seen);
+    Ok(())
+}
+
+/// Nothing is declared: tells what was seen, and the flags that would declare it, if any.
+fn tell(subject: &Subject<'_>, seen: &str, flags: &str) -> Result<(), Finding> {
+    subject.inform(match flags {
+        "" => seen.to_owned(),
+        flags => format!("{seen}; declare it with {flags}"),
+    });
+    Ok(())
+}
+
+/// A flag as it is typed.
+fn flag(name: &str, value: &str) -> String {
+    match try_quote(value) {
+        Ok(quoted) if value.starts_with('-') => format!("{name}={quoted}"),
+        Ok(quoted) => format!("{name} {quoted}"),
+        // A word cannot hold NUL.
+        Err(_) => String::new(),
+    }
+}
+
+impl Crowd<'_> {
+    /// Whether all the clients that a case may open were served.
+    fn is_endless(&self) -> bool {
+        self.next.is_none() && self.waiting.is_empty()
+    }
+
+    fn served_words(&self) -> String {
+        let served = self.served.len();
+        match &self.next {
+            Some(met) => format!("serves {served} at once, then: {}", met.words()),
+            None if self.is_endless() => format!("serves {served} at once, at least"),
+            None => format!("serves {served} at once, then: taken in to wait"),
+        }
+    }
+
+    fn full_words(&self) -> String {
+        let (served, waiting) = (self.served.len(), self.waiting.len());
+        let met = match &self.next {
+            Some(met) => met.words(),
+            None => "as many as a case may open".to_owned(),
+        };
+        match waiting {
+            0 => format!("after {served} that are served: {met}"),
+            _ => format!("after {served} that are served and {waiting} that wait: {met}"),
+        }
+    }
+
+    /// What would declare this, as far as it is not.
+    fn flags(&self, subject: &Subject<'_>) -> String {
+        let capacity = format!("--capacity {}", self.served.len());
+        match &self.next {
+            Some(met) if subject.contract.when_full.is_none() && !met.flags().is_empty() => {
+                format!("{capacity} {}", met.flags())
+            }
+            _ => capacity,
+        }
+    }
+}
+
+impl Met {
+    /// What would declare this.
+    fn flags(&self) -> String {
+        if let Met::Told(line) = self {
+            let prefix = std::str::from_utf8(line).map(|line| flag("--busy-prefix", line));
+            return format!("--when-full busy {}", prefix.unwrap_or_default());
+        }
+        self.kind().map(|kind| format!("--when-full {}", kind.name())).unwrap_or_default()
+    }
+}
+
+impl Longest {
+    fn words(&self) -> String {
+        let lines = format!("lines up to {} bytes", self.answered);
+        match self.then() {
+            Some(then) => format!("{lines}, then {then}"),
+            None => format!("{lines} at least"),
+        }
+    }
+}
+
+impl Ended {
+    fn words(&self) -> String {
+        let answered = format!("{} of {UNDER_WAY} requests under way are answered", self.answered);
+        match self.exit {
+            Some(exit) => format!("{answered}, then {exit}"),
+            None => format!("{answered}, and the server goes on"),
+        }
+    }
+}

@@ -1,0 +1,469 @@
+//! Experiments that find out what a server does without being told what it declares.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use servers::{Service, WhenFull};
+
+use super::finding::Finding;
+use super::framing::{padded, reply_to_padded};
+use super::need::MOST_CLIENTS;
+use super::party::{Party, QUIET};
+use super::subject::{PROMPT, Subject, request};
+use crate::client::{LONGEST_REPLY, Trouble, printable};
+use crate::server::Exit;
+
+/// Clients that come at a time to see how many are taken in to wait.
+const AT_ONCE: usize = 16;
+
+/// The longest request that is tried, in bytes.
+const LONGEST_REQUEST: usize = 1024 * 1024;
+
+/// What is no request, to a calculator.
+const MISTAKES: [&[u8]; 6] = [b"1+", b"(1", b"*", b"abc", b"'", b"1/0"];
+
+/// Requests under way when a server is told to end.
+pub(super) const UNDER_WAY: usize = 1000;
+
+/// How soon a server that was told to end must have done so.
+pub(super) const GONE: Duration = Duration::from_secs(10);
+
+/// The clients of a server that was filled.
+pub(super) struct Crowd<'s> {
+    /// Those that are served.
+    pub(super) served: Vec<Party<'s>>,
+    /// Those that the server has taken in and does not answer.
+    pub(super) waiting: Vec<Party<'s>>,
+    /// What the next one met, if there are not as many as a case may open.
+    pub(super) next: Option<Met>,
+}
+
+impl<'s> Crowd<'s> {
+    /// Clients come one after another, and each asks, until one is not answered.
+    ///
+    /// # Errors
+    /// Not even one is: then nothing can be exercised.
+    pub(super) fn gather(subject: &'s Subject<'_>) -> Result<Crowd<'s>, Finding> {
+        let mut first = subject.connect()?;
+        let reply = first.learn(&request(1))?;
+        let mut crowd = Crowd { served: vec![first], waiting: Vec::new(), next: None };
+        while crowd.waiting.is_empty() && crowd.next.is_none() && crowd.room() > 0 {
+            crowd.admit(subject, &reply)?;
+        }
+        Ok(crowd)
+    }
+
+    /// One more comes and asks.
+    fn admit(&mut self, subject: &'s Subject<'_>, reply: &[u8]) -> Result<(), Finding> {
+        let answered = subject.try_connect().and_then(|mut client| {
+            client.client.send(&[&request(1)[..], b"\n"].concat())?;
+            let heard = client.hear(quiet(subject));
+            Ok((client, heard))
+        });
+        match answered {
+            Ok((client, Ok(line))) if line == reply => self.served.push(client),
+            Ok((client, Err(Trouble::Silent(..)))) if subject.has_accepted(&client) => {
+                self.waiting.push(client);
+            }
+            Ok((_, Err(Trouble::Silent(..)))) => self.next = Some(Met::Unanswered),
+            Err(Trouble::NotConnected(words)) => return Err(Finding::vacuous(words)),
+            // It has asked, and what it was told may have been lost: another one only listens.
+            _ => self.next = Some(meet(subject).0),
+        }
+        Ok(())
+    }
+
+    /// As long as clients are taken in to wait, more of them come, which ask nothing.
+    ///
+    /// # Errors
+    /// The server never rests: whom it still would answer is not known.
+    pub(super) fn take_in(&mut self, subject: &'s Subject<'_>) -> Result<(), Finding> {
+        while !self.waiting.is_empty() && self.next.is_none() && self.room() > 0 {
+            let mut coming = Vec::new();
+            let mut turned_away = None;
+            while coming.len() < AT_ONCE.min(self.room()) && turned_away.is_none() {
+                match subject.try_connect() {
+                    Ok(client) => coming.push(client),
+                    Err(trouble) => turned_away = Some(Met::no_connection(trouble)),
+                }
+            }
+            std::thread::sleep(quiet(subject));
+            let restless = || Finding::vacuous("the server never rests");
+            subject.wait_until(|| subject.is_asleep(), restless)?;
+            for mut client in coming {
+                let met = match client.heard() {
+                    Err(Trouble::Silent(..)) if subject.has_accepted(&client) => {
+                        self.waiting.push(client);
+                        continue;
+                    }
+                    Err(Trouble::Silent(..)) => Met::Unanswered,
+                    heard => end_of(subject, &mut client, heard),
+                };
+                turned_away = Some(met);
+                break;
+            }
+            self.next = turned_away;
+        }
+        Ok(())
+    }
+
+    fn room(&self) -> usize {
+        MOST_CLIENTS - self.served.len() - self.waiting.len()
+    }
+}
+
+/// After how much silence a client is taken not to be answered. One that may be turned away is
+/// given time to learn it.
+fn quiet(subject: &Subject<'_>) -> Duration {
+    match subject.contract.when_full {
+        Some(WhenFull::Wait) => QUIET * 2,
+        _ => PROMPT * 2,
+    }
+}
+
+/// What a client met that came to a full server.
+#[derive(Debug)]
+pub(super) enum Met {
+    Refused,
+    Reset,
+    Busy(Vec<u8>),
+    Told(Vec<u8>),
+    Closed,
+    Unanswered,
+    Served(Vec<u8>),
+    Other(String),
+}
+
+/// Sends one client more, which listens first and asks then. Says what it met and how soon.
+pub(super) fn meet(subject: &Subject<'_>) -> (Met, Duration) {
+    let began = Instant::now();
+    let mut client = match subject.try_connect() {
+        Ok(client) => client,
+        Err(trouble) => return (Met::no_connection(trouble), began.elapsed()),
+    };
+    let first = client.hear(quiet(subject));
+    let after = began.elapsed();
+    let met = match first {
+        Err(Trouble::Silent(..)) => {
+            let asked = client.client.send(&[&request(7)[..], b"\n"].concat());
+            match asked.and_then(|()| client.hear(QUIET * 2)) {
+                Err(Trouble::Silent(..)) => Met::Unanswered,
+                Ok(line) if !subject.contract.is_busy(&line) => Met::Served(line),
+                other => end_of(subject, &mut client, other),
+            }
+        }
+        other => end_of(subject, &mut client, other),
+    };
+    (met, after)
+}
+
+/// What a client met that heard something or came to an end.
+fn end_of(subject: &Subject<'_>, client: &mut Party<'_>, heard: Result<Vec<u8>, Trouble>) -> Met {
+    match heard {
+        Ok(line) => match client.client.rest() {
+            Ok(rest) if !rest.is_empty() => {
+                Met::Other(format!("{}, then {}", printable(&line), printable(&rest)))
+            }
+            Ok(_) if subject.contract.is_busy(&line) => Met::Busy(line),
+            Ok(_) => Met::Told(line),
+            Err(trouble) => Met::Other(format!("{}, then {trouble}", printable(&line))),
+        },
+        Err(Trouble::Reset) => Met::Reset,
+        Err(Trouble::Closed(bytes)) if bytes.is_empty() => Met::Closed,
+        Err(trouble) => Met::Other(trouble.to_string()),
+    }
+}
+
+impl Met {
+    fn no_connection(trouble: Trouble) -> Met {
+        match trouble {
+            Trouble::Refused => Met::Refused,
+            Trouble::Reset => Met::Reset,
+            other => Met::Other(other.to_string()),
+        }
+    }
+
+    pub(super) fn kind(&self) -> Option<WhenFull> {
+        match self {
+            Met::Refused => Some(WhenFull::Refuse),
+            Met::Reset => Some(WhenFull::Reset),
+            Met::Busy(_) => Some(WhenFull::Busy),
+            Met::Unanswered => Some(WhenFull::Wait),
+            Met::Told(_) | Met::Closed | Met::Served(_) | Met::Other(_) => None,
+        }
+    }
+
+    pub(super) fn words(&self) -> String {
+        match self {
+            Met::Refused => "connection refused".to_owned(),
+            Met::Reset => "connected, then reset".to_owned(),
+            Met::Busy(line) | Met::Told(line) => format!("{}, then a clean end", printable(line)),
+            Met::Closed => "connected, then closed without a word".to_owned(),
+            Met::Unanswered => "connected, and left without an answer".to_owned(),
+            Met::Served(reply) => format!("served: {}", printable(reply)),
+            Met::Other(words) => words.clone(),
+        }
+    }
+
+    pub(super) fn hint(&self, declared: WhenFull) -> Option<String> {
+        let words = match (self, declared) {
+            (Met::Served(_), _) => {
+                "it serves more clients than it declares: is anything counted before a client is taken on?"
+            }
+            (Met::Unanswered, _) => {
+                "the client was accepted, by the server or by the kernel's queue, and never read: \
+                 this queues, it does not refuse. listen(0) does not refuse either; to refuse, \
+                 close the listening socket or shut it down while clients are served"
+            }
+            (Met::Told(_), WhenFull::Busy) => "is this its busy line? --busy-prefix declares it",
+            (Met::Closed, WhenFull::Busy | WhenFull::Reset) => {
+                "accept and close alone give a silent client an end of file"
+            }
+            (Met::Reset, WhenFull::Busy) => {
+                "the busy line was overtaken by a reset: was there input that nobody read?"
+            }
+            (Met::Refused, WhenFull::Wait) => "does it close the listening socket while it serves?",
+            _ => return None,
+        };
+        Some(words.to_owned())
+    }
+}
+
+pub(super) fn words_for(declared: WhenFull) -> &'static str {
+    match declared {
+        WhenFull::Wait => "connected, and answered only when a place is free",
+        WhenFull::Refuse => "connection refused",
+        WhenFull::Reset => "connected, then reset",
+        WhenFull::Busy => "one line that says so (--busy-prefix), then a clean end",
+    }
+}
+
+/// How long a line may be.
+pub(super) struct Longest {
+    /// The longest that was answered like a short one, in bytes.
+    pub(super) answered: usize,
+    /// The shortest that was not, and what became of it.
+    pub(super) not: Option<(usize, NotAnswered)>,
+}
+
+/// What became of a line that is too long.
+pub(super) enum NotAnswered {
+    Otherwise(Vec<u8>),
+    Trouble(Trouble),
+}
+
+/// Sends longer and longer lines, and then closes in on the first that is not answered like a
+/// short one. A server that hangs or ends at one is not asked again.
+///
+/// # Errors
+/// Not even a short one is answered: then nothing can be exercised.
+pub(super) fn longest_line(subject: &Subject<'_>) -> Result<Longest, Finding> {
+    let mut client = subject.connect()?;
+    let short = client.learn(&request(1))?;
+    let most = match subject.contract.service {
+        Service::Calc => LONGEST_REQUEST,
+        Service::Echo => LONGEST_REPLY,
+    };
+    let mut found = Longest { answered: request(1).len(), not: None };
+    while let Some(size) = found.next_size(most) {
+        let line = padded(&request(1), size);
+        let sent = client.client.send(&[&line[..], b"\n"].concat());
+        let not = match sent.and_then(|()| client.hear(PROMPT)) {
+            Ok(reply) if reply == reply_to_padded(subject, &short, &line) => {
+                found.answered = size;
+                continue;
+            }
+            Ok(other) => NotAnswered::Otherwise(other),
+            Err(trouble) => NotAnswered::Trouble(trouble),
+        };
+        let hangs = matches!(not, NotAnswered::Trouble(Trouble::Silent(..)));
+        found.not = Some((size, not));
+        if hangs {
+            break;
+        }
+        // What is left of the line may be answered too: a fresh client does not see it.
+        client.close();
+        match subject.connect_soon(&request(1)) {
+            Ok(fresh) => client = fresh,
+            Err(_) => break,
+        }
+    }
+    Ok(found)
+}
+
+impl Longest {
+    fn next_size(&self, most: usize) -> Option<usize> {
+        let (known, size) = match &self.not {
+            None => (most, (self.answered * 2).min(most)),
+            Some((over, _)) => (over - 1, self.answered.midpoint(*over)),
+        };
+        (self.answered < known).then_some(size)
+    }
+
+    /// What became of the line that is too long, and its size where the limit is not exact.
+    pub(super) fn then(&self) -> Option<String> {
+        let (size, not) = self.not.as_ref()?;
+        let words = match not {
+            NotAnswered::Otherwise(line) => printable(line),
+            NotAnswered::Trouble(trouble) => trouble.to_string(),
+        };
+        Some(match self.is_exact() {
+            true => words,
+            false => format!("at {size} bytes: {words}"),
+        })
+    }
+
+    /// Whether one byte more was seen to be too long.
+    pub(super) fn is_exact(&self) -> bool {
+        self.not.as_ref().is_some_and(|(size, _)| *size == self.answered + 1)
+    }
+}
+
+/// What requests that are none are answered with. One that gets no reply, or a number, is another
+/// case's matter.
+///
+/// # Errors
+/// No plain request is answered: then nothing can be exercised.
+pub(super) fn error_lines(subject: &Subject<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Finding> {
+    let mistakes = match subject.contract.service {
+        Service::Calc => MISTAKES.map(<[u8]>::to_vec).to_vec(),
+        Service::Echo => {
+            let limit = subject.contract.max_line.unwrap_or_default();
+            [limit + 1, 2 * limit].map(|size| padded(&request(1), size)).to_vec()
+        }
+    };
+    let mut lines = Vec::new();
+    for mistake in mistakes {
+        let mut client = match subject.connect_soon(&request(1)) {
+            Err(_) if !lines.is_empty() => break,
+            client => client?,
+        };
+        if let Ok(line) = client.ask(&mistake)
+            && !is_answer(&mistake, &line)
+        {
+            lines.push((mistake, line));
+        }
+    }
+    Ok(lines)
+}
+
+/// Whether a reply is a number, or gives the request back: no error, whatever else.
+fn is_answer(request: &[u8], reply: &[u8]) -> bool {
+    let is_number = std::str::from_utf8(reply).is_ok_and(|text| text.trim().parse::<f64>().is_ok());
+    is_number || request.starts_with(reply)
+}
+
+/// What all the lines begin with, as far as it reads like a mark: up to a colon, or whole words.
+pub(super) fn common_prefix<'l>(lines: impl IntoIterator<Item = &'l [u8]>) -> &'l [u8] {
+    let common = |one: &'l [u8], other: &[u8]| {
+        let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+        &one[..same]
+    };
+    let common = lines.into_iter().reduce(common).unwrap_or_default();
+    let colon = common.windows(2).position(|two| two == b": ").map(|at| at + 2);
+    let space = || common.iter().rposition(|&byte| byte == b' ').map(|at| at + 1);
+    &common[..colon.or_else(space).unwrap_or(common.len())]
+}
+
+/// What became of a client that was served and then silent.
+pub(super) struct Idle {
+    /// How its connection ended, or that it did not.
+    pub(super) ended: Result<Vec<u8>, Trouble>,
+    /// For how long it was silent, at the most.
+    pub(super) at_most: Duration,
+}
+
+/// A client that is served and then silent, `until` then at the most. Longer only if the server
+/// is kept from closing it by a machine that is busy.
+///
+/// # Errors
+/// It is not served: then nothing can be exercised.
+pub(super) fn idle(subject: &Subject<'_>, until: Duration) -> Result<Idle, Finding> {
+    let mut client = subject.connect()?;
+    // The server's clock starts after this one, so it cannot seem to be early.
+    let began = Instant::now();
+    client.learn(&request(1))?;
+    let ended = match client.client.line_within(until) {
+        Err(Trouble::Silent(..)) => client.hear(QUIET),
+        ended => ended,
+    };
+    Ok(Idle { ended, at_most: began.elapsed() })
+}
+
+impl Idle {
+    /// Whether the server ended the connection, in whatever way.
+    pub(super) fn is_ended(&self) -> bool {
+        matches!(self.ended, Err(Trouble::Closed(_) | Trouble::Reset))
+    }
+}
+
+/// What SIGTERM did.
+pub(super) struct Ended {
+    /// How many of the requests under way were answered.
+    pub(super) answered: usize,
+    /// How the server ended, if it did.
+    pub(super) exit: Option<Exit>,
+}
+
+/// SIGTERM comes while requests are under way. The client reads what it gets, and leaves.
+///
+/// # Errors
+/// No plain request is answered: then nothing can be exercised.
+pub(super) fn ending(subject: &Subject<'_>) -> Result<Ended, Finding> {
+    let mut client = subject.connect()?;
+    let reply = client.learn(&request(1))?;
+    client.send(&[&request(1)[..], b"\n"].concat().repeat(UNDER_WAY))?;
+    subject.signal(Signal::SIGTERM);
+    let mut answered = 0;
+    while answered < UNDER_WAY && client.hear(PROMPT).is_ok_and(|line| line == reply) {
+        answered += 1;
+    }
+    client.close();
+    // One that declares nothing may go on, and is not waited for if it rests.
+    let declared = subject.contract.ending.is_some();
+    let deadline = Instant::now() + GONE;
+    let exit = loop {
+        match subject.wait_for_exit(PROMPT) {
+            None if Instant::now() < deadline && (declared || !subject.is_asleep()) => {}
+            exit => break exit,
+        }
+    };
+    Ok(Ended { answered, exit })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_common_prefix_ends_where_a_mark_does() {
+        for (lines, prefix) in [
+            (&["error: a b", "error: a c"][..], "error: "),
+            (&["ERR bad request", "ERR bad value"], "ERR bad "),
+            (&["?", "?"], "?"),
+            (&["one", "two"], ""),
+            (&[], ""),
+        ] {
+            let found = common_prefix(lines.iter().map(|line| line.as_bytes()));
+            assert_eq!(found, prefix.as_bytes(), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn every_limit_is_found_by_doubling_and_halving() {
+        for limit in [5, 6, 100, 4096, 65_535, LONGEST_REQUEST - 1, LONGEST_REQUEST] {
+            let mut found = Longest { answered: 5, not: None };
+            let mut asked = 0;
+            while let Some(size) = found.next_size(LONGEST_REQUEST) {
+                asked += 1;
+                match size <= limit {
+                    true => found.answered = size,
+                    false => found.not = Some((size, NotAnswered::Otherwise(Vec::new()))),
+                }
+            }
+            assert_eq!(found.answered, limit);
+            assert_eq!(found.is_exact(), limit < LONGEST_REQUEST);
+            assert!(asked <= 40, "{asked} lines were sent");
+        }
+    }
+}
