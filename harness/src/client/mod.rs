@@ -106,9 +106,9 @@ impl Client {
         Ok(Client { number, stream, transcript, received: Vec::new(), patience })
     }
 
-    /// Its own end's address, as the server sees it.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.stream.local_addr().ok()
+    /// The addresses of its own end and of the server's.
+    pub fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        Some((self.stream.local_addr().ok()?, self.stream.peer_addr().ok()?))
     }
 
     /// Changes how long to wait for what follows.

@@ -11,6 +11,7 @@ use super::finding::Finding;
 use super::party::Party;
 use super::verdict::{State, Verdict};
 use crate::client::{Client, Happening, Transcript, Trouble, Window, printable};
+use crate::server::diag;
 use crate::server::proc::{self, Holdings};
 use crate::server::{Contract, Exit, Launcher, Process, Server, Spec};
 
@@ -361,7 +362,7 @@ impl<'a> Subject<'a> {
 
     /// Whether the server has taken the client in, rather than the kernel's queue alone.
     pub fn has_accepted(&self, client: &Party<'_>) -> bool {
-        client.client.address().is_some_and(|client| proc::is_accepted(self.address(), client))
+        client.client.ends().is_some_and(|(client, server)| diag::is_accepted(server, client))
     }
 
     /// Sends a signal to the server, which may end from now on.

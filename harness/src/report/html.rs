@@ -319,12 +319,13 @@ fn servers(report: &Report) -> Markup {
             h2 { "Servers" }
             div.scroll {
                 table.servers {
-                    thead { tr { th { "server" } th { "declares" } th { "judged as" } th { "measured as" } } }
+                    thead { tr { th { "server" } th { "declares" } th { "observed" } th { "judged as" } th { "measured as" } } }
                     tbody {
                         @for server in &report.servers {
                             tr {
                                 th scope="row" { (server.label()) }
                                 td { (server.contract) }
+                                td { (observed(server)) }
                                 td {
                                     @if server.not_run.is_some() { "not run" }
                                     @else { code { (server.command) } }
@@ -338,6 +339,19 @@ fn servers(report: &Report) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// What the cases of the contract saw, whether it was declared or not.
+fn observed(server: &ServerReport) -> Markup {
+    let seen = server.cases.iter().filter_map(|judgement| {
+        let what = judgement.name.strip_prefix("contract/")?;
+        (judgement.state != State::NotApplicable).then_some((what, judgement))
+    });
+    html! {
+        @for (what, judgement) in seen {
+            div { span class=(class(judgement)) { (what) } ": " (judgement.observed) }
         }
     }
 }

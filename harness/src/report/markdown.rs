@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Exporter, Report, Tally, count, time};
-use crate::conformance::Kind;
+use crate::conformance::{Judgement, Kind, Verdict};
 
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "summary.md",
@@ -41,6 +41,7 @@ fn write(report: &Report, page: &mut String) -> std::fmt::Result {
         environment.build,
     )?;
     failures(report, page)?;
+    told(report, page)?;
     matrix(report, page)?;
     measurements(report, page)
 }
@@ -63,6 +64,22 @@ fn failures(report: &Report, page: &mut String) -> std::fmt::Result {
         writeln!(page)?;
     }
     Ok(())
+}
+
+/// What was seen where nothing was required.
+fn told(report: &Report, page: &mut String) -> std::fmt::Result {
+    let told = |judgement: &&Judgement| judgement.verdict == Some(Verdict::Info);
+    if !report.judgements().any(|judgement| told(&judgement)) {
+        return Ok(());
+    }
+    writeln!(page, "## Observed, not declared\n")?;
+    for server in &report.servers {
+        for judgement in server.cases.iter().filter(told) {
+            let (name, observed) = (escaped(&server.name), escaped(&judgement.observed));
+            writeln!(page, "- {name} {}: {observed}", judgement.name)?;
+        }
+    }
+    writeln!(page)
 }
 
 fn matrix(report: &Report, page: &mut String) -> std::fmt::Result {

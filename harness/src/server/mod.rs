@@ -4,6 +4,7 @@
 //! `{port}`, below a supervisor process that owns everything the command starts.
 
 mod contract;
+pub mod diag;
 mod launch;
 mod port;
 pub mod proc;

@@ -1,0 +1,203 @@
+//! A wrong declaration fails the case that names it and no other; what is not declared is told.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// A server with all that can be declared but a queue, and what it declares.
+const SELECT: &str = "serve select {host} {port} --max-connections 5 --idle-timeout 300ms";
+const DECLARED: [(&str, &str); 7] = [
+    ("capacity", "5"),
+    ("queue", "0"),
+    ("when-full", "busy"),
+    ("max-line", "4096"),
+    ("error-prefix", "error: "),
+    ("idle-timeout", "300ms"),
+    ("ending", "drain"),
+];
+
+/// A server that takes in three clients to wait.
+const POOL: &str = "serve thread-pool {host} {port} --workers 2 --max-connections 5";
+
+struct Seen {
+    case: String,
+    words: String,
+    observed: String,
+}
+
+/// What the contract's cases say of a command of this program.
+fn check(serve: &str, declared: &[(&str, &str)]) -> Vec<Seen> {
+    let program = env!("CARGO_BIN_EXE_harness");
+    check_command(&format!("'{program}' {serve}"), declared)
+}
+
+fn check_command(command: &str, declared: &[(&str, &str)]) -> Vec<Seen> {
+    let flags = declared.iter().map(|(name, value)| format!("--{name}={value}"));
+    let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(["check", "--case", "contract/", "--json", "--cmd", command])
+        .args(flags)
+        .output()
+        .expect("the harness runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let document: Value = serde_json::from_slice(&output.stdout).expect(&said);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let cases = document["cases"].as_array().expect("cases");
+    let seen = |case: &Value| Seen {
+        case: text(&case["name"]).replace("contract/", ""),
+        words: match case["state"].as_str() {
+            Some("ok") => text(&case["verdict"]),
+            _ => format!("{} ({})", text(&case["verdict"]), text(&case["state"])),
+        },
+        observed: text(&case["observed"]),
+    };
+    cases.iter().map(seen).collect()
+}
+
+/// `DECLARED` with another value.
+fn but(name: &'static str, value: &'static str) -> Vec<(&'static str, &'static str)> {
+    DECLARED.iter().map(|&one| if one.0 == name { (name, value) } else { one }).collect()
+}
+
+fn others_than<'s>(words: &str, seen: &'s [Seen]) -> Vec<(&'s str, &'s str, &'s str)> {
+    seen.iter()
+        .filter(|one| one.words != words)
+        .map(|one| (one.case.as_str(), one.words.as_str(), one.observed.as_str()))
+        .collect()
+}
+
+#[test]
+fn a_server_that_is_as_it_declares_passes() {
+    assert_eq!(others_than("pass", &check(SELECT, &DECLARED)), []);
+    let pool = [("capacity", "2"), ("queue", "3"), ("when-full", "busy")];
+    let seen = check(POOL, &pool);
+    assert_eq!(others_than("pass", &seen).len(), 4, "what is not declared");
+}
+
+#[test]
+fn a_wrong_declaration_fails_by_its_name_and_no_other_case_does() {
+    let too_many = "serves 5 at once, then: \"error: busy, try again later\", then a clean end";
+    let busy = "after 5 that are served: \"error: busy, try again later\", then a clean end";
+    let lines = "lines up to 4096 bytes, then \"error: line too long (limit 4096 bytes)\"";
+    for (name, value, case, observed) in [
+        ("capacity", "4", "capacity", too_many),
+        ("capacity", "6", "capacity", too_many),
+        ("queue", "1", "queue", "takes in 0 to wait"),
+        ("when-full", "refuse", "when-full", busy),
+        ("when-full", "wait", "when-full", busy),
+        ("max-line", "100", "max-line", lines),
+        ("max-line", "4097", "max-line", lines),
+        ("max-line", "65536", "max-line", lines),
+        ("error-prefix", "oops", "error-lines", ""),
+        ("idle-timeout", "1s", "idle-timeout", "closed after 3"),
+    ] {
+        let seen = check(SELECT, &but(name, value));
+        let failed = others_than("pass", &seen);
+        let named: Vec<_> = failed.iter().map(|&(case, words, _)| (case, words)).collect();
+        assert_eq!(named, [(case, "fail")], "{name} {value}: {failed:?}");
+        assert!(failed.iter().all(|one| one.2.starts_with(observed)), "{name} {value}: {failed:?}");
+    }
+}
+
+#[test]
+fn an_idle_client_that_is_closed_later_than_tolerated_fails_the_declaration() {
+    let mut declared = but("idle-timeout", "100ms");
+    assert_eq!(others_than("pass", &check(SELECT, &declared)), [], "by default 500 ms are");
+    declared.push(("idle-tolerance", "20ms"));
+    let seen = check(SELECT, &declared);
+    let failed = others_than("pass", &seen);
+    assert_eq!(failed, [("idle-timeout", "fail", "kept for 120 ms at least")]);
+}
+
+#[test]
+fn a_wrong_queue_fails_by_its_name() {
+    for queue in ["0", "2", "4"] {
+        let declared = [("capacity", "2"), ("queue", queue), ("when-full", "busy")];
+        let seen = check(POOL, &declared);
+        let failed: Vec<_> = seen.iter().filter(|one| one.words.starts_with("fail")).collect();
+        let named: Vec<_> = failed.iter().map(|one| (one.case.as_str(), &*one.observed)).collect();
+        assert_eq!(named, [("queue", "takes in 3 to wait")], "declared {queue}");
+    }
+}
+
+#[test]
+fn what_is_not_declared_is_told_with_the_flags_that_would_declare_it() {
+    let busy = "\"error: busy, try again later\", then a clean end";
+    let pool = [
+        ("capacity", "serves 2 at once, then: taken in to wait; declare it with --capacity 2".to_owned()),
+        ("when-full", format!("after 2 that are served and 3 that wait: {busy}; declare it with --when-full busy")),
+        ("queue", "takes in 3 to wait; declare it with --queue 3".to_owned()),
+        ("max-line", "lines up to 4096 bytes, then \"error: line too long (limit 4096 bytes)\"; declare it with --max-line 4096".to_owned()),
+        ("error-lines", "errors begin with \"error: \"; declare it with --error-prefix 'error: '".to_owned()),
+        ("idle-timeout", "kept for 1000 ms at least".to_owned()),
+        ("ending", "1000 of 1000 requests under way are answered, then exit code 0; declare it with --ending drain".to_owned()),
+    ];
+    let seen = check(POOL, &[]);
+    assert_eq!(others_than("info", &seen), []);
+    let told: Vec<_> = seen.iter().map(|one| (one.case.as_str(), one.observed.clone())).collect();
+    assert_eq!(told, pool);
+    for (server, observed) in [
+        (
+            "iterative",
+            "serves 1 at once, then: connected, and left without an answer; declare it with --capacity 1 --when-full wait",
+        ),
+        (
+            "iterative-refuse",
+            "serves 1 at once, then: connection refused; declare it with --capacity 1 --when-full refuse",
+        ),
+        (
+            "iterative-reset",
+            "serves 1 at once, then: connected, then reset; declare it with --capacity 1 --when-full reset",
+        ),
+        ("select", "serves 256 at once, at least; declare it with --capacity 256"),
+    ] {
+        let seen = check(&format!("serve {server} {{host}} {{port}}"), &[]);
+        assert_eq!(seen[0].observed, observed, "{server}");
+    }
+    let seen = check(SELECT, &[("service", "calc"), ("ending", "drain")]);
+    assert!(seen[5].observed.starts_with("closed after 3"), "{}", seen[5].observed);
+    assert!(seen[5].observed.contains("--idle-timeout 3"), "{}", seen[5].observed);
+}
+
+#[test]
+fn an_echo_declares_a_longest_line_and_its_error() {
+    let serve = "serve select-echo {host} {port} --max-connections 5";
+    let declared = [("service", "echo"), ("max-line", "4096"), ("error-prefix", "oops")];
+    let seen = check(serve, &declared);
+    let failed: Vec<_> = seen.iter().filter(|one| one.words == "fail").collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].case, "error-lines");
+    let seen = check(serve, &[("service", "echo")]);
+    assert_eq!(others_than("info", &seen)[0].0, "error-lines", "no error is known of an echo");
+}
+
+/// What a Python server does at SIGTERM, started after these shell words.
+fn python_ending(shell: &str, declared: &[(&str, &str)]) -> Option<(String, String)> {
+    let python = Command::new("python3").arg("--version").output();
+    if !python.is_ok_and(|output| output.status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "python3 is not installed");
+        return None;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/faulty.py");
+    let script = script.display();
+    let command =
+        format!("sh -c '{shell} exec python3 -S -E {script} none $0 $1' {{host}} {{port}}");
+    let seen = check_command(&command, declared);
+    let ending = seen.into_iter().find(|one| one.case == "ending").expect("it");
+    Some((ending.words, ending.observed))
+}
+
+#[test]
+fn a_server_that_does_not_drain_is_told_from_one_that_does() {
+    let drain = [("ending", "drain")];
+    for (shell, declared, words, end) in [
+        ("", &drain[..], "fail", "killed by SIGTERM"),
+        ("", &[], "info", "killed by SIGTERM"),
+        ("trap \"\" TERM;", &[], "info", "the server goes on"),
+        ("trap \"\" TERM;", &drain, "fail (hang)", "the server goes on"),
+    ] {
+        let Some((said, observed)) = python_ending(shell, declared) else { return };
+        assert_eq!(said, words, "{shell} {observed}");
+        assert!(observed.ends_with(end), "{shell} {observed}");
+    }
+}
