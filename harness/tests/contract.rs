@@ -192,7 +192,8 @@ fn a_server_that_does_not_drain_is_told_from_one_that_does() {
     let drain = [("ending", "drain")];
     for (shell, declared, words, end) in [
         ("", &drain[..], "fail", "killed by SIGTERM"),
-        ("", &[], "info", "killed by SIGTERM"),
+        ("", &[("ending", "abort")], "pass", "killed by SIGTERM"),
+        ("", &[], "info", "killed by SIGTERM; declare it with --ending abort"),
         ("trap \"\" TERM;", &[], "info", "the server goes on"),
         ("trap \"\" TERM;", &drain, "fail (hang)", "the server goes on"),
     ] {

@@ -104,6 +104,7 @@ fn report() -> Report {
         vec![
             judgement("framing/single", Some(Verdict::Loose), State::Ok),
             judgement("framing/crlf", None, State::NotApplicable),
+            judgement("contract/capacity", Some(Verdict::Info), State::Ok),
         ],
     );
     two.measurements = vec![
@@ -171,8 +172,8 @@ fn a_page_needs_no_network_and_no_script_and_lets_no_server_write_into_it() {
 fn verdicts_are_counted_by_kind() {
     let tally = Tally::of(report().judgements());
     let counted = Kind::ALL.iter().map(|&kind| tally.get(kind)).collect::<Vec<_>>();
-    assert_eq!(counted, [1, 1, 1, 0, 1]);
-    assert_eq!(tally.words(), "1 passed, 1 loose, 1 failed, 1 not applicable");
+    assert_eq!(counted, [1, 2, 1, 0, 1]);
+    assert_eq!(tally.words(), "1 passed, 2 loose, 1 failed, 1 not applicable");
 }
 
 #[test]

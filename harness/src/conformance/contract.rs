@@ -5,8 +5,8 @@ use shlex::try_quote;
 use super::finding::Finding;
 use super::need::MOST_CLIENTS;
 use super::observe::{
-    Crowd, Ended, Longest, Met, NotAnswered, UNDER_WAY, common_prefix, ending, error_lines, idle,
-    longest_line, words_for,
+    Crowd, Ended, Erroneous, Longest, Met, NotAnswered, UNDER_WAY, common_prefix, ending,
+    error_lines, idle, longest_line, words_for,
 };
 use super::subject::Subject;
 use super::{Case, Need, State};
@@ -120,7 +120,7 @@ pub(super) const CASES: &[Case] = &[
             if lines.is_empty() {
                 return Err(Finding::vacuous("no erroneous request was answered with an error"));
             }
-            let common = common_prefix(lines.iter().map(|(_, line)| line.as_slice()));
+            let common = common_prefix(lines.iter().map(|one| one.reply.as_slice()));
             let Some(prefix) = &subject.contract.error_prefix else {
                 return match std::str::from_utf8(common) {
                     Ok(text) if !text.is_empty() => {
@@ -130,12 +130,12 @@ pub(super) const CASES: &[Case] = &[
                     _ => tell(subject, "errors begin with nothing in common", ""),
                 };
             };
-            for (mistake, line) in &lines {
-                if !line.starts_with(prefix.as_bytes()) {
+            for Erroneous { request, reply } in &lines {
+                if !reply.starts_with(prefix.as_bytes()) {
                     let prefix = printable(prefix.as_bytes());
-                    let mistake = printable(mistake);
-                    let expected = format!("after {mistake}: a line that begins with {prefix}");
-                    return Err(Finding::fail(expected, printable(line)));
+                    let request = printable(request);
+                    let expected = format!("after {request}: a line that begins with {prefix}");
+                    return Err(Finding::fail(expected, printable(reply)));
                 }
             }
             as_declared(subject, format!("errors begin with {}", printable(prefix.as_bytes())))
@@ -180,17 +180,24 @@ pub(super) const CASES: &[Case] = &[
         needs: &[],
         check: |subject| {
             let ended = ending(subject)?;
-            let drains = ended.answered == UNDER_WAY && ended.exit == Some(Exit::Code(0));
-            match subject.contract.ending {
-                None if drains => tell(subject, &ended.words(), "--ending drain"),
-                None => tell(subject, &ended.words(), ""),
-                Some(Ending::Drain) if drains => as_declared(subject, ended.words()),
-                Some(Ending::Drain) => {
-                    let expected = "what had arrived is answered, then exit code 0";
-                    let state = if ended.exit.is_some() { State::Ok } else { State::Hang };
-                    Err(Finding { state, ..Finding::fail(expected, ended.words()) })
+            let seen = ended.words();
+            let (as_it_is, flags) = match ended.exit {
+                Some(Exit::Code(0)) if ended.answered == UNDER_WAY => {
+                    (Some(Ending::Drain), "--ending drain")
                 }
-            }
+                Some(_) => (Some(Ending::Abort), "--ending abort"),
+                None => (None, ""),
+            };
+            let expected = match subject.contract.ending {
+                None => return tell(subject, &seen, flags),
+                declared if declared == as_it_is => return as_declared(subject, seen),
+                // It may have answered all before it was told to end.
+                Some(Ending::Abort) if ended.exit.is_some() => return as_declared(subject, seen),
+                Some(Ending::Abort) => "it ends at once",
+                Some(Ending::Drain) => "what had arrived is answered, then exit code 0",
+            };
+            let state = if as_it_is.is_some() { State::Ok } else { State::Hang };
+            Err(Finding { state, ..Finding::fail(expected, seen) })
         },
     },
 ];

@@ -319,29 +319,36 @@ impl Longest {
     }
 }
 
+/// A request that is none, and what it was answered.
+pub(super) struct Erroneous {
+    pub(super) request: Vec<u8>,
+    pub(super) reply: Vec<u8>,
+}
+
 /// What requests that are none are answered with. One that gets no reply, or a number, is another
 /// case's matter.
 ///
 /// # Errors
 /// No plain request is answered: then nothing can be exercised.
-pub(super) fn error_lines(subject: &Subject<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Finding> {
+pub(super) fn error_lines(subject: &Subject<'_>) -> Result<Vec<Erroneous>, Finding> {
+    let plain = request(1);
     let mistakes = match subject.contract.service {
         Service::Calc => MISTAKES.map(<[u8]>::to_vec).to_vec(),
         Service::Echo => {
             let limit = subject.contract.max_line.unwrap_or_default();
-            [limit + 1, 2 * limit].map(|size| padded(&request(1), size)).to_vec()
+            [limit + 1, 2 * limit].map(|size| padded(&plain, size)).to_vec()
         }
     };
     let mut lines = Vec::new();
-    for mistake in mistakes {
-        let mut client = match subject.connect_soon(&request(1)) {
+    for request in mistakes {
+        let mut client = match subject.connect_soon(&plain) {
             Err(_) if !lines.is_empty() => break,
             client => client?,
         };
-        if let Ok(line) = client.ask(&mistake)
-            && !is_answer(&mistake, &line)
+        if let Ok(reply) = client.ask(&request)
+            && !is_answer(&request, &reply)
         {
-            lines.push((mistake, line));
+            lines.push(Erroneous { request, reply });
         }
     }
     Ok(lines)
