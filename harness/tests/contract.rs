@@ -29,13 +29,13 @@ struct Seen {
 /// What the contract's cases say of a command of this program.
 fn check(serve: &str, declared: &[(&str, &str)]) -> Vec<Seen> {
     let program = env!("CARGO_BIN_EXE_harness");
-    check_command(&format!("'{program}' {serve}"), declared)
+    check_command("contract/", &format!("'{program}' {serve}"), declared)
 }
 
-fn check_command(command: &str, declared: &[(&str, &str)]) -> Vec<Seen> {
+fn check_command(case: &str, command: &str, declared: &[(&str, &str)]) -> Vec<Seen> {
     let flags = declared.iter().map(|(name, value)| format!("--{name}={value}"));
     let output = Command::new(env!("CARGO_BIN_EXE_harness"))
-        .args(["check", "--case", "contract/", "--json", "--cmd", command])
+        .args(["check", "--case", case, "--json", "--cmd", command])
         .args(flags)
         .output()
         .expect("the harness runs");
@@ -182,8 +182,7 @@ fn python_ending(shell: &str, declared: &[(&str, &str)]) -> Option<(String, Stri
     let script = script.display();
     let command =
         format!("sh -c '{shell} exec python3 -S -E {script} none $0 $1' {{host}} {{port}}");
-    let seen = check_command(&command, declared);
-    let ending = seen.into_iter().find(|one| one.case == "ending").expect("it");
+    let ending = check_command("contract/ending", &command, declared).pop().expect("it");
     Some((ending.words, ending.observed))
 }
 

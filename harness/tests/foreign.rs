@@ -22,6 +22,7 @@ const FAULTS: &[Row] = &[
     (
         "dies-at-invalid-input",
         &[
+            ("contract/error-lines", "crash"),
             ("malformed/syntax", "crash"),
             ("malformed/empty-line", "crash"),
             ("malformed/only-spaces", "crash"),
@@ -36,8 +37,8 @@ const FAULTS: &[Row] = &[
     ),
     (
         "refuses-nobody",
-        &[("refusal/as-declared", "ok")],
-        &["refusal/busy-line-is-whole", "refusal/race-at-release"],
+        &[("contract/capacity", "ok"), ("refusal/as-declared", "ok")],
+        &["contract/when-full", "refusal/busy-line-is-whole", "refusal/race-at-release"],
     ),
     ("hangs", &[("framing/single", "hang")], &[]),
     ("hangs-at-division-by-zero", &[("results/division-by-zero", "hang")], &[]),

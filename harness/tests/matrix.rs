@@ -35,7 +35,14 @@ fn main() -> ExitCode {
 }
 
 /// What limits from the command line change.
-const LIMITED: &[&str] = &["refusal/", "oversize/"];
+const LIMITED: &[&str] = &[
+    "contract/capacity",
+    "contract/when-full",
+    "contract/queue",
+    "contract/max-line",
+    "refusal/",
+    "oversize/",
+];
 
 /// A server with every limit set that it has: what it declares must follow.
 fn narrow(launcher: &Launcher, server: &Server) -> Spec {

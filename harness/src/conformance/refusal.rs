@@ -3,7 +3,6 @@
 use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit};
 use servers::WhenFull;
@@ -346,4 +345,3 @@ fn is_turned_away(trouble: &Trouble) -> bool {
         _ => false,
     }
 }
-
