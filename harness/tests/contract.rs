@@ -2,18 +2,19 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
 use serde_json::Value;
 
 /// A server with all that can be declared but a queue, and what it declares.
-const SELECT: &str = "serve select {host} {port} --max-connections 5 --idle-timeout 300ms";
+const SELECT: &str = "serve select {host} {port} --max-connections 5 --idle-timeout 1s";
 const DECLARED: [(&str, &str); 7] = [
     ("capacity", "5"),
     ("queue", "0"),
     ("when-full", "busy"),
     ("max-line", "4096"),
     ("error-prefix", "error: "),
-    ("idle-timeout", "300ms"),
+    ("idle-timeout", "1s"),
     ("ending", "drain"),
 ];
 
@@ -54,6 +55,15 @@ fn check_command(case: &str, command: &str, declared: &[(&str, &str)]) -> Vec<Se
     cases.iter().map(seen).collect()
 }
 
+/// They mostly wait.
+fn at_once<T: Sync>(rows: &[T], check: impl Fn(&T) + Sync) {
+    thread::scope(|scope| {
+        for row in rows {
+            scope.spawn(|| check(row));
+        }
+    });
+}
+
 /// `DECLARED` with another value.
 fn but(name: &'static str, value: &'static str) -> Vec<(&'static str, &'static str)> {
     DECLARED.iter().map(|&one| if one.0 == name { (name, value) } else { one }).collect()
@@ -79,7 +89,7 @@ fn a_wrong_declaration_fails_by_its_name_and_no_other_case_does() {
     let too_many = "serves 5 at once, then: \"error: busy, try again later\", then a clean end";
     let busy = "after 5 that are served: \"error: busy, try again later\", then a clean end";
     let lines = "lines up to 4096 bytes, then \"error: line too long (limit 4096 bytes)\"";
-    for (name, value, case, observed) in [
+    let wrong = [
         ("capacity", "4", "capacity", too_many),
         ("capacity", "6", "capacity", too_many),
         ("queue", "1", "queue", "takes in 0 to wait"),
@@ -89,35 +99,38 @@ fn a_wrong_declaration_fails_by_its_name_and_no_other_case_does() {
         ("max-line", "4097", "max-line", lines),
         ("max-line", "65536", "max-line", lines),
         ("error-prefix", "oops", "error-lines", ""),
-        ("idle-timeout", "1s", "idle-timeout", "closed after 3"),
-    ] {
+        ("idle-timeout", "5s", "idle-timeout", "closed after "),
+    ];
+    let fails = |&(name, value, case, observed): &(_, _, &str, &str)| {
         let seen = check(SELECT, &but(name, value));
         let failed = others_than("pass", &seen);
         let named: Vec<_> = failed.iter().map(|&(case, words, _)| (case, words)).collect();
         assert_eq!(named, [(case, "fail")], "{name} {value}: {failed:?}");
         assert!(failed.iter().all(|one| one.2.starts_with(observed)), "{name} {value}: {failed:?}");
-    }
+    };
+    at_once(&wrong, fails);
 }
 
 #[test]
 fn an_idle_client_that_is_closed_later_than_tolerated_fails_the_declaration() {
-    let mut declared = but("idle-timeout", "100ms");
+    let mut declared = but("idle-timeout", "700ms");
     assert_eq!(others_than("pass", &check(SELECT, &declared)), [], "by default 500 ms are");
     declared.push(("idle-tolerance", "20ms"));
-    let seen = check(SELECT, &declared);
+    let slow = SELECT.replace("1s", "10s");
+    let seen = check(&slow, &declared);
     let failed = others_than("pass", &seen);
-    assert_eq!(failed, [("idle-timeout", "fail", "kept for 120 ms at least")]);
+    assert_eq!(failed, [("idle-timeout", "fail", "kept for 720 ms at least")]);
 }
 
 #[test]
 fn a_wrong_queue_fails_by_its_name() {
-    for queue in ["0", "2", "4"] {
-        let declared = [("capacity", "2"), ("queue", queue), ("when-full", "busy")];
+    at_once(&["0", "2", "4"], |queue| {
+        let declared = [("capacity", "2"), ("queue", *queue), ("when-full", "busy")];
         let seen = check(POOL, &declared);
         let failed: Vec<_> = seen.iter().filter(|one| one.words.starts_with("fail")).collect();
         let named: Vec<_> = failed.iter().map(|one| (one.case.as_str(), &*one.observed)).collect();
         assert_eq!(named, [("queue", "takes in 3 to wait")], "declared {queue}");
-    }
+    });
 }
 
 #[test]
@@ -136,7 +149,7 @@ fn what_is_not_declared_is_told_with_the_flags_that_would_declare_it() {
     assert_eq!(others_than("info", &seen), []);
     let told: Vec<_> = seen.iter().map(|one| (one.case.as_str(), one.observed.clone())).collect();
     assert_eq!(told, pool);
-    for (server, observed) in [
+    let servers = [
         (
             "iterative",
             "serves 1 at once, then: connected, and left without an answer; declare it with --capacity 1 --when-full wait",
@@ -150,13 +163,14 @@ fn what_is_not_declared_is_told_with_the_flags_that_would_declare_it() {
             "serves 1 at once, then: connected, then reset; declare it with --capacity 1 --when-full reset",
         ),
         ("select", "serves 256 at once, at least; declare it with --capacity 256"),
-    ] {
+    ];
+    at_once(&servers, |(server, observed)| {
         let seen = check(&format!("serve {server} {{host}} {{port}}"), &[]);
-        assert_eq!(seen[0].observed, observed, "{server}");
-    }
-    let seen = check(SELECT, &[("service", "calc"), ("ending", "drain")]);
-    assert!(seen[5].observed.starts_with("closed after 3"), "{}", seen[5].observed);
-    assert!(seen[5].observed.contains("--idle-timeout 3"), "{}", seen[5].observed);
+        assert_eq!(seen[0].observed, *observed, "{server}");
+    });
+    let seen = check(&SELECT.replace("1s", "300ms"), &[("ending", "drain")]);
+    assert!(seen[5].observed.starts_with("closed after "), "{}", seen[5].observed);
+    assert!(seen[5].observed.contains(" ms of silence; declare it with --idle-timeout "));
 }
 
 #[test]
@@ -189,15 +203,16 @@ fn python_ending(shell: &str, declared: &[(&str, &str)]) -> Option<(String, Stri
 #[test]
 fn a_server_that_does_not_drain_is_told_from_one_that_does() {
     let drain = [("ending", "drain")];
-    for (shell, declared, words, end) in [
+    let rows = [
         ("", &drain[..], "fail", "killed by SIGTERM"),
         ("", &[("ending", "abort")], "pass", "killed by SIGTERM"),
         ("", &[], "info", "killed by SIGTERM; declare it with --ending abort"),
         ("trap \"\" TERM;", &[], "info", "the server goes on"),
         ("trap \"\" TERM;", &drain, "fail (hang)", "the server goes on"),
-    ] {
+    ];
+    at_once(&rows, |&(shell, declared, words, end)| {
         let Some((said, observed)) = python_ending(shell, declared) else { return };
         assert_eq!(said, words, "{shell} {observed}");
         assert!(observed.ends_with(end), "{shell} {observed}");
-    }
+    });
 }

@@ -55,12 +55,17 @@ impl<'s> Crowd<'s> {
 
     /// One more comes and asks.
     fn admit(&mut self, subject: &'s Subject<'_>, reply: &[u8]) -> Result<(), Finding> {
+        let began = Instant::now();
         let answered = subject.try_connect().and_then(|mut client| {
             client.client.send(&[&request(1)[..], b"\n"].concat())?;
             let heard = client.hear(quiet(subject));
             Ok((client, heard))
         });
         match answered {
+            // Its place is that of another, who was silent for too long.
+            Ok((_, Ok(line))) if line == reply && began.elapsed() > QUIET && self.has_lost() => {
+                self.next = Some(Met::Unanswered);
+            }
             Ok((client, Ok(line))) if line == reply => self.served.push(client),
             Ok((client, Err(Trouble::Silent(..)))) if subject.has_accepted(&client) => {
                 self.waiting.push(client);
@@ -107,18 +112,24 @@ impl<'s> Crowd<'s> {
         Ok(())
     }
 
+    /// Whether the first client is served no more.
+    fn has_lost(&mut self) -> bool {
+        !matches!(self.served[0].heard(), Err(Trouble::Silent(..)))
+    }
+
     fn room(&self) -> usize {
         MOST_CLIENTS - self.served.len() - self.waiting.len()
     }
 }
 
 /// After how much silence a client is taken not to be answered. One that may be turned away is
-/// given time to learn it.
+/// given time to learn it, but not so much that those who are served are closed for their silence.
 fn quiet(subject: &Subject<'_>) -> Duration {
-    match subject.contract.when_full {
+    let quiet = match subject.contract.when_full {
         Some(WhenFull::Wait) => QUIET * 2,
         _ => PROMPT * 2,
-    }
+    };
+    subject.contract.idle_timeout.map_or(quiet, |timeout| quiet.min(timeout / 4))
 }
 
 /// What a client met that came to a full server.
