@@ -14,7 +14,7 @@ const REQUESTS: usize = 50;
 
 /// Clients that want the same, and for how long.
 const EQUALS: usize = 4;
-const SHARED: Duration = Duration::from_millis(30);
+const SHARED: Duration = Duration::from_millis(10);
 
 pub(super) const CASES: &[Case] = &[
     Case {
