@@ -90,7 +90,7 @@ pub(super) const CASES: &[Case] = &[
             let most = subject.contract.max_line.unwrap_or(TOO_LONG).min(TOO_LONG);
             let deep = "(".repeat(most);
             let long = "1".repeat(most + 1);
-            for poison in ["1+*(", "\0", "1\x002", "\u{1b}[2J", &deep, &long] {
+            for poison in ["1+*(", "\0", "1\0+2", "\u{1b}[2J", &deep, &long] {
                 // What becomes of the bad client is its own affair.
                 let _ = bad.client.send(format!("{poison}\n").as_bytes());
                 good.send(&[&request(1)[..], b"\n"].concat())?;
