@@ -264,7 +264,7 @@ fn check_prints_one_document_and_nothing_else_to_standard_output() {
     assert_eq!(document["server"], "iterative-refuse-calc");
     assert_eq!(document["seed"], 7);
     let cases = document["cases"].as_array().expect("cases");
-    assert_eq!(cases.len(), 8);
+    assert_eq!(cases.len(), 9);
     for key in ["name", "verdict", "state", "requirement", "expected", "observed", "hint", "replay"]
     {
         assert!(cases[0].as_object().expect("a case").contains_key(key), "{key}");

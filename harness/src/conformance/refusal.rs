@@ -267,8 +267,16 @@ pub(super) const CASES: &[Case] = &[
         check: |subject| {
             let mut incumbent = subject.connect()?;
             incumbent.learn(&request(7))?;
+            let idle = subject.contract.idle_timeout.unwrap_or(Duration::MAX);
+            let mut spoke = Instant::now();
             let mut is_served = || {
-                let reply = incumbent.ask(&request(7)).map_err(|trouble| {
+                let may_be_closed = spoke.elapsed() >= idle;
+                let answered = incumbent.ask(&request(7));
+                spoke = Instant::now();
+                if may_be_closed && answered.is_err() {
+                    return Err(Finding::vacuous("the harness was too slow to speak in time"));
+                }
+                let reply = answered.map_err(|trouble| {
                     Finding::trouble("the client that is served gets its reply", &trouble).hint(
                         "select(2) takes no descriptor from FD_SETSIZE (1024) on: count clients \
                          before they are taken on, or use poll",
@@ -284,8 +292,15 @@ pub(super) const CASES: &[Case] = &[
                 }
             }
             // It takes in all that it will.
-            let _ = subject.wait_until(|| subject.is_asleep(), || Finding::vacuous("no rest"));
-            is_served()?;
+            let mut served = Ok(());
+            let _ = subject.wait_until(
+                || {
+                    served = is_served();
+                    served.is_err() || subject.seen_asleep(2) == 2
+                },
+                || Finding::vacuous("it never rests"),
+            );
+            served?;
             subject.observe(storm.words());
             subject.note(storm.words());
             drop(storm);
