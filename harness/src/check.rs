@@ -9,7 +9,7 @@ use crate::cli::{Check, DEFAULT_TIMEOUT, written};
 use crate::conformance::{self, Case, Judge, Judgement, Kind, judge_all};
 use crate::environment::Environment;
 use crate::progress::{People, Progress};
-use crate::report::{FORMAT, Output, Report, ServerReport, Tally, line, not_run};
+use crate::report::{FORMAT, Junit, Output, Report, ServerReport, Tally, line, not_run};
 use crate::role::{self, Usage};
 use crate::server::{LaunchError, Launcher, Spec};
 use crate::{list, run};
@@ -24,9 +24,11 @@ pub fn check(arguments: &Check) -> Result<ExitCode> {
     let launcher = Launcher::this_program()?;
     let specs = specs(arguments, &launcher)?;
     let output = arguments.output.as_deref().map(Output::create).transpose()?;
+    let junit = arguments.junit.as_deref().map(Junit::create).transpose()?;
     let judge = Judge {
         patience: arguments.timeout,
         at_once: arguments.jobs.into(),
+        expected: arguments.gate.expected()?,
         ..Judge::new(launcher, run::seed_or_chance(arguments.seed))
     };
     let mut report = Report {
@@ -39,7 +41,10 @@ pub fn check(arguments: &Check) -> Result<ExitCode> {
     };
     let people = if arguments.json { People::Stderr } else { People::Stdout };
     let progress = Progress::new(specs.len() * cases.len(), people);
-    let write = |report: &Report| output.as_ref().map_or(Ok(()), |output| output.write(report));
+    let write = |report: &Report| {
+        output.as_ref().map_or(Ok(()), |output| output.write(report))?;
+        junit.as_ref().map_or(Ok(()), |junit| junit.write(report))
+    };
     write(&report)?;
     for spec in &specs {
         let unjudged = ServerReport::new(spec, Vec::new());
@@ -66,7 +71,7 @@ pub fn check(arguments: &Check) -> Result<ExitCode> {
         report.servers.push(ServerReport::new(spec, judgements));
         write(&report)?;
     }
-    report.complete = true;
+    run::conclude(&mut report, &judge, &progress);
     write(&report)?;
     if arguments.json {
         list::print(&document(&report)?)?;
@@ -87,7 +92,7 @@ pub fn check(arguments: &Check) -> Result<ExitCode> {
                 .to_owned()
         ));
     }
-    Ok(ExitCode::from(report.exit_code()))
+    Ok(ExitCode::from(report.exit_code(&arguments.gate.fail_on)))
 }
 
 fn wanted(prefix: &str) -> Result<Vec<&'static Case>> {

@@ -6,11 +6,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use servers::{Limits, Server, Service, WhenFull};
 
+use crate::report::FailOn;
 use crate::server::{Contract, Dialect, Division, Ending};
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 all passed, 1 a verdict or a measurement failed, 2 bad usage, 3 the harness could \
-not do its work.";
+Exit codes: 0 all passed, 1 a verdict or a measurement failed (--fail-on), 2 bad usage, 3 the \
+harness could not do its work.";
 
 /// Judges and measures socket servers, and writes the comparison.
 #[derive(Debug, Parser)]
@@ -56,6 +57,26 @@ pub struct Run {
     /// Repeats the chances of an earlier run.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// What fails the run.
+    #[command(flatten)]
+    pub gate: Gate,
+}
+
+/// What fails a run, for CI.
+#[derive(Debug, Args)]
+pub struct Gate {
+    /// What makes the exit code 1, separated by commas.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "KINDS",
+        value_delimiter = ',',
+        default_value = "fail,undecided"
+    )]
+    pub fail_on: Vec<FailOn>,
+    /// A TOML file of known failures, each with a reason: they do not fail the run, until they pass.
+    #[arg(long, value_name = "FILE")]
+    pub expected: Option<PathBuf>,
 }
 
 /// How much to measure.
@@ -88,6 +109,9 @@ pub struct Check {
     /// Also write a report into this folder.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Also write the verdicts as JUnit XML into this file.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
     /// Print one JSON document, and nothing else, to standard output: an object for one server, a
     /// list for several.
     #[arg(long)]
@@ -101,6 +125,9 @@ pub struct Check {
     /// Cases at a time.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: u16,
+    /// What fails the run.
+    #[command(flatten)]
+    pub gate: Gate,
     /// What it declares.
     #[command(flatten)]
     pub declared: Declared,

@@ -8,6 +8,7 @@
 
 pub mod check;
 pub mod cli;
+pub mod expected;
 pub mod list;
 mod progress;
 pub mod role;

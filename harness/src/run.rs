@@ -6,12 +6,15 @@ use std::time::Duration;
 use anyhow::Result;
 use servers::{Limits, Server};
 
-use crate::cli::{PlanName, Run};
-use crate::conformance::{self, Case, Judge, judge_all};
+use crate::cli::{Gate, PlanName, Run};
+use crate::conformance::{self, Case, Judge, Kind, judge_all};
 use crate::environment::Environment;
+use crate::expected::Expected;
 use crate::load::{self, Plan, WORKLOADS, Workload};
 use crate::progress::{People, Progress};
-use crate::report::{FORMAT, Output, Report, ServerReport, Tally, failure, not_run};
+use crate::report::{
+    self, FORMAT, Output, Report, ServerReport, Tally, failure, not_run, step_summary,
+};
 use crate::role;
 use crate::server::{Launcher, Spec};
 
@@ -23,7 +26,10 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
     role::raise_descriptor_limit();
     let output = Output::create(&arguments.output)?;
     let launcher = Launcher::this_program()?;
-    let judge = Judge::new(launcher, seed_or_chance(arguments.seed));
+    let judge = Judge {
+        expected: arguments.gate.expected()?,
+        ..Judge::new(launcher, seed_or_chance(arguments.seed))
+    };
     let servers = chosen(&arguments.servers);
     let cases: Vec<&Case> = conformance::cases().collect();
     let plan = arguments.plan.plan();
@@ -64,9 +70,24 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
         output.write(&report)?;
         progress.line(&line(report.servers.last().expect("it was just pushed")));
     }
-    report.complete = true;
+    conclude(&mut report, &judge, &progress);
     output.write(&report)?;
-    Ok(summary(&report, &output, &progress))
+    summary(&report, &output, &progress);
+    Ok(ExitCode::from(report.exit_code(&arguments.gate.fail_on)))
+}
+
+/// What is to be said when all servers are judged.
+pub(crate) fn conclude(report: &mut Report, judge: &Judge, progress: &Progress) {
+    judge.expected.mark_stale(&mut report.servers);
+    report.complete = true;
+    for server in &report.servers {
+        for stale in server.cases.iter().filter(|judgement| judgement.kind() == Kind::Stale) {
+            progress.line(&failure(&server.name, stale));
+        }
+    }
+    if let Err(error) = step_summary::append(report) {
+        progress.line(&format!("no step summary: {error:#}"));
+    }
 }
 
 /// The servers asked for, or all.
@@ -92,8 +113,8 @@ fn judged(
     progress.doing(format!("judging {server}"));
     let judgements = judge_all(judge, &spec, cases, |judgement| {
         progress.step();
-        if !judgement.is_fine() {
-            progress.line(&failure(&spec.name, judgement));
+        if !judgement.is_fine() || judgement.known.is_some() {
+            progress.line(&report::line(&spec.name, judgement));
         }
     });
     ServerReport::new(&spec, judgements)
@@ -141,13 +162,18 @@ fn line(entry: &ServerReport) -> String {
     format!("{}: {}; {}", entry.name, tally.words(), figures.join(", "))
 }
 
-fn summary(report: &Report, output: &Output, progress: &Progress) -> ExitCode {
+fn summary(report: &Report, output: &Output, progress: &Progress) {
     for problem in report.problems() {
         progress.line(&format!("problem: {problem}"));
     }
     progress.line(&format!("verdicts: {}", Tally::of(report.judgements()).words()));
     progress.line(&format!("report: {}", output.page().display()));
-    ExitCode::from(report.exit_code())
+}
+
+impl Gate {
+    pub(crate) fn expected(&self) -> Result<Expected> {
+        self.expected.as_deref().map_or_else(|| Ok(Expected::default()), Expected::read)
+    }
 }
 
 impl PlanName {

@@ -26,6 +26,8 @@ fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Judg
         log: String::new(),
         exit: None,
         survivors: Vec::new(),
+        resources: Vec::new(),
+        known: None,
         took_ms: 12,
     }
 }

@@ -53,7 +53,9 @@ pub enum Happening {
     ServerEnded,
     /// Something else than was hoped for.
     Trouble(String),
-    /// Something that the harness did to the server.
+    /// The server wrote to its standard output or standard error.
+    ServerWrote(Vec<u8>),
+    /// Something that the harness did to the server, or saw of it.
     Note(String),
 }
 
@@ -65,8 +67,7 @@ impl Transcript {
 
     /// Writes down what happened now.
     pub fn add(&self, client: usize, happening: Happening) {
-        let at_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let event = Event { at_us, client, what: happening.words() };
+        let event = self.event(Instant::now(), client, happening);
         let mut inner = self.inner();
         if inner.first.len() < KEPT {
             inner.first.push(event);
@@ -91,8 +92,36 @@ impl Transcript {
         events
     }
 
+    /// What was kept, and what others have seen of the server, in the order of the clock. What
+    /// was before the record began stands at its beginning.
+    pub fn events_with(
+        &self,
+        others: impl IntoIterator<Item = (Instant, Happening)>,
+    ) -> Vec<Event> {
+        let mut events = self.events();
+        events.extend(others.into_iter().map(|(at, happening)| self.event(at, 0, happening)));
+        events.sort_by_key(|event| event.at_us);
+        events
+    }
+
+    fn event(&self, at: Instant, client: usize, happening: Happening) -> Event {
+        let since = at.saturating_duration_since(self.began).as_micros();
+        let at_us = u64::try_from(since).unwrap_or(u64::MAX);
+        Event { at_us, client, what: happening.words() }
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the words for a server's output begin with.
+const SERVER_WROTE: &str = "server wrote: ";
+
+impl Event {
+    /// Whether it tells of the server's output.
+    pub fn is_output(&self) -> bool {
+        self.client == 0 && self.what.starts_with(SERVER_WROTE)
     }
 }
 
@@ -102,6 +131,7 @@ impl Happening {
             Happening::Connected(time) => format!("connected in {} µs", time.as_micros()),
             Happening::Sent(bytes) => format!("→ {}", printable(bytes)),
             Happening::Received(bytes) => format!("← {}", printable(bytes)),
+            Happening::ServerWrote(bytes) => format!("{SERVER_WROTE}{}", printable(bytes)),
             Happening::Ended => "→ FIN".to_owned(),
             Happening::Reset => "→ RST".to_owned(),
             Happening::ServerEnded => "← FIN".to_owned(),
@@ -136,6 +166,24 @@ mod tests {
         assert_eq!(events.len(), 2 * KEPT + 1);
         assert_eq!((events[0].client, events[2 * KEPT].client), (0, KEPT * 3 - 1));
         assert_eq!(events[KEPT].what, format!("({KEPT} more happenings left out)"));
+    }
+
+    #[test]
+    fn what_the_server_wrote_stands_where_it_was_written() {
+        let before = Instant::now();
+        let transcript = Transcript::begin();
+        transcript.add(1, Happening::Ended);
+        std::thread::sleep(Duration::from_millis(1));
+        let between = Instant::now();
+        std::thread::sleep(Duration::from_millis(1));
+        transcript.add(1, Happening::ServerEnded);
+        let wrote = |at, words: &str| (at, Happening::ServerWrote(words.as_bytes().to_vec()));
+        let events = transcript.events_with([wrote(between, "now\n"), wrote(before, "up\n")]);
+        let words: Vec<&str> = events.iter().map(|event| event.what.as_str()).collect();
+        let [up, now] = [r#"server wrote: "up\n""#, r#"server wrote: "now\n""#];
+        // What was written before the beginning is at 0 beside what came first.
+        assert!(words[..2].contains(&up) && words[2..] == [now, "← FIN"], "{words:?}");
+        assert_eq!(events.iter().filter(|event| event.is_output()).count(), 2);
     }
 
     #[test]

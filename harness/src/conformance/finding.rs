@@ -17,6 +17,8 @@ pub struct Finding {
     pub observed: String,
     /// What may be the cause.
     pub hint: Option<String>,
+    /// What is mostly the cause of such trouble, where the case knows nothing better.
+    pub general_hint: Option<&'static str>,
 }
 
 impl Finding {
@@ -28,6 +30,7 @@ impl Finding {
             expected: expected.into(),
             observed: observed.into(),
             hint: None,
+            general_hint: None,
         }
     }
 
@@ -40,7 +43,8 @@ impl Finding {
             | Trouble::OutOfTime => State::Hang,
             _ => State::Ok,
         };
-        Finding { state, ..Finding::fail(expected, trouble.to_string()) }
+        let general_hint = Some(usual_cause(trouble));
+        Finding { state, general_hint, ..Finding::fail(expected, trouble.to_string()) }
     }
 
     /// What the case is about could not be tried.
@@ -64,12 +68,45 @@ impl Finding {
     }
 }
 
+/// What mostly causes such trouble, in servers of any language.
+fn usual_cause(trouble: &Trouble) -> &'static str {
+    match trouble {
+        Trouble::Refused => {
+            "nobody listened at that moment: does the listener stay open while clients are served?"
+        }
+        Trouble::ConnectTimedOut(_) => {
+            "the queue of clients to be accepted was full and stayed so: what blocks the loop that accepts?"
+        }
+        Trouble::NotConnected(_) => {
+            "is the address one of this machine, and does it have a port left?"
+        }
+        Trouble::Reset => {
+            "closing a socket before all of its input was read sends a reset; so does a process that dies"
+        }
+        Trouble::Closed(_) => {
+            "does an error, a short read or the client's end make it close before all replies are written?"
+        }
+        Trouble::Silent(..) => {
+            "is the reply left in a buffer, or does it wait for more input, another client or a lock?"
+        }
+        Trouble::NotRead(_) => {
+            "it stopped reading: does one call that blocks, such as a write, keep it from all else?"
+        }
+        Trouble::Endless => "is each reply ended by a line feed, and sent once?",
+        Trouble::OutOfTime => {
+            "is there a fixed delay in each request: a sleep, a poll with a timeout?"
+        }
+    }
+}
+
 impl From<LaunchError> for Finding {
     fn from(error: LaunchError) -> Finding {
         let finding = Finding::fail("a server that listens", error.to_string());
         match error {
-            LaunchError::Exited { .. } => Finding { state: State::Crash, ..finding },
-            LaunchError::NotListening { .. } => Finding { state: State::Hang, ..finding },
+            LaunchError::Exited { .. } => Finding { state: State::Crash, ..finding }
+                .hint("what it wrote last tells why; does the command run by hand?"),
+            LaunchError::NotListening { .. } => Finding { state: State::Hang, ..finding }
+                .hint("does it listen on {port} before it does anything that takes long?"),
             LaunchError::Elsewhere { .. } => {
                 finding.hint("does the command pass {port} on, and does the server take it?")
             }

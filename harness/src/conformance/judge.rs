@@ -7,12 +7,18 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Case;
 use super::finding::Finding;
+use super::resources::watched;
 use super::subject::{Evidence, Subject};
 use super::verdict::{Judgement, State, Verdict};
-use crate::client::Transcript;
+use super::{Case, Kind};
+use crate::client::Happening;
+use crate::expected::Expected;
 use crate::server::{LaunchError, Launcher, Spec};
+
+/// The hint where nothing is known of the cause.
+const LOOK: &str =
+    "the page's evidence, or --json, has each byte and what the server wrote, on one clock";
 
 /// How to judge.
 #[derive(Clone, Debug)]
@@ -23,6 +29,8 @@ pub struct Judge {
     pub seed: u64,
     /// How long to wait for what should come.
     pub patience: Duration,
+    /// What servers are expected to fail in.
+    pub expected: Expected,
     /// Cases at a time. They mostly wait, so more than there are processors.
     pub at_once: usize,
 }
@@ -30,7 +38,8 @@ pub struct Judge {
 impl Judge {
     /// A judge with the usual patience.
     pub fn new(launcher: Launcher, seed: u64) -> Judge {
-        Judge { launcher, seed, patience: Duration::from_secs(5), at_once: 12 }
+        let (patience, expected) = (Duration::from_secs(5), Expected::default());
+        Judge { launcher, seed, patience, expected, at_once: 12 }
     }
 
     /// Judges a server in one case.
@@ -41,6 +50,7 @@ impl Judge {
         if judgement.state != State::NotApplicable {
             self.run(spec, case, &mut judgement);
         }
+        judgement.known = self.expected.known(&spec.name, &judgement);
         judgement.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         judgement
     }
@@ -59,6 +69,7 @@ impl Judge {
             if judgement.state != State::NotApplicable {
                 judgement.take(finding.clone());
             }
+            judgement.known = self.expected.known(&spec.name, &judgement);
             reached(&judgement);
             judgement
         };
@@ -84,6 +95,8 @@ impl Judge {
             log: String::new(),
             exit: None,
             survivors: Vec::new(),
+            resources: Vec::new(),
+            known: None,
             took_ms: 0,
         }
     }
@@ -93,17 +106,32 @@ impl Judge {
             Ok(server) => server,
             Err(error) => return judgement.take(Finding::from(error)),
         };
+        let supervisor = server.process.supervisor();
         let subject = Subject::new(&self.launcher, spec, server, self.seed, self.patience);
-        let checked = panic::catch_unwind(AssertUnwindSafe(|| (case.check)(&subject)));
+        let (checked, resources) = watched(
+            supervisor,
+            || panic::catch_unwind(AssertUnwindSafe(|| (case.check)(&subject))),
+            |checked| !matches!(checked, Ok(Ok(()))),
+        );
+        judgement.resources = resources;
         let evidence = subject.take_apart();
         let (transcript, met) = (evidence.transcript.clone(), evidence.met);
         let (served, may_end) = (evidence.served, evidence.may_end);
+        let general_hint = match &checked {
+            Ok(Err(finding)) => finding.general_hint,
+            _ => None,
+        };
         judgement.conclude(checked, &evidence);
         // A server that is about to crash may need a moment to be gone; one that failed is asked.
         let moment = if judgement.is_fine() { Duration::ZERO } else { Duration::from_millis(200) };
         evidence.process.wait_for_exit(moment);
         let ended = evidence.process.end();
-        judgement.transcript = Transcript::events(&transcript);
+        let wrote = ended.wrote.into_iter().map(|(at, bytes)| (at, Happening::ServerWrote(bytes)));
+        let exited = ended
+            .exited_at
+            .zip(ended.exit)
+            .map(|(at, exit)| (at, Happening::Note(format!("the server ended: {exit}"))));
+        judgement.transcript = transcript.events_with(wrote.chain(exited));
         judgement.log = ended.log;
         judgement.exit = ended.exit;
         judgement.survivors = ended.survivors;
@@ -121,6 +149,9 @@ impl Judge {
             });
         } else if judgement.is_fine() && met == 0 {
             judgement.take(Finding::vacuous("the case came to its end without seeing anything"));
+        }
+        if judgement.kind() == Kind::Fail {
+            judgement.hint.get_or_insert_with(|| general_hint.unwrap_or(LOOK).to_owned());
         }
     }
 }

@@ -11,6 +11,7 @@ mod need;
 mod observe;
 pub mod oracle;
 mod party;
+mod resources;
 mod subject;
 mod verdict;
 
@@ -34,8 +35,9 @@ pub use finding::Finding;
 pub use judge::{Judge, judge_all};
 pub use need::Need;
 pub use party::{Party, Stuffed};
+pub use resources::{Sample, held};
 pub use subject::Subject;
-pub use verdict::{Judgement, Kind, State, Verdict};
+pub use verdict::{Judgement, Kind, Known, KnownVerdict, State, Verdict};
 
 use crate::server::Contract;
 

@@ -374,11 +374,7 @@ impl<'a> Subject<'a> {
 
     /// Waits for the server to end.
     pub fn wait_for_exit(&self, deadline: Duration) -> Option<Exit> {
-        let exit = self.server.borrow().process.wait_for_exit(deadline);
-        if let Some(exit) = exit {
-            self.note(format!("the server ended: {exit}"));
-        }
-        exit
+        self.server.borrow().process.wait_for_exit(deadline)
     }
 
     /// The server's processes that are there now.

@@ -1,7 +1,8 @@
 //! What a case found. Two things are kept apart: what the server did, and how the case went.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::resources::Sample;
 use crate::client::Event;
 use crate::server::{Exit, Survivor};
 
@@ -52,12 +53,23 @@ pub enum Kind {
     Undecided,
     /// Ruled out by the contract.
     NotApplicable,
+    /// Not as required, as was expected for a reason that is given.
+    Known,
+    /// Expected to be not as required, and fine now: the expectation is out of date.
+    Stale,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: &[Kind] =
-        &[Kind::Pass, Kind::Loose, Kind::Fail, Kind::Undecided, Kind::NotApplicable];
+    pub const ALL: &[Kind] = &[
+        Kind::Pass,
+        Kind::Loose,
+        Kind::Fail,
+        Kind::Undecided,
+        Kind::NotApplicable,
+        Kind::Known,
+        Kind::Stale,
+    ];
 
     /// The word used in reports.
     pub fn name(self) -> &'static str {
@@ -67,6 +79,8 @@ impl Kind {
             Kind::Fail => "fail",
             Kind::Undecided => "undecided",
             Kind::NotApplicable => "not applicable",
+            Kind::Known => "known failure",
+            Kind::Stale => "unexpected pass",
         }
     }
 
@@ -78,6 +92,64 @@ impl Kind {
             Kind::Fail => "✗",
             Kind::Undecided => "?",
             Kind::NotApplicable => "·",
+            Kind::Known => "k",
+            Kind::Stale => "!",
+        }
+    }
+
+    /// Whether nobody needs to look at it.
+    pub fn is_fine(self) -> bool {
+        matches!(self, Kind::Pass | Kind::Loose | Kind::NotApplicable | Kind::Known)
+    }
+}
+
+/// What a server is expected to fail in, and why that is put up with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Known {
+    /// What is expected of the case.
+    pub verdict: KnownVerdict,
+    /// Why.
+    pub reason: String,
+    /// The file and line that say so.
+    pub place: String,
+}
+
+impl Known {
+    /// Why, and who says so.
+    pub fn words(&self) -> String {
+        format!("{} ({})", self.reason, self.place)
+    }
+}
+
+/// What can be expected of a case other than to pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KnownVerdict {
+    /// Not as required.
+    #[default]
+    Fail,
+    /// The case cannot find out.
+    Undecided,
+    /// It works, but not as the strict wording asks.
+    Loose,
+}
+
+impl KnownVerdict {
+    /// The word used in files and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            KnownVerdict::Fail => "fail",
+            KnownVerdict::Undecided => "undecided",
+            KnownVerdict::Loose => "loose",
+        }
+    }
+
+    /// Whether that is what a case found.
+    pub fn is_of(self, judgement: &Judgement) -> bool {
+        match self {
+            KnownVerdict::Fail => judgement.found() == Kind::Fail,
+            KnownVerdict::Undecided => judgement.found() == Kind::Undecided,
+            KnownVerdict::Loose => judgement.is_loose(),
         }
     }
 }
@@ -109,6 +181,11 @@ pub struct Judgement {
     pub exit: Option<Exit>,
     /// Processes that were still there when the server's first process had ended.
     pub survivors: Vec<Survivor>,
+    /// What the server held meanwhile.
+    pub resources: Vec<Sample>,
+    /// Why this was to be expected, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known: Option<Known>,
     /// How long the case took, in milliseconds.
     pub took_ms: u64,
 }
@@ -141,8 +218,17 @@ impl State {
 }
 
 impl Judgement {
-    /// Both axes in one.
+    /// Both axes in one, and whether that was to be expected.
     pub fn kind(&self) -> Kind {
+        match &self.known {
+            Some(known) if known.verdict.is_of(self) => Kind::Known,
+            Some(_) if self.found().is_fine() => Kind::Stale,
+            _ => self.found(),
+        }
+    }
+
+    /// Both axes in one, whatever was expected.
+    pub fn found(&self) -> Kind {
         match (self.verdict, self.state) {
             (_, State::NotApplicable) => Kind::NotApplicable,
             (Some(Verdict::Pass), State::Ok) => Kind::Pass,
@@ -155,11 +241,25 @@ impl Judgement {
     /// Whether nobody needs to look at it: the server did as required, or the case does not
     /// apply.
     pub fn is_fine(&self) -> bool {
-        matches!(self.kind(), Kind::Pass | Kind::Loose | Kind::NotApplicable)
+        self.kind().is_fine()
     }
 
-    /// The judgement in one or two words: `pass`, `fail`, `fail (hang)`, `not applicable`.
+    /// Whether the server works, but not as the strict wording asks.
+    pub fn is_loose(&self) -> bool {
+        (self.verdict, self.state) == (Some(Verdict::Loose), State::Ok)
+    }
+
+    /// The judgement in a few words: `pass`, `fail`, `fail (hang)`, `known fail`,
+    /// `not applicable`, `unexpected pass`.
     pub fn words(&self) -> String {
+        match self.kind() {
+            Kind::Known => format!("known {}", self.found_words()),
+            Kind::Stale => format!("unexpected {}", self.found_words()),
+            _ => self.found_words(),
+        }
+    }
+
+    fn found_words(&self) -> String {
         match (self.verdict, self.state) {
             (Some(verdict), State::Ok) => verdict.name().to_owned(),
             (Some(verdict), state) => format!("{} ({})", verdict.name(), state.name()),

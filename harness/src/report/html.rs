@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Exporter, Report, ServerReport, Tally, count, plot, time};
 use crate::client::Event;
-use crate::conformance::{Judgement, Kind, State};
+use crate::conformance::{Judgement, Kind, held};
 use crate::load::Measurement;
 
 pub(super) const EXPORTER: Exporter = Exporter {
@@ -53,7 +53,7 @@ fn head(report: &Report) -> Markup {
             }
             p.tally {
                 (report.run().len()) " servers, " (report.case_names().len()) " cases: "
-                strong class=[(tally.get(Kind::Fail) + tally.get(Kind::Undecided) > 0).then_some("bad")] {
+                strong class=[(!report.judgements().all(Judgement::is_fine)).then_some("bad")] {
                     (tally.words())
                 }
             }
@@ -88,6 +88,16 @@ fn failures(report: &Report) -> Markup {
                 }
             }
         }
+        @if !report.known().is_empty() {
+            section {
+                h2 { "Known failures" }
+                ul {
+                    @for (server, judgement, known) in report.known() {
+                        li { (server.name) " · " (judgement.name) " · " (judgement.words()) ": " (known.words()) }
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -98,9 +108,9 @@ fn matrix(report: &Report) -> Markup {
             section {
                 h2 { "Verdicts" }
                 p.legend {
-                    span.pass { "✓" } " pass   " span.loose { "~" } " loose   "
-                    span.fail { "✗" } " fail   " span.undecided { "?" } " undecided   "
-                    span.none { "·" } " not applicable by contract. "
+                    @for &kind in Kind::ALL {
+                        span class=(class(kind)) { (kind.symbol()) } " " (kind.name()) "   "
+                    }
                     "Click on a cell for its evidence."
                 }
                 div.scroll {
@@ -135,7 +145,7 @@ fn matrix(report: &Report) -> Markup {
 fn cell(server: &ServerReport, case: &str) -> Markup {
     html! {
         @if let Some(judgement) = server.judgement(case) {
-            button class=(class(judgement)) popovertarget=(id(server, judgement))
+            button class=(class(judgement.kind())) popovertarget=(id(server, judgement))
                 title={ (server.name) " · " (judgement.words()) } {
                 (judgement.kind().symbol())
             }
@@ -143,9 +153,11 @@ fn cell(server: &ServerReport, case: &str) -> Markup {
     }
 }
 
-fn class(judgement: &Judgement) -> &'static str {
-    match judgement.kind() {
+fn class(kind: Kind) -> &'static str {
+    match kind {
         Kind::NotApplicable => "none",
+        Kind::Known => "known",
+        Kind::Stale => "stale",
         kind => kind.name(),
     }
 }
@@ -164,21 +176,12 @@ fn evidence(report: &Report) -> Markup {
             @for judgement in &server.cases {
                 div popover id=(id(server, judgement)) {
                     h3 {
-                        span class=(class(judgement)) { (judgement.kind().symbol()) } " "
+                        span class=(class(judgement.kind())) { (judgement.kind().symbol()) } " "
                         (server.name) " · " (judgement.name) " · " (judgement.words())
                     }
                     (findings(judgement))
-                    @if !judgement.transcript.is_empty() {
-                        h4 { "On the wire" }
-                        table.wire {
-                            @let (first, left_out, last) = shown(judgement);
-                            @for event in first { (wire(event)) }
-                            @if left_out > 0 {
-                                tr { td {} td {} td { "… " (left_out) " events more, in report.json …" } }
-                            }
-                            @for event in last { (wire(event)) }
-                        }
-                    }
+                    (transcript(judgement))
+                    (resources(judgement))
                     @if let Some(exit) = judgement.exit {
                         p { "The server ended: " (exit.to_string()) "." }
                     }
@@ -198,20 +201,66 @@ fn evidence(report: &Report) -> Markup {
     }
 }
 
-/// What is shown of a transcript: all of it where something is to be found out, otherwise how it
-/// began and ended, and how much lies between.
-fn shown(judgement: &Judgement) -> (&[Event], usize, &[Event]) {
-    let events = judgement.transcript.as_slice();
-    if !judgement.is_fine() || events.len() <= 2 * SHOWN {
-        return (events, 0, &[]);
+/// All of it where something is to be found out. Otherwise how it began and ended and how much lies
+/// between, and without the server's output, which stands below.
+fn transcript(judgement: &Judgement) -> Markup {
+    let is_fine = judgement.found().is_fine();
+    let events: Vec<&Event> =
+        judgement.transcript.iter().filter(|event| !is_fine || !event.is_output()).collect();
+    let is_short = !is_fine || events.len() <= 2 * SHOWN;
+    let (first, last) = if is_short {
+        (events.as_slice(), Default::default())
+    } else {
+        (&events[..SHOWN], &events[events.len() - SHOWN..])
+    };
+    let left_out = events.len() - first.len() - last.len();
+    html! {
+        @if !events.is_empty() {
+            h4 { "On the wire" }
+            table.wire {
+                @for event in first { (wire(event)) }
+                @if left_out > 0 {
+                    tr { td {} td {} td { "… " (left_out) " events more, in report.json …" } }
+                }
+                @for event in last { (wire(event)) }
+            }
+        }
     }
-    (&events[..SHOWN], events.len() - 2 * SHOWN, &events[events.len() - SHOWN..])
+}
+
+/// Each sample where something is to be found out, otherwise a line.
+fn resources(judgement: &Judgement) -> Markup {
+    html! {
+        @if let Some(held) = held(&judgement.resources) {
+            p { "Held: " (held) }
+        }
+        @if !judgement.found().is_fine() && judgement.resources.len() > 1 {
+            table.figures {
+                thead {
+                    tr { th { "at" } th { "processes" } th { "threads" } th { "descriptors" } th { "memory" } }
+                }
+                @for sample in &judgement.resources {
+                    tr {
+                        td { (milliseconds(sample.at_us)) }
+                        td { (sample.processes) }
+                        td { (sample.threads) }
+                        td { (sample.descriptors) }
+                        td { (count(sample.anonymous_bytes as f64 / 1024.0)) " KiB" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn milliseconds(us: u64) -> String {
+    format!("{:.3} ms", us as f64 / 1e3)
 }
 
 fn wire(event: &Event) -> Markup {
     html! {
         tr {
-            td { (format!("{:.3} ms", event.at_us as f64 / 1e3)) }
+            td { (milliseconds(event.at_us)) }
             td { @if event.client > 0 { "client " (event.client) } }
             td { code { (event.what) } }
         }
@@ -222,7 +271,10 @@ fn findings(judgement: &Judgement) -> Markup {
     html! {
         dl {
             dt { "Required" } dd { (judgement.requirement) }
-            @if judgement.state == State::NotApplicable {
+            @if let Some(known) = &judgement.known && judgement.kind() == Kind::Known {
+                dt { "Known" } dd { (known.words()) }
+            }
+            @if judgement.kind() == Kind::NotApplicable {
                 dt { "Not applicable" } dd { (judgement.observed) }
             } @else {
                 @if judgement.expected != judgement.requirement {

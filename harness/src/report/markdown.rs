@@ -11,7 +11,7 @@ pub(super) const EXPORTER: Exporter = Exporter {
     render,
 };
 
-fn render(report: &Report) -> String {
+pub(super) fn render(report: &Report) -> String {
     let mut page = String::new();
     write(report, &mut page).expect("a string takes everything");
     page
@@ -41,6 +41,7 @@ fn write(report: &Report, page: &mut String) -> std::fmt::Result {
         environment.build,
     )?;
     failures(report, page)?;
+    known(report, page)?;
     told(report, page)?;
     matrix(report, page)?;
     measurements(report, page)
@@ -66,6 +67,25 @@ fn failures(report: &Report, page: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
+fn known(report: &Report, page: &mut String) -> std::fmt::Result {
+    let known = report.known();
+    if known.is_empty() {
+        return Ok(());
+    }
+    writeln!(page, "Known failures:\n")?;
+    for (server, judgement, known) in known {
+        writeln!(
+            page,
+            "- {} {}: {}: {}",
+            escaped(&server.name),
+            judgement.name,
+            judgement.words(),
+            escaped(&known.words())
+        )?;
+    }
+    writeln!(page)
+}
+
 /// What was seen where nothing was required.
 fn told(report: &Report, page: &mut String) -> std::fmt::Result {
     let told = |judgement: &&Judgement| judgement.verdict == Some(Verdict::Info);
@@ -89,7 +109,7 @@ fn matrix(report: &Report, page: &mut String) -> std::fmt::Result {
     writeln!(page, "## Verdicts\n")?;
     let legend: Vec<String> =
         Kind::ALL.iter().map(|kind| format!("{} {}", kind.symbol(), kind.name())).collect();
-    writeln!(page, "{} by contract.\n", legend.join(", "))?;
+    writeln!(page, "{}.\n", legend.join(", "))?;
     write!(page, "| case |")?;
     let servers = report.run();
     for server in &servers {

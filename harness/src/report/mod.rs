@@ -5,20 +5,54 @@
 
 mod html;
 mod json;
+mod junit;
 mod markdown;
 mod output;
 mod plot;
+pub mod step_summary;
 mod text;
 
-pub use output::Output;
+pub use output::{Junit, Output};
 pub use text::{failure, line, not_run};
 
+use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::conformance::{Judgement, Kind, State};
+use crate::conformance::{Judgement, Kind, Known, State};
 use crate::environment::Environment;
 use crate::load::Measurement;
 use crate::server::Spec;
+
+/// What makes the exit code of a run 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// A verdict or a measurement failed, or a known failure passes now.
+    Fail,
+    /// A case could not find out.
+    Undecided,
+    /// A server works, but not as the strict wording asks.
+    Loose,
+    /// A case is ruled out by the contract.
+    NotApplicable,
+    /// Nothing.
+    None,
+}
+
+impl FailOn {
+    fn is_met(self, report: &Report) -> bool {
+        let any = |wanted: fn(&Judgement) -> bool| report.judgements().any(wanted);
+        match self {
+            FailOn::Fail => {
+                any(|one| matches!(one.kind(), Kind::Fail | Kind::Stale))
+                    || report.problems().next().is_some()
+            }
+            FailOn::Undecided => any(|one| one.kind() == Kind::Undecided),
+            FailOn::Loose => any(|one| one.is_loose() && one.kind() == Kind::Loose),
+            FailOn::NotApplicable => any(|one| one.kind() == Kind::NotApplicable),
+            FailOn::None => false,
+        }
+    }
+}
 
 /// Raised when a reader of `report.json` would have to change.
 pub const FORMAT: u32 = 1;
@@ -81,7 +115,8 @@ pub struct Exporter {
 }
 
 /// Every format. All of them are written, always.
-pub const EXPORTERS: &[Exporter] = &[json::EXPORTER, markdown::EXPORTER, html::EXPORTER];
+pub const EXPORTERS: &[Exporter] =
+    &[json::EXPORTER, markdown::EXPORTER, html::EXPORTER, junit::EXPORTER];
 
 /// How many judgements there are of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,6 +143,8 @@ impl Tally {
             let word = match kind {
                 Kind::Pass => "passed",
                 Kind::Fail => "failed",
+                Kind::Known if self.get(kind) > 1 => "known failures",
+                Kind::Stale if self.get(kind) > 1 => "unexpected passes",
                 other => other.name(),
             };
             format!("{} {word}", self.get(kind))
@@ -129,26 +166,32 @@ impl Report {
         self.judgements().all(Judgement::is_fine) && self.problems().next().is_none()
     }
 
-    /// The exit code of a program that made this report: 0 if all is fine, 1 if a verdict or a
-    /// measurement is not, 3 if the harness could not do its work.
-    pub fn exit_code(&self) -> u8 {
+    /// The exit code of a program that made this report: 0 if all is fine, 1 if there is something
+    /// to fail on, 3 if the harness could not do its work.
+    pub fn exit_code(&self, fail_on: &[FailOn]) -> u8 {
         if self.judgements().any(|judgement| judgement.state == State::HarnessError) {
             3
         } else {
-            u8::from(!self.is_fine())
+            u8::from(fail_on.iter().any(|one| one.is_met(self)))
         }
     }
 
     /// What stands against the measurements, server by server.
     pub fn problems(&self) -> impl Iterator<Item = String> {
-        self.servers.iter().flat_map(|server| {
-            let own = server.problem.iter().map(|problem| format!("{}: {problem}", server.name));
-            let measured = server.measurements.iter().filter_map(|measurement| {
-                let problem = measurement.problem.as_ref()?;
-                Some(format!("{} under {}: {problem}", server.name, measurement.workload))
-            });
-            own.chain(measured)
-        })
+        self.servers.iter().flat_map(ServerReport::problems)
+    }
+
+    /// The judgements that were expected not to pass and did not, with their servers.
+    fn known(&self) -> Vec<(&ServerReport, &Judgement, &Known)> {
+        let mut found = Vec::new();
+        for server in &self.servers {
+            for judgement in &server.cases {
+                if let (Kind::Known, Some(known)) = (judgement.kind(), &judgement.known) {
+                    found.push((server, judgement, known));
+                }
+            }
+        }
+        found
     }
 
     /// The servers that were run.
@@ -206,6 +249,16 @@ impl ServerReport {
             Some(original) => format!("{} ({original})", self.name),
             None => self.name.clone(),
         }
+    }
+
+    /// What stands against its measurements.
+    fn problems(&self) -> impl Iterator<Item = String> {
+        let own = self.problem.iter().map(|problem| format!("{}: {problem}", self.name));
+        let measured = self.measurements.iter().filter_map(|measurement| {
+            let problem = measurement.problem.as_ref()?;
+            Some(format!("{} under {}: {problem}", self.name, measurement.workload))
+        });
+        own.chain(measured)
     }
 
     fn judgement(&self, case: &str) -> Option<&Judgement> {

@@ -2,12 +2,12 @@
 //! be written is known in the first second, and written again after each step, so that an
 //! interrupted run keeps what it had.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::{Context, Result};
 
-use super::{EXPORTERS, Report};
+use super::{EXPORTERS, Report, junit};
 
 /// The folder of a report.
 #[derive(Debug)]
@@ -43,15 +43,61 @@ impl Output {
         self.folder.join("index.html")
     }
 
-    /// Replaces a file as a whole: a reader never sees half of one.
     fn put(&self, name: &str, content: &str) -> Result<()> {
-        let (file, new) = (self.folder.join(name), self.folder.join(format!(".{name}.new")));
-        fs::write(&new, content)
-            .and_then(|()| {
-                if content.is_empty() { fs::remove_file(&new) } else { fs::rename(&new, &file) }
-            })
-            .with_context(|| {
-                format!("cannot write {} (--output names another folder)", file.display())
-            })
+        put(&self.folder, name, content).with_context(|| {
+            format!(
+                "cannot write {name} into {} (--output names another folder)",
+                self.folder.display()
+            )
+        })
     }
+}
+
+/// The file of `--junit`.
+#[derive(Debug)]
+pub struct Junit {
+    folder: PathBuf,
+    name: String,
+}
+
+impl Junit {
+    /// Creates the file's folder and tries to write in it.
+    ///
+    /// # Errors
+    /// The path cannot be a file to write.
+    pub fn create(file: &Path) -> Result<Junit> {
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = name.with_context(|| format!("{} (--junit) is no file", file.display()))?;
+        let junit = Junit { folder: file.with_file_name(""), name };
+        if !junit.folder.as_os_str().is_empty() {
+            fs::create_dir_all(&junit.folder).with_context(|| junit.trouble())?;
+        }
+        junit.put("").map(|()| junit)
+    }
+
+    /// Writes the report's verdicts.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, report: &Report) -> Result<()> {
+        self.put(&(junit::EXPORTER.render)(report))
+    }
+
+    fn put(&self, content: &str) -> Result<()> {
+        put(&self.folder, &self.name, content).with_context(|| self.trouble())
+    }
+
+    fn trouble(&self) -> String {
+        format!(
+            "cannot write {} (--junit names another file)",
+            self.folder.join(&self.name).display()
+        )
+    }
+}
+
+/// Replaces a file as a whole: a reader never sees half of one. Without content, only tries to.
+fn put(folder: &Path, name: &str, content: &str) -> io::Result<()> {
+    let (file, new) = (folder.join(name), folder.join(format!(".{name}.new")));
+    fs::write(&new, content)?;
+    if content.is_empty() { fs::remove_file(&new) } else { fs::rename(&new, &file) }
 }

@@ -1,7 +1,7 @@
 //! Verdicts as lines for a terminal.
 
 use super::ServerReport;
-use crate::conformance::Judgement;
+use crate::conformance::{Judgement, Kind, Known, held};
 use crate::server::last_lines;
 
 /// A server that could not be run here, in a line.
@@ -16,6 +16,10 @@ pub fn line(server: &str, judgement: &Judgement) -> String {
     }
     let (words, name) = (judgement.words(), judgement.name);
     match judgement.observed.as_str() {
+        observed if judgement.kind() == Kind::Known => {
+            let known = judgement.known.as_ref().map(Known::words).unwrap_or_default();
+            format!("{words} {server} {name}: {observed}\n    known    : {known}")
+        }
         "as required" => format!("{words:4} {name}"),
         observed => format!("{words:4} {name}: {observed}"),
     }
@@ -34,6 +38,7 @@ pub fn failure(server: &str, judgement: &Judgement) -> String {
     if !left.is_empty() {
         rows.push(("left over", left.join(", ")));
     }
+    rows.extend(held(&judgement.resources).map(|held| ("held", held)));
     if !judgement.log.is_empty() {
         rows.push(("it wrote", last_lines(&judgement.log)));
     }

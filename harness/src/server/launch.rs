@@ -35,6 +35,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 /// How much of the end of a server's output is kept, in bytes.
 const LOG_KEPT: usize = 16 * 1024;
 
+/// How many of the last pieces of a server's output are kept with the time they came at. A piece is
+/// what one read gave.
+const PIECES_KEPT: usize = 32;
+
 /// Starts servers, by way of a program that has the supervising and the serving role.
 #[derive(Clone, Debug)]
 pub struct Launcher {
@@ -72,8 +76,12 @@ pub struct Ended {
     pub exit: Option<Exit>,
     /// Processes that were still there when the server's first process had ended.
     pub survivors: Vec<Survivor>,
+    /// When that was.
+    pub exited_at: Option<Instant>,
     /// The end of what it wrote to standard output and standard error.
     pub log: String,
+    /// The last pieces of that, and when each came.
+    pub wrote: Vec<(Instant, Vec<u8>)>,
 }
 
 /// Why there is no server to talk to.
@@ -133,7 +141,14 @@ pub fn last_lines(log: &str) -> String {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
-    log: Mutex<VecDeque<u8>>,
+    log: Mutex<Log>,
+}
+
+/// What a server wrote.
+#[derive(Debug, Default)]
+struct Log {
+    end: VecDeque<u8>,
+    pieces: VecDeque<(Instant, Vec<u8>)>,
 }
 
 #[derive(Debug, Default)]
@@ -141,6 +156,7 @@ struct State {
     pid: Option<proc::Pid>,
     failed: Option<String>,
     exit: Option<Exit>,
+    exited_at: Option<Instant>,
     survivors: Vec<Survivor>,
     over: bool,
     /// Nobody is left who could write to the log.
@@ -286,9 +302,14 @@ impl Process {
     pub fn tree(&self) -> Vec<proc::Pid> {
         let pid = self.shared.state().pid.expect("a process is started before it is handed out");
         // Those that escaped are children of the supervisor.
-        let mut tree = proc::tree(self.supervisor.id() as proc::Pid).split_off(1);
+        let mut tree = proc::tree(self.supervisor()).split_off(1);
         tree.sort_by_key(|&other| other != pid);
         tree
+    }
+
+    /// The process whose descendants are the server.
+    pub fn supervisor(&self) -> proc::Pid {
+        self.supervisor.id() as proc::Pid
     }
 
     /// Sends a signal to the server's first process, if it has not ended.
@@ -312,8 +333,8 @@ impl Process {
     /// The end of what the server has written so far. Control characters are made visible, so
     /// that it can do nothing to a terminal.
     pub fn log(&self) -> String {
-        let log = self.shared.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let (front, back) = log.as_slices();
+        let log = self.shared.log();
+        let (front, back) = log.end.as_slices();
         let text = String::from_utf8_lossy(&[front, back].concat()).trim_end().to_owned();
         let is_plain = |letter: char| !letter.is_control() || letter == '\n';
         text.chars()
@@ -334,7 +355,13 @@ impl Process {
     pub fn end(mut self) -> Ended {
         self.clean_up();
         let state = self.shared.wait(SUPERVISOR_DEADLINE, |state| state.log_is_whole);
-        Ended { exit: state.exit, survivors: state.survivors.clone(), log: self.log() }
+        Ended {
+            exit: state.exit,
+            exited_at: state.exited_at,
+            survivors: state.survivors.clone(),
+            log: self.log(),
+            wrote: self.shared.log().pieces.drain(..).collect(),
+        }
     }
 
     fn clean_up(&mut self) {
@@ -361,6 +388,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn wait(&self, deadline: Duration, done: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
         let (state, _) = self
             .changed
@@ -375,7 +406,10 @@ impl Shared {
             match serde_json::from_str(&line) {
                 Ok(Event::Started(pid)) => state.pid = Some(pid),
                 Ok(Event::Failed(words)) => state.failed = Some(words),
-                Ok(Event::Exited(exit)) => state.exit = Some(exit),
+                Ok(Event::Exited(exit)) => {
+                    state.exit = Some(exit);
+                    state.exited_at = Some(Instant::now());
+                }
                 Ok(Event::Survivor(survivor)) => state.survivors.push(survivor),
                 Ok(Event::Over) => state.over = true,
                 Err(_) => state.failed = Some(format!("the supervisor said `{line}`")),
@@ -390,10 +424,14 @@ impl Shared {
     fn keep(&self, mut output: impl Read) {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = output.read(&mut buffer) {
-            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-            log.extend(&buffer[..count]);
-            let excess = log.len().saturating_sub(LOG_KEPT);
-            log.drain(..excess);
+            let mut log = self.log();
+            log.end.extend(&buffer[..count]);
+            let excess = log.end.len().saturating_sub(LOG_KEPT);
+            log.end.drain(..excess);
+            if log.pieces.len() == PIECES_KEPT {
+                log.pieces.pop_front();
+            }
+            log.pieces.push_back((Instant::now(), buffer[..count].to_vec()));
         }
         self.state().log_is_whole = true;
         self.changed.notify_all();

@@ -79,9 +79,18 @@ pub fn holdings(tree: &[Pid]) -> Holdings {
         sum.zombies += usize::from(field("State:").starts_with('Z'));
         sum.threads += number(field("Threads:")).unwrap_or(0) as usize;
         sum.anonymous_bytes += number(field("RssAnon:")).unwrap_or(0) * 1024;
-        sum.descriptors += fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+        sum.descriptors += open_descriptors(pid);
     }
     sum
+}
+
+fn open_descriptors(pid: Pid) -> usize {
+    let folder = format!("/proc/{pid}/fd");
+    // The folder's size is their number since Linux 6.2, and was 0 before.
+    match fs::metadata(&folder).map_or(0, |folder| folder.len()) {
+        0 => fs::read_dir(folder).map_or(0, Iterator::count),
+        count => count as usize,
+    }
 }
 
 /// Forgets how large the processes have been, so that [`peak_bytes`] tells of what follows.

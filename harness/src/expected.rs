@@ -1,0 +1,163 @@
+//! `--expected FILE`: what servers are known to fail in, and why. A known failure is put up with; one
+//! that passes now is told, so that the file does not outlive its reasons.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::conformance::{self, Judgement, Known, KnownVerdict};
+use crate::report::ServerReport;
+use crate::role::Usage;
+
+/// What is expected of servers other than to pass.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    /// A server's name; every server's, if none is given.
+    server: Option<String>,
+    /// A case's name, or a topic with a slash after it.
+    case: String,
+    known: Known,
+}
+
+/// The file, as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    expected: Vec<Spanned<WrittenEntry>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenEntry {
+    server: Option<Spanned<String>>,
+    case: Spanned<String>,
+    #[serde(default)]
+    verdict: KnownVerdict,
+    reason: Spanned<String>,
+}
+
+impl Expected {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or says something that cannot be; the words name the line, and what may
+    /// stand there.
+    pub fn read(file: &Path) -> Result<Expected> {
+        let name = file.display().to_string();
+        let text = fs::read_to_string(file)
+            .map_err(|error| Usage(format!("cannot read {name} (--expected): {error}")))?;
+        Ok(Expected::parse(&name, &text).map_err(Usage)?)
+    }
+
+    fn parse(file: &str, text: &str) -> Result<Expected, String> {
+        let place = |at: usize| {
+            let line = text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1;
+            format!("{file}, line {line}")
+        };
+        let written: Written = toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            format!("{}: {}", place(at), error.message())
+        })?;
+        let entry = |written: Spanned<WrittenEntry>| {
+            let at = written.span().start;
+            let WrittenEntry { server, case, verdict, reason } = written.into_inner();
+            let wrong = |at: usize, words: String| format!("{}: {words}", place(at));
+            if reason.get_ref().trim().is_empty() {
+                return Err(wrong(reason.span().start, "the reason is empty: say why".to_owned()));
+            }
+            let server = server
+                .map(|name| full_name(name.get_ref()).map_err(|e| wrong(name.span().start, e)))
+                .transpose()?;
+            let covers_some = conformance::cases().any(|one| covers(case.get_ref(), one.name));
+            if !covers_some {
+                let words = format!(
+                    "there is no case `{}`: write a case's name (`harness list cases` has them), or \
+                     a topic such as `refusal/`",
+                    case.get_ref()
+                );
+                return Err(wrong(case.span().start, words));
+            }
+            let known = Known { verdict, reason: reason.into_inner(), place: place(at) };
+            Ok(Entry { server, case: case.into_inner(), known })
+        };
+        let entries = written.expected.into_iter().map(entry).collect::<Result<_, _>>()?;
+        Ok(Expected { entries })
+    }
+
+    /// Why a judgement was to be expected, if it was.
+    pub fn known(&self, server: &str, judgement: &Judgement) -> Option<Known> {
+        let entry = self.entries.iter().find(|entry| {
+            entry.is_about(server, judgement.name) && entry.known.verdict.is_of(judgement)
+        })?;
+        Some(entry.known.clone())
+    }
+
+    /// Marks what was expected and did not come about, once all servers are judged. An entry for
+    /// several servers or cases is out of date when nothing it is about is as it says; the first
+    /// of them is marked. One that is about something that was not judged says nothing.
+    pub fn mark_stale(&self, servers: &mut [ServerReport]) {
+        for entry in &self.entries {
+            let wanted = conformance::cases().filter(|case| covers(&entry.case, case.name)).count();
+            let mut about: Vec<&mut Judgement> = Vec::new();
+            for server in servers.iter_mut() {
+                let is_about = |one: &Judgement| entry.is_about(&server.name, one.name);
+                if server.cases.iter().filter(|one| is_about(one)).count() == wanted {
+                    let name = &server.name;
+                    let cases = server.cases.iter_mut();
+                    about.extend(cases.filter(|one| entry.is_about(name, one.name)));
+                }
+            }
+            let is_over =
+                |one: &&mut Judgement| one.found().is_fine() && !entry.known.verdict.is_of(one);
+            if about.iter().all(is_over)
+                && let Some(first) = about.first_mut()
+            {
+                entry.mark(first);
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn is_about(&self, server: &str, case: &str) -> bool {
+        self.server.as_deref().is_none_or(|name| name == server) && covers(&self.case, case)
+    }
+
+    fn mark(&self, judgement: &mut Judgement) {
+        let Known { verdict, reason, place } = &self.known;
+        let what = if self.case.ends_with('/') {
+            format!("`{}` in a case of {}", verdict.name(), self.case)
+        } else {
+            format!("`{}`", verdict.name())
+        };
+        judgement.expected = format!("{what}, known as: {reason}");
+        judgement.hint = Some(format!("it is mended: remove the entry from {place}"));
+        judgement.known = Some(self.known.clone());
+    }
+}
+
+/// Whether what an entry names, a case or a topic, includes a case.
+fn covers(named: &str, case: &str) -> bool {
+    named == case || named.ends_with('/') && case.starts_with(named)
+}
+
+/// A server's name in reports: built-in servers have short names too, a command stands for itself.
+fn full_name(name: &str) -> Result<String, String> {
+    match servers::find(name) {
+        Some(server) => Ok(server.name()),
+        None if name.contains("{port}") => Ok(name.to_owned()),
+        None => Err(format!(
+            "there is no built-in server `{name}` (`harness list servers` has them); one of your own \
+             is named by its command, with {{port}} in it"
+        )),
+    }
+}
