@@ -161,3 +161,122 @@ fn full_name(name: &str) -> Result<String, String> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::{Kind, State, Verdict};
+
+    const FILE: &str = "
+[[expected]]
+server = 'server3' # select-calc
+case = 'framing/crlf'
+reason = 'no carriage returns here'
+
+[[expected]]
+case = 'refusal/'
+verdict = 'undecided'
+reason = 'it cannot be filled'
+";
+
+    fn expected() -> Expected {
+        Expected::parse("known.toml", FILE).expect("it is right")
+    }
+
+    fn judgement(name: &'static str, verdict: Option<Verdict>) -> Judgement {
+        Judgement {
+            name,
+            requirement: "",
+            verdict,
+            state: if verdict.is_some() { State::Ok } else { State::Vacuous },
+            expected: String::new(),
+            observed: String::new(),
+            hint: None,
+            replay: String::new(),
+            transcript: Vec::new(),
+            log: String::new(),
+            exit: None,
+            survivors: Vec::new(),
+            resources: Vec::new(),
+            known: None,
+            took_ms: 0,
+        }
+    }
+
+    /// A server that is judged so in the cases whose name begins so.
+    fn server(name: &str, begin: &str, verdict: impl Fn(&str) -> Option<Verdict>) -> ServerReport {
+        let judge = |name: &'static str| {
+            let mut judgement = judgement(name, verdict(name));
+            judgement.known = expected().known("select-calc", &judgement);
+            judgement
+        };
+        let names = conformance::cases().map(|case| case.name);
+        ServerReport {
+            name: name.to_owned(),
+            original: None,
+            command: String::new(),
+            contract: String::new(),
+            not_run: None,
+            cases: names.filter(|name| name.starts_with(begin)).map(judge).collect(),
+            measured_command: None,
+            measurements: Vec::new(),
+            not_measured: Vec::new(),
+            problem: None,
+        }
+    }
+
+    fn stale(mut servers: Vec<ServerReport>) -> Vec<&'static str> {
+        expected().mark_stale(&mut servers);
+        let cases = servers.iter().flat_map(|server| &server.cases);
+        cases.filter(|one| one.kind() == Kind::Stale).map(|one| one.name).collect()
+    }
+
+    #[test]
+    fn a_failure_is_known_by_server_case_and_verdict() {
+        let kind = |server: &str, name, verdict| {
+            let mut judgement = judgement(name, verdict);
+            judgement.known = expected().known(server, &judgement);
+            judgement.kind()
+        };
+        let fail = Some(Verdict::Fail);
+        assert_eq!(kind("select-calc", "framing/crlf", fail), Kind::Known);
+        assert_eq!(kind("select-echo", "framing/crlf", fail), Kind::Fail);
+        assert_eq!(kind("select-calc", "framing/single", fail), Kind::Fail);
+        assert_eq!(kind("select-calc", "framing/crlf", None), Kind::Undecided);
+        for server in ["select-calc", "./my {port}"] {
+            assert_eq!(kind(server, "refusal/as-declared", None), Kind::Known);
+            assert_eq!(kind(server, "refusal/as-declared", fail), Kind::Fail);
+        }
+    }
+
+    #[test]
+    fn what_passes_now_is_out_of_date_and_the_file_and_line_are_named() {
+        let mut servers = vec![server("select-calc", "framing/crlf", |_| Some(Verdict::Pass))];
+        expected().mark_stale(&mut servers);
+        let judgement = &servers[0].cases[0];
+        assert_eq!((judgement.kind(), judgement.is_fine()), (Kind::Stale, false));
+        assert_eq!(judgement.words(), "unexpected pass");
+        let hint = judgement.hint.as_deref().unwrap_or_default();
+        assert!(hint.contains("remove the entry from known.toml, line 2"), "{hint}");
+    }
+
+    #[test]
+    fn a_topic_is_out_of_date_when_none_of_its_cases_is_as_expected() {
+        let passes = |_: &str| Some(Verdict::Pass);
+        let first = conformance::cases().find(|case| case.name.starts_with("refusal/"));
+        let first = first.expect("there is one").name;
+        assert_eq!(stale(vec![server("a", "refusal/", passes)]), [first]);
+        let one_is_not = |name: &str| (name != "refusal/as-declared").then_some(Verdict::Pass);
+        assert!(stale(vec![server("a", "refusal/", one_is_not)]).is_empty());
+        let both = vec![server("a", "refusal/", passes), server("b", "refusal/", one_is_not)];
+        assert!(stale(both).is_empty());
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_was_not_judged() {
+        let passes = |_: &str| Some(Verdict::Pass);
+        assert!(stale(vec![server("select-echo", "framing/", passes)]).is_empty());
+        assert!(stale(vec![server("select-calc", "framing/single", passes)]).is_empty());
+        assert!(stale(vec![server("select-calc", "refusal/as-declared", passes)]).is_empty());
+    }
+}

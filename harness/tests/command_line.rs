@@ -17,7 +17,7 @@ use predicates::prelude::*;
 use predicates::str::{contains, starts_with};
 
 fn harness() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+    let mut command = Command::from(common::harness());
     command.timeout(Duration::from_secs(120));
     command
 }

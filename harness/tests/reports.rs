@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use harness::client::Event;
-use harness::conformance::{Judgement, Kind, State, Verdict};
+use harness::conformance::{Judgement, Kind, Known, KnownVerdict, Sample, State, Verdict};
 use harness::environment::Environment;
 use harness::load::{Held, Measurement, Outcome};
-use harness::report::{EXPORTERS, FORMAT, Report, ServerReport, Tally};
+use harness::report::{EXPORTERS, FORMAT, FailOn, Report, ServerReport, Tally};
 use harness::server::proc::Holdings;
 use harness::server::{Exit, Survivor};
 use harness::stats::Quantiles;
@@ -40,13 +40,27 @@ fn failed() -> Judgement {
         transcript: vec![
             Event { at_us: 31, client: 1, what: "connected in 20 µs".to_owned() },
             Event { at_us: 1_234, client: 1, what: "→ \"1+2\\n\"".to_owned() },
+            Event { at_us: 2_300, client: 0, what: "server wrote: \"oh <no>\"".to_owned() },
             Event { at_us: 2_345, client: 1, what: "← RST".to_owned() },
         ],
+        resources: vec![sample(4, 9), sample(50_123, 62)],
         survivors: vec![Survivor { pid: 4242, name: "sleep".to_owned() }],
         log: "thread 'main' panicked <at> the worst moment".to_owned(),
         exit: Some(Exit::Code(101)),
         ..judgement("framing/crlf", Some(Verdict::Fail), State::Crash)
     }
+}
+
+fn sample(at_us: u64, descriptors: usize) -> Sample {
+    Sample { at_us, processes: 1, threads: 3, descriptors, anonymous_bytes: 4096 * 72 }
+}
+
+fn known() -> Option<Known> {
+    Some(Known {
+        verdict: KnownVerdict::Fail,
+        reason: "it is <old> & slow".to_owned(),
+        place: "expected.toml, line 3".to_owned(),
+    })
 }
 
 fn measurement(workload: &str, connections: usize, throughput_per_s: f64) -> Measurement {
@@ -107,6 +121,14 @@ fn report() -> Report {
             judgement("framing/single", Some(Verdict::Loose), State::Ok),
             judgement("framing/crlf", None, State::NotApplicable),
             judgement("contract/capacity", Some(Verdict::Info), State::Ok),
+            Judgement {
+                known: known(),
+                ..judgement("framing/sizes", Some(Verdict::Fail), State::Hang)
+            },
+            Judgement {
+                known: known(),
+                ..judgement("refusal/as-declared", Some(Verdict::Pass), State::Ok)
+            },
         ],
     );
     two.measurements = vec![
@@ -174,8 +196,9 @@ fn a_page_needs_no_network_and_no_script_and_lets_no_server_write_into_it() {
 fn verdicts_are_counted_by_kind() {
     let tally = Tally::of(report().judgements());
     let counted = Kind::ALL.iter().map(|&kind| tally.get(kind)).collect::<Vec<_>>();
-    assert_eq!(counted, [1, 2, 1, 0, 1]);
-    assert_eq!(tally.words(), "1 passed, 2 loose, 1 failed, 1 not applicable");
+    assert_eq!(counted, [1, 2, 1, 0, 1, 1, 1]);
+    let words = "1 passed, 2 loose, 1 failed, 1 not applicable, 1 known failure, 1 unexpected pass";
+    assert_eq!(tally.words(), words);
 }
 
 #[test]
@@ -183,9 +206,71 @@ fn a_report_is_fine_only_if_every_verdict_and_every_measurement_is() {
     let mut report = report();
     assert!(!report.is_fine());
     report.servers[0].cases.pop();
+    assert!(!report.is_fine(), "a known failure passes");
+    report.servers[1].cases.pop();
     assert!(!report.is_fine(), "a measurement has a problem");
     report.servers[1].measurements.retain(|measurement| measurement.problem.is_none());
     assert!(report.is_fine());
+}
+
+#[test]
+fn the_exit_code_is_1_for_what_is_to_be_failed_on_and_for_nothing_else() {
+    let with = |judgements: Vec<Judgement>| Report {
+        servers: vec![server("one", judgements)],
+        ..report()
+    };
+    let stale = |known| Judgement { known, ..judgement("a/b", Some(Verdict::Pass), State::Ok) };
+    let failing = |known| Judgement { known, ..judgement("a/b", Some(Verdict::Fail), State::Ok) };
+    let loose = judgement("a/b", Some(Verdict::Loose), State::Ok);
+    let info = judgement("a/b", Some(Verdict::Info), State::Ok);
+    let mut measured = with(Vec::new());
+    measured.servers[0].problem = Some("under closed-1: it ended".to_owned());
+    let rows: Vec<(Report, &[FailOn])> = vec![
+        (with(vec![stale(None), info]), &[]),
+        (with(vec![failing(known())]), &[]),
+        (with(vec![failing(None)]), &[FailOn::Fail]),
+        (with(vec![stale(known())]), &[FailOn::Fail]),
+        (measured, &[FailOn::Fail]),
+        (with(vec![judgement("a/b", None, State::Vacuous)]), &[FailOn::Undecided]),
+        (with(vec![loose]), &[FailOn::Loose]),
+        (with(vec![judgement("a/b", None, State::NotApplicable)]), &[FailOn::NotApplicable]),
+    ];
+    for (number, (report, fails)) in rows.iter().enumerate() {
+        for on in
+            [FailOn::Fail, FailOn::Undecided, FailOn::Loose, FailOn::NotApplicable, FailOn::None]
+        {
+            let code = u8::from(fails.contains(&on));
+            assert_eq!(report.exit_code(&[on]), code, "row {number}, {on:?}");
+        }
+    }
+    let broken = with(vec![judgement("a/b", None, State::HarnessError)]);
+    assert_eq!(broken.exit_code(&[FailOn::None]), 3);
+}
+
+#[test]
+fn whatever_a_server_says_junit_is_xml_and_says_it() {
+    let words = "\u{1b}[31mred\u{0}\u{8}\u{b}\u{ffff}\u{fffe}\u{85} ]]> <a b=\"c\"> & 'd'\r\nend";
+    let said = Judgement {
+        observed: words.to_owned(),
+        log: words.to_owned(),
+        ..judgement("framing/crlf", Some(Verdict::Fail), State::Crash)
+    };
+    let mut report = report();
+    report.servers = vec![server(words, vec![said])];
+    let junit = EXPORTERS.iter().find(|exporter| exporter.file_name == "junit.xml");
+    let text = (junit.expect("it is there").render)(&report);
+    // The Char production of XML 1.0.
+    let is_char = |letter: char| matches!(letter, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);
+    assert!(text.chars().all(is_char), "{text:?}");
+    let read = quick_junit::Report::deserialize_from_str(&text).expect("it is XML");
+    assert_eq!((read.tests, read.failures, read.errors, read.skipped), (1, 1, 0, 0));
+    let case = &read.test_suites[0].test_cases[0];
+    let quick_junit::TestCaseStatus::NonSuccess { message: Some(message), ty, .. } = &case.status
+    else {
+        panic!("it failed: {case:?}")
+    };
+    assert_eq!(ty.as_deref(), Some("crash"));
+    assert!(message.contains("]]> <a b=\"c\"> & 'd'") && message.contains("red"), "{message:?}");
 }
 
 #[test]

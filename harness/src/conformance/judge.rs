@@ -18,7 +18,7 @@ use crate::server::{LaunchError, Launcher, Spec};
 
 /// The hint where nothing is known of the cause.
 const LOOK: &str =
-    "the page's evidence, or --json, has each byte and what the server wrote, on one clock";
+    "--output DIR and --json have each byte, and what the server wrote, on one clock";
 
 /// How to judge.
 #[derive(Clone, Debug)]

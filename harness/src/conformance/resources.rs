@@ -4,6 +4,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::time::ClockId;
 use serde::Serialize;
 
 use crate::server::proc::{self, Pid};
@@ -12,8 +13,8 @@ use crate::server::proc::{self, Pid};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// A look that took long, at a server of many processes, is followed by a pause of so many times
-/// as long: looking must not become what the processors do.
+/// A look that cost much, at a server of many processes, is followed by a pause of so many times its
+/// processor time: looking must not become what the processors do.
 const REST: u32 = 200;
 
 /// The most samples that are kept.
@@ -46,11 +47,10 @@ pub(super) fn watched<T>(
 ) -> (T, Vec<Sample>) {
     let began = Instant::now();
     let look = move || sample(supervisor, began);
-    let first = look();
-    let took = began.elapsed();
+    let (first, cost) = costed(look);
     let (over, is_over) = mpsc::channel::<()>();
     thread::scope(|scope| {
-        let watching = scope.spawn(move || watch(first, took, look, &is_over));
+        let watching = scope.spawn(move || watch(first, cost, look, &is_over));
         let done = meanwhile();
         drop(over);
         let mut samples = watching.join().unwrap_or_default();
@@ -63,20 +63,27 @@ pub(super) fn watched<T>(
 
 fn watch(
     first: Option<Sample>,
-    took: Duration,
+    mut cost: Duration,
     look: impl Fn() -> Option<Sample>,
     is_over: &Receiver<()>,
 ) -> Vec<Sample> {
     let mut samples: Vec<Sample> = first.into_iter().collect();
-    let mut rest = took * REST;
     let mut pause = FIRST_PAUSE;
-    while is_over.recv_timeout(pause.max(rest)) == Err(RecvTimeoutError::Timeout) {
-        let before = Instant::now();
-        keep(&mut samples, look());
-        rest = before.elapsed() * REST;
+    while is_over.recv_timeout(pause.max(cost * REST)) == Err(RecvTimeoutError::Timeout) {
+        let sample;
+        (sample, cost) = costed(&look);
+        keep(&mut samples, sample);
         pause = (pause * 3 / 2).min(LONGEST_PAUSE);
     }
     samples
+}
+
+/// What `look` gives, and the processor time that it took.
+fn costed<T>(look: impl Fn() -> T) -> (T, Duration) {
+    let now = || ClockId::CLOCK_THREAD_CPUTIME_ID.now().map_or(Duration::ZERO, Duration::from);
+    let before = now();
+    let seen = look();
+    (seen, now().saturating_sub(before))
 }
 
 /// Keeps what has changed. If it becomes too much, every other one is forgotten.

@@ -1,0 +1,261 @@
+//! What CI needs: exit codes to choose, known failures, JUnit, the step summary, evidence over time;
+//! and a document on it that cannot rot.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+use clap::Parser;
+use harness::cli::Cli;
+use predicates::prelude::*;
+use predicates::str::contains;
+use serde_json::Value;
+
+const EXE: &str = env!("CARGO_BIN_EXE_harness");
+
+fn harness() -> Command {
+    Command::from(common::harness())
+}
+
+/// A check in which `refusal/as-declared` fails: the server serves many, whatever is declared.
+fn failing() -> Command {
+    let mut command = harness();
+    command
+        .args(["check", "--capacity", "1", "--when-full", "refuse"])
+        .args(["--case", "refusal/as-declared", "--cmd"])
+        .arg(format!("'{EXE}' serve select {{host}} {{port}}"));
+    command
+}
+
+fn file(folder: &Path, name: &str, text: &str) -> String {
+    let file = folder.join(name);
+    fs::write(&file, text).expect("a file");
+    file.display().to_string()
+}
+
+const KNOWN: &str = "[[expected]]\ncase = \"refusal/as-declared\"\nreason = \"it serves many\"\n";
+
+#[test]
+fn what_fails_the_run_can_be_chosen() {
+    failing().assert().code(1);
+    failing().args(["--fail-on", "fail"]).assert().code(1);
+    failing().args(["--fail-on", "undecided,loose,not-applicable"]).assert().code(0);
+    failing().args(["--fail-on", "none"]).assert().code(0).stdout(contains("1 failed"));
+    let among = ["check", "select-echo", "--case", "results/"];
+    harness().args(among).assert().code(0);
+    harness().args(among).args(["--fail-on", "not-applicable"]).assert().code(1);
+    failing().args(["--fail-on", "all"]).assert().code(2).stderr(contains("not-applicable"));
+}
+
+#[test]
+fn a_known_failure_does_not_fail_the_run_and_is_shown_with_its_reason_everywhere() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let expected = file(folder.path(), "expected.toml", KNOWN);
+    let report = folder.path().join("report");
+    failing()
+        .args(["--expected", &expected, "--output"])
+        .arg(&report)
+        .assert()
+        .code(0)
+        .stdout(contains("known fail ").and(contains("it serves many (")))
+        .stdout(contains("0 failed, 1 known failure"));
+    for file in ["index.html", "summary.md", "report.json", "junit.xml"] {
+        let page = fs::read_to_string(report.join(file)).expect("it is there");
+        assert!(page.contains("it serves many"), "{file}");
+    }
+    // Elsewhere, or as something else, it is a failure as ever.
+    for other in ["server = \"server1\"", "verdict = \"undecided\""] {
+        let expected = file(folder.path(), "other.toml", &format!("{KNOWN}{other}\n"));
+        failing().args(["--expected", &expected]).assert().code(1);
+    }
+    let command = format!("server = \"\"\"'{EXE}' serve select {{host}} {{port}}\"\"\"\n");
+    let expected = file(folder.path(), "own.toml", &format!("{KNOWN}{command}"));
+    failing().args(["--expected", &expected]).assert().code(0);
+}
+
+#[test]
+fn a_known_failure_that_passes_fails_the_run_and_is_to_be_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = format!("# As of today.\n\n{KNOWN}server = \"server3\"\n");
+    let expected = file(folder.path(), "expected.toml", &text);
+    let told = contains("unexpected pass select-calc refusal/as-declared")
+        .and(contains("remove the entry from ").and(contains("expected.toml, line 3")));
+    let stale = ["check", "server3", "--case", "refusal/as", "--expected", &expected];
+    harness().args(stale).assert().code(1).stdout(told);
+    harness().args(stale).args(["--fail-on", "none"]).assert().code(0);
+    let run = ["run", "server3", "--plan", "quick", "--expected", &expected, "--output"];
+    let output = folder.path().join("report");
+    harness().args(run).arg(output).assert().code(1).stdout(contains("1 unexpected pass"));
+    // It says nothing of servers that are not judged, and of cases that are not run.
+    for other in
+        [["check", "server4", "--case", "refusal/as"], ["check", "server3", "--case", "crlf"]]
+    {
+        let other = other.map(|word| if word == "crlf" { "framing/crlf" } else { word });
+        harness().args(other).args(["--expected", &expected]).assert().code(0);
+    }
+}
+
+#[test]
+fn a_file_of_known_failures_that_is_wrong_is_told_with_its_line_and_what_is_right() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let entry = |lines: &str| format!("# Why.\n[[expected]]\n{lines}\n");
+    for (text, line, words) in [
+        (entry("case = \"no/such\"\nreason = \"x\""), 3, "harness list cases"),
+        (entry("case = \"refusal\"\nreason = \"x\""), 3, "a topic such as `refusal/`"),
+        (entry("case = \"refusal/\"\nreason = \" \""), 4, "say why"),
+        (entry("case = \"refusal/\""), 2, "missing field `reason`"),
+        (entry("reason = \"x\""), 2, "missing field `case`"),
+        (entry("because = \"x\""), 3, "expected one of `server`, `case`, `verdict`, `reason`"),
+        (
+            entry("case = \"refusal/\"\nreason = \"x\"\nverdict = \"pass\""),
+            5,
+            "expected one of `fail`, `undecided`, `loose`",
+        ),
+        (
+            entry("case = \"refusal/\"\nreason = \"x\"\nserver = \"server5\""),
+            5,
+            "harness list servers",
+        ),
+        (entry("case = refusal/"), 3, ""),
+        ("[[known]]\n".to_owned(), 1, "expected `expected`"),
+    ] {
+        let expected = file(folder.path(), "expected.toml", &text);
+        let place = format!("harness: {expected}, line {line}: ");
+        for command in ["check", "run"] {
+            let wrong = contains(place.as_str()).and(contains(words));
+            let expected = [command, "server3", "--expected", &expected];
+            let output = ["--output".to_owned(), folder.path().join("x").display().to_string()];
+            harness().args(expected).args(output).assert().code(2).stdout("").stderr(wrong);
+        }
+    }
+    let missing = ["check", "server3", "--expected", "/no/such.toml"];
+    harness().args(missing).assert().code(2).stderr(contains("/no/such.toml (--expected)"));
+}
+
+#[test]
+fn verdicts_can_be_had_as_junit_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let xml = folder.path().join("test-results/harness.xml");
+    failing().arg("--junit").arg(&xml).assert().code(1);
+    let read = quick_junit::Report::deserialize_from_str(
+        &fs::read_to_string(&xml).expect("it is written"),
+    );
+    let read = read.expect("it is JUnit");
+    assert_eq!((read.tests, read.failures), (1, 1));
+    let case = &read.test_suites[0].test_cases[0];
+    assert_eq!(case.name.as_str(), "refusal/as-declared");
+    assert!(case.classname.as_ref().is_some_and(|name| name.contains("serve select")));
+    failing()
+        .args(["--junit", "/proc/no/such/file.xml"])
+        .assert()
+        .code(3)
+        .stdout("")
+        .stderr(contains("--junit names another"));
+}
+
+#[test]
+fn the_step_summary_is_appended_to_where_there_is_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let summary = file(folder.path(), "summary", "before\n");
+    failing().env("GITHUB_STEP_SUMMARY", &summary).assert().code(1);
+    let text = fs::read_to_string(&summary).expect("it is there");
+    assert!(
+        text.starts_with("before\n# ") && text.contains("Verdicts: 0 passed, 1 failed"),
+        "{text}"
+    );
+    failing()
+        .env("GITHUB_STEP_SUMMARY", "/proc/no/such/file")
+        .assert()
+        .code(1)
+        .stdout(contains("no step summary: cannot append to /proc/no/such/file"));
+    fs::write(&summary, "x".repeat(1024 * 1024 - 300)).expect("a full summary");
+    failing().env("GITHUB_STEP_SUMMARY", &summary).assert().code(1);
+    let text = fs::read_to_string(&summary).expect("it is there");
+    assert!(text.len() <= 1024 * 1024 && text.contains("holds 1 MiB"), "{}", text.len());
+}
+
+fn judgements(command: &mut Command) -> Vec<Value> {
+    let output = command.arg("--json").output().expect("it ends").stdout;
+    let document: Value = serde_json::from_slice(&output).expect("a document");
+    document["cases"].as_array().expect("cases").clone()
+}
+
+#[test]
+fn what_a_server_writes_and_its_end_stand_on_the_clock_of_the_wire() {
+    let cases = judgements(harness().args(["check", "server3", "--case", "shutdown/sigterm"]));
+    let events = cases[0]["transcript"].as_array().expect("events");
+    let times: Vec<u64> = events.iter().map(|one| one["at_us"].as_u64().expect("it")).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    let words: Vec<&str> = events.iter().map(|one| one["what"].as_str().expect("it")).collect();
+    let place = |begin: &str| words.iter().position(|words| words.starts_with(begin));
+    let signal = words.iter().position(|words| words.contains("SIGTERM")).expect("a signal");
+    assert!(place("server wrote: \"select-calc listens on ").is_some_and(|at| at < signal));
+    assert!(place("the server ended: exit code 0").is_some_and(|at| at > signal), "{words:?}");
+}
+
+#[test]
+fn what_a_server_holds_over_time_is_told() {
+    // The held connections are there for as long as the idle timeout takes.
+    let cases =
+        judgements(harness().args(["check", "server3", "--case", "timeouts/idle-is-closed"]));
+    let samples = cases[0]["resources"].as_array().expect("samples");
+    let descriptors: Vec<u64> =
+        samples.iter().map(|one| one["descriptors"].as_u64().expect("a count")).collect();
+    assert!((2..=64).contains(&descriptors.len()), "{descriptors:?}");
+    assert!(descriptors[1] > descriptors[0], "{descriptors:?}");
+    failing().assert().stdout(contains("    held     : "));
+}
+
+#[test]
+fn every_failure_has_a_hint() {
+    // An echo that is taken for a calculator.
+    let command = format!("'{EXE}' serve select-echo {{host}} {{port}}");
+    let cases = judgements(
+        harness()
+            .args(["check", "--division", "integer", "--overflow", "--error-prefix", "error: "])
+            .args(["--capacity", "2", "--when-full", "reset", "--cmd", &command]),
+    );
+    let failed: Vec<&Value> = cases.iter().filter(|case| case["verdict"] == "fail").collect();
+    assert!(failed.len() > 5, "{}", failed.len());
+    for case in failed {
+        assert!(case["hint"].is_string(), "{}", case["name"]);
+    }
+}
+
+/// The harness's command lines in the code blocks of a document, without what a shell adds.
+fn commands(document: &str) -> Vec<Vec<String>> {
+    let mut commands = Vec::new();
+    for block in document.split("```").skip(1).step_by(2) {
+        for line in block.replace("\\\n", " ").lines() {
+            let words = shlex::split(line).unwrap_or_default();
+            let end_of_command = ["|", "||", "&", "&&", ";", ">", ">>"];
+            for command in words.split(|word| end_of_command.contains(&word.as_str())) {
+                let is_harness = |word: &String| word == "harness" || word.ends_with("/harness");
+                // Before it may stand a prompt, `- run:` or `again    :`, but no other command.
+                let before = |word: &String| word == "$" || word == "-" || word.ends_with(':');
+                let Some(at) = command.iter().position(is_harness) else { continue };
+                if command[..at].iter().all(|word| before(word) || word == "again") {
+                    commands.push(command[at..].to_vec());
+                }
+            }
+        }
+    }
+    commands
+}
+
+#[test]
+fn the_command_lines_in_the_documents_are_command_lines() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for (document, least) in [("README.md", 5), ("docs/ci.md", 5)] {
+        let text = fs::read_to_string(root.join(document)).expect("it is there");
+        let commands = commands(&text);
+        assert!(commands.len() >= least, "{document}: {commands:?}");
+        for command in commands {
+            if let Err(error) = Cli::try_parse_from(&command) {
+                panic!("{document}: {}: {error}", command.join(" "));
+            }
+        }
+    }
+}
