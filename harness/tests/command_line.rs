@@ -252,11 +252,13 @@ fn select_turns_clients_away_below_the_size_of_its_sets_and_lives() {
 
 #[test]
 fn check_prints_one_document_and_nothing_else_to_standard_output() {
+    let framing =
+        harness::conformance::cases().filter(|case| case.name.starts_with("framing/")).count();
     let output = harness()
         .args(["check", "server1", "--case", "framing/", "--seed", "7", "--json"])
         .assert()
         .success()
-        .stderr(contains("verdicts: 9 passed, 0 failed"))
+        .stderr(contains(format!("verdicts: {framing} passed, 0 failed")))
         .get_output()
         .stdout
         .clone();
@@ -264,7 +266,7 @@ fn check_prints_one_document_and_nothing_else_to_standard_output() {
     assert_eq!(document["server"], "iterative-refuse-calc");
     assert_eq!(document["seed"], 7);
     let cases = document["cases"].as_array().expect("cases");
-    assert_eq!(cases.len(), 9);
+    assert_eq!(cases.len(), framing);
     for key in ["name", "verdict", "state", "requirement", "expected", "observed", "hint", "replay"]
     {
         assert!(cases[0].as_object().expect("a case").contains_key(key), "{key}");
