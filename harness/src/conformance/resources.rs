@@ -15,7 +15,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// A look that cost much, at a server of many processes, is followed by a pause of so many times its
 /// processor time: looking must not become what the processors do.
-const REST: u32 = 200;
+const REST: u32 = 300;
 
 /// The most samples that are kept.
 const KEPT: usize = 64;
