@@ -45,8 +45,10 @@ pub enum State {
 pub enum Kind {
     /// As required.
     Pass,
-    /// It works, but not as the strict wording asks; or nothing was required.
+    /// It works, but not as the strict wording asks.
     Loose,
+    /// Nothing was required; what was seen is told.
+    Info,
     /// Not as required.
     Fail,
     /// The case could not find out.
@@ -64,6 +66,7 @@ impl Kind {
     pub const ALL: &[Kind] = &[
         Kind::Pass,
         Kind::Loose,
+        Kind::Info,
         Kind::Fail,
         Kind::Undecided,
         Kind::NotApplicable,
@@ -76,6 +79,7 @@ impl Kind {
         match self {
             Kind::Pass => "pass",
             Kind::Loose => "loose",
+            Kind::Info => "info",
             Kind::Fail => "fail",
             Kind::Undecided => "undecided",
             Kind::NotApplicable => "not applicable",
@@ -89,6 +93,7 @@ impl Kind {
         match self {
             Kind::Pass => "✓",
             Kind::Loose => "~",
+            Kind::Info => "i",
             Kind::Fail => "✗",
             Kind::Undecided => "?",
             Kind::NotApplicable => "·",
@@ -99,7 +104,7 @@ impl Kind {
 
     /// Whether nobody needs to look at it.
     pub fn is_fine(self) -> bool {
-        matches!(self, Kind::Pass | Kind::Loose | Kind::NotApplicable | Kind::Known)
+        matches!(self, Kind::Pass | Kind::Loose | Kind::Info | Kind::NotApplicable | Kind::Known)
     }
 }
 
@@ -149,7 +154,7 @@ impl KnownVerdict {
         match self {
             KnownVerdict::Fail => judgement.found() == Kind::Fail,
             KnownVerdict::Undecided => judgement.found() == Kind::Undecided,
-            KnownVerdict::Loose => judgement.is_loose(),
+            KnownVerdict::Loose => judgement.found() == Kind::Loose,
         }
     }
 }
@@ -232,7 +237,8 @@ impl Judgement {
         match (self.verdict, self.state) {
             (_, State::NotApplicable) => Kind::NotApplicable,
             (Some(Verdict::Pass), State::Ok) => Kind::Pass,
-            (Some(Verdict::Loose | Verdict::Info), State::Ok) => Kind::Loose,
+            (Some(Verdict::Loose), State::Ok) => Kind::Loose,
+            (Some(Verdict::Info), State::Ok) => Kind::Info,
             (Some(_), _) => Kind::Fail,
             (None, _) => Kind::Undecided,
         }
@@ -242,11 +248,6 @@ impl Judgement {
     /// apply.
     pub fn is_fine(&self) -> bool {
         self.kind().is_fine()
-    }
-
-    /// Whether the server works, but not as the strict wording asks.
-    pub fn is_loose(&self) -> bool {
-        (self.verdict, self.state) == (Some(Verdict::Loose), State::Ok)
     }
 
     /// The judgement in a few words: `pass`, `fail`, `fail (hang)`, `known fail`,

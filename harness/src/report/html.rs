@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Exporter, Report, ServerReport, Tally, count, plot, time};
 use crate::client::Event;
-use crate::conformance::{Judgement, Kind, held};
+use crate::conformance::{Judgement, Kind, State, held};
 use crate::load::Measurement;
 
 pub(super) const EXPORTER: Exporter = Exporter {
@@ -403,7 +403,7 @@ fn observed(server: &ServerReport) -> Markup {
     });
     html! {
         @for (what, judgement) in seen {
-            div { span class=(class(judgement)) { (what) } ": " (judgement.observed) }
+            div { span class=(class(judgement.kind())) { (what) } ": " (judgement.observed) }
         }
     }
 }

@@ -28,7 +28,7 @@ fn suite(server: &ServerReport) -> TestSuite {
     for judgement in &server.cases {
         let mut case = case(server, judgement.name, status(server, judgement));
         case.set_time(Duration::from_millis(judgement.took_ms));
-        if judgement.kind() == Kind::Loose {
+        if matches!(judgement.kind(), Kind::Loose | Kind::Info) {
             case.set_system_out(xml(&format!("{}: {}", judgement.words(), judgement.observed)));
         }
         suite.add_test_case(case);
@@ -51,7 +51,7 @@ fn case(server: &ServerReport, name: &str, status: TestCaseStatus) -> TestCase {
 fn status(server: &ServerReport, judgement: &Judgement) -> TestCaseStatus {
     let skipped = TestCaseStatus::skipped();
     let kind = match judgement.kind() {
-        Kind::Pass | Kind::Loose => return TestCaseStatus::success(),
+        Kind::Pass | Kind::Loose | Kind::Info => return TestCaseStatus::success(),
         Kind::NotApplicable => return told(skipped, "not applicable", &judgement.observed),
         Kind::Known => {
             let known = judgement.known.as_ref().map(|known| known.reason.as_str());

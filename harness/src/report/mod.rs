@@ -47,7 +47,7 @@ impl FailOn {
                     || report.problems().next().is_some()
             }
             FailOn::Undecided => any(|one| one.kind() == Kind::Undecided),
-            FailOn::Loose => any(|one| one.is_loose() && one.kind() == Kind::Loose),
+            FailOn::Loose => any(|one| one.kind() == Kind::Loose),
             FailOn::NotApplicable => any(|one| one.kind() == Kind::NotApplicable),
             FailOn::None => false,
         }
