@@ -27,8 +27,8 @@ const MOST_GROWTH: u64 = 192 * 1024;
 /// The longest line that they send.
 const SENT_LINE: usize = 1000;
 
-/// How often they come at the most.
-const MEMORY_ROUNDS: usize = 8;
+/// How often they come at the most: a pool of many threads has each of them set up once.
+const MEMORY_ROUNDS: usize = 24;
 
 /// How a client leaves.
 #[derive(Clone, Copy, PartialEq)]
