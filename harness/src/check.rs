@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::cli::{Check, DEFAULT_TIMEOUT, written};
-use crate::conformance::{self, Case, Judge, Judgement, Kind, judge_all};
+use crate::cli::{Check, DEFAULT_TIMEOUT, REPLAYS, written};
+use crate::conformance::{self, Case, FITTING, Judge, Judgement, Kind, judge_all};
 use crate::environment::Environment;
 use crate::progress::{People, Progress};
+use crate::replay::{self, Again};
 use crate::report::{FORMAT, Junit, Output, Report, ServerReport, Tally, line, not_run};
 use crate::role::{self, Usage};
 use crate::server::{LaunchError, Launcher, Spec};
@@ -19,6 +20,11 @@ use crate::{list, run};
 /// # Errors
 /// Bad usage, or the harness could not do its work.
 pub fn check(arguments: &Check) -> Result<ExitCode> {
+    judge(arguments, None)
+}
+
+/// Judges; in a replay, by the value that is tried again.
+pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode> {
     role::raise_descriptor_limit();
     let cases = wanted(&arguments.case)?;
     let launcher = Launcher::this_program()?;
@@ -29,6 +35,7 @@ pub fn check(arguments: &Check) -> Result<ExitCode> {
         patience: arguments.timeout,
         at_once: arguments.jobs.into(),
         expected: arguments.gate.expected()?,
+        replay: again.as_ref().map(|again| again.value.clone()),
         ..Judge::new(launcher, run::seed_or_chance(arguments.seed))
     };
     let mut report = Report {
@@ -41,6 +48,10 @@ pub fn check(arguments: &Check) -> Result<ExitCode> {
     };
     let people = if arguments.json { People::Stderr } else { People::Stdout };
     let progress = Progress::new(specs.len() * cases.len(), people);
+    let replays = match &arguments.output {
+        Some(report) => report.join(REPLAYS),
+        None => arguments.replays.clone(),
+    };
     let write = |report: &Report| {
         output.as_ref().map_or(Ok(()), |output| output.write(report))?;
         junit.as_ref().map_or(Ok(()), |junit| junit.write(report))
@@ -54,8 +65,13 @@ pub fn check(arguments: &Check) -> Result<ExitCode> {
             report.servers.push(unjudged);
             continue;
         }
-        let reached = |judgement: &Judgement| {
+        let reached = |judgement: &mut Judgement| {
             progress.step();
+            match &again {
+                Some(again) => judgement.replay.clone_from(&again.command),
+                None => replay::keep(&replays, spec, judge.seed, judgement)
+                    .unwrap_or_else(|error| progress.line(&format!("{error:#}"))),
+            }
             progress.line(&line(&spec.name, judgement));
         };
         let launched = judge.launcher.launch(spec).map(drop);
@@ -77,6 +93,9 @@ pub fn check(arguments: &Check) -> Result<ExitCode> {
         list::print(&document(&report)?)?;
     }
     progress.line(&format!("seed {}", judge.seed));
+    if let Some(misfit) = report.judgements().find(|one| one.expected == FITTING) {
+        bail!(Usage(format!("that is no counterexample of {}: {}", misfit.name, misfit.observed)));
+    }
     if report.not_run().count() == specs.len() {
         let reasons: Vec<String> = report.servers.iter().filter_map(not_run).collect();
         bail!(reasons.join("; "));

@@ -30,6 +30,8 @@ pub enum Command {
     Run(Run),
     /// Judge servers: the built-in ones by name, or any command.
     Check(Check),
+    /// Try again what a server failed at: a counterexample that was found before.
+    Replay(Replay),
     /// Run one server in the foreground, until Ctrl-C.
     Serve(Serve),
     /// Talk to a server: a line in, a line out.
@@ -112,6 +114,9 @@ pub struct Check {
     /// Also write the verdicts as JUnit XML into this file.
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+    /// Where counterexamples go, for `harness replay`; with --output, into its folder.
+    #[arg(long, value_name = "DIR", default_value = REPLAYS)]
+    pub replays: PathBuf,
     /// Print one JSON document, and nothing else, to standard output: an object for one server, a
     /// list for several.
     #[arg(long)]
@@ -128,6 +133,36 @@ pub struct Check {
     /// What fails the run.
     #[command(flatten)]
     pub gate: Gate,
+    /// What it declares.
+    #[command(flatten)]
+    pub declared: Declared,
+}
+
+/// The name of the folder of counterexamples.
+pub const REPLAYS: &str = "replays";
+
+const REPLAY_EXIT_CODES: &str = "\
+Exit codes: 0 it is as required now, 1 it still is not, 2 bad usage or a file that cannot be \
+replayed, 3 the harness could not do its work.";
+
+/// What to try again, and on whom.
+#[derive(Debug, Args)]
+#[command(after_help = REPLAY_EXIT_CODES)]
+pub struct Replay {
+    /// A file that `harness check` or `harness run` has written.
+    pub file: PathBuf,
+    /// A built-in server, in place of the one that failed.
+    #[arg(value_name = "SERVER", value_parser = server, conflicts_with = "cmd")]
+    pub server: Option<Server>,
+    /// A server of your own, in place of the one that failed: the command that starts it.
+    #[arg(long, value_name = "COMMAND")]
+    pub cmd: Option<String>,
+    /// Print one JSON document, and nothing else, to standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// How long to wait for what should come.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub timeout: Option<Duration>,
     /// What it declares.
     #[command(flatten)]
     pub declared: Declared,
@@ -276,6 +311,39 @@ impl Cli {
     pub fn read() -> Command {
         let cli = Cli::parse();
         cli.command.unwrap_or(Command::Run(cli.run))
+    }
+}
+
+impl Check {
+    /// Reads what follows `harness check`, and names one server.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn of_words(words: &str) -> Result<Check, String> {
+        let words = shlex::split(words).ok_or("a quote is open")?;
+        let line = ["harness", "check"].map(str::to_owned).into_iter().chain(words);
+        let cli = Cli::try_parse_from(line)
+            .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())?;
+        match cli.command {
+            Some(Command::Check(check)) if check.cmd.is_some() || check.servers.len() == 1 => {
+                Ok(check)
+            }
+            _ => Err("it names no server, or several".to_owned()),
+        }
+    }
+}
+
+impl Replay {
+    /// The server that was named in place of the one that failed.
+    pub fn elsewhere(&self) -> Option<Check> {
+        if self.server.is_none() && self.cmd.is_none() {
+            return None;
+        }
+        let mut check = Check::of_words("select").expect("the name of a built-in server");
+        check.servers = self.server.into_iter().collect();
+        check.cmd.clone_from(&self.cmd);
+        check.declared = self.declared.clone();
+        Some(check)
     }
 }
 

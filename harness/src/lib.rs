@@ -11,6 +11,7 @@ pub mod cli;
 pub mod expected;
 pub mod list;
 mod progress;
+pub mod replay;
 pub mod role;
 pub mod run;
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 #[cfg(target_os = "linux")]
 fn main() -> ExitCode {
     use harness::cli::{Cli, Command};
-    use harness::{check, list, role, run};
+    use harness::{check, list, replay, role, run};
 
     let done = match Cli::read() {
         // Roles first: no thread may exist when a server begins.
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::Client(arguments) => role::client(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Replay(arguments) => replay::replay(&arguments),
         Command::List(arguments) => list::list(&arguments),
     };
     done.unwrap_or_else(|error| {

@@ -1,12 +1,13 @@
 //! The main job: for each server, launch, judge, measure, record; write the report.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
 use servers::{Limits, Server};
 
-use crate::cli::{Gate, PlanName, Run};
+use crate::cli::{Gate, PlanName, REPLAYS, Run};
 use crate::conformance::{self, Case, Judge, Kind, judge_all};
 use crate::environment::Environment;
 use crate::expected::Expected;
@@ -15,8 +16,8 @@ use crate::progress::{People, Progress};
 use crate::report::{
     self, FORMAT, Output, Report, ServerReport, Tally, failure, not_run, step_summary,
 };
-use crate::role;
 use crate::server::{Launcher, Spec};
+use crate::{replay, role};
 
 /// Does it all.
 ///
@@ -30,6 +31,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
         expected: arguments.gate.expected()?,
         ..Judge::new(launcher, seed_or_chance(arguments.seed))
     };
+    let replays = arguments.output.join(REPLAYS);
     let servers = chosen(&arguments.servers);
     let cases: Vec<&Case> = conformance::cases().collect();
     let plan = arguments.plan.plan();
@@ -52,7 +54,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
         judge.seed
     ));
     for server in &servers {
-        let entry = judged(&judge, server, &cases, &progress);
+        let entry = judged(&judge, server, &cases, &replays, &progress);
         let not_run = not_run(&entry);
         report.servers.push(entry);
         output.write(&report)?;
@@ -104,6 +106,7 @@ fn judged(
     judge: &Judge,
     server: &Server,
     cases: &[&'static Case],
+    replays: &Path,
     progress: &Progress,
 ) -> ServerReport {
     let spec = Spec::judged(&judge.launcher, server);
@@ -113,6 +116,8 @@ fn judged(
     progress.doing(format!("judging {server}"));
     let judgements = judge_all(judge, &spec, cases, |judgement| {
         progress.step();
+        replay::keep(replays, &spec, judge.seed, judgement)
+            .unwrap_or_else(|error| progress.line(&format!("{error:#}")));
         if !judgement.is_fine() || judgement.known.is_some() {
             progress.line(&report::line(&spec.name, judgement));
         }

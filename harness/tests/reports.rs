@@ -20,6 +20,7 @@ fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Judg
         state,
         expected: "what is <required>".to_owned(),
         observed: "what was seen".to_owned(),
+        counterexample: None,
         hint: None,
         replay: format!("harness check one-calc --case {name} --seed 7"),
         transcript: Vec::new(),

@@ -1,8 +1,13 @@
 //! Words for what a case finds.
 
+use serde_json::Value;
+
 use super::verdict::{State, Verdict};
 use crate::client::Trouble;
 use crate::server::LaunchError;
+
+/// What is expected of a replay, in the finding of one that is none of its case.
+pub const FITTING: &str = "a counterexample of this case";
 
 /// Why a requirement is not met, or could not be looked at.
 #[derive(Clone, Debug)]
@@ -19,6 +24,8 @@ pub struct Finding {
     pub hint: Option<String>,
     /// What is mostly the cause of such trouble, where the case knows nothing better.
     pub general_hint: Option<&'static str>,
+    /// The value that was drawn and for which the requirement is not met.
+    pub counterexample: Option<Value>,
 }
 
 impl Finding {
@@ -31,6 +38,7 @@ impl Finding {
             observed: observed.into(),
             hint: None,
             general_hint: None,
+            counterexample: None,
         }
     }
 
@@ -54,6 +62,11 @@ impl Finding {
             state: State::Vacuous,
             ..Finding::fail("what the case is about can be tried", observed)
         }
+    }
+
+    /// What is to be tried again is no value of the case's.
+    pub fn misfit(words: impl Into<String>) -> Finding {
+        Finding { verdict: None, state: State::HarnessError, ..Finding::fail(FITTING, words) }
     }
 
     /// Something of the server's was left behind.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::finding::Finding;
 use super::resources::watched;
-use super::subject::{Evidence, Subject};
+use super::subject::{DYING, Evidence, Subject};
 use super::verdict::{Judgement, State, Verdict};
 use super::{Case, Kind};
 use crate::client::Happening;
@@ -33,13 +33,16 @@ pub struct Judge {
     pub expected: Expected,
     /// Cases at a time. They mostly wait, so more than there are processors.
     pub at_once: usize,
+    /// A counterexample to try again, and nothing else, in cases that draw what they try.
+    pub replay: Option<serde_json::Value>,
 }
 
 impl Judge {
     /// A judge with the usual patience.
     pub fn new(launcher: Launcher, seed: u64) -> Judge {
         let (patience, expected) = (Duration::from_secs(5), Expected::default());
-        Judge { launcher, seed, patience, expected, at_once: 12 }
+        Judge { launcher, seed, patience, expected, at_once: 12,
+            replay: None }
     }
 
     /// Judges a server in one case.
@@ -61,7 +64,7 @@ impl Judge {
         spec: &Spec,
         cases: &[&'static Case],
         error: LaunchError,
-        reached: impl Fn(&Judgement),
+        reached: impl Fn(&mut Judgement),
     ) -> Vec<Judgement> {
         let finding = Finding::from(error);
         let judge = |case: &&'static Case| {
@@ -70,7 +73,7 @@ impl Judge {
                 judgement.take(finding.clone());
             }
             judgement.known = self.expected.known(&spec.name, &judgement);
-            reached(&judgement);
+            reached(&mut judgement);
             judgement
         };
         cases.iter().map(judge).collect()
@@ -87,6 +90,7 @@ impl Judge {
             expected: case.requirement.to_owned(),
             observed: unmet.unwrap_or_default(),
             hint: None,
+            counterexample: None,
             replay: format!(
                 "harness check {} --case {} --seed {}",
                 spec.check_arguments, case.name, self.seed
@@ -107,7 +111,7 @@ impl Judge {
             Err(error) => return judgement.take(Finding::from(error)),
         };
         let supervisor = server.process.supervisor();
-        let subject = Subject::new(&self.launcher, spec, server, self.seed, self.patience);
+        let subject = Subject::new(self, spec, server);
         let (checked, resources) = watched(
             supervisor,
             || panic::catch_unwind(AssertUnwindSafe(|| (case.check)(&subject))),
@@ -121,11 +125,13 @@ impl Judge {
             Ok(Err(finding)) => finding.general_hint,
             _ => None,
         };
+        let not_replayed = self.replay.is_some() && !evidence.replayed;
         judgement.conclude(checked, &evidence);
         // A server that is about to crash may need a moment to be gone; one that failed is asked.
-        let moment = if judgement.is_fine() { Duration::ZERO } else { Duration::from_millis(200) };
+        let moment = if judgement.is_fine() { Duration::ZERO } else { DYING };
         evidence.process.wait_for_exit(moment);
         let ended = evidence.process.end();
+        let ended = evidence.death.unwrap_or(ended);
         let wrote = ended.wrote.into_iter().map(|(at, bytes)| (at, Happening::ServerWrote(bytes)));
         let exited = ended
             .exited_at
@@ -147,6 +153,8 @@ impl Judge {
                 "what the server wrote last tells where it died; a client must not be able to end it"
                     .to_owned()
             });
+        } else if judgement.is_fine() && not_replayed {
+            judgement.take(Finding::misfit("the case draws nothing by chance"));
         } else if judgement.is_fine() && met == 0 {
             judgement.take(Finding::vacuous("the case came to its end without seeing anything"));
         }
@@ -163,6 +171,7 @@ impl Judgement {
         self.expected = finding.expected;
         self.observed = finding.observed;
         self.hint = finding.hint;
+        self.counterexample = finding.counterexample;
     }
 
     fn conclude(&mut self, checked: thread::Result<Result<(), Finding>>, evidence: &Evidence) {
@@ -196,7 +205,7 @@ pub fn judge_all(
     judge: &Judge,
     spec: &Spec,
     cases: &[&'static Case],
-    reached: impl Fn(&Judgement) + Sync,
+    reached: impl Fn(&mut Judgement) + Sync,
 ) -> Vec<Judgement> {
     let next = AtomicUsize::new(0);
     let judgements = Mutex::new(Vec::with_capacity(cases.len()));
@@ -204,8 +213,8 @@ pub fn judge_all(
         for _ in 0..judge.at_once.clamp(1, cases.len().max(1)) {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Relaxed)) {
-                    let judgement = judge.judge(spec, case);
-                    reached(&judgement);
+                    let mut judgement = judge.judge(spec, case);
+                    reached(&mut judgement);
                     judgements.lock().unwrap_or_else(PoisonError::into_inner).push(judgement);
                 }
             });

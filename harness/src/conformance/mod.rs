@@ -11,6 +11,7 @@ mod need;
 mod observe;
 pub mod oracle;
 mod party;
+mod property;
 mod resources;
 mod subject;
 mod verdict;
@@ -31,7 +32,7 @@ mod shutdown;
 mod startup;
 mod timeouts;
 
-pub use finding::Finding;
+pub use finding::{FITTING, Finding};
 pub use judge::{Judge, judge_all};
 pub use need::Need;
 pub use party::{Party, Stuffed};

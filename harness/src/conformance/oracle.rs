@@ -4,11 +4,13 @@
 use std::fmt;
 
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::server::{Contract, Dialect, Division};
 
 /// An arithmetic expression.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Expression {
     /// A whole number, not negative.
     Whole(i64),
@@ -23,7 +25,8 @@ pub enum Expression {
 }
 
 /// What can be done with two numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Operator {
     /// Addition.
     Plus,

@@ -3,14 +3,14 @@
 use std::cell::RefCell;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
+use serde::{Deserialize, Serialize};
 
 use super::finding::Finding;
-use super::oracle::{Said, Value, expressions};
+use super::oracle::{Expression, Said, Value, expressions};
 use super::party::Party;
 use super::subject::{Subject, request};
 use super::{Case, Need};
-use crate::client::{Trouble, printable};
+use crate::client::printable;
 
 /// Expressions that a server is asked for in one case.
 const EXPRESSIONS: u32 = 300;
@@ -21,9 +21,6 @@ const LINES: u32 = 200;
 /// How often each of two clients asks the same.
 const REPEATED: usize = 50;
 
-/// How long the smallest counterexample is looked for, in milliseconds.
-const SHRINK_MS: u32 = 5_000;
-
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "results/arithmetic",
@@ -33,31 +30,30 @@ pub(super) const CASES: &[Case] = &[
         check: |subject| {
             let contract = subject.contract;
             let otherwise = RefCell::new(None);
-            let asked = Asked::new(subject)?;
             let longest = contract.max_line.unwrap_or(usize::MAX);
             let expressions = expressions(contract.dialect)
                 .prop_filter("it is too long", move |it| it.to_string().len() <= longest);
-            let outcome = asked.property(EXPRESSIONS, expressions, |expression| {
+            let holds = |client: &mut Party<'_>, expression: &Expression| {
                 let value = expression.value(contract.dialect);
-                let reply = asked.reply(expression.to_string().as_bytes())?;
+                let expected = format!("`{expression}` is {value}");
+                let reply = client
+                    .ask(expression.to_string().as_bytes())
+                    .map_err(|trouble| Finding::trouble(&expected, &trouble))?;
                 match value.is_said_by(&reply, contract) {
-                    Said::Yes => Ok(()),
+                    Said::No => return Err(Finding::fail(expected, printable(&reply))),
+                    Said::Yes => {}
                     Said::Otherwise => {
                         let words = format!("`{expression}` is answered {}", printable(&reply));
                         otherwise.replace(Some(words));
-                        Ok(())
                     }
-                    Said::No => Err(TestCaseError::fail(printable(&reply))),
                 }
-            });
-            if let Err((expression, seen)) = outcome {
-                let value = expression.value(contract.dialect);
-                return Err(asked.counterexample(&format!("`{expression}` is {value}"), &seen));
-            }
-            if let Some(words) = otherwise.into_inner() {
+                subject.was_met();
+                Ok(())
+            };
+            let prepare = || served(subject);
+            subject.property(EXPRESSIONS, "expressions", expressions, prepare, holds)?;
+            if let Some(words) = otherwise.take() {
                 subject.loosely(format!("right, but written otherwise: {words}"));
-            } else {
-                subject.observe(format!("{EXPRESSIONS} random expressions, all right"));
             }
             Ok(())
         },
@@ -172,23 +168,17 @@ pub(super) const CASES: &[Case] = &[
                 });
             // Nearly all bytes of a random line are printable in one half of the lines.
             let text = proptest::collection::vec(b' '..b'~', 0..limit);
-            let asked = Asked::new(subject)?;
-            // What a server is tempted to change.
-            for line in [&b" x"[..], b"x ", b"\tx\t", b"a  b", b" ", b"", b"X", b"%s\\n\"'"] {
-                let reply = asked.reply(line).map_err(|trouble| {
-                    Finding::fail(format!("the reply {}", printable(line)), trouble.to_string())
-                })?;
-                if reply != line {
-                    return Err(Finding::fail(printable(line), printable(&reply)));
+            let lines = prop_oneof![line, text].prop_map(Line);
+            let prepare = || {
+                let mut client = served(subject)?;
+                // What a server is tempted to change.
+                for line in [&b" x"[..], b"x ", b"\tx\t", b"a  b", b" ", b"", b"X", b"%s\\n\"'"] {
+                    is_echoed(&mut client, line)?;
                 }
-            }
-            let outcome = asked.property(LINES, prop_oneof![line, text], |line| {
-                let reply = asked.reply(line)?;
-                if reply == *line { Ok(()) } else { Err(TestCaseError::fail(printable(&reply))) }
-            });
-            outcome.map_err(|(line, seen)| {
-                asked.counterexample(&format!("the reply {}", printable(&line)), &seen)
-            })
+                Ok(client)
+            };
+            subject
+                .property(LINES, "lines", lines, prepare, |client, line| is_echoed(client, &line.0))
         },
     },
 ];
@@ -210,75 +200,38 @@ fn has_values(subject: &Subject<'_>, rows: &[(&str, Value)]) -> Result<(), Findi
     Ok(())
 }
 
-/// A property that is tried on a live server, over one connection for as long as it lasts.
-struct Asked<'s> {
-    subject: &'s Subject<'s>,
-    client: RefCell<Option<Party<'s>>>,
-    /// The last one that was met, to be told apart from wrong replies afterwards.
-    trouble: RefCell<Option<Trouble>>,
+/// A client that is served.
+fn served<'s>(subject: &'s Subject<'_>) -> Result<Party<'s>, Finding> {
+    let mut client = subject.connect()?;
+    client.learn(&request(1))?;
+    Ok(client)
 }
 
-impl<'s> Asked<'s> {
-    fn new(subject: &'s Subject<'s>) -> Result<Asked<'s>, Finding> {
-        let mut client = subject.connect()?;
-        client.learn(&request(1))?;
-        Ok(Asked { subject, client: RefCell::new(Some(client)), trouble: RefCell::default() })
+fn is_echoed(client: &mut Party<'_>, line: &[u8]) -> Result<(), Finding> {
+    let expected = format!("the reply {}", printable(line));
+    let reply = client.ask(line).map_err(|trouble| Finding::trouble(&expected, &trouble))?;
+    if reply != line {
+        return Err(Finding::fail(expected, printable(&reply)));
     }
+    client.subject.was_met();
+    Ok(())
+}
 
-    fn reply(&self, request: &[u8]) -> Result<Vec<u8>, TestCaseError> {
-        let mut client = self.client.borrow_mut();
-        let asked = match client.take() {
-            Some(party) => Ok(party),
-            None => self.subject.try_connect(),
-        };
-        let answered = asked.and_then(|mut party| {
-            let reply = party.ask(request)?;
-            // After trouble the connection is not used again: replies could be out of step.
-            *client = Some(party);
-            Ok(reply)
-        });
-        match answered {
-            Ok(reply) => {
-                self.subject.was_met();
-                Ok(reply)
-            }
-            Err(trouble) => {
-                self.trouble.replace(Some(trouble.clone()));
-                Err(TestCaseError::fail(trouble.to_string()))
-            }
-        }
+/// Bytes that are written down as letters of the same numbers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+struct Line(Vec<u8>);
+
+impl From<Line> for String {
+    fn from(line: Line) -> String {
+        line.0.into_iter().map(char::from).collect()
     }
+}
 
-    /// Tries the property on random values; gives the smallest for which it does not hold, and
-    /// what was seen then.
-    fn property<T: Clone + std::fmt::Debug>(
-        &self,
-        cases: u32,
-        values: impl Strategy<Value = T>,
-        holds: impl Fn(&T) -> Result<(), TestCaseError>,
-    ) -> Result<(), (T, String)> {
-        let config = Config {
-            cases,
-            max_shrink_time: SHRINK_MS,
-            max_global_rejects: cases * 100,
-            failure_persistence: None,
-            ..Config::default()
-        };
-        let mut seed = [0; 32];
-        seed[..8].copy_from_slice(&self.subject.seed.to_le_bytes());
-        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
-        match TestRunner::new_with_rng(config, rng).run(&values, |value| holds(&value)) {
-            Ok(()) => Ok(()),
-            Err(TestError::Fail(reason, value)) => Err((value, reason.message().to_owned())),
-            Err(TestError::Abort(reason)) => panic!("too few values were drawn: {reason}"),
-        }
-    }
+impl TryFrom<String> for Line {
+    type Error = std::char::TryFromCharError;
 
-    fn counterexample(&self, expected: &str, seen: &str) -> Finding {
-        let finding = match &*self.trouble.borrow() {
-            Some(trouble) if trouble.to_string() == seen => Finding::trouble(expected, trouble),
-            _ => Finding::fail(expected, seen),
-        };
-        finding.hint("this is the smallest request found for which the reply is wrong")
+    fn try_from(text: String) -> Result<Line, Self::Error> {
+        text.chars().map(u8::try_from).collect::<Result<_, _>>().map(Line)
     }
 }

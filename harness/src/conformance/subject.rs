@@ -6,14 +6,16 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use super::finding::Finding;
+use super::judge::Judge;
 use super::party::Party;
 use super::verdict::{State, Verdict};
 use crate::client::{Client, Happening, Transcript, Trouble, Window, printable};
 use crate::server::diag;
 use crate::server::proc::{self, Holdings};
-use crate::server::{Contract, Exit, Launcher, Process, Server, Spec};
+use crate::server::{Contract, Ended, Exit, Process, Server, Spec};
 
 /// How often the patience of a case may be used up before the case is over: a server that is slow
 /// at everything is not waited for without end.
@@ -25,8 +27,11 @@ pub(super) const PROMPT: Duration = Duration::from_secs(1);
 /// How long a server is given to come to rest before it is measured. One that spins never does.
 const REST: Duration = Duration::from_secs(1);
 
+/// How long a server that failed may take to be seen dead.
+pub(super) const DYING: Duration = Duration::from_millis(200);
+
 /// Pause between two tries of something that takes a moment to become true.
-const TRY_EVERY: Duration = Duration::from_millis(5);
+pub(super) const TRY_EVERY: Duration = Duration::from_millis(5);
 
 /// A server in the hands of a case.
 pub struct Subject<'a> {
@@ -36,9 +41,14 @@ pub struct Subject<'a> {
     pub seed: u64,
     /// How long to wait for what should come.
     pub patience: Duration,
-    launcher: &'a Launcher,
+    judge: &'a Judge,
     spec: &'a Spec,
     server: RefCell<Server>,
+    /// How the first server of several came to its end by itself.
+    death: RefCell<Option<Ended>>,
+    /// The patience while a counterexample is made smaller.
+    hurry: Cell<Option<Duration>>,
+    replayed: Cell<bool>,
     transcript: Transcript,
     clients: Cell<usize>,
     pub(super) learned: RefCell<HashMap<Vec<u8>, Vec<u8>>>,
@@ -49,24 +59,21 @@ pub struct Subject<'a> {
     observed: RefCell<Option<String>>,
     /// If all goes well.
     verdict: Cell<Verdict>,
-    out_of_time: Instant,
+    out_of_time: Cell<Instant>,
 }
 
 impl<'a> Subject<'a> {
-    pub(super) fn new(
-        launcher: &'a Launcher,
-        spec: &'a Spec,
-        server: Server,
-        seed: u64,
-        patience: Duration,
-    ) -> Subject<'a> {
+    pub(super) fn new(judge: &'a Judge, spec: &'a Spec, server: Server) -> Subject<'a> {
         Subject {
             contract: &spec.contract,
-            seed,
-            patience,
-            launcher,
+            seed: judge.seed,
+            patience: judge.patience,
+            judge,
             spec,
             server: RefCell::new(server),
+            death: RefCell::default(),
+            hurry: Cell::default(),
+            replayed: Cell::default(),
             transcript: Transcript::begin(),
             clients: Cell::new(0),
             learned: RefCell::default(),
@@ -75,13 +82,14 @@ impl<'a> Subject<'a> {
             may_end: Cell::new(false),
             observed: RefCell::default(),
             verdict: Cell::new(Verdict::Pass),
-            out_of_time: Instant::now() + patience * PATIENCES,
+            out_of_time: Cell::new(Instant::now() + judge.patience * PATIENCES),
         }
     }
 
     /// How long may still be waited for one thing.
     pub(super) fn patience_left(&self) -> Result<Duration, Trouble> {
-        match self.out_of_time.saturating_duration_since(Instant::now()).min(self.patience) {
+        let patience = self.hurry.get().unwrap_or(self.patience);
+        match self.out_of_time.get().saturating_duration_since(Instant::now()).min(patience) {
             Duration::ZERO => Err(Trouble::OutOfTime),
             left => Ok(left),
         }
@@ -162,7 +170,7 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// None is served within the patience of the case: then nothing can be exercised.
     pub fn connect_soon(&self, request: &[u8]) -> Result<Party<'_>, Finding> {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.hurry.get().unwrap_or(self.patience);
         loop {
             let served = self.connect().and_then(|mut party| {
                 party.learn(request)?;
@@ -285,6 +293,13 @@ impl<'a> Subject<'a> {
         *self.observed.borrow_mut() = Some(words.into());
     }
 
+    /// As [`observe`](Self::observe), where nothing is told that matters more.
+    pub(super) fn observe_unless_loose(&self, words: impl Into<String>) {
+        if self.verdict.get() == Verdict::Pass {
+            self.observe(words);
+        }
+    }
+
     /// It works, but not as the strict wording asks.
     pub fn loosely(&self, words: impl Into<String>) {
         self.verdict.set(Verdict::Loose);
@@ -397,7 +412,7 @@ impl<'a> Subject<'a> {
     /// It cannot even be started.
     pub fn start_at(&self, host: &str, port: &str) -> Result<Process, Finding> {
         self.note(format!("the server is started again on {host} port {port}"));
-        Ok(self.launcher.start(self.spec, host, port)?)
+        Ok(self.judge.launcher.start(self.spec, host, port)?)
     }
 
     /// As [`start_at`](Self::start_at), without the privilege to listen on the system's ports.
@@ -406,7 +421,7 @@ impl<'a> Subject<'a> {
     /// It cannot even be started.
     pub fn start_unprivileged(&self, host: &str, port: &str) -> Result<Process, Finding> {
         self.note(format!("the server is started again on {host} port {port}, unprivileged"));
-        Ok(self.launcher.unprivileged().start(self.spec, host, port)?)
+        Ok(self.judge.launcher.unprivileged().start(self.spec, host, port)?)
     }
 
     /// How long the server took until it listened.
@@ -424,10 +439,43 @@ impl<'a> Subject<'a> {
         self.server.borrow().process.listening().contains(&self.address())
     }
 
+    /// Launches the server once more, in place of the one that is there; how that ended, if by
+    /// itself, is kept.
+    ///
+    /// # Errors
+    /// It cannot be launched any more.
+    pub(super) fn relaunch(&self) -> Result<(), Finding> {
+        let server = self.judge.launcher.launch(self.spec)?;
+        self.transcript.add(0, Happening::Note("the server is launched afresh".to_owned()));
+        let process = self.server.replace(server).process;
+        // One that is about to die may need a moment.
+        process.wait_for_exit(self.hurry.get().map_or(DYING, |_| TRY_EVERY));
+        let ended = process.end();
+        if ended.exit.is_some() {
+            self.death.borrow_mut().get_or_insert(ended);
+        }
+        Ok(())
+    }
+
+    /// Waits for so long at the most, until told otherwise: the time that this takes is not
+    /// counted.
+    pub(super) fn hurry(&self, patience: Option<Duration>) {
+        self.hurry.set(patience);
+        self.out_of_time.set(Instant::now() + self.patience * PATIENCES);
+    }
+
+    /// The counterexample to try again, and nothing else, if there is one.
+    pub(super) fn replayed(&self) -> Option<&Value> {
+        self.replayed.set(true);
+        self.judge.replay.as_ref()
+    }
+
     pub(super) fn take_apart(self) -> Evidence {
         Evidence {
             transcript: self.transcript,
             process: self.server.into_inner().process,
+            death: self.death.into_inner(),
+            replayed: self.replayed.get(),
             met: self.met.get(),
             served: self.served.get(),
             may_end: self.may_end.get(),
@@ -457,6 +505,8 @@ impl<'s> Incumbents<'s> {
 pub(super) struct Evidence {
     pub(super) transcript: Transcript,
     pub(super) process: Process,
+    pub(super) death: Option<Ended>,
+    pub(super) replayed: bool,
     pub(super) met: usize,
     pub(super) served: bool,
     pub(super) may_end: bool,

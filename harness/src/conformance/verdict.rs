@@ -176,6 +176,9 @@ pub struct Judgement {
     pub observed: String,
     /// What may be the cause.
     pub hint: Option<String>,
+    /// The value that was drawn and for which it is not as required.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counterexample: Option<serde_json::Value>,
     /// The command that does exactly this again.
     pub replay: String,
     /// What happened on the wire.

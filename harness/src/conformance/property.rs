@@ -1,0 +1,174 @@
+//! Properties: what must hold for every value that can be drawn, tried on a live server; and the
+//! smallest value found for which it does not, which can be tried again.
+
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::finding::Finding;
+use super::subject::Subject;
+
+/// How long the smallest counterexample is looked for.
+const SHRINKING: Duration = Duration::from_secs(5);
+
+/// How much slower than the slowest good run an answer may be meanwhile, and how slow in any case.
+/// Haste may mislead, and so the smallest counterexample is tried again without it.
+const SLOWER: u32 = 4;
+const LEAST_PATIENCE: Duration = Duration::from_millis(150);
+
+/// A property of a server: what every run begins with, and what holds then.
+struct Property<P, H> {
+    prepare: P,
+    holds: H,
+}
+
+impl<'a> Subject<'a> {
+    /// Tries a property on so many random values. What `prepare` gives is used for as long as the
+    /// property holds; after that the server is launched afresh. In a replay the value of the
+    /// replay is tried, and no other.
+    ///
+    /// # Errors
+    /// It does not hold: the finding has the smallest counterexample.
+    pub(super) fn property<F, T>(
+        &self,
+        runs: u32,
+        what: &str,
+        values: impl Strategy<Value = T>,
+        prepare: impl Fn() -> Result<F, Finding>,
+        holds: impl Fn(&mut F, &T) -> Result<(), Finding>,
+    ) -> Result<(), Finding>
+    where
+        T: Clone + Debug + Serialize + DeserializeOwned,
+    {
+        let property = Property { prepare, holds };
+        if let Some(value) = self.replayed() {
+            let value =
+                T::deserialize(value).map_err(|error| Finding::misfit(error.to_string()))?;
+            property.of_fresh(&value).map_err(|finding| finding.of(&value))?;
+            self.observe("what failed once is as required now");
+            return Ok(());
+        }
+        let mut fixture = (property.prepare)()?;
+        let mut runner = TestRunner::new_with_rng(Config::default(), random(self.seed));
+        let mut slowest = Duration::ZERO;
+        for _ in 0..runs {
+            let tree = values
+                .new_tree(&mut runner)
+                .unwrap_or_else(|reason| panic!("no value can be drawn: {reason}"));
+            let began = Instant::now();
+            match (property.holds)(&mut fixture, &tree.current()) {
+                Ok(()) => slowest = slowest.max(began.elapsed()),
+                Err(finding) if finding.verdict.is_none() => return Err(finding),
+                Err(finding) => {
+                    drop(fixture);
+                    return Err(self.smallest(&property, tree, finding, slowest * SLOWER));
+                }
+            }
+        }
+        self.observe_unless_loose(format!("{runs} random {what}, all right"));
+        Ok(())
+    }
+
+    /// The finding of the smallest value that fails twice: in haste and then with patience, on a
+    /// fresh server.
+    fn smallest<F, T, P, H>(
+        &self,
+        property: &Property<P, H>,
+        mut tree: impl ValueTree<Value = T>,
+        first: Finding,
+        patience: Duration,
+    ) -> Finding
+    where
+        T: Serialize,
+        P: Fn() -> Result<F, Finding>,
+        H: Fn(&mut F, &T) -> Result<(), Finding>,
+    {
+        let whole = tree.current();
+        let again = |value: &T| {
+            self.relaunch().ok()?;
+            property.of_fresh(value).err().filter(|finding| finding.verdict.is_some())
+        };
+        // First of all: a server that is about to die has a moment to do it.
+        if self.relaunch().is_err() {
+            return first.of(&whole);
+        }
+        self.hurry(Some(patience.max(LEAST_PATIENCE).min(self.patience)));
+        let small = self.shrunk(property, &mut tree);
+        self.hurry(None);
+        if let Some(value) = small
+            && let Some(finding) = again(&value)
+        {
+            return finding.of(&value);
+        }
+        match again(&whole) {
+            Some(finding) => finding.of(&whole),
+            None => {
+                let observed = format!("{} (it failed once and not again)", first.observed);
+                Finding { observed, ..first }.of(&whole)
+            }
+        }
+    }
+
+    fn shrunk<F, T, P, H>(
+        &self,
+        property: &Property<P, H>,
+        tree: &mut impl ValueTree<Value = T>,
+    ) -> Option<T>
+    where
+        P: Fn() -> Result<F, Finding>,
+        H: Fn(&mut F, &T) -> Result<(), Finding>,
+    {
+        let deadline = Instant::now() + SHRINKING;
+        let (mut smallest, mut fixture) = (None, (property.prepare)().ok());
+        let mut smaller = tree.simplify();
+        while smaller && Instant::now() < deadline {
+            let value = tree.current();
+            let held = (property.holds)(fixture.as_mut()?, &value);
+            if held.as_ref().is_err_and(|finding| finding.verdict.is_some()) {
+                smallest = Some(value);
+                smaller = tree.simplify();
+            } else {
+                smaller = tree.complicate();
+            }
+            if held.is_err() {
+                // What a failure leaves behind must not make the next one.
+                drop(fixture);
+                fixture = self.relaunch().and_then(|()| (property.prepare)()).ok();
+                if fixture.is_none() {
+                    break;
+                }
+            }
+        }
+        smallest
+    }
+}
+
+impl<P, H> Property<P, H> {
+    fn of_fresh<F, T>(&self, value: &T) -> Result<(), Finding>
+    where
+        P: Fn() -> Result<F, Finding>,
+        H: Fn(&mut F, &T) -> Result<(), Finding>,
+    {
+        (self.holds)(&mut (self.prepare)()?, value)
+    }
+}
+
+impl Finding {
+    /// This finding, of that value.
+    fn of(self, value: &impl Serialize) -> Finding {
+        let counterexample = serde_json::to_value(value).ok();
+        let hint = self.hint.or(Some("this is the smallest counterexample that was found".into()));
+        Finding { counterexample, hint, ..self }
+    }
+}
+
+/// The chances of a seed.
+fn random(seed: u64) -> TestRng {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)
+}

@@ -1,0 +1,152 @@
+//! Counterexamples in files, and `harness replay`, which tries one again.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::check;
+use crate::cli::{Check, Replay};
+use crate::conformance::{Judgement, cases};
+use crate::role::Usage;
+use crate::server::Spec;
+
+/// Raised when files of before cannot be read any more.
+const FORMAT: u32 = 1;
+
+/// The most letters of a server's name in the name of a file.
+const LONGEST_NAME: usize = 80;
+
+/// A case that failed, and the value for which it did.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Recorded {
+    /// [`FORMAT`].
+    format: u32,
+    /// The server's name, for people.
+    server: String,
+    /// How to name it to `harness check`, and what it declares.
+    check: String,
+    case: String,
+    seed: u64,
+    /// The value, as the case writes it.
+    counterexample: Value,
+}
+
+/// What is tried again, and how to do so once more.
+pub(crate) struct Again {
+    pub(crate) value: Value,
+    pub(crate) command: String,
+}
+
+/// Tries a counterexample again.
+///
+/// # Errors
+/// Bad usage, or the harness could not do its work.
+pub fn replay(arguments: &Replay) -> Result<ExitCode> {
+    let recorded = Recorded::read(&arguments.file)?;
+    let check = match arguments.elsewhere() {
+        Some(check) => check,
+        None => Check::of_words(&recorded.check)
+            .map_err(|words| in_file(&arguments.file, &format!("`check`: {words}")))?,
+    };
+    let check = Check {
+        case: recorded.case.clone(),
+        seed: Some(recorded.seed),
+        json: arguments.json,
+        ..check
+    };
+    let check = Check { timeout: arguments.timeout.unwrap_or(check.timeout), ..check };
+    let again = Again { value: recorded.counterexample, command: command(&arguments.file) };
+    check::judge(&check, Some(again))
+}
+
+/// Writes the counterexample of a judgement, if it has one, into the folder, which is made when it
+/// is needed; the judgement then says how to try it again.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn keep(folder: &Path, spec: &Spec, seed: u64, judgement: &mut Judgement) -> Result<()> {
+    let Some(counterexample) = &judgement.counterexample else { return Ok(()) };
+    let recorded = Recorded {
+        format: FORMAT,
+        server: spec.name.clone(),
+        check: spec.check_arguments.clone(),
+        case: judgement.name.to_owned(),
+        seed,
+        counterexample: counterexample.clone(),
+    };
+    let name = format!("{}-{}.json", clean(&spec.name), clean(judgement.name));
+    let (file, text) = (folder.join(name), serde_json::to_string_pretty(&recorded)?);
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&file, text + "\n"))
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    judgement.replay = command(&file);
+    Ok(())
+}
+
+fn command(file: &Path) -> String {
+    let file = file.display().to_string();
+    let quoted = shlex::try_quote(&file).map_or(file.clone(), Into::into);
+    format!("harness replay {quoted}")
+}
+
+impl Recorded {
+    fn read(file: &Path) -> Result<Recorded> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let wrong = |words: String| in_file(file, &words);
+        let text = fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+        let Format { format } =
+            serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if format != FORMAT {
+            let words = format!("format {format} is unknown; this harness reads format {FORMAT}");
+            return Err(wrong(words).into());
+        }
+        let recorded: Recorded =
+            serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if !cases().any(|case| case.name == recorded.case) {
+            let words = format!("there is no case `{}`: see `harness list cases`", recorded.case);
+            return Err(wrong(words).into());
+        }
+        Ok(recorded)
+    }
+}
+
+fn in_file(file: &Path, words: &str) -> Usage {
+    Usage(format!("{}: {words}", file.display()))
+}
+
+/// A name in letters that every file system takes and no shell minds.
+fn clean(name: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '.';
+    let words = name.split(|letter| !plain(letter)).map(|word| word.trim_matches('.'));
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    match words.join("-") {
+        name if name.is_empty() => "server".to_owned(),
+        name => name.chars().take(LONGEST_NAME).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_a_plain_name_whatever_the_server_is_called() {
+        for (name, plain) in [
+            ("select-echo", "select-echo"),
+            ("python3 './my server.py' {host} {port}", "python3-my-server.py-host-port"),
+            ("../../etc/passwd", "etc-passwd"),
+            ("…", "server"),
+        ] {
+            assert_eq!(clean(name), plain);
+        }
+        assert_eq!(clean(&"x".repeat(1000)).len(), LONGEST_NAME);
+    }
+}
