@@ -10,8 +10,10 @@ pub use transcript::{Event, Happening, Transcript, printable};
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// The longest reply that is waited for to its end, in bytes.
@@ -211,6 +213,13 @@ impl Client {
                 Err(trouble) => return Err(trouble),
             }
         }
+    }
+
+    /// Whether there is something to read, or an end, without waiting for it.
+    pub fn is_readable(&self) -> bool {
+        let mut stream = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
+        !self.received.is_empty()
+            || poll(&mut stream, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// Another handle on the connection, for a thread that sends while this one receives. What it

@@ -1,15 +1,26 @@
 //! One reply for one request, however the bytes arrive.
 
+use std::mem;
 use std::thread::sleep;
 use std::time::Duration;
+
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::finding::Finding;
 use super::subject::{Subject, request};
 use super::{Case, Need};
+use crate::client::printable;
 
 /// Pause between two pieces that must not arrive as one. A server slower than this sees them
 /// together and is judged on less; none is judged wrongly.
 const GAP: Duration = Duration::from_millis(3);
+
+/// The longest pause between two pieces of a stream.
+const LONGEST_PAUSE_MS: u64 = 3;
+
+/// Streams of requests that a server is sent in pieces.
+const STREAMS: u32 = 25;
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -124,6 +135,37 @@ pub(super) const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "framing/random-cuts",
+        requirement: "requests cut anywhere, into any pieces, with or without pauses, are answered in order",
+        source: "RFC 9293 section 2.2 (TCP is a stream of bytes); Stevens UNP 3.9",
+        needs: &[],
+        check: |subject| {
+            let prepare = || subject.connect_soon(&request(1));
+            subject.property(STREAMS, "streams in pieces", streams(), prepare, |client, stream| {
+                for number in &stream.requests {
+                    client.learn(&plain(*number))?;
+                }
+                let words = stream.words();
+                let expected = |finding: Finding| Finding {
+                    expected: format!("{} to {words}", finding.expected),
+                    ..takes_a_read_for_a_line(finding)
+                };
+                for (piece, pause) in stream.pieces() {
+                    sleep(pause);
+                    client.send(piece.as_bytes())?;
+                }
+                for number in &stream.requests {
+                    let reply = subject.learned.borrow()[&plain(*number)].clone();
+                    client.expect(&reply).map_err(expected)?;
+                }
+                // A reply too many would be taken for the next one.
+                client.send(&[&request(1)[..], b"\n"].concat())?;
+                let reply = subject.learned.borrow()[&request(1)].clone();
+                client.expect(&reply).map_err(expected)
+            })
+        },
+    },
+    Case {
         name: "framing/crlf",
         requirement: "a carriage return before the line feed is not part of the request",
         source: "the line protocol",
@@ -170,6 +212,67 @@ pub(super) const CASES: &[Case] = &[
         },
     },
 ];
+
+/// Requests that are sent in one go, but for some cuts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Stream {
+    requests: Vec<u32>,
+    cuts: Vec<Cut>,
+}
+
+/// A place in a stream where what was written so far is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Cut {
+    /// How many bytes are before it.
+    after: usize,
+    /// How long the rest waits.
+    pause_ms: u64,
+}
+
+fn streams() -> impl Strategy<Value = Stream> {
+    let number = prop_oneof![0u32..10, 10u32..1000, 1000u32..1_000_000];
+    // A long pause is the simpler one: what comes at once may arrive together or not.
+    let cut = (1usize..30, 0..=LONGEST_PAUSE_MS)
+        .prop_map(|(after, less)| Cut { after, pause_ms: LONGEST_PAUSE_MS - less });
+    let requests = proptest::collection::vec(number, 1..6);
+    (requests, proptest::collection::vec(cut, 0..8))
+        .prop_map(|(requests, cuts)| Stream { requests, cuts })
+}
+
+impl Stream {
+    /// What is sent, and how long after what was sent before.
+    fn pieces(&self) -> Vec<(String, Duration)> {
+        let mut rest: String = self.requests.iter().map(|number| format!("{number}\n")).collect();
+        let mut cuts = self.cuts.clone();
+        cuts.sort_by_key(|cut| cut.after);
+        let (mut pieces, mut sent, mut pause) = (Vec::new(), 0, 0);
+        for cut in cuts {
+            let length = cut.after.saturating_sub(sent);
+            if length > 0 && length < rest.len() {
+                let next = rest.split_off(length);
+                pieces.push((
+                    mem::replace(&mut rest, next),
+                    Duration::from_millis(pause.min(LONGEST_PAUSE_MS)),
+                ));
+                (sent, pause) = (cut.after, cut.pause_ms);
+            }
+        }
+        pieces.push((rest, Duration::from_millis(pause.min(LONGEST_PAUSE_MS))));
+        pieces
+    }
+
+    fn words(&self) -> String {
+        let words = |(piece, pause): &(String, Duration)| match pause.as_millis() {
+            0 => printable(piece.as_bytes()),
+            pause => format!("{pause} ms later {}", printable(piece.as_bytes())),
+        };
+        self.pieces().iter().map(words).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn plain(number: u32) -> Vec<u8> {
+    number.to_string().into_bytes()
+}
 
 /// The request, brought to a size by spaces after it.
 pub(super) fn padded(request: &[u8], size: usize) -> Vec<u8> {

@@ -3,7 +3,7 @@
 use super::finding::Finding;
 use super::party::Party;
 use super::subject::request;
-use super::{Case, Need};
+use super::{Case, Need, schedules};
 
 /// A line that is longer than most servers take, and short enough to be kept by the kernel.
 const TOO_LONG: usize = 8 * 1024;
@@ -119,6 +119,13 @@ pub(super) const CASES: &[Case] = &[
             }
             Ok(())
         },
+    },
+    Case {
+        name: "isolation/schedules",
+        requirement: "whatever several clients do in turns, each gets its own replies, and places are kept and given back as declared",
+        source: "the line protocol; the contract: capacity, queue, when full",
+        needs: &[],
+        check: schedules::check,
     },
     Case {
         name: "isolation/churn",

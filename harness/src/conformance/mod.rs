@@ -28,6 +28,7 @@ mod malformed;
 mod oversize;
 mod refusal;
 mod results;
+mod schedules;
 mod shutdown;
 mod startup;
 mod timeouts;

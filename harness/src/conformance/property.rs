@@ -11,9 +11,13 @@ use serde::de::DeserializeOwned;
 
 use super::finding::Finding;
 use super::subject::Subject;
+use super::verdict::State;
 
 /// How long the smallest counterexample is looked for.
-const SHRINKING: Duration = Duration::from_secs(5);
+const SHRINKING: Duration = Duration::from_secs(8);
+
+/// How many of the smallest are tried again until one fails again: chance may have its part in it.
+const SMALLEST: usize = 6;
 
 /// How much slower than the slowest good run an answer may be meanwhile, and how slow in any case.
 /// Haste may mislead, and so the smallest counterexample is tried again without it.
@@ -28,8 +32,7 @@ struct Property<P, H> {
 
 impl<'a> Subject<'a> {
     /// Tries a property on so many random values. What `prepare` gives is used for as long as the
-    /// property holds; after that the server is launched afresh. In a replay the value of the
-    /// replay is tried, and no other.
+    /// property holds. In a replay the value of the replay is tried, and no other.
     ///
     /// # Errors
     /// It does not hold: the finding has the smallest counterexample.
@@ -42,7 +45,7 @@ impl<'a> Subject<'a> {
         holds: impl Fn(&mut F, &T) -> Result<(), Finding>,
     ) -> Result<(), Finding>
     where
-        T: Clone + Debug + Serialize + DeserializeOwned,
+        T: Debug + PartialEq + Serialize + DeserializeOwned,
     {
         let property = Property { prepare, holds };
         if let Some(value) = self.replayed() {
@@ -83,7 +86,7 @@ impl<'a> Subject<'a> {
         patience: Duration,
     ) -> Finding
     where
-        T: Serialize,
+        T: PartialEq + Serialize,
         P: Fn() -> Result<F, Finding>,
         H: Fn(&mut F, &T) -> Result<(), Finding>,
     {
@@ -99,51 +102,54 @@ impl<'a> Subject<'a> {
         self.hurry(Some(patience.max(LEAST_PATIENCE).min(self.patience)));
         let small = self.shrunk(property, &mut tree);
         self.hurry(None);
-        if let Some(value) = small
-            && let Some(finding) = again(&value)
-        {
-            return finding.of(&value);
-        }
-        match again(&whole) {
-            Some(finding) => finding.of(&whole),
-            None => {
-                let observed = format!("{} (it failed once and not again)", first.observed);
-                Finding { observed, ..first }.of(&whole)
+        for value in small.iter().rev().take(SMALLEST).chain([&whole]) {
+            if let Some(finding) = again(value) {
+                return finding.of(value);
             }
         }
+        let observed = format!("{} (it failed once and not again)", first.observed);
+        Finding { observed, ..first }.of(&whole)
     }
 
+    /// Ever smaller values that fail.
     fn shrunk<F, T, P, H>(
         &self,
         property: &Property<P, H>,
         tree: &mut impl ValueTree<Value = T>,
-    ) -> Option<T>
+    ) -> Vec<T>
     where
+        T: PartialEq,
         P: Fn() -> Result<F, Finding>,
         H: Fn(&mut F, &T) -> Result<(), Finding>,
     {
         let deadline = Instant::now() + SHRINKING;
-        let (mut smallest, mut fixture) = (None, (property.prepare)().ok());
+        let (mut failed, mut fixture) = (Vec::new(), (property.prepare)().ok());
         let mut smaller = tree.simplify();
         while smaller && Instant::now() < deadline {
             let value = tree.current();
-            let held = (property.holds)(fixture.as_mut()?, &value);
+            if failed.last() == Some(&value) {
+                smaller = tree.simplify();
+                continue;
+            }
+            let Some(prepared) = &mut fixture else { break };
+            let held = (property.holds)(prepared, &value);
             if held.as_ref().is_err_and(|finding| finding.verdict.is_some()) {
-                smallest = Some(value);
+                failed.push(value);
                 smaller = tree.simplify();
             } else {
                 smaller = tree.complicate();
             }
-            if held.is_err() {
-                // What a failure leaves behind must not make the next one.
+            if let Err(finding) = held {
                 drop(fixture);
-                fixture = self.relaunch().and_then(|()| (property.prepare)()).ok();
-                if fixture.is_none() {
-                    break;
-                }
+                let afresh = |_| self.relaunch().and_then(|()| (property.prepare)());
+                // A server that hangs would go on doing so, and one that died is not there.
+                fixture = match finding.state {
+                    State::Hang => afresh(finding).ok(),
+                    _ => (property.prepare)().or_else(afresh).ok(),
+                };
             }
         }
-        smallest
+        failed
     }
 }
 

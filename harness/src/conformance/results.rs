@@ -162,12 +162,11 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Echo],
         check: |subject| {
             let limit = subject.contract.max_line.unwrap_or(1000).min(1000);
-            let line = proptest::collection::vec(any::<u8>(), 0..limit)
-                .prop_filter("it is one line", |line| {
-                    !line.contains(&b'\n') && line.last() != Some(&b'\r')
-                });
+            let line = part_of_a_line(any::<u8>(), limit).prop_filter("it is one line", |line| {
+                !line.contains(&b'\n') && line.last() != Some(&b'\r')
+            });
             // Nearly all bytes of a random line are printable in one half of the lines.
-            let text = proptest::collection::vec(b' '..b'~', 0..limit);
+            let text = part_of_a_line(b' '..b'~', limit);
             let lines = prop_oneof![line, text].prop_map(Line);
             let prepare = || {
                 let mut client = served(subject)?;
@@ -200,6 +199,15 @@ fn has_values(subject: &Subject<'_>, rows: &[(&str, Value)]) -> Result<(), Findi
     Ok(())
 }
 
+/// Some bytes out of the middle of others: what is around them is left out by halves.
+fn part_of_a_line(byte: impl Strategy<Value = u8>, limit: usize) -> impl Strategy<Value = Vec<u8>> {
+    let bytes = proptest::collection::vec(byte, 0..limit);
+    (0..limit, 0..limit, bytes).prop_map(|(end, length, mut bytes)| {
+        bytes.truncate(end);
+        bytes.split_off(bytes.len().saturating_sub(length))
+    })
+}
+
 /// A client that is served.
 fn served<'s>(subject: &'s Subject<'_>) -> Result<Party<'s>, Finding> {
     let mut client = subject.connect()?;
@@ -218,7 +226,7 @@ fn is_echoed(client: &mut Party<'_>, line: &[u8]) -> Result<(), Finding> {
 }
 
 /// Bytes that are written down as letters of the same numbers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 struct Line(Vec<u8>);
 

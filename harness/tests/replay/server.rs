@@ -1,0 +1,83 @@
+//! An echo with a thread per client and three places, right in everything but one fault.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
+use std::process;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+const PLACES: usize = 3;
+
+pub(crate) fn serve(fault: &str, port: &str) {
+    let port = port.parse().expect("a port");
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+    let taken = Arc::new(Mutex::new(0));
+    let shared = Arc::new(Mutex::new(Vec::new()));
+    for client in listener.incoming().flatten() {
+        let count = *taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if count >= PLACES && fault != "serves-all" {
+            thread::spawn(move || refuse(client));
+            continue;
+        }
+        *taken.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        let (fault, taken, shared) = (fault.to_owned(), Arc::clone(&taken), Arc::clone(&shared));
+        thread::spawn(move || {
+            let own = Arc::default();
+            let buffer = if fault == "one-buffer" { shared } else { own };
+            converse(&client, &fault, &buffer);
+            let all_answered = buffer.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+            if all_answered || fault != "keeps-places-of-unfinished-requests" {
+                *taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+            }
+        });
+    }
+}
+
+fn converse(mut client: &TcpStream, fault: &str, buffer: &Mutex<Vec<u8>>) {
+    let mut read = [0; 4096];
+    while let Ok(count @ 1..) = client.read(&mut read) {
+        let mut replies = Vec::new();
+        {
+            let mut buffer = buffer.lock().unwrap_or_else(PoisonError::into_inner);
+            buffer.extend_from_slice(&read[..count]);
+            while let Some(end) = buffer.iter().position(|&byte| byte == b'\n') {
+                let mut line: Vec<u8> = buffer.drain(..=end).collect();
+                if line.iter().any(|byte| !byte.is_ascii()) {
+                    spoil(&mut line, fault);
+                }
+                replies.extend(line);
+                if fault == "answers-one-request-a-read" {
+                    buffer.clear();
+                }
+            }
+        }
+        if client.write_all(&replies).is_err() {
+            return;
+        }
+    }
+}
+
+/// What it does to a line that is not plain ASCII.
+fn spoil(line: &mut Vec<u8>, fault: &str) {
+    match fault.split_once('=').unwrap_or((fault, "")) {
+        ("is-for-ascii", _) => line.insert(0, b'?'),
+        ("dies", _) => process::exit(9),
+        ("hangs", _) => line.clear(),
+        ("errs-once", file) if !Path::new(file).exists() => {
+            std::fs::write(file, "").expect("a file in a folder of the test");
+            line.insert(0, b'?');
+        }
+        _ => {}
+    }
+}
+
+fn refuse(mut client: TcpStream) {
+    // Closing over unread input would reset the connection.
+    let _ = client
+        .write_all(b"error: busy\n")
+        .and_then(|()| client.shutdown(Shutdown::Write))
+        .and_then(|()| client.set_read_timeout(Some(Duration::from_secs(1))));
+    while matches!(client.read(&mut [0; 64]), Ok(1..)) {}
+}
