@@ -42,6 +42,7 @@ const LIMITED: &[&str] = &[
     "contract/max-line",
     "refusal/",
     "oversize/",
+    "isolation/schedules",
 ];
 
 /// A server with every limit set that it has: what it declares must follow.

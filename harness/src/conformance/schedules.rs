@@ -76,7 +76,8 @@ enum Step {
 /// # Errors
 /// It does not: the finding tells the shortest schedule that was found.
 pub(super) fn check(subject: &Subject<'_>) -> Result<(), Finding> {
-    subject.property(RUNS, "schedules", schedules(), || House::open(subject), House::play)
+    let open = || House::open(subject);
+    subject.property(RUNS, "schedules", schedules(), open, |house, schedule| house.play(schedule))
 }
 
 fn schedules() -> impl Strategy<Value = Vec<Step>> {
@@ -159,7 +160,7 @@ impl<'s> House<'s> {
         Ok(House { incumbents, waiting, turns_away: !waits, ..alone })
     }
 
-    fn play(&mut self, schedule: &Vec<Step>) -> Result<(), Finding> {
+    fn play(&mut self, schedule: &[Step]) -> Result<(), Finding> {
         let began = Instant::now();
         let mut run = Run::new(self);
         let played = run.steps(schedule).and_then(|()| run.end());
