@@ -41,8 +41,7 @@ impl Judge {
     /// A judge with the usual patience.
     pub fn new(launcher: Launcher, seed: u64) -> Judge {
         let (patience, expected) = (Duration::from_secs(5), Expected::default());
-        Judge { launcher, seed, patience, expected, at_once: 12,
-            replay: None }
+        Judge { launcher, seed, patience, expected, at_once: 12, replay: None }
     }
 
     /// Judges a server in one case.
