@@ -141,8 +141,9 @@ impl<'s> House<'s> {
         Run::new(&alone).steps(&rehearsal).map_err(|finding| {
             Finding::vacuous(format!("one client alone: {}", finding.observed))
         })?;
+        let queue = contract.queue.unwrap_or(0);
         let held = match (contract.capacity, contract.when_full) {
-            (Some(capacity), Some(_)) if capacity + contract.queue <= MOST_CLIENTS => {
+            (Some(capacity), Some(_)) if capacity + queue <= MOST_CLIENTS => {
                 capacity - alone.places
             }
             _ => return Ok(alone),
@@ -156,7 +157,7 @@ impl<'s> House<'s> {
             .collect::<Result<_, Finding>>()?;
         let waits = contract.when_full == Some(WhenFull::Wait);
         // The shortest queue of the kernel's has room for one.
-        let waiting = if waits { 1 } else { contract.queue };
+        let waiting = if waits { 1 } else { queue };
         Ok(House { incumbents, waiting, turns_away: !waits, ..alone })
     }
 
