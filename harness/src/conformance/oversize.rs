@@ -7,7 +7,7 @@ use super::subject::request;
 use super::{Case, Need};
 
 /// Sent without a line feed, in bytes: far more than any server needs to keep.
-const ENDLESS: usize = 8 * 1024 * 1024;
+const ENDLESS: usize = 5 * 1024 * 1024;
 
 /// The same beside a client that asks meanwhile.
 const BESIDE: usize = 1024 * 1024;

@@ -158,7 +158,7 @@ pub(super) const CASES: &[Case] = &[
         source: "the contract: capacity; RFC 9293 section 3.6 (closing a connection)",
         needs: &[Need::Full],
         check: |subject| {
-            for _ in 0..5 {
+            for _ in 0..2 {
                 let mut incumbents = subject.fill()?;
                 incumbents.make_room().close();
                 subject.serves_soon("a client is served once another has closed")?;
@@ -172,7 +172,7 @@ pub(super) const CASES: &[Case] = &[
         source: "the contract: capacity; RFC 9293 section 3.5.3 (reset processing)",
         needs: &[Need::Full],
         check: |subject| {
-            for _ in 0..5 {
+            for _ in 0..2 {
                 let mut incumbents = subject.fill()?;
                 incumbents.make_room().reset();
                 subject.serves_soon("a client is served once another has reset")?;

@@ -83,7 +83,7 @@ pub(super) const CASES: &[Case] = &[
             let mut silent = subject.connect()?;
             silent.learn(&request(2))?;
             // The flood is there when the time comes; before that it would only cost.
-            std::thread::sleep(declared / 2);
+            std::thread::sleep(declared * 4 / 5);
             let closed = flooding
                 .while_it_floods(|| silent.client.line_within(declared * 2 + subject.patience))?;
             let expected = format!("closed after {} ms of silence", declared.as_millis());
