@@ -192,6 +192,7 @@ reason = 'it cannot be filled'
             expected: String::new(),
             observed: String::new(),
             hint: None,
+            counterexample: None,
             replay: String::new(),
             transcript: Vec::new(),
             log: String::new(),

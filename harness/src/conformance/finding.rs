@@ -25,7 +25,7 @@ pub struct Finding {
     /// What is mostly the cause of such trouble, where the case knows nothing better.
     pub general_hint: Option<&'static str>,
     /// The value that was drawn and for which the requirement is not met.
-    pub counterexample: Option<Value>,
+    pub counterexample: Option<Box<Value>>,
 }
 
 impl Finding {

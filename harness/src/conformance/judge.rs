@@ -170,7 +170,7 @@ impl Judgement {
         self.expected = finding.expected;
         self.observed = finding.observed;
         self.hint = finding.hint;
-        self.counterexample = finding.counterexample;
+        self.counterexample = finding.counterexample.map(|value| *value);
     }
 
     fn conclude(&mut self, checked: thread::Result<Result<(), Finding>>, evidence: &Evidence) {

@@ -166,7 +166,7 @@ impl<P, H> Property<P, H> {
 impl Finding {
     /// This finding, of that value.
     fn of(self, value: &impl Serialize) -> Finding {
-        let counterexample = serde_json::to_value(value).ok();
+        let counterexample = serde_json::to_value(value).ok().map(Box::new);
         let hint = self.hint.or(Some("this is the smallest counterexample that was found".into()));
         Finding { counterexample, hint, ..self }
     }
