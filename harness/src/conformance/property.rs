@@ -59,13 +59,20 @@ impl<'a> Subject<'a> {
         let mut runner = TestRunner::new_with_rng(Config::default(), random(self.seed));
         let mut slowest = Duration::ZERO;
         for _ in 0..runs {
+            let began = Instant::now();
             let tree = values
                 .new_tree(&mut runner)
                 .unwrap_or_else(|reason| panic!("no value can be drawn: {reason}"));
-            let began = Instant::now();
             match (property.holds)(&mut fixture, &tree.current()) {
                 Ok(()) => slowest = slowest.max(began.elapsed()),
                 Err(finding) if finding.verdict.is_none() => return Err(finding),
+                // A client that was silent for so long may be closed, and shows nothing by it.
+                Err(finding)
+                    if finding.state == State::Ok
+                        && self.contract.idle_timeout.is_some_and(|it| began.elapsed() >= it) =>
+                {
+                    fixture = (property.prepare)()?;
+                }
                 Err(finding) => {
                     drop(fixture);
                     return Err(self.smallest(&property, tree, finding, slowest * SLOWER));
