@@ -202,7 +202,7 @@ pub(super) const CASES: &[Case] = &[
             let mut client = subject.connect()?;
             let short = client.learn(&request(1))?;
             for size in [1023, 1024, 1025] {
-                let padded = padded(&request(1), size);
+                let padded = padded(subject, &request(1), size);
                 client.send(&[&padded[..], b"\n"].concat())?;
                 client.expect(&reply_to_padded(subject, &short, &padded)).map_err(|finding| {
                     finding.hint("a buffer of 1024 bytes is not a limit on a request: read on until the line ends")
@@ -274,10 +274,15 @@ fn plain(number: u32) -> Vec<u8> {
     number.to_string().into_bytes()
 }
 
-/// The request, brought to a size by spaces after it.
-pub(super) fn padded(request: &[u8], size: usize) -> Vec<u8> {
+/// The request, brought to a size by what means nothing to a calculator, and nothing special to an
+/// echo.
+pub(super) fn padded(subject: &Subject<'_>, request: &[u8], size: usize) -> Vec<u8> {
     let mut padded = request.to_vec();
-    padded.resize(size, b' ');
+    let padding = match subject.contract.service {
+        servers::Service::Calc => b' ',
+        servers::Service::Echo => b'0',
+    };
+    padded.resize(size, padding);
     padded
 }
 

@@ -20,6 +20,9 @@ use crate::server::{LaunchError, Launcher, Spec};
 const LOOK: &str =
     "--output DIR and --json have each byte, and what the server wrote, on one clock";
 
+/// The cases that say whether a plain request is answered by one line.
+const PLAIN: &[&str] = &["framing/single", "framing/one-line"];
+
 /// How to judge.
 #[derive(Clone, Debug)]
 pub struct Judge {
@@ -65,8 +68,19 @@ impl Judge {
         error: LaunchError,
         reached: impl Fn(&mut Judgement),
     ) -> Vec<Judgement> {
-        let finding = Finding::from(error);
+        self.judge_alike(spec, cases, &Finding::from(error), reached)
+    }
+
+    /// Ends all the cases that apply with one finding. None is run.
+    fn judge_alike(
+        &self,
+        spec: &Spec,
+        cases: &[&'static Case],
+        finding: &Finding,
+        reached: impl Fn(&mut Judgement),
+    ) -> Vec<Judgement> {
         let judge = |case: &&'static Case| {
+            let spec = spec.fitting(|contract| case.suits(contract));
             let mut judgement = self.unjudged(spec, case);
             if judgement.state != State::NotApplicable {
                 judgement.take(finding.clone());
@@ -200,11 +214,43 @@ impl Judgement {
 
 /// Judges a server in all the given cases, several at a time, and tells each judgement as it is
 /// reached. They are returned in the order of the cases.
+///
+/// Where a plain request is not answered, or by more than a line, no case can try what it is
+/// about: each would only use up its patience, or fail for that reason. So this is judged first,
+/// and decides whether the other cases are run.
 pub fn judge_all(
     judge: &Judge,
     spec: &Spec,
     cases: &[&'static Case],
     reached: impl Fn(&mut Judgement) + Sync,
+) -> Vec<Judgement> {
+    let (plain, others): (Vec<_>, Vec<_>) =
+        cases.iter().partition(|case| PLAIN.contains(&case.name));
+    let mut judgements = judge_together(judge, spec, &plain, &reached);
+    let others = match judgements.iter().find(|judgement| is_not_answered(judgement)) {
+        Some(Judgement { name, .. }) => {
+            let words = format!("a plain request is not answered by one line: see {name}");
+            judge.judge_alike(spec, &others, &Finding::vacuous(words), &reached)
+        }
+        None => judge_together(judge, spec, &others, &reached),
+    };
+    judgements.extend(others);
+    let place = |name| cases.iter().position(|case| case.name == name);
+    judgements.sort_by_key(|judgement| place(judgement.name));
+    judgements
+}
+
+/// Whether this is the verdict on a server that does not answer a plain request by one line. One
+/// that crashed may have done so before.
+fn is_not_answered(judgement: &Judgement) -> bool {
+    judgement.verdict == Some(Verdict::Fail) && judgement.state != State::Crash
+}
+
+fn judge_together(
+    judge: &Judge,
+    spec: &Spec,
+    cases: &[&'static Case],
+    reached: &(impl Fn(&mut Judgement) + Sync),
 ) -> Vec<Judgement> {
     let next = AtomicUsize::new(0);
     let judgements = Mutex::new(Vec::with_capacity(cases.len()));
@@ -219,8 +265,5 @@ pub fn judge_all(
             });
         }
     });
-    let mut judgements = judgements.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let place = |name| cases.iter().position(|case| case.name == name);
-    judgements.sort_by_key(|judgement| place(judgement.name));
-    judgements
+    judgements.into_inner().unwrap_or_else(PoisonError::into_inner)
 }

@@ -210,7 +210,7 @@ fn come_and_go(subject: &Subject<'_>, leaving: Leaving) -> Result<(), Finding> {
 /// Clients send many long lines, one after another, and read all that answers them.
 fn come_and_send(subject: &Subject<'_>) -> Result<(), Finding> {
     let size = subject.contract.max_line.unwrap_or(SENT_LINE).min(SENT_LINE);
-    let line = [padded(&request(1), size), b"\n".to_vec()].concat();
+    let line = [padded(subject, &request(1), size), b"\n".to_vec()].concat();
     let last = [&request(2)[..], b"\n"].concat();
     let lines = [line.repeat(SENT_BY_EACH / line.len()), last].concat();
     for _ in 0..SENDING_CLIENTS {

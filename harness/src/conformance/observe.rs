@@ -277,7 +277,7 @@ pub(super) fn longest_line(subject: &Subject<'_>) -> Result<Longest, Finding> {
     };
     let mut found = Longest { answered: request(1).len(), not: None };
     while let Some(size) = found.next_size(most) {
-        let line = padded(&request(1), size);
+        let line = padded(subject, &request(1), size);
         let sent = client.client.send(&[&line[..], b"\n"].concat());
         let not = match sent.and_then(|()| client.hear(PROMPT)) {
             Ok(reply) if reply == reply_to_padded(subject, &short, &line) => {
@@ -347,7 +347,7 @@ pub(super) fn error_lines(subject: &Subject<'_>) -> Result<Vec<Erroneous>, Findi
         Service::Calc => MISTAKES.map(<[u8]>::to_vec).to_vec(),
         Service::Echo => {
             let limit = subject.contract.max_line.unwrap_or_default();
-            [limit + 1, 2 * limit].map(|size| padded(&plain, size)).to_vec()
+            [limit + 1, 2 * limit].map(|size| padded(subject, &plain, size)).to_vec()
         }
     };
     let mut lines = Vec::new();

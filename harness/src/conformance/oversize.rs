@@ -23,7 +23,7 @@ pub(super) const CASES: &[Case] = &[
             let mut client = subject.connect()?;
             let short = client.learn(&request(1))?;
             for size in [limit - 1, limit] {
-                let line = padded(&request(1), size);
+                let line = padded(subject, &request(1), size);
                 client.send(&[&line[..], b"\n"].concat())?;
                 client.expect(&reply_to_padded(subject, &short, &line))?;
             }
@@ -40,7 +40,7 @@ pub(super) const CASES: &[Case] = &[
             let mut client = subject.connect()?;
             let short = client.learn(&request(1))?;
             for _ in 0..2 {
-                client.send(&[&padded(&request(1), limit + 1)[..], b"\n"].concat())?;
+                client.send(&[&padded(subject, &request(1), limit + 1)[..], b"\n"].concat())?;
                 client.expect_error()?;
                 client.send(&[&request(1)[..], b"\n"].concat())?;
                 client.expect(&short)?;

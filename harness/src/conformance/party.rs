@@ -1,6 +1,7 @@
 //! A client in a case: a conversation that knows what it may expect.
 
 use std::io::{Read, Write};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -256,8 +257,13 @@ impl Party<'_> {
         while stuffed.is_none() && Instant::now() < deadline {
             let blocked = self.client.send(&requests).is_err();
             sent += requests.len();
-            if grown() > GROWTH || sent > MOST_STUFFED {
+            if grown() > GROWTH {
                 stuffed = Some(Stuffed::Hoards { sent, grown: grown() });
+            } else if sent > MOST_STUFFED {
+                // It is larger than what it was sent if it owes the replies.
+                return Err(Finding::vacuous(
+                    "it reads on and keeps no replies: see framing/pipelined",
+                ));
             } else if blocked && self.subject.is_asleep() {
                 stuffed = Some(Stuffed::Waits { grown: grown() });
             }
@@ -276,6 +282,7 @@ impl Party<'_> {
         let stream =
             || self.client.stream().map_err(|trouble| Finding::trouble("a clone", &trouble));
         let (mut sending, mut receiving) = (stream()?, stream()?);
+        let (answered, first_answer) = mpsc::sync_channel(1);
         Ok(thread::scope(|scope| {
             scope.spawn(|| {
                 let flood = [&request(1)[..], b"\n"].concat().repeat(1000);
@@ -283,8 +290,12 @@ impl Party<'_> {
             });
             scope.spawn(|| {
                 let mut replies = vec![0; 64 * 1024];
-                while matches!(receiving.read(&mut replies), Ok(1..)) {}
+                while matches!(receiving.read(&mut replies), Ok(1..)) {
+                    let _ = answered.try_send(());
+                }
             });
+            // Before the flood is there nothing could be seen of it.
+            let _ = first_answer.recv_timeout(self.subject.patience);
             let seen = meanwhile();
             // Both threads end with the connection.
             self.client.cut();

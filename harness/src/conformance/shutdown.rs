@@ -46,6 +46,15 @@ pub(super) const CASES: &[Case] = &[
             let mut client = subject.connect()?;
             let reply = client.learn(&request(1))?;
             let requests = [&request(1)[..], b"\n"].concat().repeat(50);
+            client.send(&requests)?;
+            for _ in 0..50 {
+                client.expect(&reply).map_err(|finding| {
+                    let seen = finding.observed;
+                    Finding::vacuous(format!(
+                        "even without a signal: {seen} (see framing/pipelined)"
+                    ))
+                })?;
+            }
             // The last one has not arrived as a whole, and is nobody's.
             client.send(&[&requests[..], b"12"].concat())?;
             subject.signal(Signal::SIGTERM);

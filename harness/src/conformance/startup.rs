@@ -11,7 +11,7 @@ use super::subject::{PROMPT, Subject, request};
 use super::{Case, Need, State};
 use crate::server::{Exit, LaunchError, Port, Process, READY_DEADLINE};
 
-/// How soon a server must give up that cannot listen.
+/// How soon a server must end that cannot listen, or is told to end.
 const GIVES_UP: Duration = Duration::from_secs(10);
 
 /// An address that is nobody's (RFC 5737).
@@ -150,7 +150,7 @@ pub(super) const CASES: &[Case] = &[
             client.learn(&request(1))?;
             // The server closes first, so its side is the one that goes to TIME_WAIT.
             subject.signal(Signal::SIGTERM);
-            if subject.wait_for_exit(subject.patience).is_none() {
+            if subject.wait_for_exit(GIVES_UP).is_none() {
                 return Err(Finding::vacuous("it goes on: see shutdown/sigterm"));
             }
             client.expect_end()?;

@@ -152,14 +152,14 @@ fn lowest_free(pid: Pid) -> Option<u64> {
     (0..).find(|number| !open.contains(number))
 }
 
-/// Whether every thread of the processes waits for something: none runs, and none would run if
-/// it were given a processor. So a server that is stuck is told from one that is starved.
+/// Whether every thread of the processes waits for something, or has ended: none runs, and none
+/// would run if it were given a processor. So a server that is stuck is told from one that is starved.
 pub fn is_asleep(tree: &[Pid]) -> bool {
     tree.iter().all(|pid| {
         let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
         tasks.flatten().all(|task| {
             let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-            stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with('S'))
+            stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with(['S', 'Z']))
         })
     })
 }

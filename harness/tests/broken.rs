@@ -1,0 +1,154 @@
+//! Servers with one fault each fail exactly the cases that name it: `cargo test --test broken`.
+//! `BLESS=1 cargo test --test broken` writes the table of them, tests/broken/README.md.
+
+#[path = "broken/fault.rs"]
+mod fault;
+#[path = "broken/rows.rs"]
+mod rows;
+#[path = "broken/server.rs"]
+mod server;
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use clap::ValueEnum;
+use fault::{Fault, name, sentence};
+use libtest_mimic::{Arguments, Failed, Trial};
+use rows::{ROWS, Row, Undecided};
+use serde_json::Value;
+
+/// How many cases a server without a fault passes at least: too few would show little.
+const LEAST_PASSED: usize = 35;
+
+fn main() -> ExitCode {
+    server::take_role();
+    let mut arguments = Arguments::from_args();
+    // Each has its own cases at a time.
+    arguments.test_threads.get_or_insert(3);
+    let mut trials: Vec<Trial> = ROWS
+        .iter()
+        .map(|row| {
+            let name = format!("{}::{}::fails_its_cases_only", name(row.fault), name(row.shape));
+            Trial::test(name, || fails_its_cases_only(row))
+        })
+        .collect();
+    trials.push(Trial::test("every_fault_has_a_row", every_fault_has_a_row));
+    trials.push(Trial::test("the_table_is_up_to_date", the_table_is_up_to_date));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn fails_its_cases_only(row: &Row) -> Result<(), Failed> {
+    let program = std::env::current_exe()?;
+    let (fault, shape) = (name(row.fault), name(row.shape));
+    let command = format!("'{}' broken {fault} {shape} {{host}} {{port}}", program.display());
+    // Its counterexamples are of no use to anybody.
+    let replays = tempfile::tempdir()?;
+    let output = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(["check", "--cmd", &command, "--json", "--timeout", row.patience, "--seed", "1"])
+        .args(row.shape.contract())
+        .arg("--replays")
+        .arg(replays.path())
+        .output()?;
+    let document: Value = serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))?;
+    let cases = document["cases"].as_array().ok_or("there are no cases")?;
+    let is_certain = |case: &&Value| !row.perhaps.contains(&text(&case["name"]));
+    let (certain, _): (Vec<&Value>, Vec<&Value>) = cases.iter().partition(is_certain);
+    let of = |verdict: &'static str| {
+        certain.iter().copied().filter(move |case| text(&case["verdict"]) == verdict)
+    };
+    let failed: Vec<(&str, &str)> =
+        of("fail").map(|case| (text(&case["name"]), text(&case["state"]))).collect();
+    let undecided: Vec<&str> = of("")
+        .filter(|case| case["state"] != "not-applicable")
+        .map(|case| text(&case["name"]))
+        .collect();
+    let passed = of("pass").count();
+    let as_expected = match row.undecided {
+        Undecided::These(expected) => undecided == expected,
+        Undecided::AllOthers => passed <= 1,
+    };
+    if failed != row.failing || !as_expected {
+        let evidence: Vec<String> = of("fail")
+            .chain(of("").filter(|case| case["state"] != "not-applicable"))
+            .map(|case| format!("{} ({}): {}", case["name"], case["state"], case["observed"]))
+            .collect();
+        let evidence = evidence.join("\n");
+        return Err(format!("expected {:?}, found\n{evidence}", row.failing).into());
+    }
+    if row.fault == Fault::None && passed < LEAST_PASSED {
+        return Err(format!("only {passed} cases passed").into());
+    }
+    // Where chance decides, either code is right.
+    let all_is_well = failed.is_empty() && undecided.is_empty();
+    match output.status.code() {
+        Some(code) if code == i32::from(!all_is_well) || !row.perhaps.is_empty() => Ok(()),
+        code => Err(format!("exit code {code:?}").into()),
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn every_fault_has_a_row() -> Result<(), Failed> {
+    let have: HashSet<String> = ROWS.iter().map(|row| name(row.fault)).collect();
+    match Fault::value_variants().iter().map(|&fault| name(fault)).find(|it| !have.contains(it)) {
+        Some(fault) => Err(format!("{fault} has no row").into()),
+        None => Ok(()),
+    }
+}
+
+fn the_table_is_up_to_date() -> Result<(), Failed> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broken/README.md");
+    let table = table();
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, table)?;
+    } else if std::fs::read_to_string(path)? != table {
+        return Err("write it again: BLESS=1 cargo test --test broken".into());
+    }
+    Ok(())
+}
+
+fn table() -> String {
+    let mut table = "\
+# Broken servers
+
+Each of them is right in everything but one fault, and fails exactly the cases that name it; cases
+that cannot try what they are about then are undecided. Where chance decides who is hit, or whether
+it is seen in time, either is right. `cargo test --test broken` shows it. The
+faults are in [server.rs](server.rs), each in one place with a word about how real servers come by
+it. This table is generated: `BLESS=1 cargo test --test broken`.
+
+| fault | shape | what it does wrong | fails | undecided | by chance |
+|---|---|---|---|---|---|
+"
+    .to_owned();
+    for row in ROWS {
+        let failing: Vec<String> = row
+            .failing
+            .iter()
+            .map(|(case, state)| match *state {
+                "ok" => format!("`{case}`"),
+                state => format!("`{case}` ({state})"),
+            })
+            .collect();
+        let undecided = match row.undecided {
+            Undecided::These(cases) => quoted(cases),
+            Undecided::AllOthers => "all others".to_owned(),
+        };
+        let (fault, shape) = (name(row.fault), name(row.shape));
+        let (sentence, failing) = (sentence(row.fault), failing.join(", "));
+        let perhaps = quoted(row.perhaps);
+        writeln!(table, "| {fault} | {shape} | {sentence} | {failing} | {undecided} | {perhaps} |")
+            .expect("a string takes it");
+    }
+    table
+}
+
+fn quoted(cases: &[&str]) -> String {
+    let quoted: Vec<String> = cases.iter().map(|case| format!("`{case}`")).collect();
+    quoted.join(", ")
+}
