@@ -1,8 +1,8 @@
-//! What the kernel tells of one connection (sock_diag(7)). The tables in /proc/net tell the same of
-//! all connections at once, which takes long where tens of thousands have just ended.
+//! What the kernel tells of the sockets that it is asked for (sock_diag(7)). The tables in /proc/net
+//! tell the same of all sockets at once, which takes long where tens of thousands have just ended.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -11,39 +11,108 @@ use socket2::{Domain, Protocol, Socket, Type};
 const AF_NETLINK: i32 = 16;
 const NETLINK_SOCK_DIAG: i32 = 4;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
-const NLM_F_REQUEST: u16 = 1;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_REQUEST: u16 = 0x1;
+const NLM_F_DUMP: u16 = 0x300;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
 const TCP_LISTEN: u8 = 10;
 
-/// Length of `struct nlmsghdr` and `struct inet_diag_req_v2`.
-const REQUEST: usize = 16 + 56;
-/// Where `idiag_state` and `idiag_inode` are in an answer.
-const STATE: usize = 16 + 1;
-const INODE: usize = 16 + 4 + 48 + 16;
+/// Length of `struct nlmsghdr`, and of it with `struct inet_diag_req_v2`.
+const HEADER: usize = 16;
+const REQUEST: usize = HEADER + 56;
+/// Where fields of `struct inet_diag_msg` are in an answer.
+const FAMILY: usize = HEADER;
+const STATE: usize = HEADER + 1;
+const PORT: usize = HEADER + 4;
+const HOST: usize = HEADER + 8;
+const INODE: usize = HEADER + 4 + 48 + 16;
+const ANSWER: usize = INODE + 4;
+
+/// The most that is read of an answer at a time (the kernel's own tools take as much).
+const LONGEST_ANSWER: usize = 32 * 1024;
+
+/// A server's end of a connection, or a listening socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TcpSocket {
+    /// Its own address.
+    pub(super) local: SocketAddr,
+    /// By which the descriptors of processes refer to it.
+    pub(super) inode: u64,
+}
+
+/// The sockets in one of these states at a port, or at any if it is 0.
+///
+/// # Errors
+/// The kernel does not tell.
+pub(super) fn sockets(states: &[u8], port: u16) -> io::Result<Vec<TcpSocket>> {
+    let states = states.iter().fold(0, |set, state| set | 1 << state);
+    let mut found = Vec::new();
+    for any in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
+        let any_client = SocketAddr::new(any, 0);
+        let flags = NLM_F_REQUEST | NLM_F_DUMP;
+        let mut socket = ask(&request(flags, states, SocketAddr::new(any, port), any_client))?;
+        let mut answers = vec![0; LONGEST_ANSWER];
+        'answers: loop {
+            let length = socket.read(&mut answers)?;
+            let mut rest = &answers[..length];
+            while let Some((kind, answer, following)) = next(rest) {
+                match kind {
+                    SOCK_DIAG_BY_FAMILY => found.extend(parse(answer)),
+                    NLMSG_DONE => break 'answers,
+                    _ => return Err(io::Error::other("the kernel refuses")),
+                }
+                rest = following;
+            }
+        }
+    }
+    Ok(found)
+}
 
 /// Whether a process holds the server's end of a connection on this machine. One that is still in
 /// the accept queue has no inode. Where the kernel does not tell, none is held.
 pub fn is_accepted(server: SocketAddr, client: SocketAddr) -> bool {
-    let Ok(answer) = ask(&request(server, client)) else { return false };
-    let kind = answer.get(4..6).map(|bytes| u16::from_ne_bytes([bytes[0], bytes[1]]));
-    let inode = answer.get(INODE..INODE + 4).is_some_and(|inode| inode != [0; 4]);
+    let mut answer = [0; 4096];
+    let asked = ask(&request(NLM_F_REQUEST, u32::MAX, server, client));
+    let Ok(length) = asked.and_then(|mut socket| socket.read(&mut answer)) else { return false };
     // Where there is no such connection, it tells of the listening socket.
-    kind == Some(SOCK_DIAG_BY_FAMILY) && inode && answer[STATE] != TCP_LISTEN
+    matches!(next(&answer[..length]), Some((SOCK_DIAG_BY_FAMILY, answer, _))
+        if parse(answer).is_some_and(|socket| socket.inode != 0) && answer[STATE] != TCP_LISTEN)
 }
 
-fn request(server: SocketAddr, client: SocketAddr) -> Vec<u8> {
+/// The kind of the next message, the message itself, and what follows it.
+fn next(messages: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let length = u32::from_ne_bytes(messages.get(..4)?.try_into().ok()?) as usize;
+    let kind = u16::from_ne_bytes(messages.get(4..6)?.try_into().ok()?);
+    let message = messages.get(..length.max(HEADER))?;
+    // Messages begin at multiples of four bytes.
+    let following = messages.get(length.next_multiple_of(4)..).unwrap_or_default();
+    Some((kind, message, following))
+}
+
+fn parse(answer: &[u8]) -> Option<TcpSocket> {
+    let host = answer.get(..ANSWER)?.get(HOST..HOST + 16)?;
+    let host = if answer[FAMILY] == AF_INET {
+        IpAddr::from(<[u8; 4]>::try_from(&host[..4]).ok()?)
+    } else {
+        IpAddr::from(<[u8; 16]>::try_from(host).ok()?)
+    };
+    let port = u16::from_be_bytes([answer[PORT], answer[PORT + 1]]);
+    let inode = u32::from_ne_bytes(answer[INODE..ANSWER].try_into().ok()?);
+    Some(TcpSocket { local: SocketAddr::new(host, port), inode: inode.into() })
+}
+
+fn request(flags: u16, states: u32, server: SocketAddr, client: SocketAddr) -> Vec<u8> {
     let mut request = Vec::with_capacity(REQUEST);
     request.extend((REQUEST as u32).to_ne_bytes());
     request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    request.extend(NLM_F_REQUEST.to_ne_bytes());
+    request.extend(flags.to_ne_bytes());
     // Sequence number and port id.
     request.extend([0; 8]);
     let family = if client.is_ipv4() { AF_INET } else { AF_INET6 };
     request.extend([family, IPPROTO_TCP, 0, 0]);
-    // In whatever state.
-    request.extend(u32::MAX.to_ne_bytes());
+    request.extend(states.to_ne_bytes());
     request.extend(server.port().to_be_bytes());
     request.extend(client.port().to_be_bytes());
     for address in [server.ip(), client.ip()] {
@@ -58,15 +127,12 @@ fn request(server: SocketAddr, client: SocketAddr) -> Vec<u8> {
     request
 }
 
-fn ask(request: &[u8]) -> io::Result<Vec<u8>> {
+fn ask(request: &[u8]) -> io::Result<Socket> {
     let domain = Domain::from(AF_NETLINK);
     let mut socket = Socket::new(domain, Type::DGRAM, Some(Protocol::from(NETLINK_SOCK_DIAG)))?;
     socket.set_read_timeout(Some(Duration::from_secs(1)))?;
     socket.write_all(request)?;
-    let mut answer = vec![0; 4096];
-    let length = socket.read(&mut answer)?;
-    answer.truncate(length);
-    Ok(answer)
+    Ok(socket)
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{self, BufRead, BufReader};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, prlimit};
 use serde::Serialize;
+
+use super::diag::{self, TcpSocket};
 
 /// A process id.
 pub type Pid = i32;
@@ -204,19 +205,16 @@ pub fn scheduled(tree: &[Pid]) -> Scheduled {
     sum
 }
 
-/// Where the processes listen: their sockets' inodes, looked up in the kernel's table.
+/// Where the processes listen: their sockets' inodes, looked up among the kernel's.
 pub fn listening(tree: &[Pid]) -> Vec<SocketAddr> {
     let inodes: HashSet<u64> = tree.iter().flat_map(|&pid| socket_inodes(pid)).collect();
-    let Some(&root) = tree.first() else { return Vec::new() };
     if inodes.is_empty() {
         return Vec::new();
     }
-    let mut addresses: Vec<SocketAddr> = ["tcp", "tcp6"]
-        .iter()
-        .filter_map(|table| listening_sockets(Path::new(&format!("/proc/{root}/net/{table}"))).ok())
-        .flatten()
-        .filter(|(inode, _)| inodes.contains(inode))
-        .map(|(_, address)| address)
+    let mut addresses: Vec<SocketAddr> = sockets(&[LISTEN], 0)
+        .into_iter()
+        .filter(|socket| inodes.contains(&socket.inode))
+        .map(|socket| socket.local)
         .collect();
     addresses.dedup();
     addresses
@@ -225,28 +223,33 @@ pub fn listening(tree: &[Pid]) -> Vec<SocketAddr> {
 /// Whether a server on this machine has clients at `address`, seen from this process's network.
 pub fn has_connections(address: SocketAddr) -> bool {
     let host = address.ip().to_canonical();
-    sockets(address.port()).iter().any(|row| {
-        row.local.ip().to_canonical() == host && [ESTABLISHED, CLOSE_WAIT].contains(&row.state)
-    })
+    sockets(&[ESTABLISHED, CLOSE_WAIT], address.port())
+        .iter()
+        .any(|socket| socket.local.ip().to_canonical() == host)
 }
 
 /// How many connections of the server at this port its clients have ended and it has not.
 pub fn in_close_wait(port: u16) -> usize {
-    sockets(port).iter().filter(|row| row.state == CLOSE_WAIT).count()
+    sockets(&[CLOSE_WAIT], port).len()
 }
 
-/// All sockets at a port, seen from this process's network.
-fn sockets(port: u16) -> Vec<Row> {
-    // Only those rows are parsed: there can be tens of thousands.
-    let written = format!(":{port:04X} ");
+/// The sockets in one of these states at a port, or at any if it is 0, seen from this process's
+/// network.
+fn sockets(states: &[u8], port: u16) -> Vec<TcpSocket> {
+    diag::sockets(states, port).unwrap_or_else(|_| in_tables(states, port))
+}
+
+/// As [`sockets`], where the kernel cannot be asked for some of them only.
+fn in_tables(states: &[u8], port: u16) -> Vec<TcpSocket> {
     ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .flat_map(|table| {
             let table = fs::read_to_string(table).unwrap_or_default();
-            let rows = table.lines().skip(1).filter(|row| row.contains(&written));
-            rows.filter_map(parse_row).collect::<Vec<Row>>()
+            table.lines().skip(1).filter_map(parse_row).collect::<Vec<_>>()
         })
-        .filter(|row| row.local.port() == port)
+        .filter(|(state, _)| states.contains(state))
+        .map(|(_, socket)| socket)
+        .filter(|socket| port == 0 || socket.local.port() == port)
         .collect()
 }
 
@@ -259,38 +262,16 @@ fn socket_inodes(pid: Pid) -> Vec<u64> {
         .collect()
 }
 
-/// The rows in state LISTEN of a table such as /proc/net/tcp, by inode. They come first, so the
-/// reading stops where they end: the rest can be tens of thousands of rows.
-fn listening_sockets(table: &Path) -> io::Result<Vec<(u64, SocketAddr)>> {
-    let mut found = Vec::new();
-    for row in BufReader::new(fs::File::open(table)?).lines().skip(1) {
-        match parse_row(&row?) {
-            Some(Row { state: LISTEN, inode, local }) => found.push((inode, local)),
-            Some(_) => break,
-            None => {}
-        }
-    }
-    Ok(found)
-}
-
 // States of the kernel's include/net/tcp_states.h.
 const ESTABLISHED: u8 = 0x01;
 const CLOSE_WAIT: u8 = 0x08;
 const LISTEN: u8 = 0x0A;
 
-struct Row {
-    local: SocketAddr,
-    state: u8,
-    inode: u64,
-}
-
-fn parse_row(row: &str) -> Option<Row> {
+fn parse_row(row: &str) -> Option<(u8, TcpSocket)> {
     let fields: Vec<&str> = row.split_whitespace().collect();
-    Some(Row {
-        local: parse_address(fields.get(1)?)?,
-        state: u8::from_str_radix(fields.get(3)?, 16).ok()?,
-        inode: fields.get(9)?.parse().ok()?,
-    })
+    let state = u8::from_str_radix(fields.get(3)?, 16).ok()?;
+    let local = parse_address(fields.get(1)?)?;
+    Some((state, TcpSocket { local, inode: fields.get(9)?.parse().ok()? }))
 }
 
 /// `0100007F:1F90` is 127.0.0.1:8080: words of 32 bits in the order of the machine.
@@ -325,6 +306,8 @@ mod tests {
             let address = socket.local_addr().expect("its address");
             let pid = std::process::id() as Pid;
             assert!(listening(&[pid]).contains(&address), "{address}");
+            let told = sockets(&[LISTEN], address.port());
+            assert_eq!(told, in_tables(&[LISTEN], address.port()), "either way");
             drop(socket);
             assert!(!listening(&[pid]).contains(&address), "{address} is closed");
         }
