@@ -38,8 +38,11 @@ pub fn list(arguments: &List) -> Result<ExitCode> {
             .map(|exporter| json!({ "name": exporter.file_name, "summary": exporter.summary }))
             .collect(),
     };
-    let text =
-        if arguments.json { serde_json::to_string_pretty(&rows)? + "\n" } else { table(&rows) };
+    let text = match (arguments.json, arguments.what) {
+        (true, _) => serde_json::to_string_pretty(&rows)? + "\n",
+        (false, Listed::Cases) => paragraphs(&rows),
+        (false, _) => table(&rows),
+    };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -87,7 +90,7 @@ const COLUMNS: &[(&str, &str)] = &[
     ("summary", ""),
     ("requirement", ""),
     ("source", "source: "),
-    ("applies_to", "applies to "),
+    ("applies_to", "applies to: "),
     ("workers", "served by "),
     ("capacity", "clients at once: "),
     ("when_full", "one more: "),
@@ -95,19 +98,23 @@ const COLUMNS: &[(&str, &str)] = &[
     ("unavailable", "does not run here: "),
 ];
 
-/// The rows' values in lines, the name first.
+/// What there is to say about each, in the order of [`COLUMNS`].
+fn said(row: &Value) -> Vec<String> {
+    let text = |key: &str| row[key].as_str().filter(|words| !words.is_empty());
+    COLUMNS.iter().filter_map(|(key, before)| Some(format!("{before}{}", text(key)?))).collect()
+}
+
+fn name(row: &Value) -> &str {
+    row["name"].as_str().unwrap_or_default()
+}
+
+/// A line for each, the name first.
 fn table(rows: &[Value]) -> String {
-    let text = |row: &Value, key: &str| row[key].as_str().unwrap_or("").to_owned();
-    let width = rows.iter().map(|row| text(row, "name").len()).max().unwrap_or(0);
-    rows.iter()
-        .map(|row| {
-            let rest: Vec<String> = COLUMNS
-                .iter()
-                .map(|(key, before)| (before, text(row, key)))
-                .filter(|(_, words)| !words.is_empty())
-                .map(|(before, words)| format!("{before}{words}"))
-                .collect();
-            format!("{:width$}  {}\n", text(row, "name"), rest.join("; "))
-        })
-        .collect()
+    let width = rows.iter().map(|row| name(row).len()).max().unwrap_or(0);
+    rows.iter().map(|row| format!("{:width$}  {}\n", name(row), said(row).join("; "))).collect()
+}
+
+/// A name for each, and below it a line for everything that is said.
+fn paragraphs(rows: &[Value]) -> String {
+    rows.iter().map(|row| format!("{}\n    {}\n", name(row), said(row).join("\n    "))).collect()
 }
