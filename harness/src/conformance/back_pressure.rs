@@ -14,6 +14,9 @@ use super::{Case, Need};
 const REPLIES: usize = 25_000;
 const ASKED: [&[u8]; 2] = [b"123456789012345", b"543210987654321"];
 
+/// Requests whose replies are read at once before that.
+const REHEARSED: usize = 200;
+
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "back-pressure/never-reads",
@@ -27,7 +30,7 @@ pub(super) const CASES: &[Case] = &[
                 Stuffed::Waits { grown } => {
                     subject.was_met();
                     subject.observe(format!("it stopped reading, {} KiB larger", grown / 1024));
-                    Ok(())
+                    subject.outlives(client)
                 }
                 Stuffed::Hoards { sent, grown } => {
                     let expected =
@@ -50,7 +53,8 @@ pub(super) const CASES: &[Case] = &[
             client.stuff()?;
             subject.still_serves("another client is served").map_err(|finding| {
                 finding.hint("does a write that blocks hold up everyone? write what fits, and come back for the rest")
-            })
+            })?;
+            subject.outlives(client)
         },
     },
     Case {
@@ -62,8 +66,8 @@ pub(super) const CASES: &[Case] = &[
             let mut client = subject.connect_with_small_window()?;
             let replies = [client.learn(ASKED[0])?, client.learn(ASKED[1])?];
             let pair = [ASKED[0], b"\n", ASKED[1], b"\n"].concat();
-            client.send(&pair.repeat(20))?;
-            for number in 0..40 {
+            client.send(&pair.repeat(REHEARSED / 2))?;
+            for number in 0..REHEARSED {
                 client.expect(&replies[number % 2]).map_err(|finding| {
                     let seen = finding.observed;
                     Finding::vacuous(format!("even read at once: {seen} (see framing/pipelined)"))

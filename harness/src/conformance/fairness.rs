@@ -64,6 +64,7 @@ pub(super) const CASES: &[Case] = &[
             let mut flooding = subject.connect()?;
             flooding.learn(&request(1))?;
             let mut modest = subject.connect()?;
+            subject.tells_apart(&mut flooding, &mut modest)?;
             let reply = modest.learn(&request(2))?;
             let mut slowest = Duration::ZERO;
             let asked = flooding.while_it_floods(|| {
@@ -83,7 +84,9 @@ pub(super) const CASES: &[Case] = &[
                 finding.hint(
                     "does it serve one client until that has nothing more to ask? give each a turn",
                 )
-            })
+            })?;
+            modest.close();
+            subject.outlives(flooding)
         },
     },
 ];

@@ -22,6 +22,9 @@ const LONGEST_PAUSE_MS: u64 = 3;
 /// Streams of requests that a server is sent in pieces.
 const STREAMS: u32 = 25;
 
+/// Requests that are answered, whole and one by one, before any is cut.
+const WHOLE: usize = 150;
+
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "framing/single",
@@ -140,6 +143,20 @@ pub(super) const CASES: &[Case] = &[
         source: "RFC 9293 section 2.2 (TCP is a stream of bytes); Stevens UNP 3.9",
         needs: &[],
         check: |subject| {
+            let mut whole = subject.connect_soon(&request(1))?;
+            for _ in 0..WHOLE {
+                whole
+                    .ask(&request(1))
+                    .map_err(|it| Finding::trouble("a reply", &it))
+                    .and_then(|reply| whole.is_as_learned(&request(1), &reply))
+                    .map_err(|finding| {
+                        let seen = finding.observed;
+                        Finding::vacuous(format!(
+                            "even whole, one by one: {seen} (see framing/pipelined)"
+                        ))
+                    })?;
+            }
+            whole.close();
             let prepare = || subject.connect_soon(&request(1));
             subject.property(STREAMS, "streams in pieces", streams(), prepare, |client, stream| {
                 for number in &stream.requests {

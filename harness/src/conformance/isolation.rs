@@ -1,7 +1,7 @@
 //! Clients do not notice each other.
 
 use super::finding::Finding;
-use super::party::Party;
+use super::party::{Party, QUIET};
 use super::subject::request;
 use super::{Case, Need, schedules};
 
@@ -70,8 +70,11 @@ pub(super) const CASES: &[Case] = &[
         check: |subject| {
             let mut good = subject.connect()?;
             let reply = good.learn(&request(1))?;
-            for _ in 0..10 {
+            for number in 0..10 {
                 let mut bad = subject.connect_soon(&request(2))?;
+                if number == 0 {
+                    subject.tells_apart(&mut good, &mut bad)?;
+                }
                 bad.send(b"12")?;
                 bad.reset();
                 good.send(&[&request(1)[..], b"\n"].concat())?;
@@ -89,13 +92,17 @@ pub(super) const CASES: &[Case] = &[
             let mut good = subject.connect()?;
             let reply = good.learn(&request(1))?;
             let mut bad = subject.connect()?;
-            bad.learn(&request(2))?;
+            subject.tells_apart(&mut good, &mut bad)?;
             let most = subject.contract.max_line.unwrap_or(TOO_LONG).min(TOO_LONG);
             let deep = "(".repeat(most);
             let long = "1".repeat(most + 1);
             for poison in ["1+*(", "\0", "1\0+2", "\u{1b}[2J", &deep, &long] {
                 // What becomes of the bad client is its own affair.
                 let _ = bad.client.send(format!("{poison}\n").as_bytes());
+                good.send(&[&request(1)[..], b"\n"].concat())?;
+                good.expect(&reply)?;
+                // Once it has been swallowed.
+                let _ = bad.hear(QUIET);
                 good.send(&[&request(1)[..], b"\n"].concat())?;
                 good.expect(&reply)?;
             }
@@ -111,7 +118,7 @@ pub(super) const CASES: &[Case] = &[
             let mut light = subject.connect()?;
             let reply = light.learn(&request(1))?;
             let mut heavy = subject.connect()?;
-            heavy.learn(&request(2))?;
+            subject.tells_apart(&mut light, &mut heavy)?;
             let most = subject.contract.max_line.unwrap_or(TOO_LONG).min(TOO_LONG);
             // As with any poison, what becomes of the heavy client is its own affair.
             let line = "1.5*".repeat(((most - 1) / 4).min(OPERATORS)) + "1\n";
@@ -120,6 +127,8 @@ pub(super) const CASES: &[Case] = &[
                 light.send(&[&request(1)[..], b"\n"].concat())?;
                 light.expect(&reply)?;
             }
+            // It takes what it is owed, and leaves in good order.
+            while heavy.hear(QUIET).is_ok() {}
             Ok(())
         },
     },

@@ -296,6 +296,11 @@ pub(super) fn longest_line(subject: &Subject<'_>) -> Result<Longest, Finding> {
         client.close();
         match subject.connect_soon(&request(1)) {
             Ok(fresh) => client = fresh,
+            Err(turned_away) if turned_away.verdict.is_none() => {
+                let seen = turned_away.observed;
+                let words = format!("after another has left: {seen} (see isolation/churn)");
+                return Err(Finding::vacuous(words));
+            }
             Err(_) => break,
         }
     }
@@ -430,6 +435,7 @@ pub(super) struct Ended {
 pub(super) fn ending(subject: &Subject<'_>) -> Result<Ended, Finding> {
     let mut client = subject.connect()?;
     let reply = client.learn(&request(1))?;
+    client.rehearse(UNDER_WAY)?;
     client.send(&[&request(1)[..], b"\n"].concat().repeat(UNDER_WAY))?;
     subject.signal(Signal::SIGTERM);
     let mut answered = 0;

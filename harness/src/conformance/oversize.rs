@@ -84,7 +84,7 @@ pub(super) const CASES: &[Case] = &[
             let mut good = subject.connect()?;
             let reply = good.learn(&request(1))?;
             let mut endless = subject.connect()?;
-            endless.learn(&request(2))?;
+            subject.tells_apart(&mut good, &mut endless)?;
             // A server without a limit may stop reading rather than keep it all.
             endless.client.set_patience(QUIET);
             let piece = vec![b'1'; 64 * 1024];

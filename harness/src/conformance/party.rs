@@ -20,6 +20,9 @@ const LOOK: Duration = Duration::from_millis(1);
 /// many processes takes longer than the sending.
 const STUFFED_AT_ONCE: usize = 10_000;
 
+/// Requests that are answered before more are sent than can be.
+const REHEARSED: usize = 20;
+
 /// How much a server's memory may grow for what it will not need, in bytes.
 pub(super) const GROWTH: u64 = 4 * 1024 * 1024;
 
@@ -241,12 +244,31 @@ impl Party<'_> {
         }
     }
 
+    /// Requests that are sent together are answered: what cases of many requests take for granted.
+    /// It has learned the reply to `request(1)`.
+    ///
+    /// # Errors
+    /// They are not: then nothing can be exercised.
+    pub fn rehearse(&mut self, requests: usize) -> Result<(), Finding> {
+        let vacuous = |seen: String| {
+            Finding::vacuous(format!("even without more: {seen} (see framing/pipelined)"))
+        };
+        let together = [&request(1)[..], b"\n"].concat().repeat(requests);
+        self.client.send(&together).map_err(|trouble| vacuous(trouble.to_string()))?;
+        for _ in 0..requests {
+            let reply = self.line().map_err(|trouble| vacuous(trouble.to_string()))?;
+            self.is_as_learned(&request(1), &reply).map_err(|finding| vacuous(finding.observed))?;
+        }
+        Ok(())
+    }
+
     /// Sends requests and reads no reply, until the server waits for this client to read, or has
     /// taken in more than it should.
     ///
     /// # Errors
     /// The server goes on working, or ends the connection.
     pub fn stuff(&mut self) -> Result<Stuffed, Finding> {
+        self.rehearse(REHEARSED)?;
         let requests = [&request(1)[..], b"\n"].concat().repeat(STUFFED_AT_ONCE);
         self.subject.let_it_rest();
         let before = self.subject.holdings().anonymous_bytes;

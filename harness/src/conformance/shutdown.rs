@@ -100,6 +100,7 @@ pub(super) const CASES: &[Case] = &[
             let mut client = subject.connect_with_small_window()?;
             client.learn(&request(1))?;
             client.send(&[&request(1)[..], b"\n"].concat().repeat(UNREAD))?;
+            subject.let_it_rest();
             subject.signal(Signal::SIGTERM);
             thread::sleep(QUIET);
             client.reset();
@@ -123,6 +124,11 @@ pub(super) const CASES: &[Case] = &[
                 ));
             }
             subject.signal(Signal::SIGTERM);
+            if subject.wait_for_exit(QUIET) == Some(Exit::Code(0)) {
+                return Err(Finding::vacuous(
+                    "it does not wait for its client: see shutdown/drains",
+                ));
+            }
             subject.signal(Signal::SIGINT);
             match subject.wait_for_exit(GONE) {
                 Some(Exit::Code(0)) => {

@@ -183,6 +183,48 @@ impl<'a> Subject<'a> {
         }
     }
 
+    /// Two clients get their own replies, although their requests arrive in turns: what most cases
+    /// of two clients take for granted. The first has learned the reply to `request(1)`, the other
+    /// learns the one to `request(2)`.
+    ///
+    /// # Errors
+    /// They do not: then nothing can be exercised.
+    pub fn tells_apart<'p>(
+        &self,
+        one: &mut Party<'p>,
+        other: &mut Party<'p>,
+    ) -> Result<(), Finding> {
+        let mut try_it = || {
+            other.learn(&request(2))?;
+            one.send(&request(1)[..3])?;
+            other.send(&request(2)[..3])?;
+            // One that has not read them yet would read the halves as a whole.
+            self.let_it_rest();
+            one.send(&[&request(1)[3..], b"\n"].concat())?;
+            other.send(&[&request(2)[3..], b"\n"].concat())?;
+            for (party, asked) in [(&mut *one, request(1)), (&mut *other, request(2))] {
+                let reply = party.line().map_err(|it| Finding::trouble("a reply", &it))?;
+                party.is_as_learned(&asked, &reply)?;
+            }
+            Ok(())
+        };
+        try_it().map_err(|finding: Finding| {
+            let seen = finding.observed;
+            Finding::vacuous(format!("two clients in turns: {seen} (see isolation/own-answers)"))
+        })
+    }
+
+    /// A client goes while it is owed replies, and then another is served.
+    ///
+    /// # Errors
+    /// None is.
+    pub fn outlives(&self, client: Party<'_>) -> Result<(), Finding> {
+        client.reset();
+        // Now it has noticed.
+        self.let_it_rest();
+        self.serves_soon("a client is served once that one is gone")
+    }
+
     /// As many clients as the server declares to serve at once, each of them served, and as many
     /// more as it declares to take in to wait.
     ///

@@ -135,6 +135,7 @@ pub(super) const CASES: &[Case] = &[
             let mut dripping: Vec<Party<'_>> = (0..others(subject).min(DRIPPING))
                 .map(|_| subject.connect())
                 .collect::<Result<_, _>>()?;
+            subject.tells_apart(&mut client, &mut dripping[0])?;
             for byte in request(2) {
                 for slow in &mut dripping {
                     // It may be closed for being slow.
@@ -157,8 +158,17 @@ pub(super) const CASES: &[Case] = &[
         check: |subject| {
             let mut client = subject.connect()?;
             let reply = client.learn(&request(7))?;
-            let _silent: Vec<Party<'_>> =
+            let mut silent: Vec<Party<'_>> =
                 (0..others(subject)).map(|_| subject.connect()).collect::<Result<_, _>>()?;
+            // One that is still to be accepted may take the last place instead.
+            subject.let_it_rest();
+            for party in &mut silent {
+                if !matches!(party.heard(), Err(Trouble::Silent(..))) {
+                    return Err(Finding::vacuous(
+                        "not all of them are served: see contract/capacity",
+                    ));
+                }
+            }
             for _ in 0..10 {
                 client.send(&[&request(7)[..], b"\n"].concat())?;
                 client.expect(&reply)?;

@@ -173,7 +173,7 @@ impl Server {
                 client.peer_addr().expect("whoever was accepted has an address");
             }
             client.set_nodelay(true)?;
-            if self.has(Fault::LeavesTheRefusedSilent) {
+            if self.has(Fault::LeavesTheRefusedSilent) || self.has(Fault::DisturbsAnother) {
                 // Clients that leave are given a moment, so that those after them are no victims.
                 let deadline = Instant::now() + FAREWELL;
                 while self.is_full() && Instant::now() < deadline {
@@ -302,21 +302,22 @@ impl Server {
         let mut own = Lines::default();
         let mut buffer = vec![0; 64 * 1024];
         let (mut replied, mut spoke) = (0, None);
-        let (hoard, hoarded) = mpsc::channel::<Vec<u8>>();
+        let mut hoard = Hoard::default();
         if self.has(Fault::HoardsReplies) {
-            // A queue between reading and writing, and no bound on it.
-            let mut client = client.try_clone()?;
-            thread::spawn(move || hoarded.into_iter().try_for_each(|it| client.write_all(&it)));
+            hoard = Hoard::of(client.try_clone()?);
         }
         let mut turn = None;
         loop {
             let count = match self.next_event(client, spoke)? {
                 Event::Silence => return Ok(()),
-                Event::Stop => return self.answer_what_arrived(client, own, &mut replied),
+                Event::Stop => {
+                    drop(hoard);
+                    return self.answer_what_arrived(client, own, &mut replied);
+                }
                 Event::Input => client.read(&mut buffer)?,
             };
             if self.has(Fault::ForgetsTheHalfClosed)
-                && ends_soon(client, replied < 3 && count < 100)?
+                && ends_soon(client, replied < 3 || count > 100)?
             {
                 // The end of input looks like the end of the client: EPOLLRDHUP, "close".
                 return Ok(());
@@ -357,12 +358,7 @@ impl Server {
                 lose_the_last(&mut replies);
             }
             if self.has(Fault::HoardsReplies) {
-                for reply in replies.split_inclusive(|&byte| byte == b'\n') {
-                    let mut queued = vec![0; 256];
-                    queued[..reply.len()].copy_from_slice(reply);
-                    queued.truncate(reply.len());
-                    let _ = hoard.send(queued);
-                }
+                hoard.keep(&replies);
             } else {
                 self.send(client, &replies)?;
             }
@@ -384,9 +380,11 @@ impl Server {
             (_, Fault::NeverClosesTheSilent) => Duration::MAX,
             // In other units, say.
             (Shape::Idle, Fault::ClosesTooEarly) => IDLE_TIMEOUT * 7 / 10,
-            // A timer that is started once.
+            // A timer that is started once. Who does not rest is not hit by it.
             (Shape::Idle, Fault::ClosesTheActive) => {
-                IDLE_TIMEOUT.saturating_sub(spoke.map_or(Duration::ZERO, |at| at.elapsed()))
+                let left =
+                    IDLE_TIMEOUT.saturating_sub(spoke.map_or(Duration::ZERO, |at| at.elapsed()));
+                left.max(PAUSE * 50)
             }
             (Shape::Idle, _) => IDLE_TIMEOUT,
             _ => Duration::MAX,
@@ -405,6 +403,10 @@ impl Server {
         mut lines: Lines,
         replied: &mut usize,
     ) -> io::Result<()> {
+        if self.has(Fault::DropsWhatHadArrived) {
+            // The process is about to end.
+            thread::sleep(PAUSE * 50);
+        }
         let mut arrived = Vec::new();
         client.set_nonblocking(true)?;
         while let Err(error) = client.take(1 << 20).read_to_end(&mut arrived)
@@ -560,6 +562,41 @@ impl Server {
     }
 }
 
+/// A queue between reading and writing, and no bound on it. What is in it is written in the end.
+#[derive(Default)]
+struct Hoard {
+    queue: Option<mpsc::Sender<Vec<u8>>>,
+    writer: Option<thread::JoinHandle<()>>,
+}
+
+impl Hoard {
+    fn of(mut client: TcpStream) -> Hoard {
+        let (queue, hoarded) = mpsc::channel::<Vec<u8>>();
+        let writer = thread::spawn(move || {
+            let _ = hoarded.into_iter().try_for_each(|it| client.write_all(&it));
+        });
+        Hoard { queue: Some(queue), writer: Some(writer) }
+    }
+
+    fn keep(&self, replies: &[u8]) {
+        for reply in replies.split_inclusive(|&byte| byte == b'\n') {
+            let mut queued = vec![0; 256];
+            queued[..reply.len()].copy_from_slice(reply);
+            queued.truncate(reply.len());
+            let _ = self.queue.iter().try_for_each(|queue| queue.send(queued.clone()));
+        }
+    }
+}
+
+impl Drop for Hoard {
+    fn drop(&mut self) {
+        self.queue.take();
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
 impl Lines {
     /// Takes in what was received and answers the lines that are whole by now. Says whether none
     /// was too long.
@@ -639,9 +676,10 @@ fn say_farewell(mut client: &TcpStream) {
     while Instant::now() < deadline && matches!(client.read(&mut buffer), Ok(1..)) {}
 }
 
-/// Whether the client has ended its side. With its first requests it is given a moment for that.
-fn ends_soon(client: &TcpStream, first: bool) -> io::Result<bool> {
-    let moment = if first { PAUSE * 2 } else { Duration::ZERO };
+/// Whether the client has ended its side. With its first requests, and with many at once, it is
+/// given a moment for that.
+fn ends_soon(client: &TcpStream, waits: bool) -> io::Result<bool> {
+    let moment = if waits { PAUSE * 2 } else { Duration::ZERO };
     let timeout = PollTimeout::try_from(moment).unwrap_or(PollTimeout::ZERO);
     Ok(poll(&mut [PollFd::new(client.as_fd(), PollFlags::from_bits_retain(0x2000))], timeout)? > 0)
 }
