@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     server::take_role();
     let mut arguments = Arguments::from_args();
     // Each has its own cases at a time.
-    arguments.test_threads.get_or_insert(3);
+    arguments.test_threads.get_or_insert(6);
     let mut trials: Vec<Trial> = ROWS
         .iter()
         .map(|row| {
@@ -117,8 +117,8 @@ fn table() -> String {
 # Broken servers
 
 Each of them is right in everything but one fault, and fails exactly the cases that name it; cases
-that cannot try what they are about then are undecided. Where chance decides who is hit, or whether
-it is seen in time, either is right. `cargo test --test broken` shows it. The
+that cannot try what they are about then are undecided. Where chance has its part in it, either is
+right. `cargo test --test broken` shows it. The
 faults are in [server.rs](server.rs), each in one place with a word about how real servers come by
 it. This table is generated: `BLESS=1 cargo test --test broken`.
 

@@ -79,6 +79,8 @@ pub(super) const CASES: &[Case] = &[
                 bad.reset();
                 good.send(&[&request(1)[..], b"\n"].concat())?;
                 good.expect(&reply)?;
+                // The next one shall not find its place still taken.
+                subject.let_it_rest();
             }
             Ok(())
         },

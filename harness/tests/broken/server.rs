@@ -173,7 +173,7 @@ impl Server {
                 client.peer_addr().expect("whoever was accepted has an address");
             }
             client.set_nodelay(true)?;
-            if self.has(Fault::LeavesTheRefusedSilent) || self.has(Fault::DisturbsAnother) {
+            if self.has(Fault::LeavesTheRefusedSilent) {
                 // Clients that leave are given a moment, so that those after them are no victims.
                 let deadline = Instant::now() + FAREWELL;
                 while self.is_full() && Instant::now() < deadline {
@@ -317,7 +317,7 @@ impl Server {
                 Event::Input => client.read(&mut buffer)?,
             };
             if self.has(Fault::ForgetsTheHalfClosed)
-                && ends_soon(client, replied < 3 || count > 100)?
+                && ends_soon(client, replied < 3 || (100..MAX_LINE).contains(&count))?
             {
                 // The end of input looks like the end of the client: EPOLLRDHUP, "close".
                 return Ok(());
