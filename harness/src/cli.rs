@@ -301,6 +301,9 @@ pub struct Supervise {
     /// Without the privilege to listen on ports of the system's.
     #[arg(long)]
     pub unprivileged: bool,
+    /// Killed when it has thousands of threads and processes.
+    #[arg(long)]
+    pub bounded: bool,
     /// The command, word by word.
     #[arg(last = true, required = true)]
     pub command: Vec<String>,

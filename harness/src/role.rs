@@ -116,7 +116,8 @@ pub fn raise_descriptor_limit() {
 /// # Errors
 /// What the kernel refuses.
 pub fn supervise(arguments: &cli::Supervise) -> Result<ExitCode> {
-    supervise::run(&arguments.command, arguments.unprivileged).context("supervising failed")?;
+    supervise::run(&arguments.command, arguments.unprivileged, arguments.bounded)
+        .context("supervising failed")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -73,6 +73,7 @@ fn is_judged_within_bounds(malice: Malice) -> Result<(), Failed> {
     let mut harness = Command::new(env!("CARGO_BIN_EXE_harness"))
         .args(["check", "--cmd", &command, "--json"])
         .args(CONTRACT)
+        .args(server::jobs(malice))
         .arg("--replays")
         .arg(replays.path())
         .env(TOKEN, &token)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::finding::Finding;
 use super::party::{GROWTH, Stuffed};
-use super::subject::request;
+use super::subject::{beside, request};
 use super::{Case, Need};
 
 /// Replies that a slow reader is owed, and what it asks for them in turns: at 16 bytes each more
@@ -78,7 +78,7 @@ pub(super) const CASES: &[Case] = &[
                 client.client.stream().map_err(|trouble| Finding::trouble("a clone", &trouble))?;
             thread::scope(|scope| {
                 // It ends with the connection, at the latest when the client's patience does.
-                scope.spawn(move || stream.write_all(&requests));
+                beside(scope, move || stream.write_all(&requests))?;
                 // A server slower than its reader would never have to wait for it.
                 subject.let_it_rest();
                 for number in 0..REPLIES {

@@ -2,11 +2,11 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use super::finding::Finding;
-use super::subject::request;
+use super::subject::{beside, request};
 use super::{Case, Need};
 
 /// Requests of the modest client.
@@ -36,13 +36,16 @@ pub(super) const CASES: &[Case] = &[
                 .map_err(|trouble| Finding::trouble("a clone", &trouble))?;
             let until = Instant::now() + SHARED;
             let answered: Vec<io::Result<usize>> = thread::scope(|scope| {
-                let asking: Vec<_> = streams
+                let asking: Result<Vec<_>, Finding> = streams
                     .into_iter()
                     .enumerate()
-                    .map(|(number, stream)| scope.spawn(move || ask_until(until, &stream, number)))
+                    .map(|(number, stream)| {
+                        beside(scope, move || ask_until(until, &stream, number))
+                    })
                     .collect();
-                asking.into_iter().map(|one| one.join().expect("it does not panic")).collect()
-            });
+                let join = |one: ScopedJoinHandle<'_, _>| one.join().expect("it does not panic");
+                asking.map(|asking| asking.into_iter().map(join).collect())
+            })?;
             let shares: Vec<usize> = answered
                 .into_iter()
                 .collect::<Result<_, _>>()

@@ -66,7 +66,13 @@ impl Finding {
 
     /// What is to be tried again is no value of the case's.
     pub fn misfit(words: impl Into<String>) -> Finding {
-        Finding { verdict: None, state: State::HarnessError, ..Finding::fail(FITTING, words) }
+        Finding::harness_error(FITTING, words)
+    }
+
+    /// The harness could not do its work.
+    pub fn harness_error(expected: impl Into<String>, observed: impl Into<String>) -> Finding {
+        let finding = Finding::fail(expected, observed);
+        Finding { verdict: None, state: State::HarnessError, ..finding }
     }
 
     /// Something of the server's was left behind.
@@ -126,7 +132,7 @@ impl From<LaunchError> for Finding {
             LaunchError::NotRun(_) => {
                 finding.hint("is the program installed, and is the path right from this folder?")
             }
-            LaunchError::NoPort(_) | LaunchError::Supervisor(_) => {
+            LaunchError::NoPort(_) | LaunchError::Supervisor(_) | LaunchError::NoThread(_) => {
                 Finding { verdict: None, state: State::HarnessError, ..finding }
             }
         }

@@ -1,5 +1,6 @@
 //! Running cases: each with a server process of its own, several at a time.
 
+use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -14,7 +15,7 @@ use super::verdict::{Judgement, State, Verdict};
 use super::{Case, Kind};
 use crate::client::Happening;
 use crate::expected::Expected;
-use crate::server::{LaunchError, Launcher, Spec};
+use crate::server::{LaunchError, Launcher, MOST_TASKS, Spec};
 
 /// The hint where nothing is known of the cause.
 const LOOK: &str =
@@ -26,7 +27,7 @@ const PLAIN: &[&str] = &["framing/single", "framing/one-line"];
 /// How to judge.
 #[derive(Clone, Debug)]
 pub struct Judge {
-    /// What starts the servers.
+    /// What starts the servers. They are bounded.
     pub launcher: Launcher,
     /// For all chance in the cases.
     pub seed: u64,
@@ -44,6 +45,7 @@ impl Judge {
     /// A judge with the usual patience.
     pub fn new(launcher: Launcher, seed: u64) -> Judge {
         let (patience, expected) = (Duration::from_secs(5), Expected::default());
+        let launcher = launcher.bounded();
         Judge { launcher, seed, patience, expected, at_once: 12, replay: None }
     }
 
@@ -53,7 +55,9 @@ impl Judge {
         let spec = spec.fitting(|contract| case.suits(contract));
         let mut judgement = self.unjudged(spec, case);
         if judgement.state != State::NotApplicable {
-            self.run(spec, case, &mut judgement);
+            // A case that panics is met where it runs; this is for what is around it.
+            panic::catch_unwind(AssertUnwindSafe(|| self.run(spec, case, &mut judgement)))
+                .unwrap_or_else(|panic| judgement.take(panicked(&*panic)));
         }
         judgement.known = self.expected.known(&spec.name, &judgement);
         judgement.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -154,7 +158,14 @@ impl Judge {
         judgement.log = ended.log;
         judgement.exit = ended.exit;
         judgement.survivors = ended.survivors;
-        if let Some(exit) = ended.exit
+        if ended.overgrown {
+            let seen = std::mem::take(&mut judgement.observed);
+            let words = format!("it had more, and was ended; the client saw: {seen}");
+            let finding =
+                Finding::fail(format!("at most {MOST_TASKS} threads and processes"), words)
+                    .hint("what is started for each client must end with it, and have a bound");
+            judgement.take(Finding { state: State::Crash, ..finding });
+        } else if let Some(exit) = ended.exit
             && !may_end
             && (served || judgement.state != State::Vacuous)
         {
@@ -195,21 +206,19 @@ impl Judgement {
                 self.observed = evidence.observed.clone().unwrap_or("as required".to_owned());
             }
             Ok(Err(finding)) => self.take(finding),
-            Err(panic) => {
-                let words = panic
-                    .downcast_ref::<String>()
-                    .cloned()
-                    .or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned()))
-                    .unwrap_or_default();
-                self.take(Finding {
-                    verdict: None,
-                    state: State::HarnessError,
-                    hint: Some("this is a fault of the harness: please report it".to_owned()),
-                    ..Finding::fail("the case runs", format!("the case panicked: {words}"))
-                });
-            }
+            Err(panic) => self.take(panicked(&*panic)),
         }
     }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Finding {
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or_default();
+    Finding::harness_error("the case runs", format!("the case panicked: {words}"))
+        .hint("this is a fault of the harness: please report it")
 }
 
 /// Judges a server in all the given cases, several at a time, and tells each judgement as it is
@@ -254,16 +263,21 @@ fn judge_together(
 ) -> Vec<Judgement> {
     let next = AtomicUsize::new(0);
     let judgements = Mutex::new(Vec::with_capacity(cases.len()));
-    thread::scope(|scope| {
-        for _ in 0..judge.at_once.clamp(1, cases.len().max(1)) {
-            scope.spawn(|| {
-                while let Some(case) = cases.get(next.fetch_add(1, Relaxed)) {
-                    let mut judgement = judge.judge(spec, case);
-                    reached(&mut judgement);
-                    judgements.lock().unwrap_or_else(PoisonError::into_inner).push(judgement);
-                }
-            });
+    let work = || {
+        while let Some(case) = cases.get(next.fetch_add(1, Relaxed)) {
+            let mut judgement = judge.judge(spec, case);
+            reached(&mut judgement);
+            judgements.lock().unwrap_or_else(PoisonError::into_inner).push(judgement);
         }
+    };
+    thread::scope(|scope| {
+        // This thread is one of them. Where no more are to be had, fewer cases run at a time.
+        for _ in 1..judge.at_once.min(cases.len()) {
+            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
     });
     judgements.into_inner().unwrap_or_else(PoisonError::into_inner)
 }

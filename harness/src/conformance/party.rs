@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::finding::Finding;
-use super::subject::{Subject, request};
+use super::subject::{Subject, beside, request};
 use crate::client::{Client, Trouble, printable};
 
 /// How long a case listens to be sure that nothing comes. A server that is slower than this can
@@ -299,30 +299,31 @@ impl Party<'_> {
     /// connection is cut then.
     ///
     /// # Errors
-    /// The harness has no descriptor left.
+    /// The harness has no descriptor or thread left.
     pub fn while_it_floods<T>(&mut self, meanwhile: impl FnOnce() -> T) -> Result<T, Finding> {
         let stream =
             || self.client.stream().map_err(|trouble| Finding::trouble("a clone", &trouble));
         let (mut sending, mut receiving) = (stream()?, stream()?);
         let (answered, first_answer) = mpsc::sync_channel(1);
-        Ok(thread::scope(|scope| {
-            scope.spawn(|| {
+        thread::scope(|scope| {
+            beside(scope, || {
                 let flood = [&request(1)[..], b"\n"].concat().repeat(1000);
                 while sending.write_all(&flood).is_ok() {}
-            });
-            scope.spawn(|| {
+            })?;
+            beside(scope, || {
                 let mut replies = vec![0; 64 * 1024];
                 while matches!(receiving.read(&mut replies), Ok(1..)) {
                     let _ = answered.try_send(());
                 }
-            });
+            })
+            .inspect_err(|_| self.client.cut())?;
             // Before the flood is there nothing could be seen of it.
             let _ = first_answer.recv_timeout(self.subject.patience);
             let seen = meanwhile();
             // Both threads end with the connection.
             self.client.cut();
-            seen
-        }))
+            Ok(seen)
+        })
     }
 
     /// Ends the sending side.

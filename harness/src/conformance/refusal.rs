@@ -12,7 +12,7 @@ use socket2::{Domain, Socket, Type};
 use super::finding::Finding;
 use super::observe::{meet, words_for};
 use super::party::{Party, QUIET};
-use super::subject::{PROMPT, request};
+use super::subject::{PROMPT, beside, request};
 use super::{Case, Need};
 use crate::client::{Trouble, printable};
 
@@ -217,11 +217,12 @@ pub(super) const CASES: &[Case] = &[
             for _ in 0..RACES {
                 let Party { client: leaving, .. } = incumbents.make_room();
                 let met = thread::scope(|scope| {
-                    scope.spawn(move || drop(leaving));
-                    let mut newcomer = subject.try_connect()?;
-                    let line = newcomer.ask(&request(0))?;
-                    Ok((newcomer, line))
-                });
+                    beside(scope, move || drop(leaving))?;
+                    Ok::<_, Finding>(subject.try_connect().and_then(|mut newcomer| {
+                        let line = newcomer.ask(&request(0))?;
+                        Ok((newcomer, line))
+                    }))
+                })?;
                 let newcomer = match met {
                     Ok((newcomer, line)) if !subject.contract.is_busy(&line) => {
                         newcomer.is_as_learned(&request(0), &line)?;

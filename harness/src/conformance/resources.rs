@@ -50,10 +50,14 @@ pub(super) fn watched<T>(
     let (first, cost) = costed(look);
     let (over, is_over) = mpsc::channel::<()>();
     thread::scope(|scope| {
-        let watching = scope.spawn(move || watch(first, cost, look, &is_over));
+        // Where the machine has no thread left it is done without.
+        let watching = thread::Builder::new()
+            .spawn_scoped(scope, move || watch(first, cost, look, &is_over))
+            .ok();
         let done = meanwhile();
         drop(over);
-        let mut samples = watching.join().unwrap_or_default();
+        let mut samples =
+            watching.and_then(|it| it.join().ok()).unwrap_or_else(|| Vec::from_iter(first));
         if is_wanted(&done) {
             keep(&mut samples, look());
         }

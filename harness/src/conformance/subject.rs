@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -11,7 +12,7 @@ use serde_json::Value;
 use super::finding::Finding;
 use super::judge::Judge;
 use super::party::Party;
-use super::verdict::{State, Verdict};
+use super::verdict::Verdict;
 use crate::client::{Client, Happening, Transcript, Trouble, Window, printable};
 use crate::server::diag;
 use crate::server::proc::{self, Holdings};
@@ -179,7 +180,7 @@ impl<'a> Subject<'a> {
             if served.is_ok() || Instant::now() > deadline {
                 return served;
             }
-            std::thread::sleep(TRY_EVERY);
+            thread::sleep(TRY_EVERY);
         }
     }
 
@@ -264,7 +265,7 @@ impl<'a> Subject<'a> {
             if !again || Instant::now() > deadline {
                 return self.judge_service(expected, served);
             }
-            std::thread::sleep(TRY_EVERY);
+            thread::sleep(TRY_EVERY);
         }
     }
 
@@ -319,7 +320,7 @@ impl<'a> Subject<'a> {
             if Instant::now() > deadline {
                 return Err(otherwise());
             }
-            std::thread::sleep(TRY_EVERY);
+            thread::sleep(TRY_EVERY);
         }
         self.was_met();
         Ok(())
@@ -380,7 +381,7 @@ impl<'a> Subject<'a> {
     /// In how many of so many looks every thread of the server's waits for something.
     pub fn seen_asleep(&self, looks: usize) -> usize {
         let look = |_: &usize| {
-            std::thread::sleep(TRY_EVERY);
+            thread::sleep(TRY_EVERY);
             proc::is_asleep(&self.server.borrow().process.tree())
         };
         (0..looks).filter(look).count()
@@ -405,10 +406,8 @@ impl<'a> Subject<'a> {
         // Clients that have just left may still hold theirs.
         self.wait_until(|| self.is_asleep(), || Finding::vacuous("the server never rests"))?;
         let tree = self.server.borrow().process.tree();
-        let undo = proc::exhaust_descriptors(&tree).map_err(|error| Finding {
-            verdict: None,
-            state: State::HarnessError,
-            ..Finding::fail("the harness may limit the server", error.to_string())
+        let undo = proc::exhaust_descriptors(&tree).map_err(|error| {
+            Finding::harness_error("the harness may limit the server", error.to_string())
         })?;
         self.note("the server has no descriptor left");
         let found = meanwhile();
@@ -554,6 +553,19 @@ pub(super) struct Evidence {
     pub(super) may_end: bool,
     pub(super) observed: Option<String>,
     pub(super) verdict: Verdict,
+}
+
+/// Works in a thread beside the case.
+///
+/// # Errors
+/// The machine has no thread left.
+pub(super) fn beside<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>, Finding> {
+    thread::Builder::new().spawn_scoped(scope, work).map_err(|error| {
+        Finding::harness_error("the machine has a thread for the harness", error.to_string())
+    })
 }
 
 /// A request that calculators and echoes answer alike, a different one for each number.

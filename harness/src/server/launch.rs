@@ -44,6 +44,7 @@ const PIECES_KEPT: usize = 32;
 pub struct Launcher {
     program: PathBuf,
     unprivileged: bool,
+    bounded: bool,
 }
 
 /// A command that runs below its supervisor. Dropping it ends whatever is left of it.
@@ -78,6 +79,8 @@ pub struct Ended {
     pub survivors: Vec<Survivor>,
     /// When that was.
     pub exited_at: Option<Instant>,
+    /// It was killed for having more than [`MOST_TASKS`](super::MOST_TASKS).
+    pub overgrown: bool,
     /// The end of what it wrote to standard output and standard error.
     pub log: String,
     /// The last pieces of that, and when each came.
@@ -93,6 +96,9 @@ pub enum LaunchError {
     /// The harness could not start its own supervisor.
     #[error("cannot start the supervisor: {0}")]
     Supervisor(io::Error),
+    /// The harness could not start a thread that attends to it.
+    #[error("the machine has no thread left to attend to the server: {0}")]
+    NoThread(io::Error),
     /// The command does not run.
     #[error("{0}")]
     NotRun(String),
@@ -158,6 +164,7 @@ struct State {
     exit: Option<Exit>,
     exited_at: Option<Instant>,
     survivors: Vec<Survivor>,
+    overgrown: bool,
     over: bool,
     /// Nobody is left who could write to the log.
     log_is_whole: bool,
@@ -167,12 +174,19 @@ impl Launcher {
     /// A launcher that runs `program`, which must take the roles of this crate first of all, as
     /// the harness binary does.
     pub fn new(program: impl AsRef<Path>) -> Launcher {
-        Launcher { program: program.as_ref().to_path_buf(), unprivileged: false }
+        let program = program.as_ref().to_path_buf();
+        Launcher { program, unprivileged: false, bounded: false }
     }
 
     /// The same for servers that may not listen on the system's ports, even if this process may.
     pub fn unprivileged(&self) -> Launcher {
         Launcher { unprivileged: true, ..self.clone() }
+    }
+
+    /// The same for servers that are killed when they have more than [`MOST_TASKS`](super::MOST_TASKS), before the
+    /// machine has none left for anybody else.
+    pub fn bounded(&self) -> Launcher {
+        Launcher { bounded: true, ..self.clone() }
     }
 
     /// A launcher that runs the program that is running.
@@ -212,6 +226,7 @@ impl Launcher {
         supervisor
             .arg("supervise")
             .args(self.unprivileged.then_some("--unprivileged"))
+            .args(self.bounded.then_some("--bounded"))
             .arg("--")
             .args(spec.words(host, port))
             .stdin(Stdio::piped())
@@ -227,17 +242,15 @@ impl Launcher {
         let shared = Arc::<Shared>::default();
         let events = supervisor.stdout.take().expect("it is piped");
         let log = supervisor.stderr.take().expect("it is piped");
-        thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || shared.follow(events)
-        });
-        thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || shared.keep(log)
-        });
+        let attended = attend(&shared, events, log);
         let signals = supervisor.stdin.take();
         let asked = port.parse().unwrap_or(0);
         let process = Process { supervisor, signals, shared, asked, port: None };
+        if let Err(error) = attended {
+            // Nobody is there to hear of it.
+            process.shared.state().over = true;
+            return Err(LaunchError::NoThread(error));
+        }
         let up = |state: &State| state.pid.is_some() || state.over;
         let state = process.shared.wait(SUPERVISOR_DEADLINE, up);
         match (&state.pid, &state.failed) {
@@ -252,6 +265,18 @@ impl Launcher {
         drop(state);
         Ok(process)
     }
+}
+
+/// Takes down what is told of a server and what it writes.
+fn attend(
+    shared: &Arc<Shared>,
+    events: impl Read + Send + 'static,
+    log: impl Read + Send + 'static,
+) -> io::Result<()> {
+    let (follower, keeper) = (Arc::clone(shared), Arc::clone(shared));
+    thread::Builder::new().spawn(move || follower.follow(events))?;
+    thread::Builder::new().spawn(move || keeper.keep(log))?;
+    Ok(())
 }
 
 impl Process {
@@ -359,6 +384,7 @@ impl Process {
             exit: state.exit,
             exited_at: state.exited_at,
             survivors: state.survivors.clone(),
+            overgrown: state.overgrown,
             log: self.log(),
             wrote: self.shared.log().pieces.drain(..).collect(),
         }
@@ -411,6 +437,7 @@ impl Shared {
                     state.exited_at = Some(Instant::now());
                 }
                 Ok(Event::Survivor(survivor)) => state.survivors.push(survivor),
+                Ok(Event::Overgrown) => state.overgrown = true,
                 Ok(Event::Over) => state.over = true,
                 Err(_) => state.failed = Some(format!("the supervisor said `{line}`")),
             }

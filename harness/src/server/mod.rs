@@ -15,4 +15,4 @@ pub use contract::{BUSY_PREFIX, Contract, Dialect, Division, Ending};
 pub use launch::{Ended, LaunchError, Launcher, Process, READY_DEADLINE, Server, last_lines};
 pub use port::Port;
 pub use spec::{Spec, SpecError};
-pub use supervise::{Exit, Survivor};
+pub use supervise::{Exit, MOST_TASKS, Survivor};

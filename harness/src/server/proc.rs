@@ -61,6 +61,12 @@ pub fn threads(tree: &[Pid]) -> Vec<Pid> {
         .collect()
 }
 
+/// How many threads all processes of the machine have together.
+pub fn tasks_of_all() -> Option<usize> {
+    let loads = fs::read_to_string("/proc/loadavg").ok()?;
+    loads.split(' ').nth(3)?.split_once('/')?.1.parse().ok()
+}
+
 /// The name that the kernel has for a process.
 pub fn name(pid: Pid) -> Option<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;

@@ -30,6 +30,13 @@ use super::proc;
 /// How long a tree may take to be gone after SIGKILL.
 const KILL_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How many threads and processes a bounded server may have at a time. A thread for each client of
+/// any case makes a third of them, and a machine has several times as many.
+pub const MOST_TASKS: usize = 4000;
+
+/// How often they are counted. Most servers do not live that long.
+const COUNTED_EVERY_MS: u8 = 250;
+
 /// What a supervisor tells the harness.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
@@ -41,6 +48,8 @@ pub enum Event {
     Exited(Exit),
     /// This process was still there when the server's first process had ended.
     Survivor(Survivor),
+    /// The server is killed: it has more than [`MOST_TASKS`].
+    Overgrown,
     /// Nothing of the server is left.
     Over,
 }
@@ -75,12 +84,13 @@ impl fmt::Display for Exit {
     }
 }
 
-/// Runs `command` and looks after it until standard input ends.
+/// Runs `command` and looks after it until standard input ends. A bounded one may not have more than
+/// [`MOST_TASKS`].
 ///
 /// # Errors
 /// When the kernel refuses what supervising takes. A command that does not run is told as an
 /// event.
-pub fn run(command: &[String], unprivileged: bool) -> io::Result<()> {
+pub fn run(command: &[String], unprivileged: bool, bounded: bool) -> io::Result<()> {
     if unprivileged {
         // What the command runs inherits the bounding set. It fails for those who may not change
         // theirs, and who have not got the capability either.
@@ -95,10 +105,12 @@ pub fn run(command: &[String], unprivileged: bool) -> io::Result<()> {
     match start(command) {
         Ok(server) => {
             tell(&Event::Started(server.as_raw()))?;
-            let watched = watch(server, &deaths);
+            let watched = watch(server, bounded, &deaths);
             end_all(&deaths)?;
             watched?;
         }
+        // The machine is at fault, not the command: it has no process left.
+        Err(error) if error.raw_os_error() == Some(Errno::EAGAIN as i32) => return Err(error),
         Err(error) => {
             let words = format!("cannot run `{}`: {error}", command.join(" "));
             tell(&Event::Failed(words))?;
@@ -136,20 +148,33 @@ fn die_with_this_process(server: &mut Command) {
 }
 
 /// Passes signals on and reaps, until standard input ends.
-fn watch(server: Pid, deaths: &SignalFd) -> io::Result<()> {
+fn watch(server: Pid, bounded: bool, deaths: &SignalFd) -> io::Result<()> {
     let stdin = io::stdin();
     let mut exited = false;
+    let timeout = if bounded { PollTimeout::from(COUNTED_EVERY_MS) } else { PollTimeout::NONE };
+    let mut counted = Instant::now();
+    let mut overgrown = false;
     loop {
         let mut waited = [
             PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
             PollFd::new(deaths.as_fd(), PollFlags::POLLIN),
         ];
-        match poll(&mut waited, PollTimeout::NONE) {
+        match poll(&mut waited, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
         let asked = waited[0].any() == Some(true);
         exited |= reap(Some(server), deaths)?;
+        if bounded && counted.elapsed() >= Duration::from_millis(COUNTED_EVERY_MS.into()) {
+            if has_too_many_tasks() {
+                if !overgrown {
+                    tell(&Event::Overgrown)?;
+                }
+                overgrown = true;
+                kill_all();
+            }
+            counted = Instant::now();
+        }
         if asked {
             let mut signals = [0; 16];
             let count = stdin.lock().read(&mut signals)?;
@@ -164,7 +189,7 @@ fn watch(server: Pid, deaths: &SignalFd) -> io::Result<()> {
         }
     }
     if exited {
-        for pid in proc::tree(unistd::getpid().as_raw()).split_off(1) {
+        for pid in descendants() {
             let name = proc::name(pid).unwrap_or_default();
             tell(&Event::Survivor(Survivor { pid, name }))?;
         }
@@ -196,9 +221,7 @@ fn reap(server: Option<Pid>, deaths: &SignalFd) -> io::Result<bool> {
 fn end_all(deaths: &SignalFd) -> io::Result<()> {
     let deadline = Instant::now() + KILL_DEADLINE;
     loop {
-        for pid in proc::tree(unistd::getpid().as_raw()).split_off(1) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+        kill_all();
         reap(None, deaths)?;
         let everybody_gone = waitpid(None, Some(WaitPidFlag::WNOHANG)) == Err(Errno::ECHILD);
         if everybody_gone || Instant::now() > deadline {
@@ -207,6 +230,22 @@ fn end_all(deaths: &SignalFd) -> io::Result<()> {
         let mut waited = [PollFd::new(deaths.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut waited, 10u8);
     }
+}
+
+fn kill_all() {
+    for pid in descendants() {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+}
+
+fn descendants() -> Vec<proc::Pid> {
+    proc::tree(unistd::getpid().as_raw()).split_off(1)
+}
+
+/// The whole machine is asked first: that is one small file, where a tree is one for each thread.
+fn has_too_many_tasks() -> bool {
+    proc::tasks_of_all().is_none_or(|all| all > MOST_TASKS)
+        && proc::threads(&descendants()).len() > MOST_TASKS
 }
 
 fn tell(event: &Event) -> io::Result<()> {

@@ -5,10 +5,12 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use harness::server::MOST_TASKS;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use socket2::SockRef;
 
@@ -53,6 +55,12 @@ pub(crate) fn answers_nothing(malice: Malice) -> bool {
             | NeverAccepts
             | NeverListens
     )
+}
+
+/// How many of it are judged at a time, where that must be less than usual: together they may not
+/// have so many threads that the machine has none left.
+pub(crate) fn jobs(malice: Malice) -> &'static [&'static str] {
+    if malice == Malice::KeepsFiftyThreadsForEachClient { &["--jobs", "3"] } else { &[] }
 }
 
 /// Serves for ever, if that is what this process was started for.
@@ -100,7 +108,9 @@ fn serve(malice: Malice, host: &str, port: u16) -> io::Result<()> {
 /// Talks to one client until that goes.
 fn answer(malice: Malice, mut client: TcpStream) -> io::Result<()> {
     static ANSWERS: AtomicUsize = AtomicUsize::new(0);
-    static THREADED: AtomicUsize = AtomicUsize::new(0);
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    let stay = Arc::new(Mutex::new(()));
+    let _until_the_client_goes = stay.lock().unwrap_or_else(PoisonError::into_inner);
     match malice {
         Malice::ClosesAtOnce => return Ok(()),
         Malice::ResetsAtOnce => return SockRef::from(&client).set_linger(Some(Duration::ZERO)),
@@ -114,16 +124,19 @@ fn answer(malice: Malice, mut client: TcpStream) -> io::Result<()> {
                     .spawn()?;
             }
         }
-        // Of some clients: others on this machine need threads, too.
-        Malice::KeepsFiftyThreadsForEachClient if THREADED.fetch_add(1, Relaxed) < 20 => {
+        Malice::KeepsFiftyThreadsForEachClient => {
             for _ in 0..50 {
-                let client = client.try_clone()?;
-                // Each ends with the connection.
-                thread::spawn(move || {
-                    while client.peek(&mut [0]).is_ok_and(|count| count > 0) {
-                        thread::sleep(Duration::from_millis(100));
-                    }
-                });
+                // More than it may have, and no more: others on this machine need threads, too.
+                if THREADS.fetch_add(1, Relaxed) < MOST_TASKS + 100 {
+                    let stay = Arc::clone(&stay);
+                    let wait = move || {
+                        drop(stay.lock());
+                        THREADS.fetch_sub(1, Relaxed);
+                    };
+                    thread::Builder::new().stack_size(64 * 1024).spawn(wait)?;
+                } else {
+                    THREADS.fetch_sub(1, Relaxed);
+                }
             }
         }
         _ => {}
