@@ -3,6 +3,8 @@
 mod common;
 
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -11,6 +13,9 @@ use harness::server::{Contract, Exit, LaunchError, Launcher, Spec, proc};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use servers::Service;
+
+/// A user who has no process.
+const NOBODY_ELSE: u32 = 54_321;
 
 fn launcher() -> Launcher {
     Launcher::new(env!("CARGO_BIN_EXE_harness"))
@@ -146,6 +151,26 @@ fn a_server_that_ends_at_once_is_told_with_its_last_words() {
         }
         other => panic!("{other}"),
     }
+}
+
+#[test]
+fn where_no_process_can_be_had_the_harness_is_at_fault_and_does_not_panic() {
+    if !nix::unistd::geteuid().is_root() {
+        // The limit counts all that a user runs, so it takes a user who runs nothing else.
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("harness");
+    std::fs::copy(env!("CARGO_BIN_EXE_harness"), &program).expect("a copy");
+    let everybody = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), everybody).expect("anybody may run it");
+    let mut limited = std::process::Command::new("prlimit");
+    limited.arg("--nproc=6").arg(&program).args(["check", "select-echo", "--case", "framing/"]);
+    limited.current_dir(folder.path()).uid(NOBODY_ELSE).gid(NOBODY_ELSE);
+    let output = limited.output().expect("it runs");
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{words}");
+    assert!(words.contains("Resource temporarily unavailable"), "{words}");
 }
 
 #[test]
