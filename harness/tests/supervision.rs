@@ -155,7 +155,7 @@ fn a_server_that_ends_at_once_is_told_with_its_last_words() {
 
 #[test]
 fn where_no_process_can_be_had_the_harness_is_at_fault_and_does_not_panic() {
-    if !nix::unistd::geteuid().is_root() {
+    if !rustix::process::geteuid().is_root() {
         // The limit counts all that a user runs, so it takes a user who runs nothing else.
         return;
     }
