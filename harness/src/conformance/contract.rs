@@ -5,8 +5,8 @@ use shlex::try_quote;
 use super::finding::Finding;
 use super::need::MOST_CLIENTS;
 use super::observe::{
-    Crowd, Ended, Erroneous, Longest, Met, NotAnswered, UNDER_WAY, common_prefix, ending,
-    error_lines, idle, longest_line, words_for,
+    Crowd, Ended, Erroneous, Longest, Met, NotAnswered, common_prefix, ending, error_lines, idle,
+    longest_line, words_for,
 };
 use super::subject::Subject;
 use super::{Case, Need, State};
@@ -31,7 +31,19 @@ pub(super) const CASES: &[Case] = &[
             match crowd.served.len() {
                 MOST_CLIENTS.. if declared >= MOST_CLIENTS => {}
                 served if served == declared => {}
-                _ => return Err(Finding::fail(format!("serves {declared} at once"), seen)),
+                served => {
+                    let hint = match served > declared {
+                        true => {
+                            "is a client counted before it is taken on, and is the bound as declared?"
+                        }
+                        false => {
+                            "does it serve one until that leaves, or count one twice? or is less declared?"
+                        }
+                    };
+                    return Err(
+                        Finding::fail(format!("serves {declared} at once"), seen).hint(hint)
+                    );
+                }
             }
             as_declared(subject, seen)
         },
@@ -66,6 +78,11 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Fillable],
         check: |subject| {
             let mut crowd = Crowd::gather(subject)?;
+            if !crowd.is_told {
+                return Err(Finding::vacuous(
+                    "the kernel does not tell who was taken in (sock_diag)",
+                ));
+            }
             crowd.take_in(subject)?;
             let waiting = crowd.waiting.len();
             let seen = match &crowd.next {
@@ -182,7 +199,7 @@ pub(super) const CASES: &[Case] = &[
             let ended = ending(subject)?;
             let seen = ended.words();
             let (as_it_is, flags) = match ended.exit {
-                Some(Exit::Code(0)) if ended.answered == UNDER_WAY => {
+                Some(Exit::Code(0)) if ended.answered == ended.asked => {
                     (Some(Ending::Drain), "--ending drain")
                 }
                 Some(_) => (Some(Ending::Abort), "--ending abort"),
@@ -257,6 +274,9 @@ impl Crowd<'_> {
 
     /// What would declare this, as far as it is not.
     fn flags(&self, subject: &Subject<'_>) -> String {
+        if self.is_endless() {
+            return String::new();
+        }
         let capacity = format!("--capacity {}", self.served.len());
         match &self.next {
             Some(met) if subject.contract.when_full.is_none() && !met.flags().is_empty() => {
@@ -290,7 +310,8 @@ impl Longest {
 
 impl Ended {
     fn words(&self) -> String {
-        let answered = format!("{} of {UNDER_WAY} requests under way are answered", self.answered);
+        let answered =
+            format!("{} of {} requests under way are answered", self.answered, self.asked);
         match self.exit {
             Some(exit) => format!("{answered}, then {exit}"),
             None => format!("{answered}, and the server goes on"),

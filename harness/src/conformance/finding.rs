@@ -44,15 +44,18 @@ impl Finding {
 
     /// The requirement is not met: this came instead.
     pub fn trouble(expected: impl Into<String>, trouble: &Trouble) -> Finding {
-        let state = match trouble {
-            Trouble::Silent(..)
-            | Trouble::ConnectTimedOut(_)
-            | Trouble::NotRead(_)
-            | Trouble::OutOfTime => State::Hang,
-            _ => State::Ok,
+        let finding = Finding {
+            general_hint: Some(usual_cause(trouble)),
+            ..Finding::fail(expected, trouble.to_string())
         };
-        let general_hint = Some(usual_cause(trouble));
-        Finding { state, general_hint, ..Finding::fail(expected, trouble.to_string()) }
+        match trouble {
+            Trouble::Silent(..) | Trouble::ConnectTimedOut(_) | Trouble::NotRead(_) => {
+                Finding { state: State::Hang, ..finding }
+            }
+            // It was slow, or the machine: neither is what the case is about.
+            Trouble::OutOfTime => Finding { verdict: None, state: State::Vacuous, ..finding },
+            _ => finding,
+        }
     }
 
     /// What the case is about could not be tried.

@@ -20,7 +20,7 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Clients that send much and go, and how much each of them sends: as much as the kernel keeps for
 /// both sides. Together it is more than a server may have grown by.
-const SENDING_CLIENTS: usize = 8;
+const SENDING_CLIENTS: usize = 16;
 const SENT_BY_EACH: usize = 32 * 1024;
 const MOST_GROWTH: u64 = 192 * 1024;
 
@@ -28,7 +28,7 @@ const MOST_GROWTH: u64 = 192 * 1024;
 const SENT_LINE: usize = 1000;
 
 /// How often they come at the most: a pool of many threads has each of them set up once.
-const MEMORY_ROUNDS: usize = 24;
+const MEMORY_ROUNDS: usize = 16;
 
 /// How a client leaves.
 #[derive(Clone, Copy, PartialEq)]

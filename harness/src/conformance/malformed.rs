@@ -3,6 +3,7 @@
 use servers::Service;
 
 use super::finding::Finding;
+use super::framing::padded;
 use super::party::Party;
 use super::subject::{Subject, request};
 use super::{Case, Need};
@@ -61,6 +62,7 @@ pub(super) const CASES: &[Case] = &[
             let depth = (most.saturating_sub(1) / 2).min(DEEP);
             let deep = "(".repeat(depth) + "1" + &")".repeat(depth);
             let open = "(".repeat(most.min(2 * DEEP));
+            takes_a_line_of(subject, open.len())?;
             each_is_answered(
                 subject,
                 &[deep.as_bytes(), open.as_bytes(), "-(".repeat(depth).as_bytes()],
@@ -76,6 +78,7 @@ pub(super) const CASES: &[Case] = &[
             let most = subject.contract.max_line.unwrap_or(usize::MAX).saturating_sub(1);
             let sum = "1+".repeat((most / 2).min(DEEP)) + "1";
             let signs = "-".repeat(most.min(2 * DEEP)) + "1";
+            takes_a_line_of(subject, signs.len())?;
             each_is_answered(subject, &[sum.as_bytes(), signs.as_bytes()])
         },
     },
@@ -116,7 +119,8 @@ pub(super) const CASES: &[Case] = &[
                 format!("1; touch {path}"),
             ];
             let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
-            let answered = each_is_answered(subject, &lines);
+            let answered =
+                each_is_answered(subject, &lines).and_then(|()| evaluates_no_object(subject));
             if canary.0.exists() {
                 let seen = "a client's line created a file on the server's host";
                 return Err(Finding::fail("no effect but a reply", seen)
@@ -126,6 +130,35 @@ pub(super) const CASES: &[Case] = &[
         },
     },
 ];
+
+/// What an eval without builtins still gives away, and with it all of the interpreter.
+fn evaluates_no_object(subject: &Subject<'_>) -> Result<(), Finding> {
+    let mut client = subject.connect_soon(&request(1))?;
+    client.send(b"().__class__.__base__.__name__\n")?;
+    match client.line() {
+        Ok(reply) if reply.trim_ascii_start().starts_with(b"object") => {
+            let seen = "it evaluates the attributes of objects";
+            Err(Finding::fail("no effect but a reply that is an error", seen).hint(
+                "eval without builtins is no protection: every class can be reached from (): parse \
+                 the expression, and allow what is known",
+            ))
+        }
+        // That it answers at all is asked elsewhere.
+        _ => Ok(()),
+    }
+}
+
+/// A plain request as long as what follows is answered as ever.
+fn takes_a_line_of(subject: &Subject<'_>, bytes: usize) -> Result<(), Finding> {
+    let mut client = subject.connect()?;
+    let reply = client.learn(&request(1))?;
+    client.send(&[&padded(subject, &request(1), bytes)[..], b"\n"].concat())?;
+    let answered = client.expect(&reply).and_then(|()| client.expect_silence("after it"));
+    answered.map_err(|finding| {
+        let seen = finding.observed;
+        Finding::vacuous(format!("a plain line of {bytes} bytes: {seen} (see framing/sizes)"))
+    })
+}
 
 /// A file that must not come into being.
 struct Canary(std::path::PathBuf);
@@ -149,7 +182,8 @@ fn each_is_error_or_answer(
     lines: &[&[u8]],
     expect: impl Fn(&mut Party<'_>, &[u8]) -> Result<(), Finding>,
 ) -> Result<(), Finding> {
-    let mut client = subject.connect()?;
+    // The one before it may not have been seen off yet.
+    let mut client = subject.connect_soon(&request(1))?;
     let reply = client.learn(&request(1))?;
     for line in lines {
         let sent = crate::client::printable(line);

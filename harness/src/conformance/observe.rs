@@ -22,8 +22,8 @@ const LONGEST_REQUEST: usize = 1024 * 1024;
 /// What is no request, to a calculator.
 const MISTAKES: [&[u8]; 6] = [b"1+", b"(1", b"*", b"abc", b"'", b"1/0"];
 
-/// Requests under way when a server is told to end.
-pub(super) const UNDER_WAY: usize = 1000;
+/// Requests under way when a server is told to end, at the most.
+const UNDER_WAY: usize = 1000;
 
 /// How soon a server that was told to end must have done so.
 pub(super) const GONE: Duration = Duration::from_secs(10);
@@ -36,6 +36,8 @@ pub(super) struct Crowd<'s> {
     pub(super) waiting: Vec<Party<'s>>,
     /// What the next one met, if there are not as many as a case may open.
     pub(super) next: Option<Met>,
+    /// Whether the kernel tells who was taken in.
+    pub(super) is_told: bool,
 }
 
 impl<'s> Crowd<'s> {
@@ -46,7 +48,8 @@ impl<'s> Crowd<'s> {
     pub(super) fn gather(subject: &'s Subject<'_>) -> Result<Crowd<'s>, Finding> {
         let mut first = subject.connect()?;
         let reply = first.learn(&request(1))?;
-        let mut crowd = Crowd { served: vec![first], waiting: Vec::new(), next: None };
+        let is_told = subject.has_accepted(&first);
+        let mut crowd = Crowd { served: vec![first], waiting: Vec::new(), next: None, is_told };
         while crowd.waiting.is_empty() && crowd.next.is_none() && crowd.room() > 0 {
             crowd.admit(subject, &reply)?;
         }
@@ -129,7 +132,7 @@ fn quiet(subject: &Subject<'_>) -> Duration {
         Some(WhenFull::Wait) => QUIET * 2,
         _ => PROMPT * 2,
     };
-    subject.contract.idle_timeout.map_or(quiet, |timeout| quiet.min(timeout / 4))
+    subject.quiet(subject.contract.idle_timeout.map_or(quiet, |timeout| quiet.min(timeout / 4)))
 }
 
 /// What a client met that came to a full server.
@@ -157,7 +160,7 @@ pub(super) fn meet(subject: &Subject<'_>) -> (Met, Duration) {
     let met = match first {
         Err(Trouble::Silent(..)) => {
             let asked = client.client.send(&[&request(7)[..], b"\n"].concat());
-            match asked.and_then(|()| client.hear(QUIET * 2)) {
+            match asked.and_then(|()| client.hear(subject.quiet(QUIET * 2))) {
                 Err(Trouble::Silent(..)) => Met::Unanswered,
                 Ok(line) if !subject.contract.is_busy(&line) => Met::Served(line),
                 other => end_of(subject, &mut client, other),
@@ -271,6 +274,7 @@ pub(super) enum NotAnswered {
 pub(super) fn longest_line(subject: &Subject<'_>) -> Result<Longest, Finding> {
     let mut client = subject.connect()?;
     let short = client.learn(&request(1))?;
+    let next = client.learn(&request(2))?;
     let most = match subject.contract.service {
         Service::Calc => LONGEST_REQUEST,
         Service::Echo => LONGEST_REPLY,
@@ -281,6 +285,10 @@ pub(super) fn longest_line(subject: &Subject<'_>) -> Result<Longest, Finding> {
         let sent = client.client.send(&[&line[..], b"\n"].concat());
         let not = match sent.and_then(|()| client.hear(PROMPT)) {
             Ok(reply) if reply == reply_to_padded(subject, &short, &line) => {
+                if client.ask(&request(2)).is_ok_and(|reply| reply != next) {
+                    let seen = format!("a line of {size} bytes gets more than one reply");
+                    return Err(Finding::vacuous(format!("{seen}: see framing/sizes")));
+                }
                 found.answered = size;
                 continue;
             }
@@ -410,6 +418,10 @@ pub(super) fn idle(subject: &Subject<'_>, until: Duration) -> Result<Idle, Findi
         Err(Trouble::Silent(..)) => client.hear(QUIET),
         ended => ended,
     };
+    let ended = ended.map_err(|trouble| match trouble {
+        Trouble::Silent(_, bytes) => Trouble::Silent(began.elapsed(), bytes),
+        other => other,
+    });
     Ok(Idle { ended, at_most: began.elapsed() })
 }
 
@@ -422,7 +434,8 @@ impl Idle {
 
 /// What SIGTERM did.
 pub(super) struct Ended {
-    /// How many of the requests under way were answered.
+    /// How many requests were under way, and how many of them were answered.
+    pub(super) asked: usize,
     pub(super) answered: usize,
     /// How the server ended, if it did.
     pub(super) exit: Option<Exit>,
@@ -435,11 +448,12 @@ pub(super) struct Ended {
 pub(super) fn ending(subject: &Subject<'_>) -> Result<Ended, Finding> {
     let mut client = subject.connect()?;
     let reply = client.learn(&request(1))?;
-    client.rehearse(UNDER_WAY)?;
-    client.send(&[&request(1)[..], b"\n"].concat().repeat(UNDER_WAY))?;
+    let asked = subject.asked_in_time(UNDER_WAY);
+    client.rehearse(asked)?;
+    client.send(&[&request(1)[..], b"\n"].concat().repeat(asked))?;
     subject.signal(Signal::SIGTERM);
     let mut answered = 0;
-    while answered < UNDER_WAY && client.hear(PROMPT).is_ok_and(|line| line == reply) {
+    while answered < asked && client.hear(subject.quiet(PROMPT)).is_ok_and(|line| line == reply) {
         answered += 1;
     }
     client.close();
@@ -452,7 +466,7 @@ pub(super) fn ending(subject: &Subject<'_>) -> Result<Ended, Finding> {
             exit => break exit,
         }
     };
-    Ok(Ended { answered, exit })
+    Ok(Ended { asked, answered, exit })
 }
 
 #[cfg(test)]

@@ -65,9 +65,11 @@ impl Party<'_> {
     /// There is no answer, or none that tells requests apart: then nothing can be exercised.
     pub fn learn(&mut self, request: &[u8]) -> Result<Vec<u8>, Finding> {
         let plain = printable(request);
+        let asked = Instant::now();
         let reply = self.ask(request).map_err(|trouble| {
             self.subject.not_served(&format!("the plain request {plain} is answered"), &trouble)
         })?;
+        self.subject.answered_within(asked.elapsed());
         if let Some(prefix) = &self.subject.contract.error_prefix
             && reply.starts_with(prefix.as_bytes())
         {
@@ -99,7 +101,16 @@ impl Party<'_> {
     /// # Errors
     /// None comes.
     pub fn line(&mut self) -> Result<Vec<u8>, Trouble> {
-        self.line_within(self.subject.patience_left()?)
+        let left = self.subject.patience_left()?;
+        self.line_within(left).map_err(|trouble| self.out_of_time(trouble, left))
+    }
+
+    /// Silence for less than the patience of one wait is the end of that of the whole case.
+    fn out_of_time(&self, trouble: Trouble, waited: Duration) -> Trouble {
+        match trouble {
+            Trouble::Silent(..) if waited < self.subject.patience => Trouble::OutOfTime,
+            other => other,
+        }
     }
 
     fn line_within(&mut self, patience: Duration) -> Result<Vec<u8>, Trouble> {
@@ -125,7 +136,8 @@ impl Party<'_> {
     /// # Errors
     /// None comes.
     pub fn hear(&mut self, quiet: Duration) -> Result<Vec<u8>, Trouble> {
-        let deadline = Instant::now() + self.subject.patience_left()?;
+        let left = self.subject.patience_left()?;
+        let deadline = Instant::now() + left;
         loop {
             match self.line_within(quiet) {
                 // What it wrote before it came to rest is there now.
@@ -136,7 +148,7 @@ impl Party<'_> {
                     });
                 }
                 Err(Trouble::Silent(..)) if Instant::now() < deadline => {}
-                heard => return heard,
+                heard => return heard.map_err(|trouble| self.out_of_time(trouble, left)),
             }
         }
     }

@@ -306,7 +306,12 @@ pub(super) const CASES: &[Case] = &[
                 || Finding::vacuous("it never rests"),
             );
             served?;
-            subject.observe(storm.words());
+            if most < STORM && subject.contract.capacity.is_none() {
+                // Too few descriptors here for as many as might end it.
+                subject.inform(storm.words());
+            } else {
+                subject.observe(storm.words());
+            }
             subject.note(storm.words());
             drop(storm);
             is_served()?;

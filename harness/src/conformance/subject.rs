@@ -31,6 +31,9 @@ const REST: Duration = Duration::from_secs(1);
 /// How long a server that failed may take to be seen dead.
 pub(super) const DYING: Duration = Duration::from_millis(200);
 
+/// How many times as long as the slowest reply silence must last to be believed.
+const SLOWER: u32 = 6;
+
 /// Pause between two tries of something that takes a moment to become true.
 pub(super) const TRY_EVERY: Duration = Duration::from_millis(5);
 
@@ -54,6 +57,8 @@ pub struct Subject<'a> {
     clients: Cell<usize>,
     pub(super) learned: RefCell<HashMap<Vec<u8>, Vec<u8>>>,
     met: Cell<usize>,
+    /// The slowest reply to a plain request that was learned.
+    slowest: Cell<Duration>,
     /// A plain request has been answered: what goes wrong from now on is a finding.
     pub(super) served: Cell<bool>,
     may_end: Cell<bool>,
@@ -79,6 +84,7 @@ impl<'a> Subject<'a> {
             clients: Cell::new(0),
             learned: RefCell::default(),
             met: Cell::new(0),
+            slowest: Cell::new(Duration::ZERO),
             served: Cell::new(false),
             may_end: Cell::new(false),
             observed: RefCell::default(),
@@ -94,6 +100,24 @@ impl<'a> Subject<'a> {
             Duration::ZERO => Err(Trouble::OutOfTime),
             left => Ok(left),
         }
+    }
+
+    /// A plain request was answered in this time.
+    pub(super) fn answered_within(&self, time: Duration) {
+        self.slowest.set(self.slowest.get().max(time));
+    }
+
+    /// How long silence must last to be believed of a server that rests: at least so long, and
+    /// several times as long as a plain request took. One that waits for a timer rests, too.
+    pub(super) fn quiet(&self, at_least: Duration) -> Duration {
+        at_least.max(self.slowest.get() * SLOWER).min(at_least.max(self.patience))
+    }
+
+    /// As many requests as are surely answered while a case lasts, and so many at the most.
+    pub(super) fn asked_in_time(&self, most: usize) -> usize {
+        let slowest = self.slowest.get().max(Duration::from_micros(1));
+        let in_time = (self.patience / 4).as_micros() / slowest.as_micros();
+        most.min(usize::try_from(in_time).unwrap_or(most)).max(1)
     }
 
     /// A plain request did not get its reply. Unless one has before, there is nothing to judge.
