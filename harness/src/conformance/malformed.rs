@@ -58,7 +58,7 @@ pub(super) const CASES: &[Case] = &[
         source: "CWE-674 (uncontrolled recursion)",
         needs: &[Need::Calc],
         check: |subject| {
-            let most = subject.contract.max_line.unwrap_or(usize::MAX);
+            let most = subject.contract.max_line.unwrap_or(usize::MAX).saturating_sub(1);
             let depth = (most.saturating_sub(1) / 2).min(DEEP);
             let deep = "(".repeat(depth) + "1" + &")".repeat(depth);
             let open = "(".repeat(most.min(2 * DEEP));
@@ -75,7 +75,7 @@ pub(super) const CASES: &[Case] = &[
         source: "CWE-674 (uncontrolled recursion)",
         needs: &[Need::Calc],
         check: |subject| {
-            let most = subject.contract.max_line.unwrap_or(usize::MAX).saturating_sub(1);
+            let most = subject.contract.max_line.unwrap_or(usize::MAX).saturating_sub(2);
             let sum = "1+".repeat((most / 2).min(DEEP)) + "1";
             let signs = "-".repeat(most.min(2 * DEEP)) + "1";
             takes_a_line_of(subject, signs.len())?;

@@ -22,8 +22,10 @@ const LONGEST_REQUEST: usize = 1024 * 1024;
 /// What is no request, to a calculator.
 const MISTAKES: [&[u8]; 6] = [b"1+", b"(1", b"*", b"abc", b"'", b"1/0"];
 
-/// Requests under way when a server is told to end, at the most.
+/// Requests under way when a server is told to end, at the most; and those that show before, at the
+/// least, that it answers many.
 const UNDER_WAY: usize = 1000;
+const REHEARSED: usize = 200;
 
 /// How soon a server that was told to end must have done so.
 pub(super) const GONE: Duration = Duration::from_secs(10);
@@ -449,7 +451,7 @@ pub(super) fn ending(subject: &Subject<'_>) -> Result<Ended, Finding> {
     let mut client = subject.connect()?;
     let reply = client.learn(&request(1))?;
     let asked = subject.asked_in_time(UNDER_WAY);
-    client.rehearse(asked)?;
+    client.rehearse(asked.max(REHEARSED))?;
     client.send(&[&request(1)[..], b"\n"].concat().repeat(asked))?;
     subject.signal(Signal::SIGTERM);
     let mut answered = 0;
