@@ -169,10 +169,14 @@ impl Judge {
             && !may_end
             && (served || judgement.state != State::Vacuous)
         {
+            let seen = match judgement.found() {
+                Kind::Pass => String::new(),
+                _ => format!("; the client saw: {}", judgement.observed),
+            };
             judgement.verdict = Some(Verdict::Fail);
             judgement.state = State::Crash;
-            let seen = std::mem::take(&mut judgement.observed);
-            judgement.observed = format!("the server ended, with {exit}; the client saw: {seen}");
+            judgement.expected = "the server goes on".to_owned();
+            judgement.observed = format!("the server ended, with {exit}{seen}");
             judgement.hint.get_or_insert_with(|| {
                 "what the server wrote last tells where it died; a client must not be able to end it"
                     .to_owned()
