@@ -9,12 +9,15 @@ pub fn not_run(server: &ServerReport) -> Option<String> {
     Some(format!("{}: not run: {}", server.name, server.not_run.as_ref()?))
 }
 
-/// A judgement in a line; one that needs a look in some lines more.
+/// A judgement in a line; one that needs a look in some lines more, unless nothing was run.
 pub fn line(server: &str, judgement: &Judgement) -> String {
+    let (words, name) = (judgement.words(), judgement.name);
+    if judgement.kind() == Kind::Undecided && judgement.transcript.is_empty() {
+        return format!("{words} {name}: {}", judgement.observed);
+    }
     if !judgement.is_fine() {
         return failure(server, judgement);
     }
-    let (words, name) = (judgement.words(), judgement.name);
     match judgement.observed.as_str() {
         observed if judgement.kind() == Kind::Known => {
             let known = judgement.known.as_ref().map(Known::words).unwrap_or_default();
