@@ -55,7 +55,7 @@ pub(super) const CASES: &[Case] = &[
         check: |subject| {
             let mut client = subject.connect()?;
             client.learn(&request(1))?;
-            client.expect_silence("after the one reply line")
+            client.expect_silence("after the one reply line").map_err(says_too_much)
         },
     },
     Case {
@@ -308,6 +308,17 @@ pub(super) fn reply_to_padded(subject: &Subject<'_>, short: &[u8], padded: &[u8]
     match subject.contract.service {
         servers::Service::Calc => short.to_vec(),
         servers::Service::Echo => padded.to_vec(),
+    }
+}
+
+/// What is sent unasked; an end has causes of its own.
+fn says_too_much(finding: Finding) -> Finding {
+    match finding.general_hint {
+        Some(_) => finding,
+        None => finding.hint(
+            "does it greet, or prompt for the next request? each request gets its one line, and \
+             nothing else is sent",
+        ),
     }
 }
 
