@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{EXPORTERS, Report, junit};
 
@@ -68,6 +68,9 @@ impl Junit {
     pub fn create(file: &Path) -> Result<Junit> {
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name.with_context(|| format!("{} (--junit) is no file", file.display()))?;
+        if file.is_dir() {
+            bail!("{} (--junit) is a folder: name a file in it", file.display());
+        }
         let junit = Junit { folder: file.with_file_name(""), name };
         if !junit.folder.as_os_str().is_empty() {
             fs::create_dir_all(&junit.folder).with_context(|| junit.trouble())?;
@@ -98,6 +101,10 @@ impl Junit {
 /// Replaces a file as a whole: a reader never sees half of one. Without content, only tries to.
 fn put(folder: &Path, name: &str, content: &str) -> io::Result<()> {
     let (file, new) = (folder.join(name), folder.join(format!(".{name}.new")));
-    fs::write(&new, content)?;
-    if content.is_empty() { fs::remove_file(&new) } else { fs::rename(&new, &file) }
+    let put = fs::write(&new, content).and_then(|()| match content {
+        "" => fs::remove_file(&new),
+        _ => fs::rename(&new, &file),
+    });
+    // What could not take its place is of no use to anyone.
+    put.inspect_err(|_| drop(fs::remove_file(&new)))
 }
