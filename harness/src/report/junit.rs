@@ -17,16 +17,32 @@ fn render(report: &Report) -> String {
     let finished = if report.complete { "" } else { " (the run was not finished)" };
     let mut document = Document::new(format!("harness{finished}"));
     document.add_test_suites(report.servers.iter().map(suite));
+    if !report.complete {
+        document.add_test_suite(unfinished());
+    }
     document.to_string().expect("a string takes everything")
+}
+
+/// What keeps half a run from reading as green.
+fn unfinished() -> TestSuite {
+    let status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    let status = told(status, "unfinished", "the run was not finished");
+    let mut suite = TestSuite::new("harness");
+    suite.add_test_case(case("harness", "run", status));
+    suite
 }
 
 fn suite(server: &ServerReport) -> TestSuite {
     let mut suite = TestSuite::new(xml(&server.name));
     if let Some(reason) = &server.not_run {
-        suite.add_test_case(case(server, "not run", told(TestCaseStatus::skipped(), "", reason)));
+        suite.add_test_case(case(
+            &server.name,
+            "not run",
+            told(TestCaseStatus::skipped(), "", reason),
+        ));
     }
     for judgement in &server.cases {
-        let mut case = case(server, judgement.name, status(server, judgement));
+        let mut case = case(&server.name, judgement.name, status(server, judgement));
         case.set_time(Duration::from_millis(judgement.took_ms));
         if matches!(judgement.kind(), Kind::Loose | Kind::Info) {
             case.set_system_out(xml(&format!("{}: {}", judgement.words(), judgement.observed)));
@@ -35,16 +51,16 @@ fn suite(server: &ServerReport) -> TestSuite {
     }
     for problem in server.problems() {
         let failed = TestCaseStatus::non_success(NonSuccessKind::Failure);
-        suite.add_test_case(case(server, "measurement", told(failed, "problem", &problem)));
+        suite.add_test_case(case(&server.name, "measurement", told(failed, "problem", &problem)));
     }
     // Cases are run several at a time: this is more than it took.
     suite.set_time(suite.test_cases.iter().filter_map(|case| case.time).sum());
     suite
 }
 
-fn case(server: &ServerReport, name: &str, status: TestCaseStatus) -> TestCase {
+fn case(suite: &str, name: &str, status: TestCaseStatus) -> TestCase {
     let mut case = TestCase::new(name, status);
-    case.set_classname(xml(&server.name));
+    case.set_classname(xml(suite));
     case
 }
 
