@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::conformance::{self, Judgement, Known, KnownVerdict};
+use crate::conformance::{self, Judgement, Known, KnownVerdict, State};
 use crate::report::ServerReport;
 use crate::role::Usage;
 
@@ -101,9 +101,20 @@ impl Expected {
         Some(entry.known.clone())
     }
 
+    /// What names a server other than a built-in one and the one command that is judged: most
+    /// likely, the command was changed since.
+    pub fn of_others<'e>(&'e self, command: &'e str) -> impl Iterator<Item = String> + 'e {
+        self.entries.iter().filter_map(move |entry| {
+            let server = entry.server.as_deref()?;
+            let is_other = server != command && servers::find(server).is_none();
+            let place = &entry.known.place;
+            is_other.then(|| format!("{place} is about another server: `{server}`"))
+        })
+    }
+
     /// Marks what was expected and did not come about, once all servers are judged. An entry for
     /// several servers or cases is out of date when nothing it is about is as it says; the first
-    /// of them is marked. One that is about something that was not judged says nothing.
+    /// of them is marked, of those that apply if any does. One that is about something that was not judged says nothing.
     pub fn mark_stale(&self, servers: &mut [ServerReport]) {
         for entry in &self.entries {
             let wanted = conformance::cases().filter(|case| covers(&entry.case, case.name)).count();
@@ -118,10 +129,10 @@ impl Expected {
             }
             let is_over =
                 |one: &&mut Judgement| one.found().is_fine() && !entry.known.verdict.is_of(one);
-            if about.iter().all(is_over)
-                && let Some(first) = about.first_mut()
-            {
-                entry.mark(first);
+            if about.iter().all(is_over) {
+                let applies = |one: &&mut Judgement| one.state != State::NotApplicable;
+                let first = about.iter().position(|one| applies(&one)).unwrap_or_default();
+                about.into_iter().nth(first).into_iter().for_each(|one| entry.mark(one));
             }
         }
     }
@@ -140,7 +151,13 @@ impl Entry {
             format!("`{}`", verdict.name())
         };
         judgement.expected = format!("{what}, known as: {reason}");
-        judgement.hint = Some(format!("it is mended: remove the entry from {place}"));
+        judgement.hint = Some(match judgement.state {
+            State::NotApplicable => format!(
+                "by what is declared, the case does not apply: remove the entry from {place}, or \
+                 declare again what the case needs"
+            ),
+            _ => format!("it is mended: remove the entry from {place}"),
+        });
         judgement.known = Some(self.known.clone());
     }
 }
@@ -165,7 +182,7 @@ fn full_name(name: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conformance::{Kind, State, Verdict};
+    use crate::conformance::{Kind, Verdict};
 
     const FILE: &str = "
 [[expected]]

@@ -57,7 +57,8 @@ pub enum Kind {
     NotApplicable,
     /// Not as required, as was expected for a reason that is given.
     Known,
-    /// Expected to be not as required, and fine now: the expectation is out of date.
+    /// Expected to be not as required, and fine or not applicable now: the expectation is out of
+    /// date.
     Stale,
 }
 
@@ -84,7 +85,7 @@ impl Kind {
             Kind::Undecided => "undecided",
             Kind::NotApplicable => "not applicable",
             Kind::Known => "known failure",
-            Kind::Stale => "unexpected pass",
+            Kind::Stale => "stale expectation",
         }
     }
 
@@ -254,10 +255,13 @@ impl Judgement {
     }
 
     /// The judgement in a few words: `pass`, `fail`, `fail (hang)`, `known fail`,
-    /// `not applicable`, `unexpected pass`.
+    /// `not applicable`, `unexpected pass`, `stale: not applicable`.
     pub fn words(&self) -> String {
         match self.kind() {
             Kind::Known => format!("known {}", self.found_words()),
+            Kind::Stale if self.state == State::NotApplicable => {
+                format!("stale: {}", self.found_words())
+            }
             Kind::Stale => format!("unexpected {}", self.found_words()),
             _ => self.found_words(),
         }

@@ -26,7 +26,7 @@ use crate::server::Spec;
 /// What makes the exit code of a run 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FailOn {
-    /// A verdict or a measurement failed, or a known failure passes now.
+    /// A verdict or a measurement failed, or a known failure is none any more.
     Fail,
     /// A case could not find out.
     Undecided,
@@ -144,7 +144,7 @@ impl Tally {
                 Kind::Pass => "passed",
                 Kind::Fail => "failed",
                 Kind::Known if self.get(kind) > 1 => "known failures",
-                Kind::Stale if self.get(kind) > 1 => "unexpected passes",
+                Kind::Stale if self.get(kind) > 1 => "stale expectations",
                 other => other.name(),
             };
             format!("{} {word}", self.get(kind))
