@@ -1,6 +1,8 @@
 //! `harness check`: verdicts alone, on built-in servers or on any command.
 
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -29,8 +31,15 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
     let cases = wanted(&arguments.case)?;
     let launcher = Launcher::this_program()?;
     let specs = specs(arguments, &launcher)?;
-    let output = arguments.output.as_deref().map(Output::create).transpose()?;
-    let junit = arguments.junit.as_deref().map(Junit::create).transpose()?;
+    let replays = match &arguments.output {
+        Some(report) => report.join(REPLAYS),
+        None => arguments.replays.clone(),
+    };
+    let mut files = Files {
+        output: arguments.output.as_deref().map(Output::create).transpose()?,
+        junit: arguments.junit.as_deref().map(Junit::create).transpose()?,
+        written: Instant::now(),
+    };
     let judge = Judge {
         patience: arguments.timeout,
         at_once: arguments.jobs.into(),
@@ -48,15 +57,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
     };
     let people = if arguments.json { People::Stderr } else { People::Stdout };
     let progress = Progress::new(specs.len() * cases.len(), people);
-    let replays = match &arguments.output {
-        Some(report) => report.join(REPLAYS),
-        None => arguments.replays.clone(),
-    };
-    let write = |report: &Report| {
-        output.as_ref().map_or(Ok(()), |output| output.write(report))?;
-        junit.as_ref().map_or(Ok(()), |junit| junit.write(report))
-    };
-    write(&report)?;
+    files.write(&report)?;
     for spec in &specs {
         let unjudged = ServerReport::new(spec, Vec::new());
         if let Some(words) = not_run(&unjudged) {
@@ -65,6 +66,8 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
             report.servers.push(unjudged);
             continue;
         }
+        report.servers.push(unjudged);
+        let so_far = Mutex::new((&mut files, &mut report));
         let reached = |judgement: &mut Judgement| {
             progress.step();
             match &again {
@@ -73,6 +76,10 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
                     .unwrap_or_else(|error| progress.line(&format!("{error:#}"))),
             }
             progress.line(&line(&spec.name, judgement));
+            let (files, report) = &mut *so_far.lock().unwrap_or_else(PoisonError::into_inner);
+            files
+                .add(report, &cases, judgement)
+                .unwrap_or_else(|error| progress.line(&format!("{error:#}")));
         };
         let launched = judge.launcher.launch(spec).map(drop);
         if let Err(LaunchError::NotRun(words)) = launched {
@@ -84,11 +91,11 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
             Err(error) => judge.judge_unlaunched(spec, &cases, error, reached),
             Ok(()) => judge_all(&judge, spec, &cases, reached),
         };
-        report.servers.push(ServerReport::new(spec, judgements));
-        write(&report)?;
+        report.servers.last_mut().expect("it was just pushed").cases = judgements;
+        files.write(&report)?;
     }
     run::conclude(&mut report, &judge, &progress);
-    write(&report)?;
+    files.write(&report)?;
     if arguments.json {
         list::print(&document(&report)?)?;
     }
@@ -102,7 +109,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
     }
     let tally = Tally::of(report.judgements());
     progress.line(&format!("verdicts: {}", tally.words()));
-    if let Some(output) = &output {
+    if let Some(output) = &files.output {
         progress.line(&format!("report: {}", output.page().display()));
     }
     if tally.get(Kind::NotApplicable) == report.judgements().count() {
@@ -112,6 +119,41 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
         ));
     }
     Ok(ExitCode::from(report.exit_code(&arguments.gate.fail_on)))
+}
+
+/// How often a report that grows is written.
+const OFTEN: Duration = Duration::from_secs(1);
+
+/// Where the report goes.
+struct Files {
+    output: Option<Output>,
+    junit: Option<Junit>,
+    /// When that was last done.
+    written: Instant,
+}
+
+impl Files {
+    fn write(&mut self, report: &Report) -> Result<()> {
+        let output = self.output.as_ref().map_or(Ok(()), |output| output.write(report));
+        let junit = self.junit.as_ref().map_or(Ok(()), |junit| junit.write(report));
+        // Only now, so that a big report leaves time for other things.
+        self.written = Instant::now();
+        output.and(junit)
+    }
+
+    /// Adds a judgement to the last server's, in the order of the cases. Now and then writes what
+    /// there is, so that it is there if the check is killed.
+    fn add(&mut self, report: &mut Report, cases: &[&Case], judgement: &Judgement) -> Result<()> {
+        if self.output.is_none() && self.junit.is_none() {
+            return Ok(());
+        }
+        if let Some(server) = report.servers.last_mut() {
+            let place = |name| cases.iter().position(|case| case.name == name);
+            server.cases.push(judgement.clone());
+            server.cases.sort_by_key(|one| place(one.name));
+        }
+        if self.written.elapsed() < OFTEN { Ok(()) } else { self.write(report) }
+    }
 }
 
 fn wanted(prefix: &str) -> Result<Vec<&'static Case>> {
