@@ -35,6 +35,9 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
         Some(report) => report.join(REPLAYS),
         None => arguments.replays.clone(),
     };
+    if again.is_none() {
+        replay::check_folder(&replays)?;
+    }
     let mut files = Files {
         output: arguments.output.as_deref().map(Output::create).transpose()?,
         junit: arguments.junit.as_deref().map(Junit::create).transpose()?,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -62,6 +62,22 @@ pub fn replay(arguments: &Replay) -> Result<ExitCode> {
     let check = Check { timeout: arguments.timeout.unwrap_or(check.timeout), ..check };
     let again = Again { value: recorded.counterexample, command: command(&arguments.file) };
     check::judge(&check, Some(again))
+}
+
+/// Sees to it that a folder of counterexamples can be one. It is made only when it is needed.
+///
+/// # Errors
+/// Something that is no folder is in its place.
+pub(crate) fn check_folder(folder: &Path) -> Result<()> {
+    match folder.ancestors().find(|one| one.exists()) {
+        Some(there) if !there.is_dir() => bail!(
+            "cannot keep counterexamples in {}: {} is no folder (--replays or --output names \
+             another)",
+            folder.display(),
+            there.display()
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Writes the counterexample of a judgement, if it has one, into the folder, which is made when it

@@ -32,6 +32,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
         ..Judge::new(launcher.clone(), seed_or_chance(arguments.seed))
     };
     let replays = arguments.output.join(REPLAYS);
+    replay::check_folder(&replays)?;
     let servers = chosen(&arguments.servers);
     let cases: Vec<&Case> = conformance::cases().collect();
     let plan = arguments.plan.plan();
