@@ -31,6 +31,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
     let cases = wanted(&arguments.case)?;
     let launcher = Launcher::this_program()?;
     let specs = specs(arguments, &launcher)?;
+    arguments.gate.check()?;
     let replays = match &arguments.output {
         Some(report) => report.join(REPLAYS),
         None => arguments.replays.clone(),

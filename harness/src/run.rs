@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use servers::{Limits, Server};
 
 use crate::cli::{Gate, PlanName, REPLAYS, Run};
@@ -14,8 +14,9 @@ use crate::expected::Expected;
 use crate::load::{self, Plan, WORKLOADS, Workload};
 use crate::progress::{People, Progress};
 use crate::report::{
-    self, FORMAT, Output, Report, ServerReport, Tally, failure, not_run, step_summary,
+    self, FORMAT, FailOn, Output, Report, ServerReport, Tally, failure, not_run, step_summary,
 };
+use crate::role::Usage;
 use crate::server::{Launcher, Spec};
 use crate::{replay, role};
 
@@ -25,6 +26,7 @@ use crate::{replay, role};
 /// The harness could not do its work. What servers do wrong is in the report.
 pub fn run(arguments: &Run) -> Result<ExitCode> {
     role::raise_descriptor_limit();
+    arguments.gate.check()?;
     let output = Output::create(&arguments.output)?;
     let launcher = Launcher::this_program()?;
     let judge = Judge {
@@ -178,6 +180,17 @@ fn summary(report: &Report, output: &Output, progress: &Progress) {
 }
 
 impl Gate {
+    /// Whether what fails the run can be.
+    ///
+    /// # Errors
+    /// Bad usage.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.fail_on.len() > 1 && self.fail_on.contains(&FailOn::None) {
+            bail!(Usage("--fail-on takes `none` alone, or other kinds without it".to_owned()));
+        }
+        Ok(())
+    }
+
     pub(crate) fn expected(&self) -> Result<Expected> {
         self.expected.as_deref().map_or_else(|| Ok(Expected::default()), Expected::read)
     }
