@@ -61,6 +61,9 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
     };
     let people = if arguments.json { People::Stderr } else { People::Stdout };
     let progress = Progress::new(specs.len() * cases.len(), people);
+    if arguments.cmd.is_some() {
+        judge.expected.of_others(&specs[0].name).for_each(|note| progress.line(&note));
+    }
     files.write(&report)?;
     for spec in &specs {
         let unjudged = ServerReport::new(spec, Vec::new());
