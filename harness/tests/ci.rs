@@ -47,6 +47,12 @@ fn what_fails_the_run_can_be_chosen() {
     harness().args(among).assert().code(0);
     harness().args(among).args(["--fail-on", "not-applicable"]).assert().code(1);
     failing().args(["--fail-on", "all"]).assert().code(2).stderr(contains("not-applicable"));
+    failing()
+        .args(["--fail-on", "none,fail"])
+        .assert()
+        .code(2)
+        .stdout("")
+        .stderr(contains("alone"));
 }
 
 #[test]
@@ -87,12 +93,37 @@ fn a_known_failure_that_passes_fails_the_run_and_is_to_be_removed() {
     harness().args(stale).args(["--fail-on", "none"]).assert().code(0);
     let run = ["run", "server3", "--plan", "quick", "--expected", &expected, "--output"];
     let output = folder.path().join("report");
-    harness().args(run).arg(output).assert().code(1).stdout(contains("1 unexpected pass"));
+    harness().args(run).arg(output).assert().code(1).stdout(contains("1 stale expectation"));
     // It says nothing of servers that are not judged, and of cases that are not run.
     for (server, case) in [("server4", "refusal/as"), ("server3", "framing/crlf")] {
         let other = ["check", server, "--case", case, "--expected", &expected];
         harness().args(other).assert().code(0);
     }
+}
+
+#[test]
+fn a_known_failure_in_what_is_not_declared_any_more_fails_the_run_and_is_not_called_mended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "[[expected]]\ncase = \"timeouts/idle-is-closed\"\nreason = \"not yet\"\n";
+    let expected = file(folder.path(), "expected.toml", text);
+    let command = format!("'{EXE}' serve select {{host}} {{port}}");
+    let told = contains("stale: not applicable ")
+        .and(contains("does not apply: remove the entry from "))
+        .and(contains("1 stale expectation"))
+        .and(contains("mended").not());
+    let undeclared = ["check", "--case", "timeouts/", "--expected", &expected, "--cmd", &command];
+    harness().args(undeclared).arg("--ending=drain").assert().code(1).stdout(told);
+}
+
+#[test]
+fn known_failures_of_a_command_that_is_not_judged_are_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let of = |server: &str| format!("{KNOWN}server = \"{server}\"\n");
+    let text = format!("{}{}", of("server3"), of("./old {port}"));
+    let expected = file(folder.path(), "expected.toml", &text);
+    let note = format!("{expected}, line 5 is about another server: `./old {{port}}`\n");
+    let told = contains(note.as_str()).and(contains("about another server").count(1));
+    failing().args(["--expected", &expected, "--fail-on", "none"]).assert().code(0).stdout(told);
 }
 
 #[test]
@@ -154,6 +185,60 @@ fn verdicts_can_be_had_as_junit_alone() {
 }
 
 #[test]
+fn what_cannot_be_written_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().display().to_string();
+    let words = format!("{place} (--junit) is a folder");
+    failing().args(["--junit", &place]).assert().code(3).stdout("").stderr(contains(words));
+    let taken = file(folder.path(), "taken", "");
+    for below in [taken.clone(), format!("{taken}/replays")] {
+        let words = contains(format!("{taken} is no folder"));
+        failing().args(["--replays", &below]).assert().code(3).stdout("").stderr(words);
+    }
+    // What stands in the way of one file leaves no other behind.
+    let report = folder.path().join("report");
+    fs::create_dir_all(report.join("summary.md")).expect("a folder");
+    failing().arg("--output").arg(&report).assert().code(3).stdout("");
+    let names = fs::read_dir(&report).expect("it is there").map(|one| one.expect("it").file_name());
+    assert!(!names.into_iter().any(|name| name.to_string_lossy().starts_with('.')));
+}
+
+#[test]
+fn a_check_that_is_killed_half_way_has_verdicts_and_is_not_green() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (report, xml) = (folder.path().join("report"), folder.path().join("harness.xml"));
+    let mut check = common::harness()
+        .args(["check", "select-echo", "--jobs", "1", "--output"])
+        .arg(&report)
+        .arg("--junit")
+        .arg(&xml)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("the harness starts");
+    let read_report = || -> Option<Value> {
+        serde_json::from_str(&fs::read_to_string(report.join("report.json")).ok()?).ok()
+    };
+    common::wait_until("a verdict is written", || {
+        read_report().is_some_and(|report| report["servers"][0]["cases"][1].is_object())
+    });
+    check.kill().expect("it runs");
+    check.wait().expect("it ends");
+    let report = read_report().expect("a document");
+    assert_eq!(report["complete"], false);
+    let cases = report["servers"][0]["cases"].as_array().expect("cases").iter();
+    let names: Vec<&str> = cases.map(|one| one["name"].as_str().expect("a name")).collect();
+    let all = || harness::conformance::cases().map(|case| case.name);
+    assert!(all().filter(|name| names.contains(name)).eq(names.clone()), "{names:?}");
+    assert!(names.len() < all().count(), "it was not finished");
+    let read = quick_junit::Report::deserialize_from_str(
+        &fs::read_to_string(&xml).expect("it is written"),
+    );
+    let read = read.expect("it is JUnit");
+    let suite = read.test_suites.last().expect("a suite");
+    assert_eq!((suite.name.as_str(), suite.tests, suite.errors), ("harness", 1, 1));
+}
+
+#[test]
 fn the_step_summary_is_appended_to_where_there_is_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let summary = file(folder.path(), "summary", "before\n");
@@ -205,6 +290,33 @@ fn what_a_server_holds_over_time_is_told() {
     assert!((2..=64).contains(&descriptors.len()), "{descriptors:?}");
     assert!(descriptors[1] > descriptors[0], "{descriptors:?}");
     failing().assert().stdout(contains("    held     : "));
+}
+
+const GREETS: &str = "\
+import socketserver, sys
+class Greet(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(b'hello\\n')
+        for line in self.rfile:
+            self.wfile.write(line)
+socketserver.ThreadingTCPServer((sys.argv[1], int(sys.argv[2])), Greet).serve_forever()
+";
+
+#[test]
+fn where_a_plain_request_gets_more_than_its_line_a_greeting_is_suspected_and_the_rest_is_short() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let command = format!("python3 '{}' {{host}} {{port}}", file(folder.path(), "s.py", GREETS));
+    let check = ["check", "--service", "echo", "--cmd", &command];
+    let output = harness().args(check).assert().code(1).get_output().stdout.clone();
+    let text = String::from_utf8(output).expect("text");
+    assert!(text.contains("hint     : does it greet, or prompt"), "{text}");
+    let vacuous: Vec<&str> = text.lines().filter(|line| line.starts_with("vacuous ")).collect();
+    assert!(vacuous.len() > 10, "{text}");
+    let evidence = text.lines().filter(|line| line.starts_with("    ")).count();
+    assert!((1..10).contains(&evidence), "of the one failure: {text}");
+    for line in vacuous.iter().filter(|line| !line.contains(" framing/single")) {
+        assert!(line.contains("is not answered by one line: see framing/one-line"), "{line}");
+    }
 }
 
 #[test]
