@@ -130,9 +130,12 @@ impl Expected {
             let is_over =
                 |one: &&mut Judgement| one.found().is_fine() && !entry.known.verdict.is_of(one);
             if about.iter().all(is_over) {
-                let applies = |one: &&mut Judgement| one.state != State::NotApplicable;
-                let first = about.iter().position(|one| applies(&one)).unwrap_or_default();
-                about.into_iter().nth(first).into_iter().for_each(|one| entry.mark(one));
+                let first = about.iter().position(|one| one.state != State::NotApplicable);
+                about
+                    .into_iter()
+                    .nth(first.unwrap_or(0))
+                    .into_iter()
+                    .for_each(|one| entry.mark(one));
             }
         }
     }
@@ -288,6 +291,31 @@ reason = 'it cannot be filled'
         assert!(stale(vec![server("a", "refusal/", one_is_not)]).is_empty());
         let both = vec![server("a", "refusal/", passes), server("b", "refusal/", one_is_not)];
         assert!(stale(both).is_empty());
+    }
+
+    #[test]
+    fn a_case_that_does_not_apply_is_marked_only_where_none_does() {
+        let judged = |rules_out: fn(usize) -> bool| {
+            let mut server = server("a", "refusal/", |_| Some(Verdict::Pass));
+            for (at, one) in server.cases.iter_mut().enumerate() {
+                if rules_out(at) {
+                    (one.verdict, one.state) = (None, State::NotApplicable);
+                }
+            }
+            let mut servers = vec![server];
+            expected().mark_stale(&mut servers);
+            let marked = servers[0].cases.iter().position(|one| one.kind() == Kind::Stale);
+            let marked = &servers[0].cases[marked.expect("one is")];
+            (marked.words(), marked.hint.clone().unwrap_or_default())
+        };
+        let (words, hint) = judged(|at| at == 0);
+        assert!(words == "unexpected pass" && hint.contains("mended"), "{words}: {hint}");
+        let (words, hint) = judged(|_| true);
+        assert_eq!(words, "stale: not applicable");
+        assert!(
+            hint.contains("does not apply: remove the entry from known.toml, line 7"),
+            "{hint}"
+        );
     }
 
     #[test]
