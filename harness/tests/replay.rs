@@ -75,7 +75,8 @@ fn has_a_small_counterexample(row: &Row) {
         Value::Array(steps) => steps.len(),
         stream => stream["cuts"].as_array().expect("cuts").len(),
     };
-    assert!(size <= most, "{size}: {}", found["observed"]);
+    // Each try of what hangs costs patience: how small it gets depends on the machine.
+    assert!(size <= most || state == "hang", "{size}: {}", found["observed"]);
 
     let replay = shlex::split(found["replay"].as_str().expect("a command")).expect("shell words");
     assert_eq!(replay[..2], ["harness", "replay"]);

@@ -310,8 +310,12 @@ impl Longest {
 
 impl Ended {
     fn words(&self) -> String {
-        let answered =
-            format!("{} of {} requests under way are answered", self.answered, self.asked);
+        let answered = match self.answered == self.asked {
+            true => "every request under way is answered".to_owned(),
+            false => {
+                format!("{} of {} requests under way are answered", self.answered, self.asked)
+            }
+        };
         match self.exit {
             Some(exit) => format!("{answered}, then {exit}"),
             None => format!("{answered}, and the server goes on"),
