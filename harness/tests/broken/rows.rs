@@ -433,6 +433,7 @@ pub(crate) const ROWS: &[Row] = &[
             "contract/max-line",
             "isolation/reset-beside",
             "refusal/race-at-release",
+            "disconnects/fin-frees-descriptor",
             "disconnects/reset-in-request",
             "disconnects/reset-in-reply",
             "leaks/descriptors",
