@@ -169,10 +169,10 @@ impl Client {
     /// Whatever comes until the server ends the connection.
     ///
     /// # Errors
-    /// It is not ended by a FIN within the client's patience.
-    pub fn rest(&mut self) -> Result<Vec<u8>, Trouble> {
-        let deadline = Instant::now() + self.patience;
-        while self.receive(deadline, self.patience)? {
+    /// It is not ended by a FIN within `patience`.
+    pub fn rest_within(&mut self, patience: Duration) -> Result<Vec<u8>, Trouble> {
+        let deadline = Instant::now() + patience;
+        while self.receive(deadline, patience)? {
             if self.received.len() > LONGEST_REPLY {
                 return Err(Trouble::Endless);
             }

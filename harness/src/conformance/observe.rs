@@ -27,8 +27,8 @@ const MISTAKES: [&[u8]; 6] = [b"1+", b"(1", b"*", b"abc", b"'", b"1/0"];
 const UNDER_WAY: usize = 1000;
 const REHEARSED: usize = 200;
 
-/// How soon a server that was told to end must have done so.
-pub(super) const GONE: Duration = Duration::from_secs(10);
+/// For how many times the patience of a case a server is waited for that should end.
+pub(super) const GONE: u32 = 2;
 
 /// The clients of a server that was filled.
 pub(super) struct Crowd<'s> {
@@ -176,7 +176,7 @@ pub(super) fn meet(subject: &Subject<'_>) -> (Met, Duration) {
 /// What a client met that heard something or came to an end.
 fn end_of(subject: &Subject<'_>, client: &mut Party<'_>, heard: Result<Vec<u8>, Trouble>) -> Met {
     match heard {
-        Ok(line) => match client.client.rest() {
+        Ok(line) => match client.rest() {
             Ok(rest) if !rest.is_empty() => {
                 Met::Other(format!("{}, then {}", printable(&line), printable(&rest)))
             }
@@ -461,7 +461,7 @@ pub(super) fn ending(subject: &Subject<'_>) -> Result<Ended, Finding> {
     client.close();
     // One that declares nothing may go on, and is not waited for if it rests.
     let declared = subject.contract.ending.is_some();
-    let deadline = Instant::now() + GONE;
+    let deadline = Instant::now() + subject.patience * GONE;
     let exit = loop {
         match subject.wait_for_exit(PROMPT) {
             None if Instant::now() < deadline && (declared || !subject.is_asleep()) => {}

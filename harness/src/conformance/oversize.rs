@@ -64,9 +64,8 @@ pub(super) const CASES: &[Case] = &[
             }
             client.send(b"\n")?;
             client.expect_error()?;
-            // The error may come before the rest has been read, and a server that is starved takes its time.
-            subject.wait_for(
-                subject.patience * 3,
+            // The error may come before the rest has been read.
+            subject.wait_until(
                 || subject.is_asleep(),
                 || Finding::vacuous("the server does not come to rest after a long line"),
             )?;

@@ -30,9 +30,8 @@ pub(super) const GROWTH: u64 = 4 * 1024 * 1024;
 /// sides (`tcp_rmem`, `tcp_wmem`).
 const MOST_STUFFED: usize = 64 * 1024 * 1024;
 
-/// For how many times the patience a server may go on working: it is given as much to do as it
-/// takes, and may be slow at it.
-const STUFFING: u32 = 3;
+/// For how many times the patience a server may go on working.
+pub(super) const WORKING: u32 = 3;
 
 /// A client in a case.
 pub struct Party<'s> {
@@ -102,15 +101,7 @@ impl Party<'_> {
     /// None comes.
     pub fn line(&mut self) -> Result<Vec<u8>, Trouble> {
         let left = self.subject.patience_left()?;
-        self.line_within(left).map_err(|trouble| self.out_of_time(trouble, left))
-    }
-
-    /// Silence for less than the patience of one wait is the end of that of the whole case.
-    fn out_of_time(&self, trouble: Trouble, waited: Duration) -> Trouble {
-        match trouble {
-            Trouble::Silent(..) if waited < self.subject.patience => Trouble::OutOfTime,
-            other => other,
-        }
+        self.hear(left)
     }
 
     fn line_within(&mut self, patience: Duration) -> Result<Vec<u8>, Trouble> {
@@ -131,26 +122,40 @@ impl Party<'_> {
     }
 
     /// Waits for the next reply line. Silence is believed after `quiet`, of a server that rests:
-    /// one that works is waited for.
+    /// one that works may only lack a processor, and is waited for.
     ///
     /// # Errors
     /// None comes.
     pub fn hear(&mut self, quiet: Duration) -> Result<Vec<u8>, Trouble> {
+        self.unless_it_works(quiet, Self::line_within)
+    }
+
+    /// Waits for something with `wait`, which is told for how long. It is called again while it
+    /// finds silence and the server works, and once more when the server has come to rest.
+    fn unless_it_works<T>(
+        &mut self,
+        quiet: Duration,
+        mut wait: impl FnMut(&mut Self, Duration) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
         let left = self.subject.patience_left()?;
-        let deadline = Instant::now() + left;
-        loop {
-            match self.line_within(quiet) {
+        let (began, mut waited) = (Instant::now(), Duration::ZERO);
+        let found = loop {
+            waited += quiet;
+            match wait(self, quiet) {
                 // What it wrote before it came to rest is there now.
-                Err(Trouble::Silent(..)) if self.subject.is_asleep() => {
-                    return self.heard().map_err(|trouble| match trouble {
-                        Trouble::Silent(_, bytes) => Trouble::Silent(quiet, bytes),
-                        other => other,
-                    });
-                }
-                Err(Trouble::Silent(..)) if Instant::now() < deadline => {}
-                heard => return heard.map_err(|trouble| self.out_of_time(trouble, left)),
+                Err(Trouble::Silent(..)) if self.subject.is_asleep() => break wait(self, LOOK),
+                Err(Trouble::Silent(..)) if began.elapsed() < left * WORKING => {}
+                found => break found,
             }
-        }
+        };
+        found.map_err(|trouble| match trouble {
+            // Silence for less than the patience of one wait is the end of that of the whole case.
+            Trouble::Silent(..) if left <= waited && left < self.subject.patience => {
+                Trouble::OutOfTime
+            }
+            Trouble::Silent(_, bytes) => Trouble::Silent(waited, bytes),
+            other => other,
+        })
     }
 
     /// The reply is the one that was learned.
@@ -240,13 +245,22 @@ impl Party<'_> {
         }
     }
 
+    /// Whatever comes until the server ends the connection.
+    ///
+    /// # Errors
+    /// It is not ended by a FIN.
+    pub fn rest(&mut self) -> Result<Vec<u8>, Trouble> {
+        let left = self.subject.patience_left()?;
+        self.unless_it_works(left, |party, patience| party.client.rest_within(patience))
+    }
+
     /// The server sends nothing more and ends the connection with a FIN.
     ///
     /// # Errors
     /// It sends more, resets, or does not end it.
     pub fn expect_end(&mut self) -> Result<(), Finding> {
         let expected = "the server closes cleanly (FIN), with nothing more to say";
-        match self.client.rest() {
+        match self.rest() {
             Ok(rest) if rest.is_empty() => {
                 self.subject.was_met();
                 Ok(())
@@ -287,7 +301,7 @@ impl Party<'_> {
         let grown = || self.subject.holdings().anonymous_bytes.saturating_sub(before);
         let (mut sent, mut stuffed) = (0, None);
         self.client.set_patience(QUIET);
-        let deadline = Instant::now() + self.subject.patience * STUFFING;
+        let deadline = Instant::now() + self.subject.patience * WORKING;
         while stuffed.is_none() && Instant::now() < deadline {
             let blocked = self.client.send(&requests).is_err();
             sent += requests.len();

@@ -83,7 +83,7 @@ pub(super) const CASES: &[Case] = &[
                         format!("a client that should be turned away got {}", printable(&line));
                     return Err(Finding::vacuous(seen));
                 }
-                let rest = client.client.rest().map_err(finding)?;
+                let rest = client.rest().map_err(finding)?;
                 if !rest.is_empty() {
                     return Err(Finding::fail(expected, printable(&rest)));
                 }

@@ -74,7 +74,7 @@ pub(super) const CASES: &[Case] = &[
             let mut client = subject.connect()?;
             let reply = client.learn(&request(1))?;
             subject.signal(Signal::SIGTERM);
-            let deadline = Instant::now() + GONE;
+            let deadline = Instant::now() + subject.patience * GONE;
             while Instant::now() < deadline {
                 match client.ask(&request(1)) {
                     Ok(line) if line == reply => {}
@@ -130,7 +130,7 @@ pub(super) const CASES: &[Case] = &[
                 ));
             }
             subject.signal(Signal::SIGINT);
-            match subject.wait_for_exit(GONE) {
+            match subject.wait_for_exit(subject.patience * GONE) {
                 Some(Exit::Code(0)) => {
                     let seen = "it ended with exit code 0, as if it had drained";
                     Err(Finding::fail(
@@ -169,7 +169,7 @@ pub(super) const CASES: &[Case] = &[
             let mut client = subject.connect()?;
             client.learn(&request(1))?;
             subject.signal(Signal::SIGTERM);
-            if subject.wait_for_exit(GONE).is_none() {
+            if subject.wait_for_exit(subject.patience * GONE).is_none() {
                 return Err(Finding::vacuous("it goes on: see shutdown/sigterm"));
             }
             // The kernel may take a moment to end what a ring still does.
@@ -205,13 +205,13 @@ fn gone(subject: &Subject<'_>) -> Result<(), Finding> {
         true => "it ends with exit code 0, and all its processes with it",
         false => "it ends, and all its processes with it",
     };
-    match subject.wait_for_exit(GONE) {
+    match subject.wait_for_exit(subject.patience * GONE) {
         Some(exit) if drains && exit != Exit::Code(0) => {
             return Err(Finding::fail(expected, exit.to_string()));
         }
         Some(_) => {}
         None => {
-            let seen = format!("it is still there after {} s", GONE.as_secs());
+            let seen = format!("it is still there after {} s", (subject.patience * GONE).as_secs());
             return Err(Finding { state: super::State::Hang, ..Finding::fail(expected, seen) });
         }
     }

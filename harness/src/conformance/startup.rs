@@ -2,17 +2,14 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::finding::Finding;
+use super::observe::GONE;
 use super::subject::{PROMPT, Subject, request};
 use super::{Case, Need, State};
 use crate::server::{Exit, LaunchError, Port, Process, READY_DEADLINE};
-
-/// How soon a server must end that cannot listen, or is told to end.
-const GIVES_UP: Duration = Duration::from_secs(10);
 
 /// An address that is nobody's (RFC 5737).
 const NOBODYS: &str = "192.0.2.1";
@@ -150,7 +147,7 @@ pub(super) const CASES: &[Case] = &[
             client.learn(&request(1))?;
             // The server closes first, so its side is the one that goes to TIME_WAIT.
             subject.signal(Signal::SIGTERM);
-            if subject.wait_for_exit(GIVES_UP).is_none() {
+            if subject.wait_for_exit(subject.patience * GONE).is_none() {
                 return Err(Finding::vacuous("it goes on: see shutdown/sigterm"));
             }
             client.expect_end()?;
@@ -178,7 +175,7 @@ fn gives_up(subject: &Subject<'_>, started: Process) -> Result<(), Finding> {
     let ended = || started.exit().is_some();
     // It is not waited for one that has started after all.
     let _ = subject.wait_for(
-        GIVES_UP,
+        subject.patience * GONE,
         || ended() || !started.listening().is_empty(),
         || Finding::vacuous("neither"),
     );

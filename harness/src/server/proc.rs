@@ -341,11 +341,8 @@ mod tests {
     }
 
     #[test]
-    fn the_time_that_a_thread_ran_is_known() {
-        let this = [std::process::id() as Pid];
-        let before = scheduled(&this);
-        while scheduled(&this).ran == before.ran {}
-        assert!(scheduled(&this).waited >= before.waited);
+    fn the_time_that_threads_ran_is_known() {
+        assert!(scheduled(&[std::process::id() as Pid]).ran > Duration::ZERO);
     }
 
     #[test]

@@ -70,6 +70,10 @@ def serve(client):
         if not data:
             break
         received += data
+        if FAULT == "works":
+            done = time.monotonic() + 1.5
+            while time.monotonic() < done:
+                pass
         replies = []
         while b"\n" in received:
             line, received = received.split(b"\n", 1)
