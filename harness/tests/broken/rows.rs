@@ -25,151 +25,63 @@ pub(crate) enum Undecided {
     AllOthers,
 }
 
-const NOTHING: Undecided = Undecided::These(&[]);
+/// One with which all else is decided, and passes, in the usual time.
+const fn row(fault: Fault, shape: Shape, failing: &'static [(&'static str, &'static str)]) -> Row {
+    Row { fault, shape, failing, patience: "5s", undecided: These(&[]), perhaps: &[] }
+}
+
+impl Row {
+    const fn patience(mut self, patience: &'static str) -> Row {
+        self.patience = patience;
+        self
+    }
+
+    const fn undecided(mut self, undecided: Undecided) -> Row {
+        self.undecided = undecided;
+        self
+    }
+
+    const fn perhaps(mut self, perhaps: &'static [&'static str]) -> Row {
+        self.perhaps = perhaps;
+        self
+    }
+}
 
 pub(crate) const ROWS: &[Row] = &[
-    Row {
-        fault: Fault::None,
-        shape: Busy,
-        patience: "5s",
-        failing: &[],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: Fault::None,
-        shape: Echo,
-        patience: "5s",
-        failing: &[],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: Fault::None,
-        shape: Idle,
-        patience: "5s",
-        failing: &[],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: Fault::None,
-        shape: Wait,
-        patience: "5s",
-        failing: &[],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: Fault::None,
-        shape: Refuse,
-        patience: "5s",
-        failing: &[],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: Fault::None,
-        shape: Reset,
-        patience: "5s",
-        failing: &[],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: WrongSum,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("results/arithmetic", "ok")],
-        undecided: These(&["results/precedence"]),
-        perhaps: &[],
-    },
-    Row {
-        fault: CalculatesFromTheLeft,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("results/arithmetic", "ok"), ("results/precedence", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: PrintsSixDigits,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("results/arithmetic", "ok"), ("results/float-precision", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: Wraps,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("results/overflow", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: WrongNowAndThen,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("framing/pipelined", "ok"), ("results/arithmetic", "ok")],
-        undecided: These(&[
+    row(Fault::None, Busy, &[]),
+    row(Fault::None, Echo, &[]),
+    row(Fault::None, Idle, &[]),
+    row(Fault::None, Wait, &[]),
+    row(Fault::None, Refuse, &[]),
+    row(Fault::None, Reset, &[]),
+    row(WrongSum, Busy, &[("results/arithmetic", "ok")]).undecided(These(&["results/precedence"])),
+    row(CalculatesFromTheLeft, Busy, &[("results/arithmetic", "ok"), ("results/precedence", "ok")]),
+    row(PrintsSixDigits, Busy, &[("results/arithmetic", "ok"), ("results/float-precision", "ok")]),
+    row(Wraps, Busy, &[("results/overflow", "ok")]),
+    row(WrongNowAndThen, Busy, &[("framing/pipelined", "ok"), ("results/arithmetic", "ok")])
+        .undecided(These(&[
             "framing/random-cuts",
             "contract/ending",
             "disconnects/half-close-many",
             "back-pressure/slow-reader",
-        ]),
-        perhaps: &[],
-    },
-    Row {
-        fault: UsesAShell,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("malformed/injection", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: HangsAtDivisionByZero,
-        shape: Busy,
-        patience: "2s",
-        failing: &[("results/division-by-zero", "hang")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: TrimsTheEcho,
-        shape: Echo,
-        patience: "5s",
-        failing: &[("results/echo-is-identical", "ok"), ("malformed/only-spaces", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: StopsAtNul,
-        shape: Echo,
-        patience: "5s",
-        failing: &[("results/echo-is-identical", "ok"), ("malformed/nul", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: CutsAt1024,
-        shape: Echo,
-        patience: "5s",
-        failing: &[
-            ("framing/sizes", "ok"),
-            ("contract/max-line", "ok"),
-            ("oversize/at-the-limit", "ok"),
-        ],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: TakesAReadForALine,
-        shape: Busy,
-        patience: "5s",
-        failing: &[
+        ])),
+    row(UsesAShell, Busy, &[("malformed/injection", "ok")]),
+    row(HangsAtDivisionByZero, Busy, &[("results/division-by-zero", "hang")]).patience("2s"),
+    row(
+        TrimsTheEcho,
+        Echo,
+        &[("results/echo-is-identical", "ok"), ("malformed/only-spaces", "ok")],
+    ),
+    row(StopsAtNul, Echo, &[("results/echo-is-identical", "ok"), ("malformed/nul", "ok")]),
+    row(
+        CutsAt1024,
+        Echo,
+        &[("framing/sizes", "ok"), ("contract/max-line", "ok"), ("oversize/at-the-limit", "ok")],
+    ),
+    row(
+        TakesAReadForALine,
+        Busy,
+        &[
             ("framing/byte-by-byte", "ok"),
             ("framing/all-cuts", "ok"),
             ("framing/split-token", "ok"),
@@ -178,31 +90,27 @@ pub(crate) const ROWS: &[Row] = &[
             ("oversize/endless-line", "ok"),
             ("isolation/own-answers", "ok"),
         ],
-        undecided: These(&[
-            "contract/ending",
-            "oversize/endless-beside",
-            "isolation/reset-beside",
-            "isolation/poison-beside",
-            "isolation/heavy-beside-light",
-            "isolation/schedules",
-            "timeouts/drip-beside",
-            "disconnects/half-close-many",
-            "shutdown/drains",
-            "shutdown/second-signal",
-            "back-pressure/never-reads",
-            "back-pressure/others-are-served",
-            "back-pressure/slow-reader",
-            "fairness/flood",
-            "leaks/memory",
-        ]),
-        perhaps: &[],
-    },
-    Row {
-        fault: LosesTheLastReply,
-        shape: Busy,
-        patience: "2s",
-        failing: &[("framing/pipelined", "hang"), ("framing/random-cuts", "hang")],
-        undecided: These(&[
+    )
+    .undecided(These(&[
+        "contract/ending",
+        "oversize/endless-beside",
+        "isolation/reset-beside",
+        "isolation/poison-beside",
+        "isolation/heavy-beside-light",
+        "isolation/schedules",
+        "timeouts/drip-beside",
+        "disconnects/half-close-many",
+        "shutdown/drains",
+        "shutdown/second-signal",
+        "back-pressure/never-reads",
+        "back-pressure/others-are-served",
+        "back-pressure/slow-reader",
+        "fairness/flood",
+        "leaks/memory",
+    ])),
+    row(LosesTheLastReply, Busy, &[("framing/pipelined", "hang"), ("framing/random-cuts", "hang")])
+        .patience("2s")
+        .undecided(These(&[
             "contract/ending",
             "isolation/schedules",
             "disconnects/half-close-many",
@@ -212,125 +120,37 @@ pub(crate) const ROWS: &[Row] = &[
             "back-pressure/others-are-served",
             "back-pressure/slow-reader",
             "leaks/memory",
-        ]),
-        perhaps: &[],
-    },
-    Row {
-        fault: AnswersTwice,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("framing/one-line", "ok")],
-        undecided: AllOthers,
-        perhaps: &[],
-    },
-    Row {
-        fault: Prompts,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("framing/one-line", "ok")],
-        undecided: AllOthers,
-        perhaps: &[],
-    },
-    Row {
-        fault: KeepsTheCarriageReturn,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("framing/crlf", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: ForgetsTheLastLine,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("framing/end-without-newline", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: IgnoresEmptyLines,
-        shape: Busy,
-        patience: "2s",
-        failing: &[("malformed/empty-line", "hang")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: QuotesTheClient,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("malformed/escapes", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: DiesAtInvalidUtf8,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("malformed/invalid-utf8", "crash")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: DiesAtNesting,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("malformed/nesting", "crash"), ("isolation/poison-beside", "crash")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: OffByOneAtTheLimit,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("contract/max-line", "ok"), ("oversize/at-the-limit", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: AnswersTheRestOfALongLine,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("oversize/endless-line", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: ClosesAtALongLine,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("oversize/one-past", "ok"), ("oversize/endless-line", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: KeepsAnEndlessLine,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("oversize/endless-line", "leak")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: OneBufferForAll,
-        shape: Busy,
-        patience: "2s",
-        failing: &[("isolation/own-answers", "ok"), ("isolation/schedules", "ok")],
-        undecided: These(&[
+        ])),
+    row(AnswersTwice, Busy, &[("framing/one-line", "ok")]).undecided(AllOthers),
+    row(Prompts, Busy, &[("framing/one-line", "ok")]).undecided(AllOthers),
+    row(KeepsTheCarriageReturn, Busy, &[("framing/crlf", "ok")]),
+    row(ForgetsTheLastLine, Busy, &[("framing/end-without-newline", "ok")]),
+    row(IgnoresEmptyLines, Busy, &[("malformed/empty-line", "hang")]).patience("2s"),
+    row(QuotesTheClient, Busy, &[("malformed/escapes", "ok")]),
+    row(DiesAtInvalidUtf8, Busy, &[("malformed/invalid-utf8", "crash")]),
+    row(
+        DiesAtNesting,
+        Busy,
+        &[("malformed/nesting", "crash"), ("isolation/poison-beside", "crash")],
+    ),
+    row(OffByOneAtTheLimit, Busy, &[("contract/max-line", "ok"), ("oversize/at-the-limit", "ok")]),
+    row(AnswersTheRestOfALongLine, Busy, &[("oversize/endless-line", "ok")]),
+    row(ClosesAtALongLine, Busy, &[("oversize/one-past", "ok"), ("oversize/endless-line", "ok")]),
+    row(KeepsAnEndlessLine, Busy, &[("oversize/endless-line", "leak")]),
+    row(OneBufferForAll, Busy, &[("isolation/own-answers", "ok"), ("isolation/schedules", "ok")])
+        .patience("2s")
+        .undecided(These(&[
             "oversize/endless-beside",
             "isolation/reset-beside",
             "isolation/poison-beside",
             "isolation/heavy-beside-light",
             "timeouts/drip-beside",
             "fairness/flood",
-        ]),
-        perhaps: &[],
-    },
-    Row {
-        fault: AnswersTheLastComer,
-        shape: Busy,
-        patience: "2s",
-        failing: &[
+        ])),
+    row(
+        AnswersTheLastComer,
+        Busy,
+        &[
             ("isolation/idle-beside-active", "hang"),
             ("isolation/own-answers", "hang"),
             ("isolation/schedules", "hang"),
@@ -339,21 +159,20 @@ pub(crate) const ROWS: &[Row] = &[
             ("timeouts/silent-crowd", "hang"),
             ("back-pressure/others-are-served", "hang"),
         ],
-        undecided: These(&[
-            "oversize/endless-beside",
-            "isolation/reset-beside",
-            "isolation/poison-beside",
-            "isolation/heavy-beside-light",
-            "timeouts/drip-beside",
-            "fairness/flood",
-        ]),
-        perhaps: &[],
-    },
-    Row {
-        fault: OneAtATime,
-        shape: Busy,
-        patience: "2s",
-        failing: &[
+    )
+    .patience("2s")
+    .undecided(These(&[
+        "oversize/endless-beside",
+        "isolation/reset-beside",
+        "isolation/poison-beside",
+        "isolation/heavy-beside-light",
+        "timeouts/drip-beside",
+        "fairness/flood",
+    ])),
+    row(
+        OneAtATime,
+        Busy,
+        &[
             ("contract/capacity", "ok"),
             ("contract/when-full", "ok"),
             ("isolation/idle-beside-active", "hang"),
@@ -370,38 +189,33 @@ pub(crate) const ROWS: &[Row] = &[
             ("timeouts/silent-crowd", "hang"),
             ("back-pressure/others-are-served", "hang"),
         ],
-        undecided: These(&[
-            "oversize/endless-beside",
-            "isolation/poison-beside",
-            "isolation/heavy-beside-light",
-            "timeouts/drip-beside",
-            "fairness/flood",
-        ]),
-        perhaps: &[],
-    },
-    Row {
-        fault: RefusesNobody,
-        shape: Busy,
-        patience: "5s",
-        failing: &[
+    )
+    .patience("2s")
+    .undecided(These(&[
+        "oversize/endless-beside",
+        "isolation/poison-beside",
+        "isolation/heavy-beside-light",
+        "timeouts/drip-beside",
+        "fairness/flood",
+    ])),
+    row(
+        RefusesNobody,
+        Busy,
+        &[
             ("contract/capacity", "ok"),
             ("isolation/schedules", "ok"),
             ("refusal/as-declared", "ok"),
         ],
-        undecided: These(&[
-            "contract/when-full",
-            "contract/queue",
-            "refusal/busy-line-is-whole",
-            "refusal/race-at-release",
-        ]),
-        perhaps: &[],
-    },
-    Row {
-        fault: CountsAClientTwice,
-        shape: Busy,
-        patience: "2s",
-        failing: &[("contract/capacity", "ok"), ("isolation/schedules", "hang")],
-        undecided: These(&[
+    )
+    .undecided(These(&[
+        "contract/when-full",
+        "contract/queue",
+        "refusal/busy-line-is-whole",
+        "refusal/race-at-release",
+    ])),
+    row(CountsAClientTwice, Busy, &[("contract/capacity", "ok"), ("isolation/schedules", "hang")])
+        .patience("2s")
+        .undecided(These(&[
             "isolation/own-answers",
             "refusal/as-declared",
             "refusal/busy-line-is-whole",
@@ -411,14 +225,11 @@ pub(crate) const ROWS: &[Row] = &[
             "refusal/place-freed-in-request",
             "refusal/race-at-release",
             "timeouts/silent-crowd",
-        ]),
-        perhaps: &[],
-    },
-    Row {
-        fault: NeverFreesAPlace,
-        shape: Busy,
-        patience: "2s",
-        failing: &[
+        ])),
+    row(
+        NeverFreesAPlace,
+        Busy,
+        &[
             ("isolation/schedules", "hang"),
             ("isolation/churn", "ok"),
             ("refusal/place-freed-by-fin", "ok"),
@@ -429,290 +240,180 @@ pub(crate) const ROWS: &[Row] = &[
             ("disconnects/nothing-said", "ok"),
             ("disconnects/reset-before-accept", "ok"),
         ],
-        undecided: These(&[
-            "contract/max-line",
-            "isolation/reset-beside",
-            "refusal/race-at-release",
-            "disconnects/fin-frees-descriptor",
-            "disconnects/reset-in-request",
-            "disconnects/reset-in-reply",
-            "leaks/descriptors",
-            "leaks/threads-and-processes",
-            "leaks/zombies",
-            "leaks/memory",
-            "leaks/close-wait",
-            "leaks/resets",
-        ]),
-        perhaps: &[],
-    },
-    Row {
-        fault: KeepsThePlaceAfterAReset,
-        shape: Busy,
-        patience: "2s",
-        failing: &[
+    )
+    .patience("2s")
+    .undecided(These(&[
+        "contract/max-line",
+        "isolation/reset-beside",
+        "refusal/race-at-release",
+        "disconnects/fin-frees-descriptor",
+        "disconnects/reset-in-request",
+        "disconnects/reset-in-reply",
+        "leaks/descriptors",
+        "leaks/threads-and-processes",
+        "leaks/zombies",
+        "leaks/memory",
+        "leaks/close-wait",
+        "leaks/resets",
+    ])),
+    row(
+        KeepsThePlaceAfterAReset,
+        Busy,
+        &[
             ("isolation/schedules", "hang"),
             ("refusal/place-freed-by-rst", "ok"),
             ("refusal/place-freed-in-request", "ok"),
             ("disconnects/reset-before-accept", "ok"),
         ],
-        undecided: These(&[
-            "isolation/reset-beside",
-            "disconnects/reset-in-request",
-            "disconnects/reset-in-reply",
-            "leaks/resets",
-        ]),
-        perhaps: &[],
-    },
-    Row {
-        fault: LeavesTheRefusedSilent,
-        shape: Busy,
-        patience: "2s",
-        failing: &[
+    )
+    .patience("2s")
+    .undecided(These(&[
+        "isolation/reset-beside",
+        "disconnects/reset-in-request",
+        "disconnects/reset-in-reply",
+        "leaks/resets",
+    ])),
+    row(
+        LeavesTheRefusedSilent,
+        Busy,
+        &[
             ("contract/when-full", "ok"),
             ("contract/queue", "ok"),
             ("isolation/schedules", "hang"),
             ("refusal/as-declared", "ok"),
             ("refusal/busy-line-is-whole", "hang"),
         ],
-        undecided: These(&["refusal/race-at-release"]),
-        perhaps: &[],
-    },
-    Row {
-        fault: ResetsTheRefused,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("refusal/busy-line-is-whole", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: DisturbsAnother,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("refusal/incumbent-unharmed", "ok"), ("refusal/storm", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: QueuesInsteadOfRefusing,
-        shape: Refuse,
-        patience: "2s",
-        failing: &[
+    )
+    .patience("2s")
+    .undecided(These(&["refusal/race-at-release"])),
+    row(ResetsTheRefused, Busy, &[("refusal/busy-line-is-whole", "ok")]),
+    row(DisturbsAnother, Busy, &[("refusal/incumbent-unharmed", "ok"), ("refusal/storm", "ok")]),
+    row(
+        QueuesInsteadOfRefusing,
+        Refuse,
+        &[
             ("contract/when-full", "ok"),
             ("isolation/schedules", "hang"),
             ("refusal/as-declared", "ok"),
         ],
-        undecided: These(&["refusal/race-at-release"]),
-        perhaps: &[],
-    },
-    Row {
-        fault: ClosesInsteadOfResetting,
-        shape: Reset,
-        patience: "5s",
-        failing: &[("contract/when-full", "ok"), ("refusal/as-declared", "ok")],
-        undecided: These(&["refusal/race-at-release"]),
-        perhaps: &[],
-    },
-    Row {
-        fault: DiesOfABrokenPipe,
-        shape: Busy,
-        patience: "5s",
-        failing: &[
+    )
+    .patience("2s")
+    .undecided(These(&["refusal/race-at-release"])),
+    row(
+        ClosesInsteadOfResetting,
+        Reset,
+        &[("contract/when-full", "ok"), ("refusal/as-declared", "ok")],
+    )
+    .undecided(These(&["refusal/race-at-release"])),
+    // Whether a client of a schedule leaves before its replies are written, or after.
+    row(
+        DiesOfABrokenPipe,
+        Busy,
+        &[
             ("disconnects/reset-in-reply", "crash"),
             ("back-pressure/never-reads", "crash"),
             ("back-pressure/others-are-served", "crash"),
             ("fairness/flood", "crash"),
         ],
-        undecided: NOTHING, // Whether a client of a schedule leaves before its replies are written, or after.
-        perhaps: &["isolation/schedules"],
-    },
-    Row {
-        fault: DiesAtAnEarlyReset,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("disconnects/reset-before-accept", "crash")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: ResetsAtHalfClose,
-        shape: Busy,
-        patience: "5s",
-        failing: &[
+    )
+    .perhaps(&["isolation/schedules"]),
+    row(DiesAtAnEarlyReset, Busy, &[("disconnects/reset-before-accept", "crash")]),
+    row(
+        ResetsAtHalfClose,
+        Busy,
+        &[
             ("framing/end-without-newline", "ok"),
             ("disconnects/half-close", "ok"),
             ("disconnects/half-close-many", "ok"),
         ],
-        undecided: These(&["isolation/schedules"]),
-        perhaps: &[],
-    },
-    Row {
-        fault: ForgetsTheHalfClosed,
-        shape: Busy,
-        patience: "5s",
-        failing: &[
+    )
+    .undecided(These(&["isolation/schedules"])),
+    row(
+        ForgetsTheHalfClosed,
+        Busy,
+        &[
             ("framing/end-without-newline", "ok"),
             ("disconnects/half-close", "ok"),
             ("disconnects/half-close-many", "ok"),
         ],
-        undecided: These(&["isolation/schedules"]),
-        perhaps: &[],
-    },
-    Row {
-        fault: LeaksDescriptors,
-        shape: Busy,
-        patience: "2s",
-        failing: &[
+    )
+    .undecided(These(&["isolation/schedules"])),
+    row(
+        LeaksDescriptors,
+        Busy,
+        &[
             ("disconnects/fin-frees-descriptor", "leak"),
             ("leaks/descriptors", "leak"),
             ("leaks/resets", "leak"),
         ],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: LeaksThreads,
-        shape: Busy,
-        patience: "2s",
-        failing: &[("leaks/threads-and-processes", "leak"), ("leaks/resets", "leak")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: LeaksMemory,
-        shape: Busy,
-        patience: "2s",
-        failing: &[("leaks/memory", "leak")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: LeavesZombies,
-        shape: Busy,
-        patience: "2s",
-        failing: &[
+    )
+    .patience("2s"),
+    row(LeaksThreads, Busy, &[("leaks/threads-and-processes", "leak"), ("leaks/resets", "leak")])
+        .patience("2s"),
+    row(LeaksMemory, Busy, &[("leaks/memory", "leak")]).patience("2s"),
+    row(
+        LeavesZombies,
+        Busy,
+        &[
             ("leaks/threads-and-processes", "leak"),
             ("leaks/zombies", "leak"),
             ("leaks/resets", "leak"),
         ],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: SpinsWithoutDescriptors,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("exhaustion/no-spin", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: DiesWithoutDescriptors,
-        shape: Busy,
-        patience: "5s",
-        failing: &[
+    )
+    .patience("2s"),
+    row(SpinsWithoutDescriptors, Busy, &[("exhaustion/no-spin", "ok")]),
+    row(
+        DiesWithoutDescriptors,
+        Busy,
+        &[
             ("exhaustion/newcomers", "crash"),
             ("exhaustion/no-spin", "crash"),
             ("exhaustion/old-clients", "crash"),
         ],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: HoardsReplies,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("back-pressure/never-reads", "leak")],
-        undecided: These(&["shutdown/second-signal"]),
-        perhaps: &[],
-    },
-    Row {
-        fault: BlocksInAWrite,
-        shape: Busy,
-        patience: "2s",
-        failing: &[("back-pressure/others-are-served", "hang")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: ServesTheLoudest,
-        shape: Busy,
-        patience: "2s",
-        failing: &[("back-pressure/others-are-served", "hang"), ("fairness/flood", "hang")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: IgnoresPartialWrites,
-        shape: Busy,
-        patience: "2s",
-        failing: &[("back-pressure/slow-reader", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: NeverClosesTheSilent,
-        shape: Idle,
-        patience: "2s",
-        failing: &[
+    ),
+    row(HoardsReplies, Busy, &[("back-pressure/never-reads", "leak")])
+        .undecided(These(&["shutdown/second-signal"])),
+    row(BlocksInAWrite, Busy, &[("back-pressure/others-are-served", "hang")]).patience("2s"),
+    row(
+        ServesTheLoudest,
+        Busy,
+        &[("back-pressure/others-are-served", "hang"), ("fairness/flood", "hang")],
+    )
+    .patience("2s"),
+    row(IgnoresPartialWrites, Busy, &[("back-pressure/slow-reader", "ok")]).patience("2s"),
+    row(
+        NeverClosesTheSilent,
+        Idle,
+        &[
             ("contract/idle-timeout", "ok"),
             ("timeouts/idle-is-closed", "hang"),
             ("timeouts/idle-beside-a-flood", "hang"),
         ],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: ClosesTooEarly,
-        shape: Idle,
-        patience: "5s",
-        failing: &[("contract/idle-timeout", "ok"), ("timeouts/idle-is-closed", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: ClosesTheActive,
-        shape: Idle,
-        patience: "5s",
-        failing: &[("timeouts/activity-keeps-alive", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: ExitsWith0AtATakenPort,
-        shape: Busy,
-        patience: "5s",
-        failing: &[
+    )
+    .patience("2s"),
+    row(
+        ClosesTooEarly,
+        Idle,
+        &[("contract/idle-timeout", "ok"), ("timeouts/idle-is-closed", "ok")],
+    ),
+    row(ClosesTheActive, Idle, &[("timeouts/activity-keeps-alive", "ok")]),
+    row(
+        ExitsWith0AtATakenPort,
+        Busy,
+        &[
             ("startup/host-not-ours", "ok"),
             ("startup/host-unknown", "ok"),
             ("startup/bad-port", "ok"),
             ("startup/privileged-port", "ok"),
             ("startup/port-taken", "ok"),
         ],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: SharesItsPort,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("startup/port-taken", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: CannotRestart,
-        shape: Busy,
-        patience: "2s",
-        failing: &[("startup/restart", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: IgnoresSigterm,
-        shape: Busy,
-        patience: "2s",
-        failing: &[
+    ),
+    row(SharesItsPort, Busy, &[("startup/port-taken", "ok")]),
+    row(CannotRestart, Busy, &[("startup/restart", "ok")]).patience("2s"),
+    row(
+        IgnoresSigterm,
+        Busy,
+        &[
             ("contract/ending", "hang"),
             ("shutdown/sigterm", "hang"),
             ("shutdown/drains", "hang"),
@@ -720,22 +421,15 @@ pub(crate) const ROWS: &[Row] = &[
             ("shutdown/reset-meanwhile", "hang"),
             ("shutdown/second-signal", "ok"),
         ],
-        undecided: These(&["startup/restart", "shutdown/port-is-free"]),
-        perhaps: &[],
-    },
-    Row {
-        fault: IgnoresSigint,
-        shape: Busy,
-        patience: "2s",
-        failing: &[("shutdown/sigint", "hang"), ("shutdown/second-signal", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: ExitsWith1AtSigterm,
-        shape: Busy,
-        patience: "5s",
-        failing: &[
+    )
+    .patience("2s")
+    .undecided(These(&["startup/restart", "shutdown/port-is-free"])),
+    row(IgnoresSigint, Busy, &[("shutdown/sigint", "hang"), ("shutdown/second-signal", "ok")])
+        .patience("2s"),
+    row(
+        ExitsWith1AtSigterm,
+        Busy,
+        &[
             ("contract/ending", "ok"),
             ("shutdown/sigterm", "ok"),
             ("shutdown/sigint", "ok"),
@@ -743,37 +437,20 @@ pub(crate) const ROWS: &[Row] = &[
             ("shutdown/busy-client", "ok"),
             ("shutdown/reset-meanwhile", "ok"),
         ],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: DropsWhatHadArrived,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("contract/ending", "ok"), ("shutdown/drains", "ok")],
-        undecided: These(&["shutdown/second-signal"]),
-        perhaps: &[],
-    },
-    Row {
-        fault: LeavesAChild,
-        shape: Busy,
-        patience: "2s",
-        failing: &[
+    ),
+    row(DropsWhatHadArrived, Busy, &[("contract/ending", "ok"), ("shutdown/drains", "ok")])
+        .undecided(These(&["shutdown/second-signal"])),
+    row(
+        LeavesAChild,
+        Busy,
+        &[
             ("shutdown/sigterm", "leak"),
             ("shutdown/sigint", "leak"),
             ("shutdown/drains", "leak"),
             ("shutdown/busy-client", "leak"),
             ("shutdown/reset-meanwhile", "leak"),
         ],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
-    Row {
-        fault: IgnoresASecondSignal,
-        shape: Busy,
-        patience: "5s",
-        failing: &[("shutdown/second-signal", "ok")],
-        undecided: NOTHING,
-        perhaps: &[],
-    },
+    )
+    .patience("2s"),
+    row(IgnoresASecondSignal, Busy, &[("shutdown/second-signal", "ok")]),
 ];
