@@ -47,6 +47,9 @@ const SPARE: usize = 128;
 /// A pause when the kernel has no memory for what it is to do.
 const BACK_OFF: Duration = Duration::from_millis(10);
 
+/// How long the kernel may have no memory for a ring.
+const SET_UP_DEADLINE: Duration = Duration::from_secs(2);
+
 /// How long the end of a ring may take. What is then still under way keeps its memory for ever.
 const END_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -159,8 +162,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
     /// # Errors
     /// The kernel refuses it: [`unavailable`] says why.
     pub fn new(listener: &'l Listener) -> io::Result<Ring<'l, C>> {
-        let uring = set_up(QUEUE, COMPLETIONS)?;
-        let buffers = Buffers::new(&uring)?;
+        let (uring, buffers) = set_up(QUEUE, COMPLETIONS)?;
         let mut ring = Ring {
             uring,
             buffers,
@@ -563,16 +565,34 @@ impl<C: AsFd> Drop for Ring<'_, C> {
     }
 }
 
-/// A ring for this thread alone: the kernel does its part when the thread asks for it, and never
-/// interrupts it.
-fn set_up(queue: u32, completions: u32) -> io::Result<IoUring> {
-    IoUring::builder()
+/// A ring for this thread alone, and what it receives into. The kernel wants its memory in large
+/// pieces, of which it may have none for a moment while files fill the others; and it frees that of
+/// rings that are gone a little later.
+fn set_up(queue: u32, completions: u32) -> io::Result<(IoUring, Buffers)> {
+    let deadline = Instant::now() + SET_UP_DEADLINE;
+    loop {
+        match try_to_set_up(queue, completions) {
+            Err(error)
+                if error.kind() == io::ErrorKind::OutOfMemory && Instant::now() < deadline =>
+            {
+                thread::sleep(BACK_OFF);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// The kernel does its part when the thread asks for it, and never interrupts it.
+fn try_to_set_up(queue: u32, completions: u32) -> io::Result<(IoUring, Buffers)> {
+    let uring = IoUring::builder()
         .setup_single_issuer()
         .setup_defer_taskrun()
         .setup_submit_all()
         .setup_clamp()
         .setup_cqsize(completions)
-        .build(queue)
+        .build(queue)?;
+    let buffers = Buffers::new(&uring)?;
+    Ok((uring, buffers))
 }
 
 #[allow(unsafe_code, reason = "a completion brings a descriptor as a number")]

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::buffers::Buffers;
 use super::set_up;
 
 /// Why no ring can be used here, and what to do about it; `None` if one can.
@@ -12,8 +11,7 @@ pub fn unavailable() -> Option<String> {
 
 /// A ring of the kind that is used, with the newest features of the kernel that it needs.
 fn try_out() -> io::Result<()> {
-    let uring = set_up(1, 2)?;
-    let buffers = Buffers::new(&uring)?;
+    let (uring, buffers) = set_up(1, 2)?;
     let done = uring.submit();
     // The kernel knows of the buffers until the ring is gone.
     drop(uring);
