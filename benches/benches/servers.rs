@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
-use harness::load::{ClosedLoop, Outcome, Recorder, Until, exchanges};
+use harness::load::{Demand, Generator, Group, Outcome, Pace, Recorder, Until, exchanges};
 use harness::role;
 use harness::server::{Launcher, Server, Spec};
 use servers::{Capacity, Limits};
@@ -63,20 +63,17 @@ fn bench(
     connections: usize,
 ) {
     // Launched when it is first asked, so that listing launches nothing.
-    let mut loaded: Option<(ClosedLoop, Server)> = None;
+    let mut loaded: Option<(Generator, Server)> = None;
     group.bench_function(server.name(), |bencher| {
         let (load, _running) = loaded.get_or_insert_with(|| launch(launcher, server, connections));
         bencher.iter_custom(|requests| {
-            let mut recorder = Recorder::new();
+            let mut recorders = [Recorder::new()];
             let began = Instant::now();
-            load.run(Until::Sent(requests), &mut recorder).expect("the generator runs");
+            load.run(Until::Sent(requests), &mut recorders).expect("the generator runs");
             let elapsed = began.elapsed();
-            assert_eq!(
-                recorder.outcomes.get(Outcome::Answered),
-                requests,
-                "{server} under load: {:?}",
-                recorder.outcomes
-            );
+            let outcomes = &recorders[0].current().outcomes;
+            let answered = outcomes.get(Outcome::Answered);
+            assert_eq!(answered, requests, "{server} under load: {outcomes:?}");
             elapsed
         });
     });
@@ -86,10 +83,12 @@ fn launch(
     launcher: &Launcher,
     server: &servers::Server,
     connections: usize,
-) -> (ClosedLoop, Server) {
+) -> (Generator, Server) {
     let spec = Spec::builtin(launcher, server, &Limits::default()).expect("its own limits");
     let running = launcher.launch(&spec).expect("a built-in server listens");
-    let load = ClosedLoop::connect(running.address, exchanges(server.service), connections)
-        .expect("the generator connects");
+    let exchanges = exchanges(server.service);
+    let group = Group { exchanges, connections, pace: Pace::Closed { depth: 1 } };
+    let demand = Demand::new(running.address, group, 0);
+    let load = Generator::connect(&demand, &mut [Recorder::new()]).expect("the generator connects");
     (load, running)
 }

@@ -1,8 +1,9 @@
-//! What the benchmarks in `benches/` share: yardsticks to measure servers by, the ratio as
-//! something that Criterion measures, and processors to keep the two sides apart.
+//! What the benchmarks in `benches/` share: yardsticks to measure servers by, the ratio as something
+//! that Criterion measures, how busy a server was, and what a bench without Criterion is asked for.
 
 #![cfg(target_os = "linux")]
 
+pub mod asked;
 pub mod bare;
-pub mod pin;
 pub mod ratio;
+pub mod work;

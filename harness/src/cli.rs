@@ -1,12 +1,16 @@
 //! The command line: every flag, parsed once.
 
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use servers::{Limits, Server, Service, WhenFull};
 
+use crate::load::Arrivals;
+use crate::load::placement::Pin;
 use crate::report::FailOn;
+use crate::selftest::answer::Answer;
 use crate::server::{Contract, Dialect, Division, Ending};
 
 const EXIT_CODES: &str = "\
@@ -32,6 +36,14 @@ pub enum Command {
     Check(Check),
     /// Try again what a server failed at: a counterexample that was found before.
     Replay(Replay),
+    /// Load whoever listens somewhere, and print what that gave.
+    Load(Load),
+    /// Launch servers and measure them under the workloads.
+    Bench(Bench),
+    /// Let the load engine prove itself on servers whose right figures are known beforehand.
+    Selftest(Selftest),
+    /// Compare the load engine with others that are installed.
+    Calibrate(Calibrate),
     /// Run one server in the foreground, until Ctrl-C.
     Serve(Serve),
     /// Talk to a server: a line in, a line out.
@@ -41,6 +53,9 @@ pub enum Command {
     /// Own a server on behalf of the harness (for its own use).
     #[command(hide = true)]
     Supervise(Supervise),
+    /// Be a server of which it is known what the load engine must find.
+    #[command(hide = true)]
+    Known(Known),
 }
 
 /// What to run.
@@ -166,6 +181,149 @@ pub struct Replay {
     /// What it declares.
     #[command(flatten)]
     pub declared: Declared,
+}
+
+const LOAD_EXIT_CODES: &str = "\
+Exit codes: 0 it was measured, 1 what --require asks for is not so, 2 bad usage, 3 the harness could \
+not do its work, 130 it was interrupted, and what was measured until then is written.";
+
+/// How to measure.
+#[derive(Clone, Debug, Args)]
+pub struct Measured {
+    /// Generators: each has a thread and a part of the connections.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub threads: u16,
+    /// Who runs on which processors.
+    #[arg(long, value_enum, default_value_t)]
+    pub pin: Pin,
+    /// Measure until the p99 is known to so many percent to either side.
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    pub precision: Option<f64>,
+    /// How many times the duration a run may become for that.
+    #[arg(long, value_name = "TIMES", default_value_t = 8, requires = "precision", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub extend: u32,
+    /// Repeats the chances of an earlier run.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// What must be so for the exit code 0.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub require: Option<Require>,
+}
+
+/// What a measurement must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Require {
+    /// Its figures are to be believed.
+    Valid,
+}
+
+/// Whom to load, and how.
+#[derive(Debug, Args)]
+#[command(after_help = LOAD_EXIT_CODES)]
+pub struct Load {
+    /// Where the server listens, such as 127.0.0.1:8080; an IPv6 address stands in brackets.
+    #[arg(value_name = "HOST:PORT", value_parser = address)]
+    pub address: SocketAddr,
+    /// What it answers.
+    #[arg(long, value_parser = service, default_value = "echo", value_name = "calc|echo")]
+    pub service: Service,
+    /// How many connections.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = positive)]
+    pub connections: usize,
+    /// Requests under way on each connection, in a closed loop.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256), conflicts_with = "rate")]
+    pub depth: u32,
+    /// An open loop: so many requests per second in all, whether they are answered or not.
+    #[arg(long, value_name = "PER SECOND", value_parser = rate)]
+    pub rate: Option<f64>,
+    /// The distances between the requests of an open loop.
+    #[arg(long, value_enum, default_value_t = Arrivals::Constant, requires = "rate")]
+    pub arrivals: Arrivals,
+    /// How long to measure.
+    #[arg(long, value_name = "TIME", default_value = "4s", value_parser = duration)]
+    pub duration: Duration,
+    /// How long to load before that.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    pub warm_up: Duration,
+    /// Print one JSON document, and nothing else, to standard output; or write it to a file.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    pub json: Option<PathBuf>,
+    /// Also write the latency of each interval to this file, as an HdrHistogram log (V2).
+    #[arg(long, value_name = "FILE")]
+    pub histogram_log: Option<PathBuf>,
+    /// How to measure.
+    #[command(flatten)]
+    pub measured: Measured,
+}
+
+/// How to compare the load engine with others.
+#[derive(Debug, Args)]
+pub struct Calibrate {
+    /// How often each is run, in turns.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
+    /// How long each run is.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    pub duration: Duration,
+    /// Print one JSON document, and nothing else, to standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+const SELFTEST_EXIT_CODES: &str = "\
+Exit codes: 0 every figure is as predicted, 1 one is not, 3 the harness could not do its work.";
+
+/// How to prove itself.
+#[derive(Debug, Args)]
+#[command(after_help = SELFTEST_EXIT_CODES)]
+pub struct Selftest {
+    /// Print one JSON document, and nothing else, to standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whom to measure, and under what.
+#[derive(Debug, Args)]
+#[command(after_help = LOAD_EXIT_CODES)]
+pub struct Bench {
+    /// Which servers. All, if none is named.
+    #[arg(value_name = "SERVER", value_parser = server)]
+    pub servers: Vec<Server>,
+    /// Only workloads whose name begins so: `closed-`, `churn`. Several may be given.
+    #[arg(long, value_name = "PREFIX")]
+    pub workload: Vec<String>,
+    /// How long to measure.
+    #[arg(long, value_enum, default_value_t = PlanName::Standard)]
+    pub plan: PlanName,
+    /// How long to measure under each workload, in place of what the plan says.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// How long to load before that, likewise.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub warm_up: Option<Duration>,
+    /// Also count the system calls for each request, in closed loops, in a run that is not timed.
+    #[arg(long)]
+    pub syscalls: bool,
+    /// Compare the servers with this one, in place of measuring them under workloads: the load
+    /// alternates between the two in short slices, over several fresh launches.
+    #[arg(long, value_name = "SERVER", value_parser = server, conflicts_with_all = ["workload", "plan", "warm_up", "output", "syscalls", "require", "precision", "threads"])]
+    pub against: Option<Server>,
+    /// Connections of a comparison.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = positive, requires = "against")]
+    pub connections: usize,
+    /// Fresh launches of a comparison.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=1000), requires = "against")]
+    pub launches: u32,
+    /// Also write a report into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Print one JSON document, and nothing else, to standard output: a list of servers with their
+    /// measurements.
+    #[arg(long)]
+    pub json: bool,
+    /// How to measure.
+    #[command(flatten)]
+    pub measured: Measured,
 }
 
 /// What a server of the user's own declares. What is not declared is not judged.
@@ -309,6 +467,18 @@ pub struct Supervise {
     pub command: Vec<String>,
 }
 
+/// Which known-answer server to be, and where.
+#[derive(Debug, Args)]
+#[command(after_help = Answer::help())]
+pub struct Known {
+    /// What it does with a line: a name, and parameters after a colon.
+    pub answer: Answer,
+    /// Where to listen: a name or an address of this machine.
+    pub host: String,
+    /// On which port; 0 takes any free one.
+    pub port: u16,
+}
+
 impl Cli {
     /// Reads the command line of this process. Bad usage ends it with exit code 2.
     pub fn read() -> Command {
@@ -446,7 +616,7 @@ fn when_full(name: &str) -> Result<WhenFull, String> {
 /// The longest time that can be asked for, so that a deadline can be reckoned with.
 const LONGEST_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration.is_zero() => Err("it must be more than nothing".to_owned()),
         Ok(duration) if duration > LONGEST_TIME => Err("a year is the most".to_owned()),
@@ -460,7 +630,27 @@ pub fn written(time: Duration) -> String {
     humantime::format_duration(time).to_string().replace(' ', "")
 }
 
-fn positive(text: &str) -> Result<usize, String> {
+/// Where somebody listens. A name stands for the first of its addresses.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().map(|mut all| all.next());
+    found.ok().flatten().ok_or_else(|| "write HOST:PORT, such as 127.0.0.1:8080".to_owned())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.001..=1e8).contains(&rate) => Ok(rate),
+        _ => Err("write a number of requests per second, such as 2000".to_owned()),
+    }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('%').parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent / 100.0),
+        _ => Err("write a percentage, such as 5".to_owned()),
+    }
+}
+
+pub(crate) fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("write a whole number from 1 up".to_owned()),
         Ok(number) => Ok(number),

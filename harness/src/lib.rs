@@ -6,19 +6,23 @@
 
 #![cfg(target_os = "linux")]
 
+pub mod bench;
 pub mod check;
 pub mod cli;
 pub mod expected;
+mod interrupt;
 pub mod list;
 mod progress;
 pub mod replay;
 pub mod role;
 pub mod run;
 
+pub mod calibrate;
 pub mod client;
 pub mod conformance;
 pub mod environment;
 pub mod load;
 pub mod report;
+pub mod selftest;
 pub mod server;
 pub mod stats;

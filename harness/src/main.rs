@@ -6,14 +6,20 @@ use std::process::ExitCode;
 #[cfg(target_os = "linux")]
 fn main() -> ExitCode {
     use harness::cli::{Cli, Command};
-    use harness::{check, list, replay, role, run};
+    use harness::selftest::{self, known};
+    use harness::{bench, calibrate, check, list, replay, role, run};
 
     let done = match Cli::read() {
         // Roles first: no thread may exist when a server begins.
         Command::Serve(arguments) => role::serve(&arguments),
         Command::Supervise(arguments) => role::supervise(&arguments),
+        Command::Known(arguments) => known::serve(&arguments),
         Command::Client(arguments) => role::client(&arguments),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Load(arguments) => bench::load(&arguments),
+        Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Calibrate(arguments) => calibrate::calibrate(&arguments),
+        Command::Selftest(arguments) => selftest::selftest(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::List(arguments) => list::list(&arguments),

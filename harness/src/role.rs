@@ -1,5 +1,5 @@
 //! The roles that a program of this crate can take in a process of its own: server, supervisor,
-//! client.
+//! client, known-answer server.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -9,6 +9,7 @@ use servers::{Limits, LimitsError, Listener, Server};
 
 use crate::cli;
 use crate::client::{self, Ended};
+use crate::selftest::known;
 use crate::server::{Contract, supervise};
 
 /// A wrong way to use the program, found after the command line was parsed.
@@ -21,16 +22,17 @@ pub fn exit_code_of(error: &anyhow::Error) -> u8 {
     if error.is::<Usage>() { 2 } else { 3 }
 }
 
-/// Takes the serving or the supervising role, if that is what this process was started for. A
+/// Takes the role of a server or of a supervisor, if that is what this process was started for. A
 /// program that launches servers by running itself calls this first of all.
 pub fn take() {
     let role = std::env::args().nth(1);
-    if !matches!(role.as_deref(), Some("serve" | "supervise")) {
+    if !matches!(role.as_deref(), Some("serve" | "supervise" | "known")) {
         return;
     }
     let done = match cli::Cli::read() {
         cli::Command::Serve(arguments) => serve(&arguments),
         cli::Command::Supervise(arguments) => supervise(&arguments),
+        cli::Command::Known(arguments) => known::serve(&arguments),
         _ => return,
     };
     if let Err(error) = done {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -11,7 +12,8 @@ use crate::cli::{Gate, PlanName, REPLAYS, Run};
 use crate::conformance::{self, Case, Judge, Kind, judge_all};
 use crate::environment::Environment;
 use crate::expected::Expected;
-use crate::load::{self, Plan, WORKLOADS, Workload};
+use crate::load::placement::Pin;
+use crate::load::{self, Measuring, Plan, WORKLOADS, Workload};
 use crate::progress::{People, Progress};
 use crate::report::{
     self, FORMAT, FailOn, Output, Report, ServerReport, Tally, failure, not_run, step_summary,
@@ -38,6 +40,18 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
     let servers = chosen(&arguments.servers);
     let cases: Vec<&Case> = conformance::cases().collect();
     let plan = arguments.plan.plan();
+    let workloads: Vec<&Workload> =
+        WORKLOADS.iter().filter(|it| it.is_common || !plan.is_short).collect();
+    let measuring = Measuring {
+        plan,
+        pin: Pin::default(),
+        threads: 1,
+        seed: judge.seed,
+        precision: None,
+        extended: 1,
+        syscalls: false,
+        interrupted: &AtomicBool::new(false),
+    };
     let mut report = Report {
         format: FORMAT,
         complete: false,
@@ -47,12 +61,12 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
         servers: Vec::new(),
     };
     output.write(&report)?;
-    let progress = Progress::new(servers.len() * (cases.len() + WORKLOADS.len()), People::Stdout);
+    let progress = Progress::new(servers.len() * (cases.len() + workloads.len()), People::Stdout);
     progress.line(&format!(
         "servers: {}, cases: {}, workloads: {} ({}), seed: {}",
         servers.len(),
         cases.len(),
-        WORKLOADS.len(),
+        workloads.len(),
         report.plan,
         judge.seed
     ));
@@ -62,15 +76,15 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
         report.servers.push(entry);
         output.write(&report)?;
         if let Some(words) = not_run {
-            progress.skip(cases.len() + WORKLOADS.len());
+            progress.skip(cases.len() + workloads.len());
             progress.line(&words);
             continue;
         }
-        for workload in WORKLOADS {
+        for workload in &workloads {
             progress.doing(format!("{server} under {}", workload.name));
             let entry = report.servers.last_mut().expect("it was just pushed");
             // Thousands of clients may cost as many threads here.
-            measured(&launcher, server, workload, plan, entry)?;
+            measured(&launcher, server, workload, &measuring, entry)?;
             progress.step();
         }
         output.write(&report)?;
@@ -129,15 +143,15 @@ fn judged(
     ServerReport::new(&spec, judgements)
 }
 
-fn measured(
+pub(crate) fn measured(
     launcher: &Launcher,
     server: &Server,
     workload: &Workload,
-    plan: Plan,
+    measuring: &Measuring<'_>,
     entry: &mut ServerReport,
 ) -> Result<()> {
     let spec = Spec::builtin(launcher, server, &Limits::default())?;
-    let connections = match workload.connections(&spec.contract, plan) {
+    let connections = match workload.connections(&spec.contract, measuring.plan) {
         Ok(connections) => connections,
         Err(reason) => {
             entry.not_measured.push(format!("{}: {reason}", workload.name));
@@ -146,7 +160,7 @@ fn measured(
     };
     entry.measured_command = Some(spec.shown.clone());
     let measured = launcher.launch(&spec).map_err(anyhow::Error::from).and_then(|running| {
-        Ok(load::measure(&running, server.service, workload, connections, plan)?)
+        Ok(load::measure(&running, &spec.contract, workload, connections, measuring)?)
     });
     match measured {
         Ok(measurement) => entry.measurements.push(measurement),
@@ -162,7 +176,7 @@ fn line(entry: &ServerReport) -> String {
         .map(|one| match one.held {
             Some(held) => format!(
                 "{} {} at {} bytes",
-                one.workload, one.connections, held.memory_per_connection_bytes
+                one.workload, one.clients, held.memory_per_connection_bytes
             ),
             None => format!("{} {:.0}/s", one.workload, one.throughput_per_s),
         })
@@ -197,22 +211,27 @@ impl Gate {
 }
 
 impl PlanName {
-    fn plan(self) -> Plan {
-        let (warm_up, duration, held) = match self {
-            PlanName::Quick => (50, 200, 1_000),
-            PlanName::Standard => (100, 500, 10_000),
-            PlanName::Thorough => (1_000, 10_000, 10_000),
+    pub(crate) fn plan(self) -> Plan {
+        let (warm_up, duration, held, is_short) = match self {
+            PlanName::Quick => (50, 200, 1_000, true),
+            PlanName::Standard => (100, 500, 10_000, true),
+            PlanName::Thorough => (1_000, 10_000, 10_000, false),
         };
         let [warm_up, duration] = [warm_up, duration].map(Duration::from_millis);
-        Plan { warm_up, duration, held }
+        Plan { warm_up, duration, held, is_short }
     }
 
     fn words(self) -> String {
+        self.words_of(self.plan())
+    }
+
+    /// The plan's name, and for how long it is measured after all.
+    pub(crate) fn words_of(self, plan: Plan) -> String {
         let name = match self {
             PlanName::Quick => "quick",
             PlanName::Standard => "standard",
             PlanName::Thorough => "thorough",
         };
-        format!("{name} plan: {} each", humantime::format_duration(self.plan().duration))
+        format!("{name} plan: {} each", humantime::format_duration(plan.duration))
     }
 }

@@ -315,6 +315,15 @@ fn the_lists_come_from_the_tables() {
 }
 
 #[test]
+fn every_workload_is_listed_with_what_it_does() {
+    let output = harness().args(["list", "workloads"]).assert().success();
+    let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    for (line, workload) in text.lines().zip(harness::load::WORKLOADS) {
+        assert!(line.starts_with(workload.name) && line.ends_with(workload.summary), "{line}");
+    }
+}
+
+#[test]
 fn the_main_job_writes_its_report_and_says_where() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = folder.path().join("report");
@@ -332,13 +341,19 @@ fn the_main_job_writes_its_report_and_says_where() {
     let servers = document["servers"].as_array().expect("servers");
     let names: Vec<_> = servers.iter().map(|server| &server["server"]).collect();
     assert_eq!(names, ["select-echo", "iterative-refuse-calc"]);
-    assert_eq!(servers[0]["measurements"].as_array().expect("them").len(), 4);
-    assert_eq!(servers[1]["measurements"].as_array().expect("them").len(), 1);
-    assert_eq!(servers[1]["not_measured"].as_array().expect("them").len(), 3);
+    let common = harness::load::WORKLOADS.iter().filter(|workload| workload.is_common).count();
+    let counts = |server: &serde_json::Value| {
+        ["measurements", "not_measured"].map(|key| server[key].as_array().expect("them").len())
+    };
+    assert_eq!(counts(&servers[0]), [common, 0]);
+    assert_eq!(counts(&servers[1]), [2, common - 2], "one client at a time");
     let is_positive = |figure: &serde_json::Value| figure.as_u64().is_some_and(|count| count > 0);
-    assert!(is_positive(&servers[0]["measurements"][0]["outcomes"]["answered"]));
-    let held = &servers[0]["measurements"][3];
-    assert_eq!((&held["workload"], &held["connections"]), (&"held".into(), &1_000.into()));
+    let first = &servers[0]["measurements"][0];
+    assert!(is_positive(&first["outcomes"]["answered"]));
+    assert!(is_positive(&first["server"]["cpu_ns_per_request"]), "{first}");
+    let held = &servers[0]["measurements"][common - 1];
+    assert_eq!((&held["workload"], &held["clients"]), (&"held".into(), &1_000.into()));
+    assert_eq!(held["connections"]["answered"], 1_000);
     assert!(is_positive(&held["memory_per_connection_bytes"]), "{held}");
     for file in ["index.html", "summary.md"] {
         let page = std::fs::read_to_string(output.join(file)).expect("it is there");

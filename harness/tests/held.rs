@@ -84,13 +84,13 @@ fn all_answered(
     clients: usize,
     running: &Server,
 ) -> Result<(), Failed> {
-    let answered = recorder.outcomes.get(Outcome::Answered);
+    let answered = recorder.current().outcomes.get(Outcome::Answered);
     if answered == clients as u64 && herd.living() == clients as u64 {
         return Ok(());
     }
     Err(format!(
         "{when}, {answered} of {clients} were answered: {:?}; connections: {:?}; it wrote: {}",
-        recorder.outcomes,
+        recorder.current().outcomes,
         herd.connection_outcomes(),
         running.process.log()
     )

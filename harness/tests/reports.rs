@@ -1,16 +1,17 @@
 //! Reports, byte by byte. After a change that is wanted, `BLESS=1 cargo test --test reports`
 //! writes the golden files anew.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use harness::client::Event;
 use harness::conformance::{Judgement, Kind, Known, KnownVerdict, Sample, State, Verdict};
 use harness::environment::Environment;
-use harness::load::{Held, Measurement, Outcome};
+use harness::load::side::ServerSide;
+use harness::load::{self, Held, Measurement, Outcome, Validity};
 use harness::report::{EXPORTERS, FORMAT, FailOn, Report, ServerReport, Tally};
-use harness::server::proc::Holdings;
 use harness::server::{Exit, Survivor};
-use harness::stats::Quantiles;
+use harness::stats::{Interval, Quantiles};
 
 fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Judgement {
     Judgement {
@@ -65,32 +66,52 @@ fn known() -> Option<Known> {
 }
 
 fn measurement(workload: &str, connections: usize, throughput_per_s: f64) -> Measurement {
+    let latency = Quantiles {
+        p50: 20_000,
+        p90: 31_000,
+        p99: 120_000,
+        p999: 450_000,
+        max: 2_100_000,
+        count: 5,
+    };
     Measurement {
         workload: workload.to_owned(),
-        connections,
+        clients: connections,
         duration_ms: 1_000,
+        validity: Validity::default(),
+        partial: false,
         outcomes: [Outcome::Answered; 5].into_iter().collect(),
-        connection_outcomes: [Outcome::Answered].into_iter().collect(),
+        connections: [Outcome::Answered].into_iter().collect(),
+        beside: Vec::new(),
+        offered_per_s: None,
         throughput_per_s,
-        latency_sent_ns: Quantiles {
-            p50: 20_000,
-            p90: 31_000,
-            p99: 120_000,
-            p999: 450_000,
-            max: 2_100_000,
-            count: 5,
-        },
+        latency_intended_ns: latency,
+        latency_sent_ns: latency,
+        p99_interval_ns: Some(Interval { low: 110_000, high: 131_000 }),
+        effective_samples: Some(4.5),
+        send_lateness_ns: Quantiles::default(),
+        connect_ns: Quantiles { p50: 50_000, max: 50_000, count: 1, ..Quantiles::default() },
+        failures_ns: BTreeMap::new(),
         generator_cpu_ns_per_request: 9_100,
-        server_cpu_ns_per_request: 11_400,
-        server: Holdings {
-            processes: 1,
-            zombies: 0,
+        generator_cpu_share: 0.4,
+        littles_residual: Some(-0.001),
+        stolen_share: 0.01,
+        syscalls_per_request: Some(2.01),
+        placement: "server on processor 0, generator on processor 1".to_owned(),
+        server: Some(ServerSide {
+            cpu_ns_per_request: Some(11_400),
+            user_cpu_ns_per_request: Some(1_400),
+            system_cpu_ns_per_request: Some(10_000),
+            cpu_share: Some(0.5),
             threads: 3,
+            processes: 1,
             descriptors: 9,
             anonymous_bytes: 4096 * 72,
-        },
+            voluntary_switches_per_request: Some(1.01),
+            involuntary_switches_per_request: Some(0.02),
+            accept_queue_depth_max: Some(1),
+        }),
         held: None,
-        problem: None,
     }
 }
 
@@ -135,7 +156,10 @@ fn report() -> Report {
     two.measurements = vec![
         measurement("closed-1", 1, 1_000.0),
         Measurement {
-            problem: Some("requests: 3 wrong reply".to_owned()),
+            validity: Validity {
+                verdict: load::Verdict::Faulty,
+                reasons: vec!["requests: 3 wrong reply".to_owned()],
+            },
             ..measurement("closed-8", 8, 123_456.0)
         },
         Measurement {
@@ -210,7 +234,7 @@ fn a_report_is_fine_only_if_every_verdict_and_every_measurement_is() {
     assert!(!report.is_fine(), "a known failure passes");
     report.servers[1].cases.pop();
     assert!(!report.is_fine(), "a measurement has a problem");
-    report.servers[1].measurements.retain(|measurement| measurement.problem.is_none());
+    report.servers[1].measurements.retain(|measurement| measurement.problem().is_none());
     assert!(report.is_fine());
 }
 

@@ -1,79 +1,88 @@
-//! The generator's connections: one thread, one epoll for all, each with at most one request under
-//! way. Who asks next is decided by whoever owns them.
+//! The generator's connections: one thread, one epoll for all. Who asks when is decided by whoever
+//! owns them.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
 
-use hdrhistogram::Histogram;
+use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeVal;
-use socket2::SockRef;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::exchange::Exchange;
+use super::exchange::{Cycle, MOST_AT_ONCE};
 use super::outcome::{Outcome, Outcomes};
+use super::recorder::{Clock, Flight, Recorder};
 
-/// How long a connection, and a reply, may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a connection, and a reply, may take, unless told otherwise.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often overdue replies are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Bytes received at once: more than any reply has.
-const BUFFER: usize = 8192;
+/// Bytes received at once.
+const BUFFER: usize = 64 * 1024;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
 
-/// What is recorded of a run.
-#[derive(Debug)]
-pub struct Recorder {
-    /// Of right replies, in nanoseconds.
-    pub latency: Histogram<u64>,
-    /// Of all requests.
-    pub outcomes: Outcomes,
-}
+/// The most requests under way on one connection. More are not sent.
+pub(super) const MOST_UNDER_WAY: u32 = 64 * 1024;
 
-impl Recorder {
-    /// Nothing recorded yet.
-    pub fn new() -> Recorder {
-        let longest = 2 * PATIENCE.as_nanos() as u64;
-        let latency = Histogram::new_with_bounds(1, longest, 3).expect("the bounds are in order");
-        Recorder { latency, outcomes: Outcomes::default() }
-    }
-}
+/// The longest reply that differs from the right one and is still looked at.
+const LONGEST_STRANGE: usize = 4096;
 
-impl Default for Recorder {
-    fn default() -> Recorder {
-        Recorder::new()
-    }
-}
-
-/// Connections to one server.
+/// Connections to one server, in groups.
 #[derive(Debug)]
 pub(super) struct Connections {
-    exchanges: Vec<Exchange>,
+    address: SocketAddr,
+    patience: u64,
+    pub(super) clock: Clock,
+    cycles: Vec<Cycle>,
     connections: Vec<Connection>,
     epoll: Epoll,
-    /// Where a reply is received: kept, because to clear so much for each would take longer than
+    /// Where replies are received: kept, because to clear so much for each would take longer than
     /// to compare it.
-    buffer: Box<[u8; BUFFER]>,
-    under_way: usize,
-    looked: Instant,
-    /// What became of those that are no more.
-    ended: Vec<Outcome>,
+    buffer: Box<[u8]>,
+    under_way: Vec<u64>,
+    connecting: usize,
+    looked: u64,
+    /// By group: what became of connections that are no more.
+    ended: Vec<Outcomes>,
+    /// By how many addresses of this machine it connects, one after the other.
+    sources: u32,
+    next_source: u32,
 }
 
+/// A connection, or the place of one that has ended.
 #[derive(Debug)]
 struct Connection {
     /// None once it has ended.
     stream: Option<TcpStream>,
-    /// Which exchange is under way, or is the next.
-    exchange: u32,
-    sent: Option<Instant>,
-    /// The beginning of a reply.
-    received: Vec<u8>,
+    group: u16,
+    is_connecting: bool,
+    has_answered: bool,
+    /// A request was given up for now.
+    is_waiting: bool,
+    /// What the last reply was.
+    last: Outcome,
+    /// Which exchange is the next to be asked; how many before it were not yet taken by the
+    /// kernel, and how much of the first of those was.
+    next: u32,
+    backlog: u32,
+    taken: u32,
+    /// Whose reply is due, and how much of it has come.
+    due: u32,
+    received: u32,
+    /// Requests under way.
+    under_way: u32,
+    flights: VecDeque<Flight>,
+    /// A reply that differs from the one that is due, as far as it has come.
+    #[expect(clippy::box_collection, reason = "it is rare, and a connection is small")]
+    strange: Option<Box<Vec<u8>>>,
+    since: u64,
 }
 
 /// Room for what the kernel tells at once.
@@ -85,212 +94,603 @@ impl Events {
         Events([EpollEvent::empty(); EVENTS])
     }
 
-    /// Which connections have something to be received, of the first so many events.
-    pub(super) fn first(&self, count: usize) -> impl Iterator<Item = usize> {
-        self.0[..count].iter().map(|event| event.data() as usize)
+    /// The one at this place.
+    pub(super) fn get(&self, at: usize) -> Event {
+        let event = self.0[at];
+        let ends = EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
+        Event { index: event.data() as usize, may_have_ended: event.events().intersects(ends) }
     }
 }
 
+/// Something has happened to a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Event {
+    pub(super) index: usize,
+    may_have_ended: bool,
+}
+
+/// What has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Happened {
+    Nothing,
+    Connected,
+    /// So many requests are over, rightly answered or not, and the connection lasts. It was looked
+    /// at the clock then.
+    Replied(u32, u64),
+    Ended,
+}
+
 impl Connections {
-    /// None yet.
-    pub(super) fn new(exchanges: Vec<Exchange>) -> io::Result<Connections> {
+    /// None yet, in groups of one cycle of exchanges each.
+    pub(super) fn new(
+        address: SocketAddr,
+        cycles: Vec<Cycle>,
+        patience: Duration,
+        clock: Clock,
+    ) -> io::Result<Connections> {
+        let groups = cycles.len();
         Ok(Connections {
-            exchanges,
+            address,
+            patience: patience.as_nanos() as u64,
+            clock,
+            cycles,
             connections: Vec::new(),
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-            buffer: Box::new([0; BUFFER]),
-            under_way: 0,
-            looked: Instant::now(),
-            ended: Vec::new(),
+            buffer: vec![0; BUFFER].into(),
+            under_way: vec![0; groups],
+            connecting: 0,
+            looked: clock.now(),
+            ended: vec![Outcomes::default(); groups],
+            sources: 1,
+            next_source: 0,
         })
     }
 
-    /// One connection more, and its index. One that fails is an outcome, not an error.
-    pub(super) fn connect(&mut self, address: SocketAddr) -> io::Result<Option<usize>> {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(stream) => self.admit(stream).map(Some),
-            Err(error) => {
-                self.ended.push(match error.kind() {
-                    ErrorKind::ConnectionRefused => Outcome::Refused,
-                    ErrorKind::ConnectionReset => Outcome::Reset,
-                    ErrorKind::TimedOut => Outcome::ConnectTimeout,
-                    _ => return Err(error),
-                });
-                Ok(None)
-            }
-        }
+    /// Connects from so many addresses in turn, each of which has ports of its own. They are those
+    /// of the loopback network (127.0.0.0/8), and without effect for other servers.
+    pub(super) fn connect_from(&mut self, sources: u32) {
+        self.sources = sources;
     }
 
-    fn admit(&mut self, stream: TcpStream) -> io::Result<usize> {
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
+    /// A place for one connection more: its index.
+    pub(super) fn place(&mut self, group: u16) -> usize {
         let index = self.connections.len();
-        // Edge-triggered, so that the kernel does not look at each a second time. That much is
-        // read at once that what remains is no reply: such a connection is ended.
-        let events = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-        self.epoll.add(&stream, EpollEvent::new(events, index as u64))?;
+        // No two begin with the same request.
+        let first = index as u32 % self.cycles[usize::from(group)].len();
         self.connections.push(Connection {
-            stream: Some(stream),
-            // No two begin with the same request.
-            exchange: (index % self.exchanges.len()) as u32,
-            sent: None,
-            received: Vec::new(),
+            stream: None,
+            group,
+            is_connecting: false,
+            has_answered: false,
+            is_waiting: false,
+            last: Outcome::Answered,
+            next: first,
+            backlog: 0,
+            taken: 0,
+            due: first,
+            received: 0,
+            under_way: 0,
+            flights: VecDeque::new(),
+            strange: None,
+            since: 0,
         });
+        index
+    }
+
+    /// Whether a connection of a group was not made in time.
+    pub(super) fn has_timed_out(&self, group: usize) -> bool {
+        self.ended[group].get(Outcome::ConnectTimeout) > 0
+    }
+
+    /// A place whose connection is not even tried, because others were not made in time.
+    pub(super) fn despair(&mut self, group: u16) {
+        self.place(group);
+        self.ended[usize::from(group)].add(Outcome::ConnectTimeout);
+    }
+
+    /// One connection more, and its index. One that fails is an outcome, not an error.
+    pub(super) fn connect(&mut self, group: u16, recorder: &mut Recorder) -> io::Result<usize> {
+        let index = self.place(group);
+        self.reconnect(index, recorder)?;
         Ok(index)
     }
 
-    /// How many there have been.
-    pub(super) fn len(&self) -> usize {
-        self.connections.len()
+    /// Connects in the place of a connection that has ended.
+    pub(super) fn reconnect(&mut self, index: usize, recorder: &mut Recorder) -> io::Result<()> {
+        let (socket, since) = (self.socket()?, self.clock.now());
+        let outcome = socket.connect(&self.address.into());
+        let connection = &mut self.connections[index];
+        connection.since = since;
+        (connection.has_answered, connection.last) = (false, Outcome::Answered);
+        connection.is_waiting = false;
+        connection.is_connecting = match outcome {
+            Ok(()) => false,
+            Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => true,
+            Err(error) => {
+                let outcome = outcome_of_connect(error)?;
+                self.ended[usize::from(connection.group)].add(outcome);
+                return Ok(());
+            }
+        };
+        let stream = TcpStream::from(socket);
+        // Edge-triggered, so that the kernel does not look at each a second time.
+        let events = EpollFlags::EPOLLIN
+            | EpollFlags::EPOLLOUT
+            | EpollFlags::EPOLLRDHUP
+            | EpollFlags::EPOLLET;
+        self.epoll.add(&stream, EpollEvent::new(events, index as u64))?;
+        connection.stream = Some(stream);
+        if connection.is_connecting {
+            self.connecting += 1;
+        } else {
+            recorder.connected(self.clock.now() - since);
+        }
+        Ok(())
     }
 
-    /// Whether a connection lasts.
+    fn socket(&mut self) -> io::Result<Socket> {
+        let domain = Domain::for_address(self.address);
+        let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+        socket.set_tcp_nodelay(true)?;
+        if self.sources > 1 && self.address.ip().is_loopback() && self.address.is_ipv4() {
+            self.next_source = (self.next_source + 1) % self.sources;
+            let [high, low] = ((self.next_source + 1) as u16).to_be_bytes();
+            // Otherwise a port is reserved for all destinations (ip(7)).
+            setsockopt(&socket, IpBindAddressNoPort, &true)?;
+            socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, high, low), 0)).into())?;
+        }
+        Ok(socket)
+    }
+
+    /// Whether a connection lasts, and is one.
     pub(super) fn is_open(&self, index: usize) -> bool {
-        self.connections[index].stream.is_some()
+        let connection = &self.connections[index];
+        connection.stream.is_some() && !connection.is_connecting
     }
 
-    /// How many requests wait for their replies.
-    pub(super) fn under_way(&self) -> usize {
-        self.under_way
+    /// Whether a place has no connection, nor will have.
+    pub(super) fn is_free(&self, index: usize) -> bool {
+        self.connections[index].stream.is_none()
     }
 
-    /// What became of the connections so far; those that live count as answered.
-    pub(super) fn outcomes(&self) -> Outcomes {
-        let living = self.connections.iter().filter(|connection| connection.stream.is_some());
-        self.ended.iter().copied().chain(living.map(|_| Outcome::Answered)).collect()
+    pub(super) fn group(&self, index: usize) -> usize {
+        self.connections[index].group.into()
     }
 
-    /// Sends a connection's next request. It has none under way.
-    pub(super) fn send(&mut self, index: usize, now: Instant, recorder: &mut Recorder) {
+    /// How many requests of a group wait for their replies.
+    pub(super) fn under_way(&self, group: usize) -> u64 {
+        self.under_way[group]
+    }
+
+    /// How many requests of a connection wait for their replies.
+    pub(super) fn under_way_on(&self, index: usize) -> u32 {
+        self.connections[index].under_way
+    }
+
+    /// How many are being connected.
+    pub(super) fn connecting(&self) -> usize {
+        self.connecting
+    }
+
+    /// What became of a group's connections so far. One that lasts counts as answered, unless its
+    /// first request never was: it may be connected in the kernel's queue only.
+    pub(super) fn outcomes(&self, group: usize) -> Outcomes {
+        let mut outcomes = self.ended[group].clone();
+        let of_group = |connection: &&Connection| usize::from(connection.group) == group;
+        for connection in self.connections.iter().filter(of_group) {
+            if connection.stream.is_some() {
+                outcomes.add(connection.outcome_if_it_lasts());
+            }
+        }
+        outcomes
+    }
+
+    /// Requests that wait for their replies are given up for now, and are over as in flight.
+    pub(super) fn abandon(&mut self, group: usize, recorder: &mut Recorder) {
+        let now = self.clock.now();
+        for connection in &mut self.connections {
+            if usize::from(connection.group) == group {
+                connection.is_waiting |= connection.under_way > 0;
+                self.under_way[group] -= u64::from(std::mem::take(&mut connection.under_way));
+                for flight in connection.flights.drain(..) {
+                    recorder.over(Outcome::InFlight, flight, now);
+                }
+            }
+        }
+    }
+
+    /// Asks a connection's next requests, as far as there may be more under way. `intended` is
+    /// when they were due, where that is not now.
+    pub(super) fn ask(
+        &mut self,
+        index: usize,
+        count: u32,
+        intended: Option<u64>,
+        now: u64,
+        recorder: &mut Recorder,
+    ) {
+        if self.promise(index, count, intended, now, recorder) {
+            self.send(index, u32::MAX, recorder);
+        }
+    }
+
+    /// As [`ask`](Self::ask), but nothing is sent yet. Says whether something is to be.
+    pub(super) fn promise(
+        &mut self,
+        index: usize,
+        count: u32,
+        intended: Option<u64>,
+        now: u64,
+        recorder: &mut Recorder,
+    ) -> bool {
+        let connection = &mut self.connections[index];
+        if connection.under_way + count > MOST_UNDER_WAY {
+            recorder.not_sent(Outcome::Stalled, now);
+            return false;
+        }
+        let cycle = &self.cycles[usize::from(connection.group)];
+        connection.next = cycle.after(connection.next, count);
+        connection.backlog += count;
+        connection.under_way += count;
+        self.under_way[usize::from(connection.group)] += u64::from(count);
+        let flight = Flight { intended, sent: now, count };
+        connection.flights.push_back(flight);
+        recorder.sent(flight);
+        true
+    }
+
+    /// Sends what was promised, so many bytes of it at the most, as far as the kernel takes it.
+    pub(super) fn send(&mut self, index: usize, most: u32, recorder: &mut Recorder) {
         let connection = &mut self.connections[index];
         let Some(mut stream) = connection.stream.as_ref() else { return };
-        connection.sent = Some(now);
-        self.under_way += 1;
-        let request = &self.exchanges[connection.exchange as usize].request;
-        match stream.write(request) {
-            Ok(count) if count == request.len() => {}
-            // With one short request under way, the kernel's buffer is never full.
-            Ok(_) => self.end(index, Outcome::Stalled, recorder),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.end(index, Outcome::Stalled, recorder);
+        let cycle = &self.cycles[usize::from(connection.group)];
+        let mut most = most as usize;
+        while connection.backlog > 0 && most > 0 {
+            let count = connection.backlog.min(MOST_AT_ONCE as u32);
+            let first =
+                cycle.after(connection.next, cycle.len() - connection.backlog % cycle.len());
+            let bytes = &cycle.requests(first, count)[connection.taken as usize..];
+            let bytes = &bytes[..bytes.len().min(most)];
+            match stream.write(bytes) {
+                Ok(written) => {
+                    most -= written;
+                    let done = connection.taken + written as u32;
+                    (connection.backlog, connection.taken) =
+                        cycle.left(first, connection.backlog, done);
+                    if written < bytes.len() {
+                        return;
+                    }
+                }
+                // It goes on when the kernel tells that there is room.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.end(index, Outcome::Reset, recorder),
             }
-            Err(_) => self.end(index, Outcome::Reset, recorder),
         }
     }
 
-    /// Waits until something can be received, or for a moment, and gives up what is overdue. Says
-    /// how many events there are.
-    pub(super) fn wait(
-        &mut self,
-        events: &mut Events,
-        recorder: &mut Recorder,
-    ) -> io::Result<usize> {
-        let timeout = EpollTimeout::from(LOOK_EVERY.as_millis() as u16);
-        let count = match self.epoll.wait(&mut events.0, timeout) {
-            Ok(count) => count,
-            Err(nix::errno::Errno::EINTR) => 0,
-            Err(error) => return Err(error.into()),
-        };
-        let now = Instant::now();
-        if now - self.looked > LOOK_EVERY {
-            self.looked = now;
-            self.give_up_overdue(now, recorder);
+    /// Waits for something to happen, for so many milliseconds at the most; not at all for zero.
+    /// Says how many events there are.
+    pub(super) fn wait(&mut self, events: &mut Events, milliseconds: u16) -> io::Result<usize> {
+        match self.epoll.wait(&mut events.0, EpollTimeout::from(milliseconds)) {
+            Ok(count) => Ok(count),
+            Err(Errno::EINTR) => Ok(0),
+            Err(error) => Err(error.into()),
         }
-        Ok(count)
     }
 
-    /// Receives what has arrived, and says when, if that was the right reply.
-    pub(super) fn receive(&mut self, index: usize, recorder: &mut Recorder) -> Option<Instant> {
-        let connection = &mut self.connections[index];
-        let mut stream = connection.stream.as_ref()?;
-        let read = match stream.read(&mut self.buffer[..]) {
-            Ok(0) => {
-                self.end(index, Outcome::Closed, recorder);
-                return None;
-            }
-            Ok(count) => &self.buffer[..count],
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
-            Err(_) => {
-                self.end(index, Outcome::Reset, recorder);
-                return None;
-            }
-        };
-        let now = Instant::now();
-        let reply = &self.exchanges[connection.exchange as usize].reply;
-        let outcome = if connection.received.is_empty() && read == reply {
-            Outcome::Answered
-        } else {
-            connection.received.extend_from_slice(read);
-            judge(&connection.received, reply)?
-        };
-        connection.received.clear();
-        match (outcome, connection.sent) {
-            (Outcome::Answered, Some(sent)) => {
-                connection.sent = None;
-                self.under_way -= 1;
-                recorder.latency.saturating_record((now - sent).as_nanos() as u64);
-                recorder.outcomes.add(outcome);
-                connection.exchange = (connection.exchange + 1) % self.exchanges.len() as u32;
-                return Some(now);
-            }
-            // Replies may be out of step from here on.
-            (outcome, Some(_)) => self.end(index, outcome, recorder),
-            (_, None) => self.end(index, Outcome::WrongReply, recorder),
+    /// Gives up what is overdue, if it was not looked for just now. `recorders` are by group.
+    pub(super) fn give_up_overdue(&mut self, now: u64, recorders: &mut [Recorder]) {
+        if now - self.looked < LOOK_EVERY.as_nanos() as u64 {
+            return;
         }
-        None
-    }
-
-    fn give_up_overdue(&mut self, now: Instant, recorder: &mut Recorder) {
+        self.looked = now;
         for index in 0..self.connections.len() {
-            if self.connections[index].sent.is_some_and(|sent| now - sent > PATIENCE) {
-                self.end(index, Outcome::TimedOut, recorder);
+            let connection = &self.connections[index];
+            let is_overdue = |since: u64| now.saturating_sub(since) > self.patience;
+            let outcome = if connection.is_connecting && is_overdue(connection.since) {
+                Outcome::ConnectTimeout
+            } else if connection.flights.front().is_some_and(|flight| is_overdue(flight.sent)) {
+                Outcome::TimedOut
+            } else {
+                continue;
+            };
+            let group = usize::from(connection.group);
+            self.end(index, outcome, &mut recorders[group]);
+        }
+    }
+
+    /// Does what an event is about. The recorder is that of the connection's group.
+    pub(super) fn happen(&mut self, event: Event, recorder: &mut Recorder) -> io::Result<Happened> {
+        let index = event.index;
+        let connection = &mut self.connections[index];
+        let Some(stream) = connection.stream.as_ref() else { return Ok(Happened::Nothing) };
+        if connection.is_connecting {
+            return match stream.take_error()? {
+                Some(error) => {
+                    let outcome = outcome_of_connect(error)?;
+                    self.end(index, outcome, recorder);
+                    Ok(Happened::Ended)
+                }
+                // The event may have been of the connection that was here before.
+                None if stream.peer_addr().is_err() => Ok(Happened::Nothing),
+                None => {
+                    connection.is_connecting = false;
+                    self.connecting -= 1;
+                    recorder.connected(self.clock.now() - connection.since);
+                    Ok(Happened::Connected)
+                }
+            };
+        }
+        if connection.backlog > 0 {
+            self.send(index, u32::MAX, recorder);
+        }
+        Ok(self.receive(event, recorder))
+    }
+
+    /// Receives what has arrived.
+    fn receive(&mut self, event: Event, recorder: &mut Recorder) -> Happened {
+        let (index, mut over, mut at) = (event.index, 0, None);
+        loop {
+            let Some(mut stream) = self.connections[index].stream.as_ref() else {
+                return Happened::Ended;
+            };
+            match stream.read(&mut self.buffer) {
+                Ok(0) => self.end(index, Outcome::Closed, recorder),
+                Ok(count) => {
+                    let now = self.clock.now();
+                    over += self.take(index, count, now, recorder);
+                    at = Some(now);
+                    // A short read has emptied the socket (epoll(7)), but for its end.
+                    if count < BUFFER && !event.may_have_ended && !self.is_free(index) {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => self.end(index, Outcome::Reset, recorder),
+            }
+        }
+        match at {
+            Some(at) if over > 0 => Happened::Replied(over, at),
+            _ => Happened::Nothing,
+        }
+    }
+
+    /// Takes so many bytes from the buffer, and says how many requests are over by that.
+    fn take(&mut self, index: usize, count: usize, now: u64, recorder: &mut Recorder) -> u32 {
+        let (mut at, mut over) = (0, 0);
+        while at < count {
+            let connection = &mut self.connections[index];
+            let cycle = &self.cycles[usize::from(connection.group)];
+            let bytes = &self.buffer[at..count];
+            if connection.strange.is_none() {
+                let expected = cycle.replies(connection.due, connection.received);
+                let len = expected.len().min(bytes.len());
+                let same = match bytes[..len] == expected[..len] {
+                    true => len,
+                    false => {
+                        bytes.iter().zip(expected).take_while(|(one, other)| one == other).count()
+                    }
+                };
+                let answered = connection.advance(cycle, same as u32);
+                at += same;
+                if answered > connection.under_way {
+                    self.end(index, Outcome::WrongReply, recorder);
+                    return over;
+                }
+                over += answered;
+                self.over(index, Outcome::Answered, answered, now, recorder);
+                if same == len {
+                    continue;
+                }
+                let connection = &mut self.connections[index];
+                let cycle = &self.cycles[usize::from(connection.group)];
+                let begun = cycle.reply(connection.due, connection.received).to_vec();
+                connection.strange = Some(Box::new(begun));
+            }
+            let bytes = &self.buffer[at..count];
+            let connection = &mut self.connections[index];
+            let Some(strange) = &mut connection.strange else { return over };
+            let end = bytes.iter().position(|&byte| byte == b'\n').map(|end| end + 1);
+            strange.extend_from_slice(&bytes[..end.unwrap_or(bytes.len())]);
+            at += end.unwrap_or(bytes.len());
+            if end.is_none() && strange.len() < LONGEST_STRANGE {
+                continue;
+            }
+            let outcome = judge(strange);
+            if !self.is_over_strangely(index, outcome, now, recorder) {
+                return over;
+            }
+            over += 1;
+        }
+        over
+    }
+
+    /// A line has come that is not the reply that was due. Says whether the connection lasts.
+    fn is_over_strangely(
+        &mut self,
+        index: usize,
+        outcome: Outcome,
+        now: u64,
+        recorder: &mut Recorder,
+    ) -> bool {
+        let connection = &mut self.connections[index];
+        let cycle = &self.cycles[usize::from(connection.group)];
+        // After two in a row, replies are out of step, and nothing more can be learned.
+        let is_out_of_step =
+            outcome == Outcome::WrongReply && connection.last == Outcome::WrongReply;
+        connection.strange = None;
+        connection.due = cycle.after(connection.due, 1);
+        connection.received = 0;
+        if connection.under_way == 0 {
+            self.end(index, outcome, recorder);
+            return false;
+        }
+        self.over(index, outcome, 1, now, recorder);
+        if is_out_of_step {
+            self.end(index, outcome, recorder);
+        }
+        !is_out_of_step
+    }
+
+    /// So many of a connection's requests are over.
+    fn over(
+        &mut self,
+        index: usize,
+        outcome: Outcome,
+        count: u32,
+        now: u64,
+        recorder: &mut Recorder,
+    ) {
+        if count == 0 {
+            return;
+        }
+        let connection = &mut self.connections[index];
+        connection.last = outcome;
+        connection.has_answered |= outcome == Outcome::Answered;
+        connection.under_way -= count;
+        self.under_way[usize::from(connection.group)] -= u64::from(count);
+        let mut left = count;
+        while let Some(flight) = connection.flights.front_mut() {
+            let these = flight.count.min(left);
+            recorder.over(outcome, Flight { count: these, ..*flight }, now);
+            flight.count -= these;
+            left -= these;
+            if flight.count == 0 {
+                connection.flights.pop_front();
+            }
+            if left == 0 {
+                break;
             }
         }
     }
 
-    /// Ends a connection, and with it the request that is under way. Closing the socket takes it
+    /// Ends a connection, and with it the requests that are under way. Closing the socket takes it
     /// out of the epoll set.
     fn end(&mut self, index: usize, outcome: Outcome, recorder: &mut Recorder) {
+        let now = self.clock.now();
         let connection = &mut self.connections[index];
-        if connection.sent.take().is_some() {
-            self.under_way -= 1;
-            recorder.outcomes.add(outcome);
+        let (under_way, last) = (connection.under_way, connection.last);
+        self.over(index, outcome, under_way, now, recorder);
+        let connection = &mut self.connections[index];
+        if std::mem::take(&mut connection.is_connecting) {
+            self.connecting -= 1;
         }
         connection.stream = None;
-        self.ended.push(outcome);
+        connection.strange = None;
+        connection.received = 0;
+        connection.backlog = 0;
+        connection.taken = 0;
+        connection.due = connection.next;
+        // Whoever was told that the server is busy was turned away, and not closed.
+        let is_turned_away = last == Outcome::Busy
+            && matches!(outcome, Outcome::Closed | Outcome::Reset | Outcome::InFlight);
+        let outcome = if is_turned_away { Outcome::Busy } else { outcome };
+        self.ended[usize::from(connection.group)].add(outcome);
+    }
+
+    /// Closes a connection that is done: what became of it is what it was answered last.
+    pub(super) fn close(&mut self, index: usize, recorder: &mut Recorder) {
+        self.end(index, self.connections[index].last, recorder);
+    }
+
+    /// Resets a connection, whatever is under way on it.
+    pub(super) fn reset(&mut self, index: usize, recorder: &mut Recorder) {
+        if let Some(stream) = &self.connections[index].stream {
+            linger_no_more(stream);
+            let outcome = self.connections[index].outcome_if_it_lasts();
+            self.end(index, outcome, recorder);
+        }
     }
 
     /// Lets closing the connections reset them, so that a great many leave no port behind that
     /// waits for a minute (TIME_WAIT).
     pub(super) fn reset_at_the_end(&self) {
-        for stream in self.connections.iter().filter_map(|connection| connection.stream.as_ref()) {
-            // Where it fails, a port waits.
-            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        self.connections.iter().filter_map(|it| it.stream.as_ref()).for_each(linger_no_more);
+    }
+}
+
+impl Connection {
+    fn outcome_if_it_lasts(&self) -> Outcome {
+        if self.has_answered {
+            Outcome::Answered
+        } else if self.is_waiting || self.under_way > 0 {
+            Outcome::InFlight
+        } else {
+            self.last
+        }
+    }
+
+    /// Takes bytes that are as they should be, and says how many replies are whole by that.
+    fn advance(&mut self, cycle: &Cycle, bytes: u32) -> u32 {
+        let mut replies = 0;
+        self.received += bytes;
+        loop {
+            let len = cycle.reply_len(self.due);
+            if self.received < len {
+                return replies;
+            }
+            self.received -= len;
+            self.due = cycle.after(self.due, 1);
+            replies += 1;
         }
     }
 }
 
-/// What a reply is that differs from the right one; `None` while it may still become right.
-fn judge(received: &[u8], reply: &[u8]) -> Option<Outcome> {
-    if received == reply {
-        Some(Outcome::Answered)
-    } else if reply.starts_with(received) || !received.contains(&b'\n') && received.len() < 4096 {
-        None
-    } else if received.starts_with(b"error: busy") {
-        Some(Outcome::Busy)
-    } else if received.starts_with(b"error") {
-        Some(Outcome::ErrorReply)
-    } else {
-        Some(Outcome::WrongReply)
+/// Closing the socket resets the connection then.
+fn linger_no_more(stream: &TcpStream) {
+    // Where it fails, a port waits.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// What became of a connection that could not be made.
+///
+/// # Errors
+/// It was not for the server: this process may not.
+fn outcome_of_connect(error: io::Error) -> io::Result<Outcome> {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => Ok(Outcome::Refused),
+        ErrorKind::ConnectionReset => Ok(Outcome::Reset),
+        ErrorKind::TimedOut => Ok(Outcome::ConnectTimeout),
+        ErrorKind::AddrNotAvailable => Err(io::Error::new(
+            error.kind(),
+            "the generator has no port left: those of recent connections wait for a minute \
+             (TIME_WAIT); widen net.ipv4.ip_local_port_range, or make fewer connections",
+        )),
+        _ => Err(error),
     }
 }
 
-/// Processor time that this thread has used.
-pub(super) fn thread_cpu_time() -> Duration {
-    let time = |time: TimeVal| {
-        Duration::new(time.tv_sec() as u64, 0) + Duration::from_micros(time.tv_usec() as u64)
-    };
-    getrusage(UsageWho::RUSAGE_THREAD)
-        .map(|usage| time(usage.user_time()) + time(usage.system_time()))
-        .unwrap_or_default()
+/// What a line is that is not the right reply.
+fn judge(line: &[u8]) -> Outcome {
+    if line.starts_with(b"error: busy") {
+        Outcome::Busy
+    } else if line.starts_with(b"error") {
+        Outcome::ErrorReply
+    } else {
+        Outcome::WrongReply
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_connection_takes_less_than_a_hundred_bytes() {
+        assert!(size_of::<Connection>() < 100, "{}", size_of::<Connection>());
+    }
+
+    #[test]
+    fn a_line_that_is_not_the_reply_is_busy_an_error_or_wrong() {
+        for (line, outcome) in [
+            (&b"error: busy, come back later\n"[..], Outcome::Busy),
+            (b"error: division by zero\n", Outcome::ErrorReply),
+            (b"17\n", Outcome::WrongReply),
+            (b"", Outcome::WrongReply),
+        ] {
+            assert_eq!(judge(line), outcome);
+        }
+    }
 }

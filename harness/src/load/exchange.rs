@@ -15,6 +15,9 @@ pub struct Exchange {
 /// to an earlier one, is noticed.
 const DIFFERENT: i64 = 251;
 
+/// The most requests that are sent with one call.
+pub(super) const MOST_AT_ONCE: usize = 256;
+
 /// The exchanges of a service, all different.
 pub fn exchanges(service: Service) -> Vec<Exchange> {
     different(service, DIFFERENT)
@@ -34,10 +37,121 @@ pub(super) fn different(service: Service, count: i64) -> Vec<Exchange> {
         .collect()
 }
 
+/// Exchanges of many sizes, up to `longest` bytes a line: each twice as long as the one before,
+/// again and again.
+pub(super) fn mixed(service: Service, longest: usize) -> Vec<Exchange> {
+    let sizes: Vec<usize> = std::iter::successors(Some(8), |size| Some(size * 2))
+        .take_while(|&it| it < longest)
+        .collect();
+    let pad = |number: usize, exchange: Exchange| {
+        let size = sizes.get(number % sizes.len().max(1)).copied().unwrap_or(8);
+        let short = exchange.request.len() - 1;
+        let fill = vec![b' '; size.saturating_sub(short)];
+        let padded = |text: &[u8]| [&text[..text.len() - 1], &fill, b"\n"].concat();
+        let request = padded(&exchange.request);
+        let reply = match service {
+            Service::Calc => exchange.reply,
+            Service::Echo => request.clone(),
+        };
+        Exchange { request, reply }
+    };
+    exchanges(service).into_iter().enumerate().map(|(at, one)| pad(at, one)).collect()
+}
+
+/// Expressions that take a calculator a while, all with the same operators: a chain of `operators`
+/// additions.
+pub(super) fn heavy(operators: usize) -> Vec<Exchange> {
+    (0..DIFFERENT)
+        .map(|number| {
+            let request = format!("{number}{}", "+1".repeat(operators));
+            Exchange {
+                request: line(request),
+                reply: line((number + operators as i64).to_string()),
+            }
+        })
+        .collect()
+}
+
 fn line(text: String) -> Vec<u8> {
     let mut line = text.into_bytes();
     line.push(b'\n');
     line
+}
+
+/// Exchanges one after another, again and again: so many requests from any place on are one slice,
+/// and what is received is compared with where it belongs.
+#[derive(Debug)]
+pub(super) struct Cycle {
+    /// All requests, and the first [`MOST_AT_ONCE`] once more.
+    requests: Vec<u8>,
+    /// Where each of these begins, and the end.
+    request_starts: Vec<u32>,
+    /// All replies, once.
+    replies: Vec<u8>,
+    reply_ends: Vec<u32>,
+}
+
+impl Cycle {
+    pub(super) fn new(exchanges: &[Exchange]) -> Cycle {
+        let (mut requests, mut request_starts) = (Vec::new(), vec![0]);
+        for one in exchanges.iter().cycle().take(exchanges.len() + MOST_AT_ONCE) {
+            requests.extend_from_slice(&one.request);
+            request_starts.push(requests.len() as u32);
+        }
+        let (mut replies, mut reply_ends) = (Vec::new(), Vec::new());
+        for one in exchanges {
+            replies.extend_from_slice(&one.reply);
+            reply_ends.push(replies.len() as u32);
+        }
+        Cycle { requests, request_starts, replies, reply_ends }
+    }
+
+    /// How many different ones there are.
+    pub(super) fn len(&self) -> u32 {
+        self.reply_ends.len() as u32
+    }
+
+    /// `count` requests from this one on, [`MOST_AT_ONCE`] at the most.
+    pub(super) fn requests(&self, from: u32, count: u32) -> &[u8] {
+        let [start, end] = [from, from + count].map(|at| self.request_starts[at as usize] as usize);
+        &self.requests[start..end]
+    }
+
+    /// Of `backlog` requests from this one on, so many bytes were sent: how many are left, and how
+    /// much of the first of those was sent.
+    pub(super) fn left(&self, from: u32, backlog: u32, sent: u32) -> (u32, u32) {
+        let start = self.request_starts[from as usize];
+        let mut done = 0;
+        while done < backlog && self.request_starts[(from + done + 1) as usize] - start <= sent {
+            done += 1;
+        }
+        (backlog - done, sent - (self.request_starts[(from + done) as usize] - start))
+    }
+
+    /// What is left of the reply to this one after so many bytes, and all that follow in this
+    /// round.
+    pub(super) fn replies(&self, from: u32, received: u32) -> &[u8] {
+        &self.replies[self.reply_start(from) + received as usize..]
+    }
+
+    /// The beginning of the reply to this one.
+    pub(super) fn reply(&self, of: u32, received: u32) -> &[u8] {
+        let start = self.reply_start(of);
+        &self.replies[start..start + received as usize]
+    }
+
+    /// How long the reply to this one is.
+    pub(super) fn reply_len(&self, of: u32) -> u32 {
+        self.reply_ends[of as usize] - self.reply_start(of) as u32
+    }
+
+    fn reply_start(&self, of: u32) -> usize {
+        if of == 0 { 0 } else { self.reply_ends[of as usize - 1] as usize }
+    }
+
+    pub(super) fn after(&self, one: u32, count: u32) -> u32 {
+        (one + count) % self.len()
+    }
 }
 
 #[cfg(test)]
@@ -49,15 +163,43 @@ mod tests {
     #[test]
     fn the_known_replies_are_right_and_all_different() {
         for &service in Service::ALL {
-            let exchanges = exchanges(service);
-            let replies: HashSet<&[u8]> = exchanges.iter().map(|one| &one.reply[..]).collect();
-            assert_eq!(replies.len(), exchanges.len());
-            for Exchange { request, reply } in &exchanges {
-                let mut answer = Vec::new();
-                service.answer(&request[..request.len() - 1], &mut answer);
-                answer.push(b'\n');
-                assert_eq!(answer, *reply);
+            let sets = [exchanges(service), mixed(service, 4096)];
+            for exchanges in sets {
+                are_right_and_different(service, &exchanges);
             }
         }
+        are_right_and_different(Service::Calc, &heavy(200));
+    }
+
+    fn are_right_and_different(service: Service, exchanges: &[Exchange]) {
+        let replies: HashSet<&[u8]> = exchanges.iter().map(|one| &one.reply[..]).collect();
+        assert_eq!(replies.len(), exchanges.len());
+        for Exchange { request, reply } in exchanges {
+            let mut answer = Vec::new();
+            service.answer(&request[..request.len() - 1], &mut answer);
+            answer.push(b'\n');
+            assert_eq!(answer, *reply);
+        }
+    }
+
+    #[test]
+    fn a_cycle_gives_the_same_as_its_exchanges() {
+        let exchanges = mixed(Service::Echo, 1024);
+        let cycle = Cycle::new(&exchanges);
+        for from in 0..exchanges.len() {
+            let expected: Vec<u8> = exchanges
+                .iter()
+                .cycle()
+                .skip(from)
+                .take(5)
+                .flat_map(|one| one.request.clone())
+                .collect();
+            assert_eq!(cycle.requests(from as u32, 5), expected);
+            let one = &exchanges[from].reply;
+            assert!(cycle.replies(from as u32, 2).starts_with(&one[2..]));
+            assert_eq!(cycle.reply(from as u32, 3), &one[..3]);
+            assert_eq!(cycle.reply_len(from as u32) as usize, one.len());
+        }
+        assert_eq!(cycle.after(cycle.len() - 1, 1), 0);
     }
 }

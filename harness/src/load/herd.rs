@@ -7,13 +7,17 @@ use std::time::{Duration, Instant};
 use rand::seq::SliceRandom;
 use servers::Service;
 
-use super::connections::{Connections, Events, Recorder};
-use super::exchange::different;
+use super::connections::{Connections, Events, PATIENCE};
+use super::exchange::{Cycle, different};
 use super::outcome::{Outcome, Outcomes};
+use super::recorder::{Clock, Recorder};
 
 /// Requests under way at once. A loop whose turn costs time for each client that there is has so
 /// many to answer in a turn; and the accept queue, which is longer, never overflows.
 pub const WINDOW: usize = 256;
+
+/// How often overdue replies are looked for, at the least.
+const LOOK_EVERY_MS: u16 = 100;
 
 /// How long all together may take to connect. Those that have not by then are not tried.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(60);
@@ -40,11 +44,19 @@ impl Herd {
         clients: usize,
         recorder: &mut Recorder,
     ) -> io::Result<Herd> {
-        let connections = Connections::new(different(service, clients as i64))?;
+        let cycle = Cycle::new(&different(service, clients as i64));
+        let clock = Clock::start();
+        let connections = Connections::new(address, vec![cycle], PATIENCE, clock)?;
         let mut herd = Herd { connections, order: Vec::new(), events: Events::new() };
         let deadline = Instant::now() + CONNECT_DEADLINE;
         for _ in 0..clients {
-            let Some(index) = herd.connections.connect(address)? else { break };
+            let index = herd.connections.connect(0, recorder)?;
+            while herd.connections.connecting() > 0 {
+                herd.take_in(recorder)?;
+            }
+            if herd.connections.is_free(index) {
+                break;
+            }
             herd.order.push(index);
             herd.send(index, recorder)?;
             if Instant::now() > deadline {
@@ -57,7 +69,7 @@ impl Herd {
 
     /// What became of the connections so far; those that live count as answered.
     pub fn connection_outcomes(&self) -> Outcomes {
-        self.connections.outcomes()
+        self.connections.outcomes(0)
     }
 
     /// How many are connected.
@@ -82,17 +94,24 @@ impl Herd {
     }
 
     fn send(&mut self, index: usize, recorder: &mut Recorder) -> io::Result<()> {
-        self.connections.send(index, Instant::now(), recorder);
-        self.receive_while_more_than(WINDOW - 1, recorder)
+        self.connections.ask(index, 1, None, self.connections.clock.now(), recorder);
+        self.receive_while_more_than(WINDOW as u64 - 1, recorder)
     }
 
-    fn receive_while_more_than(&mut self, most: usize, recorder: &mut Recorder) -> io::Result<()> {
-        while self.connections.under_way() > most {
-            let count = self.connections.wait(&mut self.events, recorder)?;
-            for index in self.events.first(count) {
-                self.connections.receive(index, recorder);
-            }
+    fn receive_while_more_than(&mut self, most: u64, recorder: &mut Recorder) -> io::Result<()> {
+        while self.connections.under_way(0) > most {
+            self.take_in(recorder)?;
         }
+        Ok(())
+    }
+
+    fn take_in(&mut self, recorder: &mut Recorder) -> io::Result<()> {
+        let count = self.connections.wait(&mut self.events, LOOK_EVERY_MS)?;
+        for at in 0..count {
+            self.connections.happen(self.events.get(at), recorder)?;
+        }
+        let now = self.connections.clock.now();
+        self.connections.give_up_overdue(now, std::slice::from_mut(recorder));
         Ok(())
     }
 }
@@ -138,7 +157,7 @@ mod tests {
     #[test]
     fn a_client_that_gets_its_own_answer_is_held() {
         let (herd, recorder) = two_clients(|line, _| line);
-        assert_eq!(recorder.outcomes.get(Outcome::Answered), 2);
+        assert_eq!(recorder.current().outcomes.get(Outcome::Answered), 2);
         assert_eq!(herd.living(), 2);
     }
 
@@ -146,8 +165,8 @@ mod tests {
     fn a_client_that_gets_the_answer_of_another_is_not() {
         let (herd, recorder) =
             two_clients(|line, before| if before.is_empty() { line } else { before });
-        assert_eq!(recorder.outcomes.get(Outcome::Answered), 1);
-        assert_eq!(recorder.outcomes.get(Outcome::WrongReply), 1);
+        assert_eq!(recorder.current().outcomes.get(Outcome::Answered), 1);
+        assert_eq!(recorder.current().outcomes.get(Outcome::WrongReply), 1);
         assert_eq!(herd.living(), 1);
     }
 

@@ -76,7 +76,27 @@ pub struct Outcomes([u64; Outcome::ALL.len()]);
 impl Outcomes {
     /// Counts one more.
     pub fn add(&mut self, outcome: Outcome) {
-        self.0[outcome as usize] += 1;
+        self.add_many(outcome, 1);
+    }
+
+    /// Counts so many more.
+    pub fn add_many(&mut self, outcome: Outcome, count: u64) {
+        self.0[outcome as usize] += count;
+    }
+
+    /// Adds what was counted elsewhere.
+    pub fn add_all(&mut self, other: &Outcomes) {
+        self.0.iter_mut().zip(other.0).for_each(|(mine, others)| *mine += others);
+    }
+
+    /// Whether there was no other outcome than a right reply.
+    pub fn is_all_answered(&self) -> bool {
+        self.sum() == self.get(Outcome::Answered)
+    }
+
+    /// How many there were in all.
+    pub fn sum(&self) -> u64 {
+        self.0.iter().sum()
     }
 
     /// How often it occurred.

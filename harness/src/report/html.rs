@@ -298,8 +298,10 @@ fn measurements(report: &Report) -> Markup {
                 p {
                     "Server and generator share this machine, and each figure is of one run ("
                     (report.plan) "): repeat the run before believing a difference. Every "
-                    "reply was checked; only right ones have a latency, from sending the request "
-                    "to receiving the reply. The dots are p50, p90, p99, p99.9 and the largest."
+                    "reply was checked; only right ones have a latency, from when the request was "
+                    "due to receiving the reply; in a closed loop it is due when it is sent. The "
+                    "dots are p50, p90, p99, p99.9 and the largest. Each run judges itself: what "
+                    "stands against its figures is in the last column."
                 }
                 @for workload in report.workloads() {
                     h3 { (workload) }
@@ -331,16 +333,16 @@ fn figures(report: &Report, workload: &str) -> Markup {
                         th { "requests/s" } th { "" }
                         th { "p50" } th { "p90" } th { "p99" } th { "p99.9" } th { "max" }
                         th { "generator CPU / request" } th { "server CPU / request" }
-                        th { "threads" } th { "memory" }
+                        th { "threads" } th { "memory" } th { "verdict" }
                     }
                 }
                 tbody {
                     @for (server, one) in measured {
-                        @let latency = one.latency_sent_ns;
-                        tr class=[one.problem.is_some().then_some("bad")] {
+                        @let latency = one.latency_intended_ns;
+                        tr class=[one.problem().is_some().then_some("bad")] {
                             th scope="row" { (server.label()) }
                             @if let Some(held) = one.held {
-                                td { (count(one.connections as f64)) }
+                                td { (count(one.clients as f64)) }
                                 td { (count(held.memory_per_connection_bytes as f64)) " B" }
                                 td { (time(held.connected_in_ms * 1_000_000)) }
                             } @else if is_held {
@@ -354,9 +356,14 @@ fn figures(report: &Report, workload: &str) -> Markup {
                                 td { (time(quantile)) }
                             }
                             td { (time(one.generator_cpu_ns_per_request)) }
-                            td { (time(one.server_cpu_ns_per_request)) }
-                            td { (one.server.threads) }
-                            td { (count(one.server.anonymous_bytes as f64 / 1024.0)) " KiB" }
+                            td { (one.server_cpu_ns_per_request().map_or(String::new(), time)) }
+                            @if let Some(side) = &one.server {
+                                td { (side.threads) }
+                                td { (count(side.anonymous_bytes as f64 / 1024.0)) " KiB" }
+                            } @else {
+                                td {} td {}
+                            }
+                            td title=[(!one.validity.reasons.is_empty()).then(|| one.validity.reasons.join("; "))] { (one.validity.verdict.name()) }
                         }
                     }
                 }

@@ -139,16 +139,16 @@ fn measurements(report: &Report, page: &mut String) -> std::fmt::Result {
     )?;
     writeln!(
         page,
-        "| workload | server | requests/s | p50 | p90 | p99 | p99.9 | max | generator CPU/request | server CPU/request |"
+        "| workload | server | requests/s | p50 | p90 | p99 | p99.9 | max | generator CPU/request | server CPU/request | verdict |"
     )?;
-    writeln!(page, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|")?;
+    writeln!(page, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|")?;
     for workload in report.workloads() {
         for server in &report.servers {
             let Some(measured) = server.measurement(workload) else { continue };
-            let latency = measured.latency_sent_ns;
+            let latency = measured.latency_intended_ns;
             writeln!(
                 page,
-                "| {workload} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {workload} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 escaped(&server.label()),
                 count(measured.throughput_per_s),
                 time(latency.p50),
@@ -157,7 +157,8 @@ fn measurements(report: &Report, page: &mut String) -> std::fmt::Result {
                 time(latency.p999),
                 time(latency.max),
                 time(measured.generator_cpu_ns_per_request),
-                time(measured.server_cpu_ns_per_request),
+                measured.server_cpu_ns_per_request().map_or(String::new(), time),
+                measured.validity.verdict.name(),
             )?;
         }
     }
@@ -181,7 +182,7 @@ fn held(report: &Report, page: &mut String) -> std::fmt::Result {
             page,
             "| {} | {} | {} B | {} |",
             escaped(&server.label()),
-            count(one.connections as f64),
+            count(one.clients as f64),
             count(held.memory_per_connection_bytes as f64),
             time(held.connected_in_ms * 1_000_000),
         )?;

@@ -13,7 +13,7 @@ pub mod step_summary;
 mod text;
 
 pub use output::{Junit, Output};
-pub use text::{failure, line, not_run};
+pub use text::{brief, failure, line, measurement as measurement_words, not_run};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -55,7 +55,7 @@ impl FailOn {
 }
 
 /// Raised when a reader of `report.json` would have to change.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Everything that a run found out.
 #[derive(Clone, Debug, Serialize)]
@@ -255,7 +255,7 @@ impl ServerReport {
     fn problems(&self) -> impl Iterator<Item = String> {
         let own = self.problem.iter().map(|problem| format!("{}: {problem}", self.name));
         let measured = self.measurements.iter().filter_map(|measurement| {
-            let problem = measurement.problem.as_ref()?;
+            let problem = measurement.problem()?;
             Some(format!("{} under {}: {problem}", self.name, measurement.workload))
         });
         own.chain(measured)

@@ -18,7 +18,8 @@ pub(super) fn latency(report: &Report, workload: &str) -> Markup {
         .iter()
         .filter_map(|server| {
             let measured = server.measurement(workload)?;
-            (measured.latency_sent_ns.count > 0).then(|| (server.label(), measured.latency_sent_ns))
+            (measured.latency_intended_ns.count > 0)
+                .then(|| (server.label(), measured.latency_sent_ns))
         })
         .collect();
     let axis = Axis::around(rows.iter().map(|(_, quantiles)| quantiles));

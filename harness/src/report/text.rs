@@ -1,8 +1,10 @@
 //! Verdicts as lines for a terminal.
 
-use super::ServerReport;
+use super::{ServerReport, count, time};
 use crate::conformance::{Judgement, Kind, Known, held};
+use crate::load::{Measurement, Outcome, Outcomes};
 use crate::server::last_lines;
+use crate::stats::Quantiles;
 
 /// A server that could not be run here, in a line.
 pub fn not_run(server: &ServerReport) -> Option<String> {
@@ -52,4 +54,84 @@ pub fn failure(server: &str, judgement: &Judgement) -> String {
         lines += &format!("\n    {label:9}: {words}");
     }
     lines
+}
+
+/// A measurement in a line, after the name of the server.
+pub fn brief(one: &Measurement) -> String {
+    let latency = &one.latency_intended_ns;
+    let [p50, p99] = [latency.p50, latency.p99].map(time);
+    let held = one.held.map(|held| format!(", {} bytes each", held.memory_per_connection_bytes));
+    format!(
+        "{}: {}/s, p50 {p50}, p99 {p99}{} ({})",
+        one.workload,
+        count(one.throughput_per_s),
+        held.unwrap_or_default(),
+        one.validity.verdict.name(),
+    )
+}
+
+/// A measurement in some lines.
+pub fn measurement(one: &Measurement) -> String {
+    let mut rows = vec![
+        ("verdict", verdict(one)),
+        (
+            "requests",
+            format!("{} right replies/s; {}", count(one.throughput_per_s), counts(&one.outcomes)),
+        ),
+        ("connections", format!("of {}: {}", one.clients, counts(&one.connections))),
+    ];
+    if let Some(offered) = one.offered_per_s {
+        rows.push(("due", format!("{} requests/s", count(offered))));
+        rows.push(("latency", format!("{} (from when due)", quantiles(&one.latency_intended_ns))));
+        rows.push(("", format!("{} (from when sent)", quantiles(&one.latency_sent_ns))));
+    } else {
+        rows.push(("latency", quantiles(&one.latency_sent_ns)));
+    }
+    if let Some(interval) = &one.p99_interval_ns {
+        let [low, high] = [interval.low, interval.high].map(time);
+        rows.push(("", format!("p99 between {low} and {high} (95 % confidence)")));
+    }
+    if one.offered_per_s.is_some() {
+        rows.push(("sent late", quantiles(&one.send_lateness_ns)));
+    }
+    for (outcome, times) in &one.failures_ns {
+        rows.push(("until", format!("{}: {}", outcome.replace('_', " "), quantiles(times))));
+    }
+    rows.push(("connecting", quantiles(&one.connect_ns)));
+    rows.push((
+        "generator",
+        format!(
+            "{} of processor time per request, {:.0} % busy; {}",
+            time(one.generator_cpu_ns_per_request),
+            one.generator_cpu_share * 100.0,
+            one.placement
+        ),
+    ));
+    rows.into_iter().map(|(label, words)| format!("{label:12} {words}\n")).collect()
+}
+
+fn verdict(one: &Measurement) -> String {
+    let reasons = one.validity.reasons.join("; ");
+    let partial = if one.partial { " (interrupted: partial)" } else { "" };
+    let name = one.validity.verdict.name();
+    if reasons.is_empty() {
+        format!("{name}{partial}")
+    } else {
+        format!("{name}{partial}: {reasons}")
+    }
+}
+
+fn quantiles(of: &Quantiles) -> String {
+    let [p50, p90, p99, p999, max] = [of.p50, of.p90, of.p99, of.p999, of.max].map(time);
+    format!("p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max}")
+}
+
+/// The outcomes that occurred.
+fn counts(outcomes: &Outcomes) -> String {
+    let words: Vec<String> = Outcome::ALL
+        .iter()
+        .filter(|&&outcome| outcomes.get(outcome) > 0)
+        .map(|&outcome| format!("{} {}", count(outcomes.get(outcome) as f64), outcome.words()))
+        .collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }

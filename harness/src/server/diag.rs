@@ -27,6 +27,7 @@ const FAMILY: usize = HEADER;
 const STATE: usize = HEADER + 1;
 const PORT: usize = HEADER + 4;
 const HOST: usize = HEADER + 8;
+const RECEIVED: usize = HEADER + 4 + 48 + 4;
 const INODE: usize = HEADER + 4 + 48 + 16;
 const ANSWER: usize = INODE + 4;
 
@@ -38,6 +39,9 @@ const LONGEST_ANSWER: usize = 32 * 1024;
 pub(super) struct TcpSocket {
     /// Its own address.
     pub(super) local: SocketAddr,
+    /// Bytes that it has received and nobody has read; of a listening socket, connections that
+    /// nobody has accepted (`idiag_rqueue`, sock_diag(7)).
+    pub(super) received: u32,
     /// By which the descriptors of processes refer to it.
     pub(super) inode: u64,
 }
@@ -99,8 +103,9 @@ fn parse(answer: &[u8]) -> Option<TcpSocket> {
         IpAddr::from(<[u8; 16]>::try_from(host).ok()?)
     };
     let port = u16::from_be_bytes([answer[PORT], answer[PORT + 1]]);
-    let inode = u32::from_ne_bytes(answer[INODE..ANSWER].try_into().ok()?);
-    Some(TcpSocket { local: SocketAddr::new(host, port), inode: inode.into() })
+    let word = |at: usize| Some(u32::from_ne_bytes(answer.get(at..at + 4)?.try_into().ok()?));
+    let (received, inode) = (word(RECEIVED)?, word(INODE)?.into());
+    Some(TcpSocket { local: SocketAddr::new(host, port), received, inode })
 }
 
 fn request(flags: u16, states: u32, server: SocketAddr, client: SocketAddr) -> Vec<u8> {

@@ -10,6 +10,7 @@ mod port;
 pub mod proc;
 mod spec;
 pub mod supervise;
+pub mod usage;
 
 pub use contract::{BUSY_PREFIX, Contract, Dialect, Division, Ending};
 pub use launch::{Ended, LaunchError, Launcher, Process, READY_DEADLINE, Server, last_lines};

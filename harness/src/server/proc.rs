@@ -78,17 +78,23 @@ pub fn holdings(tree: &[Pid]) -> Holdings {
     let mut sum = Holdings::default();
     for &pid in tree {
         let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { continue };
-        let field = |name: &str| {
-            status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or("")
-        };
-        let number = |text: &str| text.split(' ').next()?.parse::<u64>().ok();
         sum.processes += 1;
-        sum.zombies += usize::from(field("State:").starts_with('Z'));
-        sum.threads += number(field("Threads:")).unwrap_or(0) as usize;
-        sum.anonymous_bytes += number(field("RssAnon:")).unwrap_or(0) * 1024;
+        sum.zombies += usize::from(field(&status, "State:") == Some("Z"));
+        sum.threads += number(&status, "Threads:").unwrap_or(0) as usize;
+        sum.anonymous_bytes += number(&status, "RssAnon:").unwrap_or(0) * 1024;
         sum.descriptors += open_descriptors(pid);
     }
     sum
+}
+
+/// The first word of a row of a status file (proc_pid_status(5)).
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()
+}
+
+/// As [`field`], a number.
+pub(super) fn number(status: &str, name: &str) -> Option<u64> {
+    field(status, name)?.parse().ok()
 }
 
 fn open_descriptors(pid: Pid) -> usize {
@@ -112,8 +118,7 @@ pub fn reset_peak(tree: &[Pid]) {
 pub fn peak_bytes(tree: &[Pid]) -> u64 {
     let peak = |pid: &Pid| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let row = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        row.split_whitespace().next()?.parse::<u64>().ok()
+        number(&status, "VmHWM:")
     };
     tree.iter().filter_map(peak).sum::<u64>() * 1024
 }
@@ -174,16 +179,19 @@ pub fn is_asleep(tree: &[Pid]) -> bool {
 /// Processor time, in user and kernel mode, that the processes and the children they have waited
 /// for have used. The kernel gives it in ticks of 10 ms.
 pub fn cpu_time(tree: &[Pid]) -> Duration {
-    let ticks: u64 = tree.iter().filter_map(|&pid| cpu_ticks(pid)).sum();
+    let ticks: u64 = tree.iter().filter_map(|&pid| cpu_ticks(pid)).flatten().sum();
     Duration::from_millis(ticks * 10)
 }
 
-/// Fields 14 to 17 of /proc/PID/stat (proc(5)); the name, field 2, may hold anything but ends with
-/// the last parenthesis. USER_HZ is 100 on every architecture that Rust's std runs on.
-fn cpu_ticks(pid: Pid) -> Option<u64> {
+/// Processor time of a process in user and in kernel mode, and that of the children it has waited
+/// for, in ticks of 10 ms: fields 14 to 17 of /proc/PID/stat (proc(5)); the name, field 2, may hold
+/// anything but ends with the last parenthesis. USER_HZ is 100 on every architecture that Rust's
+/// std runs on.
+pub(super) fn cpu_ticks(pid: Pid) -> Option<[u64; 4]> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
-    Some(fields.split(' ').skip(11).take(4).flat_map(str::parse::<u64>).sum())
+    let ticks: Vec<u64> = fields.split(' ').skip(11).take(4).flat_map(str::parse).collect();
+    ticks.try_into().ok()
 }
 
 /// What became of the time of some threads: they ran, or would have if others had not.
@@ -239,6 +247,21 @@ pub fn in_close_wait(port: u16) -> usize {
     sockets(&[CLOSE_WAIT], port).len()
 }
 
+/// How many connections wait to be accepted from the sockets that listen at this address, from this
+/// process's network; those of one port that several sockets share (SO_REUSEPORT) are added up.
+/// `None` if nobody listens there.
+pub fn accept_queue(address: SocketAddr) -> Option<u64> {
+    let host = address.ip().to_canonical();
+    sockets(&[LISTEN], address.port())
+        .iter()
+        .filter(|socket| {
+            let listens = socket.local.ip().to_canonical();
+            listens == host || listens.is_unspecified()
+        })
+        .map(|socket| u64::from(socket.received))
+        .reduce(|sum, more| sum + more)
+}
+
 /// The sockets in one of these states at a port, or at any if it is 0, seen from this process's
 /// network.
 fn sockets(states: &[u8], port: u16) -> Vec<TcpSocket> {
@@ -277,7 +300,9 @@ fn parse_row(row: &str) -> Option<(u8, TcpSocket)> {
     let fields: Vec<&str> = row.split_whitespace().collect();
     let state = u8::from_str_radix(fields.get(3)?, 16).ok()?;
     let local = parse_address(fields.get(1)?)?;
-    Some((state, TcpSocket { local, inode: fields.get(9)?.parse().ok()? }))
+    let (_, received) = fields.get(4)?.split_once(':')?;
+    let received = u32::from_str_radix(received, 16).ok()?;
+    Some((state, TcpSocket { local, received, inode: fields.get(9)?.parse().ok()? }))
 }
 
 /// `0100007F:1F90` is 127.0.0.1:8080: words of 32 bits in the order of the machine.
@@ -299,10 +324,26 @@ fn parse_address(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(host, port))
 }
 
+/// What tests of several modules need.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::time::{Duration, Instant};
+
+    /// Waits until something is so.
+    pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !holds() {
+            assert!(Instant::now() < deadline, "it does not come about that {what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
 
+    use super::testing::wait_until;
     use super::*;
 
     #[test]
@@ -316,6 +357,24 @@ mod tests {
             assert_eq!(told, in_tables(&[LISTEN], address.port()), "either way");
             drop(socket);
             assert!(!listening(&[pid]).contains(&address), "{address} is closed");
+        }
+    }
+
+    #[test]
+    fn connections_that_nobody_has_accepted_are_counted_either_way() {
+        for host in ["127.0.0.1", "::1", "0.0.0.0"] {
+            let listener = TcpListener::bind((host, 0)).expect("a free port");
+            let port = listener.local_addr().expect("its address").port();
+            let host = if host == "::1" { host } else { "127.0.0.1" };
+            let address: SocketAddr = (host.parse::<IpAddr>().expect("an address"), port).into();
+            assert_eq!(accept_queue(address), Some(0));
+            let clients = [(); 3].map(|()| std::net::TcpStream::connect(address).expect("a place"));
+            wait_until("three wait", || accept_queue(address) == Some(3));
+            assert_eq!(sockets(&[LISTEN], port), in_tables(&[LISTEN], port));
+            listener.accept().expect("one of them");
+            assert_eq!(accept_queue(address), Some(2));
+            drop((listener, clients));
+            assert_eq!(accept_queue(address), None);
         }
     }
 

@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use harness::server::{Launcher, Server};
+
 /// How long anything may take that should happen.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -18,6 +20,12 @@ pub(crate) fn harness() -> Command {
     // What tests do is no part of a summary.
     command.env_remove("GITHUB_STEP_SUMMARY");
     command
+}
+
+/// A known-answer server, ended when dropped.
+pub(crate) fn known(answer: &str) -> Server {
+    let launcher = Launcher::new(env!("CARGO_BIN_EXE_harness"));
+    launcher.launch(&harness::selftest::known::spec(&launcher, answer)).expect(answer)
 }
 
 /// Waits until something is so.

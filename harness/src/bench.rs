@@ -1,0 +1,273 @@
+//! Measuring alone: whoever listens somewhere, or servers under workloads.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use servers::Limits;
+
+use crate::cli::{self, Measured, Require};
+use crate::environment::Environment;
+use crate::interrupt::{self, INTERRUPTED};
+use crate::load::alternation::{Alternation, compare};
+use crate::load::placement::{Pin, Placement};
+use crate::load::{
+    self, Demand, Group, Measurement, Measuring, Pace, Plan, Verdict, WORKLOADS, Workload,
+    exchanges, histogram_log,
+};
+use crate::progress::{People, Progress};
+use crate::report::{FORMAT, Output, Report, ServerReport, brief, measurement_words};
+use crate::role::{self, Usage};
+use crate::run::{chosen, measured, seed_or_chance};
+use crate::server::{Launcher, Spec};
+use crate::stats::{self, Comparison};
+
+impl Measured {
+    pub(crate) fn measuring(&self, plan: Plan) -> Measuring<'static> {
+        Measuring {
+            plan,
+            pin: self.pin,
+            threads: self.threads.into(),
+            seed: seed_or_chance(self.seed),
+            precision: self.precision,
+            extended: self.extend,
+            syscalls: false,
+            interrupted: interrupt::flag(),
+        }
+    }
+
+    fn exit_code<'m>(&self, measurements: impl IntoIterator<Item = &'m Measurement>) -> ExitCode {
+        if interrupt::flag().load(Relaxed) {
+            return ExitCode::from(INTERRUPTED);
+        }
+        let is_doubtful = |one: &Measurement| one.validity.verdict != Verdict::Valid;
+        let is_wanted = self.require == Some(Require::Valid);
+        let fails = is_wanted && measurements.into_iter().any(is_doubtful);
+        ExitCode::from(u8::from(fails))
+    }
+}
+
+/// Loads whoever listens there.
+///
+/// # Errors
+/// Bad usage, or the kernel refuses what is needed. What the server does wrong is in what is
+/// printed.
+pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
+    role::raise_descriptor_limit();
+    load::enough_descriptors(arguments.connections).map_err(Usage)?;
+    // A path that cannot be written is known at once.
+    let json = match arguments.json.as_deref() {
+        Some(path) if path != Path::new("-") => Some(create(path)?),
+        _ => None,
+    };
+    let log = arguments.histogram_log.as_deref().map(create).transpose()?;
+    let plan =
+        Plan { warm_up: arguments.warm_up, duration: arguments.duration, held: 0, is_short: false };
+    let measuring = arguments.measured.measuring(plan);
+    let pace = match arguments.rate {
+        Some(per_s) => Pace::Open { arrivals: arguments.arrivals, per_s },
+        None => Pace::Closed { depth: arguments.depth },
+    };
+    let group =
+        Group { exchanges: exchanges(arguments.service), connections: arguments.connections, pace };
+    let demand = Demand::new(arguments.address, group, measuring.seed);
+    let placement = Placement::find(measuring.pin, measuring.threads)?;
+    let name = "load";
+    let (mut measurement, ran) = load::load(None, &demand, name, &measuring, &placement)?;
+    if measuring.pin != Pin::None {
+        measurement.placement = format!("{} (the server was not launched here)", placement.words());
+    }
+    if let Some(log) = log {
+        histogram_log::write(BufWriter::new(log), &ran.intervals).context("the histogram log")?;
+    }
+    match (json, &arguments.json) {
+        (Some(file), _) => write_json(BufWriter::new(file), &measurement)?,
+        (None, Some(_)) => write_json(std::io::stdout().lock(), &measurement)?,
+        (None, None) => {}
+    }
+    let words = measurement_words(&measurement);
+    match &arguments.json {
+        Some(path) if path == Path::new("-") => eprint!("{words}"),
+        _ => print!("{words}"),
+    }
+    Ok(arguments.measured.exit_code([&measurement]))
+}
+
+fn create(path: &Path) -> Result<File> {
+    let cannot =
+        |error| Usage(format!("cannot write {}: {error}; name another file", path.display()));
+    Ok(File::create(path).map_err(cannot)?)
+}
+
+fn write_json(mut to: impl Write, document: &impl Serialize) -> Result<()> {
+    serde_json::to_writer_pretty(&mut to, document)?;
+    writeln!(to)?;
+    to.flush().context("the JSON document")
+}
+
+/// Launches servers and measures them under the workloads.
+///
+/// # Errors
+/// Bad usage, or the harness could not do its work.
+pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
+    role::raise_descriptor_limit();
+    if let Some(other) = arguments.against {
+        return against(arguments, &other);
+    }
+    let workloads = workloads(&arguments.workload)?;
+    let launcher = Launcher::this_program()?;
+    let servers = chosen(&arguments.servers);
+    let mut plan = arguments.plan.plan();
+    plan.duration = arguments.duration.unwrap_or(plan.duration);
+    plan.warm_up = arguments.warm_up.unwrap_or(plan.warm_up);
+    let measuring =
+        Measuring { syscalls: arguments.syscalls, ..arguments.measured.measuring(plan) };
+    let output = arguments.output.as_deref().map(Output::create).transpose()?;
+    let mut report = Report {
+        format: FORMAT,
+        complete: false,
+        environment: Environment::detect(),
+        plan: arguments.plan.words_of(plan),
+        seed: measuring.seed,
+        servers: Vec::new(),
+    };
+    let people = if arguments.json { People::Stderr } else { People::Stdout };
+    let progress = Progress::new(servers.len() * workloads.len(), people);
+    'servers: for server in &servers {
+        let spec = Spec::judged(&launcher, server);
+        report.servers.push(ServerReport::new(&spec, Vec::new()));
+        let entry = report.servers.last_mut().expect("it was just pushed");
+        if let Some(reason) = &spec.unavailable {
+            progress.line(&format!("{server}: not run: {reason}"));
+            progress.skip(workloads.len());
+            continue;
+        }
+        for workload in &workloads {
+            progress.doing(format!("{server} under {}", workload.name));
+            let before = entry.measurements.len();
+            measured(&launcher, server, workload, &measuring, entry)?;
+            for one in &entry.measurements[before..] {
+                progress.line(&format!("{server} {}", brief(one)));
+            }
+            progress.step();
+            if measuring.interrupted.load(Relaxed) {
+                break 'servers;
+            }
+        }
+        if let Some(output) = &output {
+            output.write(&report)?;
+        }
+    }
+    report.complete = !measuring.interrupted.load(Relaxed);
+    if let Some(output) = &output {
+        output.write(&report)?;
+        progress.line(&format!("report: {}", output.page().display()));
+    }
+    for problem in report.problems() {
+        progress.line(&format!("problem: {problem}"));
+    }
+    drop(progress);
+    if arguments.json {
+        write_json(std::io::stdout().lock(), &report.servers)?;
+    }
+    let all = report.servers.iter().flat_map(|server| &server.measurements);
+    Ok(arguments.measured.exit_code(all))
+}
+
+/// How long a comparison takes, unless told otherwise.
+const COMPARED: Duration = Duration::from_secs(40);
+
+/// How long one server of a comparison is loaded before it is the other's turn.
+const SLICE: Duration = Duration::from_millis(25);
+
+/// A comparison, as it is printed.
+#[derive(Serialize)]
+struct Compared {
+    server: String,
+    against: String,
+    #[serde(flatten)]
+    comparison: Comparison,
+    verdict: stats::Verdict,
+}
+
+/// Compares servers with another one.
+fn against(arguments: &cli::Bench, other: &servers::Server) -> Result<ExitCode> {
+    let launcher = Launcher::this_program()?;
+    let placement = Placement::find(arguments.measured.pin, 1)?;
+    let alternation = Alternation {
+        connections: arguments.connections,
+        slice: SLICE,
+        launches: arguments.launches,
+        time: arguments.duration.unwrap_or(COMPARED),
+    };
+    let people = if arguments.json { People::Stderr } else { People::Stdout };
+    let servers = chosen(&arguments.servers);
+    let progress = Progress::new(servers.len(), people);
+    progress.line(&placement.words());
+    let mut all = Vec::new();
+    for server in &servers {
+        progress.doing(format!("{server} against {other}"));
+        let [one, two] = [server, other].map(|it| comparable(&launcher, it, alternation));
+        let found = compare(&launcher, [&one?, &two?], alternation, &placement, interrupt::flag())?;
+        if interrupt::flag().load(Relaxed) {
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        let Some(comparison) = found else { bail!("too few slices: give it a longer --duration") };
+        let verdict = comparison.verdict();
+        progress.line(&format!(
+            "{server} against {other}: {:.3} times the throughput, 95 % confidence {:.3} to {:.3}, \
+             {} pairs of slices in {} launches: {}",
+            comparison.ratio,
+            comparison.low,
+            comparison.high,
+            comparison.pairs,
+            comparison.launches,
+            verdict.words()
+        ));
+        progress.step();
+        let (server, against) = (server.to_string(), other.to_string());
+        all.push(Compared { server, against, comparison, verdict });
+    }
+    drop(progress);
+    if arguments.json {
+        write_json(std::io::stdout().lock(), &all)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn comparable(
+    launcher: &Launcher,
+    server: &servers::Server,
+    alternation: Alternation,
+) -> Result<Spec> {
+    if let Some(reason) = server.pattern.unavailable() {
+        bail!("{server} cannot be run here: {reason}");
+    }
+    let spec = Spec::builtin(launcher, server, &Limits::default())?;
+    match spec.contract.capacity {
+        Some(serves) if serves < alternation.connections => bail!(Usage(format!(
+            "{server} serves {serves} clients at once: compare with --connections {serves}"
+        ))),
+        _ => Ok(spec),
+    }
+}
+
+/// The workloads whose names begin so; all for none.
+fn workloads(prefixes: &[String]) -> Result<Vec<&'static Workload>> {
+    let wanted = |workload: &&Workload| {
+        prefixes.is_empty() || prefixes.iter().any(|prefix| workload.name.starts_with(prefix))
+    };
+    for prefix in prefixes {
+        if !WORKLOADS.iter().any(|workload| workload.name.starts_with(prefix)) {
+            bail!(Usage(format!(
+                "no workload begins with {prefix:?}: see `harness list workloads`"
+            )));
+        }
+    }
+    Ok(WORKLOADS.iter().filter(wanted).collect())
+}

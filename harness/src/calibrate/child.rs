@@ -1,0 +1,153 @@
+//! Another program, run to its end: pinned, for a bounded time, with what it printed and what it
+//! took.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::panic;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::time::ClockId;
+use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, pidfd_open};
+
+/// So much of what it prints is read; it blocks when a pipe is full, at 64 KiB by default.
+const LONGEST_OUTPUT: u64 = 64 * 1024;
+
+/// What a program did.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) status: ExitStatus,
+    pub(super) output: String,
+    pub(super) errors: String,
+    /// Processor time of all its threads, from its start to its end.
+    pub(super) cpu: Duration,
+}
+
+/// Runs a program to its end; none if it did not end in time, and was killed. With a processor, all
+/// its threads run there only.
+///
+/// # Errors
+/// It does not start, or what the kernel says.
+pub(super) fn run(
+    command: Command,
+    processor: Option<usize>,
+    patience: Duration,
+) -> io::Result<Option<Ended>> {
+    let mut owned = Owned(spawn(command, processor)?);
+    let child = &mut owned.0;
+    if !has_ended(child, patience)? {
+        return Ok(None);
+    }
+    // It has ended and was not waited for: its clock has stopped, and is there still.
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(child.id() as i32))?;
+    let cpu = clock.now()?.into();
+    Ok(Some(Ended {
+        status: child.wait()?,
+        output: read(child.stdout.take())?,
+        errors: read(child.stderr.take())?,
+        cpu,
+    }))
+}
+
+/// Killed when dropped, unless it has ended.
+struct Owned(Child);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn spawn(mut command: Command, processor: Option<usize>) -> io::Result<Child> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Some(processor) = processor else { return command.spawn() };
+    let mut set = CpuSet::new();
+    set.set(processor)?;
+    // A process begins where the thread that starts it may run: this one lasts no longer.
+    let pinned = || {
+        sched_setaffinity(Pid::from_raw(0), &set)?;
+        command.spawn()
+    };
+    thread::scope(|scope| scope.spawn(pinned).join()).unwrap_or_else(|it| panic::resume_unwind(it))
+}
+
+/// Waits until a process has ended, or for so long. It is not reaped.
+fn has_ended(child: &Child, patience: Duration) -> io::Result<bool> {
+    // pidfd_open(2): readable when the process terminates and becomes a zombie.
+    let process = pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty())?;
+    let deadline = Instant::now() + patience;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], timeout) {
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(0) if Instant::now() >= deadline => return Ok(false),
+            Ok(0) => {}
+            Ok(_) => return Ok(true),
+        }
+    }
+}
+
+fn read(pipe: Option<impl Read>) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        pipe.take(LONGEST_OUTPUT).read_to_end(&mut bytes)?;
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sched::sched_getaffinity;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_program_is_told_of_by_its_output_its_status_and_its_processor_time() {
+        let script =
+            "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo out; echo err >&2; exit 3";
+        let busy = run(shell(script), None, PATIENCE).expect("it starts").expect("it ends");
+        assert_eq!((busy.output.as_str(), busy.errors.as_str()), ("out\n", "err\n"));
+        assert_eq!(busy.status.code(), Some(3));
+        let idle = run(shell(""), None, PATIENCE).expect("it starts").expect("it ends");
+        assert!(busy.cpu > idle.cpu && idle.cpu > Duration::ZERO, "{busy:?} {idle:?}");
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_killed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("pid");
+        let script = format!("echo $$ >{}; exec sleep 600", file.display());
+        let ended = run(shell(&script), None, Duration::from_secs(2)).expect("it starts");
+        assert!(ended.is_none(), "{ended:?}");
+        let Ok(pid) = std::fs::read_to_string(file) else { return };
+        assert!(!std::path::Path::new("/proc").join(pid.trim()).exists(), "{pid}");
+    }
+
+    #[test]
+    fn a_program_runs_on_its_processor_and_whoever_started_it_where_it_did() {
+        let here = || sched_getaffinity(Pid::from_raw(0)).expect("a set");
+        let before = here();
+        let mut usable = (0..CpuSet::count()).filter(|&number| before.is_set(number) == Ok(true));
+        let last = usable.next_back().expect("one");
+        let script = "grep Cpus_allowed_list /proc/self/status";
+        let ended = run(shell(script), Some(last), PATIENCE).expect("it starts").expect("it ends");
+        assert_eq!(ended.output, format!("Cpus_allowed_list:\t{last}\n"));
+        assert_eq!(here(), before);
+    }
+}

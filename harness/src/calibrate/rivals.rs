@@ -1,0 +1,193 @@
+//! The other load generators: how each is told what to do, and what is read from what it prints.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::run::RivalLoad;
+
+/// A load generator that may be installed.
+#[derive(Debug)]
+pub struct Rival {
+    /// Its stable name, which is its program's.
+    pub name: &'static str,
+    /// The Debian package that has it.
+    pub package: &'static str,
+    /// The bytes of one request: a valid reply, so that a server may echo them. Nothing else is
+    /// sent on the connections that are counted; each rival opens one more at first.
+    pub request: &'static [u8],
+    /// It is told how many requests to send, not for how long.
+    pub(super) counts: bool,
+    pub(super) arguments: fn(&Asked<'_>, &mut Command),
+    pub(super) parse: fn(&str, u64) -> Option<Told>,
+}
+
+/// The rivals, in the order in which they are told of.
+pub const RIVALS: &[Rival] = &[
+    Rival {
+        name: "wrk",
+        package: "wrk",
+        request: b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        counts: false,
+        arguments: for_wrk,
+        parse: from_wrk,
+    },
+    Rival {
+        name: "redis-benchmark",
+        package: "redis-tools",
+        request: b"*1\r\n$4\r\nPING\r\n",
+        counts: true,
+        arguments: for_redis_benchmark,
+        parse: from_redis_benchmark,
+    },
+];
+
+/// What is asked of a rival's program.
+pub(super) struct Asked<'a> {
+    pub(super) address: SocketAddr,
+    pub(super) load: RivalLoad,
+    pub(super) request: &'a [u8],
+    /// How many, where the rival counts.
+    pub(super) requests: u64,
+    /// The file with wrk's script.
+    pub(super) script: &'a Path,
+}
+
+/// What a rival's program told.
+#[derive(Debug, PartialEq)]
+pub(super) struct Told {
+    pub(super) requests: u64,
+    pub(super) per_s: f64,
+    pub(super) p99: Option<Duration>,
+    pub(super) errors: u64,
+}
+
+fn for_wrk(asked: &Asked<'_>, command: &mut Command) {
+    let Asked { address, load, .. } = asked;
+    command.args(["-t1", "--latency"]);
+    command.arg(format!("-c{}", load.connections));
+    command.arg(format!("-d{}s", load.duration.as_secs_f64().ceil().max(1.0)));
+    command.arg("-s").arg(asked.script);
+    command.args([format!("http://{address}"), "--".to_owned(), load.depth.to_string()]);
+    command.arg(OsStr::from_bytes(asked.request));
+}
+
+fn from_wrk(output: &str, _: u64) -> Option<Told> {
+    let after = |start: &str| output.lines().find_map(|line| line.trim().strip_prefix(start));
+    let requests = output.lines().find_map(|line| line.split_once(" requests in "))?.0;
+    let failed = after("Socket errors:").unwrap_or_default();
+    let refused = after("Non-2xx or 3xx responses:").unwrap_or_default();
+    let numbers = [failed, refused].into_iter().flat_map(|text| text.split([' ', ',']));
+    Some(Told {
+        requests: requests.trim().parse().ok()?,
+        per_s: after("Requests/sec:")?.trim().parse().ok()?,
+        // Now and then, with many connections, it says 0.00us.
+        p99: after("99%").and_then(time_of_wrk).filter(|p99| !p99.is_zero()),
+        errors: numbers.filter_map(|word| word.parse::<u64>().ok()).sum(),
+    })
+}
+
+/// A time as wrk writes it: `355.00us`, `1.04ms`, `1.20s`, `2.00m`, `1.00h`.
+fn time_of_wrk(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
+    let seconds = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
+}
+
+/// `-t ping_mbulk` sends PING as an array, which is a valid reply as it comes back. So is what it
+/// asks at first on a connection of its own, CONFIG GET.
+fn for_redis_benchmark(asked: &Asked<'_>, command: &mut Command) {
+    let Asked { address, load, requests, .. } = asked;
+    command.args(["-t", "ping_mbulk", "--csv"]);
+    command.args(["-h", &address.ip().to_string(), "-p", &address.port().to_string()]);
+    command.args(["-c", &load.connections.to_string(), "-P", &load.depth.to_string()]);
+    command.args(["-n", &requests.to_string()]);
+}
+
+/// It ends when so many have been answered, or never: a connection that fails ends it.
+fn from_redis_benchmark(output: &str, requests: u64) -> Option<Told> {
+    let rows = |start: &str| output.lines().find(|line| line.starts_with(start)).map(cells);
+    let (names, values) = (rows("\"test\"")?, rows("\"PING_MBULK\"")?);
+    let cell = |name: &str| values.get(names.iter().position(|it| *it == name)?)?.parse().ok();
+    let per_s = cell("rps").filter(|per_s: &f64| per_s.is_normal())?;
+    let p99 = cell("p99_latency_ms")
+        .and_then(|milliseconds| Duration::try_from_secs_f64(milliseconds / 1e3).ok());
+    Some(Told { requests, per_s, p99, errors: 0 })
+}
+
+fn cells(row: &str) -> Vec<&str> {
+    row.split(',').map(|cell| cell.trim_matches('"')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the programs print: wrk 4.1.0, redis-benchmark 7.0.15.
+    const WRK: &str = include_str!("../../tests/calibrate/wrk.txt");
+    const WRK_WITH_ERRORS: &str = include_str!("../../tests/calibrate/wrk-errors.txt");
+    const REDIS_BENCHMARK: &str = include_str!("../../tests/calibrate/redis-benchmark.csv");
+
+    #[test]
+    fn what_wrk_prints_is_read() {
+        let p99 = Some(Duration::from_micros(115_740));
+        let told = Told { requests: 830_288, per_s: 395_754.6, p99, errors: 0 };
+        assert_eq!(from_wrk(WRK, 0), Some(told));
+    }
+
+    #[test]
+    fn what_goes_wrong_is_counted_of_all_kinds_together() {
+        let told = from_wrk(WRK_WITH_ERRORS, 0).expect("it is read");
+        assert_eq!((told.requests, told.errors), (12_442, 24 + 98));
+    }
+
+    #[test]
+    fn times_of_all_units_are_read() {
+        let times =
+            [("57.00us", 57), ("5.00ms", 5_000), ("1.20s", 1_200_000), ("2.00m", 120_000_000)];
+        for (text, micros) in times {
+            assert_eq!(time_of_wrk(text), Some(Duration::from_micros(micros)), "{text}");
+        }
+        assert_eq!(time_of_wrk("5.00"), None);
+        assert_eq!(time_of_wrk("5.00 parsecs"), None);
+    }
+
+    #[test]
+    fn what_redis_benchmark_prints_is_read() {
+        let p99 = Some(Duration::from_micros(13_311));
+        let told = Told { requests: 100_000, per_s: 27_019.72, p99, errors: 0 };
+        assert_eq!(from_redis_benchmark(REDIS_BENCHMARK, 100_000), Some(told));
+    }
+
+    #[test]
+    fn without_a_p99_the_rest_is_read() {
+        let without = "\"test\",\"rps\"\n\"PING_MBULK\",\"12.50\"\n";
+        let told = from_redis_benchmark(without, 7).expect("it is read");
+        assert_eq!((told.per_s, told.p99), (12.5, None));
+        for without in [WRK.replace("99%", "??%"), WRK.replace("115.74ms", "0.00us")] {
+            assert_eq!(from_wrk(&without, 0).expect("it is read").p99, None);
+        }
+    }
+
+    #[test]
+    fn anything_else_is_not_understood() {
+        for text in
+            ["", "\n\n", "Requests/sec: many\n", "\"test\",\"rps\"\n\"PING_MBULK\",\"inf\"\n"]
+        {
+            assert_eq!(from_wrk(text, 0), None, "{text}");
+            assert_eq!(from_redis_benchmark(text, 0), None, "{text}");
+        }
+        assert_eq!(from_wrk(&WRK.replace(" requests in ", " in "), 0), None);
+    }
+}

@@ -1,0 +1,75 @@
+//! The latency of each interval as a log that other tools read: HdrHistogram's interval log, with
+//! histograms in its V2 format, deflated (hdrhistogram.github.io/HdrHistogram).
+
+use std::io::{self, Write};
+use std::time::{Duration, SystemTime};
+
+use hdrhistogram::serialization::V2DeflateSerializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+
+use super::recorder::Interval;
+
+/// Milliseconds are what the log's readers show by convention: a value over this is shown.
+const NANOSECONDS_PER_MILLISECOND: f64 = 1e6;
+
+/// Writes the log: for each interval the latency from when requests were due, tagged `intended`,
+/// and from when they were sent, tagged `sent`.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write(mut to: impl Write, intervals: &[Interval]) -> io::Result<()> {
+    let mut serializer = V2DeflateSerializer::new();
+    let mut log = IntervalLogWriterBuilder::new()
+        .add_comment("[Histogram log format version 1.3]")
+        .add_comment("latency of right replies, in nanoseconds")
+        .with_max_value_divisor(NANOSECONDS_PER_MILLISECOND)
+        .with_start_time(SystemTime::now())
+        .begin_log_with(&mut to, &mut serializer)?;
+    let tags = ["intended", "sent"].map(|tag| Tag::new(tag).expect("it has no comma"));
+    for interval in intervals {
+        let [start, duration] = [interval.start_ns, interval.duration_ns].map(Duration::from_nanos);
+        let both = [&interval.intended, &interval.sent];
+        for (histogram, tag) in both.into_iter().zip(tags) {
+            if histogram.is_empty() {
+                continue;
+            }
+            log.write_histogram(histogram, start, duration, Some(tag))
+                .map_err(|error| io::Error::other(format!("{error:?}")))?;
+        }
+    }
+    to.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+
+    use super::*;
+
+    #[test]
+    fn a_log_has_a_line_for_each_interval_in_which_something_was_recorded() {
+        let mut interval = Interval::new(5_000_000_000);
+        interval.duration_ns = 1_000_000_000;
+        let mut log = Vec::new();
+        let nothing = interval.clone();
+        interval.sent.record(2_000_000).expect("in range");
+        write(&mut log, &[interval.clone(), nothing, interval]).expect("a log");
+        let lines = IntervalLogIterator::new(&log).filter_map(|entry| match entry {
+            Ok(LogEntry::Interval(line)) => Some((
+                line.tag().map(|tag| tag.as_str().to_owned()),
+                line.start_timestamp(),
+                line.duration(),
+                line.max(),
+            )),
+            _ => None,
+        });
+        let [five, one] = [5, 1].map(Duration::from_secs);
+        let expected = (Some("sent".to_owned()), five, one);
+        let lines: Vec<_> = lines.collect();
+        assert_eq!(lines.len(), 2);
+        for (tag, start, duration, max) in lines {
+            assert_eq!((tag, start, duration), expected);
+            assert!((max - 2.0).abs() < 0.01, "{max} ms");
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! What is recorded of a run, interval by interval.
+
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use nix::time::ClockId;
+
+use super::outcome::{Outcome, Outcomes};
+
+/// The longest time that is told from a longer one.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// Significant digits of a recorded latency, and of other times.
+const DIGITS: u8 = 3;
+const FEW_DIGITS: u8 = 2;
+
+/// Nanoseconds since a run began. Copies agree.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock(Instant);
+
+impl Clock {
+    pub(super) fn start() -> Clock {
+        Clock(Instant::now())
+    }
+
+    pub(super) fn now(self) -> u64 {
+        self.0.elapsed().as_nanos() as u64
+    }
+}
+
+/// What was recorded in one interval. Times are in nanoseconds.
+#[derive(Clone, Debug)]
+pub struct Interval {
+    /// When it began, since the run did.
+    pub start_ns: u64,
+    /// How long it was.
+    pub duration_ns: u64,
+    /// Of right replies: from when each request was due to be sent. Empty in a closed loop, where
+    /// a request is due when it is sent.
+    pub intended: Histogram<u64>,
+    /// Of right replies: from when each request was sent.
+    pub sent: Histogram<u64>,
+    /// How much later than due each request was sent. Empty in a closed loop.
+    pub lateness: Histogram<u64>,
+    /// How long connecting took, where it succeeded.
+    pub connects: Histogram<u64>,
+    /// What became of requests.
+    pub outcomes: Outcomes,
+    /// How long that took, of those that were not answered rightly.
+    pub failures: Vec<(Outcome, Histogram<u64>)>,
+    /// Requests under way, summed over time: their number times nanoseconds.
+    pub level_ns: u64,
+    /// How many were due.
+    pub asked: u64,
+    /// Right replies that came in it, also to requests that were due before anything was recorded:
+    /// as many as came too late for the last interval.
+    pub replies: u64,
+    /// Processor time that the generator's thread used.
+    pub generator_cpu_ns: u64,
+}
+
+fn times(digits: u8) -> Histogram<u64> {
+    let longest = LONGEST.as_nanos() as u64;
+    Histogram::new_with_bounds(1, longest, digits).expect("the bounds are in order")
+}
+
+impl Interval {
+    /// One that begins now.
+    pub fn new(start_ns: u64) -> Interval {
+        Interval {
+            start_ns,
+            duration_ns: 0,
+            intended: times(DIGITS),
+            sent: times(DIGITS),
+            lateness: times(DIGITS),
+            connects: times(FEW_DIGITS),
+            outcomes: Outcomes::default(),
+            failures: Vec::new(),
+            level_ns: 0,
+            asked: 0,
+            replies: 0,
+            generator_cpu_ns: 0,
+        }
+    }
+
+    /// Adds what another one recorded, beside it or after it.
+    pub fn add(&mut self, other: &Interval) {
+        let pairs = [
+            (&mut self.intended, &other.intended),
+            (&mut self.sent, &other.sent),
+            (&mut self.lateness, &other.lateness),
+            (&mut self.connects, &other.connects),
+        ];
+        for (mine, others) in pairs {
+            mine.add(others).expect("the bounds are the same");
+        }
+        self.outcomes.add_all(&other.outcomes);
+        for (outcome, others) in &other.failures {
+            self.failures_of(*outcome).add(others).expect("the bounds are the same");
+        }
+        self.level_ns += other.level_ns;
+        self.asked += other.asked;
+        self.replies += other.replies;
+        self.generator_cpu_ns += other.generator_cpu_ns;
+    }
+
+    fn failures_of(&mut self, outcome: Outcome) -> &mut Histogram<u64> {
+        let at = self.failures.iter().position(|(one, _)| *one == outcome).unwrap_or_else(|| {
+            self.failures.push((outcome, times(FEW_DIGITS)));
+            self.failures.len() - 1
+        });
+        &mut self.failures[at].1
+    }
+}
+
+/// Records requests of one group of connections: those that were due from some time on.
+#[derive(Debug)]
+pub struct Recorder {
+    current: Interval,
+    since_ns: u64,
+    /// How long an interval is, and when the current one is over.
+    every_ns: u64,
+    until_ns: u64,
+    /// Requests under way, and since when so many.
+    level: u64,
+    level_since: u64,
+    cpu_before: u64,
+    told: Option<Sender<Interval>>,
+    /// Right replies, also before anything is recorded.
+    answered: u64,
+}
+
+impl Recorder {
+    /// All in one interval.
+    pub fn new() -> Recorder {
+        Recorder {
+            current: Interval::new(0),
+            since_ns: 0,
+            every_ns: u64::MAX,
+            until_ns: u64::MAX,
+            level: 0,
+            level_since: 0,
+            cpu_before: 0,
+            told: None,
+            answered: 0,
+        }
+    }
+
+    /// Tells each interval when it is over. What was due before `since_ns` is not recorded.
+    pub(super) fn telling(told: Sender<Interval>, every: Duration, since_ns: u64) -> Recorder {
+        let every_ns = every.as_nanos() as u64;
+        let (current, until_ns) = (Interval::new(since_ns), since_ns);
+        Recorder { current, since_ns, every_ns, until_ns, told: Some(told), ..Recorder::new() }
+    }
+
+    /// All in one interval, but for what was due before `since_ns`.
+    pub(super) fn since(since_ns: u64) -> Recorder {
+        Recorder { since_ns, ..Recorder::new() }
+    }
+
+    /// What was recorded in the interval that is not over.
+    pub fn current(&self) -> &Interval {
+        &self.current
+    }
+
+    /// Right replies so far, also before anything is recorded.
+    pub(super) fn answered(&self) -> u64 {
+        self.answered
+    }
+
+    /// Begins another interval if this one is over.
+    pub(super) fn look(&mut self, now: u64) {
+        if now < self.until_ns {
+            return;
+        }
+        if self.until_ns == self.since_ns {
+            self.cpu_before = thread_cpu_ns();
+        } else {
+            self.finish(now);
+        }
+        // In step with the clock, also after a pause.
+        while self.until_ns <= now {
+            self.until_ns += self.every_ns;
+        }
+    }
+
+    /// Ends the interval that is not over.
+    pub(super) fn finish(&mut self, now: u64) {
+        let Some(told) = &self.told else { return };
+        let level = self.level;
+        let mut over = std::mem::replace(&mut self.current, Interval::new(now));
+        over.level_ns += level * now.saturating_sub(self.level_since);
+        self.level_since = now;
+        over.duration_ns = now.saturating_sub(over.start_ns);
+        let cpu = thread_cpu_ns();
+        over.generator_cpu_ns = cpu - std::mem::replace(&mut self.cpu_before, cpu);
+        // Who does not listen any more does not want it.
+        let _ = told.send(over);
+    }
+
+    /// Requests were sent, that much after they were due.
+    pub(super) fn sent(&mut self, flight: Flight) {
+        if flight.due() < self.since_ns {
+            return;
+        }
+        let count = u64::from(flight.count);
+        self.changes_to(self.level + count, flight.sent);
+        self.current.asked += count;
+        if let Some(intended) = flight.intended {
+            self.current.lateness.saturating_record_n(flight.sent - intended, count);
+        }
+    }
+
+    /// A request was due that could not be sent.
+    pub(super) fn not_sent(&mut self, outcome: Outcome, due: u64) {
+        if due >= self.since_ns {
+            self.current.asked += 1;
+            self.current.outcomes.add(outcome);
+        }
+    }
+
+    /// Requests are over.
+    pub(super) fn over(&mut self, outcome: Outcome, flight: Flight, now: u64) {
+        if outcome == Outcome::Answered {
+            self.answered += u64::from(flight.count);
+            self.current.replies += if now < self.since_ns { 0 } else { flight.count.into() };
+        }
+        if flight.due() < self.since_ns {
+            return;
+        }
+        let count = flight.count.into();
+        self.changes_to(self.level - count, now);
+        self.current.outcomes.add_many(outcome, count);
+        if outcome == Outcome::Answered {
+            self.current.sent.saturating_record_n(now - flight.sent, count);
+            if let Some(intended) = flight.intended {
+                self.current.intended.saturating_record_n(now - intended, count);
+            }
+        } else {
+            self.current.failures_of(outcome).saturating_record_n(now - flight.due(), count);
+        }
+    }
+
+    pub(super) fn connected(&mut self, took: u64) {
+        self.current.connects.saturating_record(took);
+    }
+
+    fn changes_to(&mut self, level: u64, now: u64) {
+        self.current.level_ns += self.level * now.saturating_sub(self.level_since);
+        (self.level, self.level_since) = (level, now);
+    }
+}
+
+/// Processor time that this thread has used.
+pub(super) fn thread_cpu_ns() -> u64 {
+    let time = ClockId::CLOCK_THREAD_CPUTIME_ID.now().map_or(Duration::ZERO, Duration::from);
+    time.as_nanos() as u64
+}
+
+impl Default for Recorder {
+    fn default() -> Recorder {
+        Recorder::new()
+    }
+}
+
+/// Requests that were sent together on one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flight {
+    /// When they were due, where that is not when they were sent.
+    pub(super) intended: Option<u64>,
+    pub(super) sent: u64,
+    pub(super) count: u32,
+}
+
+impl Flight {
+    fn due(self) -> u64 {
+        self.intended.unwrap_or(self.sent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn flight(intended: Option<u64>, sent: u64, count: u32) -> Flight {
+        Flight { intended, sent, count }
+    }
+
+    #[test]
+    fn only_right_replies_are_latencies() {
+        let mut recorder = Recorder::new();
+        recorder.sent(flight(Some(5), 10, 2));
+        recorder.over(Outcome::Answered, flight(Some(5), 10, 1), 110);
+        recorder.over(Outcome::WrongReply, flight(Some(5), 10, 1), 210);
+        let recorded = recorder.current();
+        assert_eq!((recorded.sent.len(), recorded.sent.max()), (1, 100));
+        assert_eq!((recorded.intended.len(), recorded.intended.max()), (1, 105));
+        assert_eq!((recorded.lateness.len(), recorded.lateness.max()), (2, 5));
+        assert_eq!(recorded.failures.len(), 1);
+        assert_eq!(recorded.failures[0].0, Outcome::WrongReply);
+        assert_eq!((recorded.failures[0].1.len(), recorded.failures[0].1.max()), (1, 205));
+    }
+
+    #[test]
+    fn intervals_are_told_when_they_are_over_and_are_in_step() {
+        let (told, intervals) = mpsc::channel();
+        let mut recorder = Recorder::telling(told, Duration::from_nanos(100), 1000);
+        let (early, due) = (flight(None, 990, 1), flight(None, 1010, 1));
+        recorder.sent(early);
+        recorder.look(1005);
+        recorder.sent(due);
+        recorder.over(Outcome::Answered, early, 1020);
+        recorder.look(1099);
+        assert!(intervals.try_recv().is_err());
+        recorder.look(1130);
+        recorder.over(Outcome::Answered, due, 1150);
+        recorder.finish(1200);
+        let [one, other] = [intervals.recv(), intervals.recv()].map(|it| it.expect("an interval"));
+        assert_eq!((one.start_ns, one.duration_ns, one.asked, one.level_ns), (1000, 130, 1, 120));
+        assert_eq!((other.start_ns, other.duration_ns, other.level_ns), (1130, 70, 20));
+        assert_eq!(other.outcomes.get(Outcome::Answered), 1);
+    }
+}

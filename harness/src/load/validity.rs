@@ -1,0 +1,235 @@
+//! Whether a run is to be believed: it judges itself before anybody believes its figures.
+
+use serde::Serialize;
+
+use super::engine::Ran;
+use super::measurement::Measurement;
+use super::outcome::{Outcome, Outcomes};
+use crate::stats::{Quantiles, Stationarity};
+
+/// A generator that works for a larger part of the time may be what limits the throughput.
+const BUSY: f64 = 0.95;
+
+/// A server that works for a larger part of the time is what limits it, too.
+const SERVER_BUSY: f64 = 0.9;
+
+/// A server that answers a smaller part of what is due in time does not keep up.
+const ACHIEVED: f64 = 0.98;
+
+/// By how much the generator's own counts may disagree (Little's law).
+const LITTLE: f64 = 0.05;
+
+/// A larger part of the machine's time that others are given shows in every figure.
+const STOLEN: f64 = 0.05;
+
+/// Lateness of sending that is no matter in itself, in nanoseconds: what a machine that others
+/// share takes now and then.
+const LATE: u64 = 1_000_000;
+
+/// Whether figures are to be believed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// They are.
+    #[default]
+    Valid,
+    /// Not every request was answered rightly, or not every connection lasted.
+    Faulty,
+    /// The server did not keep up with what was due.
+    Overloaded,
+    /// They are as much the generator's as the server's.
+    GeneratorBound,
+    /// Others were given too much of the machine's time.
+    Disturbed,
+    /// The run was another at its end than at its beginning.
+    NotStationary,
+    /// They are less precise than was asked for.
+    Imprecise,
+}
+
+/// A verdict, and all that stands against the figures.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Validity {
+    /// The gravest.
+    pub verdict: Verdict,
+    /// All of them, in words, the gravest first.
+    pub reasons: Vec<String>,
+}
+
+/// What a run is judged by beside its figures.
+pub(super) struct Believed<'r> {
+    pub(super) ran: &'r Ran,
+    pub(super) threads: usize,
+    pub(super) precision: Option<f64>,
+}
+
+impl Verdict {
+    /// The word used in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Valid => "valid",
+            Verdict::Faulty => "faulty",
+            Verdict::Overloaded => "overloaded",
+            Verdict::GeneratorBound => "generator-bound",
+            Verdict::Disturbed => "disturbed",
+            Verdict::NotStationary => "not-stationary",
+            Verdict::Imprecise => "imprecise",
+        }
+    }
+}
+
+impl Validity {
+    pub(super) fn of(one: &Measurement, believed: &Believed<'_>) -> Validity {
+        let against = [
+            (Verdict::Faulty, faults(one)),
+            (Verdict::Overloaded, not_achieved(one)),
+            (Verdict::GeneratorBound, late(one)),
+            (Verdict::GeneratorBound, busy(one, believed.threads)),
+            (Verdict::GeneratorBound, miscounted(one)),
+            (Verdict::Disturbed, stolen(one)),
+            (Verdict::NotStationary, changed(one, believed.ran)),
+            (Verdict::Imprecise, imprecise(one, believed.precision)),
+        ];
+        let against: Vec<_> =
+            against.into_iter().filter_map(|(verdict, words)| Some((verdict, words?))).collect();
+        Validity {
+            verdict: against.first().map_or(Verdict::Valid, |(verdict, _)| *verdict),
+            reasons: against.into_iter().map(|(_, words)| words).collect(),
+        }
+    }
+
+    /// What the server did wrong, in words, if so: what else stands against figures may be the
+    /// machine's.
+    pub fn problem(&self) -> Option<String> {
+        (self.verdict == Verdict::Faulty).then(|| self.reasons.join("; "))
+    }
+}
+
+fn faults(one: &Measurement) -> Option<String> {
+    let of_connections = || {
+        // Those of a workload that connects again and again are more.
+        let connected = one.connections.get(Outcome::Answered);
+        (connected < one.clients as u64)
+            .then(|| format!("{connected} of {} were connected", one.clients))
+    };
+    let none_answered = || {
+        let is_none = one.outcomes.sum() > 0 && one.outcomes.get(Outcome::Answered) == 0;
+        is_none.then(|| "no request was answered".to_owned())
+    };
+    // What was in flight when nobody waited any more may have been answered yet; and to be told
+    // that the server is busy is to be told the truth.
+    let good = [Outcome::Answered, Outcome::InFlight, Outcome::Busy];
+    let requests = bad(&one.outcomes, &good, "requests");
+    let connections = bad(&one.connections, &[Outcome::Answered], "connections");
+    let faults = [requests, connections];
+    let faults: Vec<String> = faults.into_iter().flatten().chain(none_answered()).collect();
+    if faults.is_empty() { of_connections() } else { Some(faults.join("; ")) }
+}
+
+/// What became of those that did not end well.
+fn bad(outcomes: &Outcomes, good: &[Outcome], what: &str) -> Option<String> {
+    let words: Vec<String> = Outcome::ALL
+        .iter()
+        .filter(|outcome| !good.contains(outcome) && outcomes.get(**outcome) > 0)
+        .map(|&outcome| format!("{} {}", outcomes.get(outcome), outcome.words()))
+        .collect();
+    (!words.is_empty()).then(|| format!("{what}: {}", words.join(", ")))
+}
+
+fn not_achieved(one: &Measurement) -> Option<String> {
+    let busy = one.outcomes.get(Outcome::Busy);
+    if busy > 0 {
+        return Some(format!("{busy} requests were told that the server is busy"));
+    }
+    let offered = one.offered_per_s?;
+    (one.throughput_per_s < ACHIEVED * offered).then(|| {
+        format!("{:.0} of {offered:.0} requests/s were answered in time", one.throughput_per_s)
+    })
+}
+
+fn late(one: &Measurement) -> Option<String> {
+    one.offered_per_s?;
+    let (late, latency): (Quantiles, Quantiles) = (one.send_lateness_ns, one.latency_intended_ns);
+    let is_late = late.p50 > latency.p50 / 10 || late.p99 > LATE.max(latency.p99 / 2);
+    is_late.then(|| {
+        let [half, most] = [late.p50, late.p99].map(|it| it as f64 / 1e3);
+        format!("requests were sent late: p50 {half:.1} µs, p99 {most:.1} µs")
+    })
+}
+
+fn busy(one: &Measurement, threads: usize) -> Option<String> {
+    if one.offered_per_s.is_some() {
+        // It waits for the next request by looking at the clock.
+        return None;
+    }
+    let generator = one.generator_cpu_share / threads.max(1) as f64;
+    let server = one.server.as_ref().and_then(|server| server.cpu_share);
+    let is_bound = generator > BUSY && server.is_none_or(|share| share < SERVER_BUSY);
+    is_bound.then(|| {
+        let generator =
+            format!("the generator was busy for {:.0} % of the time", generator * 100.0);
+        match server {
+            Some(share) => format!("{generator}, the server for {:.0} %", share * 100.0),
+            None => generator,
+        }
+    })
+}
+
+fn miscounted(one: &Measurement) -> Option<String> {
+    let residual = one.littles_residual?;
+    (residual.abs() > LITTLE).then(|| {
+        let percent = residual * 100.0;
+        format!("requests under way and latency disagree by {percent:.1} % (Little's law)")
+    })
+}
+
+fn stolen(one: &Measurement) -> Option<String> {
+    if one.outcomes.sum() == 0 && one.connections.get(Outcome::Answered) > 0 {
+        return Some("nothing was asked in all that time: others had the processor".to_owned());
+    }
+    (one.stolen_share > STOLEN).then(|| {
+        let percent = one.stolen_share * 100.0;
+        format!("others were given {percent:.0} % of the machine's time (steal)")
+    })
+}
+
+fn changed(one: &Measurement, ran: &Ran) -> Option<String> {
+    // The last one may be cut short.
+    let whole = || ran.intervals.iter().filter(|it| it.duration_ns * 10 > longest(ran) * 9);
+    let rates: Vec<f64> = whole().map(|it| it.replies as f64 / it.duration_ns as f64).collect();
+    let medians: Vec<f64> = whole().map(|it| it.sent.value_at_quantile(0.5) as f64).collect();
+    let says = |what: &str, figures: &[f64]| match Stationarity::of(figures) {
+        Stationarity::Stationary | Stationarity::TooShort { .. } => None,
+        found => Some(format!("{what}: {found}")),
+    };
+    match one.offered_per_s {
+        Some(_) => says("median latency", &medians),
+        None => says("throughput", &rates),
+    }
+}
+
+fn longest(ran: &Ran) -> u64 {
+    ran.intervals.iter().map(|interval| interval.duration_ns).max().unwrap_or(0)
+}
+
+fn imprecise(one: &Measurement, wanted: Option<f64>) -> Option<String> {
+    let wanted = wanted?;
+    let percent = wanted * 100.0;
+    match one.relative_precision() {
+        Some(found) if found <= wanted => None,
+        Some(found) => Some(format!(
+            "the p99 is known to ±{:.1} %, and ±{percent:.1} % was asked for",
+            found * 100.0
+        )),
+        None => Some(format!("the p99 is not known to ±{percent:.1} %: too little was measured")),
+    }
+}
+
+impl Measurement {
+    /// Half the width of the p99's interval, as a part of the p99.
+    pub(super) fn relative_precision(&self) -> Option<f64> {
+        let interval = self.p99_interval_ns.as_ref()?;
+        let half = (interval.high - interval.low) as f64 / 2.0;
+        Some(half / self.latency_intended_ns.p99.max(1) as f64)
+    }
+}

@@ -1,0 +1,308 @@
+//! The workloads: a row each.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit};
+use servers::Service;
+
+use super::connections::PATIENCE;
+use super::demand::{Arrivals, Demand, Group, Pace};
+use super::exchange::{Exchange, exchanges, heavy, mixed};
+use crate::server::Contract;
+
+/// A way to load a server.
+#[derive(Debug)]
+pub struct Workload {
+    /// Its stable name.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// Who asks when.
+    pub load: Load,
+    /// Whether the main job measures it in its shorter plans, too.
+    pub is_common: bool,
+}
+
+/// Who asks when.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Load {
+    /// So many connections, each with so many requests under way.
+    Closed(usize, u32),
+    /// An open loop over so many connections, or as many as the server takes, with so many requests
+    /// per second in all.
+    Open(usize, Arrivals, f64),
+    /// Open loops with ever other rates, to find the highest one with a latency within a limit.
+    Saturation(usize),
+    /// So many clients, each of which connects, asks once, closes, and begins again.
+    Churn(usize),
+    /// So many that connect and ask all at once, are reset, and do so again after that time.
+    Storm(usize, Duration),
+    /// A closed loop over so many connections, with requests of many sizes.
+    Mixed(usize),
+    /// A closed loop over so many connections, and beside them others that do otherwise.
+    Beside(usize, Others),
+    /// As many connections as the plan says, or as the server takes, all held; [`WINDOW`](super::WINDOW)
+    /// of them ask at a time.
+    Held,
+}
+
+/// Who else is there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Others {
+    /// So many who are silent.
+    Idle(usize),
+    /// So many who ask what takes long to calculate.
+    Heavy(usize),
+    /// So many who send a byte now and then.
+    Dripping(usize),
+    /// So many who are turned away, and come again and again: all places are taken.
+    TurnedAway(usize),
+}
+
+const fn common(name: &'static str, summary: &'static str, load: Load) -> Workload {
+    Workload { name, summary, load, is_common: true }
+}
+
+const fn special(name: &'static str, summary: &'static str, load: Load) -> Workload {
+    Workload { name, summary, load, is_common: false }
+}
+
+/// The workloads, in the order of a report.
+pub const WORKLOADS: &[Workload] = &[
+    common("closed-1", "closed loop, 1 connection", Load::Closed(1, 1)),
+    common("closed-8", "closed loop, 8 connections", Load::Closed(8, 1)),
+    common("closed-64", "closed loop, 64 connections", Load::Closed(64, 1)),
+    special("closed-256", "closed loop, 256 connections", Load::Closed(256, 1)),
+    special("closed-1024", "closed loop, 1,024 connections", Load::Closed(1024, 1)),
+    special("closed-8192", "closed loop, 8,192 connections", Load::Closed(8192, 1)),
+    common(
+        "pipelined-16",
+        "closed loop, 8 connections, 16 requests under way on each",
+        Load::Closed(8, 16),
+    ),
+    special(
+        "pipelined-128",
+        "closed loop, 8 connections, 128 requests under way on each",
+        Load::Closed(8, 128),
+    ),
+    common(
+        "open-constant",
+        "open loop, 1,000 requests/s at even distances, over 16 connections or as many as it serves",
+        Load::Open(16, Arrivals::Constant, 1_000.0),
+    ),
+    special(
+        "open-poisson",
+        "open loop, 1,000 requests/s at distances of chance, over 16 connections or as many as it serves",
+        Load::Open(16, Arrivals::Poisson, 1_000.0),
+    ),
+    special(
+        "saturation",
+        "the highest rate, at distances of chance, whose p99 is at most 10 ms, and then a run at it",
+        Load::Saturation(16),
+    ),
+    special("churn", "8 clients that connect, ask once and close, again and again", Load::Churn(8)),
+    special(
+        "idle-herd",
+        "closed loop, 8 connections, beside 1,000 that are silent",
+        Load::Beside(8, Others::Idle(1_000)),
+    ),
+    special("mixed-sizes", "closed loop, 8 connections, lines of 8 to 2,048 bytes", Load::Mixed(8)),
+    special(
+        "heavy-beside-light",
+        "closed loop, 8 connections, beside 4 that ask for sums of 200 numbers",
+        Load::Beside(8, Others::Heavy(4)),
+    ),
+    special(
+        "dripping-crowd",
+        "closed loop, 8 connections, beside 50 that send a byte every 10 ms",
+        Load::Beside(8, Others::Dripping(50)),
+    ),
+    special(
+        "reconnect-storm",
+        "every 50 ms 100 clients are reset, connect all at once and ask once",
+        Load::Storm(100, Duration::from_millis(50)),
+    ),
+    special(
+        "refusal",
+        "closed loop that takes all places, beside 4 clients that are turned away again and again",
+        Load::Beside(0, Others::TurnedAway(4)),
+    ),
+    common(
+        "held",
+        "10,000 connections held, or as many as the server takes, each answered",
+        Load::Held,
+    ),
+];
+
+/// Fewer connections say nothing about holding many.
+pub const LEAST_HELD: usize = 1_000;
+
+/// Additions of a heavy request: as many as every calculator here takes.
+const HEAVY: usize = 199;
+
+/// The time between two bytes of a client that drips.
+const DRIP: Duration = Duration::from_millis(10);
+
+/// The longest of mixed requests, in bytes, where no shorter limit is declared.
+const LONGEST: usize = 4096;
+
+/// The most places that are taken in order to be refused.
+const MOST_PLACES: usize = 256;
+
+/// Descriptors that this process needs beside its connections.
+const RESERVED_DESCRIPTORS: usize = 64;
+
+/// How much to load.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Plan {
+    /// Before anything is recorded.
+    pub warm_up: Duration,
+    /// While it is.
+    pub duration: Duration,
+    /// How many connections to hold.
+    pub held: usize,
+    /// Whether only common workloads are measured by the main job.
+    pub is_short: bool,
+}
+
+impl Workload {
+    /// How many connections it makes to a server with this contract, at the least.
+    ///
+    /// # Errors
+    /// Why such a server is not loaded so, in words.
+    pub fn connections(&self, contract: &Contract, plan: Plan) -> Result<usize, String> {
+        let serves = contract.capacity.unwrap_or(usize::MAX);
+        let (connections, least) = match self.load {
+            Load::Closed(connections, _)
+            | Load::Churn(connections)
+            | Load::Storm(connections, _) => (connections, connections),
+            Load::Mixed(connections) => (connections.min(serves), 1),
+            Load::Open(connections, ..) | Load::Saturation(connections) => {
+                (connections.min(serves), 1)
+            }
+            Load::Beside(_, Others::TurnedAway(more)) => (serves.saturating_add(more), 1),
+            Load::Beside(connections, others) => {
+                let all = connections + others.count();
+                (all, all)
+            }
+            Load::Held => (plan.held.min(serves), LEAST_HELD),
+        };
+        if serves < least {
+            return Err(match serves {
+                1 => "it serves one client at a time".to_owned(),
+                clients => format!("it serves {clients} clients at once"),
+            });
+        }
+        self.suits(contract)?;
+        enough_descriptors(connections).map(|()| connections)
+    }
+
+    fn suits(&self, contract: &Contract) -> Result<(), String> {
+        match self.load {
+            Load::Held if contract.service != Service::Echo => {
+                Err("what is answered makes no difference, so it is measured with echo".into())
+            }
+            Load::Beside(_, Others::Heavy(_)) if contract.service != Service::Calc => {
+                Err("an echo has no requests that take long".into())
+            }
+            Load::Beside(_, Others::Heavy(_))
+                if contract.max_line.is_some_and(|most| most < 2 * HEAVY + 4) =>
+            {
+                Err("its longest line is too short for a heavy request".into())
+            }
+            Load::Beside(_, Others::TurnedAway(_)) => match (contract.capacity, contract.when_full)
+            {
+                (None, _) | (_, None) => {
+                    Err("when it turns clients away is not declared".to_owned())
+                }
+                (_, Some(servers::WhenFull::Wait)) => Err("it turns nobody away".to_owned()),
+                (Some(places), _) if places > MOST_PLACES => {
+                    Err(format!("it serves {places} clients at once"))
+                }
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// What is asked of a server with this contract. Not of one who is held, nor while a rate is
+    /// looked for.
+    pub(super) fn demand(
+        &self,
+        address: SocketAddr,
+        contract: &Contract,
+        connections: usize,
+        seed: u64,
+    ) -> Demand {
+        let service = contract.service;
+        let group =
+            |connections, pace, exchanges: Vec<Exchange>| Group { exchanges, connections, pace };
+        let usual = || exchanges(service);
+        let closed = Pace::Closed { depth: 1 };
+        let groups = match self.load {
+            Load::Closed(_, depth) => vec![group(connections, Pace::Closed { depth }, usual())],
+            Load::Open(_, arrivals, per_s) => {
+                vec![group(connections, Pace::Open { arrivals, per_s }, usual())]
+            }
+            Load::Saturation(_) | Load::Held => vec![group(connections, closed, usual())],
+            Load::Churn(_) => vec![group(connections, Pace::Churn, usual())],
+            Load::Storm(_, every) => vec![group(connections, Pace::Storm { every }, usual())],
+            Load::Mixed(_) => {
+                let longest = contract.max_line.unwrap_or(LONGEST).min(LONGEST);
+                vec![group(connections, closed, mixed(service, longest))]
+            }
+            Load::Beside(_, others) => {
+                let (count, beside) = (others.count(), others.group(service));
+                vec![group(connections - count, closed, usual()), beside]
+            }
+        };
+        Demand { address, groups, patience: PATIENCE, seed }
+    }
+}
+
+impl Others {
+    fn count(self) -> usize {
+        match self {
+            Others::Idle(count)
+            | Others::Heavy(count)
+            | Others::Dripping(count)
+            | Others::TurnedAway(count) => count,
+        }
+    }
+
+    fn group(self, service: Service) -> Group {
+        let (exchanges, pace) = match self {
+            Others::Idle(_) => (exchanges(service), Pace::Idle),
+            Others::Heavy(_) => (heavy(HEAVY), Pace::Closed { depth: 1 }),
+            Others::Dripping(_) => (exchanges(service), Pace::Drip { every: DRIP }),
+            Others::TurnedAway(_) => (exchanges(service), Pace::Churn),
+        };
+        Group { exchanges, connections: self.count(), pace }
+    }
+}
+
+/// Whether this process may hold so many connections.
+///
+/// # Errors
+/// Why not, in words.
+pub fn enough_descriptors(connections: usize) -> Result<(), String> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));
+    if soft >= (connections + RESERVED_DESCRIPTORS) as u64 {
+        return Ok(());
+    }
+    Err(format!(
+        "the harness may open {soft} descriptors, too few for {connections} clients (ulimit -n)"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::WINDOW;
+    use super::*;
+
+    #[test]
+    fn a_window_of_a_herd_is_no_more_than_the_herd() {
+        const { assert!(WINDOW <= LEAST_HELD) };
+    }
+}

@@ -1,0 +1,182 @@
+//! `harness known ANSWER HOST PORT`: one thread with one epoll that answers lines as it is told.
+
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind, Write};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, AsRawFd};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use servers::Service;
+use socket2::SockRef;
+
+use super::answer::Answer;
+use super::client::Client;
+use super::lines::Lines;
+use crate::cli;
+use crate::role::raise_descriptor_limit;
+use crate::server::{Contract, Launcher, Spec};
+
+const BACKLOG: i32 = 4096;
+
+/// The kernel wakes a thread up to some tens of microseconds late: for so long before a reply is
+/// due, the thread stays awake.
+const AWAKE: Duration = Duration::from_micros(100);
+
+/// Bytes received at once.
+const BUFFER: usize = 64 * 1024;
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 256;
+
+/// A known-answer server, to be launched.
+pub fn spec(launcher: &Launcher, answer: &str) -> Spec {
+    let command = format!("harness known {answer} {{host}} {{port}}");
+    let mut spec = Spec::foreign(&command, Contract::undeclared(Service::Echo))
+        .expect("the command says where to listen");
+    spec.command[0] = launcher.program();
+    spec.name = format!("known {answer}");
+    spec
+}
+
+/// Serves until it is killed.
+///
+/// # Errors
+/// It cannot listen, or the kernel refuses it what it needs.
+pub fn serve(arguments: &cli::Known) -> Result<ExitCode> {
+    let cli::Known { answer, host, port } = arguments;
+    raise_descriptor_limit();
+    let listener = TcpListener::bind((host.as_str(), *port))
+        .with_context(|| format!("cannot listen on {host}, port {port}"))?;
+    SockRef::from(&listener).listen(BACKLOG)?;
+    // A reader that has gone away is no reason not to serve.
+    let _ = writeln!(
+        io::stdout(),
+        "a known-answer server listens on {}: end it with Ctrl-C",
+        listener.local_addr()?
+    );
+    Known::new(*answer, listener)?.run().context("the server failed")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Known {
+    epoll: Epoll,
+    listener: TcpListener,
+    /// How many clients there have been.
+    accepted: usize,
+    /// By descriptor.
+    clients: Vec<Option<Client>>,
+    /// When a reply is due to whom, who may be gone.
+    due: BTreeSet<(Instant, usize)>,
+    lines: Lines,
+    buffer: Box<[u8]>,
+}
+
+impl Known {
+    fn new(answer: Answer, listener: TcpListener) -> io::Result<Known> {
+        listener.set_nonblocking(true)?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let door = listener.as_raw_fd() as u64;
+        epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, door))?;
+        Ok(Known {
+            epoll,
+            listener,
+            accepted: 0,
+            clients: Vec::new(),
+            due: BTreeSet::new(),
+            lines: Lines::new(answer),
+            buffer: vec![0; BUFFER].into(),
+        })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        let door = self.listener.as_raw_fd() as usize;
+        let mut events = [EpollEvent::empty(); EVENTS];
+        loop {
+            let count = self.wait(&mut events)?;
+            let woke = Instant::now();
+            while self.due.first().is_some_and(|(at, _)| *at <= woke) {
+                let (_, key) = self.due.pop_first().expect("there is a first");
+                self.attend(key, EpollFlags::empty())?;
+            }
+            for event in &events[..count] {
+                self.lines.stay_frozen();
+                match event.data() as usize {
+                    key if key == door => self.accept()?,
+                    key => self.attend(key, event.events())?,
+                }
+            }
+            self.lines.pad();
+        }
+    }
+
+    /// Waits until something happens or is due.
+    fn wait(&self, events: &mut [EpollEvent]) -> io::Result<usize> {
+        let mut timeout = EpollTimeout::NONE;
+        if let Some((at, _)) = self.due.first() {
+            timeout = EpollTimeout::ZERO;
+            let rest = at.saturating_duration_since(Instant::now()).saturating_sub(AWAKE);
+            if !rest.is_zero() {
+                // The timeout of epoll_wait is in milliseconds.
+                let mut polled = [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)];
+                match ppoll(&mut polled, Some(rest.into()), None) {
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        match self.epoll.wait(events, timeout) {
+            Err(Errno::EINTR) => Ok(0),
+            other => Ok(other?),
+        }
+    }
+
+    /// Lets one client in, or not. For another there is another event.
+    fn accept(&mut self) -> io::Result<()> {
+        let client = match self.listener.accept() {
+            Ok((client, _)) => client,
+            Err(error) => {
+                return match error.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::ConnectionAborted => Ok(()),
+                    _ => Err(error),
+                };
+            }
+        };
+        self.accepted += 1;
+        if matches!(self.lines.answer, Answer::First(places) if self.accepted > places) {
+            return SockRef::from(&client).set_linger(Some(Duration::ZERO));
+        }
+        client.set_nonblocking(true)?;
+        client.set_nodelay(true)?;
+        let key = client.as_raw_fd() as usize;
+        self.epoll.add(&client, EpollEvent::new(Client::events(), key as u64))?;
+        if self.clients.len() <= key {
+            self.clients.resize_with(key + 1, || None);
+        }
+        self.clients[key] = Some(Client::new(client));
+        Ok(())
+    }
+
+    /// Reads and writes what can be. A client that errs in any way is dropped.
+    fn attend(&mut self, key: usize, events: EpollFlags) -> io::Result<()> {
+        let Some(slot) = self.clients.get_mut(key) else { return Ok(()) };
+        let Some(client) = slot else { return Ok(()) };
+        match client.serve(events, &mut self.lines, &mut self.buffer) {
+            Err(_) => *slot = None,
+            Ok(()) if client.is_done() => *slot = None,
+            Ok(()) => {
+                self.due.extend(client.next_due().map(|at| (at, key)));
+                if client.has_more() {
+                    // Others come first.
+                    let mut again = EpollEvent::new(Client::events(), key as u64);
+                    self.epoll.modify(&client.stream, &mut again)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,62 @@
+//! Servers whose right figures are known beforehand, against which the load engine proves itself.
+
+pub mod answer;
+mod client;
+pub mod known;
+mod lines;
+mod trials;
+
+use std::process::ExitCode;
+use std::sync::atomic::Ordering::Relaxed;
+
+use anyhow::Result;
+
+pub use trials::{Compared, Rigour, TRIALS, Trial};
+
+use crate::cli;
+use crate::interrupt::{self, INTERRUPTED};
+use crate::server::Launcher;
+
+/// How often a trial is made at the most: a machine that others use, too, may be away for a moment,
+/// and a server that is held up then cannot do what is predicted. An engine that is wrong is so
+/// each time.
+const TRIES: usize = 5;
+
+/// Makes all trials, and prints what was predicted beside what was measured. The exit code is 1 if
+/// any figure is off.
+///
+/// # Errors
+/// A server cannot be launched, or the kernel refuses what is needed.
+pub fn selftest(arguments: &cli::Selftest) -> Result<ExitCode> {
+    let launcher = Launcher::this_program()?;
+    let mut all = Vec::new();
+    for trial in TRIALS {
+        let mut compared = trial.run(&launcher, Rigour::WHOLE, interrupt::flag())?;
+        for _ in 1..TRIES {
+            if compared.iter().all(|one| one.is_right) {
+                break;
+            }
+            let words = "off: made again, as others may have had the machine meanwhile";
+            eprintln!("{}: {words}", trial.name);
+            compared = trial.run(&launcher, Rigour::WHOLE, interrupt::flag())?;
+        }
+        if interrupt::flag().load(Relaxed) {
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        for one in &compared {
+            let words = line(one);
+            if arguments.json { eprintln!("{words}") } else { println!("{words}") }
+        }
+        all.extend(compared);
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&all)?);
+    }
+    Ok(ExitCode::from(u8::from(all.iter().any(|one| !one.is_right))))
+}
+
+fn line(one: &Compared) -> String {
+    let Compared { trial, figure, predicted, measured, is_right } = one;
+    let verdict = if *is_right { "right" } else { "OFF" };
+    format!("{verdict:5} {trial}: {figure}: predicted {predicted}, measured {measured:.0}")
+}

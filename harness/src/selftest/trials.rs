@@ -1,0 +1,305 @@
+//! What the load engine must find of known-answer servers: predicted beside measured.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+use servers::Service;
+
+use super::known;
+use crate::load::placement::{Pin, Placement};
+use crate::load::{
+    self, Arrivals, Demand, Group, Measurement, Measuring, Outcome, Pace, Plan, Verdict, exchanges,
+};
+use crate::server::Launcher;
+
+/// A load on a known-answer server, and what is known of it.
+pub struct Trial {
+    /// Its stable name.
+    pub name: &'static str,
+    /// What the server does.
+    answer: &'static str,
+    connections: usize,
+    pace: Pace,
+    predictions: &'static [Prediction],
+}
+
+/// A figure that is known beforehand.
+struct Prediction {
+    /// What it is.
+    figure: &'static str,
+    of: fn(&Measurement) -> f64,
+    predicted: Predicted,
+}
+
+/// What is predicted.
+#[derive(Clone, Copy)]
+enum Predicted {
+    /// This, as near as the rigour asks for.
+    Near(f64),
+    /// This, exactly.
+    Exactly(f64),
+    /// What other figures of the same run come to, exactly.
+    Same(fn(&Measurement) -> f64),
+    /// That, but for less than 1 more or less.
+    Beside(fn(&Measurement) -> f64),
+    /// At most this.
+    AtMost(f64),
+}
+
+/// A millisecond in nanoseconds.
+const MS: f64 = 1e6;
+
+/// How a trial is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Rigour {
+    /// How near a figure must be, as a part of the smaller one.
+    near: f64,
+    /// For how long is measured: a freeze, and anything else.
+    frozen: Duration,
+    other: Duration,
+}
+
+impl Rigour {
+    /// For a machine that does nothing else.
+    pub const WHOLE: Rigour =
+        Rigour { near: 0.05, frozen: Duration::from_secs(8), other: Duration::from_secs(2) };
+
+    /// For one that may be busy: what waits for a processor, too, takes several times as long.
+    pub const SHORT: Rigour =
+        Rigour { near: 4.0, frozen: Duration::from_secs(4), other: Duration::from_millis(500) };
+}
+
+/// A figure that was predicted, and what was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Compared {
+    /// The trial.
+    pub trial: &'static str,
+    /// The figure.
+    pub figure: &'static str,
+    /// What was predicted, in words.
+    pub predicted: String,
+    /// What was measured: times in nanoseconds.
+    pub measured: f64,
+    /// Whether that is as predicted.
+    pub is_right: bool,
+}
+
+impl Trial {
+    /// Launches the server, loads it, and compares.
+    ///
+    /// # Errors
+    /// The server cannot be launched, or the kernel refuses the generator what it needs.
+    pub fn run(
+        &self,
+        launcher: &Launcher,
+        rigour: Rigour,
+        interrupted: &AtomicBool,
+    ) -> Result<Vec<Compared>> {
+        let server = launcher.launch(&known::spec(launcher, self.answer))?;
+        let placement = Placement::find(Pin::default(), 1)?;
+        placement.pin_server(&server.process)?;
+        let is_frozen = self.answer.starts_with("freeze");
+        let measuring = Measuring {
+            plan: Plan {
+                warm_up: rigour.other / 4,
+                duration: if is_frozen { rigour.frozen } else { rigour.other },
+                held: 0,
+                is_short: false,
+            },
+            pin: Pin::default(),
+            threads: 1,
+            seed: 1,
+            precision: None,
+            extended: 1,
+            syscalls: false,
+            interrupted,
+        };
+        let group = Group {
+            exchanges: exchanges(Service::Echo),
+            connections: self.connections,
+            pace: self.pace,
+        };
+        let demand = Demand::new(server.address, group, measuring.seed);
+        let (one, _) = load::load(Some(&server), &demand, self.name, &measuring, &placement)?;
+        Ok(self.predictions.iter().map(|it| it.compare(self.name, &one, rigour.near)).collect())
+    }
+}
+
+impl Prediction {
+    fn compare(&self, trial: &'static str, one: &Measurement, near: f64) -> Compared {
+        let measured = (self.of)(one);
+        let (predicted, is_right) = match self.predicted {
+            Predicted::Near(value) => {
+                let ratio = measured / value;
+                (format!("{value:.0}"), ratio.max(1.0 / ratio) <= 1.0 + near)
+            }
+            Predicted::Exactly(value) => (format!("{value:.0}"), measured == value),
+            Predicted::Same(of) => (format!("{:.0}", of(one)), measured == of(one)),
+            Predicted::Beside(of) => (format!("{:.1}", of(one)), (measured - of(one)).abs() <= 1.0),
+            Predicted::AtMost(value) => (format!("at most {value:.0}"), measured <= value),
+        };
+        Compared { trial, figure: self.figure, predicted, measured, is_right }
+    }
+}
+
+fn p50(one: &Measurement) -> f64 {
+    one.latency_intended_ns.p50 as f64
+}
+
+fn p90(one: &Measurement) -> f64 {
+    one.latency_intended_ns.p90 as f64
+}
+
+fn p99(one: &Measurement) -> f64 {
+    one.latency_intended_ns.p99 as f64
+}
+
+fn max(one: &Measurement) -> f64 {
+    one.latency_intended_ns.max as f64
+}
+
+fn rate(one: &Measurement) -> f64 {
+    one.throughput_per_s
+}
+
+fn requests(one: &Measurement, outcome: Outcome) -> f64 {
+    one.outcomes.get(outcome) as f64
+}
+
+fn connections(one: &Measurement, outcome: Outcome) -> f64 {
+    one.connections.get(outcome) as f64
+}
+
+fn is(one: &Measurement, verdict: Verdict) -> f64 {
+    f64::from(u8::from(one.validity.verdict == verdict))
+}
+
+const fn near(figure: &'static str, of: fn(&Measurement) -> f64, value: f64) -> Prediction {
+    Prediction { figure, of, predicted: Predicted::Near(value) }
+}
+
+const fn exactly(figure: &'static str, of: fn(&Measurement) -> f64, value: f64) -> Prediction {
+    Prediction { figure, of, predicted: Predicted::Exactly(value) }
+}
+
+const fn open(per_s: f64) -> Pace {
+    Pace::Open { arrivals: Arrivals::Constant, per_s }
+}
+
+const CLOSED: Pace = Pace::Closed { depth: 1 };
+
+/// A server that is frozen for one second of four makes a quarter of independent arrivals wait for
+/// the rest of that second: between 0 and 1 s, all alike likely. So 10 % wait for longer than 0.6 s,
+/// and 1 % for longer than 0.96 s.
+const FREEZE: &[Prediction] = &[near("p90", p90, 600.0 * MS), near("p99", p99, 960.0 * MS)];
+
+/// All of them.
+pub const TRIALS: &[Trial] = &[
+    Trial {
+        name: "delay, open loop",
+        answer: "delay:20ms",
+        connections: 8,
+        pace: open(500.0),
+        predictions: &[
+            near("p50", p50, 20.0 * MS),
+            near("p90", p90, 20.0 * MS),
+            near("requests/s", rate, 500.0),
+        ],
+    },
+    Trial {
+        name: "delay, closed loop",
+        answer: "delay:20ms",
+        connections: 10,
+        pace: CLOSED,
+        predictions: &[near("p50", p50, 20.0 * MS), near("requests/s", rate, 500.0)],
+    },
+    Trial {
+        name: "two humps, closed loop",
+        answer: "two-humps:5ms,50ms,10",
+        connections: 10,
+        pace: CLOSED,
+        predictions: &[
+            near("p50", p50, 5.0 * MS),
+            near("p99", p99, 50.0 * MS),
+            // 10 connections, each with 9.5 ms for a request on average.
+            near("requests/s", rate, 10.0 / 0.0095),
+        ],
+    },
+    Trial {
+        name: "freeze, open loop, 200/s",
+        answer: "freeze:1s,4s",
+        connections: 8,
+        pace: open(200.0),
+        predictions: FREEZE,
+    },
+    Trial {
+        name: "freeze, open loop, 10,000/s",
+        answer: "freeze:1s,4s",
+        connections: 8,
+        pace: open(10_000.0),
+        predictions: FREEZE,
+    },
+    Trial {
+        name: "freeze, closed loop",
+        answer: "freeze:1s,4s",
+        connections: 8,
+        pace: CLOSED,
+        predictions: &[
+            // Each connection has one request in four seconds that waits: the others are not
+            // even sent. Who looks at this p99 alone does not see the freeze.
+            Prediction { figure: "p99", of: p99, predicted: Predicted::AtMost(100.0 * MS) },
+            near("max", max, 1000.0 * MS),
+        ],
+    },
+    Trial {
+        name: "five served, the rest reset",
+        answer: "some:5",
+        connections: 20,
+        pace: CLOSED,
+        predictions: &[
+            exactly("connections served", |one| connections(one, Outcome::Answered), 5.0),
+            exactly("connections reset", |one| connections(one, Outcome::Reset), 15.0),
+            exactly("connections in all", |one| one.connections.sum() as f64, 20.0),
+            exactly("called faulty", |one| is(one, Verdict::Faulty), 1.0),
+        ],
+    },
+    Trial {
+        name: "a wrong reply in a thousand",
+        answer: "wrong:1000",
+        connections: 4,
+        pace: CLOSED,
+        predictions: &[
+            Prediction {
+                figure: "wrong replies",
+                of: |one| requests(one, Outcome::WrongReply),
+                // The server counts those of the warm-up, too.
+                predicted: Predicted::Beside(|one| one.outcomes.sum() as f64 / 1000.0),
+            },
+            Prediction {
+                figure: "latencies",
+                of: |one| one.latency_sent_ns.count as f64,
+                predicted: Predicted::Same(|one| requests(one, Outcome::Answered)),
+            },
+            exactly("called faulty", |one| is(one, Verdict::Faulty), 1.0),
+        ],
+    },
+    Trial {
+        name: "2,000 a second at most, closed loop",
+        answer: "rate:2000",
+        connections: 8,
+        pace: CLOSED,
+        predictions: &[near("requests/s", rate, 2000.0)],
+    },
+    Trial {
+        name: "2,000 a second at most, 4,000 due",
+        answer: "rate:2000",
+        connections: 8,
+        pace: open(4_000.0),
+        predictions: &[
+            near("requests/s", rate, 2000.0),
+            exactly("called overloaded", |one| is(one, Verdict::Overloaded), 1.0),
+        ],
+    },
+];

@@ -1,0 +1,185 @@
+//! What a running process tree has used so far: processor time, and how often its threads were
+//! switched. To be told twice, and subtracted.
+
+use std::collections::HashMap;
+use std::fs;
+use std::time::Duration;
+
+use nix::time::ClockId;
+
+use super::proc::{Pid, cpu_ticks, number, threads};
+
+/// Of more threads it is not asked how often they were switched: each has a file to be read.
+const MOST_THREADS: usize = 2_000;
+
+/// A tick of /proc/PID/stat, in milliseconds.
+const TICK_MS: u64 = 10;
+
+/// Fewer ticks tell nothing of how the time is split: the kernel looks at each timer interrupt
+/// which mode a process is in, so of n looks the split is uncertain by 1 / (2 √n), here a tenth.
+const LEAST_TICKS: u64 = 25;
+
+/// Processor time that a process tree has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuUsed {
+    /// In user and kernel mode: to the nanosecond for processes that are there, threads of theirs
+    /// that have ended included; in ticks of 10 ms for children that have ended and were waited
+    /// for. What a child that nobody of the tree waits for has used is lost when it is gone.
+    pub total: Duration,
+    user_ticks: u64,
+    system_ticks: u64,
+}
+
+/// Processor time that the processes and the children they have waited for have used. The total is
+/// that of their clocks (clock_getcpuclockid(3)), which the kernel takes from the scheduler as it
+/// does schedstat, for a whole process at once.
+pub fn cpu_used(tree: &[Pid]) -> CpuUsed {
+    let mut sum = CpuUsed::default();
+    for &pid in tree {
+        let Some([user, system, user_of_ended, system_of_ended]) = cpu_ticks(pid) else { continue };
+        let of_ended = ticks(user_of_ended + system_of_ended);
+        sum.total += clock(pid).unwrap_or_else(|| ticks(user + system)) + of_ended;
+        sum.user_ticks += user + user_of_ended;
+        sum.system_ticks += system + system_of_ended;
+    }
+    sum
+}
+
+fn ticks(count: u64) -> Duration {
+    Duration::from_millis(count * TICK_MS)
+}
+
+fn clock(pid: Pid) -> Option<Duration> {
+    let clock = ClockId::pid_cpu_clock_id(nix::unistd::Pid::from_raw(pid)).ok()?;
+    clock.now().ok().map(Duration::from)
+}
+
+impl CpuUsed {
+    /// What was used since `before`; `None` if processes are gone with what they had used.
+    pub fn since(&self, before: &CpuUsed) -> Option<CpuUsed> {
+        Some(CpuUsed {
+            total: self.total.checked_sub(before.total)?,
+            user_ticks: self.user_ticks.checked_sub(before.user_ticks)?,
+            system_ticks: self.system_ticks.checked_sub(before.system_ticks)?,
+        })
+    }
+
+    /// The part that was used in user mode, between 0 and 1, by the kernel's sampling at timer
+    /// interrupts; `None` if less than a quarter of a second was used.
+    pub fn user_part(&self) -> Option<f64> {
+        let ticks = self.user_ticks + self.system_ticks;
+        (ticks >= LEAST_TICKS).then(|| self.user_ticks as f64 / ticks as f64)
+    }
+}
+
+/// How often a thread, or several, gave a processor away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switched {
+    /// To wait for something.
+    pub voluntary: u64,
+    /// Because others were to run.
+    pub involuntary: u64,
+}
+
+/// How often each thread has given a processor away.
+#[derive(Clone, Debug, Default)]
+pub struct Switches(HashMap<Pid, Switched>);
+
+impl Switches {
+    /// Of the threads that the processes have now (/proc/PID/task/TID/status); `None` if there are
+    /// more than 2,000.
+    pub fn of(tree: &[Pid]) -> Option<Switches> {
+        let of_each: Vec<(Pid, Vec<Pid>)> =
+            tree.iter().map(|&pid| (pid, threads(&[pid]))).collect();
+        if of_each.iter().map(|(_, threads)| threads.len()).sum::<usize>() > MOST_THREADS {
+            return None;
+        }
+        let switched = |pid: Pid, thread: Pid| {
+            let status = fs::read_to_string(format!("/proc/{pid}/task/{thread}/status")).ok()?;
+            let voluntary = number(&status, "voluntary_ctxt_switches:")?;
+            let involuntary = number(&status, "nonvoluntary_ctxt_switches:")?;
+            Some((thread, Switched { voluntary, involuntary }))
+        };
+        let all = of_each.iter().flat_map(|(pid, threads)| {
+            threads.iter().filter_map(move |&thread| switched(*pid, thread))
+        });
+        Some(Switches(all.collect()))
+    }
+
+    /// Those since `before`, added up over the threads that are there now. What threads did that
+    /// have ended meanwhile is lost.
+    pub fn since(&self, before: &Switches) -> Switched {
+        self.0.iter().fold(Switched::default(), |sum, (thread, now)| {
+            let before = before.0.get(thread).copied().unwrap_or_default();
+            Switched {
+                voluntary: sum.voluntary + now.voluntary.saturating_sub(before.voluntary),
+                involuntary: sum.involuntary + now.involuntary.saturating_sub(before.involuntary),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+    use std::process::Command;
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::super::proc::testing::wait_until;
+    use super::*;
+
+    #[test]
+    fn a_thread_that_only_sleeps_is_switched_of_its_own_will() {
+        let (told, tell) = mpsc::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        let sleeper = thread::spawn(move || {
+            told.send(nix::unistd::gettid().as_raw()).expect("somebody asks");
+            while ended.recv_timeout(Duration::from_millis(1)).is_err() {}
+        });
+        let id = tell.recv().expect("it runs");
+        let of_it = || {
+            let all = Switches::of(&[std::process::id() as Pid]).expect("few threads");
+            Switches(HashMap::from([(id, all.0[&id])]))
+        };
+        let before = of_it();
+        wait_until("it has slept 50 times", || of_it().since(&before).voluntary >= 50);
+        end.send(()).expect("it waits for that");
+        sleeper.join().expect("it ends");
+    }
+
+    #[test]
+    fn time_of_threads_and_children_that_have_ended_is_kept() {
+        let this = [std::process::id() as Pid];
+        let before = cpu_used(&this);
+        let of_thread = thread::spawn(|| {
+            let own = || ClockId::CLOCK_THREAD_CPUTIME_ID.now().map(Duration::from);
+            while own().expect("a clock") < Duration::from_millis(50) {
+                black_box(());
+            }
+            own().expect("a clock")
+        });
+        let least = of_thread.join().expect("it ends");
+        let used = cpu_used(&this).since(&before).expect("nothing is gone");
+        assert!(used.total >= least, "{used:?}, and a thread alone {least:?}");
+
+        let before = cpu_used(&this);
+        let mut child = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("sh");
+        let tree = [this[0], child.id() as Pid];
+        let with_child = || cpu_used(&tree).since(&before).expect("nothing is gone").total;
+        let child_alone = || cpu_used(&tree[1..]).total;
+        wait_until("it has worked", || child_alone() >= Duration::from_millis(100));
+        let least = child_alone() - Duration::from_millis(2 * TICK_MS);
+        assert!(with_child() >= least);
+        child.kill().and_then(|()| child.wait()).expect("it ends");
+        assert!(with_child() >= least, "as long as it was waited for");
+    }
+
+    #[test]
+    fn what_is_gone_is_not_taken_for_nothing() {
+        assert_eq!(cpu_used(&[1 << 30]), CpuUsed::default());
+        let before = cpu_used(&[std::process::id() as Pid]);
+        assert_eq!(CpuUsed::default().since(&before), None);
+        assert_eq!(CpuUsed::default().user_part(), None);
+    }
+}

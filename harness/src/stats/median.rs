@@ -1,0 +1,56 @@
+//! The median of a sample, with its interval.
+
+use super::order::too_few;
+
+/// The median of a sample, and where that of all values is with 95 % confidence at least.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Median {
+    /// The sample's.
+    pub value: f64,
+    /// The interval's lower end.
+    pub low: f64,
+    /// The interval's upper end.
+    pub high: f64,
+}
+
+impl Median {
+    /// That of a sample; none if it has too few values for an interval. The ends are values of
+    /// the sample (order statistics): nothing is supposed about how the values are distributed,
+    /// but that they are independent.
+    pub fn of(sample: &[f64]) -> Option<Median> {
+        let mut sorted = sample.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let count = sorted.len();
+        let low = too_few(count as f64, 0.5)? as usize;
+        let value = f64::midpoint(sorted[(count - 1) / 2], sorted[count / 2]);
+        Some(Median { value, low: sorted[low], high: sorted[count - 1 - low] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_of_a_median_holds_it_in_95_of_100_samples_at_least() {
+        for count in 1..=60usize {
+            let sample: Vec<f64> = (1..=count).map(|value| value as f64).collect();
+            let Some(median) = Median::of(&sample) else {
+                assert!(count < 8, "{count} values are enough");
+                continue;
+            };
+            assert_eq!(median.value, (count + 1) as f64 / 2.0);
+            assert_eq!(median.low + median.high, (count + 1) as f64);
+            // It fails to hold the median if fewer than `low` values are below it, or above it:
+            // sums of binomial coefficients, each the one before times (count - k) / (k + 1).
+            let mut coefficient = 1.0;
+            let mut fewer = 0.0;
+            for k in 0..median.low as usize {
+                fewer += coefficient;
+                coefficient *= (count - k) as f64 / (k + 1) as f64;
+            }
+            let missed = 2.0 * fewer / 2f64.powi(count as i32);
+            assert!((0.001..0.05).contains(&missed), "{count} values: {missed}");
+        }
+    }
+}

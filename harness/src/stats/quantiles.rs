@@ -1,0 +1,152 @@
+//! Quantiles of a histogram, with their intervals.
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::order::too_few;
+
+/// Quantiles of a recorded time, in nanoseconds. Each is a value that was recorded, to three
+/// significant digits, such that at least that part of all values is not above it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Quantiles {
+    /// The median.
+    pub p50: u64,
+    /// 90 % are not above it.
+    pub p90: u64,
+    /// 99 % are not above it.
+    pub p99: u64,
+    /// 99.9 % are not above it.
+    pub p999: u64,
+    /// The largest.
+    pub max: u64,
+    /// How many values there were.
+    pub count: u64,
+}
+
+impl Quantiles {
+    /// Those of a histogram; all zero for an empty one.
+    pub fn of(histogram: &Histogram<u64>) -> Quantiles {
+        let at = |quantile| histogram.value_at_quantile(quantile);
+        Quantiles {
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: histogram.max(),
+            count: histogram.len(),
+        }
+    }
+}
+
+/// Where a figure is with 95 % confidence, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Interval<T> {
+    /// The lower end.
+    pub low: T,
+    /// The upper end.
+    pub high: T,
+}
+
+/// Where a quantile (0 to 1) of all values is, given those in the histogram, which are worth as
+/// many independent ones as `effective` says ([`super::effective_sample_size`]; never more than
+/// there are). None if too few values are beyond the quantile, above or below, to bound it: for the
+/// 99th percentile, some 390 independent values are enough.
+///
+/// The ends are recorded values (order statistics), so nothing is supposed about how the values are
+/// distributed: David and Nagaraja, "Order Statistics", 3rd edition, section 7.1. Each independent
+/// value stands for as many neighbours in the order as there are recorded values to one independent
+/// one, and the interval ends at the outermost of them.
+pub fn quantile_interval(
+    histogram: &Histogram<u64>,
+    quantile: f64,
+    effective: f64,
+) -> Option<Interval<u64>> {
+    let count = histogram.len() as f64;
+    let effective = effective.min(count).floor();
+    let below = too_few(effective, quantile)?;
+    let above = too_few(effective, 1.0 - quantile)?;
+    let recorded = |values: f64| values * count / effective;
+    // Half a rank lower than meant, as the histogram rounds up.
+    let at_rank = |rank: f64| histogram.value_at_quantile((rank - 0.5) / count);
+    let low = at_rank(recorded(below).floor() + 1.0);
+    let high = at_rank(recorded(effective - above).ceil());
+    Some(Interval { low, high })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::noise::Noise;
+    use super::*;
+
+    fn histogram(values: impl IntoIterator<Item = u64>) -> Histogram<u64> {
+        let mut histogram = Histogram::new(3).expect("three digits");
+        values.into_iter().for_each(|value| histogram.record(value).expect("in range"));
+        histogram
+    }
+
+    #[test]
+    fn quantiles_of_a_thousand_are_what_counting_gives() {
+        let quantiles = Quantiles::of(&histogram(1..=1000));
+        let expected =
+            Quantiles { p50: 500, p90: 900, p99: 990, p999: 999, max: 1000, count: 1000 };
+        assert_eq!(quantiles, expected);
+    }
+
+    #[test]
+    fn nothing_recorded_is_all_zero_and_has_no_interval() {
+        let empty = histogram([]);
+        assert_eq!(Quantiles::of(&empty), Quantiles::default());
+        assert_eq!(quantile_interval(&empty, 0.5, 1000.0), None);
+    }
+
+    #[test]
+    fn the_interval_of_a_quantile_ends_at_order_statistics() {
+        let thousand = histogram(1..=1000);
+        // Ranks by the binomial distribution: at most 468 of 1000 values are below the median with
+        // 2.5 %, at most 3 above the 99th percentile, and 17 or more with 2.5 %.
+        let interval = |quantile| quantile_interval(&thousand, quantile, 1e9);
+        assert_eq!(interval(0.5), Some(Interval { low: 469, high: 532 }));
+        assert_eq!(interval(0.99), Some(Interval { low: 983, high: 997 }));
+        assert_eq!(interval(0.999), None, "one value above it bounds nothing");
+    }
+
+    #[test]
+    fn values_that_follow_each_other_count_for_fewer() {
+        let thousand = histogram(1..=1000);
+        let interval = |effective| quantile_interval(&thousand, 0.9, effective);
+        assert_eq!(interval(100.0), Some(Interval { low: 831, high: 970 }));
+        assert_eq!(interval(20.0), None);
+        assert_eq!(interval(f64::NAN), interval(1000.0), "not known is as many as there are");
+    }
+
+    #[test]
+    fn a_99th_percentile_is_in_its_interval_95_times_of_100() {
+        let mut noise = Noise::seeded(1);
+        let held = (0..1000)
+            .filter(|_| {
+                let drawn = histogram((0..1000).map(|_| (noise.uniform() * 2000.0) as u64));
+                let interval = quantile_interval(&drawn, 0.99, 1000.0).expect("enough values");
+                (interval.low..=interval.high).contains(&1980)
+            })
+            .count();
+        assert!((930..=985).contains(&held), "{held} of 1000");
+    }
+
+    proptest! {
+        #[test]
+        fn an_interval_holds_the_recorded_quantile_and_more_values_have_one_too(
+            values in prop::collection::vec(0..1_000_000_000u64, 1..500),
+            quantile in 0.01..0.99,
+            effective in 1.0..500.0,
+        ) {
+            let histogram = histogram(values);
+            if let Some(few) = quantile_interval(&histogram, quantile, effective) {
+                let value = histogram.value_at_quantile(quantile);
+                prop_assert!(few.low <= value && value <= few.high);
+                prop_assert!(quantile_interval(&histogram, quantile, f64::MAX).is_some());
+            }
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! `harness load`, `harness bench` and the trials of `harness selftest`, on servers of which it is
+//! known what must be found.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+
+use assert_cmd::Command;
+use common::{DEADLINE, known, wait_until};
+use harness::load::{Outcome, WORKLOADS};
+use harness::selftest::{Compared, Rigour, TRIALS, Trial};
+use harness::server::{Launcher, Port};
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use predicates::prelude::*;
+use predicates::str::{contains, starts_with};
+use serde_json::Value;
+
+fn harness(arguments: &[&str]) -> Command {
+    let mut command = Command::from(common::harness());
+    command.timeout(6 * DEADLINE).args(arguments);
+    command
+}
+
+/// `harness load` on this address, for a short time.
+fn load(address: SocketAddr, flags: &[&str]) -> Command {
+    let mut command = harness(&["load", &address.to_string()]);
+    command.args(["--warm-up", "1ms", "--seed", "1"]).args(flags);
+    if !flags.contains(&"--duration") {
+        command.args(["--duration", "300ms"]);
+    }
+    command
+}
+
+/// What such a load gives.
+fn loaded(address: SocketAddr, flags: &[&str]) -> Value {
+    let output = load(address, flags).arg("--json").assert().success().get_output().stdout.clone();
+    serde_json::from_slice(&output).expect("one document")
+}
+
+fn read(file: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(file).expect("it is there")).expect("one document")
+}
+
+fn number(figure: &Value) -> u64 {
+    figure.as_u64().unwrap_or_else(|| panic!("{figure} is no count"))
+}
+
+/// How many requests or connections had each outcome that occurred.
+fn occurred(outcomes: &Value) -> Vec<(&str, u64)> {
+    let outcomes = outcomes.as_object().expect("counts");
+    assert_eq!(outcomes.len(), Outcome::ALL.len());
+    let counts = Outcome::ALL.iter().map(|it| (it.name(), number(&outcomes[it.name()])));
+    counts.filter(|&(_, count)| count > 0).collect()
+}
+
+/// The count of right replies, if there was no other outcome.
+fn all_answered(one: &Value) -> u64 {
+    match occurred(&one["outcomes"])[..] {
+        [("answered", count)] => count,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_document_has_every_figure_on_standard_output_or_in_a_file_and_people_read_elsewhere() {
+    let server = known("echo");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("load.json");
+    let path = file.to_str().expect("plain words");
+    let words = || contains("right replies/s").and(contains("latency"));
+    for flags in [&[][..], &["--rate", "500"]] {
+        let printed = load(server.address, flags).arg("--json").assert().success();
+        let printed = printed.stderr(words()).get_output().stdout.clone();
+        load(server.address, flags)
+            .args(["--json", path])
+            .assert()
+            .success()
+            .stdout(words())
+            .stderr("");
+        for one in [serde_json::from_slice(&printed).expect("one document"), read(&file)] {
+            has_every_figure(&one);
+            assert_eq!(one["offered_per_s"].as_f64(), (!flags.is_empty()).then_some(500.0));
+            let is_due = number(&one["send_lateness_ns"]["count"]) > 0;
+            assert_eq!(is_due, !flags.is_empty());
+        }
+    }
+    load(server.address, &[]).assert().success().stdout(words()).stderr("");
+}
+
+fn has_every_figure(one: &Value) {
+    assert!(one["verdict"].is_string() && one["reasons"].is_array(), "{one}");
+    assert_eq!(one["reasons"] == serde_json::json!([]), one["verdict"] == "valid", "{one}");
+    assert_eq!(one["partial"], false);
+    assert_eq!(occurred(&one["connections"]), [("answered", 8)]);
+    let answered = all_answered(one);
+    for figure in ["latency_intended_ns", "latency_sent_ns", "send_lateness_ns"] {
+        let [p50, p90, p99, p999, max, _] =
+            ["p50", "p90", "p99", "p999", "max", "count"].map(|key| number(&one[figure][key]));
+        assert!(p50 <= p90 && p90 <= p99 && p99 <= p999 && p999 <= max, "{figure}: {one}");
+    }
+    for figure in ["latency_intended_ns", "latency_sent_ns"] {
+        assert_eq!(number(&one[figure]["count"]), answered, "{figure}");
+    }
+    assert!(one["throughput_per_s"].as_f64().is_some_and(|rate| rate > 0.0), "{one}");
+    assert!(number(&one["generator_cpu_ns_per_request"]) > 0, "{one}");
+}
+
+#[test]
+fn of_twenty_connections_five_are_answered_and_fifteen_reset() {
+    let server = known("some:5");
+    let one = loaded(server.address, &["--connections", "20"]);
+    assert_eq!(occurred(&one["connections"]), [("answered", 5), ("reset", 15)]);
+    assert_eq!(one["verdict"], "faulty");
+    let answered = number(&one["outcomes"]["answered"]);
+    assert!(answered > 0 && number(&one["latency_sent_ns"]["count"]) == answered, "{one}");
+}
+
+#[test]
+fn where_nobody_listens_every_connection_is_refused_and_none_has_a_latency() {
+    let port = Port::take([127, 0, 0, 1].into()).expect("a port");
+    let nobody = SocketAddr::from(([127, 0, 0, 1], port.number()));
+    let one = loaded(nobody, &["--connections", "7"]);
+    assert_eq!(occurred(&one["connections"]), [("refused", 7)]);
+    for figure in ["latency_intended_ns", "latency_sent_ns", "connect_ns"] {
+        assert_eq!(one[figure]["count"], 0, "{figure}");
+    }
+    // Faulty figures are figures, unless they are not wanted.
+    let why = "faulty: connections: 7 refused";
+    let flags = ["--connections", "7"];
+    load(nobody, &flags).assert().code(0).stdout(contains(why));
+    load(nobody, &flags).args(["--require", "valid"]).assert().code(1).stdout(contains(why));
+}
+
+#[test]
+fn a_reply_that_is_wrong_or_lost_has_an_outcome_and_no_latency() {
+    for (answer, outcome) in [("wrong:1000", "wrong_reply"), ("lost:1000", "timed_out")] {
+        let server = known(answer);
+        let one = loaded(server.address, &["--connections", "2", "--duration", "1s"]);
+        let outcomes = &one["outcomes"];
+        let (answered, in_flight) = (number(&outcomes["answered"]), &outcomes["in_flight"]);
+        assert!(number(&outcomes[outcome]) + number(in_flight) > 0, "{answer}: {one}");
+        assert_eq!(number(&one["latency_sent_ns"]["count"]), answered, "{answer}");
+        // What is in flight at the end is not left out: that would be the slowest.
+        let with_ages = answered + number(in_flight);
+        assert_eq!(number(&one["latency_intended_ns"]["count"]), with_ages, "{answer}");
+        // What is in flight may have been answered yet.
+        assert!(one["verdict"] == "faulty" || number(&outcomes[outcome]) == 0, "{answer}: {one}");
+    }
+}
+
+#[test]
+fn an_open_loop_sees_a_freeze_in_its_p99_and_a_closed_loop_only_in_its_longest_latency() {
+    const HALF_A_SECOND: u64 = 500_000_000;
+    let server = known("freeze:1s,4s");
+    let flags = ["--connections", "1", "--duration", "4s"];
+    let open = loaded(server.address, &[&flags[..], &["--rate", "200"]].concat());
+    assert!(number(&open["latency_intended_ns"]["p99"]) >= HALF_A_SECOND, "{open}");
+    let closed = loaded(server.address, &flags);
+    let latency = &closed["latency_sent_ns"];
+    assert!(number(&latency["max"]) >= HALF_A_SECOND, "{closed}");
+    assert!(number(&latency["p99"]) < HALF_A_SECOND, "{closed}");
+}
+
+/// An echo for one client, which counts the bytes.
+fn counting_echo() -> (SocketAddr, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let counter = Arc::new(AtomicU64::new(0));
+    let bytes = Arc::clone(&counter);
+    // It ends with its client.
+    thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        let mut buffer = [0; 1024];
+        while let Ok(count @ 1..) = client.read(&mut buffer) {
+            bytes.fetch_add(count as u64, Relaxed);
+            let _ = client.write_all(&buffer[..count]);
+        }
+    });
+    (address, counter)
+}
+
+#[test]
+fn ctrl_c_ends_a_run_with_exit_code_130_and_what_was_measured_is_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("load.json");
+    // In short intervals, which leave no pause in which nothing comes.
+    let short = ["--duration", "100ms", "--precision", "0.0001", "--extend", "1000"];
+    for flags in [&["--duration", "1m"][..], &short] {
+        let (address, bytes) = counting_echo();
+        let mut child = common::harness()
+            .args(["load", &address.to_string(), "--connections", "1", "--warm-up", "1ms"])
+            .args(flags)
+            .arg("--json")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the harness starts");
+        wait_until("it is in the middle", || bytes.load(Relaxed) > 50_000);
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("a signal");
+        wait_until("it ends", || child.try_wait().expect("a status").is_some());
+        assert_eq!(child.wait().expect("a status").code(), Some(130));
+        let one = read(&file);
+        assert_eq!(one["partial"], true);
+        assert!(all_answered(&one) > 0 && number(&one["duration_ms"]) < 60_000, "{one}");
+    }
+}
+
+#[test]
+fn a_histogram_log_begins_with_its_header_and_has_every_latency_in_a_line_of_its_interval() {
+    let server = known("echo");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("load.hlog");
+    let path = file.to_str().expect("plain words");
+    for (flags, tags) in [(&[][..], &["sent"][..]), (&["--rate", "1000"], &["intended", "sent"])] {
+        let one = loaded(server.address, &[flags, &["--histogram-log", path]].concat());
+        let log = std::fs::read(&file).expect("a log");
+        assert!(log.starts_with(b"#[Histogram log format version 1.3]\n"));
+        let mut lines = 0;
+        for entry in IntervalLogIterator::new(&log) {
+            if let LogEntry::Interval(line) = entry.expect("a line of the format") {
+                assert!(tags.contains(&line.tag().expect("a tag").as_str()));
+                lines += 1;
+            }
+        }
+        // A machine that is held up may skip some, and has one more for what came after the end.
+        assert!((tags.len()..=11 * tags.len()).contains(&lines), "{lines} lines; {one}");
+    }
+}
+
+#[test]
+fn a_precision_that_is_not_reached_makes_a_run_longer_and_is_said() {
+    let server = known("delay:5ms");
+    let unlikely = ["--precision", "0.0001", "--extend", "3"];
+    let one = loaded(server.address, &unlikely);
+    let reasons = one["reasons"].to_string();
+    assert!(reasons.contains("the p99 is") && reasons.contains("±0.0 %"), "{one}");
+    assert!(number(&one["duration_ms"]) >= 3 * 300 - 10, "{one}");
+}
+
+#[test]
+fn bad_usage_is_told_with_what_is_right() {
+    let address = "127.0.0.1:1";
+    let rows: &[(&[&str], &str)] = &[
+        (&["load", "127.0.0.1"], "write HOST:PORT, such as 127.0.0.1:8080"),
+        (&["load", address, "--rate", "0"], "a number of requests per second"),
+        (&["load", address, "--depth", "2", "--rate", "100"], "cannot be used with '--rate"),
+        (&["load", address, "--arrivals", "poisson"], "--rate"),
+        (&["load", address, "--depth", "257"], "1..=256"),
+        (&["load", address, "--connections", "0"], "from 1 up"),
+        (&["load", address, "--precision", "nothing"], "a percentage, such as 5"),
+        (&["load", address, "--extend", "2"], "--precision"),
+        (&["load", address, "--json", "/proc/no/such"], "name another file"),
+        (&["load", address, "--histogram-log", "/proc/no/such"], "name another file"),
+        (&["bench", "select", "--workload", "nonsense"], "harness list workloads"),
+        (&["bench", "select5"], "choose iterative"),
+    ];
+    for (arguments, words) in rows {
+        harness(arguments).assert().code(2).stdout("").stderr(contains(*words));
+    }
+}
+
+#[test]
+fn all_arrivals_threads_pinnings_and_depths_are_answered() {
+    let server = known("echo");
+    let rows: &[&[&str]] = &[
+        &["--rate", "500", "--arrivals", "constant"],
+        &["--rate", "500", "--arrivals", "poisson"],
+        &["--rate", "500", "--threads", "2"],
+        &["--threads", "2"],
+        // Each has at least one connection.
+        &["--threads", "64"],
+        &["--pin", "none"],
+        &["--pin", "together"],
+        &["--depth", "16"],
+        &["--depth", "256", "--connections", "2"],
+    ];
+    for flags in rows {
+        let one = loaded(server.address, flags);
+        assert!(all_answered(&one) > 0, "{flags:?}");
+    }
+    let calc = ["--service", "calc"];
+    let calculator = common::Served::start(&["server3", "127.0.0.1", "0"]);
+    assert!(all_answered(&loaded(calculator.address, &calc)) > 0);
+    let wrong = loaded(server.address, &calc);
+    assert_eq!((&wrong["verdict"], &wrong["outcomes"]["answered"]), (&"faulty".into(), &0.into()));
+}
+
+/// The servers of a bench, as its document has them.
+fn benched(arguments: &[&str]) -> Vec<Value> {
+    let mut command = harness(&["bench", "--plan", "quick", "--seed", "1", "--json"]);
+    let output = command.args(["--warm-up", "50ms"]).args(arguments).assert().success();
+    serde_json::from_slice(&output.get_output().stdout).expect("a list")
+}
+
+#[test]
+fn a_bench_measures_under_the_workloads_that_are_named() {
+    let churn = benched(&["select-echo", "--workload", "churn", "--duration", "200ms"]);
+    let one = &churn[0]["measurements"][0];
+    assert_eq!((&churn[0]["server"], &one["workload"]), (&"select-echo".into(), &"churn".into()));
+    assert_eq!(churn[0]["measurements"].as_array().map(Vec::len), Some(1));
+    // Each request has a connection of its own, and one may be cut at the end.
+    let answered = all_answered(one);
+    assert!(number(&one["connections"]["answered"]) >= answered, "{one}");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = folder.path().to_str().expect("plain words");
+    harness(&["bench", "server1", "--workload", "closed-", "--output", output])
+        .args(["--duration", "100ms", "--warm-up", "10ms"])
+        .assert()
+        .success()
+        .stdout(starts_with("iterative-refuse-calc closed-1: ").and(contains("report: ")));
+    let report = read(&folder.path().join("report.json"));
+    assert_eq!(report["complete"], true);
+    assert_eq!(report["servers"][0]["measurements"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn every_workload_is_answered_by_a_server_that_it_suits_and_rightly() {
+    let all = benched(&["epoll-level-calc", "epoll-level-echo", "--duration", "150ms"]);
+    let refusal = ["server1", "--workload", "refusal", "--duration", "150ms"];
+    let measured: Vec<&Value> = Vec::new();
+    let all: Vec<Value> = all.into_iter().chain(benched(&refusal)).collect();
+    let measured = all.iter().fold(measured, |mut measured, server| {
+        assert_eq!(server["problem"], Value::Null, "{}", server["server"]);
+        measured.extend(server["measurements"].as_array().expect("them"));
+        measured
+    });
+    for workload in WORKLOADS {
+        let mut of_it = measured.iter().filter(|one| one["workload"] == workload.name).peekable();
+        assert!(of_it.peek().is_some(), "{} is not measured: {all:?}", workload.name);
+        for one in of_it {
+            let outcomes = &one["outcomes"];
+            assert!(number(&outcomes["answered"]) > 0, "{one}");
+            assert_eq!((number(&outcomes["wrong_reply"]), &one["partial"]), (0, &false.into()));
+        }
+    }
+}
+
+/// How often something is tried that a machine may be too busy for.
+const TRIES: usize = 3;
+
+#[test]
+fn the_engine_finds_what_is_predicted_of_servers_whose_answers_are_known() {
+    let launcher = Launcher::new(env!("CARGO_BIN_EXE_harness"));
+    let off = |trial: &Trial| -> Vec<Compared> {
+        let made = trial.run(&launcher, Rigour::SHORT, &AtomicBool::new(false));
+        made.expect(trial.name).into_iter().filter(|one| !one.is_right).collect()
+    };
+    for trial in TRIALS {
+        let wrong: Vec<_> =
+            (0..TRIES).map(|_| off(trial)).take_while(|it| !it.is_empty()).collect();
+        assert!(wrong.len() < TRIES, "{wrong:#?}");
+    }
+}
