@@ -251,7 +251,7 @@ fn comparable(
     let spec = Spec::builtin(launcher, server, &Limits::default())?;
     match spec.contract.capacity {
         Some(serves) if serves < alternation.connections => bail!(Usage(format!(
-            "{server} serves {serves} clients at once: compare with --connections {serves}"
+            "{server} cannot serve so many clients at once: compare with --connections {serves}"
         ))),
         _ => Ok(spec),
     }

@@ -12,7 +12,6 @@ use crate::cli::{Gate, PlanName, REPLAYS, Run};
 use crate::conformance::{self, Case, Judge, Kind, judge_all};
 use crate::environment::Environment;
 use crate::expected::Expected;
-use crate::load::placement::Pin;
 use crate::load::{self, Measuring, Plan, WORKLOADS, Workload};
 use crate::progress::{People, Progress};
 use crate::report::{
@@ -42,16 +41,8 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
     let plan = arguments.plan.plan();
     let workloads: Vec<&Workload> =
         WORKLOADS.iter().filter(|it| it.is_common || !plan.is_short).collect();
-    let measuring = Measuring {
-        plan,
-        pin: Pin::default(),
-        threads: 1,
-        seed: judge.seed,
-        precision: None,
-        extended: 1,
-        syscalls: false,
-        interrupted: &AtomicBool::new(false),
-    };
+    let never = AtomicBool::new(false);
+    let measuring = Measuring::usual(plan, judge.seed, &never);
     let mut report = Report {
         format: FORMAT,
         complete: false,

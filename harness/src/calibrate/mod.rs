@@ -155,16 +155,8 @@ fn engine(
         pace: Pace::Closed { depth: depth as u32 },
     };
     let demand = Demand::new(server.address, group, 1);
-    let measuring = Measuring {
-        plan: Plan { warm_up: WARM_UP, duration, held: 0, is_short: false },
-        pin: Pin::default(),
-        threads: 1,
-        seed: 1,
-        precision: None,
-        extended: 1,
-        syscalls: false,
-        interrupted: interrupt::flag(),
-    };
+    let plan = Plan { warm_up: WARM_UP, duration, held: 0, is_short: false };
+    let measuring = Measuring::usual(plan, 1, interrupt::flag());
     Ok(load::load(Some(server), &demand, rival.name, &measuring, placement)?.0)
 }
 

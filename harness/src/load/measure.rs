@@ -58,7 +58,22 @@ pub struct Measuring<'a> {
     pub interrupted: &'a AtomicBool,
 }
 
-impl Measuring<'_> {
+impl<'a> Measuring<'a> {
+    /// One generator, both parties on processors of their own, no more than the plan.
+    pub fn usual(plan: Plan, seed: u64, interrupted: &'a AtomicBool) -> Measuring<'a> {
+        let (pin, precision) = (Pin::default(), None);
+        Measuring {
+            plan,
+            pin,
+            threads: 1,
+            seed,
+            precision,
+            extended: 1,
+            syscalls: false,
+            interrupted,
+        }
+    }
+
     fn course(&self) -> Course {
         let Plan { warm_up, duration, .. } = self.plan;
         let at_most = if self.precision.is_some() { duration * self.extended } else { duration };

@@ -101,21 +101,13 @@ impl Trial {
         let placement = Placement::find(Pin::default(), 1)?;
         placement.pin_server(&server.process)?;
         let is_frozen = self.answer.starts_with("freeze");
-        let measuring = Measuring {
-            plan: Plan {
-                warm_up: rigour.other / 4,
-                duration: if is_frozen { rigour.frozen } else { rigour.other },
-                held: 0,
-                is_short: false,
-            },
-            pin: Pin::default(),
-            threads: 1,
-            seed: 1,
-            precision: None,
-            extended: 1,
-            syscalls: false,
-            interrupted,
+        let plan = Plan {
+            warm_up: rigour.other / 4,
+            duration: if is_frozen { rigour.frozen } else { rigour.other },
+            held: 0,
+            is_short: false,
         };
+        let measuring = Measuring::usual(plan, 1, interrupted);
         let group = Group {
             exchanges: exchanges(Service::Echo),
             connections: self.connections,
