@@ -538,7 +538,11 @@ impl Declared {
     pub fn contract(&self) -> Contract {
         let undeclared = Contract::undeclared(self.service.unwrap_or(Service::Calc));
         Contract {
-            dialect: Dialect { division: self.division, overflow_is_error: self.overflow },
+            dialect: Dialect {
+                division: self.division,
+                overflow_is_error: self.overflow,
+                ..Dialect::default()
+            },
             capacity: self.capacity,
             queue: self.queue,
             when_full: self.when_full,
@@ -603,12 +607,12 @@ fn named_server(name: &str) -> Result<NamedServer, String> {
     server(name).map(|server| NamedServer { name: name.to_owned(), server })
 }
 
-fn service(name: &str) -> Result<Service, String> {
+pub(crate) fn service(name: &str) -> Result<Service, String> {
     let found = Service::ALL.iter().find(|service| service.name() == name);
     found.copied().ok_or("choose calc or echo".to_owned())
 }
 
-fn when_full(name: &str) -> Result<WhenFull, String> {
+pub(crate) fn when_full(name: &str) -> Result<WhenFull, String> {
     let found = WhenFull::ALL.iter().find(|when_full| when_full.name() == name);
     found.copied().ok_or("choose wait, refuse, reset or busy".to_owned())
 }

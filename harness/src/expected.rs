@@ -1,7 +1,6 @@
 //! `--expected FILE`: what servers are known to fail in, and why. A known failure is put up with; one
 //! that passes now is told, so that the file does not outlive its reasons.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
@@ -11,6 +10,7 @@ use toml::Spanned;
 use crate::conformance::{self, Judgement, Known, KnownVerdict, State};
 use crate::report::ServerReport;
 use crate::role::Usage;
+use crate::written::Source;
 
 /// What is expected of servers other than to pass.
 #[derive(Clone, Debug, Default)]
@@ -52,30 +52,22 @@ impl Expected {
     /// It cannot be read, or says something that cannot be; the words name the line, and what may
     /// stand there.
     pub fn read(file: &Path) -> Result<Expected> {
-        let name = file.display().to_string();
-        let text = fs::read_to_string(file)
-            .map_err(|error| Usage(format!("cannot read {name} (--expected): {error}")))?;
-        Ok(Expected::parse(&name, &text).map_err(Usage)?)
+        let source = Source::read(file, "--expected").map_err(Usage)?;
+        Ok(Expected::parse(&source).map_err(Usage)?)
     }
 
-    fn parse(file: &str, text: &str) -> Result<Expected, String> {
-        let place = |at: usize| {
-            let line = text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1;
-            format!("{file}, line {line}")
-        };
-        let written: Written = toml::from_str(text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start);
-            format!("{}: {}", place(at), error.message())
-        })?;
+    fn parse(source: &Source) -> Result<Expected, String> {
+        let written: Written = source.parse()?;
         let entry = |written: Spanned<WrittenEntry>| {
             let at = written.span().start;
             let WrittenEntry { server, case, verdict, reason } = written.into_inner();
-            let wrong = |at: usize, words: String| format!("{}: {words}", place(at));
             if reason.get_ref().trim().is_empty() {
-                return Err(wrong(reason.span().start, "the reason is empty: say why".to_owned()));
+                return Err(source.wrong(reason.span().start, "the reason is empty: say why"));
             }
             let server = server
-                .map(|name| full_name(name.get_ref()).map_err(|e| wrong(name.span().start, e)))
+                .map(|name| {
+                    full_name(name.get_ref()).map_err(|e| source.wrong(name.span().start, &e))
+                })
                 .transpose()?;
             let covers_some = conformance::cases().any(|one| covers(case.get_ref(), one.name));
             if !covers_some {
@@ -84,9 +76,9 @@ impl Expected {
                      a topic such as `refusal/`",
                     case.get_ref()
                 );
-                return Err(wrong(case.span().start, words));
+                return Err(source.wrong(case.span().start, &words));
             }
-            let known = Known { verdict, reason: reason.into_inner(), place: place(at) };
+            let known = Known { verdict, reason: reason.into_inner(), place: source.place(at) };
             Ok(Entry { server, case: case.into_inner(), known })
         };
         let entries = written.expected.into_iter().map(entry).collect::<Result<_, _>>()?;
@@ -200,7 +192,8 @@ reason = 'it cannot be filled'
 ";
 
     fn expected() -> Expected {
-        Expected::parse("known.toml", FILE).expect("it is right")
+        let (name, text) = ("known.toml".to_owned(), FILE.to_owned());
+        Expected::parse(&Source { name, text }).expect("it is right")
     }
 
     fn judgement(name: &'static str, verdict: Option<Verdict>) -> Judgement {

@@ -26,3 +26,5 @@ pub mod report;
 pub mod selftest;
 pub mod server;
 pub mod stats;
+pub mod wire;
+mod written;

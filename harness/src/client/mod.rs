@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use crate::wire::{Greeting, LONGEST_GREETING, ReplyEnd, Wire};
+
 /// The longest reply that is waited for to its end, in bytes.
 pub const LONGEST_REPLY: usize = 256 * 1024;
 
@@ -136,34 +138,94 @@ impl Client {
         sent
     }
 
-    /// The next reply, without its line end.
+    /// The next reply of that wire, without what ends it and without a prompt, if it comes within
+    /// `patience`.
     ///
     /// # Errors
-    /// No whole line came.
-    pub fn line(&mut self) -> Result<Vec<u8>, Trouble> {
-        self.line_within(self.patience)
-    }
-
-    /// The next reply, without its line end, if it comes within `patience`.
-    ///
-    /// # Errors
-    /// No whole line came.
-    pub fn line_within(&mut self, patience: Duration) -> Result<Vec<u8>, Trouble> {
+    /// No whole reply came.
+    pub fn reply_within(&mut self, wire: &Wire, patience: Duration) -> Result<Vec<u8>, Trouble> {
         let deadline = Instant::now() + patience;
         loop {
-            if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
-                let rest = self.received.split_off(end + 1);
-                let mut line = std::mem::replace(&mut self.received, rest);
-                line.pop();
-                return Ok(line);
+            self.skip_prompt(wire);
+            match wire.reply_end.take(&mut self.received) {
+                Ok(Some(reply)) => return Ok(reply),
+                Ok(None) if self.received.len() <= LONGEST_REPLY => {}
+                _ => return Err(Trouble::Endless),
             }
-            if self.received.len() > LONGEST_REPLY {
-                return Err(Trouble::Endless);
+            let received = match wire.reply_end {
+                ReplyEnd::Quiet(quiet) if !self.received.is_empty() => self.receive_until(quiet),
+                _ => self.receive(deadline, patience),
+            };
+            if matches!(received, Ok(true)) {
+                continue;
             }
-            if !self.receive(deadline, patience)? {
-                return Err(Trouble::Closed(std::mem::take(&mut self.received)));
+            let reply = std::mem::take(&mut self.received);
+            match (&wire.reply_end, received) {
+                (ReplyEnd::Quiet(_), Ok(false) | Err(Trouble::Silent(..))) if !reply.is_empty() => {
+                    return Ok(wire.without_prompt(reply));
+                }
+                (ReplyEnd::Close, Ok(false)) if !reply.is_empty() => return Ok(reply),
+                (_, Ok(_)) => return Err(Trouble::Closed(reply)),
+                (_, Err(trouble)) => {
+                    self.received = reply;
+                    return Err(trouble);
+                }
             }
         }
+    }
+
+    /// Reads what comes within so short a time that silence is no trouble.
+    fn receive_until(&mut self, quiet: Duration) -> Result<bool, Trouble> {
+        self.receive(Instant::now() + quiet, quiet)
+    }
+
+    fn skip_prompt(&mut self, wire: &Wire) {
+        if let Some(prompt) = &wire.prompt
+            && self.received.starts_with(prompt)
+        {
+            self.received.drain(..prompt.len());
+        }
+    }
+
+    /// Reads the greeting that every client is sent. What comes in its place before the connection
+    /// ends, such as a word that the server is busy, is left to be read as a reply.
+    ///
+    /// # Errors
+    /// It does not come within `patience`.
+    pub fn greeting(
+        &mut self,
+        greeting: &Greeting,
+        patience: Duration,
+    ) -> Result<Vec<u8>, Trouble> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(length) = greeting.length(&self.received) {
+                return Ok(self.received.drain(..length).collect());
+            }
+            if self.received.len() > LONGEST_GREETING {
+                return Err(Trouble::Endless);
+            }
+            let received = match greeting {
+                Greeting::Quiet(quiet) => self.receive_until(*quiet),
+                _ => self.receive(deadline, patience),
+            };
+            match (greeting, received) {
+                (_, Ok(true)) => {}
+                (Greeting::Quiet(_), Err(Trouble::Silent(..))) => {
+                    return Ok(std::mem::take(&mut self.received));
+                }
+                (_, Ok(false)) if self.received.is_empty() => {
+                    return Err(Trouble::Closed(Vec::new()));
+                }
+                (_, Ok(false)) => return Ok(Vec::new()),
+                (_, Err(trouble)) => return Err(trouble),
+            }
+        }
+    }
+
+    /// What was read is to be read once more.
+    pub fn unread(&mut self, bytes: Vec<u8>) {
+        self.received.splice(..0, bytes);
     }
 
     /// Whatever comes until the server ends the connection.

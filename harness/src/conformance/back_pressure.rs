@@ -22,7 +22,7 @@ pub(super) const CASES: &[Case] = &[
         name: "back-pressure/never-reads",
         requirement: "a client that sends and never reads costs bounded memory: the server stops reading",
         source: "CWE-770 (allocation of resources without limits); RFC 9293 section 3.8 (flow control by the window)",
-        needs: &[],
+        needs: &[Need::Launched, Need::Pipelining, Need::Lasting],
         check: |subject| {
             let mut client = subject.connect_with_small_window()?;
             client.learn(&request(1))?;
@@ -46,7 +46,7 @@ pub(super) const CASES: &[Case] = &[
         name: "back-pressure/others-are-served",
         requirement: "a client that sends and never reads does not keep others from being served",
         source: "CWE-400 (uncontrolled resource consumption); Stevens UNP 6.8 (denial of service)",
-        needs: &[Need::Clients(2)],
+        needs: &[Need::Clients(2), Need::Launched, Need::Pipelining],
         check: |subject| {
             let mut client = subject.connect_with_small_window()?;
             client.learn(&request(1))?;
@@ -61,11 +61,11 @@ pub(super) const CASES: &[Case] = &[
         name: "back-pressure/slow-reader",
         requirement: "a client that reads slowly gets every reply, whole and in order",
         source: "RFC 9293 section 2.2 (TCP is a stream of bytes); Stevens UNP 16.2 (partial writes)",
-        needs: &[],
+        needs: &[Need::Pipelining, Need::Lasting],
         check: |subject| {
             let mut client = subject.connect_with_small_window()?;
             let replies = [client.learn(ASKED[0])?, client.learn(ASKED[1])?];
-            let pair = [ASKED[0], b"\n", ASKED[1], b"\n"].concat();
+            let pair = [subject.sent(ASKED[0]), subject.sent(ASKED[1])].concat();
             client.send(&pair.repeat(REHEARSED / 2))?;
             for number in 0..REHEARSED {
                 client.expect(&replies[number % 2]).map_err(|finding| {

@@ -21,7 +21,7 @@ pub(super) const CASES: &[Case] = &[
         name: "contract/capacity",
         requirement: "as many clients are served at once as the server declares, and no more",
         source: "the contract: capacity",
-        needs: &[],
+        needs: &[Need::Lasting, Need::Lives],
         check: |subject| {
             let crowd = Crowd::gather(subject)?;
             let seen = crowd.served_words();
@@ -52,7 +52,7 @@ pub(super) const CASES: &[Case] = &[
         name: "contract/when-full",
         requirement: "one client more than the server can take meets what it declares",
         source: "the contract: when full",
-        needs: &[Need::Fillable],
+        needs: &[Need::Fillable, Need::Lasting, Need::Lives],
         check: |subject| {
             let mut crowd = Crowd::gather(subject)?;
             crowd.take_in(subject)?;
@@ -75,7 +75,7 @@ pub(super) const CASES: &[Case] = &[
         name: "contract/queue",
         requirement: "as many clients are taken in to wait as the server declares, and no more",
         source: "the contract: queue",
-        needs: &[Need::Fillable],
+        needs: &[Need::Fillable, Need::Lasting, Need::Lives, Need::Launched],
         check: |subject| {
             let mut crowd = Crowd::gather(subject)?;
             if !crowd.is_told {
@@ -102,7 +102,7 @@ pub(super) const CASES: &[Case] = &[
         name: "contract/max-line",
         requirement: "requests are answered up to the length that the server declares, and none longer",
         source: "the contract: the longest line",
-        needs: &[],
+        needs: &[Need::Delimited, Need::Lives],
         check: |subject| {
             let longest = longest_line(subject)?;
             let seen = longest.words();
@@ -131,7 +131,7 @@ pub(super) const CASES: &[Case] = &[
         name: "contract/error-lines",
         requirement: "every error reply begins with what the server declares",
         source: "the contract: the error prefix",
-        needs: &[Need::Mistakes],
+        needs: &[Need::Mistakes, Need::Lives],
         check: |subject| {
             let lines = error_lines(subject)?;
             if lines.is_empty() {
@@ -162,7 +162,7 @@ pub(super) const CASES: &[Case] = &[
         name: "contract/idle-timeout",
         requirement: "a silent client is closed when the server declares, and not sooner",
         source: "the contract: the idle timeout",
-        needs: &[Need::Preferably(&Need::IdleTimeout)],
+        needs: &[Need::Preferably(&Need::IdleTimeout), Need::Lasting],
         check: |subject| {
             let declared = subject.contract.idle_timeout;
             let until = declared.map_or(KEPT, |_| subject.contract.idle_until());
@@ -194,7 +194,7 @@ pub(super) const CASES: &[Case] = &[
         name: "contract/ending",
         requirement: "SIGTERM does to requests under way what the server declares",
         source: "the contract: the ending",
-        needs: &[],
+        needs: &[Need::Launched, Need::Pipelining, Need::Lasting],
         check: |subject| {
             let ended = ending(subject)?;
             let seen = ended.words();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Case;
 use super::finding::Finding;
 use super::subject::request;
+use super::{Case, Need};
 
 /// Requests sent at once before the end.
 const MANY: usize = 200;
@@ -24,7 +24,7 @@ pub(super) const CASES: &[Case] = &[
         check: |subject| {
             let mut client = subject.connect()?;
             let reply = client.learn(&request(1))?;
-            client.send(&[&request(1)[..], b"\n"].concat())?;
+            client.request(&request(1))?;
             client.half_close()?;
             client.expect(&reply)?;
             client.expect_end()
@@ -34,11 +34,12 @@ pub(super) const CASES: &[Case] = &[
         name: "disconnects/half-close-many",
         requirement: "a client that ends its side behind many requests gets all the replies, then a clean end",
         source: "RFC 9293 section 3.6.1 (half-closed connections); RFC 1122 section 4.2.2.13 (closing over unread data resets)",
-        needs: &[],
+        needs: &[Need::Pipelining, Need::Lasting],
         check: |subject| {
             let mut client = subject.connect()?;
             let replies = [client.learn(&request(1))?, client.learn(&request(2))?];
-            let many = [&request(1)[..], b"\n", &request(2), b"\n"].concat().repeat(MANY / 2);
+            let many =
+                [subject.sent(&request(1)), subject.sent(&request(2))].concat().repeat(MANY / 2);
             client.send(&many)?;
             for number in 0..MANY {
                 client.expect(&replies[number % 2]).map_err(|finding| {
@@ -62,7 +63,7 @@ pub(super) const CASES: &[Case] = &[
         name: "disconnects/fin-frees-descriptor",
         requirement: "when a client has ended its side and is owed nothing, its descriptor is closed",
         source: "close(2); CWE-775 (missing release of a file descriptor)",
-        needs: &[],
+        needs: &[Need::Launched, Need::Lasting, Need::Lives],
         check: |subject| {
             subject.connect()?.learn(&request(1))?;
             let held = || subject.holdings().descriptors;
@@ -97,7 +98,7 @@ pub(super) const CASES: &[Case] = &[
         name: "disconnects/nothing-said",
         requirement: "clients that connect and close without a word do no harm",
         source: "RFC 9293 section 3.6 (closing a connection)",
-        needs: &[],
+        needs: &[Need::Lives],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;
             for _ in 0..20 {
@@ -111,7 +112,7 @@ pub(super) const CASES: &[Case] = &[
         name: "disconnects/reset-before-accept",
         requirement: "clients that reset as soon as they are connected do no harm",
         source: "Stevens UNP 5.11 (connection abort before accept returns); accept(2)",
-        needs: &[],
+        needs: &[Need::Lives],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;
             for _ in 0..20 {
@@ -126,7 +127,7 @@ pub(super) const CASES: &[Case] = &[
         name: "disconnects/reset-in-request",
         requirement: "a client that resets in the middle of a request does no harm",
         source: "RFC 9293 section 3.5.3 (reset processing)",
-        needs: &[],
+        needs: &[Need::Lives],
         check: |subject| {
             for _ in 0..5 {
                 let mut client = subject.connect_soon(&request(1))?;
@@ -140,9 +141,9 @@ pub(super) const CASES: &[Case] = &[
         name: "disconnects/reset-in-reply",
         requirement: "a client that resets while replies are being sent does no harm",
         source: "RFC 9293 section 3.5.3 (reset processing); Stevens UNP 5.13 (SIGPIPE)",
-        needs: &[],
+        needs: &[Need::Pipelining, Need::Lives],
         check: |subject| {
-            let many = [&request(1)[..], b"\n"].concat().repeat(2000);
+            let many = subject.sent(&request(1)).repeat(2000);
             for _ in 0..5 {
                 let mut client = subject.connect_soon(&request(1))?;
                 // The server may have been too slow to take it all.

@@ -21,15 +21,15 @@ pub(super) const CASES: &[Case] = &[
         name: "exhaustion/newcomers",
         requirement: "without a free descriptor, newcomers are turned away or wait, and are served once there is one",
         source: "accept(2) (EMFILE); getrlimit(2)",
-        needs: &[],
+        needs: &[Need::Launched, Need::Lives],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;
             subject.without_descriptors(|| {
                 // The first may be served by the descriptor that a blocked accept holds already.
                 for _ in 0..4 {
                     let met = subject.try_connect().and_then(|mut party| {
-                        party.client.send(&[&request(7)[..], b"\n"].concat())?;
-                        party.client.line_within(TOLD)
+                        party.tell(&request(7))?;
+                        party.line_within(TOLD)
                     });
                     let Err(Trouble::Silent(..) | Trouble::ConnectTimedOut(_)) = met else {
                         continue;
@@ -50,7 +50,7 @@ pub(super) const CASES: &[Case] = &[
         name: "exhaustion/no-spin",
         requirement: "without a free descriptor, and with newcomers at the door, the server does not spin",
         source: "accept(2) (EMFILE); CWE-400 (uncontrolled resource consumption)",
-        needs: &[],
+        needs: &[Need::Launched, Need::Lives],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;
             subject.without_descriptors(|| {
@@ -76,7 +76,7 @@ pub(super) const CASES: &[Case] = &[
         name: "exhaustion/old-clients",
         requirement: "without a free descriptor, the clients that are there are served as before",
         source: "accept(2) (EMFILE); getrlimit(2)",
-        needs: &[Need::Clients(2)],
+        needs: &[Need::Clients(2), Need::Launched],
         check: |subject| {
             let mut client = subject.connect()?;
             let reply = client.learn(&request(1))?;
@@ -84,7 +84,7 @@ pub(super) const CASES: &[Case] = &[
                 let _newcomers: Vec<Result<Party<'_>, Trouble>> =
                     (0..3).map(|_| subject.try_connect()).collect();
                 for _ in 0..20 {
-                    client.send(&[&request(1)[..], b"\n"].concat())?;
+                    client.request(&request(1))?;
                     client.expect(&reply)?;
                 }
                 Ok(())

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::finding::Finding;
 use super::subject::{beside, request};
 use super::{Case, Need};
+use crate::wire::ReplyEnd;
 
 /// Requests of the modest client.
 const REQUESTS: usize = 50;
@@ -21,7 +22,7 @@ pub(super) const CASES: &[Case] = &[
         name: "fairness/shares",
         requirement: "clients that want the same get the same: this tells how nearly",
         source: "Jain, Chiu and Hawe: A Quantitative Measure of Fairness (DEC-TR-301)",
-        needs: &[Need::Clients(EQUALS)],
+        needs: &[Need::Clients(EQUALS), Need::EndedReplies],
         check: |subject| {
             let mut clients = Vec::new();
             for number in 0..EQUALS {
@@ -34,13 +35,18 @@ pub(super) const CASES: &[Case] = &[
                 .map(|client| client.client.stream())
                 .collect::<Result<_, _>>()
                 .map_err(|trouble| Finding::trouble("a clone", &trouble))?;
+            let ReplyEnd::Bytes(end) = &subject.contract.wire.reply_end else {
+                return Err(Finding::vacuous("its replies end otherwise"));
+            };
+            let requests: Vec<Vec<u8>> =
+                (0..EQUALS).map(|number| subject.sent(&request(number))).collect();
             let until = Instant::now() + SHARED;
             let answered: Vec<io::Result<usize>> = thread::scope(|scope| {
                 let asking: Result<Vec<_>, Finding> = streams
                     .into_iter()
-                    .enumerate()
-                    .map(|(number, stream)| {
-                        beside(scope, move || ask_until(until, &stream, number))
+                    .zip(&requests)
+                    .map(|(stream, request)| {
+                        beside(scope, move || ask_until(until, &stream, request, end))
                     })
                     .collect();
                 let join = |one: ScopedJoinHandle<'_, _>| one.join().expect("it does not panic");
@@ -62,7 +68,7 @@ pub(super) const CASES: &[Case] = &[
         name: "fairness/flood",
         requirement: "a client that floods the server does not keep a modest one from its replies",
         source: "CWE-400 (uncontrolled resource consumption)",
-        needs: &[Need::Clients(2)],
+        needs: &[Need::Clients(2), Need::Pipelining],
         check: |subject| {
             let mut flooding = subject.connect()?;
             flooding.learn(&request(1))?;
@@ -73,7 +79,7 @@ pub(super) const CASES: &[Case] = &[
             let asked = flooding.while_it_floods(|| {
                 (0..REQUESTS).try_for_each(|_| {
                     let began = Instant::now();
-                    modest.send(&[&request(2)[..], b"\n"].concat())?;
+                    modest.request(&request(2))?;
                     modest.expect(&reply)?;
                     slowest = slowest.max(began.elapsed());
                     Ok(())
@@ -95,16 +101,23 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// Asks again and again, and says how often there was an answer.
-fn ask_until(until: Instant, mut stream: &TcpStream, number: usize) -> io::Result<usize> {
-    let request = [&request(number)[..], b"\n"].concat();
+fn ask_until(
+    until: Instant,
+    mut stream: &TcpStream,
+    request: &[u8],
+    end: &[u8],
+) -> io::Result<usize> {
+    let last = *end.last().expect("a reply has an end");
     let mut replies = BufReader::new(stream);
     let mut line = Vec::new();
     let mut answered = 0;
     while Instant::now() < until {
-        stream.write_all(&request)?;
+        stream.write_all(request)?;
         line.clear();
-        if replies.read_until(b'\n', &mut line)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        while !line.ends_with(end) {
+            if replies.read_until(last, &mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
         }
         answered += 1;
     }

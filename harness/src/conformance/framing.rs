@@ -51,7 +51,7 @@ pub(super) const CASES: &[Case] = &[
         name: "framing/one-line",
         requirement: "a reply is one line and nothing more",
         source: "the line protocol",
-        needs: &[],
+        needs: &[Need::Lasting],
         check: |subject| {
             let mut client = subject.connect()?;
             client.learn(&request(1))?;
@@ -62,16 +62,18 @@ pub(super) const CASES: &[Case] = &[
         name: "framing/byte-by-byte",
         requirement: "a request that arrives byte by byte is answered once, and not before its end",
         source: "RFC 9293 section 2.2 (TCP is a stream of bytes); Stevens UNP 3.9",
-        needs: &[],
+        needs: &[Need::Delimited, Need::Lasting],
         check: |subject| {
             let mut client = subject.connect()?;
             let reply = client.learn(&request(1))?;
-            for byte in request(1) {
+            let line = subject.sent(&request(1));
+            let (last, bytes) = line.split_last().expect("its end, at least");
+            for &byte in bytes {
                 client.send(&[byte])?;
                 sleep(GAP);
             }
-            client.expect_silence("before the line feed").map_err(takes_a_read_for_a_line)?;
-            client.send(b"\n")?;
+            client.expect_silence("before its end").map_err(takes_a_read_for_a_line)?;
+            client.send(&[*last])?;
             client.expect(&reply).map_err(takes_a_read_for_a_line)
         },
     },
@@ -79,13 +81,13 @@ pub(super) const CASES: &[Case] = &[
         name: "framing/all-cuts",
         requirement: "a request cut in two, anywhere, is answered as if it were whole",
         source: "RFC 9293 section 2.2 (TCP is a stream of bytes); Stevens UNP 3.9",
-        needs: &[],
+        needs: &[Need::Delimited, Need::Lasting],
         check: |subject| {
             let mut client = subject.connect()?;
             // In turns, so that a reply too many is not taken for the next.
             let replies = [client.learn(&request(1))?, client.learn(&request(2))?];
             for cut in 1..=request(1).len() {
-                let line = [&request(1 + cut % 2)[..], b"\n"].concat();
+                let line = subject.sent(&request(1 + cut % 2));
                 client.send(&line[..cut])?;
                 sleep(GAP);
                 client.send(&line[cut..])?;
@@ -98,16 +100,17 @@ pub(super) const CASES: &[Case] = &[
         name: "framing/split-token",
         requirement: "a number cut in two is one number",
         source: "RFC 9293 section 2.2 (TCP is a stream of bytes); Stevens UNP 3.9",
-        needs: &[Need::Calc],
+        needs: &[Need::Calc, Need::Delimited, Need::Lasting],
         check: |subject| {
             let mut client = subject.connect()?;
             let requests = [&b"1234+1"[..], b"5678+2"];
             let replies = [client.learn(requests[0])?, client.learn(requests[1])?];
             for cut in 1..4 {
-                let request = requests[cut % 2];
-                client.send(&request[..cut])?;
+                let line = subject.sent(requests[cut % 2]);
+                let cut_at = subject.contract.wire.request.before.len() + cut;
+                client.send(&line[..cut_at])?;
                 sleep(GAP);
-                client.send(&[&request[cut..], b"\n"].concat())?;
+                client.send(&line[cut_at..])?;
                 client.expect(&replies[cut % 2]).map_err(takes_a_read_for_a_line)?;
             }
             Ok(())
@@ -117,7 +120,7 @@ pub(super) const CASES: &[Case] = &[
         name: "framing/pipelined",
         requirement: "100 requests sent at once get 100 replies, in order",
         source: "the line protocol; RFC 9293 section 2.2 (TCP is a stream of bytes)",
-        needs: &[],
+        needs: &[Need::Pipelining, Need::Lasting],
         check: |subject| {
             let mut client = subject.connect()?;
             let requests: Vec<Vec<u8>> = (0..100).map(request).collect();
@@ -125,9 +128,8 @@ pub(super) const CASES: &[Case] = &[
             for request in &requests {
                 replies.push(client.learn(request)?);
             }
-            let mut together = requests.join(&b'\n');
-            together.push(b'\n');
-            client.send(&together)?;
+            let together: Vec<Vec<u8>> = requests.iter().map(|it| subject.sent(it)).collect();
+            client.send(&together.concat())?;
             for (index, reply) in replies.iter().enumerate() {
                 client.expect(reply).map_err(|finding| Finding {
                     expected: format!("{} as number {} of 100", finding.expected, index + 1),
@@ -141,7 +143,7 @@ pub(super) const CASES: &[Case] = &[
         name: "framing/random-cuts",
         requirement: "requests cut anywhere, into any pieces, with or without pauses, are answered in order",
         source: "RFC 9293 section 2.2 (TCP is a stream of bytes); Stevens UNP 3.9",
-        needs: &[],
+        needs: &[Need::Delimited, Need::Pipelining, Need::Lasting, Need::Lives],
         check: |subject| {
             let mut whole = subject.connect_soon(&request(1))?;
             for _ in 0..WHOLE {
@@ -162,21 +164,22 @@ pub(super) const CASES: &[Case] = &[
                 for number in &stream.requests {
                     client.learn(&plain(*number))?;
                 }
-                let words = stream.words();
+                let pieces = stream.pieces(|number| subject.sent(&plain(number)));
+                let words = words(&pieces);
                 let expected = |finding: Finding| Finding {
                     expected: format!("{} to {words}", finding.expected),
                     ..takes_a_read_for_a_line(finding)
                 };
-                for (piece, pause) in stream.pieces() {
-                    sleep(pause);
-                    client.send(piece.as_bytes())?;
+                for (piece, pause) in &pieces {
+                    sleep(*pause);
+                    client.send(piece)?;
                 }
                 for number in &stream.requests {
                     let reply = subject.learned.borrow()[&plain(*number)].clone();
                     client.expect(&reply).map_err(expected)?;
                 }
                 // A reply too many would be taken for the next one.
-                client.send(&[&request(1)[..], b"\n"].concat())?;
+                client.request(&request(1))?;
                 let reply = subject.learned.borrow()[&request(1)].clone();
                 client.expect(&reply).map_err(expected)
             })
@@ -186,7 +189,7 @@ pub(super) const CASES: &[Case] = &[
         name: "framing/crlf",
         requirement: "a carriage return before the line feed is not part of the request",
         source: "the line protocol",
-        needs: &[],
+        needs: &[Need::Lines, Need::Lasting],
         check: |subject| {
             let mut client = subject.connect()?;
             let reply = client.learn(&request(1))?;
@@ -198,7 +201,7 @@ pub(super) const CASES: &[Case] = &[
         name: "framing/end-without-newline",
         requirement: "at the end of input an unterminated last request is answered, then the server closes",
         source: "the line protocol; RFC 9293 section 3.6.1 (half-closed connections)",
-        needs: &[],
+        needs: &[Need::Lines],
         check: |subject| {
             let mut client = subject.connect()?;
             let reply = client.learn(&request(1))?;
@@ -214,13 +217,13 @@ pub(super) const CASES: &[Case] = &[
         name: "framing/sizes",
         requirement: "requests of 1023, 1024 and 1025 bytes are answered like short ones",
         source: "the line protocol; RFC 9293 section 2.2 (TCP is a stream of bytes)",
-        needs: &[Need::LinesOf(1025)],
+        needs: &[Need::LinesOf(1025), Need::Delimited],
         check: |subject| {
             let mut client = subject.connect()?;
             let short = client.learn(&request(1))?;
             for size in [1023, 1024, 1025] {
                 let padded = padded(subject, &request(1), size);
-                client.send(&[&padded[..], b"\n"].concat())?;
+                client.request(&padded)?;
                 client.expect(&reply_to_padded(subject, &short, &padded)).map_err(|finding| {
                     finding.hint("a buffer of 1024 bytes is not a limit on a request: read on until the line ends")
                 })?;
@@ -258,8 +261,8 @@ fn streams() -> impl Strategy<Value = Stream> {
 
 impl Stream {
     /// What is sent, and how long after what was sent before.
-    fn pieces(&self) -> Vec<(String, Duration)> {
-        let mut rest: String = self.requests.iter().map(|number| format!("{number}\n")).collect();
+    fn pieces(&self, sent: impl Fn(u32) -> Vec<u8>) -> Vec<(Vec<u8>, Duration)> {
+        let mut rest: Vec<u8> = self.requests.iter().flat_map(|&number| sent(number)).collect();
         let mut cuts = self.cuts.clone();
         cuts.sort_by_key(|cut| cut.after);
         let (mut pieces, mut sent, mut pause) = (Vec::new(), 0, 0);
@@ -277,14 +280,14 @@ impl Stream {
         pieces.push((rest, Duration::from_millis(pause.min(LONGEST_PAUSE_MS))));
         pieces
     }
+}
 
-    fn words(&self) -> String {
-        let words = |(piece, pause): &(String, Duration)| match pause.as_millis() {
-            0 => printable(piece.as_bytes()),
-            pause => format!("{pause} ms later {}", printable(piece.as_bytes())),
-        };
-        self.pieces().iter().map(words).collect::<Vec<_>>().join(", ")
-    }
+fn words(pieces: &[(Vec<u8>, Duration)]) -> String {
+    let words = |(piece, pause): &(Vec<u8>, Duration)| match pause.as_millis() {
+        0 => printable(piece),
+        pause => format!("{pause} ms later {}", printable(piece)),
+    };
+    pieces.iter().map(words).collect::<Vec<_>>().join(", ")
 }
 
 fn plain(number: u32) -> Vec<u8> {

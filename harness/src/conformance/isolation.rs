@@ -26,7 +26,7 @@ pub(super) const CASES: &[Case] = &[
             subject.still_serves("a client is served beside an idle one").map_err(|finding| {
                 finding.hint("it seems to serve one client at a time: does a read on the first block the rest?")
             })?;
-            idle.send(&[&request(1)[..], b"\n"].concat())?;
+            idle.request(&request(1))?;
             idle.expect(&reply)
         },
     },
@@ -44,15 +44,9 @@ pub(super) const CASES: &[Case] = &[
                 replies.push(client.learn(&request(number))?);
                 clients.push(client);
             }
-            // All send the first half before any sends the second.
-            for (number, client) in clients.iter_mut().enumerate() {
-                client.send(&request(number)[..3])?;
-            }
-            // One that has not read them yet would read the halves as a whole.
-            subject.let_it_rest();
-            for (number, client) in clients.iter_mut().enumerate() {
-                client.send(&[&request(number)[3..], b"\n"].concat())?;
-            }
+            let requests: Vec<Vec<u8>> = (0..clients.len()).map(request).collect();
+            let mut parties: Vec<&mut Party<'_>> = clients.iter_mut().collect();
+            subject.in_turns(&mut parties, &requests)?;
             for (client, reply) in clients.iter_mut().zip(&replies) {
                 client.expect(reply).map_err(|finding| {
                     finding
@@ -77,7 +71,7 @@ pub(super) const CASES: &[Case] = &[
                 }
                 bad.send(b"12")?;
                 bad.reset();
-                good.send(&[&request(1)[..], b"\n"].concat())?;
+                good.request(&request(1))?;
                 good.expect(&reply)?;
                 // The next one shall not find its place still taken.
                 subject.let_it_rest();
@@ -100,12 +94,12 @@ pub(super) const CASES: &[Case] = &[
             let long = "1".repeat(most + 1);
             for poison in ["1+*(", "\0", "1\0+2", "\u{1b}[2J", &deep, &long] {
                 // What becomes of the bad client is its own affair.
-                let _ = bad.client.send(format!("{poison}\n").as_bytes());
-                good.send(&[&request(1)[..], b"\n"].concat())?;
+                let _ = bad.tell(poison.as_bytes());
+                good.request(&request(1))?;
                 good.expect(&reply)?;
                 // Once it has been swallowed.
                 let _ = bad.hear(QUIET);
-                good.send(&[&request(1)[..], b"\n"].concat())?;
+                good.request(&request(1))?;
                 good.expect(&reply)?;
             }
             Ok(())
@@ -115,7 +109,7 @@ pub(super) const CASES: &[Case] = &[
         name: "isolation/heavy-beside-light",
         requirement: "a client that asks for long calculations does not keep another from its replies",
         source: "the contract: capacity; CWE-400 (uncontrolled resource consumption)",
-        needs: &[Need::Calc, Need::Clients(2)],
+        needs: &[Need::Calc, Need::Clients(2), Need::Pipelining, Need::Reads("1.5*1.5*1")],
         check: |subject| {
             let mut light = subject.connect()?;
             let reply = light.learn(&request(1))?;
@@ -123,10 +117,10 @@ pub(super) const CASES: &[Case] = &[
             subject.tells_apart(&mut light, &mut heavy)?;
             let most = subject.contract.max_line.unwrap_or(TOO_LONG).min(TOO_LONG);
             // As with any poison, what becomes of the heavy client is its own affair.
-            let line = "1.5*".repeat(((most - 1) / 4).min(OPERATORS)) + "1\n";
-            let _ = heavy.client.send(line.repeat(HEAVY).as_bytes());
+            let heavy_one = "1.5*".repeat(((most - 1) / 4).min(OPERATORS)) + "1";
+            let _ = heavy.transmit(&subject.sent(heavy_one.as_bytes()).repeat(HEAVY));
             for _ in 0..HEAVY {
-                light.send(&[&request(1)[..], b"\n"].concat())?;
+                light.request(&request(1))?;
                 light.expect(&reply)?;
             }
             // It takes what it is owed, and leaves in good order.
@@ -138,14 +132,14 @@ pub(super) const CASES: &[Case] = &[
         name: "isolation/schedules",
         requirement: "whatever several clients do in turns, each gets its own replies, and places are kept and given back as declared",
         source: "the line protocol; the contract: capacity, queue, when full",
-        needs: &[],
+        needs: &[Need::Delimited, Need::Pipelining, Need::Lasting, Need::Lives],
         check: schedules::check,
     },
     Case {
         name: "isolation/churn",
         requirement: "200 clients, one after another, are all served",
         source: "CWE-772 (missing release of a resource)",
-        needs: &[],
+        needs: &[Need::Lives],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;
             for number in 0..200 {

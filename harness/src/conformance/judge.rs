@@ -167,6 +167,7 @@ impl Judge {
             judgement.take(Finding { state: State::Crash, ..finding });
         } else if let Some(exit) = ended.exit
             && !may_end
+            && !spec.contract.may_end_by(exit)
             && (served || judgement.state != State::Vacuous)
         {
             let seen = match judgement.found() {

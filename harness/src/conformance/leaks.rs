@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::Case;
 use super::finding::Finding;
 use super::framing::padded;
 use super::party::QUIET;
 use super::subject::{Subject, request};
+use super::{Case, Need};
 use crate::server::proc::Holdings;
 
 /// Clients that come and go.
@@ -42,7 +42,7 @@ pub(super) const CASES: &[Case] = &[
         name: "leaks/descriptors",
         requirement: "open descriptors do not become more with every client that has come and gone",
         source: "CWE-775 (missing release of a file descriptor)",
-        needs: &[],
+        needs: &[Need::Launched, Need::Lives],
         check: |subject| {
             let settled =
                 settles(subject, "open descriptors", Leaving::Closing, |held| held.descriptors);
@@ -55,7 +55,7 @@ pub(super) const CASES: &[Case] = &[
         name: "leaks/threads-and-processes",
         requirement: "threads and processes do not become more with every client that has come and gone",
         source: "CWE-772 (missing release of a resource); pthread_detach(3)",
-        needs: &[],
+        needs: &[Need::Launched, Need::Lives],
         check: |subject| {
             let settled = settles(subject, "threads and processes", Leaving::Closing, |held| {
                 held.threads + held.processes
@@ -69,7 +69,7 @@ pub(super) const CASES: &[Case] = &[
         name: "leaks/zombies",
         requirement: "a child process that has ended is waited for, also when no further client comes",
         source: "wait(2); Stevens UNP 5.10 (wait and waitpid)",
-        needs: &[],
+        needs: &[Need::Launched, Need::Lives],
         check: |subject| {
             come_and_go(subject, Leaving::Closing)?;
             let zombies = || subject.holdings().zombies;
@@ -87,7 +87,7 @@ pub(super) const CASES: &[Case] = &[
         name: "leaks/memory",
         requirement: "memory does not grow by what clients send that have come and gone",
         source: "CWE-401 (missing release of memory)",
-        needs: &[],
+        needs: &[Need::Launched, Need::Delimited, Need::Pipelining, Need::Lasting, Need::Lives],
         check: |subject| {
             let mut outcome = Ok(());
             // What is set up once is no leak, and an allocator, or a collector of garbage, may take
@@ -121,7 +121,7 @@ pub(super) const CASES: &[Case] = &[
         name: "leaks/close-wait",
         requirement: "when clients have gone, none of their connections stays half open",
         source: "RFC 9293 section 3.6 (closing a connection: CLOSE-WAIT); CWE-772 (missing release of a resource)",
-        needs: &[],
+        needs: &[Need::Launched, Need::Lives],
         check: |subject| {
             for number in 0..10 {
                 subject.connect_soon(&request(number))?.close();
@@ -141,7 +141,7 @@ pub(super) const CASES: &[Case] = &[
         name: "leaks/resets",
         requirement: "a client that resets leaves no descriptor, thread or process behind",
         source: "CWE-775 (missing release of a file descriptor); CWE-772 (missing release of a resource)",
-        needs: &[],
+        needs: &[Need::Launched, Need::Lives],
         check: |subject| {
             let what = "descriptors, threads and processes";
             let settled = settles(subject, what, Leaving::Resetting, |held| {
@@ -207,13 +207,20 @@ fn come_and_go(subject: &Subject<'_>, leaving: Leaving) -> Result<(), Finding> {
 /// Clients send many long lines, one after another, and read all that answers them.
 fn come_and_send(subject: &Subject<'_>) -> Result<(), Finding> {
     let size = subject.contract.max_line.unwrap_or(SENT_LINE).min(SENT_LINE);
-    let line = [padded(subject, &request(1), size), b"\n".to_vec()].concat();
-    let last = [&request(2)[..], b"\n"].concat();
+    let line = subject.sent(&padded(subject, &request(1), size));
+    let last = subject.sent(&request(2));
     let lines = [line.repeat(SENT_BY_EACH / line.len()), last].concat();
     for _ in 0..SENDING_CLIENTS {
         let mut client = subject.connect_soon(&request(1))?;
-        let end = [client.learn(&request(2))?, b"\n".to_vec()].concat();
-        let answered = client.client.send(&lines).and_then(|()| client.client.until(&end));
+        let reply = client.learn(&request(2))?;
+        let mut answered = client.transmit(&lines);
+        // The last reply is the only one of its kind.
+        while answered.is_ok() {
+            match client.line() {
+                Ok(line) if line == reply => break,
+                other => answered = other.map(drop),
+            }
+        }
         answered.map_err(|trouble| {
             Finding::vacuous(format!("many lines at once: {trouble} (see framing/pipelined)"))
         })?;

@@ -26,7 +26,7 @@ pub(super) const CASES: &[Case] = &[
         name: "malformed/empty-line",
         requirement: "an empty line gets one reply line, and the next request is answered",
         source: "the line protocol; CWE-20 (improper input validation)",
-        needs: &[],
+        needs: &[Need::Delimited],
         check: |subject| each_is_answered(subject, &[b"", b"\r"]),
     },
     Case {
@@ -40,7 +40,7 @@ pub(super) const CASES: &[Case] = &[
         name: "malformed/nul",
         requirement: "NUL bytes get one reply line, and the next request is answered",
         source: "the line protocol; CWE-158 (improper neutralization of NUL)",
-        needs: &[],
+        needs: &[Need::Passes(0)],
         check: |subject| each_is_answered(subject, &[b"\0", b"1\0+2", b"\0\0\0\0"]),
     },
     Case {
@@ -56,7 +56,7 @@ pub(super) const CASES: &[Case] = &[
         name: "malformed/nesting",
         requirement: "parentheses nested thousands deep end neither the server nor the connection",
         source: "CWE-674 (uncontrolled recursion)",
-        needs: &[Need::Calc],
+        needs: &[Need::Calc, Need::Delimited],
         check: |subject| {
             let most = subject.contract.max_line.unwrap_or(usize::MAX).saturating_sub(1);
             let depth = (most.saturating_sub(1) / 2).min(DEEP);
@@ -73,7 +73,7 @@ pub(super) const CASES: &[Case] = &[
         name: "malformed/operator-chain",
         requirement: "a chain of thousands of operators ends neither the server nor the connection",
         source: "CWE-674 (uncontrolled recursion)",
-        needs: &[Need::Calc],
+        needs: &[Need::Calc, Need::Delimited],
         check: |subject| {
             let most = subject.contract.max_line.unwrap_or(usize::MAX).saturating_sub(2);
             let sum = "1+".repeat((most / 2).min(DEEP)) + "1";
@@ -91,7 +91,7 @@ pub(super) const CASES: &[Case] = &[
             let mut client = subject.connect()?;
             client.learn(&request(1))?;
             for line in [&b"\x1b]0;owned\x07"[..], b"1\x1b[2J", b"\x08\x08\x08"] {
-                client.send(&[line, b"\n"].concat())?;
+                client.request(line)?;
                 let reply = client.expect_error()?;
                 if reply.iter().any(|byte| byte.is_ascii_control()) {
                     let seen = crate::client::printable(&reply);
@@ -134,7 +134,7 @@ pub(super) const CASES: &[Case] = &[
 /// What an eval without builtins still gives away, and with it all of the interpreter.
 fn evaluates_no_object(subject: &Subject<'_>) -> Result<(), Finding> {
     let mut client = subject.connect_soon(&request(1))?;
-    client.send(b"().__class__.__base__.__name__\n")?;
+    client.request(b"().__class__.__base__.__name__")?;
     match client.line() {
         Ok(reply) if reply.trim_ascii_start().starts_with(b"object") => {
             let seen = "it evaluates the attributes of objects";
@@ -152,7 +152,7 @@ fn evaluates_no_object(subject: &Subject<'_>) -> Result<(), Finding> {
 fn takes_a_line_of(subject: &Subject<'_>, bytes: usize) -> Result<(), Finding> {
     let mut client = subject.connect()?;
     let reply = client.learn(&request(1))?;
-    client.send(&[&padded(subject, &request(1), bytes)[..], b"\n"].concat())?;
+    client.request(&padded(subject, &request(1), bytes))?;
     let answered = client.expect(&reply).and_then(|()| client.expect_silence("after it"));
     answered.map_err(|finding| {
         let seen = finding.observed;
@@ -191,9 +191,9 @@ fn each_is_error_or_answer(
             expected: format!("after {sent}: {}", finding.expected),
             ..finding
         };
-        client.send(&[line, &b"\n"[..]].concat()).map_err(said)?;
+        client.request(line).map_err(said)?;
         expect(&mut client, line).map_err(said)?;
-        client.send(&[&request(1)[..], b"\n"].concat()).map_err(said)?;
+        client.request(&request(1)).map_err(said)?;
         client.expect(&reply).map_err(said)?;
     }
     Ok(())

@@ -4,6 +4,7 @@
 use servers::{Service, WhenFull};
 
 use crate::server::{Contract, Ending};
+use crate::wire::{ReplyEnd, Wire};
 
 /// The most clients that a case opens in order to fill a server.
 pub(super) const MOST_CLIENTS: usize = 256;
@@ -49,6 +50,34 @@ pub enum Need {
     Ipv6,
     /// There are requests that it must answer with an error.
     Mistakes,
+    /// It calculates what is written so.
+    Reads(&'static str),
+    /// It is seen on the wire where a request ends.
+    Delimited,
+    /// Requests are lines, and nothing else.
+    Lines,
+    /// A request may have this byte in it.
+    Passes(u8),
+    /// Several requests may be sent at once.
+    Pipelining,
+    /// It is seen on the wire where a reply ends.
+    EndedReplies,
+    /// A connection is for any number of requests.
+    Lasting,
+    /// It serves client after client.
+    Lives,
+    /// It is launched here.
+    Launched,
+    /// It can be told on which port to listen.
+    Port,
+    /// It greets, or shakes hands.
+    Greets,
+    /// It knows a word that ends the connection.
+    Quits,
+    /// A connection is for so many requests and no more.
+    Bounded,
+    /// It ends after so many clients.
+    Mortal,
     /// The case tries more where this is met; it applies in any case.
     Preferably(&'static Need),
 }
@@ -65,6 +94,12 @@ impl Need {
                 Err("it is no calculator".to_owned())
             }
             Need::Echo if contract.service != Service::Echo => Err("it does not echo".to_owned()),
+            Need::Clients(_) | Need::Full if Need::Lasting.met_by(contract).is_err() => {
+                Need::Lasting.met_by(contract)
+            }
+            Need::Clients(_) | Need::Full if Need::Lives.met_by(contract).is_err() => {
+                Need::Lives.met_by(contract)
+            }
             Need::Clients(clients) => match contract.capacity {
                 None => undeclared("how many clients it serves at once", "--capacity"),
                 Some(capacity) if capacity < clients => {
@@ -122,6 +157,10 @@ impl Need {
             Need::Mistakes if contract.service == Service::Echo && contract.max_line.is_none() => {
                 Err("an echo has no errors but for long lines, and how long is not declared (--max-line)".to_owned())
             }
+            Need::Ends | Need::Drain | Need::Abort if !contract.is_launched => {
+                Need::Launched.met_by(contract)
+            }
+            Need::Host | Need::Ipv6 if !contract.is_launched => Need::Launched.met_by(contract),
             Need::Ends | Need::Drain | Need::Abort if contract.ending.is_none() => {
                 undeclared("what SIGTERM does", "--ending")
             }
@@ -137,6 +176,60 @@ impl Need {
             Need::Ipv6 if !contract.ipv6 => {
                 Err("that it can listen on ::1 is not declared (--ipv6)".to_owned())
             }
+            Need::Reads(expression) if !contract.dialect.reads(expression) => {
+                Err(format!("its dialect has no `{expression}`"))
+            }
+            Need::Launched if !contract.is_launched => {
+                Err("it was not launched here (--connect), so its processes are not known".into())
+            }
+            Need::Port if !contract.takes_port => {
+                Err("it always listens on the same port".to_owned())
+            }
+            _ => self.met_by_wire(&contract.wire),
+        }
+    }
+
+    /// Whether the wire lets one try it.
+    fn met_by_wire(self, wire: &Wire) -> Result<(), String> {
+        let unless = |is_so: bool, words: &str| if is_so { Ok(()) } else { Err(words.to_owned()) };
+        match self {
+            Need::Delimited => unless(
+                wire.is_delimited(),
+                "by its wire requests have no end: what one read returns is one request",
+            ),
+            Need::Lines => unless(wire.has_lines(), "by its wire requests are no lines"),
+            Need::Passes(byte) => unless(wire.passes(byte), "by its wire that byte ends a request"),
+            Need::Pipelining => unless(
+                wire.is_pipelined(),
+                "by its wire a request must wait for the reply to the one before it",
+            ),
+            Need::EndedReplies => unless(
+                matches!(wire.reply_end, ReplyEnd::Bytes(_)),
+                "by its wire replies do not end in certain bytes",
+            ),
+            Need::Lasting => match wire.requests() {
+                Some(most) => Err(format!("by its wire a connection is for {most} request(s)")),
+                None => Ok(()),
+            },
+            Need::Lives => match wire.clients_per_life {
+                Some(most) => Err(format!("it declares to end after {most} client(s)")),
+                None => Ok(()),
+            },
+            Need::Greets => unless(
+                wire.greeting.is_some() || !wire.handshake.is_empty(),
+                "it declares no greeting and no handshake",
+            ),
+            Need::Quits => {
+                unless(wire.quit.is_some(), "it declares no word that ends a connection")
+            }
+            Need::Bounded => unless(
+                wire.requests().is_some(),
+                "it does not declare for how many requests a connection is",
+            ),
+            Need::Mortal => unless(
+                wire.clients_per_life.is_some(),
+                "it does not declare to end after some clients",
+            ),
             _ => Ok(()),
         }
     }
@@ -169,6 +262,20 @@ impl Need {
             Need::Abort => "end at once at SIGTERM",
             Need::Host => "can be told on which host to listen",
             Need::Ipv6 => "can be told to listen on ::1",
+            Need::Reads(expression) => return format!("calculate `{expression}`"),
+            Need::Delimited => "end their requests on the wire",
+            Need::Lines => "take lines",
+            Need::Passes(_) => "take any byte in a request",
+            Need::Pipelining => "take several requests at once",
+            Need::EndedReplies => "end their replies in certain bytes",
+            Need::Lasting => "take any number of requests on a connection",
+            Need::Lives => "serve client after client",
+            Need::Launched => "are launched by the harness",
+            Need::Port => "can be told on which port to listen",
+            Need::Greets => "greet or shake hands",
+            Need::Quits => "know a word that ends the connection",
+            Need::Bounded => "take so many requests on a connection and no more",
+            Need::Mortal => "end after some clients",
         };
         words.to_owned()
     }

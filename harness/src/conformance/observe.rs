@@ -62,7 +62,7 @@ impl<'s> Crowd<'s> {
     fn admit(&mut self, subject: &'s Subject<'_>, reply: &[u8]) -> Result<(), Finding> {
         let began = Instant::now();
         let answered = subject.try_connect().and_then(|mut client| {
-            client.client.send(&[&request(1)[..], b"\n"].concat())?;
+            client.tell(&request(1))?;
             let heard = client.hear(quiet(subject));
             Ok((client, heard))
         });
@@ -161,7 +161,7 @@ pub(super) fn meet(subject: &Subject<'_>) -> (Met, Duration) {
     let after = began.elapsed();
     let met = match first {
         Err(Trouble::Silent(..)) => {
-            let asked = client.client.send(&[&request(7)[..], b"\n"].concat());
+            let asked = client.tell(&request(7));
             match asked.and_then(|()| client.hear(subject.quiet(QUIET * 2))) {
                 Err(Trouble::Silent(..)) => Met::Unanswered,
                 Ok(line) if !subject.contract.is_busy(&line) => Met::Served(line),
@@ -284,7 +284,7 @@ pub(super) fn longest_line(subject: &Subject<'_>) -> Result<Longest, Finding> {
     let mut found = Longest { answered: request(1).len(), not: None };
     while let Some(size) = found.next_size(most) {
         let line = padded(subject, &request(1), size);
-        let sent = client.client.send(&[&line[..], b"\n"].concat());
+        let sent = client.tell(&line);
         let not = match sent.and_then(|()| client.hear(PROMPT)) {
             Ok(reply) if reply == reply_to_padded(subject, &short, &line) => {
                 if client.ask(&request(2)).is_ok_and(|reply| reply != next) {
@@ -416,7 +416,7 @@ pub(super) fn idle(subject: &Subject<'_>, until: Duration) -> Result<Idle, Findi
     // The server's clock starts after this one, so it cannot seem to be early.
     let began = Instant::now();
     client.learn(&request(1))?;
-    let ended = match client.client.line_within(until) {
+    let ended = match client.line_within(until) {
         Err(Trouble::Silent(..)) => client.hear(QUIET),
         ended => ended,
     };
@@ -452,7 +452,7 @@ pub(super) fn ending(subject: &Subject<'_>) -> Result<Ended, Finding> {
     let reply = client.learn(&request(1))?;
     let asked = subject.asked_in_time(UNDER_WAY);
     client.rehearse(asked.max(REHEARSED))?;
-    client.send(&[&request(1)[..], b"\n"].concat().repeat(asked))?;
+    client.send(&subject.sent(&request(1)).repeat(asked))?;
     subject.signal(Signal::SIGTERM);
     let mut answered = 0;
     while answered < asked && client.hear(subject.quiet(PROMPT)).is_ok_and(|line| line == reply) {

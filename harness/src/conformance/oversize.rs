@@ -17,14 +17,14 @@ pub(super) const CASES: &[Case] = &[
         name: "oversize/at-the-limit",
         requirement: "the longest request that is allowed is answered",
         source: "the contract: longest line; CWE-193 (off-by-one error)",
-        needs: &[Need::MaxLine],
+        needs: &[Need::MaxLine, Need::Delimited],
         check: |subject| {
             let limit = subject.contract.max_line.unwrap_or(0);
             let mut client = subject.connect()?;
             let short = client.learn(&request(1))?;
             for size in [limit - 1, limit] {
                 let line = padded(subject, &request(1), size);
-                client.send(&[&line[..], b"\n"].concat())?;
+                client.request(&line)?;
                 client.expect(&reply_to_padded(subject, &short, &line))?;
             }
             Ok(())
@@ -34,15 +34,15 @@ pub(super) const CASES: &[Case] = &[
         name: "oversize/one-past",
         requirement: "a request one byte too long gets one error line, and the next is answered",
         source: "the contract: longest line, error prefix; CWE-193 (off-by-one error)",
-        needs: &[Need::MaxLine, Need::ErrorPrefix],
+        needs: &[Need::MaxLine, Need::ErrorPrefix, Need::Delimited],
         check: |subject| {
             let limit = subject.contract.max_line.unwrap_or(0);
             let mut client = subject.connect()?;
             let short = client.learn(&request(1))?;
             for _ in 0..2 {
-                client.send(&[&padded(subject, &request(1), limit + 1)[..], b"\n"].concat())?;
+                client.request(&padded(subject, &request(1), limit + 1))?;
                 client.expect_error()?;
-                client.send(&[&request(1)[..], b"\n"].concat())?;
+                client.request(&request(1))?;
                 client.expect(&short)?;
             }
             Ok(())
@@ -52,7 +52,7 @@ pub(super) const CASES: &[Case] = &[
         name: "oversize/endless-line",
         requirement: "a line without an end costs bounded memory and one error line, and the next request is answered",
         source: "the contract: longest line; CWE-770 (allocation of resources without limits)",
-        needs: &[Need::MaxLine, Need::ErrorPrefix],
+        needs: &[Need::MaxLine, Need::ErrorPrefix, Need::Delimited, Need::Lasting, Need::Launched],
         check: |subject| {
             let mut client = subject.connect()?;
             let short = client.learn(&request(1))?;
@@ -62,7 +62,7 @@ pub(super) const CASES: &[Case] = &[
             for _ in 0..ENDLESS / piece.len() {
                 client.send(&piece)?;
             }
-            client.send(b"\n")?;
+            client.send(&subject.contract.wire.request.after)?;
             client.expect_error()?;
             // The error may come before the rest has been read.
             subject.wait_until(
@@ -75,7 +75,7 @@ pub(super) const CASES: &[Case] = &[
                 return Err(Finding::leak(expected, format!("{} KiB more", grown / 1024))
                     .hint("it keeps what it will never answer: throw the rest of a line away once it is too long"));
             }
-            client.send(&[&request(1)[..], b"\n"].concat())?;
+            client.request(&request(1))?;
             client.expect(&short)
         },
     },
@@ -83,7 +83,7 @@ pub(super) const CASES: &[Case] = &[
         name: "oversize/endless-beside",
         requirement: "a client that sends a line without an end does not keep another from being served",
         source: "the contract: capacity; CWE-400 (uncontrolled resource consumption)",
-        needs: &[Need::Clients(2)],
+        needs: &[Need::Clients(2), Need::Delimited],
         check: |subject| {
             let mut good = subject.connect()?;
             let reply = good.learn(&request(1))?;
@@ -94,7 +94,7 @@ pub(super) const CASES: &[Case] = &[
             let piece = vec![b'1'; 64 * 1024];
             for _ in 0..BESIDE / piece.len() {
                 let _ = endless.client.send(&piece);
-                good.send(&[&request(1)[..], b"\n"].concat())?;
+                good.request(&request(1))?;
                 good.expect(&reply)?;
             }
             Ok(())

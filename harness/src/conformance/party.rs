@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::finding::Finding;
 use super::subject::{Subject, beside, request};
 use crate::client::{Client, Trouble, printable};
+use crate::wire::ReplyEnd;
 
 /// How long a case listens to be sure that nothing comes. A server that is slower than this can
 /// pass when it should not, but none can fail when it should not.
@@ -38,6 +39,10 @@ pub struct Party<'s> {
     pub(super) subject: &'s Subject<'s>,
     /// Its end of the connection, for what goes wrong by intention.
     pub client: Client,
+    /// The greeting was read, and the handshake made.
+    pub(super) is_greeted: bool,
+    /// Requests that were sent on this connection.
+    pub(super) asked: u32,
 }
 
 /// What became of a server whose client sends and does not read.
@@ -69,9 +74,7 @@ impl Party<'_> {
             self.subject.not_served(&format!("the plain request {plain} is answered"), &trouble)
         })?;
         self.subject.answered_within(asked.elapsed());
-        if let Some(prefix) = &self.subject.contract.error_prefix
-            && reply.starts_with(prefix.as_bytes())
-        {
+        if self.subject.contract.is_error(&reply) == Some(true) {
             let words = format!("the plain request {plain} was answered {}", printable(&reply));
             return Err(Finding::vacuous(words));
         }
@@ -91,8 +94,67 @@ impl Party<'_> {
     /// # Errors
     /// There is none.
     pub fn ask(&mut self, request: &[u8]) -> Result<Vec<u8>, Trouble> {
-        self.client.send(&[request, b"\n"].concat())?;
+        self.tell(request)?;
         self.line()
+    }
+
+    /// Sends a request. A connection that was for so many requests as were sent is replaced by
+    /// another one.
+    ///
+    /// # Errors
+    /// The server does not take it.
+    pub fn tell(&mut self, request: &[u8]) -> Result<(), Trouble> {
+        let wire = &self.subject.contract.wire;
+        if wire.requests().is_some_and(|most| self.asked >= most) {
+            let Party { client, .. } = self.subject.try_connect()?;
+            (self.client, self.is_greeted, self.asked) = (client, false, 0);
+        }
+        self.asked += 1;
+        self.transmit(&self.subject.sent(request))
+    }
+
+    /// Sends bytes, after what the server and its clients say first.
+    ///
+    /// # Errors
+    /// The server does not take them, or does not say its part.
+    pub fn transmit(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+        self.be_greeted()?;
+        self.client.send(bytes)
+    }
+
+    /// Reads the greeting and makes the handshake, if that was not done yet.
+    ///
+    /// # Errors
+    /// The server does not say its part.
+    pub fn be_greeted(&mut self) -> Result<(), Trouble> {
+        if std::mem::replace(&mut self.is_greeted, true) {
+            return Ok(());
+        }
+        let wire = &self.subject.contract.wire;
+        let patience = self.subject.patience_left()?;
+        if let Some(greeting) = &wire.greeting {
+            let said = self.client.greeting(greeting, patience)?;
+            if self.subject.contract.is_busy(&said) {
+                self.client.unread(said);
+                return Ok(());
+            }
+        }
+        for step in &wire.handshake {
+            self.client.send(&step.send)?;
+            self.client.until(&step.expect)?;
+        }
+        Ok(())
+    }
+
+    /// Says the word at which the server ends the connection, if there is one.
+    ///
+    /// # Errors
+    /// The server does not take it.
+    pub fn quit(&mut self) -> Result<(), Trouble> {
+        match &self.subject.contract.wire.quit {
+            Some(word) => self.transmit(word),
+            None => Ok(()),
+        }
     }
 
     /// Waits for the next reply line. A carriage return before its end is not part of it.
@@ -104,13 +166,19 @@ impl Party<'_> {
         self.hear(left)
     }
 
-    fn line_within(&mut self, patience: Duration) -> Result<Vec<u8>, Trouble> {
-        let mut line = self.client.line_within(patience)?;
-        if line.last() == Some(&b'\r') {
+    /// Waits for the next reply for so long.
+    ///
+    /// # Errors
+    /// None comes.
+    pub fn line_within(&mut self, patience: Duration) -> Result<Vec<u8>, Trouble> {
+        let wire = &self.subject.contract.wire;
+        self.be_greeted()?;
+        let mut line = self.client.reply_within(wire, patience)?;
+        if line.last() == Some(&b'\r') && wire.reply_end == ReplyEnd::default() {
             line.pop();
             self.subject.loosely("replies end in carriage return and line feed");
         }
-        Ok(line)
+        Ok(wire.value_of(line))
     }
 
     /// What has come already.
@@ -178,8 +246,18 @@ impl Party<'_> {
     /// # Errors
     /// It does not.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), Finding> {
-        self.client.send(bytes).map_err(|trouble| {
+        self.transmit(bytes).map_err(|trouble| {
             Finding::trouble(format!("the server takes {}", printable(bytes)), &trouble)
+        })
+    }
+
+    /// Sends a request that the server should take.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn request(&mut self, request: &[u8]) -> Result<(), Finding> {
+        self.tell(request).map_err(|trouble| {
+            Finding::trouble(format!("the server takes {}", printable(request)), &trouble)
         })
     }
 
@@ -204,13 +282,16 @@ impl Party<'_> {
     /// # Errors
     /// It is something else, or none comes.
     pub fn expect_error(&mut self) -> Result<Vec<u8>, Finding> {
-        let prefix = self.subject.contract.error_prefix.clone();
-        let expected = match &prefix {
-            Some(prefix) => format!("one line that begins with {}", printable(prefix.as_bytes())),
-            None => "one line that says what is wrong".to_owned(),
+        let contract = self.subject.contract;
+        let expected = match (&contract.error_prefix, &contract.wire.error) {
+            (Some(prefix), _) => {
+                format!("one line that begins with {}", printable(prefix.as_bytes()))
+            }
+            (None, Some(error)) => format!("a reply that looks like an error ({})", error.as_str()),
+            (None, None) => "one line that says what is wrong".to_owned(),
         };
         match self.line() {
-            Ok(line) if line.starts_with(prefix.unwrap_or_default().as_bytes()) => {
+            Ok(line) if contract.is_error(&line).unwrap_or(true) => {
                 self.subject.was_met();
                 Ok(line)
             }
@@ -235,7 +316,7 @@ impl Party<'_> {
     /// Something does.
     pub fn expect_silence(&mut self, while_what: &str) -> Result<(), Finding> {
         let expected = format!("nothing is sent {while_what}");
-        match self.client.listen(QUIET) {
+        match self.listen(QUIET) {
             Ok(bytes) if bytes.is_empty() => {
                 self.subject.was_met();
                 Ok(())
@@ -245,13 +326,24 @@ impl Party<'_> {
         }
     }
 
+    /// What comes within so long, but for a prompt.
+    ///
+    /// # Errors
+    /// The server ends the connection.
+    pub fn listen(&mut self, quiet: Duration) -> Result<Vec<u8>, Trouble> {
+        let came = self.client.listen(quiet)?;
+        Ok(self.subject.contract.wire.without_prompt(came))
+    }
+
     /// Whatever comes until the server ends the connection.
     ///
     /// # Errors
     /// It is not ended by a FIN.
     pub fn rest(&mut self) -> Result<Vec<u8>, Trouble> {
         let left = self.subject.patience_left()?;
-        self.unless_it_works(left, |party, patience| party.client.rest_within(patience))
+        let rest =
+            self.unless_it_works(left, |party, patience| party.client.rest_within(patience))?;
+        Ok(self.subject.contract.wire.without_prompt(rest))
     }
 
     /// The server sends nothing more and ends the connection with a FIN.
@@ -279,7 +371,7 @@ impl Party<'_> {
         let vacuous = |seen: String| {
             Finding::vacuous(format!("even without more: {seen} (see framing/pipelined)"))
         };
-        let together = [&request(1)[..], b"\n"].concat().repeat(requests);
+        let together = self.subject.sent(&request(1)).repeat(requests);
         self.client.send(&together).map_err(|trouble| vacuous(trouble.to_string()))?;
         for _ in 0..requests {
             let reply = self.line().map_err(|trouble| vacuous(trouble.to_string()))?;
@@ -295,7 +387,7 @@ impl Party<'_> {
     /// The server goes on working, or ends the connection.
     pub fn stuff(&mut self) -> Result<Stuffed, Finding> {
         self.rehearse(REHEARSED)?;
-        let requests = [&request(1)[..], b"\n"].concat().repeat(STUFFED_AT_ONCE);
+        let requests = self.subject.sent(&request(1)).repeat(STUFFED_AT_ONCE);
         self.subject.let_it_rest();
         let before = self.subject.holdings().anonymous_bytes;
         let grown = || self.subject.holdings().anonymous_bytes.saturating_sub(before);
@@ -331,11 +423,9 @@ impl Party<'_> {
             || self.client.stream().map_err(|trouble| Finding::trouble("a clone", &trouble));
         let (mut sending, mut receiving) = (stream()?, stream()?);
         let (answered, first_answer) = mpsc::sync_channel(1);
+        let flood = self.subject.sent(&request(1)).repeat(1000);
         thread::scope(|scope| {
-            beside(scope, || {
-                let flood = [&request(1)[..], b"\n"].concat().repeat(1000);
-                while sending.write_all(&flood).is_ok() {}
-            })?;
+            beside(scope, || while sending.write_all(&flood).is_ok() {})?;
             beside(scope, || {
                 let mut replies = vec![0; 64 * 1024];
                 while matches!(receiving.read(&mut replies), Ok(1..)) {

@@ -75,7 +75,7 @@ pub(super) const CASES: &[Case] = &[
                 };
                 let mut client = subject.try_connect().map_err(finding)?;
                 // It may be turned away before it has written; that is the other case.
-                let _ = client.client.send(b"1+2\n1+2\n");
+                let _ = client.client.send(&subject.sent(b"1+2").repeat(2));
                 let line = client.line().map_err(finding)?;
                 if !subject.contract.is_busy(&line) {
                     // Whom it turns away, and how, is the case refusal/as-declared.
@@ -101,7 +101,9 @@ pub(super) const CASES: &[Case] = &[
             let mut incumbents = subject.fill()?;
             for _ in 0..TURNED_AWAY {
                 // What it meets is another case's matter, unless it is nothing at all.
-                let met = subject.try_connect().and_then(|mut client| client.client.send(b"1+2\n"));
+                let met = subject
+                    .try_connect()
+                    .and_then(|mut client| client.client.send(&subject.sent(b"1+2")));
                 if let Err(trouble @ (Trouble::ConnectTimedOut(_) | Trouble::OutOfTime)) = met {
                     return Err(Finding::vacuous(format!("nobody is turned away: {trouble}")));
                 }
@@ -123,7 +125,7 @@ pub(super) const CASES: &[Case] = &[
             let mut incumbents = subject.fill()?;
             let reply = incumbents.served[0].learn(&request(0))?;
             let mut queued = subject.connect()?;
-            queued.send(&[&request(0)[..], b"\n"].concat())?;
+            queued.request(&request(0))?;
             queued.expect_silence("while another client is served")?;
             incumbents.make_room().close();
             queued.expect(&reply)
@@ -139,7 +141,7 @@ pub(super) const CASES: &[Case] = &[
             let reply = incumbents.served[0].learn(&request(0))?;
             let mut waiting = std::mem::take(&mut incumbents.waiting);
             for client in &mut waiting {
-                client.send(&[&request(0)[..], b"\n"].concat())?;
+                client.request(&request(0))?;
             }
             // All but one of the places stay taken, so they come through one by one.
             let mut served = incumbents.make_room();
@@ -184,12 +186,12 @@ pub(super) const CASES: &[Case] = &[
         name: "refusal/place-freed-in-request",
         requirement: "when a client goes in the middle of a request, its place is taken by the next",
         source: "the contract: capacity; RFC 9293 section 3.6 (closing a connection)",
-        needs: &[Need::Full],
+        needs: &[Need::Full, Need::Delimited],
         check: |subject| {
             for leave in [Party::close, Party::reset] {
                 let mut incumbents = subject.fill()?;
                 let mut leaving = incumbents.make_room();
-                leaving.send(&request(0)[..3])?;
+                leaving.send(&subject.halves(&request(0)).0)?;
                 leave(leaving);
                 subject.serves_soon("a client is served once another has gone in a request")?;
             }
@@ -265,7 +267,7 @@ pub(super) const CASES: &[Case] = &[
         name: "refusal/storm",
         requirement: "hundreds of clients that come at once neither end the server nor harm the one that is served",
         source: "CWE-400 (uncontrolled resource consumption); select(2) (FD_SETSIZE)",
-        needs: &[],
+        needs: &[Need::Lasting, Need::Lives],
         check: |subject| {
             let mut incumbent = subject.connect()?;
             incumbent.learn(&request(7))?;

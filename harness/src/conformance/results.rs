@@ -11,6 +11,7 @@ use super::party::Party;
 use super::subject::{Subject, request};
 use super::{Case, Need};
 use crate::client::printable;
+use crate::wire::ReplyEnd;
 
 /// Expressions that a server is asked for in one case.
 const EXPRESSIONS: u32 = 300;
@@ -62,7 +63,7 @@ pub(super) const CASES: &[Case] = &[
         name: "results/precedence",
         requirement: "products come before sums, equals from the left, parentheses first, and a sign belongs to its number",
         source: "the contract: service; ISO 80000-2 (order of operations)",
-        needs: &[Need::Calc],
+        needs: &[Need::Calc, Need::Reads("2+3*4")],
         check: |subject| {
             let mut client = subject.connect()?;
             // Each is compared with what the server makes of its last step: a server that adds
@@ -78,8 +79,12 @@ pub(super) const CASES: &[Case] = &[
                 ("2*-3", "2*(0-3)"),
                 ("-(2+5)", "0-(2+5)"),
             ] {
+                let dialect = subject.contract.dialect;
+                if !dialect.reads(expression) || !dialect.reads(step) {
+                    continue;
+                }
                 let reply = client.learn(step.as_bytes())?;
-                client.send(format!("{expression}\n").as_bytes())?;
+                client.request(expression.as_bytes())?;
                 client.expect(&reply).map_err(|finding| Finding {
                     expected: format!("`{expression}` like `{step}`: {}", printable(&reply)),
                     ..finding
@@ -99,7 +104,7 @@ pub(super) const CASES: &[Case] = &[
             for number in 0..2 {
                 let mut client = subject.connect_soon(&request(number))?;
                 for _ in 0..REPEATED {
-                    client.send(&[asked, &b"\n"[..]].concat())?;
+                    client.request(asked)?;
                     client.expect(&reply)?;
                 }
             }
@@ -110,7 +115,7 @@ pub(super) const CASES: &[Case] = &[
         name: "results/division-by-zero",
         requirement: "division by zero gets an error line, and the next request is answered",
         source: "the line protocol; CWE-369 (divide by zero)",
-        needs: &[Need::Calc],
+        needs: &[Need::Calc, Need::Reads("1/0")],
         check: |subject| {
             has_values(
                 subject,
@@ -141,7 +146,7 @@ pub(super) const CASES: &[Case] = &[
         name: "results/float-precision",
         requirement: "floats are computed and printed in double precision",
         source: "IEEE 754 (binary64)",
-        needs: &[Need::Calc],
+        needs: &[Need::Calc, Need::Reads("0.1*3")],
         check: |subject| {
             has_values(
                 subject,
@@ -162,16 +167,17 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Echo],
         check: |subject| {
             let limit = subject.contract.max_line.unwrap_or(1000).min(1000);
-            let line = part_of_a_line(any::<u8>(), limit).prop_filter("it is one line", |line| {
-                !line.contains(&b'\n') && line.last() != Some(&b'\r')
-            });
+            let line = part_of_a_line(any::<u8>(), limit)
+                .prop_filter("it is one line", |line| fits(subject, line));
             // Nearly all bytes of a random line are printable in one half of the lines.
             let text = part_of_a_line(b' '..b'~', limit);
+            let text = text.prop_filter("it is one request", |text| fits(subject, text));
             let lines = prop_oneof![line, text].prop_map(Line);
             let prepare = || {
                 let mut client = served(subject)?;
                 // What a server is tempted to change.
-                for line in [&b" x"[..], b"x ", b"\tx\t", b"a  b", b" ", b"", b"X", b"%s\\n\"'"] {
+                let tempting = [&b" x"[..], b"x ", b"\tx\t", b"a  b", b" ", b"", b"X", b"%s\\n\"'"];
+                for line in tempting.into_iter().filter(|line| fits(subject, line)) {
                     is_echoed(&mut client, line)?;
                 }
                 Ok(client)
@@ -182,11 +188,12 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-/// Asks for each expression in turn and compares.
+/// Asks for each expression that the dialect has, in turn, and compares.
 fn has_values(subject: &Subject<'_>, rows: &[(&str, Value)]) -> Result<(), Finding> {
     let mut client = subject.connect()?;
     client.learn(&request(1))?;
-    for (expression, value) in rows {
+    let dialect = subject.contract.dialect;
+    for (expression, value) in rows.iter().filter(|(expression, _)| dialect.reads(expression)) {
         let expected = format!("`{expression}` is {value}");
         let reply = client
             .ask(expression.as_bytes())
@@ -197,6 +204,22 @@ fn has_values(subject: &Subject<'_>, rows: &[(&str, Value)]) -> Result<(), Findi
         subject.was_met();
     }
     Ok(())
+}
+
+/// Whether these bytes are one request on the wire, and their echo one reply.
+fn fits(subject: &Subject<'_>, line: &[u8]) -> bool {
+    let wire = &subject.contract.wire;
+    let is_one_reply = match &wire.reply_end {
+        ReplyEnd::Bytes(end) => end.find_end(line).is_none() && line.last() != Some(&b'\r'),
+        ReplyEnd::Size(size) => {
+            line.len() <= *size && !line.ends_with(b" ") && !line.ends_with(b"\0")
+        }
+        ReplyEnd::Length(_) => true,
+        ReplyEnd::Close | ReplyEnd::Quiet(_) => !line.is_empty(),
+    };
+    is_one_reply
+        && wire.request.after.iter().all(|byte| !line.contains(byte))
+        && (wire.is_delimited() || !line.is_empty())
 }
 
 /// Some bytes out of the middle of others: what is around them is left out by halves.

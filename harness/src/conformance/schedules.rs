@@ -297,7 +297,7 @@ impl<'s> House<'s> {
 
 /// What has come, without waiting for it.
 fn heard(party: &mut Party<'_>) -> Result<Vec<u8>, Trouble> {
-    if party.client.is_readable() { party.client.listen(STALL) } else { Ok(Vec::new()) }
+    if party.client.is_readable() { party.listen(STALL) } else { Ok(Vec::new()) }
 }
 
 /// A client in a schedule.
@@ -464,7 +464,7 @@ impl<'h, 's> Run<'h, 's> {
         let patience = self.subject.patience_left().map_err(|it| trouble(&it))?;
         let deadline = Instant::now() + patience;
         let told = loop {
-            match party.client.line_within(LISTEN) {
+            match party.line_within(LISTEN) {
                 // It asks only when nothing comes: a busy line may be lost over unread input.
                 Err(Trouble::Silent(..))
                     if Instant::now() > deadline || self.subject.is_asleep() =>
@@ -487,7 +487,7 @@ impl<'h, 's> Run<'h, 's> {
 
     fn send_part(&mut self, at: usize) -> Result<(), Finding> {
         let asked = self.next_request();
-        let half = request(asked)[..3].to_vec();
+        let (half, _) = self.subject.halves(&request(asked));
         self.guests[at].begun = Some(asked);
         self.transmit(at, &half)
     }
@@ -496,12 +496,14 @@ impl<'h, 's> Run<'h, 's> {
     fn send(&mut self, at: usize, count: usize) -> Result<(), Finding> {
         let mut bytes = Vec::new();
         for _ in 0..count {
-            let (asked, sent) = match self.guests[at].begun.take() {
-                Some(begun) => (begun, 3),
-                None => (self.next_request(), 0),
+            let (asked, rest) = match self.guests[at].begun.take() {
+                Some(begun) => (begun, self.subject.halves(&request(begun)).1),
+                None => {
+                    let asked = self.next_request();
+                    (asked, self.subject.sent(&request(asked)))
+                }
             };
-            bytes.extend_from_slice(&request(asked)[sent..]);
-            bytes.push(b'\n');
+            bytes.extend(rest);
             self.guests[at].owed.push_back(asked);
         }
         self.transmit(at, &bytes)

@@ -41,11 +41,11 @@ pub(super) const CASES: &[Case] = &[
         name: "shutdown/drains",
         requirement: "requests that arrived before SIGTERM are answered, then the connection ends cleanly",
         source: "the contract: ending; RFC 1122 section 4.2.2.13 (closing over unread data resets)",
-        needs: &[Need::Drain],
+        needs: &[Need::Drain, Need::Delimited, Need::Pipelining, Need::Lasting],
         check: |subject| {
             let mut client = subject.connect()?;
             let reply = client.learn(&request(1))?;
-            let requests = [&request(1)[..], b"\n"].concat().repeat(50);
+            let requests = subject.sent(&request(1)).repeat(50);
             client.send(&requests)?;
             for _ in 0..50 {
                 client.expect(&reply).map_err(|finding| {
@@ -69,7 +69,7 @@ pub(super) const CASES: &[Case] = &[
         name: "shutdown/busy-client",
         requirement: "a client that goes on asking does not keep a server from ending",
         source: "the contract: ending",
-        needs: &[Need::Drain],
+        needs: &[Need::Drain, Need::Lasting],
         check: |subject| {
             let mut client = subject.connect()?;
             let reply = client.learn(&request(1))?;
@@ -94,12 +94,12 @@ pub(super) const CASES: &[Case] = &[
         name: "shutdown/reset-meanwhile",
         requirement: "a client that resets while it is waited for does not keep a server from ending",
         source: "the contract: ending; RFC 9293 section 3.5.3 (reset processing)",
-        needs: &[Need::Drain],
+        needs: &[Need::Drain, Need::Pipelining, Need::Lasting],
         check: |subject| {
             // Replies that the kernel has taken and the client has not.
             let mut client = subject.connect_with_small_window()?;
             client.learn(&request(1))?;
-            client.send(&[&request(1)[..], b"\n"].concat().repeat(UNREAD))?;
+            client.send(&subject.sent(&request(1)).repeat(UNREAD))?;
             subject.let_it_rest();
             subject.signal(Signal::SIGTERM);
             thread::sleep(QUIET);
@@ -113,7 +113,7 @@ pub(super) const CASES: &[Case] = &[
         name: "shutdown/second-signal",
         requirement: "a second signal ends a server that cannot drain at once",
         source: "the contract: ending; signal(7)",
-        needs: &[Need::Drain],
+        needs: &[Need::Drain, Need::Pipelining, Need::Lasting],
         check: |subject| {
             // Replies that nobody reads keep the drain waiting.
             let mut client = subject.connect_with_small_window()?;
@@ -150,12 +150,12 @@ pub(super) const CASES: &[Case] = &[
         name: "shutdown/aborts",
         requirement: "SIGTERM ends a server at once, whatever it is doing, and no process survives",
         source: "the contract: ending; signal(7)",
-        needs: &[Need::Abort],
+        needs: &[Need::Abort, Need::Pipelining, Need::Lasting],
         check: |subject| {
             // Replies that nobody reads, and half a request.
             let mut client = subject.connect_with_small_window()?;
             client.learn(&request(1))?;
-            client.send(&[&request(1)[..], b"\n"].concat().repeat(UNREAD))?;
+            client.send(&subject.sent(&request(1)).repeat(UNREAD))?;
             client.send(b"12")?;
             ends_by(subject, Signal::SIGTERM)
         },

@@ -27,7 +27,7 @@ pub(super) const CASES: &[Case] = &[
         name: "startup/listens-in-time",
         requirement: "it listens where it was told to, and serves there",
         source: "listen(2)",
-        needs: &[],
+        needs: &[Need::Launched],
         check: |subject| {
             subject.connect()?.learn(&request(1))?;
             subject.was_met();
@@ -40,7 +40,7 @@ pub(super) const CASES: &[Case] = &[
         name: "startup/any-port",
         requirement: "told port 0 it listens on a free port, and says which",
         source: "bind(2); ip(7) (port 0 is any free port)",
-        needs: &[],
+        needs: &[Need::Launched, Need::Port],
         check: |subject| {
             let reply = subject.connect()?.learn(&request(1))?;
             let second = subject.start_at(LOOPBACK, "0")?;
@@ -58,7 +58,7 @@ pub(super) const CASES: &[Case] = &[
         name: "startup/ipv6",
         requirement: "told to listen on ::1 it serves there",
         source: "the contract: IPv6; ipv6(7)",
-        needs: &[Need::Host, Need::Ipv6],
+        needs: &[Need::Host, Need::Ipv6, Need::Port],
         check: |subject| {
             let reply = subject.connect()?.learn(&request(1))?;
             let Ok(port) = Port::take(Ipv6Addr::LOCALHOST.into()) else {
@@ -74,7 +74,7 @@ pub(super) const CASES: &[Case] = &[
         name: "startup/host-not-ours",
         requirement: "told to listen on an address of another machine it says so and ends with an error code",
         source: "bind(2) (EADDRNOTAVAIL); POSIX (exit status)",
-        needs: &[Need::Host],
+        needs: &[Need::Host, Need::Port],
         check: |subject| {
             if TcpListener::bind((NOBODYS, 0)).is_ok() {
                 subject.inform("this machine takes every address for its own");
@@ -87,7 +87,7 @@ pub(super) const CASES: &[Case] = &[
         name: "startup/host-unknown",
         requirement: "told to listen on a host that does not exist it says so and ends with an error code",
         source: "getaddrinfo(3) (EAI_NONAME); POSIX (exit status)",
-        needs: &[Need::Host],
+        needs: &[Need::Host, Need::Port],
         // A label has 63 letters at most (RFC 1035), so no resolver asks another machine.
         check: |subject| cannot_start_on(subject, &"nobody".repeat(12)),
     },
@@ -95,7 +95,7 @@ pub(super) const CASES: &[Case] = &[
         name: "startup/bad-port",
         requirement: "told a port that is no number it says so and ends with an error code",
         source: "POSIX (exit status); CWE-20 (improper input validation)",
-        needs: &[],
+        needs: &[Need::Launched, Need::Port],
         check: |subject| {
             subject.connect()?.learn(&request(1))?;
             gives_up(subject, subject.start_at(LOOPBACK, "no-port")?)
@@ -105,7 +105,7 @@ pub(super) const CASES: &[Case] = &[
         name: "startup/privileged-port",
         requirement: "told a port that it may not listen on it says so and ends with an error code",
         source: "bind(2) (EACCES); capabilities(7) (CAP_NET_BIND_SERVICE); POSIX (exit status)",
-        needs: &[],
+        needs: &[Need::Launched, Need::Port],
         check: |subject| {
             subject.connect()?.learn(&request(1))?;
             let first = fs::read_to_string(FIRST_UNPRIVILEGED).unwrap_or_default();
@@ -120,7 +120,7 @@ pub(super) const CASES: &[Case] = &[
         name: "startup/port-taken",
         requirement: "a second server on a taken port says so, ends with an error code, and leaves the first alone",
         source: "bind(2) (EADDRINUSE); POSIX (exit status)",
-        needs: &[],
+        needs: &[Need::Launched],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;
             // Some close their listener while they serve.
@@ -209,6 +209,6 @@ fn serves_at(subject: &Subject<'_>, place: (&str, u16), reply: &[u8]) -> Result<
     let mut client = subject.try_connect_to(address).map_err(|trouble| {
         Finding::trouble(format!("a client is connected to {address}"), &trouble)
     })?;
-    client.send(&[&request(1)[..], b"\n"].concat())?;
+    client.request(&request(1))?;
     client.expect(reply)
 }

@@ -55,6 +55,8 @@ pub struct Subject<'a> {
     replayed: Cell<bool>,
     transcript: Transcript,
     clients: Cell<usize>,
+    /// Of them, those of the server that is there now.
+    of_this_life: Cell<u32>,
     pub(super) learned: RefCell<HashMap<Vec<u8>, Vec<u8>>>,
     met: Cell<usize>,
     /// The slowest reply to a plain request that was learned.
@@ -82,6 +84,7 @@ impl<'a> Subject<'a> {
             replayed: Cell::default(),
             transcript: Transcript::begin(),
             clients: Cell::new(0),
+            of_this_life: Cell::new(0),
             learned: RefCell::default(),
             met: Cell::new(0),
             slowest: Cell::new(Duration::ZERO),
@@ -148,7 +151,17 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// How the connection failed.
     pub fn try_connect_within(&self, patience: Duration) -> Result<Party<'_>, Trouble> {
-        self.try_connect_with(self.address(), Window::Usual, patience)
+        self.try_connect_with(self.living()?, Window::Usual, patience)
+    }
+
+    /// Where one more client can connect. A server that has served as many as it lives for is
+    /// launched afresh.
+    fn living(&self) -> Result<SocketAddr, Trouble> {
+        if self.contract.wire.clients_per_life.is_some_and(|most| self.of_this_life.get() >= most) {
+            self.relaunch().map_err(|finding| Trouble::NotConnected(finding.observed))?;
+        }
+        self.of_this_life.set(self.of_this_life.get() + 1);
+        Ok(self.address())
     }
 
     /// Connects a client to another of the servers that were started.
@@ -169,7 +182,19 @@ impl<'a> Subject<'a> {
         let number = self.clients.get();
         let patience = self.patience_left()?.min(patience);
         let client = Client::connect(number, address, window, patience, &self.transcript)?;
-        Ok(Party { subject: self, client })
+        Ok(Party { subject: self, client, is_greeted: false, asked: 0 })
+    }
+
+    /// A request as it is sent.
+    pub fn sent(&self, request: &[u8]) -> Vec<u8> {
+        self.contract.sent(request)
+    }
+
+    /// Of a request as it is sent, its first bytes and the rest: cut within the request itself.
+    pub fn halves(&self, request: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let mut first = self.sent(request);
+        let rest = first.split_off(self.contract.wire.request.before.len() + 3);
+        (first, rest)
     }
 
     /// Connects a client with a small window, for which the kernel takes in little.
@@ -177,7 +202,8 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// It cannot: then nothing can be exercised.
     pub fn connect_with_small_window(&self) -> Result<Party<'_>, Finding> {
-        self.try_connect_with(self.address(), Window::Small, self.patience)
+        self.living()
+            .and_then(|address| self.try_connect_with(address, Window::Small, self.patience))
             .map_err(|trouble| self.not_served("a client is connected", &trouble))
     }
 
@@ -221,12 +247,7 @@ impl<'a> Subject<'a> {
     ) -> Result<(), Finding> {
         let mut try_it = || {
             other.learn(&request(2))?;
-            one.send(&request(1)[..3])?;
-            other.send(&request(2)[..3])?;
-            // One that has not read them yet would read the halves as a whole.
-            self.let_it_rest();
-            one.send(&[&request(1)[3..], b"\n"].concat())?;
-            other.send(&[&request(2)[3..], b"\n"].concat())?;
+            self.in_turns(&mut [&mut *one, &mut *other], &[request(1), request(2)])?;
             for (party, asked) in [(&mut *one, request(1)), (&mut *other, request(2))] {
                 let reply = party.line().map_err(|it| Finding::trouble("a reply", &it))?;
                 party.is_as_learned(&asked, &reply)?;
@@ -237,6 +258,31 @@ impl<'a> Subject<'a> {
             let seen = finding.observed;
             Finding::vacuous(format!("two clients in turns: {seen} (see isolation/own-answers)"))
         })
+    }
+
+    /// Each sends the first half of its request before any sends the second; whole requests, where
+    /// one read is one request.
+    ///
+    /// # Errors
+    /// The server does not take them.
+    pub(super) fn in_turns(
+        &self,
+        parties: &mut [&mut Party<'_>],
+        requests: &[Vec<u8>],
+    ) -> Result<(), Finding> {
+        if !self.contract.wire.is_delimited() {
+            return parties.iter_mut().zip(requests).try_for_each(|(it, asked)| it.request(asked));
+        }
+        let halves = || requests.iter().map(|asked| self.halves(asked));
+        for (party, (half, _)) in parties.iter_mut().zip(halves()) {
+            party.send(&half)?;
+        }
+        // One that has not read them yet would read the halves as a whole.
+        self.let_it_rest();
+        for (party, (_, half)) in parties.iter_mut().zip(halves()) {
+            party.send(&half)?;
+        }
+        Ok(())
     }
 
     /// A client goes while it is owed replies, and then another is served.
@@ -516,12 +562,13 @@ impl<'a> Subject<'a> {
     /// It cannot be launched any more.
     pub(super) fn relaunch(&self) -> Result<(), Finding> {
         let server = self.judge.launcher.launch(self.spec)?;
+        self.of_this_life.set(0);
         self.transcript.add(0, Happening::Note("the server is launched afresh".to_owned()));
         let process = self.server.replace(server).process;
         // One that is about to die may need a moment.
         process.wait_for_exit(self.hurry.get().map_or(DYING, |_| TRY_EVERY));
         let ended = process.end();
-        if ended.exit.is_some() {
+        if ended.exit.is_some_and(|exit| !self.contract.may_end_by(exit)) {
             self.death.borrow_mut().get_or_insert(ended);
         }
         Ok(())

@@ -31,8 +31,8 @@ pub(super) const CASES: &[Case] = &[
         check: |subject| {
             let mut incumbents = subject.fill()?;
             let mut queued = subject.connect()?;
-            queued.send(&[&request(7)[..], b"\n"].concat())?;
-            match queued.client.line_within(CLIENT_PATIENCE) {
+            queued.request(&request(7))?;
+            match queued.line_within(CLIENT_PATIENCE) {
                 Err(Trouble::Silent(..)) => subject.was_met(),
                 Err(trouble) => {
                     return Err(Finding::trouble("the client waits until it gives up", &trouble));
@@ -55,7 +55,7 @@ pub(super) const CASES: &[Case] = &[
         name: "timeouts/idle-is-closed",
         requirement: "a client that is silent for the declared time is closed, and not sooner",
         source: "the contract: idle timeout",
-        needs: &[Need::IdleTimeout],
+        needs: &[Need::IdleTimeout, Need::Lasting],
         check: |subject| {
             let declared = subject.contract.idle_timeout.unwrap_or_default();
             let idle = idle(subject, subject.contract.idle_until())?;
@@ -78,7 +78,7 @@ pub(super) const CASES: &[Case] = &[
         name: "timeouts/idle-beside-a-flood",
         requirement: "a silent client is closed also while another one floods the server",
         source: "the contract: idle timeout",
-        needs: &[Need::IdleTimeout, Need::Clients(2)],
+        needs: &[Need::IdleTimeout, Need::Clients(2), Need::Pipelining],
         check: |subject| {
             let declared = subject.contract.idle_timeout.unwrap_or_default();
             let mut flooding = subject.connect()?;
@@ -87,8 +87,8 @@ pub(super) const CASES: &[Case] = &[
             silent.learn(&request(2))?;
             // The flood is there when the time comes; before that it would only cost.
             std::thread::sleep(declared * 4 / 5);
-            let closed = flooding
-                .while_it_floods(|| silent.client.line_within(declared * 2 + subject.patience))?;
+            let closed =
+                flooding.while_it_floods(|| silent.line_within(declared * 2 + subject.patience))?;
             let expected = format!("closed after {} ms of silence", declared.as_millis());
             match closed {
                 Err(Trouble::Closed(_)) => {
@@ -105,7 +105,7 @@ pub(super) const CASES: &[Case] = &[
         name: "timeouts/activity-keeps-alive",
         requirement: "a client that speaks within the idle timeout is not closed",
         source: "the contract: idle timeout",
-        needs: &[Need::IdleTimeout],
+        needs: &[Need::IdleTimeout, Need::Lasting],
         check: |subject| {
             // Whoever is kept from speaking by a machine that is busy has not spoken in time.
             for _ in 0..TRIES {
@@ -120,7 +120,7 @@ pub(super) const CASES: &[Case] = &[
         name: "timeouts/drip-beside",
         requirement: "clients that send a byte now and then do not keep another from being served",
         source: "the contract: capacity; Stevens UNP 6.8 (denial of service)",
-        needs: &[Need::Clients(2)],
+        needs: &[Need::Clients(2), Need::Delimited],
         check: |subject| {
             let mut client = subject.connect()?;
             let reply = client.learn(&request(1))?;
@@ -133,7 +133,7 @@ pub(super) const CASES: &[Case] = &[
                     // It may be closed for being slow.
                     let _ = slow.client.send(&[byte]);
                 }
-                client.send(&[&request(1)[..], b"\n"].concat())?;
+                client.request(&request(1))?;
                 client.expect(&reply).map_err(|finding| {
                     finding.hint("does it wait for the rest of a line that has begun? keep what came, and serve others")
                 })?;
@@ -162,7 +162,7 @@ pub(super) const CASES: &[Case] = &[
                 }
             }
             for _ in 0..10 {
-                client.send(&[&request(7)[..], b"\n"].concat())?;
+                client.request(&request(7))?;
                 client.expect(&reply)?;
             }
             client.close();
@@ -187,7 +187,7 @@ fn speaks_in_time(subject: &Subject<'_>) -> Result<bool, Finding> {
     for _ in 0..4 {
         std::thread::sleep(declared * 2 / 5);
         let speaks = Instant::now();
-        let sent = client.send(&[&request(1)[..], b"\n"].concat());
+        let sent = client.request(&request(1));
         let was_silent = spoke.elapsed();
         match sent.and_then(|()| client.expect(&reply)) {
             Ok(()) => spoke = speaks,

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use servers::{Limits, LimitsError, Service, WhenFull};
+
+use super::{Dialect, Exit};
+use crate::wire::{Wire, respaced};
 
 /// What a server declares. `None` is "says nothing": a case that needs to know is then not
 /// applicable, and says which declaration is missing.
@@ -35,29 +38,16 @@ pub struct Contract {
     pub takes_host: bool,
     /// Whether that can be ::1.
     pub ipv6: bool,
-}
-
-/// What a calculator's arithmetic means where calculators differ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Dialect {
-    /// What `7 / 2` is.
-    pub division: Option<Division>,
-    /// Whether whole numbers are of 64 bits, and leaving them is an error.
-    pub overflow_is_error: bool,
-}
-
-/// What `7 / 2` is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Division {
-    /// `3`, towards zero; the remainder has the sign of the dividend.
-    Integer,
-    /// `3.5`.
-    Exact,
+    /// How requests and replies lie on the wire.
+    pub wire: Wire,
+    /// Whether it can be told on which port to listen.
+    pub takes_port: bool,
+    /// Whether it is launched here, so that its processes can be looked at.
+    pub is_launched: bool,
 }
 
 /// What SIGTERM and SIGINT do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Ending {
     /// Requests that have been received are answered, then it exits with code 0.
@@ -90,7 +80,42 @@ impl Contract {
             ending: None,
             takes_host: false,
             ipv6: false,
+            wire: Wire::default(),
+            takes_port: true,
+            is_launched: true,
         }
+    }
+
+    /// A request as it is sent. Where each must be of two numbers, a number alone becomes the sum of
+    /// it and nothing.
+    pub fn sent(&self, request: &[u8]) -> Vec<u8> {
+        if self.service == Service::Echo {
+            return self.wire.sent(request);
+        }
+        let is_number = !request.is_empty() && request.iter().all(u8::is_ascii_digit);
+        let request = match self.dialect.is_binary && is_number {
+            true => [request, b"+0"].concat(),
+            false => request.to_vec(),
+        };
+        match self.wire.spaced {
+            Some(spaced) => self.wire.sent(&respaced(&request, spaced)),
+            None => self.wire.sent(&request),
+        }
+    }
+
+    /// Whether a reply is an error; none where it is not declared what one looks like.
+    pub fn is_error(&self, reply: &[u8]) -> Option<bool> {
+        let begins = self.error_prefix.as_ref().map(|it| reply.starts_with(it.as_bytes()));
+        let matches = self.wire.error.as_ref().map(|pattern| pattern.is_in(reply));
+        match (begins, matches) {
+            (None, found) | (found, None) => found,
+            (Some(one), Some(other)) => Some(one || other),
+        }
+    }
+
+    /// Whether it may end so by itself: because it has served as many clients as it lives for.
+    pub fn may_end_by(&self, exit: Exit) -> bool {
+        self.wire.clients_per_life.is_some() && exit == Exit::Code(0)
     }
 
     /// Whether a line tells a client that the server is full.
@@ -113,7 +138,7 @@ impl Contract {
         let (capacity, queue) = server.pattern.places(&config);
         Ok(Contract {
             service: server.service,
-            dialect: Dialect { division: Some(Division::Integer), overflow_is_error: true },
+            dialect: Dialect::of_64_bits(),
             capacity: Some(capacity),
             queue: Some(queue),
             when_full: Some(server.pattern.when_full),
@@ -125,12 +150,16 @@ impl Contract {
             ending: Some(Ending::Drain),
             takes_host: true,
             ipv6: true,
+            wire: Wire::default(),
+            takes_port: true,
+            is_launched: true,
         })
     }
 
     /// The contract in words, for people.
     pub fn words(&self) -> String {
         let mut words = vec![self.service.name().to_owned(), self.places()];
+        words.extend(self.wire.words());
         if let Some(bytes) = self.max_line {
             words.push(format!("lines up to {bytes} bytes"));
         }

@@ -5,6 +5,7 @@
 
 mod contract;
 pub mod diag;
+mod dialect;
 mod launch;
 mod port;
 pub mod proc;
@@ -12,7 +13,8 @@ mod spec;
 pub mod supervise;
 pub mod usage;
 
-pub use contract::{BUSY_PREFIX, Contract, Dialect, Division, Ending};
+pub use contract::{BUSY_PREFIX, Contract, Ending};
+pub use dialect::{Dialect, Division, Operators};
 pub use launch::{Ended, LaunchError, Launcher, Process, READY_DEADLINE, Server, last_lines};
 pub use port::Port;
 pub use spec::{Spec, SpecError};

@@ -1,0 +1,189 @@
+//! What a calculator's arithmetic means where calculators differ, and what it can read.
+
+use serde::{Deserialize, Serialize};
+
+/// What a calculator calculates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Dialect {
+    /// What `7 / 2` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub division: Option<Division>,
+    /// Whether whole numbers are of 64 bits, and leaving them is an error.
+    #[serde(rename = "overflow")]
+    pub overflow_is_error: bool,
+    /// Which operators it has.
+    pub operators: Operators,
+    /// Whether every request is of two numbers and an operator.
+    #[serde(rename = "shape", with = "shape")]
+    pub is_binary: bool,
+    /// Whether it reads negative numbers.
+    pub negative: bool,
+    /// Whether it reads `1.25`.
+    pub decimals: bool,
+    /// Whether it reads parentheses.
+    pub parentheses: bool,
+}
+
+/// What `7 / 2` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Division {
+    /// `3`, towards zero; the remainder has the sign of the dividend.
+    Integer,
+    /// `3.5`.
+    Exact,
+}
+
+/// Some of `+-*/%`, written as a text of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Operators([bool; Operators::ALL.len()]);
+
+impl Operators {
+    const ALL: &[u8] = b"+-*/%";
+
+    /// Whether this one is among them.
+    pub fn has(self, operator: u8) -> bool {
+        Operators::ALL.iter().position(|&one| one == operator).is_some_and(|at| self.0[at])
+    }
+}
+
+impl From<Operators> for String {
+    fn from(operators: Operators) -> String {
+        let there = Operators::ALL.iter().filter(|&&operator| operators.has(operator));
+        there.map(|&operator| char::from(operator)).collect()
+    }
+}
+
+impl TryFrom<String> for Operators {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Operators, String> {
+        let mut found = [false; Operators::ALL.len()];
+        for byte in text.bytes() {
+            match Operators::ALL.iter().position(|&one| one == byte) {
+                Some(at) => found[at] = true,
+                None => return Err("write some of +-*/%, such as \"+-*/\"".to_owned()),
+            }
+        }
+        if !found[0] {
+            return Err("a calculator is asked for sums at least: write + among them".to_owned());
+        }
+        Ok(Operators(found))
+    }
+}
+
+impl Default for Dialect {
+    /// All of it, and nothing said of where calculators differ.
+    fn default() -> Dialect {
+        Dialect {
+            division: None,
+            overflow_is_error: false,
+            operators: Operators([true; Operators::ALL.len()]),
+            is_binary: false,
+            negative: true,
+            decimals: true,
+            parentheses: true,
+        }
+    }
+}
+
+impl Dialect {
+    /// Whole numbers of 64 bits, and whole division.
+    pub fn of_64_bits() -> Dialect {
+        let division = Some(Division::Integer);
+        Dialect { division, overflow_is_error: true, ..Dialect::default() }
+    }
+
+    /// Whether it can read an expression, by what it says of itself.
+    pub fn reads(self, expression: &str) -> bool {
+        let is_operator = |byte: &u8| Operators::ALL.contains(byte);
+        let bytes = || expression.bytes().filter(|byte| *byte != b' ');
+        let mut operators = 0;
+        let mut before = None;
+        for byte in bytes() {
+            let is_sign = byte == b'-' && before.is_none_or(|it| is_operator(&it) || it == b'(');
+            if is_sign {
+                if !self.negative {
+                    return false;
+                }
+            } else if is_operator(&byte) {
+                operators += 1;
+                if !self.operators.has(byte) {
+                    return false;
+                }
+            }
+            before = Some(byte);
+        }
+        (!self.is_binary || operators <= 1)
+            && (self.decimals || !expression.contains('.'))
+            && (self.parentheses || !expression.contains('('))
+    }
+}
+
+/// `any` or `binary`.
+mod shape {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(is_binary: &bool, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(if *is_binary { "binary" } else { "any" })
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<bool, D::Error> {
+        match String::deserialize(from)?.as_str() {
+            "any" => Ok(false),
+            "binary" => Ok(true),
+            _ => Err(D::Error::custom("write \"any\", or \"binary\" for a op b")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_calculator_reads_is_as_it_says() {
+        let all = Dialect::default();
+        let plain = Dialect {
+            operators: Operators::try_from("+-".to_owned()).expect("they are operators"),
+            is_binary: true,
+            negative: false,
+            decimals: false,
+            parentheses: false,
+            ..all
+        };
+        for (expression, is_read) in [
+            ("8", true),
+            ("1 + 2", true),
+            ("1 * 2", false),
+            ("1 + 2 - 3", false),
+            ("-1 + 2", false),
+            ("1 - -2", false),
+            ("1.5 + 2", false),
+            ("(1 + 2)", false),
+        ] {
+            assert!(all.reads(expression), "{expression}");
+            assert_eq!(plain.reads(expression), is_read, "{expression}");
+        }
+    }
+
+    #[test]
+    fn a_dialect_is_written_as_it_is_read() {
+        let text =
+            "division = \"exact\"\noperators = \"+/\"\nshape = \"binary\"\nnegative = false\n";
+        let read: Dialect = toml::from_str(text).expect("it is right");
+        assert!(read.operators.has(b'/') && !read.operators.has(b'*') && read.is_binary);
+        let written = toml::to_string(&read).expect("it can be written");
+        assert_eq!(toml::from_str::<Dialect>(&written), Ok(read));
+        for (wrong, word) in [
+            ("operators = \"^\"", "+-*/%"),
+            ("shape = \"round\"", "binary"),
+            ("speed = 1", "unknown"),
+        ] {
+            let error = toml::from_str::<Dialect>(wrong).expect_err(wrong);
+            assert!(error.message().contains(word), "{error}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Bytes, templates and patterns as they are written in a manifest.
+
+use std::fmt;
+use std::ops::Deref;
+
+use regex::bytes::{Regex, RegexBuilder};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::ser::SerializeSeq;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::client::printable;
+
+/// How much memory a compiled pattern may take, in bytes.
+const LARGEST_PATTERN: usize = 1 << 20;
+
+/// Bytes: a text, or a list of numbers where they are none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bytes(Vec<u8>);
+
+/// What is sent for a request: `{}` stands for the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    /// What comes before it.
+    pub before: Bytes,
+    /// What comes after it, and ends it.
+    pub after: Bytes,
+}
+
+/// A regular expression. Matching takes time in proportion to what is matched.
+#[derive(Clone, Debug)]
+pub struct Pattern(Regex);
+
+impl Bytes {
+    /// Where these bytes end for the first time in others, if they occur.
+    pub fn find_end(&self, received: &[u8]) -> Option<usize> {
+        if self.is_empty() {
+            return Some(0);
+        }
+        received.windows(self.len()).position(|some| some == &self[..]).map(|at| at + self.len())
+    }
+
+    /// As it is shown to people.
+    pub fn shown(&self) -> String {
+        printable(&self.0)
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(bytes: &[u8]) -> Bytes {
+        Bytes(bytes.to_vec())
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => to.serialize_str(text),
+            Err(_) => {
+                let mut list = to.serialize_seq(Some(self.0.len()))?;
+                self.0.iter().try_for_each(|byte| list.serialize_element(byte))?;
+                list.end()
+            }
+        }
+    }
+}
+
+impl<'d> Deserialize<'d> for Bytes {
+    fn deserialize<D: Deserializer<'d>>(from: D) -> Result<Bytes, D::Error> {
+        struct Either;
+        impl<'d> Visitor<'d> for Either {
+            type Value = Bytes;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a text, such as \"\\r\\n\" or \"\\u0000\", or a list of bytes")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Bytes, E> {
+                Ok(Bytes(text.as_bytes().to_vec()))
+            }
+
+            fn visit_seq<A: SeqAccess<'d>>(self, mut list: A) -> Result<Bytes, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = list.next_element()? {
+                    bytes.push(byte);
+                }
+                Ok(Bytes(bytes))
+            }
+        }
+        from.deserialize_any(Either)
+    }
+}
+
+impl Default for Template {
+    /// A line.
+    fn default() -> Template {
+        Template { before: Bytes::default(), after: Bytes::from(&b"\n"[..]) }
+    }
+}
+
+impl Template {
+    /// As it is shown to people.
+    pub fn words(&self) -> String {
+        let text = [&self.before[..], b"{}", &self.after[..]].concat();
+        format!("{} ({{}} is the request)", printable(&text))
+    }
+}
+
+impl Serialize for Template {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        Bytes([&self.before[..], b"{}", &self.after[..]].concat()).serialize(to)
+    }
+}
+
+impl<'d> Deserialize<'d> for Template {
+    fn deserialize<D: Deserializer<'d>>(from: D) -> Result<Template, D::Error> {
+        let text = Bytes::deserialize(from)?;
+        let ends = Bytes(b"{}".to_vec());
+        let end = ends.find_end(&text);
+        let Some(end) = end.filter(|&end| ends.find_end(&text[end..]).is_none()) else {
+            let words = "write {} once, where the request stands, as in \"{}\\n\"";
+            return Err(D::Error::custom(words));
+        };
+        Ok(Template { before: Bytes::from(&text[..end - 2]), after: Bytes::from(&text[end..]) })
+    }
+}
+
+impl Pattern {
+    /// Compiles a regular expression.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(text: &str) -> Result<Pattern, String> {
+        let built = RegexBuilder::new(text).size_limit(LARGEST_PATTERN).build();
+        built.map(Pattern).map_err(|error| format!("it is no regular expression: {error}"))
+    }
+
+    /// The first group, or all that matches; none if nothing does.
+    pub fn found_in<'r>(&self, reply: &'r [u8]) -> Option<&'r [u8]> {
+        let captures = self.0.captures(reply)?;
+        captures.get(1).or_else(|| captures.get(0)).map(|found| found.as_bytes())
+    }
+
+    /// Whether it matches somewhere.
+    pub fn is_in(&self, reply: &[u8]) -> bool {
+        self.0.is_match(reply)
+    }
+
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Serialize for Pattern {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
+
+impl<'d> Deserialize<'d> for Pattern {
+    fn deserialize<D: Deserializer<'d>>(from: D) -> Result<Pattern, D::Error> {
+        Pattern::new(&String::deserialize(from)?).map_err(D::Error::custom)
+    }
+}

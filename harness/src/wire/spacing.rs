@@ -1,0 +1,54 @@
+//! Spaces between the parts of an expression.
+
+/// The expression with a space around each operator and parenthesis, or with none at all. A sign
+/// stays with its number. What is no expression is left as it is.
+pub fn respaced(expression: &[u8], spaced: bool) -> Vec<u8> {
+    let is_part = |byte: &u8| byte.is_ascii_digit() || b"+-*/%().e \t".contains(byte);
+    if !expression.iter().all(is_part) {
+        return expression.to_vec();
+    }
+    let mut tokens: Vec<Vec<u8>> = Vec::new();
+    let mut joins = false;
+    for &byte in expression {
+        let is_number = byte.is_ascii_digit() || byte == b'.' || byte == b'e';
+        match byte {
+            b' ' | b'\t' => {
+                joins = false;
+                continue;
+            }
+            _ if is_number && joins => tokens.last_mut().expect("there is one").push(byte),
+            b'-' | b'+' if !ends_operand(tokens.last()) => {
+                tokens.push(vec![byte]);
+                joins = true;
+                continue;
+            }
+            _ => tokens.push(vec![byte]),
+        }
+        joins = is_number;
+    }
+    tokens.join(&b" "[..usize::from(spaced)])
+}
+
+/// Whether what follows is an operator rather than a sign.
+fn ends_operand(token: Option<&Vec<u8>>) -> bool {
+    token.and_then(|token| token.last()).is_some_and(|&last| last.is_ascii_digit() || last == b')')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operators_have_spaces_around_them_or_none_and_signs_stay_with_their_numbers() {
+        for (written, spaced, compact) in [
+            ("1+2", "1 + 2", "1+2"),
+            ("1 + 2", "1 + 2", "1+2"),
+            ("-1.5*(2 - -3)", "-1.5 * ( 2 - -3 )", "-1.5*(2--3)"),
+            ("41001", "41001", "41001"),
+            ("abc + 1", "abc + 1", "abc + 1"),
+        ] {
+            assert_eq!(respaced(written.as_bytes(), true), spaced.as_bytes());
+            assert_eq!(respaced(written.as_bytes(), false), compact.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Files that people write in TOML: errors name the line, the field, and what may stand there.
+
+use std::fs;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+/// A file's name and text.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+impl Source {
+    /// Reads a file that a flag names.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn read(file: &Path, flag: &str) -> Result<Source, String> {
+        let name = file.display().to_string();
+        match fs::read_to_string(file) {
+            Ok(text) => Ok(Source { name, text }),
+            Err(error) => Err(format!("cannot read {name} ({flag}): {error}")),
+        }
+    }
+
+    /// The file and the line of a byte.
+    pub(crate) fn place(&self, at: usize) -> String {
+        let line = self.text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1;
+        format!("{}, line {line}", self.name)
+    }
+
+    /// Words about what stands at a byte, with the field if it is one's value.
+    pub(crate) fn wrong(&self, at: usize, words: &str) -> String {
+        let begin = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        let before = self.text[begin..].lines().next().unwrap_or_default();
+        match before.split_once('=') {
+            Some((field, _)) => format!("{} (`{}`): {words}", self.place(at), field.trim()),
+            None => format!("{}: {words}", self.place(at)),
+        }
+    }
+
+    /// What is written.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, String> {
+        toml::from_str(&self.text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            self.wrong(at, error.message())
+        })
+    }
+}
