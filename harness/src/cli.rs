@@ -453,19 +453,9 @@ pub enum Listed {
     Exporters,
 }
 
-/// What to own.
+/// What to own is told on standard input.
 #[derive(Debug, Args)]
-pub struct Supervise {
-    /// Without the privilege to listen on ports of the system's.
-    #[arg(long)]
-    pub unprivileged: bool,
-    /// Killed when it has thousands of threads and processes.
-    #[arg(long)]
-    pub bounded: bool,
-    /// The command, word by word.
-    #[arg(last = true, required = true)]
-    pub command: Vec<String>,
-}
+pub struct Supervise {}
 
 /// Which known-answer server to be, and where.
 #[derive(Debug, Args)]

@@ -117,9 +117,8 @@ pub fn raise_descriptor_limit() {
 ///
 /// # Errors
 /// What the kernel refuses.
-pub fn supervise(arguments: &cli::Supervise) -> Result<ExitCode> {
-    supervise::run(&arguments.command, arguments.unprivileged, arguments.bounded)
-        .context("supervising failed")?;
+pub fn supervise(_: &cli::Supervise) -> Result<ExitCode> {
+    supervise::run().context("supervising failed")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -15,7 +15,7 @@ use super::verdict::{Judgement, State, Verdict};
 use super::{Case, Kind};
 use crate::client::Happening;
 use crate::expected::Expected;
-use crate::server::{LaunchError, Launcher, MOST_TASKS, Spec};
+use crate::server::{LaunchError, Launcher, MOST_TASKS, Place, Spec};
 
 /// The hint where nothing is known of the cause.
 const LOOK: &str =
@@ -123,12 +123,15 @@ impl Judge {
     }
 
     fn run(&self, spec: &Spec, case: &Case, judgement: &mut Judgement) {
-        let server = match self.launcher.launch(spec) {
-            Ok(server) => server,
+        // It is this thread's until the case is over.
+        let launched = Place::take(spec)
+            .and_then(|place| self.launcher.launch(spec).map(|server| (place, server)));
+        let (place, server) = match launched {
+            Ok(launched) => launched,
             Err(error) => return judgement.take(Finding::from(error)),
         };
         let supervisor = server.process.supervisor();
-        let subject = Subject::new(self, spec, server);
+        let subject = Subject::new(self, spec, server, &place);
         let (checked, resources) = watched(
             supervisor,
             || panic::catch_unwind(AssertUnwindSafe(|| (case.check)(&subject))),
@@ -159,12 +162,17 @@ impl Judge {
         judgement.exit = ended.exit;
         judgement.survivors = ended.survivors;
         if ended.overgrown {
+            let most = spec.limits.tasks.unwrap_or(MOST_TASKS);
             let seen = std::mem::take(&mut judgement.observed);
             let words = format!("it had more, and was ended; the client saw: {seen}");
-            let finding =
-                Finding::fail(format!("at most {MOST_TASKS} threads and processes"), words)
-                    .hint("what is started for each client must end with it, and have a bound");
+            let finding = Finding::fail(format!("at most {most} threads and processes"), words)
+                .hint("what is started for each client must end with it, and have a bound");
             judgement.take(Finding { state: State::Crash, ..finding });
+        } else if ended.outlived {
+            let seconds = spec.limits.lifetime.unwrap_or_default().as_secs();
+            let seen = std::mem::take(&mut judgement.observed);
+            let words = format!("it had not, and was ended after {seconds} s; seen: {seen}");
+            judgement.take(Finding::vacuous(words));
         } else if let Some(exit) = ended.exit
             && !may_end
             && !spec.contract.may_end_by(exit)

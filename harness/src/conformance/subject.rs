@@ -16,7 +16,7 @@ use super::verdict::Verdict;
 use crate::client::{Client, Happening, Transcript, Trouble, Window, printable};
 use crate::server::diag;
 use crate::server::proc::{self, Holdings};
-use crate::server::{Contract, Ended, Exit, Process, Server, Spec};
+use crate::server::{Contract, Ended, Exit, Place, Process, Server, Spec};
 
 /// How often the patience of a case may be used up before the case is over: a server that is slow
 /// at everything is not waited for without end.
@@ -47,6 +47,7 @@ pub struct Subject<'a> {
     pub patience: Duration,
     judge: &'a Judge,
     spec: &'a Spec,
+    place: &'a Place,
     server: RefCell<Server>,
     /// How the first server of several came to its end by itself.
     death: RefCell<Option<Ended>>,
@@ -71,13 +72,19 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    pub(super) fn new(judge: &'a Judge, spec: &'a Spec, server: Server) -> Subject<'a> {
+    pub(super) fn new(
+        judge: &'a Judge,
+        spec: &'a Spec,
+        server: Server,
+        place: &'a Place,
+    ) -> Subject<'a> {
         Subject {
             contract: &spec.contract,
             seed: judge.seed,
             patience: judge.patience,
             judge,
             spec,
+            place,
             server: RefCell::new(server),
             death: RefCell::default(),
             hurry: Cell::default(),
@@ -561,6 +568,13 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// It cannot be launched any more.
     pub(super) fn relaunch(&self) -> Result<(), Finding> {
+        if self.spec.fixed_port.is_some() {
+            // There is one port for both.
+            let process = &mut self.server.borrow_mut().process;
+            process.wait_for_exit(self.hurry.get().map_or(DYING, |_| TRY_EVERY));
+            process.stop();
+            self.place.clear()?;
+        }
         let server = self.judge.launcher.launch(self.spec)?;
         self.of_this_life.set(0);
         self.transcript.add(0, Happening::Note("the server is launched afresh".to_owned()));

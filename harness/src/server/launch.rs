@@ -1,6 +1,5 @@
 //! Launching a server and holding on to it: one way for all servers.
 
-use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::process::CommandExt;
@@ -10,12 +9,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 
-use super::port::{Port, STARTING};
+use super::confinement::Confinement;
+use super::log::{self, Log, last_lines};
+use super::network;
+use super::order::Order;
+use super::place::Place;
+use super::port::{self, Port, STARTING};
 use super::proc::{self, Holdings};
-use super::spec::Spec;
-use super::supervise::{Event, Exit, Survivor};
+use super::spec::{Spec, filled};
+use super::supervise::{Event, Exit, MOST_TASKS, Survivor};
 
 /// How long a server may take until it listens. Interpreters on a busy machine need seconds.
 pub const READY_DEADLINE: Duration = Duration::from_secs(20);
@@ -32,12 +37,8 @@ const ELSEWHERE_DEADLINE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
-/// How much of the end of a server's output is kept, in bytes.
-const LOG_KEPT: usize = 16 * 1024;
-
-/// How many of the last pieces of a server's output are kept with the time they came at. A piece is
-/// what one read gave.
-const PIECES_KEPT: usize = 32;
+/// What a pipe holds, in bytes.
+const PIPE: usize = 64 * 1024;
 
 /// Starts servers, by way of a program that has the supervising and the serving role.
 #[derive(Clone, Debug)]
@@ -68,6 +69,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// How long it took until it did.
     pub listened_after: Duration,
+    /// Where it needs one for itself, and the thread has none: the place that it was launched at.
+    _place: Place,
 }
 
 /// How a server's life went.
@@ -79,8 +82,12 @@ pub struct Ended {
     pub survivors: Vec<Survivor>,
     /// When that was.
     pub exited_at: Option<Instant>,
-    /// It was killed for having more than [`MOST_TASKS`](super::MOST_TASKS).
+    /// It was killed for having more threads and processes than it may.
     pub overgrown: bool,
+    /// It was killed for living longer than it may.
+    pub outlived: bool,
+    /// What could not be done to confine it.
+    pub unconfined: Vec<String>,
     /// The end of what it wrote to standard output and standard error.
     pub log: String,
     /// The last pieces of that, and when each came.
@@ -111,7 +118,7 @@ pub enum LaunchError {
         log: String,
     },
     /// It listens, and not where it was told to.
-    #[error("the server was told to listen on port {asked}, and listens on {found}")]
+    #[error("the server was to listen on port {asked}, and listens on {found}")]
     Elsewhere {
         /// The port in its command.
         asked: u16,
@@ -135,26 +142,11 @@ fn said(log: &str) -> String {
     }
 }
 
-/// The last lines of a log, cut where they are long.
-pub fn last_lines(log: &str) -> String {
-    let mut lines: Vec<String> =
-        log.lines().rev().take(5).map(|line| line.chars().take(200).collect()).collect();
-    lines.reverse();
-    lines.join("\n")
-}
-
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     log: Mutex<Log>,
-}
-
-/// What a server wrote.
-#[derive(Debug, Default)]
-struct Log {
-    end: VecDeque<u8>,
-    pieces: VecDeque<(Instant, Vec<u8>)>,
 }
 
 #[derive(Debug, Default)]
@@ -165,6 +157,8 @@ struct State {
     exited_at: Option<Instant>,
     survivors: Vec<Survivor>,
     overgrown: bool,
+    outlived: bool,
+    unconfined: Vec<String>,
     over: bool,
     /// Nobody is left who could write to the log.
     log_is_whole: bool,
@@ -183,8 +177,8 @@ impl Launcher {
         Launcher { unprivileged: true, ..self.clone() }
     }
 
-    /// The same for servers that are killed when they have more than [`MOST_TASKS`](super::MOST_TASKS), before the
-    /// machine has none left for anybody else.
+    /// The same for servers that are killed when they have more than [`MOST_TASKS`], where nothing
+    /// else is said of them, before the machine has none left for anybody else.
     pub fn bounded(&self) -> Launcher {
         Launcher { bounded: true, ..self.clone() }
     }
@@ -202,33 +196,83 @@ impl Launcher {
         self.program.display().to_string()
     }
 
-    /// Launches a server on a free port and waits until it listens.
+    /// Launches a server on a free port, or on its own, and waits until it listens.
+    ///
+    /// One that has a port of its own, or is to be alone, is at a [`Place`]: this thread's, or else
+    /// one that is taken now and lasts as long as the server.
     ///
     /// # Errors
     /// Why there is no server.
     pub fn launch(&self, spec: &Spec) -> Result<Server, LaunchError> {
+        let place = Place::take(spec)?;
         let host = IpAddr::from([127, 0, 0, 1]);
-        let port = Port::take(host).map_err(LaunchError::NoPort)?;
+        let port = match spec.fixed_port {
+            None => Some(Port::take(host).map_err(LaunchError::NoPort)?),
+            Some(number) => {
+                port::wait_until_free(number).map_err(LaunchError::NoPort)?;
+                None
+            }
+        };
+        let number = port.as_ref().map(Port::number).or(spec.fixed_port).unwrap_or(0);
         let began = Instant::now();
-        let mut process = self.start(spec, &host.to_string(), &port.number().to_string())?;
-        process.port = Some(port);
+        let mut process = self.start(spec, &host.to_string(), &number.to_string())?;
+        process.port = port;
         let address = process.wait_until_listening(READY_DEADLINE)?;
-        Ok(Server { process, address, listened_after: began.elapsed() })
+        Ok(Server { process, address, listened_after: began.elapsed(), _place: place })
     }
 
     /// Starts a server at the place that the words tell it, which may be none, and does not wait
-    /// for more than its process.
+    /// for more than its process. One with a port of its own is expected there.
     ///
     /// # Errors
     /// Why there is no process.
     pub fn start(&self, spec: &Spec, host: &str, port: &str) -> Result<Process, LaunchError> {
+        let fill = |text: &String| filled(text, host, port);
+        let environment = spec.environment.iter();
+        let mut limits = spec.limits.clone();
+        limits.tasks = limits.tasks.or(self.bounded.then_some(MOST_TASKS));
+        let order = Order {
+            command: spec.words(host, port),
+            folder: spec.folder.clone(),
+            environment: environment.map(|(name, value)| (name.clone(), fill(value))).collect(),
+            input: spec.input.as_ref().map(fill),
+            unprivileged: self.unprivileged,
+            limits,
+        };
+        let asked = spec.fixed_port.or(port.parse().ok()).unwrap_or(0);
+        self.supervise(&order, asked)
+    }
+
+    /// What of this cannot be done here to a server, in words.
+    ///
+    /// # Errors
+    /// It cannot be tried.
+    pub fn unconfined(&self, limits: &Confinement) -> Result<Vec<String>, LaunchError> {
+        let mut words = Vec::new();
+        if limits.network_alone {
+            words.extend(network::available().err());
+        }
+        // Tried on a program that is surely there, and ends at once.
+        let command = vec![self.program(), "--version".to_owned()];
+        let limits = Confinement {
+            network_alone: limits.network_alone,
+            read_only: limits.read_only,
+            ..Confinement::default()
+        };
+        let trial = self.supervise(&Order { command, limits, ..Order::default() }, 0)?;
+        trial.wait_for_exit(SUPERVISOR_DEADLINE);
+        words.extend(trial.end().unconfined);
+        Ok(words)
+    }
+
+    fn supervise(&self, order: &Order, asked: u16) -> Result<Process, LaunchError> {
+        let not_run = |error: io::Error| {
+            LaunchError::NotRun(format!("cannot run `{}`: {error}", order.command.join(" ")))
+        };
+        let line = order.line().map_err(not_run)?;
         let mut supervisor = Command::new(&self.program);
         supervisor
             .arg("supervise")
-            .args(self.unprivileged.then_some("--unprivileged"))
-            .args(self.bounded.then_some("--bounded"))
-            .arg("--")
-            .args(spec.words(host, port))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -244,13 +288,13 @@ impl Launcher {
         let log = supervisor.stderr.take().expect("it is piped");
         let attended = attend(&shared, events, log);
         let signals = supervisor.stdin.take();
-        let asked = port.parse().unwrap_or(0);
-        let process = Process { supervisor, signals, shared, asked, port: None };
+        let mut process = Process { supervisor, signals, shared, asked, port: None };
         if let Err(error) = attended {
             // Nobody is there to hear of it.
             process.shared.state().over = true;
             return Err(LaunchError::NoThread(error));
         }
+        process.order(&line).map_err(LaunchError::Supervisor)?;
         let up = |state: &State| state.pid.is_some() || state.over;
         let state = process.shared.wait(SUPERVISOR_DEADLINE, up);
         match (&state.pid, &state.failed) {
@@ -337,6 +381,20 @@ impl Process {
         self.supervisor.id() as proc::Pid
     }
 
+    /// Tells the supervisor what to do.
+    fn order(&mut self, line: &[u8]) -> io::Result<()> {
+        let Some(pipe) = &mut self.signals else { return Ok(()) };
+        if line.len() > PIPE {
+            // So that nobody waits for a supervisor that does not read.
+            fcntl(&*pipe, FcntlArg::F_SETPIPE_SZ(line.len() as i32))?;
+        }
+        match pipe.write_all(line).and_then(|()| pipe.flush()) {
+            // It is gone, and its last words tell why.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+
     /// Sends a signal to the server's first process, if it has not ended.
     pub fn signal(&mut self, signal: Signal) {
         if let Some(signals) = &mut self.signals {
@@ -358,13 +416,7 @@ impl Process {
     /// The end of what the server has written so far. Control characters are made visible, so
     /// that it can do nothing to a terminal.
     pub fn log(&self) -> String {
-        let log = self.shared.log();
-        let (front, back) = log.end.as_slices();
-        let text = String::from_utf8_lossy(&[front, back].concat()).trim_end().to_owned();
-        let is_plain = |letter: char| !letter.is_control() || letter == '\n';
-        text.chars()
-            .map(|letter| if is_plain(letter) { letter } else { char::REPLACEMENT_CHARACTER })
-            .collect()
+        self.shared.log().text()
     }
 
     /// The log of a server that has ended: its last words may still be in the pipe.
@@ -376,6 +428,11 @@ impl Process {
         self.log()
     }
 
+    /// Ends what is left of the server. What it was can still be asked.
+    pub fn stop(&mut self) {
+        self.clean_up();
+    }
+
     /// Ends what is left of the server and says how its life went.
     pub fn end(mut self) -> Ended {
         self.clean_up();
@@ -385,8 +442,10 @@ impl Process {
             exited_at: state.exited_at,
             survivors: state.survivors.clone(),
             overgrown: state.overgrown,
+            outlived: state.outlived,
+            unconfined: state.unconfined.clone(),
             log: self.log(),
-            wrote: self.shared.log().pieces.drain(..).collect(),
+            wrote: self.shared.log().take_pieces(),
         }
     }
 
@@ -438,6 +497,8 @@ impl Shared {
                 }
                 Ok(Event::Survivor(survivor)) => state.survivors.push(survivor),
                 Ok(Event::Overgrown) => state.overgrown = true,
+                Ok(Event::Outlived) => state.outlived = true,
+                Ok(Event::Unconfined(words)) => state.unconfined.push(words),
                 Ok(Event::Over) => state.over = true,
                 Err(_) => state.failed = Some(format!("the supervisor said `{line}`")),
             }
@@ -448,18 +509,8 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    fn keep(&self, mut output: impl Read) {
-        let mut buffer = [0; 4096];
-        while let Ok(count @ 1..) = output.read(&mut buffer) {
-            let mut log = self.log();
-            log.end.extend(&buffer[..count]);
-            let excess = log.end.len().saturating_sub(LOG_KEPT);
-            log.end.drain(..excess);
-            if log.pieces.len() == PIECES_KEPT {
-                log.pieces.pop_front();
-            }
-            log.pieces.push_back((Instant::now(), buffer[..count].to_vec()));
-        }
+    fn keep(&self, output: impl Read) {
+        log::read(output, |add| add(&mut self.log()));
         self.state().log_is_whole = true;
         self.changed.notify_all();
     }

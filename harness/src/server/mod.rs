@@ -3,19 +3,29 @@
 //! Built-in and foreign servers are launched in exactly the same way: a command with `{host}` and
 //! `{port}`, below a supervisor process that owns everything the command starts.
 
+mod confinement;
 mod contract;
 pub mod diag;
 mod dialect;
 mod launch;
+mod log;
+mod namespace;
+pub mod network;
+mod order;
+mod place;
 mod port;
 pub mod proc;
 mod spec;
 pub mod supervise;
 pub mod usage;
 
+pub use confinement::Confinement;
 pub use contract::{BUSY_PREFIX, Contract, Ending};
 pub use dialect::{Dialect, Division, Operators};
-pub use launch::{Ended, LaunchError, Launcher, Process, READY_DEADLINE, Server, last_lines};
+pub use launch::{Ended, LaunchError, Launcher, Process, READY_DEADLINE, Server};
+pub use log::last_lines;
+pub use network::Network;
+pub use place::Place;
 pub use port::Port;
-pub use spec::{Spec, SpecError};
+pub use spec::{MOST_INPUT, Spec, SpecError, Surroundings};
 pub use supervise::{Exit, MOST_TASKS, Survivor};

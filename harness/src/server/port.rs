@@ -2,16 +2,29 @@
 //! not handed out twice, whichever harness on this machine asks.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::proc;
+
 /// The first port handed out: above those of well-known services.
 const FIRST: u32 = 10_000;
+
+/// How long connections that have ended may hold a port: they do for a minute (TIME_WAIT).
+const LINGERING: Duration = Duration::from_secs(75);
+
+/// How long a server that still listens there may take to be gone.
+const LISTENING: Duration = Duration::from_secs(5);
+
+/// Pause between two looks at whether a port is free.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Held while a port is tried, and while a process is started: between fork and exec a child has
 /// a copy of every descriptor, and a port that was tried would stay taken by it for that moment.
@@ -40,10 +53,9 @@ impl Port {
         for _ in 0..count {
             let step = NEXT.fetch_add(1, Relaxed);
             let number = (FIRST + offset.wrapping_add(step) % count) as u16;
-            let name = UnixAddress::from_abstract_name(format!("socket-harness-port-{number}"))?;
-            let Ok(lock) = UnixListener::bind_addr(&name) else { continue };
+            let Ok(port) = Port::lock(number) else { continue };
             if is_free(host, number)? {
-                return Ok(Port { number, _lock: lock });
+                return Ok(port);
             }
         }
         Err(io::Error::new(
@@ -52,9 +64,62 @@ impl Port {
         ))
     }
 
+    /// Takes a certain port, whether or not it is free.
+    fn lock(number: u16) -> io::Result<Port> {
+        let name = UnixAddress::from_abstract_name(format!("socket-harness-port-{number}"))?;
+        Ok(Port { number, _lock: UnixListener::bind_addr(&name)? })
+    }
+
+    /// Takes a certain port, once no harness on this machine has it.
+    ///
+    /// # Errors
+    /// Others have it for longer than so.
+    pub(super) fn take_turn(number: u16, patience: Duration) -> io::Result<Port> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match Port::lock(number) {
+                Err(error) if error.kind() != io::ErrorKind::AddrInUse => return Err(error),
+                Err(_) if Instant::now() > deadline => {
+                    let waited = patience.as_secs();
+                    let words = format!("others have used port {number} for {waited} s");
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, words));
+                }
+                Err(_) => thread::sleep(LOOK_EVERY),
+                locked => return locked,
+            }
+        }
+    }
+
     /// Its number.
     pub fn number(&self) -> u16 {
         self.number
+    }
+}
+
+/// Waits until a server could listen on this port, at any address, that does not even set
+/// SO_REUSEADDR.
+///
+/// # Errors
+/// It cannot: somebody listens there, or connections linger for longer than they should.
+pub(super) fn wait_until_free(number: u16) -> io::Result<()> {
+    let began = Instant::now();
+    loop {
+        // One that listens at :: takes the addresses of IPv4, too.
+        let either = [IpAddr::from(Ipv6Addr::UNSPECIFIED), Ipv4Addr::UNSPECIFIED.into()];
+        let taken = either.into_iter().any(|any| is_free(any, number).is_ok_and(|free| !free));
+        if !taken {
+            return Ok(());
+        }
+        let listened = proc::is_listened_on(number);
+        if began.elapsed() > if listened { LISTENING } else { LINGERING } {
+            let words = if listened {
+                format!("another process listens on port {number}: end it first")
+            } else {
+                format!("connections of an earlier server still hold port {number} (TIME_WAIT)")
+            };
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, words));
+        }
+        thread::sleep(LOOK_EVERY);
     }
 }
 
@@ -90,5 +155,15 @@ mod tests {
         numbers.dedup();
         assert_eq!(numbers.len(), 50);
         assert!(numbers.iter().all(|&number| u32::from(number) < first_ephemeral()));
+    }
+
+    #[test]
+    fn a_port_is_one_harness_s_at_a_time() {
+        let port = Port::take(Ipv4Addr::LOCALHOST.into()).expect("a port");
+        let number = port.number();
+        let error = Port::take_turn(number, LOOK_EVERY).expect_err("it is taken");
+        assert!(error.to_string().contains(&number.to_string()), "{error}");
+        drop(port);
+        Port::take_turn(number, LINGERING).expect("it is free");
     }
 }

@@ -234,7 +234,12 @@ pub fn listening(tree: &[Pid]) -> Vec<SocketAddr> {
     addresses
 }
 
-/// Whether a server on this machine has clients at `address`, seen from this process's network.
+/// Whether anybody listens on this port, at whatever address of this thread's network.
+pub fn is_listened_on(port: u16) -> bool {
+    !sockets(&[LISTEN], port).is_empty()
+}
+
+/// Whether a server on this machine has clients at `address`, seen from this thread's network.
 pub fn has_connections(address: SocketAddr) -> bool {
     let host = address.ip().to_canonical();
     sockets(&[ESTABLISHED, CLOSE_WAIT], address.port())
@@ -248,7 +253,7 @@ pub fn in_close_wait(port: u16) -> usize {
 }
 
 /// How many connections wait to be accepted from the sockets that listen at this address, from this
-/// process's network; those of one port that several sockets share (SO_REUSEPORT) are added up.
+/// thread's network; those of one port that several sockets share (SO_REUSEPORT) are added up.
 /// `None` if nobody listens there.
 pub fn accept_queue(address: SocketAddr) -> Option<u64> {
     let host = address.ip().to_canonical();
@@ -262,15 +267,16 @@ pub fn accept_queue(address: SocketAddr) -> Option<u64> {
         .reduce(|sum, more| sum + more)
 }
 
-/// The sockets in one of these states at a port, or at any if it is 0, seen from this process's
+/// The sockets in one of these states at a port, or at any if it is 0, seen from this thread's
 /// network.
 fn sockets(states: &[u8], port: u16) -> Vec<TcpSocket> {
     diag::sockets(states, port).unwrap_or_else(|_| in_tables(states, port))
 }
 
 /// As [`sockets`], where the kernel cannot be asked for some of them only.
+/// (/proc/net would be the network of the process's first thread.)
 fn in_tables(states: &[u8], port: u16) -> Vec<TcpSocket> {
-    ["/proc/net/tcp", "/proc/net/tcp6"]
+    ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"]
         .iter()
         .flat_map(|table| {
             let table = fs::read_to_string(table).unwrap_or_default();

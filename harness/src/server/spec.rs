@@ -1,10 +1,11 @@
 //! Which server to launch: a command line and a contract.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use servers::{Capacity, Limits, Unit, Workers};
 
-use super::{Contract, Launcher};
+use super::{Confinement, Contract, Launcher};
 
 /// Clients that a judged server takes on at once, where its pattern leaves that open: many enough
 /// to be many, few enough that a case can fill it.
@@ -25,6 +26,9 @@ const JUDGED_IDLE_TIMEOUT: Duration = Duration::from_millis(500);
 
 const JUDGED_LIMITS: &str = "every pattern of the catalogue can keep these limits";
 
+/// The most that a server is given on its standard input, in bytes.
+pub const MOST_INPUT: usize = 64 * 1024;
+
 /// A server that can be launched.
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -34,6 +38,17 @@ pub struct Spec {
     pub original: Option<&'static str>,
     /// The command, word by word, with `{host}` and `{port}` in it.
     pub command: Vec<String>,
+    /// Its working folder, if not that of the harness.
+    pub folder: Option<PathBuf>,
+    /// What is added to the environment that it inherits. `{host}` and `{port}` are filled in.
+    pub environment: Vec<(String, String)>,
+    /// What it is given on standard input, which ends after that. `{host}` and `{port}` are filled
+    /// in.
+    pub input: Option<String>,
+    /// The port that it listens on whatever it is told.
+    pub fixed_port: Option<u16>,
+    /// What it may not do and have.
+    pub limits: Confinement,
     /// The command as a user would type it.
     pub shown: String,
     /// How to name this server to `harness check`, for the replay command.
@@ -44,6 +59,21 @@ pub struct Spec {
     pub unavailable: Option<String>,
     /// The same under limits that some cases need and that would disturb others.
     pub limited: Option<Box<Spec>>,
+}
+
+/// What a foreign server is launched with, beside its command.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// [`Spec::folder`].
+    pub folder: Option<PathBuf>,
+    /// [`Spec::environment`].
+    pub environment: Vec<(String, String)>,
+    /// [`Spec::input`].
+    pub input: Option<String>,
+    /// [`Spec::fixed_port`].
+    pub fixed_port: Option<u16>,
+    /// [`Spec::limits`].
+    pub limits: Confinement,
 }
 
 /// A command that cannot be launched.
@@ -60,6 +90,9 @@ pub enum SpecError {
         "the command has no {{port}}: write {{host}} and {{port}} where the server expects them, as in \"python3 server.py {{host}} {{port}}\""
     )]
     NoPort,
+    /// More than the harness gives.
+    #[error("the input has {0} bytes, and {MOST_INPUT} are the most that a server is given")]
+    LongInput(usize),
 }
 
 impl Spec {
@@ -82,6 +115,11 @@ impl Spec {
         Ok(Spec {
             original: server.original(),
             command,
+            folder: None,
+            environment: Vec::new(),
+            input: None,
+            fixed_port: None,
+            limits: Confinement::default(),
             shown,
             check_arguments: name.clone(),
             contract,
@@ -129,20 +167,50 @@ impl Spec {
     ///
     /// # Errors
     /// The command has no words, or no `{port}`.
-    pub fn foreign(command: &str, mut contract: Contract) -> Result<Spec, SpecError> {
+    pub fn foreign(command: &str, contract: Contract) -> Result<Spec, SpecError> {
         let words = shlex::split(command).ok_or_else(|| SpecError::Words(command.to_owned()))?;
-        if words.is_empty() {
+        let spec = Spec::of_words(words, Surroundings::default(), contract)?;
+        Ok(Spec { name: command.to_owned(), shown: command.to_owned(), ..spec })
+    }
+
+    /// A foreign server by the words of its command, in its surroundings. It is named by its
+    /// command.
+    ///
+    /// # Errors
+    /// There are no words, or `{port}` is in none of what it is told and it has none of its own.
+    pub fn of_words(
+        command: Vec<String>,
+        surroundings: Surroundings,
+        mut contract: Contract,
+    ) -> Result<Spec, SpecError> {
+        let Surroundings { folder, environment, input, fixed_port, limits } = surroundings;
+        if command.is_empty() {
             return Err(SpecError::Empty);
         }
-        if !words.iter().any(|word| word.contains("{port}")) {
+        if let Some(input) = input.as_ref().filter(|input| input.len() > MOST_INPUT) {
+            return Err(SpecError::LongInput(input.len()));
+        }
+        let is_told = |what: &str| {
+            let values = environment.iter().map(|(_, value)| value);
+            command.iter().chain(values).chain(&input).any(|text| text.contains(what))
+        };
+        if fixed_port.is_none() && !is_told("{port}") {
             return Err(SpecError::NoPort);
         }
-        contract.takes_host = words.iter().any(|word| word.contains("{host}"));
+        contract.takes_host = is_told("{host}");
+        // A word with NUL in it cannot be quoted, and cannot be passed either.
+        let shown = shlex::try_join(command.iter().map(String::as_str))
+            .unwrap_or_else(|_| command.join(" "));
         Ok(Spec {
-            name: command.to_owned(),
+            name: shown.clone(),
             original: None,
-            command: words,
-            shown: command.to_owned(),
+            command,
+            folder,
+            environment,
+            input,
+            fixed_port,
+            limits,
+            shown,
             check_arguments: String::new(),
             contract,
             unavailable: None,
@@ -152,9 +220,13 @@ impl Spec {
 
     /// The command for one place to listen.
     pub fn words(&self, host: &str, port: &str) -> Vec<String> {
-        let fill = |word: &String| word.replace("{host}", host).replace("{port}", port);
-        self.command.iter().map(fill).collect()
+        self.command.iter().map(|word| filled(word, host, port)).collect()
     }
+}
+
+/// A text of a server's for one place to listen.
+pub(super) fn filled(text: &str, host: &str, port: &str) -> String {
+    text.replace("{host}", host).replace("{port}", port)
 }
 
 fn flags(limits: &Limits) -> Vec<String> {
@@ -195,5 +267,25 @@ mod tests {
                 Spec::foreign(command, Contract::undeclared(Service::Calc)).expect_err(command);
             assert!(error.to_string().contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn a_server_with_a_port_of_its_own_or_told_otherwise_needs_none_in_its_command() {
+        let port = |fixed_port, environment: &[(&str, &str)], input: Option<&str>| {
+            let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let environment = environment.iter().map(own).collect();
+            let input = input.map(str::to_owned);
+            let surroundings =
+                Surroundings { environment, input, fixed_port, ..Surroundings::default() };
+            let contract = Contract::undeclared(Service::Calc);
+            Spec::of_words(vec!["./server".to_owned()], surroundings, contract)
+        };
+        assert!(port(Some(5000), &[], None).is_ok());
+        assert!(port(None, &[], Some("{port}\n")).is_ok());
+        let spec = port(None, &[("PORT", "{port}"), ("HOST", "{host}")], None).expect("it is told");
+        assert!(spec.contract.takes_host);
+        assert!(matches!(port(None, &[("PORT", "1")], Some("1")), Err(SpecError::NoPort)));
+        let long = "x".repeat(MOST_INPUT + 1);
+        assert!(matches!(port(Some(1), &[], Some(&long)), Err(SpecError::LongInput(_))));
     }
 }

@@ -1,30 +1,37 @@
 //! The supervisor: a small process between the harness and one server, in a role of its own of
-//! the same program (`harness supervise -- COMMAND`).
+//! the same program (`harness supervise`). What to do it reads from its standard input, first of all
+//! (an order).
 //!
 //! It owns all that the command starts. As a child subreaper it becomes the parent of whoever
 //! escapes from the process group, so nothing is lost sight of and nothing is mistaken for
 //! another server's. When its standard input ends, which the kernel sees to even when the harness
 //! is killed by SIGKILL, it ends the whole tree; should it be killed itself, the parent-death
-//! signal ends the server. A byte on its input is a signal to be sent to the server. What happens
-//! it tells as one JSON line each on standard output; the server writes to its standard error.
+//! signal ends the server. A byte on its input, after the order, is a signal to be sent to the server.
+//! What happens it tells as one JSON line each on standard output; the server writes to its standard error.
 
+use std::collections::HashSet;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{SigHandler, SigSet, Signal, kill};
+use nix::sys::resource::setrlimit;
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{self, Pid};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use serde::{Deserialize, Serialize};
 
+use super::confinement::{self, Scope};
+use super::order::Order;
 use super::proc;
 
 /// How long a tree may take to be gone after SIGKILL.
@@ -35,7 +42,14 @@ const KILL_DEADLINE: Duration = Duration::from_secs(5);
 pub const MOST_TASKS: usize = 4000;
 
 /// How often they are counted. Most servers do not live that long.
-const COUNTED_EVERY_MS: u8 = 250;
+const COUNTED_EVERY: Duration = Duration::from_millis(250);
+
+/// The same where few are allowed: so many are soon there, and soon counted.
+const FEW_COUNTED_EVERY: Duration = Duration::from_millis(50);
+const FEW: usize = 2000;
+
+/// Pause between two tries to end all that is left.
+const KILLED_EVERY: Duration = Duration::from_millis(10);
 
 /// What a supervisor tells the harness.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,8 +62,12 @@ pub enum Event {
     Exited(Exit),
     /// This process was still there when the server's first process had ended.
     Survivor(Survivor),
-    /// The server is killed: it has more than [`MOST_TASKS`].
+    /// The server is killed: it has more threads and processes than it may.
     Overgrown,
+    /// The server is killed: it has lived as long as it may.
+    Outlived,
+    /// This part of its confinement could not be had.
+    Unconfined(String),
     /// Nothing of the server is left.
     Over,
 }
@@ -84,14 +102,14 @@ impl fmt::Display for Exit {
     }
 }
 
-/// Runs `command` and looks after it until standard input ends. A bounded one may not have more than
-/// [`MOST_TASKS`].
+/// Runs what the order says and looks after it until standard input ends.
 ///
 /// # Errors
-/// When the kernel refuses what supervising takes. A command that does not run is told as an
-/// event.
-pub fn run(command: &[String], unprivileged: bool, bounded: bool) -> io::Result<()> {
-    if unprivileged {
+/// There is no order, or the kernel refuses what supervising takes. A command that does not run is
+/// told as an event.
+pub fn run() -> io::Result<()> {
+    let order = Order::read(io::stdin().lock())?;
+    if order.unprivileged {
         // What the command runs inherits the bounding set. It fails for those who may not change
         // theirs, and who have not got the capability either.
         let _ = remove_capability_from_bounding_set(CapabilitySet::NET_BIND_SERVICE);
@@ -102,37 +120,95 @@ pub fn run(command: &[String], unprivileged: bool, bounded: bool) -> io::Result<
     chld.thread_block()?;
     let deaths = SignalFd::with_flags(&chld, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
 
-    match start(command) {
-        Ok(server) => {
+    match start(&order) {
+        Ok((server, feed)) => {
             tell(&Event::Started(server.as_raw()))?;
-            let watched = watch(server, bounded, &deaths);
-            end_all(&deaths)?;
+            let watched = Watch::begin(server, feed, &order, &deaths).until_asked();
+            end_all(server, &deaths)?;
             watched?;
         }
         // The machine is at fault, not the command: it has no process left.
         Err(error) if error.raw_os_error() == Some(Errno::EAGAIN as i32) => return Err(error),
-        Err(error) => {
-            let words = format!("cannot run `{}`: {error}", command.join(" "));
-            tell(&Event::Failed(words))?;
-        }
+        Err(error) => tell(&Event::Failed(why_not_run(&order, &error)))?,
     }
     tell(&Event::Over)
 }
 
-fn start(command: &[String]) -> io::Result<Pid> {
-    let (program, arguments) = command.split_first().expect("the command line asks for one");
+/// Starts the command. What it is to be given on its standard input is still to be written.
+fn start(order: &Order) -> io::Result<(Pid, Option<Feed>)> {
+    let (program, arguments) = order.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let folder = match &order.folder {
+        Some(folder) => folder.canonicalize()?,
+        // It may have been removed. That is the server's problem.
+        None => std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+    };
+    let shut = confinement::shut_in(&order.limits, &folder, &order.command);
+    shut.undone.into_iter().try_for_each(|words| tell(&Event::Unconfined(words)))?;
     let log = io::stderr().as_fd().try_clone_to_owned()?;
     let mut server = Command::new(program);
     server.args(arguments).stdin(Stdio::null()).stdout(log).process_group(0);
-    die_with_this_process(&mut server);
-    Ok(Pid::from_raw(server.spawn()?.id() as proc::Pid))
+    if order.folder.is_some() {
+        server.current_dir(&folder);
+    }
+    if order.limits.read_only {
+        server.env("TMPDIR", "/tmp");
+    }
+    server.envs(order.environment.iter().map(|(name, value)| (name, value)));
+    let mut feed = None;
+    if let Some(input) = &order.input {
+        let (reader, writer) = io::pipe()?;
+        // A server that does not read is not waited for.
+        fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        server.stdin(reader);
+        feed = Some(Feed { writer, rest: input.clone().into_bytes() });
+    }
+    let limits = order.limits.resources();
+    before_it_is_one(&mut server, move || {
+        if let Some(scope) = &shut.scope {
+            Scope::enter(scope)?;
+        }
+        limits.iter().try_for_each(|&(what, soft, hard)| Ok(setrlimit(what, soft, hard)?))
+    });
+    Ok((Pid::from_raw(server.spawn()?.id() as proc::Pid), feed))
 }
 
+/// Says what to do about a command that does not run.
+fn why_not_run(order: &Order, error: &io::Error) -> String {
+    let command = order.command.join(" ");
+    let program = order.command.first().map_or("", String::as_str);
+    match &order.folder {
+        Some(folder) if !folder.is_dir() => {
+            let folder = folder.display();
+            return format!(
+                "cannot run `{command}` in {folder}: there is no such folder, or it may not be entered: create it, or name another"
+            );
+        }
+        _ => {}
+    }
+    let advice = match error.kind() {
+        io::ErrorKind::NotFound => format!(
+            "; is `{program}` installed, and are its path and that of its interpreter (`#!`) right?"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            format!("; make `{program}` executable (chmod +x), or name its interpreter first")
+        }
+        _ => String::new(),
+    };
+    let folder = order.folder.as_ref().map(|folder| format!(" in {}", folder.display()));
+    format!("cannot run `{command}`{}: {error}{advice}", folder.unwrap_or_default())
+}
+
+/// The moment between fork and exec: all that a server's process is must be made of it there.
+/// `limit` may allocate nothing and take no lock.
 #[allow(unsafe_code, reason = "CommandExt::pre_exec is the kernel's moment between fork and exec")]
-fn die_with_this_process(server: &mut Command) {
+fn before_it_is_one(
+    server: &mut Command,
+    limit: impl Fn() -> io::Result<()> + Send + Sync + 'static,
+) {
     let supervisor = unistd::getpid();
-    // SAFETY: between fork and exec only prctl(2), signal(2) and getppid(2) are called, which
-    // allocate nothing and take no lock.
+    // SAFETY: between fork and exec only prctl(2), signal(2), getppid(2) and what `limit` needs,
+    // landlock_restrict_self(2) and setrlimit(2), are called, which allocate nothing and take no
+    // lock.
     unsafe {
         server.pre_exec(move || {
             prctl::set_pdeathsig(Signal::SIGKILL)?;
@@ -142,59 +218,140 @@ fn die_with_this_process(server: &mut Command) {
                 nix::sys::signal::signal(signal, SigHandler::SigDfl)?;
             }
             // It may have died before the signal was asked for.
-            if unistd::getppid() == supervisor { Ok(()) } else { Err(Errno::ESRCH.into()) }
+            if unistd::getppid() != supervisor {
+                return Err(Errno::ESRCH.into());
+            }
+            limit()
         });
     }
 }
 
-/// Passes signals on and reaps, until standard input ends.
-fn watch(server: Pid, bounded: bool, deaths: &SignalFd) -> io::Result<()> {
-    let stdin = io::stdin();
-    let mut exited = false;
-    let timeout = if bounded { PollTimeout::from(COUNTED_EVERY_MS) } else { PollTimeout::NONE };
-    let mut counted = Instant::now();
-    let mut overgrown = false;
-    loop {
-        let mut waited = [
-            PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
-            PollFd::new(deaths.as_fd(), PollFlags::POLLIN),
-        ];
-        match poll(&mut waited, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let asked = waited[0].any() == Some(true);
-        exited |= reap(Some(server), deaths)?;
-        if bounded && counted.elapsed() >= Duration::from_millis(COUNTED_EVERY_MS.into()) {
-            if has_too_many_tasks() {
-                if !overgrown {
-                    tell(&Event::Overgrown)?;
-                }
-                overgrown = true;
-                kill_all();
+/// What a server is given on its standard input, which ends when this is dropped.
+struct Feed {
+    writer: PipeWriter,
+    rest: Vec<u8>,
+}
+
+impl Feed {
+    /// Writes what there is room for. Whether there is more.
+    fn goes_on(&mut self) -> bool {
+        match self.writer.write(&self.rest) {
+            Ok(count) => {
+                self.rest.drain(..count);
+                !self.rest.is_empty()
             }
-            counted = Instant::now();
-        }
-        if asked {
-            let mut signals = [0; 16];
-            let count = stdin.lock().read(&mut signals)?;
-            if count == 0 {
-                break;
-            }
-            for &number in signals[..count].iter().filter(|_| !exited) {
-                if let Ok(signal) = Signal::try_from(i32::from(number)) {
-                    let _ = kill(server, signal);
-                }
+            // It has closed its end otherwise.
+            Err(error) => {
+                matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
             }
         }
     }
-    if exited {
-        for pid in descendants() {
-            let name = proc::name(pid).unwrap_or_default();
-            tell(&Event::Survivor(Survivor { pid, name }))?;
+}
+
+/// A server that is looked after.
+struct Watch<'a> {
+    server: Pid,
+    feed: Option<Feed>,
+    most_tasks: Option<usize>,
+    /// When it has lived long enough.
+    end: Option<Instant>,
+    deaths: &'a SignalFd,
+    counted: Instant,
+    exited: bool,
+    /// It is being killed, and nothing of it may stay.
+    doomed: bool,
+}
+
+impl<'a> Watch<'a> {
+    fn begin(server: Pid, feed: Option<Feed>, order: &Order, deaths: &'a SignalFd) -> Watch<'a> {
+        let (most_tasks, now) = (order.limits.tasks, Instant::now());
+        let end = order.limits.lifetime.and_then(|lifetime| now.checked_add(lifetime));
+        Watch { server, feed, most_tasks, end, deaths, counted: now, exited: false, doomed: false }
+    }
+
+    /// Passes signals on and reaps, until standard input ends.
+    fn until_asked(mut self) -> io::Result<()> {
+        let stdin = io::stdin();
+        loop {
+            let timeout = self.timeout();
+            let mut waited = vec![
+                PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.deaths.as_fd(), PollFlags::POLLIN),
+            ];
+            waited.extend(
+                self.feed.iter().map(|feed| PollFd::new(feed.writer.as_fd(), PollFlags::POLLOUT)),
+            );
+            match poll(&mut waited, timeout) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let asked = waited[0].any() == Some(true);
+            self.exited |= reap(Some(self.server), self.deaths)?;
+            self.feed = self.feed.take().and_then(|mut feed| feed.goes_on().then_some(feed));
+            self.keep_within_limits()?;
+            if asked {
+                let mut signals = [0; 16];
+                let count = stdin.lock().read(&mut signals)?;
+                if count == 0 {
+                    break;
+                }
+                self.pass_on(&signals[..count]);
+            }
+        }
+        if self.exited {
+            for pid in descendants() {
+                let name = proc::name(pid).unwrap_or_default();
+                tell(&Event::Survivor(Survivor { pid, name }))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_on(&self, signals: &[u8]) {
+        for &number in signals.iter().filter(|_| !self.exited) {
+            if let Ok(signal) = Signal::try_from(i32::from(number)) {
+                let _ = kill(self.server, signal);
+            }
         }
     }
-    Ok(())
+
+    fn timeout(&self) -> PollTimeout {
+        let count = self.most_tasks.map(count_every);
+        let left = self.end.map(|end| end.saturating_duration_since(Instant::now()));
+        let kill = self.doomed.then_some(KILLED_EVERY);
+        let Some(soonest) = [count, left, kill].into_iter().flatten().min() else {
+            return PollTimeout::NONE;
+        };
+        // Its milliseconds are rounded down, and a wait that is too short would be none.
+        PollTimeout::try_from(soonest + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+    }
+
+    /// Kills it if it has more, or has lived longer, than it may.
+    fn keep_within_limits(&mut self) -> io::Result<()> {
+        if let Some(most) = self.most_tasks
+            && self.counted.elapsed() >= count_every(most)
+        {
+            if !self.doomed && has_more_tasks(most) {
+                tell(&Event::Overgrown)?;
+                self.doomed = true;
+            }
+            self.counted = Instant::now();
+        }
+        if self.end.is_some_and(|end| Instant::now() >= end) {
+            self.end = None;
+            if !self.doomed && !descendants().is_empty() {
+                tell(&Event::Outlived)?;
+                self.doomed = true;
+            }
+        }
+        // One that was being forked is there a moment later.
+        self.doomed = self.doomed && kill_all(self.server);
+        Ok(())
+    }
+}
+
+fn count_every(most: usize) -> Duration {
+    if most < FEW { FEW_COUNTED_EVERY } else { COUNTED_EVERY }
 }
 
 /// Waits for whoever has ended. Says whether the server's first process was among them.
@@ -218,24 +375,38 @@ fn reap(server: Option<Pid>, deaths: &SignalFd) -> io::Result<bool> {
 
 /// Kills all descendants, again and again, until there is none: one may fork while its parent is
 /// being killed.
-fn end_all(deaths: &SignalFd) -> io::Result<()> {
+fn end_all(server: Pid, deaths: &SignalFd) -> io::Result<()> {
     let deadline = Instant::now() + KILL_DEADLINE;
     loop {
-        kill_all();
+        kill_all(server);
         reap(None, deaths)?;
         let everybody_gone = waitpid(None, Some(WaitPidFlag::WNOHANG)) == Err(Errno::ECHILD);
         if everybody_gone || Instant::now() > deadline {
             return Ok(());
         }
         let mut waited = [PollFd::new(deaths.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut waited, 10u8);
+        let _ = poll(&mut waited, PollTimeout::try_from(KILLED_EVERY).unwrap_or(PollTimeout::ZERO));
     }
 }
 
-fn kill_all() {
-    for pid in descendants() {
+/// Kills all descendants that are there now. Whether there was one.
+fn kill_all(server: Pid) -> bool {
+    let tree: HashSet<proc::Pid> = descendants().into_iter().collect();
+    // A signal to a group also reaches those that are being forked in it: one by one, who forks fast
+    // enough would never be got hold of. Others than descendants may be in a group that is led by
+    // none.
+    let groups: HashSet<Pid> = tree
+        .iter()
+        .filter_map(|&pid| unistd::getpgid(Some(Pid::from_raw(pid))).ok())
+        .filter(|&group| group == server || tree.contains(&group.as_raw()))
+        .collect();
+    for group in groups {
+        let _ = killpg(group, Signal::SIGKILL);
+    }
+    for &pid in &tree {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
+    !tree.is_empty()
 }
 
 fn descendants() -> Vec<proc::Pid> {
@@ -243,9 +414,8 @@ fn descendants() -> Vec<proc::Pid> {
 }
 
 /// The whole machine is asked first: that is one small file, where a tree is one for each thread.
-fn has_too_many_tasks() -> bool {
-    proc::tasks_of_all().is_none_or(|all| all > MOST_TASKS)
-        && proc::threads(&descendants()).len() > MOST_TASKS
+fn has_more_tasks(most: usize) -> bool {
+    proc::tasks_of_all().is_none_or(|all| all > most) && proc::threads(&descendants()).len() > most
 }
 
 fn tell(event: &Event) -> io::Result<()> {
