@@ -1,0 +1,487 @@
+//! What a server is given and where it runs; what it cannot do and have. What takes a namespace is
+//! not run where there is none to be had: `cargo test --test confinement`.
+
+mod common;
+#[path = "confinement/server.rs"]
+mod server;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{DEADLINE, runs, wait_until};
+use harness::conformance::{Judge, cases, judge_all};
+use harness::server::{
+    Confinement, Contract, Ended, Exit, LaunchError, Launcher, Place, Process, Spec, Surroundings,
+    network, proc,
+};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use nix::sys::signal::Signal;
+use servers::Service;
+
+/// A user who has no process.
+const NOBODY_ELSE: u32 = 54_322;
+
+/// Where servers with a port of their own listen.
+const PORT: u16 = 5007;
+
+type Claim = (&'static str, fn() -> Result<(), Failed>);
+
+/// What holds everywhere.
+const EVERYWHERE: &[Claim] = &[
+    ("input_is_given_and_ends", input_is_given_and_ends),
+    ("input_that_is_not_read_holds_nobody_up", input_that_is_not_read_holds_nobody_up),
+    ("without_input_there_is_none", without_input_there_is_none),
+    ("folder_and_environment_reach_the_server", folder_and_environment_reach_the_server),
+    ("a_folder_or_program_that_is_not_there_is_told", what_is_not_there_is_told),
+    ("a_server_is_launched_from_its_own_folder", a_server_is_launched_from_its_own_folder),
+    ("a_memory_limit_makes_an_allocation_fail", a_memory_limit_makes_an_allocation_fail),
+    ("processor_time_has_a_limit", processor_time_has_a_limit),
+    ("a_file_has_a_limit", a_file_has_a_limit),
+    ("too_many_tasks_end_the_tree", too_many_tasks_end_the_tree),
+    ("a_fork_bomb_is_ended", a_fork_bomb_is_ended),
+    ("a_lifetime_ends_the_tree", a_lifetime_ends_the_tree),
+    ("hundreds_of_children_are_killed_and_reaped", hundreds_of_children_are_killed_and_reaped),
+    ("output_without_end_is_read_no_faster_than_so", output_without_end_has_a_rate),
+    ("without_a_network_servers_of_one_port_take_turns", servers_of_one_port_take_turns),
+];
+
+/// What takes a network of its own.
+const IN_A_NETWORK: &[Claim] = &[
+    ("a_fixed_port_is_free_again_at_once", a_fixed_port_is_free_again_at_once),
+    ("servers_of_one_port_run_side_by_side", servers_of_one_port_run_side_by_side),
+    ("a_server_of_a_fixed_port_is_judged", a_server_of_a_fixed_port_is_judged),
+    ("alone_in_its_network_there_is_only_loopback", alone_there_is_only_loopback),
+    ("a_thread_returns_to_its_network", a_thread_returns_to_its_network),
+];
+
+/// What takes mounts of its own, and a kernel that can confine signals.
+const SHUT_IN: &[Claim] = &[
+    ("a_read_only_server_writes_to_its_own_tmp_alone", a_read_only_server_writes_to_tmp_alone),
+    ("a_read_only_server_still_sees_its_folder", a_read_only_server_still_sees_its_folder),
+    ("a_confined_server_cannot_kill_the_harness", a_confined_server_cannot_kill_the_harness),
+    ("a_confined_server_is_seen_and_ended_as_any", a_confined_server_is_seen_and_ended_as_any),
+];
+
+fn main() -> ExitCode {
+    server::take_role();
+    if std::env::args().nth(1).as_deref() == Some("take-turns") {
+        return take_turns();
+    }
+    // No other thread is there yet.
+    let prepared = network::prepare().err();
+    let network = prepared.or(network::available().err());
+    let shut_in = match launcher().unconfined(&shut_in()) {
+        Ok(undone) => (!undone.is_empty()).then(|| undone.join("; ")),
+        Err(error) => Some(error.to_string()),
+    };
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(4);
+    let tables = [(EVERYWHERE, None), (IN_A_NETWORK, network), (SHUT_IN, shut_in)];
+    let trials = tables.into_iter().flat_map(|(claims, missing)| {
+        claims.iter().map(move |&(name, claim)| {
+            let missing = missing.clone();
+            Trial::ignorable_test(name, move || match missing {
+                Some(words) => Ok(Completion::ignored_with(format!("not run: {words}"))),
+                None => claim().map(|()| Completion::Completed),
+            })
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+fn launcher() -> Launcher {
+    Launcher::new(env!("CARGO_BIN_EXE_harness"))
+}
+
+/// A server of this program's that is told nothing, and so has a port of its own.
+fn spec(role: &[&str], surroundings: Surroundings) -> Spec {
+    let fixed_port = Some(PORT);
+    let surroundings = Surroundings { fixed_port, ..surroundings };
+    let contract = Contract::undeclared(Service::Echo);
+    Spec::of_words(server::words(role), surroundings, contract).expect("a command")
+}
+
+fn limited(role: &[&str], limits: Confinement) -> Spec {
+    spec(role, Surroundings { limits, ..Surroundings::default() })
+}
+
+fn shut_in() -> Confinement {
+    Confinement { read_only: true, ..Confinement::default() }
+}
+
+fn start(spec: &Spec) -> Result<Process, LaunchError> {
+    launcher().start(spec, "127.0.0.1", "7")
+}
+
+/// Lets it come to its end by itself.
+fn run(spec: &Spec) -> Result<Ended, Failed> {
+    let process = start(spec)?;
+    process.wait_for_exit(DEADLINE);
+    Ok(process.end())
+}
+
+fn holds(is_so: bool, seen: impl std::fmt::Debug) -> Result<(), Failed> {
+    if is_so { Ok(()) } else { Err(format!("{seen:?}").into()) }
+}
+
+fn input_is_given_and_ends() -> Result<(), Failed> {
+    let input = Some("{port}\n{host}\n".to_owned());
+    let ended = run(&spec(&["tells"], Surroundings { input, ..Surroundings::default() }))?;
+    holds(ended.exit == Some(Exit::Code(0)), &ended)?;
+    holds(ended.log.contains(r#"input "7\n127.0.0.1\n""#), &ended)?;
+    let much = Some("x".repeat(harness::server::MOST_INPUT));
+    let ended = run(&spec(&["tells"], Surroundings { input: much, ..Surroundings::default() }))?;
+    holds(ended.log.ends_with("xxxx\""), &ended.exit)
+}
+
+fn input_that_is_not_read_holds_nobody_up() -> Result<(), Failed> {
+    let input = Some("x".repeat(harness::server::MOST_INPUT));
+    let process = start(&spec(&["child"], Surroundings { input, ..Surroundings::default() }))?;
+    let ended = process.end();
+    holds(ended.exit.is_none() && ended.log.is_empty(), &ended)
+}
+
+fn without_input_there_is_none() -> Result<(), Failed> {
+    let ended = run(&spec(&["tells"], Surroundings::default()))?;
+    holds(ended.log.contains(r#"input """#), &ended)
+}
+
+fn folder_and_environment_reach_the_server() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let told = [("TOLD_PORT", "p{port}"), ("TOLD_HOST", "{host}"), ("TOLD", "no")];
+    let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let ended = run(&spec(
+        &["tells"],
+        Surroundings {
+            folder: Some(folder.path().to_path_buf()),
+            environment: told.map(own).to_vec(),
+            ..Surroundings::default()
+        },
+    ))?;
+    let path = folder.path().canonicalize()?;
+    holds(ended.log.contains(&format!("folder {}\n", path.display())), &ended)?;
+    holds(ended.log.contains(r#""TOLD_PORT": "p7""#), &ended)?;
+    holds(ended.log.contains(r#""TOLD_HOST": "127.0.0.1""#), &ended)
+}
+
+fn what_is_not_there_is_told() -> Result<(), Failed> {
+    let nowhere = Path::new("/no/such/folder").to_path_buf();
+    let told = |error: Result<Process, LaunchError>, word: &str| match error {
+        Err(LaunchError::NotRun(words)) => holds(words.contains(word), words),
+        other => Err(format!("{other:?}").into()),
+    };
+    let surroundings = Surroundings { folder: Some(nowhere), ..Surroundings::default() };
+    told(start(&spec(&["tells"], surroundings)), "no such folder")?;
+    let mut spec = spec(&["tells"], Surroundings::default());
+    spec.command[0] = "no-such-program".to_owned();
+    told(start(&spec), "is `no-such-program` installed")?;
+    spec.folder = Some("/".into());
+    spec.command[0] = "./etc/passwd".to_owned();
+    told(start(&spec), "chmod +x")
+}
+
+fn a_server_is_launched_from_its_own_folder() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    std::os::unix::fs::symlink(std::env::current_exe()?, folder.path().join("server"))?;
+    let mut spec = spec(
+        &["tells"],
+        Surroundings { folder: Some(folder.path().to_path_buf()), ..Surroundings::default() },
+    );
+    spec.command[0] = "./server".to_owned();
+    let ended = run(&spec)?;
+    holds(ended.exit == Some(Exit::Code(0)), &ended)
+}
+
+fn a_memory_limit_makes_an_allocation_fail() -> Result<(), Failed> {
+    let bytes = (1u64 << 30).to_string();
+    let memory_bytes = Some(512 << 20);
+    let limits = Confinement { memory_bytes, ..Confinement::default() };
+    let ended = run(&limited(&["allocates", &bytes], limits))?;
+    holds(ended.log.contains("refused"), &ended)?;
+    let ended = run(&limited(&["allocates", &bytes], Confinement::default()))?;
+    holds(ended.log.contains("it has them"), &ended)
+}
+
+fn processor_time_has_a_limit() -> Result<(), Failed> {
+    let limits = Confinement { cpu_seconds: Some(1), ..Confinement::default() };
+    let ended = run(&limited(&["works"], limits))?;
+    holds(ended.exit == Some(Exit::Signal(Signal::SIGXCPU as i32)), &ended)
+}
+
+fn a_file_has_a_limit() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("file");
+    let limits = Confinement { file_bytes: Some(500), ..Confinement::default() };
+    let ended = run(&limited(&["writes", &path.to_string_lossy()], limits))?;
+    holds(ended.exit == Some(Exit::Signal(Signal::SIGXFSZ as i32)), &ended)?;
+    holds(fs::metadata(&path)?.len() <= 500, "it is larger")
+}
+
+/// Ends what is being killed anyway. Nothing of it may be there.
+fn is_ended(process: Process) -> Result<Ended, Failed> {
+    wait_until("all of it is gone", || process.tree().is_empty());
+    let ended = process.end();
+    holds(ended.exit == Some(Exit::Signal(Signal::SIGKILL as i32)), &ended)?;
+    holds(ended.survivors.is_empty(), &ended)?;
+    Ok(ended)
+}
+
+fn too_many_tasks_end_the_tree() -> Result<(), Failed> {
+    let limits = Confinement { tasks: Some(20), ..Confinement::default() };
+    let few = start(&limited(&["forks", "8"], limits.clone()))?;
+    wait_until("it has its children", || few.tree().len() == 9);
+    let ended = is_ended(start(&limited(&["forks", "40"], limits))?)?;
+    holds(ended.overgrown && !ended.outlived, &ended)?;
+    let ended = few.end();
+    holds(!ended.overgrown && ended.exit.is_none(), &ended)
+}
+
+fn a_fork_bomb_is_ended() -> Result<(), Failed> {
+    let limits = Confinement { tasks: Some(50), ..Confinement::default() };
+    let ended = is_ended(start(&limited(&["bomb"], limits))?)?;
+    holds(ended.overgrown, &ended)
+}
+
+fn a_lifetime_ends_the_tree() -> Result<(), Failed> {
+    let lifetime = Some(Duration::from_millis(300));
+    let limits = Confinement { lifetime, ..Confinement::default() };
+    let began = Instant::now();
+    let ended = is_ended(start(&limited(&["forks", "8"], limits))?)?;
+    holds(ended.outlived && !ended.overgrown, &ended)?;
+    holds(began.elapsed() >= Duration::from_millis(300), began.elapsed())
+}
+
+fn hundreds_of_children_are_killed_and_reaped() -> Result<(), Failed> {
+    let process = start(&spec(&["forks", "200"], Surroundings::default()))?;
+    wait_until("all are there", || process.tree().len() > 200);
+    let (tree, supervisor) = (process.tree(), process.supervisor());
+    let ended = process.end();
+    let left: Vec<i32> =
+        tree.into_iter().chain([supervisor]).filter(|&pid| is_there(pid)).collect();
+    holds(left.is_empty(), (left, ended))
+}
+
+/// Whether there is such a process, be it one that nobody has waited for.
+fn is_there(pid: i32) -> bool {
+    Path::new(&format!("/proc/{pid}/stat")).exists()
+}
+
+fn output_without_end_has_a_rate() -> Result<(), Failed> {
+    // As much as is read in a second, and what the pipe holds.
+    const MOST: f64 = 21e6;
+    let mut spec = spec(&[], Surroundings::default());
+    spec.command = vec!["yes".to_owned()];
+    let (began, process) = (Instant::now(), start(&spec)?);
+    let written = || {
+        let told = fs::read_to_string(format!("/proc/{}/io", process.tree()[0])).ok()?;
+        told.lines().find_map(|row| row.strip_prefix("wchar: "))?.parse::<f64>().ok()
+    };
+    wait_until("it has written much", || written().is_some_and(|bytes| bytes > 10e6));
+    let bytes = written().ok_or("it is there")?;
+    let most = MOST * (began.elapsed().as_secs_f64() + 0.1);
+    holds(bytes <= most, format!("{bytes} bytes, where {most} are the most"))?;
+    holds(process.end().log.len() <= 16 * 1024, "it is kept")
+}
+
+/// Asks once. The server ends the connection.
+fn ask(server: std::net::SocketAddr, line: &str) -> Result<(), Failed> {
+    let mut client = TcpStream::connect(server)?;
+    client.write_all(format!("{line}\n").as_bytes())?;
+    let mut reply = String::new();
+    client.read_to_string(&mut reply)?;
+    holds(reply.trim_end() == line, reply)
+}
+
+fn a_fixed_port_is_free_again_at_once() -> Result<(), Failed> {
+    let spec = spec(&["fixed", &PORT.to_string()], Surroundings::default());
+    // By itself, and at a place that is held.
+    for held in [false, true] {
+        let place = if held { Place::take(&spec)? } else { Place::default() };
+        let began = Instant::now();
+        for _ in 0..3 {
+            let server = launcher().launch(&spec)?;
+            holds(server.address.port() == PORT, server.address)?;
+            ask(server.address, "here")?;
+            drop(server);
+            place.clear()?;
+        }
+        // Connections that have ended hold a port for a minute.
+        holds(began.elapsed() < Duration::from_secs(50), began.elapsed())?;
+    }
+    Ok(())
+}
+
+fn servers_of_one_port_run_side_by_side() -> Result<(), Failed> {
+    let spec = spec(&["fixed", &PORT.to_string()], Surroundings::default());
+    let at_once = AtomicUsize::new(0);
+    let serve = || -> Result<(), Failed> {
+        let server = launcher().launch(&spec)?;
+        at_once.fetch_add(1, Relaxed);
+        wait_until("all of them are there", || at_once.load(Relaxed) == 4);
+        // On a thread that this one starts, too.
+        thread::scope(|scope| {
+            let beside =
+                scope.spawn(|| ask(server.address, "beside").map_err(|it| format!("{it:?}")));
+            beside.join().expect("it does not panic")
+        })?;
+        ask(server.address, "here")
+    };
+    thread::scope(|scope| {
+        let all: Vec<_> = (0..4).map(|_| scope.spawn(serve)).collect();
+        all.into_iter().try_for_each(|one| one.join().expect("it does not panic"))
+    })
+}
+
+fn a_server_of_a_fixed_port_is_judged() -> Result<(), Failed> {
+    let mut spec = spec(&[], Surroundings::default());
+    let serve = ["serve", "select-echo", "127.0.0.1", &PORT.to_string()];
+    spec.command = vec![launcher().program()];
+    spec.command.extend(serve.map(str::to_owned));
+    let judge = Judge::new(launcher(), 7);
+    let framing: Vec<_> = cases().filter(|case| case.name.starts_with("framing/")).collect();
+    let judgements = judge_all(&judge, &spec, &framing, |_| {});
+    let other =
+        judgements.iter().find(|judgement| judgement.verdict.is_none() && applies(judgement));
+    holds(other.is_none(), other)
+}
+
+fn applies(judgement: &harness::conformance::Judgement) -> bool {
+    judgement.state != harness::conformance::State::NotApplicable
+}
+
+fn alone_there_is_only_loopback() -> Result<(), Failed> {
+    let limits = Confinement { network_alone: true, ..Confinement::default() };
+    let mut spec = limited(&["networks"], limits);
+    spec.fixed_port = None;
+    let place = Place::take(&spec)?;
+    holds(place.is_alone(), &place)?;
+    let ended = run(&spec)?;
+    let mut interfaces = ended.log.lines().filter_map(|row| Some(row.split_once(':')?.0.trim()));
+    holds(interfaces.next() == Some("lo") && interfaces.next().is_none(), &ended.log)
+}
+
+fn a_thread_returns_to_its_network() -> Result<(), Failed> {
+    let here = || fs::read_link("/proc/thread-self/ns/net");
+    let before = here()?;
+    let spec = spec(&["fixed", &PORT.to_string()], Surroundings::default());
+    let place = Place::take(&spec)?;
+    let first = here()?;
+    holds(first != before, &first)?;
+    // That is the place of all on this thread.
+    drop(launcher().launch(&spec)?);
+    holds(here()? == first, "the server took it along")?;
+    place.clear()?;
+    holds(here()? != first && here()? != before, "it is as it was")?;
+    drop(place);
+    holds(here()? == before, "it stays where it was")
+}
+
+fn a_read_only_server_writes_to_tmp_alone() -> Result<(), Failed> {
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let token = format!("/tmp/harness-test-{}", std::process::id());
+    let file = home.path().join("file").display().to_string();
+    let paths = ["writes", &file, &token, "/dev/shm/harness-test", "/dev/null", "/proc/self/comm"];
+    let process = start(&limited(&paths, shut_in()))?;
+    process.wait_for_exit(DEADLINE);
+    let ended = process.end();
+    for (path, what) in paths[1..].iter().zip([
+        "ReadOnlyFilesystem",
+        "written",
+        "written",
+        "written",
+        "ReadOnlyFilesystem",
+    ]) {
+        holds(ended.log.contains(&format!("{path}: {what}")), &ended)?;
+    }
+    holds(!Path::new(&token).exists(), "it is there after all")?;
+    fs::write(home.path().join("file"), "this process may")?;
+    Ok(())
+}
+
+fn a_read_only_server_still_sees_its_folder() -> Result<(), Failed> {
+    let folder = tempfile::tempdir_in("/tmp")?;
+    let surroundings = Surroundings {
+        folder: Some(folder.path().to_path_buf()),
+        limits: shut_in(),
+        ..Surroundings::default()
+    };
+    let mut spec = spec(&[], surroundings);
+    fs::write(folder.path().join("file"), "what is in it")?;
+    spec.command = ["cat", "file", "/proc/self/mounts"].map(str::to_owned).to_vec();
+    let ended = run(&spec)?;
+    holds(ended.log.contains("what is in it"), &ended)?;
+    spec.command = ["touch", "other"].map(str::to_owned).to_vec();
+    let ended = run(&spec)?;
+    holds(ended.exit == Some(Exit::Code(1)) && ended.log.contains("Read-only"), &ended)
+}
+
+fn a_confined_server_cannot_kill_the_harness() -> Result<(), Failed> {
+    let mut victim = Command::new("sleep").arg("60").spawn()?;
+    let ended = run(&limited(&["kills", &victim.id().to_string()], shut_in()));
+    let lives = runs(victim.id() as i32);
+    victim.kill()?;
+    victim.wait()?;
+    let ended = ended?;
+    holds(lives && ended.log.contains("EPERM"), &ended)
+}
+
+fn a_confined_server_is_seen_and_ended_as_any() -> Result<(), Failed> {
+    let mut spec = limited(&["fixed", &PORT.to_string()], Confinement::strict());
+    spec.limits.network_alone = network::available().is_ok();
+    let server = launcher().launch(&spec)?;
+    ask(server.address, "here")?;
+    let held = server.process.holdings();
+    holds(held.processes == 1 && held.descriptors >= 4 && held.anonymous_bytes > 0, held)?;
+    let undo = proc::exhaust_descriptors(&server.process.tree())?;
+    proc::restore_descriptors(&undo);
+    let ended = server.process.end();
+    holds(ended.unconfined.is_empty() && ended.exit.is_none(), &ended)
+}
+
+/// On behalf of somebody who may have no network of its own.
+fn take_turns() -> ExitCode {
+    if network::available().is_ok() {
+        println!("this user has networks");
+        return ExitCode::FAILURE;
+    }
+    let spec = spec(&["fixed", &PORT.to_string()], Surroundings::default());
+    let at_once = AtomicUsize::new(0);
+    let serve = || -> Result<bool, LaunchError> {
+        let place = Place::take(&spec)?;
+        let server = launcher().launch(&spec)?;
+        let alone = at_once.fetch_add(1, Relaxed) == 0 && !place.is_alone();
+        thread::sleep(Duration::from_millis(50));
+        at_once.fetch_sub(1, Relaxed);
+        drop(server);
+        Ok(alone)
+    };
+    let all_alone = thread::scope(|scope| {
+        let all: Vec<_> = (0..3).map(|_| scope.spawn(serve)).collect();
+        all.into_iter().map(|one| one.join().expect("it does not panic")).collect::<Vec<_>>()
+    });
+    println!("{all_alone:?}");
+    if all_alone.iter().all(|alone| matches!(alone, Ok(true))) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn servers_of_one_port_take_turns() -> Result<(), Failed> {
+    let mut turns = Command::new(std::env::current_exe()?);
+    turns.arg("take-turns");
+    if rustix::process::geteuid().is_root() {
+        turns.current_dir("/").uid(NOBODY_ELSE).gid(NOBODY_ELSE);
+    }
+    let mut turns = turns.stdout(std::process::Stdio::piped()).spawn()?;
+    let mut said = String::new();
+    BufReader::new(turns.stdout.take().ok_or("it is piped")?).read_line(&mut said)?;
+    holds(turns.wait()?.success(), said)
+}

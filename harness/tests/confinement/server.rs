@@ -1,0 +1,134 @@
+//! Servers that tell what they were given, and servers that take what they should not have.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::thread;
+
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
+use nix::unistd::Pid;
+use socket2::{Domain, Socket, Type};
+
+/// Takes a role, if this process was started for one.
+pub(crate) fn take_role() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["role", "tells"] => tell().expect("it can tell"),
+        ["role", "fixed", port] => serve_at(port.parse().expect("a port")).expect("its port"),
+        ["role", "allocates", bytes] => allocate(bytes.parse().expect("a number")),
+        ["role", "works"] => loop {
+            std::hint::spin_loop();
+        },
+        ["role", "writes", ref paths @ ..] => paths.iter().copied().for_each(write),
+        ["role", "networks"] => {
+            print!("{}", fs::read_to_string("/proc/thread-self/net/dev").expect("interfaces"));
+        }
+        ["role", "kills", pid] => {
+            let pid = Pid::from_raw(pid.parse().expect("a process"));
+            println!("{:?}", kill(pid, Signal::SIGKILL));
+        }
+        ["role", "forks", count] => fork(count.parse().expect("a number")),
+        ["role", "bomb"] => loop {
+            let _ = this(&["bomb"]).spawn();
+        },
+        ["role", "child"] => sleep(),
+        ["role", ref other @ ..] => panic!("no such role: {other:?}"),
+        _ => return,
+    }
+    std::process::exit(0);
+}
+
+/// This program in a role.
+pub(crate) fn words(role: &[&str]) -> Vec<String> {
+    let program = std::env::current_exe().expect("the kernel knows");
+    let words = [&program.to_string_lossy(), "role"].map(str::to_owned);
+    words.into_iter().chain(role.iter().map(|&word| word.to_owned())).collect()
+}
+
+fn this(role: &[&str]) -> Command {
+    let words = words(role);
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    command
+}
+
+fn tell() -> io::Result<()> {
+    let mut input = String::new();
+    io::stdin().read_to_string(&mut input)?;
+    let environment: HashMap<String, String> =
+        std::env::vars().filter(|(name, _)| name.starts_with("TOLD_")).collect();
+    println!("folder {}", std::env::current_dir()?.display());
+    println!("environment {environment:?}");
+    println!("input {input:?}");
+    Ok(())
+}
+
+/// Ends each connection first, so that its own side is what lingers, and does not set SO_REUSEADDR.
+fn serve_at(port: u16) -> io::Result<()> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from(([0, 0, 0, 0], port)).into())?;
+    socket.listen(16)?;
+    loop {
+        let (mut client, _) = socket.accept()?;
+        let mut line = String::new();
+        BufReader::new(client.try_clone()?).read_line(&mut line)?;
+        client.write_all(line.as_bytes())?;
+    }
+}
+
+fn allocate(bytes: usize) {
+    match Vec::<u8>::new().try_reserve_exact(bytes) {
+        Ok(()) => println!("it has them"),
+        Err(error) => println!("refused: {error}"),
+    }
+}
+
+fn write(path: &str) {
+    match fs::write(path, "x".repeat(1000)) {
+        Ok(()) => println!("{path}: written"),
+        Err(error) => println!("{path}: {:?}", error.kind()),
+    }
+}
+
+/// Has many children that ignore signals, half of them in sessions of their own, and half of those
+/// without a parent.
+fn fork(count: usize) {
+    for number in 0..count {
+        let mut child = match number % 4 {
+            0 => {
+                let words = words(&["child"]).join("' '");
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("setsid '{words}' & exit 0"));
+                shell
+            }
+            1 => {
+                let mut child = Command::new("setsid");
+                child.args(words(&["child"]));
+                child
+            }
+            2 => {
+                let mut child = this(&["child"]);
+                child.process_group(0);
+                child
+            }
+            _ => this(&["child"]),
+        };
+        child.spawn().expect("a child");
+    }
+    sleep();
+}
+
+#[allow(unsafe_code, reason = "signal(2)")]
+fn sleep() {
+    for number in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
+        // SAFETY: no handler is installed.
+        unsafe { signal(number, SigHandler::SigIgn) }.expect("it can be ignored");
+    }
+    loop {
+        thread::park();
+    }
+}
