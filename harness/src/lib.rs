@@ -22,6 +22,7 @@ pub mod client;
 pub mod conformance;
 pub mod environment;
 pub mod load;
+pub mod mechanism;
 pub mod report;
 pub mod selftest;
 pub mod server;

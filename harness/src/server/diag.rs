@@ -17,6 +17,7 @@ const NLM_F_DUMP: u16 = 0x300;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
+const TCP_SYN_RECV: u8 = 3;
 const TCP_LISTEN: u8 = 10;
 
 /// Length of `struct nlmsghdr`, and of it with `struct inet_diag_req_v2`.
@@ -77,12 +78,30 @@ pub(super) fn sockets(states: &[u8], port: u16) -> io::Result<Vec<TcpSocket>> {
 /// Whether a process holds the server's end of a connection on this machine. One that is still in
 /// the accept queue has no inode. Where the kernel does not tell, none is held.
 pub fn is_accepted(server: SocketAddr, client: SocketAddr) -> bool {
+    server_end(server, client).is_some_and(|end| end.inode.is_some())
+}
+
+/// The server's end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ServerEnd {
+    /// By which the descriptors of processes refer to it; `None` while nobody has accepted it.
+    pub(crate) inode: Option<u64>,
+    /// The kernel has not yet heard that the client is there, and the server neither.
+    pub(crate) is_under_way: bool,
+}
+
+/// The server's end of a connection on this machine, if there is one and the kernel tells.
+pub(crate) fn server_end(server: SocketAddr, client: SocketAddr) -> Option<ServerEnd> {
     let mut answer = [0; 4096];
-    let asked = ask(&request(NLM_F_REQUEST, u32::MAX, server, client));
-    let Ok(length) = asked.and_then(|mut socket| socket.read(&mut answer)) else { return false };
+    let mut socket = ask(&request(NLM_F_REQUEST, u32::MAX, server, client)).ok()?;
+    let length = socket.read(&mut answer).ok()?;
+    let Some((SOCK_DIAG_BY_FAMILY, answer, _)) = next(&answer[..length]) else { return None };
+    let inode = parse(answer)?.inode;
     // Where there is no such connection, it tells of the listening socket.
-    matches!(next(&answer[..length]), Some((SOCK_DIAG_BY_FAMILY, answer, _))
-        if parse(answer).is_some_and(|socket| socket.inode != 0) && answer[STATE] != TCP_LISTEN)
+    (answer[STATE] != TCP_LISTEN).then_some(ServerEnd {
+        inode: (inode != 0).then_some(inode),
+        is_under_way: answer[STATE] == TCP_SYN_RECV,
+    })
 }
 
 /// The kind of the next message, the message itself, and what follows it.

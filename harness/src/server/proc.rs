@@ -88,12 +88,12 @@ pub fn holdings(tree: &[Pid]) -> Holdings {
 }
 
 /// The first word of a row of a status file (proc_pid_status(5)).
-fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()
 }
 
 /// As [`field`], a number.
-pub(super) fn number(status: &str, name: &str) -> Option<u64> {
+pub(crate) fn number(status: &str, name: &str) -> Option<u64> {
     field(status, name)?.parse().ok()
 }
 
@@ -265,6 +265,11 @@ pub fn accept_queue(address: SocketAddr) -> Option<u64> {
         })
         .map(|socket| u64::from(socket.received))
         .reduce(|sum, more| sum + more)
+}
+
+/// The sockets that listen at a port, by their inodes.
+pub(crate) fn listeners(port: u16) -> HashSet<u64> {
+    sockets(&[LISTEN], port).into_iter().map(|socket| socket.inode).collect()
 }
 
 /// The sockets in one of these states at a port, or at any if it is 0, seen from this thread's

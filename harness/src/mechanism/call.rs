@@ -1,0 +1,227 @@
+//! Which system call a thread sleeps in: /proc/PID/task/TID/syscall, or else the kernel function
+//! that waits (wchan).
+
+use std::fs;
+
+use serde::Serialize;
+
+use crate::server::proc::Pid;
+
+/// What a thread waits by. Calls that a design does not tell apart have one name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Call {
+    /// accept, accept4.
+    Accept,
+    /// recv, read and their kind.
+    Receive,
+    /// send, write and their kind.
+    Send,
+    /// select, pselect6.
+    Select,
+    /// poll, ppoll.
+    Poll,
+    /// epoll_wait, epoll_pwait, epoll_pwait2.
+    Epoll,
+    /// io_uring_enter.
+    IoUring,
+    /// A mutex, a condition variable, the end of a thread.
+    Futex,
+    /// wait4, waitid: the end of a child.
+    WaitChild,
+    /// nanosleep, clock_nanosleep.
+    Pause,
+    /// flock, fcntl: a file's lock.
+    Lock,
+    /// sigtimedwait, sigsuspend, pause.
+    Signal,
+    /// It does not sleep.
+    Running,
+    /// Something else, as the kernel names it.
+    Other(String),
+}
+
+/// A call and what it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) call: Call,
+    /// The first arguments; `None` where the kernel tells only where it waits.
+    pub(super) arguments: Option<[u64; 4]>,
+}
+
+impl Call {
+    /// Its name in sentences.
+    pub fn name(&self) -> &str {
+        match self {
+            Call::Accept => "accept",
+            Call::Receive => "recv",
+            Call::Send => "send",
+            Call::Select => "select",
+            Call::Poll => "poll",
+            Call::Epoll => "epoll_wait",
+            Call::IoUring => "io_uring_enter",
+            Call::Futex => "futex",
+            Call::WaitChild => "wait",
+            Call::Pause => "nanosleep",
+            Call::Lock => "a file lock",
+            Call::Signal => "sigwait",
+            Call::Running => "no call: it runs",
+            Call::Other(name) => name,
+        }
+    }
+
+    /// Whether it can wait for several descriptors.
+    pub(super) fn is_multiplexing(&self) -> bool {
+        matches!(self, Call::Select | Call::Poll | Call::Epoll)
+    }
+}
+
+/// What a thread waits by now. `None` if it has ended.
+pub(super) fn of(pid: Pid, tid: Pid) -> Option<Waiting> {
+    let read = |name| fs::read_to_string(format!("/proc/{pid}/task/{tid}/{name}"));
+    match read("syscall").ok().as_deref().and_then(parse) {
+        Some(waiting) => Some(waiting),
+        // Not permitted, or a call that goes on after a signal, or no call.
+        None => Some(Waiting { call: of_function(read("wchan").ok()?.trim()), arguments: None }),
+    }
+}
+
+/// `NUMBER ARGUMENT… SP PC` (proc_pid_syscall(5)), or `running`.
+fn parse(line: &str) -> Option<Waiting> {
+    let mut words = line.split_whitespace();
+    let number = match words.next()? {
+        "running" => return Some(Waiting { call: Call::Running, arguments: None }),
+        number => number.parse().ok()?,
+    };
+    let mut argument = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
+    let arguments = [argument()?, argument()?, argument()?, argument()?];
+    let call = of_number(number, arguments[1])?;
+    Some(Waiting { call, arguments: Some(arguments) })
+}
+
+/// The call of this number. `None` for what names no call: a thread that waits outside of any (-1),
+/// and restart_syscall, behind which any may be.
+fn of_number(number: i64, second: u64) -> Option<Call> {
+    if number < 0 || number == libc::SYS_restart_syscall {
+        return None;
+    }
+    Some(match number {
+        libc::SYS_accept | libc::SYS_accept4 => Call::Accept,
+        libc::SYS_read | libc::SYS_readv | libc::SYS_recvfrom | libc::SYS_recvmsg => Call::Receive,
+        libc::SYS_recvmmsg => Call::Receive,
+        libc::SYS_write | libc::SYS_writev | libc::SYS_sendto | libc::SYS_sendmsg => Call::Send,
+        libc::SYS_pselect6 => Call::Select,
+        libc::SYS_ppoll => Call::Poll,
+        libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => Call::Epoll,
+        libc::SYS_io_uring_enter => Call::IoUring,
+        libc::SYS_futex | libc::SYS_futex_waitv | FUTEX_WAIT => Call::Futex,
+        libc::SYS_wait4 | libc::SYS_waitid => Call::WaitChild,
+        libc::SYS_nanosleep | libc::SYS_clock_nanosleep => Call::Pause,
+        libc::SYS_flock => Call::Lock,
+        libc::SYS_fcntl if waits_for_lock(second) => Call::Lock,
+        libc::SYS_rt_sigtimedwait | libc::SYS_rt_sigsuspend => Call::Signal,
+        _ => of_old_number(number),
+    })
+}
+
+/// Of linux/unistd.h since Linux 6.7, the same on every architecture.
+const FUTEX_WAIT: i64 = 455;
+
+fn waits_for_lock(command: u64) -> bool {
+    [libc::F_SETLKW, libc::F_OFD_SETLKW].map(|one| one as u64).contains(&command)
+}
+
+/// Calls that newer architectures no longer have.
+#[cfg(target_arch = "x86_64")]
+fn of_old_number(number: i64) -> Call {
+    match number {
+        libc::SYS_select => Call::Select,
+        libc::SYS_poll => Call::Poll,
+        libc::SYS_epoll_wait => Call::Epoll,
+        libc::SYS_pause => Call::Signal,
+        _ => Call::Other(format!("system call {number}")),
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn of_old_number(number: i64) -> Call {
+    Call::Other(format!("system call {number}"))
+}
+
+/// By a function of the kernel's in which a thread waits.
+fn of_function(name: &str) -> Call {
+    const FUNCTIONS: &[(&str, Call)] = &[
+        ("csk_accept", Call::Accept),
+        ("sk_wait_data", Call::Receive),
+        ("tcp_recvmsg", Call::Receive),
+        ("wait_for_more_packets", Call::Receive),
+        ("stream_read_generic", Call::Receive),
+        ("stream_data_wait", Call::Receive),
+        ("pipe_read", Call::Receive),
+        ("sk_stream_wait_memory", Call::Send),
+        ("do_select", Call::Select),
+        ("do_sys_poll", Call::Poll),
+        ("do_poll", Call::Poll),
+        ("poll_schedule_timeout", Call::Poll),
+        ("ep_poll", Call::Epoll),
+        ("do_epoll_wait", Call::Epoll),
+        ("io_cqring_wait", Call::IoUring),
+        ("futex", Call::Futex),
+        ("do_wait", Call::WaitChild),
+        ("nanosleep", Call::Pause),
+        ("flock", Call::Lock),
+        ("locks_lock", Call::Lock),
+        ("fcntl_setlk", Call::Lock),
+        ("sigtimedwait", Call::Signal),
+        ("sigsuspend", Call::Signal),
+    ];
+    if matches!(name, "0" | "") {
+        return Call::Running;
+    }
+    let found = FUNCTIONS.iter().find(|(part, _)| name.contains(part));
+    found.map_or_else(|| Call::Other(name.to_owned()), |(_, call)| call.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_known_by_its_number_and_tells_its_arguments() {
+        let line = format!("{} 0x3 0x0 0x0 0x80000 0x0 0x0 0x7ffd 0x7f2e\n", libc::SYS_accept4);
+        let arguments = Some([3, 0, 0, 0x80000]);
+        assert_eq!(parse(&line), Some(Waiting { call: Call::Accept, arguments }));
+        let running = Some(Waiting { call: Call::Running, arguments: None });
+        assert_eq!(parse("running\n"), running);
+    }
+
+    #[test]
+    fn a_thread_that_waits_outside_of_calls_is_asked_for_its_function() {
+        assert_eq!(parse("-1 0x7ffd 0x7f2e"), None);
+        assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn fcntl_waits_only_for_locks() {
+        assert_eq!(of_number(libc::SYS_fcntl, libc::F_SETLKW as u64), Some(Call::Lock));
+        assert_ne!(of_number(libc::SYS_fcntl, libc::F_GETFL as u64), Some(Call::Lock));
+    }
+
+    #[test]
+    fn functions_of_several_kernels_are_known() {
+        for (function, call) in [
+            ("inet_csk_accept", Call::Accept),
+            ("do_select", Call::Select),
+            ("do_sys_poll", Call::Poll),
+            ("ep_poll", Call::Epoll),
+            ("sk_wait_data", Call::Receive),
+            ("io_cqring_wait", Call::IoUring),
+            ("__futex_wait", Call::Futex),
+            ("hrtimer_nanosleep", Call::Pause),
+            ("0", Call::Running),
+            ("new_wait", Call::Other("new_wait".to_owned())),
+        ] {
+            assert_eq!(of_function(function), call, "{function}");
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! From what is seen to how the server is built.
+
+use std::collections::BTreeSet;
+
+use super::Mechanism;
+use super::call::Call;
+use super::snapshot::{Snapshot, ThreadSeen};
+use crate::server::proc::Pid;
+
+/// Programs one of whose threads serves, and whose others are the runtime's.
+const ONE_THREAD_SERVES: &[&str] = &["node", "MainThread", "nodejs", "bun", "deno"];
+
+/// How the threads of known runtimes are called.
+const RUNTIMES: &[&str] = &["tokio", "libuv-worker", "V8Worker", "async-std", "smol-"];
+
+/// What was concluded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Decision {
+    pub(super) mechanism: Mechanism,
+    /// What looks the same from outside, or is the case, too.
+    pub(super) also: Vec<Mechanism>,
+    /// How many event loops wait for clients.
+    pub(super) loops: usize,
+    /// In how many processes clients are waited for.
+    pub(super) processes: usize,
+    /// In how many threads.
+    pub(super) threads: usize,
+    /// Those were started when their clients came.
+    pub(super) on_demand: bool,
+    /// And stayed when their clients had left.
+    pub(super) kept: bool,
+    /// One thread waits for several clients.
+    pub(super) serves_several: bool,
+}
+
+type Thread<'s> = (Pid, &'s ThreadSeen);
+
+/// The snapshots that tell most.
+struct Facts<'s> {
+    all: &'s [Snapshot],
+    /// Before any client.
+    base: &'s Snapshot,
+    /// With the most clients that are held.
+    most: &'s Snapshot,
+    /// After they have left.
+    after: Option<&'s Snapshot>,
+}
+
+/// Decides by the snapshot with the most clients: what waits for them there, and what that did
+/// before they came and does after they have left.
+pub(super) fn decide(all: &[Snapshot]) -> Decision {
+    let Some(facts) = Facts::of(all) else { return Decision::default() };
+    if facts.most.accepted() == 0 {
+        return Decision::default();
+    }
+    let singles: Vec<Thread<'_>> =
+        facts.most.threads().filter(|(_, thread)| facts.waits_for_one(thread)).collect();
+    let mut loops: Vec<Thread<'_>> = facts
+        .most
+        .threads()
+        .filter(|(_, thread)| watches_clients(thread) && !facts.waits_for_one(thread))
+        .collect();
+    let in_loops: usize = loops.iter().map(|(_, thread)| clients(thread)).max().unwrap_or(0);
+    if !singles.is_empty() && singles.len() >= in_loops {
+        return facts.blocking(&singles);
+    }
+    if loops.len() >= 2 && loops.iter().all(|thread| facts.is_for_one_client(thread)) {
+        return facts.blocking(&loops);
+    }
+    if loops.is_empty() && singles.is_empty() {
+        // The kernel did not tell for what they wait.
+        loops = facts.most.threads().filter(|(_, thread)| is_untold_loop(thread)).collect();
+    }
+    let rings: Vec<Thread<'_>> = facts.most.threads().filter(|(_, thread)| rings(thread)).collect();
+    if !loops.is_empty() {
+        facts.looping(&loops)
+    } else if !rings.is_empty() {
+        facts.ringing(&rings)
+    } else {
+        facts.restless()
+    }
+}
+
+impl<'s> Facts<'s> {
+    fn of(all: &'s [Snapshot]) -> Option<Facts<'s>> {
+        let busy = all.iter().filter(|snapshot| !snapshot.finished);
+        Some(Facts {
+            all,
+            base: all.first()?,
+            most: busy.max_by_key(|snapshot| snapshot.accepted())?,
+            after: all.iter().find(|snapshot| snapshot.finished && snapshot.accepted() == 0),
+        })
+    }
+
+    /// A call that reads from a client, or that waits until that would be possible.
+    fn waits_for_one(&self, thread: &ThreadSeen) -> bool {
+        match (&thread.call, &thread.watched) {
+            (Call::Receive, Some(watched)) => !watched.clients.is_empty(),
+            // For what, the kernel did not tell; not for what it waited for before, at least.
+            (Call::Receive, None) => {
+                self.base.thread(thread.tid).is_none_or(|before| before.call != Call::Receive)
+            }
+            (Call::Select | Call::Poll, Some(watched)) => watched.is_one_client(),
+            _ => false,
+        }
+    }
+
+    /// It waits for one client in a call that could wait for many, in which it was not before.
+    fn is_for_one_client(&self, (_, thread): &Thread<'_>) -> bool {
+        let before = self.base.thread(thread.tid);
+        clients(thread) == 1 && before.is_none_or(|before| before.call != thread.call)
+    }
+
+    /// Each thread waits for a client of its own.
+    fn blocking(&self, threads: &[Thread<'_>]) -> Decision {
+        let pids: BTreeSet<Pid> = threads.iter().map(|(pid, _)| *pid).collect();
+        let new_processes = pids.iter().filter(|&&pid| !self.base.has_process(pid)).count();
+        let is_new = |(_, thread): &&Thread<'_>| self.base.thread(thread.tid).is_none();
+        let new_threads = threads.iter().filter(is_new).count();
+        let stays = |(_, thread): &&Thread<'_>| {
+            self.after.is_some_and(|after| after.thread(thread.tid).is_some())
+        };
+        let on_demand = 2 * new_threads > threads.len();
+        // One that stayed may be about to end.
+        let kept = on_demand && 2 * threads.iter().filter(stays).count() > threads.len();
+        let by_process = 2 * new_processes > pids.len();
+        let pooled = pids.len() < threads.len();
+        let (mechanism, also) = match (by_process, pids.len(), on_demand, kept) {
+            (true, .., false) => (Mechanism::Fork, vec![]),
+            (true, .., true) => (Mechanism::Prefork, vec![Mechanism::Fork]),
+            (false, 2.., false, _) if pooled => (Mechanism::Prefork, vec![Mechanism::ThreadPool]),
+            (false, 2.., false, _) => (Mechanism::Prefork, vec![]),
+            (false, 2.., true, _) => (Mechanism::Threads, vec![Mechanism::Prefork]),
+            (false, _, true, false) => (Mechanism::Threads, vec![]),
+            (false, _, true, true) => (Mechanism::ThreadPool, vec![Mechanism::Threads]),
+            (false, ..) if threads.len() > 1 => (Mechanism::ThreadPool, vec![]),
+            (false, ..) if self.most.accepted() == 1 => (Mechanism::Iterative, vec![]),
+            (false, ..) => (Mechanism::ThreadPool, vec![Mechanism::Iterative]),
+        };
+        let (processes, threads) = (pids.len(), threads.len());
+        Decision { mechanism, also, processes, threads, on_demand, kept, ..Decision::default() }
+    }
+
+    /// Each thread waits for several clients at once.
+    fn looping(&self, threads: &[Thread<'_>]) -> Decision {
+        let call = threads[0].1.call.clone();
+        let word = match call {
+            Call::Select => Mechanism::Select,
+            Call::Poll => Mechanism::Poll,
+            _ => Mechanism::Epoll,
+        };
+        let sets = self.sets(&call);
+        let pids: BTreeSet<Pid> = sets.iter().map(|(pid, _)| *pid).collect();
+        let serves_several = threads.iter().any(|(_, thread)| clients(thread) >= 2);
+        let mut decision = Decision {
+            mechanism: word,
+            loops: sets.len().max(1),
+            processes: pids.len().max(1),
+            threads: threads.len(),
+            serves_several,
+            ..Decision::default()
+        };
+        let shares = threads.len() > 1 && sets.len() == 1;
+        let changes = self.waiters(&call).len() > threads.len() && sets.len() == 1;
+        let has_workers = shares || changes || !self.workers(threads).is_empty();
+        let is_epoll = word == Mechanism::Epoll;
+        if is_epoll && (self.is_known_runtime() || changes) && has_workers {
+            decision.mechanism = Mechanism::AsyncRuntime;
+            decision.also = vec![Mechanism::Epoll, Mechanism::LoopAndWorkers];
+        } else if has_workers && sets.len() == 1 {
+            decision.mechanism = Mechanism::LoopAndWorkers;
+            decision.also = vec![word];
+        }
+        // A runtime without other threads is a loop like any other.
+        if is_epoll && decision.mechanism != Mechanism::AsyncRuntime && !shares {
+            decision.also.push(Mechanism::AsyncRuntime);
+        }
+        if pids.len() > 1 && pids.iter().all(|&pid| self.base.has_process(pid)) {
+            decision.also.push(Mechanism::Prefork);
+        }
+        decision
+    }
+
+    /// The sets of descriptors in which the listener or a client was waited for by `call`: those
+    /// of an epoll by its descriptor, those of other calls by their thread. A call on the listener
+    /// alone, while there are clients, is accepting.
+    fn sets(&self, call: &Call) -> BTreeSet<(Pid, u64)> {
+        self.all
+            .iter()
+            .filter(|snapshot| !snapshot.finished)
+            .flat_map(|snapshot| snapshot.threads())
+            .filter(|(_, thread)| thread.call == *call)
+            .filter_map(|(pid, thread)| {
+                let watched = thread.watched.as_ref()?;
+                let set = watched.epoll.unwrap_or(thread.tid as u64);
+                let serves = !watched.clients.is_empty()
+                    || watched.listener && (watched.epoll.is_some() || self.most.accepted() == 0);
+                serves.then_some((pid, set))
+            })
+            .collect()
+    }
+
+    /// The threads that waited for the listener or a client by `call` at some time.
+    fn waiters(&self, call: &Call) -> BTreeSet<Pid> {
+        let threads = self.all.iter().flat_map(|snapshot| snapshot.threads());
+        let waits = |thread: &ThreadSeen| {
+            let watched = thread.watched.as_ref();
+            watched.is_some_and(|watched| watched.listener || !watched.clients.is_empty())
+        };
+        threads
+            .filter(|(_, thread)| thread.call == *call && waits(thread))
+            .map(|(_, thread)| thread.tid)
+            .collect()
+    }
+
+    /// Threads beside these in the same processes that wait to be given work. The first thread of
+    /// a process that has others mostly waits for their end.
+    fn workers(&self, beside: &[Thread<'_>]) -> Vec<Pid> {
+        self.most
+            .threads()
+            .filter(|(pid, thread)| {
+                thread.call == Call::Futex
+                    && thread.tid != *pid
+                    && beside.iter().any(|(other, one)| other == pid && one.tid != thread.tid)
+            })
+            .map(|(_, thread)| thread.tid)
+            .collect()
+    }
+
+    /// Whether names tell of a runtime.
+    fn is_known_runtime(&self) -> bool {
+        self.most.threads().any(|(_, thread)| {
+            RUNTIMES.iter().any(|name| thread.name.starts_with(name))
+                || ONE_THREAD_SERVES.contains(&thread.name.as_str())
+        })
+    }
+
+    /// The kernel serves, and the threads wait for what it has done.
+    fn ringing(&self, threads: &[Thread<'_>]) -> Decision {
+        let pids: BTreeSet<Pid> = threads.iter().map(|(pid, _)| *pid).collect();
+        Decision {
+            mechanism: Mechanism::IoUring,
+            also: vec![Mechanism::AsyncRuntime],
+            loops: threads.len(),
+            processes: pids.len(),
+            threads: threads.len(),
+            serves_several: self.most.accepted() > threads.len(),
+            ..Decision::default()
+        }
+    }
+
+    /// Nobody waits for the clients that are held: somebody may look at them again and again.
+    fn restless(&self) -> Decision {
+        let looks = |call: &Call| matches!(call, Call::Running | Call::Pause);
+        let threads = self.most.threads().filter(|(_, thread)| looks(&thread.call)).count();
+        let looks = threads > 0 || !self.most.steady;
+        let mechanism = if looks { Mechanism::BusyLoop } else { Mechanism::Unknown };
+        Decision { mechanism, threads, ..Decision::default() }
+    }
+}
+
+/// Whether the programs of this snapshot have one thread that serves, whatever others there are.
+pub(super) fn one_thread_serves(snapshot: &Snapshot) -> bool {
+    matches!(snapshot.processes.as_slice(), [one]
+        if one.threads.len() == 1 || ONE_THREAD_SERVES.contains(&one.name.as_str()))
+}
+
+fn clients(thread: &ThreadSeen) -> usize {
+    thread.watched.as_ref().map_or(0, |watched| watched.clients.len())
+}
+
+fn watches_clients(thread: &ThreadSeen) -> bool {
+    thread.call.is_multiplexing() && clients(thread) > 0
+}
+
+fn is_untold_loop(thread: &ThreadSeen) -> bool {
+    thread.call.is_multiplexing() && thread.watched.is_none()
+}
+
+/// It waits for a ring, or for something else and a ring.
+fn rings(thread: &ThreadSeen) -> bool {
+    thread.call == Call::IoUring || thread.watched.as_ref().is_some_and(|watched| watched.ring)
+}

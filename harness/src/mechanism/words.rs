@@ -1,0 +1,155 @@
+//! What was seen, in sentences.
+
+use super::Mechanism;
+use super::call::Call;
+use super::clients::Fate;
+use super::decide::Decision;
+use super::snapshot::{Snapshot, ThreadSeen};
+
+/// How many kinds of waiting a sentence names at most.
+const MOST_KINDS: usize = 6;
+
+/// One snapshot in a line.
+pub(super) fn line(snapshot: &Snapshot) -> String {
+    let moves = if snapshot.steady { "" } else { ", and it does not rest" };
+    format!("{}: {}{moves}", clients(snapshot), inventory(snapshot))
+}
+
+/// The conclusion and what it rests on.
+pub(super) fn conclusion(decision: &Decision, snapshots: &[Snapshot]) -> String {
+    let told = snapshots.iter().filter(|snapshot| !snapshot.finished);
+    let Some(most) = told.max_by_key(|snapshot| snapshot.accepted()) else {
+        return "it was not seen".to_owned();
+    };
+    let clients = count(most.accepted(), "client", "clients");
+    let rest = if decision.mechanism == Mechanism::Iterative {
+        format!("one client at a time{}", others_fare(most))
+    } else {
+        design(decision)
+    };
+    format!("with {clients} it has {}: {rest}", inventory(most))
+}
+
+/// How it is built.
+fn design(decision: &Decision) -> String {
+    let loops = count(decision.loops, "event loop", "event loops");
+    let where_from = if decision.processes > 1 {
+        format!(" in {} processes", decision.processes)
+    } else {
+        String::new()
+    };
+    match decision.mechanism {
+        Mechanism::Iterative => "one client at a time".to_owned(),
+        Mechanism::Fork => "a process for each connection, started when it comes".to_owned(),
+        Mechanism::Prefork if decision.on_demand => {
+            "a pool of processes, started when clients come and kept for later ones".to_owned()
+        }
+        Mechanism::Prefork => "processes that were there before their clients".to_owned(),
+        Mechanism::Threads => "a thread for each connection, started when it comes".to_owned(),
+        Mechanism::ThreadPool if decision.on_demand => {
+            "a pool of threads, started when clients come and kept for later ones".to_owned()
+        }
+        Mechanism::ThreadPool => "threads that were there before their clients".to_owned(),
+        Mechanism::Select => format!("{loops} over select{where_from}"),
+        Mechanism::Poll => format!("{loops} over poll{where_from}"),
+        Mechanism::Epoll => format!("{loops} over epoll{where_from}"),
+        Mechanism::IoUring => format!("{loops} over io_uring, the kernel reads{where_from}"),
+        Mechanism::AsyncRuntime => {
+            format!("the {loops} of an asynchronous runtime, and its threads{where_from}")
+        }
+        Mechanism::LoopAndWorkers if decision.threads > 1 => {
+            format!("one event loop for which {} threads wait", decision.threads)
+        }
+        Mechanism::LoopAndWorkers => format!("{loops}, and threads that are given work"),
+        Mechanism::BusyLoop => {
+            "it looks again and again whether something has come, rather than wait for it".to_owned()
+        }
+        Mechanism::Unknown => "nothing is seen to wait for a client".to_owned(),
+    }
+}
+
+/// What becomes of the clients that are not served.
+fn others_fare(snapshot: &Snapshot) -> &'static str {
+    let fate = snapshot.clients.iter().find(|&&fate| fate != Fate::Accepted);
+    match fate {
+        Some(Fate::Waiting) => ", the next waits in the accept queue",
+        Some(Fate::Refused) => ", the next is refused",
+        Some(Fate::Ended) => ", the next is turned away",
+        _ => "",
+    }
+}
+
+/// `5 clients`, `2 clients (1 waits)`.
+fn clients(snapshot: &Snapshot) -> String {
+    let of = |fate| snapshot.clients.iter().filter(|&&one| one == fate).count();
+    let all = count(snapshot.clients.len(), "client", "clients");
+    if snapshot.finished {
+        return format!("after {all} have finished, of which it holds {}", of(Fate::Accepted));
+    }
+    let others = [
+        (of(Fate::Waiting), "in the accept queue"),
+        (of(Fate::Refused), "refused"),
+        (of(Fate::Ended), "turned away"),
+    ];
+    let others: Vec<String> = others
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, words)| format!("{number} {words}"))
+        .collect();
+    if others.is_empty() { all } else { format!("{all} ({})", others.join(", ")) }
+}
+
+/// `1 process with 6 threads, 1 in accept, 5 in recv from a client`.
+pub(super) fn inventory(snapshot: &Snapshot) -> String {
+    let mut kinds: Vec<(String, usize)> = Vec::new();
+    for (_, thread) in snapshot.threads() {
+        let words = waiting(thread);
+        match kinds.iter_mut().find(|(kind, _)| *kind == words) {
+            Some((_, number)) => *number += 1,
+            None => kinds.push((words, 1)),
+        }
+    }
+    let processes = count(snapshot.processes.len(), "process", "processes");
+    let all: usize = kinds.iter().map(|(_, number)| number).sum();
+    if let ([(kind, 1)], 1) = (kinds.as_slice(), all) {
+        return format!("{processes} with 1 thread, in {kind}");
+    }
+    let more = kinds.len().saturating_sub(MOST_KINDS);
+    let mut parts: Vec<String> = kinds
+        .into_iter()
+        .take(MOST_KINDS)
+        .map(|(kind, number)| format!("{number} in {kind}"))
+        .collect();
+    if more > 0 {
+        parts.push(format!("{more} kinds more"));
+    }
+    let threads = count(all, "thread", "threads");
+    format!("{processes} with {threads}, {}", parts.join(", "))
+}
+
+/// What a thread waits in, and for what.
+fn waiting(thread: &ThreadSeen) -> String {
+    let name = thread.call.name();
+    let Some(watched) = &thread.watched else { return name.to_owned() };
+    let clients = match watched.clients.len() {
+        0 => None,
+        1 => Some("a client".to_owned()),
+        number => Some(format!("{number} clients")),
+    };
+    let from = if thread.call == Call::Receive { "from" } else { "for" };
+    match (thread.call.is_multiplexing(), watched.listener, clients) {
+        (true, true, None) => format!("{name} for the listener"),
+        (true, true, Some(clients)) => format!("{name} for the listener and {clients}"),
+        (_, false, Some(clients)) => format!("{name} {from} {clients}"),
+        (true, false, None) if watched.ring => format!("{name} for a ring of io_uring"),
+        (true, false, None) => format!("{name} for neither listener nor client"),
+        (false, false, None) if matches!(thread.call, Call::Receive | Call::Send) => {
+            format!("{name} {from} something else")
+        }
+        _ => name.to_owned(),
+    }
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
