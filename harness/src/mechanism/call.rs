@@ -65,7 +65,7 @@ impl Call {
             Call::Pause => "nanosleep",
             Call::Lock => "a file lock",
             Call::Signal => "sigwait",
-            Call::Running => "no call: it runs",
+            Call::Running => "no system call",
             Call::Other(name) => name,
         }
     }

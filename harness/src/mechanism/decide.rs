@@ -29,6 +29,8 @@ pub(super) struct Decision {
     pub(super) on_demand: bool,
     /// And stayed when their clients had left.
     pub(super) kept: bool,
+    /// The one loop's threads wait in turns.
+    pub(super) in_turns: bool,
     /// One thread waits for several clients.
     pub(super) serves_several: bool,
 }
@@ -151,7 +153,8 @@ impl<'s> Facts<'s> {
         };
         let sets = self.sets(&call);
         let pids: BTreeSet<Pid> = sets.iter().map(|(pid, _)| *pid).collect();
-        let serves_several = threads.iter().any(|(_, thread)| clients(thread) >= 2);
+        let serves_several = threads.iter().any(|(_, thread)| clients(thread) >= 2)
+            || is_untold_loop(threads[0].1) && self.most.accepted() > threads.len();
         let mut decision = Decision {
             mechanism: word,
             loops: sets.len().max(1),
@@ -161,13 +164,13 @@ impl<'s> Facts<'s> {
             ..Decision::default()
         };
         let shares = threads.len() > 1 && sets.len() == 1;
-        let changes = self.waiters(&call).len() > threads.len() && sets.len() == 1;
-        let has_workers = shares || changes || !self.workers(threads).is_empty();
+        decision.in_turns = self.waiters(&call).len() > threads.len() && sets.len() == 1;
+        let has_workers = shares || decision.in_turns || !self.workers(threads).is_empty();
         let is_epoll = word == Mechanism::Epoll;
-        if is_epoll && (self.is_known_runtime() || changes) && has_workers {
+        if is_epoll && self.is_known_runtime() && has_workers {
             decision.mechanism = Mechanism::AsyncRuntime;
             decision.also = vec![Mechanism::Epoll, Mechanism::LoopAndWorkers];
-        } else if has_workers && sets.len() == 1 {
+        } else if has_workers && sets.len() <= 1 {
             decision.mechanism = Mechanism::LoopAndWorkers;
             decision.also = vec![word];
         }

@@ -90,9 +90,10 @@ impl Descriptors {
 
     /// Whether the process has the listener or a client.
     pub(super) fn serves(&self, sockets: &Sockets) -> bool {
-        self.0.values().filter_map(|link| socket_inode(link)).any(|inode| {
-            sockets.listeners.contains(&inode) || sockets.clients.contains_key(&inode)
-        })
+        self.0
+            .values()
+            .filter_map(|link| socket_inode(link))
+            .any(|inode| sockets.listeners.contains(&inode) || sockets.clients.contains_key(&inode))
     }
 
     fn target(&self, descriptor: u64, sockets: &Sockets) -> Target {
@@ -164,7 +165,8 @@ fn in_sets(pid: Pid, [count, sets @ ..]: [u64; 4]) -> Option<BTreeSet<u64>> {
         let words = memory(pid, address, length)?;
         let words = words.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap()));
         for (index, word) in words.enumerate() {
-            let numbers = (0..64).filter(|bit| word >> bit & 1 == 1).map(|bit| index as u64 * 64 + bit);
+            let numbers =
+                (0..64).filter(|bit| word >> bit & 1 == 1).map(|bit| index as u64 * 64 + bit);
             found.extend(numbers.filter(|&number| number < count));
         }
     }

@@ -13,14 +13,16 @@ mod decide;
 mod descriptors;
 mod expected;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod words;
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Serialize;
 
 use crate::server::Server;
-use crate::server::proc;
 use clients::Client;
 
 pub use call::Call;
@@ -151,14 +153,14 @@ impl Seen {
 /// Looks at a server that was just launched and has no clients. It has had some afterwards: one
 /// that ends after its first client is gone.
 pub fn see(server: &Server) -> Seen {
-    let listeners = proc::listeners(server.address.port());
+    let mut listeners = HashSet::new();
     let mut clients: Vec<Client> = Vec::new();
     let mut snapshots: Vec<Snapshot> = Vec::new();
     for &number in CLIENTS {
         while clients.len() < number {
             clients.push(Client::connect(server.address));
         }
-        let snapshot = snapshot::take(&server.process, &mut clients, &listeners, false);
+        let snapshot = snapshot::take(server, &mut clients, &mut listeners, false);
         let is_full = snapshot.accepted() < number;
         snapshots.push(snapshot);
         // More would wait, or be turned away, as this one.
@@ -167,7 +169,7 @@ pub fn see(server: &Server) -> Seen {
         }
     }
     clients.iter().for_each(Client::finish);
-    snapshots.push(snapshot::take(&server.process, &mut clients, &listeners, true));
+    snapshots.push(snapshot::take(server, &mut clients, &mut listeners, true));
     Seen::of(snapshots)
 }
 

@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::call::{self, Call};
 use super::clients::{Client, Fate};
 use super::descriptors::{self, Descriptors, Sockets, Watched};
-use crate::server::Process;
 use crate::server::proc::{self, Pid};
+use crate::server::{Process, Server};
 
 /// How long a server that works may take until it rests.
 const REST: Duration = Duration::from_secs(2);
@@ -95,9 +95,9 @@ impl Snapshot {
 
 /// Looks at the server until it rests, or is seen not to.
 pub(super) fn take(
-    process: &Process,
+    Server { process, address, .. }: &Server,
     clients: &mut [Client],
-    listeners: &HashSet<u64>,
+    listeners: &mut HashSet<u64>,
     finished: bool,
 ) -> Snapshot {
     let began = Instant::now();
@@ -107,7 +107,7 @@ pub(super) fn take(
     loop {
         let under_way = clients.iter().any(Client::is_under_way);
         let before = moment(&process.tree());
-        let mut snapshot = look(process, clients, listeners, finished);
+        let mut snapshot = look(process, address.port(), clients, listeners, finished);
         let after = moment(&process.tree());
         let rests = after.iter().all(|thread| thread.sleeps);
         snapshot.steady = rests && before == after;
@@ -156,10 +156,13 @@ fn moment(tree: &[Pid]) -> Vec<Moment> {
 
 fn look(
     process: &Process,
+    port: u16,
     clients: &mut [Client],
-    listeners: &HashSet<u64>,
+    listeners: &mut HashSet<u64>,
     finished: bool,
 ) -> Snapshot {
+    // Some are added while it starts; one that has stopped to listen for a while is still the one.
+    listeners.extend(proc::listeners(port));
     let mut sockets = Sockets { listeners: listeners.clone(), ..Sockets::default() };
     let mut fates = Vec::new();
     for (index, client) in clients.iter_mut().enumerate() {

@@ -22,10 +22,12 @@ pub(super) fn conclusion(decision: &Decision, snapshots: &[Snapshot]) -> String 
         return "it was not seen".to_owned();
     };
     let clients = count(most.accepted(), "client", "clients");
-    let rest = if decision.mechanism == Mechanism::Iterative {
-        format!("one client at a time{}", others_fare(most))
-    } else {
-        design(decision)
+    let rest = match decision.mechanism {
+        Mechanism::Iterative => format!("one client at a time{}", others_fare(most)),
+        Mechanism::Unknown if most.accepted() == 0 => {
+            format!("it holds no client that says nothing{}", others_fare(most))
+        }
+        _ => design(decision),
     };
     format!("with {clients} it has {}: {rest}", inventory(most))
 }
@@ -44,27 +46,34 @@ fn design(decision: &Decision) -> String {
         Mechanism::Prefork if decision.on_demand => {
             "a pool of processes, started when clients come and kept for later ones".to_owned()
         }
-        Mechanism::Prefork => "processes that were there before their clients".to_owned(),
+        Mechanism::Prefork => "a pool of processes that were there before their clients".to_owned(),
         Mechanism::Threads => "a thread for each connection, started when it comes".to_owned(),
         Mechanism::ThreadPool if decision.on_demand => {
             "a pool of threads, started when clients come and kept for later ones".to_owned()
         }
-        Mechanism::ThreadPool => "threads that were there before their clients".to_owned(),
+        Mechanism::ThreadPool => {
+            "a pool of threads that were there before their clients".to_owned()
+        }
         Mechanism::Select => format!("{loops} over select{where_from}"),
         Mechanism::Poll => format!("{loops} over poll{where_from}"),
         Mechanism::Epoll => format!("{loops} over epoll{where_from}"),
         Mechanism::IoUring => format!("{loops} over io_uring, the kernel reads{where_from}"),
         Mechanism::AsyncRuntime => {
-            format!("the {loops} of an asynchronous runtime, and its threads{where_from}")
+            format!("{loops} and the other threads of an asynchronous runtime{where_from}")
         }
         Mechanism::LoopAndWorkers if decision.threads > 1 => {
             format!("one event loop for which {} threads wait", decision.threads)
         }
+        Mechanism::LoopAndWorkers if decision.in_turns => {
+            "one event loop, in which threads wait in turns: leader and followers, or a runtime"
+                .to_owned()
+        }
         Mechanism::LoopAndWorkers => format!("{loops}, and threads that are given work"),
         Mechanism::BusyLoop => {
-            "it looks again and again whether something has come, rather than wait for it".to_owned()
+            "it looks again and again whether something has come, rather than wait for it"
+                .to_owned()
         }
-        Mechanism::Unknown => "nothing is seen to wait for a client".to_owned(),
+        Mechanism::Unknown => "no thread is seen to wait for them".to_owned(),
     }
 }
 
@@ -99,8 +108,8 @@ fn clients(snapshot: &Snapshot) -> String {
     if others.is_empty() { all } else { format!("{all} ({})", others.join(", ")) }
 }
 
-/// `1 process with 6 threads, 1 in accept, 5 in recv from a client`.
-pub(super) fn inventory(snapshot: &Snapshot) -> String {
+/// `6 threads (1 in accept, 5 in recv from a client)`.
+fn inventory(snapshot: &Snapshot) -> String {
     let mut kinds: Vec<(String, usize)> = Vec::new();
     for (_, thread) in snapshot.threads() {
         let words = waiting(thread);
@@ -109,22 +118,28 @@ pub(super) fn inventory(snapshot: &Snapshot) -> String {
             None => kinds.push((words, 1)),
         }
     }
-    let processes = count(snapshot.processes.len(), "process", "processes");
     let all: usize = kinds.iter().map(|(_, number)| number).sum();
-    if let ([(kind, 1)], 1) = (kinds.as_slice(), all) {
-        return format!("{processes} with 1 thread, in {kind}");
-    }
+    let threads = count(all, "thread", "threads");
+    let who = match snapshot.processes.len() {
+        0 => return "no process left".to_owned(),
+        1 => threads,
+        number if number == all => format!("{number} processes"),
+        number => format!("{number} processes with {threads}"),
+    };
     let more = kinds.len().saturating_sub(MOST_KINDS);
     let mut parts: Vec<String> = kinds
         .into_iter()
         .take(MOST_KINDS)
-        .map(|(kind, number)| format!("{number} in {kind}"))
+        .map(
+            |(kind, number)| {
+                if all == 1 { format!("in {kind}") } else { format!("{number} in {kind}") }
+            },
+        )
         .collect();
     if more > 0 {
         parts.push(format!("{more} kinds more"));
     }
-    let threads = count(all, "thread", "threads");
-    format!("{processes} with {threads}, {}", parts.join(", "))
+    format!("{who} ({})", parts.join(", "))
 }
 
 /// What a thread waits in, and for what.
