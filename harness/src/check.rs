@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::cli::{Check, DEFAULT_TIMEOUT, REPLAYS, written};
+use crate::cli::{self, Check, DEFAULT_TIMEOUT, REPLAYS, written};
 use crate::conformance::{self, Case, FITTING, Judge, Judgement, Kind, judge_all};
 use crate::environment::Environment;
 use crate::progress::{People, Progress};
 use crate::replay::{self, Again};
 use crate::report::{FORMAT, Junit, Output, Report, ServerReport, Tally, line, not_run};
 use crate::role::{self, Usage};
-use crate::server::{LaunchError, Launcher, Spec};
-use crate::{list, run};
+use crate::server::{Confinement, LaunchError, Launcher, Spec, Surroundings};
+use crate::{list, manifest, run};
 
 /// Judges.
 ///
@@ -46,7 +46,9 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
     };
     let judge = Judge {
         patience: arguments.timeout,
-        at_once: arguments.jobs.into(),
+        // Whoever runs already is one server for all cases.
+        at_once: if arguments.connect.is_some() { 1 } else { arguments.jobs.into() },
+        within: arguments.within,
         expected: arguments.gate.expected()?,
         replay: again.as_ref().map(|again| again.value.clone()),
         ..Judge::new(launcher, run::seed_or_chance(arguments.seed))
@@ -61,7 +63,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
     };
     let people = if arguments.json { People::Stderr } else { People::Stdout };
     let progress = Progress::new(specs.len() * cases.len(), people);
-    if arguments.cmd.is_some() {
+    if arguments.cmd.is_some() || arguments.connect.is_some() {
         judge.expected.of_others(&specs[0].name).for_each(|note| progress.line(&note));
     }
     files.write(&report)?;
@@ -177,19 +179,54 @@ fn wanted(prefix: &str) -> Result<Vec<&'static Case>> {
 }
 
 fn specs(arguments: &Check, launcher: &Launcher) -> Result<Vec<Spec>> {
-    let Some(command) = &arguments.cmd else {
-        let servers = run::chosen(&arguments.servers);
-        return Ok(servers.iter().map(|server| Spec::judged(launcher, server)).collect());
+    let mut specs = match (&arguments.manifest, &arguments.cmd, arguments.connect) {
+        (Some(file), ..) => manifest::specs(file, &arguments.servers)?,
+        (None, None, None) => {
+            let servers: Result<Vec<_>, String> =
+                arguments.servers.iter().map(|name| cli::server(name)).collect();
+            let servers = run::chosen(&servers.map_err(Usage)?);
+            return Ok(servers.iter().map(|server| Spec::judged(launcher, server)).collect());
+        }
+        _ => vec![own(arguments)?],
     };
-    let contract = arguments.declared.contract();
-    let mut spec = Spec::foreign(command, contract).map_err(|error| Usage(error.to_string()))?;
-    let mut flags = arguments.declared.flags();
-    if written(arguments.timeout) != DEFAULT_TIMEOUT {
-        flags.push(format!("--timeout={}", written(arguments.timeout)));
+    for spec in &mut specs {
+        if arguments.confine && spec.limits == Confinement::default() {
+            spec.limits = Confinement::strict();
+        }
+        if written(arguments.timeout) != DEFAULT_TIMEOUT {
+            spec.check_arguments += &format!(" --timeout={}", written(arguments.timeout));
+        }
+        if arguments.confine {
+            spec.check_arguments += " --confine";
+        }
     }
-    let words = ["--cmd", command].into_iter().chain(flags.iter().map(String::as_str));
+    Ok(specs)
+}
+
+/// The server of `--cmd` or `--connect`.
+fn own(arguments: &Check) -> Result<Spec> {
+    let declared = &arguments.declared;
+    let contract = declared.contract();
+    let (mut spec, named) = match (&arguments.cmd, arguments.connect) {
+        (Some(command), _) => {
+            let surroundings = Surroundings {
+                input: declared.input.clone(),
+                fixed_port: declared.port,
+                ..Surroundings::default()
+            };
+            let spec = Spec::foreign_in(command, surroundings, contract)
+                .map_err(|error| Usage(error.to_string()))?;
+            (spec, ["--cmd".to_owned(), command.clone()])
+        }
+        (None, Some(address)) => {
+            (Spec::elsewhere(address, contract), ["--connect".to_owned(), address.to_string()])
+        }
+        (None, None) => bail!(Usage("name a server, or give one with --cmd or --connect".into())),
+    };
+    let flags = declared.flags();
+    let words = named.iter().chain(&flags).map(String::as_str);
     spec.check_arguments = shlex::try_join(words).map_err(|error| Usage(error.to_string()))?;
-    Ok(vec![spec])
+    Ok(spec)
 }
 
 /// One document for one server, a list of them for several.

@@ -4,14 +4,16 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use servers::{Limits, Server, Service, WhenFull};
 
 use crate::load::Arrivals;
 use crate::load::placement::Pin;
+use crate::mechanism::Expected;
 use crate::report::FailOn;
 use crate::selftest::answer::Answer;
 use crate::server::{Contract, Dialect, Division, Ending};
+use crate::wire::Wire;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 all passed, 1 a verdict or a measurement failed (--fail-on), 2 bad usage, 3 the \
@@ -112,14 +114,27 @@ pub const DEFAULT_TIMEOUT: &str = "5s";
 
 /// Whom to judge, and by what.
 #[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = EXIT_CODES, group = ArgGroup::new("own").args(["cmd", "connect"]))]
 pub struct Check {
-    /// Built-in servers. All, if neither these nor --cmd are given.
-    #[arg(value_name = "SERVER", value_parser = server, conflicts_with = "cmd")]
-    pub servers: Vec<Server>,
+    /// Built-in servers, or with --manifest those of the file. All, if none is named.
+    #[arg(value_name = "SERVER", conflicts_with = "own")]
+    pub servers: Vec<String>,
     /// A server of your own: the command that starts it, such as "python3 my.py {host} {port}".
     #[arg(long, value_name = "COMMAND")]
     pub cmd: Option<String>,
+    /// A server that runs already: nothing is launched, and what needs its processes is left out.
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    pub connect: Option<SocketAddr>,
+    /// Servers that a TOML file describes.
+    #[arg(long, value_name = "FILE", conflicts_with = "own")]
+    pub manifest: Option<PathBuf>,
+    /// Keep the servers from harm: memory, processes, files and time are limited, and where the
+    /// kernel permits it the network is their own and the file system read-only.
+    #[arg(long, conflicts_with = "connect")]
+    pub confine: bool,
+    /// How long the judgement of one server may take.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub within: Option<Duration>,
     /// Only cases whose name begins so: `refusal/`, `framing/pipelined`.
     #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
     pub case: String,
@@ -142,7 +157,7 @@ pub struct Check {
     /// How long to wait for what should come.
     #[arg(long, value_name = "TIME", default_value = DEFAULT_TIMEOUT, value_parser = duration)]
     pub timeout: Duration,
-    /// Cases at a time.
+    /// Cases at a time; one, of a server that runs already.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: u16,
     /// What fails the run.
@@ -162,7 +177,7 @@ replayed, 3 the harness could not do its work.";
 
 /// What to try again, and on whom.
 #[derive(Debug, Args)]
-#[command(after_help = REPLAY_EXIT_CODES)]
+#[command(after_help = REPLAY_EXIT_CODES, group = ArgGroup::new("own").args(["cmd"]))]
 pub struct Replay {
     /// A file that `harness check` or `harness run` has written.
     pub file: PathBuf,
@@ -328,47 +343,61 @@ pub struct Bench {
 
 /// What a server of the user's own declares. What is not declared is not judged.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "What the server of --cmd declares (what it does not is not judged)")]
+#[command(
+    next_help_heading = "What a server of your own declares (what it does not is not judged)"
+)]
 pub struct Declared {
     /// What it answers [default: calc].
-    #[arg(long, value_parser = service, requires = "cmd", value_name = "calc|echo")]
+    #[arg(long, value_parser = service, requires = "own", value_name = "calc|echo")]
     pub service: Option<Service>,
     /// How many clients it serves at once.
-    #[arg(long, requires = "cmd", value_name = "N", value_parser = positive)]
+    #[arg(long, requires = "own", value_name = "N", value_parser = positive)]
     pub capacity: Option<usize>,
     /// How many more it takes in to wait until one of those has left.
-    #[arg(long, requires = "cmd", value_name = "N")]
+    #[arg(long, requires = "own", value_name = "N")]
     pub queue: Option<usize>,
     /// What one client more meets.
-    #[arg(long, requires = "cmd", value_parser = when_full, value_name = "wait|refuse|reset|busy")]
+    #[arg(long, requires = "own", value_parser = when_full, value_name = "wait|refuse|reset|busy")]
     pub when_full: Option<WhenFull>,
     /// What 7 / 2 is: `integer` for 3, `exact` for 3.5.
-    #[arg(long, requires = "cmd", value_enum)]
+    #[arg(long, requires = "own", value_enum)]
     pub division: Option<Division>,
     /// Whole numbers have 64 bits, and leaving them is an error.
-    #[arg(long, requires = "cmd")]
+    #[arg(long, requires = "own")]
     pub overflow: bool,
     /// What every error reply begins with.
-    #[arg(long, requires = "cmd", value_name = "TEXT")]
+    #[arg(long, requires = "own", value_name = "TEXT")]
     pub error_prefix: Option<String>,
     /// What the line begins with that a client is told who finds the server full [default: error: busy].
-    #[arg(long, requires = "cmd", value_name = "TEXT")]
+    #[arg(long, requires = "own", value_name = "TEXT")]
     pub busy_prefix: Option<String>,
     /// The longest request in bytes, 64 at least.
-    #[arg(long, requires = "cmd", value_name = "BYTES", value_parser = judged_size)]
+    #[arg(long, requires = "own", value_name = "BYTES", value_parser = judged_size)]
     pub max_line: Option<usize>,
     /// How long a client may be silent before it is closed.
-    #[arg(long, requires = "cmd", value_name = "TIME", value_parser = duration)]
+    #[arg(long, requires = "own", value_name = "TIME", value_parser = duration)]
     pub idle_timeout: Option<Duration>,
     /// How much later it may be closed [default: 500ms, or a quarter if that is more].
-    #[arg(long, requires = "cmd", value_name = "TIME", value_parser = duration)]
+    #[arg(long, requires = "own", value_name = "TIME", value_parser = duration)]
     pub idle_tolerance: Option<Duration>,
     /// What SIGTERM and SIGINT do.
-    #[arg(long, requires = "cmd", value_enum)]
+    #[arg(long, requires = "own", value_enum)]
     pub ending: Option<Ending>,
     /// It can be told to listen on ::1.
-    #[arg(long, requires = "cmd")]
+    #[arg(long, requires = "own")]
     pub ipv6: bool,
+    /// How it speaks, as in the `wire` of a manifest: 'reply-end = "\\r\\n", prompt = "> "'.
+    #[arg(long, requires = "own", value_name = "TOML", value_parser = wire)]
+    pub wire: Option<Wire>,
+    /// How it is built: threads, select, epoll, event-loop, fork, …
+    #[arg(long, requires = "own", value_enum, value_name = "MECHANISM")]
+    pub expect: Option<Expected>,
+    /// The port that it always listens on, if it cannot be told.
+    #[arg(long, requires = "cmd", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// What it is given on standard input, such as '{port}\n'.
+    #[arg(long, requires = "cmd", value_name = "TEXT", value_parser = text)]
+    pub input: Option<String>,
 }
 
 /// Which server to run, where, and within what limits.
@@ -488,7 +517,9 @@ impl Check {
         let cli = Cli::try_parse_from(line)
             .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())?;
         match cli.command {
-            Some(Command::Check(check)) if check.cmd.is_some() || check.servers.len() == 1 => {
+            Some(Command::Check(check))
+                if check.cmd.is_some() || check.connect.is_some() || check.servers.len() == 1 =>
+            {
                 Ok(check)
             }
             _ => Err("it names no server, or several".to_owned()),
@@ -503,7 +534,7 @@ impl Replay {
             return None;
         }
         let mut check = Check::of_words("select").expect("the name of a built-in server");
-        check.servers = self.server.into_iter().collect();
+        check.servers = self.server.iter().map(Server::name).collect();
         check.cmd.clone_from(&self.cmd);
         check.declared = self.declared.clone();
         Some(check)
@@ -543,6 +574,8 @@ impl Declared {
             idle_tolerance: self.idle_tolerance,
             ending: self.ending,
             ipv6: self.ipv6,
+            wire: self.wire.clone().unwrap_or_default(),
+            expect: self.expect,
             ..undeclared
         }
     }
@@ -573,6 +606,10 @@ impl Declared {
         flag("idle-timeout", self.idle_timeout.map(written));
         flag("idle-tolerance", self.idle_tolerance.map(written));
         flag("ending", value_name(self.ending.and_then(|it| it.to_possible_value())));
+        flag("wire", self.wire.as_ref().map(in_line));
+        flag("expect", self.expect.map(|mechanism| mechanism.to_string()));
+        flag("port", self.port.map(|port| port.to_string()));
+        flag("input", self.input.as_ref().map(|text| text.escape_default().to_string()));
         if self.overflow {
             flags.push("--overflow".to_owned());
         }
@@ -583,7 +620,49 @@ impl Declared {
     }
 }
 
-fn server(name: &str) -> Result<Server, String> {
+/// How a server speaks, written in one line as it stands in a manifest.
+fn wire(text: &str) -> Result<Wire, String> {
+    let read = toml::from_str::<InLine>(&format!("wire = {{ {text} }}"));
+    let InLine { wire } = read.map_err(|error| error.message().to_owned())?;
+    wire.check().map(|()| wire)
+}
+
+/// The same, written.
+fn in_line(wire: &Wire) -> String {
+    let written = toml::Value::try_from(wire).map(|value| value.to_string()).unwrap_or_default();
+    let inner = written.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+    inner.unwrap_or_default().trim().to_owned()
+}
+
+/// A wire as the value of a key.
+#[derive(serde::Deserialize)]
+struct InLine {
+    wire: Wire,
+}
+
+/// A text in which `\n`, `\r`, `\t`, `\0` and `\\` are what they are in most languages.
+fn text(written: &str) -> Result<String, String> {
+    let mut text = String::new();
+    let mut letters = written.chars();
+    while let Some(letter) = letters.next() {
+        text.push(match letter {
+            '\\' => match letters.next() {
+                Some('n') => '\n',
+                Some('r') => '\r',
+                Some('t') => '\t',
+                Some('0') => '\0',
+                Some('\\') => '\\',
+                Some('\'') => '\'',
+                Some('"') => '"',
+                _ => return Err("write \\n, \\r, \\t, \\0 or \\\\ after a backslash".to_owned()),
+            },
+            letter => letter,
+        });
+    }
+    Ok(text)
+}
+
+pub(crate) fn server(name: &str) -> Result<Server, String> {
     servers::find(name).ok_or_else(|| {
         let ids: Vec<&str> = servers::PATTERNS.iter().map(|pattern| pattern.id).collect();
         format!(
@@ -725,6 +804,14 @@ mod tests {
             "50ms",
             "--ending",
             "drain",
+            "--wire",
+            "prompt = \"> \", request = \"{}\\r\\n\"",
+            "--expect",
+            "threads",
+            "--port",
+            "5000",
+            "--input",
+            "{port}\\n",
             "--overflow",
             "--ipv6",
         ];

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod expected;
 mod interrupt;
 pub mod list;
+pub mod manifest;
 mod progress;
 pub mod replay;
 pub mod role;

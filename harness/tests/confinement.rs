@@ -261,7 +261,7 @@ fn a_lifetime_ends_the_tree() -> Result<(), Failed> {
 fn hundreds_of_children_are_killed_and_reaped() -> Result<(), Failed> {
     let process = start(&spec(&["forks", "200"], Surroundings::default()))?;
     wait_until("all are there", || process.tree().len() > 200);
-    let (tree, supervisor) = (process.tree(), process.supervisor());
+    let (tree, supervisor) = (process.tree(), process.supervisor().expect("it was launched"));
     let ended = process.end();
     let left: Vec<i32> =
         tree.into_iter().chain([supervisor]).filter(|&pid| is_there(pid)).collect();

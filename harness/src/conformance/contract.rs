@@ -11,6 +11,7 @@ use super::observe::{
 use super::subject::Subject;
 use super::{Case, Need, State};
 use crate::client::{Trouble, printable};
+use crate::mechanism::Mechanism;
 use crate::server::{Ending, Exit};
 
 /// How long a silent client is watched that no idle timeout was declared for.
@@ -187,6 +188,25 @@ pub(super) const CASES: &[Case] = &[
                     let (from, to) = (declared.as_millis(), until.as_millis());
                     Err(Finding::fail(format!("closed after {from} to {to} ms of silence"), seen))
                 }
+            }
+        },
+    },
+    Case {
+        name: "contract/mechanism",
+        requirement: "the server is built as it is expected to be",
+        source: "the contract: how it is built; proc_pid_syscall(5)",
+        needs: &[Need::Launched],
+        check: |subject| {
+            let seen = subject.how_it_is_built();
+            subject.note(seen.evidence.join("; "));
+            match subject.contract.expect {
+                None if seen.mechanism == Mechanism::Unknown => tell(subject, &seen.words, ""),
+                None => tell(subject, &format!("{}: {}", seen.mechanism, seen.words), ""),
+                Some(expected) => match expected.met_by(&seen) {
+                    Ok(()) => as_declared(subject, seen.words),
+                    Err(_) => Err(Finding::fail(format!("it is built as `{expected}`"), seen.words)
+                        .hint("this is what its threads and processes slept in while silent clients were connected")),
+                },
             }
         },
     },

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::finding::Finding;
 use super::resources::watched;
-use super::subject::{DYING, Evidence, Subject};
+use super::subject::{DYING, Evidence, PATIENCES, Subject};
 use super::verdict::{Judgement, State, Verdict};
 use super::{Case, Kind};
 use crate::client::Happening;
@@ -39,6 +39,10 @@ pub struct Judge {
     pub at_once: usize,
     /// A counterexample to try again, and nothing else, in cases that draw what they try.
     pub replay: Option<serde_json::Value>,
+    /// How long the judgement of one server may take: no case is begun after that, nor goes on.
+    pub within: Option<Duration>,
+    /// When that is over.
+    pub until: Option<Instant>,
 }
 
 impl Judge {
@@ -46,7 +50,16 @@ impl Judge {
     pub fn new(launcher: Launcher, seed: u64) -> Judge {
         let (patience, expected) = (Duration::from_secs(5), Expected::default());
         let launcher = launcher.bounded();
-        Judge { launcher, seed, patience, expected, at_once: 12, replay: None }
+        Judge {
+            launcher,
+            seed,
+            patience,
+            expected,
+            at_once: 12,
+            replay: None,
+            within: None,
+            until: None,
+        }
     }
 
     /// Judges a server in one case.
@@ -84,16 +97,45 @@ impl Judge {
         reached: impl Fn(&mut Judgement),
     ) -> Vec<Judgement> {
         let judge = |case: &&'static Case| {
-            let spec = spec.fitting(|contract| case.suits(contract));
-            let mut judgement = self.unjudged(spec, case);
-            if judgement.state != State::NotApplicable {
-                judgement.take(finding.clone());
-            }
-            judgement.known = self.expected.known(&spec.name, &judgement);
+            let mut judgement = self.alike(spec, case, finding.clone());
             reached(&mut judgement);
             judgement
         };
         cases.iter().map(judge).collect()
+    }
+
+    /// Ends a case that applies with a finding. It is not run.
+    fn alike(&self, spec: &Spec, case: &'static Case, finding: Finding) -> Judgement {
+        let spec = spec.fitting(|contract| case.suits(contract));
+        let mut judgement = self.unjudged(spec, case);
+        if judgement.state != State::NotApplicable {
+            judgement.take(finding);
+        }
+        judgement.known = self.expected.known(&spec.name, &judgement);
+        judgement
+    }
+
+    /// Ends a case that there is no time for.
+    fn undecided(&self, spec: &Spec, case: &'static Case, words: String) -> Judgement {
+        self.alike(spec, case, Finding::vacuous(words))
+    }
+
+    /// By when a case that begins now must be over.
+    pub(super) fn out_of_time(&self) -> Instant {
+        let own = Instant::now() + self.patience * PATIENCES;
+        self.until.map_or(own, |until| own.min(until))
+    }
+
+    /// Why no further case is begun, if so: the time for this server is over, or it wastes it.
+    fn gives_up(&self, began: Instant, so_far: &[Judgement]) -> Option<String> {
+        if self.until.is_some_and(|until| Instant::now() > until) {
+            let within = self.within.unwrap_or_default().as_secs();
+            return Some(format!("the time for this server, {within} s, was over (--within)"));
+        }
+        let hung = so_far.iter().filter(|one| one.state == State::Hang).count();
+        let passed = so_far.iter().filter(|one| one.kind() == Kind::Pass).count();
+        let is_hopeless = began.elapsed() > self.patience * PATIENCES && hung > passed;
+        is_hopeless.then(|| format!("it hung in {hung} cases and passed {passed}: it is given up"))
     }
 
     /// What is known before a case is run: whether it applies.
@@ -132,11 +174,13 @@ impl Judge {
         };
         let supervisor = server.process.supervisor();
         let subject = Subject::new(self, spec, server, &place);
-        let (checked, resources) = watched(
-            supervisor,
-            || panic::catch_unwind(AssertUnwindSafe(|| (case.check)(&subject))),
-            |checked| !matches!(checked, Ok(Ok(()))),
-        );
+        let check = || panic::catch_unwind(AssertUnwindSafe(|| (case.check)(&subject)));
+        let (checked, resources) = match supervisor {
+            Some(supervisor) => {
+                watched(supervisor, check, |checked| !matches!(checked, Ok(Ok(()))))
+            }
+            None => (check(), Vec::new()),
+        };
         judgement.resources = resources;
         let evidence = subject.take_apart();
         let (transcript, met) = (evidence.transcript.clone(), evidence.met);
@@ -246,6 +290,8 @@ pub fn judge_all(
     cases: &[&'static Case],
     reached: impl Fn(&mut Judgement) + Sync,
 ) -> Vec<Judgement> {
+    let judge =
+        &Judge { until: judge.within.map(|within| Instant::now() + within), ..judge.clone() };
     let (plain, others): (Vec<_>, Vec<_>) =
         cases.iter().partition(|case| PLAIN.contains(&case.name));
     let mut judgements = judge_together(judge, spec, &plain, &reached);
@@ -274,13 +320,18 @@ fn judge_together(
     cases: &[&'static Case],
     reached: &(impl Fn(&mut Judgement) + Sync),
 ) -> Vec<Judgement> {
-    let next = AtomicUsize::new(0);
-    let judgements = Mutex::new(Vec::with_capacity(cases.len()));
+    let (began, next) = (Instant::now(), AtomicUsize::new(0));
+    let judgements = Mutex::new(Vec::<Judgement>::with_capacity(cases.len()));
+    let so_far = || judgements.lock().unwrap_or_else(PoisonError::into_inner);
     let work = || {
         while let Some(case) = cases.get(next.fetch_add(1, Relaxed)) {
-            let mut judgement = judge.judge(spec, case);
+            let given_up = judge.gives_up(began, &so_far());
+            let mut judgement = match given_up {
+                Some(words) => judge.undecided(spec, case, words),
+                None => judge.judge(spec, case),
+            };
             reached(&mut judgement);
-            judgements.lock().unwrap_or_else(PoisonError::into_inner).push(judgement);
+            so_far().push(judgement);
         }
     };
     thread::scope(|scope| {

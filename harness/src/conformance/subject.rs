@@ -14,13 +14,14 @@ use super::judge::Judge;
 use super::party::{Party, WORKING};
 use super::verdict::Verdict;
 use crate::client::{Client, Happening, Transcript, Trouble, Window, printable};
+use crate::mechanism::{self, Seen};
 use crate::server::diag;
 use crate::server::proc::{self, Holdings};
 use crate::server::{Contract, Ended, Exit, Place, Process, Server, Spec};
 
 /// How often the patience of a case may be used up before the case is over: a server that is slow
 /// at everything is not waited for without end.
-const PATIENCES: u32 = 6;
+pub(super) const PATIENCES: u32 = 6;
 
 /// How soon a client must know that it is turned away.
 pub(super) const PROMPT: Duration = Duration::from_secs(1);
@@ -99,7 +100,7 @@ impl<'a> Subject<'a> {
             may_end: Cell::new(false),
             observed: RefCell::default(),
             verdict: Cell::new(Verdict::Pass),
-            out_of_time: Cell::new(Instant::now() + judge.patience * PATIENCES),
+            out_of_time: Cell::new(judge.out_of_time()),
         }
     }
 
@@ -498,6 +499,11 @@ impl<'a> Subject<'a> {
         found
     }
 
+    /// How the server is built, as far as that can be told from outside.
+    pub fn how_it_is_built(&self) -> Seen {
+        mechanism::see(&self.server.borrow())
+    }
+
     /// Whether the server has taken the client in, rather than the kernel's queue alone.
     pub fn has_accepted(&self, client: &Party<'_>) -> bool {
         client.client.ends().is_some_and(|(client, server)| diag::is_accepted(server, client))
@@ -592,7 +598,7 @@ impl<'a> Subject<'a> {
     /// counted.
     pub(super) fn hurry(&self, patience: Option<Duration>) {
         self.hurry.set(patience);
-        self.out_of_time.set(Instant::now() + self.patience * PATIENCES);
+        self.out_of_time.set(self.judge.out_of_time());
     }
 
     /// The counterexample to try again, and nothing else, if there is one.

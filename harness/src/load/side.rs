@@ -65,7 +65,7 @@ pub struct Sampler {
 impl Sampler {
     /// Takes down what is so before a run.
     pub fn begin(server: &Server) -> Sampler {
-        Sampler::below(server.process.supervisor(), server.address)
+        Sampler::below(server.process.supervisor().expect("it was launched here"), server.address)
     }
 
     fn below(supervisor: Pid, address: SocketAddr) -> Sampler {

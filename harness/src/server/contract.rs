@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use servers::{Limits, LimitsError, Service, WhenFull};
 
 use super::{Dialect, Exit};
+use crate::mechanism::Expected;
 use crate::wire::{Wire, respaced};
 
 /// What a server declares. `None` is "says nothing": a case that needs to know is then not
@@ -44,6 +45,8 @@ pub struct Contract {
     pub takes_port: bool,
     /// Whether it is launched here, so that its processes can be looked at.
     pub is_launched: bool,
+    /// How it is to be built.
+    pub expect: Option<Expected>,
 }
 
 /// What SIGTERM and SIGINT do.
@@ -83,6 +86,7 @@ impl Contract {
             wire: Wire::default(),
             takes_port: true,
             is_launched: true,
+            expect: None,
         }
     }
 
@@ -153,6 +157,7 @@ impl Contract {
             wire: Wire::default(),
             takes_port: true,
             is_launched: true,
+            expect: None,
         })
     }
 

@@ -51,7 +51,8 @@ pub struct Launcher {
 /// A command that runs below its supervisor. Dropping it ends whatever is left of it.
 #[derive(Debug)]
 pub struct Process {
-    supervisor: Child,
+    /// None for a server that was not launched here: nothing is known of its processes.
+    supervisor: Option<Child>,
     /// Closing it is what ends the server.
     signals: Option<ChildStdin>,
     shared: Arc<Shared>,
@@ -204,6 +205,10 @@ impl Launcher {
     /// # Errors
     /// Why there is no server.
     pub fn launch(&self, spec: &Spec) -> Result<Server, LaunchError> {
+        if let Some(address) = spec.elsewhere {
+            let (process, listened_after) = (Process::elsewhere(), Duration::ZERO);
+            return Ok(Server { process, address, listened_after, _place: Place::default() });
+        }
         let place = Place::take(spec)?;
         let host = IpAddr::from([127, 0, 0, 1]);
         let port = match spec.fixed_port {
@@ -288,7 +293,8 @@ impl Launcher {
         let log = supervisor.stderr.take().expect("it is piped");
         let attended = attend(&shared, events, log);
         let signals = supervisor.stdin.take();
-        let mut process = Process { supervisor, signals, shared, asked, port: None };
+        let mut process =
+            Process { supervisor: Some(supervisor), signals, shared, asked, port: None };
         if let Err(error) = attended {
             // Nobody is there to hear of it.
             process.shared.state().over = true;
@@ -324,6 +330,14 @@ fn attend(
 }
 
 impl Process {
+    /// Stands for the processes of a server that was not launched here.
+    fn elsewhere() -> Process {
+        let shared = Arc::<Shared>::default();
+        let nothing = State { over: true, log_is_whole: true, ..State::default() };
+        *shared.state() = nothing;
+        Process { supervisor: None, signals: None, shared, asked: 0, port: None }
+    }
+
     /// Waits until the process tree has a listening socket, without connecting to it: that would
     /// occupy a server of one client, and end some.
     ///
@@ -369,16 +383,18 @@ impl Process {
 
     /// The server's processes, its first one first.
     pub fn tree(&self) -> Vec<proc::Pid> {
-        let pid = self.shared.state().pid.expect("a process is started before it is handed out");
+        let (Some(supervisor), Some(pid)) = (self.supervisor(), self.shared.state().pid) else {
+            return Vec::new();
+        };
         // Those that escaped are children of the supervisor.
-        let mut tree = proc::tree(self.supervisor()).split_off(1);
+        let mut tree = proc::tree(supervisor).split_off(1);
         tree.sort_by_key(|&other| other != pid);
         tree
     }
 
     /// The process whose descendants are the server.
-    pub fn supervisor(&self) -> proc::Pid {
-        self.supervisor.id() as proc::Pid
+    pub fn supervisor(&self) -> Option<proc::Pid> {
+        self.supervisor.as_ref().map(|supervisor| supervisor.id() as proc::Pid)
     }
 
     /// Tells the supervisor what to do.
@@ -456,9 +472,9 @@ impl Process {
         let over = self.shared.wait(SUPERVISOR_DEADLINE, |state| state.over).over;
         if !over {
             // Its own death ends the server's first process at least.
-            let _ = self.supervisor.kill();
+            let _ = self.supervisor.as_mut().map(Child::kill);
         }
-        let _ = self.supervisor.wait();
+        let _ = self.supervisor.as_mut().map(Child::wait);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which server to launch: a command line and a contract.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub struct Spec {
     pub input: Option<String>,
     /// The port that it listens on whatever it is told.
     pub fixed_port: Option<u16>,
+    /// Where it listens already: then nothing is launched.
+    pub elsewhere: Option<SocketAddr>,
     /// What it may not do and have.
     pub limits: Confinement,
     /// The command as a user would type it.
@@ -119,6 +122,7 @@ impl Spec {
             environment: Vec::new(),
             input: None,
             fixed_port: None,
+            elsewhere: None,
             limits: Confinement::default(),
             shown,
             check_arguments: name.clone(),
@@ -168,9 +172,42 @@ impl Spec {
     /// # Errors
     /// The command has no words, or no `{port}`.
     pub fn foreign(command: &str, contract: Contract) -> Result<Spec, SpecError> {
+        Spec::foreign_in(command, Surroundings::default(), contract)
+    }
+
+    /// The same in its surroundings.
+    ///
+    /// # Errors
+    /// The command has no words, or it is told no port and has none of its own.
+    pub fn foreign_in(
+        command: &str,
+        surroundings: Surroundings,
+        contract: Contract,
+    ) -> Result<Spec, SpecError> {
         let words = shlex::split(command).ok_or_else(|| SpecError::Words(command.to_owned()))?;
-        let spec = Spec::of_words(words, Surroundings::default(), contract)?;
+        let spec = Spec::of_words(words, surroundings, contract)?;
         Ok(Spec { name: command.to_owned(), shown: command.to_owned(), ..spec })
+    }
+
+    /// A server that runs already, and is only talked to.
+    pub fn elsewhere(address: SocketAddr, contract: Contract) -> Spec {
+        let contract = Contract { is_launched: false, takes_port: false, ..contract };
+        Spec {
+            name: address.to_string(),
+            original: None,
+            command: Vec::new(),
+            folder: None,
+            environment: Vec::new(),
+            input: None,
+            fixed_port: None,
+            elsewhere: Some(address),
+            limits: Confinement::default(),
+            shown: format!("whoever listens on {address}"),
+            check_arguments: String::new(),
+            contract,
+            unavailable: None,
+            limited: None,
+        }
     }
 
     /// A foreign server by the words of its command, in its surroundings. It is named by its
@@ -198,6 +235,7 @@ impl Spec {
             return Err(SpecError::NoPort);
         }
         contract.takes_host = is_told("{host}");
+        contract.takes_port = fixed_port.is_none();
         // A word with NUL in it cannot be quoted, and cannot be passed either.
         let shown = shlex::try_join(command.iter().map(String::as_str))
             .unwrap_or_else(|_| command.join(" "));
@@ -209,6 +247,7 @@ impl Spec {
             environment,
             input,
             fixed_port,
+            elsewhere: None,
             limits,
             shown,
             check_arguments: String::new(),

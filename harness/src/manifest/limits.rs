@@ -1,0 +1,92 @@
+//! What all servers of a manifest may have and do, as it is written there.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::server::Confinement;
+use crate::wire::humantime_text;
+
+/// The `[limits]` of a manifest. What is left out is not limited.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(super) struct Limits {
+    memory: Option<Size>,
+    tasks: Option<usize>,
+    #[serde(with = "time")]
+    cpu_time: Option<Duration>,
+    file_size: Option<Size>,
+    #[serde(with = "time")]
+    lifetime: Option<Duration>,
+    network: Option<Network>,
+    file_system: Option<FileSystem>,
+}
+
+/// A number of bytes, such as `512MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct Size(u64);
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Network {
+    /// Nobody but itself.
+    Loopback,
+    /// All that the harness reaches.
+    All,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum FileSystem {
+    /// It may write to a /tmp of its own.
+    ReadOnly,
+    /// It may write wherever the harness may.
+    All,
+}
+
+impl Limits {
+    pub(super) fn confinement(&self) -> Confinement {
+        Confinement {
+            memory_bytes: self.memory.map(|size| size.0),
+            tasks: self.tasks,
+            cpu_seconds: self.cpu_time.map(|time| time.as_secs().max(1)),
+            file_bytes: self.file_size.map(|size| size.0),
+            lifetime: self.lifetime,
+            network_alone: matches!(self.network, Some(Network::Loopback)),
+            read_only: matches!(self.file_system, Some(FileSystem::ReadOnly)),
+        }
+    }
+}
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Size, String> {
+        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+        let (digits, shift) = units
+            .iter()
+            .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)))
+            .unwrap_or((&text, 0));
+        let bytes = digits.trim().parse::<u64>().ok().and_then(|it| it.checked_mul(1 << shift));
+        match bytes {
+            Some(bytes @ 1..) => Ok(Size(bytes)),
+            _ => Err("write a size such as \"65536\", \"16MiB\" or \"1GiB\"".to_owned()),
+        }
+    }
+}
+
+/// A time that may be left out.
+mod time {
+    use std::time::Duration;
+
+    use serde::Deserializer;
+
+    use super::humantime_text;
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        humantime_text::deserialize(from).map(Some)
+    }
+}

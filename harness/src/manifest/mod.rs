@@ -1,0 +1,324 @@
+//! `servers.toml`: servers that were not written for the harness, each described as it is.
+
+mod limits;
+
+use std::collections::BTreeMap;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use servers::{Service, WhenFull};
+use toml::Spanned;
+
+use crate::cli::Declared;
+use crate::mechanism::Expected;
+use crate::role::Usage;
+use crate::server::{Confinement, Contract, Dialect, Ending, Spec, Surroundings};
+use crate::wire::{Wire, humantime_text};
+use crate::written::Source;
+use limits::Limits;
+
+/// The file, as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    /// What all of them may have and do.
+    #[serde(default)]
+    limits: Option<Limits>,
+    #[serde(default)]
+    server: Vec<Spanned<Entry>>,
+}
+
+/// A server, as it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Entry {
+    /// Its name in reports, unlike all others in the file.
+    pub name: String,
+    /// What starts it.
+    pub command: Command,
+    /// Where it is started, from the manifest's folder on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
+    /// What is added to its environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// Where it listens, if it cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Port>,
+    /// What it is given on standard input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
+    /// What it answers.
+    #[serde(default = "calc", with = "service")]
+    pub service: Service,
+    /// How it is to be built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Expected>,
+    /// What it declares.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub contract: Places,
+    /// What it calculates.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub dialect: Dialect,
+    /// How it speaks.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub wire: Wire,
+}
+
+/// A command: words as in a shell, or one by one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "a command is a text, or a list of words")]
+pub enum Command {
+    /// To be split as a shell would.
+    Line(String),
+    /// As they are.
+    Words(Vec<String>),
+}
+
+/// On which port a server listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "write \"argument\", or the number of the port that it always takes")]
+pub enum Port {
+    /// Always this one.
+    Fixed(u16),
+    /// The one that it is told.
+    Told(Argument),
+}
+
+/// The word for a port that a server is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Argument {
+    /// In its command, its environment, or on standard input.
+    Argument,
+}
+
+/// What a server declares of clients, lines and times.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Places {
+    /// How many clients it serves at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<usize>,
+    /// How many more it takes in to wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<usize>,
+    /// What one client more meets.
+    #[serde(skip_serializing_if = "Option::is_none", with = "when_full")]
+    pub when_full: Option<WhenFull>,
+    /// The longest request in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_line: Option<usize>,
+    /// What every error reply begins with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_prefix: Option<String>,
+    /// What the line begins with that says that it is full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub busy_prefix: Option<String>,
+    /// How long a client may be silent.
+    #[serde(skip_serializing_if = "Option::is_none", with = "time")]
+    pub idle_timeout: Option<Duration>,
+    /// How much later it may be closed.
+    #[serde(skip_serializing_if = "Option::is_none", with = "time")]
+    pub idle_tolerance: Option<Duration>,
+    /// What SIGTERM and SIGINT do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+    /// Whether it can be told to listen on ::1.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ipv6: bool,
+}
+
+fn calc() -> Service {
+    Service::Calc
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// The servers of a file, or those of them that are named.
+///
+/// # Errors
+/// The file cannot be read, or says something that cannot be: the words name the line, the field,
+/// and what may stand there. Or a name is none of a server's in it.
+pub fn specs(file: &Path, names: &[String]) -> Result<Vec<Spec>> {
+    let source = Source::read(file, "--manifest").map_err(Usage)?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let all = parse(&source, folder).map_err(Usage)?;
+    let known: Vec<&str> = all.iter().map(|spec| spec.name.as_str()).collect();
+    if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        let words =
+            format!("there is no server `{name}` in {}: it has {}", source.name, known.join(", "));
+        return Err(Usage(words).into());
+    }
+    let is_wanted = |spec: &Spec| names.is_empty() || names.contains(&spec.name);
+    let mut specs: Vec<Spec> = all.into_iter().filter(is_wanted).collect();
+    for spec in &mut specs {
+        let words = ["--manifest", &source.name, &spec.name];
+        spec.check_arguments = shlex::try_join(words).map_err(|it| Usage(it.to_string()))?;
+    }
+    Ok(specs)
+}
+
+fn parse(source: &Source, folder: &Path) -> Result<Vec<Spec>, String> {
+    let written: Written = source.parse()?;
+    if written.server.is_empty() {
+        return Err(format!("{} has no server: write [[server]]", source.name));
+    }
+    let limits = written.limits.map(|limits| limits.confinement());
+    let mut names = HashSet::new();
+    let spec = |entry: Spanned<Entry>| {
+        let at = entry.span().start;
+        let entry = entry.into_inner();
+        if !names.insert(entry.name.clone()) {
+            return Err(source.wrong(at, &format!("there are two servers `{}`", entry.name)));
+        }
+        let spec = entry.spec(folder, limits.clone().unwrap_or_default());
+        spec.map_err(|words| source.wrong(at, &format!("server `{}`: {words}", entry.name)))
+    };
+    written.server.into_iter().map(spec).collect()
+}
+
+impl Entry {
+    /// As it is launched and judged.
+    ///
+    /// # Errors
+    /// What cannot be, and what may.
+    pub fn spec(&self, folder: &Path, limits: Confinement) -> Result<Spec, String> {
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+        if self.name.is_empty() || !self.name.chars().all(is_plain) {
+            return Err("`name` is of letters, digits, - _ and .".to_owned());
+        }
+        if servers::find(&self.name).is_some() {
+            return Err("`name` is that of a built-in server: choose another one".to_owned());
+        }
+        let words = match &self.command {
+            Command::Words(words) => words.clone(),
+            Command::Line(line) => shlex::split(line).ok_or("`command`: a quote is open")?,
+        };
+        self.wire.check().map_err(|words| format!("`wire`: {words}"))?;
+        let contract = Contract {
+            dialect: self.dialect,
+            wire: self.wire.clone(),
+            expect: self.expect,
+            ..self.contract.contract(self.service)?
+        };
+        let fixed_port = match self.port {
+            Some(Port::Fixed(0)) => return Err("`port` is 1 at least".to_owned()),
+            Some(Port::Fixed(port)) => Some(port),
+            Some(Port::Told(_)) | None => None,
+        };
+        let folder = folder.join(self.folder.as_deref().unwrap_or(Path::new("")));
+        let unavailable = missing(&words, &folder);
+        let surroundings = Surroundings {
+            folder: Some(folder),
+            environment: self.environment.clone().into_iter().collect(),
+            input: self.input.clone(),
+            fixed_port,
+            limits,
+        };
+        let spec =
+            Spec::of_words(words, surroundings, contract).map_err(|error| error.to_string())?;
+        Ok(Spec { name: self.name.clone(), unavailable, ..spec })
+    }
+}
+
+/// Why a command cannot be run on this machine, if the program that it begins with is not there.
+fn missing(words: &[String], folder: &Path) -> Option<String> {
+    let program = words.first()?;
+    let is_there = if program.contains('/') {
+        folder.join(program).exists()
+    } else {
+        let paths = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&paths).any(|path| path.join(program).is_file())
+    };
+    (!is_there).then(|| format!("{program} is not installed"))
+}
+
+impl Places {
+    fn contract(&self, service: Service) -> Result<Contract, String> {
+        if self.capacity == Some(0) {
+            return Err("`capacity` is 1 at least".to_owned());
+        }
+        if self.max_line.is_some_and(|bytes| bytes < 64) {
+            return Err("`max-line`: a server is not judged on lines of less than 64 bytes".into());
+        }
+        let declared = Declared {
+            service: Some(service),
+            capacity: self.capacity,
+            queue: self.queue,
+            when_full: self.when_full,
+            max_line: self.max_line,
+            error_prefix: self.error_prefix.clone(),
+            busy_prefix: self.busy_prefix.clone(),
+            idle_timeout: self.idle_timeout,
+            idle_tolerance: self.idle_tolerance,
+            ending: self.ending,
+            ipv6: self.ipv6,
+            ..Declared::default()
+        };
+        Ok(declared.contract())
+    }
+}
+
+/// A time that may be left out.
+mod time {
+    use std::time::Duration;
+
+    use serde::{Deserializer, Serializer};
+
+    use super::humantime_text;
+
+    pub(super) fn serialize<S: Serializer>(
+        time: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map_or_else(
+            || unreachable!("none is left out"),
+            |time| humantime_text::serialize(&time, to),
+        )
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        humantime_text::deserialize(from).map(Some)
+    }
+}
+
+/// What one client more meets, by its name.
+mod when_full {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use servers::WhenFull;
+
+    pub(super) fn serialize<S: Serializer>(
+        met: &Option<WhenFull>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.serialize_str(met.map_or("", WhenFull::name))
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(
+        from: D,
+    ) -> Result<Option<WhenFull>, D::Error> {
+        crate::cli::when_full(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
+    }
+}
+
+/// What is answered, by its name.
+mod service {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use servers::Service;
+
+    pub(super) fn serialize<S: Serializer>(service: &Service, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(service.name())
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Service, D::Error> {
+        crate::cli::service(&String::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
