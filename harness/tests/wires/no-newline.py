@@ -1,0 +1,46 @@
+# Wire: what one recv returns is one request; the reply is the bare value, with no end at all.
+import re
+import socket
+import sys
+import threading
+import time
+
+ALLOWED = re.compile(r"[0-9+\-*/. ()]+")
+
+
+def calculate(text):
+    if not ALLOWED.fullmatch(text) or "**" in text:
+        return "error"
+    try:
+        # Nothing but digits and operators is left.
+        value = eval(text)
+        return str(value) if isinstance(value, (int, float)) else "error"
+    except Exception:
+        return "error"
+
+
+def serve(connection):
+    with connection:
+        try:
+            while True:
+                data = connection.recv(1024)
+                if not data:
+                    break
+                connection.sendall(calculate(data.decode("latin-1")).encode())
+        except OSError:
+            pass
+
+
+def main():
+    host, port = sys.argv[1], int(sys.argv[2])
+    server = socket.create_server((host, port))
+    while True:
+        try:
+            connection, address = server.accept()
+        except OSError:
+            time.sleep(0.05)
+            continue
+        threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+
+main()

@@ -1,0 +1,50 @@
+# Wire: a line `a op b` with a space around the operator is answered by a line: a float, as `3.0`.
+import socket
+import sys
+import threading
+import time
+
+
+def answer(line):
+    words = line.split()
+    if len(words) != 3:
+        return "invalid request"
+    try:
+        a, operator, b = float(words[0]), words[1], float(words[2])
+    except ValueError:
+        return "invalid number"
+    if operator == "+":
+        return str(a + b)
+    elif operator == "-":
+        return str(a - b)
+    elif operator == "*":
+        return str(a * b)
+    elif operator == "/":
+        return str(a / b) if b != 0 else "invalid: division by zero"
+    else:
+        return "invalid operator"
+
+
+def client_loop(conn):
+    try:
+        with conn, conn.makefile("rw", encoding="latin-1", newline="\n") as f:
+            for line in f:
+                f.write(answer(line) + "\n")
+                f.flush()
+    except OSError:
+        pass
+
+
+def main():
+    s = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=64)
+    while True:
+        try:
+            conn, addr = s.accept()
+        except OSError:
+            time.sleep(0.05)
+            continue
+        threading.Thread(target=client_loop, args=(conn,), daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()
