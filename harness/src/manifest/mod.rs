@@ -147,7 +147,10 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 /// and what may stand there. Or a name is none of a server's in it.
 pub fn specs(file: &Path, names: &[String]) -> Result<Vec<Spec>> {
     let source = Source::read(file, "--manifest").map_err(Usage)?;
-    let folder = file.parent().unwrap_or(Path::new("."));
+    let folder = match file.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
     let all = parse(&source, folder).map_err(Usage)?;
     let known: Vec<&str> = all.iter().map(|spec| spec.name.as_str()).collect();
     if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
