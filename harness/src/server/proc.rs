@@ -31,11 +31,14 @@ pub struct Holdings {
     pub anonymous_bytes: u64,
 }
 
+/// The most processes of a tree that are looked at: one may grow faster than that is done.
+pub const MOST_PROCESSES: usize = 10_000;
+
 /// The process and everything that descends from it. One that ends meanwhile is left out.
 pub fn tree(root: Pid) -> Vec<Pid> {
     let mut tree = vec![root];
     let mut next = 0;
-    while next < tree.len() {
+    while next < tree.len().min(MOST_PROCESSES) {
         tree.extend(children(tree[next]));
         next += 1;
     }

@@ -27,6 +27,7 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{self, Pid};
+use rustix::process::{getpriority_process, setpriority_process};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,9 @@ const COUNTED_EVERY: Duration = Duration::from_millis(250);
 /// The same where few are allowed: so many are soon there, and soon counted.
 const FEW_COUNTED_EVERY: Duration = Duration::from_millis(50);
 const FEW: usize = 2000;
+
+/// The nice value of a supervisor that counts.
+const URGENT: i32 = -20;
 
 /// Pause between two tries to end all that is left.
 const KILLED_EVERY: Duration = Duration::from_millis(10);
@@ -114,13 +118,19 @@ pub fn run() -> io::Result<()> {
         // theirs, and who have not got the capability either.
         let _ = remove_capability_from_bounding_set(CapabilitySet::NET_BIND_SERVICE);
     }
+    // A tree that grows must leave it time enough to end it. Who is not root cannot, and is bounded
+    // by the kernel.
+    let usual = getpriority_process(None)?;
+    if order.limits.tasks.is_some() {
+        let _ = setpriority_process(None, URGENT);
+    }
     prctl::set_child_subreaper(true)?;
     let mut chld = SigSet::empty();
     chld.add(Signal::SIGCHLD);
     chld.thread_block()?;
     let deaths = SignalFd::with_flags(&chld, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
 
-    match start(&order) {
+    match start(&order, usual) {
         Ok((server, feed)) => {
             tell(&Event::Started(server.as_raw()))?;
             let watched = Watch::begin(server, feed, &order, &deaths).until_asked();
@@ -135,7 +145,7 @@ pub fn run() -> io::Result<()> {
 }
 
 /// Starts the command. What it is to be given on its standard input is still to be written.
-fn start(order: &Order) -> io::Result<(Pid, Option<Feed>)> {
+fn start(order: &Order, priority: i32) -> io::Result<(Pid, Option<Feed>)> {
     let (program, arguments) = order.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let folder = match &order.folder {
         Some(folder) => folder.canonicalize()?,
@@ -164,6 +174,7 @@ fn start(order: &Order) -> io::Result<(Pid, Option<Feed>)> {
     }
     let limits = order.limits.resources();
     before_it_is_one(&mut server, move || {
+        setpriority_process(None, priority)?;
         if let Some(scope) = &shut.scope {
             Scope::enter(scope)?;
         }
@@ -207,7 +218,7 @@ fn before_it_is_one(
 ) {
     let supervisor = unistd::getpid();
     // SAFETY: between fork and exec only prctl(2), signal(2), getppid(2) and what `limit` needs,
-    // landlock_restrict_self(2) and setrlimit(2), are called, which allocate nothing and take no
+    // setpriority(2), landlock_restrict_self(2) and setrlimit(2), are called, which allocate nothing and take no
     // lock.
     unsafe {
         server.pre_exec(move || {
@@ -391,31 +402,46 @@ fn end_all(server: Pid, deaths: &SignalFd) -> io::Result<()> {
 
 /// Kills all descendants that are there now. Whether there was one.
 fn kill_all(server: Pid) -> bool {
-    let tree: HashSet<proc::Pid> = descendants().into_iter().collect();
-    // A signal to a group also reaches those that are being forked in it: one by one, who forks fast
-    // enough would never be got hold of. Others than descendants may be in a group that is led by
-    // none.
-    let groups: HashSet<Pid> = tree
-        .iter()
-        .filter_map(|&pid| unistd::getpgid(Some(Pid::from_raw(pid))).ok())
-        .filter(|&group| group == server || tree.contains(&group.as_raw()))
-        .collect();
-    for group in groups {
-        let _ = killpg(group, Signal::SIGKILL);
+    let mut tree = proc::children(unistd::getpid().as_raw());
+    let (mut seen, mut groups, mut next) = (HashSet::new(), HashSet::new(), 0);
+    while let Some(&pid) = tree.get(next).filter(|_| next < proc::MOST_PROCESSES) {
+        seen.insert(pid);
+        let process = Pid::from_raw(pid);
+        // A signal to a group also reaches those that are being forked in it: one by one, who forks
+        // fast enough would never be got hold of. In a group that none of them leads there may be
+        // others.
+        if let Ok(group) = unistd::getpgid(Some(process))
+            && (group == server || seen.contains(&group.as_raw()))
+            && groups.insert(group)
+        {
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+        // First of all, so that it has no more children than are found now.
+        let _ = kill(process, Signal::SIGKILL);
+        tree.extend(proc::children(pid));
+        next += 1;
     }
-    for &pid in &tree {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-    }
-    !tree.is_empty()
+    next > 0
 }
 
 fn descendants() -> Vec<proc::Pid> {
     proc::tree(unistd::getpid().as_raw()).split_off(1)
 }
 
-/// The whole machine is asked first: that is one small file, where a tree is one for each thread.
+/// The whole machine is asked first: that is one small file, where a tree is one for each thread. It
+/// is not looked at any further than it takes: it may grow faster.
 fn has_more_tasks(most: usize) -> bool {
-    proc::tasks_of_all().is_none_or(|all| all > most) && proc::threads(&descendants()).len() > most
+    if proc::tasks_of_all().is_some_and(|all| all <= most) {
+        return false;
+    }
+    let (mut tree, mut next, mut tasks) = (proc::children(unistd::getpid().as_raw()), 0, 0);
+    while let Some(&pid) = tree.get(next).filter(|_| tasks <= most) {
+        // One that has ended was there, too.
+        tasks += proc::threads(&[pid]).len().max(1);
+        tree.extend(proc::children(pid));
+        next += 1;
+    }
+    tasks > most
 }
 
 fn tell(event: &Event) -> io::Result<()> {

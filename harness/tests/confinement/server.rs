@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::thread;
 
+use harness::server::{MOST_TASKS, proc};
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use socket2::{Domain, Socket, Type};
@@ -32,9 +33,7 @@ pub(crate) fn take_role() {
             println!("{:?}", kill(pid, Signal::SIGKILL));
         }
         ["role", "forks", count] => fork(count.parse().expect("a number")),
-        ["role", "bomb"] => loop {
-            let _ = this(&["bomb"]).spawn();
-        },
+        ["role", "bomb"] => bomb(),
         ["role", "child"] => sleep(),
         ["role", ref other @ ..] => panic!("no such role: {other:?}"),
         _ => return,
@@ -77,6 +76,17 @@ fn serve_at(port: u16) -> io::Result<()> {
         let mut line = String::new();
         BufReader::new(client.try_clone()?).read_line(&mut line)?;
         client.write_all(line.as_bytes())?;
+    }
+}
+
+/// Becomes more and more, as long as there is room for others on this machine.
+fn bomb() -> ! {
+    loop {
+        if proc::tasks_of_all().is_some_and(|all| all < MOST_TASKS) {
+            let _ = this(&["bomb"]).spawn();
+        } else {
+            thread::park();
+        }
     }
 }
 
