@@ -131,7 +131,7 @@ pub(super) fn shut_in(limits: &Confinement, folder: &Path, command: &[String]) -
     if let Err(error) = drop_privileges() {
         shut.undone.push(format!("it keeps the privileges of the harness: {error}"));
     }
-    match Scope::new() {
+    match Scope::of(LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | LANDLOCK_SCOPE_SIGNAL) {
         Ok(scope) => shut.scope = Some(scope),
         Err(error) => {
             let words = "it can send signals to processes of the same user that are not its own";
@@ -257,6 +257,19 @@ fn set_attributes(path: &str, flags: i32, set: u64, clear: u64) -> io::Result<()
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Puts this process, for good, where it can send signals to itself and to its descendants, and to
+/// nobody else. Who is not root gives up privileges of programs for that (`no_new_privs`): so it is
+/// done for root, and for whoever is shut in anyway.
+///
+/// # Errors
+/// The kernel cannot do that.
+pub(super) fn signal_descendants_only(limits: &Confinement) -> io::Result<()> {
+    if limits.is_shut_in() {
+        rustix::thread::set_no_new_privs(true)?;
+    }
+    Scope::of(LANDLOCK_SCOPE_SIGNAL)?.enter()
+}
+
 /// Those in it can send signals to nobody outside, and trace nobody there (landlock(7)).
 #[derive(Debug)]
 pub(super) struct Scope(OwnedFd);
@@ -271,8 +284,7 @@ struct Rules {
 
 impl Scope {
     #[allow(unsafe_code, reason = "landlock_create_ruleset(2), which no library here has")]
-    fn new() -> io::Result<Scope> {
-        let scoped = LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | LANDLOCK_SCOPE_SIGNAL;
+    fn of(scoped: u64) -> io::Result<Scope> {
         let rules = Rules { files: 0, ports: 0, scoped };
         let (rules, size) = (&raw const rules, size_of::<Rules>());
         // SAFETY: the rules live as long as the call, and their size is the given one.

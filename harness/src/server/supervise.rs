@@ -124,6 +124,10 @@ pub fn run() -> io::Result<()> {
     if order.limits.tasks.is_some() {
         let _ = setpriority_process(None, URGENT);
     }
+    let reach = match confinement::signal_descendants_only(&order.limits) {
+        Ok(()) => Reach::Descendants,
+        Err(_) => Reach::Others,
+    };
     prctl::set_child_subreaper(true)?;
     let mut chld = SigSet::empty();
     chld.add(Signal::SIGCHLD);
@@ -133,8 +137,8 @@ pub fn run() -> io::Result<()> {
     match start(&order, usual) {
         Ok((server, feed)) => {
             tell(&Event::Started(server.as_raw()))?;
-            let watched = Watch::begin(server, feed, &order, &deaths).until_asked();
-            end_all(server, &deaths)?;
+            let watched = Watch::begin(server, reach, feed, &order, &deaths).until_asked();
+            end_all(server, reach, &deaths)?;
             watched?;
         }
         // The machine is at fault, not the command: it has no process left.
@@ -197,12 +201,13 @@ fn why_not_run(order: &Order, error: &io::Error) -> String {
         _ => {}
     }
     let advice = match error.kind() {
-        io::ErrorKind::NotFound => format!(
-            "; is `{program}` installed, and are its path and that of its interpreter (`#!`) right?"
-        ),
-        io::ErrorKind::PermissionDenied => {
+        io::ErrorKind::PermissionDenied if program.contains('/') => {
             format!("; make `{program}` executable (chmod +x), or name its interpreter first")
         }
+        // Folders of PATH may be ones that are not to be entered.
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => format!(
+            "; is `{program}` installed, and are its path and that of its interpreter (`#!`) right?"
+        ),
         _ => String::new(),
     };
     let folder = order.folder.as_ref().map(|folder| format!(" in {}", folder.display()));
@@ -262,6 +267,7 @@ impl Feed {
 /// A server that is looked after.
 struct Watch<'a> {
     server: Pid,
+    reach: Reach,
     feed: Option<Feed>,
     most_tasks: Option<usize>,
     /// When it has lived long enough.
@@ -274,10 +280,26 @@ struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    fn begin(server: Pid, feed: Option<Feed>, order: &Order, deaths: &'a SignalFd) -> Watch<'a> {
+    fn begin(
+        server: Pid,
+        reach: Reach,
+        feed: Option<Feed>,
+        order: &Order,
+        deaths: &'a SignalFd,
+    ) -> Watch<'a> {
         let (most_tasks, now) = (order.limits.tasks, Instant::now());
         let end = order.limits.lifetime.and_then(|lifetime| now.checked_add(lifetime));
-        Watch { server, feed, most_tasks, end, deaths, counted: now, exited: false, doomed: false }
+        Watch {
+            server,
+            reach,
+            feed,
+            most_tasks,
+            end,
+            deaths,
+            counted: now,
+            exited: false,
+            doomed: false,
+        }
     }
 
     /// Passes signals on and reaps, until standard input ends.
@@ -356,7 +378,7 @@ impl<'a> Watch<'a> {
             }
         }
         // One that was being forked is there a moment later.
-        self.doomed = self.doomed && kill_all(self.server);
+        self.doomed = self.doomed && kill_all(self.server, self.reach);
         Ok(())
     }
 }
@@ -386,10 +408,10 @@ fn reap(server: Option<Pid>, deaths: &SignalFd) -> io::Result<bool> {
 
 /// Kills all descendants, again and again, until there is none: one may fork while its parent is
 /// being killed.
-fn end_all(server: Pid, deaths: &SignalFd) -> io::Result<()> {
+fn end_all(server: Pid, reach: Reach, deaths: &SignalFd) -> io::Result<()> {
     let deadline = Instant::now() + KILL_DEADLINE;
     loop {
-        kill_all(server);
+        kill_all(server, reach);
         reap(None, deaths)?;
         let everybody_gone = waitpid(None, Some(WaitPidFlag::WNOHANG)) == Err(Errno::ECHILD);
         if everybody_gone || Instant::now() > deadline {
@@ -400,8 +422,34 @@ fn end_all(server: Pid, deaths: &SignalFd) -> io::Result<()> {
     }
 }
 
+/// Whom this process can send signals to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// Nobody but its descendants.
+    Descendants,
+    /// Others, too.
+    Others,
+}
+
+impl Reach {
+    /// Kills whoever can be reached, all at the same moment: nobody forks faster than that. Whether
+    /// that was done, as it must be if, and only if, nobody else can be reached.
+    fn kill_everybody(self) -> bool {
+        // The parent is no descendant. It is asked for each time: this is nothing to be wrong about.
+        let is_sure =
+            self == Reach::Descendants && kill(unistd::getppid(), None) == Err(Errno::EPERM);
+        if is_sure {
+            let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+        }
+        is_sure
+    }
+}
+
 /// Kills all descendants that are there now. Whether there was one.
-fn kill_all(server: Pid) -> bool {
+fn kill_all(server: Pid, reach: Reach) -> bool {
+    if reach.kill_everybody() {
+        return !proc::children(unistd::getpid().as_raw()).is_empty();
+    }
     let mut tree = proc::children(unistd::getpid().as_raw());
     let (mut seen, mut groups, mut next) = (HashSet::new(), HashSet::new(), 0);
     while let Some(&pid) = tree.get(next).filter(|_| next < proc::MOST_PROCESSES) {
