@@ -138,7 +138,7 @@ fn input_is_given_and_ends() -> Result<(), Failed> {
     holds(ended.log.contains(r#"input "7\n127.0.0.1\n""#), &ended)?;
     let much = Some("x".repeat(harness::server::MOST_INPUT));
     let ended = run(&spec(&["tells"], Surroundings { input: much, ..Surroundings::default() }))?;
-    holds(ended.log.ends_with("xxxx\""), &ended.exit)
+    holds(ended.log.ends_with("xxxx\""), ended.exit)
 }
 
 fn input_that_is_not_read_holds_nobody_up() -> Result<(), Failed> {

@@ -104,9 +104,10 @@ fn write(path: &str) {
     }
 }
 
-/// Has many children that ignore signals, half of them in sessions of their own, and half of those
+/// Has many children, which nobody waits for, that ignore signals, half of them in sessions of their own, and half of those
 /// without a parent.
 fn fork(count: usize) {
+    let mut children = Vec::new();
     for number in 0..count {
         let mut child = match number % 4 {
             0 => {
@@ -127,7 +128,7 @@ fn fork(count: usize) {
             }
             _ => this(&["child"]),
         };
-        child.spawn().expect("a child");
+        children.push(child.spawn().expect("a child"));
     }
     sleep();
 }
