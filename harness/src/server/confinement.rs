@@ -322,7 +322,7 @@ mod tests {
         let mut both = vec![path.clone(), elsewhere.path().canonicalize().expect("its name")];
         both.sort_unstable();
         assert_eq!(needed(&path, &words.map(str::to_owned)), both);
-        assert_eq!(needed(Path::new("/"), &["bin".to_owned()]), [PathBuf::new(); 0]);
+        assert!(needed(Path::new("/"), &["bin".to_owned()]).is_empty());
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        // It fails for nobody who was let out of it.
+        // Who could leave it may enter it again.
         let _ = setns(&self.former, CloneFlags::CLONE_NEWNET);
     }
 }
