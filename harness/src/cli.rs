@@ -36,6 +36,9 @@ pub enum Command {
     Run(Run),
     /// Judge servers: the built-in ones by name, or any command.
     Check(Check),
+    /// Meet a server that nobody described: work out how it speaks, what it keeps to and how it is
+    /// built, and write the entry of a manifest to standard output.
+    Probe(Probe),
     /// Try again what a server failed at: a counterexample that was found before.
     Replay(Replay),
     /// Load whoever listens somewhere, and print what that gave.
@@ -166,6 +169,28 @@ pub struct Check {
     /// What it declares.
     #[command(flatten)]
     pub declared: Declared,
+}
+
+const PROBE_EXIT_CODES: &str = "\
+Exit codes: 0 it is described, 1 it answers nothing, 2 bad usage, 3 there is no server to talk to.";
+
+/// Whom to meet.
+#[derive(Debug, Args)]
+#[command(after_help = PROBE_EXIT_CODES, group = ArgGroup::new("met").args(["cmd", "connect"]).required(true))]
+pub struct Probe {
+    /// The command that starts it. Without {port} in it the server is tried with a port of its own,
+    /// and then with one on standard input.
+    #[arg(long, value_name = "COMMAND")]
+    pub cmd: Option<String>,
+    /// Where it runs already.
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    pub connect: Option<SocketAddr>,
+    /// Its name in the manifest.
+    #[arg(long, value_name = "NAME", requires = "cmd")]
+    pub name: Option<String>,
+    /// Add the entry to this file, in place of standard output.
+    #[arg(long, value_name = "FILE", requires = "cmd")]
+    pub output: Option<PathBuf>,
 }
 
 /// The name of the folder of counterexamples.

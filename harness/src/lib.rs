@@ -13,6 +13,7 @@ pub mod expected;
 mod interrupt;
 pub mod list;
 pub mod manifest;
+pub mod probe;
 mod progress;
 pub mod replay;
 pub mod role;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     use harness::cli::{Cli, Command};
     use harness::selftest::{self, known};
-    use harness::{bench, calibrate, check, list, replay, role, run};
+    use harness::{bench, calibrate, check, list, probe, replay, role, run};
 
     let done = match Cli::read() {
         // Roles first: no thread may exist when a server begins.
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Calibrate(arguments) => calibrate::calibrate(&arguments),
         Command::Selftest(arguments) => selftest::selftest(&arguments),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Probe(arguments) => probe::probe(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::List(arguments) => list::list(&arguments),
     };

@@ -193,7 +193,9 @@ pub(super) const CASES: &[Case] = &[
         check: |subject| {
             let mut client = subject.connect()?;
             let reply = client.learn(&request(1))?;
-            client.send(&[&request(1)[..], b"\r\n"].concat())?;
+            let mut line = subject.sent(&request(1));
+            line.insert(line.len() - 1, b'\r');
+            client.send(&line)?;
             client.expect(&reply)
         },
     },
@@ -205,7 +207,9 @@ pub(super) const CASES: &[Case] = &[
         check: |subject| {
             let mut client = subject.connect()?;
             let reply = client.learn(&request(1))?;
-            client.send(&request(1))?;
+            let mut line = subject.sent(&request(1));
+            line.pop();
+            client.send(&line)?;
             client.half_close()?;
             client.expect(&reply).map_err(|finding| {
                 finding.hint("what is left in the buffer when the client ends is a request too")

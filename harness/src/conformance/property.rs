@@ -10,8 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::finding::Finding;
-use super::subject::Subject;
+use super::subject::{PATIENCES, Subject};
 use super::verdict::State;
+use crate::wire::ReplyEnd;
 
 /// How long the smallest counterexample is looked for.
 const SHRINKING: Duration = Duration::from_secs(8);
@@ -58,6 +59,7 @@ impl<'a> Subject<'a> {
         let mut fixture = (property.prepare)()?;
         let mut runner = TestRunner::new_with_rng(Config::default(), random(self.seed));
         let mut slowest = Duration::ZERO;
+        let runs = self.runs_in_time(runs);
         for _ in 0..runs {
             let began = Instant::now();
             let tree = values
@@ -81,6 +83,18 @@ impl<'a> Subject<'a> {
         }
         self.observe_unless_loose(format!("{runs} random {what}, all right"));
         Ok(())
+    }
+
+    /// So many runs, or as many as a case has time for where each reply takes its time to end.
+    fn runs_in_time(&self, runs: u32) -> u32 {
+        match self.contract.wire.reply_end {
+            ReplyEnd::Quiet(quiet) => {
+                let in_time =
+                    (self.patience * PATIENCES / 2).as_millis() / quiet.as_millis().max(1);
+                runs.min(u32::try_from(in_time).unwrap_or(runs)).max(1)
+            }
+            _ => runs,
+        }
     }
 
     /// The finding of the smallest value that fails twice: in haste and then with patience, on a

@@ -91,16 +91,20 @@ impl Contract {
     }
 
     /// A request as it is sent. Where each must be of two numbers, a number alone becomes the sum of
-    /// it and nothing.
+    /// it and nothing, in as many bytes if there is space behind it.
     pub fn sent(&self, request: &[u8]) -> Vec<u8> {
         if self.service == Service::Echo {
             return self.wire.sent(request);
         }
-        let is_number = !request.is_empty() && request.iter().all(u8::is_ascii_digit);
-        let request = match self.dialect.is_binary && is_number {
-            true => [request, b"+0"].concat(),
-            false => request.to_vec(),
-        };
+        let mut request = request.to_vec();
+        let number = request.trim_ascii_end();
+        let is_number = !number.is_empty()
+            && number.iter().all(|byte| byte.is_ascii_digit() || b".-".contains(byte))
+            && !number[1..].contains(&b'-');
+        if self.dialect.is_binary && is_number {
+            let (length, size) = (number.len(), request.len());
+            request.splice(length..(length + 2).min(size), *b"+0");
+        }
         match self.wire.spaced {
             Some(spaced) => self.wire.sent(&respaced(&request, spaced)),
             None => self.wire.sent(&request),

@@ -10,19 +10,31 @@ pub struct Dialect {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub division: Option<Division>,
     /// Whether whole numbers are of 64 bits, and leaving them is an error.
-    #[serde(rename = "overflow")]
+    #[serde(rename = "overflow", skip_serializing_if = "is_false")]
     pub overflow_is_error: bool,
     /// Which operators it has.
+    #[serde(skip_serializing_if = "Operators::is_all")]
     pub operators: Operators,
     /// Whether every request is of two numbers and an operator.
-    #[serde(rename = "shape", with = "shape")]
+    #[serde(rename = "shape", with = "shape", skip_serializing_if = "is_false")]
     pub is_binary: bool,
     /// Whether it reads negative numbers.
+    #[serde(skip_serializing_if = "is_true")]
     pub negative: bool,
     /// Whether it reads `1.25`.
+    #[serde(skip_serializing_if = "is_true")]
     pub decimals: bool,
     /// Whether it reads parentheses.
+    #[serde(skip_serializing_if = "is_true")]
     pub parentheses: bool,
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What `7 / 2` is.
@@ -42,6 +54,10 @@ pub struct Operators([bool; Operators::ALL.len()]);
 
 impl Operators {
     const ALL: &[u8] = b"+-*/%";
+
+    fn is_all(&self) -> bool {
+        self.0.iter().all(|&there| there)
+    }
 
     /// Whether this one is among them.
     pub fn has(self, operator: u8) -> bool {

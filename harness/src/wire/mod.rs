@@ -24,6 +24,7 @@ pub const LONGEST_GREETING: usize = 64 * 1024;
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Wire {
     /// What is sent for a request.
+    #[serde(skip_serializing_if = "is_default")]
     pub request: Template,
     /// Whether the parts of an expression have spaces between them; as it comes, if it is not said.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,6 +33,7 @@ pub struct Wire {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pipelining: Option<bool>,
     /// Where a reply ends.
+    #[serde(skip_serializing_if = "is_default")]
     pub reply_end: ReplyEnd,
     /// Where the value is in a reply: the first group, or all that matches.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,6 +59,10 @@ pub struct Wire {
     /// How many clients the server serves before it ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients_per_life: Option<u32>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Where a greeting ends.
@@ -154,8 +160,11 @@ impl Wire {
         !self.request.after.first().is_some_and(|first| *first == byte)
     }
 
-    /// The value in a reply; all of it where no value is found.
+    /// The value in a reply; all of it where no value is found, or it is an error.
     pub fn value_of(&self, reply: Vec<u8>) -> Vec<u8> {
+        if self.error.as_ref().is_some_and(|error| error.is_in(&reply)) {
+            return reply;
+        }
         match self.value.as_ref().and_then(|value| value.found_in(&reply)) {
             Some(found) => found.to_vec(),
             None => reply,

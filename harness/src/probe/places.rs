@@ -1,0 +1,56 @@
+//! What a server keeps to: how many clients, how long lines, what errors, times and endings. The
+//! cases of the contract find it out; what they tell is taken down.
+
+use anyhow::Result;
+use servers::Service;
+
+use crate::cli::Check;
+use crate::conformance::{Judge, Judgement, cases};
+use crate::manifest::Places;
+use crate::server::{Launcher, Spec};
+
+/// Before the flags that would declare what was seen.
+const DECLARE: &str = "; declare it with ";
+
+/// Cases that fill a server, the first of which says whether it can be filled.
+const OF_A_CROWD: &[&str] = &["contract/capacity", "contract/when-full", "contract/queue"];
+const AT_LEAST: &str = "at least";
+
+/// Runs the cases of the contract, and tells what they tell.
+pub(super) fn find_out(launcher: &Launcher, spec: &Spec, tell: impl Fn(&str)) -> Result<Places> {
+    let judge = Judge::new(launcher.clone(), 1);
+    let wanted = |name: &str| name.starts_with("contract/") && name != "contract/mechanism";
+    let (mut flags, mut is_endless) = (String::new(), false);
+    for case in cases().filter(|case| wanted(case.name)) {
+        if is_endless && OF_A_CROWD.contains(&case.name) {
+            continue;
+        }
+        let Judgement { observed, state, .. } = judge.judge(spec, case);
+        is_endless |= case.name == OF_A_CROWD[0] && observed.contains(AT_LEAST);
+        let (seen, declared) = observed.split_once(DECLARE).unwrap_or((&observed, ""));
+        if state == crate::conformance::State::Ok {
+            tell(seen);
+            flags.push(' ');
+            flags.push_str(declared);
+        }
+    }
+    let check = Check::of_words(&format!("--cmd '{{port}}'{flags}"))
+        .map_err(|words| anyhow::anyhow!("what the cases tell cannot be declared: {words}"))?;
+    let declared = check.declared;
+    let is_calc = spec.contract.service == Service::Calc;
+    Ok(Places {
+        capacity: declared.capacity,
+        queue: declared.queue.filter(|&queue| queue > 0),
+        when_full: declared.when_full,
+        max_line: declared.max_line.filter(|&bytes| bytes >= 64),
+        // A number in it is another one the next time.
+        error_prefix: declared
+            .error_prefix
+            .filter(|prefix| is_calc && !prefix.contains(|letter: char| letter.is_ascii_digit())),
+        busy_prefix: declared.busy_prefix,
+        idle_timeout: declared.idle_timeout,
+        idle_tolerance: None,
+        ending: declared.ending,
+        ipv6: false,
+    })
+}
