@@ -151,7 +151,8 @@ impl<'s> Facts<'s> {
             Call::Poll => Mechanism::Poll,
             _ => Mechanism::Epoll,
         };
-        let sets = self.sets(&call);
+        let loops_accept = threads.iter().any(|(_, thread)| accepts(thread));
+        let sets = self.sets(&call, loops_accept);
         let pids: BTreeSet<Pid> = sets.iter().map(|(pid, _)| *pid).collect();
         let serves_several = threads.iter().any(|(_, thread)| clients(thread) >= 2)
             || is_untold_loop(threads[0].1) && self.most.accepted() > threads.len();
@@ -185,9 +186,9 @@ impl<'s> Facts<'s> {
     }
 
     /// The sets of descriptors in which the listener or a client was waited for by `call`: those
-    /// of an epoll by its descriptor, those of other calls by their thread. A call on the listener
-    /// alone, while there are clients, is accepting.
-    fn sets(&self, call: &Call) -> BTreeSet<(Pid, u64)> {
+    /// of an epoll by its descriptor, those of other calls by their thread. Where loops do not accept
+    /// for themselves, who calls select or poll for the listener alone is no loop, but accepts.
+    fn sets(&self, call: &Call, loops_accept: bool) -> BTreeSet<(Pid, u64)> {
         self.all
             .iter()
             .filter(|snapshot| !snapshot.finished)
@@ -196,9 +197,8 @@ impl<'s> Facts<'s> {
             .filter_map(|(pid, thread)| {
                 let watched = thread.watched.as_ref()?;
                 let set = watched.epoll.unwrap_or(thread.tid as u64);
-                let serves = !watched.clients.is_empty()
-                    || watched.listener && (watched.epoll.is_some() || self.most.accepted() == 0);
-                serves.then_some((pid, set))
+                let accepts = watched.listener && (watched.epoll.is_some() || loops_accept);
+                (accepts || !watched.clients.is_empty()).then_some((pid, set))
             })
             .collect()
     }
@@ -270,6 +270,10 @@ pub(super) fn one_thread_serves(snapshot: &Snapshot) -> bool {
 
 fn clients(thread: &ThreadSeen) -> usize {
     thread.watched.as_ref().map_or(0, |watched| watched.clients.len())
+}
+
+fn accepts(thread: &ThreadSeen) -> bool {
+    thread.watched.as_ref().is_some_and(|watched| watched.listener)
 }
 
 fn watches_clients(thread: &ThreadSeen) -> bool {

@@ -1,4 +1,4 @@
-# Four processes with a loop over epoll each.
+# Four processes with a loop each, over the selector that is named.
 import os
 import selectors
 import socket
@@ -9,7 +9,7 @@ listener.setblocking(False)
 for _ in range(3):
     if os.fork() == 0:
         break
-selector = selectors.EpollSelector()
+selector = getattr(selectors, sys.argv[3])()
 selector.register(listener, selectors.EVENT_READ)
 while True:
     for key, _ in selector.select():
