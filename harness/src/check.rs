@@ -12,7 +12,7 @@ use crate::conformance::{self, Case, FITTING, Judge, Judgement, Kind, judge_all}
 use crate::environment::Environment;
 use crate::progress::{People, Progress};
 use crate::replay::{self, Again};
-use crate::report::{FORMAT, Junit, Output, Report, ServerReport, Tally, line, not_run};
+use crate::report::{FORMAT, Junit, Output, Report, ServerReport, Tally, line, marks, not_run};
 use crate::role::{self, Usage};
 use crate::server::{Confinement, LaunchError, Launcher, Spec, Surroundings};
 use crate::{list, manifest, run};
@@ -90,6 +90,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
                 .add(report, &cases, judgement)
                 .unwrap_or_else(|error| progress.line(&format!("{error:#}")));
         };
+        let began = Instant::now();
         let launched = judge.launcher.launch(spec).map(drop);
         if let Err(LaunchError::NotRun(words)) = launched {
             bail!(Usage(words));
@@ -100,13 +101,19 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
             Err(error) => judge.judge_unlaunched(spec, &cases, error, reached),
             Ok(()) => judge_all(&judge, spec, &cases, reached),
         };
-        report.servers.last_mut().expect("it was just pushed").cases = judgements;
+        let judged = report.servers.last_mut().expect("it was just pushed");
+        judged.cases = judgements;
+        judged.took_ms = u64::try_from(began.elapsed().as_millis()).ok().filter(|_| judged.foreign);
         files.write(&report)?;
     }
     run::conclude(&mut report, &judge, &progress);
     files.write(&report)?;
     if arguments.json {
         list::print(&document(&report)?)?;
+    }
+    // Of a single case, the lines above say all.
+    if cases.len() > 1 {
+        mark_sheets(&report, &progress);
     }
     progress.line(&format!("seed {}", judge.seed));
     if let Some(misfit) = report.judgements().find(|one| one.expected == FITTING) {
@@ -128,6 +135,18 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
         ));
     }
     Ok(ExitCode::from(report.exit_code(&arguments.gate.fail_on)))
+}
+
+/// The mark sheets of servers that were not written here, and the table of several.
+fn mark_sheets(report: &Report, progress: &Progress) {
+    let foreign = report.foreign();
+    foreign.iter().for_each(|server| progress.line(&marks::sheet_words(server)));
+    if foreign.len() > 1 {
+        progress.line(&marks::class_words(&foreign));
+    }
+    if !foreign.is_empty() {
+        progress.line("");
+    }
 }
 
 /// How often a report that grows is written.

@@ -10,7 +10,7 @@ use crate::load::Measurement;
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "index.html",
     summary: "the whole report for a person, with the evidence behind each verdict; one file",
-    render,
+    render: |report| Some(render(report)),
 };
 
 /// Events shown at each end of the transcript of a case in which all was well.

@@ -5,7 +5,7 @@ use super::{Exporter, Report};
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "report.json",
     summary: "everything, for programs; `format` is raised when a reader would have to change",
-    render,
+    render: |report| Some(render(report)),
 };
 
 fn render(report: &Report) -> String {

@@ -10,10 +10,10 @@ use crate::conformance::{Judgement, Kind, State};
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "junit.xml",
     summary: "verdicts as JUnit XML, for the test page of a CI system; a suite is a server",
-    render,
+    render: |report| Some(render(report)),
 };
 
-fn render(report: &Report) -> String {
+pub(super) fn render(report: &Report) -> String {
     let finished = if report.complete { "" } else { " (the run was not finished)" };
     let mut document = Document::new(format!("harness{finished}"));
     document.add_test_suites(report.servers.iter().map(suite));

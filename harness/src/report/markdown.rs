@@ -8,7 +8,7 @@ use crate::conformance::{Judgement, Kind, Verdict};
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "summary.md",
     summary: "verdicts, failures and figures in short, as for the summary of a CI step",
-    render,
+    render: |report| Some(render(report)),
 };
 
 pub(super) fn render(report: &Report) -> String {
@@ -191,7 +191,7 @@ fn held(report: &Report, page: &mut String) -> std::fmt::Result {
 }
 
 /// A server's words are not to be taken for Markdown or HTML.
-fn escaped(words: &str) -> String {
+pub(super) fn escaped(words: &str) -> String {
     let mut escaped = String::new();
     for letter in words.chars() {
         if "\\`*_[]<>|&#".contains(letter) {

@@ -7,6 +7,7 @@ mod html;
 mod json;
 mod junit;
 mod markdown;
+pub mod marks;
 mod output;
 mod plot;
 pub mod step_summary;
@@ -85,13 +86,22 @@ pub struct ServerReport {
     pub original: Option<&'static str>,
     /// The command that was judged.
     pub command: String,
+    /// Whether it was not written here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub foreign: bool,
     /// What it declares, in words.
     pub contract: String,
+    /// How it is built, in words, if that was found out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mechanism: Option<String>,
     /// Why it could not be run here, if so: it has neither passed nor failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_run: Option<String>,
     /// The verdicts, by case.
     pub cases: Vec<Judgement>,
+    /// How long judging it took, in milliseconds, if that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<u64>,
     /// The command that was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured_command: Option<String>,
@@ -110,13 +120,19 @@ pub struct Exporter {
     pub file_name: &'static str,
     /// What it is for.
     pub summary: &'static str,
-    /// The file's content.
-    pub render: fn(&Report) -> String,
+    /// The file's content; none if the report has nothing for it.
+    pub render: fn(&Report) -> Option<String>,
 }
 
-/// Every format. All of them are written, always.
-pub const EXPORTERS: &[Exporter] =
-    &[json::EXPORTER, markdown::EXPORTER, html::EXPORTER, junit::EXPORTER];
+/// Every format. All that have something to say are written, always.
+pub const EXPORTERS: &[Exporter] = &[
+    json::EXPORTER,
+    markdown::EXPORTER,
+    html::EXPORTER,
+    junit::EXPORTER,
+    marks::MARKDOWN,
+    marks::HTML,
+];
 
 /// How many judgements there are of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -234,9 +250,12 @@ impl ServerReport {
             name: spec.name.clone(),
             original: spec.original,
             command: spec.shown.clone(),
+            foreign: spec.original.is_none() && servers::find(&spec.name).is_none(),
             contract: spec.contract.words(),
+            mechanism: None,
             not_run: spec.unavailable.clone(),
             cases,
+            took_ms: None,
             measured_command: None,
             measurements: Vec::new(),
             not_measured: Vec::new(),

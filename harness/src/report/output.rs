@@ -28,19 +28,29 @@ impl Output {
         output.put("report.json", "").map(|()| output)
     }
 
-    /// Writes every format.
+    /// Writes every format that has something to say, and removes what an earlier report had to say
+    /// in one that has not.
     ///
     /// # Errors
     /// A file cannot be written.
     pub fn write(&self, report: &Report) -> Result<()> {
-        EXPORTERS
-            .iter()
-            .try_for_each(|exporter| self.put(exporter.file_name, &(exporter.render)(report)))
+        EXPORTERS.iter().try_for_each(|exporter| match (exporter.render)(report) {
+            Some(content) => self.put(exporter.file_name, &content),
+            None => self.remove(exporter.file_name),
+        })
     }
 
     /// Where a person begins to read.
     pub fn page(&self) -> PathBuf {
         self.folder.join("index.html")
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        match fs::remove_file(self.folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error)
+                .with_context(|| format!("cannot remove {name} from {}", self.folder.display())),
+            _ => Ok(()),
+        }
     }
 
     fn put(&self, name: &str, content: &str) -> Result<()> {
@@ -83,7 +93,7 @@ impl Junit {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, report: &Report) -> Result<()> {
-        self.put(&(junit::EXPORTER.render)(report))
+        self.put(&junit::render(report))
     }
 
     fn put(&self, content: &str) -> Result<()> {
