@@ -112,7 +112,7 @@ pub(super) fn stuck_with(judgement: &Judgement) -> Option<String> {
 /// What was done last, to which an answer was due: writes, FIN and RST of one client, or what the
 /// harness did to the server.
 fn sent(judgement: &Judgement) -> Option<Line> {
-    let death = judgement.transcript.iter().position(|event| is_death(event));
+    let death = judgement.transcript.iter().position(is_death);
     let end = death.filter(|_| died(judgement)).unwrap_or(judgement.transcript.len());
     let events = &judgement.transcript[..end];
     let did = events.iter().rposition(|event| event.client == 0 && !event.is_output());

@@ -62,28 +62,23 @@ pub fn class(servers: &[&ServerReport]) -> String {
     let fails = rows.iter().map(|row| row.fails_words().len()).chain([5]).max().unwrap_or(5);
     let mut page = Page::default();
     page.title("Class");
-    let mut row = |cells: [&str; 8]| {
-        let [server, works, loose, failed, undecided, took, mechanism, first] = cells;
+    let mut row = |cells: [&str; 7], first: Option<&str>| {
+        let [server, works, loose, failed, undecided, took, mechanism] = cells;
         let line = format!(
-            "{server:name$}  {works:>5}  {loose:>5}  {failed:>fails$}  {undecided:>9}  {took:>7}  {mechanism:built$}  {first}"
+            "{server:name$}  {works:>5}  {loose:>5}  {failed:>fails$}  {undecided:>9}  {took:>8}  {mechanism:built$}"
         );
         page.line(line.trim_end());
+        if let Some(first) = first {
+            page.wrapped("    first fault: ", 8, first);
+        }
     };
-    row(["server", "works", "loose", "fails", "undecided", "took", "built as", "first fault"]);
+    row(["server", "works", "loose", "fails", "undecided", "took", "built as"], None);
     for one in &rows {
         let [works, loose, undecided] =
             [one.works, one.loose, one.undecided].map(|count| count.to_string());
-        let mechanism = one.mechanism.as_deref().unwrap_or("");
-        row([
-            &cut(&one.name, name),
-            &works,
-            &loose,
-            &one.fails_words(),
-            &undecided,
-            &one.took_words(),
-            &cut(mechanism, built),
-            &one.first,
-        ]);
+        let mechanism = cut(one.mechanism.as_deref().unwrap_or(""), built);
+        let (server, fails, took) = (cut(&one.name, name), one.fails_words(), one.took_words());
+        row([&server, &works, &loose, &fails, &undecided, &took, &mechanism], Some(&one.first));
     }
     page.0.trim_end().to_owned()
 }

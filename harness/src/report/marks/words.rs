@@ -147,7 +147,7 @@ pub(super) fn wrong(case: &str) -> Option<&'static Wrong> {
 }
 
 /// What a topic is about; its name, if nobody has written that down.
-pub(super) fn topic<'n>(name: &'n str) -> &'n str {
+pub(super) fn topic(name: &str) -> &str {
     TOPICS.iter().find(|(topic, _)| *topic == name).map_or(name, |(_, words)| words)
 }
 
