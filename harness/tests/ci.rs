@@ -312,7 +312,9 @@ fn where_a_plain_request_gets_more_than_its_line_a_greeting_is_suspected_and_the
     assert!(text.contains("hint     : does it greet, or prompt"), "{text}");
     let vacuous: Vec<&str> = text.lines().filter(|line| line.starts_with("vacuous ")).collect();
     assert!(vacuous.len() > 10, "{text}");
-    let evidence = text.lines().filter(|line| line.starts_with("    ")).count();
+    let (log, sheet) = text.split_once("Mark sheet: ").expect("a mark sheet");
+    assert!(sheet.contains(" framing/one-line must work first"), "{text}");
+    let evidence = log.lines().filter(|line| line.starts_with("    ")).count();
     assert!((1..10).contains(&evidence), "of the one failure: {text}");
     for line in vacuous.iter().filter(|line| !line.contains(" framing/single")) {
         assert!(line.contains("is not answered by one line: see framing/one-line"), "{line}");
