@@ -14,7 +14,7 @@ use crate::progress::{People, Progress};
 use crate::replay::{self, Again};
 use crate::report::{FORMAT, Junit, Output, Report, ServerReport, Tally, line, marks, not_run};
 use crate::role::{self, Usage};
-use crate::server::{Confinement, LaunchError, Launcher, Spec, Surroundings};
+use crate::server::{Confinement, LaunchError, Launcher, Spec, Surroundings, network};
 use crate::{list, manifest, run};
 
 /// Judges.
@@ -62,7 +62,10 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
         servers: Vec::new(),
     };
     let people = if arguments.json { People::Stderr } else { People::Stdout };
+    // Before there is a thread.
+    let unconfined = unconfined(&judge.launcher, &specs)?;
     let progress = Progress::new(specs.len() * cases.len(), people);
+    unconfined.iter().for_each(|words| progress.line(&format!("not confined: {words}")));
     if arguments.cmd.is_some() || arguments.connect.is_some() {
         judge.expected.of_others(&specs[0].name).for_each(|note| progress.line(&note));
     }
@@ -92,8 +95,10 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
         };
         let began = Instant::now();
         let launched = judge.launcher.launch(spec).map(drop);
-        if let Err(LaunchError::NotRun(words)) = launched {
-            bail!(Usage(words));
+        match launched {
+            // Of several, the others are judged all the same.
+            Err(LaunchError::NotRun(words)) if specs.len() == 1 => bail!(Usage(words)),
+            _ => {}
         }
         progress.line(&format!("{} ({})", spec.shown, spec.contract.words()));
         let judgements = match launched {
@@ -102,6 +107,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
             Ok(()) => judge_all(&judge, spec, &cases, reached),
         };
         let judged = report.servers.last_mut().expect("it was just pushed");
+        judged.mechanism = judgements.iter().find_map(Judgement::mechanism);
         judged.cases = judgements;
         judged.took_ms = u64::try_from(began.elapsed().as_millis()).ok().filter(|_| judged.foreign);
         files.write(&report)?;
@@ -135,6 +141,20 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
         ));
     }
     Ok(ExitCode::from(report.exit_code(&arguments.gate.fail_on)))
+}
+
+/// Makes ready for servers that need a network of their own, and says what of their confinement is
+/// not to be had here.
+fn unconfined(launcher: &Launcher, specs: &[Spec]) -> Result<Vec<String>> {
+    let needs_network = |spec: &Spec| spec.fixed_port.is_some() || spec.limits.network_alone;
+    if specs.iter().any(needs_network) {
+        // Where it cannot be, servers take turns, or are not confined, which is told below.
+        let _ = network::prepare();
+    }
+    match specs.iter().find(|spec| spec.limits != Confinement::default()) {
+        Some(spec) => Ok(launcher.unconfined(&spec.limits)?),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// The mark sheets of servers that were not written here, and the table of several.

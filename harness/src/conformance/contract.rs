@@ -11,7 +11,6 @@ use super::observe::{
 use super::subject::Subject;
 use super::{Case, Need, State};
 use crate::client::{Trouble, printable};
-use crate::mechanism::Mechanism;
 use crate::server::{Ending, Exit};
 
 /// How long a silent client is watched that no idle timeout was declared for.
@@ -199,12 +198,12 @@ pub(super) const CASES: &[Case] = &[
         check: |subject| {
             let seen = subject.how_it_is_built();
             subject.note(seen.evidence.join("; "));
+            let words = format!("{}: {}", seen.mechanism, seen.words);
             match subject.contract.expect {
-                None if seen.mechanism == Mechanism::Unknown => tell(subject, &seen.words, ""),
-                None => tell(subject, &format!("{}: {}", seen.mechanism, seen.words), ""),
+                None => tell(subject, &words, ""),
                 Some(expected) => match expected.met_by(&seen) {
-                    Ok(()) => as_declared(subject, seen.words),
-                    Err(_) => Err(Finding::fail(format!("it is built as `{expected}`"), seen.words)
+                    Ok(()) => as_declared(subject, words),
+                    Err(_) => Err(Finding::fail(format!("it is built as `{expected}`"), words)
                         .hint("this is what its threads and processes slept in while silent clients were connected")),
                 },
             }

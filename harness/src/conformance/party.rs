@@ -98,26 +98,31 @@ impl Party<'_> {
         self.line()
     }
 
-    /// Sends a request. A connection that was for so many requests as were sent is replaced by
-    /// another one.
+    /// Sends a request.
     ///
     /// # Errors
     /// The server does not take it.
     pub fn tell(&mut self, request: &[u8]) -> Result<(), Trouble> {
-        let wire = &self.subject.contract.wire;
-        if wire.requests().is_some_and(|most| self.asked >= most) {
-            let Party { client, .. } = self.subject.try_connect()?;
-            (self.client, self.is_greeted, self.asked) = (client, false, 0);
-        }
+        self.transmit(&self.subject.sent(request))?;
         self.asked += 1;
-        self.transmit(&self.subject.sent(request))
+        Ok(())
     }
 
-    /// Sends bytes, after what the server and its clients say first.
+    /// Whether the connection was for as many requests as were sent.
+    fn is_used_up(&self) -> bool {
+        self.subject.contract.wire.requests().is_some_and(|most| self.asked >= most)
+    }
+
+    /// Sends bytes, after what the server and its clients say first. A connection that was for as
+    /// many requests as were sent is replaced by another one.
     ///
     /// # Errors
     /// The server does not take them, or does not say its part.
     pub fn transmit(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+        if self.is_used_up() {
+            let Party { client, .. } = self.subject.try_connect()?;
+            (self.client, self.is_greeted, self.asked) = (client, false, 0);
+        }
         self.be_greeted()?;
         self.client.send(bytes)
     }
@@ -322,6 +327,8 @@ impl Party<'_> {
                 Ok(())
             }
             Ok(bytes) => Err(Finding::fail(expected, printable(&bytes))),
+            // That was all that the connection was for.
+            Err(Trouble::Closed(rest)) if rest.is_empty() && self.is_used_up() => Ok(()),
             Err(trouble) => Err(Finding::trouble(expected, &trouble)),
         }
     }

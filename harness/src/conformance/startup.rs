@@ -120,7 +120,7 @@ pub(super) const CASES: &[Case] = &[
         name: "startup/port-taken",
         requirement: "a second server on a taken port says so, ends with an error code, and leaves the first alone",
         source: "bind(2) (EADDRINUSE); POSIX (exit status)",
-        needs: &[Need::Launched],
+        needs: &[Need::Lives, Need::Launched],
         check: |subject| {
             subject.connect()?.learn(&request(7))?;
             // Some close their listener while they serve.

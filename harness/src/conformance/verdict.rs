@@ -227,6 +227,13 @@ impl State {
 }
 
 impl Judgement {
+    /// How the server is built, if that is what was looked at and seen.
+    pub fn mechanism(&self) -> Option<String> {
+        let is_seen = self.name == "contract/mechanism" && self.state == State::Ok;
+        let (mechanism, _) = self.observed.split_once(": ")?;
+        is_seen.then(|| mechanism.to_owned())
+    }
+
     /// Both axes in one, and whether that was to be expected.
     pub fn kind(&self) -> Kind {
         match &self.known {

@@ -14,7 +14,6 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
 
 use crate::cli::Probe;
 use crate::manifest::{Command, Entry, Port};
@@ -91,16 +90,13 @@ fn name_of(command: &str) -> String {
 
 /// Writes the entry to standard output, or behind what a file has.
 fn write(file: Option<&Path>, mut entry: Entry) -> Result<()> {
-    #[derive(Serialize)]
-    struct File {
-        server: Vec<Entry>,
-    }
     if let Some(folder) = file.and_then(Path::parent).filter(|folder| *folder != Path::new("")) {
         // It is started where the command was given.
         let here = std::env::current_dir()?;
         entry.folder = (folder.canonicalize().ok().as_ref() != Some(&here)).then_some(here);
     }
-    let text = toml::to_string(&File { server: vec![entry] }).context("the manifest entry")?;
+    let entry = toml::Table::try_from(entry).context("the manifest entry")?;
+    let text = written("server", &entry, "[[server]]");
     match file {
         None => print!("{text}"),
         Some(path) => {
@@ -116,6 +112,22 @@ fn write(file: Option<&Path>, mut entry: Entry) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A table and those in it, each key on a line of its own.
+fn written(name: &str, table: &toml::Table, header: &str) -> String {
+    let mut text = format!("{header}\n");
+    let is_section = |name: &str| ["contract", "dialect", "wire", "environment"].contains(&name);
+    for (key, value) in table.iter().filter(|(key, _)| !is_section(key)) {
+        text.push_str(&format!("{key} = {value}\n"));
+    }
+    for (key, value) in table.iter().filter(|(key, _)| is_section(key)) {
+        if let toml::Value::Table(inner) = value {
+            let path = format!("{name}.{key}");
+            text.push_str(&format!("\n{}", written(&path, inner, &format!("[{path}]"))));
+        }
+    }
+    text
 }
 
 #[cfg(test)]

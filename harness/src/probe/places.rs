@@ -5,30 +5,22 @@ use anyhow::Result;
 use servers::Service;
 
 use crate::cli::Check;
-use crate::conformance::{Judge, Judgement, cases};
+use crate::conformance::{Case, Judge, Judgement, State, cases, judge_all};
 use crate::manifest::Places;
 use crate::server::{Launcher, Spec};
 
 /// Before the flags that would declare what was seen.
 const DECLARE: &str = "; declare it with ";
 
-/// Cases that fill a server, the first of which says whether it can be filled.
-const OF_A_CROWD: &[&str] = &["contract/capacity", "contract/when-full", "contract/queue"];
-const AT_LEAST: &str = "at least";
-
 /// Runs the cases of the contract, and tells what they tell.
 pub(super) fn find_out(launcher: &Launcher, spec: &Spec, tell: impl Fn(&str)) -> Result<Places> {
     let judge = Judge::new(launcher.clone(), 1);
     let wanted = |name: &str| name.starts_with("contract/") && name != "contract/mechanism";
-    let (mut flags, mut is_endless) = (String::new(), false);
-    for case in cases().filter(|case| wanted(case.name)) {
-        if is_endless && OF_A_CROWD.contains(&case.name) {
-            continue;
-        }
-        let Judgement { observed, state, .. } = judge.judge(spec, case);
-        is_endless |= case.name == OF_A_CROWD[0] && observed.contains(AT_LEAST);
+    let wanted: Vec<&Case> = cases().filter(|case| wanted(case.name)).collect();
+    let mut flags = String::new();
+    for Judgement { observed, state, .. } in judge_all(&judge, spec, &wanted, |_| {}) {
         let (seen, declared) = observed.split_once(DECLARE).unwrap_or((&observed, ""));
-        if state == crate::conformance::State::Ok {
+        if state == State::Ok {
             tell(seen);
             flags.push(' ');
             flags.push_str(declared);

@@ -25,10 +25,9 @@ def answer(line):
 
 
 def serve(connection):
-    with connection.makefile("rw", encoding="latin-1", newline="\n") as stream:
+    with connection.makefile("r", encoding="latin-1", newline="\n") as stream:
         for line in stream:
-            stream.write(answer(line) + "\n")
-            stream.flush()
+            connection.sendall((answer(line) + "\n").encode())
 
 
 # The kernel is to wait for the children: there is nothing to learn from them.

@@ -25,15 +25,14 @@ def answer(line):
 
 
 def serve(connection):
-    with connection, connection.makefile("rw", encoding="latin-1", newline="\n") as stream:
+    with connection, connection.makefile("r", encoding="latin-1", newline="\n") as lines:
         try:
-            for line in stream:
+            for line in lines:
                 try:
                     reply = answer(line)
                 except (ValueError, OverflowError):
                     reply = "Error: number too large"
-                stream.write(reply + "\n")
-                stream.flush()
+                connection.sendall(reply.encode() + b"\n")
         except OSError:
             pass
 

@@ -27,10 +27,9 @@ def answer(line):
 
 def client_loop(conn):
     try:
-        with conn, conn.makefile("rw", encoding="latin-1", newline="\n") as f:
+        with conn, conn.makefile("r", encoding="latin-1", newline="\n") as f:
             for line in f:
-                f.write(answer(line) + "\n")
-                f.flush()
+                conn.sendall((answer(line) + "\n").encode())
     except OSError:
         pass
 
