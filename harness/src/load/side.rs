@@ -122,6 +122,7 @@ impl Sampler {
         let elapsed = self.began.elapsed();
         let tree = self.tree();
         let cpu = cpu_used(&tree).since(&self.cpu);
+        let cpu = cpu.as_ref();
         let switched = Switches::of(&tree).zip(self.switches.take());
         let switched = switched.map(|(now, before)| now.since(&before));
         self.look_now();

@@ -20,7 +20,7 @@ const TICK_MS: u64 = 10;
 const LEAST_TICKS: u64 = 25;
 
 /// Processor time that a process tree has used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CpuUsed {
     /// In user and kernel mode: to the nanosecond for processes that are there, threads of theirs
     /// that have ended included; in ticks of 10 ms for children that have ended and were waited
@@ -28,6 +28,10 @@ pub struct CpuUsed {
     pub total: Duration,
     user_ticks: u64,
     system_ticks: u64,
+    /// Of children that have ended and were waited for.
+    ended_ticks: u64,
+    /// Whose it is.
+    processes: Vec<Pid>,
 }
 
 /// Processor time that the processes and the children they have waited for have used. The total is
@@ -37,8 +41,10 @@ pub fn cpu_used(tree: &[Pid]) -> CpuUsed {
     let mut sum = CpuUsed::default();
     for &pid in tree {
         let Some([user, system, user_of_ended, system_of_ended]) = cpu_ticks(pid) else { continue };
-        let of_ended = ticks(user_of_ended + system_of_ended);
-        sum.total += clock(pid).unwrap_or_else(|| ticks(user + system)) + of_ended;
+        let of_ended = user_of_ended + system_of_ended;
+        sum.total += clock(pid).unwrap_or_else(|| ticks(user + system)) + ticks(of_ended);
+        sum.ended_ticks += of_ended;
+        sum.processes.push(pid);
         sum.user_ticks += user + user_of_ended;
         sum.system_ticks += system + system_of_ended;
     }
@@ -55,9 +61,16 @@ fn clock(pid: Pid) -> Option<Duration> {
 }
 
 impl CpuUsed {
-    /// What was used since `before`; `None` if processes are gone with what they had used.
+    /// What was used since `before`; `None` if processes are gone, and what they had used is not
+    /// with those who waited for them.
     pub fn since(&self, before: &CpuUsed) -> Option<CpuUsed> {
+        let is_gone = |pid: &Pid| !self.processes.contains(pid);
+        if before.processes.iter().any(is_gone) && self.ended_ticks <= before.ended_ticks {
+            return None;
+        }
         Some(CpuUsed {
+            ended_ticks: self.ended_ticks.checked_sub(before.ended_ticks)?,
+            processes: self.processes.clone(),
             total: self.total.checked_sub(before.total)?,
             user_ticks: self.user_ticks.checked_sub(before.user_ticks)?,
             system_ticks: self.system_ticks.checked_sub(before.system_ticks)?,
@@ -181,5 +194,20 @@ mod tests {
         let before = cpu_used(&[std::process::id() as Pid]);
         assert_eq!(CpuUsed::default().since(&before), None);
         assert_eq!(CpuUsed::default().user_part(), None);
+    }
+
+    #[test]
+    fn where_a_process_is_gone_with_what_it_had_used_nothing_is_said() {
+        let mut busy = ["while :; do :; done"; 2]
+            .map(|words| Command::new("sh").args(["-c", words]).spawn().expect("sh"));
+        let tree = [busy[0].id() as Pid, busy[1].id() as Pid];
+        let used = |of: &[Pid]| cpu_used(of).total;
+        wait_until("it has worked", || used(&tree[1..]) > Duration::from_millis(20));
+        let before = cpu_used(&tree);
+        busy[1].kill().and_then(|()| busy[1].wait()).expect("it ends");
+        wait_until("the other has worked more", || used(&tree[..1]) > 2 * before.total);
+        let after = cpu_used(&tree[..1]);
+        busy[0].kill().and_then(|()| busy[0].wait()).expect("it ends");
+        assert!(after.since(&before).is_none());
     }
 }
