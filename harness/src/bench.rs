@@ -13,7 +13,7 @@ use servers::Limits;
 
 use crate::cli::{self, Measured, Require};
 use crate::environment::Environment;
-use crate::interrupt::{self, INTERRUPTED};
+use crate::interrupt;
 use crate::load::alternation::{Alternation, compare};
 use crate::load::placement::{Pin, Placement};
 use crate::load::{
@@ -42,8 +42,8 @@ impl Measured {
     }
 
     fn exit_code<'m>(&self, measurements: impl IntoIterator<Item = &'m Measurement>) -> ExitCode {
-        if interrupt::flag().load(Relaxed) {
-            return ExitCode::from(INTERRUPTED);
+        if let Some(code) = interrupt::exit_code() {
+            return code;
         }
         let is_doubtful = |one: &Measurement| one.validity.verdict != Verdict::Valid;
         let is_wanted = self.require == Some(Require::Valid);
@@ -193,6 +193,8 @@ struct Compared {
     #[serde(flatten)]
     comparison: Comparison,
     verdict: stats::Verdict,
+    /// Whether it was interrupted, and is of fewer launches or slices than it was to be.
+    partial: bool,
 }
 
 /// Compares servers with another one.
@@ -214,30 +216,37 @@ fn against(arguments: &cli::Bench, other: &servers::Server) -> Result<ExitCode> 
         progress.doing(format!("{server} against {other}"));
         let [one, two] = [server, other].map(|it| comparable(&launcher, it, alternation));
         let found = compare(&launcher, [&one?, &two?], alternation, &placement, interrupt::flag())?;
-        if interrupt::flag().load(Relaxed) {
-            return Ok(ExitCode::from(INTERRUPTED));
-        }
-        let Some(comparison) = found else { bail!("too few slices: give it a longer --duration") };
+        let partial = interrupt::flag().load(Relaxed);
+        let Some(comparison) = found else {
+            if partial {
+                break;
+            }
+            bail!("too few slices: give it a longer --duration");
+        };
         let verdict = comparison.verdict();
         progress.line(&format!(
             "{server} against {other}: {:.3} times the throughput, 95 % confidence {:.3} to {:.3}, \
-             {} pairs of slices in {} launches: {}",
+             {} pairs of slices in {} launches: {}{}",
             comparison.ratio,
             comparison.low,
             comparison.high,
             comparison.pairs,
             comparison.launches,
-            verdict.words()
+            verdict.words(),
+            if partial { " (interrupted: partial)" } else { "" }
         ));
         progress.step();
         let (server, against) = (server.to_string(), other.to_string());
-        all.push(Compared { server, against, comparison, verdict });
+        all.push(Compared { server, against, comparison, verdict, partial });
+        if partial {
+            break;
+        }
     }
     drop(progress);
     if arguments.json {
         write_json(std::io::stdout().lock(), &all)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(interrupt::exit_code().unwrap_or(ExitCode::SUCCESS))
 }
 
 fn comparable(

@@ -1,6 +1,6 @@
 //! Ctrl-C in the middle of a measurement: what was measured is written, and then it ends.
 
-use std::process::exit;
+use std::process::{ExitCode, exit};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
@@ -9,6 +9,11 @@ use nix::sys::signal::{SigSet, Signal};
 
 /// The exit code of a program that Ctrl-C ended, as shells have it: 128 and the signal's number.
 pub(crate) const INTERRUPTED: u8 = 130;
+
+/// The exit code, if it was interrupted.
+pub(crate) fn exit_code() -> Option<ExitCode> {
+    flag().load(Relaxed).then(|| ExitCode::from(INTERRUPTED))
+}
 
 static FLAG: AtomicBool = AtomicBool::new(false);
 

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Stdio;
@@ -233,6 +233,25 @@ fn a_histogram_log_begins_with_its_header_and_has_every_latency_in_a_line_of_its
         // A machine that is held up may skip some, and has one more for what came after the end.
         assert!((tags.len()..=11 * tags.len()).contains(&lines), "{lines} lines; {one}");
     }
+}
+
+#[test]
+fn ctrl_c_in_the_middle_of_comparisons_leaves_those_that_were_finished() {
+    let mut child = common::harness()
+        .args(["bench", "select-echo", "poll-echo", "--against", "epoll-level-echo", "--json"])
+        .args(["--duration", "300ms", "--launches", "2"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the harness starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    assert!(lines.any(|line| line.expect("words").starts_with("select-echo against")));
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("a signal");
+    lines.for_each(drop);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130));
+    let all: Value = serde_json::from_slice(&output.stdout).expect("one document");
+    assert_eq!((&all[0]["server"], &all[0]["partial"]), (&"select-echo".into(), &false.into()));
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub use rivals::{RIVALS, Rival};
 pub use run::{RivalError, RivalLoad, RivalRun, run};
 
 use crate::cli;
-use crate::interrupt::{self, INTERRUPTED};
+use crate::interrupt;
 use crate::load::placement::{Pin, Placement};
 use crate::load::{self, Demand, Exchange, Group, Measurement, Measuring, Pace, Plan};
 use crate::role;
@@ -64,11 +64,12 @@ pub fn calibrate(arguments: &cli::Calibrate) -> Result<ExitCode> {
         |words: &str| if arguments.json { eprintln!("{words}") } else { println!("{words}") };
     tell(&placement.words());
     let mut all = Vec::new();
-    for rival in RIVALS {
+    'rivals: for rival in RIVALS {
         for &(connections, depth) in LOADS {
             let compared = compare(rival, &launcher, &placement, (connections, depth), arguments);
+            // Rounds that were cut short say nothing.
             if interrupt::flag().load(Relaxed) {
-                return Ok(ExitCode::from(INTERRUPTED));
+                break 'rivals;
             }
             match compared {
                 Ok(one) => {
@@ -88,7 +89,7 @@ pub fn calibrate(arguments: &cli::Calibrate) -> Result<ExitCode> {
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&all)?);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(interrupt::exit_code().unwrap_or(ExitCode::SUCCESS))
 }
 
 fn compare(
@@ -117,6 +118,9 @@ fn compare(
         generator_cpu_share: 0.0,
     };
     for round in 0..arguments.rounds {
+        if interrupt::flag().load(Relaxed) {
+            break;
+        }
         // Whoever is first has no advantage of it in the end.
         let rivals = |before: bool| match before == (round % 2 == 1) {
             true => run(rival, server.address, load).map(Some),

@@ -145,6 +145,9 @@ pub fn compare(
     let Alternation { connections, slice, launches, time } = alternation;
     let mut ratios = Vec::new();
     for launch in 0..launches {
+        if interrupted.load(Relaxed) {
+            break;
+        }
         let [one, other] = specs.map(|spec| Loaded::launch(launcher, spec, connections, placement));
         let _pinned = placement.pin_load_thread(0)?;
         let (mut one, mut other) = (one?, other?);

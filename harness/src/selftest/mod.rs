@@ -14,7 +14,7 @@ use anyhow::Result;
 pub use trials::{Compared, Rigour, TRIALS, Trial};
 
 use crate::cli;
-use crate::interrupt::{self, INTERRUPTED};
+use crate::interrupt;
 use crate::server::Launcher;
 
 /// How often a trial is made at the most: a machine that others use, too, may be away for a moment,
@@ -30,18 +30,20 @@ const TRIES: usize = 5;
 pub fn selftest(arguments: &cli::Selftest) -> Result<ExitCode> {
     let launcher = Launcher::this_program()?;
     let mut all = Vec::new();
+    let is_interrupted = || interrupt::flag().load(Relaxed);
     for trial in TRIALS {
         let mut compared = trial.run(&launcher, Rigour::WHOLE, interrupt::flag())?;
         for _ in 1..TRIES {
-            if compared.iter().all(|one| one.is_right) {
+            if compared.iter().all(|one| one.is_right) || is_interrupted() {
                 break;
             }
             let words = "off: made again, as others may have had the machine meanwhile";
             eprintln!("{}: {words}", trial.name);
             compared = trial.run(&launcher, Rigour::WHOLE, interrupt::flag())?;
         }
-        if interrupt::flag().load(Relaxed) {
-            return Ok(ExitCode::from(INTERRUPTED));
+        // A trial that was cut short says nothing.
+        if is_interrupted() {
+            break;
         }
         for one in &compared {
             let words = line(one);
@@ -52,7 +54,8 @@ pub fn selftest(arguments: &cli::Selftest) -> Result<ExitCode> {
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&all)?);
     }
-    Ok(ExitCode::from(u8::from(all.iter().any(|one| !one.is_right))))
+    let is_off = all.iter().any(|one| !one.is_right);
+    Ok(interrupt::exit_code().unwrap_or(ExitCode::from(u8::from(is_off))))
 }
 
 fn line(one: &Compared) -> String {
