@@ -83,7 +83,7 @@ pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
         measurement.placement = format!("{} (the server was not launched here)", placement.words());
     }
     if let Some(log) = log {
-        histogram_log::write(BufWriter::new(log), &ran.intervals).context("the histogram log")?;
+        histogram_log::write(BufWriter::new(log), &ran).context("the histogram log")?;
     }
     match (json, &arguments.json) {
         (Some(file), _) => write_json(BufWriter::new(file), &measurement)?,

@@ -59,11 +59,12 @@ fn held(launcher: &Launcher, server: &servers::Server) -> Result<Completion, Fai
     let running = launcher.launch(&spec)?;
     let before = running.process.holdings().anonymous_bytes;
     let mut recorder = Recorder::new();
-    let mut herd = Herd::connect(running.address, server.service, clients, &mut recorder)?;
+    let mut herd =
+        Herd::connect(running.address, server.service, clients, &mut recorder, &|| true)?;
     all_answered("on connecting", &herd, &recorder, clients, &running)?;
 
     let mut recorder = Recorder::new();
-    herd.ask_all(&mut recorder)?;
+    herd.ask_all(&mut recorder, &|| true)?;
     all_answered("with all connected", &herd, &recorder, clients, &running)?;
     let holdings = running.process.holdings();
     if holdings.descriptors < clients {

@@ -10,18 +10,26 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
+use std::time::Duration;
 
 use assert_cmd::Command;
 use common::{DEADLINE, known, wait_until};
-use harness::load::{Outcome, WORKLOADS};
+use harness::load::placement::{Pin, Placement};
+use harness::load::{
+    self, Demand, Group, Measurement, Measuring, Outcome, Pace, Plan, Ran, WORKLOADS, exchanges,
+};
 use harness::selftest::{Compared, Rigour, TRIALS, Trial};
-use harness::server::{Launcher, Port};
+use harness::server::usage::cpu_used;
+use harness::server::{Launcher, Port, Server, Spec};
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use predicates::prelude::*;
 use predicates::str::{contains, starts_with};
 use serde_json::Value;
+use servers::{Limits, Service};
 
 fn harness(arguments: &[&str]) -> Command {
     let mut command = Command::from(common::harness());
@@ -223,16 +231,68 @@ fn a_histogram_log_begins_with_its_header_and_has_every_latency_in_a_line_of_its
         let one = loaded(server.address, &[flags, &["--histogram-log", path]].concat());
         let log = std::fs::read(&file).expect("a log");
         assert!(log.starts_with(b"#[Histogram log format version 1.3]\n"));
-        let mut lines = 0;
+        let (mut lines, mut latencies) = (0, 0);
         for entry in IntervalLogIterator::new(&log) {
             if let LogEntry::Interval(line) = entry.expect("a line of the format") {
                 assert!(tags.contains(&line.tag().expect("a tag").as_str()));
                 lines += 1;
+                latencies += histogram(line.encoded_histogram()).len();
             }
         }
+        // Those that came after the end, too.
+        assert_eq!(latencies, tags.len() as u64 * all_answered(&one));
         // A machine that is held up may skip some, and has one more for what came after the end.
         assert!((tags.len()..=11 * tags.len()).contains(&lines), "{lines} lines; {one}");
     }
+}
+
+/// A histogram as a log has it: compressed, in Base64 (RFC 4648).
+fn histogram(encoded: &str) -> Histogram<u64> {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = Vec::new();
+    for letters in encoded.trim_end_matches('=').as_bytes().chunks(4) {
+        let value = |letter: u8| LETTERS.iter().position(|it| *it == letter).expect("Base64");
+        let bits = letters.iter().fold(0, |bits, &letter| bits << 6 | value(letter) as u32);
+        let left = bits << (6 * (4 - letters.len()));
+        bytes.extend_from_slice(&left.to_be_bytes()[1..letters.len()]);
+    }
+    Deserializer::new().deserialize(&mut bytes.as_slice()).expect("a histogram")
+}
+
+/// A closed loop of one connection on a server that was launched.
+fn measured(server: &Server, warm_up: Duration, duration: Duration) -> (Measurement, Ran) {
+    let never = AtomicBool::new(false);
+    let plan = Plan { warm_up, duration, held: 0, is_short: false };
+    let measuring = Measuring::usual(plan, 1, &never);
+    let pace = Pace::Closed { depth: 1 };
+    let group = Group { exchanges: exchanges(Service::Echo), connections: 1, pace };
+    let placement = Placement::find(Pin::None, 1).expect("a set");
+    let demand = Demand::new(server.address, group, 1);
+    load::load(Some(server), &demand, "closed", &measuring, &placement).expect("a run")
+}
+
+#[test]
+fn no_request_is_charged_with_what_the_server_did_for_those_of_the_warm_up() {
+    let server = known("slower:0");
+    let (one, ran) = measured(&server, Duration::from_millis(500), Duration::from_millis(20));
+    let each = one.server_cpu_ns_per_request().expect("it is known");
+    let used = cpu_used(&server.process.tree()).total.as_nanos() as u64;
+    // It is rounded to whole nanoseconds.
+    assert!(each > 0 && (each - 1) * ran.answered_in_all <= used, "{each} ns each of {used}");
+}
+
+#[test]
+fn switches_of_threads_that_end_with_their_clients_are_counted() {
+    let launcher = Launcher::new(env!("CARGO_BIN_EXE_harness"));
+    let server = servers::servers().find(|it| it.to_string() == "thread-per-connection-echo");
+    let spec = Spec::builtin(&launcher, &server.expect("it is there"), &Limits::default());
+    let server = launcher.launch(&spec.expect("it runs here")).expect("it listens");
+    let time = Duration::from_millis(100);
+    let (one, _) = measured(&server, time, time);
+    let side = one.server.expect("it was launched here");
+    // Its thread waits for each request.
+    let switches = side.voluntary_switches_per_request;
+    assert!(switches.is_some_and(|each| each > 0.1), "{side:?}");
 }
 
 #[test]

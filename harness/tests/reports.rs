@@ -97,6 +97,7 @@ fn measurement(workload: &str, connections: usize, throughput_per_s: f64) -> Mea
         littles_residual: Some(-0.001),
         stolen_share: 0.01,
         syscalls_per_request: Some(2.01),
+        syscalls_not_counted: None,
         placement: "server on processor 0, generator on processor 1".to_owned(),
         server: Some(ServerSide {
             cpu_ns_per_request: Some(11_400),

@@ -66,7 +66,7 @@ struct Connection {
     has_answered: bool,
     /// A request was given up for now.
     is_waiting: bool,
-    /// What the last reply was.
+    /// What the last reply was; in flight, if there was none.
     last: Outcome,
     /// Which exchange is the next to be asked; how many before it were not yet taken by the
     /// kernel, and how much of the first of those was.
@@ -98,7 +98,9 @@ impl Events {
     pub(super) fn get(&self, at: usize) -> Event {
         let event = self.0[at];
         let ends = EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
-        Event { index: event.data() as usize, may_have_ended: event.events().intersects(ends) }
+        let may_have_ended = event.events().intersects(ends);
+        let is_readable = may_have_ended || event.events().contains(EpollFlags::EPOLLIN);
+        Event { index: event.data() as usize, is_readable, may_have_ended }
     }
 }
 
@@ -106,6 +108,7 @@ impl Events {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Event {
     pub(super) index: usize,
+    is_readable: bool,
     may_have_ended: bool,
 }
 
@@ -163,7 +166,7 @@ impl Connections {
             is_connecting: false,
             has_answered: false,
             is_waiting: false,
-            last: Outcome::Answered,
+            last: Outcome::InFlight,
             next: first,
             backlog: 0,
             taken: 0,
@@ -201,7 +204,7 @@ impl Connections {
         let outcome = socket.connect(&self.address.into());
         let connection = &mut self.connections[index];
         connection.since = since;
-        (connection.has_answered, connection.last) = (false, Outcome::Answered);
+        (connection.has_answered, connection.last) = (false, Outcome::InFlight);
         connection.is_waiting = false;
         connection.is_connecting = match outcome {
             Ok(()) => false,
@@ -213,17 +216,12 @@ impl Connections {
             }
         };
         let stream = TcpStream::from(socket);
-        // Edge-triggered, so that the kernel does not look at each a second time.
-        let events = EpollFlags::EPOLLIN
-            | EpollFlags::EPOLLOUT
-            | EpollFlags::EPOLLRDHUP
-            | EpollFlags::EPOLLET;
-        self.epoll.add(&stream, EpollEvent::new(events, index as u64))?;
+        self.epoll.add(&stream, what_is_told_of(index))?;
         connection.stream = Some(stream);
         if connection.is_connecting {
             self.connecting += 1;
         } else {
-            recorder.connected(self.clock.now() - since);
+            recorder.connected(since, self.clock.now());
         }
         Ok(())
     }
@@ -253,6 +251,12 @@ impl Connections {
         self.connections[index].stream.is_none()
     }
 
+    /// The socket of a connection.
+    #[cfg(test)]
+    pub(super) fn stream(&self, index: usize) -> Option<&TcpStream> {
+        self.connections[index].stream.as_ref()
+    }
+
     pub(super) fn group(&self, index: usize) -> usize {
         self.connections[index].group.into()
     }
@@ -273,12 +277,13 @@ impl Connections {
     }
 
     /// What became of a group's connections so far. One that lasts counts as answered, unless its
-    /// first request never was: it may be connected in the kernel's queue only.
+    /// first request never was: it may be connected in the kernel's queue only, and is in flight.
+    /// Of one that is being connected nothing is known.
     pub(super) fn outcomes(&self, group: usize) -> Outcomes {
         let mut outcomes = self.ended[group].clone();
         let of_group = |connection: &&Connection| usize::from(connection.group) == group;
         for connection in self.connections.iter().filter(of_group) {
-            if connection.stream.is_some() {
+            if connection.stream.is_some() && !connection.is_connecting {
                 outcomes.add(connection.outcome_if_it_lasts());
             }
         }
@@ -287,7 +292,7 @@ impl Connections {
 
     /// Requests that wait for their replies are given up for now, and are over as in flight.
     pub(super) fn abandon(&mut self, group: usize, recorder: &mut Recorder) {
-        let now = self.clock.now();
+        let now = self.look_at_clock(group, recorder);
         for connection in &mut self.connections {
             if usize::from(connection.group) == group {
                 connection.is_waiting |= connection.under_way > 0;
@@ -325,9 +330,10 @@ impl Connections {
     ) -> bool {
         let connection = &mut self.connections[index];
         if connection.under_way + count > MOST_UNDER_WAY {
-            recorder.not_sent(Outcome::Stalled, now);
+            recorder.not_sent(Outcome::Stalled, intended.unwrap_or(now), now);
             return false;
         }
+        recorder.passed(self.under_way[usize::from(connection.group)], now);
         let cycle = &self.cycles[usize::from(connection.group)];
         connection.next = cycle.after(connection.next, count);
         connection.backlog += count;
@@ -400,6 +406,14 @@ impl Connections {
         }
     }
 
+    /// Looks at the clock, and tells the recorder how many requests of its group were under way
+    /// until then.
+    pub(super) fn look_at_clock(&self, group: usize, recorder: &mut Recorder) -> u64 {
+        let now = self.clock.now();
+        recorder.passed(self.under_way[group], now);
+        now
+    }
+
     /// Does what an event is about. The recorder is that of the connection's group.
     pub(super) fn happen(&mut self, event: Event, recorder: &mut Recorder) -> io::Result<Happened> {
         let index = event.index;
@@ -415,9 +429,13 @@ impl Connections {
                 // The event may have been of the connection that was here before.
                 None if stream.peer_addr().is_err() => Ok(Happened::Nothing),
                 None => {
+                    // What has come already is told once more, when it is of interest.
+                    if event.is_readable {
+                        self.epoll.modify(stream, &mut what_is_told_of(index))?;
+                    }
                     connection.is_connecting = false;
                     self.connecting -= 1;
-                    recorder.connected(self.clock.now() - connection.since);
+                    recorder.connected(connection.since, self.clock.now());
                     Ok(Happened::Connected)
                 }
             };
@@ -430,7 +448,8 @@ impl Connections {
 
     /// Receives what has arrived.
     fn receive(&mut self, event: Event, recorder: &mut Recorder) -> Happened {
-        let (index, mut over, mut at) = (event.index, 0, None);
+        let (index, group) = (event.index, self.group(event.index));
+        let (mut over, mut at) = (0, None);
         loop {
             let Some(mut stream) = self.connections[index].stream.as_ref() else {
                 return Happened::Ended;
@@ -438,7 +457,7 @@ impl Connections {
             match stream.read(&mut self.buffer) {
                 Ok(0) => self.end(index, Outcome::Closed, recorder),
                 Ok(count) => {
-                    let now = self.clock.now();
+                    let now = self.look_at_clock(group, recorder);
                     over += self.take(index, count, now, recorder);
                     at = Some(now);
                     // A short read has emptied the socket (epoll(7)), but for its end.
@@ -473,14 +492,16 @@ impl Connections {
                         bytes.iter().zip(expected).take_while(|(one, other)| one == other).count()
                     }
                 };
-                let answered = connection.advance(cycle, same as u32);
+                let whole = connection.advance(cycle, same as u32);
+                let answered = whole.min(connection.under_way);
                 at += same;
-                if answered > connection.under_way {
+                over += answered;
+                self.over(index, Outcome::Answered, answered, now, recorder);
+                // One too many, however right: nothing was asked.
+                if whole > answered {
                     self.end(index, Outcome::WrongReply, recorder);
                     return over;
                 }
-                over += answered;
-                self.over(index, Outcome::Answered, answered, now, recorder);
                 if same == len {
                     continue;
                 }
@@ -569,7 +590,7 @@ impl Connections {
     /// Ends a connection, and with it the requests that are under way. Closing the socket takes it
     /// out of the epoll set.
     fn end(&mut self, index: usize, outcome: Outcome, recorder: &mut Recorder) {
-        let now = self.clock.now();
+        let now = self.look_at_clock(self.group(index), recorder);
         let connection = &mut self.connections[index];
         let (under_way, last) = (connection.under_way, connection.last);
         self.over(index, outcome, under_way, now, recorder);
@@ -613,7 +634,9 @@ impl Connections {
 
 impl Connection {
     fn outcome_if_it_lasts(&self) -> Outcome {
-        if self.has_answered {
+        if self.is_connecting {
+            Outcome::ConnectTimeout
+        } else if self.has_answered {
             Outcome::Answered
         } else if self.is_waiting || self.under_way > 0 {
             Outcome::InFlight
@@ -644,6 +667,14 @@ fn linger_no_more(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
+/// What the kernel is to tell of a connection. Edge-triggered, so that it does not look at each a
+/// second time.
+fn what_is_told_of(index: usize) -> EpollEvent {
+    let events =
+        EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
+    EpollEvent::new(events, index as u64)
+}
+
 /// What became of a connection that could not be made.
 ///
 /// # Errors
@@ -651,7 +682,10 @@ fn linger_no_more(stream: &TcpStream) {
 fn outcome_of_connect(error: io::Error) -> io::Result<Outcome> {
     match error.kind() {
         ErrorKind::ConnectionRefused => Ok(Outcome::Refused),
-        ErrorKind::ConnectionReset => Ok(Outcome::Reset),
+        // A reset after an end is told as a broken pipe.
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
+            Ok(Outcome::Reset)
+        }
         ErrorKind::TimedOut => Ok(Outcome::ConnectTimeout),
         ErrorKind::AddrNotAvailable => Err(io::Error::new(
             error.kind(),
@@ -675,7 +709,66 @@ fn judge(line: &[u8]) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Shutdown, TcpListener};
+    use std::time::Instant;
+
+    use servers::Service;
+
+    use super::super::exchange::exchanges;
     use super::*;
+
+    /// One connection, whose other end is told what to do.
+    struct Alone {
+        connections: Connections,
+        events: Events,
+        recorder: Recorder,
+        /// None when it is closed.
+        server: Option<TcpStream>,
+    }
+
+    impl Alone {
+        /// The kernel has connected it, and nobody has looked yet.
+        fn connect() -> Alone {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let mut connections = none_yet(&listener);
+            let mut recorder = Recorder::new();
+            connections.connect(0, &mut recorder).expect("it may");
+            let (server, _) = listener.accept().expect("a client");
+            Alone { connections, events: Events::new(), recorder, server: Some(server) }
+        }
+
+        fn server(&self) -> &TcpStream {
+            self.server.as_ref().expect("it is open")
+        }
+
+        /// Does what happens, and asks when it is connected, until the connection has ended so.
+        fn ends(&mut self, outcome: Outcome) {
+            self.until(|it| it.connections.is_free(0));
+            let expected: Outcomes = [outcome].into_iter().collect();
+            assert_eq!(self.connections.outcomes(0), expected);
+        }
+
+        fn until(&mut self, holds: impl Fn(&Alone) -> bool) {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while !holds(self) {
+                assert!(Instant::now() < deadline, "{:?}", self.connections.outcomes(0));
+                for at in 0..self.connections.wait(&mut self.events, 10).expect("it may") {
+                    let event = self.events.get(at);
+                    let happened = self.connections.happen(event, &mut self.recorder);
+                    if happened.expect("whatever a server does") == Happened::Connected {
+                        let now = self.connections.clock.now();
+                        self.connections.ask(0, 1, None, now, &mut self.recorder);
+                    }
+                }
+            }
+        }
+    }
+
+    fn none_yet(listener: &TcpListener) -> Connections {
+        let address = listener.local_addr().expect("an address");
+        let cycle = Cycle::new(&exchanges(Service::Echo));
+        Connections::new(address, vec![cycle], PATIENCE, Clock::start()).expect("it may")
+    }
 
     #[test]
     fn a_silent_connection_takes_less_than_a_hundred_bytes() {
@@ -692,5 +785,59 @@ mod tests {
         ] {
             assert_eq!(judge(line), outcome);
         }
+    }
+
+    #[test]
+    fn a_line_that_came_together_with_the_connection_is_read() {
+        let mut alone = Alone::connect();
+        alone.server().write_all(b"error: busy, later\n").expect("there is room");
+        alone.server().shutdown(Shutdown::Write).expect("it can be");
+        alone.ends(Outcome::Busy);
+        assert_eq!(alone.recorder.current().outcomes.get(Outcome::Busy), 1);
+    }
+
+    #[test]
+    fn a_server_that_closes_and_then_resets_at_once_is_an_outcome() {
+        let mut alone = Alone::connect();
+        alone.server().shutdown(Shutdown::Write).expect("it can be");
+        linger_no_more(alone.server());
+        alone.server = None;
+        alone.ends(Outcome::Reset);
+    }
+
+    #[test]
+    fn a_right_reply_stays_one_though_one_too_many_comes_with_it() {
+        let mut alone = Alone::connect();
+        alone.until(|it| it.connections.under_way(0) == 1);
+        let two: Vec<u8> =
+            exchanges(Service::Echo).into_iter().take(2).flat_map(|one| one.reply).collect();
+        alone.server().write_all(&two).expect("there is room");
+        alone.ends(Outcome::WrongReply);
+        let answered: Outcomes = [Outcome::Answered].into_iter().collect();
+        assert_eq!(alone.recorder.current().outcomes, answered);
+    }
+
+    #[test]
+    fn a_connection_that_is_not_made_or_not_asked_does_not_count_as_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        // There is a place for one or two; the kernel does not let others in.
+        SockRef::from(&listener).listen(0).expect("it can be");
+        let mut connections = none_yet(&listener);
+        let (mut recorder, mut events) = (Recorder::new(), Events::new());
+        for _ in 0..4 {
+            connections.connect(0, &mut recorder).expect("it may");
+        }
+        while connections.connecting() == 4 {
+            for at in 0..connections.wait(&mut events, 10).expect("it may") {
+                connections.happen(events.get(at), &mut recorder).expect("it is connected");
+            }
+        }
+        assert!(connections.connecting() > 0);
+        assert_eq!(connections.outcomes(0).get(Outcome::Answered), 0);
+        let connecting = connections.connecting() as u64;
+        (0..4).for_each(|index| connections.reset(index, &mut recorder));
+        let outcomes = connections.outcomes(0);
+        assert_eq!(outcomes.get(Outcome::ConnectTimeout), connecting);
+        assert_eq!(outcomes.get(Outcome::InFlight), 4 - connecting);
     }
 }

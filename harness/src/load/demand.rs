@@ -113,6 +113,8 @@ pub(super) struct Schedule {
     arrivals: Arrivals,
     gap_ns: f64,
     due_ns: f64,
+    /// A time at which one would be due, where the distances are even.
+    step_ns: Option<f64>,
     chance: SmallRng,
 }
 
@@ -120,12 +122,23 @@ impl Schedule {
     /// The first is due after one distance.
     pub(super) fn new(arrivals: Arrivals, per_s: f64, seed: u64) -> Schedule {
         let chance = SmallRng::seed_from_u64(seed);
-        Schedule { arrivals, gap_ns: 1e9 / per_s, due_ns: 0.0, chance }
+        Schedule { arrivals, gap_ns: 1e9 / per_s, due_ns: 0.0, step_ns: None, chance }
+    }
+
+    /// Requests at even distances are due in step with this time, that part of a distance later.
+    pub(super) fn keep_in_step_with(&mut self, time: u64, part: f64) {
+        self.step_ns = Some(time as f64 + part * self.gap_ns);
     }
 
     pub(super) fn begin(&mut self, now: u64) {
         self.due_ns = now as f64;
-        self.advance();
+        match (self.arrivals, self.step_ns) {
+            (Arrivals::Constant, Some(step)) => {
+                let gaps = ((self.due_ns - step) / self.gap_ns).floor() + 1.0;
+                self.due_ns = step + gaps * self.gap_ns;
+            }
+            _ => self.advance(),
+        }
     }
 
     /// When the next one is due.
@@ -162,6 +175,29 @@ mod tests {
     #[test]
     fn constant_arrivals_are_evenly_spaced() {
         assert!(gaps(Arrivals::Constant).iter().all(|gap| (gap - 1e6).abs() <= 1.0));
+    }
+
+    #[test]
+    fn requests_of_several_generators_are_evenly_spaced_though_they_begin_at_other_times() {
+        let pace = Pace::Open { arrivals: Arrivals::Constant, per_s: 1000.0 }.shared(2);
+        let mut due: Vec<u64> = [(0.0, 5_000_000), (0.5, 5_130_000)]
+            .into_iter()
+            .flat_map(|(part, now)| {
+                let per_s = pace.offered_per_s().expect("it is an open loop");
+                let mut schedule = Schedule::new(Arrivals::Constant, per_s, 7);
+                schedule.keep_in_step_with(9_000_000, part);
+                schedule.begin(now);
+                std::iter::repeat_with(move || {
+                    let due = schedule.due();
+                    schedule.advance();
+                    due
+                })
+                .take(10)
+            })
+            .collect();
+        due.sort_unstable();
+        assert!(due[0] >= 5_000_000 && due.windows(2).all(|two| two[1] - two[0] == 1_000_000));
+        assert!(due.contains(&9_000_000));
     }
 
     #[test]

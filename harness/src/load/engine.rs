@@ -4,9 +4,9 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::demand::{Demand, Group};
+use super::demand::{Demand, Group, Pace};
 use super::generator::{Generator, Until};
 use super::machine::Ticks;
 use super::outcome::Outcomes;
@@ -33,11 +33,15 @@ pub struct Course {
 /// What a run gave.
 #[derive(Clone, Debug)]
 pub struct Ran {
+    /// When the clock of the intervals was at nothing.
+    pub clock_began: SystemTime,
+    /// Generators: no more than there are connections.
+    pub threads: usize,
     /// Of the measured group, in the order of time.
     pub intervals: Vec<Interval>,
     /// What came after the last request was due: the replies that were waited for.
     pub after: Interval,
-    /// Of each group beside it, all together.
+    /// Of each group beside it, all together; of those who ask only when they are connected, that.
     pub beside: Vec<Interval>,
     /// What became of connections, by group.
     pub connections: Vec<Outcomes>,
@@ -67,16 +71,34 @@ impl Ran {
         total.duration_ns = self.elapsed.as_nanos() as u64;
         total
     }
+
+    /// Requests of the measured group that were due.
+    pub fn asked(&self) -> u64 {
+        self.intervals.iter().chain([&self.after]).map(|interval| interval.asked).sum()
+    }
+
+    /// Right replies until the end, as a part of the requests that were due.
+    pub fn achieved(&self) -> f64 {
+        let replies: u64 = self.intervals.iter().map(|interval| interval.replies).sum();
+        replies as f64 / self.asked().max(1) as f64
+    }
 }
 
 /// Who watches a run, and may make it longer.
 pub trait Watch {
-    /// The measured intervals so far have come to be one more. Says whether the run is precise
-    /// enough to end when its duration is over; it is asked so from the last but one on.
+    /// The connections are made, and the generators are about to begin.
+    fn begins(&mut self) {}
+
+    /// An interval is over.
+    fn goes_on(&mut self, _interval: &Interval) {}
+
+    /// Whether the run is precise enough to end when its duration is over, by the measured intervals
+    /// so far: asked shortly before, each time that a duration may be the last.
     fn is_enough(&mut self, intervals: &[Interval]) -> bool;
 
-    /// The connections are made, and the generators begin.
-    fn begins(&mut self) {}
+    /// The generators have ended, and the connections are still there: so many right replies have
+    /// come in all.
+    fn ends(&mut self, _answered: u64) {}
 }
 
 /// Nobody: the run is as long as it is.
@@ -98,7 +120,8 @@ pub fn run(
     interrupted: &AtomicBool,
 ) -> io::Result<Ran> {
     let threads = course.threads.clamp(1, demand.groups[0].connections.max(1));
-    let (clock, end) = (Clock::start(), AtomicU64::new(u64::MAX));
+    let (clock, clock_began) = (Clock::start(), SystemTime::now());
+    let end = AtomicU64::new(u64::MAX);
     thread::scope(|scope| {
         let (mut told, mut begins, mut generators) = (Vec::new(), Vec::new(), Vec::new());
         let (ready, are_ready) = channel();
@@ -107,23 +130,24 @@ pub fn run(
             let (begin, begins_here) = channel();
             told.push(receiver);
             begins.push(begin);
-            let (share, ready) = (share(demand, number, threads), ready.clone());
-            let (prepare, end) = (&prepare, &end);
+            let (demand, ready) = (share(demand, number, threads), ready.clone());
+            let (prepare, end, part) = (&prepare, &end, number as f64 / threads as f64);
             let generate = move || {
-                let part = Share { demand: share, course, clock, end };
-                part.generate(|| prepare(number), &ready, &begins_here, tells)
+                let share = Share { demand, part, course, clock, end, interrupted };
+                share.generate(|| prepare(number), &ready, &begins_here, tells)
             };
             let spawned = thread::Builder::new().name("generator".to_owned());
             generators.push(spawned.spawn_scoped(scope, generate)?);
         }
         drop(ready);
         let is_ready = (0..threads).all(|_| are_ready.recv() == Ok(true));
-        let began = clock.now() + course.warm_up.as_nanos() as u64;
-        end.store(began + course.at_most.max(course.duration).as_nanos() as u64, Relaxed);
-        let mut before = Ticks::now();
         if is_ready {
             watch.begins();
-            before = Ticks::now();
+        }
+        // Only now, as that may take longer than warming up.
+        let (before, began) = (Ticks::now(), clock.now() + course.warm_up.as_nanos() as u64);
+        end.store(began + course.at_most.max(course.duration).as_nanos() as u64, Relaxed);
+        if is_ready {
             begins.iter().for_each(|begin| begin.send(began).unwrap_or_default());
         }
         // Whoever is told nothing ends.
@@ -131,20 +155,35 @@ pub fn run(
         let intervals = control(&told, course, (began, &end), watch, interrupted);
         let mut parts = Vec::new();
         for generator in generators {
-            parts.push(generator.join().expect("a generator does not panic")?);
+            parts.extend(generator.join().expect("a generator does not panic")?);
         }
-        let ran = gather(parts, intervals, began, end.load(Relaxed));
-        let is_partial = interrupted.load(Relaxed);
-        Ok(Ran { stolen: Ticks::now().stolen_since(before), is_partial, ..ran })
+        let answered_in_all = parts.iter().map(|part| part.answered).sum();
+        watch.ends(answered_in_all);
+        let ran = Ran {
+            clock_began,
+            threads,
+            intervals,
+            after: Interval::new(began),
+            beside: Vec::new(),
+            connections: Vec::new(),
+            elapsed: Duration::ZERO,
+            stolen: Ticks::now().stolen_since(before),
+            answered_in_all,
+            is_partial: interrupted.load(Relaxed),
+        };
+        Ok(gather(parts, ran))
     })
 }
 
 /// What one generator is to do.
 struct Share<'a> {
     demand: Demand,
+    /// What part of the generators comes before it.
+    part: f64,
     course: Course,
     clock: Clock,
     end: &'a AtomicU64,
+    interrupted: &'a AtomicBool,
 }
 
 impl Share<'_> {
@@ -156,36 +195,47 @@ impl Share<'_> {
         ready: &Sender<bool>,
         begin: &Receiver<u64>,
         told: Sender<Interval>,
-    ) -> io::Result<Part> {
+    ) -> io::Result<Option<Part>> {
         let groups = &self.demand.groups;
         let mut setup: Vec<Recorder> = groups.iter().map(|_| Recorder::new()).collect();
-        let connected =
-            prepare().and_then(|()| Generator::connect_by(&self.demand, &mut setup, self.clock));
+        let connect =
+            |()| Generator::connect_by(&self.demand, &mut setup, self.clock, self.interrupted);
+        let connected = prepare().and_then(connect);
         let _ = ready.send(connected.is_ok());
         let mut generator = connected?;
-        let Ok(since) = begin.recv() else { return Ok(Part::default()) };
+        let Ok(since) = begin.recv() else { return Ok(None) };
         let every = self.course.duration / self.course.intervals.max(1);
         let mut recorders: Vec<Recorder> = setup.iter().map(|_| Recorder::since(since)).collect();
         recorders[0] = Recorder::telling(told, every, since);
+        generator.ask_between_others(since, self.part);
         generator.run(Until::Told(self.end), &mut recorders)?;
-        recorders[0].finish(generator.now());
-        Ok(Part {
+        let beside = (1..groups.len()).map(|group| match groups[group].pace {
+            // They have asked before.
+            Pace::Idle => setup[group].current().clone(),
+            _ => recorders[group].current().clone(),
+        });
+        Ok(Some(Part {
             answered: recorders[0].answered(),
-            connects: setup.iter().map(|it| it.current().clone()).collect(),
-            beside: recorders[1..].iter().map(|it| it.current().clone()).collect(),
+            beside: beside.collect(),
+            after: recorders[0].rest(generator.now()),
+            connects: setup[0].current().clone(),
             connections: (0..setup.len()).map(|it| generator.connection_outcomes(it)).collect(),
-        })
+            _generator: generator,
+        }))
     }
 }
 
 /// What a generator has beside its intervals.
-#[derive(Default)]
 struct Part {
     answered: u64,
-    /// Of each group, how it connected; of each but the measured one, what was recorded.
-    connects: Vec<Interval>,
+    /// Since the end.
+    after: Interval,
+    /// How the measured group connected, and what was recorded of each other.
+    connects: Interval,
     beside: Vec<Interval>,
     connections: Vec<Outcomes>,
+    /// Its connections are there as long as it is.
+    _generator: Generator,
 }
 
 /// The part of one of so many generators.
@@ -214,76 +264,208 @@ fn control(
 ) -> Vec<Interval> {
     let mut intervals: Vec<Interval> = Vec::new();
     let duration = course.duration.as_nanos() as u64;
-    let every = duration / u64::from(course.intervals.max(1));
+    let every = (duration / u64::from(course.intervals.max(1))).max(1);
+    let number = |interval: &Interval| interval.start_ns.saturating_sub(began) / every;
     let (most, mut check) = (end.load(Relaxed), began + duration);
-    while let Some(together) = next(told, end, interrupted) {
+    let mut waiting: Vec<Option<Interval>> = told.iter().map(|_| None).collect();
+    loop {
+        for (receiver, waiting) in told.iter().zip(&mut waiting) {
+            if waiting.is_none() {
+                *waiting = next(receiver, end, interrupted);
+            }
+        }
+        // A generator that was held up has none at the time of some: those of the same time belong
+        // together.
+        let Some(first) = waiting.iter().flatten().map(number).min() else { return intervals };
+        let of_all = waiting.iter_mut().filter_map(|it| it.take_if(|it| number(it) == first));
+        let add = |mut all: Interval, one| {
+            all.add(&one);
+            all
+        };
+        let Some(together) = of_all.reduce(add) else { return intervals };
         let reached = together.start_ns + together.duration_ns;
-        intervals.push(together);
-        let is_enough = watch.is_enough(&intervals);
+        if together.duration_ns > 0 {
+            watch.goes_on(&together);
+            intervals.push(together);
+        }
         // Within the last interval before it, so that the run ends when it should.
-        if reached + every + every / 2 >= check && check < most && end.load(Relaxed) == most {
-            match is_enough {
+        let is_near = reached + every + every / 2 >= check;
+        if is_near && check < most && end.load(Relaxed) == most {
+            match watch.is_enough(&intervals) {
                 true => end.store(check, Relaxed),
                 false => check = (check + duration).min(most),
             }
         }
     }
-    intervals
 }
 
-/// The next interval of all generators together; none when they are done.
-fn next(
-    told: &[Receiver<Interval>],
-    end: &AtomicU64,
-    interrupted: &AtomicBool,
-) -> Option<Interval> {
-    let mut together: Option<Interval> = None;
-    for receiver in told {
-        let interval = loop {
-            if interrupted.load(Relaxed) {
-                // Now: no time is as early.
-                end.store(0, Relaxed);
-            }
-            match receiver.recv_timeout(LOOK_EVERY) {
-                Ok(interval) => break Some(interval),
-                Err(RecvTimeoutError::Disconnected) => break None,
-                Err(RecvTimeoutError::Timeout) => {}
-            }
+/// The next interval of a generator; none when it is done.
+fn next(told: &Receiver<Interval>, end: &AtomicU64, interrupted: &AtomicBool) -> Option<Interval> {
+    loop {
+        if interrupted.load(Relaxed) {
+            // Now: no time is as early.
+            end.store(0, Relaxed);
+        }
+        match told.recv_timeout(LOOK_EVERY) {
+            Ok(interval) => return Some(interval),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// Adds what the generators have beside their intervals.
+fn gather(parts: Vec<Part>, mut ran: Ran) -> Ran {
+    let began = ran.after.start_ns;
+    // The last to end has recorded the longest.
+    let ended = parts.iter().map(|part| part.after.start_ns).max().unwrap_or(began);
+    ran.elapsed = Duration::from_nanos(ended.saturating_sub(began));
+    ran.after.start_ns = ended;
+    for part in &parts {
+        ran.after.add(&part.after);
+        ran.after.duration_ns = ran.after.duration_ns.max(part.after.duration_ns);
+        ran.after.connects.add(&part.connects.connects).expect("the bounds are the same");
+        ran.connections.resize(part.connections.len(), Outcomes::default());
+        ran.connections.iter_mut().zip(&part.connections).for_each(|(all, one)| all.add_all(one));
+        ran.beside.resize_with(part.beside.len(), || Interval::new(began));
+        ran.beside.iter_mut().zip(&part.beside).for_each(|(all, one)| all.add(one));
+    }
+    ran
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::{SocketAddr, TcpListener};
+    use std::time::Instant;
+
+    use servers::Service;
+
+    use super::*;
+    use crate::load::{Outcome, exchanges};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn group(connections: usize, pace: Pace) -> Group {
+        Group { exchanges: exchanges(Service::Echo), connections, pace }
+    }
+
+    fn course(warm_up: Duration, duration: Duration, threads: usize) -> Course {
+        Course { warm_up, duration, at_most: duration, intervals: 10, threads }
+    }
+
+    fn ran(demand: &Demand, course: Course, watch: &mut dyn Watch) -> Ran {
+        run(demand, course, |_| Ok(()), watch, &AtomicBool::new(false)).expect("a run")
+    }
+
+    /// Echoes the lines of so many clients, and says how many there were of each in the end.
+    fn echo(clients: usize) -> (SocketAddr, thread::JoinHandle<Vec<usize>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let serve = move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            thread::spawn(move || {
+                let lines = BufReader::new(stream.try_clone().expect("a clone"));
+                let answer = |line: String| stream.write_all((line + "\n").as_bytes());
+                lines.lines().map_while(Result::ok).map(answer).count()
+            })
         };
-        match (&mut together, interval) {
-            (Some(together), Some(interval)) => together.add(&interval),
-            (None, interval) => together = interval,
-            (Some(_), None) => {}
-        }
+        let server = thread::spawn(move || {
+            let all: Vec<_> = (0..clients).map(|_| serve()).collect();
+            let mut lines: Vec<_> = all.into_iter().map(|it| it.join().expect("it ends")).collect();
+            lines.sort_unstable();
+            lines
+        });
+        (address, server)
     }
-    together
-}
 
-fn gather(parts: Vec<Part>, mut intervals: Vec<Interval>, began: u64, end: u64) -> Ran {
-    // The last of each generator is what came after the end.
-    let mut after = intervals.pop().unwrap_or_else(|| Interval::new(end));
-    let ended = intervals.last().map_or(began, |last| last.start_ns + last.duration_ns);
-    intervals.retain(|interval| interval.duration_ns > 0);
-    let (mut connections, mut beside): (Vec<Outcomes>, Vec<Interval>) = (Vec::new(), Vec::new());
-    let answered_in_all = parts.iter().map(|part| part.answered).sum();
-    for part in parts {
-        if let Some(first) = part.connects.first() {
-            after.connects.add(&first.connects).expect("the bounds are the same");
-        }
-        connections.resize(part.connections.len(), Outcomes::default());
-        connections.iter_mut().zip(&part.connections).for_each(|(all, one)| all.add_all(one));
-        beside.resize_with(part.beside.len(), || Interval::new(began));
-        beside.iter_mut().zip(&part.beside).for_each(|(all, one)| all.add(one));
+    #[test]
+    fn no_interval_is_told_of_the_wait_for_what_does_not_come() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let mut demand = Demand::new(address, group(1, Pace::Closed { depth: 1 }), 1);
+        demand.patience = 500 * MS;
+        let ran = ran(&demand, course(MS, 20 * MS, 1), &mut ());
+        assert!(ran.intervals.len() <= 11, "{}", ran.intervals.len());
     }
-    let elapsed = Duration::from_nanos(ended.saturating_sub(began));
-    Ran {
-        intervals,
-        after,
-        beside,
-        connections,
-        elapsed,
-        stolen: 0.0,
-        answered_in_all,
-        is_partial: false,
+
+    #[test]
+    fn silent_clients_ask_once_and_what_became_of_that_is_told() {
+        let (address, server) = echo(4);
+        let mut demand = Demand::new(address, group(1, Pace::Closed { depth: 1 }), 1);
+        demand.groups.push(group(3, Pace::Idle));
+        let ran = ran(&demand, course(MS, 50 * MS, 1), &mut ());
+        assert_eq!(ran.beside[0].outcomes, [Outcome::Answered; 3].into_iter().collect());
+        assert_eq!(server.join().expect("it ends")[..3], [1, 1, 1]);
+    }
+
+    /// Takes so long to begin, and counts how often it is asked whether it is enough.
+    struct Slow(Duration, usize);
+
+    impl Watch for Slow {
+        fn begins(&mut self) {
+            let until = Instant::now() + self.0;
+            while Instant::now() < until {
+                std::hint::spin_loop();
+            }
+        }
+
+        fn is_enough(&mut self, _: &[Interval]) -> bool {
+            self.1 += 1;
+            false
+        }
+    }
+
+    #[test]
+    fn a_run_is_warmed_up_however_long_it_takes_whoever_watches_to_begin() {
+        let (address, server) = echo(1);
+        let demand = Demand::new(address, group(1, Pace::Closed { depth: 1 }), 1);
+        let ran = ran(&demand, course(50 * MS, 50 * MS, 1), &mut Slow(60 * MS, 0));
+        assert!(ran.answered_in_all > ran.total().outcomes.get(Outcome::Answered));
+        server.join().expect("it ends");
+    }
+
+    #[test]
+    fn it_is_asked_once_in_a_duration_whether_a_run_is_precise_enough() {
+        let (address, server) = echo(1);
+        let demand = Demand::new(address, group(1, Pace::Closed { depth: 1 }), 1);
+        let mut watch = Slow(Duration::ZERO, 0);
+        let course = Course { at_most: 150 * MS, ..course(MS, 50 * MS, 1) };
+        ran(&demand, course, &mut watch);
+        assert!(watch.1 <= 3, "{}", watch.1);
+        server.join().expect("it ends");
+    }
+
+    #[test]
+    fn there_are_no_more_generators_than_connections() {
+        let (address, server) = echo(2);
+        let demand = Demand::new(address, group(2, Pace::Closed { depth: 1 }), 1);
+        assert_eq!(ran(&demand, course(MS, 20 * MS, 8), &mut ()).threads, 2);
+        server.join().expect("it ends");
+    }
+
+    #[test]
+    fn intervals_of_several_generators_are_those_of_the_same_time() {
+        let interval = |start_ns, duration_ns, replies| Interval {
+            duration_ns,
+            replies,
+            ..Interval::new(start_ns)
+        };
+        let (one, of_one) = channel();
+        let (other, of_other) = channel();
+        for start in [1000, 2010, 3005] {
+            one.send(interval(start, 1000, 1)).expect("it is taken");
+        }
+        // It was held up.
+        for (start, duration) in [(1000, 2020), (3020, 980)] {
+            other.send(interval(start, duration, 10)).expect("it is taken");
+        }
+        drop((one, other));
+        let course = Course { intervals: 3, ..course(MS, Duration::from_nanos(3000), 2) };
+        let (end, never) = (AtomicU64::new(4000), AtomicBool::new(false));
+        let told = [of_one, of_other];
+        let intervals = control(&told, course, (1000, &end), &mut (), &never);
+        let replies: Vec<u64> = intervals.iter().map(|it| it.replies).collect();
+        assert_eq!(replies, [11, 1, 11]);
     }
 }

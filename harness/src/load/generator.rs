@@ -1,7 +1,7 @@
 //! The generator: one thread that asks when the time has come and takes in the replies.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::connections::{Connections, Event, Events, Happened};
@@ -15,6 +15,10 @@ const SLEEP_NOT: u64 = 1_000_000;
 
 /// How much before a request is due nothing else is begun: a call to the kernel takes as long.
 const STAND_BY: u64 = 1_500;
+
+/// So many requests of open loops are asked in a row, at the most: one that is behind would come to
+/// nothing else, as to take in the replies.
+const MOST_IN_A_ROW: u32 = 64;
 
 /// Without anything due, the time is looked at so often.
 const LOOK_EVERY_MS: u16 = 20;
@@ -38,6 +42,8 @@ pub struct Generator {
     /// Which of them is the next to be looked at, and how many there are.
     next: usize,
     told: usize,
+    /// Requests of open loops since it was last looked what has happened.
+    in_a_row: u32,
     patience: u64,
 }
 
@@ -73,13 +79,15 @@ impl Generator {
     /// # Errors
     /// The kernel refuses the generator what it needs.
     pub fn connect(demand: &Demand, recorders: &mut [Recorder]) -> io::Result<Generator> {
-        Generator::connect_by(demand, recorders, Clock::start())
+        Generator::connect_by(demand, recorders, Clock::start(), &AtomicBool::new(false))
     }
 
+    /// As [`connect`](Self::connect), and leaves it at those that there are when it is interrupted.
     pub(super) fn connect_by(
         demand: &Demand,
         recorders: &mut [Recorder],
         clock: Clock,
+        interrupted: &AtomicBool,
     ) -> io::Result<Generator> {
         let cycles = demand.groups.iter().map(|group| Cycle::new(&group.exchanges)).collect();
         let mut connections = Connections::new(demand.address, cycles, demand.patience, clock)?;
@@ -109,15 +117,30 @@ impl Generator {
         let groups: Vec<Members> = groups.collect();
         let patience = demand.patience.as_nanos() as u64;
         let events = Events::new();
-        let mut generator = Generator { connections, groups, events, next: 0, told: 0, patience };
-        generator.connect_all(recorders)?;
+        let (next, told, in_a_row) = (0, 0, 0);
+        let mut generator =
+            Generator { connections, groups, events, next, told, in_a_row, patience };
+        generator.connect_all(recorders, interrupted)?;
         Ok(generator)
     }
 
-    fn connect_all(&mut self, recorders: &mut [Recorder]) -> io::Result<()> {
+    /// Lets this one of several generators ask in open loops of even distances between the others,
+    /// by a time that they have in common: that part of a distance later.
+    pub(super) fn ask_between_others(&mut self, common: u64, part: f64) {
+        for schedule in self.groups.iter_mut().filter_map(|members| members.schedule.as_mut()) {
+            schedule.keep_in_step_with(common, part);
+        }
+    }
+
+    fn connect_all(
+        &mut self,
+        recorders: &mut [Recorder],
+        interrupted: &AtomicBool,
+    ) -> io::Result<()> {
+        let goes_on = || !interrupted.load(Relaxed);
         for group in 0..self.groups.len() {
             for _ in 0..self.groups[group].count {
-                if self.groups[group].pace.reconnects() {
+                if self.groups[group].pace.reconnects() || !goes_on() {
                     self.connections.place(group as u16);
                     continue;
                 }
@@ -128,7 +151,7 @@ impl Generator {
                 }
                 let index = self.connections.connect(group as u16, &mut recorders[group])?;
                 self.begin_if_idle(index, recorders);
-                while self.connections.connecting() >= CONNECTED_AT_ONCE {
+                while self.connections.connecting() >= CONNECTED_AT_ONCE && goes_on() {
                     self.take_in(recorders)?;
                 }
             }
@@ -136,8 +159,9 @@ impl Generator {
         // What is not answered is overdue at last.
         let idle: Vec<usize> =
             (0..self.groups.len()).filter(|&it| self.groups[it].pace == Pace::Idle).collect();
-        while self.connections.connecting() > 0
-            || idle.iter().any(|&group| self.connections.under_way(group) > 0)
+        while goes_on()
+            && (self.connections.connecting() > 0
+                || idle.iter().any(|&group| self.connections.under_way(group) > 0))
         {
             self.take_in(recorders)?;
         }
@@ -203,56 +227,74 @@ impl Generator {
         self.start(began, &mut quota, recorders);
         let mut stopped = None;
         loop {
-            let now = self.now();
-            if stopped.is_none() && quota.is_used_up(now) {
+            let now = self.connections.look_at_clock(0, &mut recorders[0]);
+            if stopped.is_none() && (quota.is_used_up(now) || !self.has_hope()) {
                 stopped = Some(now.min(quota.end()));
-                // What was due before the end is asked, however late that is.
-                self.ask_what_is_due(now, quota.end(), recorders);
                 recorders.iter_mut().for_each(|recorder| recorder.finish(now));
             }
-            recorders.iter_mut().for_each(|recorder| recorder.look(now));
             self.connections.give_up_overdue(now, recorders);
-            let due = match stopped {
-                None if !self.has_hope() => {
-                    recorders.iter_mut().for_each(|recorder| recorder.finish(now));
-                    return Ok(now);
-                }
+            let (due, tick) = match stopped {
                 None => {
+                    recorders.iter_mut().for_each(|recorder| recorder.look(now));
                     self.do_what_is_due(now, quota.end(), recorders)?;
-                    self.next_due()
+                    (self.next_due(u64::MAX), self.next_tick())
                 }
-                Some(end) if self.is_over(end, now) => {
-                    for (group, recorder) in recorders.iter_mut().enumerate() {
-                        self.connections.abandon(group, recorder);
+                Some(end) => {
+                    // What was due before the end is asked, however late that is.
+                    self.ask_what_is_due(now, end, recorders);
+                    let due = self.next_due(end);
+                    if self.is_over(end, now, due) {
+                        self.give_up(end, recorders);
+                        return Ok(end);
                     }
-                    return Ok(end);
+                    (due, u64::MAX)
                 }
-                Some(_) => u64::MAX,
             };
-            let Some(milliseconds) = self.may_wait(due) else { continue };
+            let is_behind = self.in_a_row >= MOST_IN_A_ROW;
+            let wait = if is_behind { Some(0) } else { self.may_wait(due, tick) };
+            let Some(milliseconds) = wait else { continue };
+            self.in_a_row = 0;
             let mut event = self.next_event(milliseconds)?;
             while let Some(it) = event {
                 self.take(it, stopped.is_none().then_some(&mut quota), recorders)?;
-                // Where nothing will be due, nothing can be late.
-                event = if due == u64::MAX { self.pending() } else { None };
+                // Where nothing will be due, nothing can be late; nor can what is late already.
+                event = if due == u64::MAX || is_behind { self.pending() } else { None };
             }
         }
     }
 
-    /// Whether nothing is waited for any more, so long after the end.
-    fn is_over(&self, end: u64, now: u64) -> bool {
-        self.connections.under_way(0) == 0 || now > end + self.patience
+    /// Whether nothing is waited for any more, so long after the end: no reply, and no request that
+    /// was due before it.
+    fn is_over(&self, end: u64, now: u64, due: u64) -> bool {
+        let is_answered = self.connections.under_way(0) == 0 && due == u64::MAX;
+        is_answered || now > end.saturating_add(self.patience)
+    }
+
+    /// Nothing is waited for any more. What was due before the end and was not asked is in flight,
+    /// as far as anybody can tell who asked for it.
+    fn give_up(&mut self, end: u64, recorders: &mut [Recorder]) {
+        let now = self.now();
+        for (group, recorder) in recorders.iter_mut().enumerate() {
+            self.connections.abandon(group, recorder);
+            let Some(schedule) = &mut self.groups[group].schedule else { continue };
+            while schedule.due() < end {
+                recorder.not_sent(Outcome::InFlight, schedule.due(), now);
+                schedule.advance();
+            }
+        }
     }
 
     /// For how many milliseconds something may be waited for in the kernel. `None` where that
-    /// might make the next request late.
-    fn may_wait(&self, due: u64) -> Option<u16> {
-        if due == u64::MAX {
+    /// might make the next request late; what is to be done at a tick may be.
+    fn may_wait(&self, due: u64, tick: u64) -> Option<u16> {
+        if due.min(tick) == u64::MAX {
             return Some(LOOK_EVERY_MS);
         }
-        let left = due.saturating_sub(self.now());
-        let milliseconds = (left.saturating_sub(SLEEP_NOT) / 1_000_000) as u16;
-        (left > STAND_BY).then_some(milliseconds.min(LOOK_EVERY_MS))
+        let now = self.now();
+        let left = due.saturating_sub(now);
+        let before_due = left.saturating_sub(SLEEP_NOT) / 1_000_000;
+        let milliseconds = before_due.min(tick.saturating_sub(now).div_ceil(1_000_000));
+        (left > STAND_BY).then_some(milliseconds.min(LOOK_EVERY_MS.into()) as u16)
     }
 
     /// What every connection does first.
@@ -264,10 +306,14 @@ impl Generator {
                 schedule.begin(now);
             }
             for index in members.first..members.first + members.count {
-                if self.groups[group].pace == Pace::Churn {
-                    self.groups[group].gone.push(index);
-                } else if self.connections.is_open(index) {
-                    self.begin(index, Some(quota), recorders);
+                match self.groups[group].pace {
+                    Pace::Churn => self.groups[group].gone.push(index),
+                    // They have asked when they were connected.
+                    Pace::Idle => {}
+                    _ if self.connections.is_open(index) => {
+                        self.begin(index, Some(quota), recorders);
+                    }
+                    _ => {}
                 }
             }
         }
@@ -303,14 +349,20 @@ impl Generator {
                 .any(|index| !self.connections.is_free(index))
     }
 
-    fn next_due(&self) -> u64 {
-        let due = |members: &Members| match members.pace {
-            Pace::Open { .. } => members.schedule.as_ref().map_or(u64::MAX, Schedule::due),
+    /// When the next request of an open loop is due, of those that are so before the end.
+    fn next_due(&self, end: u64) -> u64 {
+        let due = self.groups.iter().filter_map(|members| Some(members.schedule.as_ref()?.due()));
+        due.filter(|&due| due < end).min().unwrap_or(u64::MAX)
+    }
+
+    /// When something else is to be done next.
+    fn next_tick(&self) -> u64 {
+        let tick = |members: &Members| match members.pace {
             Pace::Storm { .. } | Pace::Drip { .. } => members.tick,
             Pace::Churn if !members.gone.is_empty() => members.tick,
             _ => u64::MAX,
         };
-        self.groups.iter().map(due).min().unwrap_or(u64::MAX)
+        self.groups.iter().map(tick).min().unwrap_or(u64::MAX)
     }
 
     fn do_what_is_due(&mut self, now: u64, end: u64, recorders: &mut [Recorder]) -> io::Result<()> {
@@ -339,11 +391,11 @@ impl Generator {
     }
 
     /// Requests of open loops whose time has come before the end, each by the next connection that
-    /// lasts.
+    /// lasts, and no more in a row than may be.
     fn ask_what_is_due(&mut self, mut now: u64, end: u64, recorders: &mut [Recorder]) {
         for (members, recorder) in self.groups.iter_mut().zip(recorders) {
             let Some(schedule) = &mut members.schedule else { continue };
-            while schedule.due() <= now && schedule.due() < end {
+            while schedule.due() <= now && schedule.due() < end && self.in_a_row < MOST_IN_A_ROW {
                 let next = (0..members.count)
                     .map(|step| members.first + (members.turn + step) % members.count)
                     .find(|&index| self.connections.is_open(index));
@@ -354,9 +406,10 @@ impl Generator {
                         self.connections.ask(index, 1, Some(intended), now, recorder);
                     }
                     // There is none any more.
-                    None => recorder.not_sent(Outcome::Closed, now),
+                    None => recorder.not_sent(Outcome::Closed, intended, now),
                 }
                 schedule.advance();
+                self.in_a_row += 1;
                 now = self.connections.clock.now();
             }
         }
@@ -390,10 +443,19 @@ impl Generator {
         self.connections.reconnect(index, &mut recorders[group])?;
         if self.connections.is_open(index) {
             self.begin(index, None, recorders);
-        } else if self.connections.is_free(index) && self.groups[group].pace == Pace::Churn {
-            self.groups[group].gone.push(index);
         }
+        self.come_again(index);
         Ok(())
+    }
+
+    /// Whoever comes again and again does so in a while, if there is no connection now: it may be
+    /// over by whatever was done with it.
+    fn come_again(&mut self, index: usize) {
+        let members = &mut self.groups[self.connections.group(index)];
+        let is_gone = members.pace == Pace::Churn && self.connections.is_free(index);
+        if is_gone && !members.gone.contains(&index) {
+            members.gone.push(index);
+        }
     }
 
     /// Does what an event is about, and lets the connection go on as far as there is a quota.
@@ -423,15 +485,11 @@ impl Generator {
                     self.connect_again(index, recorders)?;
                 }
             }
-            (Pace::Churn, Happened::Ended | Happened::Nothing)
-                if self.connections.is_free(index) && !self.groups[group].gone.contains(&index) =>
-            {
-                self.groups[group].gone.push(index);
-            }
             (Pace::Open { .. }, _) | (_, Happened::Nothing | Happened::Ended) => {}
             (_, Happened::Connected) => self.begin(index, None, recorders),
             (_, Happened::Replied(..)) => {}
         }
+        self.come_again(index);
         Ok(())
     }
 }
@@ -485,11 +543,13 @@ impl Quota<'_> {
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader, Write};
-    use std::net::{SocketAddr, TcpListener};
+    use std::net::{Shutdown, SocketAddr, TcpListener};
+    use std::sync::mpsc::channel;
     use std::thread;
 
     use servers::Service;
 
+    use super::super::recorder::thread_cpu_ns;
     use super::*;
     use crate::load::{Arrivals, Group, exchanges};
 
@@ -607,5 +667,66 @@ mod tests {
         load.run(Until::Sent(10), &mut recorders).expect("a run");
         assert_eq!(load.connection_outcomes(0).get(Outcome::Refused), 3);
         assert_eq!(recorders[0].current().outcomes, Outcomes::default());
+    }
+
+    /// How long what should happen may take.
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_client_that_comes_again_and_again_does_so_when_its_request_could_not_be_sent() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let demand = demand(listener.local_addr().expect("an address"), 1, Pace::Churn);
+        let mut recorders = [Recorder::new()];
+        let mut load = Generator::connect(&demand, &mut recorders).expect("it");
+        load.connect_again(0, &mut recorders).expect("it may");
+        let event = loop {
+            if let Some(event) = load.next_event(LOOK_EVERY_MS).expect("it may") {
+                break event;
+            }
+        };
+        load.connections.stream(0).expect("it").shutdown(Shutdown::Write).expect("it can be");
+        let mut quota = Quota::new(Until::Past(DEADLINE), load.now());
+        load.take(event, Some(&mut quota), &mut recorders).expect("it may");
+        assert!(load.connections.is_free(0));
+        assert_eq!(load.groups[0].gone, [0]);
+    }
+
+    #[test]
+    fn an_open_loop_that_is_behind_reads_and_tells_its_intervals_and_can_be_ended() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("the generator");
+            let _ = std::io::copy(&mut stream.try_clone().expect("a clone"), &mut stream);
+        });
+        let (tells, told) = channel();
+        let (over, is_over) = channel();
+        let end: &AtomicU64 = Box::leak(Box::new(AtomicU64::new(u64::MAX)));
+        thread::spawn(move || {
+            let pace = Pace::Open { arrivals: Arrivals::Constant, per_s: 1e8 };
+            let demand = demand(address, 1, pace);
+            let mut load = Generator::connect(&demand, &mut [Recorder::new()]).expect("it");
+            let every = Duration::from_millis(10);
+            let mut recorders = [Recorder::telling(tells, every, load.now())];
+            load.run(Until::Told(end), &mut recorders).expect("a run");
+            let _ = over.send(());
+        });
+        while told.recv_timeout(DEADLINE).expect("an interval").replies == 0 {}
+        end.store(0, Relaxed);
+        is_over.recv_timeout(DEADLINE).expect("it ends");
+    }
+
+    #[test]
+    fn a_generator_that_waits_for_clients_to_come_again_sleeps() {
+        let port = crate::server::Port::take([127, 0, 0, 1].into()).expect("a port");
+        let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
+        let mut recorders = [Recorder::new()];
+        let demand = demand(address, 1, Pace::Churn);
+        let mut load = Generator::connect(&demand, &mut recorders).expect("it");
+        let (time, before) = (Duration::from_millis(300), thread_cpu_ns());
+        load.run(Until::Past(time), &mut recorders).expect("a run");
+        let worked = Duration::from_nanos(thread_cpu_ns() - before);
+        assert!(worked < time / 2, "{worked:?}");
+        assert!(load.connection_outcomes(0).get(Outcome::Refused) > 1);
     }
 }

@@ -34,7 +34,8 @@ pub struct Herd {
 
 impl Herd {
     /// Connects one client after the other; each asks at once, and is to get its own answer: no
-    /// two ask the same. A connection that fails is an outcome, and the last.
+    /// two ask the same. A connection that fails is an outcome, and the last. It is the end of all
+    /// waiting when it does not go on.
     ///
     /// # Errors
     /// The kernel refuses the generator what it needs.
@@ -43,6 +44,7 @@ impl Herd {
         service: Service,
         clients: usize,
         recorder: &mut Recorder,
+        goes_on: &dyn Fn() -> bool,
     ) -> io::Result<Herd> {
         let cycle = Cycle::new(&different(service, clients as i64));
         let clock = Clock::start();
@@ -51,19 +53,19 @@ impl Herd {
         let deadline = Instant::now() + CONNECT_DEADLINE;
         for _ in 0..clients {
             let index = herd.connections.connect(0, recorder)?;
-            while herd.connections.connecting() > 0 {
+            while herd.connections.connecting() > 0 && goes_on() {
                 herd.take_in(recorder)?;
             }
-            if herd.connections.is_free(index) {
+            if !herd.connections.is_open(index) {
                 break;
             }
             herd.order.push(index);
-            herd.send(index, recorder)?;
-            if Instant::now() > deadline {
+            herd.send(index, recorder, goes_on)?;
+            if Instant::now() > deadline || !goes_on() {
                 break;
             }
         }
-        herd.receive_while_more_than(0, recorder)?;
+        herd.receive_the_rest(recorder, goes_on)?;
         Ok(herd)
     }
 
@@ -78,31 +80,68 @@ impl Herd {
     }
 
     /// Every client that is connected asks once, in an order of chance. No two ask the same, and
-    /// none what it asked the last time.
+    /// none what it asked the last time. Those that have not when it does not go on do not, and what
+    /// is under way then is over as in flight.
     ///
     /// # Errors
     /// The kernel refuses to wait.
-    pub fn ask_all(&mut self, recorder: &mut Recorder) -> io::Result<()> {
+    pub fn ask_all(
+        &mut self,
+        recorder: &mut Recorder,
+        goes_on: &dyn Fn() -> bool,
+    ) -> io::Result<()> {
         self.order.shuffle(&mut rand::rng());
         for position in 0..self.order.len() {
             let index = self.order[position];
-            if self.connections.is_open(index) {
-                self.send(index, recorder)?;
+            if self.connections.is_open(index) && !self.send(index, recorder, goes_on)? {
+                break;
             }
         }
-        self.receive_while_more_than(0, recorder)
+        self.receive_the_rest(recorder, goes_on)
     }
 
-    fn send(&mut self, index: usize, recorder: &mut Recorder) -> io::Result<()> {
-        self.connections.ask(index, 1, None, self.connections.clock.now(), recorder);
-        self.receive_while_more_than(WINDOW as u64 - 1, recorder)
+    /// Asks when there is room in the window, and says whether that was so.
+    fn send(
+        &mut self,
+        index: usize,
+        recorder: &mut Recorder,
+        goes_on: &dyn Fn() -> bool,
+    ) -> io::Result<bool> {
+        if !self.receive_while_more_than(WINDOW as u64 - 1, recorder, goes_on)? {
+            return Ok(false);
+        }
+        // It may have ended meanwhile.
+        if self.connections.is_open(index) {
+            self.connections.ask(index, 1, None, self.connections.clock.now(), recorder);
+        }
+        Ok(true)
     }
 
-    fn receive_while_more_than(&mut self, most: u64, recorder: &mut Recorder) -> io::Result<()> {
-        while self.connections.under_way(0) > most {
-            self.take_in(recorder)?;
+    fn receive_the_rest(
+        &mut self,
+        recorder: &mut Recorder,
+        goes_on: &dyn Fn() -> bool,
+    ) -> io::Result<()> {
+        if !self.receive_while_more_than(0, recorder, goes_on)? {
+            self.connections.abandon(0, recorder);
         }
         Ok(())
+    }
+
+    /// Says whether there are no more under way in the end.
+    fn receive_while_more_than(
+        &mut self,
+        most: u64,
+        recorder: &mut Recorder,
+        goes_on: &dyn Fn() -> bool,
+    ) -> io::Result<bool> {
+        while self.connections.under_way(0) > most {
+            if !goes_on() {
+                return Ok(false);
+            }
+            self.take_in(recorder)?;
+        }
+        Ok(true)
     }
 
     fn take_in(&mut self, recorder: &mut Recorder) -> io::Result<()> {
@@ -149,7 +188,7 @@ mod tests {
             clients
         });
         let mut recorder = Recorder::new();
-        let herd = Herd::connect(address, Service::Echo, 2, &mut recorder).expect("it");
+        let herd = Herd::connect(address, Service::Echo, 2, &mut recorder, &|| true).expect("it");
         drop(server.join().expect("the server ends"));
         (herd, recorder)
     }
@@ -174,8 +213,25 @@ mod tests {
     fn where_nobody_listens_one_client_tries_and_no_more() {
         let port = crate::server::Port::take([127, 0, 0, 1].into()).expect("a port");
         let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
-        let herd = Herd::connect(address, Service::Echo, 1_000, &mut Recorder::new()).expect("it");
+        let mut recorder = Recorder::new();
+        let herd = Herd::connect(address, Service::Echo, 1_000, &mut recorder, &|| true);
+        let herd = herd.expect("it");
         assert_eq!(herd.connection_outcomes().get(Outcome::Refused), 1);
         assert_eq!(herd.living(), 0);
+    }
+
+    #[test]
+    fn a_herd_whose_server_is_silent_is_given_up_when_that_is_wanted() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (looks, mut recorder) = (std::cell::Cell::new(0), Recorder::new());
+        // It does not go on when it is looked for the third time.
+        let goes_on = || looks.replace(looks.get() + 1) < 2;
+        let began = Instant::now();
+        let herd = Herd::connect(address, Service::Echo, 2, &mut recorder, &goes_on).expect("it");
+        assert!(began.elapsed() < PATIENCE);
+        assert_eq!(herd.living(), 0);
+        let recorded = recorder.current();
+        assert_eq!(recorded.outcomes.get(Outcome::InFlight), recorded.asked);
     }
 }

@@ -7,23 +7,32 @@ use std::time::{Duration, SystemTime};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
+use super::engine::Ran;
 use super::recorder::Interval;
 
 /// Milliseconds are what the log's readers show by convention: a value over this is shown.
 const NANOSECONDS_PER_MILLISECOND: f64 = 1e6;
 
-/// Writes the log: for each interval the latency from when requests were due, tagged `intended`,
-/// and from when they were sent, tagged `sent`.
+/// Writes the log: for each interval, and what came after the end, the latency from when requests
+/// were due, tagged `intended`, and from when they were sent, tagged `sent`.
 ///
 /// # Errors
 /// It cannot be written.
-pub fn write(mut to: impl Write, intervals: &[Interval]) -> io::Result<()> {
+pub fn write(to: impl Write, ran: &Ran) -> io::Result<()> {
+    write_intervals(to, ran.clock_began, ran.intervals.iter().chain([&ran.after]))
+}
+
+fn write_intervals<'i>(
+    mut to: impl Write,
+    clock_began: SystemTime,
+    intervals: impl Iterator<Item = &'i Interval>,
+) -> io::Result<()> {
     let mut serializer = V2DeflateSerializer::new();
     let mut log = IntervalLogWriterBuilder::new()
         .add_comment("[Histogram log format version 1.3]")
         .add_comment("latency of right replies, in nanoseconds")
         .with_max_value_divisor(NANOSECONDS_PER_MILLISECOND)
-        .with_start_time(SystemTime::now())
+        .with_start_time(clock_began)
         .begin_log_with(&mut to, &mut serializer)?;
     let tags = ["intended", "sent"].map(|tag| Tag::new(tag).expect("it has no comma"));
     for interval in intervals {
@@ -53,7 +62,14 @@ mod tests {
         let mut log = Vec::new();
         let nothing = interval.clone();
         interval.sent.record(2_000_000).expect("in range");
-        write(&mut log, &[interval.clone(), nothing, interval]).expect("a log");
+        let intervals = [interval.clone(), nothing, interval];
+        let began = SystemTime::UNIX_EPOCH + Duration::from_secs(7);
+        write_intervals(&mut log, began, intervals.iter()).expect("a log");
+        let starts = IntervalLogIterator::new(&log).filter_map(|entry| match entry {
+            Ok(LogEntry::StartTime(start)) => Some(start),
+            _ => None,
+        });
+        assert_eq!(starts.collect::<Vec<_>>(), [Duration::from_secs(7)]);
         let lines = IntervalLogIterator::new(&log).filter_map(|entry| match entry {
             Ok(LogEntry::Interval(line)) => Some((
                 line.tag().map(|tag| tag.as_str().to_owned()),

@@ -2,21 +2,21 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use super::connections::PATIENCE;
 use super::demand::{Arrivals, Demand, Pace};
 use super::engine::{Course, Ran, Watch, run};
 use super::herd::Herd;
 use super::machine::Ticks;
-use super::measurement::{About, Held, Measurement, effective_samples};
+use super::measurement::{About, Held, Measurement, P99};
 use super::placement::{Pin, Placement};
 use super::recorder::{Interval, Recorder, thread_cpu_ns};
-use super::side::Sampler;
+use super::side::{Sampler, ServerSide};
 use super::syscalls::SyscallCounter;
 use super::workloads::{Load, Plan, Workload};
 use crate::server::proc::Pid;
 use crate::server::{Contract, Server};
-use crate::stats;
 
 /// Intervals of a run: enough to see a change.
 const INTERVALS: u32 = 10;
@@ -33,6 +33,9 @@ const LEAST_RATE: f64 = 100.0;
 
 /// For how long system calls are counted.
 const COUNTED: Duration = Duration::from_millis(100);
+
+/// The part of what is due that is answered in time at a rate that is kept up with.
+const KEPT_UP: f64 = 0.95;
 
 /// Rates that are tried, at the most.
 const MOST_TRIES: usize = 16;
@@ -101,7 +104,10 @@ pub fn measure(
         _ => load(Some(server), &demand, workload.name, measuring, &placement)?,
     };
     if measuring.syscalls && matches!(workload.load, Load::Closed(..) | Load::Mixed(_)) {
-        measurement.syscalls_per_request = syscalls(server, &demand, measuring)?;
+        match syscalls(server, &demand, measuring)? {
+            Ok(each) => measurement.syscalls_per_request = each,
+            Err(reason) => measurement.syscalls_not_counted = Some(reason),
+        }
     }
     Ok(measurement)
 }
@@ -119,7 +125,7 @@ pub fn load(
     placement: &Placement,
 ) -> io::Result<(Measurement, Ran)> {
     let measured = &demand.groups[0];
-    let mut watcher = Watcher { server, sampler: None, precision: measuring.precision };
+    let mut watcher = Watcher::of(server, measuring.precision);
     let pin = |number| match placement.pin_load_thread(number) {
         // The thread ends with the run.
         Ok(pinned) => {
@@ -129,46 +135,48 @@ pub fn load(
         Err(error) => Err(error.into()),
     };
     let ran = run(demand, measuring.course(), pin, &mut watcher, measuring.interrupted)?;
-    let answered = ran.recorded().replies;
-    let side = watcher.sampler.map(|sampler| sampler.finish(answered));
     let about = About {
         workload: name.to_owned(),
         clients: measured.connections,
         offered_per_s: measured.pace.offered_per_s(),
-        threads: measuring.threads,
+        are_turned_away: demand.groups[1..].iter().any(|group| group.pace == Pace::Churn),
         placement: placement.words(),
         precision: measuring.precision,
     };
-    Ok((Measurement::of(&ran, about, side), ran))
+    Ok((Measurement::of(&ran, about, watcher.side), ran))
 }
 
-/// How many system calls the server makes for each right reply; none where the kernel does not
-/// permit to count them. What is counted is not timed.
+/// How many system calls the server makes for each right reply, if there was any; or why the
+/// kernel does not let them be counted. What is counted is not timed.
 fn syscalls(
     server: &Server,
     demand: &Demand,
     measuring: &Measuring<'_>,
-) -> io::Result<Option<f64>> {
-    let mut counting = Counting { tree: server.process.tree(), counter: None };
+) -> io::Result<Result<Option<f64>, String>> {
+    let mut counting =
+        Counting { tree: server.process.tree(), counter: Err("it was interrupted".to_owned()) };
     let duration = COUNTED;
     let course = Course { warm_up: COUNTED / 4, duration, at_most: duration, ..measuring.course() };
     let ran = run(demand, course, |_| Ok(()), &mut counting, measuring.interrupted)?;
-    let Some(mut counter) = counting.counter else { return Ok(None) };
+    let mut counter = match counting.counter {
+        Ok(counter) => counter,
+        Err(reason) => return Ok(Err(reason)),
+    };
     let calls = counter.count()?;
     // Those of the warm-up are answered, too.
     let answered = ran.answered_in_all;
-    Ok((answered > 0).then(|| calls as f64 / answered as f64))
+    Ok(Ok((answered > 0).then(|| calls as f64 / answered as f64)))
 }
 
 /// Counts the system calls from when all are connected.
 struct Counting {
     tree: Vec<Pid>,
-    counter: Option<SyscallCounter>,
+    counter: Result<SyscallCounter, String>,
 }
 
 impl Watch for Counting {
     fn begins(&mut self) {
-        self.counter = SyscallCounter::attach(&self.tree).ok();
+        self.counter = SyscallCounter::attach(&self.tree);
     }
 
     fn is_enough(&mut self, _: &[Interval]) -> bool {
@@ -176,11 +184,20 @@ impl Watch for Counting {
     }
 }
 
-/// Samples the server, and knows when a run is precise enough.
+/// Samples the server, from the warm-up on to the last reply, and knows when a run is precise enough.
 struct Watcher<'s> {
     server: Option<&'s Server>,
     sampler: Option<Sampler>,
+    side: Option<ServerSide>,
     precision: Option<f64>,
+    /// All intervals so far, where it is asked how precise they are.
+    total: Interval,
+}
+
+impl Watcher<'_> {
+    fn of(server: Option<&Server>, precision: Option<f64>) -> Watcher<'_> {
+        Watcher { server, sampler: None, side: None, precision, total: Interval::new(0) }
+    }
 }
 
 impl Watch for Watcher<'_> {
@@ -188,23 +205,26 @@ impl Watch for Watcher<'_> {
         self.sampler = self.server.map(Sampler::begin);
     }
 
-    fn is_enough(&mut self, intervals: &[Interval]) -> bool {
+    fn goes_on(&mut self, interval: &Interval) {
         if let Some(sampler) = &mut self.sampler {
             sampler.look();
         }
-        self.precision.is_none_or(|wanted| precision(intervals).is_some_and(|it| it <= wanted))
+        if self.precision.is_some() {
+            self.total.add(interval);
+        }
     }
-}
 
-/// Half the width of the interval of the p99, as a part of it.
-fn precision(intervals: &[Interval]) -> Option<f64> {
-    let mut total = Interval::new(0);
-    intervals.iter().for_each(|interval| total.add(interval));
-    let latency = if total.intended.is_empty() { &total.sent } else { &total.intended };
-    let samples = effective_samples(intervals, 0.99, latency)?;
-    let interval = stats::quantile_interval(latency, 0.99, samples)?;
-    let half = (interval.high - interval.low) as f64 / 2.0;
-    Some(half / latency.value_at_quantile(0.99).max(1) as f64)
+    fn is_enough(&mut self, intervals: &[Interval]) -> bool {
+        let Some(wanted) = self.precision else { return true };
+        let Interval { intended, sent, .. } = &self.total;
+        let latency = if intended.is_empty() { sent } else { intended };
+        P99::of(intervals, latency).precision().is_some_and(|it| it <= wanted)
+    }
+
+    fn ends(&mut self, answered: u64) {
+        // What the server did for the warm-up is in it, and so are the replies then.
+        self.side = self.sampler.take().map(|sampler| sampler.finish(answered));
+    }
 }
 
 /// The highest rate whose p99 is within the limit: rates are doubled, then halved in between; and
@@ -235,7 +255,7 @@ fn saturation(
         if measuring.interrupted.load(Relaxed) {
             break;
         }
-        match keeps_up(&at(rate, &brief)?.0) {
+        match keeps_up(&at(rate, &brief)?) {
             true => good = Some(rate),
             false => bad = Some(rate),
         }
@@ -251,17 +271,16 @@ fn saturation(
     let mut rate = good.unwrap_or(rate);
     loop {
         let confirmed = at(rate, measuring)?;
-        if keeps_up(&confirmed.0) || rate <= LEAST_RATE || measuring.interrupted.load(Relaxed) {
+        if keeps_up(&confirmed) || rate <= LEAST_RATE || measuring.interrupted.load(Relaxed) {
             return Ok(confirmed);
         }
         rate = (rate / NEAR).max(LEAST_RATE);
     }
 }
 
-fn keeps_up(one: &Measurement) -> bool {
+fn keeps_up((one, ran): &(Measurement, Ran)) -> bool {
     let is_fast = u128::from(one.latency_intended_ns.p99) <= LIMIT.as_nanos();
-    let offered = one.offered_per_s.unwrap_or_default();
-    is_fast && one.throughput_per_s >= offered * 0.95 && one.outcomes.is_all_answered()
+    is_fast && ran.achieved() >= KEPT_UP && one.outcomes.is_all_answered()
 }
 
 fn held(
@@ -276,18 +295,20 @@ fn held(
     let before = server.process.holdings().anonymous_bytes;
     let began = Instant::now();
     let mut connecting = Recorder::new();
-    let mut herd = Herd::connect(server.address, contract.service, connections, &mut connecting)?;
+    let goes_on = || !measuring.interrupted.load(Relaxed);
+    let (address, service) = (server.address, contract.service);
+    let mut herd = Herd::connect(address, service, connections, &mut connecting, &goes_on)?;
     let connected_in_ms = began.elapsed().as_millis() as u64;
     let mut sampler = Sampler::begin(server);
     let mut recorder = Recorder::new();
-    let (began, cpu, ticks) = (Instant::now(), thread_cpu_ns(), Ticks::now());
-    // Whole rounds, so that each asks as often as any other.
-    while herd.living() > 0 && began.elapsed() < measuring.plan.duration {
-        herd.ask_all(&mut recorder)?;
+    let (clock_began, ticks) = (SystemTime::now(), Ticks::now());
+    let (began, cpu) = (Instant::now(), thread_cpu_ns());
+    let duration = measuring.plan.duration;
+    // Whole rounds, so that each asks as often as any other, unless that takes too long.
+    let round_goes_on = || goes_on() && began.elapsed() < duration + PATIENCE;
+    while goes_on() && herd.living() > 0 && began.elapsed() < duration {
+        herd.ask_all(&mut recorder, &round_goes_on)?;
         sampler.look();
-        if measuring.interrupted.load(Relaxed) {
-            break;
-        }
     }
     let elapsed = began.elapsed();
     let mut recorded = recorder.current().clone();
@@ -298,6 +319,8 @@ fn held(
     let side = sampler.finish(answered_in_all);
     let grown = server.process.holdings().anonymous_bytes.saturating_sub(before);
     let ran = Ran {
+        clock_began,
+        threads: 1,
         after: Interval::new(recorded.duration_ns),
         intervals: vec![recorded],
         beside: Vec::new(),
@@ -311,7 +334,7 @@ fn held(
         workload: workload.name.to_owned(),
         clients: connections,
         offered_per_s: None,
-        threads: 1,
+        are_turned_away: false,
         placement: placement.words(),
         precision: None,
     };

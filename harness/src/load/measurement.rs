@@ -30,7 +30,7 @@ pub struct Measurement {
     pub outcomes: Outcomes,
     /// What became of the connections; `answered` are those that lasted and were answered.
     pub connections: Outcomes,
-    /// What became of the requests of others, who were there beside.
+    /// What became of the requests of others, who were there beside, by group.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<Outcomes>,
     /// Requests that were due per second, in an open loop.
@@ -60,7 +60,8 @@ pub struct Measurement {
     /// Processor time of the generator over the run's, 1 for one processor that was kept busy.
     pub generator_cpu_share: f64,
     /// By how much the requests under way, on average over time, differ from throughput times mean
-    /// latency (Little's law), as a part: a check of the generator's own counting.
+    /// latency (Little's law), as a part: a check of the generator's own counting, as those under way
+    /// are counted apart from the latencies.
     pub littles_residual: Option<f64>,
     /// The part of the machine's processor time that others were given meanwhile, where it is a
     /// virtual one.
@@ -68,6 +69,9 @@ pub struct Measurement {
     /// System calls of the server for each right reply, counted in a run of its own, where that was
     /// asked for and is permitted.
     pub syscalls_per_request: Option<f64>,
+    /// Why they were not counted, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syscalls_not_counted: Option<String>,
     /// Who ran where.
     pub placement: String,
     /// What the server did meanwhile; not known of one that the harness has not launched.
@@ -96,8 +100,8 @@ pub struct About {
     pub clients: usize,
     /// Requests due per second, in an open loop.
     pub offered_per_s: Option<f64>,
-    /// Generators.
-    pub threads: usize,
+    /// Whether those beside are there to be turned away.
+    pub are_turned_away: bool,
     /// Who ran where.
     pub placement: String,
     /// How wide the interval of the p99 may be to either side, as a part of it, if that was asked
@@ -119,9 +123,7 @@ impl Measurement {
         let rate = answered as f64 / seconds;
         let littles_residual = (level > 0.0 && total.failures.is_empty() && answered > 0)
             .then(|| stats::littles_residual(level, rate, total.sent.mean() / 1e9));
-        let effective_samples = effective_samples(&ran.intervals, 0.99, &latency);
-        let p99_interval_ns =
-            effective_samples.and_then(|samples| stats::quantile_interval(&latency, 0.99, samples));
+        let p99 = P99::of(&ran.intervals, &latency);
         let mut measurement = Measurement {
             workload: about.workload,
             clients: about.clients,
@@ -134,8 +136,8 @@ impl Measurement {
             throughput_per_s,
             latency_intended_ns: Quantiles::of(&latency),
             latency_sent_ns: Quantiles::of(&total.sent),
-            p99_interval_ns,
-            effective_samples,
+            p99_interval_ns: p99.interval,
+            effective_samples: p99.samples,
             send_lateness_ns: Quantiles::of(&total.lateness),
             connect_ns: Quantiles::of(&total.connects),
             failures_ns: total
@@ -148,6 +150,7 @@ impl Measurement {
             littles_residual,
             stolen_share: ran.stolen,
             syscalls_per_request: None,
+            syscalls_not_counted: None,
             placement: about.placement,
             server,
             held: None,
@@ -155,7 +158,12 @@ impl Measurement {
         };
         measurement.validity = Validity::of(
             &measurement,
-            &Believed { ran, threads: about.threads, precision: about.precision },
+            &Believed {
+                ran,
+                are_turned_away: about.are_turned_away,
+                precision: about.precision,
+                p99: &p99,
+            },
         );
         measurement
     }
@@ -182,8 +190,30 @@ fn with_bounds(total: &Interval, is_open: bool) -> Histogram<u64> {
     latency
 }
 
+/// What is known of the 99th percentile of a latency.
+pub(super) struct P99 {
+    value: u64,
+    samples: Option<f64>,
+    interval: Option<stats::Interval<u64>>,
+}
+
+impl P99 {
+    /// That of the latency of all these intervals.
+    pub(super) fn of(intervals: &[Interval], latency: &Histogram<u64>) -> P99 {
+        let samples = effective_samples(intervals, 0.99, latency);
+        let interval = samples.and_then(|it| stats::quantile_interval(latency, 0.99, it));
+        P99 { value: latency.value_at_quantile(0.99), samples, interval }
+    }
+
+    /// Half the width of its interval, as a part of it.
+    pub(super) fn precision(&self) -> Option<f64> {
+        let interval = self.interval.as_ref()?;
+        Some((interval.high - interval.low) as f64 / 2.0 / self.value.max(1) as f64)
+    }
+}
+
 /// How many independent requests would say as much about this quantile as those of the intervals.
-pub(super) fn effective_samples(
+fn effective_samples(
     intervals: &[Interval],
     quantile: f64,
     latency: &Histogram<u64>,

@@ -74,8 +74,7 @@ impl Placement {
     }
 
     /// Gives every thread that a server has the server's processors; those that they start will
-    /// have them too. Workers that the kernel starts for an io_uring need not: to be called again
-    /// after a warm-up.
+    /// have them too. Workers that the kernel starts for an io_uring later need not.
     ///
     /// # Errors
     /// What the kernel says. EAGAIN: threads that may run elsewhere come faster than they are pinned.

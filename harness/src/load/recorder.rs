@@ -49,7 +49,8 @@ pub struct Interval {
     pub outcomes: Outcomes,
     /// How long that took, of those that were not answered rightly.
     pub failures: Vec<(Outcome, Histogram<u64>)>,
-    /// Requests under way, summed over time: their number times nanoseconds.
+    /// Requests under way, summed over time: their number times nanoseconds. They are counted by the
+    /// connections, apart from what is recorded of each.
     pub level_ns: u64,
     /// How many were due.
     pub asked: u64,
@@ -122,9 +123,10 @@ pub struct Recorder {
     /// How long an interval is, and when the current one is over.
     every_ns: u64,
     until_ns: u64,
-    /// Requests under way, and since when so many.
-    level: u64,
-    level_since: u64,
+    /// Requests under way of which nothing is recorded: they were due before.
+    early: u64,
+    /// Until when it was told how many were under way.
+    passed_ns: u64,
     cpu_before: u64,
     told: Option<Sender<Interval>>,
     /// Right replies, also before anything is recorded.
@@ -139,8 +141,8 @@ impl Recorder {
             since_ns: 0,
             every_ns: u64::MAX,
             until_ns: u64::MAX,
-            level: 0,
-            level_since: 0,
+            early: 0,
+            passed_ns: 0,
             cpu_before: 0,
             told: None,
             answered: 0,
@@ -149,7 +151,7 @@ impl Recorder {
 
     /// Tells each interval when it is over. What was due before `since_ns` is not recorded.
     pub(super) fn telling(told: Sender<Interval>, every: Duration, since_ns: u64) -> Recorder {
-        let every_ns = every.as_nanos() as u64;
+        let every_ns = (every.as_nanos() as u64).max(1);
         let (current, until_ns) = (Interval::new(since_ns), since_ns);
         Recorder { current, since_ns, every_ns, until_ns, told: Some(told), ..Recorder::new() }
     }
@@ -180,43 +182,58 @@ impl Recorder {
             self.finish(now);
         }
         // In step with the clock, also after a pause.
-        while self.until_ns <= now {
-            self.until_ns += self.every_ns;
+        self.until_ns += ((now - self.until_ns) / self.every_ns + 1) * self.every_ns;
+    }
+
+    /// Ends the interval that is not over, and tells it.
+    pub(super) fn finish(&mut self, now: u64) {
+        if self.told.is_none() {
+            return;
+        }
+        let over = self.rest(now);
+        if let Some(told) = &self.told {
+            // Who does not listen any more does not want it.
+            let _ = told.send(over);
         }
     }
 
-    /// Ends the interval that is not over.
-    pub(super) fn finish(&mut self, now: u64) {
-        let Some(told) = &self.told else { return };
-        let level = self.level;
+    /// The interval that is not over, as far as it has come, and begins another.
+    pub(super) fn rest(&mut self, now: u64) -> Interval {
         let mut over = std::mem::replace(&mut self.current, Interval::new(now));
-        over.level_ns += level * now.saturating_sub(self.level_since);
-        self.level_since = now;
         over.duration_ns = now.saturating_sub(over.start_ns);
         let cpu = thread_cpu_ns();
         over.generator_cpu_ns = cpu - std::mem::replace(&mut self.cpu_before, cpu);
-        // Who does not listen any more does not want it.
-        let _ = told.send(over);
+        over
+    }
+
+    /// Until now so many requests of the group were under way, by the count of its connections.
+    /// Whatever is wrong with what is recorded of the single ones is not wrong with this.
+    pub(super) fn passed(&mut self, under_way: u64, now: u64) {
+        let from = self.passed_ns.max(self.since_ns);
+        let recorded = under_way.saturating_sub(self.early);
+        self.current.level_ns += recorded * now.saturating_sub(from);
+        self.passed_ns = self.passed_ns.max(now);
     }
 
     /// Requests were sent, that much after they were due.
     pub(super) fn sent(&mut self, flight: Flight) {
+        let count = u64::from(flight.count);
         if flight.due() < self.since_ns {
+            self.early += count;
             return;
         }
-        let count = u64::from(flight.count);
-        self.changes_to(self.level + count, flight.sent);
         self.current.asked += count;
         if let Some(intended) = flight.intended {
             self.current.lateness.saturating_record_n(flight.sent - intended, count);
         }
     }
 
-    /// A request was due that could not be sent.
-    pub(super) fn not_sent(&mut self, outcome: Outcome, due: u64) {
+    /// A request was due that is not sent.
+    pub(super) fn not_sent(&mut self, outcome: Outcome, due: u64, now: u64) {
         if due >= self.since_ns {
             self.current.asked += 1;
             self.current.outcomes.add(outcome);
+            self.current.failures_of(outcome).saturating_record(now.saturating_sub(due));
         }
     }
 
@@ -226,11 +243,11 @@ impl Recorder {
             self.answered += u64::from(flight.count);
             self.current.replies += if now < self.since_ns { 0 } else { flight.count.into() };
         }
+        let count = flight.count.into();
         if flight.due() < self.since_ns {
+            self.early = self.early.saturating_sub(count);
             return;
         }
-        let count = flight.count.into();
-        self.changes_to(self.level - count, now);
         self.current.outcomes.add_many(outcome, count);
         if outcome == Outcome::Answered {
             self.current.sent.saturating_record_n(now - flight.sent, count);
@@ -242,13 +259,11 @@ impl Recorder {
         }
     }
 
-    pub(super) fn connected(&mut self, took: u64) {
-        self.current.connects.saturating_record(took);
-    }
-
-    fn changes_to(&mut self, level: u64, now: u64) {
-        self.current.level_ns += self.level * now.saturating_sub(self.level_since);
-        (self.level, self.level_since) = (level, now);
+    /// A connection was made that was begun at that time.
+    pub(super) fn connected(&mut self, began: u64, now: u64) {
+        if began >= self.since_ns {
+            self.current.connects.saturating_record(now - began);
+        }
     }
 }
 
@@ -310,17 +325,52 @@ mod tests {
         let mut recorder = Recorder::telling(told, Duration::from_nanos(100), 1000);
         let (early, due) = (flight(None, 990, 1), flight(None, 1010, 1));
         recorder.sent(early);
+        recorder.passed(1, 1005);
         recorder.look(1005);
+        recorder.passed(1, 1010);
         recorder.sent(due);
+        recorder.passed(2, 1020);
         recorder.over(Outcome::Answered, early, 1020);
         recorder.look(1099);
         assert!(intervals.try_recv().is_err());
+        recorder.passed(1, 1130);
         recorder.look(1130);
+        recorder.passed(1, 1150);
         recorder.over(Outcome::Answered, due, 1150);
         recorder.finish(1200);
         let [one, other] = [intervals.recv(), intervals.recv()].map(|it| it.expect("an interval"));
         assert_eq!((one.start_ns, one.duration_ns, one.asked, one.level_ns), (1000, 130, 1, 120));
         assert_eq!((other.start_ns, other.duration_ns, other.level_ns), (1130, 70, 20));
         assert_eq!(other.outcomes.get(Outcome::Answered), 1);
+    }
+
+    #[test]
+    fn an_interval_may_be_as_short_as_can_be_said() {
+        let (told, intervals) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut recorder = Recorder::telling(told, Duration::ZERO, 10);
+            recorder.look(11);
+            recorder.look(12);
+        });
+        intervals.recv_timeout(Duration::from_secs(20)).expect("an interval");
+    }
+
+    #[test]
+    fn connecting_before_anything_is_recorded_is_not_recorded() {
+        let mut recorder = Recorder::since(1000);
+        recorder.connected(990, 1010);
+        recorder.connected(1000, 1030);
+        let recorded = &recorder.current().connects;
+        assert_eq!((recorded.len(), recorded.max()), (1, 30));
+    }
+
+    #[test]
+    fn what_is_not_sent_has_the_time_since_it_was_due() {
+        let mut recorder = Recorder::since(1000);
+        recorder.not_sent(Outcome::Stalled, 990, 1500);
+        recorder.not_sent(Outcome::Stalled, 1200, 1500);
+        let recorded = recorder.current();
+        assert_eq!((recorded.asked, recorded.outcomes.get(Outcome::Stalled)), (1, 1));
+        assert_eq!((recorded.failures[0].1.len(), recorded.failures[0].1.max() / 10), (1, 30));
     }
 }

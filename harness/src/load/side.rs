@@ -18,8 +18,8 @@ const REST: u32 = 100;
 /// What a server did and held during a run, over all of its processes and threads.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ServerSide {
-    /// Processor time for each request, in nanoseconds; `None` if none was answered, or processes
-    /// were gone at the end that nobody had waited for.
+    /// Processor time for each request, in nanoseconds, of the warm-up, too; `None` if none was
+    /// answered, or processes were gone at the end that nobody had waited for.
     pub cpu_ns_per_request: Option<u64>,
     /// That part of it that was spent in user mode. The kernel splits the time by sampling at its
     /// timer interrupts; `None` if there was less than a quarter of a second of it.
@@ -253,23 +253,5 @@ mod tests {
         sampler.cost = Duration::ZERO;
         sampler.look();
         assert_eq!(sampler.longest_queue, Some(1));
-    }
-
-    /// `cargo test -p harness --lib -- --ignored --nocapture a_look_costs`
-    #[test]
-    #[ignore = "it prints a figure of this machine"]
-    fn a_look_costs() {
-        let idle = Below::start("sleep 60");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let mut sampler = Sampler::below(idle.id(), address);
-        let mut costs: Vec<Duration> = (0..200)
-            .map(|_| {
-                sampler.look_now();
-                sampler.cost
-            })
-            .collect();
-        costs.sort();
-        println!("a look costs {:?}, at most {:?}", costs[100], costs[199]);
     }
 }

@@ -61,12 +61,15 @@ pub fn brief(one: &Measurement) -> String {
     let latency = &one.latency_intended_ns;
     let [p50, p99] = [latency.p50, latency.p99].map(time);
     let held = one.held.map(|held| format!(", {} bytes each", held.memory_per_connection_bytes));
+    let not_counted = &one.syscalls_not_counted;
+    let not_counted = not_counted.as_ref().map(|why| format!("; system calls not counted: {why}"));
     format!(
-        "{}: {}/s, p50 {p50}, p99 {p99}{} ({})",
+        "{}: {}/s, p50 {p50}, p99 {p99}{} ({}){}",
         one.workload,
         count(one.throughput_per_s),
         held.unwrap_or_default(),
         one.validity.verdict.name(),
+        not_counted.unwrap_or_default(),
     )
 }
 
