@@ -1,6 +1,8 @@
 //! The generator's connections: one thread, one epoll for all. Who asks when is decided by whoever
 //! owns them.
 
+mod replies;
+
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -30,9 +32,6 @@ const EVENTS: usize = 256;
 
 /// The most requests under way on one connection. More are not sent.
 pub(super) const MOST_UNDER_WAY: u32 = 64 * 1024;
-
-/// The longest reply that differs from the right one and is still looked at.
-const LONGEST_STRANGE: usize = 4096;
 
 /// Connections to one server, in groups.
 #[derive(Debug)]
@@ -277,13 +276,13 @@ impl Connections {
     }
 
     /// What became of a group's connections so far. One that lasts counts as answered, unless its
-    /// first request never was: it may be connected in the kernel's queue only, and is in flight.
-    /// Of one that is being connected nothing is known.
+    /// first request never was: it may be connected in the kernel's queue only, and is in flight. Of
+    /// one that was asked nothing, or is being connected, nothing is known, and nothing said.
     pub(super) fn outcomes(&self, group: usize) -> Outcomes {
         let mut outcomes = self.ended[group].clone();
         let of_group = |connection: &&Connection| usize::from(connection.group) == group;
         for connection in self.connections.iter().filter(of_group) {
-            if connection.stream.is_some() && !connection.is_connecting {
+            if connection.stream.is_some() && connection.was_asked() {
                 outcomes.add(connection.outcome_if_it_lasts());
             }
         }
@@ -476,85 +475,6 @@ impl Connections {
         }
     }
 
-    /// Takes so many bytes from the buffer, and says how many requests are over by that.
-    fn take(&mut self, index: usize, count: usize, now: u64, recorder: &mut Recorder) -> u32 {
-        let (mut at, mut over) = (0, 0);
-        while at < count {
-            let connection = &mut self.connections[index];
-            let cycle = &self.cycles[usize::from(connection.group)];
-            let bytes = &self.buffer[at..count];
-            if connection.strange.is_none() {
-                let expected = cycle.replies(connection.due, connection.received);
-                let len = expected.len().min(bytes.len());
-                let same = match bytes[..len] == expected[..len] {
-                    true => len,
-                    false => {
-                        bytes.iter().zip(expected).take_while(|(one, other)| one == other).count()
-                    }
-                };
-                let whole = connection.advance(cycle, same as u32);
-                let answered = whole.min(connection.under_way);
-                at += same;
-                over += answered;
-                self.over(index, Outcome::Answered, answered, now, recorder);
-                // One too many, however right: nothing was asked.
-                if whole > answered {
-                    self.end(index, Outcome::WrongReply, recorder);
-                    return over;
-                }
-                if same == len {
-                    continue;
-                }
-                let connection = &mut self.connections[index];
-                let cycle = &self.cycles[usize::from(connection.group)];
-                let begun = cycle.reply(connection.due, connection.received).to_vec();
-                connection.strange = Some(Box::new(begun));
-            }
-            let bytes = &self.buffer[at..count];
-            let connection = &mut self.connections[index];
-            let Some(strange) = &mut connection.strange else { return over };
-            let end = bytes.iter().position(|&byte| byte == b'\n').map(|end| end + 1);
-            strange.extend_from_slice(&bytes[..end.unwrap_or(bytes.len())]);
-            at += end.unwrap_or(bytes.len());
-            if end.is_none() && strange.len() < LONGEST_STRANGE {
-                continue;
-            }
-            let outcome = judge(strange);
-            if !self.is_over_strangely(index, outcome, now, recorder) {
-                return over;
-            }
-            over += 1;
-        }
-        over
-    }
-
-    /// A line has come that is not the reply that was due. Says whether the connection lasts.
-    fn is_over_strangely(
-        &mut self,
-        index: usize,
-        outcome: Outcome,
-        now: u64,
-        recorder: &mut Recorder,
-    ) -> bool {
-        let connection = &mut self.connections[index];
-        let cycle = &self.cycles[usize::from(connection.group)];
-        // After two in a row, replies are out of step, and nothing more can be learned.
-        let is_out_of_step =
-            outcome == Outcome::WrongReply && connection.last == Outcome::WrongReply;
-        connection.strange = None;
-        connection.due = cycle.after(connection.due, 1);
-        connection.received = 0;
-        if connection.under_way == 0 {
-            self.end(index, outcome, recorder);
-            return false;
-        }
-        self.over(index, outcome, 1, now, recorder);
-        if is_out_of_step {
-            self.end(index, outcome, recorder);
-        }
-        !is_out_of_step
-    }
-
     /// So many of a connection's requests are over.
     fn over(
         &mut self,
@@ -633,6 +553,10 @@ impl Connections {
 }
 
 impl Connection {
+    fn was_asked(&self) -> bool {
+        self.is_waiting || self.under_way > 0 || self.last != Outcome::InFlight
+    }
+
     fn outcome_if_it_lasts(&self) -> Outcome {
         if self.is_connecting {
             Outcome::ConnectTimeout
@@ -642,21 +566,6 @@ impl Connection {
             Outcome::InFlight
         } else {
             self.last
-        }
-    }
-
-    /// Takes bytes that are as they should be, and says how many replies are whole by that.
-    fn advance(&mut self, cycle: &Cycle, bytes: u32) -> u32 {
-        let mut replies = 0;
-        self.received += bytes;
-        loop {
-            let len = cycle.reply_len(self.due);
-            if self.received < len {
-                return replies;
-            }
-            self.received -= len;
-            self.due = cycle.after(self.due, 1);
-            replies += 1;
         }
     }
 }
@@ -696,148 +605,5 @@ fn outcome_of_connect(error: io::Error) -> io::Result<Outcome> {
     }
 }
 
-/// What a line is that is not the right reply.
-fn judge(line: &[u8]) -> Outcome {
-    if line.starts_with(b"error: busy") {
-        Outcome::Busy
-    } else if line.starts_with(b"error") {
-        Outcome::ErrorReply
-    } else {
-        Outcome::WrongReply
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::net::{Shutdown, TcpListener};
-    use std::time::Instant;
-
-    use servers::Service;
-
-    use super::super::exchange::exchanges;
-    use super::*;
-
-    /// One connection, whose other end is told what to do.
-    struct Alone {
-        connections: Connections,
-        events: Events,
-        recorder: Recorder,
-        /// None when it is closed.
-        server: Option<TcpStream>,
-    }
-
-    impl Alone {
-        /// The kernel has connected it, and nobody has looked yet.
-        fn connect() -> Alone {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            let mut connections = none_yet(&listener);
-            let mut recorder = Recorder::new();
-            connections.connect(0, &mut recorder).expect("it may");
-            let (server, _) = listener.accept().expect("a client");
-            Alone { connections, events: Events::new(), recorder, server: Some(server) }
-        }
-
-        fn server(&self) -> &TcpStream {
-            self.server.as_ref().expect("it is open")
-        }
-
-        /// Does what happens, and asks when it is connected, until the connection has ended so.
-        fn ends(&mut self, outcome: Outcome) {
-            self.until(|it| it.connections.is_free(0));
-            let expected: Outcomes = [outcome].into_iter().collect();
-            assert_eq!(self.connections.outcomes(0), expected);
-        }
-
-        fn until(&mut self, holds: impl Fn(&Alone) -> bool) {
-            let deadline = Instant::now() + Duration::from_secs(10);
-            while !holds(self) {
-                assert!(Instant::now() < deadline, "{:?}", self.connections.outcomes(0));
-                for at in 0..self.connections.wait(&mut self.events, 10).expect("it may") {
-                    let event = self.events.get(at);
-                    let happened = self.connections.happen(event, &mut self.recorder);
-                    if happened.expect("whatever a server does") == Happened::Connected {
-                        let now = self.connections.clock.now();
-                        self.connections.ask(0, 1, None, now, &mut self.recorder);
-                    }
-                }
-            }
-        }
-    }
-
-    fn none_yet(listener: &TcpListener) -> Connections {
-        let address = listener.local_addr().expect("an address");
-        let cycle = Cycle::new(&exchanges(Service::Echo));
-        Connections::new(address, vec![cycle], PATIENCE, Clock::start()).expect("it may")
-    }
-
-    #[test]
-    fn a_silent_connection_takes_less_than_a_hundred_bytes() {
-        assert!(size_of::<Connection>() < 100, "{}", size_of::<Connection>());
-    }
-
-    #[test]
-    fn a_line_that_is_not_the_reply_is_busy_an_error_or_wrong() {
-        for (line, outcome) in [
-            (&b"error: busy, come back later\n"[..], Outcome::Busy),
-            (b"error: division by zero\n", Outcome::ErrorReply),
-            (b"17\n", Outcome::WrongReply),
-            (b"", Outcome::WrongReply),
-        ] {
-            assert_eq!(judge(line), outcome);
-        }
-    }
-
-    #[test]
-    fn a_line_that_came_together_with_the_connection_is_read() {
-        let mut alone = Alone::connect();
-        alone.server().write_all(b"error: busy, later\n").expect("there is room");
-        alone.server().shutdown(Shutdown::Write).expect("it can be");
-        alone.ends(Outcome::Busy);
-        assert_eq!(alone.recorder.current().outcomes.get(Outcome::Busy), 1);
-    }
-
-    #[test]
-    fn a_server_that_closes_and_then_resets_at_once_is_an_outcome() {
-        let mut alone = Alone::connect();
-        alone.server().shutdown(Shutdown::Write).expect("it can be");
-        linger_no_more(alone.server());
-        alone.server = None;
-        alone.ends(Outcome::Reset);
-    }
-
-    #[test]
-    fn a_right_reply_stays_one_though_one_too_many_comes_with_it() {
-        let mut alone = Alone::connect();
-        alone.until(|it| it.connections.under_way(0) == 1);
-        let two: Vec<u8> =
-            exchanges(Service::Echo).into_iter().take(2).flat_map(|one| one.reply).collect();
-        alone.server().write_all(&two).expect("there is room");
-        alone.ends(Outcome::WrongReply);
-        let answered: Outcomes = [Outcome::Answered].into_iter().collect();
-        assert_eq!(alone.recorder.current().outcomes, answered);
-    }
-
-    #[test]
-    fn a_connection_that_is_not_made_or_not_asked_does_not_count_as_answered() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        // There is a place for one or two; the kernel does not let others in.
-        SockRef::from(&listener).listen(0).expect("it can be");
-        let mut connections = none_yet(&listener);
-        let (mut recorder, mut events) = (Recorder::new(), Events::new());
-        for _ in 0..4 {
-            connections.connect(0, &mut recorder).expect("it may");
-        }
-        while connections.connecting() == 4 {
-            for at in 0..connections.wait(&mut events, 10).expect("it may") {
-                connections.happen(events.get(at), &mut recorder).expect("it is connected");
-            }
-        }
-        assert!(connections.connecting() > 0);
-        assert_eq!(connections.outcomes(0).get(Outcome::Answered), 0);
-        let connecting = connections.connecting() as u64;
-        (0..4).for_each(|index| connections.reset(index, &mut recorder));
-        let outcomes = connections.outcomes(0);
-        assert_eq!(outcomes.get(Outcome::ConnectTimeout), connecting);
-        assert_eq!(outcomes.get(Outcome::InFlight), 4 - connecting);
-    }
-}
+mod tests;

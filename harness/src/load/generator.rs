@@ -1,5 +1,7 @@
 //! The generator: one thread that asks when the time has come and takes in the replies.
 
+mod ticks;
+
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -25,9 +27,6 @@ const LOOK_EVERY_MS: u16 = 20;
 
 /// Connections that are made at once: fewer than any usual queue of clients to be accepted.
 const CONNECTED_AT_ONCE: usize = 64;
-
-/// How long a connection that was not made is not tried again, where it is to be.
-const RECONNECT_AFTER: Duration = Duration::from_millis(1);
 
 /// Addresses to connect from where each has many connections to make: each has 28,000 ports, as
 /// Linux is mostly set (`ip_local_port_range`), and a port waits for a minute.
@@ -355,41 +354,6 @@ impl Generator {
         due.filter(|&due| due < end).min().unwrap_or(u64::MAX)
     }
 
-    /// When something else is to be done next.
-    fn next_tick(&self) -> u64 {
-        let tick = |members: &Members| match members.pace {
-            Pace::Storm { .. } | Pace::Drip { .. } => members.tick,
-            Pace::Churn if !members.gone.is_empty() => members.tick,
-            _ => u64::MAX,
-        };
-        self.groups.iter().map(tick).min().unwrap_or(u64::MAX)
-    }
-
-    fn do_what_is_due(&mut self, now: u64, end: u64, recorders: &mut [Recorder]) -> io::Result<()> {
-        self.ask_what_is_due(now, end, recorders);
-        for group in 0..self.groups.len() {
-            let recorder = &mut recorders[group];
-            match self.groups[group].pace {
-                Pace::Drip { every } if self.groups[group].tick <= now => {
-                    self.drip(group, now, recorder);
-                    self.groups[group].tick = now + every.as_nanos() as u64;
-                }
-                Pace::Storm { every } if self.groups[group].tick <= now => {
-                    self.storm(group, recorders)?;
-                    self.groups[group].tick = now + every.as_nanos() as u64;
-                }
-                Pace::Churn if self.groups[group].tick <= now => {
-                    for index in std::mem::take(&mut self.groups[group].gone) {
-                        self.connect_again(index, recorders)?;
-                    }
-                    self.groups[group].tick = now + RECONNECT_AFTER.as_nanos() as u64;
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
     /// Requests of open loops whose time has come before the end, each by the next connection that
     /// lasts, and no more in a row than may be.
     fn ask_what_is_due(&mut self, mut now: u64, end: u64, recorders: &mut [Recorder]) {
@@ -412,49 +376,6 @@ impl Generator {
                 self.in_a_row += 1;
                 now = self.connections.clock.now();
             }
-        }
-    }
-
-    /// One byte of each connection.
-    fn drip(&mut self, group: usize, now: u64, recorder: &mut Recorder) {
-        let members = &self.groups[group];
-        for index in members.first..members.first + members.count {
-            if self.connections.under_way_on(index) == 0 && self.connections.is_open(index) {
-                self.connections.promise(index, 1, None, now, recorder);
-            }
-            self.connections.send(index, 1, recorder);
-        }
-    }
-
-    fn storm(&mut self, group: usize, recorders: &mut [Recorder]) -> io::Result<()> {
-        let members = &self.groups[group];
-        let all = members.first..members.first + members.count;
-        for index in all.clone() {
-            self.connections.reset(index, &mut recorders[group]);
-        }
-        for index in all {
-            self.connect_again(index, recorders)?;
-        }
-        Ok(())
-    }
-
-    fn connect_again(&mut self, index: usize, recorders: &mut [Recorder]) -> io::Result<()> {
-        let group = self.connections.group(index);
-        self.connections.reconnect(index, &mut recorders[group])?;
-        if self.connections.is_open(index) {
-            self.begin(index, None, recorders);
-        }
-        self.come_again(index);
-        Ok(())
-    }
-
-    /// Whoever comes again and again does so in a while, if there is no connection now: it may be
-    /// over by whatever was done with it.
-    fn come_again(&mut self, index: usize) {
-        let members = &mut self.groups[self.connections.group(index)];
-        let is_gone = members.pace == Pace::Churn && self.connections.is_free(index);
-        if is_gone && !members.gone.contains(&index) {
-            members.gone.push(index);
         }
     }
 
@@ -541,192 +462,4 @@ impl Quota<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{BufRead, BufReader, Write};
-    use std::net::{Shutdown, SocketAddr, TcpListener};
-    use std::sync::mpsc::channel;
-    use std::thread;
-
-    use servers::Service;
-
-    use super::super::recorder::thread_cpu_ns;
-    use super::*;
-    use crate::load::{Arrivals, Group, exchanges};
-
-    fn demand(address: SocketAddr, connections: usize, pace: Pace) -> Demand {
-        let exchanges = exchanges(Service::Echo);
-        Demand::new(address, Group { exchanges, connections, pace }, 1)
-    }
-
-    /// What a run of so many requests by one connection gives, on a server that answers with what
-    /// `answer` makes of each number and line, byte by byte, and closes when that is nothing.
-    fn loaded(
-        answer: fn(usize, Vec<u8>) -> Option<Vec<u8>>,
-        requests: u64,
-        depth: u32,
-    ) -> (Recorder, Outcomes) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let server = thread::spawn(move || {
-            let (stream, _) = listener.accept().expect("the generator");
-            let mut lines = BufReader::new(stream.try_clone().expect("a clone"));
-            for number in 0.. {
-                let mut line = Vec::new();
-                if lines.read_until(b'\n', &mut line).unwrap_or(0) == 0 {
-                    break;
-                }
-                let Some(reply) = answer(number, line) else { break };
-                for byte in reply {
-                    let _ = (&stream).write_all(&[byte]);
-                }
-            }
-        });
-        let demand = demand(address, 1, Pace::Closed { depth });
-        let mut recorders = [Recorder::new()];
-        let mut load = Generator::connect(&demand, &mut recorders).expect("it");
-        load.run(Until::Sent(requests), &mut recorders).expect("a run");
-        let connections = load.connection_outcomes(0);
-        drop(load);
-        server.join().expect("the server ends");
-        let [recorder] = recorders;
-        (recorder, connections)
-    }
-
-    fn counts(recorder: &Recorder, outcome: Outcome) -> (u64, u64) {
-        (recorder.current().outcomes.get(outcome), recorder.current().sent.len())
-    }
-
-    #[test]
-    fn every_right_reply_is_a_latency_at_any_depth() {
-        for depth in [1, 2, 7] {
-            let (recorder, connections) = loaded(|_, line| Some(line), 21, depth);
-            assert_eq!(counts(&recorder, Outcome::Answered), (21, 21));
-            assert_eq!(connections.get(Outcome::Answered), 1);
-        }
-    }
-
-    #[test]
-    fn a_wrong_reply_is_an_outcome_and_no_latency() {
-        let one_wrong = |number, line| Some(if number == 5 { b"wrong\n".to_vec() } else { line });
-        for depth in [1, 4] {
-            let (recorder, connections) = loaded(one_wrong, 20, depth);
-            assert_eq!(counts(&recorder, Outcome::Answered), (19, 19));
-            assert_eq!(counts(&recorder, Outcome::WrongReply), (1, 19));
-            assert_eq!(connections.get(Outcome::Answered), 1);
-        }
-    }
-
-    #[test]
-    fn a_connection_is_given_up_when_its_replies_are_out_of_step() {
-        // One reply is sent twice: all that follow belong to the request before.
-        let twice = |number, line: Vec<u8>| Some(if number == 5 { line.repeat(2) } else { line });
-        let (recorder, connections) = loaded(twice, 20, 4);
-        assert_eq!(counts(&recorder, Outcome::Answered), (6, 6));
-        assert_eq!(connections.get(Outcome::WrongReply), 1);
-    }
-
-    #[test]
-    fn a_lost_reply_and_a_busy_line_are_outcomes_and_no_latencies() {
-        let (recorder, _) = loaded(|number, line| (number < 3).then_some(line), 20, 1);
-        let (answered, latencies) = counts(&recorder, Outcome::Answered);
-        let lost = counts(&recorder, Outcome::Closed).0 + counts(&recorder, Outcome::Reset).0;
-        assert_eq!((answered, lost, latencies), (3, 1, 3));
-
-        let (recorder, connections) =
-            loaded(|number, _| (number == 0).then(|| b"error: busy, later\n".to_vec()), 1, 1);
-        assert_eq!(counts(&recorder, Outcome::Busy), (1, 0));
-        assert_eq!(connections.sum(), 1);
-    }
-
-    #[test]
-    fn an_open_loop_asks_all_that_is_due_before_its_end_and_no_more() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let server = thread::spawn(move || {
-            let (mut stream, _) = listener.accept().expect("the generator");
-            let _ = std::io::copy(&mut stream.try_clone().expect("a clone"), &mut stream);
-        });
-        let pace = Pace::Open { arrivals: Arrivals::Constant, per_s: 5_000.0 };
-        let mut recorders = [Recorder::new()];
-        let mut load = Generator::connect(&demand(address, 1, pace), &mut recorders).expect("it");
-        load.run(Until::Past(Duration::from_millis(100)), &mut recorders).expect("a run");
-        drop(load);
-        server.join().expect("the server ends");
-        // The first is due after one distance, and the 500th at the end.
-        assert_eq!(recorders[0].current().asked, 499);
-        assert_eq!(counts(&recorders[0], Outcome::Answered), (499, 499));
-    }
-
-    #[test]
-    fn a_connection_that_is_refused_is_an_outcome() {
-        let port = crate::server::Port::take([127, 0, 0, 1].into()).expect("a port");
-        let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
-        let mut recorders = [Recorder::new()];
-        let demand = demand(address, 3, Pace::Closed { depth: 1 });
-        let mut load = Generator::connect(&demand, &mut recorders).expect("it");
-        load.run(Until::Sent(10), &mut recorders).expect("a run");
-        assert_eq!(load.connection_outcomes(0).get(Outcome::Refused), 3);
-        assert_eq!(recorders[0].current().outcomes, Outcomes::default());
-    }
-
-    /// How long what should happen may take.
-    const DEADLINE: Duration = Duration::from_secs(20);
-
-    #[test]
-    fn a_client_that_comes_again_and_again_does_so_when_its_request_could_not_be_sent() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let demand = demand(listener.local_addr().expect("an address"), 1, Pace::Churn);
-        let mut recorders = [Recorder::new()];
-        let mut load = Generator::connect(&demand, &mut recorders).expect("it");
-        load.connect_again(0, &mut recorders).expect("it may");
-        let event = loop {
-            if let Some(event) = load.next_event(LOOK_EVERY_MS).expect("it may") {
-                break event;
-            }
-        };
-        load.connections.stream(0).expect("it").shutdown(Shutdown::Write).expect("it can be");
-        let mut quota = Quota::new(Until::Past(DEADLINE), load.now());
-        load.take(event, Some(&mut quota), &mut recorders).expect("it may");
-        assert!(load.connections.is_free(0));
-        assert_eq!(load.groups[0].gone, [0]);
-    }
-
-    #[test]
-    fn an_open_loop_that_is_behind_reads_and_tells_its_intervals_and_can_be_ended() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
-        thread::spawn(move || {
-            let (mut stream, _) = listener.accept().expect("the generator");
-            let _ = std::io::copy(&mut stream.try_clone().expect("a clone"), &mut stream);
-        });
-        let (tells, told) = channel();
-        let (over, is_over) = channel();
-        let end: &AtomicU64 = Box::leak(Box::new(AtomicU64::new(u64::MAX)));
-        thread::spawn(move || {
-            let pace = Pace::Open { arrivals: Arrivals::Constant, per_s: 1e8 };
-            let demand = demand(address, 1, pace);
-            let mut load = Generator::connect(&demand, &mut [Recorder::new()]).expect("it");
-            let every = Duration::from_millis(10);
-            let mut recorders = [Recorder::telling(tells, every, load.now())];
-            load.run(Until::Told(end), &mut recorders).expect("a run");
-            let _ = over.send(());
-        });
-        while told.recv_timeout(DEADLINE).expect("an interval").replies == 0 {}
-        end.store(0, Relaxed);
-        is_over.recv_timeout(DEADLINE).expect("it ends");
-    }
-
-    #[test]
-    fn a_generator_that_waits_for_clients_to_come_again_sleeps() {
-        let port = crate::server::Port::take([127, 0, 0, 1].into()).expect("a port");
-        let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
-        let mut recorders = [Recorder::new()];
-        let demand = demand(address, 1, Pace::Churn);
-        let mut load = Generator::connect(&demand, &mut recorders).expect("it");
-        let (time, before) = (Duration::from_millis(300), thread_cpu_ns());
-        load.run(Until::Past(time), &mut recorders).expect("a run");
-        let worked = Duration::from_nanos(thread_cpu_ns() - before);
-        assert!(worked < time / 2, "{worked:?}");
-        assert!(load.connection_outcomes(0).get(Outcome::Refused) > 1);
-    }
-}
+mod tests;

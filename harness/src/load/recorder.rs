@@ -233,7 +233,12 @@ impl Recorder {
         if due >= self.since_ns {
             self.current.asked += 1;
             self.current.outcomes.add(outcome);
-            self.current.failures_of(outcome).saturating_record(now.saturating_sub(due));
+            let late = now.saturating_sub(due);
+            self.current.failures_of(outcome).saturating_record(late);
+            // It was never its turn: had it been, it would be as late.
+            if outcome == Outcome::InFlight {
+                self.current.lateness.saturating_record(late);
+            }
         }
     }
 

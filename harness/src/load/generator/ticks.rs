@@ -1,0 +1,103 @@
+//! What connections do at ticks: those that come again and again, and those that drip.
+
+use std::io;
+use std::time::Duration;
+
+use super::{Generator, Members};
+use crate::load::demand::Pace;
+use crate::load::recorder::Recorder;
+
+/// How long a connection that was not made is not tried again, where it is to be.
+const RECONNECT_AFTER: Duration = Duration::from_millis(1);
+
+impl Generator {
+    /// When something else is to be done next.
+    pub(super) fn next_tick(&self) -> u64 {
+        let tick = |members: &Members| match members.pace {
+            Pace::Storm { .. } | Pace::Drip { .. } => members.tick,
+            Pace::Churn if !members.gone.is_empty() => members.tick,
+            _ => u64::MAX,
+        };
+        self.groups.iter().map(tick).min().unwrap_or(u64::MAX)
+    }
+
+    /// Requests that are due, and what is to be done at ticks.
+    pub(super) fn do_what_is_due(
+        &mut self,
+        now: u64,
+        end: u64,
+        recorders: &mut [Recorder],
+    ) -> io::Result<()> {
+        self.ask_what_is_due(now, end, recorders);
+        for group in 0..self.groups.len() {
+            let recorder = &mut recorders[group];
+            match self.groups[group].pace {
+                Pace::Drip { every } if self.groups[group].tick <= now => {
+                    self.drip(group, now, recorder);
+                    self.groups[group].tick = now + every.as_nanos() as u64;
+                }
+                Pace::Storm { every } if self.groups[group].tick <= now => {
+                    self.storm(group, recorders)?;
+                    self.groups[group].tick = now + every.as_nanos() as u64;
+                }
+                Pace::Churn if self.groups[group].tick <= now => {
+                    for index in std::mem::take(&mut self.groups[group].gone) {
+                        self.connect_again(index, recorders)?;
+                    }
+                    self.groups[group].tick = now + RECONNECT_AFTER.as_nanos() as u64;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One byte of each connection.
+    fn drip(&mut self, group: usize, now: u64, recorder: &mut Recorder) {
+        let members = &self.groups[group];
+        for index in members.first..members.first + members.count {
+            if self.connections.under_way_on(index) == 0 && self.connections.is_open(index) {
+                self.connections.promise(index, 1, None, now, recorder);
+            }
+            self.connections.send(index, 1, recorder);
+        }
+    }
+
+    /// All are reset, and come again at once.
+    fn storm(&mut self, group: usize, recorders: &mut [Recorder]) -> io::Result<()> {
+        let members = &self.groups[group];
+        let all = members.first..members.first + members.count;
+        for index in all.clone() {
+            self.connections.reset(index, &mut recorders[group]);
+        }
+        for index in all {
+            self.connect_again(index, recorders)?;
+        }
+        Ok(())
+    }
+
+    /// Connects in the place of a connection that has ended, and asks if that is done at once.
+    pub(super) fn connect_again(
+        &mut self,
+        index: usize,
+        recorders: &mut [Recorder],
+    ) -> io::Result<()> {
+        let group = self.connections.group(index);
+        self.connections.reconnect(index, &mut recorders[group])?;
+        if self.connections.is_open(index) {
+            self.begin(index, None, recorders);
+        }
+        self.come_again(index);
+        Ok(())
+    }
+
+    /// Whoever comes again and again does so in a while, if there is no connection now: it may be
+    /// over by whatever was done with it.
+    pub(super) fn come_again(&mut self, index: usize) {
+        let members = &mut self.groups[self.connections.group(index)];
+        let is_gone = members.pace == Pace::Churn && self.connections.is_free(index);
+        if is_gone && !members.gone.contains(&index) {
+            members.gone.push(index);
+        }
+    }
+}
