@@ -17,14 +17,15 @@ use crate::interrupt;
 use crate::load::alternation::{Alternation, compare};
 use crate::load::placement::{Pin, Placement};
 use crate::load::{
-    self, Demand, Group, Measurement, Measuring, Pace, Plan, Verdict, WORKLOADS, Workload,
-    exchanges, histogram_log,
+    self, Demand, Dialog, Group, Measurement, Measuring, Pace, Plan, Verdict, WORKLOADS, Workload,
+    histogram_log, usual,
 };
+use crate::manifest;
 use crate::progress::{People, Progress};
 use crate::report::{FORMAT, Output, Report, ServerReport, brief, measurement_words};
 use crate::role::{self, Usage};
-use crate::run::{chosen, measured, seed_or_chance};
-use crate::server::{Launcher, Spec};
+use crate::run::{Contender, chosen, measured, seed_or_chance};
+use crate::server::{Contract, Launcher, Spec};
 use crate::stats::{self, Comparison};
 
 impl Measured {
@@ -73,9 +74,27 @@ pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
         Some(per_s) => Pace::Open { arrivals: arguments.arrivals, per_s },
         None => Pace::Closed { depth: arguments.depth },
     };
-    let group =
-        Group { exchanges: exchanges(arguments.service), connections: arguments.connections, pace };
-    let demand = Demand::new(arguments.address, group, measuring.seed);
+    let contract = Contract {
+        wire: arguments.wire.clone().unwrap_or_default(),
+        ..Contract::undeclared(arguments.service)
+    };
+    if !contract.wire.is_pipelined() && (arguments.depth > 1 || arguments.rate.is_some()) {
+        let words = "by its wire a request must wait for the reply to the one before it: load it \
+                     without --depth and --rate";
+        return Err(Usage(words.to_owned()).into());
+    }
+    if contract.wire.requests().is_some() || contract.wire.clients_per_life.is_some() {
+        let words = "by its wire a connection does not last: describe it in a manifest, and load it \
+                     by `harness bench --manifest FILE --workload churn`";
+        return Err(Usage(words.to_owned()).into());
+    }
+    let dialog = Dialog::of(&contract, arguments.address).map_err(Usage)?;
+    let exchanges = usual(&contract).iter().map(|one| dialog.exchange(one)).collect();
+    let group = Group { exchanges, connections: arguments.connections, pace };
+    let demand = Demand {
+        opening: dialog.opening.clone(),
+        ..Demand::new(arguments.address, group, measuring.seed)
+    };
     let placement = Placement::find(measuring.pin, measuring.threads)?;
     let name = "load";
     let (mut measurement, ran) = load::load(None, &demand, name, &measuring, &placement)?;
@@ -121,7 +140,10 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
     }
     let workloads = workloads(&arguments.workload)?;
     let launcher = Launcher::this_program()?;
-    let servers = chosen(&arguments.servers);
+    let contenders: Vec<Contender> = match &arguments.manifest {
+        Some(file) => Contender::described(manifest::specs(file, &arguments.servers)?).collect(),
+        None => Contender::builtin(&launcher, &named(&arguments.servers)?)?,
+    };
     let mut plan = arguments.plan.plan();
     plan.duration = arguments.duration.unwrap_or(plan.duration);
     plan.warm_up = arguments.warm_up.unwrap_or(plan.warm_up);
@@ -137,10 +159,10 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
         servers: Vec::new(),
     };
     let people = if arguments.json { People::Stderr } else { People::Stdout };
-    let progress = Progress::new(servers.len() * workloads.len(), people);
-    'servers: for server in &servers {
-        let spec = Spec::judged(&launcher, server);
-        report.servers.push(ServerReport::new(&spec, Vec::new()));
+    let progress = Progress::new(contenders.len() * workloads.len(), people);
+    'servers: for Contender { judged: spec, measured: as_measured } in &contenders {
+        let server = &spec.name;
+        report.servers.push(ServerReport::new(spec, Vec::new()));
         let entry = report.servers.last_mut().expect("it was just pushed");
         if let Some(reason) = &spec.unavailable {
             progress.line(&format!("{server}: not run: {reason}"));
@@ -150,7 +172,7 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
         for workload in &workloads {
             progress.doing(format!("{server} under {}", workload.name));
             let before = entry.measurements.len();
-            measured(&launcher, server, workload, &measuring, entry)?;
+            measured(&launcher, as_measured, workload, &measuring, entry)?;
             for one in &entry.measurements[before..] {
                 progress.line(&format!("{server} {}", brief(one)));
             }
@@ -208,7 +230,7 @@ fn against(arguments: &cli::Bench, other: &servers::Server) -> Result<ExitCode> 
         time: arguments.duration.unwrap_or(COMPARED),
     };
     let people = if arguments.json { People::Stderr } else { People::Stdout };
-    let servers = chosen(&arguments.servers);
+    let servers = named(&arguments.servers)?;
     let progress = Progress::new(servers.len(), people);
     progress.line(&placement.words());
     let mut all = Vec::new();
@@ -247,6 +269,12 @@ fn against(arguments: &cli::Bench, other: &servers::Server) -> Result<ExitCode> 
         write_json(std::io::stdout().lock(), &all)?;
     }
     Ok(interrupt::exit_code().unwrap_or(ExitCode::SUCCESS))
+}
+
+/// The built-in servers of these names, or all.
+fn named(names: &[String]) -> Result<Vec<servers::Server>> {
+    let servers: Result<Vec<_>, String> = names.iter().map(|name| cli::server(name)).collect();
+    Ok(chosen(&servers.map_err(Usage)?))
 }
 
 fn comparable(

@@ -172,7 +172,7 @@ pub struct Check {
 }
 
 const PROBE_EXIT_CODES: &str = "\
-Exit codes: 0 it is described, 1 it answers nothing, 2 bad usage, 3 there is no server to talk to.";
+Exit codes: 0 it is described, 1 it does not answer as a calculator or an echo, 2 bad usage, 3 there is no server to talk to.";
 
 /// Whom to meet.
 #[derive(Debug, Args)]
@@ -267,6 +267,9 @@ pub struct Load {
     /// What it answers.
     #[arg(long, value_parser = service, default_value = "echo", value_name = "calc|echo")]
     pub service: Service,
+    /// How it speaks, as in the `wire` of a manifest: 'reply-end = "\\r\\n", prompt = "> "'.
+    #[arg(long, value_name = "TOML", value_parser = wire)]
+    pub wire: Option<Wire>,
     /// How many connections.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = positive)]
     pub connections: usize,
@@ -326,9 +329,12 @@ pub struct Selftest {
 #[derive(Debug, Args)]
 #[command(after_help = LOAD_EXIT_CODES)]
 pub struct Bench {
-    /// Which servers. All, if none is named.
-    #[arg(value_name = "SERVER", value_parser = server)]
-    pub servers: Vec<Server>,
+    /// Which servers, or with --manifest which of the file. All, if none is named.
+    #[arg(value_name = "SERVER")]
+    pub servers: Vec<String>,
+    /// Servers that a TOML file describes.
+    #[arg(long, value_name = "FILE", conflicts_with = "against")]
+    pub manifest: Option<PathBuf>,
     /// Only workloads whose name begins so: `closed-`, `churn`. Several may be given.
     #[arg(long, value_name = "PREFIX")]
     pub workload: Vec<String>,

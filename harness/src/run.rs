@@ -9,17 +9,17 @@ use anyhow::{Result, bail};
 use servers::{Limits, Server};
 
 use crate::cli::{Gate, PlanName, REPLAYS, Run};
-use crate::conformance::{self, Case, Judge, Kind, judge_all};
+use crate::conformance::{self, Case, Judge, Judgement, Kind, judge_all};
 use crate::environment::Environment;
 use crate::expected::Expected;
-use crate::load::{self, Measuring, Plan, WORKLOADS, Workload};
+use crate::load::{self, Dialog, Measuring, Plan, WORKLOADS, Workload};
 use crate::progress::{People, Progress};
 use crate::report::{
     self, FORMAT, FailOn, Output, Report, ServerReport, Tally, failure, not_run, step_summary,
 };
 use crate::role::Usage;
-use crate::server::{Launcher, Spec};
-use crate::{replay, role};
+use crate::server::{Launcher, Place, Spec};
+use crate::{manifest, replay, role};
 
 /// Does it all.
 ///
@@ -36,7 +36,10 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
     };
     let replays = arguments.output.join(REPLAYS);
     replay::check_folder(&replays)?;
-    let servers = chosen(&arguments.servers);
+    let mut contenders = Contender::builtin(&launcher, &chosen(&arguments.servers))?;
+    if arguments.servers.is_empty() {
+        contenders.extend(Contender::external()?);
+    }
     let cases: Vec<&Case> = conformance::cases().collect();
     let plan = arguments.plan.plan();
     let workloads: Vec<&Workload> =
@@ -52,17 +55,18 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
         servers: Vec::new(),
     };
     output.write(&report)?;
-    let progress = Progress::new(servers.len() * (cases.len() + workloads.len()), People::Stdout);
+    let progress =
+        Progress::new(contenders.len() * (cases.len() + workloads.len()), People::Stdout);
     progress.line(&format!(
         "servers: {}, cases: {}, workloads: {} ({}), seed: {}",
-        servers.len(),
+        contenders.len(),
         cases.len(),
         workloads.len(),
         report.plan,
         judge.seed
     ));
-    for server in &servers {
-        let entry = judged(&judge, server, &cases, &replays, &progress);
+    for Contender { judged: spec, measured: as_measured } in &contenders {
+        let entry = judged(&judge, spec, &cases, &replays, &progress);
         let not_run = not_run(&entry);
         report.servers.push(entry);
         output.write(&report)?;
@@ -72,10 +76,10 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
             continue;
         }
         for workload in &workloads {
-            progress.doing(format!("{server} under {}", workload.name));
+            progress.doing(format!("{} under {}", spec.name, workload.name));
             let entry = report.servers.last_mut().expect("it was just pushed");
             // Thousands of clients may cost as many threads here.
-            measured(&launcher, server, workload, &measuring, entry)?;
+            measured(&launcher, as_measured, workload, &measuring, entry)?;
             progress.step();
         }
         output.write(&report)?;
@@ -85,6 +89,43 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
     output.write(&report)?;
     summary(&report, &output, &progress);
     Ok(ExitCode::from(report.exit_code(&arguments.gate.fail_on)))
+}
+
+/// A server as it is judged, with few places, and as it is measured, with many.
+pub(crate) struct Contender {
+    pub(crate) judged: Spec,
+    pub(crate) measured: Spec,
+}
+
+/// The servers in other languages that belong to this project.
+const EXTERNAL: &str = "servers/external/external.toml";
+
+impl Contender {
+    pub(crate) fn builtin(launcher: &Launcher, servers: &[Server]) -> Result<Vec<Contender>> {
+        let contender = |server: &Server| {
+            let measured = Spec::builtin(launcher, server, &Limits::default())?;
+            Ok(Contender { judged: Spec::judged(launcher, server), measured })
+        };
+        servers.iter().map(contender).collect()
+    }
+
+    /// Servers of a manifest.
+    pub(crate) fn described(specs: Vec<Spec>) -> impl Iterator<Item = Contender> {
+        specs.into_iter().map(|spec| Contender { judged: spec.clone(), measured: spec })
+    }
+
+    /// Those that belong to this project, where its folder is there.
+    fn external() -> Result<Vec<Contender>> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+        let file = root.join(EXTERNAL);
+        if !file.exists() {
+            return Ok(Vec::new());
+        }
+        // As it is typed by whoever stands in the project's folder.
+        let here = std::env::current_dir()?;
+        let file = file.strip_prefix(&here).unwrap_or(&file);
+        Ok(Contender::described(manifest::specs(file, &[])?).collect())
+    }
 }
 
 /// What is to be said when all servers are judged.
@@ -113,48 +154,60 @@ pub(crate) fn seed_or_chance(seed: Option<u64>) -> u64 {
 
 fn judged(
     judge: &Judge,
-    server: &Server,
+    spec: &Spec,
     cases: &[&'static Case],
     replays: &Path,
     progress: &Progress,
 ) -> ServerReport {
-    let spec = Spec::judged(&judge.launcher, server);
     if spec.unavailable.is_some() {
-        return ServerReport::new(&spec, Vec::new());
+        return ServerReport::new(spec, Vec::new());
     }
-    progress.doing(format!("judging {server}"));
-    let judgements = judge_all(judge, &spec, cases, |judgement| {
+    progress.doing(format!("judging {}", spec.name));
+    let judgements = judge_all(judge, spec, cases, |judgement| {
         progress.step();
-        replay::keep(replays, &spec, judge.seed, judgement)
+        replay::keep(replays, spec, judge.seed, judgement)
             .unwrap_or_else(|error| progress.line(&format!("{error:#}")));
         if !judgement.is_fine() || judgement.known.is_some() {
             progress.line(&report::line(&spec.name, judgement));
         }
     });
-    ServerReport::new(&spec, judgements)
+    let mechanism = judgements.iter().find_map(Judgement::mechanism);
+    ServerReport { mechanism, ..ServerReport::new(spec, judgements) }
 }
 
+/// Measures a server as it is launched for that, under one workload.
 pub(crate) fn measured(
     launcher: &Launcher,
-    server: &Server,
+    spec: &Spec,
     workload: &Workload,
     measuring: &Measuring<'_>,
     entry: &mut ServerReport,
 ) -> Result<()> {
-    let spec = Spec::builtin(launcher, server, &Limits::default())?;
-    let connections = match workload.connections(&spec.contract, measuring.plan) {
+    let contract = &spec.contract;
+    let not_measured = |reason| format!("{}: {reason}", workload.name);
+    let connections = match workload.connections(contract, measuring.plan) {
         Ok(connections) => connections,
         Err(reason) => {
-            entry.not_measured.push(format!("{}: {reason}", workload.name));
+            entry.not_measured.push(not_measured(reason));
             return Ok(());
         }
     };
     entry.measured_command = Some(spec.shown.clone());
-    let measured = launcher.launch(&spec).map_err(anyhow::Error::from).and_then(|running| {
-        Ok(load::measure(&running, &spec.contract, workload, connections, measuring)?)
+    // It is this thread's as long as the server is there.
+    let launched =
+        Place::take(spec).and_then(|place| launcher.launch(spec).map(|running| (place, running)));
+    let measured = launched.map_err(anyhow::Error::from).and_then(|(_place, running)| {
+        match Dialog::of(contract, running.address) {
+            Ok(dialog) => {
+                let asked = (contract, &dialog);
+                Ok(Ok(load::measure(&running, asked, workload, connections, measuring)?))
+            }
+            Err(reason) => Ok(Err(reason)),
+        }
     });
     match measured {
-        Ok(measurement) => entry.measurements.push(measurement),
+        Ok(Ok(measurement)) => entry.measurements.push(measurement),
+        Ok(Err(reason)) => entry.not_measured.push(not_measured(reason)),
         Err(error) => entry.problem = Some(format!("under {}: {error}", workload.name)),
     }
     Ok(())

@@ -14,7 +14,7 @@ use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::exchange::{Cycle, MOST_AT_ONCE};
+use super::exchange::{Cycle, Exchange, MOST_AT_ONCE};
 use super::outcome::{Outcome, Outcomes};
 use super::recorder::{Clock, Flight, Recorder};
 
@@ -32,6 +32,9 @@ const EVENTS: usize = 256;
 
 /// The most requests under way on one connection. More are not sent.
 pub(super) const MOST_UNDER_WAY: u32 = 64 * 1024;
+
+/// The longest opening, in bytes.
+pub(super) const LONGEST_OPENING: usize = 60_000;
 
 /// Connections to one server, in groups.
 #[derive(Debug)]
@@ -53,6 +56,8 @@ pub(super) struct Connections {
     /// By how many addresses of this machine it connects, one after the other.
     sources: u32,
     next_source: u32,
+    /// What is sent and received on each connection before the first request.
+    opening: Exchange,
 }
 
 /// A connection, or the place of one that has ended.
@@ -78,6 +83,9 @@ struct Connection {
     /// Requests under way.
     under_way: u32,
     flights: VecDeque<Flight>,
+    /// How much of the opening was sent, and received.
+    opening_sent: u16,
+    opening_received: u16,
     /// A reply that differs from the one that is due, as far as it has come.
     #[expect(clippy::box_collection, reason = "it is rare, and a connection is small")]
     strange: Option<Box<Vec<u8>>>,
@@ -145,6 +153,7 @@ impl Connections {
             ended: vec![Outcomes::default(); groups],
             sources: 1,
             next_source: 0,
+            opening: Exchange { request: Vec::new(), reply: Vec::new() },
         })
     }
 
@@ -152,6 +161,11 @@ impl Connections {
     /// of the loopback network (127.0.0.0/8), and without effect for other servers.
     pub(super) fn connect_from(&mut self, sources: u32) {
         self.sources = sources;
+    }
+
+    /// Begins each connection by this, which has [`LONGEST_OPENING`] bytes at the most.
+    pub(super) fn open_with(&mut self, opening: Exchange) {
+        self.opening = opening;
     }
 
     /// A place for one connection more: its index.
@@ -173,6 +187,8 @@ impl Connections {
             received: 0,
             under_way: 0,
             flights: VecDeque::new(),
+            opening_sent: 0,
+            opening_received: 0,
             strange: None,
             since: 0,
         });
@@ -205,6 +221,7 @@ impl Connections {
         connection.since = since;
         (connection.has_answered, connection.last) = (false, Outcome::InFlight);
         connection.is_waiting = false;
+        (connection.opening_sent, connection.opening_received) = (0, 0);
         connection.is_connecting = match outcome {
             Ok(()) => false,
             Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => true,
@@ -350,6 +367,14 @@ impl Connections {
         let Some(mut stream) = connection.stream.as_ref() else { return };
         let cycle = &self.cycles[usize::from(connection.group)];
         let mut most = most as usize;
+        while usize::from(connection.opening_sent) < self.opening.request.len() {
+            match stream.write(&self.opening.request[usize::from(connection.opening_sent)..]) {
+                Ok(written) => connection.opening_sent += written as u16,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.end(index, Outcome::Reset, recorder),
+            }
+        }
         while connection.backlog > 0 && most > 0 {
             let count = connection.backlog.min(MOST_AT_ONCE as u32);
             let first =

@@ -17,6 +17,8 @@ pub struct Demand {
     pub address: SocketAddr,
     /// Who asks. The first group is the one that is measured; the others are beside it.
     pub groups: Vec<Group>,
+    /// What is sent and received on each connection before the first request.
+    pub opening: Exchange,
     /// How long a connection, and a reply, may take.
     pub patience: Duration,
     /// For all chance.
@@ -26,7 +28,8 @@ pub struct Demand {
 impl Demand {
     /// One group, with the usual patience.
     pub fn new(address: SocketAddr, group: Group, seed: u64) -> Demand {
-        Demand { address, groups: vec![group], patience: PATIENCE, seed }
+        let opening = Exchange { request: Vec::new(), reply: Vec::new() };
+        Demand { address, groups: vec![group], opening, patience: PATIENCE, seed }
     }
 }
 

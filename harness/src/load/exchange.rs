@@ -2,6 +2,8 @@
 
 use servers::Service;
 
+use crate::server::Contract;
+
 /// A request and its one right reply, both with their line end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
@@ -21,6 +23,18 @@ pub(super) const MOST_AT_ONCE: usize = 256;
 /// The exchanges of a service, all different.
 pub fn exchanges(service: Service) -> Vec<Exchange> {
     different(service, DIFFERENT)
+}
+
+/// Those of a server with this contract, in the line protocol: sums only, if it reads no more.
+pub fn usual(contract: &Contract) -> Vec<Exchange> {
+    if contract.service == Service::Echo || contract.dialect.reads("1*4+1") {
+        return exchanges(contract.service);
+    }
+    let sum = |number: i64| Exchange {
+        request: line(format!("{number}+{}", number % 7)),
+        reply: line((number + number % 7).to_string()),
+    };
+    (0..DIFFERENT).map(|number| sum(number * 8)).collect()
 }
 
 /// So many of them.
@@ -89,6 +103,8 @@ pub(super) struct Cycle {
     /// All replies, once.
     replies: Vec<u8>,
     reply_ends: Vec<u32>,
+    /// What ends each of them, if it is one byte that no value has.
+    end: Option<u8>,
 }
 
 impl Cycle {
@@ -103,7 +119,16 @@ impl Cycle {
             replies.extend_from_slice(&one.reply);
             reply_ends.push(replies.len() as u32);
         }
-        Cycle { requests, request_starts, replies, reply_ends }
+        let last = |one: &Exchange| one.reply.last().copied();
+        let end = exchanges.first().and_then(last).filter(|end| {
+            !end.is_ascii_alphanumeric() && exchanges.iter().all(|one| last(one) == Some(*end))
+        });
+        Cycle { requests, request_starts, replies, reply_ends, end }
+    }
+
+    /// What ends each reply. Where nothing does, what one read gives counts as one.
+    pub(super) fn end(&self) -> Option<u8> {
+        self.end
     }
 
     /// How many different ones there are.

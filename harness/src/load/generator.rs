@@ -90,6 +90,7 @@ impl Generator {
     ) -> io::Result<Generator> {
         let cycles = demand.groups.iter().map(|group| Cycle::new(&group.exchanges)).collect();
         let mut connections = Connections::new(demand.address, cycles, demand.patience, clock)?;
+        connections.open_with(demand.opening.clone());
         if demand.groups.iter().any(|group| group.pace.reconnects()) {
             connections.connect_from(SOURCES);
         }

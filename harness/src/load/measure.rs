@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::connections::PATIENCE;
 use super::demand::{Arrivals, Demand, Pace};
+use super::dialog::Dialog;
 use super::engine::{Course, Ran, Watch, run};
 use super::herd::Herd;
 use super::machine::Ticks;
@@ -90,14 +91,14 @@ impl<'a> Measuring<'a> {
 /// The kernel refuses the generator what it needs. What the server does wrong is an outcome.
 pub fn measure(
     server: &Server,
-    contract: &Contract,
+    (contract, dialog): (&Contract, &Dialog),
     workload: &Workload,
     connections: usize,
     measuring: &Measuring<'_>,
 ) -> io::Result<Measurement> {
     let placement = Placement::find(measuring.pin, measuring.threads)?;
     placement.pin_server(&server.process)?;
-    let demand = workload.demand(server.address, contract, connections, measuring.seed);
+    let demand = workload.demand(server.address, (contract, dialog), connections, measuring.seed);
     let (mut measurement, _) = match workload.load {
         Load::Held => return held(server, workload, connections, contract, measuring, &placement),
         Load::Saturation(_) => saturation(server, &demand, workload.name, measuring, &placement)?,

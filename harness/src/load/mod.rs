@@ -8,6 +8,7 @@
 pub mod alternation;
 mod connections;
 mod demand;
+mod dialog;
 mod engine;
 mod exchange;
 mod generator;
@@ -25,8 +26,9 @@ mod validity;
 mod workloads;
 
 pub use demand::{Arrivals, Demand, Group, Pace};
+pub use dialog::Dialog;
 pub use engine::{Course, Ran, Watch, run};
-pub use exchange::{Exchange, exchanges};
+pub use exchange::{Exchange, exchanges, usual};
 pub use generator::{Generator, Until};
 pub use herd::{Herd, WINDOW};
 pub use measure::{Measuring, load, measure};

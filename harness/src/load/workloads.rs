@@ -8,8 +8,10 @@ use servers::Service;
 
 use super::connections::PATIENCE;
 use super::demand::{Arrivals, Demand, Group, Pace};
-use super::exchange::{Exchange, exchanges, heavy, mixed};
+use super::dialog::Dialog;
+use super::exchange::{Exchange, heavy, mixed, usual};
 use crate::server::Contract;
+use crate::wire::Wire;
 
 /// A way to load a server.
 #[derive(Debug)]
@@ -195,7 +197,41 @@ impl Workload {
             });
         }
         self.suits(contract)?;
+        self.is_said_by(contract)?;
         enough_descriptors(connections).map(|()| connections)
+    }
+
+    /// Whether the wire can express what is asked.
+    fn is_said_by(&self, contract: &Contract) -> Result<(), String> {
+        let wire = &contract.wire;
+        let waits = "by its wire a request must wait for the reply to the one before it";
+        let (connects_again, asks_ahead) = match self.load {
+            Load::Churn(_) | Load::Storm(..) => (true, false),
+            Load::Closed(_, depth) => (false, depth > 1),
+            Load::Open(..) | Load::Saturation(_) => (false, true),
+            _ => (false, false),
+        };
+        let is_long = matches!(self.load, Load::Mixed(_))
+            || matches!(self.load, Load::Beside(_, Others::Heavy(_) | Others::Dripping(_)));
+        match (wire.clients_per_life, wire.requests()) {
+            (Some(clients), _) => Err(format!("it declares to end after {clients} client(s)")),
+            (_, Some(most)) if !connects_again => {
+                Err(format!("by its wire a connection is for {most} request(s)"))
+            }
+            _ if self.load == Load::Held && *wire != Wire::default() => {
+                Err("it does not speak the line protocol, in which clients are held".to_owned())
+            }
+            _ if asks_ahead && !wire.is_pipelined() => Err(waits.to_owned()),
+            _ if is_long && !wire.is_delimited() => {
+                Err("by its wire requests have no end: what one read returns is one request".into())
+            }
+            _ if matches!(self.load, Load::Beside(_, Others::Heavy(_)))
+                && !contract.dialect.reads("1+1+1") =>
+            {
+                Err("its dialect has no long sums".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn suits(&self, contract: &Contract) -> Result<(), String> {
@@ -231,14 +267,14 @@ impl Workload {
     pub(super) fn demand(
         &self,
         address: SocketAddr,
-        contract: &Contract,
+        (contract, dialog): (&Contract, &Dialog),
         connections: usize,
         seed: u64,
     ) -> Demand {
         let service = contract.service;
         let group =
             |connections, pace, exchanges: Vec<Exchange>| Group { exchanges, connections, pace };
-        let usual = || exchanges(service);
+        let usual = || dialog.all(&usual(contract));
         let closed = Pace::Closed { depth: 1 };
         let groups = match self.load {
             Load::Closed(_, depth) => vec![group(connections, Pace::Closed { depth }, usual())],
@@ -250,14 +286,14 @@ impl Workload {
             Load::Storm(_, every) => vec![group(connections, Pace::Storm { every }, usual())],
             Load::Mixed(_) => {
                 let longest = contract.max_line.unwrap_or(LONGEST).min(LONGEST);
-                vec![group(connections, closed, mixed(service, longest))]
+                vec![group(connections, closed, dialog.all(&mixed(service, longest)))]
             }
             Load::Beside(_, others) => {
-                let (count, beside) = (others.count(), others.group(service));
+                let (count, beside) = (others.count(), others.group(contract, dialog));
                 vec![group(connections - count, closed, usual()), beside]
             }
         };
-        Demand { address, groups, patience: PATIENCE, seed }
+        Demand { address, groups, opening: dialog.opening.clone(), patience: PATIENCE, seed }
     }
 }
 
@@ -271,14 +307,14 @@ impl Others {
         }
     }
 
-    fn group(self, service: Service) -> Group {
-        let (exchanges, pace) = match self {
-            Others::Idle(_) => (exchanges(service), Pace::Idle),
+    fn group(self, contract: &Contract, dialog: &Dialog) -> Group {
+        let (lines, pace) = match self {
+            Others::Idle(_) => (usual(contract), Pace::Idle),
             Others::Heavy(_) => (heavy(HEAVY), Pace::Closed { depth: 1 }),
-            Others::Dripping(_) => (exchanges(service), Pace::Drip { every: DRIP }),
-            Others::TurnedAway(_) => (exchanges(service), Pace::Churn),
+            Others::Dripping(_) => (usual(contract), Pace::Drip { every: DRIP }),
+            Others::TurnedAway(_) => (usual(contract), Pace::Churn),
         };
-        Group { exchanges, connections: self.count(), pace }
+        Group { exchanges: dialog.all(&lines), connections: self.count(), pace }
     }
 }
 

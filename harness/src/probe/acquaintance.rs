@@ -33,6 +33,8 @@ pub(super) struct Acquaintance {
     server: Option<Server>,
     transcript: Transcript,
     clients: usize,
+    /// Whether it ends when its first client has left.
+    is_mortal: bool,
     /// How its lives ended so far.
     pub(super) exits: Vec<Exit>,
     /// It is kept until the server is gone.
@@ -83,6 +85,7 @@ impl Acquaintance {
             server: None,
             transcript: Transcript::begin(),
             clients: 0,
+            is_mortal: false,
             exits: Vec::new(),
             place: Place::default(),
         }
@@ -129,6 +132,10 @@ impl Acquaintance {
     /// Connects, again and again where one client more is turned away, and launches the server
     /// afresh where nobody listens.
     pub(super) fn connect(&mut self) -> Option<Client> {
+        if self.clients == 1 || self.is_mortal {
+            // The client before this one has left.
+            self.is_mortal = self.exit().is_some();
+        }
         for life in 0..2 {
             let deadline = Instant::now() + PATIENCE;
             while Instant::now() < deadline {

@@ -36,10 +36,16 @@ pub fn probe(arguments: &Probe) -> Result<ExitCode> {
     };
     let tell = |words: &str| eprintln!("{words}");
     tell(&met.words());
-    let Some(speech) = speech::find_out(&mut met) else {
-        tell("it answers nothing: no number, line or text that was tried got a reply");
-        tell("where it wants to be spoken to first, write its `handshake` into a manifest");
-        return Ok(ExitCode::from(1));
+    let speech = match speech::find_out(&mut met) {
+        Ok(speech) => speech,
+        Err(words) => {
+            tell(&words);
+            tell(
+                "where it wants words before the first request, or around each, describe it in a \
+                 manifest: `handshake`, `request`",
+            );
+            return Ok(ExitCode::from(1));
+        }
     };
     speech.words().iter().for_each(|words| tell(words));
     let mut spec = met.spec.clone();
@@ -116,9 +122,13 @@ fn write(file: Option<&Path>, mut entry: Entry) -> Result<()> {
 
 /// A table and those in it, each key on a line of its own.
 fn written(name: &str, table: &toml::Table, header: &str) -> String {
+    const FIRST: &[&str] = &["name", "command", "folder", "port", "input", "service", "expect"];
     let mut text = format!("{header}\n");
+    let rank = |key: &str| FIRST.iter().position(|first| *first == key).unwrap_or(FIRST.len());
+    let mut rows: Vec<(&String, &toml::Value)> = table.iter().collect();
+    rows.sort_by_key(|(key, _)| rank(key));
     let is_section = |name: &str| ["contract", "dialect", "wire", "environment"].contains(&name);
-    for (key, value) in table.iter().filter(|(key, _)| !is_section(key)) {
+    for (key, value) in rows.into_iter().filter(|(key, _)| !is_section(key)) {
         text.push_str(&format!("{key} = {value}\n"));
     }
     for (key, value) in table.iter().filter(|(key, _)| is_section(key)) {

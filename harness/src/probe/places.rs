@@ -22,6 +22,10 @@ pub(super) fn find_out(launcher: &Launcher, spec: &Spec, tell: impl Fn(&str)) ->
         let (seen, declared) = observed.split_once(DECLARE).unwrap_or((&observed, ""));
         if state == State::Ok {
             tell(seen);
+            // A limit is declared where a longer line is told so.
+            if declared.starts_with("--max-line") && !seen.contains(", then \"") {
+                continue;
+            }
             flags.push(' ');
             flags.push_str(declared);
         }

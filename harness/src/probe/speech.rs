@@ -41,9 +41,16 @@ struct Way {
     greeting: Vec<u8>,
 }
 
-/// Speaks to a server in all ways that are known. None if nothing is answered.
-pub(super) fn find_out(met: &mut Acquaintance) -> Option<Speech> {
+/// Speaks to a server in all ways that are known.
+///
+/// # Errors
+/// Nothing is answered as a calculator or an echo does: in words, what was.
+pub(super) fn find_out(met: &mut Acquaintance) -> Result<Speech, String> {
     let way = find_way(met)?;
+    learn(met, way).ok_or_else(|| "it no longer answers what it has answered before".to_owned())
+}
+
+fn learn(met: &mut Acquaintance, way: Way) -> Option<Speech> {
     let raw = Wire { request: template(way.end), ..Wire::default() };
     let mut replies = Vec::new();
     for (compact, spaced, value) in ASKED {
@@ -69,7 +76,8 @@ pub(super) fn find_out(met: &mut Acquaintance) -> Option<Speech> {
     if way.service == Service::Calc && !says(met, &wire, other, value) {
         wire.spaced = Some(way.spaced);
     }
-    wire.pipelining = (wire.is_delimited() && !takes_two(met, &wire, &way)).then_some(false);
+    let may_have_two = wire.is_delimited() && wire.requests() != Some(1);
+    wire.pipelining = (may_have_two && !takes_two(met, &wire, &way)).then_some(false);
     wire.quit = quit(met, &wire);
     wire.clients_per_life = life(met, &wire, &way);
     Some(Speech { service: way.service, wire, example })
@@ -79,13 +87,13 @@ fn template(end: &[u8]) -> Template {
     Template { before: Bytes::default(), after: Bytes::from(end) }
 }
 
-/// The first way to ask that is answered rightly; or, if none is, that is answered at all.
-fn find_way(met: &mut Acquaintance) -> Option<Way> {
+/// The first way to ask that is answered rightly.
+fn find_way(met: &mut Acquaintance) -> Result<Way, String> {
     let (compact, spaced, value) = ASKED[0];
-    let mut answered = None;
+    let mut otherwise = None;
     for (is_spaced, asked) in [(false, compact), (true, spaced)] {
         for &end in [&b""[..]].iter().chain(ENDS) {
-            let mut client = met.connect()?;
+            let mut client = met.connect().ok_or("nobody can connect to it")?;
             let greeting = met.hear(&mut client);
             if greeting.is_over || client.send(&[asked.as_bytes(), end].concat()).is_err() {
                 continue;
@@ -94,18 +102,21 @@ fn find_way(met: &mut Acquaintance) -> Option<Way> {
             let way =
                 |service| Way { service, end, spaced: is_spaced, greeting: greeting.bytes.clone() };
             if reply::has_number(&heard.bytes, value) {
-                return Some(way(Service::Calc));
+                return Ok(way(Service::Calc));
             }
             let is_echo = heard.bytes.windows(asked.len()).any(|some| some == asked.as_bytes());
             if is_echo && reply::is_plain_echo(&heard.bytes, asked.as_bytes()) {
-                return Some(way(Service::Echo));
+                return Ok(way(Service::Echo));
             }
             if !heard.bytes.is_empty() {
-                answered.get_or_insert(way(Service::Calc));
+                let (asked, said) = (printable(asked.as_bytes()), printable(&heard.bytes));
+                otherwise.get_or_insert(format!("asked {asked} it says {said}"));
             }
         }
     }
-    answered
+    Err(otherwise.unwrap_or_else(|| {
+        "it answers nothing: no line, text or number that was tried got a reply".to_owned()
+    }))
 }
 
 /// Where the greeting ends, if there is one beside the prompt.

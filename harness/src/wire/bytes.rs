@@ -1,7 +1,7 @@
 //! Bytes, templates and patterns as they are written in a manifest.
 
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use regex::bytes::{Regex, RegexBuilder};
 use serde::de::{Error, SeqAccess, Visitor};
@@ -144,8 +144,13 @@ impl Pattern {
 
     /// The first group, or all that matches; none if nothing does.
     pub fn found_in<'r>(&self, reply: &'r [u8]) -> Option<&'r [u8]> {
+        self.place_in(reply).map(|place| &reply[place])
+    }
+
+    /// Where that is.
+    pub fn place_in(&self, reply: &[u8]) -> Option<Range<usize>> {
         let captures = self.0.captures(reply)?;
-        captures.get(1).or_else(|| captures.get(0)).map(|found| found.as_bytes())
+        captures.get(1).or_else(|| captures.get(0)).map(|found| found.range())
     }
 
     /// Whether it matches somewhere.

@@ -99,6 +99,18 @@ impl ReplyEnd {
 }
 
 impl Length {
+    /// What stands before a reply of that length.
+    pub fn written(self, length: usize) -> Vec<u8> {
+        match self {
+            Length::U8 => vec![length as u8],
+            Length::U16Be => (length as u16).to_be_bytes().to_vec(),
+            Length::U16Le => (length as u16).to_le_bytes().to_vec(),
+            Length::U32Be => (length as u32).to_be_bytes().to_vec(),
+            Length::U32Le => (length as u32).to_le_bytes().to_vec(),
+            Length::Line => format!("{length}\n").into_bytes(),
+        }
+    }
+
     /// How long the header is, and the reply that follows it, once the header is there.
     fn read(self, received: &[u8]) -> Result<Option<(usize, usize)>, NoLength> {
         let number = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));

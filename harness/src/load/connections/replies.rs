@@ -22,6 +22,20 @@ impl Connections {
             let connection = &mut self.connections[index];
             let cycle = &self.cycles[usize::from(connection.group)];
             let bytes = &self.buffer[at..count];
+            let opening = &self.opening.reply[usize::from(connection.opening_received)..];
+            if !opening.is_empty() && connection.strange.is_none() {
+                let same =
+                    bytes.iter().zip(opening).take_while(|(one, other)| one == other).count();
+                at += same;
+                connection.opening_received += same as u16;
+                if same < bytes.len().min(opening.len()) {
+                    // A word that it is busy, say, in place of the greeting.
+                    let begun = &self.opening.reply[..usize::from(connection.opening_received)];
+                    connection.strange = Some(Box::new(begun.to_vec()));
+                    connection.opening_received = self.opening.reply.len() as u16;
+                }
+                continue;
+            }
             if connection.strange.is_none() {
                 let expected = cycle.replies(connection.due, connection.received);
                 let len = expected.len().min(bytes.len());
@@ -51,8 +65,12 @@ impl Connections {
             }
             let bytes = &self.buffer[at..count];
             let connection = &mut self.connections[index];
+            let cycle = &self.cycles[usize::from(connection.group)];
             let Some(strange) = &mut connection.strange else { return over };
-            let end = bytes.iter().position(|&byte| byte == b'\n').map(|end| end + 1);
+            let end = match cycle.end() {
+                Some(end) => bytes.iter().position(|&byte| byte == end).map(|end| end + 1),
+                None => Some(bytes.len()),
+            };
             strange.extend_from_slice(&bytes[..end.unwrap_or(bytes.len())]);
             at += end.unwrap_or(bytes.len());
             if end.is_none() && strange.len() < LONGEST_STRANGE {
