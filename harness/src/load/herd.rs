@@ -51,7 +51,7 @@ impl Herd {
         let connections = Connections::new(address, vec![cycle], PATIENCE, clock)?;
         let mut herd = Herd { connections, order: Vec::new(), events: Events::new() };
         let deadline = Instant::now() + CONNECT_DEADLINE;
-        for _ in 0..clients {
+        for number in 0..clients {
             let index = herd.connections.connect(0, recorder)?;
             while herd.connections.connecting() > 0 && goes_on() {
                 herd.take_in(recorder)?;
@@ -61,7 +61,11 @@ impl Herd {
             }
             herd.order.push(index);
             herd.send(index, recorder, goes_on)?;
-            if Instant::now() > deadline || !goes_on() {
+            if Instant::now() > deadline {
+                (number + 1..clients).for_each(|_| herd.connections.despair(0));
+                break;
+            }
+            if !goes_on() {
                 break;
             }
         }

@@ -109,15 +109,6 @@ impl Validity {
 }
 
 fn faults(one: &Measurement, believed: &Believed<'_>) -> Option<String> {
-    // In an open loop not every connection is asked where fewer requests are due.
-    let clients = one.clients as u64;
-    let some_were_not_asked = one.offered_per_s.is_some() && one.outcomes.sum() < clients;
-    let of_connections = || {
-        // Those of a workload that connects again and again are more.
-        let connected = one.connections.get(Outcome::Answered);
-        (connected < clients && !some_were_not_asked)
-            .then(|| format!("{connected} of {clients} were connected"))
-    };
     let none_answered = || {
         // Where much is late, all that came in time may have been due before.
         let is_any = one.outcomes.get(Outcome::Answered) > 0 || one.throughput_per_s > 0.0;
@@ -128,7 +119,7 @@ fn faults(one: &Measurement, believed: &Believed<'_>) -> Option<String> {
     let connections = bad(&one.connections, &[Outcome::Answered], "connections");
     let faults = [requests, connections].into_iter().chain(faults_beside(believed));
     let faults: Vec<String> = faults.flatten().chain(none_answered()).collect();
-    if faults.is_empty() { of_connections() } else { Some(faults.join("; ")) }
+    (!faults.is_empty()).then(|| faults.join("; "))
 }
 
 /// What was in flight when nobody waited any more may have been answered yet; and to be told that
@@ -227,7 +218,8 @@ fn miscounted(one: &Measurement, ran: &Ran) -> Option<String> {
 }
 
 fn stolen(one: &Measurement) -> Option<String> {
-    if one.outcomes.sum() == 0 && one.connections.get(Outcome::Answered) > 0 {
+    let is_silent = one.outcomes.sum() == 0 && one.offered_per_s.is_none() && !one.partial;
+    if is_silent && one.connections.is_all_answered() {
         return Some("nothing was asked in all that time: others had the processor".to_owned());
     }
     (one.stolen_share > STOLEN).then(|| {

@@ -87,10 +87,12 @@ fn what_goes_wrong_beside_is_a_fault_unless_it_is_to_be_turned_away() {
 }
 
 #[test]
-fn a_connection_of_an_open_loop_that_was_never_asked_is_no_fault() {
+fn a_connection_that_was_never_asked_is_no_fault_of_the_server() {
     let mut rare = ran(answered(0));
     rare.connections = vec![Outcomes::default()];
     assert_ne!(judged(&rare, Some(0.1), false).verdict, Verdict::Faulty);
+    assert_eq!(judged(&rare, None, false).verdict, Verdict::Disturbed);
+    rare.connections = vec![counts(Outcome::InFlight, 1)];
     assert_eq!(judged(&rare, None, false).verdict, Verdict::Faulty);
 }
 
