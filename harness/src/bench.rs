@@ -296,8 +296,14 @@ fn comparable(
 
 /// The workloads whose names begin so; all for none.
 fn workloads(prefixes: &[String]) -> Result<Vec<&'static Workload>> {
+    // A whole name is that workload's, and not the beginning of another's.
+    let is_meant =
+        |workload: &Workload, prefix: &str| match WORKLOADS.iter().any(|it| it.name == prefix) {
+            true => workload.name == prefix,
+            false => workload.name.starts_with(prefix),
+        };
     let wanted = |workload: &&Workload| {
-        prefixes.is_empty() || prefixes.iter().any(|prefix| workload.name.starts_with(prefix))
+        prefixes.is_empty() || prefixes.iter().any(|prefix| is_meant(workload, prefix))
     };
     for prefix in prefixes {
         if !WORKLOADS.iter().any(|workload| workload.name.starts_with(prefix)) {

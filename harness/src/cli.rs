@@ -35,7 +35,7 @@ pub enum Command {
     /// Launch, judge and measure servers, and write the report (the default).
     Run(Run),
     /// Judge servers: the built-in ones by name, or any command.
-    Check(Check),
+    Check(Box<Check>),
     /// Meet a server that nobody described: work out how it speaks, what it keeps to and how it is
     /// built, and write the entry of a manifest to standard output.
     Probe(Probe),
@@ -551,7 +551,7 @@ impl Check {
             Some(Command::Check(check))
                 if check.cmd.is_some() || check.connect.is_some() || check.servers.len() == 1 =>
             {
-                Ok(check)
+                Ok(*check)
             }
             _ => Err("it names no server, or several".to_owned()),
         }

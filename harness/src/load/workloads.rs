@@ -146,6 +146,9 @@ const HEAVY: usize = 199;
 /// The time between two bytes of a client that drips.
 const DRIP: Duration = Duration::from_millis(10);
 
+/// The most connections to a server that does not say how many it takes.
+const UNDECLARED: usize = 64;
+
 /// The longest of mixed requests, in bytes, where no shorter limit is declared.
 const LONGEST: usize = 4096;
 
@@ -174,7 +177,7 @@ impl Workload {
     /// # Errors
     /// Why such a server is not loaded so, in words.
     pub fn connections(&self, contract: &Contract, plan: Plan) -> Result<usize, String> {
-        let serves = contract.capacity.unwrap_or(usize::MAX);
+        let serves = contract.capacity.unwrap_or(UNDECLARED);
         let (connections, least) = match self.load {
             Load::Closed(connections, _)
             | Load::Churn(connections)
@@ -192,6 +195,11 @@ impl Workload {
         };
         if serves < least {
             return Err(match serves {
+                _ if contract.capacity.is_none() => {
+                    format!(
+                        "how many clients it serves is not declared, and {UNDECLARED} are tried"
+                    )
+                }
                 1 => "it serves one client at a time".to_owned(),
                 clients => format!("it serves {clients} clients at once"),
             });

@@ -182,6 +182,11 @@ impl<'s> Facts<'s> {
         if pids.len() > 1 && pids.iter().all(|&pid| self.base.has_process(pid)) {
             decision.also.push(Mechanism::Prefork);
         }
+        // It waits for its one client in a call that could wait for more.
+        let most = self.most;
+        if !serves_several && most.accepted() == 1 && most.clients.len() > 1 && !loops_accept {
+            decision.also.push(Mechanism::Iterative);
+        }
         decision
     }
 

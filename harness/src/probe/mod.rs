@@ -54,7 +54,7 @@ pub fn probe(arguments: &Probe) -> Result<ExitCode> {
     let dialect = dialect::find_out(&mut met, &speech);
     spec.contract.dialect = dialect.dialect;
     dialect.words.iter().for_each(|words| tell(words));
-    let seen = (!met.is_elsewhere()).then(|| met.server().map(|server| mechanism::see(server)));
+    let seen = (!met.is_elsewhere()).then(|| met.server().map(mechanism::see));
     let seen = seen.transpose()?;
     if let Some(seen) = &seen {
         tell(&format!("it is built as `{}`: {}", seen.mechanism, seen.words));

@@ -157,7 +157,7 @@ impl Wire {
 
     /// Whether a request with this byte in it is one request.
     pub fn passes(&self, byte: u8) -> bool {
-        !self.request.after.first().is_some_and(|first| *first == byte)
+        self.request.after.first().is_none_or(|first| *first != byte)
     }
 
     /// The value in a reply; all of it where no value is found, or it is an error.

@@ -1,0 +1,457 @@
+//! Servers that were not written for the harness: what is described is judged as it is, what is not
+//! is met and then described, and a whole class is judged with those in it that mean ill.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use serde_json::Value;
+
+/// A server of `tests/wires`, whose entry the probe writes again.
+struct Met {
+    name: &'static str,
+    command: &'static str,
+    /// What the probe finds out, besides: a line of the entry each.
+    lines: &'static [&'static str],
+    /// In what the server really is weak, whoever describes it.
+    weak: &'static [&'static str],
+}
+
+const MET: &[Met] = &[
+    Met {
+        name: "no-newline",
+        command: "python3 no-newline.py {host} {port}",
+        lines: &[
+            r#"request = "{}""#,
+            r#"reply-end = { quiet = "100ms" }"#,
+            r#"expect = "threads""#,
+        ],
+        weak: &[],
+    },
+    Met {
+        name: "greeting",
+        command: "python3 greeting.py {host} {port}",
+        lines: &["greeting = { lines = 2 }"],
+        weak: &[],
+    },
+    Met {
+        name: "prompt",
+        command: "python3 prompt.py {host} {port}",
+        lines: &["greeting = { lines = 1 }", r#"prompt = "> ""#, r#"expect = "epoll""#],
+        weak: &[],
+    },
+    Met {
+        name: "prefix",
+        command: "python3 prefix.py {host} {port}",
+        lines: &[r#"shape = "binary""#, "parentheses = false"],
+        weak: &[],
+    },
+    Met {
+        name: "thread-id",
+        command: "python3 thread-id.py {host} {port}",
+        lines: &[r"\d+\] = ("],
+        weak: &[],
+    },
+    Met {
+        name: "nul",
+        command: "python3 nul.py {host} {port}",
+        lines: &[r#"reply-end = "\u0000""#, r#"request = "{}\u0000""#],
+        weak: &[],
+    },
+    Met {
+        name: "crlf",
+        command: "python3 crlf.py {host} {port}",
+        lines: &[r#"reply-end = "\r\n""#],
+        weak: &[],
+    },
+    Met {
+        name: "fixed-size",
+        command: "python3 fixed-size.py {host} {port}",
+        lines: &["reply-end = { size = 32 }"],
+        weak: &[],
+    },
+    Met {
+        name: "length",
+        command: "python3 length.py {host} {port}",
+        lines: &[r#"reply-end = { length = "u32-be" }"#],
+        weak: &[],
+    },
+    Met {
+        name: "once",
+        command: "python3 once.py {host} {port}",
+        lines: &[r#"reply-end = "close""#, "requests-per-connection = 1"],
+        weak: &[],
+    },
+    Met {
+        name: "one-client",
+        command: "python3 one-client.py {host} {port}",
+        lines: &["clients-per-life = 1", r#"expect = "iterative""#],
+        weak: &[],
+    },
+    Met {
+        name: "stdin-port",
+        command: "python3 stdin-port.py",
+        lines: &[r#"input = "{port}\n""#],
+        weak: &[],
+    },
+    Met {
+        name: "fixed-port",
+        command: "python3 fixed-port.py",
+        lines: &["port = 20551"],
+        // It does not set SO_REUSEADDR.
+        weak: &["startup/restart"],
+    },
+    Met {
+        name: "spaced",
+        command: "python3 spaced.py {host} {port}",
+        lines: &["spaced = true", r#"shape = "binary""#],
+        weak: &[],
+    },
+    Met {
+        name: "fork",
+        command: "python3 fork.py {host} {port}",
+        lines: &[r#"expect = "fork""#],
+        // SIGTERM leaves its children.
+        weak: &["shutdown/aborts", "startup/restart"],
+    },
+    Met {
+        name: "echo-raw",
+        command: "python3 echo-raw.py {host} {port}",
+        lines: &[r#"service = "echo""#, r#"request = "{}""#],
+        weak: &[],
+    },
+];
+
+/// Submissions of `tests/class`: what each is known to fail, if anything; and, where it is to be
+/// said, the state of the cases that fail.
+const CLASS: &[(&str, &str, &str)] = &[
+    ("anna", "", ""),
+    ("bert", "", ""),
+    ("clara", "", ""),
+    ("dora", "results/precedence", "ok"),
+    ("emil", "disconnects/reset-in-request", "crash"),
+    ("fritz", "framing/byte-by-byte", ""),
+    ("gerda", "framing/single", "crash"),
+    ("jakob", "framing/single", "hang"),
+];
+
+/// Those that mean ill: that they are judged, and gone, is what is wanted.
+const HOSTILE: &[&str] = &["hans", "ida", "jakob"];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each has cases at a time.
+    arguments.test_threads.get_or_insert(3);
+    let mut trials = Vec::new();
+    for name in names(&wires().join("wires.toml")) {
+        let is_judged = format!("a_described_server::{name}::passes");
+        trials.push(trial(is_judged, "python3", move || {
+            is_right(&wires().join("wires.toml"), &name, &[])
+        }));
+    }
+    for name in names(&external()) {
+        let program = if name.starts_with("node") { "node" } else { "python3" };
+        let is_judged = format!("a_server_of_this_project::{name}::passes");
+        trials.push(trial(is_judged, program, move || is_right(&external(), &name, &[])));
+    }
+    for met in MET {
+        let is_met = format!("a_server_that_nobody_described::{}::is_met_and_passes", met.name);
+        trials.push(trial(is_met, "python3", move || is_met_and_passes(met)));
+    }
+    let single: &[(&str, fn() -> Result<(), Failed>)] = &[
+        ("what_wants_other_words_first_is_told", wants_other_words),
+        ("a_threaded_server_is_no_select_server", is_no_select_server),
+        ("a_server_that_runs_already_is_judged_and_left_alone", runs_already),
+        ("a_class_is_judged_and_nothing_of_it_is_left", class_is_judged),
+        ("load_speaks_the_same_wire", load_speaks_the_same_wire),
+        ("what_cannot_be_in_a_manifest_is_told_by_line_and_field", manifest_errors),
+    ];
+    for (name, claim) in single {
+        trials.push(trial((*name).to_owned(), "python3", claim));
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial(
+    name: String,
+    program: &'static str,
+    claim: impl Fn() -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    let required = std::env::var_os("CI").is_some();
+    Trial::ignorable_test(name, move || {
+        let version = Command::new(program).arg("--version").output();
+        match (version.is_ok_and(|output| output.status.success()), required) {
+            (true, _) => claim().map(|()| Completion::Completed),
+            (false, true) => Err(format!("{program} is not installed, and CI requires it").into()),
+            (false, false) => Ok(Completion::ignored_with(format!("{program} is not installed"))),
+        }
+    })
+}
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn wires() -> PathBuf {
+    here().join("tests/wires")
+}
+
+fn external() -> PathBuf {
+    here().join("../servers/external/external.toml")
+}
+
+/// The names of a manifest's servers.
+fn names(manifest: &Path) -> Vec<String> {
+    let text = fs::read_to_string(manifest).expect("the manifest is there");
+    let table: toml::Table = text.parse().expect("it is TOML");
+    let servers = table["server"].as_array().expect("it has servers");
+    servers.iter().map(|one| one["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+fn harness(folder: &Path, arguments: &[&str]) -> Result<Output, Failed> {
+    // A shim that looks for the right version of Python takes longer than a server to start.
+    let path = format!("/usr/bin:{}", std::env::var("PATH").unwrap_or_default());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
+    Ok(command.current_dir(folder).env("PATH", path).args(arguments).output()?)
+}
+
+fn failed(document: &Value) -> Vec<String> {
+    let cases = document["cases"].as_array().cloned().unwrap_or_default();
+    let is_bad = |case: &&Value| case["verdict"] == "fail" || case["state"] == "vacuous";
+    cases.iter().filter(is_bad).map(|case| case["name"].as_str().unwrap_or("").to_owned()).collect()
+}
+
+/// A server of a manifest fails nothing but what it is weak in, and nothing is undecided.
+fn is_right(manifest: &Path, name: &str, weak: &[&str]) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let file = manifest.display().to_string();
+    let output = harness(folder.path(), &["check", "--manifest", &file, name, "--json"])?;
+    let document: Value = serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("{error}: {}", text(&output.stderr)))?;
+    let passed = document["cases"]
+        .as_array()
+        .map_or(0, |cases| cases.iter().filter(|case| case["verdict"] == "pass").count());
+    let unexpected: Vec<String> =
+        failed(&document).into_iter().filter(|case| !weak.contains(&case.as_str())).collect();
+    if !unexpected.is_empty() || passed < 20 {
+        let evidence = text(&output.stderr);
+        return Err(format!("{passed} passed, wrong {unexpected:?}: {evidence}").into());
+    }
+    Ok(())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn is_met_and_passes(met: &Met) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("servers.toml");
+    let path = file.display().to_string();
+    let asked = ["probe", "--cmd", met.command, "--name", met.name, "--output", &path];
+    let output = harness(&wires(), &asked)?;
+    let words = text(&output.stderr);
+    if !output.status.success() {
+        return Err(format!("the probe ended with {}: {words}", output.status).into());
+    }
+    let entry = fs::read_to_string(&file)?;
+    for line in met.lines {
+        if !entry.contains(line) {
+            return Err(format!("`{line}` is not in the entry:\n{entry}\n{words}").into());
+        }
+    }
+    is_right(&file, met.name, met.weak)
+        .map_err(|error| format!("{entry}\n{}", error.message().unwrap_or("")).into())
+}
+
+fn wants_other_words() -> Result<(), Failed> {
+    let output = harness(&wires(), &["probe", "--cmd", "python3 handshake.py {host} {port}"])?;
+    let words = text(&output.stderr);
+    let is_told = output.status.code() == Some(1) && words.contains("handshake");
+    if is_told { Ok(()) } else { Err(format!("{}: {words}", output.status).into()) }
+}
+
+fn is_no_select_server() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let script = here().join("../servers/external/server2.py");
+    let command = format!("python3 '{}' {{host}} {{port}}", script.display());
+    let check = ["check", "--cmd", &command, "--case", "contract/mechanism", "--expect"];
+    let select = harness(folder.path(), &[&check[..], &["select"]].concat())?;
+    let page = text(&select.stdout);
+    let is_told = page.contains("`select`") && page.contains("a thread for each connection");
+    if select.status.code() != Some(1) || !is_told {
+        return Err(format!("{}: {page}", select.status).into());
+    }
+    let threads = harness(folder.path(), &[&check[..], &["threads"]].concat())?;
+    match threads.status.code() {
+        Some(0) => Ok(()),
+        _ => Err(text(&threads.stdout).into()),
+    }
+}
+
+/// A server of this test's own, which goes on while it is judged.
+fn runs_already() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let mut server = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(["serve", "select-calc", "127.0.0.1", "0"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    let stdout = server.stdout.take().ok_or("it is piped")?;
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line)?;
+    let address = line.split_whitespace().find_map(|word| {
+        let word = word.trim_end_matches(':');
+        word.starts_with("127.0.0.1:").then(|| word.to_owned())
+    });
+    let address = address.ok_or("it says where it listens")?;
+    let output =
+        harness(folder.path(), &["check", "--connect", &address, "--max-line", "4096", "--json"]);
+    let goes_on = matches!(server.try_wait(), Ok(None));
+    server.kill()?;
+    server.wait()?;
+    let output = output?;
+    let document: Value = serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("{error}: {}", text(&output.stderr)))?;
+    let wrong = failed(&document);
+    let is_left_out = document["cases"].as_array().is_some_and(|cases| {
+        cases.iter().any(|case| {
+            case["name"] == "leaks/memory"
+                && case["observed"].as_str().is_some_and(|words| words.contains("--connect"))
+        })
+    });
+    if !goes_on || !wrong.is_empty() || !is_left_out {
+        return Err(format!("{wrong:?}: {}", text(&output.stderr)).into());
+    }
+    Ok(())
+}
+
+fn class_is_judged() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let class = here().join("tests/class");
+    let file = class.join("class.toml").display().to_string();
+    let check = [
+        "check",
+        "--manifest",
+        &file,
+        "--confine",
+        "--within",
+        "40s",
+        "--json",
+        "--output",
+        "page",
+    ];
+    let output = harness(folder.path(), &check)?;
+    let documents: Vec<Value> = serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("{error}: {}", text(&output.stderr)))?;
+    let found = |name: &str| documents.iter().find(|one| one["server"] == name);
+    for (name, case, state) in CLASS {
+        let document = found(name).ok_or_else(|| format!("{name} is not judged"))?;
+        let cases = document["cases"].as_array().cloned().unwrap_or_default();
+        let fails: Vec<&Value> = cases.iter().filter(|case| case["verdict"] == "fail").collect();
+        let is_as_known = match *case {
+            "" => fails.is_empty(),
+            case => fails
+                .iter()
+                .any(|one| one["name"] == case && (state.is_empty() || one["state"] == *state)),
+        };
+        if !is_as_known {
+            let names: Vec<String> =
+                fails.iter().map(|one| format!("{} {}", one["name"], one["state"])).collect();
+            return Err(format!("{name} fails {names:?}: {}", text(&output.stderr)).into());
+        }
+    }
+    if let Some(name) = HOSTILE.iter().find(|name| found(name).is_none()) {
+        return Err(format!("{name} is not judged").into());
+    }
+    let pages = ["page/marks.html", "page/marks.md", "page/index.html"];
+    if let Some(page) = pages.iter().find(|page| !folder.path().join(page).exists()) {
+        return Err(format!("there is no {page}").into());
+    }
+    let left = left_over(&class);
+    if left.is_empty() { Ok(()) } else { Err(format!("left: {left:?}").into()) }
+}
+
+/// Processes that run a program of this folder.
+fn left_over(folder: &Path) -> Vec<String> {
+    let folder = folder.display().to_string();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|it| it.is_ascii_digit()))
+        .filter_map(|entry| {
+            let cwd = fs::read_link(entry.path().join("cwd")).ok()?.display().to_string();
+            let line = text(&fs::read(entry.path().join("cmdline")).ok()?);
+            (cwd.starts_with(&folder) || line.contains(&folder)).then_some(line)
+        })
+        .collect()
+}
+
+fn load_speaks_the_same_wire() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let manifest = wires().join("wires.toml").display().to_string();
+    let bench = |names: &[&str], workload: &str| -> Result<Vec<Value>, Failed> {
+        let asked = ["bench", "--manifest", &manifest, "--workload", workload, "--json"];
+        let brief = ["--duration", "100ms", "--warm-up", "20ms"];
+        let output = harness(folder.path(), &[&asked[..], &brief, names].concat())?;
+        let read = serde_json::from_slice(&output.stdout);
+        Ok(read.map_err(|error| format!("{error}: {}", text(&output.stderr)))?)
+    };
+    let names = ["greeting", "prompt", "nul", "crlf", "fixed-size", "length", "spaced", "template"];
+    let more = ["handshake", "no-newline", "prefix", "echo-raw"];
+    for one in bench(&[&names[..], &more].concat(), "closed-8")? {
+        let outcomes = &one["measurements"][0]["outcomes"];
+        let sum: u64 =
+            outcomes.as_object().into_iter().flatten().filter_map(|it| it.1.as_u64()).sum();
+        let right = outcomes["answered"].as_u64().unwrap_or(0)
+            + outcomes["in_flight"].as_u64().unwrap_or(0);
+        if right == 0 || right != sum {
+            return Err(format!("{}: {outcomes} {}", one["server"], one["not_measured"]).into());
+        }
+    }
+    let churn = bench(&["once"], "churn")?;
+    if churn[0]["measurements"][0]["outcomes"]["answered"].as_u64().unwrap_or(0) == 0 {
+        return Err(format!("once: {}", churn[0]).into());
+    }
+    for (name, workload, words) in [
+        ("once", "closed-1", "a connection is for 1"),
+        ("no-newline", "pipelined-16", "must wait for the reply"),
+        ("thread-id", "closed-1", "not always the same"),
+    ] {
+        let found = bench(&[name], workload)?;
+        if !found[0]["not_measured"].to_string().contains(words) {
+            return Err(format!("{name}: {}", found[0]["not_measured"]).into());
+        }
+    }
+    Ok(())
+}
+
+fn manifest_errors() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let begin = "[[server]]\nname = \"a\"\ncommand = \"true {port}\"\n";
+    for (more, words) in [
+        ("speed = 1\n", &["line 4", "unknown field `speed`"][..]),
+        ("[server.wire]\nreply-end = { size = 0 }\n", &["line 5", "`reply-end`", "1 byte"]),
+        ("[server.wire]\nvalue = \"(\"\n", &["line 5", "`value`", "regular expression"]),
+        ("[server.contract]\nwhen-full = \"sulk\"\n", &["line 5", "`when-full`", "wait, refuse"]),
+        ("[server.contract]\nidle-timeout = \"soon\"\n", &["line 5", "`idle-timeout`", "250ms"]),
+        ("[server.dialect]\nshape = \"round\"\n", &["line 5", "`shape`", "binary"]),
+        ("port = \"any\"\n", &["line 4", "`port`", "argument"]),
+        ("[[server]]\nname = \"a\"\ncommand = \"true {port}\"\n", &["two servers `a`"]),
+        ("[[server]]\nname = \"b\"\ncommand = \"true\"\n", &["line 4", "{port}"]),
+        ("[limits]\nmemory = \"much\"\n", &["line 5", "`memory`", "16MiB"]),
+    ] {
+        let file = folder.path().join("servers.toml");
+        fs::write(&file, format!("{begin}{more}"))?;
+        let output = harness(folder.path(), &["check", "--manifest", "servers.toml"])?;
+        let said = text(&output.stderr);
+        let is_told = words.iter().all(|word| said.contains(word));
+        if output.status.code() != Some(2) || !is_told {
+            return Err(format!("{more}: {words:?} in {}: {said}", output.status).into());
+        }
+    }
+    let output = harness(folder.path(), &["check", "--manifest", "none.toml"])?;
+    match output.status.code() {
+        Some(2) => Ok(()),
+        _ => Err(text(&output.stderr).into()),
+    }
+}
