@@ -159,6 +159,7 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
         servers: Vec::new(),
     };
     let people = if arguments.json { People::Stderr } else { People::Stdout };
+    let is_described = arguments.manifest.is_some();
     let progress = Progress::new(contenders.len() * workloads.len(), people);
     'servers: for Contender { judged: spec, measured: as_measured } in &contenders {
         let server = &spec.name;
@@ -171,10 +172,13 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
         }
         for workload in &workloads {
             progress.doing(format!("{server} under {}", workload.name));
-            let before = entry.measurements.len();
+            let (before, left_out) = (entry.measurements.len(), entry.not_measured.len());
             measured(&launcher, as_measured, workload, &measuring, entry)?;
             for one in &entry.measurements[before..] {
                 progress.line(&format!("{server} {}", brief(one)));
+            }
+            for reason in entry.not_measured[left_out..].iter().filter(|_| is_described) {
+                progress.line(&format!("{server} not measured: {reason}"));
             }
             progress.step();
             if measuring.interrupted.load(Relaxed) {

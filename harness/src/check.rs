@@ -32,6 +32,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
     let launcher = Launcher::this_program()?;
     let specs = specs(arguments, &launcher)?;
     arguments.gate.check()?;
+    let names: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
     let replays = match &arguments.output {
         Some(report) => report.join(REPLAYS),
         None => arguments.replays.clone(),
@@ -49,7 +50,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
         // Whoever runs already is one server for all cases.
         at_once: if arguments.connect.is_some() { 1 } else { arguments.jobs.into() },
         within: arguments.within,
-        expected: arguments.gate.expected()?,
+        expected: arguments.gate.expected(&names)?,
         replay: again.as_ref().map(|again| again.value.clone()),
         ..Judge::new(launcher, run::seed_or_chance(arguments.seed))
     };
@@ -221,6 +222,9 @@ fn specs(arguments: &Check, launcher: &Launcher) -> Result<Vec<Spec>> {
     let mut specs = match (&arguments.manifest, &arguments.cmd, arguments.connect) {
         (Some(file), ..) => manifest::specs(file, &arguments.servers)?,
         (None, None, None) => {
+            if arguments.confine {
+                bail!(Usage("--confine is for servers of your own: --cmd or --manifest".into()));
+            }
             let servers: Result<Vec<_>, String> =
                 arguments.servers.iter().map(|name| cli::server(name)).collect();
             let servers = run::chosen(&servers.map_err(Usage)?);

@@ -46,17 +46,17 @@ struct WrittenEntry {
 }
 
 impl Expected {
-    /// Reads a file.
+    /// Reads a file, which may be about built-in servers, commands, and servers of these names.
     ///
     /// # Errors
     /// It cannot be read, or says something that cannot be; the words name the line, and what may
     /// stand there.
-    pub fn read(file: &Path) -> Result<Expected> {
+    pub fn read(file: &Path, names: &[String]) -> Result<Expected> {
         let source = Source::read(file, "--expected").map_err(Usage)?;
-        Ok(Expected::parse(&source).map_err(Usage)?)
+        Ok(Expected::parse(&source, names).map_err(Usage)?)
     }
 
-    fn parse(source: &Source) -> Result<Expected, String> {
+    fn parse(source: &Source, names: &[String]) -> Result<Expected, String> {
         let written: Written = source.parse()?;
         let entry = |written: Spanned<WrittenEntry>| {
             let at = written.span().start;
@@ -66,7 +66,8 @@ impl Expected {
             }
             let server = server
                 .map(|name| {
-                    full_name(name.get_ref()).map_err(|e| source.wrong(name.span().start, &e))
+                    full_name(name.get_ref(), names)
+                        .map_err(|e| source.wrong(name.span().start, &e))
                 })
                 .transpose()?;
             let covers_some = conformance::cases().any(|one| covers(case.get_ref(), one.name));
@@ -163,10 +164,12 @@ fn covers(named: &str, case: &str) -> bool {
 }
 
 /// A server's name in reports: built-in servers have short names too, a command stands for itself.
-fn full_name(name: &str) -> Result<String, String> {
+fn full_name(name: &str, names: &[String]) -> Result<String, String> {
     match servers::find(name) {
         Some(server) => Ok(server.name()),
-        None if name.contains("{port}") => Ok(name.to_owned()),
+        None if name.contains("{port}") || names.iter().any(|one| one == name) => {
+            Ok(name.to_owned())
+        }
         None => Err(format!(
             "there is no built-in server `{name}` (`harness list servers` has them); one of your own \
              is named by its command, with {{port}} in it"
@@ -193,7 +196,7 @@ reason = 'it cannot be filled'
 
     fn expected() -> Expected {
         let (name, text) = ("known.toml".to_owned(), FILE.to_owned());
-        Expected::parse(&Source { name, text }).expect("it is right")
+        Expected::parse(&Source { name, text }, &[]).expect("it is right")
     }
 
     fn judgement(name: &'static str, verdict: Option<Verdict>) -> Judgement {

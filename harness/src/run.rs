@@ -30,16 +30,17 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
     arguments.gate.check()?;
     let output = Output::create(&arguments.output)?;
     let launcher = Launcher::this_program()?;
-    let judge = Judge {
-        expected: arguments.gate.expected()?,
-        ..Judge::new(launcher.clone(), seed_or_chance(arguments.seed))
-    };
-    let replays = arguments.output.join(REPLAYS);
-    replay::check_folder(&replays)?;
     let mut contenders = Contender::builtin(&launcher, &chosen(&arguments.servers))?;
     if arguments.servers.is_empty() {
         contenders.extend(Contender::external()?);
     }
+    let names: Vec<String> = contenders.iter().map(|one| one.judged.name.clone()).collect();
+    let judge = Judge {
+        expected: arguments.gate.expected(&names)?,
+        ..Judge::new(launcher.clone(), seed_or_chance(arguments.seed))
+    };
+    let replays = arguments.output.join(REPLAYS);
+    replay::check_folder(&replays)?;
     let cases: Vec<&Case> = conformance::cases().collect();
     let plan = arguments.plan.plan();
     let workloads: Vec<&Workload> =
@@ -249,8 +250,10 @@ impl Gate {
         Ok(())
     }
 
-    pub(crate) fn expected(&self) -> Result<Expected> {
-        self.expected.as_deref().map_or_else(|| Ok(Expected::default()), Expected::read)
+    /// The known failures, of built-in servers and of those with these names.
+    pub(crate) fn expected(&self, names: &[String]) -> Result<Expected> {
+        let read = |file| Expected::read(file, names);
+        self.expected.as_deref().map_or_else(|| Ok(Expected::default()), read)
     }
 }
 

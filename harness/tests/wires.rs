@@ -159,7 +159,8 @@ fn main() -> ExitCode {
         let is_met = format!("a_server_that_nobody_described::{}::is_met_and_passes", met.name);
         trials.push(trial(is_met, "python3", move || is_met_and_passes(met)));
     }
-    let single: &[(&str, fn() -> Result<(), Failed>)] = &[
+    type Claim = fn() -> Result<(), Failed>;
+    let single: &[(&str, Claim)] = &[
         ("what_wants_other_words_first_is_told", wants_other_words),
         ("a_threaded_server_is_no_select_server", is_no_select_server),
         ("a_server_that_runs_already_is_judged_and_left_alone", runs_already),

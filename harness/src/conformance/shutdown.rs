@@ -164,7 +164,7 @@ pub(super) const CASES: &[Case] = &[
         name: "shutdown/port-is-free",
         requirement: "when SIGTERM has ended a server, nobody listens in its place",
         source: "the contract: ending; connect(2) (ECONNREFUSED)",
-        needs: &[Need::Ends],
+        needs: &[Need::Lives, Need::Ends],
         check: |subject| {
             let mut client = subject.connect()?;
             client.learn(&request(1))?;

@@ -58,6 +58,8 @@ pub(super) struct Connections {
     next_source: u32,
     /// What is sent and received on each connection before the first request.
     opening: Exchange,
+    /// The server may end a connection that is owed nothing.
+    may_end: bool,
 }
 
 /// A connection, or the place of one that has ended.
@@ -154,6 +156,7 @@ impl Connections {
             sources: 1,
             next_source: 0,
             opening: Exchange { request: Vec::new(), reply: Vec::new() },
+            may_end: false,
         })
     }
 
@@ -166,6 +169,11 @@ impl Connections {
     /// Begins each connection by this, which has [`LONGEST_OPENING`] bytes at the most.
     pub(super) fn open_with(&mut self, opening: Exchange) {
         self.opening = opening;
+    }
+
+    /// Whether it is no fault of the server's to end a connection that is owed nothing.
+    pub(super) fn let_end(&mut self, may_end: bool) {
+        self.may_end = may_end;
     }
 
     /// A place for one connection more: its index.
@@ -479,7 +487,13 @@ impl Connections {
                 return Happened::Ended;
             };
             match stream.read(&mut self.buffer) {
-                Ok(0) => self.end(index, Outcome::Closed, recorder),
+                Ok(0) => {
+                    let connection = &self.connections[index];
+                    let is_done = connection.under_way == 0 && connection.has_answered;
+                    let outcome =
+                        if self.may_end && is_done { connection.last } else { Outcome::Closed };
+                    self.end(index, outcome, recorder);
+                }
                 Ok(count) => {
                     let now = self.look_at_clock(group, recorder);
                     over += self.take(index, count, now, recorder);

@@ -19,6 +19,8 @@ pub struct Demand {
     pub groups: Vec<Group>,
     /// What is sent and received on each connection before the first request.
     pub opening: Exchange,
+    /// The server may end a connection that is owed nothing: by its wire each is for few requests.
+    pub may_end: bool,
     /// How long a connection, and a reply, may take.
     pub patience: Duration,
     /// For all chance.
@@ -29,7 +31,7 @@ impl Demand {
     /// One group, with the usual patience.
     pub fn new(address: SocketAddr, group: Group, seed: u64) -> Demand {
         let opening = Exchange { request: Vec::new(), reply: Vec::new() };
-        Demand { address, groups: vec![group], opening, patience: PATIENCE, seed }
+        Demand { address, groups: vec![group], opening, may_end: false, patience: PATIENCE, seed }
     }
 }
 

@@ -91,6 +91,7 @@ impl Generator {
         let cycles = demand.groups.iter().map(|group| Cycle::new(&group.exchanges)).collect();
         let mut connections = Connections::new(demand.address, cycles, demand.patience, clock)?;
         connections.open_with(demand.opening.clone());
+        connections.let_end(demand.may_end);
         if demand.groups.iter().any(|group| group.pace.reconnects()) {
             connections.connect_from(SOURCES);
         }

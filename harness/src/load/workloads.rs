@@ -301,7 +301,8 @@ impl Workload {
                 vec![group(connections - count, closed, usual()), beside]
             }
         };
-        Demand { address, groups, opening: dialog.opening.clone(), patience: PATIENCE, seed }
+        let (opening, may_end) = (dialog.opening.clone(), contract.wire.requests().is_some());
+        Demand { address, groups, opening, may_end, patience: PATIENCE, seed }
     }
 }
 

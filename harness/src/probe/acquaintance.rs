@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const TRY_EVERY: Duration = Duration::from_millis(20);
 
 /// How long a server may take that has been told no port, until it is told one on standard input.
-const SILENT_START: Duration = Duration::from_secs(3);
+const SILENT_START: Duration = Duration::from_secs(10);
 
 /// A server, and how it is launched.
 pub(super) struct Acquaintance {
@@ -126,7 +126,8 @@ impl Acquaintance {
 
     /// How this life ended by itself, if it does within a moment.
     pub(super) fn exit(&self) -> Option<Exit> {
-        self.server.as_ref()?.process.wait_for_exit(QUIET)
+        let patience = if self.is_mortal { WORKING } else { QUIET };
+        self.server.as_ref()?.process.wait_for_exit(patience)
     }
 
     /// Connects, again and again where one client more is turned away, and launches the server
@@ -134,7 +135,7 @@ impl Acquaintance {
     pub(super) fn connect(&mut self) -> Option<Client> {
         if self.clients == 1 || self.is_mortal {
             // The client before this one has left.
-            self.is_mortal = self.exit().is_some();
+            self.is_mortal |= self.exit().is_some();
         }
         for life in 0..2 {
             let deadline = Instant::now() + PATIENCE;

@@ -54,6 +54,8 @@ pub fn probe(arguments: &Probe) -> Result<ExitCode> {
     let dialect = dialect::find_out(&mut met, &speech);
     spec.contract.dialect = dialect.dialect;
     dialect.words.iter().for_each(|words| tell(words));
+    // One that has served nobody yet.
+    met.forget()?;
     let seen = (!met.is_elsewhere()).then(|| met.server().map(mechanism::see));
     let seen = seen.transpose()?;
     if let Some(seen) = &seen {
@@ -129,7 +131,7 @@ fn written(name: &str, table: &toml::Table, header: &str) -> String {
     rows.sort_by_key(|(key, _)| rank(key));
     let is_section = |name: &str| ["contract", "dialect", "wire", "environment"].contains(&name);
     for (key, value) in rows.into_iter().filter(|(key, _)| !is_section(key)) {
-        text.push_str(&format!("{key} = {value}\n"));
+        text.push_str(&format!("{key} = {}\n", inline(value)));
     }
     for (key, value) in table.iter().filter(|(key, _)| is_section(key)) {
         if let toml::Value::Table(inner) = value {
@@ -140,9 +142,48 @@ fn written(name: &str, table: &toml::Table, header: &str) -> String {
     text
 }
 
+/// A value in one line.
+fn inline(value: &toml::Value) -> String {
+    let quoted = |text: &str| {
+        let escaped = text.chars().map(|letter| match letter {
+            '"' | '\\' => format!("\\{letter}"),
+            '\n' => "\\n".to_owned(),
+            '\r' => "\\r".to_owned(),
+            '\t' => "\\t".to_owned(),
+            letter if letter.is_control() => format!("\\u{:04x}", u32::from(letter)),
+            letter => letter.to_string(),
+        });
+        format!("\"{}\"", escaped.collect::<String>())
+    };
+    match value {
+        toml::Value::String(text) if text.contains('\\') && !text.contains(['\'', '\n', '\r']) => {
+            format!("'{text}'")
+        }
+        toml::Value::String(text) => quoted(text),
+        toml::Value::Array(list) => {
+            format!("[{}]", list.iter().map(inline).collect::<Vec<_>>().join(", "))
+        }
+        toml::Value::Table(table) => {
+            let row = |(key, value)| format!("{key} = {}", inline(value));
+            format!("{{ {} }}", table.iter().map(row).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::name_of;
+    use super::{inline, name_of};
+
+    #[test]
+    fn values_are_written_in_one_line_and_can_be_read_again() {
+        for text in ["{}\r\n", "\0", "^\\[\\d+\\] = (.*)$", "it's \\ \"so\"", "ü"] {
+            let value = toml::Value::String(text.to_owned());
+            let written = format!("a = {{ b = [{}] }}", inline(&value));
+            let read: toml::Table = written.parse().expect(&written);
+            assert_eq!(read["a"]["b"][0], value, "{written}");
+        }
+    }
 
     #[test]
     fn a_server_is_named_after_its_file() {

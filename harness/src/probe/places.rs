@@ -5,7 +5,7 @@ use anyhow::Result;
 use servers::Service;
 
 use crate::cli::Check;
-use crate::conformance::{Case, Judge, Judgement, State, cases, judge_all};
+use crate::conformance::{Case, Judge, Judgement, Kind, State, cases, judge_all};
 use crate::manifest::Places;
 use crate::server::{Launcher, Spec};
 
@@ -22,10 +22,7 @@ pub(super) fn find_out(launcher: &Launcher, spec: &Spec, tell: impl Fn(&str)) ->
         let (seen, declared) = observed.split_once(DECLARE).unwrap_or((&observed, ""));
         if state == State::Ok {
             tell(seen);
-            // A limit is declared where a longer line is told so.
-            if declared.starts_with("--max-line") && !seen.contains(", then \"") {
-                continue;
-            }
+
             flags.push(' ');
             flags.push_str(declared);
         }
@@ -38,7 +35,9 @@ pub(super) fn find_out(launcher: &Launcher, spec: &Spec, tell: impl Fn(&str)) ->
         capacity: declared.capacity,
         queue: declared.queue.filter(|&queue| queue > 0),
         when_full: declared.when_full,
-        max_line: declared.max_line.filter(|&bytes| bytes >= 64),
+        max_line: declared
+            .max_line
+            .filter(|&bytes| bytes >= 64 && tells_of_it(&judge, spec, bytes)),
         // A number in it is another one the next time.
         error_prefix: declared
             .error_prefix
@@ -49,4 +48,16 @@ pub(super) fn find_out(launcher: &Launcher, spec: &Spec, tell: impl Fn(&str)) ->
         ending: declared.ending,
         ipv6: false,
     })
+}
+
+/// Whether it answers a line that is longer with an error, and goes on: that is what a limit means
+/// that is declared.
+fn tells_of_it(judge: &Judge, spec: &Spec, bytes: usize) -> bool {
+    let mut spec = spec.clone();
+    spec.contract.max_line = Some(bytes);
+    // Whatever the error is.
+    spec.contract.error_prefix = Some(String::new());
+    let is_wanted =
+        |case: &&Case| ["oversize/one-past", "oversize/endless-line"].contains(&case.name);
+    cases().filter(is_wanted).all(|case| judge.judge(&spec, case).kind() == Kind::Pass)
 }

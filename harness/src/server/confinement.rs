@@ -66,8 +66,9 @@ impl Confinement {
     /// For servers of strangers: far more than an honest one needs while it is judged.
     pub fn strict() -> Confinement {
         Confinement {
-            memory_bytes: Some(4 << 30),
-            tasks: Some(1000),
+            // A thousand threads have 8 MiB of stack each.
+            memory_bytes: Some(12 << 30),
+            tasks: Some(2000),
             cpu_seconds: Some(300),
             file_bytes: Some(16 << 20),
             lifetime: Some(Duration::from_secs(10 * 60)),
