@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::server::Confinement;
-use crate::wire::humantime_text;
 
 /// The `[limits]` of a manifest. What is left out is not limited.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -13,10 +12,10 @@ use crate::wire::humantime_text;
 pub(super) struct Limits {
     memory: Option<Size>,
     tasks: Option<usize>,
-    #[serde(with = "time")]
+    #[serde(deserialize_with = "super::time::deserialize")]
     cpu_time: Option<Duration>,
     file_size: Option<Size>,
-    #[serde(with = "time")]
+    #[serde(deserialize_with = "super::time::deserialize")]
     lifetime: Option<Duration>,
     network: Option<Network>,
     file_system: Option<FileSystem>,
@@ -73,20 +72,5 @@ impl TryFrom<String> for Size {
             Some(bytes @ 1..) => Ok(Size(bytes)),
             _ => Err("write a size such as \"65536\", \"16MiB\" or \"1GiB\"".to_owned()),
         }
-    }
-}
-
-/// A time that may be left out.
-mod time {
-    use std::time::Duration;
-
-    use serde::Deserializer;
-
-    use super::humantime_text;
-
-    pub(super) fn deserialize<'d, D: Deserializer<'d>>(
-        from: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        humantime_text::deserialize(from).map(Some)
     }
 }

@@ -16,7 +16,7 @@ use crate::cli::Declared;
 use crate::mechanism::Expected;
 use crate::role::Usage;
 use crate::server::{Confinement, Contract, Dialect, Ending, Spec, Surroundings};
-use crate::wire::{Wire, humantime_text};
+use crate::wire::{Wire, humantime_text, is_default};
 use crate::written::Source;
 use limits::Limits;
 
@@ -134,10 +134,6 @@ pub struct Places {
 
 fn calc() -> Service {
     Service::Calc
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 /// The servers of a file, or those of them that are named.

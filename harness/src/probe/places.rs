@@ -22,7 +22,6 @@ pub(super) fn find_out(launcher: &Launcher, spec: &Spec, tell: impl Fn(&str)) ->
         let (seen, declared) = observed.split_once(DECLARE).unwrap_or((&observed, ""));
         if state == State::Ok {
             tell(seen);
-
             flags.push(' ');
             flags.push_str(declared);
         }
