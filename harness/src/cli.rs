@@ -14,6 +14,7 @@ use crate::report::FailOn;
 use crate::selftest::answer::Answer;
 use crate::server::{Contract, Dialect, Division, Ending};
 use crate::wire::Wire;
+use crate::written::inline;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 all passed, 1 a verdict or a measurement failed (--fail-on), 2 bad usage, 3 the \
@@ -660,7 +661,7 @@ fn wire(text: &str) -> Result<Wire, String> {
 
 /// The same, written.
 fn in_line(wire: &Wire) -> String {
-    let written = toml::Value::try_from(wire).map(|value| value.to_string()).unwrap_or_default();
+    let written = toml::Value::try_from(wire).map(|value| inline(&value)).unwrap_or_default();
     let inner = written.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
     inner.unwrap_or_default().trim().to_owned()
 }

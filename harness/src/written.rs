@@ -52,3 +52,47 @@ impl Source {
         })
     }
 }
+
+/// A value in one line.
+pub(crate) fn inline(value: &toml::Value) -> String {
+    let quoted = |text: &str| {
+        let escaped = text.chars().map(|letter| match letter {
+            '"' | '\\' => format!("\\{letter}"),
+            '\n' => "\\n".to_owned(),
+            '\r' => "\\r".to_owned(),
+            '\t' => "\\t".to_owned(),
+            letter if letter.is_control() => format!("\\u{:04x}", u32::from(letter)),
+            letter => letter.to_string(),
+        });
+        format!("\"{}\"", escaped.collect::<String>())
+    };
+    match value {
+        toml::Value::String(text) if text.contains('\\') && !text.contains(['\'', '\n', '\r']) => {
+            format!("'{text}'")
+        }
+        toml::Value::String(text) => quoted(text),
+        toml::Value::Array(list) => {
+            format!("[{}]", list.iter().map(inline).collect::<Vec<_>>().join(", "))
+        }
+        toml::Value::Table(table) => {
+            let row = |(key, value)| format!("{key} = {}", inline(value));
+            format!("{{ {} }}", table.iter().map(row).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_written_in_one_line_and_can_be_read_again() {
+        for text in ["{}\r\n", "\0", "^\\[\\d+\\] = (.*)$", "it's \\ \"so\"", "ü"] {
+            let value = toml::Value::String(text.to_owned());
+            let written = format!("a = {{ b = [{}] }}", inline(&value));
+            let read: toml::Table = written.parse().expect(&written);
+            assert_eq!(read["a"]["b"][0], value, "{written}");
+        }
+    }
+}

@@ -151,7 +151,7 @@ fn a_file_of_known_failures_that_is_wrong_is_told_with_its_line_and_what_is_righ
         ("[[known]]\n".to_owned(), 1, "expected `expected`"),
     ] {
         let expected = file(folder.path(), "expected.toml", &text);
-        let place = format!("harness: {expected}, line {line}: ");
+        let place = format!("harness: {expected}, line {line}");
         for command in ["check", "run"] {
             let wrong = contains(place.as_str()).and(contains(words));
             let expected = [command, "server3", "--expected", &expected];

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// A server with all that can be declared but a queue, and what it declares.
 const SELECT: &str = "serve select {host} {port} --max-connections 5 --idle-timeout 1s";
-const DECLARED: [(&str, &str); 7] = [
+const DECLARED: [(&str, &str); 8] = [
     ("capacity", "5"),
     ("queue", "0"),
     ("when-full", "busy"),
@@ -16,6 +16,7 @@ const DECLARED: [(&str, &str); 7] = [
     ("error-prefix", "error: "),
     ("idle-timeout", "1s"),
     ("ending", "drain"),
+    ("expect", "select"),
 ];
 
 /// A server that takes in three clients to wait.
@@ -81,7 +82,7 @@ fn a_server_that_is_as_it_declares_passes() {
     assert_eq!(others_than("pass", &check(SELECT, &DECLARED)), []);
     let pool = [("capacity", "2"), ("queue", "3"), ("when-full", "busy")];
     let seen = check(POOL, &pool);
-    assert_eq!(others_than("pass", &seen).len(), 4, "what is not declared");
+    assert_eq!(others_than("pass", &seen).len(), 5, "what is not declared");
 }
 
 #[test]
@@ -100,6 +101,7 @@ fn a_wrong_declaration_fails_by_its_name_and_no_other_case_does() {
         ("max-line", "65536", "max-line", lines),
         ("error-prefix", "oops", "error-lines", ""),
         ("idle-timeout", "5s", "idle-timeout", "closed after "),
+        ("expect", "threads", "mechanism", "select: with 5 clients it has 1 thread"),
     ];
     let fails = |&(name, value, case, observed): &(_, _, &str, &str)| {
         let seen = check(SELECT, &but(name, value));
@@ -143,11 +145,17 @@ fn what_is_not_declared_is_told_with_the_flags_that_would_declare_it() {
         ("max-line", "lines up to 4096 bytes, then \"error: line too long (limit 4096 bytes)\"; declare it with --max-line 4096".to_owned()),
         ("error-lines", "errors begin with \"error: \"; declare it with --error-prefix 'error: '".to_owned()),
         ("idle-timeout", "kept for 1000 ms at least".to_owned()),
+        ("mechanism", "declare it with --expect thread-pool".to_owned()),
         ("ending", "every request under way is answered, then exit code 0; declare it with --ending drain".to_owned()),
     ];
     let seen = check(POOL, &[]);
     assert_eq!(others_than("info", &seen), []);
-    let told: Vec<_> = seen.iter().map(|one| (one.case.as_str(), one.observed.clone())).collect();
+    // How many threads sleep where is the matter of other tests.
+    let said = |one: &Seen| match (one.case.as_str(), one.observed.split_once("; declare")) {
+        ("mechanism", Some((_, flags))) => format!("declare{flags}"),
+        _ => one.observed.clone(),
+    };
+    let told: Vec<_> = seen.iter().map(|one| (one.case.as_str(), said(one))).collect();
     assert_eq!(told, pool);
     let servers = [
         (

@@ -1,5 +1,7 @@
 //! What a server declares is what it does. What it does not declare is found out and told.
 
+use std::str::FromStr;
+
 use shlex::try_quote;
 
 use super::finding::Finding;
@@ -11,6 +13,7 @@ use super::observe::{
 use super::subject::Subject;
 use super::{Case, Need, State};
 use crate::client::{Trouble, printable};
+use crate::mechanism::Expected;
 use crate::server::{Ending, Exit};
 
 /// How long a silent client is watched that no idle timeout was declared for.
@@ -200,7 +203,11 @@ pub(super) const CASES: &[Case] = &[
             subject.note(seen.evidence.join("; "));
             let words = format!("{}: {}", seen.mechanism, seen.words);
             match subject.contract.expect {
-                None => tell(subject, &words, ""),
+                None => {
+                    let word = Expected::from_str(seen.mechanism.name());
+                    let flags = word.map(|word| format!("--expect {word}")).unwrap_or_default();
+                    tell(subject, &words, &flags)
+                }
                 Some(expected) => match expected.met_by(&seen) {
                     Ok(()) => as_declared(subject, words),
                     Err(_) => Err(Finding::fail(format!("it is built as `{expected}`"), words)

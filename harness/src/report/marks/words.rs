@@ -52,6 +52,7 @@ pub(super) const WRONG: &[Wrong] = &[
     row("contract/max-line", "requests get longer", "the longest request that it answers is not the one it declares"),
     row("contract/error-lines", "a request is wrong", "an error reply does not begin as it declares"),
     row("contract/idle-timeout", "a client is silent", "a silent client is not closed when it declares"),
+    row("contract/mechanism", "silent clients are there", "it is not built as it should be"),
     row("contract/ending", "SIGTERM comes during requests", "SIGTERM does not do to requests under way what it declares"),
     row("wire/greeting", "a client is to be greeted", "a client is not greeted as it declares"),
     row("wire/quit", "a client says the word that ends the connection", "the word that ends the connection does not end it cleanly"),
