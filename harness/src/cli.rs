@@ -552,6 +552,10 @@ impl Check {
             Some(Command::Check(check))
                 if check.cmd.is_some() || check.connect.is_some() || check.servers.len() == 1 =>
             {
+                if check.manifest.is_none() {
+                    let known = |name| server(name).map_err(|words| format!("`{name}`: {words}"));
+                    check.servers.iter().try_for_each(|name| known(name).map(drop))?;
+                }
                 Ok(*check)
             }
             _ => Err("it names no server, or several".to_owned()),
