@@ -81,6 +81,26 @@ impl Expression {
         }
     }
 
+    /// Whether it has a value, and no whole number on the way to it is larger: one that doubles
+    /// cannot hold would make the value another one.
+    fn is_within(&self, largest: i64, dialect: Dialect) -> bool {
+        let is_small = match self.value(dialect) {
+            Value::Whole(number) => number.unsigned_abs() <= largest.unsigned_abs(),
+            Value::Double(_) => true,
+            Value::Error | Value::Undefined => false,
+        };
+        is_small
+            && match self {
+                Expression::Whole(_) | Expression::Quarters(_) => true,
+                Expression::Negative(inner) | Expression::Group(inner) => {
+                    inner.is_within(largest, dialect)
+                }
+                Expression::Of(_, left, right) => {
+                    left.is_within(largest, dialect) && right.is_within(largest, dialect)
+                }
+            }
+    }
+
     /// How tightly it holds together when written down: a sum least, a number most.
     fn tightness(&self) -> u8 {
         match self {
@@ -204,11 +224,7 @@ pub fn expressions(dialect: Dialect) -> impl Strategy<Value = Expression> {
         })
         .prop_filter("it cannot be read", move |it| dialect.reads(&it.to_string()))
         .prop_filter("it has no value in the dialect", move |expression| {
-            match expression.value(dialect) {
-                Value::Whole(number) => number.unsigned_abs() <= largest.unsigned_abs(),
-                Value::Double(_) => true,
-                Value::Error | Value::Undefined => false,
-            }
+            expression.is_within(largest, dialect)
         })
 }
 
@@ -294,6 +310,16 @@ mod tests {
         ] {
             assert_eq!(expression.to_string(), written);
         }
+    }
+
+    #[test]
+    fn no_number_on_the_way_to_a_value_is_larger_than_doubles_hold() {
+        let large = of(Operator::Plus, Expression::Whole(EXACT), Expression::Whole(2));
+        let small = of(Operator::Minus, large, Expression::Whole(7));
+        let exact = Dialect { division: Some(Division::Exact), ..Dialect::default() };
+        assert_eq!(small.value(exact), Value::Whole(EXACT - 5));
+        assert!(!small.is_within(EXACT, exact));
+        assert!(small.is_within(i64::MAX, Dialect::of_64_bits()));
     }
 
     #[test]
