@@ -24,7 +24,7 @@ use crate::manifest;
 use crate::progress::{People, Progress};
 use crate::report::{FORMAT, Output, Report, ServerReport, brief, measurement_words};
 use crate::role::{self, Usage};
-use crate::run::{Contender, chosen, measured, seed_or_chance};
+use crate::run::{Bench, Contender, chosen, seed_or_chance};
 use crate::server::{Contract, Launcher, Spec};
 use crate::stats::{self, Comparison};
 
@@ -170,10 +170,11 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
             progress.skip(workloads.len());
             continue;
         }
+        let mut measured = Bench::new(&launcher, as_measured);
         for workload in &workloads {
             progress.doing(format!("{server} under {}", workload.name));
             let (before, left_out) = (entry.measurements.len(), entry.not_measured.len());
-            measured(&launcher, as_measured, workload, &measuring, entry)?;
+            measured.measure(workload, &measuring, entry)?;
             for one in &entry.measurements[before..] {
                 progress.line(&format!("{server} {}", brief(one)));
             }

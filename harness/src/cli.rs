@@ -71,6 +71,10 @@ pub struct Run {
     /// Which servers: select-echo, select (with calc), server1 … server4. All, if none is named.
     #[arg(value_name = "SERVER", value_parser = server)]
     pub servers: Vec<Server>,
+    /// Judge and measure every pattern with both services, calc and echo (default: one row per
+    /// pattern, judged as calc and measured as echo).
+    #[arg(long, conflicts_with = "servers")]
+    pub all: bool,
     /// How long to measure.
     #[arg(long, value_enum, default_value_t = PlanName::Standard)]
     pub plan: PlanName,
@@ -105,11 +109,11 @@ pub struct Gate {
 /// How much to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PlanName {
-    /// Enough to see that it works.
+    /// 100 ms per workload: enough to see that everything works.
     Quick,
-    /// A few minutes for all servers.
+    /// 250 ms per workload: a first look at all servers in less than two minutes.
     Standard,
-    /// For figures to be quoted.
+    /// 10 s per workload, all workloads, each on a freshly launched server: for figures to be quoted.
     Thorough,
 }
 

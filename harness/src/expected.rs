@@ -136,7 +136,8 @@ impl Expected {
 
 impl Entry {
     fn is_about(&self, server: &str, case: &str) -> bool {
-        self.server.as_deref().is_none_or(|name| name == server) && covers(&self.case, case)
+        let is_same = |name: &str| name == server || is_pattern_of(server, name);
+        self.server.as_deref().is_none_or(is_same) && covers(&self.case, case)
     }
 
     fn mark(&self, judgement: &mut Judgement) {
@@ -156,6 +157,12 @@ impl Entry {
         });
         judgement.known = Some(self.known.clone());
     }
+}
+
+/// Whether a row named after its pattern is about the server of that name: it is judged as a
+/// calculator.
+fn is_pattern_of(row: &str, server: &str) -> bool {
+    servers::find(row).is_some_and(|found| found.pattern.id == row && found.name() == server)
 }
 
 /// Whether what an entry names, a case or a topic, includes a case.
@@ -260,6 +267,9 @@ reason = 'it cannot be filled'
         };
         let fail = Some(Verdict::Fail);
         assert_eq!(kind("select-calc", "framing/crlf", fail), Kind::Known);
+        // The row of a pattern is that of its calculator.
+        assert_eq!(kind("select", "framing/crlf", fail), Kind::Known);
+        assert_eq!(kind("poll", "framing/crlf", fail), Kind::Fail);
         assert_eq!(kind("select-echo", "framing/crlf", fail), Kind::Fail);
         assert_eq!(kind("select-calc", "framing/single", fail), Kind::Fail);
         assert_eq!(kind("select-calc", "framing/crlf", None), Kind::Undecided);

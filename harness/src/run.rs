@@ -1,25 +1,34 @@
-//! The main job: for each server, launch, judge, measure, record; write the report.
+//! The main job: judge every server, measure every server, write the report.
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use servers::{Limits, Server};
+use servers::{Family, Limits, PATTERNS, Pattern, Server, Service};
 
 use crate::cli::{Gate, PlanName, REPLAYS, Run};
 use crate::conformance::{self, Case, Judge, Judgement, Kind, judge_all};
 use crate::environment::Environment;
 use crate::expected::Expected;
-use crate::load::{self, Dialog, Measuring, Plan, WORKLOADS, Workload};
+use crate::load::{self, Dialog, Load, Measurement, Measuring, Plan, WORKLOADS, Workload};
 use crate::progress::{People, Progress};
 use crate::report::{
     self, FORMAT, FailOn, Output, Report, ServerReport, Tally, failure, not_run, step_summary,
 };
 use crate::role::Usage;
-use crate::server::{Launcher, Place, Spec};
+use crate::server::{LaunchError, Launcher, Place, Server as Running, Spec};
 use crate::{manifest, replay, role};
+
+/// Servers that are judged at a time, each with the cases at a time of [`Judge`]. Cases mostly wait:
+/// the last long ones of a server leave the processors to the first ones of the next.
+const JUDGED_AT_ONCE: usize = 4;
+
+/// How often a report that grows is written: each time takes as long as all of it.
+const WRITE_EVERY: Duration = Duration::from_secs(5);
 
 /// Does it all.
 ///
@@ -30,7 +39,10 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
     arguments.gate.check()?;
     let output = Output::create(&arguments.output)?;
     let launcher = Launcher::this_program()?;
-    let mut contenders = Contender::builtin(&launcher, &chosen(&arguments.servers))?;
+    let mut contenders = match (arguments.all, arguments.servers.is_empty()) {
+        (false, true) => Contender::patterns(&launcher)?,
+        _ => Contender::builtin(&launcher, &chosen(&arguments.servers))?,
+    };
     if arguments.servers.is_empty() {
         contenders.extend(Contender::external()?);
     }
@@ -66,25 +78,34 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
         report.plan,
         judge.seed
     ));
-    for Contender { judged: spec, measured: as_measured } in &contenders {
-        let entry = judged(&judge, spec, &cases, &replays, &progress);
-        let not_run = not_run(&entry);
-        report.servers.push(entry);
-        output.write(&report)?;
-        if let Some(words) = not_run {
-            progress.skip(cases.len() + workloads.len());
-            progress.line(&words);
+    let mut written = Instant::now();
+    let mut write_now_and_then = |report: &Report| {
+        if written.elapsed() < WRITE_EVERY {
+            return Ok(());
+        }
+        let result = output.write(report);
+        // Only now, so that a large report leaves time for other things.
+        written = Instant::now();
+        result
+    };
+    judge_servers(&judge, &contenders, &cases, &replays, &progress, &mut |judged| {
+        report.servers.push(judged);
+        report.servers.sort_by_key(|server| names.iter().position(|name| *name == server.name));
+        write_now_and_then(&report)
+    })?;
+    for (contender, entry) in contenders.iter().zip(0..) {
+        if report.servers[entry].not_run.is_some() {
+            progress.skip(workloads.len());
             continue;
         }
-        for workload in &workloads {
-            progress.doing(format!("{} under {}", spec.name, workload.name));
-            let entry = report.servers.last_mut().expect("it was just pushed");
-            // Thousands of clients may cost as many threads here.
-            measured(&launcher, as_measured, workload, &measuring, entry)?;
-            progress.step();
-        }
-        output.write(&report)?;
-        progress.line(&line(report.servers.last().expect("it was just pushed")));
+        measure_server(
+            (&launcher, contender),
+            &workloads,
+            &measuring,
+            &mut report.servers[entry],
+            &progress,
+        )?;
+        write_now_and_then(&report)?;
     }
     conclude(&mut report, &judge, &progress);
     output.write(&report)?;
@@ -92,7 +113,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
     Ok(ExitCode::from(report.exit_code(&arguments.gate.fail_on)))
 }
 
-/// A server as it is judged, with few places, and as it is measured, with many.
+/// A server as it is judged, with a low connection limit, and as it is measured, with a high one.
 pub(crate) struct Contender {
     pub(crate) judged: Spec,
     pub(crate) measured: Spec,
@@ -108,6 +129,25 @@ impl Contender {
             Ok(Contender { judged: Spec::judged(launcher, server), measured })
         };
         servers.iter().map(contender).collect()
+    }
+
+    /// One for each pattern: judged as a calculator, to which most cases apply, and measured as an
+    /// echo server, whose replies take no time to calculate.
+    fn patterns(launcher: &Launcher) -> Result<Vec<Contender>> {
+        let contender = |pattern: &'static Pattern| {
+            let judged = Server { pattern, service: Service::Calc };
+            let measured = Server { pattern, service: Service::Echo };
+            let originals = [&judged, &measured].map(|server| server.original());
+            let originals: Vec<&str> = originals.into_iter().flatten().collect();
+            let judged = Spec {
+                name: pattern.id.to_owned(),
+                original: (!originals.is_empty()).then(|| originals.join(", ")),
+                ..Spec::judged(launcher, &judged)
+            };
+            let measured = Spec::builtin(launcher, &measured, &Limits::default())?;
+            Ok(Contender { judged, measured })
+        };
+        first_things_first().into_iter().map(contender).collect()
     }
 
     /// Servers of a manifest.
@@ -127,6 +167,29 @@ impl Contender {
         let file = file.strip_prefix(&here).unwrap_or(&file);
         Ok(Contender::described(manifest::specs(file, &[])?).collect())
     }
+}
+
+/// The patterns in the order in which a reader meets them: those of the original programs, then one
+/// of each other family, then the others.
+fn first_things_first() -> Vec<&'static Pattern> {
+    let is_original = |pattern: &'static Pattern| {
+        Service::ALL.iter().any(|&service| Server { pattern, service }.original().is_some())
+    };
+    let (mut ordered, others): (Vec<&Pattern>, Vec<&Pattern>) =
+        PATTERNS.iter().partition(|pattern| is_original(pattern));
+    ordered.sort_by_key(|pattern| {
+        let originals =
+            Service::ALL.iter().filter_map(|&service| Server { pattern, service }.original());
+        originals.min()
+    });
+    let is_new = |family: Family, known: &[&Pattern]| known.iter().all(|one| one.family != family);
+    let mut rest = Vec::new();
+    for pattern in others {
+        let list = if is_new(pattern.family, &ordered) { &mut ordered } else { &mut rest };
+        list.push(pattern);
+    }
+    ordered.extend(rest);
+    ordered
 }
 
 /// What is to be said when all servers are judged.
@@ -153,6 +216,45 @@ pub(crate) fn seed_or_chance(seed: Option<u64>) -> u64 {
     seed.unwrap_or_else(|| rand::random_range(1..1_000_000))
 }
 
+/// Judges servers, several at a time, and passes on each that is finished.
+fn judge_servers(
+    judge: &Judge,
+    contenders: &[Contender],
+    cases: &[&'static Case],
+    replays: &Path,
+    progress: &Progress,
+    finished: &mut (dyn FnMut(ServerReport) -> Result<()> + Send),
+) -> Result<()> {
+    let (next, finished) = (AtomicUsize::new(0), Mutex::new((finished, Ok(()))));
+    let work = || {
+        while let Some(Contender { judged: spec, .. }) = contenders.get(next.fetch_add(1, Relaxed))
+        {
+            let entry = judged(judge, spec, cases, replays, progress);
+            progress.line(&match not_run(&entry) {
+                Some(words) => words,
+                None => format!("judged   {}: {}", entry.label(), Tally::of(&entry.cases).words()),
+            });
+            let (finished, result) = &mut *finished.lock().unwrap_or_else(PoisonError::into_inner);
+            if result.is_ok() {
+                *result = finished(entry);
+            }
+            if result.is_err() {
+                break;
+            }
+        }
+    };
+    thread::scope(|scope| {
+        // This thread is one of them. Where no more are to be had, fewer servers are judged at a time.
+        for _ in 1..JUDGED_AT_ONCE.min(contenders.len()) {
+            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
+    finished.into_inner().unwrap_or_else(PoisonError::into_inner).1
+}
+
 fn judged(
     judge: &Judge,
     spec: &Spec,
@@ -161,6 +263,7 @@ fn judged(
     progress: &Progress,
 ) -> ServerReport {
     if spec.unavailable.is_some() {
+        progress.skip(cases.len());
         return ServerReport::new(spec, Vec::new());
     }
     progress.doing(format!("judging {}", spec.name));
@@ -176,42 +279,99 @@ fn judged(
     ServerReport { mechanism, ..ServerReport::new(spec, judgements) }
 }
 
-/// Measures a server as it is launched for that, under one workload.
-pub(crate) fn measured(
-    launcher: &Launcher,
-    spec: &Spec,
-    workload: &Workload,
+/// Measures a server under all workloads.
+fn measure_server(
+    (launcher, contender): (&Launcher, &Contender),
+    workloads: &[&Workload],
     measuring: &Measuring<'_>,
     entry: &mut ServerReport,
+    progress: &Progress,
 ) -> Result<()> {
-    let contract = &spec.contract;
-    let not_measured = |reason| format!("{}: {reason}", workload.name);
-    let connections = match workload.connections(contract, measuring.plan) {
-        Ok(connections) => connections,
-        Err(reason) => {
-            entry.not_measured.push(not_measured(reason));
-            return Ok(());
-        }
-    };
-    entry.measured_command = Some(spec.shown.clone());
-    // It is this thread's as long as the server is there.
-    let launched =
-        Place::take(spec).and_then(|place| launcher.launch(spec).map(|running| (place, running)));
-    let measured = launched.map_err(anyhow::Error::from).and_then(|(_place, running)| {
-        match Dialog::of(contract, running.address) {
-            Ok(dialog) => {
-                let asked = (contract, &dialog);
-                Ok(Ok(load::measure(&running, asked, workload, connections, measuring)?))
-            }
-            Err(reason) => Ok(Err(reason)),
-        }
-    });
-    match measured {
-        Ok(Ok(measurement)) => entry.measurements.push(measurement),
-        Ok(Err(reason)) => entry.not_measured.push(not_measured(reason)),
-        Err(error) => entry.problem = Some(format!("under {}: {error}", workload.name)),
+    let spec = &contender.measured;
+    let mut bench = Bench::new(launcher, spec);
+    // What a connection costs is seen in a process that has not served others before.
+    let mut in_order = workloads.to_vec();
+    in_order.sort_by_key(|workload| workload.load != Load::Held);
+    for workload in in_order {
+        progress.doing(format!("{} under {}", spec.name, workload.name));
+        bench.measure(workload, measuring, entry)?;
+        progress.step();
     }
+    let place = |one: &Measurement| workloads.iter().position(|it| it.name == one.workload);
+    entry.measurements.sort_by_key(place);
+    progress.line(&format!("measured {}", line(entry)));
     Ok(())
+}
+
+/// A server that is measured. In short plans it stays up from one workload to the next; one that has
+/// ended meanwhile is launched afresh.
+pub(crate) struct Bench<'a> {
+    launcher: &'a Launcher,
+    spec: &'a Spec,
+    /// Why it cannot be loaded, if so.
+    running: Option<(Running, Result<Dialog, String>)>,
+    /// Kept until the server is gone.
+    place: Option<Place>,
+}
+
+impl<'a> Bench<'a> {
+    pub(crate) fn new(launcher: &'a Launcher, spec: &'a Spec) -> Bench<'a> {
+        Bench { launcher, spec, running: None, place: None }
+    }
+
+    /// Measures it under one workload.
+    ///
+    /// # Errors
+    /// The harness could not do its work. What the server does wrong is in the entry.
+    pub(crate) fn measure(
+        &mut self,
+        workload: &Workload,
+        measuring: &Measuring<'_>,
+        entry: &mut ServerReport,
+    ) -> Result<()> {
+        let contract = &self.spec.contract;
+        let not_measured = |reason| format!("{}: {reason}", workload.name);
+        let connections = match workload.connections(contract, measuring.plan) {
+            Ok(connections) => connections,
+            Err(reason) => {
+                entry.not_measured.push(not_measured(reason));
+                return Ok(());
+            }
+        };
+        entry.measured_command = Some(self.spec.shown.clone());
+        let measured =
+            self.running().map_err(anyhow::Error::from).and_then(|(server, dialog)| match dialog {
+                Ok(dialog) => {
+                    let asked = (contract, &*dialog);
+                    Ok(Ok(load::measure(server, asked, workload, connections, measuring)?))
+                }
+                Err(reason) => Ok(Err(reason.clone())),
+            });
+        match measured {
+            Ok(Ok(measurement)) => entry.measurements.push(measurement),
+            Ok(Err(reason)) => entry.not_measured.push(not_measured(reason)),
+            Err(error) => entry.problem = Some(format!("under {}: {error}", workload.name)),
+        }
+        if !measuring.plan.is_short {
+            self.running = None;
+        }
+        Ok(())
+    }
+
+    fn running(&mut self) -> Result<&mut (Running, Result<Dialog, String>), LaunchError> {
+        let has_ended = |(server, _): &(Running, _)| server.process.exit().is_some();
+        if self.running.as_ref().is_some_and(has_ended) {
+            self.running = None;
+        }
+        if self.running.is_none() {
+            self.place = None;
+            self.place = Some(Place::take(self.spec)?);
+            let server = self.launcher.launch(self.spec)?;
+            let dialog = Dialog::of(&self.spec.contract, server.address);
+            self.running = Some((server, dialog));
+        }
+        Ok(self.running.as_mut().expect("it was just launched"))
+    }
 }
 
 fn line(entry: &ServerReport) -> String {
@@ -226,8 +386,7 @@ fn line(entry: &ServerReport) -> String {
             None => format!("{} {:.0}/s", one.workload, one.throughput_per_s),
         })
         .collect();
-    let tally = Tally::of(&entry.cases);
-    format!("{}: {}; {}", entry.name, tally.words(), figures.join(", "))
+    format!("{}: {}", entry.label(), figures.join(", "))
 }
 
 fn summary(report: &Report, output: &Output, progress: &Progress) {
@@ -260,8 +419,8 @@ impl Gate {
 impl PlanName {
     pub(crate) fn plan(self) -> Plan {
         let (warm_up, duration, held, is_short) = match self {
-            PlanName::Quick => (50, 200, 1_000, true),
-            PlanName::Standard => (100, 500, 10_000, true),
+            PlanName::Quick => (50, 100, 1_000, true),
+            PlanName::Standard => (50, 250, 1_000, true),
             PlanName::Thorough => (1_000, 10_000, 10_000, false),
         };
         let [warm_up, duration] = [warm_up, duration].map(Duration::from_millis);
@@ -280,5 +439,46 @@ impl PlanName {
             PlanName::Thorough => "thorough",
         };
         format!("{name} plan: {} each", humantime::format_duration(plan.duration))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_pattern_has_one_row_the_originals_first_and_then_one_of_each_family() {
+        let contenders = Contender::patterns(&Launcher::new("harness")).expect("rows");
+        let rows: Vec<(&str, Option<&str>)> = contenders
+            .iter()
+            .map(|one| (one.judged.name.as_str(), one.judged.original.as_deref()))
+            .collect();
+        assert_eq!(
+            rows[..3],
+            [
+                ("iterative-refuse", Some("server1")),
+                ("thread-per-connection", Some("server2")),
+                ("select", Some("server3, server4")),
+            ]
+        );
+        assert!(rows[3..].iter().all(|(_, originals)| originals.is_none()));
+        let names: HashSet<&str> = rows.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, PATTERNS.iter().map(|pattern| pattern.id).collect());
+        assert_eq!(rows.len(), PATTERNS.len());
+        let families = |count| {
+            let first = first_things_first().into_iter().take(count);
+            first.map(|pattern| pattern.family.name()).collect::<HashSet<_>>()
+        };
+        assert_eq!(families(Family::ALL.len()).len(), Family::ALL.len());
+    }
+
+    #[test]
+    fn a_row_is_judged_as_a_calculator_and_measured_as_an_echo() {
+        for contender in Contender::patterns(&Launcher::new("harness")).expect("rows") {
+            let services = [&contender.judged, &contender.measured].map(|it| it.contract.service);
+            assert_eq!(services, [Service::Calc, Service::Echo], "{}", contender.judged.name);
+        }
     }
 }

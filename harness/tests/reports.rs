@@ -137,7 +137,7 @@ fn server(name: &str, cases: Vec<Judgement>) -> ServerReport {
 fn report() -> Report {
     let fine = || judgement("framing/single", Some(Verdict::Pass), State::Ok);
     let mut one = server("one-calc", vec![fine(), failed()]);
-    one.original = Some("server1");
+    one.original = Some("server1".to_owned());
     one.measured_command = Some("harness serve one-calc {host} {port}".to_owned());
     one.measurements = vec![measurement("closed-1", 1, 44_749.4)];
     one.not_measured = vec!["closed-8: it serves one client at a time".to_owned()];

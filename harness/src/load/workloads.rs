@@ -78,7 +78,7 @@ pub const WORKLOADS: &[Workload] = &[
     special("closed-256", "closed loop, 256 connections", Load::Closed(256, 1)),
     special("closed-1024", "closed loop, 1,024 connections", Load::Closed(1024, 1)),
     special("closed-8192", "closed loop, 8,192 connections", Load::Closed(8192, 1)),
-    common(
+    special(
         "pipelined-16",
         "closed loop, 8 connections, 16 requests under way on each",
         Load::Closed(8, 16),
@@ -90,13 +90,13 @@ pub const WORKLOADS: &[Workload] = &[
     ),
     common(
         "open-constant",
-        "open loop, 1,000 requests/s at even distances, over 16 connections or as many as it serves",
-        Load::Open(16, Arrivals::Constant, 1_000.0),
+        "open loop, 5,000 requests/s at even distances, over 16 connections or as many as it serves",
+        Load::Open(16, Arrivals::Constant, 5_000.0),
     ),
     special(
         "open-poisson",
-        "open loop, 1,000 requests/s at distances of chance, over 16 connections or as many as it serves",
-        Load::Open(16, Arrivals::Poisson, 1_000.0),
+        "open loop, 5,000 requests/s at distances of chance, over 16 connections or as many as it serves",
+        Load::Open(16, Arrivals::Poisson, 5_000.0),
     ),
     special(
         "saturation",
@@ -132,7 +132,7 @@ pub const WORKLOADS: &[Workload] = &[
     ),
     common(
         "held",
-        "10,000 connections held, or as many as the server takes, each answered",
+        "idle connections, as many as the plan says or as the server takes, each answered in turn",
         Load::Held,
     ),
 ];

@@ -81,9 +81,9 @@ pub struct ServerReport {
     /// Its name.
     #[serde(rename = "server")]
     pub name: String,
-    /// Which of the original four programs it is, if any.
+    /// Which of the original four programs it is, or which ones its pattern is that of, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub original: Option<&'static str>,
+    pub original: Option<String>,
     /// The command that was judged.
     pub command: String,
     /// Whether it was not written here.
@@ -248,7 +248,7 @@ impl ServerReport {
     pub fn new(spec: &Spec, cases: Vec<Judgement>) -> ServerReport {
         ServerReport {
             name: spec.name.clone(),
-            original: spec.original,
+            original: spec.original.clone(),
             command: spec.shown.clone(),
             foreign: spec.original.is_none() && servers::find(&spec.name).is_none(),
             contract: spec.contract.words(),
@@ -263,8 +263,8 @@ impl ServerReport {
         }
     }
 
-    fn label(&self) -> String {
-        match self.original {
+    pub(crate) fn label(&self) -> String {
+        match &self.original {
             Some(original) => format!("{} ({original})", self.name),
             None => self.name.clone(),
         }

@@ -35,8 +35,8 @@ pub const MOST_INPUT: usize = 64 * 1024;
 pub struct Spec {
     /// Its name in reports.
     pub name: String,
-    /// Which of the original four programs it is, if any.
-    pub original: Option<&'static str>,
+    /// Which of the original four programs it is, or which ones its pattern is that of, if any.
+    pub original: Option<String>,
     /// The command, word by word, with `{host}` and `{port}` in it.
     pub command: Vec<String>,
     /// Its working folder, if not that of the harness.
@@ -116,7 +116,7 @@ impl Spec {
         let shown = format!("harness {}", arguments.join(" "));
         let command = std::iter::once(launcher.program()).chain(arguments).collect();
         Ok(Spec {
-            original: server.original(),
+            original: server.original().map(str::to_owned),
             command,
             folder: None,
             environment: Vec::new(),
