@@ -1,42 +1,37 @@
-//! Servers with one fault each fail exactly the cases that name it: `cargo test --test broken`.
-//! `BLESS=1 cargo test --test broken` writes the table of them, tests/broken/README.md.
+//! Servers with one fault each fail exactly the cases that name it: `cargo test broken::`.
+//! `BLESS=1 cargo test broken::` writes the table of them, tests/broken/README.md.
 
-#[path = "broken/fault.rs"]
 mod fault;
-#[path = "broken/rows.rs"]
 mod rows;
-#[path = "broken/server.rs"]
-mod server;
+pub(crate) mod server;
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 use clap::ValueEnum;
 use fault::{Fault, name, sentence};
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::Failed;
 use rows::{ROWS, Row, Undecided};
 use serde_json::Value;
+
+use crate::common::Test;
 
 /// How many cases a server without a fault passes at least: too few would show little.
 const LEAST_PASSED: usize = 35;
 
-fn main() -> ExitCode {
-    server::take_role();
-    let mut arguments = Arguments::from_args();
-    // Each has its own cases at a time.
-    arguments.test_threads.get_or_insert(6);
-    let mut trials: Vec<Trial> = ROWS
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests: Vec<Test> = ROWS
         .iter()
         .map(|row| {
             let name = format!("{}::{}::fails_its_cases_only", name(row.fault), name(row.shape));
-            Trial::test(name, || fails_its_cases_only(row))
+            Test::new(name, || fails_its_cases_only(row))
         })
         .collect();
-    trials.push(Trial::test("every_fault_has_a_row", every_fault_has_a_row));
-    trials.push(Trial::test("the_table_is_up_to_date", the_table_is_up_to_date));
-    libtest_mimic::run(&arguments, trials).exit_code()
+    tests.push(Test::new("every_fault_has_a_row", every_fault_has_a_row));
+    tests.push(Test::new("the_table_is_up_to_date", the_table_is_up_to_date));
+    tests
 }
 
 fn fails_its_cases_only(row: &Row) -> Result<(), Failed> {
@@ -107,7 +102,7 @@ fn the_table_is_up_to_date() -> Result<(), Failed> {
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(path, table)?;
     } else if std::fs::read_to_string(path)? != table {
-        return Err("write it again: BLESS=1 cargo test --test broken".into());
+        return Err("write it again: BLESS=1 cargo test broken::".into());
     }
     Ok(())
 }
@@ -118,9 +113,9 @@ fn table() -> String {
 
 Each of them is right in everything but one fault, and fails exactly the cases that name it; cases
 that cannot try what they are about then are undecided. Where chance has its part in it, either is
-right. `cargo test --test broken` shows it. The
+right. `cargo test broken::` shows it. The
 faults are in [server.rs](server.rs), each in one place with a word about how real servers come by
-it. This table is generated: `BLESS=1 cargo test --test broken`.
+it. This table is generated: `BLESS=1 cargo test broken::`.
 
 | fault | shape | what it does wrong | fails | undecided | by chance |
 |---|---|---|---|---|---|

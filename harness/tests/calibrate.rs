@@ -2,27 +2,28 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::ExitCode;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use harness::calibrate::{RIVALS, Rival, RivalError, RivalLoad, run};
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Completion, Failed};
+
+use crate::common::Test;
 
 const CONNECTIONS: usize = 3;
 
-fn main() -> ExitCode {
+pub(crate) fn tests() -> Vec<Test> {
     let required = std::env::var_os("CI").is_some();
-    let mut trials = Vec::new();
+    let mut tests = Vec::new();
     for rival in RIVALS {
         for depth in [1, 16] {
             let name = format!("{}::at_depth_{depth}::sends_its_request_and_no_other", rival.name);
             let test = move || sends_its_request_and_no_other(rival, depth, required);
-            trials.push(Trial::ignorable_test(name, test));
+            tests.push(Test::ignorable(name, test));
         }
     }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    tests
 }
 
 fn sends_its_request_and_no_other(

@@ -1,17 +1,34 @@
 //! What CI needs: exit codes to choose, known failures, JUnit, the step summary, evidence over time;
 //! and a document on it that cannot rot.
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 
+use crate::common::{self, trials};
 use assert_cmd::Command;
 use clap::Parser;
 use harness::cli::Cli;
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
+
+trials![
+    what_fails_the_run_can_be_chosen,
+    a_known_failure_does_not_fail_the_run_and_is_shown_with_its_reason_everywhere,
+    a_known_failure_that_passes_fails_the_run_and_is_to_be_removed,
+    a_known_failure_in_what_is_not_declared_any_more_fails_the_run_and_is_not_called_mended,
+    known_failures_of_a_command_that_is_not_judged_are_told,
+    a_file_of_known_failures_that_is_wrong_is_told_with_its_line_and_what_is_right,
+    verdicts_can_be_had_as_junit_alone,
+    what_cannot_be_written_is_refused_at_the_start,
+    a_check_that_is_killed_half_way_has_verdicts_and_is_not_green,
+    the_step_summary_is_appended_to_where_there_is_one,
+    what_a_server_writes_and_its_end_stand_on_the_clock_of_the_wire,
+    what_a_server_holds_over_time_is_told,
+    where_a_plain_request_gets_more_than_its_line_a_greeting_is_suspected_and_the_rest_is_short,
+    every_failure_has_a_hint,
+    the_command_lines_in_the_documents_are_command_lines,
+];
 
 const EXE: &str = env!("CARGO_BIN_EXE_harness");
 
@@ -37,7 +54,6 @@ fn file(folder: &Path, name: &str, text: &str) -> String {
 
 const KNOWN: &str = "[[expected]]\ncase = \"refusal/as-declared\"\nreason = \"it serves many\"\n";
 
-#[test]
 fn what_fails_the_run_can_be_chosen() {
     failing().assert().code(1);
     failing().args(["--fail-on", "fail"]).assert().code(1);
@@ -55,7 +71,6 @@ fn what_fails_the_run_can_be_chosen() {
         .stderr(contains("alone"));
 }
 
-#[test]
 fn a_known_failure_does_not_fail_the_run_and_is_shown_with_its_reason_everywhere() {
     let folder = tempfile::tempdir().expect("a folder");
     let expected = file(folder.path(), "expected.toml", KNOWN);
@@ -81,7 +96,6 @@ fn a_known_failure_does_not_fail_the_run_and_is_shown_with_its_reason_everywhere
     failing().args(["--expected", &expected]).assert().code(0);
 }
 
-#[test]
 fn a_known_failure_that_passes_fails_the_run_and_is_to_be_removed() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = format!("# As of today.\n\n{KNOWN}server = \"server3\"\n");
@@ -101,7 +115,6 @@ fn a_known_failure_that_passes_fails_the_run_and_is_to_be_removed() {
     }
 }
 
-#[test]
 fn a_known_failure_in_what_is_not_declared_any_more_fails_the_run_and_is_not_called_mended() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = "[[expected]]\ncase = \"timeouts/idle-is-closed\"\nreason = \"not yet\"\n";
@@ -115,7 +128,6 @@ fn a_known_failure_in_what_is_not_declared_any_more_fails_the_run_and_is_not_cal
     harness().args(undeclared).arg("--ending=drain").assert().code(1).stdout(told);
 }
 
-#[test]
 fn known_failures_of_a_command_that_is_not_judged_are_told() {
     let folder = tempfile::tempdir().expect("a folder");
     let of = |server: &str| format!("{KNOWN}server = \"{server}\"\n");
@@ -126,7 +138,6 @@ fn known_failures_of_a_command_that_is_not_judged_are_told() {
     failing().args(["--expected", &expected, "--fail-on", "none"]).assert().code(0).stdout(told);
 }
 
-#[test]
 fn a_file_of_known_failures_that_is_wrong_is_told_with_its_line_and_what_is_right() {
     let folder = tempfile::tempdir().expect("a folder");
     let entry = |lines: &str| format!("# Why.\n[[expected]]\n{lines}\n");
@@ -163,7 +174,6 @@ fn a_file_of_known_failures_that_is_wrong_is_told_with_its_line_and_what_is_righ
     harness().args(missing).assert().code(2).stderr(contains("/no/such.toml (--expected)"));
 }
 
-#[test]
 fn verdicts_can_be_had_as_junit_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let xml = folder.path().join("test-results/harness.xml");
@@ -184,7 +194,6 @@ fn verdicts_can_be_had_as_junit_alone() {
         .stderr(contains("--junit names another"));
 }
 
-#[test]
 fn what_cannot_be_written_is_refused_at_the_start() {
     let folder = tempfile::tempdir().expect("a folder");
     let place = folder.path().display().to_string();
@@ -203,7 +212,6 @@ fn what_cannot_be_written_is_refused_at_the_start() {
     assert!(!names.into_iter().any(|name| name.to_string_lossy().starts_with('.')));
 }
 
-#[test]
 fn a_check_that_is_killed_half_way_has_verdicts_and_is_not_green() {
     let folder = tempfile::tempdir().expect("a folder");
     let (report, xml) = (folder.path().join("report"), folder.path().join("harness.xml"));
@@ -238,7 +246,6 @@ fn a_check_that_is_killed_half_way_has_verdicts_and_is_not_green() {
     assert_eq!((suite.name.as_str(), suite.tests, suite.errors), ("harness", 1, 1));
 }
 
-#[test]
 fn the_step_summary_is_appended_to_where_there_is_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let summary = file(folder.path(), "summary", "before\n");
@@ -265,7 +272,6 @@ fn judgements(command: &mut Command) -> Vec<Value> {
     document["cases"].as_array().expect("cases").clone()
 }
 
-#[test]
 fn what_a_server_writes_and_its_end_stand_on_the_clock_of_the_wire() {
     let cases = judgements(harness().args(["check", "server3", "--case", "shutdown/sigterm"]));
     let events = cases[0]["transcript"].as_array().expect("events");
@@ -278,7 +284,6 @@ fn what_a_server_writes_and_its_end_stand_on_the_clock_of_the_wire() {
     assert!(place("the server ended: exit code 0").is_some_and(|at| at > signal), "{words:?}");
 }
 
-#[test]
 fn what_a_server_holds_over_time_is_told() {
     // A silent client is there for as long as the idle timeout takes.
     let command = format!("'{EXE}' serve select {{host}} {{port}} --idle-timeout 2s");
@@ -302,7 +307,6 @@ class Greet(socketserver.StreamRequestHandler):
 socketserver.ThreadingTCPServer((sys.argv[1], int(sys.argv[2])), Greet).serve_forever()
 ";
 
-#[test]
 fn where_a_plain_request_gets_more_than_its_line_a_greeting_is_suspected_and_the_rest_is_short() {
     let folder = tempfile::tempdir().expect("a folder");
     let command = format!("python3 '{}' {{host}} {{port}}", file(folder.path(), "s.py", GREETS));
@@ -321,7 +325,6 @@ fn where_a_plain_request_gets_more_than_its_line_a_greeting_is_suspected_and_the
     }
 }
 
-#[test]
 fn every_failure_has_a_hint() {
     // An echo that is taken for a calculator.
     let command = format!("'{EXE}' serve select-echo {{host}} {{port}}");
@@ -358,7 +361,6 @@ fn commands(document: &str) -> Vec<Vec<String>> {
     commands
 }
 
-#[test]
 fn the_command_lines_in_the_documents_are_command_lines() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     for (document, least) in [("README.md", 5), ("docs/ci.md", 5)] {

@@ -1,7 +1,5 @@
 //! The program as a user meets it: words, streams and exit codes.
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -9,12 +7,35 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
+use crate::common::{self, trials};
+use crate::common::{Served, wait_until};
 use assert_cmd::Command;
-use common::{Served, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use predicates::prelude::*;
 use predicates::str::{contains, starts_with};
+
+trials![
+    a_piped_client_prints_the_replies_and_nothing_else,
+    a_client_on_a_terminal_has_a_prompt,
+    each_way_of_not_being_served_has_its_own_message_and_exit_code,
+    a_client_that_is_told_busy_says_so,
+    names_and_addresses_of_both_families_can_be_listened_on,
+    what_cannot_be_served_is_told_in_one_line_that_says_what_to_do,
+    a_wrong_word_on_the_command_line_is_bad_usage_and_says_what_is_right,
+    a_privileged_port_is_told_as_such,
+    ctrl_c_ends_a_server_with_exit_code_0,
+    limits_of_the_command_line_are_kept_and_can_be_judged,
+    select_turns_clients_away_below_the_size_of_its_sets_and_lives,
+    check_prints_one_document_and_nothing_else_to_standard_output,
+    the_replay_command_of_a_failure_fails_again,
+    the_lists_come_from_the_tables,
+    every_workload_is_listed_with_what_it_does,
+    the_main_job_writes_its_report_and_says_where,
+    a_report_that_cannot_be_written_is_known_before_anything_is_run,
+    requests_under_way_at_a_signal_are_answered,
+    where_rings_are_forbidden_their_servers_are_not_run_rather_than_failed,
+];
 
 fn harness() -> Command {
     let mut command = Command::from(common::harness());
@@ -28,7 +49,6 @@ fn client(served: &Served) -> Command {
     command
 }
 
-#[test]
 fn a_piped_client_prints_the_replies_and_nothing_else() {
     for (server, input, output) in [
         ("server1", "1+2\n", "3\n"),
@@ -41,7 +61,6 @@ fn a_piped_client_prints_the_replies_and_nothing_else() {
     }
 }
 
-#[test]
 fn a_client_on_a_terminal_has_a_prompt() {
     let served = Served::start(&["server3", "127.0.0.1", "0"]);
     let terminal = nix::pty::openpty(None, None).expect("a terminal");
@@ -66,7 +85,6 @@ fn a_client_on_a_terminal_has_a_prompt() {
     assert!(child.wait().expect("it ends").success());
 }
 
-#[test]
 fn each_way_of_not_being_served_has_its_own_message_and_exit_code() {
     let port = harness::server::Port::take([127, 0, 0, 1].into()).expect("a port");
     let nobody = port.number().to_string();
@@ -103,7 +121,6 @@ fn each_way_of_not_being_served_has_its_own_message_and_exit_code() {
     closing.join().expect("it ends");
 }
 
-#[test]
 fn a_client_that_is_told_busy_says_so() {
     let served = Served::start(&["server3", "127.0.0.1", "0", "--max-connections", "1"]);
     let mut incumbent = TcpStream::connect(served.address).expect("the first client");
@@ -117,7 +134,6 @@ fn a_client_that_is_told_busy_says_so() {
         .stderr(contains("the server is busy"));
 }
 
-#[test]
 fn names_and_addresses_of_both_families_can_be_listened_on() {
     for host in ["127.0.0.1", "::1", "localhost"] {
         let served = Served::start(&["server4", host, "0"]);
@@ -134,7 +150,6 @@ fn names_and_addresses_of_both_families_can_be_listened_on() {
     }
 }
 
-#[test]
 fn what_cannot_be_served_is_told_in_one_line_that_says_what_to_do() {
     let served = Served::start(&["server3", "127.0.0.1", "0"]);
     let taken = served.port();
@@ -157,7 +172,6 @@ fn what_cannot_be_served_is_told_in_one_line_that_says_what_to_do() {
     }
 }
 
-#[test]
 fn a_wrong_word_on_the_command_line_is_bad_usage_and_says_what_is_right() {
     let rows: &[(&[&str], &str)] = &[
         (&["serve", "server5", "127.0.0.1", "0"], "choose iterative"),
@@ -175,7 +189,6 @@ fn a_wrong_word_on_the_command_line_is_bad_usage_and_says_what_is_right() {
     }
 }
 
-#[test]
 #[allow(unsafe_code, reason = "CommandExt::pre_exec, to give up a privilege")]
 fn a_privileged_port_is_told_as_such() {
     let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
@@ -198,7 +211,6 @@ fn a_privileged_port_is_told_as_such() {
     assert!(words.contains("port 81 needs privileges: choose a port from 1024 up"), "{words}");
 }
 
-#[test]
 fn ctrl_c_ends_a_server_with_exit_code_0() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         for server in ["server1", "server2", "server3", "server4"] {
@@ -210,7 +222,6 @@ fn ctrl_c_ends_a_server_with_exit_code_0() {
     }
 }
 
-#[test]
 fn limits_of_the_command_line_are_kept_and_can_be_judged() {
     let exe = env!("CARGO_BIN_EXE_harness");
     for server in ["iterative", "iterative-refuse", "thread-per-connection", "select"] {
@@ -230,7 +241,6 @@ fn limits_of_the_command_line_are_kept_and_can_be_judged() {
     }
 }
 
-#[test]
 fn select_turns_clients_away_below_the_size_of_its_sets_and_lives() {
     harness::role::raise_descriptor_limit();
     let served = Served::start(&["server4", "127.0.0.1", "0"]);
@@ -250,7 +260,6 @@ fn select_turns_clients_away_below_the_size_of_its_sets_and_lives() {
     clients[999].read_exact(&mut [0; 6]).expect("a reply");
 }
 
-#[test]
 fn check_prints_one_document_and_nothing_else_to_standard_output() {
     let framing =
         harness::conformance::cases().filter(|case| case.name.starts_with("framing/")).count();
@@ -277,7 +286,6 @@ fn check_prints_one_document_and_nothing_else_to_standard_output() {
     );
 }
 
-#[test]
 fn the_replay_command_of_a_failure_fails_again() {
     // It serves many, whatever is declared.
     let command = format!("'{}' serve select {{host}} {{port}}", env!("CARGO_BIN_EXE_harness"));
@@ -298,7 +306,6 @@ fn the_replay_command_of_a_failure_fails_again() {
     harness().args(&words[1..]).assert().code(1).stdout(same);
 }
 
-#[test]
 fn the_lists_come_from_the_tables() {
     for (what, word) in [
         ("servers", "select-echo"),
@@ -314,7 +321,6 @@ fn the_lists_come_from_the_tables() {
     }
 }
 
-#[test]
 fn every_workload_is_listed_with_what_it_does() {
     let output = harness().args(["list", "workloads"]).assert().success();
     let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
@@ -323,7 +329,6 @@ fn every_workload_is_listed_with_what_it_does() {
     }
 }
 
-#[test]
 fn the_main_job_writes_its_report_and_says_where() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = folder.path().join("report");
@@ -361,7 +366,6 @@ fn the_main_job_writes_its_report_and_says_where() {
     }
 }
 
-#[test]
 fn a_report_that_cannot_be_written_is_known_before_anything_is_run() {
     harness()
         .args(["select", "--output", "/proc/no/such/folder"])
@@ -371,7 +375,6 @@ fn a_report_that_cannot_be_written_is_known_before_anything_is_run() {
         .stderr(contains("--output names another"));
 }
 
-#[test]
 fn requests_under_way_at_a_signal_are_answered() {
     for server in ["server1", "server2", "server3"] {
         let mut served = Served::start(&[server, "127.0.0.1", "0"]);
@@ -421,7 +424,6 @@ fn without_rings(arguments: &[&str]) -> std::process::Output {
     command.output().expect("it ends")
 }
 
-#[test]
 fn where_rings_are_forbidden_their_servers_are_not_run_rather_than_failed() {
     let why = "seccomp profile that allows io_uring_setup";
     let words = |output: &[u8]| String::from_utf8_lossy(output).into_owned();

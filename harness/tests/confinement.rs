@@ -1,8 +1,6 @@
 //! What a server is given and where it runs; what it cannot do and have. What takes a namespace is
-//! not run where there is none to be had: `cargo test --test confinement`.
+//! not run where there is none to be had: `cargo test confinement::`.
 
-mod common;
-#[path = "confinement/server.rs"]
 mod server;
 
 use std::fs;
@@ -10,20 +8,21 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, runs, wait_until};
 use harness::conformance::{Judge, cases, judge_all};
 use harness::server::{
     Confinement, Contract, Ended, Exit, LaunchError, Launcher, Place, Process, Spec, Surroundings,
     network, proc,
 };
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Completion, Failed};
 use nix::sys::signal::Signal;
 use servers::Service;
+
+use crate::common::{DEADLINE, Test, runs, wait_until};
 
 /// A user who has no process.
 const NOBODY_ELSE: u32 = 54_322;
@@ -69,31 +68,72 @@ const SHUT_IN: &[Claim] = &[
     ("a_confined_server_is_seen_and_ended_as_any", a_confined_server_is_seen_and_ended_as_any),
 ];
 
-fn main() -> ExitCode {
+pub(crate) fn tests() -> Vec<Test> {
+    let here = EVERYWHERE.iter().map(|&(name, claim)| Test::new(name, claim));
+    let prepared = IN_A_NETWORK
+        .iter()
+        .chain(SHUT_IN)
+        .map(|&(name, _)| Test::ignorable(name, move || in_a_process_of_its_own(name)));
+    here.chain(prepared).collect()
+}
+
+/// Exit code of a process in which a claim cannot be tried.
+const NOT_RUN: u8 = 77;
+
+/// What this process is started for, if anything.
+pub(crate) fn take_role() {
     server::take_role();
-    if std::env::args().nth(1).as_deref() == Some("take-turns") {
-        return take_turns();
-    }
-    // No other thread is there yet.
-    let prepared = network::prepare().err();
-    let network = prepared.or(network::available().err());
-    let shut_in = match launcher().unconfined(&shut_in()) {
-        Ok(undone) => (!undone.is_empty()).then(|| undone.join("; ")),
-        Err(error) => Some(error.to_string()),
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let code = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["take-turns"] => take_turns(),
+        ["prepared", name] => prepared(name),
+        _ => return,
     };
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(4);
-    let tables = [(EVERYWHERE, None), (IN_A_NETWORK, network), (SHUT_IN, shut_in)];
-    let trials = tables.into_iter().flat_map(|(claims, missing)| {
-        claims.iter().map(move |&(name, claim)| {
-            let missing = missing.clone();
-            Trial::ignorable_test(name, move || match missing {
-                Some(words) => Ok(Completion::ignored_with(format!("not run: {words}"))),
-                None => claim().map(|()| Completion::Completed),
-            })
-        })
-    });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    std::process::exit(code.into());
+}
+
+/// Prepares this process, which may give it a user namespace and takes that it has no other
+/// thread, and then tries a claim.
+fn prepared(name: &str) -> u8 {
+    let network = || network::prepare().and_then(|()| network::available());
+    let shut_in = || match launcher().unconfined(&shut_in()) {
+        Ok(undone) if undone.is_empty() => Ok(()),
+        Ok(undone) => Err(undone.join("; ")),
+        Err(error) => Err(error.to_string()),
+    };
+    let find = |claims: &[Claim]| claims.iter().find(|claim| claim.0 == name).map(|claim| claim.1);
+    let (claim, missing) = match (find(IN_A_NETWORK), find(SHUT_IN)) {
+        (Some(claim), _) => (claim, network()),
+        // It has a network too, where it can have one.
+        (None, Some(claim)) => {
+            let _ = network();
+            (claim, shut_in())
+        }
+        (None, None) => panic!("no such claim: {name}"),
+    };
+    if let Err(words) = missing {
+        println!("not run: {words}");
+        return NOT_RUN;
+    }
+    match claim() {
+        Ok(()) => 0,
+        Err(failed) => {
+            println!("{}", failed.message().unwrap_or("it failed"));
+            1
+        }
+    }
+}
+
+/// Tries a claim in another process, because preparing it changes the whole process.
+fn in_a_process_of_its_own(name: &str) -> Result<Completion, Failed> {
+    let output = Command::new(std::env::current_exe()?).args(["prepared", name]).output()?;
+    let words = [output.stdout, output.stderr].concat();
+    let words = String::from_utf8_lossy(&words).trim_end().to_owned();
+    match output.status.code() {
+        Some(0) => Ok(Completion::Completed),
+        Some(code) if code == i32::from(NOT_RUN) => Ok(Completion::ignored_with(words)),
+        _ => Err(format!("{}: {words}", output.status).into()),
+    }
 }
 
 fn launcher() -> Launcher {
@@ -447,10 +487,10 @@ fn a_confined_server_is_seen_and_ended_as_any() -> Result<(), Failed> {
 }
 
 /// On behalf of somebody who may have no network of its own.
-fn take_turns() -> ExitCode {
+fn take_turns() -> u8 {
     if network::available().is_ok() {
         println!("this user has networks");
-        return ExitCode::FAILURE;
+        return 1;
     }
     let spec = spec(&["fixed", &PORT.to_string()], Surroundings::default());
     let at_once = AtomicUsize::new(0);
@@ -468,11 +508,7 @@ fn take_turns() -> ExitCode {
         all.into_iter().map(|one| one.join().expect("it does not panic")).collect::<Vec<_>>()
     });
     println!("{all_alone:?}");
-    if all_alone.iter().all(|alone| matches!(alone, Ok(true))) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if all_alone.iter().all(|alone| matches!(alone, Ok(true))) { 0 } else { 1 }
 }
 
 fn servers_of_one_port_take_turns() -> Result<(), Failed> {

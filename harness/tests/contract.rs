@@ -4,7 +4,18 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
+use crate::common::trials;
 use serde_json::Value;
+
+trials![
+    a_server_that_is_as_it_declares_passes,
+    a_wrong_declaration_fails_by_its_name_and_no_other_case_does,
+    an_idle_client_that_is_closed_later_than_tolerated_fails_the_declaration,
+    a_wrong_queue_fails_by_its_name,
+    what_is_not_declared_is_told_with_the_flags_that_would_declare_it,
+    an_echo_declares_a_longest_line_and_its_error,
+    a_server_that_does_not_drain_is_told_from_one_that_does,
+];
 
 /// A server with all that can be declared but a queue, and what it declares.
 const SELECT: &str = "serve select {host} {port} --max-connections 5 --idle-timeout 1s";
@@ -77,7 +88,6 @@ fn others_than<'s>(words: &str, seen: &'s [Seen]) -> Vec<(&'s str, &'s str, &'s 
         .collect()
 }
 
-#[test]
 fn a_server_that_is_as_it_declares_passes() {
     assert_eq!(others_than("pass", &check(SELECT, &DECLARED)), []);
     let pool = [("capacity", "2"), ("queue", "3"), ("when-full", "busy")];
@@ -85,7 +95,6 @@ fn a_server_that_is_as_it_declares_passes() {
     assert_eq!(others_than("pass", &seen).len(), 5, "what is not declared");
 }
 
-#[test]
 fn a_wrong_declaration_fails_by_its_name_and_no_other_case_does() {
     let too_many = "serves 5 at once, then: \"error: busy, try again later\", then a clean end";
     let busy = "after 5 that are served: \"error: busy, try again later\", then a clean end";
@@ -113,7 +122,6 @@ fn a_wrong_declaration_fails_by_its_name_and_no_other_case_does() {
     at_once(&wrong, fails);
 }
 
-#[test]
 fn an_idle_client_that_is_closed_later_than_tolerated_fails_the_declaration() {
     let mut declared = but("idle-timeout", "700ms");
     assert_eq!(others_than("pass", &check(SELECT, &declared)), [], "by default 500 ms are");
@@ -124,7 +132,6 @@ fn an_idle_client_that_is_closed_later_than_tolerated_fails_the_declaration() {
     assert_eq!(failed, [("idle-timeout", "fail", "kept for 720 ms at least")]);
 }
 
-#[test]
 fn a_wrong_queue_fails_by_its_name() {
     at_once(&["0", "2", "4"], |queue| {
         let declared = [("capacity", "2"), ("queue", *queue), ("when-full", "busy")];
@@ -135,7 +142,6 @@ fn a_wrong_queue_fails_by_its_name() {
     });
 }
 
-#[test]
 fn what_is_not_declared_is_told_with_the_flags_that_would_declare_it() {
     let busy = "\"error: busy, try again later\", then a clean end";
     let pool = [
@@ -181,7 +187,6 @@ fn what_is_not_declared_is_told_with_the_flags_that_would_declare_it() {
     assert!(seen[5].observed.contains(" ms of silence; declare it with --idle-timeout "));
 }
 
-#[test]
 fn an_echo_declares_a_longest_line_and_its_error() {
     let serve = "serve select-echo {host} {port} --max-connections 5";
     let declared = [("service", "echo"), ("max-line", "4096"), ("error-prefix", "oops")];
@@ -208,7 +213,6 @@ fn python_ending(shell: &str, declared: &[(&str, &str)]) -> Option<(String, Stri
     Some((ending.words, ending.observed))
 }
 
-#[test]
 fn a_server_that_does_not_drain_is_told_from_one_that_does() {
     let drain = [("ending", "drain")];
     let rows = [

@@ -2,10 +2,12 @@
 //! exactly the cases that name it. Many more faults are those of the broken servers (broken.rs).
 
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Completion, Failed};
 use serde_json::Value;
+
+use crate::common::{Test, needs};
 
 struct Row {
     fault: &'static str,
@@ -63,25 +65,12 @@ const CONTRACT: &[&str] = &[
     "--ipv6",
 ];
 
-fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // Each test has its own cases at a time.
-    arguments.test_threads.get_or_insert(3);
-    let python = Command::new("python3").arg("--version").output();
-    let missing = !python.is_ok_and(|output| output.status.success());
-    let required = std::env::var_os("CI").is_some();
-    let trials = ROWS
-        .iter()
-        .map(|row| {
-            let name = format!("a_server_with_the_fault::{}::fails_its_cases_only", row.fault);
-            Trial::ignorable_test(name, move || match (missing, required) {
-                (true, true) => Err(Failed::from("python3 is not installed, and CI requires it")),
-                (true, false) => Ok(Completion::ignored_with("python3 is not installed")),
-                (false, _) => fails_its_cases_only(row),
-            })
-        })
-        .collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+pub(crate) fn tests() -> Vec<Test> {
+    let test = |row: &'static Row| {
+        let name = format!("a_server_with_the_fault::{}::fails_its_cases_only", row.fault);
+        Test::ignorable(name, move || needs("python3", || fails_its_cases_only(row)))
+    };
+    ROWS.iter().map(test).collect()
 }
 
 fn fails_its_cases_only(row: &Row) -> Result<Completion, Failed> {

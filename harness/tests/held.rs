@@ -1,15 +1,16 @@
 //! Ten thousand clients at once, for every pattern that takes on thousands:
-//! `cargo test --test held`.
+//! `cargo test held::`.
 
 use std::io::Read;
 use std::net::TcpStream;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use harness::load::{Herd, Outcome, Recorder, enough_descriptors};
 use harness::server::{Contract, Launcher, Server, Spec};
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Completion, Failed};
 use servers::{Capacity, Limits, Service, WhenFull};
+
+use crate::common::Test;
 
 /// Clients that are held, where the server takes so many.
 const CLIENTS: usize = 10_000;
@@ -20,21 +21,17 @@ const LEAST: usize = 5_000;
 /// How long a client too many waits for its line.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // Each takes both processors, and half the ports that clients are given.
-    arguments.test_threads = Some(1);
+/// Each takes both CPUs, and half the ports that clients are given.
+pub(crate) fn tests() -> Vec<Test> {
     let launcher = Launcher::new(env!("CARGO_BIN_EXE_harness"));
-    harness::role::raise_descriptor_limit();
-    let trials = servers::servers()
+    servers::servers()
         .filter(|server| server.service == Service::Echo && takes_on_thousands(server))
         .map(|server| {
             let launcher = launcher.clone();
             let name = format!("{server}::held");
-            Trial::ignorable_test(name, move || held(&launcher, &server))
+            Test::ignorable(name, move || held(&launcher, &server))
         })
-        .collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+        .collect()
 }
 
 fn takes_on_thousands(server: &servers::Server) -> bool {

@@ -1,19 +1,20 @@
 //! Servers that mean ill: the harness judges them in bounded time and memory, and leaves nothing
-//! of them behind. `cargo test --test hostile`.
+//! of them behind. `cargo test hostile::`.
 
-#[path = "hostile/server.rs"]
-mod server;
+pub(crate) mod server;
 
 use std::fs;
 use std::io::Read;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::Failed;
 use serde_json::Value;
 use server::Malice;
+
+use crate::common::Test;
 
 /// How soon a server must be judged in all cases, with the usual patience: a loaded machine has
 /// time enough, one that waits without an end has not.
@@ -48,19 +49,14 @@ const CONTRACT: &[&str] = &[
     "drain",
 ];
 
-fn main() -> ExitCode {
-    server::take_role();
-    let mut arguments = Arguments::from_args();
-    // Some use all the processor that they can get.
-    arguments.test_threads.get_or_insert(4);
-    let trials = Malice::value_variants()
+pub(crate) fn tests() -> Vec<Test> {
+    Malice::value_variants()
         .iter()
         .map(|&malice| {
             let name = format!("a_server_that::{}::is_judged_within_bounds", server::name(malice));
-            Trial::test(name, move || is_judged_within_bounds(malice))
+            Test::new(name, move || is_judged_within_bounds(malice))
         })
-        .collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+        .collect()
 }
 
 fn is_judged_within_bounds(malice: Malice) -> Result<(), Failed> {

@@ -1,13 +1,28 @@
 //! Known-answer servers do what they are told: no more can be found by the load engine.
 
-mod common;
-
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, known as launch};
+use crate::common::{self, trials};
+use crate::common::{DEADLINE, known as launch};
 use harness::server::Server;
+
+trials![
+    every_answer_that_loses_nothing_keeps_the_order_of_several_clients_and_pieces,
+    the_raw_echo_writes_back_what_is_no_line,
+    nothing_is_lost_where_the_client_reads_late,
+    a_delayed_reply_takes_at_least_the_delay_also_with_several_under_way,
+    every_third_line_of_each_client_is_on_the_second_hump,
+    a_frozen_server_answers_nothing_for_so_long,
+    only_the_first_five_are_served_and_later_ones_reset_even_when_one_has_left,
+    exactly_every_tenth_line_is_answered_wrongly_counted_over_all_clients,
+    exactly_every_tenth_line_is_lost_counted_over_all_clients,
+    a_limited_rate_is_that_of_all_clients_together,
+    a_slower_server_is_busy_for_longer,
+    a_wrong_answer_on_the_command_line_is_told_with_a_right_one,
+    a_request_to_end_ends_it_at_once,
+];
 
 struct Client {
     stream: TcpStream,
@@ -64,7 +79,6 @@ fn lines(words: &[String]) -> String {
     words.iter().map(|word| format!("{word}\n")).collect()
 }
 
-#[test]
 fn every_answer_that_loses_nothing_keeps_the_order_of_several_clients_and_pieces() {
     for answer in ["echo", "delay", "two-humps", "freeze", "some", "rate", "slower"] {
         let server = launch(answer);
@@ -82,7 +96,6 @@ fn every_answer_that_loses_nothing_keeps_the_order_of_several_clients_and_pieces
     }
 }
 
-#[test]
 fn the_raw_echo_writes_back_what_is_no_line() {
     let server = launch("echo");
     let mut client = Client::of(&server);
@@ -92,7 +105,6 @@ fn the_raw_echo_writes_back_what_is_no_line() {
     assert_eq!(&reply, b"no end");
 }
 
-#[test]
 fn nothing_is_lost_where_the_client_reads_late() {
     let sent = lines(&numbers(0..1_000_000));
     for answer in ["echo", "delay"] {
@@ -112,7 +124,6 @@ fn nothing_is_lost_where_the_client_reads_late() {
     }
 }
 
-#[test]
 fn a_delayed_reply_takes_at_least_the_delay_also_with_several_under_way() {
     let delay = Duration::from_millis(30);
     let server = launch("delay:30ms");
@@ -130,7 +141,6 @@ fn a_delayed_reply_takes_at_least_the_delay_also_with_several_under_way() {
     }
 }
 
-#[test]
 fn every_third_line_of_each_client_is_on_the_second_hump() {
     let (usual, rare) = (Duration::from_millis(5), Duration::from_millis(100));
     let server = launch("two-humps:5ms,100ms,3");
@@ -153,7 +163,6 @@ fn every_third_line_of_each_client_is_on_the_second_hump() {
     }
 }
 
-#[test]
 fn a_frozen_server_answers_nothing_for_so_long() {
     let server = launch("freeze:500ms,1s");
     let mut client = Client::of(&server);
@@ -169,7 +178,6 @@ fn a_frozen_server_answers_nothing_for_so_long() {
     }
 }
 
-#[test]
 fn only_the_first_five_are_served_and_later_ones_reset_even_when_one_has_left() {
     let server = launch("some:5");
     let mut served: Vec<Client> = (0..5).map(|_| Client::of(&server)).collect();
@@ -187,7 +195,6 @@ fn only_the_first_five_are_served_and_later_ones_reset_even_when_one_has_left() 
     served[0].ask_and_check("hello");
 }
 
-#[test]
 fn exactly_every_tenth_line_is_answered_wrongly_counted_over_all_clients() {
     let server = launch("wrong:10");
     let mut clients = [Client::of(&server), Client::of(&server)];
@@ -198,7 +205,6 @@ fn exactly_every_tenth_line_is_answered_wrongly_counted_over_all_clients() {
     }
 }
 
-#[test]
 fn exactly_every_tenth_line_is_lost_counted_over_all_clients() {
     let server = launch("lost:10");
     let mut clients = [Client::of(&server), Client::of(&server)];
@@ -215,7 +221,6 @@ fn exactly_every_tenth_line_is_lost_counted_over_all_clients() {
     }
 }
 
-#[test]
 fn a_limited_rate_is_that_of_all_clients_together() {
     let server = launch("rate:100");
     let mut clients = [Client::of(&server), Client::of(&server)];
@@ -230,7 +235,6 @@ fn a_limited_rate_is_that_of_all_clients_together() {
     assert!(took >= least, "{took:?}");
 }
 
-#[test]
 fn a_slower_server_is_busy_for_longer() {
     for (answer, least) in [("slower:0", 10), ("slower:900", 100)] {
         let server = launch(answer);
@@ -248,7 +252,6 @@ fn a_slower_server_is_busy_for_longer() {
     }
 }
 
-#[test]
 fn a_wrong_answer_on_the_command_line_is_told_with_a_right_one() {
     for (answer, word) in [("delay:soon", "delay:20ms"), ("nothing", "two-humps")] {
         let mut command = assert_cmd::Command::from(common::harness());
@@ -257,7 +260,6 @@ fn a_wrong_answer_on_the_command_line_is_told_with_a_right_one() {
     }
 }
 
-#[test]
 fn a_request_to_end_ends_it_at_once() {
     let mut server = launch("delay:1h");
     let mut client = Client::of(&server);

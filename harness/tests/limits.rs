@@ -1,13 +1,18 @@
 //! Servers at the limits of what their calls can do.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use common::{DEADLINE, Served};
+use crate::common::{self, trials};
+use crate::common::{DEADLINE, Served};
+
+trials![
+    select_turns_away_a_descriptor_that_no_set_can_hold_and_serves_the_others,
+    select_is_not_asked_for_more_than_a_set_holds,
+    where_few_descriptors_are_to_be_had_servers_take_fewer_clients,
+];
 
 /// What a set of select can hold (FD_SETSIZE).
 const SET: usize = 1024;
@@ -31,7 +36,6 @@ fn ask_again(client: &mut TcpStream, request: &str) -> Option<String> {
     (!reply.is_empty()).then(|| reply.trim_end().to_owned())
 }
 
-#[test]
 fn select_turns_away_a_descriptor_that_no_set_can_hold_and_serves_the_others() {
     harness::role::raise_descriptor_limit();
     let mut command = common::harness();
@@ -73,7 +77,6 @@ fn select_turns_away_a_descriptor_that_no_set_can_hold_and_serves_the_others() {
     });
 }
 
-#[test]
 fn select_is_not_asked_for_more_than_a_set_holds() {
     let output = common::harness()
         .args(["serve", "select", "127.0.0.1", "0", "--max-connections", "1024"])
@@ -84,7 +87,6 @@ fn select_is_not_asked_for_more_than_a_set_holds() {
     assert!(words.contains("a set of select holds 1,024 descriptors"), "{words}");
 }
 
-#[test]
 fn where_few_descriptors_are_to_be_had_servers_take_fewer_clients() {
     let program = env!("CARGO_BIN_EXE_harness");
     let limited = |command: &str| {

@@ -1,8 +1,6 @@
 //! `harness load`, `harness bench` and the trials of `harness selftest`, on servers of which it is
 //! known what must be found.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -12,8 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
+use crate::common::{self, trials};
+use crate::common::{DEADLINE, known, wait_until};
 use assert_cmd::Command;
-use common::{DEADLINE, known, wait_until};
 use harness::load::placement::{Pin, Placement};
 use harness::load::{
     self, Demand, Group, Measurement, Measuring, Outcome, Pace, Plan, Ran, WORKLOADS, exchanges,
@@ -30,6 +29,25 @@ use predicates::prelude::*;
 use predicates::str::{contains, starts_with};
 use serde_json::Value;
 use servers::{Limits, Service};
+
+trials![
+    a_document_has_every_figure_on_standard_output_or_in_a_file_and_people_read_elsewhere,
+    of_twenty_connections_five_are_answered_and_fifteen_reset,
+    where_nobody_listens_every_connection_is_refused_and_none_has_a_latency,
+    a_reply_that_is_wrong_or_lost_has_an_outcome_and_no_latency,
+    an_open_loop_sees_a_freeze_in_its_p99_and_a_closed_loop_only_in_its_longest_latency,
+    ctrl_c_ends_a_run_with_exit_code_130_and_what_was_measured_is_written,
+    a_histogram_log_begins_with_its_header_and_has_every_latency_in_a_line_of_its_interval,
+    no_request_is_charged_with_what_the_server_did_for_those_of_the_warm_up,
+    switches_of_threads_that_end_with_their_clients_are_counted,
+    ctrl_c_in_the_middle_of_comparisons_leaves_those_that_were_finished,
+    a_precision_that_is_not_reached_makes_a_run_longer_and_is_said,
+    bad_usage_is_told_with_what_is_right,
+    all_arrivals_threads_pinnings_and_depths_are_answered,
+    a_bench_measures_under_the_workloads_that_are_named,
+    every_workload_is_answered_by_a_server_that_it_suits_and_rightly,
+    the_engine_finds_what_is_predicted_of_servers_whose_answers_are_known,
+];
 
 fn harness(arguments: &[&str]) -> Command {
     let mut command = Command::from(common::harness());
@@ -77,7 +95,6 @@ fn all_answered(one: &Value) -> u64 {
     }
 }
 
-#[test]
 fn a_document_has_every_figure_on_standard_output_or_in_a_file_and_people_read_elsewhere() {
     let server = known("echo");
     let folder = tempfile::tempdir().expect("a folder");
@@ -121,7 +138,6 @@ fn has_every_figure(one: &Value) {
     assert!(number(&one["generator_cpu_ns_per_request"]) > 0, "{one}");
 }
 
-#[test]
 fn of_twenty_connections_five_are_answered_and_fifteen_reset() {
     let server = known("some:5");
     let one = loaded(server.address, &["--connections", "20"]);
@@ -131,7 +147,6 @@ fn of_twenty_connections_five_are_answered_and_fifteen_reset() {
     assert!(answered > 0 && number(&one["latency_sent_ns"]["count"]) == answered, "{one}");
 }
 
-#[test]
 fn where_nobody_listens_every_connection_is_refused_and_none_has_a_latency() {
     let port = Port::take([127, 0, 0, 1].into()).expect("a port");
     let nobody = SocketAddr::from(([127, 0, 0, 1], port.number()));
@@ -147,7 +162,6 @@ fn where_nobody_listens_every_connection_is_refused_and_none_has_a_latency() {
     load(nobody, &flags).args(["--require", "valid"]).assert().code(1).stdout(contains(why));
 }
 
-#[test]
 fn a_reply_that_is_wrong_or_lost_has_an_outcome_and_no_latency() {
     for (answer, outcome) in [("wrong:1000", "wrong_reply"), ("lost:1000", "timed_out")] {
         let server = known(answer);
@@ -164,7 +178,6 @@ fn a_reply_that_is_wrong_or_lost_has_an_outcome_and_no_latency() {
     }
 }
 
-#[test]
 fn an_open_loop_sees_a_freeze_in_its_p99_and_a_closed_loop_only_in_its_longest_latency() {
     const HALF_A_SECOND: u64 = 500_000_000;
     let server = known("freeze:1s,4s");
@@ -195,7 +208,6 @@ fn counting_echo() -> (SocketAddr, Arc<AtomicU64>) {
     (address, counter)
 }
 
-#[test]
 fn ctrl_c_ends_a_run_with_exit_code_130_and_what_was_measured_is_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("load.json");
@@ -221,7 +233,6 @@ fn ctrl_c_ends_a_run_with_exit_code_130_and_what_was_measured_is_written() {
     }
 }
 
-#[test]
 fn a_histogram_log_begins_with_its_header_and_has_every_latency_in_a_line_of_its_interval() {
     let server = known("echo");
     let folder = tempfile::tempdir().expect("a folder");
@@ -271,7 +282,6 @@ fn measured(server: &Server, warm_up: Duration, duration: Duration) -> (Measurem
     load::load(Some(server), &demand, "closed", &measuring, &placement).expect("a run")
 }
 
-#[test]
 fn no_request_is_charged_with_what_the_server_did_for_those_of_the_warm_up() {
     let server = known("slower:0");
     let (one, ran) = measured(&server, Duration::from_millis(500), Duration::from_millis(20));
@@ -281,7 +291,6 @@ fn no_request_is_charged_with_what_the_server_did_for_those_of_the_warm_up() {
     assert!(each > 0 && (each - 1) * ran.answered_in_all <= used, "{each} ns each of {used}");
 }
 
-#[test]
 fn switches_of_threads_that_end_with_their_clients_are_counted() {
     let launcher = Launcher::new(env!("CARGO_BIN_EXE_harness"));
     let server = servers::servers().find(|it| it.to_string() == "thread-per-connection-echo");
@@ -295,7 +304,6 @@ fn switches_of_threads_that_end_with_their_clients_are_counted() {
     assert!(switches.is_some_and(|each| each > 0.1), "{side:?}");
 }
 
-#[test]
 fn ctrl_c_in_the_middle_of_comparisons_leaves_those_that_were_finished() {
     let mut child = common::harness()
         .args(["bench", "select-echo", "poll-echo", "--against", "epoll-level-echo", "--json"])
@@ -314,7 +322,6 @@ fn ctrl_c_in_the_middle_of_comparisons_leaves_those_that_were_finished() {
     assert_eq!((&all[0]["server"], &all[0]["partial"]), (&"select-echo".into(), &false.into()));
 }
 
-#[test]
 fn a_precision_that_is_not_reached_makes_a_run_longer_and_is_said() {
     let server = known("delay:5ms");
     let unlikely = ["--precision", "0.0001", "--extend", "3"];
@@ -324,7 +331,6 @@ fn a_precision_that_is_not_reached_makes_a_run_longer_and_is_said() {
     assert!(number(&one["duration_ms"]) >= 3 * 300 - 10, "{one}");
 }
 
-#[test]
 fn bad_usage_is_told_with_what_is_right() {
     let address = "127.0.0.1:1";
     let rows: &[(&[&str], &str)] = &[
@@ -346,7 +352,6 @@ fn bad_usage_is_told_with_what_is_right() {
     }
 }
 
-#[test]
 fn all_arrivals_threads_pinnings_and_depths_are_answered() {
     let server = known("echo");
     let rows: &[&[&str]] = &[
@@ -379,7 +384,6 @@ fn benched(arguments: &[&str]) -> Vec<Value> {
     serde_json::from_slice(&output.get_output().stdout).expect("a list")
 }
 
-#[test]
 fn a_bench_measures_under_the_workloads_that_are_named() {
     let churn = benched(&["select-echo", "--workload", "churn", "--duration", "200ms"]);
     let one = &churn[0]["measurements"][0];
@@ -401,7 +405,6 @@ fn a_bench_measures_under_the_workloads_that_are_named() {
     assert_eq!(report["servers"][0]["measurements"].as_array().map(Vec::len), Some(1));
 }
 
-#[test]
 fn every_workload_is_answered_by_a_server_that_it_suits_and_rightly() {
     let all = benched(&["epoll-level-calc", "epoll-level-echo", "--duration", "150ms"]);
     let refusal = ["server1", "--workload", "refusal", "--duration", "150ms"];
@@ -426,7 +429,6 @@ fn every_workload_is_answered_by_a_server_that_it_suits_and_rightly() {
 /// How often something is tried that a machine may be too busy for.
 const TRIES: usize = 3;
 
-#[test]
 fn the_engine_finds_what_is_predicted_of_servers_whose_answers_are_known() {
     let launcher = Launcher::new(env!("CARGO_BIN_EXE_harness"));
     let off = |trial: &Trial| -> Vec<Compared> {

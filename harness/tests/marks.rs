@@ -1,13 +1,21 @@
-//! Mark sheets, byte by byte. After a change that is wanted, `BLESS=1 cargo test --test marks`
+//! Mark sheets, byte by byte. After a change that is wanted, `BLESS=1 cargo test marks::`
 //! writes the golden files anew.
 
 use std::path::Path;
 
+use crate::common::trials;
 use harness::client::Event;
 use harness::conformance::{Judgement, Known, KnownVerdict, State, Verdict};
 use harness::environment::Environment;
 use harness::report::{EXPORTERS, FORMAT, Output, Report, ServerReport, marks};
 use harness::server::Exit;
+
+trials![
+    mark_sheets_and_the_class_table_render_to_the_bytes_that_are_kept,
+    a_page_needs_no_network_and_no_script_and_lets_no_server_write_into_it,
+    one_server_has_a_page_and_no_table,
+    a_report_without_foreign_servers_has_no_mark_sheet_and_leaves_none_of_an_earlier_one,
+];
 
 /// What a hostile server may say.
 const HOSTILE: &str = "<script>alert(1)</script> | `tick` ``` [a](http://b) *c* \u{1b}[31m\n# d";
@@ -159,7 +167,6 @@ fn rendered(report: &Report, file: &str) -> Option<String> {
     (exporter.expect("it is there").render)(report)
 }
 
-#[test]
 fn mark_sheets_and_the_class_table_render_to_the_bytes_that_are_kept() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let report = report();
@@ -176,7 +183,6 @@ fn mark_sheets_and_the_class_table_render_to_the_bytes_that_are_kept() {
     }
 }
 
-#[test]
 fn a_page_needs_no_network_and_no_script_and_lets_no_server_write_into_it() {
     let page = rendered(&report(), "marks.html").expect("a page");
     for word in ["https://", "<script", "src=", "@import", "url(", "\u{1b}"] {
@@ -192,7 +198,6 @@ fn a_page_needs_no_network_and_no_script_and_lets_no_server_write_into_it() {
     }
 }
 
-#[test]
 fn one_server_has_a_page_and_no_table() {
     let one = Report { servers: vec![ben()], ..report() };
     for file in ["marks.md", "marks.html"] {
@@ -201,7 +206,6 @@ fn one_server_has_a_page_and_no_table() {
     }
 }
 
-#[test]
 fn a_report_without_foreign_servers_has_no_mark_sheet_and_leaves_none_of_an_earlier_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = Output::create(folder.path()).expect("a report");

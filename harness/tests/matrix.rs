@@ -1,37 +1,39 @@
-//! Every built-in server by every case. Each pair is a test of its own:
-//! `cargo test --test matrix select-calc::framing/pipelined`.
-
-use std::process::ExitCode;
+//! Every pattern by every case that applies to it. Each pair is a test of its own:
+//! `cargo test select-calc::framing/pipelined`. Both services of a pattern, and limits from the
+//! command line, are variants: `cargo test select -- --include-ignored`.
 
 use harness::conformance::{Case, Judge, State, Verdict, cases};
 use harness::server::{Launcher, Spec};
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Completion, Failed};
 use servers::{Capacity, Limits, Server, Service, Workers};
 
-/// Tests at a time: they mostly wait.
-const AT_ONCE: usize = 8;
+use crate::common::Test;
 
-fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(AT_ONCE);
+pub(crate) fn tests() -> Vec<Test> {
     let seed = match std::env::var("HARNESS_SEED") {
         Ok(seed) => seed.parse().expect("HARNESS_SEED is a whole number"),
         Err(_) => rand::random_range(1..1_000_000),
     };
     let judge = Judge::new(Launcher::new(env!("CARGO_BIN_EXE_harness")), seed);
-    harness::role::raise_descriptor_limit();
-    let mut trials = Vec::new();
-    for server in servers::servers() {
-        let spec = Spec::judged(&judge.launcher, &server);
-        trials.extend(cases().map(|case| trial(&judge, &spec, case)));
-        if server.service == Service::Echo {
-            let spec = narrow(&judge.launcher, &server);
-            let about_limits =
-                cases().filter(|case| LIMITED.iter().any(|topic| case.name.starts_with(topic)));
-            trials.extend(about_limits.map(|case| trial(&judge, &spec, case)));
+    let mut tests = Vec::new();
+    for pattern in servers::PATTERNS {
+        let spec = |service| Spec::judged(&judge.launcher, &Server { pattern, service });
+        let (calc, echo) = (spec(Service::Calc), spec(Service::Echo));
+        for case in cases() {
+            tests.push(test(&judge, &calc, case));
+            // Where both services can show it, one is enough.
+            tests.push(test(&judge, &echo, case).variant(applies(case, &calc)));
         }
+        let narrow = narrow(&judge.launcher, &Server { pattern, service: Service::Echo });
+        let about_limits =
+            cases().filter(|case| LIMITED.iter().any(|topic| case.name.starts_with(topic)));
+        tests.extend(about_limits.map(|case| test(&judge, &narrow, case).variant(true)));
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    tests
+}
+
+fn applies(case: &Case, spec: &Spec) -> bool {
+    case.unmet_by(&spec.fitting(|contract| case.suits(contract)).contract).is_none()
 }
 
 /// What limits from the command line change.
@@ -68,10 +70,10 @@ fn narrow(launcher: &Launcher, server: &Server) -> Spec {
     spec
 }
 
-fn trial(judge: &Judge, spec: &Spec, case: &'static Case) -> Trial {
+fn test(judge: &Judge, spec: &Spec, case: &'static Case) -> Test {
     let (judge, spec) = (judge.clone(), spec.clone());
     let name = format!("{}::{}", spec.name, case.name);
-    Trial::ignorable_test(name, move || {
+    Test::ignorable(name, move || {
         if let Some(words) = &spec.unavailable {
             return Ok(Completion::ignored_with(format!("not run: {words}")));
         }

@@ -2,15 +2,13 @@
 //! Python and JavaScript, launched as any foreign server is.
 
 use std::path::Path;
-use std::process::{Command, ExitCode};
 
 use harness::mechanism::{self, Expected, Mechanism, Seen};
 use harness::server::{Contract, Launcher, Spec};
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Completion, Failed};
 use servers::Service;
 
-/// Tests at a time: they mostly wait.
-const AT_ONCE: usize = 4;
+use crate::common::{Test, needs};
 
 /// What a server may be taken for, and what it must and must not be accepted as.
 struct Row {
@@ -104,48 +102,31 @@ const NODE: &[Row] = &[
     row("cluster.js", AsyncRuntime, 2..=3, &[Expected::Prefork, Async], &[SingleThread]),
 ];
 
-fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(AT_ONCE);
-    harness::role::raise_descriptor_limit();
-    let mut trials = vec![
-        Trial::test("every_pattern_has_a_row", || {
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = vec![
+        Test::new("every_pattern_has_a_row", || {
             let ids: Vec<&str> = servers::PATTERNS.iter().map(|pattern| pattern.id).collect();
             let rows: Vec<&str> = PATTERNS.iter().map(|row| row.server).collect();
             if ids == rows { Ok(()) } else { Err(format!("{ids:?}, and rows {rows:?}").into()) }
         }),
-        Trial::test("a_wrong_expectation_is_answered_by_what_was_seen", says_what_was_seen),
-        Trial::test("the_shell_that_started_a_server_is_no_part_of_it", sees_past_a_shell),
+        Test::new("a_wrong_expectation_is_answered_by_what_was_seen", says_what_was_seen),
+        Test::new("the_shell_that_started_a_server_is_no_part_of_it", sees_past_a_shell),
     ];
     for row in PATTERNS {
         let name = format!("a_pattern_is_told_from_outside::{}", row.server);
-        trials.push(Trial::ignorable_test(name, move || is_told(row, builtin(row))));
+        tests.push(Test::ignorable(name, move || is_told(row, builtin(row))));
     }
     for (interpreter, command, rows) in
         [("python3", "python3 -S -E", PYTHON), ("node", "node", NODE)]
     {
-        let missing = !is_installed(interpreter);
         for row in rows {
             let name = format!("a_program_is_told_from_outside::{}", row.server.replace(' ', "::"));
-            trials.push(Trial::ignorable_test(name, move || {
-                match (missing, std::env::var_os("CI").is_some()) {
-                    (true, true) => {
-                        Err(format!("{interpreter} is not installed, and CI requires it").into())
-                    }
-                    (true, false) => {
-                        Ok(Completion::ignored_with(format!("{interpreter} is not installed")))
-                    }
-                    (false, _) => is_told(row, foreign(command, row.server)),
-                }
+            tests.push(Test::ignorable(name, move || {
+                needs(interpreter, || is_told(row, foreign(command, row.server)))
             }));
         }
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn is_installed(interpreter: &str) -> bool {
-    let output = Command::new(interpreter).arg("--version").output();
-    output.is_ok_and(|output| output.status.success())
+    tests
 }
 
 fn launcher() -> Launcher {

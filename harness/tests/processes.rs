@@ -1,18 +1,31 @@
 //! Servers of several processes, one of which is killed, or told to stop by itself.
 
-mod common;
-
 use std::collections::HashSet;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use common::{DEADLINE, runs, wait_until};
+use crate::common::trials;
+use crate::common::{DEADLINE, runs, wait_until};
 use harness::server::{Exit, Launcher, Server, Spec, proc};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use servers::{Limits, Workers};
 use socket2::{Domain, Socket, Type};
+
+trials![
+    a_child_that_is_killed_takes_its_own_client_with_it_and_no_other,
+    children_that_are_killed_are_replaced,
+    a_child_told_to_stop_answers_its_client_and_is_replaced,
+    an_idle_child_told_to_stop_leaves_its_siblings_what_they_share,
+    a_signal_to_the_whole_group_is_one_request_to_stop,
+    a_child_killed_over_its_drain_makes_the_server_fail,
+    a_second_signal_ends_the_children_too,
+    a_server_that_is_killed_takes_its_children_with_it,
+    a_child_has_no_descriptor_of_its_parent_or_siblings,
+    a_place_is_free_by_the_time_that_its_client_sees_the_end,
+    a_child_that_has_no_descriptor_for_its_client_is_free_for_the_next,
+];
 
 const POOLS: [&str; 4] =
     ["prefork-accept-echo", "prefork-lock-echo", "prefork-mutex-echo", "prefork-fdpass-echo"];
@@ -122,7 +135,6 @@ fn stuff(mut client: &TcpStream, server: &Server) {
     client.set_nonblocking(false).expect("it can be");
 }
 
-#[test]
 fn a_child_that_is_killed_takes_its_own_client_with_it_and_no_other() {
     for name in ALL {
         let server = launch(name, WORKERS);
@@ -134,7 +146,6 @@ fn a_child_that_is_killed_takes_its_own_client_with_it_and_no_other() {
     }
 }
 
-#[test]
 fn children_that_are_killed_are_replaced() {
     for name in POOLS {
         let server = launch(name, WORKERS);
@@ -154,7 +165,6 @@ fn children_that_are_killed_are_replaced() {
     }
 }
 
-#[test]
 fn a_child_told_to_stop_answers_its_client_and_is_replaced() {
     for name in ALL {
         let server = launch(name, WORKERS);
@@ -171,7 +181,6 @@ fn a_child_told_to_stop_answers_its_client_and_is_replaced() {
     }
 }
 
-#[test]
 fn an_idle_child_told_to_stop_leaves_its_siblings_what_they_share() {
     for name in POOLS {
         let server = launch(name, WORKERS);
@@ -187,7 +196,6 @@ fn an_idle_child_told_to_stop_leaves_its_siblings_what_they_share() {
     }
 }
 
-#[test]
 fn a_signal_to_the_whole_group_is_one_request_to_stop() {
     for name in ALL {
         let server = launch(name, 1);
@@ -205,7 +213,6 @@ fn a_signal_to_the_whole_group_is_one_request_to_stop() {
     }
 }
 
-#[test]
 fn a_child_killed_over_its_drain_makes_the_server_fail() {
     for name in ALL {
         let mut server = launch(name, WORKERS);
@@ -221,7 +228,6 @@ fn a_child_killed_over_its_drain_makes_the_server_fail() {
     }
 }
 
-#[test]
 fn a_second_signal_ends_the_children_too() {
     for name in ALL {
         let mut server = launch(name, WORKERS);
@@ -239,7 +245,6 @@ fn a_second_signal_ends_the_children_too() {
     }
 }
 
-#[test]
 fn a_server_that_is_killed_takes_its_children_with_it() {
     for name in ALL {
         let server = launch(name, WORKERS);
@@ -251,7 +256,6 @@ fn a_server_that_is_killed_takes_its_children_with_it() {
     }
 }
 
-#[test]
 fn a_child_has_no_descriptor_of_its_parent_or_siblings() {
     // The standard ones, its request to stop, what it tells its end by, the listener with its
     // spare, the lock, its client.
@@ -266,7 +270,6 @@ fn a_child_has_no_descriptor_of_its_parent_or_siblings() {
     }
 }
 
-#[test]
 fn a_place_is_free_by_the_time_that_its_client_sees_the_end() {
     let server = launch("fork-per-connection-echo", 1);
     for _ in 0..200 {
@@ -276,7 +279,6 @@ fn a_place_is_free_by_the_time_that_its_client_sees_the_end() {
     }
 }
 
-#[test]
 fn a_child_that_has_no_descriptor_for_its_client_is_free_for_the_next() {
     let server = launch("prefork-fdpass-echo", 1);
     let child = children(&server);

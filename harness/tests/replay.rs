@@ -1,15 +1,15 @@
 //! Counterexamples: small, in files that fail again on the server that failed and pass on a right
 //! one.
 
-#[path = "replay/server.rs"]
-mod server;
+pub(crate) mod server;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output};
+use std::process::{Command, Output};
 
-use libtest_mimic::{Arguments, Trial};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::common::Test;
 
 /// A fault; the case that finds it; how; how large the counterexample is at the most (the steps of
 /// a schedule, the letters of a line, the cuts in a stream), with room for a slow machine, which
@@ -26,39 +26,30 @@ const FAULTS: &[Row] = &[
     ("answers-one-request-a-read", "framing/random-cuts", "hang", 4, "silence"),
 ];
 
-fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().collect();
-    if let [_, role, fault, port] = words.as_slice()
-        && role == "server"
-    {
-        server::serve(fault, port);
-        return ExitCode::SUCCESS;
-    }
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(3);
+pub(crate) fn tests() -> Vec<Test> {
     let test = |name: &str, test: fn()| {
-        Trial::test(name, move || {
+        Test::new(name, move || {
             test();
             Ok(())
         })
     };
-    let mut trials: Vec<Trial> = FAULTS
+    let mut tests: Vec<Test> = FAULTS
         .iter()
         .map(|row| {
             let name = format!("a_server_with_the_fault::{}::has_a_small_counterexample", row.0);
-            Trial::test(name, || {
+            Test::new(name, || {
                 has_a_small_counterexample(row);
                 Ok(())
             })
         })
         .collect();
-    trials.extend([
+    tests.extend([
         test("a_right_server_has_no_counterexample", a_right_server_has_no_counterexample),
         test("what_failed_once_and_not_again_is_told_so", what_failed_once_is_told_so),
         test("a_report_has_its_counterexamples_with_it", a_report_has_them_with_it),
         test("a_bad_file_is_told_by_its_name_and_place", a_bad_file_is_told),
     ]);
-    libtest_mimic::run(&arguments, trials).exit_code()
+    tests
 }
 
 fn has_a_small_counterexample(row: &Row) {
@@ -170,7 +161,7 @@ fn folder() -> TempDir {
 /// How a server with that fault is named to the harness.
 fn of(fault: &str) -> Vec<String> {
     let program = std::env::current_exe().expect("this program");
-    let command = format!("'{}' server '{fault}' {{port}}", program.display());
+    let command = format!("'{}' replay '{fault}' {{port}}", program.display());
     let flags = ["--service", "echo", "--capacity", "3", "--when-full", "busy", "--timeout", "2s"];
     ["--cmd", &command].into_iter().chain(flags).map(str::to_owned).collect()
 }

@@ -1,9 +1,10 @@
-//! Reports, byte by byte. After a change that is wanted, `BLESS=1 cargo test --test reports`
+//! Reports, byte by byte. After a change that is wanted, `BLESS=1 cargo test reports::`
 //! writes the golden files anew.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::common::trials;
 use harness::client::Event;
 use harness::conformance::{Judgement, Kind, Known, KnownVerdict, Sample, State, Verdict};
 use harness::environment::Environment;
@@ -12,6 +13,16 @@ use harness::load::{self, Held, Measurement, Outcome, Validity};
 use harness::report::{EXPORTERS, FORMAT, FailOn, Report, ServerReport, Tally};
 use harness::server::{Exit, Survivor};
 use harness::stats::{Interval, Quantiles};
+
+trials![
+    every_format_renders_a_report_to_the_bytes_that_are_kept,
+    a_page_needs_no_network_and_no_script_and_lets_no_server_write_into_it,
+    verdicts_are_counted_by_kind,
+    a_report_is_fine_only_if_every_verdict_and_every_measurement_is,
+    the_exit_code_is_1_for_what_is_to_be_failed_on_and_for_nothing_else,
+    whatever_a_server_says_junit_is_xml_and_says_it,
+    a_run_that_was_not_finished_says_so_in_every_format,
+];
 
 fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Judgement {
     Judgement {
@@ -193,7 +204,6 @@ fn report() -> Report {
     }
 }
 
-#[test]
 fn every_format_renders_a_report_to_the_bytes_that_are_kept() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     for exporter in EXPORTERS {
@@ -209,7 +219,6 @@ fn every_format_renders_a_report_to_the_bytes_that_are_kept() {
     }
 }
 
-#[test]
 fn a_page_needs_no_network_and_no_script_and_lets_no_server_write_into_it() {
     let page = EXPORTERS
         .iter()
@@ -222,7 +231,6 @@ fn a_page_needs_no_network_and_no_script_and_lets_no_server_write_into_it() {
     assert!(page.contains("panicked &lt;at&gt; the worst moment"));
 }
 
-#[test]
 fn verdicts_are_counted_by_kind() {
     let tally = Tally::of(report().judgements());
     let counted = Kind::ALL.iter().map(|&kind| tally.get(kind)).collect::<Vec<_>>();
@@ -231,7 +239,6 @@ fn verdicts_are_counted_by_kind() {
     assert_eq!(tally.words(), words);
 }
 
-#[test]
 fn a_report_is_fine_only_if_every_verdict_and_every_measurement_is() {
     let mut report = report();
     assert!(!report.is_fine());
@@ -243,7 +250,6 @@ fn a_report_is_fine_only_if_every_verdict_and_every_measurement_is() {
     assert!(report.is_fine());
 }
 
-#[test]
 fn the_exit_code_is_1_for_what_is_to_be_failed_on_and_for_nothing_else() {
     let with = |judgements: Vec<Judgement>| Report {
         servers: vec![server("one", judgements)],
@@ -277,7 +283,6 @@ fn the_exit_code_is_1_for_what_is_to_be_failed_on_and_for_nothing_else() {
     assert_eq!(broken.exit_code(&[FailOn::None]), 3);
 }
 
-#[test]
 fn whatever_a_server_says_junit_is_xml_and_says_it() {
     let words = "\u{1b}[31mred\u{0}\u{8}\u{b}\u{ffff}\u{fffe}\u{85} ]]> <a b=\"c\"> & 'd'\r\nend";
     let said = Judgement {
@@ -303,7 +308,6 @@ fn whatever_a_server_says_junit_is_xml_and_says_it() {
     assert!(message.contains("]]> <a b=\"c\"> & 'd'") && message.contains("red"), "{message:?}");
 }
 
-#[test]
 fn a_run_that_was_not_finished_says_so_in_every_format() {
     let unfinished = Report { complete: false, servers: Vec::new(), ..report() };
     for exporter in EXPORTERS {

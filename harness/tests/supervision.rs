@@ -1,18 +1,33 @@
 //! Nothing that the harness starts outlives it, and nothing of a server's outlives the server.
 
-mod common;
-
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{DEADLINE, harness, runs, wait_until};
+use crate::common::trials;
+use crate::common::{DEADLINE, harness, runs, wait_until};
 use harness::server::{Contract, Exit, LaunchError, Launcher, Spec, proc};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use servers::Service;
+
+trials![
+    a_harness_killed_in_the_middle_of_a_run_leaves_no_process,
+    a_harness_killed_leaves_no_process_that_escaped_its_group,
+    a_server_is_ended_with_all_that_it_started,
+    processes_that_outlive_their_server_are_named,
+    a_server_ends_when_its_supervisor_is_killed,
+    ready_is_known_without_a_connection,
+    a_server_that_ends_at_once_is_told_with_its_last_words,
+    where_no_process_can_be_had_the_harness_is_at_fault_and_does_not_panic,
+    a_command_that_does_not_exist_is_told_as_such,
+    a_server_that_does_not_listen_is_not_waited_for_forever,
+    a_log_without_end_is_kept_in_part,
+    the_real_port_is_found_when_the_server_chooses_it,
+    a_server_that_listens_elsewhere_is_told_as_such,
+];
 
 /// A user who has no process.
 const NOBODY_ELSE: u32 = 54_321;
@@ -36,7 +51,6 @@ fn with_company() -> Spec {
     ))
 }
 
-#[test]
 fn a_harness_killed_in_the_middle_of_a_run_leaves_no_process() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut running = harness()
@@ -60,7 +74,6 @@ fn a_harness_killed_in_the_middle_of_a_run_leaves_no_process() {
     assert!(report.contains("\"complete\": false"), "it says that it is not complete");
 }
 
-#[test]
 fn a_harness_killed_leaves_no_process_that_escaped_its_group() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut running = harness()
@@ -82,7 +95,6 @@ fn a_harness_killed_leaves_no_process_that_escaped_its_group() {
     wait_until("all of its processes are gone", || !tree.iter().any(|&pid| runs(pid)));
 }
 
-#[test]
 fn a_server_is_ended_with_all_that_it_started() {
     let server = launcher().launch(&with_company()).expect("it listens");
     wait_until("it has company", || server.process.tree().len() == 4);
@@ -93,7 +105,6 @@ fn a_server_is_ended_with_all_that_it_started() {
     assert!(ended.log.contains("select-calc listens on"), "{ended:?}");
 }
 
-#[test]
 fn processes_that_outlive_their_server_are_named() {
     let mut server = launcher().launch(&with_company()).expect("it listens");
     wait_until("it has company", || {
@@ -113,7 +124,6 @@ fn processes_that_outlive_their_server_are_named() {
     assert!(!company.iter().any(|&pid| runs(pid)));
 }
 
-#[test]
 fn a_server_ends_when_its_supervisor_is_killed() {
     let server = launcher().launch(&builtin("thread-per-connection")).expect("it listens");
     let pid = server.process.tree()[0];
@@ -133,14 +143,12 @@ fn parent(pid: i32) -> i32 {
     line.trim().parse().expect("an id")
 }
 
-#[test]
 fn ready_is_known_without_a_connection() {
     // A server of one client that would be occupied by a probe, and says so by refusing.
     let server = launcher().launch(&builtin("iterative-refuse")).expect("it listens");
     TcpStream::connect(server.address).expect("nobody is served yet");
 }
 
-#[test]
 fn a_server_that_ends_at_once_is_told_with_its_last_words() {
     let error = launcher()
         .launch(&spec("sh -c 'echo it is broken >&2; exit 7; {port}'"))
@@ -153,7 +161,6 @@ fn a_server_that_ends_at_once_is_told_with_its_last_words() {
     }
 }
 
-#[test]
 fn where_no_process_can_be_had_the_harness_is_at_fault_and_does_not_panic() {
     if !rustix::process::geteuid().is_root() {
         // The limit counts all that a user runs, so it takes a user who runs nothing else.
@@ -173,21 +180,18 @@ fn where_no_process_can_be_had_the_harness_is_at_fault_and_does_not_panic() {
     assert!(words.contains("Resource temporarily unavailable"), "{words}");
 }
 
-#[test]
 fn a_command_that_does_not_exist_is_told_as_such() {
     let error = launcher().launch(&spec("/no/such/program {port}")).expect_err("it cannot run");
     assert!(matches!(error, LaunchError::NotRun(_)), "{error}");
     assert!(error.to_string().contains("/no/such/program"), "{error}");
 }
 
-#[test]
 fn a_server_that_does_not_listen_is_not_waited_for_forever() {
     let process = launcher().start(&spec("sleep 600{port}"), "127.0.0.1", "0").expect("it runs");
     let error = process.wait_until_listening(Duration::from_millis(50)).expect_err("it does not");
     assert!(matches!(error, LaunchError::NotListening { .. }), "{error}");
 }
 
-#[test]
 fn a_log_without_end_is_kept_in_part() {
     let process =
         launcher().start(&spec("sh -c 'yes endless; {port}'"), "127.0.0.1", "0").expect("it runs");
@@ -196,7 +200,6 @@ fn a_log_without_end_is_kept_in_part() {
     assert!(ended.log.len() <= 16 * 1024, "{} bytes", ended.log.len());
 }
 
-#[test]
 fn the_real_port_is_found_when_the_server_chooses_it() {
     let process = launcher().start(&builtin("select-echo"), "127.0.0.1", "0").expect("it runs");
     let address = process.wait_until_listening(DEADLINE).expect("it listens");
@@ -204,7 +207,6 @@ fn the_real_port_is_found_when_the_server_chooses_it() {
     TcpStream::connect(address).expect("it is the real one");
 }
 
-#[test]
 fn a_server_that_listens_elsewhere_is_told_as_such() {
     let exe = env!("CARGO_BIN_EXE_harness");
     let spec = spec(&format!("sh -c 'exec {exe} serve select {{host}} 0' {{port}}"));

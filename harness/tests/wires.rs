@@ -3,10 +3,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output};
+use std::process::{Command, Output};
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Completion, Failed};
 use serde_json::Value;
+
+use crate::common::{Test, needs};
 
 /// A server of `tests/wires`, whose entry the probe writes again.
 struct Met {
@@ -139,55 +141,44 @@ const CLASS: &[(&str, &str, &str)] = &[
 /// Those that mean ill: that they are judged, and gone, is what is wanted.
 const HOSTILE: &[&str] = &["hans", "ida", "jakob"];
 
-fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    // Each has cases at a time.
-    arguments.test_threads.get_or_insert(3);
-    let mut trials = Vec::new();
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for met in MET {
+        let is_met = format!("a_server_that_nobody_described::{}::is_met_and_passes", met.name);
+        tests.push(test(is_met, "python3", move || is_met_and_passes(met)));
+    }
+    type Claim = fn() -> Result<(), Failed>;
+    let single: &[(&str, Claim)] = &[
+        ("a_class_is_judged_and_nothing_of_it_is_left", class_is_judged),
+        ("what_wants_other_words_first_is_told", wants_other_words),
+        ("a_threaded_server_is_no_select_server", is_no_select_server),
+        ("a_server_that_runs_already_is_judged_and_left_alone", runs_already),
+        ("load_speaks_the_same_wire", load_speaks_the_same_wire),
+        ("what_cannot_be_in_a_manifest_is_told_by_line_and_field", manifest_errors),
+    ];
+    for (name, claim) in single {
+        tests.push(test((*name).to_owned(), "python3", claim));
+    }
     for name in names(&wires().join("wires.toml")) {
         let is_judged = format!("a_described_server::{name}::passes");
-        trials.push(trial(is_judged, "python3", move || {
+        tests.push(test(is_judged, "python3", move || {
             is_right(&wires().join("wires.toml"), &name, &[])
         }));
     }
     for name in names(&external()) {
         let program = if name.starts_with("node") { "node" } else { "python3" };
         let is_judged = format!("a_server_of_this_project::{name}::passes");
-        trials.push(trial(is_judged, program, move || is_right(&external(), &name, &[])));
+        tests.push(test(is_judged, program, move || is_right(&external(), &name, &[])));
     }
-    for met in MET {
-        let is_met = format!("a_server_that_nobody_described::{}::is_met_and_passes", met.name);
-        trials.push(trial(is_met, "python3", move || is_met_and_passes(met)));
-    }
-    type Claim = fn() -> Result<(), Failed>;
-    let single: &[(&str, Claim)] = &[
-        ("what_wants_other_words_first_is_told", wants_other_words),
-        ("a_threaded_server_is_no_select_server", is_no_select_server),
-        ("a_server_that_runs_already_is_judged_and_left_alone", runs_already),
-        ("a_class_is_judged_and_nothing_of_it_is_left", class_is_judged),
-        ("load_speaks_the_same_wire", load_speaks_the_same_wire),
-        ("what_cannot_be_in_a_manifest_is_told_by_line_and_field", manifest_errors),
-    ];
-    for (name, claim) in single {
-        trials.push(trial((*name).to_owned(), "python3", claim));
-    }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    tests
 }
 
-fn trial(
+fn test(
     name: String,
     program: &'static str,
-    claim: impl Fn() -> Result<(), Failed> + Send + 'static,
-) -> Trial {
-    let required = std::env::var_os("CI").is_some();
-    Trial::ignorable_test(name, move || {
-        let version = Command::new(program).arg("--version").output();
-        match (version.is_ok_and(|output| output.status.success()), required) {
-            (true, _) => claim().map(|()| Completion::Completed),
-            (false, true) => Err(format!("{program} is not installed, and CI requires it").into()),
-            (false, false) => Ok(Completion::ignored_with(format!("{program} is not installed"))),
-        }
-    })
+    claim: impl FnOnce() -> Result<(), Failed> + Send + 'static,
+) -> Test {
+    Test::ignorable(name, move || needs(program, || claim().map(|()| Completion::Completed)))
 }
 
 fn here() -> &'static Path {

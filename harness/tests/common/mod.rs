@@ -1,7 +1,6 @@
-//! What several test files need.
+//! Shared by all test files.
 
-// Each test file is a program of its own and uses a part of this.
-#![allow(dead_code, reason = "no test file uses all of it")]
+pub(crate) mod schedule;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -10,6 +9,80 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::server::{Launcher, Server};
+use libtest_mimic::{Completion, Failed, Trial};
+
+use schedule::{Cost, Slots};
+
+type Run = Box<dyn FnOnce() -> Result<Completion, Failed> + Send>;
+
+/// A test with its name inside its file.
+pub(crate) struct Test {
+    name: String,
+    run: Run,
+    is_variant: bool,
+}
+
+impl Test {
+    /// A test that fails by an error or a panic.
+    pub(crate) fn new(
+        name: impl Into<String>,
+        run: impl FnOnce() -> Result<(), Failed> + Send + 'static,
+    ) -> Test {
+        Test::ignorable(name, || run().map(|()| Completion::Completed))
+    }
+
+    /// A test that finds out by itself that it cannot run here.
+    pub(crate) fn ignorable(
+        name: impl Into<String>,
+        run: impl FnOnce() -> Result<Completion, Failed> + Send + 'static,
+    ) -> Test {
+        Test { name: name.into(), run: Box::new(run), is_variant: false }
+    }
+
+    /// A variant of another test, run with `--include-ignored`.
+    pub(crate) fn variant(self, is_variant: bool) -> Test {
+        Test { is_variant, ..self }
+    }
+
+    /// As libtest-mimic runs it, when there are slots for it.
+    pub(crate) fn scheduled(self, module: Option<&str>, cost: Cost) -> Trial {
+        let name = match module {
+            Some(module) => format!("{module}::{}", self.name),
+            None => self.name,
+        };
+        let run = move || {
+            let _slots = Slots::take(cost);
+            (self.run)()
+        };
+        Trial::ignorable_test(name, run).with_ignored_flag(self.is_variant)
+    }
+}
+
+/// Lists the tests of a file, in place of `#[test]`. A function that is not listed is dead code.
+macro_rules! trials {
+    ($($name:ident),+ $(,)?) => {
+        pub(crate) fn tests() -> Vec<$crate::common::Test> {
+            vec![$($crate::common::Test::new(stringify!($name), || {
+                $name();
+                Ok(())
+            })),+]
+        }
+    };
+}
+pub(crate) use trials;
+
+/// A test that runs a program of this machine. Without it the test is ignored, but in CI it fails.
+pub(crate) fn needs(
+    program: &'static str,
+    run: impl FnOnce() -> Result<Completion, Failed>,
+) -> Result<Completion, Failed> {
+    let version = Command::new(program).arg("--version").output();
+    match (version.is_ok_and(|it| it.status.success()), std::env::var_os("CI").is_some()) {
+        (true, _) => run(),
+        (false, true) => Err(format!("{program} is not installed, and CI requires it").into()),
+        (false, false) => Ok(Completion::ignored_with(format!("{program} is not installed"))),
+    }
+}
 
 /// How long anything may take that should happen.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);

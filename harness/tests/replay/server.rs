@@ -10,7 +10,18 @@ use std::time::Duration;
 
 const PLACES: usize = 3;
 
-pub(crate) fn serve(fault: &str, port: &str) {
+/// Serves, if that is what this process is started for.
+pub(crate) fn take_role() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [role, fault, port] = &words[..]
+        && role == "replay"
+    {
+        serve(fault, port);
+        process::exit(0);
+    }
+}
+
+fn serve(fault: &str, port: &str) {
     let port = port.parse().expect("a port");
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
     let taken = Arc::new(Mutex::new(0));
