@@ -27,6 +27,7 @@ use crate::role::{self, Usage};
 use crate::run::{Bench, Contender, chosen, seed_or_chance};
 use crate::server::{Contract, Launcher, Spec};
 use crate::stats::{self, Comparison};
+use crate::stdio;
 
 impl Measured {
     pub(crate) fn measuring(&self, plan: Plan) -> Measuring<'static> {
@@ -106,13 +107,13 @@ pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
     }
     match (json, &arguments.json) {
         (Some(file), _) => write_json(BufWriter::new(file), &measurement)?,
-        (None, Some(_)) => write_json(std::io::stdout().lock(), &measurement)?,
+        (None, Some(_)) => print_json(&measurement)?,
         (None, None) => {}
     }
     let words = measurement_words(&measurement);
     match &arguments.json {
-        Some(path) if path == Path::new("-") => eprint!("{words}"),
-        _ => print!("{words}"),
+        Some(path) if path == Path::new("-") => stdio::error(&words),
+        _ => stdio::print(&words),
     }
     Ok(arguments.measured.exit_code([&measurement]))
 }
@@ -127,6 +128,11 @@ fn write_json(mut to: impl Write, document: &impl Serialize) -> Result<()> {
     serde_json::to_writer_pretty(&mut to, document)?;
     writeln!(to)?;
     to.flush().context("the JSON document")
+}
+
+fn print_json(document: &impl Serialize) -> Result<()> {
+    stdio::line(&serde_json::to_string_pretty(document)?);
+    Ok(())
 }
 
 /// Launches servers and measures them under the workloads.
@@ -200,7 +206,7 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
     }
     drop(progress);
     if arguments.json {
-        write_json(std::io::stdout().lock(), &report.servers)?;
+        print_json(&report.servers)?;
     }
     let all = report.servers.iter().flat_map(|server| &server.measurements);
     Ok(arguments.measured.exit_code(all))
@@ -271,7 +277,7 @@ fn against(arguments: &cli::Bench, other: &servers::Server) -> Result<ExitCode> 
     }
     drop(progress);
     if arguments.json {
-        write_json(std::io::stdout().lock(), &all)?;
+        print_json(&all)?;
     }
     Ok(interrupt::exit_code().unwrap_or(ExitCode::SUCCESS))
 }

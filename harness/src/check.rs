@@ -15,7 +15,7 @@ use crate::replay::{self, Again};
 use crate::report::{FORMAT, Junit, Output, Report, ServerReport, Tally, line, marks, not_run};
 use crate::role::{self, Usage};
 use crate::server::{Confinement, LaunchError, Launcher, Spec, Surroundings, network};
-use crate::{list, manifest, run};
+use crate::{manifest, run, stdio};
 
 /// Judges.
 ///
@@ -116,7 +116,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
     run::conclude(&mut report, &judge, &progress);
     files.write(&report)?;
     if arguments.json {
-        list::print(&document(&report)?)?;
+        stdio::print(&document(&report)?);
     }
     // Of a single case, the lines above say all.
     if cases.len() > 1 {

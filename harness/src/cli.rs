@@ -13,12 +13,14 @@ use crate::mechanism::Expected;
 use crate::report::FailOn;
 use crate::selftest::answer::Answer;
 use crate::server::{Contract, Dialect, Division, Ending};
+use crate::stdio;
 use crate::wire::Wire;
 use crate::written::inline;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 all passed, 1 a verdict or a measurement failed (--fail-on), 2 bad usage, 3 the \
-harness could not do its work.";
+harness could not do its work, or its output could not be written. A reader that closes the pipe, \
+as `head` does, changes no exit code.";
 
 /// Judges and measures socket servers, and writes the comparison.
 #[derive(Debug, Parser)]
@@ -290,11 +292,12 @@ pub struct Load {
     /// How long to measure.
     #[arg(long, value_name = "TIME", default_value = "4s", value_parser = duration)]
     pub duration: Duration,
-    /// How long to load before that.
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    /// How long to load before that; 0s records from the start.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration_or_none)]
     pub warm_up: Duration,
-    /// Print one JSON document, and nothing else, to standard output; or write it to a file.
-    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    /// Print one JSON document, and nothing else, to standard output; with =FILE, write it to that
+    /// file.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     pub json: Option<PathBuf>,
     /// Also write the latency of each interval to this file, as an HdrHistogram log (V2).
     #[arg(long, value_name = "FILE")]
@@ -350,7 +353,7 @@ pub struct Bench {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
     /// How long to load before that, likewise.
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration_or_none)]
     pub warm_up: Option<Duration>,
     /// Also count the system calls for each request, in closed loops, in a run that is not timed.
     #[arg(long)]
@@ -535,9 +538,15 @@ pub struct Known {
 }
 
 impl Cli {
-    /// Reads the command line of this process. Bad usage ends it with exit code 2.
+    /// Reads the command line of this process. Bad usage ends it with exit code 2, `--help` with 0.
     pub fn read() -> Command {
-        let cli = Cli::parse();
+        let cli = Cli::try_parse().unwrap_or_else(|error| {
+            let written = error.print();
+            if !error.use_stderr() {
+                stdio::record(written);
+            }
+            stdio::exit(u8::try_from(error.exit_code()).unwrap_or(2))
+        });
         cli.command.unwrap_or(Command::Run(cli.run))
     }
 }
@@ -730,8 +739,15 @@ pub(crate) fn when_full(name: &str) -> Result<WhenFull, String> {
 const LONGEST_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    match duration_or_none(text)? {
+        Duration::ZERO => Err("it must be more than nothing".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+/// As [`duration`], where 0 means to leave something out.
+fn duration_or_none(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err("it must be more than nothing".to_owned()),
         Ok(duration) if duration > LONGEST_TIME => Err("a year is the most".to_owned()),
         Ok(duration) => Ok(duration),
         Err(_) => Err("write a duration such as 250ms or 2s".to_owned()),
@@ -817,6 +833,31 @@ mod tests {
         }
         for wrong in ["", "0s", "2", "soon", "2years"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+            assert_eq!(duration_or_none(wrong).is_err(), wrong != "0s", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_flag_with_an_optional_value_takes_no_argument_that_follows_it() {
+        fn check(command: &clap::Command) {
+            for flag in command.get_arguments().filter(|it| !it.is_positional()) {
+                let values = flag.get_num_args().expect("the command is built");
+                let is_optional = values.min_values() == 0 && values.max_values() > 0;
+                let (of, flag_name) = (command.get_name(), flag.get_id());
+                assert!(values.max_values() <= 1, "{of} --{flag_name}");
+                assert!(!is_optional || flag.is_require_equals_set(), "{of} --{flag_name}");
+            }
+            command.get_subcommands().for_each(check);
+        }
+        let mut command = Cli::command();
+        command.build();
+        check(&command);
+        for line in [["--json", "127.0.0.1:9000"], ["127.0.0.1:9000", "--json"]] {
+            let line = ["harness", "load"].into_iter().chain(line);
+            let Some(Command::Load(load)) = Cli::parse_from(line).command else {
+                panic!("it is a load")
+            };
+            assert_eq!(load.json.as_deref(), Some(std::path::Path::new("-")));
         }
     }
 

@@ -5,6 +5,8 @@
 //! ([`load`]), and write ([`report`]).
 
 #![cfg(target_os = "linux")]
+// They panic where a stream is closed or full: see `stdio`.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod bench;
 pub mod check;
@@ -18,6 +20,7 @@ mod progress;
 pub mod replay;
 pub mod role;
 pub mod run;
+pub mod stdio;
 
 pub mod calibrate;
 pub mod client;

@@ -1,6 +1,5 @@
 //! `harness list`: what there is, from the very tables that the harness works by.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -11,6 +10,7 @@ use crate::cli::{List, Listed};
 use crate::conformance;
 use crate::load::WORKLOADS;
 use crate::report::EXPORTERS;
+use crate::stdio;
 
 /// Lists.
 ///
@@ -43,7 +43,7 @@ pub fn list(arguments: &List) -> Result<ExitCode> {
         (false, Listed::Cases) => paragraphs(&rows),
         (false, _) => table(&rows),
     };
-    print(&text)?;
+    stdio::print(&text);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -69,19 +69,6 @@ fn row(server: &Server) -> Value {
         row["unavailable"] = json!(reason);
     }
     row
-}
-
-/// Prints a whole document.
-///
-/// # Errors
-/// Standard output cannot be written.
-pub fn print(text: &str) -> Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // Somebody who pipes into `head` has seen enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 /// What is said of each, the name first, after it all that there is.

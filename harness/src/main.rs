@@ -7,7 +7,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     use harness::cli::{Cli, Command};
     use harness::selftest::{self, known};
-    use harness::{bench, calibrate, check, list, probe, replay, role, run};
+    use harness::{bench, calibrate, check, list, probe, replay, role, run, stdio};
 
     let done = match Cli::read() {
         // Roles first: no thread may exist when a server begins.
@@ -25,10 +25,10 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::List(arguments) => list::list(&arguments),
     };
-    done.unwrap_or_else(|error| {
-        eprintln!("harness: {error:#}");
+    stdio::exit_code(done.unwrap_or_else(|error| {
+        stdio::error_line(format_args!("harness: {error:#}"));
         ExitCode::from(role::exit_code_of(&error))
-    })
+    }))
 }
 
 #[cfg(not(target_os = "linux"))]

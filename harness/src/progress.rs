@@ -1,8 +1,10 @@
 //! Telling a person how far things are: a bar on a terminal, plain lines elsewhere.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::stdio;
 
 /// Where the work stands. What it tells goes to standard error if standard output is spoken for.
 pub(crate) struct Progress {
@@ -44,12 +46,11 @@ impl Progress {
     /// A line that stays.
     pub(crate) fn line(&self, words: &str) {
         self.bar.suspend(|| {
-            // Somebody who pipes into `head` is no reason to stop working.
-            let _ = if self.to_stderr {
-                writeln!(std::io::stderr(), "{words}")
+            if self.to_stderr {
+                stdio::error_line(words);
             } else {
-                writeln!(std::io::stdout(), "{words}")
-            };
+                stdio::line(words);
+            }
         });
     }
 }

@@ -1,7 +1,6 @@
 //! The roles that a program of this crate can take in a process of its own: server, supervisor,
 //! client, known-answer server.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -11,6 +10,7 @@ use crate::cli;
 use crate::client::{self, Ended};
 use crate::selftest::known;
 use crate::server::{Contract, supervise};
+use crate::stdio;
 
 /// A wrong way to use the program, found after the command line was parsed.
 #[derive(Debug, thiserror::Error)]
@@ -36,10 +36,10 @@ pub fn take() {
         _ => return,
     };
     if let Err(error) = done {
-        eprintln!("harness: {error:#}");
-        std::process::exit(exit_code_of(&error).into());
+        stdio::error_line(format_args!("harness: {error:#}"));
+        stdio::exit(exit_code_of(&error));
     }
-    std::process::exit(0);
+    stdio::exit(0);
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -56,13 +56,9 @@ pub fn serve(arguments: &cli::Serve) -> Result<ExitCode> {
     raise_descriptor_limit();
     let backlog = arguments.backlog.unwrap_or(server.pattern.backlog);
     let listener = Listener::bind(&arguments.host, arguments.port, backlog)?;
-    // A reader that has gone away is no reason not to serve.
-    let _ = writeln!(
-        std::io::stdout(),
-        "{server} listens on {}: {}; end it with Ctrl-C",
-        listener.address(),
-        words(&server, &limits)?
-    );
+    let words = words(&server, &limits)?;
+    let address = listener.address();
+    stdio::line(&format!("{server} listens on {address}: {words}; end it with Ctrl-C"));
     servers::serve(&server, &limits, listener).context("the server failed")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -133,15 +129,15 @@ pub fn client(arguments: &cli::Client) -> Result<ExitCode> {
     match &ended {
         Ended::Done => {}
         Ended::NotStarted => {
-            eprintln!(
+            stdio::error_line(format_args!(
                 "harness: no server is started on {place} (connection refused): start one, or check host and port"
-            );
+            ));
         }
         Ended::Refused(words)
         | Ended::Stalled(words)
         | Ended::Closed(words)
         | Ended::Failed(words) => {
-            eprintln!("harness: {place}: {words}");
+            stdio::error_line(format_args!("harness: {place}: {words}"));
         }
     }
     Ok(ExitCode::from(ended.code()))

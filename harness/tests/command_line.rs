@@ -35,6 +35,7 @@ trials![
     a_report_that_cannot_be_written_is_known_before_anything_is_run,
     requests_under_way_at_a_signal_are_answered,
     where_rings_are_forbidden_their_servers_are_not_run_rather_than_failed,
+    every_subcommand_reports_a_full_disk_and_ends_quietly_at_a_closed_pipe,
 ];
 
 fn harness() -> Command {
@@ -459,4 +460,191 @@ fn where_rings_are_forbidden_their_servers_are_not_run_rather_than_failed() {
         let page = std::fs::read_to_string(folder.path().join(file)).expect("it is there");
         assert!(page.contains("is forbidden, as in many containers"), "{file}");
     }
+}
+
+/// A command that prints to standard output.
+struct Printing {
+    arguments: Vec<String>,
+    input: &'static str,
+    /// The exit code of its result.
+    code: Option<i32>,
+    /// The signal that ends it, and what must be so before.
+    ended_by: Option<(Signal, Ready)>,
+}
+
+/// When a command that runs until it is told to end may be told.
+#[derive(Clone, Copy)]
+enum Ready {
+    /// It answers a request on this port.
+    Answers(u16),
+    /// It has written to standard error.
+    WritesErrors,
+}
+
+fn printing(arguments: &[&str]) -> Printing {
+    let arguments = arguments.iter().map(|&one| one.to_owned()).collect();
+    Printing { arguments, input: "", code: Some(0), ended_by: None }
+}
+
+/// Every subcommand that a user runs, in the least that makes it print.
+fn all_printing(folder: &std::path::Path, served: &Served, ports: [u16; 2]) -> Vec<Printing> {
+    let folder = |name: &str| folder.join(name).to_str().expect("plain words").to_owned();
+    let (address, port) = (served.address.to_string(), served.port());
+    let program = env!("CARGO_BIN_EXE_harness");
+    let echo = format!("'{program}' serve select-echo {{host}} {{port}}");
+    let wrong = format!("'{program}' known wrong:1 {{host}} {{port}}");
+    let (replays, file) = (folder("replays"), folder("file.json"));
+    let counterexample = serde_json::json!({
+        "format": 1,
+        "server": "select-echo",
+        "check": "select-echo",
+        "case": "results/echo-is-identical",
+        "seed": 7,
+        "counterexample": "x",
+    });
+    std::fs::write(&file, counterexample.to_string()).expect("a file");
+    let short = ["--duration", "50ms", "--warm-up", "10ms"];
+    let bench = ["bench", "select-echo", "--workload", "closed-1"];
+    let against = ["bench", "select-echo", "--against", "poll-echo", "--launches", "2"];
+    vec![
+        printing(&["--help"]),
+        printing(&["--version"]),
+        printing(&["list", "servers"]),
+        printing(&["list", "cases", "--json"]),
+        printing(&["check", "server1", "--case", "framing/single"]),
+        printing(&["check", "server1", "--case", "framing/single", "--json"]),
+        Printing {
+            code: Some(1),
+            ..printing(&["check", "--service", "echo", "--case", "results/echo-is-identical"])
+                .and(&["--replays", &replays, "--cmd", &wrong])
+        },
+        printing(&["replay", &file]),
+        printing(&["run", "server1", "--plan", "quick", "--output", &folder("report")]),
+        printing(&["load", &address]).and(&short),
+        printing(&["load", &address, "--json"]).and(&short),
+        printing(&bench).and(&short),
+        printing(&bench).and(&short).and(&["--json"]),
+        printing(&against).and(&["--duration", "300ms"]),
+        printing(&["calibrate", "--rounds", "1", "--duration", "50ms"]),
+        printing(&["probe", "--cmd", &echo]),
+        Printing { input: "hello\n", ..printing(&["client", "127.0.0.1", &port]) },
+        Printing {
+            code: Some(130),
+            ended_by: Some((Signal::SIGINT, Ready::WritesErrors)),
+            ..printing(&["selftest", "--json"])
+        },
+        Printing {
+            ended_by: Some((Signal::SIGTERM, Ready::Answers(ports[0]))),
+            ..printing(&["serve", "select-echo", "127.0.0.1", &ports[0].to_string()])
+        },
+        Printing {
+            code: None,
+            ended_by: Some((Signal::SIGKILL, Ready::Answers(ports[1]))),
+            ..printing(&["known", "echo", "127.0.0.1", &ports[1].to_string()])
+        },
+    ]
+}
+
+impl Printing {
+    fn and(mut self, arguments: &[&str]) -> Printing {
+        self.arguments.extend(arguments.iter().map(|&one| one.to_owned()));
+        self
+    }
+
+    /// Runs it, and returns its exit code and what it wrote to standard error.
+    fn run(&self, stdout: Stdio, stderr_is_full: bool) -> (Option<i32>, String) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let errors = folder.path().join("stderr");
+        let stderr = if stderr_is_full { full() } else { created(&errors) };
+        let mut command = common::harness();
+        command.args(&self.arguments).stdin(Stdio::piped()).stdout(stdout).stderr(stderr);
+        let mut child = command.spawn().expect("the harness starts");
+        // One that reads no input may have ended.
+        let _ = child.stdin.take().expect("it is piped").write_all(self.input.as_bytes());
+        let written = || std::fs::read_to_string(&errors).unwrap_or_default();
+        if let Some((signal, ready)) = self.ended_by {
+            wait_until("it can be ended", || match ready {
+                Ready::WritesErrors => !written().is_empty(),
+                Ready::Answers(port) => is_answered(port),
+            });
+            kill(Pid::from_raw(child.id() as i32), signal).expect("a signal");
+        }
+        let mut status = None;
+        common::wait_long_until("it ends", || {
+            status = child.try_wait().expect("a status");
+            status.is_some()
+        });
+        (status.and_then(|it| it.code()), written())
+    }
+}
+
+fn is_answered(port: u16) -> bool {
+    let ask = || {
+        let mut client = TcpStream::connect(("127.0.0.1", port))?;
+        client.set_read_timeout(Some(Duration::from_secs(1)))?;
+        client.write_all(b"hello\n")?;
+        client.read_exact(&mut [0; 6])
+    };
+    ask().is_ok()
+}
+
+fn full() -> Stdio {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    full.expect("the kernel has it").into()
+}
+
+fn created(file: &std::path::Path) -> Stdio {
+    std::fs::File::create(file).expect("a file").into()
+}
+
+/// A pipe whose reader is gone.
+fn closed() -> Stdio {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    writer.into()
+}
+
+fn every_subcommand_reports_a_full_disk_and_ends_quietly_at_a_closed_pipe() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let served = Served::start(&["server4", "127.0.0.1", "0"]);
+    let [one, other] =
+        [(); 2].map(|()| harness::server::Port::take([127, 0, 0, 1].into()).expect("a port"));
+    let rows = all_printing(folder.path(), &served, [&one, &other].map(|port| port.number()));
+    // Those that are for the harness's own use speak with it, and with nobody else.
+    let internal = ["supervise", "help"];
+    let command = <harness::cli::Cli as clap::CommandFactory>::command();
+    for subcommand in command.get_subcommands().map(clap::Command::get_name) {
+        let is_here = rows.iter().any(|row| row.arguments[0] == subcommand);
+        assert!(is_here || internal.contains(&subcommand), "{subcommand} is not tried");
+    }
+    thread::scope(|scope| {
+        for row in &rows {
+            scope.spawn(move || {
+                reports_a_full_disk(row);
+                ends_quietly_at_a_closed_pipe(row);
+            });
+            // It says nothing that would tell when it can be ended.
+            if row.ended_by.is_none() {
+                scope.spawn(move || {
+                    let (code, _) = row.run(Stdio::null(), true);
+                    assert_eq!(code, row.code, "{:?}, standard error is full", row.arguments);
+                });
+            }
+        }
+    });
+}
+
+fn reports_a_full_disk(row: &Printing) {
+    let (code, words) = row.run(full(), false);
+    let expected = row.code.map(|_| 3);
+    assert_eq!(code, expected, "{:?}: {words}", row.arguments);
+    let is_reported = words.contains("cannot write") && !words.contains("panicked");
+    assert!(is_reported, "{:?}: {words}", row.arguments);
+}
+
+fn ends_quietly_at_a_closed_pipe(row: &Printing) {
+    let (code, words) = row.run(closed(), false);
+    assert_eq!(code, row.code, "{:?}: {words}", row.arguments);
+    let is_quiet = !words.contains("panicked") && !words.contains("cannot write");
+    assert!(is_quiet, "{:?}: {words}", row.arguments);
 }

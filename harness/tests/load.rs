@@ -105,7 +105,7 @@ fn a_document_has_every_figure_on_standard_output_or_in_a_file_and_people_read_e
         let printed = load(server.address, flags).arg("--json").assert().success();
         let printed = printed.stderr(words()).get_output().stdout.clone();
         load(server.address, flags)
-            .args(["--json", path])
+            .arg(format!("--json={path}"))
             .assert()
             .success()
             .stdout(words())
@@ -218,8 +218,7 @@ fn ctrl_c_ends_a_run_with_exit_code_130_and_what_was_measured_is_written() {
         let mut child = common::harness()
             .args(["load", &address.to_string(), "--connections", "1", "--warm-up", "1ms"])
             .args(flags)
-            .arg("--json")
-            .arg(&file)
+            .arg(format!("--json={}", file.display()))
             .stdout(Stdio::null())
             .spawn()
             .expect("the harness starts");
@@ -342,7 +341,7 @@ fn bad_usage_is_told_with_what_is_right() {
         (&["load", address, "--connections", "0"], "from 1 up"),
         (&["load", address, "--precision", "nothing"], "a percentage, such as 5"),
         (&["load", address, "--extend", "2"], "--precision"),
-        (&["load", address, "--json", "/proc/no/such"], "name another file"),
+        (&["load", address, "--json=/proc/no/such"], "name another file"),
         (&["load", address, "--histogram-log", "/proc/no/such"], "name another file"),
         (&["bench", "select", "--workload", "nonsense"], "harness list workloads"),
         (&["bench", "select5"], "choose iterative"),

@@ -23,6 +23,7 @@ use crate::load::{self, Demand, Exchange, Group, Measurement, Measuring, Pace, P
 use crate::role;
 use crate::selftest::known;
 use crate::server::{Launcher, Server};
+use crate::stdio;
 
 /// Connections, and requests under way on each, that rivals are compared at.
 const LOADS: &[(usize, usize)] = &[(50, 1), (1_000, 1), (50, 16)];
@@ -61,7 +62,7 @@ pub fn calibrate(arguments: &cli::Calibrate) -> Result<ExitCode> {
     let launcher = Launcher::this_program()?;
     let placement = Placement::find(Pin::default(), 1)?;
     let tell =
-        |words: &str| if arguments.json { eprintln!("{words}") } else { println!("{words}") };
+        |words: &str| if arguments.json { stdio::error_line(words) } else { stdio::line(words) };
     tell(&placement.words());
     let mut all = Vec::new();
     'rivals: for rival in RIVALS {
@@ -87,7 +88,7 @@ pub fn calibrate(arguments: &cli::Calibrate) -> Result<ExitCode> {
         }
     }
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        stdio::line(&serde_json::to_string_pretty(&all)?);
     }
     Ok(interrupt::exit_code().unwrap_or(ExitCode::SUCCESS))
 }

@@ -2,7 +2,7 @@
 //! printed. It never waits longer than its timeout for the server, and says in its message and
 //! its exit code what became of it.
 
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::LONGEST_REPLY;
 use crate::server::proc;
+use crate::stdio;
 
 const PROMPT: &str = "> ";
 
@@ -215,8 +216,10 @@ fn reset() -> Ended {
 }
 
 fn print(bytes: &[u8]) -> Result<(), Ended> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes)
-        .and_then(|()| out.flush())
-        .map_err(|error| Ended::Failed(format!("cannot write the output: {error}")))
+    match stdio::write(bytes) {
+        Ok(true) => Ok(()),
+        // Nobody reads any further replies.
+        Ok(false) => Err(Ended::Done),
+        Err(error) => Err(Ended::Failed(format!("cannot write the output: {error}"))),
+    }
 }

@@ -20,6 +20,7 @@ use crate::manifest::{Command, Entry, Port};
 use crate::mechanism::{self, Expected};
 use crate::role::{self, Usage};
 use crate::server::Launcher;
+use crate::stdio;
 use crate::written::inline;
 use acquaintance::Acquaintance;
 
@@ -35,7 +36,7 @@ pub fn probe(arguments: &Probe) -> Result<ExitCode> {
         (None, Some(address)) => Acquaintance::elsewhere(launcher.clone(), address),
         (None, None) => return Err(Usage("give it --cmd or --connect".to_owned()).into()),
     };
-    let tell = |words: &str| eprintln!("{words}");
+    let tell = |words: &str| stdio::error_line(words);
     tell(&met.words());
     let speech = match speech::find_out(&mut met) {
         Ok(speech) => speech,
@@ -107,7 +108,7 @@ fn write(file: Option<&Path>, mut entry: Entry) -> Result<()> {
     let entry = toml::Table::try_from(entry).context("the manifest entry")?;
     let text = written("server", &entry, "[[server]]");
     match file {
-        None => print!("{text}"),
+        None => stdio::print(&text),
         Some(path) => {
             let cannot = |error| {
                 Usage(format!("cannot write {}: {error}; name another file", path.display()))
@@ -117,7 +118,7 @@ fn write(file: Option<&Path>, mut entry: Entry) -> Result<()> {
             let is_begun = file.metadata().is_ok_and(|file| file.len() > 0);
             let text = if is_begun { format!("\n{text}") } else { text };
             file.write_all(text.as_bytes()).map_err(cannot)?;
-            eprintln!("written: {}", path.display());
+            stdio::error_line(format_args!("written: {}", path.display()));
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! `harness known ANSWER HOST PORT`: one thread with one epoll that answers lines as it is told.
 
 use std::collections::BTreeSet;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::ExitCode;
@@ -20,6 +20,7 @@ use super::lines::Lines;
 use crate::cli;
 use crate::role::raise_descriptor_limit;
 use crate::server::{Contract, Launcher, Spec};
+use crate::stdio;
 
 const BACKLOG: i32 = 4096;
 
@@ -53,12 +54,8 @@ pub fn serve(arguments: &cli::Known) -> Result<ExitCode> {
     let listener = TcpListener::bind((host.as_str(), *port))
         .with_context(|| format!("cannot listen on {host}, port {port}"))?;
     SockRef::from(&listener).listen(BACKLOG)?;
-    // A reader that has gone away is no reason not to serve.
-    let _ = writeln!(
-        io::stdout(),
-        "a known-answer server listens on {}: end it with Ctrl-C",
-        listener.local_addr()?
-    );
+    let address = listener.local_addr()?;
+    stdio::line(&format!("a known-answer server listens on {address}: end it with Ctrl-C"));
     Known::new(*answer, listener)?.run().context("the server failed")?;
     Ok(ExitCode::SUCCESS)
 }

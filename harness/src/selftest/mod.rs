@@ -16,6 +16,7 @@ pub use trials::{Compared, Rigour, TRIALS, Trial};
 use crate::cli;
 use crate::interrupt;
 use crate::server::Launcher;
+use crate::stdio;
 
 /// How often a trial is made at the most: a machine that others use, too, may be away for a moment,
 /// and a server that is held up then cannot do what is predicted. An engine that is wrong is so
@@ -38,7 +39,7 @@ pub fn selftest(arguments: &cli::Selftest) -> Result<ExitCode> {
                 break;
             }
             let words = "off: made again, as others may have had the machine meanwhile";
-            eprintln!("{}: {words}", trial.name);
+            stdio::error_line(format_args!("{}: {words}", trial.name));
             compared = trial.run(&launcher, Rigour::WHOLE, interrupt::flag())?;
         }
         // A trial that was cut short says nothing.
@@ -47,12 +48,12 @@ pub fn selftest(arguments: &cli::Selftest) -> Result<ExitCode> {
         }
         for one in &compared {
             let words = line(one);
-            if arguments.json { eprintln!("{words}") } else { println!("{words}") }
+            if arguments.json { stdio::error_line(words) } else { stdio::line(&words) }
         }
         all.extend(compared);
     }
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        stdio::line(&serde_json::to_string_pretty(&all)?);
     }
     let is_off = all.iter().any(|one| !one.is_right);
     Ok(interrupt::exit_code().unwrap_or(ExitCode::from(u8::from(is_off))))

@@ -102,8 +102,17 @@ pub(crate) fn known(answer: &str) -> Server {
 }
 
 /// Waits until something is so.
-pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
+pub(crate) fn wait_until(what: &str, holds: impl FnMut() -> bool) {
+    wait_for(DEADLINE, what, holds);
+}
+
+/// As [`wait_until`], for what takes several runs of a server.
+pub(crate) fn wait_long_until(what: &str, holds: impl FnMut() -> bool) {
+    wait_for(6 * DEADLINE, what, holds);
+}
+
+fn wait_for(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !holds() {
         assert!(Instant::now() < deadline, "it does not come about that {what}");
         thread::sleep(Duration::from_millis(5));
