@@ -7,7 +7,8 @@
 //!
 //! Where it is the server that limits the throughput, a faster generator does not show in it. So
 //! it is printed how busy the server was, and what processor time the generator used for each
-//! request, which counts everywhere. It says what it finds, and has no threshold.
+//! request, which counts everywhere. It says what it finds, and has no threshold. It takes a minute;
+//! `BENCH_FULL=1` has more and longer launches.
 
 #[path = "loops/ring.rs"]
 mod ring;
@@ -17,7 +18,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use benches::asked::Asked;
+use benches::asked::{self, Asked};
 use benches::work::Work;
 use harness::load::placement::{Pin, Placement};
 use harness::load::{
@@ -60,9 +61,10 @@ const SETTINGS: [(usize, u32, Duration); 3] = [
     (50, 16, Duration::from_millis(25)),
 ];
 
-/// How often the server is launched afresh for a setting, and how long it is asked each time.
-const LAUNCHES: usize = 12;
-const TIME: Duration = Duration::from_secs(4);
+/// How often the server is launched afresh for a setting, and how long it is asked each time; and
+/// the same in a long study.
+const LAUNCHES: (usize, Duration) = (5, Duration::from_millis(2_600));
+const FULL_LAUNCHES: (usize, Duration) = (12, Duration::from_secs(4));
 
 /// How long anything is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -77,10 +79,11 @@ const EVENTS: usize = 256;
 fn main() -> Result<()> {
     // The servers are this very program, started again.
     role::take();
+    let usual = if asked::is_full() { FULL_LAUNCHES } else { LAUNCHES };
     let (launches, time) = match Asked::of("loops") {
         Asked::Nothing => return Ok(()),
         Asked::Try => (2, Duration::ZERO),
-        Asked::Measure => (LAUNCHES, TIME),
+        Asked::Measure => usual,
     };
     if let Some(reason) = servers::ring::unavailable() {
         println!("nothing to compare: {reason}");
@@ -389,11 +392,16 @@ impl Found {
     fn compare(&self, what: &str, ratio: impl Fn(&[Took; LOOPS.len()]) -> f64) {
         let of_launch = |rounds: &Vec<_>| rounds.iter().map(&ratio).collect();
         let ratios: Vec<Vec<f64>> = self.launches.iter().map(of_launch).collect();
-        if let Some(Comparison { ratio, low, high, launches, pairs }) = Comparison::of(&ratios) {
-            println!(
-                "        {what}: {ratio:.3}×, 95 % confidence {low:.3}× to {high:.3}×, of {pairs} \
-                 rounds in {launches} launches"
-            );
+        match Comparison::of(&ratios) {
+            Ok(found) => {
+                let ([ratio, low, high], Comparison { launches, pairs, .. }) =
+                    (found.figures(), found);
+                println!(
+                    "        {what}: {ratio}×, 95 % confidence {low}× to {high}×, of {pairs} rounds \
+                     in {launches} launches"
+                );
+            }
+            Err(reason) => println!("        {what}: no interval: {reason}"),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Throughput of one server over another's: of patterns over bare loops, which is what framing,
 //! limits and draining cost, and of one pattern over another.
 //!
+//! It takes half a minute; with `BENCH_FULL=1` it measures three times as long.
+//!
 //! Both servers of a pair stay up, on one processor, and the load, on another, alternates between
 //! them in slices of some milliseconds, so that whatever else the machine does befalls both alike.
 //! It ends with exit code 1 if a ratio is below its threshold for sure.
@@ -14,11 +16,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
+use benches::asked;
 use benches::bare::{self, BARE};
 use benches::ratio::{Ratio, Verdict};
 use benches::work::{Before, Work};
 use criterion::{Criterion, SamplingMode};
-use harness::load::alternation::{Loaded, Pair};
+use harness::load::alternation::{Alternation, Loaded, Pair};
 use harness::load::placement::{Pin, Pinned, Placement};
 use harness::role;
 use harness::server::{Contract, Launcher, Spec};
@@ -32,11 +35,9 @@ const PAIRS: &[(&str, &str, f64)] = &[
     ("uring-echo", "epoll-level-echo", 0.95),
 ];
 
-/// Connections, each with one request under way.
-const CONNECTIONS: usize = 64;
-
-/// How long one server is loaded before it is the other's turn.
-const SLICE: Duration = Duration::from_millis(25);
+/// How long each ratio is measured, and how long in a long study.
+const TIME: Duration = Duration::from_secs(6);
+const FULL_TIME: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
     // The servers are this very program, started again.
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
         .with_measurement(Ratio)
         .sample_size(100)
         .warm_up_time(Duration::from_secs(1))
-        .measurement_time(Duration::from_secs(20))
+        .measurement_time(if asked::is_full() { FULL_TIME } else { TIME })
         .configure_from_args();
 
     let mut group = criterion.benchmark_group("ratio");
@@ -112,11 +113,12 @@ impl Trial {
         yardstick: &Spec,
         placement: &Placement,
     ) -> Result<Trial> {
+        let Alternation { connections, slice, .. } = Alternation::default();
         let [one, yardstick] =
-            [spec, yardstick].map(|spec| Loaded::launch(launcher, spec, CONNECTIONS, placement));
+            [spec, yardstick].map(|spec| Loaded::launch(launcher, spec, connections, placement));
         let pinned = placement.pin_load_thread(0)?;
-        let pair = Pair::new(one?, yardstick?, SLICE)?;
-        let began = [&pair.one, &pair.other].map(Before::of);
+        let pair = Pair::new([one?, yardstick?], slice, 0)?;
+        let began = pair.servers.each_ref().map(Before::of);
         Ok(Trial { pair, began, ratios: Vec::new(), _pinned: pinned })
     }
 
@@ -129,9 +131,9 @@ impl Trial {
     /// Says what came out. There is no verdict from too few ratios, as of a trial run.
     fn verdict(&self, threshold: f64) -> Option<Verdict> {
         let median = Median::of(&self.ratios)?;
-        let [one, yardstick] = [(&self.pair.one, 0), (&self.pair.other, 1)]
-            .map(|(loaded, which)| Work::since(&self.began[which], loaded));
-        let names = [&self.pair.one.name, &self.pair.other.name];
+        let [one, yardstick] =
+            [0, 1].map(|which| Work::since(&self.began[which], &self.pair.servers[which]));
+        let names = self.pair.servers.each_ref().map(|loaded| &loaded.name);
         let verdict = Verdict::of(median, threshold, yardstick.is_busy());
         println!("{} over {}, at least {threshold:.2}×: {verdict}", names[0], names[1]);
         println!(

@@ -1,101 +1,107 @@
-//! Whether a comparison by alternation says what is so, of servers of which it is known.
+//! Whether a comparison says what is so, at the settings that `harness bench --against` has by
+//! default, of servers of which it is known.
 //!
-//! A server compared with itself, again and again, must be called different in 5 % of the
-//! comparisons at the most: that is what 95 % confidence means. One that is known to need 3 % more
-//! processor time must be found out. It ends with exit code 1 where either is not so.
+//! A server compared with itself must be called different in 5 % of the comparisons at the most:
+//! that is what 95 % confidence means. Servers that need 3 % and 5 % more processor time should be
+//! found out. How often each happens is printed with its interval. It ends with exit code 1 where a
+//! server is called different from itself more often, or the one that needs 5 % more is found out
+//! less often, than chance explains.
 //!
-//! `VERSUS_TRIALS=100 cargo bench --bench versus` compares the server with itself more often than
-//! usual, and says the more.
+//! `VERSUS_TRIALS=100 cargo bench --bench versus` compares as often, `BENCH_FULL=1` 20 times. For
+//! a study that can be interrupted and continued: `benches/studies/comparison`.
 
-use std::env;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use benches::asked::Asked;
+use anyhow::Result;
+use benches::asked::{self, Asked};
+use benches::proportion::Proportion;
 use benches::work::{Before, Work};
 use harness::load::alternation::{Alternation, Loaded, compare};
 use harness::load::placement::{Pin, Placement};
 use harness::role;
 use harness::selftest::known;
 use harness::server::{Launcher, Spec};
-use harness::stats::{Comparison, Median, Verdict};
+use harness::stats::{Median, Verdict};
 use statrs::distribution::{Binomial, DiscreteCDF};
 
-/// Enough that the server always has something to do.
-const CONNECTIONS: usize = 16;
+/// How often each server is compared, and how often in a long study.
+const TRIALS: u64 = 2;
+const FULL_TRIALS: u64 = 20;
 
-/// How often a server is compared with itself, unless something else is said.
-const TRIALS: u64 = 20;
+/// The margin that `harness bench --against` has by default.
+const MARGIN: f64 = 0.05;
 
-/// What part of these comparisons may call it different.
+/// In what part of the comparisons a server may be called different from itself.
 const WRONG: f64 = 0.05;
 
-/// A server compared with itself.
-const SHORT: Alternation = Alternation {
-    connections: CONNECTIONS,
-    slice: Duration::from_millis(5),
-    launches: 8,
-    time: Duration::from_millis(800),
-};
+/// In what part of them a server that needs 5 % more processor time should be called slower.
+const FOUND: f64 = 0.8;
 
-/// A server compared with one that is faster.
-const LONG: Alternation = Alternation {
-    connections: CONNECTIONS,
-    slice: Duration::from_millis(10),
-    launches: 32,
-    time: Duration::from_secs(100),
-};
-
-/// As long as it takes to see that it works.
-const TRIED: Alternation = Alternation { launches: 2, time: Duration::from_millis(50), ..SHORT };
-
-/// Requests by which it is seen how busy the server is.
-const LOOK: u64 = 50_000;
+/// How long a server is loaded to see how busy that keeps it.
+const LOOK: Duration = Duration::from_millis(500);
 
 fn main() -> Result<ExitCode> {
     // The servers are this very program, started again.
     role::take();
     let asked = Asked::of("versus");
-    let (trials, short, long) = match asked {
+    let usual = if asked::is_full() { FULL_TRIALS } else { TRIALS };
+    let trials = asked::trials("VERSUS_TRIALS").unwrap_or(usual);
+    let (trials, alternation) = match asked {
         Asked::Nothing => return Ok(ExitCode::SUCCESS),
-        Asked::Try => (1, TRIED, TRIED),
-        Asked::Measure => (trials()?, SHORT, LONG),
+        Asked::Try => {
+            (1, Alternation { time: Duration::from_millis(100), ..Alternation::default() })
+        }
+        Asked::Measure => (trials, Alternation::default()),
     };
     let launcher = Launcher::this_program()?;
     let placement = Placement::find(Pin::Apart, 1)?;
-    let [plain, slower] = ["slower:0", "slower:3"].map(|answer| known::spec(&launcher, answer));
-    let versus = Versus { launcher, placement };
-    println!("{}; {CONNECTIONS} connections", versus.placement.words());
+    let [plain, three, five] =
+        ["slower:0", "slower:3", "slower:5"].map(|answer| known::spec(&launcher, answer));
+    let versus = Versus { launcher, placement, alternation, trials };
+    println!("{}; {alternation:?}", versus.placement.words());
     println!("{}: {}", plain.name, versus.work(&plain)?);
 
-    let is_fair = versus.with_itself(&plain, short, trials)?;
-    let is_sharp = versus.with_a_faster_one(&slower, &plain, long)?;
+    let itself = versus.compared(&plain, &plain)?;
+    versus.compared(&three, &plain)?;
+    let slower = versus.compared(&five, &plain)?;
     if asked == Asked::Try {
         println!("a trial run: no verdict");
         return Ok(ExitCode::SUCCESS);
     }
+    // One run in a hundred of comparisons that are right goes beyond these.
+    let most = Binomial::new(WRONG, trials)?.inverse_cdf(0.99);
+    let least = Binomial::new(FOUND, trials)?.inverse_cdf(0.01);
+    let is_fair = itself.of(Verdict::Faster) + itself.of(Verdict::Slower) <= most;
+    let is_sharp = slower.of(Verdict::Slower) >= least;
+    println!("called different from itself in {most} of {trials} at the most: {}", met(is_fair));
+    println!("5 % found in {least} of {trials} at least: {}", met(is_sharp));
     Ok(ExitCode::from(u8::from(!is_fair || !is_sharp)))
 }
 
-fn trials() -> Result<u64> {
-    match env::var("VERSUS_TRIALS") {
-        Ok(trials) => trials.parse().context("VERSUS_TRIALS is no number of comparisons"),
-        Err(_) => Ok(TRIALS),
-    }
-}
-
-/// Who compares, and where.
+/// Who compares, where, and how often.
 struct Versus {
     launcher: Launcher,
     placement: Placement,
+    alternation: Alternation,
+    trials: u64,
+}
+
+/// The verdicts of some comparisons.
+struct Verdicts(Vec<Verdict>);
+
+impl Verdicts {
+    fn of(&self, verdict: Verdict) -> u64 {
+        self.0.iter().filter(|it| **it == verdict).count() as u64
+    }
 }
 
 impl Versus {
     /// What the server does under the load by which it is compared.
     fn work(&self, spec: &Spec) -> Result<Work> {
-        let mut loaded = Loaded::launch(&self.launcher, spec, CONNECTIONS, &self.placement)?;
+        let connections = self.alternation.connections;
+        let mut loaded = Loaded::launch(&self.launcher, spec, connections, &self.placement)?;
         let _pinned = self.placement.pin_load_thread(0)?;
         loaded.slice(LOOK / 10)?;
         let before = Before::of(&loaded);
@@ -103,72 +109,39 @@ impl Versus {
         Ok(Work::since(&before, &loaded))
     }
 
-    fn compare(&self, specs: [&Spec; 2], alternation: Alternation) -> Result<Comparison> {
-        let never = AtomicBool::new(false);
-        compare(&self.launcher, specs, alternation, &self.placement, &never)?
-            .context("two launches are compared")
-    }
-
-    /// Whether a server is called different from itself no more often than it may be.
-    fn with_itself(&self, spec: &Spec, alternation: Alternation, trials: u64) -> Result<bool> {
-        let began = Instant::now();
-        let mut found = Vec::new();
-        for trial in 1..=trials {
-            let one = self.compare([spec, spec], alternation)?;
-            if one.verdict() != Verdict::NoDifferenceShown {
-                println!("    comparison {trial}: {}", words(&one));
+    fn compared(&self, one: &Spec, other: &Spec) -> Result<Verdicts> {
+        let (began, never) = (Instant::now(), AtomicBool::new(false));
+        let (mut verdicts, mut half_widths) = (Vec::new(), Vec::new());
+        for seed in 1..=self.trials {
+            let alternation = Alternation { seed, ..self.alternation };
+            let found =
+                compare(&self.launcher, [one, other], alternation, &self.placement, &never)?;
+            let (verdict, reason) = found.verdict(MARGIN);
+            verdicts.push(verdict);
+            let reason = reason.map(|words| format!(" ({words})")).unwrap_or_default();
+            match found.comparison {
+                Ok(comparison) => {
+                    let [ratio, low, high] = comparison.figures();
+                    println!("    {ratio}, {low} to {high}: {}{reason}", verdict.words());
+                    half_widths.push(100.0 * comparison.half_width());
+                }
+                Err(_) => println!("    {}{reason}", verdict.words()),
             }
-            found.push(one);
         }
-        let said = |verdict| found.iter().filter(|it| it.verdict() == verdict).count() as u64;
-        let (faster, slower) = (said(Verdict::Faster), said(Verdict::Slower));
-        // One run in a hundred of a comparison that is right has more.
-        let most = Binomial::new(WRONG, trials)?.inverse_cdf(0.99);
-        let is_fair = faster + slower <= most;
-        println!(
-            "{} over itself: of {trials} comparisons {faster} say faster and {slower} slower; \
-             5 % are wrong, which by chance is up to {most}: {}; {:.0} s",
-            spec.name,
-            met(is_fair),
-            began.elapsed().as_secs_f64()
-        );
+        let verdicts = Verdicts(verdicts);
+        println!("{} over {}:", one.name, other.name);
+        for verdict in [Verdict::Faster, Verdict::Slower, Verdict::Equal, Verdict::Inconclusive] {
+            let part = Proportion::of(verdicts.of(verdict), self.trials);
+            println!("    {:12} {part}", verdict.words());
+        }
         // Whoever says next to nothing is not wrong either.
-        let widths: Vec<f64> =
-            found.iter().map(|it| 100.0 * (it.high / it.low).ln() / 2.0).collect();
-        if let Some(Median { value, .. }) = Median::of(&widths) {
-            println!("    half of their intervals are wider than ±{value:.1} %");
+        if let Some(Median { value, .. }) = Median::of(&half_widths) {
+            println!("    half of the intervals are wider than ±{value:.1} %");
         }
-        Ok(is_fair)
+        let each = began.elapsed().as_secs_f64() / self.trials as f64;
+        println!("    {each:.1} s for each comparison");
+        Ok(verdicts)
     }
-
-    /// Whether a slower server is called so.
-    fn with_a_faster_one(
-        &self,
-        slower: &Spec,
-        plain: &Spec,
-        alternation: Alternation,
-    ) -> Result<bool> {
-        let began = Instant::now();
-        let found = self.compare([slower, plain], alternation)?;
-        let is_sharp = found.verdict() == Verdict::Slower;
-        println!(
-            "{} over {}: {}, of {} pairs in {} launches: {}; {:.0} s",
-            slower.name,
-            plain.name,
-            words(&found),
-            found.pairs,
-            found.launches,
-            met(is_sharp),
-            began.elapsed().as_secs_f64()
-        );
-        Ok(is_sharp)
-    }
-}
-
-fn words(found: &Comparison) -> String {
-    let Comparison { ratio, low, high, .. } = found;
-    let verdict = found.verdict().words();
-    format!("{ratio:.4}×, 95 % confidence {low:.4}× to {high:.4}×, {verdict}")
 }
 
 fn met(is_so: bool) -> &'static str {

@@ -5,16 +5,14 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use servers::Limits;
 
 use crate::cli::{self, Measured, Require};
+use crate::compare;
 use crate::environment::Environment;
 use crate::interrupt;
-use crate::load::alternation::{Alternation, compare};
 use crate::load::placement::{Pin, Placement};
 use crate::load::{
     self, Demand, Dialog, Group, Measurement, Measuring, Pace, Plan, Verdict, WORKLOADS, Workload,
@@ -25,8 +23,7 @@ use crate::progress::{People, Progress};
 use crate::report::{FORMAT, Output, Report, ServerReport, brief, measurement_words};
 use crate::role::{self, Usage};
 use crate::run::{Bench, Contender, chosen, seed_or_chance};
-use crate::server::{Contract, Launcher, Spec};
-use crate::stats::{self, Comparison};
+use crate::server::{Contract, Launcher};
 use crate::stdio;
 
 impl Measured {
@@ -61,6 +58,7 @@ impl Measured {
 /// printed.
 pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
     role::raise_descriptor_limit();
+    measured_alone(arguments.measured.require)?;
     load::enough_descriptors(arguments.connections).map_err(Usage)?;
     // A path that cannot be written is known at once.
     let json = match arguments.json.as_deref() {
@@ -118,6 +116,18 @@ pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
     Ok(arguments.measured.exit_code([&measurement]))
 }
 
+/// What only a comparison can be is not required of a measurement.
+fn measured_alone(require: Option<Require>) -> Result<()> {
+    match require {
+        None | Some(Require::Valid) => Ok(()),
+        Some(Require::Conclusive | Require::NotSlower) => {
+            let words = "--require conclusive and --require not-slower are for a comparison: add \
+                         --against SERVER, or require valid";
+            Err(Usage(words.to_owned()).into())
+        }
+    }
+}
+
 fn create(path: &Path) -> Result<File> {
     let cannot =
         |error| Usage(format!("cannot write {}: {error}; name another file", path.display()));
@@ -130,7 +140,7 @@ fn write_json(mut to: impl Write, document: &impl Serialize) -> Result<()> {
     to.flush().context("the JSON document")
 }
 
-fn print_json(document: &impl Serialize) -> Result<()> {
+pub(crate) fn print_json(document: &impl Serialize) -> Result<()> {
     stdio::line(&serde_json::to_string_pretty(document)?);
     Ok(())
 }
@@ -141,9 +151,10 @@ fn print_json(document: &impl Serialize) -> Result<()> {
 /// Bad usage, or the harness could not do its work.
 pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
     role::raise_descriptor_limit();
-    if let Some(other) = arguments.against {
-        return against(arguments, &other);
+    if let Some(other) = &arguments.against {
+        return compare::against(arguments, other);
     }
+    measured_alone(arguments.measured.require)?;
     let workloads = workloads(&arguments.workload)?;
     let launcher = Launcher::this_program()?;
     let contenders: Vec<Contender> = match &arguments.manifest {
@@ -212,97 +223,10 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
     Ok(arguments.measured.exit_code(all))
 }
 
-/// How long a comparison takes, unless told otherwise.
-const COMPARED: Duration = Duration::from_secs(40);
-
-/// How long one server of a comparison is loaded before it is the other's turn.
-const SLICE: Duration = Duration::from_millis(25);
-
-/// A comparison, as it is printed.
-#[derive(Serialize)]
-struct Compared {
-    server: String,
-    against: String,
-    #[serde(flatten)]
-    comparison: Comparison,
-    verdict: stats::Verdict,
-    /// Whether it was interrupted, and is of fewer launches or slices than it was to be.
-    partial: bool,
-}
-
-/// Compares servers with another one.
-fn against(arguments: &cli::Bench, other: &servers::Server) -> Result<ExitCode> {
-    let launcher = Launcher::this_program()?;
-    let placement = Placement::find(arguments.measured.pin, 1)?;
-    let alternation = Alternation {
-        connections: arguments.connections,
-        slice: SLICE,
-        launches: arguments.launches,
-        time: arguments.duration.unwrap_or(COMPARED),
-    };
-    let people = if arguments.json { People::Stderr } else { People::Stdout };
-    let servers = named(&arguments.servers)?;
-    let progress = Progress::new(servers.len(), people);
-    progress.line(&placement.words());
-    let mut all = Vec::new();
-    for server in &servers {
-        progress.doing(format!("{server} against {other}"));
-        let [one, two] = [server, other].map(|it| comparable(&launcher, it, alternation));
-        let found = compare(&launcher, [&one?, &two?], alternation, &placement, interrupt::flag())?;
-        let partial = interrupt::flag().load(Relaxed);
-        let Some(comparison) = found else {
-            if partial {
-                break;
-            }
-            bail!("too few slices: give it a longer --duration");
-        };
-        let verdict = comparison.verdict();
-        progress.line(&format!(
-            "{server} against {other}: {:.3} times the throughput, 95 % confidence {:.3} to {:.3}, \
-             {} pairs of slices in {} launches: {}{}",
-            comparison.ratio,
-            comparison.low,
-            comparison.high,
-            comparison.pairs,
-            comparison.launches,
-            verdict.words(),
-            if partial { " (interrupted: partial)" } else { "" }
-        ));
-        progress.step();
-        let (server, against) = (server.to_string(), other.to_string());
-        all.push(Compared { server, against, comparison, verdict, partial });
-        if partial {
-            break;
-        }
-    }
-    drop(progress);
-    if arguments.json {
-        print_json(&all)?;
-    }
-    Ok(interrupt::exit_code().unwrap_or(ExitCode::SUCCESS))
-}
-
 /// The built-in servers of these names, or all.
-fn named(names: &[String]) -> Result<Vec<servers::Server>> {
+pub(crate) fn named(names: &[String]) -> Result<Vec<servers::Server>> {
     let servers: Result<Vec<_>, String> = names.iter().map(|name| cli::server(name)).collect();
     Ok(chosen(&servers.map_err(Usage)?))
-}
-
-fn comparable(
-    launcher: &Launcher,
-    server: &servers::Server,
-    alternation: Alternation,
-) -> Result<Spec> {
-    if let Some(reason) = server.pattern.unavailable() {
-        bail!("{server} cannot be run here: {reason}");
-    }
-    let spec = Spec::builtin(launcher, server, &Limits::default())?;
-    match spec.contract.capacity {
-        Some(serves) if serves < alternation.connections => bail!(Usage(format!(
-            "{server} cannot serve so many clients at once: compare with --connections {serves}"
-        ))),
-        _ => Ok(spec),
-    }
 }
 
 /// The workloads whose names begin so; all for none.

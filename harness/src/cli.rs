@@ -8,11 +8,13 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use servers::{Limits, Server, Service, WhenFull};
 
 use crate::load::Arrivals;
+use crate::load::alternation::Alternation;
 use crate::load::placement::Pin;
 use crate::mechanism::Expected;
 use crate::report::FailOn;
 use crate::selftest::answer::Answer;
 use crate::server::{Contract, Dialect, Division, Ending};
+use crate::stats::LEAST_LAUNCHES;
 use crate::stdio;
 use crate::wire::Wire;
 use crate::written::inline;
@@ -230,6 +232,11 @@ pub struct Replay {
     pub declared: Declared,
 }
 
+const BENCH_EXIT_CODES: &str = "\
+Exit codes: 0 it was measured, 1 what --require asks for is not so or a server failed while it was \
+compared, 2 bad usage, 3 the harness could not do its work, 130 it was interrupted, and what was \
+measured until then is written.";
+
 const LOAD_EXIT_CODES: &str = "\
 Exit codes: 0 it was measured, 1 what --require asks for is not so, 2 bad usage, 3 the harness could \
 not do its work, 130 it was interrupted, and what was measured until then is written.";
@@ -262,6 +269,10 @@ pub struct Measured {
 pub enum Require {
     /// Its figures are to be believed.
     Valid,
+    /// Every comparison is faster, slower or equal (with --against).
+    Conclusive,
+    /// Every comparison shows that the server is not slower by more than --margin (with --against).
+    NotSlower,
 }
 
 /// Whom to load, and how.
@@ -335,13 +346,13 @@ pub struct Selftest {
 
 /// Whom to measure, and under what.
 #[derive(Debug, Args)]
-#[command(after_help = LOAD_EXIT_CODES)]
+#[command(after_help = BENCH_EXIT_CODES)]
 pub struct Bench {
     /// Which servers, or with --manifest which of the file. All, if none is named.
     #[arg(value_name = "SERVER")]
     pub servers: Vec<String>,
     /// Servers that a TOML file describes.
-    #[arg(long, value_name = "FILE", conflicts_with = "against")]
+    #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
     /// Only workloads whose name begins so: `closed-`, `churn`. Several may be given.
     #[arg(long, value_name = "PREFIX")]
@@ -349,7 +360,8 @@ pub struct Bench {
     /// How long to measure.
     #[arg(long, value_enum, default_value_t = PlanName::Standard)]
     pub plan: PlanName,
-    /// How long to measure under each workload, in place of what the plan says.
+    /// How long to measure under each workload, in place of what the plan says; with --against how
+    /// long all slices of a comparison take together (default: 7s).
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
     /// How long to load before that, likewise.
@@ -360,14 +372,17 @@ pub struct Bench {
     pub syscalls: bool,
     /// Compare the servers with this one, in place of measuring them under workloads: the load
     /// alternates between the two in short slices, over several fresh launches.
-    #[arg(long, value_name = "SERVER", value_parser = server, conflicts_with_all = ["workload", "plan", "warm_up", "output", "syscalls", "require", "precision", "threads"])]
-    pub against: Option<Server>,
+    #[arg(long, value_name = "SERVER", conflicts_with_all = ["workload", "plan", "warm_up", "output", "syscalls", "precision", "threads"])]
+    pub against: Option<String>,
     /// Connections of a comparison.
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = positive, requires = "against")]
+    #[arg(long, value_name = "N", default_value_t = Alternation::default().connections, value_parser = positive, requires = "against")]
     pub connections: usize,
-    /// Fresh launches of a comparison.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=1000), requires = "against")]
+    /// Fresh launches of both servers in a comparison; an interval needs 4.
+    #[arg(long, value_name = "N", default_value_t = Alternation::default().launches, value_parser = clap::value_parser!(u32).range(LEAST_LAUNCHES as i64..=1000), requires = "against")]
     pub launches: u32,
+    /// Call servers equal if their throughputs differ by less than this, to either side.
+    #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = percent, requires = "against")]
+    pub margin: f64,
     /// Also write a report into this folder.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,

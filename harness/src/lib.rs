@@ -11,6 +11,7 @@
 pub mod bench;
 pub mod check;
 pub mod cli;
+mod compare;
 pub mod expected;
 mod interrupt;
 pub mod list;

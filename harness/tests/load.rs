@@ -306,7 +306,7 @@ fn switches_of_threads_that_end_with_their_clients_are_counted() {
 fn ctrl_c_in_the_middle_of_comparisons_leaves_those_that_were_finished() {
     let mut child = common::harness()
         .args(["bench", "select-echo", "poll-echo", "--against", "epoll-level-echo", "--json"])
-        .args(["--duration", "300ms", "--launches", "2"])
+        .args(["--duration", "300ms", "--launches", "4"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

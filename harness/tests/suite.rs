@@ -11,6 +11,7 @@ mod broken;
 mod calibrate;
 mod ci;
 mod command_line;
+mod comparison;
 mod confinement;
 mod contract;
 mod foreign;
@@ -59,6 +60,7 @@ const MODULES: &[Module] = &[
     module("foreign", Cost::SERVER, foreign::tests),
     module("ci", Cost::SERVER, ci::tests),
     module("command_line", Cost::SERVER, command_line::tests),
+    module("comparison", Cost::SERVER, comparison::tests),
     module("supervision", Cost::SERVER, supervision::tests),
     module("replay", Cost::SERVER, replay::tests),
     module("contract", Cost::SERVER, contract::tests),

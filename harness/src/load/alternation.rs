@@ -4,31 +4,64 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use serde::Serialize;
 
 use super::demand::{Demand, Group, Pace};
-use super::exchange::exchanges;
+use super::dialog::Dialog;
+use super::exchange::usual;
 use super::generator::{Generator, Until};
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Outcomes};
 use super::placement::Placement;
 use super::recorder::Recorder;
-use crate::server::{Launcher, Server, Spec};
-use crate::stats::Comparison;
+use super::validity::{BUSY, SERVER_BUSY};
+use crate::server::proc::{Scheduled, scheduled, scheduled_thread};
+use crate::server::{LaunchError, Launcher, Server, Spec};
+use crate::stats::{Comparison, NoInterval, Verdict};
 
-/// Requests before anything is measured.
-const WARM_UP: u64 = 2_000;
+/// How long each server is loaded before anything is measured.
+const WARM_UP: Duration = Duration::from_millis(50);
 
 /// How to compare.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Alternation {
     /// Connections, each with one request under way.
     pub connections: usize,
-    /// How long one server is loaded before it is the other's turn, about.
+    /// How long one server is loaded before it is the other's turn.
     pub slice: Duration,
     /// How often both servers are launched afresh.
     pub launches: u32,
-    /// How long all that may take, but for the launching.
+    /// How long all slices take together, without launching and warming up.
     pub time: Duration,
+    /// For the order in which the servers are launched and loaded.
+    pub seed: u64,
+}
+
+impl Default for Alternation {
+    /// The settings of `harness bench --against`, by which it takes about 10 s.
+    fn default() -> Alternation {
+        Alternation {
+            connections: 64,
+            slice: Duration::from_millis(10),
+            launches: 16,
+            time: Duration::from_secs(7),
+            seed: 0,
+        }
+    }
+}
+
+/// A server that failed while it was compared: it did not start, or not every request was answered
+/// rightly.
+#[derive(Debug, thiserror::Error)]
+#[error("{server} failed: {reason}")]
+pub struct Failed {
+    /// The server's name.
+    pub server: String,
+    /// What happened.
+    pub reason: String,
 }
 
 /// A running server, and the connections to it.
@@ -44,126 +77,411 @@ pub struct Loaded {
     pub asked: u64,
     /// How long it has been loaded.
     pub time: Duration,
+    /// How the generator's thread was scheduled while it loaded this server.
+    pub generated: Scheduled,
 }
 
 impl Loaded {
     /// Launches the server, and connects to it.
     ///
     /// # Errors
-    /// It does not listen, or the kernel refuses the generator what it needs.
+    /// [`Failed`] where it does not listen or answer; or the kernel refuses the harness what it
+    /// needs.
     pub fn launch(
         launcher: &Launcher,
         spec: &Spec,
         connections: usize,
         placement: &Placement,
     ) -> Result<Loaded> {
-        let running = launcher.launch(spec)?;
+        let failed = |reason: String| Failed { server: spec.name.clone(), reason };
+        let running = launcher.launch(spec).map_err(|error| match error {
+            LaunchError::NoPort(_) | LaunchError::Supervisor(_) | LaunchError::NoThread(_) => {
+                anyhow::Error::from(error)
+            }
+            its_own => failed(its_own.to_string()).into(),
+        })?;
         placement.pin_server(&running.process)?;
-        let exchanges = exchanges(spec.contract.service);
+        let dialog = Dialog::of(&spec.contract, running.address).map_err(failed)?;
+        let exchanges = dialog.all(&usual(&spec.contract));
         let group = Group { exchanges, connections, pace: Pace::Closed { depth: 1 } };
+        let demand =
+            Demand { opening: dialog.opening.clone(), ..Demand::new(running.address, group, 0) };
         let mut recorders = [Recorder::new()];
-        let generator =
-            Generator::connect(&Demand::new(running.address, group, 0), &mut recorders)?;
-        Ok(Loaded {
+        let generator = Generator::connect(&demand, &mut recorders)?;
+        let loaded = Loaded {
             name: spec.name.clone(),
             running,
             generator,
             recorders,
             asked: 0,
             time: Duration::ZERO,
-        })
+            generated: Scheduled::default(),
+        };
+        loaded.check_connections()?;
+        Ok(loaded)
     }
 
-    /// How long so many requests take.
+    /// Loads the server for so long. Gives the right replies per second.
     ///
     /// # Errors
-    /// One of them is not answered rightly.
-    pub fn slice(&mut self, requests: u64) -> Result<Duration> {
+    /// [`Failed`] where a request is not answered rightly; or the kernel refuses the generator what
+    /// it needs.
+    pub fn slice(&mut self, time: Duration) -> Result<f64> {
+        let before = scheduled_thread();
+        let answered_before = self.outcomes().get(Outcome::Answered);
         let began = Instant::now();
-        self.generator.run(Until::Sent(requests), &mut self.recorders)?;
+        self.generator.run(Until::Past(time), &mut self.recorders)?;
         let elapsed = began.elapsed();
-        self.asked += requests;
         self.time += elapsed;
-        let outcomes = &self.recorders[0].current().outcomes;
-        if outcomes.get(Outcome::Answered) != self.asked {
-            bail!("{}: not every request was answered rightly: {outcomes:?}", self.name);
+        self.generated += scheduled_thread() - before;
+        let answered = self.outcomes().get(Outcome::Answered) - answered_before;
+        self.asked += answered;
+        if !self.outcomes().is_all_answered() {
+            return Err(self.failed("requests", self.outcomes()).into());
         }
-        Ok(elapsed)
+        self.check_connections()?;
+        if answered == 0 {
+            return Err(self.failed("requests", &Outcomes::default()).into());
+        }
+        Ok(answered as f64 / elapsed.as_secs_f64())
+    }
+
+    fn outcomes(&self) -> &Outcomes {
+        &self.recorders[0].current().outcomes
+    }
+
+    /// A connection that the server has closed leaves a load of fewer connections than the other
+    /// server has.
+    fn check_connections(&self) -> Result<(), Failed> {
+        let connections = self.generator.connection_outcomes(0);
+        let lost = |outcome: &&Outcome| {
+            !matches!(outcome, Outcome::Answered | Outcome::InFlight)
+                && connections.get(**outcome) > 0
+        };
+        match Outcome::ALL.iter().find(lost) {
+            None => Ok(()),
+            Some(_) => Err(self.failed("connections", &connections)),
+        }
+    }
+
+    fn failed(&self, what: &str, outcomes: &Outcomes) -> Failed {
+        let bad = Outcome::ALL.iter().filter(|&&outcome| outcome != Outcome::Answered);
+        let counts: Vec<String> = bad
+            .filter(|outcome| outcomes.get(**outcome) > 0)
+            .map(|outcome| format!("{} {}", outcomes.get(*outcome), outcome.words()))
+            .collect();
+        let mut reason = match counts.is_empty() {
+            true => "no request was answered".to_owned(),
+            false => format!("{what}: {}", counts.join(", ")),
+        };
+        let lost = [Outcome::Reset, Outcome::Closed, Outcome::Refused];
+        if lost.iter().any(|&outcome| outcomes.get(outcome) > 0)
+            && let Some(exit) = self.running.process.wait_for_exit(EXIT_SEEN)
+        {
+            reason = format!("the server ended ({exit}); {reason}");
+        }
+        Failed { server: self.name.clone(), reason }
     }
 }
+
+/// How long the end of a server may take to be reported: its connections are lost before that.
+const EXIT_SEEN: Duration = Duration::from_secs(2);
 
 /// Two servers that are loaded in turns.
 #[derive(Debug)]
 pub struct Pair {
-    /// The one that is compared.
-    pub one: Loaded,
-    /// What it is compared with.
-    pub other: Loaded,
-    /// Requests in a slice.
-    requests: u64,
+    /// The server that is compared, and the one that it is compared with.
+    pub servers: [Loaded; 2],
+    slice: Duration,
+    /// Which of them has the first slice next.
+    first: usize,
 }
 
 impl Pair {
-    /// Warms both up, and finds out how many requests make a slice that long. The calling thread
-    /// is the generator's.
+    /// Warms both up, the one that is to have the first slice first. The calling thread is the
+    /// generator's.
     ///
     /// # Errors
-    /// A request is not answered rightly.
-    pub fn new(mut one: Loaded, mut other: Loaded, slice: Duration) -> Result<Pair> {
-        let mut rate: f64 = 0.0;
-        for loaded in [&mut one, &mut other] {
-            loaded.slice(WARM_UP)?;
-            rate = rate.max(WARM_UP as f64 / loaded.slice(WARM_UP)?.as_secs_f64());
+    /// As [`Loaded::slice`].
+    pub fn new(servers: [Loaded; 2], slice: Duration, first: usize) -> Result<Pair> {
+        let mut pair = Pair { servers, slice, first };
+        for which in [first, 1 - first] {
+            pair.servers[which].slice(WARM_UP)?;
         }
-        Ok(Pair { one, other, requests: (rate * slice.as_secs_f64()).max(1.0) as u64 })
+        Ok(pair)
     }
 
     /// The ratio of the throughputs, over two slices each in such an order that a machine that
-    /// becomes slower or faster meanwhile makes no difference.
+    /// becomes slower or faster meanwhile makes no difference: one, other, other, one. The next
+    /// time the other is first.
     ///
     /// # Errors
-    /// A request is not answered rightly.
+    /// As [`Loaded::slice`].
     pub fn ratio(&mut self) -> Result<f64> {
-        let mut one = self.one.slice(self.requests)?;
-        let other = self.other.slice(self.requests)? + self.other.slice(self.requests)?;
-        one += self.one.slice(self.requests)?;
-        Ok(other.as_secs_f64() / one.as_secs_f64())
+        let (first, second) = (self.first, 1 - self.first);
+        let mut rates = [0.0; 2];
+        for which in [first, second, second, first] {
+            rates[which] += self.servers[which].slice(self.slice)?;
+        }
+        self.first = second;
+        Ok(rates[0] / rates[1])
     }
 }
 
-/// How many times as fast the first server is as the second.
+/// Which server (0 or 1) comes first in a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Order {
+    launched: usize,
+    loaded: usize,
+}
+
+/// The orders of so many launches, drawn from the seed in blocks of four: each of the four orders
+/// once, and in each half of a block either server is first in both respects once. So whatever it
+/// is worth to be first cancels out, also where a comparison is interrupted.
+fn orders(seed: u64, launches: u32) -> Vec<Order> {
+    let mut random = SmallRng::seed_from_u64(seed);
+    let mut orders = Vec::new();
+    while orders.len() < launches as usize {
+        let mut halves = [false, true].map(|is_crossed| {
+            let launched = random.random_range(0..2);
+            let loaded = if is_crossed { 1 - launched } else { launched };
+            [Order { launched, loaded }, Order { launched: 1 - launched, loaded: 1 - loaded }]
+        });
+        halves.shuffle(&mut random);
+        orders.extend(halves.concat());
+    }
+    orders.truncate(launches as usize);
+    orders
+}
+
+/// Parts of the time in which a server was loaded: 1 is one processor kept busy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Busy {
+    /// The part in which the server ran or waited for a processor, over all of its threads.
+    pub server: f64,
+    /// The part in which the generator did.
+    pub generator: f64,
+}
+
+/// What a comparison has found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The ratio of the throughputs with its interval, or why there is none.
+    pub comparison: Result<Comparison, NoInterval>,
+    /// How busy each server and the generator were: the one that is compared, and the other.
+    pub busy: [Busy; 2],
+}
+
+impl Found {
+    /// Classifies what was found, with the reason where that is not in the interval.
+    pub fn verdict(&self, margin: f64) -> (Verdict, Option<String>) {
+        let comparison = match self.comparison {
+            Ok(comparison) => comparison,
+            Err(reason) => return (Verdict::Inconclusive, Some(reason.to_string())),
+        };
+        let percent = shown_percent(margin);
+        match comparison.verdict(margin) {
+            Verdict::Equal => match self.generator_bound() {
+                None => (Verdict::Equal, None),
+                reason => (Verdict::Inconclusive, reason),
+            },
+            Verdict::Inconclusive => {
+                let reason = format!("the interval contains 1 and is not within ±{percent} %");
+                (Verdict::Inconclusive, Some(reason))
+            }
+            shown if comparison.is_within(margin) => {
+                (shown, Some(format!("by less than {percent} %")))
+            }
+            shown => (shown, None),
+        }
+    }
+
+    /// Whether the first server is shown not to be slower by more than the margin.
+    pub fn is_not_slower(&self, margin: f64) -> bool {
+        self.comparison.is_ok_and(|it| {
+            it.verdict(margin) == Verdict::Faster
+                || it.is_not_below(margin) && self.generator_bound().is_none()
+        })
+    }
+
+    /// Why the throughput may be the generator's rather than a server's, if so: two servers that
+    /// are not what limits the throughput look equal, whatever they cost.
+    pub fn generator_bound(&self) -> Option<String> {
+        let is_bound = |busy: &&Busy| busy.generator > BUSY && busy.server < SERVER_BUSY;
+        self.busy.iter().find(is_bound).map(|busy| {
+            format!(
+                "the generator limited the throughput: it was busy for {:.0} % of the time, a \
+                 server for {:.0} %",
+                100.0 * busy.generator,
+                100.0 * busy.server
+            )
+        })
+    }
+}
+
+/// A margin in percent, as it was written.
+pub fn shown_percent(margin: f64) -> f64 {
+    (margin * 1e6).round() / 1e4
+}
+
+/// How a server and its generator were scheduled over several launches.
+#[derive(Clone, Copy, Debug, Default)]
+struct Work {
+    time: Duration,
+    server: Scheduled,
+    generator: Scheduled,
+}
+
+impl Work {
+    /// So far, in this launch.
+    fn now(loaded: &Loaded) -> Work {
+        let server = scheduled(&loaded.running.process.tree());
+        Work { time: loaded.time, server, generator: loaded.generated }
+    }
+
+    fn add(&mut self, now: Work, before: Work) {
+        self.time += now.time - before.time;
+        self.server += now.server - before.server;
+        self.generator += now.generator - before.generator;
+    }
+
+    fn busy(&self) -> Busy {
+        let time = self.time.as_secs_f64();
+        let part = |it: Scheduled| match time > 0.0 {
+            true => (it.ran + it.waited).as_secs_f64() / time,
+            false => 0.0,
+        };
+        Busy { server: part(self.server), generator: part(self.generator) }
+    }
+}
+
+/// Finds how many times as fast the first server is as the second. An interrupted comparison is
+/// of the pairs of slices until then.
 ///
 /// # Errors
-/// One of them does not listen, or does not answer rightly.
+/// [`Failed`] where a server does not start, or does not answer rightly; or the kernel refuses the
+/// harness what it needs.
 pub fn compare(
     launcher: &Launcher,
     specs: [&Spec; 2],
     alternation: Alternation,
     placement: &Placement,
     interrupted: &AtomicBool,
-) -> Result<Option<Comparison>> {
-    let Alternation { connections, slice, launches, time } = alternation;
+) -> Result<Found> {
+    let Alternation { connections, slice, launches, time, seed } = alternation;
     let mut ratios = Vec::new();
-    for launch in 0..launches {
+    let mut work = [Work::default(); 2];
+    for order in orders(seed, launches) {
         if interrupted.load(Relaxed) {
             break;
         }
-        let [one, other] = specs.map(|spec| Loaded::launch(launcher, spec, connections, placement));
+        let launch = |which: usize| Loaded::launch(launcher, specs[which], connections, placement);
+        let (first, second) = (launch(order.launched)?, launch(1 - order.launched)?);
+        let servers = if order.launched == 0 { [first, second] } else { [second, first] };
         let _pinned = placement.pin_load_thread(0)?;
-        let (mut one, mut other) = (one?, other?);
-        // Whoever is first has no advantage of it in the end.
-        let is_turned = launch % 2 == 1;
-        if is_turned {
-            std::mem::swap(&mut one, &mut other);
-        }
-        let mut pair = Pair::new(one, other, slice)?;
+        let mut pair = Pair::new(servers, slice, order.loaded)?;
+        let before = pair.servers.each_ref().map(Work::now);
         let deadline = Instant::now() + time / launches;
         let mut pairs = Vec::new();
         while Instant::now() < deadline && !interrupted.load(Relaxed) {
-            let ratio = pair.ratio()?;
-            pairs.push(if is_turned { 1.0 / ratio } else { ratio });
+            pairs.push(pair.ratio()?);
+        }
+        for ((sum, loaded), before) in work.iter_mut().zip(&pair.servers).zip(before) {
+            sum.add(Work::now(loaded), before);
         }
         ratios.push(pairs);
     }
-    Ok(Comparison::of(&ratios))
+    let busy = work.each_ref().map(Work::busy);
+    Ok(Found { comparison: Comparison::of(&ratios), busy })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn either_server_is_first_in_half_of_the_launches_in_an_order_of_the_seed() {
+        for seed in 0..200 {
+            let all = orders(seed, 16);
+            assert_eq!((all.len(), &all), (16, &orders(seed, 16)), "{seed}");
+            // Wherever it is interrupted.
+            for count in 1..=16 {
+                let begun = &all[..count];
+                let both = [
+                    begun.iter().filter(|it| it.launched == 0).count(),
+                    begun.iter().filter(|it| it.loaded == 0).count(),
+                ];
+                assert!(both.iter().all(|first| first.abs_diff(count - first) <= 1), "{begun:?}");
+            }
+            for block in all.chunks(4) {
+                let of = |which: usize| block.iter().filter(move |it| it.launched == which);
+                assert_eq!(of(0).filter(|it| it.loaded == 0).count(), 1, "{block:?}");
+                assert_eq!(of(1).filter(|it| it.loaded == 0).count(), 1, "{block:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_order_may_be_the_first_one() {
+        let firsts: Vec<Order> = (0..200).map(|seed| orders(seed, 4)[0]).collect();
+        for launched in [0, 1] {
+            for loaded in [0, 1] {
+                let count = firsts.iter().filter(|it| **it == Order { launched, loaded }).count();
+                assert!((25..=75).contains(&count), "{launched} {loaded}: {count} of 200");
+            }
+        }
+    }
+
+    fn found(low: f64, high: f64, busy: [Busy; 2]) -> Found {
+        let ratio = (low * high).sqrt();
+        Found { comparison: Ok(Comparison { ratio, low, high, launches: 16, pairs: 160 }), busy }
+    }
+
+    #[test]
+    fn servers_that_the_generator_kept_idle_are_not_called_equal() {
+        let limited = Busy { server: 1.0, generator: 0.98 };
+        let idle = Busy { server: 0.6, generator: 0.98 };
+        let slow_by_itself = Busy { server: 0.1, generator: 0.2 };
+        for (busy, verdict) in [
+            ([limited, limited], Verdict::Equal),
+            ([slow_by_itself, limited], Verdict::Equal),
+            ([idle, limited], Verdict::Inconclusive),
+            ([limited, idle], Verdict::Inconclusive),
+        ] {
+            let equal = found(0.98, 1.02, busy);
+            let (said, reason) = equal.verdict(0.05);
+            assert_eq!(said, verdict, "{busy:?}");
+            assert_eq!(reason.is_some(), verdict == Verdict::Inconclusive, "{reason:?}");
+            assert_eq!(equal.is_not_slower(0.05), verdict == Verdict::Equal);
+            // A difference that shows all the same is one.
+            assert_eq!(found(1.1, 1.2, busy).verdict(0.05), (Verdict::Faster, None));
+            assert!(found(1.1, 1.2, busy).is_not_slower(0.05));
+        }
+    }
+
+    #[test]
+    fn a_verdict_that_the_interval_does_not_explain_has_its_reason() {
+        let busy = [Busy { server: 1.0, generator: 0.5 }; 2];
+        let none = NoInterval::TooFew { enough: 1, launches: 2 };
+        let nothing = Found { comparison: Err(none), busy };
+        let rows = [
+            (nothing, Verdict::Inconclusive, Some("1 of 2 launches")),
+            (found(0.084, 7.725, busy), Verdict::Inconclusive, Some("not within ±5 %")),
+            (found(0.96, 0.99, busy), Verdict::Slower, Some("by less than 5 %")),
+            (found(0.6, 0.99, busy), Verdict::Slower, None),
+            (found(0.99, 1.01, busy), Verdict::Equal, None),
+        ];
+        for (found, verdict, words) in rows {
+            let (said, reason) = found.verdict(0.05);
+            assert_eq!((said, reason.is_some()), (verdict, words.is_some()), "{reason:?}");
+            assert!(reason.unwrap_or_default().contains(words.unwrap_or_default()));
+        }
+        assert!(!found(0.9, 0.99, busy).is_not_slower(0.05));
+        assert!(found(0.96, 0.99, busy).is_not_slower(0.05));
+    }
+
+    #[test]
+    fn servers_that_were_never_loaded_were_not_busy() {
+        assert_eq!(Work::default().busy(), Busy::default());
+    }
 }

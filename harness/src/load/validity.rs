@@ -8,10 +8,10 @@ use super::outcome::{Outcome, Outcomes};
 use crate::stats::{Quantiles, Stationarity};
 
 /// A generator that works for a larger part of the time may be what limits the throughput.
-const BUSY: f64 = 0.95;
+pub(super) const BUSY: f64 = 0.95;
 
 /// A server that works for a larger part of the time is what limits it, too.
-const SERVER_BUSY: f64 = 0.9;
+pub(super) const SERVER_BUSY: f64 = 0.9;
 
 /// A server that answers a smaller part of what is due in time does not keep up.
 const ACHIEVED: f64 = 0.98;

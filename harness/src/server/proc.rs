@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::{AddAssign, Sub};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, prlimit};
@@ -212,14 +213,44 @@ pub fn scheduled(tree: &[Pid]) -> Scheduled {
     let mut sum = Scheduled::default();
     for pid in tree {
         for thread in threads(&[*pid]) {
-            let path = format!("/proc/{pid}/task/{thread}/schedstat");
-            let line = fs::read_to_string(path).unwrap_or_default();
-            let mut times = line.split(' ').flat_map(str::parse).map(Duration::from_nanos);
-            sum.ran += times.next().unwrap_or_default();
-            sum.waited += times.next().unwrap_or_default();
+            sum += Scheduled::read(&format!("/proc/{pid}/task/{thread}/schedstat"));
         }
     }
     sum
+}
+
+/// How the calling thread was scheduled so far.
+pub fn scheduled_thread() -> Scheduled {
+    Scheduled::read("/proc/thread-self/schedstat")
+}
+
+impl Scheduled {
+    fn read(path: &str) -> Scheduled {
+        let line = fs::read_to_string(path).unwrap_or_default();
+        let mut times = line.split(' ').flat_map(str::parse).map(Duration::from_nanos);
+        let mut next = || times.next().unwrap_or_default();
+        Scheduled { ran: next(), waited: next() }
+    }
+}
+
+impl AddAssign for Scheduled {
+    fn add_assign(&mut self, other: Scheduled) {
+        self.ran += other.ran;
+        self.waited += other.waited;
+    }
+}
+
+impl Sub for Scheduled {
+    type Output = Scheduled;
+
+    /// What came since then. Of threads that have ended since nothing is known: that is no less
+    /// than nothing.
+    fn sub(self, before: Scheduled) -> Scheduled {
+        Scheduled {
+            ran: self.ran.saturating_sub(before.ran),
+            waited: self.waited.saturating_sub(before.waited),
+        }
+    }
 }
 
 /// Where the processes listen: their sockets' inodes, looked up among the kernel's.

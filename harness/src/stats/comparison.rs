@@ -19,6 +19,32 @@ pub struct Comparison {
     pub pairs: usize,
 }
 
+/// The fewest launches that an interval is computed from. Student's t is 12.7 for two launches and
+/// 3.2 for four: with fewer, an interval holds nearly every ratio.
+pub const LEAST_LAUNCHES: usize = 4;
+
+/// The fewest pairs of slices by which a launch counts: a quarter is cut off at either end.
+pub const LEAST_PAIRS: usize = 4;
+
+/// Why pairs of slices have no interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoInterval {
+    /// Too few launches have enough pairs.
+    #[error(
+        "{enough} of {launches} launches have {LEAST_PAIRS} pairs of slices or more, and an interval \
+         needs {LEAST_LAUNCHES} such launches"
+    )]
+    TooFew {
+        /// Launches with enough pairs.
+        enough: usize,
+        /// All launches.
+        launches: usize,
+    },
+    /// The ratios of a launch have no finite mean.
+    #[error("a ratio is zero or not finite: one server answered nothing in many slices")]
+    NotFinite,
+}
+
 /// What a comparison says of the first server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -27,8 +53,10 @@ pub enum Verdict {
     Faster,
     /// The whole interval is below 1.
     Slower,
-    /// 1 is in the interval.
-    NoDifferenceShown,
+    /// The interval contains 1 and is inside the margin.
+    Equal,
+    /// The interval contains 1 and is not inside the margin, or there is no interval.
+    Inconclusive,
 }
 
 impl Verdict {
@@ -37,16 +65,16 @@ impl Verdict {
         match self {
             Verdict::Faster => "faster",
             Verdict::Slower => "slower",
-            Verdict::NoDifferenceShown => "no difference shown",
+            Verdict::Equal => "equal",
+            Verdict::Inconclusive => "inconclusive",
         }
     }
 }
 
 impl Comparison {
-    /// That of the ratios of the pairs of each launch, which are positive: the throughput of the
-    /// first server over that of the second. Launches without pairs do not count; none if fewer
-    /// than two have any, or one of them has no finite mean (a server that answers nothing is
-    /// not slow).
+    /// Compares by the ratios of the pairs of each launch, which are positive: the throughput of
+    /// the first server over that of the second. Launches with fewer than [`LEAST_PAIRS`] pairs do
+    /// not count.
     ///
     /// Pairs of one launch depend on each other and have its circumstances in common, so that a
     /// launch is one value only: the interquartile mean of the logarithms of its ratios, which
@@ -55,44 +83,96 @@ impl Comparison {
     /// are independent; their mean has the interval of Student's t with one degree of freedom
     /// less than there are launches. It holds the variation within launches, too, whatever that is
     /// like (batch means, as in [`super::effective_sample_size`]).
-    pub fn of(launches: &[Vec<f64>]) -> Option<Comparison> {
-        let logs: Vec<f64> = launches.iter().filter_map(|pairs| mean_log(pairs)).collect();
-        let count = logs.len();
-        if count < 2 || logs.iter().any(|log| !log.is_finite()) {
-            return None;
+    ///
+    /// # Errors
+    /// There are too few launches or pairs, or a launch has no finite mean (a server that answers
+    /// nothing is not slow).
+    pub fn of(launches: &[Vec<f64>]) -> Result<Comparison, NoInterval> {
+        let counted: Vec<&Vec<f64>> =
+            launches.iter().filter(|pairs| pairs.len() >= LEAST_PAIRS).collect();
+        let count = counted.len();
+        if count < LEAST_LAUNCHES {
+            return Err(NoInterval::TooFew { enough: count, launches: launches.len() });
+        }
+        let logs: Vec<f64> = counted.iter().map(|pairs| mean_log(pairs)).collect();
+        if logs.iter().any(|log| !log.is_finite()) {
+            return Err(NoInterval::NotFinite);
         }
         let student = StudentsT::new(0.0, 1.0, (count - 1) as f64).expect("a degree of freedom");
         let error = (&logs).std_dev() / (count as f64).sqrt();
         let reach = student.inverse_cdf(0.975) * error;
         let mean = (&logs).mean();
-        Some(Comparison {
+        Ok(Comparison {
             ratio: mean.exp(),
             low: (mean - reach).exp(),
             high: (mean + reach).exp(),
             launches: count,
-            pairs: launches.iter().map(Vec::len).sum(),
+            pairs: counted.iter().map(|pairs| pairs.len()).sum(),
         })
     }
 
-    /// Whether a difference is shown, and which.
-    pub fn verdict(&self) -> Verdict {
+    /// Classifies the interval. A margin of 0.05 reaches from 1 / 1.05 to 1.05, so that the verdict
+    /// of the reciprocal is the opposite one.
+    pub fn verdict(&self, margin: f64) -> Verdict {
         if self.low > 1.0 {
             Verdict::Faster
         } else if self.high < 1.0 {
             Verdict::Slower
+        } else if self.is_within(margin) {
+            Verdict::Equal
         } else {
-            Verdict::NoDifferenceShown
+            Verdict::Inconclusive
         }
+    }
+
+    /// Whether the whole interval is inside the margin.
+    pub fn is_within(&self, margin: f64) -> bool {
+        self.is_not_below(margin) && self.high <= 1.0 + margin
+    }
+
+    /// Whether the whole interval is above the lower end of the margin: the first server is not
+    /// slower than the second by more than that (non-inferiority).
+    pub fn is_not_below(&self, margin: f64) -> bool {
+        self.low >= 1.0 / (1.0 + margin)
+    }
+
+    /// The half-width of the interval as a part of the ratio.
+    pub fn half_width(&self) -> f64 {
+        (self.high / self.low).sqrt() - 1.0
+    }
+
+    /// Ratio, lower end and upper end in decimals, with no more digits than the interval supports:
+    /// the last one is a tenth of the half-width or more. The ends are rounded outward, and where
+    /// 1 is not in the interval it is not in the one that is shown.
+    pub fn figures(&self) -> [String; 3] {
+        let half = (self.high - self.low) / 2.0;
+        let supported = -(half / 10.0).log10();
+        let least =
+            if supported.is_finite() { supported.floor().clamp(2.0, 4.0) as usize } else { 4 };
+        let shown = |decimals: usize| {
+            let unit = 10f64.powi(decimals as i32);
+            ((self.low * unit).floor() / unit, (self.high * unit).ceil() / unit)
+        };
+        let says_the_same = |decimals: &usize| {
+            let (low, high) = shown(*decimals);
+            (low > 1.0, high < 1.0) == (self.low > 1.0, self.high < 1.0)
+        };
+        let decimals = (least..MOST_DECIMALS).find(says_the_same).unwrap_or(MOST_DECIMALS);
+        let (low, high) = shown(decimals);
+        [self.ratio, low, high].map(|figure| format!("{figure:.decimals$}"))
     }
 }
 
-/// The interquartile mean of the logarithms; none of nothing.
-fn mean_log(ratios: &[f64]) -> Option<f64> {
+/// The most decimals that a figure is shown with.
+const MOST_DECIMALS: usize = 6;
+
+/// The interquartile mean of the logarithms; not a number of nothing.
+fn mean_log(ratios: &[f64]) -> f64 {
     let mut logs: Vec<f64> = ratios.iter().map(|ratio| ratio.ln()).collect();
     logs.sort_by(f64::total_cmp);
     let quarter = logs.len() / 4;
     let middle = &logs[quarter..logs.len() - quarter];
-    (!middle.is_empty()).then(|| middle.mean())
+    middle.mean()
 }
 
 #[cfg(test)]
@@ -102,49 +182,83 @@ mod tests {
     use super::super::noise::Noise;
     use super::*;
 
-    /// Pairs with noise of 20 %, each correlated with the one before; of the slices, one in 20
-    /// loses half of its time; launches differ by 0.5 %.
-    fn launches(noise: &mut Noise, ratio: f64, launches: usize, pairs: usize) -> Vec<Vec<f64>> {
+    /// The margin of the command line.
+    const MARGIN: f64 = 0.05;
+
+    /// As many launches, and as many pairs in each, as the default settings give.
+    const LAUNCHES: usize = 16;
+    const PAIRS: usize = 10;
+
+    /// Pairs with noise of 5 %, each correlated with the one before; of the slices, one in 20
+    /// loses half of its time; launches differ by 1 %.
+    fn launches(noise: &mut Noise, ratio: f64) -> Vec<Vec<f64>> {
         let launch = |_| {
-            let of_launch = ratio.ln() + 0.005 * noise.normal();
-            let pairs = noise.correlated(0.3, pairs);
+            let of_launch = ratio.ln() + 0.01 * noise.normal();
+            let pairs = noise.correlated(0.3, PAIRS);
             let mut burst = || if noise.uniform() < 0.05 { 0.5 } else { 1.0 };
-            pairs.iter().map(|pair| (of_launch + 0.2 * pair).exp() * burst() / burst()).collect()
+            pairs.iter().map(|pair| (of_launch + 0.05 * pair).exp() * burst() / burst()).collect()
         };
-        (0..launches).map(launch).collect()
+        (0..LAUNCHES).map(launch).collect()
     }
 
-    /// How often a server is said to be slower and faster.
-    fn verdicts(simulations: u64, ratio: f64, pairs: usize) -> (usize, usize) {
-        let verdicts: Vec<Verdict> = (0..simulations)
-            .map(|seed| launches(&mut Noise::seeded(seed), ratio, 8, pairs))
-            .map(|launches| Comparison::of(&launches).expect("eight launches").verdict())
-            .collect();
-        let said = |verdict| verdicts.iter().filter(|&&said| said == verdict).count();
-        (said(Verdict::Slower), said(Verdict::Faster))
+    /// Comparisons of servers that differ by this ratio.
+    fn simulated(simulations: u64, ratio: f64) -> Vec<Comparison> {
+        let compare = |seed| Comparison::of(&launches(&mut Noise::seeded(seed), ratio));
+        (0..simulations).map(|seed| compare(seed).expect("enough launches")).collect()
+    }
+
+    /// How many of them have this verdict.
+    fn count(found: &[Comparison], verdict: Verdict) -> usize {
+        found.iter().filter(|one| one.verdict(MARGIN) == verdict).count()
     }
 
     #[test]
-    fn a_server_is_called_different_from_itself_in_5_of_100_comparisons() {
-        let (slower, faster) = verdicts(1000, 1.0, 100);
+    fn the_interval_contains_the_ratio_in_95_of_100_simulated_comparisons() {
+        for ratio in [1.0, 0.97, 1.5] {
+            let found = simulated(1000, ratio);
+            let holds = |one: &&Comparison| one.low <= ratio && ratio <= one.high;
+            let held = found.iter().filter(holds).count();
+            assert!((935..=965).contains(&held), "{ratio}: {held} of 1000");
+        }
+    }
+
+    #[test]
+    fn a_server_is_called_different_from_itself_in_5_of_100_simulated_comparisons() {
+        let found = simulated(1000, 1.0);
+        let [faster, slower, equal] =
+            [Verdict::Faster, Verdict::Slower, Verdict::Equal].map(|it| count(&found, it));
         assert!((30..=70).contains(&(slower + faster)), "{slower} slower, {faster} faster");
+        assert!(slower.min(faster) >= 10, "{slower} slower, {faster} faster: one side only");
+        assert!(equal >= 900, "{equal} equal: the margin can be reached");
     }
 
     #[test]
     fn three_percent_are_told_apart() {
-        let (slower, faster) = verdicts(100, 0.97, 280);
-        assert!(slower >= 80 && faster == 0, "{slower} slower, {faster} faster");
+        let found = simulated(200, 0.97);
+        let slower = count(&found, Verdict::Slower);
+        assert!(slower >= 180 && count(&found, Verdict::Faster) == 0, "{slower} slower");
+    }
+
+    #[test]
+    fn servers_that_differ_by_the_margin_are_rarely_called_equal() {
+        for ratio in [1.0 + MARGIN, 1.0 / (1.0 + MARGIN)] {
+            let equal = count(&simulated(1000, ratio), Verdict::Equal);
+            assert!(equal <= 50, "{ratio}: {equal} of 1000");
+        }
     }
 
     #[test]
     fn the_interval_is_that_of_student() {
-        // Logarithms -1 and 1: the standard error is 1, and t with one degree of freedom 12.706.
-        let two = Comparison::of(&[vec![1f64.exp()], vec![(-1f64).exp()]]).expect("two launches");
-        assert!(two.ratio.ln().abs() < 1e-9);
-        assert!((two.high.ln() - 12.706).abs() < 1e-3, "{}", two.high.ln());
-        assert_eq!((two.launches, two.pairs), (2, 2));
+        // Logarithms -1 and 1, of standard deviation √(4 / 3): the standard error is 1 / √3, and t
+        // with 3 degrees of freedom 3.182.
+        let launch = |at: i32| vec![f64::from(at % 2 * 2 - 1).exp(); LEAST_PAIRS];
+        let four: Vec<Vec<f64>> = (0..4).map(launch).collect();
+        let four = Comparison::of(&four).expect("four launches");
+        assert!(four.ratio.ln().abs() < 1e-9);
+        assert!((four.high.ln() - 3.1824 / 3f64.sqrt()).abs() < 1e-3, "{}", four.high.ln());
+        assert_eq!((four.launches, four.pairs), (4, 16));
         // Eight launches of standard deviation √(8 / 7): t with 7 degrees of freedom is 2.365.
-        let eight: Vec<Vec<f64>> = (0..8).map(|at| vec![f64::from(at % 2 * 2 - 1).exp()]).collect();
+        let eight: Vec<Vec<f64>> = (0..8).map(launch).collect();
         let eight = Comparison::of(&eight).expect("eight launches");
         assert!((eight.high.ln() - 2.3646 / 7f64.sqrt()).abs() < 1e-4, "{}", eight.high.ln());
     }
@@ -154,24 +268,81 @@ mod tests {
         let mut pairs = vec![1.1; 80];
         pairs.extend([0.0; 10]);
         pairs.extend([f64::INFINITY; 10]);
-        let comparison = Comparison::of(&[pairs.clone(), pairs]).expect("two launches");
+        let comparison = Comparison::of(&vec![pairs; 4]).expect("four launches");
         assert!((comparison.ratio - 1.1).abs() < 1e-9);
-        assert_eq!(comparison.verdict(), Verdict::Faster);
+        assert_eq!(comparison.verdict(MARGIN), Verdict::Faster);
     }
 
     #[test]
-    fn one_launch_says_nothing_nor_does_a_server_that_answers_nothing() {
-        assert_eq!(Comparison::of(&[vec![1.1; 100], vec![]]), None);
-        assert_eq!(Comparison::of(&[vec![1.1; 100], vec![0.0; 100], vec![1.1; 100]]), None);
-        assert_eq!(Comparison::of(&[vec![f64::NAN], vec![1.0]]), None);
+    fn too_few_launches_or_pairs_have_no_interval_and_the_reason_says_which() {
+        let of = |launches: &[Vec<f64>]| Comparison::of(launches);
+        assert_eq!(of(&[]), Err(NoInterval::TooFew { enough: 0, launches: 0 }));
+        let three = vec![vec![1.1; 100]; 3];
+        assert_eq!(of(&three), Err(NoInterval::TooFew { enough: 3, launches: 3 }));
+        let short = [three, vec![vec![1.1; LEAST_PAIRS - 1]; 5]].concat();
+        let refused = NoInterval::TooFew { enough: 3, launches: 8 };
+        assert_eq!(of(&short), Err(refused));
+        let words = "3 of 8 launches have 4 pairs of slices or more, and an interval needs 4 such \
+                     launches";
+        assert_eq!(refused.to_string(), words);
+    }
+
+    #[test]
+    fn a_server_that_answers_nothing_is_not_slow() {
+        for nothing in [0.0, f64::NAN, f64::INFINITY] {
+            let mut launches = vec![vec![1.1; 8]; 4];
+            launches[2] = vec![nothing; 8];
+            assert_eq!(Comparison::of(&launches), Err(NoInterval::NotFinite), "{nothing}");
+        }
+    }
+
+    fn interval(low: f64, high: f64) -> Comparison {
+        Comparison { ratio: (low * high).sqrt(), low, high, launches: 4, pairs: 16 }
+    }
+
+    #[test]
+    fn equal_is_a_whole_interval_inside_the_margin_and_a_wider_one_is_inconclusive() {
+        use Verdict::{Equal, Faster, Inconclusive, Slower};
+        for (low, high, margin, verdict) in [
+            (0.084, 7.725, 0.05, Inconclusive),
+            (0.96, 1.04, 0.05, Equal),
+            (0.96, 1.04, 0.03, Inconclusive),
+            // The margin is as wide in either direction: 1 / 1.05 is 0.9524.
+            (0.9525, 1.0499, 0.05, Equal),
+            (0.9523, 1.02, 0.05, Inconclusive),
+            (0.98, 1.051, 0.05, Inconclusive),
+            (1.0, 1.0, 0.05, Equal),
+            // A difference that is shown is one, however small.
+            (1.001, 1.02, 0.05, Faster),
+            (0.9, 0.999, 0.05, Slower),
+        ] {
+            assert_eq!(interval(low, high).verdict(margin), verdict, "{low} to {high}, ±{margin}");
+        }
+        assert!(interval(0.96, 0.99).is_within(0.05) && interval(0.96, 9.0).is_not_below(0.05));
+        assert!(!interval(0.95, 0.99).is_not_below(0.05));
+    }
+
+    #[test]
+    fn figures_have_no_more_digits_than_the_interval_supports() {
+        for (low, high, expected) in [
+            (1.0654, 1.2031, ["1.13", "1.06", "1.21"]),
+            (0.99412, 1.00673, ["1.000", "0.994", "1.007"]),
+            (0.084, 7.725, ["0.81", "0.08", "7.73"]),
+            // Its verdict is not contradicted by how it is written.
+            (1.0004, 1.09, ["1.0442", "1.0004", "1.0900"]),
+            (0.8, 0.99996, ["0.89441", "0.80000", "0.99996"]),
+            (1.0, 1.0, ["1.0000", "1.0000", "1.0000"]),
+        ] {
+            assert_eq!(interval(low, high).figures(), expected, "{low} to {high}");
+        }
     }
 
     proptest! {
         #[test]
-        fn the_other_way_round_is_the_reciprocal(
-            launches in prop::collection::vec(prop::collection::vec(0.1..10.0, 1..30), 2..6),
+        fn the_other_way_round_is_the_reciprocal_with_the_opposite_verdict(
+            launches in prop::collection::vec(prop::collection::vec(0.1..10.0, 4..30), 4..8),
         ) {
-            let there = Comparison::of(&launches).expect("two launches at least");
+            let there = Comparison::of(&launches).expect("enough launches");
             let turned = |launch: &Vec<f64>| launch.iter().map(|ratio: &f64| 1.0 / ratio).collect();
             let back: Vec<Vec<f64>> = launches.iter().map(turned).collect();
             let back = Comparison::of(&back).expect("as many");
@@ -181,6 +352,12 @@ mod tests {
                 prop_assert!((one * other - 1.0).abs() < 1e-6, "{} and {}", one, other);
             }
             prop_assert!(there.low <= there.ratio && there.ratio <= there.high);
+            let opposite = match back.verdict(0.5) {
+                Verdict::Faster => Verdict::Slower,
+                Verdict::Slower => Verdict::Faster,
+                same => same,
+            };
+            prop_assert_eq!(there.verdict(0.5), opposite);
         }
     }
 }

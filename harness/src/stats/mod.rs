@@ -10,7 +10,7 @@ mod order;
 mod quantiles;
 mod stationarity;
 
-pub use comparison::{Comparison, Verdict};
+pub use comparison::{Comparison, LEAST_LAUNCHES, LEAST_PAIRS, NoInterval, Verdict};
 pub use effective::{Batch, LEAST_BATCHES, effective_sample_size};
 pub use little::littles_residual;
 pub use median::Median;
