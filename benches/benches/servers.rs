@@ -1,18 +1,21 @@
-//! Latency and throughput of every built-in server, each in a process of its own.
+//! Latency and throughput of every pattern, each server in a process of its own.
 //!
-//! `cargo bench -- latency/select` runs a part. Criterion does the statistics, the harness's load
+//! Patterns are measured as `echo`, half a second for each figure, which takes a minute or two; with
+//! `BENCH_FULL=1` as `calc`, too, and 2 seconds for each. `cargo bench -- latency/select` runs a
+//! part. Criterion does the statistics, the harness's load
 //! engine the asking: a reply that is not the right one ends the benchmark. To tell two servers
 //! apart, compare within one run: what Criterion says of an earlier run includes how busy the
 //! machine was then.
 
 use std::time::{Duration, Instant};
 
+use benches::asked;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use harness::load::{Demand, Generator, Group, Outcome, Pace, Recorder, Until, exchanges};
 use harness::role;
 use harness::server::{Launcher, Server, Spec};
-use servers::{Capacity, Limits};
+use servers::{Capacity, Limits, Service};
 
 /// Connections of the throughput benchmark: enough to keep a server busy.
 const CONNECTIONS: usize = 8;
@@ -21,13 +24,18 @@ fn main() {
     // The servers are this very program, started again.
     role::take();
     let launcher = Launcher::this_program().expect("the kernel knows which program this is");
+    let is_full = asked::is_full();
+    let [warm_up, time] =
+        if is_full { [300, 2_000] } else { [100, 500] }.map(Duration::from_millis);
     let mut criterion = Criterion::default()
         .sample_size(20)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(2))
+        .warm_up_time(warm_up)
+        .measurement_time(time)
         .configure_from_args();
 
-    let servers: Vec<servers::Server> = servers::servers().filter(can_be_run).collect();
+    let is_measured = |server: &servers::Server| is_full || server.service == Service::Echo;
+    let servers: Vec<servers::Server> =
+        servers::servers().filter(is_measured).filter(can_be_run).collect();
     let mut group = criterion.benchmark_group("latency");
     for server in &servers {
         bench(&mut group, &launcher, server, 1);
