@@ -51,7 +51,8 @@ fn main() -> Result<ExitCode> {
     let (trials, alternation) = match asked {
         Asked::Nothing => return Ok(ExitCode::SUCCESS),
         Asked::Try => {
-            (1, Alternation { time: Duration::from_millis(100), ..Alternation::default() })
+            let time = Duration::from_millis(100);
+            (1, Alternation { launches: 4, time, ..Alternation::default() })
         }
         Asked::Measure => (trials, Alternation::default()),
     };

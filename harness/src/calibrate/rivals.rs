@@ -83,7 +83,8 @@ fn from_wrk(output: &str, _: u64) -> Option<Told> {
     let numbers = [failed, refused].into_iter().flat_map(|text| text.split([' ', ',']));
     Some(Told {
         requests: requests.trim().parse().ok()?,
-        per_s: after("Requests/sec:")?.trim().parse().ok()?,
+        // A ratio to no requests at all would be infinite.
+        per_s: after("Requests/sec:")?.trim().parse().ok().filter(|it: &f64| it.is_normal())?,
         // Now and then, with many connections, it says 0.00us.
         p99: after("99%").and_then(time_of_wrk).filter(|p99| !p99.is_zero()),
         errors: numbers.filter_map(|word| word.parse::<u64>().ok()).sum(),
@@ -150,6 +151,20 @@ mod tests {
     fn what_goes_wrong_is_counted_of_all_kinds_together() {
         let told = from_wrk(WRK_WITH_ERRORS, 0).expect("it is read");
         assert_eq!((told.requests, told.errors), (12_442, 24 + 98));
+    }
+
+    #[test]
+    fn a_run_without_requests_is_not_read_as_a_rate() {
+        for rate in ["0.00", "nan", "inf"] {
+            let idle: Vec<String> = WRK
+                .lines()
+                .map(|line| match line.starts_with("Requests/sec:") {
+                    true => format!("Requests/sec:  {rate}"),
+                    false => line.to_owned(),
+                })
+                .collect();
+            assert_eq!(from_wrk(&idle.join("\n"), 0), None, "{rate}");
+        }
     }
 
     #[test]
