@@ -8,13 +8,13 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::cli::{self, Check, DEFAULT_TIMEOUT, REPLAYS, written};
-use crate::conformance::{self, Case, FITTING, Judge, Judgement, Kind, judge_all};
+use crate::conformance::{self, Blame, Case, FITTING, Judge, Judgement, Kind, Obstacle, judge_all};
 use crate::environment::Environment;
 use crate::progress::{People, Progress};
 use crate::replay::{self, Again};
 use crate::report::{FORMAT, Junit, Output, Report, ServerReport, Tally, line, marks, not_run};
 use crate::role::{self, Usage};
-use crate::server::{Confinement, LaunchError, Launcher, Spec, Surroundings, network};
+use crate::server::{Confinement, Launcher, Spec, Surroundings, network};
 use crate::{manifest, run, stdio};
 
 /// Judges.
@@ -71,6 +71,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
         judge.expected.of_others(&specs[0].name).for_each(|note| progress.line(&note));
     }
     files.write(&report)?;
+    let mut only_obstacle = None;
     for spec in &specs {
         let unjudged = ServerReport::new(spec, Vec::new());
         if let Some(words) = not_run(&unjudged) {
@@ -80,6 +81,17 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
             continue;
         }
         report.servers.push(unjudged);
+        let began = Instant::now();
+        let obstacle = judge.preflight(spec).err();
+        match &obstacle {
+            None => progress.line(&format!("{} ({})", spec.shown, spec.contract.words())),
+            // Of several, the others are judged all the same.
+            Some(obstacle) if specs.len() > 1 => {
+                progress.line(&format!("{}: not judged: {}", spec.name, obstacle.words));
+            }
+            // It is told in the end.
+            Some(_) => {}
+        }
         let so_far = Mutex::new((&mut files, &mut report));
         let reached = |judgement: &mut Judgement| {
             progress.step();
@@ -88,35 +100,36 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
                 None => replay::keep(&replays, spec, judge.seed, judgement)
                     .unwrap_or_else(|error| progress.line(&format!("{error:#}"))),
             }
-            progress.line(&line(&spec.name, judgement));
+            if obstacle.is_none() {
+                progress.line(&line(&spec.name, judgement));
+            }
             let (files, report) = &mut *so_far.lock().unwrap_or_else(PoisonError::into_inner);
             files
                 .add(report, &cases, judgement)
                 .unwrap_or_else(|error| progress.line(&format!("{error:#}")));
         };
-        let began = Instant::now();
-        let launched = judge.launcher.launch(spec).map(drop);
-        match launched {
-            // Of several, the others are judged all the same.
-            Err(LaunchError::NotRun(words)) if specs.len() == 1 => bail!(Usage(words)),
-            _ => {}
-        }
-        progress.line(&format!("{} ({})", spec.shown, spec.contract.words()));
-        let judgements = match launched {
-            // It is not waited for again in each case.
-            Err(error) => judge.judge_unlaunched(spec, &cases, error, reached),
-            Ok(()) => judge_all(&judge, spec, &cases, reached),
+        let judgements = match &obstacle {
+            Some(obstacle) => judge.judge_unchecked(spec, &cases, obstacle, reached),
+            None => judge_all(&judge, spec, &cases, reached),
         };
         let judged = report.servers.last_mut().expect("it was just pushed");
         judged.mechanism = judgements.iter().find_map(Judgement::mechanism);
         judged.cases = judgements;
         judged.took_ms = u64::try_from(began.elapsed().as_millis()).ok().filter(|_| judged.foreign);
         files.write(&report)?;
+        only_obstacle = obstacle.filter(|_| specs.len() == 1);
     }
     run::conclude(&mut report, &judge, &progress);
     files.write(&report)?;
     if arguments.json {
         stdio::print(&document(&report)?);
+    }
+    if let Some(obstacle) = only_obstacle {
+        let Obstacle { words, blame, .. } = *obstacle;
+        match blame {
+            Blame::Usage => bail!(Usage(words)),
+            Blame::NoServer => bail!(words),
+        }
     }
     // Of a single case, the lines above say all.
     if cases.len() > 1 {

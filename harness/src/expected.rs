@@ -79,7 +79,8 @@ impl Expected {
                 );
                 return Err(source.wrong(case.span().start, &words));
             }
-            let known = Known { verdict, reason: reason.into_inner(), place: source.place(at) };
+            let (reason, place) = (reason.into_inner(), source.place(at));
+            let known = Known { verdict, reason, place, cause: None };
             Ok(Entry { server, case: case.into_inner(), known })
         };
         let entries = written.expected.into_iter().map(entry).collect::<Result<_, _>>()?;
@@ -90,6 +91,14 @@ impl Expected {
     pub fn known(&self, server: &str, judgement: &Judgement) -> Option<Known> {
         let entry = self.entries.iter().find(|entry| {
             entry.is_about(server, judgement.name) && entry.known.verdict.is_of(judgement)
+        })?;
+        Some(entry.known.clone())
+    }
+
+    /// Why a case that was not judged is known to fail, if it is.
+    pub fn known_unjudged(&self, server: &str, case: &str) -> Option<Known> {
+        let entry = self.entries.iter().find(|entry| {
+            entry.is_about(server, case) && entry.known.verdict != KnownVerdict::Loose
         })?;
         Some(entry.known.clone())
     }
@@ -141,7 +150,7 @@ impl Entry {
     }
 
     fn mark(&self, judgement: &mut Judgement) {
-        let Known { verdict, reason, place } = &self.known;
+        let Known { verdict, reason, place, .. } = &self.known;
         let what = if self.case.ends_with('/') {
             format!("`{}` in a case of {}", verdict.name(), self.case)
         } else {
@@ -216,6 +225,7 @@ reason = 'it cannot be filled'
             observed: String::new(),
             hint: None,
             counterexample: None,
+            blocked_by: Vec::new(),
             replay: String::new(),
             transcript: Vec::new(),
             log: String::new(),

@@ -123,6 +123,12 @@ pub fn supervise(_: &cli::Supervise) -> Result<ExitCode> {
 /// # Errors
 /// The host cannot be resolved.
 pub fn client(arguments: &cli::Client) -> Result<ExitCode> {
+    if arguments.host.contains("://") {
+        bail!(Usage(format!(
+            "`{}` is a URL: write a host and a port, such as 127.0.0.1 8080",
+            arguments.host
+        )));
+    }
     let addresses = servers::listener::resolve(&arguments.host, arguments.port)?;
     let ended = client::converse(&addresses, arguments.timeout);
     let place = format!("{}:{}", arguments.host, arguments.port);

@@ -27,6 +27,7 @@ trials![
     what_a_server_holds_over_time_is_told,
     where_a_plain_request_gets_more_than_its_line_a_greeting_is_suspected_and_the_rest_is_short,
     every_failure_has_a_hint,
+    no_verdict_depends_on_how_an_interpreter_is_set_up_in_the_environment,
     the_command_lines_in_the_documents_are_command_lines,
 ];
 
@@ -321,23 +322,54 @@ fn where_a_plain_request_gets_more_than_its_line_a_greeting_is_suspected_and_the
     let evidence = log.lines().filter(|line| line.starts_with("    ")).count();
     assert!((1..10).contains(&evidence), "of the one failure: {text}");
     for line in vacuous.iter().filter(|line| !line.contains(" framing/single")) {
-        assert!(line.contains("is not answered by one line: see framing/one-line"), "{line}");
+        assert!(line.contains("is not answered by one line (see framing/one-line)"), "{line}");
     }
 }
 
 fn every_failure_has_a_hint() {
-    // An echo that is taken for a calculator.
-    let command = format!("'{EXE}' serve select-echo {{host}} {{port}}");
+    // A calculator that keeps nothing of what is declared.
+    let command = format!("'{EXE}' serve select-calc {{host}} {{port}}");
     let cases = judgements(
         harness()
-            .args(["check", "--division", "integer", "--overflow", "--error-prefix", "error: "])
-            .args(["--capacity", "2", "--when-full", "reset", "--cmd", &command]),
+            .args(["check", "--division", "exact", "--error-prefix", "oops: ", "--queue", "3"])
+            .args(["--capacity", "2", "--when-full", "reset", "--ending", "abort"])
+            .args(["--max-line", "100", "--cmd", &command]),
     );
     let failed: Vec<&Value> = cases.iter().filter(|case| case["verdict"] == "fail").collect();
     assert!(failed.len() > 5, "{}", failed.len());
     for case in failed {
         assert!(case["hint"].is_string(), "{}", case["name"]);
     }
+}
+
+/// It says on which port it listens, and keeps it in a buffer.
+const KEEPS: &str = "\
+import socketserver, sys
+class Echo(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(line)
+server = socketserver.ThreadingTCPServer((sys.argv[1], int(sys.argv[2])), Echo)
+print('listening on port', server.server_address[1])
+server.serve_forever()
+";
+
+fn no_verdict_depends_on_how_an_interpreter_is_set_up_in_the_environment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let command = format!("python3 '{}' {{host}} {{port}}", file(folder.path(), "s.py", KEEPS));
+    for variable in [None, Some("1")] {
+        let mut check = harness();
+        check.env_remove("PYTHONUNBUFFERED");
+        if let Some(value) = variable {
+            check.env("PYTHONUNBUFFERED", value);
+        }
+        let any_port =
+            ["check", "--service", "echo", "--case", "startup/any-port", "--cmd", &command];
+        check.args(any_port).assert().code(0).stdout(contains("loose startup/any-port"));
+    }
+    let set = format!("env PYTHONUNBUFFERED=1 {command}");
+    let any_port = ["check", "--service", "echo", "--case", "startup/any-port", "--cmd", &set];
+    harness().args(any_port).assert().code(0).stdout(contains("pass startup/any-port"));
 }
 
 /// The harness's command lines in the code blocks of a document, without what a shell adds.

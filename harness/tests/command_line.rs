@@ -227,10 +227,10 @@ fn limits_of_the_command_line_are_kept_and_can_be_judged() {
     let exe = env!("CARGO_BIN_EXE_harness");
     for server in ["iterative", "iterative-refuse", "thread-per-connection", "select"] {
         let command = format!(
-            "'{exe}' serve {server} {{host}} {{port}} --max-line 100 --idle-timeout 400ms --service echo"
+            "'{exe}' serve {server} {{host}} {{port}} --max-line 100 --idle-timeout 2s --service echo"
         );
         harness()
-            .args(["check", "--service", "echo", "--max-line", "100", "--idle-timeout", "400ms"])
+            .args(["check", "--service", "echo", "--max-line", "100", "--idle-timeout", "2s"])
             .args(["--error-prefix", "error: ", "--cmd", &command])
             .assert()
             .success()

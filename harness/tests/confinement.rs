@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::conformance::{Judge, cases, judge_all};
+use harness::conformance::{Judge, Verdict, cases, judge_all};
 use harness::server::{
     Confinement, Contract, Ended, Exit, LaunchError, Launcher, Place, Process, Spec, Surroundings,
     network, proc,
@@ -66,6 +66,7 @@ const SHUT_IN: &[Claim] = &[
     ("a_read_only_server_still_sees_its_folder", a_read_only_server_still_sees_its_folder),
     ("a_confined_server_cannot_kill_the_harness", a_confined_server_cannot_kill_the_harness),
     ("a_confined_server_is_seen_and_ended_as_any", a_confined_server_is_seen_and_ended_as_any),
+    ("a_confined_server_that_executes_its_requests_fails", a_server_that_executes_requests_fails),
 ];
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -484,6 +485,19 @@ fn a_confined_server_is_seen_and_ended_as_any() -> Result<(), Failed> {
     proc::restore_descriptors(&undo);
     let ended = server.process.end();
     holds(ended.unconfined.is_empty() && ended.exit.is_none(), &ended)
+}
+
+/// It has a /tmp of its own, where what it was told to create is. It runs what the harness sends it
+/// in a shell, and listens on loopback only.
+fn a_server_that_executes_requests_fails() -> Result<(), Failed> {
+    let mut spec = limited(&["executes", &PORT.to_string()], Confinement::strict());
+    spec.limits.network_alone = network::available().is_ok();
+    spec.contract.service = Service::Calc;
+    let injection: Vec<_> = cases().filter(|case| case.name == "malformed/injection").collect();
+    let judgements = judge_all(&Judge::new(launcher(), 7), &spec, &injection, |_| {});
+    let seen = &judgements[0];
+    holds(seen.verdict == Some(Verdict::Fail), seen)?;
+    holds(seen.observed.contains("created a file"), seen)
 }
 
 /// On behalf of somebody who may have no network of its own.

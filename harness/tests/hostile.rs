@@ -95,7 +95,7 @@ fn is_judged_within_bounds(malice: Malice) -> Result<(), Failed> {
     if peak > MEMORY {
         return Err(format!("the harness grew to {peak} KiB").into());
     }
-    if code != Some(1) {
+    if code != Some(server::exit_code(malice)) {
         return Err(format!("exit code {code:?} after {took:?}").into());
     }
     judged_in_every_case(malice, took, &document)

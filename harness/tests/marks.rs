@@ -29,6 +29,7 @@ fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Judg
         expected: "the reply \"3\"".to_owned(),
         observed: "as required".to_owned(),
         counterexample: None,
+        blocked_by: Vec::new(),
         hint: None,
         replay: format!("harness check --cmd 'python3 ben.py {{host}} {{port}}' --case {name}"),
         transcript: events(&[(1, "connected in 20 µs"), (1, "→ \"1+2\\n\""), (1, "← \"3\\n\"")]),
@@ -113,6 +114,7 @@ fn ben() -> ServerReport {
         verdict: KnownVerdict::Fail,
         reason: "integers have no limit in <Python>".to_owned(),
         place: "expected.toml, line 3".to_owned(),
+        cause: None,
     });
     let other = |name, verdict, state, observed: &str| Judgement {
         observed: observed.to_owned(),
@@ -128,7 +130,10 @@ fn ben() -> ServerReport {
             Judgement { known, ..failed("results/overflow", "a wrong number", "is it checked?") },
             crashed("malformed/nul"),
             crashed("malformed/invalid-utf8"),
-            other("isolation/schedules", None, State::Vacuous, "no line (see framing/pipelined)"),
+            Judgement {
+                blocked_by: vec!["framing/pipelined"],
+                ..other("isolation/schedules", None, State::Vacuous, "no line")
+            },
             other("timeouts/idle-is-closed", None, State::NotApplicable, "nothing is declared"),
             other("startup/any-port", Some(Verdict::Loose), State::Ok, "it does not say which"),
         ],

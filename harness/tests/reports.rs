@@ -33,6 +33,7 @@ fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Judg
         expected: "what is <required>".to_owned(),
         observed: "what was seen".to_owned(),
         counterexample: None,
+        blocked_by: Vec::new(),
         hint: None,
         replay: format!("harness check one-calc --case {name} --seed 7"),
         transcript: Vec::new(),
@@ -73,6 +74,7 @@ fn known() -> Option<Known> {
         verdict: KnownVerdict::Fail,
         reason: "it is <old> & slow".to_owned(),
         place: "expected.toml, line 3".to_owned(),
+        cause: None,
     })
 }
 

@@ -23,6 +23,7 @@ mod load;
 mod marks;
 mod matrix;
 mod mechanism;
+mod preflight;
 mod processes;
 mod replay;
 mod reports;
@@ -61,6 +62,7 @@ const MODULES: &[Module] = &[
     module("ci", Cost::SERVER, ci::tests),
     module("command_line", Cost::SERVER, command_line::tests),
     module("comparison", Cost::SERVER, comparison::tests),
+    module("preflight", Cost::SERVER, preflight::tests),
     module("supervision", Cost::SERVER, supervision::tests),
     module("replay", Cost::SERVER, replay::tests),
     module("contract", Cost::SERVER, contract::tests),

@@ -55,17 +55,25 @@ pub enum Trouble {
     OutOfTime,
 }
 
-/// How much the kernel takes in for a client that does not read.
+/// How a client opens its connection, and how much the kernel takes in if it does not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Window {
     /// Whatever the kernel thinks best: megabytes.
     Usual,
     /// As little as it allows, so that a server soon notices that nobody reads.
     Small,
+    /// As much as usual, and the connection is established only with the first data, so that a
+    /// server that accepts it has that in its receive buffer already.
+    OpensWithData,
 }
 
 fn connected(address: SocketAddr, window: Window, patience: Duration) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if window == Window::OpensWithData {
+        // The kernel then withholds the last segment of the handshake for 200 ms
+        // (TCP_DELACK_MAX): what is sent meanwhile goes with it.
+        socket.set_tcp_quickack(false)?;
+    }
     if window == Window::Small {
         // Before connecting: the window's scale is settled then (tcp(7)). The kernel doubles it.
         socket.set_recv_buffer_size(2048)?;

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::finding::Finding;
-use super::party::{GROWTH, Stuffed};
+use super::party::{GROWTH, PIPELINED, Stuffed};
 use super::subject::{beside, request};
 use super::{Case, Need};
 
@@ -70,7 +70,7 @@ pub(super) const CASES: &[Case] = &[
             for number in 0..REHEARSED {
                 client.expect(&replies[number % 2]).map_err(|finding| {
                     let seen = finding.observed;
-                    Finding::vacuous(format!("even read at once: {seen} (see framing/pipelined)"))
+                    Finding::blocked(PIPELINED, format!("even read at once: {seen}"))
                 })?;
             }
             let requests = pair.repeat(REPLIES / 2);

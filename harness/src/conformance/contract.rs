@@ -62,7 +62,9 @@ pub(super) const CASES: &[Case] = &[
             let declared = subject.contract.when_full;
             match (&crowd.next, declared) {
                 (None, None) => tell(subject, &crowd.full_words(), ""),
-                (None, Some(_)) => Err(Finding::vacuous(crowd.full_words())),
+                (None, Some(_)) => {
+                    Err(Finding::blocked(&["contract/capacity"], crowd.full_words()))
+                }
                 (Some(met), None) => tell(subject, &crowd.full_words(), &met.flags()),
                 (Some(met), Some(declared)) if met.kind() == Some(declared) => {
                     as_declared(subject, crowd.full_words())
@@ -95,7 +97,9 @@ pub(super) const CASES: &[Case] = &[
             match subject.contract.queue {
                 None if crowd.is_endless() => tell(subject, &crowd.full_words(), ""),
                 None => tell(subject, &seen, &format!("--queue {waiting}")),
-                Some(_) if crowd.is_endless() => Err(Finding::vacuous(crowd.full_words())),
+                Some(_) if crowd.is_endless() => {
+                    Err(Finding::blocked(&["contract/capacity"], crowd.full_words()))
+                }
                 Some(declared) if declared == waiting => as_declared(subject, seen),
                 Some(declared) => Err(Finding::fail(format!("takes in {declared} to wait"), seen)),
             }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::finding::Finding;
+use super::party::PIPELINED;
 use super::subject::request;
 use super::{Case, Need};
 
@@ -44,7 +45,7 @@ pub(super) const CASES: &[Case] = &[
             for number in 0..MANY {
                 client.expect(&replies[number % 2]).map_err(|finding| {
                     let seen = finding.observed;
-                    Finding::vacuous(format!("even without an end: {seen} (see framing/pipelined)"))
+                    Finding::blocked(PIPELINED, format!("even without an end: {seen}"))
                 })?;
             }
             client.send(&many)?;

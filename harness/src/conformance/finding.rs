@@ -26,6 +26,10 @@ pub struct Finding {
     pub general_hint: Option<&'static str>,
     /// The value that was drawn and for which the requirement is not met.
     pub counterexample: Option<Box<Value>>,
+    /// Cases that judge what this one takes for granted: [`Judgement::blocked_by`].
+    ///
+    /// [`Judgement::blocked_by`]: super::Judgement::blocked_by
+    pub blocked_by: &'static [&'static str],
 }
 
 impl Finding {
@@ -39,6 +43,7 @@ impl Finding {
             hint: None,
             general_hint: None,
             counterexample: None,
+            blocked_by: &[],
         }
     }
 
@@ -65,6 +70,13 @@ impl Finding {
             state: State::Vacuous,
             ..Finding::fail("what the case is about can be tried", observed)
         }
+    }
+
+    /// What the case is about could not be tried, because the server does not do what these other
+    /// cases judge. Where one of them failed, that is the cause.
+    pub fn blocked(by: &'static [&'static str], observed: impl AsRef<str>) -> Finding {
+        let observed = format!("{} (see {})", observed.as_ref(), by.join(", "));
+        Finding { blocked_by: by, ..Finding::vacuous(observed) }
     }
 
     /// What is to be tried again is no value of the case's.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::finding::Finding;
+use super::party::PIPELINED;
 use super::subject::{Subject, request};
 use super::{Case, Need};
 use crate::client::printable;
@@ -153,9 +154,7 @@ pub(super) const CASES: &[Case] = &[
                     .and_then(|reply| whole.is_as_learned(&request(1), &reply))
                     .map_err(|finding| {
                         let seen = finding.observed;
-                        Finding::vacuous(format!(
-                            "even whole, one by one: {seen} (see framing/pipelined)"
-                        ))
+                        Finding::blocked(PIPELINED, format!("even whole, one by one: {seen}"))
                     })?;
             }
             whole.close();

@@ -9,20 +9,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::finding::Finding;
+use super::preflight::Obstacle;
 use super::resources::watched;
 use super::subject::{DYING, Evidence, PATIENCES, Subject};
-use super::verdict::{Judgement, State, Verdict};
+use super::verdict::{Judgement, State, Verdict, find_causes};
 use super::{Case, Kind};
 use crate::client::Happening;
 use crate::expected::Expected;
-use crate::server::{LaunchError, Launcher, MOST_TASKS, Place, Spec};
+use crate::server::{Launcher, MOST_TASKS, Place, Spec};
 
 /// The hint where nothing is known of the cause.
 const LOOK: &str =
     "--output DIR and --json have each byte, and what the server wrote, on one clock";
 
 /// The cases that say whether a plain request is answered by one line.
-const PLAIN: &[&str] = &["framing/single", "framing/one-line"];
+pub(super) const PLAIN: &[&str] = &["framing/single", "framing/one-line"];
 
 /// How to judge.
 #[derive(Clone, Debug)]
@@ -77,15 +78,33 @@ impl Judge {
         judgement
     }
 
-    /// Judges a server that could not be launched: all the cases that apply end as that did.
-    pub fn judge_unlaunched(
+    /// Judges a server that did not pass its preflight checks: no case is run. Where there is no
+    /// server, all the cases that apply fail for that. Where it is not what it is declared to be,
+    /// the first of them does, and the others are inconclusive because of it.
+    pub fn judge_unchecked(
         &self,
         spec: &Spec,
         cases: &[&'static Case],
-        error: LaunchError,
+        obstacle: &Obstacle,
         reached: impl Fn(&mut Judgement),
     ) -> Vec<Judgement> {
-        self.judge_alike(spec, cases, &Finding::from(error), reached)
+        let applies = |case: &&&'static Case| {
+            let spec = spec.fitting(|contract| case.suits(contract));
+            case.unmet_by(&spec.contract).is_none()
+        };
+        let plain = cases.iter().filter(|case| PLAIN.contains(&case.name)).find(applies);
+        let first = plain.or_else(|| cases.iter().find(applies)).filter(|_| obstacle.is_launched);
+        let judge = |case: &&'static Case| match first {
+            Some(first) if first.name != case.name => {
+                let by = std::slice::from_ref(&first.name);
+                self.alike(spec, case, Finding::blocked(by, &obstacle.finding.observed))
+            }
+            _ => self.alike(spec, case, obstacle.finding.clone()),
+        };
+        let mut judgements: Vec<Judgement> = cases.iter().map(judge).collect();
+        find_causes(&mut judgements, |_| None);
+        judgements.iter_mut().for_each(reached);
+        judgements
     }
 
     /// Ends all the cases that apply with one finding. None is run.
@@ -122,8 +141,12 @@ impl Judge {
 
     /// By when a case that begins now must be over.
     pub(super) fn out_of_time(&self) -> Instant {
-        let own = Instant::now() + self.patience * PATIENCES;
-        self.until.map_or(own, |until| own.min(until))
+        self.not_later(Instant::now() + self.patience * PATIENCES)
+    }
+
+    /// This moment, or the one at which the judgement of the server must be over.
+    pub(super) fn not_later(&self, moment: Instant) -> Instant {
+        self.until.map_or(moment, |until| moment.min(until))
     }
 
     /// Why no further case is begun, if so: the time for this server is over, or it wastes it.
@@ -150,6 +173,7 @@ impl Judge {
             observed: unmet.unwrap_or_default(),
             hint: None,
             counterexample: None,
+            blocked_by: Vec::new(),
             replay: format!(
                 "harness check {} --case {} --seed {}",
                 spec.check_arguments, case.name, self.seed
@@ -228,6 +252,7 @@ impl Judge {
             };
             judgement.verdict = Some(Verdict::Fail);
             judgement.state = State::Crash;
+            judgement.blocked_by.clear();
             judgement.expected = "the server goes on".to_owned();
             judgement.observed = format!("the server ended, with {exit}{seen}");
             judgement.hint.get_or_insert_with(|| {
@@ -252,6 +277,7 @@ impl Judgement {
         self.expected = finding.expected;
         self.observed = finding.observed;
         self.hint = finding.hint;
+        self.blocked_by = finding.blocked_by.to_vec();
         self.counterexample = finding.counterexample.map(|value| *value);
     }
 
@@ -284,6 +310,8 @@ fn panicked(panic: &(dyn Any + Send)) -> Finding {
 /// Where a plain request is not answered, or by more than a line, no case can try what it is
 /// about: each would only use up its patience, or fail for that reason. So this is judged first,
 /// and decides whether the other cases are run.
+///
+/// A judgement that another case may be the cause of is told last, when all are known.
 pub fn judge_all(
     judge: &Judge,
     spec: &Spec,
@@ -294,15 +322,26 @@ pub fn judge_all(
         &Judge { until: judge.within.map(|within| Instant::now() + within), ..judge.clone() };
     let (plain, others): (Vec<_>, Vec<_>) =
         cases.iter().partition(|case| PLAIN.contains(&case.name));
-    let mut judgements = judge_together(judge, spec, &plain, &reached);
+    let told_now = |judgement: &mut Judgement| {
+        if !judgement.is_blocked() {
+            reached(judgement);
+        }
+    };
+    let mut judgements = judge_together(judge, spec, &plain, &told_now);
     let others = match judgements.iter().find(|judgement| is_not_answered(judgement)) {
         Some(Judgement { name, .. }) => {
-            let words = format!("a plain request is not answered by one line: see {name}");
-            judge.judge_alike(spec, &others, &Finding::vacuous(words), &reached)
+            let by =
+                PLAIN.iter().position(|plain| plain == name).map_or(PLAIN, |at| &PLAIN[at..=at]);
+            let finding = Finding::blocked(by, "a plain request is not answered by one line");
+            judge.judge_alike(spec, &others, &finding, told_now)
         }
-        None => judge_together(judge, spec, &others, &reached),
+        None => judge_together(judge, spec, &others, &told_now),
     };
     judgements.extend(others);
+    let blocked: Vec<&str> =
+        judgements.iter().filter(|one| one.is_blocked()).map(|one| one.name).collect();
+    find_causes(&mut judgements, |case| judge.expected.known_unjudged(&spec.name, case));
+    judgements.iter_mut().filter(|one| blocked.contains(&one.name)).for_each(&reached);
     let place = |name| cases.iter().position(|case| case.name == name);
     judgements.sort_by_key(|judgement| place(judgement.name));
     judgements

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::finding::Finding;
 use super::framing::padded;
-use super::party::QUIET;
+use super::party::{PIPELINED, QUIET};
 use super::subject::{Subject, request};
 use super::{Case, Need};
 use crate::server::proc::Holdings;
@@ -222,7 +222,7 @@ fn come_and_send(subject: &Subject<'_>) -> Result<(), Finding> {
             }
         }
         answered.map_err(|trouble| {
-            Finding::vacuous(format!("many lines at once: {trouble} (see framing/pipelined)"))
+            Finding::blocked(PIPELINED, format!("many lines at once: {trouble}"))
         })?;
     }
     subject.was_met();

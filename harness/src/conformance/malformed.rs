@@ -1,5 +1,7 @@
 //! What is no request gets an error reply, and harms nobody.
 
+use std::path::{Path, PathBuf};
+
 use servers::Service;
 
 use super::finding::Finding;
@@ -106,7 +108,8 @@ pub(super) const CASES: &[Case] = &[
         name: "malformed/injection",
         requirement: "an expression cannot run code on the server's host",
         source: "CWE-95 (eval injection); CWE-78 (OS command injection)",
-        needs: &[Need::Calc],
+        // Only the file system of a server that was launched here is known to be this one's.
+        needs: &[Need::Calc, Need::Launched],
         check: |subject| {
             let canary = Canary::new(subject);
             let path = canary.0.display();
@@ -121,7 +124,9 @@ pub(super) const CASES: &[Case] = &[
             let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
             let answered =
                 each_is_answered(subject, &lines).and_then(|()| evaluates_no_object(subject));
-            if canary.0.exists() {
+            // What it started may outlast the reply.
+            subject.let_it_rest();
+            if subject.has_file(&canary.0)? {
                 let seen = "a client's line created a file on the server's host";
                 return Err(Finding::fail("no effect but a reply", seen)
                     .hint("never give a client's bytes to eval or to a shell: parse them"));
@@ -156,17 +161,20 @@ fn takes_a_line_of(subject: &Subject<'_>, bytes: usize) -> Result<(), Finding> {
     let answered = client.expect(&reply).and_then(|()| client.expect_silence("after it"));
     answered.map_err(|finding| {
         let seen = finding.observed;
-        Finding::vacuous(format!("a plain line of {bytes} bytes: {seen} (see framing/sizes)"))
+        Finding::blocked(&["framing/sizes"], format!("a plain line of {bytes} bytes: {seen}"))
     })
 }
 
-/// A file that must not come into being.
-struct Canary(std::path::PathBuf);
+/// A file that must not come into being. It is where every server may write, a confined one too.
+struct Canary(PathBuf);
 
 impl Canary {
     fn new(subject: &Subject<'_>) -> Canary {
         let name = format!("harness-canary-{}-{}", std::process::id(), subject.address().port());
-        Canary(std::env::temp_dir().join(name))
+        let canary = Canary(Path::new("/tmp").join(name));
+        // One of an earlier process with this one's id.
+        let _ = std::fs::remove_file(&canary.0);
+        canary
     }
 }
 

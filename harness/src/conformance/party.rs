@@ -34,6 +34,22 @@ const MOST_STUFFED: usize = 64 * 1024 * 1024;
 /// For how many times the patience a server may go on working.
 pub(super) const WORKING: u32 = 3;
 
+/// The cases that judge whether a plain request gets the right reply.
+const VALUES: &[&str] = &["results/arithmetic", "results/echo-is-identical"];
+
+/// The case that judges requests that are sent together.
+pub(super) const PIPELINED: &[&str] = &["framing/pipelined"];
+
+/// The cases that judge whether a client finds a place: as many as are declared, and those of
+/// clients that have left.
+pub(super) const PLACES: &[&str] = &[
+    "contract/capacity",
+    "isolation/churn",
+    "refusal/place-freed-by-fin",
+    "refusal/place-freed-by-rst",
+    "refusal/place-freed-in-request",
+];
+
 /// A client in a case.
 pub struct Party<'s> {
     pub(super) subject: &'s Subject<'s>,
@@ -76,13 +92,14 @@ impl Party<'_> {
         self.subject.answered_within(asked.elapsed());
         if self.subject.contract.is_error(&reply) == Some(true) {
             let words = format!("the plain request {plain} was answered {}", printable(&reply));
-            return Err(Finding::vacuous(words));
+            let by = if self.subject.contract.is_busy(&reply) { PLACES } else { VALUES };
+            return Err(Finding::blocked(by, words));
         }
         let mut learned = self.subject.learned.borrow_mut();
         if learned.iter().any(|(other, same)| other != request && *same == reply) {
             let words =
                 format!("different plain requests are answered alike: {}", printable(&reply));
-            return Err(Finding::vacuous(words));
+            return Err(Finding::blocked(VALUES, words));
         }
         learned.insert(request.to_vec(), reply.clone());
         self.subject.served.set(true);
@@ -375,9 +392,8 @@ impl Party<'_> {
     /// # Errors
     /// They are not: then nothing can be exercised.
     pub fn rehearse(&mut self, requests: usize) -> Result<(), Finding> {
-        let vacuous = |seen: String| {
-            Finding::vacuous(format!("even without more: {seen} (see framing/pipelined)"))
-        };
+        let vacuous =
+            |seen: String| Finding::blocked(PIPELINED, format!("even without more: {seen}"));
         let together = self.subject.sent(&request(1)).repeat(requests);
         self.client.send(&together).map_err(|trouble| vacuous(trouble.to_string()))?;
         for _ in 0..requests {
@@ -408,9 +424,7 @@ impl Party<'_> {
                 stuffed = Some(Stuffed::Hoards { sent, grown: grown() });
             } else if sent > MOST_STUFFED {
                 // It is larger than what it was sent if it owes the replies.
-                return Err(Finding::vacuous(
-                    "it reads on and keeps no replies: see framing/pipelined",
-                ));
+                return Err(Finding::blocked(PIPELINED, "it reads on and keeps no replies"));
             } else if blocked && self.subject.is_asleep() {
                 stuffed = Some(Stuffed::Waits { grown: grown() });
             }

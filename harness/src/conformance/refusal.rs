@@ -16,6 +16,9 @@ use super::subject::{PROMPT, beside, request};
 use super::{Case, Need};
 use crate::client::{Trouble, printable};
 
+/// The case that judges whom a server turns away, and how.
+const AS_DECLARED: &[&str] = &["refusal/as-declared"];
+
 /// Clients turned away in a row.
 const TURNED_AWAY: usize = 50;
 
@@ -73,15 +76,17 @@ pub(super) const CASES: &[Case] = &[
                          sending side, read until the client ends, then close",
                     )
                 };
-                let mut client = subject.try_connect().map_err(finding)?;
-                // It may be turned away before it has written; that is the other case.
+                // A server that closes over unread input resets the connection, if the input is
+                // there when it closes. It is there when the server accepts, unless this thread is
+                // kept from the processor for 200 ms between the two calls, 20 times in a row.
+                let mut client = subject.try_connect_with_data().map_err(finding)?;
                 let _ = client.client.send(&subject.sent(b"1+2").repeat(2));
                 let line = client.line().map_err(finding)?;
                 if !subject.contract.is_busy(&line) {
                     // Whom it turns away, and how, is the case refusal/as-declared.
                     let seen =
                         format!("a client that should be turned away got {}", printable(&line));
-                    return Err(Finding::vacuous(seen));
+                    return Err(Finding::blocked(AS_DECLARED, seen));
                 }
                 let rest = client.rest().map_err(finding)?;
                 if !rest.is_empty() {
@@ -105,7 +110,8 @@ pub(super) const CASES: &[Case] = &[
                     .try_connect()
                     .and_then(|mut client| client.client.send(&subject.sent(b"1+2")));
                 if let Err(trouble @ (Trouble::ConnectTimedOut(_) | Trouble::OutOfTime)) = met {
-                    return Err(Finding::vacuous(format!("nobody is turned away: {trouble}")));
+                    let seen = format!("nobody is turned away: {trouble}");
+                    return Err(Finding::blocked(AS_DECLARED, seen));
                 }
                 let incumbent = incumbents.served.first_mut().expect("a capacity of at least one");
                 let reply = incumbent.ask(&request(0)).map_err(|trouble| {
@@ -207,13 +213,12 @@ pub(super) const CASES: &[Case] = &[
             let mut incumbents = subject.fill()?;
             let (met, _) = meet(subject);
             if met.kind() != subject.contract.when_full {
-                return Err(Finding::vacuous(format!("{}: see refusal/as-declared", met.words())));
+                return Err(Finding::blocked(AS_DECLARED, met.words()));
             }
             // Once without a race.
             incumbents.make_room().close();
             let again = subject.connect_soon(&request(0)).map_err(|finding| {
-                let seen = finding.observed;
-                Finding::vacuous(format!("{seen}: see refusal/place-freed-by-fin"))
+                Finding::blocked(&["refusal/place-freed-by-fin"], finding.observed)
             })?;
             incumbents.served.push(again);
             for _ in 0..RACES {
@@ -272,14 +277,14 @@ pub(super) const CASES: &[Case] = &[
             let mut incumbent = subject.connect()?;
             incumbent.learn(&request(7))?;
             let idle = subject.contract.idle_timeout.unwrap_or(Duration::MAX);
-            let mut spoke = Instant::now();
+            let came = Instant::now();
             let mut incumbent = Some(incumbent);
             let mut is_served = || {
                 let Some(served) = &mut incumbent else { return Ok(()) };
-                let before = std::mem::replace(&mut spoke, Instant::now());
                 let answered = served.ask(&request(7));
-                if answered.is_err() && before.elapsed() >= idle {
-                    // On a busy machine it did not speak in time, and may be closed for that.
+                if answered.is_err() && came.elapsed() >= idle {
+                    // On a busy machine it may not have spoken in time; whether it is closed
+                    // although it has is the case timeouts/activity-keeps-alive.
                     incumbent = None;
                     return Ok(());
                 }

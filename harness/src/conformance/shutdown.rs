@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::finding::Finding;
 use super::observe::GONE;
-use super::party::{QUIET, Stuffed};
+use super::party::{PIPELINED, QUIET, Stuffed};
 use super::subject::{Subject, request};
 use super::{Case, Need};
 use crate::client::{Trouble, printable};
@@ -50,9 +50,7 @@ pub(super) const CASES: &[Case] = &[
             for _ in 0..50 {
                 client.expect(&reply).map_err(|finding| {
                     let seen = finding.observed;
-                    Finding::vacuous(format!(
-                        "even without a signal: {seen} (see framing/pipelined)"
-                    ))
+                    Finding::blocked(PIPELINED, format!("even without a signal: {seen}"))
                 })?;
             }
             // The last one has not arrived as a whole, and is nobody's.
@@ -119,15 +117,13 @@ pub(super) const CASES: &[Case] = &[
             let mut client = subject.connect_with_small_window()?;
             client.learn(&request(1))?;
             if let Stuffed::Hoards { .. } = client.stuff()? {
-                return Err(Finding::vacuous(
-                    "nothing keeps it from draining: see back-pressure/never-reads",
-                ));
+                let by = &["back-pressure/never-reads"];
+                return Err(Finding::blocked(by, "nothing keeps it from draining"));
             }
             subject.signal(Signal::SIGTERM);
             if subject.wait_for_exit(QUIET) == Some(Exit::Code(0)) {
-                return Err(Finding::vacuous(
-                    "it does not wait for its client: see shutdown/drains",
-                ));
+                let seen = "it does not wait for its client";
+                return Err(Finding::blocked(&["shutdown/drains"], seen));
             }
             subject.signal(Signal::SIGINT);
             match subject.wait_for_exit(subject.patience * GONE) {
@@ -170,7 +166,7 @@ pub(super) const CASES: &[Case] = &[
             client.learn(&request(1))?;
             subject.signal(Signal::SIGTERM);
             if subject.wait_for_exit(subject.patience * GONE).is_none() {
-                return Err(Finding::vacuous("it goes on: see shutdown/sigterm"));
+                return Err(Finding::blocked(&["shutdown/sigterm"], "it goes on"));
             }
             // The kernel may take a moment to end what a ring still does.
             let mut met = None;

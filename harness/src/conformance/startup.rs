@@ -148,7 +148,7 @@ pub(super) const CASES: &[Case] = &[
             // The server closes first, so its side is the one that goes to TIME_WAIT.
             subject.signal(Signal::SIGTERM);
             if subject.wait_for_exit(subject.patience * GONE).is_none() {
-                return Err(Finding::vacuous("it goes on: see shutdown/sigterm"));
+                return Err(Finding::blocked(&["shutdown/sigterm"], "it goes on"));
             }
             client.expect_end()?;
             let again = subject.start_again()?;

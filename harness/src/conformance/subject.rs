@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::finding::Finding;
-use super::judge::Judge;
+use super::judge::{Judge, PLAIN};
 use super::party::{Party, WORKING};
 use super::verdict::Verdict;
 use crate::client::{Client, Happening, Transcript, Trouble, Window, printable};
@@ -70,6 +71,12 @@ pub struct Subject<'a> {
     /// If all goes well.
     verdict: Cell<Verdict>,
     out_of_time: Cell<Instant>,
+    /// How long this thread and the server's had waited for a processor when that was last looked
+    /// at, and when that was.
+    waited: Cell<Duration>,
+    given_at: Cell<Instant>,
+    /// Time that was added because of that.
+    given: Cell<Duration>,
 }
 
 impl<'a> Subject<'a> {
@@ -101,16 +108,36 @@ impl<'a> Subject<'a> {
             observed: RefCell::default(),
             verdict: Cell::new(Verdict::Pass),
             out_of_time: Cell::new(judge.out_of_time()),
+            waited: Cell::new(proc::scheduled_thread().waited),
+            given_at: Cell::new(Instant::now()),
+            given: Cell::default(),
         }
     }
 
     /// How long may still be waited for one thing.
     pub(super) fn patience_left(&self) -> Result<Duration, Trouble> {
         let patience = self.hurry.get().unwrap_or(self.patience);
+        if self.out_of_time.get() <= Instant::now() {
+            self.make_up_for_waiting();
+        }
         match self.out_of_time.get().saturating_duration_since(Instant::now()).min(patience) {
             Duration::ZERO => Err(Trouble::OutOfTime),
             left => Ok(left),
         }
+    }
+
+    /// A machine that is busy keeps this thread and the server from running: the case gets that
+    /// time back, up to as much as a case usually has.
+    fn make_up_for_waiting(&self) {
+        let server = proc::scheduled(&self.server.borrow().process.tree()).waited;
+        let waited = proc::scheduled_thread().waited + server;
+        // Threads of a server that wait side by side are counted one by one, and those that have
+        // ended no more.
+        let elapsed = self.given_at.replace(Instant::now()).elapsed();
+        let lost = waited.saturating_sub(self.waited.replace(waited)).min(elapsed);
+        let given = lost.min((self.patience * PATIENCES).saturating_sub(self.given.get()));
+        self.given.set(self.given.get() + given);
+        self.out_of_time.set(self.judge.not_later(self.out_of_time.get() + given));
     }
 
     /// A plain request was answered in this time.
@@ -124,10 +151,10 @@ impl<'a> Subject<'a> {
         at_least.max(self.slowest.get() * SLOWER).min(at_least.max(self.patience))
     }
 
-    /// As many requests as are surely answered while a case lasts, and so many at the most.
-    pub(super) fn asked_in_time(&self, most: usize) -> usize {
-        let slowest = self.slowest.get().max(Duration::from_micros(1));
-        let in_time = (self.patience / 4).as_micros() / slowest.as_micros();
+    /// As many requests as are surely answered while a case lasts, where each takes so long, and so
+    /// many at the most.
+    pub(super) fn asked_in_time(&self, each: Duration, most: usize) -> usize {
+        let in_time = (self.patience / 4).as_micros() / each.as_micros().max(1);
         most.min(usize::try_from(in_time).unwrap_or(most)).max(1)
     }
 
@@ -136,8 +163,8 @@ impl<'a> Subject<'a> {
         if self.served.get() {
             Finding::trouble(what, trouble)
         } else {
-            Finding::vacuous(format!("before {what}: {trouble}"))
-                .hint("see framing/single, and what the server wrote")
+            Finding::blocked(PLAIN, format!("before {what}: {trouble}"))
+                .hint("what did the server write?")
         }
     }
 
@@ -191,6 +218,15 @@ impl<'a> Subject<'a> {
         let patience = self.patience_left()?.min(patience);
         let client = Client::connect(number, address, window, patience, &self.transcript)?;
         Ok(Party { subject: self, client, is_greeted: false, asked: 0 })
+    }
+
+    /// As [`try_connect`](Self::try_connect), for a client whose first bytes the server is to have
+    /// received when it accepts the connection: they must be sent at once.
+    ///
+    /// # Errors
+    /// How the connection failed.
+    pub fn try_connect_with_data(&self) -> Result<Party<'_>, Trouble> {
+        self.try_connect_with(self.living()?, Window::OpensWithData, self.patience)
     }
 
     /// A request as it is sent.
@@ -264,7 +300,7 @@ impl<'a> Subject<'a> {
         };
         try_it().map_err(|finding: Finding| {
             let seen = finding.observed;
-            Finding::vacuous(format!("two clients in turns: {seen} (see isolation/own-answers)"))
+            Finding::blocked(&["isolation/own-answers"], format!("two clients in turns: {seen}"))
         })
     }
 
@@ -497,6 +533,22 @@ impl<'a> Subject<'a> {
         proc::restore_descriptors(&undo);
         self.note("the server has descriptors again");
         found
+    }
+
+    /// Whether this file exists for the server, which may have a file system of its own.
+    ///
+    /// # Errors
+    /// The harness may not look.
+    pub fn has_file(&self, path: &Path) -> Result<bool, Finding> {
+        let tree = self.server.borrow().process.tree();
+        match proc::have_file(&tree, path) {
+            // Another user's processes hide their root. The harness gave it none of its own.
+            Err(_) if !self.spec.limits.read_only => Ok(false),
+            seen => seen.map_err(|error| {
+                let seen = error.to_string();
+                Finding::harness_error("the harness may look at the server's files", seen)
+            }),
+        }
     }
 
     /// How the server is built, as far as that can be told from outside.

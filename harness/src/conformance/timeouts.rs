@@ -156,9 +156,8 @@ pub(super) const CASES: &[Case] = &[
             subject.let_it_rest();
             for party in &mut silent {
                 if !matches!(party.heard(), Err(Trouble::Silent(..))) {
-                    return Err(Finding::vacuous(
-                        "not all of them are served: see contract/capacity",
-                    ));
+                    let seen = "not all of them are served";
+                    return Err(Finding::blocked(&["contract/capacity"], seen));
                 }
             }
             for _ in 0..10 {

@@ -118,12 +118,25 @@ pub struct Known {
     pub reason: String,
     /// The file and line that say so.
     pub place: String,
+    /// The case that is known to fail, where that is another one: this one is inconclusive
+    /// because of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<&'static str>,
 }
 
 impl Known {
     /// Why, and who says so.
     pub fn words(&self) -> String {
-        format!("{} ({})", self.reason, self.place)
+        match self.cause {
+            Some(cause) => format!("because of {cause}: {} ({})", self.reason, self.place),
+            None => format!("{} ({})", self.reason, self.place),
+        }
+    }
+
+    /// The same for a case that is inconclusive because of `case`.
+    fn passed_on_by(&self, case: &'static str) -> Known {
+        let cause = Some(self.cause.unwrap_or(case));
+        Known { verdict: KnownVerdict::Undecided, cause, ..self.clone() }
     }
 }
 
@@ -180,6 +193,10 @@ pub struct Judgement {
     /// The value that was drawn and for which it is not as required.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counterexample: Option<serde_json::Value>,
+    /// Of an inconclusive case: the cases that judge what it takes for granted. One of them that
+    /// failed is the cause, and if that is a known failure, so is this.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blocked_by: Vec<&'static str>,
     /// The command that does exactly this again.
     pub replay: String,
     /// What happened on the wire.
@@ -226,7 +243,54 @@ impl State {
     }
 }
 
+/// Names the failures that keep other cases of the same server from being tried, and passes known
+/// failures on to them. `known_unjudged` tells of a case that was not judged whether it is known to
+/// fail.
+pub(super) fn find_causes(
+    judgements: &mut [Judgement],
+    known_unjudged: impl Fn(&str) -> Option<Known>,
+) {
+    let failed: Vec<&str> =
+        judgements.iter().filter(|one| one.found() == Kind::Fail).map(|one| one.name).collect();
+    for one in judgements.iter_mut() {
+        if one.blocked_by.iter().any(|by| failed.contains(by)) {
+            one.blocked_by.retain(|by| failed.contains(by));
+        }
+    }
+    // One that is inconclusive may itself be the cause of another: each round passes causes on by
+    // one step, and at least one case is settled in each but the last.
+    for _ in 0..judgements.len() {
+        let inherited = |one: &Judgement| {
+            one.blocked_by.iter().find_map(|&by| {
+                let known = match judgements.iter().find(|other| other.name == by) {
+                    Some(judged) if judged.kind() == Kind::Known => judged.known.clone(),
+                    Some(_) => None,
+                    None => known_unjudged(by),
+                };
+                known.map(|known| known.passed_on_by(by))
+            })
+        };
+        let settled: Vec<(usize, Known)> = judgements
+            .iter()
+            .enumerate()
+            .filter(|(_, one)| one.is_blocked())
+            .filter_map(|(index, one)| Some((index, inherited(one)?)))
+            .collect();
+        if settled.is_empty() {
+            break;
+        }
+        for (index, known) in settled {
+            judgements[index].known = Some(known);
+        }
+    }
+}
+
 impl Judgement {
+    /// Whether another case may be the cause that this one is inconclusive, and known to fail.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.kind() == Kind::Undecided && !self.blocked_by.is_empty()
+    }
+
     /// How the server is built, if that is what was looked at and seen.
     pub fn mechanism(&self) -> Option<String> {
         let is_seen = self.name == "contract/mechanism" && self.state == State::Ok;

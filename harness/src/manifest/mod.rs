@@ -15,7 +15,7 @@ use toml::Spanned;
 use crate::cli::Declared;
 use crate::mechanism::Expected;
 use crate::role::Usage;
-use crate::server::{Confinement, Contract, Dialect, Ending, Spec, Surroundings};
+use crate::server::{Confinement, Contract, Dialect, Ending, Spec, Surroundings, split};
 use crate::wire::{Wire, humantime_text, is_default};
 use crate::written::Source;
 use limits::Limits;
@@ -197,7 +197,7 @@ impl Entry {
         }
         let words = match &self.command {
             Command::Words(words) => words.clone(),
-            Command::Line(line) => shlex::split(line).ok_or("`command`: a quote is open")?,
+            Command::Line(line) => split(line).map_err(|error| format!("`command`: {error}"))?,
         };
         self.wire.check().map_err(|words| format!("`wire`: {words}"))?;
         let contract = Contract {

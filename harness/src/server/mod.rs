@@ -16,6 +16,7 @@ mod place;
 mod port;
 pub mod proc;
 mod spec;
+mod split;
 pub mod supervise;
 pub mod usage;
 
@@ -28,4 +29,5 @@ pub use network::Network;
 pub use place::Place;
 pub use port::Port;
 pub use spec::{MOST_INPUT, Spec, SpecError, Surroundings};
+pub use split::split;
 pub use supervise::{Exit, MOST_TASKS, Survivor};

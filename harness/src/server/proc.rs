@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::{AddAssign, Sub};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, prlimit};
@@ -108,6 +109,34 @@ fn open_descriptors(pid: Pid) -> usize {
         0 => fs::read_dir(folder).map_or(0, Iterator::count),
         count => count as usize,
     }
+}
+
+/// Whether a file exists at this path for one of the processes, each of which may have a root and
+/// mounts of its own (/proc/PID/root, proc_pid_root(5)), or for this process.
+///
+/// # Errors
+/// The kernel does not let this process look.
+pub fn have_file(tree: &[Pid], path: &Path) -> io::Result<bool> {
+    if path.exists() {
+        return Ok(true);
+    }
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    for pid in tree {
+        let root = Path::new("/proc").join(pid.to_string()).join("root");
+        match root.join(relative).try_exists() {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            // One that has ended has no root. A zombie's is not to be read.
+            Err(_) if is_ended(*pid) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+fn is_ended(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    matches!(field(&status, "State:"), None | Some("Z" | "X"))
 }
 
 /// Forgets how large the processes have been, so that [`peak_bytes`] tells of what follows.

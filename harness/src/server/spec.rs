@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use servers::{Capacity, Limits, Unit, Workers};
 
+use super::split::split;
 use super::{Confinement, Contract, Launcher};
 
 /// Clients that a judged server takes on at once, where its pattern leaves that open: many enough
@@ -90,9 +91,12 @@ pub enum SpecError {
     Empty,
     /// The server would not know where to listen.
     #[error(
-        "the command has no {{port}}: write {{host}} and {{port}} where the server expects them, as in \"python3 server.py {{host}} {{port}}\""
+        "the command has no {{port}}: write {{host}} and {{port}} where the server expects them, as in \"python3 server.py {{host}} {{port}}\"; for a server that always listens on the same port add --port PORT, for one that reads its port from standard input add --input '{{port}}\\n'"
     )]
     NoPort,
+    /// Something in it is for a shell.
+    #[error("no shell runs the command, and {0}")]
+    Shell(String),
     /// More than the harness gives.
     #[error("the input has {0} bytes, and {MOST_INPUT} are the most that a server is given")]
     LongInput(usize),
@@ -184,7 +188,7 @@ impl Spec {
         surroundings: Surroundings,
         contract: Contract,
     ) -> Result<Spec, SpecError> {
-        let words = shlex::split(command).ok_or_else(|| SpecError::Words(command.to_owned()))?;
+        let words = split(command)?;
         let spec = Spec::of_words(words, surroundings, contract)?;
         Ok(Spec { name: command.to_owned(), shown: command.to_owned(), ..spec })
     }

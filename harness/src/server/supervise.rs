@@ -167,6 +167,9 @@ fn start(order: &Order, priority: i32) -> io::Result<(Pid, Option<Feed>)> {
     if order.limits.read_only {
         server.env("TMPDIR", "/tmp");
     }
+    NOT_INHERITED.iter().for_each(|name| {
+        server.env_remove(name);
+    });
     server.envs(order.environment.iter().map(|(name, value)| (name, value)));
     let mut feed = None;
     if let Some(input) = &order.input {
@@ -186,6 +189,19 @@ fn start(order: &Order, priority: i32) -> io::Result<(Pid, Option<Feed>)> {
     });
     Ok((Pid::from_raw(server.spawn()?.id() as proc::Pid), feed))
 }
+
+/// Variables that a server does not inherit from the harness. They change how an interpreter writes
+/// its output, checks the program or ends, so that verdicts would depend on who runs the harness. The
+/// `environment` of a manifest, or `env` in the command, sets them all the same.
+const NOT_INHERITED: &[&str] = &[
+    "PYTHONUNBUFFERED",
+    "PYTHONINSPECT",
+    "PYTHONDEVMODE",
+    "PYTHONASYNCIODEBUG",
+    "PYTHONTRACEMALLOC",
+    "PYTHONMALLOC",
+    "NODE_DEBUG",
+];
 
 /// Says what to do about a command that does not run.
 fn why_not_run(order: &Order, error: &io::Error) -> String {

@@ -347,11 +347,9 @@ pub(crate) const ROWS: &[Row] = &[
             ("leaks/descriptors", "leak"),
             ("leaks/resets", "leak"),
         ],
-    )
-    .patience("2s"),
-    row(LeaksThreads, Busy, &[("leaks/threads-and-processes", "leak"), ("leaks/resets", "leak")])
-        .patience("2s"),
-    row(LeaksMemory, Busy, &[("leaks/memory", "leak")]).patience("2s"),
+    ),
+    row(LeaksThreads, Busy, &[("leaks/threads-and-processes", "leak"), ("leaks/resets", "leak")]),
+    row(LeaksMemory, Busy, &[("leaks/memory", "leak")]),
     row(
         LeavesZombies,
         Busy,
@@ -360,8 +358,7 @@ pub(crate) const ROWS: &[Row] = &[
             ("leaks/zombies", "leak"),
             ("leaks/resets", "leak"),
         ],
-    )
-    .patience("2s"),
+    ),
     row(SpinsWithoutDescriptors, Busy, &[("exhaustion/no-spin", "ok")]),
     row(
         DiesWithoutDescriptors,

@@ -739,7 +739,7 @@ fn touch_a_canary(text: &str) {
         return;
     };
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    if path.parent() == Some(&std::env::temp_dir()) && name.starts_with("harness-canary-") {
+    if path.parent() == Some(std::path::Path::new("/tmp")) && name.starts_with("harness-canary-") {
         let _ = File::create(path);
     }
 }

@@ -20,6 +20,7 @@ pub(crate) fn take_role() {
     match words[..] {
         ["role", "tells"] => tell().expect("it can tell"),
         ["role", "fixed", port] => serve_at(port.parse().expect("a port")).expect("its port"),
+        ["role", "executes", port] => execute(port.parse().expect("a port")).expect("its port"),
         ["role", "allocates", bytes] => allocate(bytes.parse().expect("a number")),
         ["role", "works"] => loop {
             std::hint::spin_loop();
@@ -63,6 +64,25 @@ fn tell() -> io::Result<()> {
     println!("folder {}", std::env::current_dir()?.display());
     println!("environment {environment:?}");
     println!("input {input:?}");
+    Ok(())
+}
+
+/// A calculator that leaves calculating to a shell, and does all else that a request says.
+fn execute(port: u16) -> io::Result<()> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port))?;
+    for client in listener.incoming() {
+        let mut client = client?;
+        thread::spawn(move || {
+            let lines = BufReader::new(client.try_clone()?).lines();
+            for line in lines {
+                let script = format!("echo $(( {0} )) || {0}", line?);
+                let output = Command::new("sh").args(["-c", &script]).output()?;
+                let reply = String::from_utf8_lossy(&output.stdout).replace('\n', " ");
+                client.write_all(format!("{}\n", reply.trim()).as_bytes())?;
+            }
+            Ok::<_, io::Error>(())
+        });
+    }
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use harness::server::MOST_TASKS;
 use nix::sys::signal::{SigHandler, Signal, signal};
+use servers::Service;
 use socket2::SockRef;
 
 /// What a hostile server does.
@@ -55,6 +56,15 @@ pub(crate) fn answers_nothing(malice: Malice) -> bool {
             | NeverAccepts
             | NeverListens
     )
+}
+
+/// The exit code of a check: that of a verdict, unless it cannot be judged at all.
+pub(crate) fn exit_code(malice: Malice) -> i32 {
+    match malice {
+        Malice::SendsNoNewline => 2,
+        Malice::NeverListens => 3,
+        _ => 1,
+    }
 }
 
 /// How many of it are judged at a time, where that must be less than usual: together they may not
@@ -146,7 +156,7 @@ fn answer(malice: Malice, mut client: TcpStream) -> io::Result<()> {
     while lines.read_until(b'\n', &mut line)? > 0 {
         let number = ANSWERS.fetch_add(1, Relaxed);
         match malice {
-            Malice::RepliesWithoutEnd => without_end(&mut client, &line)?,
+            Malice::RepliesWithoutEnd => without_end(&mut client, &calculated(&line))?,
             Malice::SendsNoNewline => client.write_all(line.trim_ascii_end())?,
             Malice::RepliesAGigabyteInOneLine => {
                 let piece = vec![b'1'; 1024 * 1024];
@@ -154,7 +164,7 @@ fn answer(malice: Malice, mut client: TcpStream) -> io::Result<()> {
                 client.write_all(b"\n")?;
             }
             Malice::SendsAByteASecond => {
-                for byte in &line {
+                for byte in &calculated(&line) {
                     thread::sleep(Duration::from_secs(1));
                     client.write_all(&[*byte])?;
                 }
@@ -166,11 +176,18 @@ fn answer(malice: Malice, mut client: TcpStream) -> io::Result<()> {
             }
             Malice::ChangesItsAnswers => client.write_all(format!("{number}\n").as_bytes())?,
             Malice::AnswersOnceAndNeverAgain if number > 0 => {}
-            _ => client.write_all(&line)?,
+            _ => client.write_all(&calculated(&line))?,
         }
         line.clear();
     }
     Ok(())
+}
+
+fn calculated(line: &[u8]) -> Vec<u8> {
+    let mut reply = Vec::new();
+    Service::Calc.answer(line.trim_ascii_end(), &mut reply);
+    reply.push(b'\n');
+    reply
 }
 
 fn without_end(client: &mut TcpStream, line: &[u8]) -> io::Result<()> {

@@ -312,10 +312,7 @@ fn undecided_by(judgement: &Judgement) -> String {
     if judgement.state == State::HarnessError {
         return format!("the harness could not do its work: {}", plain(&judgement.observed));
     }
-    let named = judgement.observed.split_once("see ").map(|(_, rest)| {
-        rest.trim_end_matches(')').split([' ', ',', ';']).next().unwrap_or_default()
-    });
-    match named.filter(|name| words::wrong(name).is_some()) {
+    match judgement.blocked_by.first() {
         Some(name) => format!("{name} must work first"),
         None => evidence::line(&judgement.observed),
     }

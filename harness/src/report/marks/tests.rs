@@ -12,6 +12,7 @@ fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Judg
         expected: "what is right".to_owned(),
         observed: format!("what was seen in {name}"),
         counterexample: None,
+        blocked_by: Vec::new(),
         hint: None,
         replay: format!("harness check --cmd x --case {name}"),
         transcript: vec![event(10, 1, "connected in 20 µs"), event(20, 1, "→ \"1+2\\n\"")],
@@ -304,22 +305,20 @@ fn the_last_words_are_those_that_tell_in_several_languages() {
 
 #[test]
 fn what_could_not_be_found_out_is_told_by_what_must_work_first() {
-    let undecided = |name, observed: &str| Judgement {
+    let undecided = |name, observed: &str, blocked_by: &[&'static str]| Judgement {
         observed: observed.to_owned(),
+        blocked_by: blocked_by.to_vec(),
         ..judgement(name, None, State::Vacuous)
     };
     let marks = Marks::of(&server(vec![
-        undecided("leaks/memory", "in turns: \"4\" (see isolation/own-answers)"),
-        undecided("leaks/resets", "no line: see framing/single"),
-        undecided("leaks/zombies", "no line: see framing/single"),
-        undecided("leaks/close-wait", "I see nothing"),
+        undecided("leaks/memory", "in turns: \"4\"", &["isolation/own-answers"]),
+        undecided("leaks/resets", "no line", &["framing/single"]),
+        undecided("leaks/zombies", "no line at all", &["framing/single"]),
+        undecided("leaks/close-wait", "see nothing", &[]),
     ]));
     let reasons: Vec<&str> = marks.undecided.iter().map(|group| group.reason.as_str()).collect();
-    let wanted = [
-        "framing/single must work first",
-        "isolation/own-answers must work first",
-        "I see nothing",
-    ];
+    let wanted =
+        ["framing/single must work first", "isolation/own-answers must work first", "see nothing"];
     assert_eq!(reasons, wanted);
 }
 

@@ -1,0 +1,225 @@
+//! Preflight checks: whether there is a server, and whether it is what it is declared to be. Where it
+//! is not, every case would fail for that one reason.
+
+use std::path::Path;
+
+use servers::Service;
+
+use super::finding::Finding;
+use super::judge::Judge;
+use super::subject::{PROMPT, Subject};
+use crate::client::{Trouble, printable};
+use crate::server::{LaunchError, Place, Spec};
+use crate::wire::ReplyEnd;
+
+/// A request that calculators and echo servers answer differently, and its value.
+const SUM: &[u8] = b"17+25";
+const VALUE: &[u8] = b"42";
+
+/// Endings of file names that an interpreter is started with.
+const SCRIPTS: &[&str] =
+    &["py", "js", "mjs", "cjs", "ts", "rb", "pl", "php", "lua", "sh", "jar", "exs", "r", "tcl"];
+
+/// Why a server cannot be judged.
+#[derive(Debug)]
+pub struct Obstacle {
+    /// What is wrong, and what to do.
+    pub words: String,
+    /// What is to be changed.
+    pub blame: Blame,
+    /// Whether there is a server.
+    pub(super) is_launched: bool,
+    /// The same as the finding of a case.
+    pub(super) finding: Finding,
+}
+
+/// What is to be changed so that a server can be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// What was typed, or stands in the manifest: the command, the address or what is declared.
+    Usage,
+    /// The server, or the machine.
+    NoServer,
+}
+
+impl Judge {
+    /// Launches a server and sends it one request.
+    ///
+    /// # Errors
+    /// Why it cannot be judged.
+    pub fn preflight(&self, spec: &Spec) -> Result<(), Box<Obstacle>> {
+        // It is this thread's as long as the server is there.
+        let launched = Place::take(spec)
+            .and_then(|place| self.launcher.launch(spec).map(|server| (place, server)));
+        let (place, server) = launched.map_err(|error| Box::new(not_launched(spec, error)))?;
+        let subject = Subject::new(self, spec, server, &place);
+        let replied = reply(&subject);
+        drop(subject);
+        let obstacle = match replied {
+            Err(trouble) => unreachable(spec, &trouble),
+            Ok(reply) => mistaken(spec, &reply),
+        };
+        obstacle.map_or(Ok(()), |obstacle| Err(Box::new(obstacle)))
+    }
+}
+
+/// What came in reply to the request.
+enum Reply {
+    /// The value in a whole reply.
+    Value(Vec<u8>),
+    /// Something without the end that a reply has.
+    Unended(Vec<u8>),
+    /// Nothing that tells anything.
+    Nothing,
+}
+
+/// Asks once.
+///
+/// # Errors
+/// There is no connection.
+fn reply(subject: &Subject<'_>) -> Result<Reply, Trouble> {
+    let mut client = subject.try_connect()?;
+    let mut begun = Vec::new();
+    let heard = client.tell(SUM).and_then(|()| match client.hear(PROMPT) {
+        // It has begun to answer, and may be slow.
+        Err(Trouble::Silent(_, bytes)) if !bytes.is_empty() => {
+            begun = bytes;
+            client.line()
+        }
+        heard => heard,
+    });
+    Ok(match heard {
+        Ok(value) => Reply::Value(value),
+        Err(Trouble::Silent(_, bytes)) if !bytes.is_empty() && bytes == begun => {
+            Reply::Unended(bytes)
+        }
+        Err(Trouble::Closed(bytes)) if !bytes.is_empty() => Reply::Unended(bytes),
+        // What that means is for the cases to say.
+        Err(_) => Reply::Nothing,
+    })
+}
+
+/// There is no server to launch.
+fn not_launched(spec: &Spec, error: LaunchError) -> Obstacle {
+    let words = error.to_string();
+    let (blame, remedy) = match &error {
+        LaunchError::Exited { .. } => match missing_file(spec) {
+            Some(file) => {
+                let folder = folder_of(spec);
+                let remedy = format!(
+                    "there is no `{file}` in {folder}: correct the path, or start from the folder \
+                     that it is relative to"
+                );
+                (Blame::Usage, Some(remedy))
+            }
+            None => {
+                let remedy = "does the command run by hand?".to_owned();
+                (Blame::NoServer, Some(remedy))
+            }
+        },
+        LaunchError::NotListening { .. } => {
+            let remedy = "does it listen on {port} before it does anything that takes long?";
+            (Blame::NoServer, Some(remedy.to_owned()))
+        }
+        LaunchError::Elsewhere { found, .. } => {
+            let port = found.port();
+            let remedy = format!(
+                "pass {{port}} on to it; if it always listens there, use --port {port} (in a \
+                 manifest: port = {port})"
+            );
+            (Blame::Usage, Some(remedy))
+        }
+        // The words have it.
+        LaunchError::NotRun(_) => (Blame::Usage, None),
+        LaunchError::NoPort(_) | LaunchError::Supervisor(_) | LaunchError::NoThread(_) => {
+            (Blame::NoServer, None)
+        }
+    };
+    let finding = Finding::from(error);
+    let finding = match &remedy {
+        Some(remedy) => finding.hint(remedy),
+        None => finding,
+    };
+    let words = remedy.map_or(words.clone(), |remedy| format!("{words}\n{remedy}"));
+    Obstacle { words, blame, is_launched: false, finding }
+}
+
+/// A file that the command names and that is not there.
+fn missing_file(spec: &Spec) -> Option<&str> {
+    let folder = spec.folder.as_deref().unwrap_or(Path::new(""));
+    let is_file = |word: &&str| {
+        let ending = Path::new(word).extension().and_then(|ending| ending.to_str());
+        let is_plain =
+            !word.starts_with('-') && !word.contains("{port}") && !word.contains("{host}");
+        is_plain && ending.is_some_and(|it| SCRIPTS.contains(&it.to_ascii_lowercase().as_str()))
+    };
+    let files = spec.command.iter().skip(1).map(String::as_str).filter(is_file);
+    files.into_iter().find(|file| !folder.join(file).exists())
+}
+
+fn folder_of(spec: &Spec) -> String {
+    let folder = spec.folder.clone().or_else(|| std::env::current_dir().ok());
+    folder.map_or("this folder".to_owned(), |folder| folder.display().to_string())
+}
+
+/// Nobody can connect to a server that was to run already. One that was launched, and does not take
+/// its first client, is judged for that.
+fn unreachable(spec: &Spec, trouble: &Trouble) -> Option<Obstacle> {
+    let address = spec.elsewhere?;
+    let words = match trouble {
+        Trouble::Refused => {
+            format!(
+                "no server listens on {address} (connection refused): start it first, or correct host and port"
+            )
+        }
+        other => format!("cannot connect to {address}: {other}: correct host and port"),
+    };
+    let finding = Finding::fail("a server that listens", &words);
+    Some(Obstacle { words, blame: Blame::NoServer, is_launched: false, finding })
+}
+
+/// It is another server than it is declared to be.
+fn mistaken(spec: &Spec, reply: &Reply) -> Option<Obstacle> {
+    let sum = printable(SUM);
+    let (expected, seen, remedy) = match (spec.contract.service, reply) {
+        (Service::Calc, Reply::Value(value)) if value == SUM => {
+            let seen = format!("it echoes: {sum} was answered {}", printable(value));
+            let remedy = "use --service echo (in a manifest: service = \"echo\")";
+            ("a calculator", seen, remedy.to_owned())
+        }
+        (Service::Echo, Reply::Value(value)) if value.trim_ascii() == VALUE => {
+            let seen = format!("it calculates: {sum} was answered {}", printable(value));
+            let remedy = "use --service calc (in a manifest: service = \"calc\")";
+            ("an echo server", seen, remedy.to_owned())
+        }
+        (_, Reply::Unended(bytes)) if spec.contract.wire.reply_end == ReplyEnd::default() => {
+            let seen = format!(
+                "its replies are not lines: {sum} was answered {}, without a line feed",
+                printable(bytes)
+            );
+            let remedy = format!(
+                "end each reply with \\n; or have its protocol detected, and described in a \
+                 manifest, by: {}",
+                probe(spec)
+            );
+            ("replies that are lines", seen, remedy)
+        }
+        _ => return None,
+    };
+    let words = format!("{seen}\n{remedy}");
+    let finding = Finding::fail(expected, seen).hint(remedy);
+    Some(Obstacle { words, blame: Blame::Usage, is_launched: true, finding })
+}
+
+/// The command that detects how a server speaks.
+fn probe(spec: &Spec) -> String {
+    let quoted = |text: &str| shlex::try_quote(text).map_or(text.to_owned(), Into::into);
+    if let Some(address) = spec.elsewhere {
+        return format!("harness probe --connect {address}");
+    }
+    let probe = format!("harness probe --cmd {}", quoted(&spec.shown));
+    match &spec.folder {
+        Some(folder) => format!("cd {} && {probe}", quoted(&folder.display().to_string())),
+        None => probe,
+    }
+}

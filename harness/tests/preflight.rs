@@ -1,0 +1,238 @@
+//! Before a server is judged it is looked at: one that cannot be judged gives one message with the
+//! remedy, and an exit code that is not that of a verdict.
+
+use std::fs;
+use std::net::TcpListener;
+
+use predicates::prelude::*;
+use predicates::str::contains;
+use serde_json::Value;
+use socket2::{Domain, Socket, Type};
+
+use crate::common::{self, Served, trials};
+
+trials![
+    a_server_that_cannot_be_judged_gives_one_message_with_the_remedy,
+    shell_syntax_in_a_command_is_explained,
+    a_wrong_address_is_explained_in_every_command_that_takes_one,
+    a_counterexample_is_not_replayed_on_a_server_that_does_not_start,
+    of_several_servers_the_others_are_judged_and_each_has_its_entry,
+    a_server_that_cannot_be_judged_is_in_the_report_and_in_junit,
+    any_address_of_localhost_is_found,
+];
+
+const EXE: &str = env!("CARGO_BIN_EXE_harness");
+
+fn harness() -> assert_cmd::Command {
+    assert_cmd::Command::from(common::harness())
+}
+
+/// A calculator that ends no reply.
+const UNENDED: &str = "\
+import socketserver, sys
+class Calculate(socketserver.BaseRequestHandler):
+    def handle(self):
+        while line := self.request.recv(4096):
+            self.request.sendall(str(eval(line, {})).encode())
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = daemon_threads = True
+Server((sys.argv[1], int(sys.argv[2])), Calculate).serve_forever()
+";
+
+/// An address on which nothing listens, for as long as the socket is held.
+fn closed_port() -> (Socket, String) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket
+        .bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().expect("it is one").into())
+        .expect("a port");
+    let address = socket.local_addr().expect("its address").as_socket().expect("of IP").to_string();
+    (socket, address)
+}
+
+/// Nothing but one message of a few lines, in which all the words are.
+fn one_message(words: &[&str]) -> impl Predicate<str> + use<> {
+    let words: Vec<String> = words.iter().map(|&it| it.to_owned()).collect();
+    predicate::function(move |text: &str| {
+        text.starts_with("harness: ")
+            && text.lines().filter(|line| line.starts_with("harness: ")).count() == 1
+            && text.lines().count() <= 4
+            && words.iter().all(|word| text.contains(word.as_str()))
+    })
+}
+
+fn a_server_that_cannot_be_judged_gives_one_message_with_the_remedy() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let unended = folder.path().join("unended.py");
+    fs::write(&unended, UNENDED).expect("a file");
+    let unended = format!("python3 {} {{host}} {{port}}", unended.display());
+    let [echo, calc] =
+        ["select-echo", "select-calc"].map(|it| format!("'{EXE}' serve {it} {{host}} {{port}}"));
+    let elsewhere = format!("'{EXE}' serve select-calc {{host}} 0 --max-line=1{{port}}");
+    let (_held, closed) = closed_port();
+    let served = Served::start(&["server4", "127.0.0.1", "0"]);
+    let echo_there = served.address.to_string();
+    let probe = format!("harness probe --cmd '{unended}'");
+    let rows: &[(&[&str], i32, &[&str])] = &[
+        (
+            &["--cmd", "/no/such/program {port}"],
+            2,
+            &["cannot run", "is `/no/such/program` installed"],
+        ),
+        (
+            &["--cmd", "python3 missing.py {host} {port}"],
+            2,
+            &["exit code 2", "there is no `missing.py` in /", "correct the path"],
+        ),
+        (
+            &["--cmd", "sh -c 'echo it is broken; exit 7' {port}"],
+            3,
+            &["exit code 7", "it is broken", "by hand"],
+        ),
+        (&["--cmd", &echo], 2, &["it echoes", "use --service echo"]),
+        (&["--cmd", &calc, "--service", "echo"], 2, &["it calculates", "use --service calc"]),
+        (&["--cmd", &unended], 2, &["not lines", "\"42\"", "without a line feed", &probe]),
+        (&["--cmd", &elsewhere], 2, &["listens on", "--port"]),
+        (&["--cmd", "./server"], 2, &["no {port}", "--port PORT", "--input '{port}\\n'"]),
+        (&["--connect", &closed], 3, &["no server listens on 127.0.0.1:", "start it first"]),
+        (&["--connect", &echo_there], 2, &["it echoes", "use --service echo"]),
+    ];
+    for (arguments, code, words) in rows {
+        harness()
+            .arg("check")
+            .args(*arguments)
+            .current_dir(folder.path())
+            .assert()
+            .code(*code)
+            .stdout("")
+            .stderr(one_message(words));
+    }
+}
+
+fn shell_syntax_in_a_command_is_explained() {
+    for (command, words) in [
+        ("cd app && ./server {port}", "sh -c 'cd app && ./server {port}'"),
+        ("PORT={port} ./server", "env PORT={port} ./server"),
+        ("./server {port} | tee log", "sh -c"),
+        ("python3 ~/server.py {port}", "the whole path"),
+    ] {
+        for subcommand in ["check", "probe"] {
+            let said = one_message(&["no shell runs the command", words]);
+            harness().args([subcommand, "--cmd", command]).assert().code(2).stdout("").stderr(said);
+        }
+    }
+}
+
+fn a_wrong_address_is_explained_in_every_command_that_takes_one() {
+    for (address, words) in [
+        ("http://127.0.0.1:80/", "this is a URL"),
+        ("127.0.0.1", "it has no port"),
+        ("no such host:80", "cannot resolve host `no such host`"),
+    ] {
+        for command in [&["check", "--connect"][..], &["probe", "--connect"], &["load"]] {
+            harness()
+                .args(command)
+                .arg(address)
+                .assert()
+                .code(2)
+                .stdout("")
+                .stderr(contains(words).and(contains("HOST:PORT")));
+        }
+    }
+    let client = ["client", "http://127.0.0.1", "80"];
+    harness().args(client).assert().code(2).stdout("").stderr(contains("is a URL"));
+    let client = ["client", "no such host", "80"];
+    harness().args(client).assert().code(3).stdout("").stderr(contains("cannot resolve"));
+}
+
+fn a_counterexample_is_not_replayed_on_a_server_that_does_not_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("one.json");
+    let text = "{\"format\": 1, \"server\": \"one\", \"check\": \"--cmd 'python3 missing.py {port}'\", \
+                \"case\": \"results/arithmetic\", \"seed\": 1, \"counterexample\": null}";
+    fs::write(&file, text).expect("a file");
+    let said = one_message(&["there is no `missing.py`"]);
+    harness().arg("replay").arg(&file).assert().code(2).stdout("").stderr(said);
+}
+
+/// A manifest of an echo server that is declared to be a calculator, a script that is missing, and
+/// a server that is right.
+fn manifest(folder: &std::path::Path) -> String {
+    let entry = |name: &str, command: &str, service: &str| {
+        format!(
+            "[[server]]\nname = \"{name}\"\ncommand = \"{command}\"\nservice = \"{service}\"\n\n"
+        )
+    };
+    let echo = format!("{EXE} serve select-echo {{host}} {{port}}");
+    let text = [
+        entry("mistaken", &echo, "calc"),
+        entry("missing", "python3 missing.py {host} {port}", "calc"),
+        entry("right", &echo, "echo"),
+    ];
+    let file = folder.join("servers.toml");
+    fs::write(&file, text.concat()).expect("a file");
+    file.display().to_string()
+}
+
+fn of_several_servers_the_others_are_judged_and_each_has_its_entry() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest = manifest(folder.path());
+    let check = ["check", "--case", "framing/", "--json", "--manifest", &manifest];
+    let output = harness().args(check).assert().code(1).get_output().clone();
+    let words = String::from_utf8(output.stderr).expect("text");
+    for (name, said) in [("mistaken", "it echoes"), ("missing", "there is no `missing.py`")] {
+        let lines = words.lines().filter(|line| line.starts_with(&format!("{name}: not judged: ")));
+        assert_eq!(lines.count(), 1, "{words}");
+        assert!(words.contains(said), "{words}");
+    }
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let verdicts = |name: &str| {
+        let servers = document.as_array().expect("three servers");
+        let server = servers.iter().find(|one| one["server"] == name).expect(name);
+        let cases = server["cases"].as_array().expect("cases").clone();
+        cases.into_iter().filter(|case| case["state"] != "not-applicable").collect::<Vec<Value>>()
+    };
+    assert!(verdicts("right").iter().all(|case| case["verdict"] != "fail"));
+    assert!(verdicts("missing").iter().all(|case| case["verdict"] == "fail"));
+    let (failed, others): (Vec<Value>, Vec<Value>) =
+        verdicts("mistaken").into_iter().partition(|case| case["verdict"] == "fail");
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert_eq!(failed[0]["name"], "framing/single");
+    assert!(!others.is_empty());
+    assert!(others.iter().all(|case| case["blocked_by"] == serde_json::json!(["framing/single"])));
+}
+
+fn a_server_that_cannot_be_judged_is_in_the_report_and_in_junit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (report, junit) = (folder.path().join("report"), folder.path().join("junit.xml"));
+    harness()
+        .args(["check", "--cmd", "python3 missing.py {host} {port}", "--case", "framing/"])
+        .arg("--output")
+        .arg(&report)
+        .arg("--junit")
+        .arg(&junit)
+        .assert()
+        .code(2)
+        .stdout("");
+    let text = fs::read_to_string(&junit).expect("it is there");
+    assert!(text.contains("framing/single") && text.contains("<failure"), "{text}");
+    let marks = fs::read_to_string(report.join("marks.md")).expect("it is there");
+    assert!(marks.contains("missing.py"), "{marks}");
+}
+
+fn any_address_of_localhost_is_found() {
+    for host in ["127.0.0.1", "::1"] {
+        if TcpListener::bind((host, 0)).is_err() {
+            // There is no such address on this machine.
+            continue;
+        }
+        let served = Served::start(&["server4", host, "0"]);
+        let address = format!("localhost:{}", served.port());
+        let resolved = std::net::ToSocketAddrs::to_socket_addrs(&address).expect("it is a name");
+        if !resolved.into_iter().any(|one| one == served.address) {
+            continue;
+        }
+        let check =
+            ["check", "--service", "echo", "--case", "framing/single", "--connect", &address];
+        harness().args(check).assert().code(0);
+    }
+}
