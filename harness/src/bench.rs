@@ -176,7 +176,8 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
         servers: Vec::new(),
     };
     let people = if arguments.json { People::Stderr } else { People::Stdout };
-    let is_described = arguments.manifest.is_some();
+    // Every built-in server is left out of some workload, which is no news unless that was asked for.
+    let is_asked_for = arguments.manifest.is_some() || !arguments.workload.is_empty();
     let progress = Progress::new(contenders.len() * workloads.len(), people);
     'servers: for Contender { judged: spec, measured: as_measured } in &contenders {
         let server = &spec.name;
@@ -195,7 +196,7 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
             for one in &entry.measurements[before..] {
                 progress.line(&format!("{server} {}", brief(one)));
             }
-            for reason in entry.not_measured[left_out..].iter().filter(|_| is_described) {
+            for reason in entry.not_measured[left_out..].iter().filter(|_| is_asked_for) {
                 progress.line(&format!("{server} not measured: {reason}"));
             }
             progress.step();
@@ -219,9 +220,35 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
     if arguments.json {
         print_json(&report.servers)?;
     }
+    if report.complete {
+        something_measured(&report)?;
+    }
     let all = report.servers.iter().flat_map(|server| &server.measurements);
     Ok(arguments.measured.exit_code(all))
 }
+
+/// Whether there is a figure, or a server that failed to give one.
+///
+/// # Errors
+/// Why there is none: no server can be run here, or no workload applies.
+fn something_measured(report: &Report) -> Result<()> {
+    if report.servers.iter().all(|server| server.not_run.is_some()) {
+        bail!("nothing was measured: none of the servers can be run here");
+    }
+    let has_any =
+        |server: &ServerReport| !server.measurements.is_empty() || server.problem.is_some();
+    if report.servers.iter().any(has_any) {
+        return Ok(());
+    }
+    let reasons = report.servers.iter().flat_map(|server| {
+        server.not_measured.iter().map(move |reason| format!("{}: {reason}", server.name))
+    });
+    let reasons: Vec<String> = reasons.take(MOST_REASONS).collect();
+    Err(Usage(format!("nothing was measured: {}", reasons.join("; "))).into())
+}
+
+/// How many reasons are given at once.
+const MOST_REASONS: usize = 4;
 
 /// The built-in servers of these names, or all.
 pub(crate) fn named(names: &[String]) -> Result<Vec<servers::Server>> {

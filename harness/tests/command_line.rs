@@ -505,7 +505,7 @@ fn all_printing(folder: &std::path::Path, served: &Served, ports: [u16; 2]) -> V
     std::fs::write(&file, counterexample.to_string()).expect("a file");
     let short = ["--duration", "50ms", "--warm-up", "10ms"];
     let bench = ["bench", "select-echo", "--workload", "closed-1"];
-    let against = ["bench", "select-echo", "--against", "poll-echo", "--launches", "2"];
+    let against = ["bench", "select-echo", "--against", "poll-echo", "--launches", "4"];
     vec![
         printing(&["--help"]),
         printing(&["--version"]),

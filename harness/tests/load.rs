@@ -45,6 +45,7 @@ trials![
     bad_usage_is_told_with_what_is_right,
     all_arrivals_threads_pinnings_and_depths_are_answered,
     a_bench_measures_under_the_workloads_that_are_named,
+    a_bench_that_measured_nothing_fails_and_says_why,
     every_workload_is_answered_by_a_server_that_it_suits_and_rightly,
     the_engine_finds_what_is_predicted_of_servers_whose_answers_are_known,
 ];
@@ -402,6 +403,27 @@ fn a_bench_measures_under_the_workloads_that_are_named() {
     let report = read(&folder.path().join("report.json"));
     assert_eq!(report["complete"], true);
     assert_eq!(report["servers"][0]["measurements"].as_array().map(Vec::len), Some(1));
+}
+
+fn a_bench_that_measured_nothing_fails_and_says_why() {
+    let one_at_a_time =
+        "iterative-refuse-calc not measured: closed-64: it serves one client at a time";
+    harness(&["bench", "server1", "--workload", "closed-64"])
+        .assert()
+        .code(2)
+        .stdout(contains(one_at_a_time))
+        .stderr(contains("nothing was measured: iterative-refuse-calc: closed-64: it serves one"));
+    // A server that is measured beside it does not hide the reason.
+    let both = ["bench", "server1", "select", "--workload", "closed-64", "--duration", "50ms"];
+    harness(&both).args(["--warm-up", "10ms"]).assert().success().stdout(contains(one_at_a_time));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("servers.toml");
+    let entry = "[[server]]\nname = \"absent\"\ncommand = \"/no/such/program {host} {port}\"\n";
+    std::fs::write(&file, entry).expect("a file");
+    harness(&["bench", "--manifest", file.to_str().expect("plain words")])
+        .assert()
+        .code(3)
+        .stderr(contains("none of the servers can be run here"));
 }
 
 fn every_workload_is_answered_by_a_server_that_it_suits_and_rightly() {
