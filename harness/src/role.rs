@@ -57,8 +57,9 @@ pub fn serve(arguments: &cli::Serve) -> Result<ExitCode> {
     let backlog = arguments.backlog.unwrap_or(server.pattern.backlog);
     let listener = Listener::bind(&arguments.host, arguments.port, backlog)?;
     let words = words(&server, &limits)?;
-    let address = listener.address();
-    stdio::line(&format!("{server} listens on {address}: {words}; end it with Ctrl-C"));
+    let listener = listener.announced_by(move |address| {
+        stdio::line(&format!("{server} listens on {address}: {words}; end it with Ctrl-C"));
+    });
     servers::serve(&server, &limits, listener).context("the server failed")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -42,6 +42,7 @@ pub async fn accept_all(
     max_connections: usize,
     mut start: impl FnMut(TcpStream, Leave),
 ) -> io::Result<()> {
+    let listener = listener.with_nonblocking_clients();
     let (served, mut all_served) = channel(1);
     let places = Places::new(max_connections);
     let mut refused = Refused::default();
@@ -49,7 +50,7 @@ pub async fn accept_all(
         match places.take() {
             Some(place) => {
                 // What goes wrong with one client ends with that client.
-                if let Ok(client) = into_async(client) {
+                if let Ok(client) = TcpStream::from_std(client) {
                     start(client, Leave { _place: place, _served: served.clone() });
                 }
             }
@@ -70,6 +71,8 @@ async fn accept_until_stop(
     mut take_in: impl FnMut(std::net::TcpStream),
 ) -> io::Result<()> {
     listener.set_nonblocking()?;
+    // The runtime, with its threads, is there.
+    listener.listen()?;
     let arrivals = watch(listener.as_fd())?;
     // Nobody reads from it, so that it stays ready once it is.
     let stopped = watch(listener.stop().fd())?;
@@ -93,11 +96,6 @@ async fn accept_until_stop(
         }
         yield_now().await;
     }
-}
-
-fn into_async(client: std::net::TcpStream) -> io::Result<TcpStream> {
-    client.set_nonblocking(true)?;
-    TcpStream::from_std(client)
 }
 
 fn is_readable(listener: &Listener) -> bool {
@@ -155,7 +153,9 @@ mod tests {
             let mut clients = Vec::new();
             for _ in 0..2 * MOST_LINGERING {
                 clients.push(TcpStream::connect(address).expect("a connection"));
-                refused.add(listener.accept().expect("the client").0);
+                let (client, _) = listener.accept().expect("the client");
+                client.set_nonblocking(true).expect("it can be");
+                refused.add(client);
                 yield_now().await;
                 let tasks = Handle::current().metrics().num_alive_tasks();
                 assert!(tasks <= MOST_LINGERING, "{tasks} clients are waited for");

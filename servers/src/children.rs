@@ -14,9 +14,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -45,8 +46,9 @@ pub struct Children {
     /// The signals that were blocked before this blocked SIGCHLD.
     mask: SigSet,
     ends: SignalFd,
-    /// A pipe into which each child that is done writes its number.
-    done: (OwnedFd, OwnedFd),
+    /// A pipe into which each child that is done writes its number, and one that is ready the same
+    /// less than 0.
+    done: (OwnedFd, Arc<OwnedFd>),
     alive: BTreeMap<Pid, Child>,
     pace: Pace,
     is_one_lost: bool,
@@ -55,6 +57,8 @@ pub struct Children {
 #[derive(Debug)]
 struct Child {
     since: Instant,
+    /// It has all it needs to serve.
+    is_ready: bool,
     is_done: bool,
 }
 
@@ -70,11 +74,12 @@ impl Children {
         // Where it was inherited as ignored, nobody would learn how a child ended.
         set_default(Signal::SIGCHLD)?;
         let mask = sigchld.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let (done, is_done) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         Ok(Children {
             stop,
             mask,
             ends: SignalFd::with_flags(&sigchld, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
-            done: pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?,
+            done: (done, Arc::new(is_done)),
             alive: BTreeMap::new(),
             pace: Pace::default(),
             is_one_lost: false,
@@ -105,7 +110,7 @@ impl Children {
         }
         mask.thread_set_mask()?;
         let ForkResult::Parent { child } = forked? else { unreachable!("a child does not return") };
-        self.alive.insert(child, Child { since: Instant::now(), is_done: false });
+        self.alive.insert(child, Child { since: Instant::now(), is_ready: false, is_done: false });
         Ok(child)
     }
 
@@ -157,19 +162,19 @@ impl Children {
             self.pace.ended(child.since.elapsed(), Instant::now());
             ended.push(pid);
         }
-        self.hear_who_is_done();
+        self.hear_them();
         ended
     }
 
     /// To be called after those that have ended were reaped: their numbers, which may become those
     /// of others, are no longer in the pipe then.
-    fn hear_who_is_done(&mut self) {
+    fn hear_them(&mut self) {
         let mut numbers = [0; 1024];
         while let Ok(count @ 1..) = read(&self.done.0, &mut numbers) {
-            for &number in numbers[..count].as_chunks().0 {
-                if let Some(child) = self.alive.get_mut(&Pid::from_raw(i32::from_ne_bytes(number)))
-                {
-                    child.is_done = true;
+            for number in numbers[..count].as_chunks().0.iter().map(|&it| i32::from_ne_bytes(it)) {
+                if let Some(child) = self.alive.get_mut(&Pid::from_raw(number.abs())) {
+                    child.is_ready = true;
+                    child.is_done |= number > 0;
                 }
             }
         }
@@ -217,27 +222,43 @@ impl Children {
         self.pace.strike(Instant::now());
     }
 
-    /// Keeps `number` children, which all run `body`: one that ends is replaced. Returns when the
-    /// server is to end.
+    /// Keeps `number` children, which all run `body`: one that ends is replaced. Calls `listen` as
+    /// soon as all are there and ready, and none runs `body` before. Returns when the server is to
+    /// end.
     ///
     /// # Errors
-    /// Children end as soon as they are forked, or cannot be forked, again and again, and none is
-    /// left that serves.
+    /// That of `listen`. Children end as soon as they are forked, or cannot be forked, again and
+    /// again, and none is left that serves.
     pub fn keep(
         &mut self,
         number: usize,
         kept: &[RawFd],
+        listen: impl FnOnce() -> io::Result<()>,
         body: impl Fn() -> io::Result<()>,
     ) -> io::Result<()> {
-        while !self.stop.requested() {
+        let (stop, say) = (self.stop, Arc::clone(&self.done.1));
+        // Children wait for its end, which comes when this process closes it.
+        let (gate, open) = io::pipe()?;
+        let mut listen = Some((listen, open));
+        while !stop.requested() {
             for _ in 0..self.missing(number)? {
-                if self.fork(kept, &body).is_err() {
+                let gate = gate.try_clone()?;
+                let kept = [kept, &[gate.as_raw_fd()]].concat();
+                let wait_and_serve = || {
+                    write(&say, &(-getpid().as_raw()).to_ne_bytes())?;
+                    if wait_until_open(gate, stop)? { body() } else { Ok(()) }
+                };
+                if self.fork(&kept, wait_and_serve).is_err() {
                     self.put_off();
                     break;
                 }
             }
-            self.wait(&[])?;
+            self.wait(&[self.done.0.as_fd()])?;
             self.reap();
+            let ready = self.alive.values().filter(|child| child.is_ready).count();
+            if let Some((listen, _open)) = listen.take_if(|_| ready == number) {
+                listen()?;
+            }
         }
         Ok(())
     }
@@ -331,6 +352,18 @@ impl Pace {
     fn is_hopeless(&self) -> bool {
         self.strikes > Pace::MOST_STRIKES
     }
+}
+
+/// Waits for the end of the pipe. Whether it has come, and not the request to stop.
+fn wait_until_open(mut gate: PipeReader, stop: Stop) -> io::Result<bool> {
+    while !stop.requested() {
+        match gate.read(&mut [0]) {
+            Ok(_) => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
 }
 
 fn wait_to_be_the_only_thread() -> io::Result<()> {

@@ -16,7 +16,7 @@ use crate::refusal::MOST_LINGERING;
 use crate::{Config, Listener};
 
 /// Clients taken in before those that are there have another turn.
-const ACCEPTED_AT_ONCE: usize = 16;
+pub(crate) const ACCEPTED_AT_ONCE: usize = 16;
 
 /// What a client is known by to its loop, and in the kernel's list of what is ready. A key may
 /// come to belong to another client while an event for the first is still under way; a turn out

@@ -71,7 +71,8 @@ enum Input {
 }
 
 impl Connection {
-    /// A client that will be served.
+    /// A client that will be served. Calls on its socket return at once, as for
+    /// [`with_nonblocking_clients`](crate::Listener::with_nonblocking_clients).
     ///
     /// # Errors
     /// When the kernel has given up the socket already.
@@ -81,7 +82,8 @@ impl Connection {
     }
 
     /// A client that is told that the server is busy, and then closed as gently as can be: had
-    /// it sent anything that stays unread, closing would reset it, and the line could be lost.
+    /// it sent anything that stays unread, closing would reset it, and the line could be lost. Calls
+    /// on its socket return at once, too.
     ///
     /// # Errors
     /// When the kernel has given up the socket already.
@@ -105,7 +107,6 @@ impl Connection {
         phase: Phase,
         idle_timeout: Option<Duration>,
     ) -> io::Result<Connection> {
-        client.set_nonblocking(true)?;
         client.set_nodelay(true)?;
         let patience_ends = idle_timeout.map(|timeout| Instant::now() + timeout);
         Ok(Connection { place, client, phase, input: Input::None, idle_timeout, patience_ends })
@@ -354,6 +355,7 @@ mod tests {
         let place = Places::new(1).take().expect("a place");
         client.set_write_timeout(Some(Duration::from_secs(20))).expect("it can have one");
         let (stream, _) = listener.accept().expect("the client");
+        stream.set_nonblocking(true).expect("it can be");
         (Connection::serve(stream, &config, place).expect("it lives"), client.into())
     }
 

@@ -25,6 +25,8 @@ pub mod connection;
 pub mod deadlines;
 pub mod epoll;
 pub mod inbox;
+mod oneshot;
+mod slots;
 pub mod threads;
 
 pub mod acceptor;

@@ -1,12 +1,13 @@
 //! Listening: binding with errors that say what to do, and accepting through everything that can
 //! go wrong there without ending the server.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::Mutex;
 use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -23,8 +24,10 @@ const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
 /// enough not to spin, short enough not to be noticed.
 const BACK_OFF: Duration = Duration::from_millis(10);
 
-/// A listening socket, and one spare descriptor for the moment when there is no other.
-#[derive(Debug)]
+/// A socket to listen on, and one spare descriptor for the moment when there is no other.
+///
+/// It is bound, and nobody can connect, until [`listen`](Self::listen) is called: a server that
+/// can be reached is ready, with all of its workers and their descriptors.
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
@@ -33,7 +36,13 @@ pub struct Listener {
     spare: Mutex<Option<File>>,
     /// Several processes accept from it: none may shut it.
     is_shared: bool,
+    /// What calls on accepted sockets do that would block.
+    clients_block: bool,
+    /// Told when it listens for the first time.
+    announce: Mutex<Option<Announce>>,
 }
+
+type Announce = Box<dyn FnOnce(SocketAddr) + Send>;
 
 /// Why a server cannot listen, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -93,8 +102,8 @@ pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, BindError> {
 }
 
 impl Listener {
-    /// Binds to the first address of `host` that can be bound, and listens. From here on SIGTERM
-    /// and SIGINT ask the server to drain.
+    /// Binds to the first address of `host` that can be bound. From here on SIGTERM and SIGINT ask
+    /// the server to drain.
     ///
     /// # Errors
     /// What stands against it, in words for a user.
@@ -125,35 +134,84 @@ impl Listener {
             let chosen = socket.local_addr()?.as_socket().expect("an internet address");
             socket = bound(chosen)?;
         }
-        socket.listen(backlog)?;
-        let socket = TcpListener::from(socket);
-        let address = socket.local_addr()?;
-        let spare = Mutex::new(Some(spare_descriptor()?));
-        Ok(Listener { socket, address, backlog, stop, spare, is_shared: false })
+        Listener::over(socket, backlog, stop)
     }
 
-    /// So many listeners in the same place, this one among them: the kernel deals clients to them
-    /// by a hash of their address (SO_REUSEPORT).
+    fn over(socket: Socket, backlog: i32, stop: Stop) -> io::Result<Listener> {
+        let socket = TcpListener::from(socket);
+        Ok(Listener {
+            address: socket.local_addr()?,
+            socket,
+            backlog,
+            stop,
+            spare: Mutex::new(Some(spare_descriptor()?)),
+            is_shared: false,
+            clients_block: true,
+            announce: Mutex::new(None),
+        })
+    }
+
+    /// Has `announce` called, with the real address, as soon as the server listens.
+    pub fn announced_by(mut self, announce: impl FnOnce(SocketAddr) + Send + 'static) -> Listener {
+        self.announce = Mutex::new(Some(Box::new(announce)));
+        self
+    }
+
+    /// Lets clients connect: for the first time, or again after
+    /// [`stop_listening`](Self::stop_listening).
+    ///
+    /// # Errors
+    /// Another server has begun to listen there since the socket was bound; or as the kernel says.
+    pub fn listen(&self) -> io::Result<()> {
+        let socket = SockRef::from(&self.socket);
+        // Clients inherit it, and those in TIME_WAIT must not keep the next life from the port.
+        socket.set_reuse_address(true)?;
+        socket.listen(self.backlog).map_err(|error| match error.kind() {
+            ErrorKind::AddrInUse => io::Error::new(error.kind(), BindError::Taken(self.address)),
+            _ => error,
+        })?;
+        let announce = self.announce.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(announce) = announce {
+            announce(self.address);
+        }
+        Ok(())
+    }
+
+    /// So many sockets in the same place, this one the first: once all listen
+    /// ([`listen_all`](Self::listen_all)), the kernel deals clients to them by a hash of their
+    /// address (SO_REUSEPORT).
     ///
     /// # Errors
     /// What the kernel says.
     pub fn multiply(self, number: usize) -> io::Result<Vec<Listener>> {
-        // Set only now: had it been set before bind, a second server would have joined in, silently.
-        SockRef::from(&self.socket).set_reuse_port(true)?;
-        let (address, backlog, stop) = (self.address, self.backlog, self.stop);
         let sibling = |_| {
-            let socket = unbound(address)?;
+            let socket = unbound(self.address)?;
             socket.set_reuse_port(true)?;
-            socket.bind(&address.into())?;
-            socket.listen(backlog)?;
-            let spare = Mutex::new(Some(spare_descriptor()?));
-            let socket = TcpListener::from(socket);
-            Ok(Listener { socket, address, backlog, stop, spare, is_shared: false })
+            socket.bind(&self.address.into())?;
+            let mut sibling = Listener::over(socket, self.backlog, self.stop)?;
+            sibling.clients_block = self.clients_block;
+            Ok(sibling)
         };
         let siblings: io::Result<Vec<Listener>> = (1..number).map(sibling).collect();
-        let mut listeners = siblings?;
-        listeners.push(self);
-        Ok(listeners)
+        Ok(std::iter::once(self).chain(siblings?).collect())
+    }
+
+    /// Lets clients connect to all of them.
+    ///
+    /// # Errors
+    /// As for [`listen`](Self::listen).
+    pub fn listen_all(listeners: &[Listener]) -> io::Result<()> {
+        let [first, siblings @ ..] = listeners else { return Ok(()) };
+        let announce = first.announce.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The first alone, and without the option: that fails where another server listens, which
+        // it would join otherwise, silently.
+        first.listen()?;
+        SockRef::from(&first.socket).set_reuse_port(true)?;
+        siblings.iter().try_for_each(Listener::listen)?;
+        if let Some(announce) = announce {
+            announce(first.address);
+        }
+        Ok(())
     }
 
     /// From now on the listener is one that child processes accept from too.
@@ -165,7 +223,7 @@ impl Listener {
     /// The numbers of the descriptors that a child process needs in order to accept.
     pub(crate) fn descriptors(&self) -> Vec<RawFd> {
         // The lock is given back before anybody forks: a child would never see it free.
-        let spare = self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let spare = spare.as_ref().map(AsRawFd::as_raw_fd);
         std::iter::once(self.socket.as_raw_fd()).chain(spare).collect()
     }
@@ -190,7 +248,7 @@ impl Listener {
             self.stop.enroll_for_good(&self.socket);
         }
         while !self.stop.requested() {
-            match accept(&self.socket) {
+            match self.accept_once() {
                 Ok(client) => return Ok(Some(client)),
                 Err(error) if is_over(&error) => {}
                 Err(error) if is_exhausted(&error) => {
@@ -213,13 +271,20 @@ impl Listener {
         self.socket.set_nonblocking(true)
     }
 
+    /// Gives clients whose calls return at once, as event loops need them (SOCK_NONBLOCK of
+    /// accept4(2)): to set that later would take a system call for each of them.
+    pub fn with_nonblocking_clients(mut self) -> Listener {
+        self.clients_block = false;
+        self
+    }
+
     /// The next client, if one waits.
     ///
     /// # Errors
     /// As for [`accept`](Self::accept).
     pub fn try_accept(&self) -> io::Result<Option<TcpStream>> {
         loop {
-            match accept(&self.socket) {
+            match self.accept_once() {
                 Ok(client) => return Ok(Some(client)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if is_over(&error) => {}
@@ -246,15 +311,12 @@ impl Listener {
         }
     }
 
-    /// Listens again after [`stop_listening`](Self::stop_listening).
-    ///
-    /// # Errors
-    /// As the kernel says.
-    pub fn listen_again(&self) -> io::Result<()> {
-        let socket = SockRef::from(&self.socket);
-        // Clients inherit it, and those in TIME_WAIT must not keep the next life from the port.
-        socket.set_reuse_address(true)?;
-        socket.listen(self.backlog)
+    /// As std's, but a signal ends it (EINTR), which std's would pass over.
+    fn accept_once(&self) -> io::Result<TcpStream> {
+        let mut flags = SockFlag::SOCK_CLOEXEC;
+        flags.set(SockFlag::SOCK_NONBLOCK, !self.clients_block);
+        let client = accept4(self.socket.as_raw_fd(), flags)?;
+        Ok(TcpStream::from(own(client)))
     }
 
     /// At the limit of descriptors, accept fails at once whether or not a client waits, so to try
@@ -262,13 +324,13 @@ impl Listener {
     /// given up, it lets a client in. If another has become free by then the client is served,
     /// otherwise it is told that the server is busy.
     fn accept_with_the_spare(&self) -> Option<TcpStream> {
-        let mut spare = self.spare.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         if spare.take().is_none() {
             thread::sleep(BACK_OFF);
             *spare = spare_descriptor().ok();
             return None;
         }
-        let client = match accept(&self.socket) {
+        let client = match self.accept_once() {
             Ok(client) => Some(client),
             Err(error) => {
                 if is_exhausted(&error) {
@@ -289,6 +351,12 @@ impl Listener {
     }
 }
 
+impl fmt::Debug for Listener {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Listener").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Listener {
     fn drop(&mut self) {
         self.stop.discharge(&self.socket);
@@ -299,12 +367,6 @@ impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// As std's, but a signal ends it (EINTR), which std's would pass over.
-fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
-    let client = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
-    Ok(TcpStream::from(own(client)))
 }
 
 #[allow(unsafe_code, reason = "accept4(2) has no wrapper that gives an owned descriptor")]
@@ -382,6 +444,8 @@ fn turn_away(mut client: TcpStream) {
 
 #[cfg(test)]
 mod tests {
+    use nix::fcntl::{FcntlArg, fcntl};
+
     use super::*;
 
     #[test]
@@ -389,23 +453,68 @@ mod tests {
         let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
         let address = listener.address();
         assert_ne!(address.port(), 0);
+        listener.listen().expect("it listens");
         listener.stop_listening().expect("shut");
         let refused = TcpStream::connect(address).expect_err("nobody listens");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         let thief = Listener::bind("127.0.0.1", address.port(), 8);
         assert!(matches!(thief, Err(BindError::Taken(_))), "{thief:?}");
-        listener.listen_again().expect("reopened");
+        listener.listen().expect("reopened");
         TcpStream::connect(address).expect("the same port listens again");
     }
 
     #[test]
     fn a_taken_port_and_a_foreign_address_are_told_apart() {
         let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
+        listener.listen().expect("it listens");
         let taken = Listener::bind("127.0.0.1", listener.address().port(), 8);
         assert!(matches!(taken, Err(BindError::Taken(_))), "{taken:?}");
         // TEST-NET-1 of RFC 5737 is nobody's.
         let foreign = Listener::bind("192.0.2.1", 0, 8);
         assert!(matches!(foreign, Err(BindError::NotOurs(_))), "{foreign:?}");
+    }
+
+    #[test]
+    fn of_two_servers_that_are_bound_to_a_port_the_first_one_listens() {
+        for number in [1, 3] {
+            let first = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
+            let port = first.address().port();
+            let second = Listener::bind("127.0.0.1", port, 8).expect("nobody listens yet");
+            let [first, second] = [first, second].map(|one| one.multiply(number).expect("a place"));
+            Listener::listen_all(&first).expect("it is the first");
+            let error = Listener::listen_all(&second).expect_err("the port is taken");
+            assert_eq!(error.kind(), ErrorKind::AddrInUse);
+            assert!(error.to_string().contains("is taken"), "{error}");
+        }
+    }
+
+    #[test]
+    fn nobody_can_connect_before_the_server_listens_and_then_it_is_announced() {
+        let (sender, announced) = mpsc::channel();
+        let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
+        let address = listener.address();
+        let listener = listener.announced_by(move |address| sender.send(address).expect("heard"));
+        let refused = TcpStream::connect(address).expect_err("it does not listen");
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        assert!(announced.try_recv().is_err());
+        listener.listen().expect("it listens");
+        assert_eq!(announced.try_recv(), Ok(address));
+        TcpStream::connect(address).expect("it listens");
+    }
+
+    #[test]
+    fn clients_block_unless_an_event_loop_asks_otherwise() {
+        for clients_block in [true, false] {
+            let mut listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
+            if !clients_block {
+                listener = listener.with_nonblocking_clients();
+            }
+            listener.listen().expect("it listens");
+            let _client = TcpStream::connect(listener.address()).expect("a place");
+            let client = listener.accept().expect("it waits").expect("no signal");
+            let flags = fcntl(&client, FcntlArg::F_GETFL).expect("its flags");
+            assert_eq!(flags & libc::O_NONBLOCK == 0, clients_block);
+        }
     }
 
     #[test]

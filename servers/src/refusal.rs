@@ -37,7 +37,7 @@ impl Lingering {
     /// Tells the client that the server is busy. Never blocks.
     pub fn refuse(&mut self, client: TcpStream) {
         // A client that is gone already needs no more.
-        if let Ok(connection) = Connection::refuse(client) {
+        if let Ok(connection) = refuse(client) {
             self.add(connection);
         }
     }
@@ -107,7 +107,7 @@ impl Lingerer {
     /// Tells the client that the server is busy. Never blocks.
     pub fn refuse(&self, client: TcpStream) {
         // A client that is gone already needs no more.
-        if let Ok(connection) = Connection::refuse(client) {
+        if let Ok(connection) = refuse(client) {
             self.see_out(connection);
         }
     }
@@ -117,6 +117,12 @@ impl Lingerer {
         // Where too many are waited for, this one is closed at once.
         let _ = self.0.put(refused);
     }
+}
+
+/// Where clients are served with calls that block, those that are refused are not.
+fn refuse(client: TcpStream) -> io::Result<Connection> {
+    client.set_nonblocking(true)?;
+    Connection::refuse(client)
 }
 
 /// What to tell poll(2) to be woken at `deadline`: a millisecond late rather than early, so as not

@@ -187,7 +187,8 @@ impl<'l, C: AsFd> Ring<'l, C> {
     /// Accepts whoever comes, one after the other.
     pub fn accept(&mut self) {
         let listener = Fd(self.listener.as_raw_fd());
-        let entry = opcode::AcceptMulti::new(listener).flags(libc::SOCK_CLOEXEC).build();
+        let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        let entry = opcode::AcceptMulti::new(listener).flags(flags).build();
         self.queue(entry, About::Accept, 0);
     }
 

@@ -75,8 +75,10 @@ impl Stop {
         }
         let event: OwnedFd =
             EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?.into();
-        EVENT.store(event.as_raw_fd(), SeqCst);
+        // Of two threads that come here at once, one sees its own event closed: the handler is told
+        // of the event that stays.
         let event = INSTALLED.get_or_init(|| event);
+        EVENT.store(event.as_raw_fd(), SeqCst);
         handle_all(SaFlags::SA_RESTART)?;
         Ok(Stop(event))
     }

@@ -25,6 +25,7 @@ fn use_up_the_descriptors() {
 #[test]
 fn where_descriptors_run_out_every_client_that_waits_is_turned_away() {
     let listener = Listener::bind("127.0.0.1", 0, 16).expect("a free port");
+    listener.listen().expect("it listens");
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (address, stop) = (listener.address(), listener.stop());
     // All of them wait before anybody accepts: no later client makes the runtime look again.

@@ -71,7 +71,7 @@ fn children_that_end_at_once_are_not_forked_for_ever() {
     read.set_nonblocking(true).expect("it can be");
     let mut children = children();
     let error = children
-        .keep(3, &[write.as_raw_fd()], || (&write).write_all(b"."))
+        .keep(3, &[write.as_raw_fd()], || Ok(()), || (&write).write_all(b"."))
         .expect_err("they end at once");
     assert!(error.to_string().contains("again and again"), "{error}");
     let mut forked = 0;

@@ -53,6 +53,7 @@ const MORE: EpollFlags = EpollFlags::EPOLLRDHUP
     .union(EpollFlags::EPOLLPRI);
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    let listener = listener.with_nonblocking_clients();
     listener.set_nonblocking()?;
     let stop = listener.stop();
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -62,6 +63,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let mut events = [EpollEvent::empty(); EVENTS];
     let mut scratch = [0; SCRATCH];
     let mut ready = Ready::default();
+    listener.listen()?;
     while !stop.requested() {
         let timeout = if ready.queue.is_empty() { clients.timeout() } else { Some(Duration::ZERO) };
         let mut clients_wait = false;

@@ -20,7 +20,7 @@ use nix::sys::epoll::EpollFlags;
 
 use super::epoll_level;
 use crate::clients::{Admission, drain};
-use crate::threads;
+use crate::threads::{self, Ready};
 use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -37,13 +37,15 @@ pub(super) const PATTERN: Pattern = Pattern {
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    let listener = listener.with_nonblocking_clients();
     listener.set_nonblocking()?;
     let stop = listener.stop();
     let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
     let admission = Admission::new(config);
-    let clients = threads::each(0..config.workers, stop, |_| {
-        epoll_level::run(&listener, interest, admission.clone(), stop)
-    })?;
+    let work = |_, ready: Ready<'_>| {
+        epoll_level::run(&listener, interest, admission.clone(), stop, || ready.wait())
+    };
+    let (clients, ()) = threads::each(0..config.workers, stop, work, || listener.listen())?;
     drop(listener);
     drain(clients.into_iter().flatten());
     Ok(())

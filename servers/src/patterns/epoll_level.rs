@@ -39,20 +39,24 @@ pub(super) const PATTERN: Pattern = Pattern {
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    let listener = listener.with_nonblocking_clients();
     listener.set_nonblocking()?;
     let admission = Admission::new(config);
-    let clients = run(&listener, EpollFlags::EPOLLIN, admission, listener.stop())?;
+    let clients =
+        run(&listener, EpollFlags::EPOLLIN, admission, listener.stop(), || listener.listen())?;
     drop(listener);
     clients.drain();
     Ok(())
 }
 
-/// The loop. Ends when the server is to stop, and gives the clients that are there then.
+/// The loop. Calls `ready` when it has all it needs; ends when the server is to stop, and gives the
+/// clients that are there then.
 pub(super) fn run(
     arrivals: &impl Arrivals,
     arrivals_interest: EpollFlags,
     admission: Admission,
     stop: Stop,
+    ready: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<Clients> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     epoll.add(arrivals, EpollEvent::new(arrivals_interest, ARRIVALS))?;
@@ -60,6 +64,7 @@ pub(super) fn run(
     let mut clients = Clients::new(admission);
     let mut events = [EpollEvent::empty(); EVENTS];
     let mut scratch = [0; SCRATCH];
+    ready()?;
     while !stop.requested() {
         let mut clients_wait = false;
         for event in wait(&epoll, &mut events, clients.timeout())? {

@@ -51,6 +51,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
 fn accept_all(listener: &Listener, config: &Config, children: &mut Children) -> io::Result<()> {
     let stop = listener.stop();
     let mut lingering = Lingering::default();
+    listener.listen()?;
     while !stop.requested() {
         lingering.wait(&[listener.as_fd(), stop.fd(), children.as_fd()])?;
         children.reap();

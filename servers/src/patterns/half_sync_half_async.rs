@@ -21,7 +21,6 @@
 //! Source: Schmidt, Cranor, *Half-Sync/Half-Async*, PLoP 1995.
 
 use std::io;
-use std::thread;
 
 use crossbeam_channel::unbounded;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
@@ -30,7 +29,7 @@ use crate::clients::{Admission, Clients, Key, drain};
 use crate::connection::{Connection, SCRATCH, Turn};
 use crate::epoll::{ARRIVALS, EVENTS, STOP, armed, wait};
 use crate::inbox::Inbox;
-use crate::threads;
+use crate::threads::{self, Ready};
 use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -51,21 +50,19 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     // Bounded by the number of clients: each is in one place at a time.
     let (ask, questions) = unbounded::<Job>();
     let answers = Inbox::unbounded()?;
-    let clients = thread::scope(|scope| {
-        let front = threads::start(scope, stop, || {
-            let ended = run(&listener, config, |job| drop(ask.send(job)), &answers);
-            drop(ask);
-            ended.inspect_err(|_| stop.request())
-        })?;
-        // They end when nothing is left to answer and the loop, which asks, has ended.
-        threads::each(0..config.workers, stop, |_| {
-            for (key, mut connection) in &questions {
-                connection.answer();
-                let _ = answers.put((key, connection));
-            }
-            Ok(())
-        })?;
-        front.join().expect("the loop does not panic")
+    // They end when nothing is left to answer and the loop, which asks, has ended.
+    let work = |_, ready: Ready<'_>| {
+        ready.say()?;
+        for (key, mut connection) in &questions {
+            connection.answer();
+            let _ = answers.put((key, connection));
+        }
+        Ok(())
+    };
+    let listener = listener.with_nonblocking_clients();
+    let (_, clients) = threads::each(0..config.workers, stop, work, || {
+        let ask = ask;
+        run(&listener, config, |job| drop(ask.send(job)), &answers)
     })?;
     drop(listener);
     let answered = std::iter::from_fn(|| answers.take()).map(|(_, connection)| connection);
@@ -96,6 +93,7 @@ pub(super) fn run(
     let mut clients = Clients::new(Admission::new(config));
     let mut events = [EpollEvent::empty(); EVENTS];
     let mut scratch = [0; SCRATCH];
+    listener.listen()?;
     while !stop.requested() {
         let mut clients_wait = false;
         for event in wait(&epoll, &mut events, clients.timeout())? {

@@ -33,6 +33,7 @@ pub(super) const PATTERN: Pattern = Pattern {
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    listener.listen()?;
     while let Some(client) = listener.accept()? {
         converse(&client, config, listener.stop());
     }

@@ -35,6 +35,7 @@ pub(super) const PATTERN: Pattern = Pattern {
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    listener.listen()?;
     while let Some(client) = listener.accept()? {
         listener.stop_listening()?;
         converse(&client, config, listener.stop());
@@ -42,7 +43,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         if listener.stop().requested() {
             break;
         }
-        listener.listen_again()?;
+        listener.listen()?;
     }
     Ok(())
 }

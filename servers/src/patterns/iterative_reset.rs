@@ -64,6 +64,7 @@ pub(super) fn serve_one(
                 drop(client);
             }
         })?;
+        listener.listen().inspect_err(|_| stop.request())?;
         while let Some(client) = listener.accept().inspect_err(|_| stop.request())? {
             match place.take() {
                 // It never blocks: who has the place is served, or is the one in the channel.

@@ -21,10 +21,11 @@ use std::sync::{Mutex, PoisonError};
 
 use nix::sys::epoll::EpollEvent;
 
-use super::epoll_oneshot::Shared;
+use crate::clients::drain;
 use crate::connection::SCRATCH;
 use crate::epoll::wait;
-use crate::threads;
+use crate::oneshot::Shared;
+use crate::threads::{self, Ready};
 use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -41,25 +42,27 @@ pub(super) const PATTERN: Pattern = Pattern {
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    let listener = listener.with_nonblocking_clients();
     let shared = Shared::new(&listener, config)?;
     let lead = Mutex::new(());
-    threads::each(0..config.workers, listener.stop(), |_| {
+    let work = |_, ready: Ready<'_>| {
         let mut event = [EpollEvent::empty()];
         let mut scratch = [0; SCRATCH];
+        ready.wait()?;
         while !listener.stop().requested() {
             let leader = lead.lock().unwrap_or_else(PoisonError::into_inner);
-            let event = wait(&shared.epoll, &mut event, shared.timeout())?;
+            let event = wait(&shared.epoll, &mut event, None)?;
             // A follower leads before this one serves.
             drop(leader);
             for event in event {
                 shared.handle(event, &mut scratch)?;
             }
-            shared.give_up_overdue();
         }
         Ok(())
-    })?;
+    };
+    threads::each(0..config.workers, listener.stop(), work, || listener.listen())?;
     let clients = shared.into_clients();
     drop(listener);
-    clients.drain();
+    drain(clients);
     Ok(())
 }

@@ -23,7 +23,7 @@ use crate::clients::{Admission, drain};
 use crate::connection::Connection;
 use crate::inbox::Inbox;
 use crate::refusal::Lingerer;
-use crate::threads;
+use crate::threads::{self, Ready};
 use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -40,6 +40,7 @@ pub(super) const PATTERN: Pattern = Pattern {
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    let listener = listener.with_nonblocking_clients();
     let stop = listener.stop();
     let admission = Admission::new(config);
     // Bounded by the places: only who has one is dealt to a loop.
@@ -49,13 +50,14 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let lingerer = Lingerer::new()?;
     let clients = thread::scope(|scope| {
         lingerer.start(scope, stop)?;
-        let acceptor = threads::start(scope, stop, || {
-            deal(&listener, &admission, &inboxes, &lingerer).inspect_err(|_| stop.request())
+        let work = |inbox, ready: Ready<'_>| {
+            let interest = EpollFlags::EPOLLIN;
+            epoll_level::run(inbox, interest, admission.clone(), stop, || ready.say())
+        };
+        let (clients, ()) = threads::each(&inboxes, stop, work, || {
+            deal(&listener, &admission, &inboxes, &lingerer)
         })?;
-        let clients = threads::each(&inboxes, stop, |inbox| {
-            epoll_level::run(inbox, EpollFlags::EPOLLIN, admission.clone(), stop)
-        })?;
-        acceptor.join().expect("accepting does not panic").map(|()| clients)
+        Ok::<_, io::Error>(clients)
     })?;
     drop(listener);
     let dealt_late = inboxes.iter().flat_map(|inbox| std::iter::from_fn(|| inbox.take()));
@@ -70,6 +72,7 @@ fn deal(
     lingerer: &Lingerer,
 ) -> io::Result<()> {
     let mut loops = inboxes.iter().cycle();
+    listener.listen()?;
     while let Some(client) = listener.accept()? {
         // What goes wrong with one client ends with that client.
         let Ok(connection) = admission.admit(client) else { continue };

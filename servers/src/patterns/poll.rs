@@ -38,11 +38,13 @@ pub(super) const PATTERN: Pattern = Pattern {
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    let listener = listener.with_nonblocking_clients();
     listener.set_nonblocking()?;
     let stop = listener.stop();
     let mut clients = Clients::new(Admission::new(config));
     let mut scratch = [0; SCRATCH];
     let mut ready: Vec<Key> = Vec::new();
+    listener.listen()?;
     while !stop.requested() {
         let mut waited = vec![
             PollFd::new(listener.as_fd(), PollFlags::POLLIN),

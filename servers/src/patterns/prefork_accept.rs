@@ -52,12 +52,17 @@ pub(super) fn run(
     let stop = listener.stop();
     let mut children = Children::new(stop)?;
     let descriptors = [&listener.descriptors()[..], kept].concat();
-    let served = children.keep(config.workers, &descriptors, || {
-        while let Some(client) = accept(&listener)? {
-            converse(&client, config, stop);
-        }
-        Ok(())
-    });
+    let served = children.keep(
+        config.workers,
+        &descriptors,
+        || listener.listen(),
+        || {
+            while let Some(client) = accept(&listener)? {
+                converse(&client, config, stop);
+            }
+            Ok(())
+        },
+    );
     children.end(listener);
     served
 }

@@ -65,6 +65,7 @@ fn deal(
 ) -> io::Result<()> {
     let stop = listener.stop();
     let mut in_hand: Option<TcpStream> = None;
+    let mut listens = false;
     while !stop.requested() {
         for _ in 0..children.missing(config.workers)? {
             match hire(children, config, stop) {
@@ -75,7 +76,12 @@ fn deal(
                 }
             }
         }
-        let accepts = in_hand.is_none() && workers.iter().any(|worker| worker.is_free);
+        if !listens && workers.iter().filter(|worker| worker.is_free).count() == config.workers {
+            listener.listen()?;
+            listens = true;
+        }
+        let any_free = || workers.iter().any(|worker| worker.is_free);
+        let accepts = listens && in_hand.is_none() && any_free();
         let channels = workers.iter().map(|worker| worker.channel.as_fd());
         let waited: Vec<BorrowedFd<'_>> =
             channels.chain(accepts.then_some(listener.as_fd())).collect();
@@ -113,7 +119,8 @@ fn hire(children: &mut Children, config: &Config, stop: Stop) -> io::Result<Work
     let (channel, childs) = UnixStream::pair()?;
     channel.set_nonblocking(true)?;
     let pid = children.fork(&[childs.as_raw_fd()], || work(&childs, config, stop))?;
-    Ok(Worker { pid, channel, is_free: true })
+    // It says so when it is.
+    Ok(Worker { pid, channel, is_free: false })
 }
 
 impl Worker {
@@ -135,11 +142,12 @@ fn work(mut channel: &UnixStream, config: &Config, stop: Stop) -> io::Result<()>
     // It is this child's alone, and may be shut; clients passed before that still come.
     let _enrolled = stop.enroll(channel);
     loop {
+        // It is free.
+        channel.write_all(&[0])?;
         match receive(channel)? {
             Passed::Client(client) => converse(&client, config, stop),
             Passed::Lost => {}
             Passed::End => return Ok(()),
         }
-        channel.write_all(&[0])?;
     }
 }

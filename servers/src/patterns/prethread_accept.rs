@@ -20,7 +20,7 @@
 use std::io;
 
 use crate::conversation::converse;
-use crate::threads;
+use crate::threads::{self, Ready};
 use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -37,11 +37,13 @@ pub(super) const PATTERN: Pattern = Pattern {
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
-    threads::each(0..config.workers, listener.stop(), |_| {
+    let work = |_, ready: Ready<'_>| {
+        ready.wait()?;
         while let Some(client) = listener.accept()? {
             converse(&client, config, listener.stop());
         }
         Ok(())
-    })?;
+    };
+    threads::each(0..config.workers, listener.stop(), work, || listener.listen())?;
     Ok(())
 }

@@ -22,7 +22,7 @@ use nix::sys::epoll::EpollFlags;
 
 use super::epoll_level;
 use crate::clients::{Admission, drain};
-use crate::threads;
+use crate::threads::{self, Ready};
 use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -41,10 +41,15 @@ pub(super) const PATTERN: Pattern = Pattern {
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let stop = listener.stop();
     let admission = Admission::new(config);
-    let clients = threads::each(listener.multiply(config.workers)?, stop, |listener| {
+    let listeners = listener.with_nonblocking_clients().multiply(config.workers)?;
+    let work = |listener: &Listener, ready: Ready<'_>| {
         listener.set_nonblocking()?;
-        epoll_level::run(&listener, EpollFlags::EPOLLIN, admission.clone(), stop)
-    })?;
+        let interest = EpollFlags::EPOLLIN;
+        epoll_level::run(listener, interest, admission.clone(), stop, || ready.wait())
+    };
+    let lead = || Listener::listen_all(&listeners);
+    let (clients, ()) = threads::each(&listeners, stop, work, lead)?;
+    drop(listeners);
     drain(clients.into_iter().flatten());
     Ok(())
 }

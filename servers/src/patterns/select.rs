@@ -49,6 +49,7 @@ pub(super) const PATTERN: Pattern = Pattern {
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    let listener = listener.with_nonblocking_clients();
     listener.set_nonblocking()?;
     let stop = listener.stop();
     if !fits(&listener) || !fits(&stop.fd()) {
@@ -56,6 +57,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     }
     let mut clients = Clients::new(Admission::new(config));
     let mut scratch = [0; SCRATCH];
+    listener.listen()?;
     while !stop.requested() {
         let mut readable = FdSet::new();
         let mut writable = FdSet::new();

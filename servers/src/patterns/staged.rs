@@ -25,7 +25,7 @@ use crossbeam_channel::{TrySendError, bounded};
 use super::half_sync_half_async::{Job, run};
 use crate::clients::drain;
 use crate::inbox::Inbox;
-use crate::threads;
+use crate::threads::{self, Ready};
 use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -45,23 +45,13 @@ pub(super) const PATTERN: Pattern = Pattern {
 const QUEUED: usize = 1024;
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
+    let listener = listener.with_nonblocking_clients();
     let stop = listener.stop();
     let (ask, questions) = bounded::<Job>(QUEUED);
     let (tell, answers) = bounded::<Job>(QUEUED);
     // Back to where they are waited for. Bounded by the number of clients.
     let written = Inbox::unbounded()?;
-    let clients = thread::scope(|scope| {
-        let read = threads::start(scope, stop, || {
-            let pass_on = |job| {
-                if let Err(TrySendError::Full((key, mut connection))) = ask.try_send(job) {
-                    connection.shed();
-                    let _ = written.put((key, connection));
-                }
-            };
-            let ended = run(&listener, config, pass_on, &written);
-            drop(ask);
-            ended.inspect_err(|_| stop.request())
-        })?;
+    let (_, clients) = thread::scope(|scope| {
         threads::start(scope, stop, || {
             for (key, mut connection) in answers {
                 // What became of it is seen when it is back.
@@ -70,15 +60,26 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
             }
         })?;
         // Each stage ends when nothing is left for it and the stage before it has ended.
-        threads::each(0..config.workers, stop, |_| {
+        let work = |_, ready: Ready<'_>| {
+            ready.say()?;
             for (key, mut connection) in &questions {
                 connection.answer();
                 let _ = tell.send((key, connection));
             }
             Ok(())
-        })?;
+        };
+        let answered = threads::each(0..config.workers, stop, work, || {
+            let ask = ask;
+            let pass_on = |job| {
+                if let Err(TrySendError::Full((key, mut connection))) = ask.try_send(job) {
+                    connection.shed();
+                    let _ = written.put((key, connection));
+                }
+            };
+            run(&listener, config, pass_on, &written)
+        });
         drop(tell);
-        read.join().expect("the loop does not panic")
+        answered
     })?;
     drop(listener);
     let late = std::iter::from_fn(|| written.take()).map(|(_, connection)| connection);

@@ -58,6 +58,7 @@ fn accept_all<'s>(
 ) -> io::Result<()> {
     let stop = listener.stop();
     let places = Places::new(config.max_connections);
+    listener.listen()?;
     while let Some(client) = listener.accept()? {
         let Some(place) = places.take() else {
             lingerer.refuse(client);

@@ -22,7 +22,7 @@ use crossbeam_channel::{Sender, bounded};
 use crate::conversation::converse;
 use crate::places::{Place, Places};
 use crate::refusal::Lingerer;
-use crate::threads;
+use crate::threads::{self, Ready};
 use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -44,12 +44,9 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let (queue, clients) = bounded::<(Place, TcpStream)>(config.max_connections);
     thread::scope(|scope| {
         lingerer.start(scope, stop)?;
-        let acceptor = threads::start(scope, stop, || {
-            let accepted = accept_all(&listener, config, queue, &lingerer);
-            accepted.inspect_err(|_| stop.request())
-        })?;
         // They end when the queue is empty and the acceptor, which fills it, has ended.
-        threads::each(0..config.workers, stop, |_| {
+        let work = |_, ready: Ready<'_>| {
+            ready.say()?;
             for (place, client) in &clients {
                 converse(&client, config, stop);
                 // In this order the place is free by the time that the client sees the end.
@@ -57,8 +54,11 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
                 drop(client);
             }
             Ok(())
+        };
+        threads::each(0..config.workers, stop, work, || {
+            accept_all(&listener, config, queue, &lingerer)
         })?;
-        acceptor.join().expect("accepting does not panic")
+        Ok(())
     })
 }
 
@@ -69,6 +69,7 @@ fn accept_all(
     lingerer: &Lingerer,
 ) -> io::Result<()> {
     let places = Places::new(config.max_connections);
+    listener.listen()?;
     while let Some(client) = listener.accept()? {
         match places.take() {
             // It never blocks: the queue has room for everyone who has a place.

@@ -44,15 +44,25 @@ pub(super) const PATTERN: Pattern = Pattern {
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
-    run(listener, Admission::new(config))
+    let listener = listener.with_nonblocking_clients();
+    let connections = run(&listener, Admission::new(config), || listener.listen())?;
+    drop(listener);
+    drain(connections);
+    Ok(())
 }
 
-/// Serves on one ring until the server is to end, then drains.
-pub(super) fn run(listener: Listener, admission: Admission) -> io::Result<()> {
+/// Serves on one ring, after calling `ready` when there is one. Ends when the server is to stop, and
+/// gives the clients that are there then.
+pub(super) fn run(
+    listener: &Listener,
+    admission: Admission,
+    ready: impl FnOnce() -> io::Result<()>,
+) -> io::Result<Vec<Connection>> {
     // The kernel waits for clients all the same; this is for accepting without it.
     listener.set_nonblocking()?;
     let stop = listener.stop();
-    let mut server = Server::new(&listener, admission)?;
+    let mut server = Server::new(listener, admission)?;
+    ready()?;
     server.ring.accept();
     while !stop.requested() {
         server.ring.wait(server.timeout())?;
@@ -61,10 +71,7 @@ pub(super) fn run(listener: Listener, admission: Admission) -> io::Result<()> {
         server.give_up_overdue();
         server.admit_accepted();
     }
-    let connections = server.wind_up()?;
-    drop(listener);
-    drain(connections);
-    Ok(())
+    server.wind_up()
 }
 
 struct Server<'l> {

@@ -20,8 +20,8 @@
 use std::io;
 
 use super::uring;
-use crate::clients::Admission;
-use crate::threads;
+use crate::clients::{Admission, drain};
+use crate::threads::{self, Ready};
 use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -40,9 +40,14 @@ pub(super) const PATTERN: Pattern = Pattern {
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let stop = listener.stop();
     let admission = Admission::new(config);
+    let listeners = listener.with_nonblocking_clients().multiply(config.workers)?;
     // A ring is its thread's alone, and so it is made there.
-    threads::each(listener.multiply(config.workers)?, stop, |listener| {
-        uring::run(listener, admission.clone())
-    })?;
+    let work = |listener: &Listener, ready: Ready<'_>| {
+        uring::run(listener, admission.clone(), || ready.wait())
+    };
+    let lead = || Listener::listen_all(&listeners);
+    let (clients, ()) = threads::each(&listeners, stop, work, lead)?;
+    drop(listeners);
+    drain(clients.into_iter().flatten());
     Ok(())
 }

@@ -147,6 +147,7 @@ mod tests {
         };
         let place = Places::new(1).take().expect("a place");
         let (stream, _) = listener.accept().expect("the client");
+        stream.set_nonblocking(true).expect("it can be");
         let mut client = Client::new(Connection::serve(stream, &config, place).expect("it lives"));
 
         let share = b"hello!!\n".repeat(SCRATCH / 8);

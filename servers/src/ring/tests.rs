@@ -14,7 +14,9 @@ fn listener() -> Option<Listener> {
         eprintln!("not run: {words}");
         return None;
     }
-    Some(Listener::bind("127.0.0.1", 0, 1024).expect("a port"))
+    let listener = Listener::bind("127.0.0.1", 0, 1024).expect("a port");
+    listener.listen().expect("it listens");
+    Some(listener)
 }
 
 /// Waits for the next event.
