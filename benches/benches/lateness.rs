@@ -60,8 +60,7 @@ fn main() -> Result<ExitCode> {
     let launcher = Launcher::this_program()?;
     let placement = Placement::find(Pin::Apart, 1)?;
     println!("lateness of sending, {pairs} pairs of slices of {slice:?}; {}", placement.words());
-    let server = launcher.launch(&known::spec(&launcher, "echo"))?;
-    placement.pin_server(&server.process)?;
+    let server = placement.launcher(&launcher).launch(&known::spec(&launcher, "echo"))?;
     let mut are_met = true;
     for per_s in RATES {
         let sending = Sending { server: &server, placement: &placement, per_s, slice };
@@ -221,12 +220,11 @@ impl Found {
         println!("{per_s} requests/s");
         for (name, side) in [("bare sender", &self.bare), ("engine", &self.engine)] {
             let Quantiles { p50, p99, p999, max, count, .. } = Quantiles::of(&side.lateness);
-            let [p50, p99, p999, max] = [p50, p99, p999, max].map(|time| match time {
-                Some(ns) => format!("{:.2} µs", ns as f64 / 1e3),
-                // Too few requests tell nothing of it.
-                None => "-".to_owned(),
-            });
-            println!("    {name:11} p50 {p50}, p99 {p99}, p99.9 {p999}, max {max}, of {count}");
+            let [p50, p99, p999, max] = [p50, p99, p999, max].map(|it| it as f64 / 1e3);
+            println!(
+                "    {name:11} p50 {p50:.2} µs, p99 {p99:.2} µs, p99.9 {p999:.2} µs, \
+                 max {max:.0} µs, of {count}"
+            );
         }
         let mut is_met = true;
         for (ratios, (name, quantile)) in self.ratios.iter().zip(COMPARED) {

@@ -97,8 +97,7 @@ fn main() -> Result<()> {
     for (connections, depth, slice) in SETTINGS {
         let mut found = Found::default();
         for launch in 0..launches {
-            let server = launcher.launch(&spec)?;
-            placement.pin_server(&server.process)?;
+            let server = placement.launcher(&launcher).launch(&spec)?;
             let _pinned = placement.pin_load_thread(0)?;
             let mut loops = Vec::new();
             for (_, connect) in LOOPS {

@@ -18,8 +18,8 @@ pub(crate) fn exit_code() -> Option<ExitCode> {
 static FLAG: AtomicBool = AtomicBool::new(false);
 
 /// Whether SIGINT or SIGTERM has come; a second one ends the program at once. The calling thread
-/// and those that it starts from now on leave the signals to a thread that waits for them; children
-/// do not (std empties a child's signal mask).
+/// and those that it starts from now on leave the signals to a thread that waits for them. So do
+/// child processes: supervisors and servers are given an empty mask when they begin.
 pub(crate) fn flag() -> &'static AtomicBool {
     static WATCH: OnceLock<()> = OnceLock::new();
     WATCH.get_or_init(|| {

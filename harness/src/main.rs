@@ -7,8 +7,15 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     use harness::cli::{Cli, Command};
     use harness::selftest::{self, known};
-    use harness::{bench, calibrate, check, list, probe, replay, role, run, stdio};
+    use harness::{bench, calibrate, check, init, list, probe, replay, role, run, stdio};
 
+    if init::is_first() {
+        return init::run().unwrap_or_else(|error| {
+            stdio::error_line(format_args!("harness: {error}"));
+            ExitCode::from(3)
+        });
+    }
+    init::let_signals_in();
     let done = match Cli::read() {
         // Roles first: no thread may exist when a server begins.
         Command::Serve(arguments) => role::serve(&arguments),

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use crate::visible::visible;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::stdio;
@@ -30,7 +31,7 @@ impl Progress {
 
     /// What is being done.
     pub(crate) fn doing(&self, words: impl Into<String>) {
-        self.bar.set_message(words.into());
+        self.bar.set_message(visible(&words.into()).into_owned());
     }
 
     /// One more step is done.
@@ -43,7 +44,7 @@ impl Progress {
         self.bar.inc(steps as u64);
     }
 
-    /// A line that stays.
+    /// A line that stays. It may quote a server.
     pub(crate) fn line(&self, words: &str) {
         self.bar.suspend(|| {
             if self.to_stderr {

@@ -20,7 +20,7 @@ use crate::report::{
     self, FORMAT, FailOn, Output, Report, ServerReport, Tally, failure, not_run, step_summary,
 };
 use crate::role::Usage;
-use crate::server::{LaunchError, Launcher, Place, Server as Running, Spec};
+use crate::server::{Launcher, Place, Server as Running, Spec};
 use crate::{manifest, replay, role};
 
 /// Servers that are judged at a time, each with the cases at a time of [`Judge`]. Cases mostly wait:
@@ -339,14 +339,13 @@ impl<'a> Bench<'a> {
             }
         };
         entry.measured_command = Some(self.spec.shown.clone());
-        let measured =
-            self.running().map_err(anyhow::Error::from).and_then(|(server, dialog)| match dialog {
-                Ok(dialog) => {
-                    let asked = (contract, &*dialog);
-                    Ok(Ok(load::measure(server, asked, workload, connections, measuring)?))
-                }
-                Err(reason) => Ok(Err(reason.clone())),
-            });
+        let measured = self.running(measuring).and_then(|(server, dialog)| match dialog {
+            Ok(dialog) => {
+                let asked = (contract, &*dialog);
+                Ok(Ok(load::measure(server, asked, workload, connections, measuring)?))
+            }
+            Err(reason) => Ok(Err(reason.clone())),
+        });
         match measured {
             Ok(Ok(measurement)) => entry.measurements.push(measurement),
             Ok(Err(reason)) => entry.not_measured.push(not_measured(reason)),
@@ -358,7 +357,10 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    fn running(&mut self) -> Result<&mut (Running, Result<Dialog, String>), LaunchError> {
+    fn running(
+        &mut self,
+        measuring: &Measuring<'_>,
+    ) -> Result<&mut (Running, Result<Dialog, String>)> {
         let has_ended = |(server, _): &(Running, _)| server.process.exit().is_some();
         if self.running.as_ref().is_some_and(has_ended) {
             self.running = None;
@@ -366,7 +368,8 @@ impl<'a> Bench<'a> {
         if self.running.is_none() {
             self.place = None;
             self.place = Some(Place::take(self.spec)?);
-            let server = self.launcher.launch(self.spec)?;
+            let launcher = measuring.placement()?.launcher(self.launcher);
+            let server = launcher.launch(self.spec)?;
             let dialog = Dialog::of(&self.spec.contract, server.address);
             self.running = Some((server, dialog));
         }

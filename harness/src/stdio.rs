@@ -10,6 +10,8 @@ use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use crate::visible::visible;
+
 /// Whether output was lost.
 static HAS_FAILED: AtomicBool = AtomicBool::new(false);
 
@@ -33,15 +35,15 @@ pub fn print(text: &str) {
     record(write(text.as_bytes()).map(drop));
 }
 
-/// Prints a line to standard output.
+/// Prints a line to standard output. It may quote a server: control characters are replaced.
 pub fn line(words: &str) {
-    print(&format!("{words}\n"));
+    print(&format!("{}\n", visible(words)));
 }
 
-/// Prints text to standard error. What cannot be written is dropped: there is no stream left to
-/// report it on.
+/// Prints text to standard error, without control characters. What cannot be written is dropped:
+/// there is no stream left to report it on.
 pub fn error(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    let _ = io::stderr().lock().write_all(visible(text).as_bytes());
 }
 
 /// Prints a line to standard error, as [`error`] does.

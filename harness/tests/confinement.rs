@@ -6,9 +6,10 @@ mod server;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,10 +20,13 @@ use harness::server::{
     network, proc,
 };
 use libtest_mimic::{Completion, Failed};
-use nix::sys::signal::Signal;
+use nix::pty::{OpenptyResult, openpty};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+use nix::unistd::Pid;
 use servers::Service;
 
-use crate::common::{DEADLINE, Test, runs, wait_until};
+use crate::common::{DEADLINE, Test, harness, runs, wait_until};
 
 /// A user who has no process.
 const NOBODY_ELSE: u32 = 54_322;
@@ -48,6 +52,7 @@ const EVERYWHERE: &[Claim] = &[
     ("a_lifetime_ends_the_tree", a_lifetime_ends_the_tree),
     ("hundreds_of_children_are_killed_and_reaped", hundreds_of_children_are_killed_and_reaped),
     ("output_without_end_is_read_no_faster_than_so", output_without_end_has_a_rate),
+    ("a_server_types_nothing_into_the_users_terminal", types_nothing),
     ("without_a_network_servers_of_one_port_take_turns", servers_of_one_port_take_turns),
 ];
 
@@ -58,6 +63,7 @@ const IN_A_NETWORK: &[Claim] = &[
     ("a_server_of_a_fixed_port_is_judged", a_server_of_a_fixed_port_is_judged),
     ("alone_in_its_network_there_is_only_loopback", alone_there_is_only_loopback),
     ("a_thread_returns_to_its_network", a_thread_returns_to_its_network),
+    ("without_ipv6_a_server_on_all_addresses_is_reached", without_ipv6_it_is_reached),
 ];
 
 /// What takes mounts of its own, and a kernel that can confine signals.
@@ -65,8 +71,16 @@ const SHUT_IN: &[Claim] = &[
     ("a_read_only_server_writes_to_its_own_tmp_alone", a_read_only_server_writes_to_tmp_alone),
     ("a_read_only_server_still_sees_its_folder", a_read_only_server_still_sees_its_folder),
     ("a_confined_server_cannot_kill_the_harness", a_confined_server_cannot_kill_the_harness),
+    ("a_confined_server_types_nothing_into_the_users_terminal", types_nothing_confined),
+    ("a_confined_server_opens_no_terminal", opens_no_terminal),
     ("a_confined_server_is_seen_and_ended_as_any", a_confined_server_is_seen_and_ended_as_any),
     ("a_confined_server_that_executes_its_requests_fails", a_server_that_executes_requests_fails),
+];
+
+/// What takes a PID namespace.
+const AS_FIRST_PROCESS: &[Claim] = &[
+    ("as_pid_1_the_harness_ends_at_sigterm_with_all_servers", ends_at_sigterm_as_pid_1),
+    ("as_pid_1_the_harness_waits_for_orphans", waits_for_orphans_as_pid_1),
 ];
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -75,7 +89,13 @@ pub(crate) fn tests() -> Vec<Test> {
         .iter()
         .chain(SHUT_IN)
         .map(|&(name, _)| Test::ignorable(name, move || in_a_process_of_its_own(name)));
-    here.chain(prepared).collect()
+    let as_first = AS_FIRST_PROCESS.iter().map(|&(name, claim)| {
+        Test::ignorable(name, move || match no_pid_namespace() {
+            Some(words) => Ok(Completion::ignored_with(format!("not run: {words}"))),
+            None => claim().map(|()| Completion::Completed),
+        })
+    });
+    here.chain(prepared).chain(as_first).collect()
 }
 
 /// Exit code of a process in which a claim cannot be tried.
@@ -531,8 +551,176 @@ fn servers_of_one_port_take_turns() -> Result<(), Failed> {
     if rustix::process::geteuid().is_root() {
         turns.current_dir("/").uid(NOBODY_ELSE).gid(NOBODY_ELSE);
     }
-    let mut turns = turns.stdout(std::process::Stdio::piped()).spawn()?;
+    let mut turns = turns.stdout(Stdio::piped()).spawn()?;
     let mut said = String::new();
     BufReader::new(turns.stdout.take().ok_or("it is piped")?).read_line(&mut said)?;
     holds(turns.wait()?.success(), said)
+}
+
+/// What came of a check in a terminal.
+struct InTerminal {
+    /// What the terminal was told to show.
+    shown: String,
+    /// How many bytes wait in its input.
+    typed: libc::c_int,
+}
+
+/// Has the harness check the server that types, in a terminal of its own.
+#[allow(unsafe_code, reason = "a session with a terminal, between fork and exec; ioctl(2)")]
+fn check_in_terminal(flags: &[&str]) -> Result<InTerminal, Failed> {
+    let OpenptyResult { master, slave } = openpty(None, None)?;
+    // Nothing is edited or echoed: each byte of the input can be counted.
+    let mut settings = tcgetattr(&slave)?;
+    cfmakeraw(&mut settings);
+    tcsetattr(&slave, SetArg::TCSANOW, &settings)?;
+    let folder = tempfile::tempdir()?;
+    let words = server::words(&["types", "{port}"]);
+    let command = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+    let mut check = harness();
+    check.args(["check", "--cmd", &command, "--service", "echo", "--case", "framing/"]).args(flags);
+    check.arg("--output").arg(folder.path());
+    check.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave.try_clone()?);
+    // SAFETY: between fork and exec only setsid(2) and ioctl(2) are called, which take no memory.
+    unsafe {
+        check.pre_exec(|| {
+            nix::unistd::setsid()?;
+            let done = libc::ioctl(0, libc::TIOCSCTTY, 0);
+            if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+        });
+    }
+    let mut running = check.spawn()?;
+    // It has copies of the terminal.
+    drop(check);
+    let shown = thread::spawn(move || {
+        let mut shown = Vec::new();
+        // It fails when nobody has the other side any more.
+        let _ = fs::File::from(master).read_to_end(&mut shown);
+        shown
+    });
+    holds(running.wait()?.code() == Some(1), "not every reply was right")?;
+    let mut typed = 0;
+    // SAFETY: FIONREAD writes one int to the pointer, which is to one that lives in this frame.
+    unsafe { libc::ioctl(slave.as_raw_fd(), libc::FIONREAD, &raw mut typed) };
+    drop(slave);
+    let shown = String::from_utf8_lossy(&shown.join().expect("no panic")).into_owned();
+    for file in ["summary.md", "junit.xml", "marks.md", "index.html"] {
+        let written = fs::read_to_string(folder.path().join(file))?;
+        holds(!written.contains('\x1b'), file)?;
+    }
+    Ok(InTerminal { shown, typed })
+}
+
+fn types_nothing() -> Result<(), Failed> {
+    let found = check_in_terminal(&[])?;
+    holds(found.typed == 0, found.typed)?;
+    // It is quoted, but not as it is.
+    holds(found.shown.contains("]0;printed"), &found.shown)?;
+    holds(!found.shown.contains(server::TITLE), &found.shown)
+}
+
+fn types_nothing_confined() -> Result<(), Failed> {
+    let found = check_in_terminal(&["--confine"])?;
+    holds(found.typed == 0, found.typed)?;
+    holds(found.shown.contains("]0;printed"), &found.shown)?;
+    holds(!found.shown.contains(server::TITLE), &found.shown)
+}
+
+fn opens_no_terminal() -> Result<(), Failed> {
+    let OpenptyResult { master: _master, slave } = openpty(None, None)?;
+    let own = nix::unistd::ttyname(&slave)?;
+    let by_this_process = format!("/proc/{}/fd/{}", std::process::id(), slave.as_raw_fd());
+    let paths = [&own.display().to_string(), &by_this_process, "/dev/tty", "/dev/console"];
+    let ended = run(&limited(&[&["writes"][..], &paths].concat(), shut_in()))?;
+    holds(!ended.log.contains(": written"), &ended)?;
+    holds(ended.log.lines().count() == paths.len(), &ended)
+}
+
+fn without_ipv6_it_is_reached() -> Result<(), Failed> {
+    let spec = limited(&["everywhere", &PORT.to_string()], Confinement::default());
+    let place = Place::take(&spec)?;
+    holds(place.is_alone(), &place)?;
+    for is_disabled in ["0", "1"] {
+        fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", is_disabled)?;
+        let server = launcher().launch(&spec)?;
+        holds(server.listens_on.ip().is_unspecified(), server.listens_on)?;
+        let mut client = TcpStream::connect(server.address)?;
+        client.write_all(b"here\n")?;
+        let mut reply = String::new();
+        BufReader::new(&client).read_line(&mut reply)?;
+        holds(reply == "here\n", (is_disabled, reply))?;
+        drop((client, server));
+        place.clear()?;
+    }
+    Ok(())
+}
+
+/// The harness as the first process of a PID namespace.
+fn as_pid_1() -> Command {
+    let mut unshare = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        unshare.args(["--user", "--map-root-user"]);
+    }
+    unshare.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
+    unshare.env_remove("GITHUB_STEP_SUMMARY");
+    unshare
+}
+
+fn no_pid_namespace() -> Option<String> {
+    match as_pid_1().arg("true").output() {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Some(format!("unshare: {error}")),
+    }
+}
+
+/// Runs the harness as PID 1 until servers are there. Gives it, its PID 1, and its other processes.
+fn begin_as_pid_1(arguments: &[&str]) -> Result<(Child, i32, Vec<i32>), Failed> {
+    let mut unshare = as_pid_1();
+    unshare.arg(env!("CARGO_BIN_EXE_harness")).args(arguments);
+    let unshare = unshare.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let mut tree = Vec::new();
+    wait_until("servers run", || {
+        tree = proc::tree(unshare.id() as i32).split_off(1);
+        // The first process, the one that works, a supervisor, and what it supervises.
+        tree.len() >= 5
+    });
+    let first = tree.remove(0);
+    Ok((unshare, first, tree))
+}
+
+fn ends_at_sigterm_as_pid_1() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let output = folder.path().display().to_string();
+    let arguments = ["run", "--plan", "thorough", "--output", &output];
+    let (mut unshare, first, tree) = begin_as_pid_1(&arguments)?;
+    kill(Pid::from_raw(first), Signal::SIGTERM)?;
+    wait_until("it ends", || !runs(first));
+    // As a shell has it: 128 and the signal's number.
+    holds(unshare.wait()?.code() == Some(128 + Signal::SIGTERM as i32), "its exit code")?;
+    wait_until("all of its processes are gone", || !tree.iter().any(|&pid| runs(pid)));
+    Ok(())
+}
+
+fn waits_for_orphans_as_pid_1() -> Result<(), Failed> {
+    let program = env!("CARGO_BIN_EXE_harness");
+    let command =
+        format!("sh -c 'sleep 600 & sleep 600 & exec {program} serve select {{host}} {{port}}'");
+    let arguments = ["probe", "--cmd", &command];
+    let (mut unshare, first, tree) = begin_as_pid_1(&arguments)?;
+    let is_sleep = |pid: &&i32| proc::name(**pid).as_deref() == Some("sleep");
+    let orphan = *tree.iter().find(is_sleep).ok_or("there is one")?;
+    let parent = |pid: i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let row = status.lines().find_map(|line| line.strip_prefix("PPid:")).map(str::trim);
+        row.and_then(|row| row.parse::<i32>().ok())
+    };
+    // The supervisor of the server that the sleeper is a child of.
+    let supervisor = parent(parent(orphan).ok_or("it has one")?).ok_or("it has one")?;
+    kill(Pid::from_raw(supervisor), Signal::SIGKILL)?;
+    wait_until("it is an orphan", || parent(orphan) == Some(first));
+    kill(Pid::from_raw(orphan), Signal::SIGKILL)?;
+    wait_until("it was waited for", || !is_there(orphan));
+    unshare.kill()?;
+    unshare.wait()?;
+    Ok(())
 }

@@ -25,6 +25,7 @@ mod matrix;
 mod mechanism;
 mod preflight;
 mod processes;
+mod readiness;
 mod replay;
 mod reports;
 mod supervision;
@@ -69,6 +70,7 @@ const MODULES: &[Module] = &[
     module("confinement", Cost::CASE, confinement::tests),
     module("mechanism", Cost::CASE, mechanism::tests),
     module("processes", Cost::CASE, processes::tests),
+    module("readiness", Cost::CASE, readiness::tests),
     module("limits", Cost::CASE, limits::tests),
     module("known", Cost::CASE, known::tests),
     module("marks", Cost::CASE, marks::tests),

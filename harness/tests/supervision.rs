@@ -2,20 +2,22 @@
 
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Stdio;
 use std::time::Duration;
 
 use crate::common::trials;
 use crate::common::{DEADLINE, harness, runs, wait_until};
 use harness::server::{Contract, Exit, LaunchError, Launcher, Spec, proc};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::unistd::Pid;
 use servers::Service;
 
 trials![
     a_harness_killed_in_the_middle_of_a_run_leaves_no_process,
     a_harness_killed_leaves_no_process_that_escaped_its_group,
+    a_harness_told_to_end_in_the_middle_of_a_run_leaves_no_process,
+    a_server_begins_with_no_signal_blocked_and_in_a_session_of_its_own,
     a_server_is_ended_with_all_that_it_started,
     processes_that_outlive_their_server_are_named,
     a_server_ends_when_its_supervisor_is_killed,
@@ -72,6 +74,42 @@ fn a_harness_killed_in_the_middle_of_a_run_leaves_no_process() {
     wait_until("all of its processes are gone", || !tree.iter().any(|&pid| runs(pid)));
     let report = std::fs::read_to_string(folder.path().join("report.json")).expect("a report");
     assert!(report.contains("\"complete\": false"), "it says that it is not complete");
+}
+
+fn a_harness_told_to_end_in_the_middle_of_a_run_leaves_no_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut running = harness()
+        .args(["run", "--plan", "thorough", "--output"])
+        .arg(folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the harness starts");
+    let mut tree = Vec::new();
+    wait_until("servers run", || {
+        tree = proc::tree(running.id() as i32).split_off(1);
+        tree.len() >= 8
+    });
+    kill(Pid::from_raw(running.id() as i32), Signal::SIGTERM).expect("SIGTERM");
+    let status = running.wait().expect("it ends");
+    assert_eq!(status.signal(), Some(Signal::SIGTERM as i32), "{status}");
+    wait_until("all of its processes are gone", || !tree.iter().any(|&pid| runs(pid)));
+}
+
+fn a_server_begins_with_no_signal_blocked_and_in_a_session_of_its_own() {
+    // What a parent blocks is inherited.
+    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGUSR1]);
+    let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK).expect("a mask");
+    let process = launcher().start(&spec("cat /proc/self/status /proc/self/stat {port}"), "h", "0");
+    before.thread_set_mask().expect("a mask");
+    let process = process.expect("it runs");
+    process.wait_for_exit(DEADLINE);
+    let log = process.end().log;
+    assert!(log.contains("SigBlk:\t0000000000000000"), "{log}");
+    let stat = log.lines().find(|line| line.contains(" (cat) ")).expect("its state");
+    // Its id; its group, its session, and its terminal, of which there is none (proc_pid_stat(5)).
+    let fields: Vec<&str> = stat.split(' ').collect();
+    assert_eq!([fields[4], fields[5], fields[6]], [fields[0], fields[0], "0"], "{stat}");
 }
 
 fn a_harness_killed_leaves_no_process_that_escaped_its_group() {

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::LONGEST_REPLY;
 use crate::server::proc;
 use crate::stdio;
+use crate::visible::visible;
 
 const PROMPT: &str = "> ";
 
@@ -124,7 +125,7 @@ impl Conversation {
             let request = [request.as_bytes(), b"\n"].concat();
             self.requests.write_all(&request).await.map_err(|_| reset())?;
             let reply = self.reply().await?;
-            print(&reply)?;
+            show(&reply)?;
             if is_busy(&reply) {
                 return Err(busy());
             }
@@ -144,7 +145,7 @@ impl Conversation {
                 self.take_in(read, &buffer)?;
                 let reply = self.reply().await?;
                 self.leave_the_prompt()?;
-                print(&reply)?;
+                show(&reply)?;
                 if is_busy(&reply) {
                     return Err(busy());
                 }
@@ -213,6 +214,15 @@ fn busy() -> Ended {
 
 fn reset() -> Ended {
     Ended::Refused("the server reset the connection: it takes no more clients, or died".to_owned())
+}
+
+/// Prints a reply: as it is to a file or a pipe, without control characters to a terminal.
+fn show(reply: &[u8]) -> Result<(), Ended> {
+    if !io::stdout().is_terminal() {
+        return print(reply);
+    }
+    let reply = String::from_utf8_lossy(reply).replace("\r\n", "\n");
+    print(visible(&reply).as_bytes())
 }
 
 fn print(bytes: &[u8]) -> Result<(), Ended> {

@@ -17,6 +17,7 @@ use super::{Case, Kind};
 use crate::client::Happening;
 use crate::expected::Expected;
 use crate::server::{Launcher, MOST_TASKS, Place, Spec};
+use crate::visible::visible;
 
 /// The hint where nothing is known of the cause.
 const LOOK: &str =
@@ -72,6 +73,10 @@ impl Judge {
             // A case that panics is met where it runs; this is for what is around it.
             panic::catch_unwind(AssertUnwindSafe(|| self.run(spec, case, &mut judgement)))
                 .unwrap_or_else(|panic| judgement.take(panicked(&*panic)));
+        }
+        for words in [&mut judgement.expected, &mut judgement.observed] {
+            // They may quote the server.
+            *words = visible(words).into_owned();
         }
         judgement.known = self.expected.known(&spec.name, &judgement);
         judgement.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

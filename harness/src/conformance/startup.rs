@@ -1,20 +1,18 @@
 //! Coming up, and not being able to.
 
 use std::fs;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use nix::sys::signal::Signal;
 
 use super::finding::Finding;
 use super::observe::GONE;
-use super::subject::{PROMPT, Subject, request};
+use super::subject::{LOOPBACK, PROMPT, Subject, request};
 use super::{Case, Need, State};
 use crate::server::{Exit, LaunchError, Port, Process, READY_DEADLINE};
 
 /// An address that is nobody's (RFC 5737).
 const NOBODYS: &str = "192.0.2.1";
-
-const LOOPBACK: &str = "127.0.0.1";
 
 /// A port that only the system's own services may listen on, and that hardly any does.
 const PRIVILEGED: &str = "81";
@@ -34,6 +32,29 @@ pub(super) const CASES: &[Case] = &[
             let after = subject.listened_after();
             subject.observe(format!("it listened after {} ms", after.as_millis()));
             Ok(())
+        },
+    },
+    Case {
+        name: "startup/bind-address",
+        requirement: "told to listen on 127.0.0.1 it listens on no other address",
+        source: "bind(2); ip(7) (INADDR_ANY); CWE-1327 (binding to an unrestricted IP address)",
+        needs: &[Need::Host, Need::Port],
+        check: |subject| {
+            subject.connect()?.learn(&request(1))?;
+            let told: IpAddr = LOOPBACK.parse().expect("an address");
+            let hosts = subject.listens_on();
+            let others: Vec<String> =
+                hosts.iter().filter(|&&host| host != told).map(IpAddr::to_string).collect();
+            if others.is_empty() {
+                subject.was_met();
+                return Ok(());
+            }
+            let port = subject.address().port();
+            let seen = format!("it listens on {}, port {port}", others.join(" and "));
+            Err(Finding::fail(format!("it listens on {told} alone"), seen).hint(
+                "bind to the host that the server is told: at 0.0.0.0 and :: every machine that \
+                 reaches this one can connect",
+            ))
         },
     },
     Case {

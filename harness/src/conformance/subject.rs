@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -19,6 +19,9 @@ use crate::mechanism::{self, Seen};
 use crate::server::diag;
 use crate::server::proc::{self, Holdings};
 use crate::server::{Contract, Ended, Exit, Place, Process, Server, Spec};
+
+/// The host that a server is told to listen on.
+pub(super) const LOOPBACK: &str = "127.0.0.1";
 
 /// How often the patience of a case may be used up before the case is over: a server that is slow
 /// at everything is not waited for without end.
@@ -583,8 +586,8 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// It cannot even be started.
     pub fn start_again(&self) -> Result<Process, Finding> {
-        let address = self.address();
-        self.start_at(&address.ip().to_string(), &address.port().to_string())
+        // Where it was told to listen, which need not be where it does.
+        self.start_at(LOOPBACK, &self.address().port().to_string())
     }
 
     /// Starts the same server once more, told these words for host and port.
@@ -605,6 +608,19 @@ impl<'a> Subject<'a> {
         Ok(self.judge.launcher.unprivileged().start(self.spec, host, port)?)
     }
 
+    /// The addresses that the server listens on at its port: those that it has now, and the first.
+    pub fn listens_on(&self) -> Vec<IpAddr> {
+        let server = self.server.borrow();
+        let mut addresses = server.process.listening();
+        addresses.push(server.listens_on);
+        addresses.retain(|address| address.port() == server.listens_on.port());
+        let mut hosts: Vec<IpAddr> =
+            addresses.iter().map(|address| address.ip().to_canonical()).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        hosts
+    }
+
     /// How long the server took until it listened.
     pub fn listened_after(&self) -> Duration {
         self.server.borrow().listened_after
@@ -617,7 +633,8 @@ impl<'a> Subject<'a> {
 
     /// Whether the server listens at the moment.
     pub fn is_listening(&self) -> bool {
-        self.server.borrow().process.listening().contains(&self.address())
+        let server = self.server.borrow();
+        server.process.listening().contains(&server.listens_on)
     }
 
     /// Launches the server once more, in place of the one that is there; how that ended, if by

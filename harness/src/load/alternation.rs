@@ -94,13 +94,12 @@ impl Loaded {
         placement: &Placement,
     ) -> Result<Loaded> {
         let failed = |reason: String| Failed { server: spec.name.clone(), reason };
-        let running = launcher.launch(spec).map_err(|error| match error {
+        let running = placement.launcher(launcher).launch(spec).map_err(|error| match error {
             LaunchError::NoPort(_) | LaunchError::Supervisor(_) | LaunchError::NoThread(_) => {
                 anyhow::Error::from(error)
             }
             its_own => failed(its_own.to_string()).into(),
         })?;
-        placement.pin_server(&running.process)?;
         let dialog = Dialog::of(&spec.contract, running.address).map_err(failed)?;
         let exchanges = dialog.all(&usual(&spec.contract));
         let group = Group { exchanges, connections, pace: Pace::Closed { depth: 1 } };
@@ -270,8 +269,6 @@ pub struct Found {
     pub comparison: Result<Comparison, NoInterval>,
     /// How busy each server and the generator were: the one that is compared, and the other.
     pub busy: [Busy; 2],
-    /// Whether the servers shared their processor with the generator.
-    pub is_shared: bool,
 }
 
 impl Found {
@@ -283,7 +280,7 @@ impl Found {
         };
         let percent = shown_percent(margin);
         match comparison.verdict(margin) {
-            Verdict::Equal => match self.blurred() {
+            Verdict::Equal => match self.generator_bound() {
                 None => (Verdict::Equal, None),
                 reason => (Verdict::Inconclusive, reason),
             },
@@ -302,18 +299,13 @@ impl Found {
     pub fn is_not_slower(&self, margin: f64) -> bool {
         self.comparison.is_ok_and(|it| {
             it.verdict(margin) == Verdict::Faster
-                || it.is_not_below(margin) && self.blurred().is_none()
+                || it.is_not_below(margin) && self.generator_bound().is_none()
         })
     }
 
-    /// Why a difference between the servers shows less in the throughput than it is, if so. Servers
-    /// that are not what limits the throughput look equal, whatever they cost.
-    pub fn blurred(&self) -> Option<String> {
-        if self.is_shared {
-            let words = "servers and generator shared a processor, so that a difference between \
-                         the servers shows less than it is";
-            return Some(words.to_owned());
-        }
+    /// Why the throughput may be the generator's rather than a server's, if so: two servers that
+    /// are not what limits the throughput look equal, whatever they cost.
+    pub fn generator_bound(&self) -> Option<String> {
         let is_bound = |busy: &&Busy| busy.generator > BUSY && busy.server < SERVER_BUSY;
         self.busy.iter().find(is_bound).map(|busy| {
             format!(
@@ -399,8 +391,7 @@ pub fn compare(
         ratios.push(pairs);
     }
     let busy = work.each_ref().map(Work::busy);
-    let is_shared = matches!(placement, Placement::Together(_) | Placement::OneOnly);
-    Ok(Found { comparison: Comparison::of(&ratios), busy, is_shared })
+    Ok(Found { comparison: Comparison::of(&ratios), busy })
 }
 
 #[cfg(test)]
@@ -442,12 +433,11 @@ mod tests {
 
     fn found(low: f64, high: f64, busy: [Busy; 2]) -> Found {
         let ratio = (low * high).sqrt();
-        let comparison = Ok(Comparison { ratio, low, high, launches: 16, pairs: 160 });
-        Found { comparison, busy, is_shared: false }
+        Found { comparison: Ok(Comparison { ratio, low, high, launches: 16, pairs: 160 }), busy }
     }
 
     #[test]
-    fn servers_that_the_generator_kept_idle_or_shared_a_processor_with_are_not_called_equal() {
+    fn servers_that_the_generator_kept_idle_are_not_called_equal() {
         let limited = Busy { server: 1.0, generator: 0.98 };
         let idle = Busy { server: 0.6, generator: 0.98 };
         let slow_by_itself = Busy { server: 0.1, generator: 0.2 };
@@ -466,16 +456,13 @@ mod tests {
             assert_eq!(found(1.1, 1.2, busy).verdict(0.05), (Verdict::Faster, None));
             assert!(found(1.1, 1.2, busy).is_not_slower(0.05));
         }
-        let shared = Found { is_shared: true, ..found(0.98, 1.02, [limited, limited]) };
-        assert_eq!(shared.verdict(0.05).0, Verdict::Inconclusive);
-        assert!(!shared.is_not_slower(0.05));
     }
 
     #[test]
     fn a_verdict_that_the_interval_does_not_explain_has_its_reason() {
         let busy = [Busy { server: 1.0, generator: 0.5 }; 2];
         let none = NoInterval::TooFew { enough: 1, launches: 2 };
-        let nothing = Found { comparison: Err(none), busy, is_shared: false };
+        let nothing = Found { comparison: Err(none), busy };
         let rows = [
             (nothing, Verdict::Inconclusive, Some("1 of 2 launches")),
             (found(0.084, 7.725, busy), Verdict::Inconclusive, Some("not within ±5 %")),

@@ -6,8 +6,8 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::engine::Ran;
-use super::lost_time::LostShares;
 use super::outcome::{Outcome, Outcomes};
+use super::placement::Placement;
 use super::recorder::Interval;
 use super::side::ServerSide;
 use super::validity::{Believed, Validity};
@@ -22,8 +22,6 @@ pub struct Measurement {
     pub clients: usize,
     /// How long was recorded, in milliseconds.
     pub duration_ms: u64,
-    /// How long was to be recorded, in milliseconds. A run that ended earlier says why.
-    pub planned_ms: u64,
     /// Whether the figures are to be believed, and why not.
     #[serde(flatten)]
     pub validity: Validity,
@@ -57,9 +55,9 @@ pub struct Measurement {
     pub connect_ns: Quantiles,
     /// How long it took until requests met anything but their right reply, by that.
     pub failures_ns: BTreeMap<&'static str, Quantiles>,
-    /// Processor time of the generator for each right reply, if there was any. That of an open loop
-    /// counts the waiting for the next request, too.
-    pub generator_cpu_ns_per_request: Option<u64>,
+    /// Processor time of the generator for each right reply. That of an open loop counts the
+    /// waiting for the next request, too.
+    pub generator_cpu_ns_per_request: u64,
     /// Processor time of the generator over the run's, 1 for one processor that was kept busy.
     pub generator_cpu_share: f64,
     /// By how much the requests under way, on average over time, differ from throughput times mean
@@ -69,8 +67,6 @@ pub struct Measurement {
     /// The part of the machine's processor time that others were given meanwhile, where it is a
     /// virtual one.
     pub stolen_share: f64,
-    /// Time that the generator lost.
-    pub lost: LostShares,
     /// System calls of the server for each right reply, counted in a run of its own, where that was
     /// asked for and is permitted.
     pub syscalls_per_request: Option<f64>,
@@ -108,9 +104,7 @@ pub struct About {
     /// Whether those beside are there to be turned away.
     pub are_turned_away: bool,
     /// Who ran where.
-    pub placement: String,
-    /// Whether nothing of the run but the generator was to run on its processor.
-    pub has_own_processor: bool,
+    pub placement: Placement,
     /// How wide the interval of the p99 may be to either side, as a part of it, if that was asked
     /// for.
     pub precision: Option<f64>,
@@ -135,7 +129,6 @@ impl Measurement {
             workload: about.workload,
             clients: about.clients,
             duration_ms: ran.elapsed.as_millis() as u64,
-            planned_ms: ran.planned.as_millis() as u64,
             validity: Validity::default(),
             partial: ran.is_partial,
             connections: ran.connections.first().cloned().unwrap_or_default(),
@@ -153,14 +146,13 @@ impl Measurement {
                 .iter()
                 .map(|(outcome, times)| (outcome.name(), Quantiles::of(times)))
                 .collect(),
-            generator_cpu_ns_per_request: cpu.checked_div(in_time),
+            generator_cpu_ns_per_request: cpu.checked_div(in_time).unwrap_or(0),
             generator_cpu_share: cpu as f64 / 1e9 / seconds,
             littles_residual,
             stolen_share: ran.stolen,
-            lost: ran.lost.shares(ran.elapsed, ran.threads),
             syscalls_per_request: None,
             syscalls_not_counted: None,
-            placement: about.placement,
+            placement: about.placement.words(),
             server,
             held: None,
             outcomes: total.outcomes,
@@ -172,23 +164,15 @@ impl Measurement {
                 are_turned_away: about.are_turned_away,
                 precision: about.precision,
                 p99: &p99,
-                has_own_processor: about.has_own_processor,
-                latency: &latency,
-                lateness: &total.lateness,
             },
         );
+        measurement.validity.reasons.extend(about.placement.caveat());
         measurement
     }
 
     /// Processor time of the server for each right reply, in nanoseconds, where it is known.
     pub fn server_cpu_ns_per_request(&self) -> Option<u64> {
         self.server.as_ref()?.cpu_ns_per_request
-    }
-
-    /// Whether any request was answered rightly: without, there is no result.
-    pub fn has_answers(&self) -> bool {
-        // Where much is late, all that came in time may have been due before.
-        self.outcomes.get(Outcome::Answered) > 0 || self.throughput_per_s > 0.0
     }
 
     /// What the server did wrong under this load, if so.

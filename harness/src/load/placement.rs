@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-use crate::server::{Process, proc};
+use crate::server::Launcher;
 
 /// How the parties are to be pinned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -44,9 +44,6 @@ pub enum Placement {
 #[derive(Debug)]
 pub struct Pinned(CpuSet);
 
-/// How often the threads of a server are gone through: one may start others while it is not pinned.
-const MOST_ROUNDS: usize = 16;
-
 const THIS_THREAD: Pid = Pid::from_raw(0);
 
 impl Placement {
@@ -73,18 +70,29 @@ impl Placement {
         }
     }
 
-    /// Gives every thread that a server has the server's processors; those that they start will
-    /// have them too. Workers that the kernel starts for an io_uring later need not.
-    ///
-    /// # Errors
-    /// What the kernel says. EAGAIN: threads that may run elsewhere come faster than they are pinned.
-    pub fn pin_server(&self, server: &Process) -> Result<(), Errno> {
-        let processors = match self {
-            Placement::Apart { server, .. } => server.as_slice(),
-            Placement::Together(both) => slice::from_ref(both),
-            Placement::OneOnly | Placement::None => return Ok(()),
-        };
-        pin_all(|| server.tree(), &set(processors)?)
+    /// The processors that a server is to be launched on; `None` for all.
+    pub fn of_server(&self) -> Option<&[usize]> {
+        match self {
+            Placement::Apart { server, .. } => Some(server),
+            Placement::Together(both) => Some(slice::from_ref(both)),
+            Placement::OneOnly | Placement::None => None,
+        }
+    }
+
+    /// A launcher whose servers are started on the server's processors. They cannot be put there
+    /// later: one with a worker for each processor has counted them by then.
+    pub fn launcher(&self, launcher: &Launcher) -> Launcher {
+        launcher.on(self.of_server())
+    }
+
+    /// What stands beside every figure where server and generator take processor time from each
+    /// other; `None` where each has processors of its own.
+    pub fn caveat(&self) -> Option<String> {
+        match self {
+            Placement::Apart { .. } => None,
+            Placement::Together(_) | Placement::OneOnly => Some(self.words()),
+            Placement::None => Some("server and generator may share processors".to_owned()),
+        }
     }
 
     /// The processor of the load's thread of this number (from 0), if it has one.
@@ -109,18 +117,13 @@ impl Placement {
         Ok(Pinned(before))
     }
 
-    /// Whether each thread of the load has a processor that the server does not use.
-    pub fn is_apart(&self) -> bool {
-        matches!(self, Placement::Apart { .. })
-    }
-
     /// Who runs where, for a report.
     pub fn words(&self) -> String {
         match self {
             Placement::Apart { server, load } => {
                 format!("server on {}, generator on {}", processors(server), processors(load))
             }
-            Placement::Together(both) => format!("server and generator on processor {both}"),
+            Placement::Together(both) => format!("server and generator share processor {both}"),
             Placement::OneOnly => "one processor only: server and generator share it".to_owned(),
             Placement::None => "not pinned".to_owned(),
         }
@@ -131,36 +134,6 @@ impl Drop for Pinned {
     fn drop(&mut self) {
         // It could run there before.
         let _ = sched_setaffinity(THIS_THREAD, &self.0);
-    }
-}
-
-/// Pins the threads of a process tree until all that are found are pinned already.
-fn pin_all(tree: impl Fn() -> Vec<proc::Pid>, set: &CpuSet) -> Result<(), Errno> {
-    for _ in 0..MOST_ROUNDS {
-        let mut all_were = true;
-        for thread in proc::threads(&tree()) {
-            all_were &= was_pinned(Pid::from_raw(thread), set)?;
-        }
-        if all_were {
-            return Ok(());
-        }
-    }
-    Err(Errno::EAGAIN)
-}
-
-/// Pins a thread, and says whether there was nothing to do.
-fn was_pinned(thread: Pid, set: &CpuSet) -> Result<bool, Errno> {
-    let pin = || {
-        let was = sched_getaffinity(thread)? == *set;
-        if !was {
-            sched_setaffinity(thread, set)?;
-        }
-        Ok(was)
-    };
-    match pin() {
-        // It has ended.
-        Err(Errno::ESRCH) => Ok(true),
-        other => other,
     }
 }
 
@@ -185,12 +158,9 @@ fn processors(numbers: &[usize]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::process::{Command, Stdio};
     use std::thread;
 
     use super::*;
-    use crate::server::proc::testing::wait_until;
 
     #[test]
     fn each_thread_of_the_load_has_a_processor_from_the_end_and_the_server_the_others() {
@@ -204,7 +174,7 @@ mod tests {
         ] {
             assert_eq!(words(Pin::Apart, usable, threads), expected);
         }
-        assert_eq!(words(Pin::Together, &[3, 4], 1), "server and generator on processor 3");
+        assert_eq!(words(Pin::Together, &[3, 4], 1), "server and generator share processor 3");
         assert_eq!(words(Pin::Together, &[3], 1), words(Pin::Apart, &[3], 1));
         assert_eq!(words(Pin::None, &[0, 1], 1), "not pinned");
     }
@@ -236,34 +206,5 @@ mod tests {
             Placement::find(Pin::Apart, 1)
         });
         assert_eq!(found.join().expect("it ends"), Ok(Placement::OneOnly));
-    }
-
-    #[test]
-    fn every_thread_of_a_tree_is_pinned_and_so_are_those_that_they_start() {
-        let Placement::Apart { server, .. } = Placement::find(Pin::Apart, 1).expect("a set") else {
-            return;
-        };
-        let wanted = set(&server).expect("a set");
-        // The shell starts another child when it has read a line.
-        let mut shell = Command::new("sh")
-            .args(["-c", "sleep 60 & first=$!; read line; sleep 60 & read line; kill $first $!"])
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("sh");
-        let mut lines = shell.stdin.take().expect("it is piped");
-        let root = shell.id() as proc::Pid;
-        let tree = || proc::tree(root);
-        let sets = || {
-            let threads = proc::threads(&tree()).into_iter().map(Pid::from_raw);
-            threads.map(sched_getaffinity).collect::<Vec<_>>()
-        };
-        wait_until("it has a child", || tree().len() == 2);
-        pin_all(tree, &wanted).expect("they can be");
-        assert_eq!(sets(), vec![Ok(wanted); 2]);
-        lines.write_all(b"\n").expect("it reads");
-        wait_until("it has two", || tree().len() == 3);
-        assert_eq!(sets(), vec![Ok(wanted); 3]);
-        drop(lines);
-        shell.wait().expect("it ends its children and itself");
     }
 }

@@ -16,6 +16,7 @@ use super::clients::{Client, Fate};
 use super::descriptors::{self, Descriptors, Sockets, Watched};
 use crate::server::proc::{self, Pid};
 use crate::server::{Process, Server};
+use crate::visible::visible;
 
 /// How long a server that works may take until it rests.
 const REST: Duration = Duration::from_secs(2);
@@ -205,7 +206,7 @@ fn seen(pid: Pid, descriptors: &Descriptors, sockets: &Sockets) -> ProcessSeen {
             let stat = fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat")).ok()?;
             let (_, rest) = stat.rsplit_once(") ")?;
             let name = fs::read_to_string(format!("/proc/{pid}/task/{tid}/comm")).ok()?;
-            let name = name.trim_end().to_owned();
+            let name = visible(name.trim_end()).into_owned();
             // One that has ended; and those by which io_uring works, which are the kernel's.
             if rest.starts_with(['Z', 'X']) || name.starts_with("iou-") {
                 return None;

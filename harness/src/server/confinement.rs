@@ -29,9 +29,9 @@ const WRITABLE: &str = "/tmp";
 const SHARED_MEMORY: &str = "/dev/shm";
 const ROOM: &str = "size=16m,nr_inodes=8192,mode=1777";
 
-/// Devices that harm nobody. Others could be used to write to a disk.
-const DEVICES: &[&str] =
-    &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
+/// Devices that a confined server may open. Through others it could write to a disk, or to the
+/// terminal of a user.
+const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
 /// The kernel counts all tasks of a user, this server's and those of others: as a second line it
 /// allows so many times as many as the server may have, beside what is there already.

@@ -19,6 +19,7 @@ const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
 const TCP_SYN_RECV: u8 = 3;
 const TCP_LISTEN: u8 = 10;
+const INET_DIAG_SKV6ONLY: u16 = 11;
 
 /// Length of `struct nlmsghdr`, and of it with `struct inet_diag_req_v2`.
 const HEADER: usize = 16;
@@ -52,27 +53,60 @@ pub(super) struct TcpSocket {
 /// # Errors
 /// The kernel does not tell.
 pub(super) fn sockets(states: &[u8], port: u16) -> io::Result<Vec<TcpSocket>> {
-    let states = states.iter().fold(0, |set, state| set | 1 << state);
     let mut found = Vec::new();
     for any in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
-        let any_client = SocketAddr::new(any, 0);
-        let flags = NLM_F_REQUEST | NLM_F_DUMP;
-        let mut socket = ask(&request(flags, states, SocketAddr::new(any, port), any_client))?;
-        let mut answers = vec![0; LONGEST_ANSWER];
-        'answers: loop {
-            let length = socket.read(&mut answers)?;
-            let mut rest = &answers[..length];
-            while let Some((kind, answer, following)) = next(rest) {
-                match kind {
-                    SOCK_DIAG_BY_FAMILY => found.extend(parse(answer)),
-                    NLMSG_DONE => break 'answers,
-                    _ => return Err(io::Error::other("the kernel refuses")),
-                }
-                rest = following;
-            }
-        }
+        dump(states, SocketAddr::new(any, port), |answer| found.extend(parse(answer)))?;
     }
     Ok(found)
+}
+
+/// Whether the socket that listens on `::` at this port takes clients of IPv6 alone (IPV6_V6ONLY of
+/// ipv6(7)). `None` where the kernel does not tell.
+pub(super) fn is_ipv6_only(port: u16) -> Option<bool> {
+    let any = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let mut found = None;
+    dump(&[TCP_LISTEN], SocketAddr::new(any, port), |answer| {
+        if parse(answer).is_some_and(|socket| socket.local.ip() == any) {
+            found = found.or(attribute(answer, INET_DIAG_SKV6ONLY).map(|value| value != 0));
+        }
+    })
+    .ok()?;
+    found
+}
+
+/// Hands over what the kernel tells of each socket in one of these states, of the family of the
+/// address and at its port, or at any if it is 0.
+fn dump(states: &[u8], at: SocketAddr, mut with: impl FnMut(&[u8])) -> io::Result<()> {
+    let states = states.iter().fold(0, |set, state| set | 1 << state);
+    let any_client = SocketAddr::new(at.ip(), 0);
+    let mut socket = ask(&request(NLM_F_REQUEST | NLM_F_DUMP, states, at, any_client))?;
+    let mut answers = vec![0; LONGEST_ANSWER];
+    loop {
+        let length = socket.read(&mut answers)?;
+        let mut rest = &answers[..length];
+        while let Some((kind, answer, following)) = next(rest) {
+            match kind {
+                SOCK_DIAG_BY_FAMILY => with(answer),
+                NLMSG_DONE => return Ok(()),
+                _ => return Err(io::Error::other("the kernel refuses")),
+            }
+            rest = following;
+        }
+    }
+}
+
+/// The first byte of an attribute (`struct rtattr` of rtnetlink(7)) that follows an answer.
+fn attribute(answer: &[u8], wanted: u16) -> Option<u8> {
+    let mut rest = answer.get(ANSWER..)?;
+    loop {
+        let half = |at: usize| Some(u16::from_ne_bytes(rest.get(at..at + 2)?.try_into().ok()?));
+        let (length, kind) = (usize::from(half(0)?), half(2)?);
+        if kind == wanted {
+            return rest.get(4).copied();
+        }
+        // Attributes begin at multiples of four bytes, and are no shorter than their head.
+        rest = rest.get(length.max(4).next_multiple_of(4)..)?;
+    }
 }
 
 /// Whether a process holds the server's end of a connection on this machine. One that is still in
@@ -164,6 +198,19 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
+
+    #[test]
+    fn a_socket_for_ipv6_alone_is_told_from_one_for_both() {
+        for is_alone in [true, false] {
+            let socket = Socket::new(Domain::IPV6, Type::STREAM, None).expect("a socket");
+            socket.set_only_v6(is_alone).expect("it can be set");
+            let any = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+            socket.bind(&any.into()).expect("a free port");
+            socket.listen(1).expect("it listens");
+            let port = socket.local_addr().expect("its address").as_socket().expect("IPv6").port();
+            assert_eq!(is_ipv6_only(port), Some(is_alone));
+        }
+    }
 
     #[test]
     fn a_connection_is_accepted_when_a_process_has_taken_it_from_the_queue() {

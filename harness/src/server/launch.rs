@@ -1,7 +1,7 @@
 //! Launching a server and holding on to it: one way for all servers.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -13,6 +13,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 
 use super::confinement::Confinement;
+use super::diag;
 use super::log::{self, Log, last_lines};
 use super::network;
 use super::order::Order;
@@ -46,6 +47,7 @@ pub struct Launcher {
     program: PathBuf,
     unprivileged: bool,
     bounded: bool,
+    processors: Option<Vec<usize>>,
 }
 
 /// A command that runs below its supervisor. Dropping it ends whatever is left of it.
@@ -58,6 +60,8 @@ pub struct Process {
     shared: Arc<Shared>,
     /// The port that it was told; 0 for any.
     asked: u16,
+    /// The processors that it was started on, if not all.
+    processors: Option<Vec<usize>>,
     port: Option<Port>,
 }
 
@@ -66,8 +70,10 @@ pub struct Process {
 pub struct Server {
     /// What was started.
     pub process: Process,
-    /// Where it listens.
+    /// Where clients reach it: where it listens, or a loopback address where it listens on all.
     pub address: SocketAddr,
+    /// Where it listens.
+    pub listens_on: SocketAddr,
     /// How long it took until it did.
     pub listened_after: Duration,
     /// Where it needs one for itself, and the thread has none: the place that it was launched at.
@@ -170,7 +176,7 @@ impl Launcher {
     /// the harness binary does.
     pub fn new(program: impl AsRef<Path>) -> Launcher {
         let program = program.as_ref().to_path_buf();
-        Launcher { program, unprivileged: false, bounded: false }
+        Launcher { program, unprivileged: false, bounded: false, processors: None }
     }
 
     /// The same for servers that may not listen on the system's ports, even if this process may.
@@ -182,6 +188,12 @@ impl Launcher {
     /// else is said of them, before the machine has none left for anybody else.
     pub fn bounded(&self) -> Launcher {
         Launcher { bounded: true, ..self.clone() }
+    }
+
+    /// The same for servers that run on these processors only, by the kernel's numbers, from before
+    /// their first instruction on; `None` for all that the calling thread may use.
+    pub fn on(&self, processors: Option<&[usize]>) -> Launcher {
+        Launcher { processors: processors.map(<[usize]>::to_vec), ..self.clone() }
     }
 
     /// A launcher that runs the program that is running.
@@ -206,8 +218,13 @@ impl Launcher {
     /// Why there is no server.
     pub fn launch(&self, spec: &Spec) -> Result<Server, LaunchError> {
         if let Some(address) = spec.elsewhere {
-            let (process, listened_after) = (Process::elsewhere(), Duration::ZERO);
-            return Ok(Server { process, address, listened_after, _place: Place::default() });
+            return Ok(Server {
+                process: Process::elsewhere(),
+                address,
+                listens_on: address,
+                listened_after: Duration::ZERO,
+                _place: Place::default(),
+            });
         }
         let place = Place::take(spec)?;
         let host = IpAddr::from([127, 0, 0, 1]);
@@ -222,8 +239,14 @@ impl Launcher {
         let began = Instant::now();
         let mut process = self.start(spec, &host.to_string(), &number.to_string())?;
         process.port = port;
-        let address = process.wait_until_listening(READY_DEADLINE)?;
-        Ok(Server { process, address, listened_after: began.elapsed(), _place: place })
+        let listens_on = process.wait_until_listening(READY_DEADLINE)?;
+        Ok(Server {
+            process,
+            address: reached_at(listens_on),
+            listens_on,
+            listened_after: began.elapsed(),
+            _place: place,
+        })
     }
 
     /// Starts a server at the place that the words tell it, which may be none, and does not wait
@@ -241,6 +264,7 @@ impl Launcher {
             folder: spec.folder.clone(),
             environment: environment.map(|(name, value)| (name.clone(), fill(value))).collect(),
             input: spec.input.as_ref().map(fill),
+            processors: self.processors.clone(),
             unprivileged: self.unprivileged,
             limits,
         };
@@ -293,8 +317,9 @@ impl Launcher {
         let log = supervisor.stderr.take().expect("it is piped");
         let attended = attend(&shared, events, log);
         let signals = supervisor.stdin.take();
-        let mut process =
-            Process { supervisor: Some(supervisor), signals, shared, asked, port: None };
+        let processors = order.processors.clone();
+        let supervisor = Some(supervisor);
+        let mut process = Process { supervisor, signals, shared, asked, processors, port: None };
         if let Err(error) = attended {
             // Nobody is there to hear of it.
             process.shared.state().over = true;
@@ -317,6 +342,23 @@ impl Launcher {
     }
 }
 
+/// The loopback address by which clients of this machine reach a socket that listens on all of its
+/// addresses. `::` usually takes clients of IPv4 too, and only they come where IPv6 is disabled.
+fn reached_at(listens_on: SocketAddr) -> SocketAddr {
+    let is_ipv6_only = || {
+        diag::is_ipv6_only(listens_on.port()).unwrap_or_else(|| {
+            // The kernel does not say. Who has ::1 reaches both kinds by it.
+            TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+        })
+    };
+    let host = match listens_on.ip() {
+        IpAddr::V6(host) if host.is_unspecified() && is_ipv6_only() => Ipv6Addr::LOCALHOST.into(),
+        host if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        host => host,
+    };
+    SocketAddr::new(host, listens_on.port())
+}
+
 /// Takes down what is told of a server and what it writes.
 fn attend(
     shared: &Arc<Shared>,
@@ -335,7 +377,8 @@ impl Process {
         let shared = Arc::<Shared>::default();
         let nothing = State { over: true, log_is_whole: true, ..State::default() };
         *shared.state() = nothing;
-        Process { supervisor: None, signals: None, shared, asked: 0, port: None }
+        let (supervisor, signals, processors) = (None, None, None);
+        Process { supervisor, signals, shared, asked: 0, processors, port: None }
     }
 
     /// Waits until the process tree has a listening socket, without connecting to it: that would
@@ -390,6 +433,12 @@ impl Process {
         let mut tree = proc::tree(supervisor).split_off(1);
         tree.sort_by_key(|&other| other != pid);
         tree
+    }
+
+    /// The processors that it was started on, by the kernel's numbers; `None` for all that the
+    /// harness may use.
+    pub fn processors(&self) -> Option<&[usize]> {
+        self.processors.as_deref()
     }
 
     /// The process whose descendants are the server.

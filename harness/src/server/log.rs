@@ -5,6 +5,8 @@ use std::io::Read;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::visible::visible;
+
 /// How much of the end of a server's output is kept, in bytes.
 const KEPT: usize = 16 * 1024;
 
@@ -44,11 +46,7 @@ impl Log {
     /// Control characters are made visible, so that they can do nothing to a terminal.
     pub(super) fn text(&self) -> String {
         let (front, back) = self.end.as_slices();
-        let text = String::from_utf8_lossy(&[front, back].concat()).trim_end().to_owned();
-        let is_plain = |letter: char| !letter.is_control() || letter == '\n';
-        text.chars()
-            .map(|letter| if is_plain(letter) { letter } else { char::REPLACEMENT_CHARACTER })
-            .collect()
+        visible(String::from_utf8_lossy(&[front, back].concat()).trim_end()).into_owned()
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Order {
     pub(super) environment: Vec<(String, String)>,
     /// What it is given on standard input.
     pub(super) input: Option<String>,
+    /// The processors that it may run on, by the kernel's numbers, if not all that the supervisor may.
+    pub(super) processors: Option<Vec<usize>>,
     /// Without the privilege to listen on ports of the system's.
     pub(super) unprivileged: bool,
     /// What it may not do and have.

@@ -13,6 +13,7 @@ use rustix::process::{Resource, Rlimit, prlimit};
 use serde::Serialize;
 
 use super::diag::{self, TcpSocket};
+use crate::visible::visible;
 
 /// A process id.
 pub type Pid = i32;
@@ -72,10 +73,10 @@ pub fn tasks_of_all() -> Option<usize> {
     loads.split(' ').nth(3)?.split_once('/')?.1.parse().ok()
 }
 
-/// The name that the kernel has for a process.
+/// The name that the kernel has for a process. A process may give itself any name.
 pub fn name(pid: Pid) -> Option<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some(name.trim_end().to_owned())
+    Some(visible(name.trim_end()).into_owned())
 }
 
 /// Adds up what the processes hold.

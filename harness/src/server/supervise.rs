@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl;
 use nix::sys::resource::setrlimit;
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, killpg};
@@ -160,7 +161,7 @@ fn start(order: &Order, priority: i32) -> io::Result<(Pid, Option<Feed>)> {
     shut.undone.into_iter().try_for_each(|words| tell(&Event::Unconfined(words)))?;
     let log = io::stderr().as_fd().try_clone_to_owned()?;
     let mut server = Command::new(program);
-    server.args(arguments).stdin(Stdio::null()).stdout(log).process_group(0);
+    server.args(arguments).stdin(Stdio::null()).stdout(log);
     if order.folder.is_some() {
         server.current_dir(&folder);
     }
@@ -180,8 +181,13 @@ fn start(order: &Order, priority: i32) -> io::Result<(Pid, Option<Feed>)> {
         feed = Some(Feed { writer, rest: input.clone().into_bytes() });
     }
     let limits = order.limits.resources();
+    let processors = order.processors.as_deref().map(set).transpose()?;
     before_it_is_one(&mut server, move || {
         setpriority_process(None, priority)?;
+        if let Some(processors) = &processors {
+            // Before exec: a server with a worker for each processor counts them when it starts.
+            sched_setaffinity(Pid::from_raw(0), processors)?;
+        }
         if let Some(scope) = &shut.scope {
             Scope::enter(scope)?;
         }
@@ -202,6 +208,13 @@ const NOT_INHERITED: &[&str] = &[
     "PYTHONMALLOC",
     "NODE_DEBUG",
 ];
+
+/// Processors by the kernel's numbers, as the kernel takes them.
+fn set(processors: &[usize]) -> io::Result<CpuSet> {
+    let mut set = CpuSet::new();
+    processors.iter().try_for_each(|&number| set.set(number))?;
+    Ok(set)
+}
 
 /// Says what to do about a command that does not run.
 fn why_not_run(order: &Order, error: &io::Error) -> String {
@@ -238,12 +251,14 @@ fn before_it_is_one(
     limit: impl Fn() -> io::Result<()> + Send + Sync + 'static,
 ) {
     let supervisor = unistd::getpid();
-    // SAFETY: between fork and exec only prctl(2), signal(2), getppid(2) and what `limit` needs,
-    // setpriority(2), landlock_restrict_self(2) and setrlimit(2), are called, which allocate nothing and take no
-    // lock.
+    // SAFETY: between fork and exec only prctl(2), sigprocmask(2), signal(2), getppid(2), setsid(2) and what `limit`
+    // needs, sched_setaffinity(2), setpriority(2), landlock_restrict_self(2) and setrlimit(2), are
+    // called, which allocate nothing and take no lock.
     unsafe {
         server.pre_exec(move || {
             prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // Those that a parent blocks stay blocked.
+            SigSet::empty().thread_set_mask()?;
             // A shell starts what runs in the background with SIGINT ignored, and that is
             // inherited.
             for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
@@ -253,6 +268,9 @@ fn before_it_is_one(
             if unistd::getppid() != supervisor {
                 return Err(Errno::ESRCH.into());
             }
+            // A session and process group of its own. In the harness's session it could put
+            // commands into the input of the user's terminal (TIOCSTI of ioctl_tty(2)).
+            unistd::setsid()?;
             limit()
         });
     }

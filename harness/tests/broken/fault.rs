@@ -125,6 +125,8 @@ pub(crate) enum Fault {
     ExitsWith0AtATakenPort,
     /// it shares its port (SO_REUSEPORT)
     SharesItsPort,
+    /// it listens on every address of the machine, where it is told the loopback one
+    BindsEverywhere,
     /// it cannot listen over old connections (no SO_REUSEADDR)
     CannotRestart,
     /// it ignores SIGTERM

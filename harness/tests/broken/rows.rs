@@ -407,6 +407,7 @@ pub(crate) const ROWS: &[Row] = &[
         ],
     ),
     row(SharesItsPort, Busy, &[("startup/port-taken", "ok")]),
+    row(BindsEverywhere, Busy, &[("startup/bind-address", "ok")]),
     row(CannotRestart, Busy, &[("startup/restart", "ok")]).patience("2s"),
     row(
         IgnoresSigterm,

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -652,6 +652,9 @@ fn listen(fault: Fault, address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_port(fault == Fault::SharesItsPort)?;
     // Not the default in C, nor in Python.
     socket.set_reuse_address(fault != Fault::CannotRestart)?;
+    // What a development server is often changed to, to be reached from a container or a phone.
+    let everywhere = fault == Fault::BindsEverywhere && address.ip() == Ipv4Addr::LOCALHOST;
+    let address = if everywhere { (Ipv4Addr::UNSPECIFIED, address.port()).into() } else { address };
     socket.bind(&address.into())?;
     socket.listen(128)?;
     Ok(socket.into())

@@ -1,9 +1,10 @@
 //! Servers that tell what they were given, and servers that take what they should not have.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::thread;
@@ -21,6 +22,8 @@ pub(crate) fn take_role() {
         ["role", "tells"] => tell().expect("it can tell"),
         ["role", "fixed", port] => serve_at(port.parse().expect("a port")).expect("its port"),
         ["role", "executes", port] => execute(port.parse().expect("a port")).expect("its port"),
+        ["role", "everywhere", port] => serve_everywhere(port.parse().expect("a port")),
+        ["role", "types", port] => type_and_serve(port.parse().expect("a port")),
         ["role", "allocates", bytes] => allocate(bytes.parse().expect("a number")),
         ["role", "works"] => loop {
             std::hint::spin_loop();
@@ -84,6 +87,55 @@ fn execute(port: u16) -> io::Result<()> {
         });
     }
     Ok(())
+}
+
+/// Listens on `::`, for clients of IPv4 too, as servers in Go, Java and JavaScript do by default.
+fn serve_everywhere(port: u16) {
+    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).expect("its port");
+    echo(&listener, "");
+}
+
+/// What a terminal takes for a command: to have another title.
+pub(crate) const TITLE: &str = "\x1b]0;";
+
+/// Puts a command into the input of each terminal that it gets hold of, writes what a terminal
+/// obeys wherever it can, and answers so.
+fn type_and_serve(port: u16) {
+    for terminal in [0, 1, 2] {
+        type_into(terminal);
+    }
+    for path in ["/dev/tty", "/dev/console"] {
+        if let Ok(mut terminal) = OpenOptions::new().read(true).write(true).open(path) {
+            type_into(terminal.as_raw_fd());
+            let _ = terminal.write_all(format!("{TITLE}written\x07").as_bytes());
+        }
+    }
+    let _ = fs::write("/proc/self/comm", format!("{TITLE}name\x07"));
+    println!("{TITLE}printed\x07");
+    eprintln!("{TITLE}told\x07");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("its port");
+    echo(&listener, TITLE);
+}
+
+#[allow(unsafe_code, reason = "ioctl(2)")]
+fn type_into(terminal: RawFd) {
+    for byte in b"id\n" {
+        // SAFETY: TIOCSTI reads one byte at the pointer, which is to one that lives.
+        let _ = unsafe { libc::ioctl(terminal, libc::TIOCSTI, std::ptr::from_ref(byte)) };
+    }
+}
+
+/// Answers each line of one client after the other.
+fn echo(listener: &TcpListener, before: &str) {
+    for client in listener.incoming() {
+        let Ok(mut client) = client else { continue };
+        let Ok(lines) = client.try_clone().map(BufReader::new) else { continue };
+        for line in lines.lines().map_while(Result::ok) {
+            if client.write_all(format!("{before}{line}\n").as_bytes()).is_err() {
+                break;
+            }
+        }
+    }
 }
 
 /// Ends each connection first, so that its own side is what lingers, and does not set SO_REUSEADDR.

@@ -1,0 +1,37 @@
+//! Text from servers, made safe to show.
+
+use std::borrow::Cow;
+
+/// Replaces each control character but line feed and tab by U+FFFD. A server could otherwise move
+/// the cursor, rewrite lines, or send commands to the user's terminal. The controls of writing
+/// direction count too: they show text in another order than it has.
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_visible) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |letter| if is_visible(letter) { letter } else { char::REPLACEMENT_CHARACTER };
+    Cow::Owned(text.chars().map(shown).collect())
+}
+
+fn is_visible(letter: char) -> bool {
+    match letter {
+        '\n' | '\t' => true,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
+        _ => !letter.is_control(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_control_character_but_line_feed_and_tab_is_shown() {
+        // ESC and BEL of ECMA-48, its one-byte CSI, DEL, CR, and an override of direction.
+        assert_eq!(
+            visible("\x1b]0;t\x07\u{9b}J\x7f\r\u{202e}"),
+            "\u{fffd}]0;t\u{fffd}\u{fffd}J\u{fffd}\u{fffd}\u{fffd}"
+        );
+        assert_eq!(visible("a\tb\nü"), "a\tb\nü");
+    }
+}
