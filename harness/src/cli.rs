@@ -234,7 +234,7 @@ pub struct Replay {
 
 const BENCH_EXIT_CODES: &str = "\
 Exit codes: 0 it was measured, 1 what --require asks for is not so or a server failed while it was \
-compared, 2 bad usage, 3 the harness could not do its work, 130 it was interrupted, and what was \
+compared, 2 bad usage or no workload applies, 3 the harness could not do its work, 130 it was interrupted, and what was \
 measured until then is written.";
 
 const LOAD_EXIT_CODES: &str = "\
@@ -361,7 +361,7 @@ pub struct Bench {
     #[arg(long, value_enum, default_value_t = PlanName::Standard)]
     pub plan: PlanName,
     /// How long to measure under each workload, in place of what the plan says; with --against how
-    /// long all slices of a comparison take together (default: 7s).
+    /// long all slices of a comparison take together (default: 6s).
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
     /// How long to load before that, likewise.

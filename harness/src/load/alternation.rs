@@ -45,9 +45,9 @@ impl Default for Alternation {
     fn default() -> Alternation {
         Alternation {
             connections: 64,
-            slice: Duration::from_millis(10),
-            launches: 16,
-            time: Duration::from_secs(7),
+            slice: Duration::from_millis(5),
+            launches: 20,
+            time: Duration::from_secs(6),
             seed: 0,
         }
     }

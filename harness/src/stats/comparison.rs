@@ -186,8 +186,8 @@ mod tests {
     const MARGIN: f64 = 0.05;
 
     /// As many launches, and as many pairs in each, as the default settings give.
-    const LAUNCHES: usize = 16;
-    const PAIRS: usize = 10;
+    const LAUNCHES: usize = 20;
+    const PAIRS: usize = 12;
 
     /// Pairs with noise of 5 %, each correlated with the one before; of the slices, one in 20
     /// loses half of its time; launches differ by 1 %.
