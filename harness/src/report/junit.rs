@@ -1,8 +1,6 @@
 //! `junit.xml`: verdicts for the test page of a CI system.
 
-use std::time::Duration;
-
-use quick_junit::{NonSuccessKind, Report as Document, TestCase, TestCaseStatus, TestSuite};
+use std::fmt::{self, Write as _};
 
 use super::{Exporter, Report, ServerReport, failure};
 use crate::conformance::{Judgement, Kind, State};
@@ -15,92 +13,188 @@ pub(super) const EXPORTER: Exporter = Exporter {
 
 pub(super) fn render(report: &Report) -> String {
     let finished = if report.complete { "" } else { " (the run was not finished)" };
-    let mut document = Document::new(format!("harness{finished}"));
-    document.add_test_suites(report.servers.iter().map(suite));
+    let mut suites: Vec<Suite> = report.servers.iter().map(suite).collect();
     if !report.complete {
-        document.add_test_suite(unfinished());
+        suites.push(unfinished());
     }
-    document.to_string().expect("a string takes everything")
+    let mut document = String::new();
+    write(&mut document, &format!("harness{finished}"), &suites)
+        .expect("a String accepts everything");
+    document
+}
+
+/// A test suite of the document.
+struct Suite {
+    name: String,
+    /// Not known where nothing was run, in ms.
+    took_ms: u64,
+    cases: Vec<Case>,
+}
+
+impl Suite {
+    fn count(&self, element: &str) -> usize {
+        let has = |case: &&Case| case.status.as_ref().is_some_and(|it| it.element == element);
+        self.cases.iter().filter(has).count()
+    }
+}
+
+/// A test case of the document.
+struct Case {
+    name: String,
+    took_ms: Option<u64>,
+    /// None if it passed.
+    status: Option<Status>,
+    system_out: Option<String>,
+}
+
+/// Why a test case did not pass.
+struct Status {
+    /// `skipped`, `failure` or `error`.
+    element: &'static str,
+    message: String,
+    kind: String,
+    text: String,
 }
 
 /// What keeps half a run from reading as green.
-fn unfinished() -> TestSuite {
-    let status = TestCaseStatus::non_success(NonSuccessKind::Error);
-    let status = told(status, "unfinished", "the run was not finished");
-    let mut suite = TestSuite::new("harness");
-    suite.add_test_case(case("harness", "run", status));
-    suite
+fn unfinished() -> Suite {
+    let status = Status::new("error", "unfinished", "the run was not finished");
+    Suite { name: "harness".to_owned(), took_ms: 0, cases: vec![Case::new("run", Some(status))] }
 }
 
-fn suite(server: &ServerReport) -> TestSuite {
-    let mut suite = TestSuite::new(xml(&server.name));
+fn suite(server: &ServerReport) -> Suite {
+    let mut cases = Vec::new();
     if let Some(reason) = &server.not_run {
-        suite.add_test_case(case(
-            &server.name,
-            "not run",
-            told(TestCaseStatus::skipped(), "", reason),
-        ));
+        cases.push(Case::new("not run", Some(Status::new("skipped", "", reason))));
     }
     for judgement in &server.cases {
-        let mut case = case(&server.name, judgement.name, status(server, judgement));
-        case.set_time(Duration::from_millis(judgement.took_ms));
-        if matches!(judgement.kind(), Kind::Loose | Kind::Info) {
-            case.set_system_out(xml(&format!("{}: {}", judgement.words(), judgement.observed)));
-        }
-        suite.add_test_case(case);
+        let told = matches!(judgement.kind(), Kind::Loose | Kind::Info)
+            .then(|| format!("{}: {}", judgement.words(), judgement.observed));
+        cases.push(Case {
+            took_ms: Some(judgement.took_ms),
+            system_out: told,
+            ..Case::new(judgement.name, status(server, judgement))
+        });
     }
     for problem in server.problems() {
-        let failed = TestCaseStatus::non_success(NonSuccessKind::Failure);
-        suite.add_test_case(case(&server.name, "measurement", told(failed, "problem", &problem)));
+        cases.push(Case::new("measurement", Some(Status::new("failure", "problem", &problem))));
     }
     // Cases are run several at a time: this is more than it took.
-    suite.set_time(suite.test_cases.iter().filter_map(|case| case.time).sum());
-    suite
+    let took_ms = cases.iter().filter_map(|case| case.took_ms).sum();
+    Suite { name: server.name.clone(), took_ms, cases }
 }
 
-fn case(suite: &str, name: &str, status: TestCaseStatus) -> TestCase {
-    let mut case = TestCase::new(name, status);
-    case.set_classname(xml(suite));
-    case
+impl Case {
+    fn new(name: &str, status: Option<Status>) -> Case {
+        Case { name: name.to_owned(), took_ms: None, status, system_out: None }
+    }
 }
 
-fn status(server: &ServerReport, judgement: &Judgement) -> TestCaseStatus {
-    let skipped = TestCaseStatus::skipped();
-    let kind = match judgement.kind() {
-        Kind::Pass | Kind::Loose | Kind::Info => return TestCaseStatus::success(),
-        Kind::NotApplicable => return told(skipped, "not applicable", &judgement.observed),
+impl Status {
+    fn new(element: &'static str, kind: &str, message: &str) -> Status {
+        let (message, kind) = (message.to_owned(), kind.to_owned());
+        Status { element, message, kind, text: String::new() }
+    }
+}
+
+fn status(server: &ServerReport, judgement: &Judgement) -> Option<Status> {
+    let element = match judgement.kind() {
+        Kind::Pass | Kind::Loose | Kind::Info => return None,
+        Kind::NotApplicable => {
+            return Some(Status::new("skipped", "not applicable", &judgement.observed));
+        }
         Kind::Known => {
             let known = judgement.known.as_ref().map(|known| known.reason.as_str());
-            return told(skipped, &judgement.words(), known.unwrap_or_default());
+            return Some(Status::new("skipped", &judgement.words(), known.unwrap_or_default()));
         }
-        Kind::Fail | Kind::Stale => NonSuccessKind::Failure,
-        Kind::Undecided => NonSuccessKind::Error,
+        Kind::Fail | Kind::Stale => "failure",
+        Kind::Undecided => "error",
     };
-    let what = match judgement.state {
+    let kind = match judgement.state {
         State::Ok => judgement.words(),
         state => state.name().to_owned(),
     };
-    let mut status = told(TestCaseStatus::non_success(kind), &what, &judgement.observed);
-    status.set_description(xml(&failure(&server.name, judgement)));
-    status
+    let text = failure(&server.name, judgement);
+    Some(Status { text, ..Status::new(element, &kind, &judgement.observed) })
 }
 
-fn told(mut status: TestCaseStatus, what: &str, message: &str) -> TestCaseStatus {
-    status.set_message(xml(message));
-    if !what.is_empty() {
-        status.set_type(what);
+/// Writes the document. Its form is that of Jenkins' JUnit plugin, which others read too.
+fn write(to: &mut String, name: &str, suites: &[Suite]) -> fmt::Result {
+    let all = |element| suites.iter().map(|suite| suite.count(element)).sum::<usize>();
+    let tests: usize = suites.iter().map(|suite| suite.cases.len()).sum();
+    writeln!(to, r#"<?xml version="1.0" encoding="UTF-8"?>"#)?;
+    writeln!(
+        to,
+        r#"<testsuites name="{}" tests="{tests}" skipped="{}" failures="{}" errors="{}">"#,
+        Xml(name),
+        all("skipped"),
+        all("failure"),
+        all("error"),
+    )?;
+    for suite in suites {
+        writeln!(
+            to,
+            r#"    <testsuite name="{}" tests="{}" skipped="{}" errors="{}" failures="{}" time="{}">"#,
+            Xml(&suite.name),
+            suite.cases.len(),
+            suite.count("skipped"),
+            suite.count("error"),
+            suite.count("failure"),
+            seconds(suite.took_ms),
+        )?;
+        for case in &suite.cases {
+            write_case(to, &suite.name, case)?;
+        }
+        writeln!(to, "    </testsuite>")?;
     }
-    status
+    writeln!(to, "</testsuites>")
 }
 
-/// What XML 1.0 has no place for, or advises against, made visible.
-fn xml(text: &str) -> String {
-    let is_allowed = |letter: char| match letter {
-        '\t' | '\n' => true,
-        '\u{FFFE}' | '\u{FFFF}' => false,
-        _ => !letter.is_control(),
-    };
-    text.chars()
-        .map(|one| if is_allowed(one) { one } else { char::REPLACEMENT_CHARACTER })
-        .collect()
+fn write_case(to: &mut String, suite: &str, case: &Case) -> fmt::Result {
+    write!(to, r#"        <testcase name="{}" classname="{}""#, Xml(&case.name), Xml(suite))?;
+    if let Some(took_ms) = case.took_ms {
+        write!(to, r#" time="{}""#, seconds(took_ms))?;
+    }
+    if case.status.is_none() && case.system_out.is_none() {
+        return writeln!(to, "/>");
+    }
+    writeln!(to, ">")?;
+    if let Some(Status { element, message, kind, text }) = &case.status {
+        write!(to, r#"            <{element} message="{}""#, Xml(message))?;
+        if !kind.is_empty() {
+            write!(to, r#" type="{}""#, Xml(kind))?;
+        }
+        match text.as_str() {
+            "" => writeln!(to, "/>")?,
+            text => writeln!(to, ">{}</{element}>", Xml(text))?,
+        }
+    }
+    if let Some(text) = &case.system_out {
+        writeln!(to, "            <system-out>{}</system-out>", Xml(text))?;
+    }
+    writeln!(to, "        </testcase>")
+}
+
+fn seconds(took_ms: u64) -> String {
+    format!("{}.{:03}", took_ms / 1000, took_ms % 1000)
+}
+
+/// A text or the value of an attribute, escaped. What XML 1.0 has no place for, or advises against,
+/// is made visible.
+struct Xml<'t>(&'t str);
+
+impl fmt::Display for Xml<'_> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|letter| match letter {
+            '<' => to.write_str("&lt;"),
+            '>' => to.write_str("&gt;"),
+            '&' => to.write_str("&amp;"),
+            '"' => to.write_str("&quot;"),
+            '\'' => to.write_str("&apos;"),
+            '\t' | '\n' => to.write_char(letter),
+            '\u{FFFE}' | '\u{FFFF}' => to.write_char(char::REPLACEMENT_CHARACTER),
+            _ if letter.is_control() => to.write_char(char::REPLACEMENT_CHARACTER),
+            _ => to.write_char(letter),
+        })
+    }
 }
