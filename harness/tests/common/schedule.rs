@@ -7,17 +7,19 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 pub(crate) const TEST_THREADS: usize = SLOTS;
 
 /// What all running tests may cost together.
-const SLOTS: usize = 16;
+pub(crate) const SLOTS: usize = 12;
 
 /// How many slots a test takes while it runs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cost(usize);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cost(pub(crate) usize);
 
 impl Cost {
     /// One case, or a few processes.
     pub(crate) const CASE: Cost = Cost(1);
     /// A harness process that judges a server in all cases, several at a time.
     pub(crate) const SERVER: Cost = Cost(2);
+    /// The same, where the server uses all CPU time that it gets.
+    pub(crate) const GREEDY: Cost = Cost(3);
     /// Nothing else may run: the test measures.
     pub(crate) const ALONE: Cost = Cost(SLOTS);
 }
