@@ -29,6 +29,8 @@ fn main() {
         if is_full { [300, 2_000] } else { [100, 500] }.map(Duration::from_millis);
     let mut criterion = Criterion::default()
         .sample_size(20)
+        // The default of 100,000 takes as long as the measurement.
+        .nresamples(10_000)
         .warm_up_time(warm_up)
         .measurement_time(time)
         .configure_from_args();

@@ -269,6 +269,8 @@ pub struct Found {
     pub comparison: Result<Comparison, NoInterval>,
     /// How busy each server and the generator were: the one that is compared, and the other.
     pub busy: [Busy; 2],
+    /// Whether the servers shared their processor with the generator.
+    pub is_shared: bool,
 }
 
 impl Found {
@@ -280,7 +282,7 @@ impl Found {
         };
         let percent = shown_percent(margin);
         match comparison.verdict(margin) {
-            Verdict::Equal => match self.generator_bound() {
+            Verdict::Equal => match self.blurred() {
                 None => (Verdict::Equal, None),
                 reason => (Verdict::Inconclusive, reason),
             },
@@ -299,13 +301,18 @@ impl Found {
     pub fn is_not_slower(&self, margin: f64) -> bool {
         self.comparison.is_ok_and(|it| {
             it.verdict(margin) == Verdict::Faster
-                || it.is_not_below(margin) && self.generator_bound().is_none()
+                || it.is_not_below(margin) && self.blurred().is_none()
         })
     }
 
-    /// Why the throughput may be the generator's rather than a server's, if so: two servers that
-    /// are not what limits the throughput look equal, whatever they cost.
-    pub fn generator_bound(&self) -> Option<String> {
+    /// Why a difference between the servers shows less in the throughput than it is, if so. Servers
+    /// that are not what limits the throughput look equal, whatever they cost.
+    pub fn blurred(&self) -> Option<String> {
+        if self.is_shared {
+            let words = "servers and generator shared a processor, so that a difference between \
+                         the servers shows less than it is";
+            return Some(words.to_owned());
+        }
         let is_bound = |busy: &&Busy| busy.generator > BUSY && busy.server < SERVER_BUSY;
         self.busy.iter().find(is_bound).map(|busy| {
             format!(
@@ -391,7 +398,8 @@ pub fn compare(
         ratios.push(pairs);
     }
     let busy = work.each_ref().map(Work::busy);
-    Ok(Found { comparison: Comparison::of(&ratios), busy })
+    let is_shared = matches!(placement, Placement::Together(_) | Placement::OneOnly);
+    Ok(Found { comparison: Comparison::of(&ratios), busy, is_shared })
 }
 
 #[cfg(test)]
@@ -433,11 +441,12 @@ mod tests {
 
     fn found(low: f64, high: f64, busy: [Busy; 2]) -> Found {
         let ratio = (low * high).sqrt();
-        Found { comparison: Ok(Comparison { ratio, low, high, launches: 16, pairs: 160 }), busy }
+        let comparison = Ok(Comparison { ratio, low, high, launches: 16, pairs: 160 });
+        Found { comparison, busy, is_shared: false }
     }
 
     #[test]
-    fn servers_that_the_generator_kept_idle_are_not_called_equal() {
+    fn servers_that_the_generator_kept_idle_or_shared_a_processor_with_are_not_called_equal() {
         let limited = Busy { server: 1.0, generator: 0.98 };
         let idle = Busy { server: 0.6, generator: 0.98 };
         let slow_by_itself = Busy { server: 0.1, generator: 0.2 };
@@ -456,13 +465,16 @@ mod tests {
             assert_eq!(found(1.1, 1.2, busy).verdict(0.05), (Verdict::Faster, None));
             assert!(found(1.1, 1.2, busy).is_not_slower(0.05));
         }
+        let shared = Found { is_shared: true, ..found(0.98, 1.02, [limited, limited]) };
+        assert_eq!(shared.verdict(0.05).0, Verdict::Inconclusive);
+        assert!(!shared.is_not_slower(0.05));
     }
 
     #[test]
     fn a_verdict_that_the_interval_does_not_explain_has_its_reason() {
         let busy = [Busy { server: 1.0, generator: 0.5 }; 2];
         let none = NoInterval::TooFew { enough: 1, launches: 2 };
-        let nothing = Found { comparison: Err(none), busy };
+        let nothing = Found { comparison: Err(none), busy, is_shared: false };
         let rows = [
             (nothing, Verdict::Inconclusive, Some("1 of 2 launches")),
             (found(0.084, 7.725, busy), Verdict::Inconclusive, Some("not within ±5 %")),
