@@ -220,11 +220,12 @@ impl Found {
         println!("{per_s} requests/s");
         for (name, side) in [("bare sender", &self.bare), ("engine", &self.engine)] {
             let Quantiles { p50, p99, p999, max, count, .. } = Quantiles::of(&side.lateness);
-            let [p50, p99, p999, max] = [p50, p99, p999, max].map(|it| it as f64 / 1e3);
-            println!(
-                "    {name:11} p50 {p50:.2} µs, p99 {p99:.2} µs, p99.9 {p999:.2} µs, \
-                 max {max:.0} µs, of {count}"
-            );
+            let [p50, p99, p999, max] = [p50, p99, p999, max].map(|time| match time {
+                Some(ns) => format!("{:.2} µs", ns as f64 / 1e3),
+                // Too few requests tell nothing of it.
+                None => "-".to_owned(),
+            });
+            println!("    {name:11} p50 {p50}, p99 {p99}, p99.9 {p999}, max {max}, of {count}");
         }
         let mut is_met = true;
         for (ratios, (name, quantile)) in self.ratios.iter().zip(COMPARED) {

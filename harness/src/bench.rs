@@ -44,10 +44,12 @@ impl Measured {
         if let Some(code) = interrupt::exit_code() {
             return code;
         }
-        let is_doubtful = |one: &Measurement| one.validity.verdict != Verdict::Valid;
-        let is_wanted = self.require == Some(Require::Valid);
-        let fails = is_wanted && measurements.into_iter().any(is_doubtful);
-        ExitCode::from(u8::from(fails))
+        let is_valid_wanted = self.require == Some(Require::Valid);
+        let fails = |one: &Measurement| {
+            let is_doubtful = is_valid_wanted && one.validity.verdict != Verdict::Valid;
+            is_doubtful || !one.has_answers()
+        };
+        ExitCode::from(u8::from(measurements.into_iter().any(fails)))
     }
 }
 
@@ -222,6 +224,9 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
     }
     if report.complete {
         something_measured(&report)?;
+        if report.servers.iter().any(|server| server.problem.is_some()) {
+            return Ok(ExitCode::from(1));
+        }
     }
     let all = report.servers.iter().flat_map(|server| &server.measurements);
     Ok(arguments.measured.exit_code(all))

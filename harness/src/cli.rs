@@ -238,7 +238,7 @@ compared, 2 bad usage or no workload applies, 3 the harness could not do its wor
 measured until then is written.";
 
 const LOAD_EXIT_CODES: &str = "\
-Exit codes: 0 it was measured, 1 what --require asks for is not so, 2 bad usage, 3 the harness could \
+Exit codes: 0 it was measured, 1 no request was answered, or what --require asks for is not so, 2 bad usage, 3 the harness could \
 not do its work, 130 it was interrupted, and what was measured until then is written.";
 
 /// How to measure.

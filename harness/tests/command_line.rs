@@ -503,7 +503,8 @@ fn all_printing(folder: &std::path::Path, served: &Served, ports: [u16; 2]) -> V
         "counterexample": "x",
     });
     std::fs::write(&file, counterexample.to_string()).expect("a file");
-    let short = ["--duration", "50ms", "--warm-up", "10ms"];
+    // Long enough that a busy machine answers something: otherwise the exit code is 1.
+    let short = ["--duration", "2s", "--warm-up", "10ms"];
     let bench = ["bench", "select-echo", "--workload", "closed-1"];
     let against = ["bench", "select-echo", "--against", "poll-echo", "--launches", "4"];
     vec![
@@ -519,12 +520,14 @@ fn all_printing(folder: &std::path::Path, served: &Served, ports: [u16; 2]) -> V
                 .and(&["--replays", &replays, "--cmd", &wrong])
         },
         printing(&["replay", &file]),
-        printing(&["run", "server1", "--plan", "quick", "--output", &folder("report")]),
+        // Whatever the verdicts are.
+        printing(&["run", "server1", "--plan", "quick", "--fail-on", "none"])
+            .and(&["--output", &folder("report")]),
         printing(&["load", &address]).and(&short),
         printing(&["load", &address, "--json"]).and(&short),
         printing(&bench).and(&short),
         printing(&bench).and(&short).and(&["--json"]),
-        printing(&against).and(&["--duration", "300ms"]),
+        printing(&against).and(&["--duration", "2s"]),
         printing(&["calibrate", "--rounds", "1", "--duration", "50ms"]),
         printing(&["probe", "--cmd", &echo]),
         Printing { input: "hello\n", ..printing(&["client", "127.0.0.1", &port]) },

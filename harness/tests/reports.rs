@@ -9,7 +9,7 @@ use harness::client::Event;
 use harness::conformance::{Judgement, Kind, Known, KnownVerdict, Sample, State, Verdict};
 use harness::environment::Environment;
 use harness::load::side::ServerSide;
-use harness::load::{self, Held, Measurement, Outcome, Validity};
+use harness::load::{self, Caveat, CaveatKind, Held, LostShares, Measurement, Outcome, Validity};
 use harness::report::{EXPORTERS, FORMAT, FailOn, Report, ServerReport, Tally};
 use harness::server::{Exit, Survivor};
 use harness::stats::{Interval, Quantiles};
@@ -17,6 +17,7 @@ use harness::stats::{Interval, Quantiles};
 trials![
     every_format_renders_a_report_to_the_bytes_that_are_kept,
     a_page_needs_no_network_and_no_script_and_lets_no_server_write_into_it,
+    the_plot_draws_the_latency_that_its_caption_and_its_table_have,
     verdicts_are_counted_by_kind,
     a_report_is_fine_only_if_every_verdict_and_every_measurement_is,
     the_exit_code_is_1_for_what_is_to_be_failed_on_and_for_nothing_else,
@@ -79,18 +80,20 @@ fn known() -> Option<Known> {
 }
 
 fn measurement(workload: &str, connections: usize, throughput_per_s: f64) -> Measurement {
-    let latency = Quantiles {
-        p50: 20_000,
-        p90: 31_000,
-        p99: 120_000,
-        p999: 450_000,
-        max: 2_100_000,
-        count: 5,
+    // No two series are equal: one in another's place must show.
+    let times = |p50: u64, count: u64| Quantiles {
+        p50: Some(p50),
+        p90: Some(p50 * 3 / 2),
+        p99: Some(p50 * 6),
+        p999: Some(p50 * 22),
+        max: Some(p50 * 105),
+        count,
     };
     Measurement {
         workload: workload.to_owned(),
         clients: connections,
         duration_ms: 1_000,
+        planned_ms: 1_000,
         validity: Validity::default(),
         partial: false,
         outcomes: [Outcome::Answered; 5].into_iter().collect(),
@@ -98,17 +101,24 @@ fn measurement(workload: &str, connections: usize, throughput_per_s: f64) -> Mea
         beside: Vec::new(),
         offered_per_s: None,
         throughput_per_s,
-        latency_intended_ns: latency,
-        latency_sent_ns: latency,
+        latency_intended_ns: times(20_000, 50_000),
+        latency_sent_ns: times(13_000, 49_999),
         p99_interval_ns: Some(Interval { low: 110_000, high: 131_000 }),
         effective_samples: Some(4.5),
-        send_lateness_ns: Quantiles::default(),
-        connect_ns: Quantiles { p50: 50_000, max: 50_000, count: 1, ..Quantiles::default() },
+        send_lateness_ns: times(70, 50_001),
+        connect_ns: Quantiles { max: Some(50_000), count: 1, ..Quantiles::default() },
         failures_ns: BTreeMap::new(),
-        generator_cpu_ns_per_request: 9_100,
+        generator_cpu_ns_per_request: Some(9_100),
         generator_cpu_share: 0.4,
         littles_residual: Some(-0.001),
         stolen_share: 0.01,
+        lost: LostShares {
+            gaps_share: 0.002,
+            longest_gap_ns: 2_000_000,
+            run_queue_share: Some(0.003),
+            throttled_share: None,
+            other_load_share: Some(0.004),
+        },
         syscalls_per_request: Some(2.01),
         syscalls_not_counted: None,
         placement: "server on processor 0, generator on processor 1".to_owned(),
@@ -126,6 +136,26 @@ fn measurement(workload: &str, connections: usize, throughput_per_s: f64) -> Mea
             accept_queue_depth_max: Some(1),
         }),
         held: None,
+    }
+}
+
+/// What an open loop finds where nobody listens.
+fn nothing_answered() -> Measurement {
+    Measurement {
+        outcomes: [Outcome::Closed].into_iter().collect(),
+        connections: [Outcome::Refused].into_iter().collect(),
+        offered_per_s: Some(0.5),
+        throughput_per_s: 0.0,
+        latency_intended_ns: Quantiles::default(),
+        latency_sent_ns: Quantiles::default(),
+        p99_interval_ns: None,
+        effective_samples: None,
+        send_lateness_ns: Quantiles::default(),
+        connect_ns: Quantiles::default(),
+        generator_cpu_ns_per_request: None,
+        littles_residual: None,
+        server: None,
+        ..measurement("open-constant", 1, 0.0)
     }
 }
 
@@ -172,10 +202,14 @@ fn report() -> Report {
     );
     two.measurements = vec![
         measurement("closed-1", 1, 1_000.0),
+        nothing_answered(),
         Measurement {
             validity: Validity {
                 verdict: load::Verdict::Faulty,
-                reasons: vec!["requests: 3 wrong reply".to_owned()],
+                caveats: vec![Caveat {
+                    kind: CaveatKind::Faults,
+                    words: "requests: 3 wrong reply".to_owned(),
+                }],
             },
             ..measurement("closed-8", 8, 123_456.0)
         },
@@ -218,6 +252,33 @@ fn every_format_renders_a_report_to_the_bytes_that_are_kept() {
         }
         let kept = std::fs::read_to_string(&file).expect("a golden file");
         assert_eq!(rendered, kept, "{} differs; BLESS=1 keeps the new one", exporter.file_name);
+    }
+}
+
+fn the_plot_draws_the_latency_that_its_caption_and_its_table_have() {
+    let one = measurement("closed-1", 1, 1.0);
+    let series =
+        [one.latency_intended_ns, one.latency_sent_ns, one.send_lateness_ns, one.connect_ns];
+    for (index, this) in series.iter().enumerate() {
+        assert!(!series[..index].contains(this), "two series are equal: {this:?}");
+    }
+    let html = EXPORTERS.iter().find(|exporter| exporter.file_name == "index.html");
+    let page = html.and_then(|exporter| (exporter.render)(&report())).expect("a page");
+    let (_, rest) = page.split_once("<svg").expect("a plot");
+    let (plot, rest) = rest.split_once("</svg>").expect("its end");
+    let table = rest.split_once("</table>").expect("a table").0;
+    for (name, intended) in [
+        ("p50", "20.0 µs"),
+        ("p90", "30.0 µs"),
+        ("p99", "120 µs"),
+        ("p99.9", "440 µs"),
+        ("max", "2.10 ms"),
+    ] {
+        assert!(
+            plot.contains(&format!("<title>one-calc (server1): {name} {intended}</title>")),
+            "{plot}"
+        );
+        assert!(table.contains(&format!("<td>{intended}</td>")), "{table}");
     }
 }
 

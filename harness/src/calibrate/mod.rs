@@ -19,7 +19,7 @@ pub use run::{RivalError, RivalLoad, RivalRun, run};
 use crate::cli;
 use crate::interrupt;
 use crate::load::placement::{Pin, Placement};
-use crate::load::{self, Demand, Exchange, Group, Measurement, Measuring, Pace, Plan};
+use crate::load::{self, Demand, Exchange, Group, Measurement, Measuring, Pace, Plan, Verdict};
 use crate::role;
 use crate::selftest::known;
 use crate::server::{Launcher, Server};
@@ -51,6 +51,8 @@ pub struct Calibration {
     pub server_cpu_share: Option<f64>,
     /// How busy the engine was then.
     pub generator_cpu_share: f64,
+    /// What stands against the engine's runs, for each that is not valid.
+    pub doubts: Vec<String>,
 }
 
 /// Runs the engine and each rival that is installed in alternation, and prints the ratios.
@@ -116,6 +118,7 @@ fn compare(
         per_s: (0.0, 0.0),
         server_cpu_share: None,
         generator_cpu_share: 0.0,
+        doubts: Vec::new(),
     };
     for round in 0..arguments.rounds {
         if interrupt::flag().load(Relaxed) {
@@ -133,8 +136,14 @@ fn compare(
             bail!("the engine against {} connections: {problem}", connections);
         }
         compared.throughput.push(own.throughput_per_s / other.per_s);
-        let own_cpu = own.generator_cpu_ns_per_request as f64;
-        compared.cpu_per_request.push(own_cpu / other.cpu_ns_per_request);
+        let Some(own_cpu) = own.generator_cpu_ns_per_request else {
+            bail!("the engine against {connections} connections: no request was answered");
+        };
+        compared.cpu_per_request.push(own_cpu as f64 / other.cpu_ns_per_request);
+        if own.validity.verdict != Verdict::Valid {
+            let (verdict, words) = (own.validity.verdict.name(), own.validity.words());
+            compared.doubts.push(format!("{verdict}: {words}"));
+        }
         compared.per_s = (own.throughput_per_s, other.per_s);
         compared.server_cpu_share = own.server.as_ref().and_then(|side| side.cpu_share);
         compared.generator_cpu_share = own.generator_cpu_share;
@@ -185,9 +194,15 @@ impl fmt::Display for Calibration {
             spread(&self.cpu_per_request),
             self.generator_cpu_share * 100.0,
         )?;
-        match self.server_cpu_share {
-            Some(share) => write!(formatter, ", server {:.0} %", share * 100.0),
-            None => Ok(()),
+        if let Some(share) = self.server_cpu_share {
+            write!(formatter, ", server {:.0} %", share * 100.0)?;
+        }
+        match &self.doubts[..] {
+            [] => Ok(()),
+            [first, ..] => {
+                let (count, all) = (self.doubts.len(), self.throughput.len());
+                write!(formatter, "; {count} of {all} runs of the engine in doubt, as {first}")
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use super::demand::{Demand, Group, Pace};
 use super::generator::{Generator, Until};
+use super::lost_time::{LostTime, LostTimeMeter};
 use super::machine::Ticks;
 use super::outcome::Outcomes;
 use super::recorder::{Clock, Interval, Recorder};
@@ -47,6 +48,10 @@ pub struct Ran {
     pub connections: Vec<Outcomes>,
     /// How long was recorded.
     pub elapsed: Duration,
+    /// How long was to be recorded, at the least.
+    pub planned: Duration,
+    /// Time that the generators lost.
+    pub lost: LostTime,
     /// The part of the machine's processor time that others were given meanwhile, where it is a
     /// virtual one.
     pub stolen: f64,
@@ -167,6 +172,8 @@ pub fn run(
             beside: Vec::new(),
             connections: Vec::new(),
             elapsed: Duration::ZERO,
+            planned: course.duration,
+            lost: LostTime::default(),
             stolen: Ticks::now().stolen_since(before),
             answered_in_all,
             is_partial: interrupted.load(Relaxed),
@@ -205,10 +212,13 @@ impl Share<'_> {
         let mut generator = connected?;
         let Ok(since) = begin.recv() else { return Ok(None) };
         let every = self.course.duration / self.course.intervals.max(1);
-        let mut recorders: Vec<Recorder> = setup.iter().map(|_| Recorder::since(since)).collect();
+        let mut recorders: Vec<Recorder> =
+            setup.iter().map(|_| Recorder::recording_since(since)).collect();
         recorders[0] = Recorder::telling(told, every, since);
         generator.ask_between_others(since, self.part);
+        let meter = LostTimeMeter::begin(generator.now());
         generator.run(Until::Told(self.end), &mut recorders)?;
+        let lost = meter.end(generator.now(), generator.gaps());
         let beside = (1..groups.len()).map(|group| match groups[group].pace {
             // They have asked before.
             Pace::Idle => setup[group].current().clone(),
@@ -216,6 +226,7 @@ impl Share<'_> {
         });
         Ok(Some(Part {
             answered: recorders[0].answered(),
+            lost,
             beside: beside.collect(),
             after: recorders[0].rest(generator.now()),
             connects: setup[0].current().clone(),
@@ -228,6 +239,7 @@ impl Share<'_> {
 /// What a generator has beside its intervals.
 struct Part {
     answered: u64,
+    lost: LostTime,
     /// Since the end.
     after: Interval,
     /// How the measured group connected, and what was recorded of each other.
@@ -322,6 +334,7 @@ fn gather(parts: Vec<Part>, mut ran: Ran) -> Ran {
     ran.elapsed = Duration::from_nanos(ended.saturating_sub(began));
     ran.after.start_ns = ended;
     for part in &parts {
+        ran.lost.add(&part.lost);
         ran.after.add(&part.after);
         ran.after.duration_ns = ran.after.duration_ns.max(part.after.duration_ns);
         ran.after.connects.add(&part.connects.connects).expect("the bounds are the same");

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::connections::{Connections, Event, Events, Happened};
 use super::demand::{Demand, Pace, Schedule};
 use super::exchange::Cycle;
+use super::lost_time::Gaps;
 use super::outcome::{Outcome, Outcomes};
 use super::recorder::{Clock, Recorder};
 
@@ -44,6 +45,9 @@ pub struct Generator {
     /// Requests of open loops since it was last looked what has happened.
     in_a_row: u32,
     patience: u64,
+    gaps: Gaps,
+    /// Until when no reply is given up, because it may have come during a gap and not been read.
+    catches_up_until: u64,
 }
 
 /// The connections of a group: those from an index on.
@@ -119,8 +123,17 @@ impl Generator {
         let patience = demand.patience.as_nanos() as u64;
         let events = Events::new();
         let (next, told, in_a_row) = (0, 0, 0);
-        let mut generator =
-            Generator { connections, groups, events, next, told, in_a_row, patience };
+        let mut generator = Generator {
+            connections,
+            groups,
+            events,
+            next,
+            told,
+            in_a_row,
+            patience,
+            gaps: Gaps::default(),
+            catches_up_until: 0,
+        };
         generator.connect_all(recorders, interrupted)?;
         Ok(generator)
     }
@@ -195,6 +208,9 @@ impl Generator {
         if self.next == self.told {
             self.told = self.connections.wait(&mut self.events, milliseconds)?;
             self.next = 0;
+            if self.told == 0 {
+                self.catches_up_until = 0;
+            }
         }
         Ok(self.pending())
     }
@@ -226,14 +242,18 @@ impl Generator {
         let began = self.now();
         let mut quota = Quota::new(until, began);
         self.start(began, &mut quota, recorders);
-        let mut stopped = None;
+        let (mut stopped, mut waited_ms) = (None, 0);
         loop {
             let now = self.connections.look_at_clock(0, &mut recorders[0]);
+            self.look_for_gap(now, waited_ms, stopped.is_some(), recorders[0].since());
+            waited_ms = 0;
             if stopped.is_none() && (quota.is_used_up(now) || !self.has_hope()) {
                 stopped = Some(now.min(quota.end()));
                 recorders.iter_mut().for_each(|recorder| recorder.finish(now));
             }
-            self.connections.give_up_overdue(now, recorders);
+            if now >= self.catches_up_until {
+                self.connections.give_up_overdue(now, recorders);
+            }
             let (due, tick) = match stopped {
                 None => {
                     recorders.iter_mut().for_each(|recorder| recorder.look(now));
@@ -255,6 +275,7 @@ impl Generator {
             let wait = if is_behind { Some(0) } else { self.may_wait(due, tick) };
             let Some(milliseconds) = wait else { continue };
             self.in_a_row = 0;
+            waited_ms = milliseconds;
             let mut event = self.next_event(milliseconds)?;
             while let Some(it) = event {
                 self.take(it, stopped.is_none().then_some(&mut quota), recorders)?;
@@ -268,7 +289,21 @@ impl Generator {
     /// was due before it.
     fn is_over(&self, end: u64, now: u64, due: u64) -> bool {
         let is_answered = self.connections.under_way(0) == 0 && due == u64::MAX;
-        is_answered || now > end.saturating_add(self.patience)
+        let gives_up_at = end.saturating_add(self.patience).max(self.catches_up_until);
+        is_answered || now > gives_up_at
+    }
+
+    /// Looks whether the loop has had a gap. One after the end of the run costs no figure.
+    fn look_for_gap(&mut self, now: u64, waited_ms: u16, is_over: bool, since: u64) {
+        let counts_from = if is_over { u64::MAX } else { since };
+        if self.gaps.look(now, u64::from(waited_ms) * 1_000_000, counts_from) > 0 {
+            self.catches_up_until = now + self.patience;
+        }
+    }
+
+    /// The gaps of the loop so far.
+    pub(super) fn gaps(&self) -> &Gaps {
+        &self.gaps
     }
 
     /// Nothing is waited for any more. What was due before the end and was not asked is in flight,

@@ -9,6 +9,7 @@ use servers::Service;
 
 use super::connections::{Connections, Events, PATIENCE};
 use super::exchange::{Cycle, different};
+use super::lost_time::Gaps;
 use super::outcome::{Outcome, Outcomes};
 use super::recorder::{Clock, Recorder};
 
@@ -30,6 +31,7 @@ pub struct Herd {
     /// In which order they ask.
     order: Vec<usize>,
     events: Events,
+    gaps: Gaps,
 }
 
 impl Herd {
@@ -49,7 +51,8 @@ impl Herd {
         let cycle = Cycle::new(&different(service, clients as i64));
         let clock = Clock::start();
         let connections = Connections::new(address, vec![cycle], PATIENCE, clock)?;
-        let mut herd = Herd { connections, order: Vec::new(), events: Events::new() };
+        let mut herd =
+            Herd { connections, order: Vec::new(), events: Events::new(), gaps: Gaps::default() };
         let deadline = Instant::now() + CONNECT_DEADLINE;
         for number in 0..clients {
             let index = herd.connections.connect(0, recorder)?;
@@ -71,6 +74,11 @@ impl Herd {
         }
         herd.receive_the_rest(recorder, goes_on)?;
         Ok(herd)
+    }
+
+    /// The gaps of its loop since it was asked last.
+    pub(super) fn take_gaps(&mut self) -> Gaps {
+        std::mem::take(&mut self.gaps)
     }
 
     /// What became of the connections so far; those that live count as answered.
@@ -154,6 +162,7 @@ impl Herd {
             self.connections.happen(self.events.get(at), recorder)?;
         }
         let now = self.connections.clock.now();
+        self.gaps.look(now, u64::from(LOOK_EVERY_MS) * 1_000_000, 0);
         self.connections.give_up_overdue(now, std::slice::from_mut(recorder));
         Ok(())
     }

@@ -9,12 +9,14 @@ use super::demand::{Arrivals, Demand, Pace};
 use super::dialog::Dialog;
 use super::engine::{Course, Ran, Watch, run};
 use super::herd::Herd;
+use super::lost_time::LostTimeMeter;
 use super::machine::Ticks;
 use super::measurement::{About, Held, Measurement, P99};
 use super::placement::{Pin, Placement};
-use super::recorder::{Interval, Recorder, thread_cpu_ns};
+use super::recorder::{Clock, Interval, Recorder, thread_cpu_ns};
 use super::side::{Sampler, ServerSide};
 use super::syscalls::SyscallCounter;
+use super::validity::{ACHIEVED, Caveat, CaveatKind};
 use super::workloads::{Load, Plan, Workload};
 use crate::server::proc::Pid;
 use crate::server::{Contract, Server};
@@ -35,11 +37,15 @@ const LEAST_RATE: f64 = 100.0;
 /// For how long system calls are counted.
 const COUNTED: Duration = Duration::from_millis(100);
 
-/// The part of what is due that is answered in time at a rate that is kept up with.
-const KEPT_UP: f64 = 0.95;
-
-/// Rates that are tried, at the most.
+/// Rates that are tried, at the most, and how often the one that was found is tried for as long as any
+/// other workload.
 const MOST_TRIES: usize = 16;
+
+/// How many tries of a search are made again, because the generator or the machine was to blame.
+const RETRIES: usize = 4;
+
+/// Requests that are due while a rate is tried, at the least: fewer have no p99.
+const LEAST_TRIED: f64 = 1_100.0;
 
 /// How to measure, beside what a workload says.
 #[derive(Clone, Copy, Debug)]
@@ -238,8 +244,70 @@ impl Watch for Watcher<'_> {
     }
 }
 
-/// The highest rate whose p99 is within the limit: rates are doubled, then halved in between; and
-/// the best is measured as long as any other workload.
+/// What trying a rate shows.
+#[derive(Clone, Debug, PartialEq)]
+enum Attempt {
+    /// The server keeps up.
+    Sustained,
+    /// It does not.
+    TooMuch,
+    /// Nothing about the server: the generator or the machine is to blame, in words.
+    NotCounted(String),
+}
+
+impl Attempt {
+    fn of((one, ran): &(Measurement, Ran)) -> Attempt {
+        if let Some(caveat) = one.validity.blames_generator() {
+            return Attempt::NotCounted(caveat.words.clone());
+        }
+        let p99 = one.latency_intended_ns.p99;
+        let is_fast = p99.is_some_and(|p99| u128::from(p99) <= LIMIT.as_nanos());
+        match is_fast && ran.achieved() >= ACHIEVED && one.outcomes.is_all_answered() {
+            true => Attempt::Sustained,
+            false => Attempt::TooMuch,
+        }
+    }
+}
+
+/// The search for the highest rate that is sustained: rates are doubled, then halved in between.
+struct Search {
+    good: Option<f64>,
+    bad: Option<f64>,
+    /// Why the lowest bad rate says nothing about the server, if so.
+    not_counted: Option<String>,
+    rate: f64,
+}
+
+impl Search {
+    fn new() -> Search {
+        Search { good: None, bad: None, not_counted: None, rate: FIRST_RATE }
+    }
+
+    /// Takes note of what trying [`rate`](Self::rate) showed, and chooses the next one. Returns false
+    /// if the search is over.
+    fn goes_on(&mut self, attempt: Attempt) -> bool {
+        match attempt {
+            Attempt::Sustained => self.good = Some(self.rate),
+            Attempt::TooMuch => (self.bad, self.not_counted) = (Some(self.rate), None),
+            Attempt::NotCounted(words) => {
+                (self.bad, self.not_counted) = (Some(self.rate), Some(words));
+            }
+        }
+        self.rate = match (self.good, self.bad) {
+            (Some(good), Some(bad)) if bad / good < NEAR => return false,
+            (Some(good), Some(bad)) => (good * bad).sqrt(),
+            (Some(good), None) => good * 2.0,
+            // A lower rate makes the generator no faster, and the machine no less busy.
+            (None, _) if self.rate <= LEAST_RATE || self.not_counted.is_some() => return false,
+            (None, _) => (self.rate / 2.0).max(LEAST_RATE),
+        };
+        true
+    }
+}
+
+/// The highest rate whose p99 is within the limit, measured as long as any other workload. Only runs
+/// count that do not blame the generator or the machine; where no higher rate is reached because of
+/// those, the result says so.
 fn saturation(
     server: &Server,
     demand: &Demand,
@@ -247,51 +315,52 @@ fn saturation(
     measuring: &Measuring<'_>,
     placement: &Placement,
 ) -> io::Result<(Measurement, Ran)> {
-    let brief = Measuring {
-        plan: Plan {
-            warm_up: measuring.plan.warm_up / 2,
-            duration: measuring.plan.duration / 2,
-            ..measuring.plan
-        },
-        precision: None,
-        ..*measuring
-    };
+    let Plan { warm_up, duration, .. } = measuring.plan;
+    let brief = Plan { warm_up: warm_up / 2, duration: duration / 2, ..measuring.plan };
     let mut demand = demand.clone();
-    let mut at = |per_s: f64, measuring: &Measuring<'_>| {
+    let mut retries = RETRIES;
+    let mut at = |per_s: f64, plan: Plan, precision: Option<f64>| {
         demand.groups[0].pace = Pace::Open { arrivals: Arrivals::Poisson, per_s };
-        load(Some(server), &demand, name, measuring, placement)
+        let duration = plan.duration.max(Duration::from_secs_f64(LEAST_TRIED / per_s));
+        let measuring = Measuring { plan: Plan { duration, ..plan }, precision, ..*measuring };
+        loop {
+            let ran = load(Some(server), &demand, name, &measuring, placement)?;
+            let attempt = Attempt::of(&ran);
+            let is_over = retries == 0 || measuring.interrupted.load(Relaxed);
+            if is_over || !matches!(attempt, Attempt::NotCounted(_)) {
+                return Ok::<_, io::Error>((ran, attempt));
+            }
+            retries -= 1;
+        }
     };
-    let (mut good, mut bad, mut rate) = (None, None, FIRST_RATE);
+    let mut search = Search::new();
     for _ in 0..MOST_TRIES {
-        if measuring.interrupted.load(Relaxed) {
+        if measuring.interrupted.load(Relaxed) || !search.goes_on(at(search.rate, brief, None)?.1) {
             break;
         }
-        match keeps_up(&at(rate, &brief)?) {
-            true => good = Some(rate),
-            false => bad = Some(rate),
-        }
-        rate = match (good, bad) {
-            (Some(good), Some(bad)) if bad / good < NEAR => break,
-            (Some(good), Some(bad)) => (good * bad).sqrt(),
-            (Some(good), None) => good * 2.0,
-            (None, _) if rate <= LEAST_RATE => break,
-            (None, _) => (rate / 2.0).max(LEAST_RATE),
-        };
     }
     // What was good for a moment may not be so for longer.
-    let mut rate = good.unwrap_or(rate);
-    loop {
-        let confirmed = at(rate, measuring)?;
-        if keeps_up(&confirmed) || rate <= LEAST_RATE || measuring.interrupted.load(Relaxed) {
-            return Ok(confirmed);
+    let mut rate = search.good.unwrap_or(search.rate);
+    let (mut not_counted, mut tries) = (search.not_counted, 0);
+    let mut confirmed = loop {
+        let (ran, attempt) = at(rate, measuring.plan, measuring.precision)?;
+        tries += 1;
+        let is_over = tries == MOST_TRIES || rate <= LEAST_RATE;
+        // One that does not count says so itself: that a lower rate would, nobody knows.
+        if attempt != Attempt::TooMuch || is_over || measuring.interrupted.load(Relaxed) {
+            break ran;
         }
+        not_counted = None;
         rate = (rate / NEAR).max(LEAST_RATE);
+    };
+    if let Some(why) = not_counted {
+        let words = format!(
+            "this rate is the limit of the generator or the machine, and the server's may be \
+             higher: at a higher one, {why}"
+        );
+        confirmed.0.validity.add(Caveat { kind: CaveatKind::GeneratorLimit, words });
     }
-}
-
-fn keeps_up((one, ran): &(Measurement, Ran)) -> bool {
-    let is_fast = u128::from(one.latency_intended_ns.p99) <= LIMIT.as_nanos();
-    is_fast && ran.achieved() >= KEPT_UP && one.outcomes.is_all_answered()
+    Ok(confirmed)
 }
 
 fn held(
@@ -313,7 +382,9 @@ fn held(
     let mut sampler = Sampler::begin(server);
     let mut recorder = Recorder::new();
     let (clock_began, ticks) = (SystemTime::now(), Ticks::now());
-    let (began, cpu) = (Instant::now(), thread_cpu_ns());
+    let (clock, cpu) = (Clock::start(), thread_cpu_ns());
+    let (meter, began) = (LostTimeMeter::begin(clock.now()), Instant::now());
+    herd.take_gaps();
     let duration = measuring.plan.duration;
     // Whole rounds, so that each asks as often as any other, unless that takes too long.
     let round_goes_on = || goes_on() && began.elapsed() < duration + PATIENCE;
@@ -322,6 +393,7 @@ fn held(
         sampler.look();
     }
     let elapsed = began.elapsed();
+    let lost = meter.end(clock.now(), &herd.take_gaps());
     let mut recorded = recorder.current().clone();
     recorded.duration_ns = elapsed.as_nanos() as u64;
     recorded.generator_cpu_ns = thread_cpu_ns() - cpu;
@@ -337,6 +409,8 @@ fn held(
         beside: Vec::new(),
         connections: vec![herd.connection_outcomes()],
         elapsed,
+        planned: duration,
+        lost,
         answered_in_all,
         stolen: Ticks::now().stolen_since(ticks),
         is_partial: measuring.interrupted.load(Relaxed),
@@ -354,4 +428,43 @@ fn held(
         .checked_div(herd.living())
         .map(|each| Held { memory_per_connection_bytes: each, connected_in_ms });
     Ok(measurement)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rates that are tried where a server sustains less than so much, and the generator so much.
+    fn searched(server: f64, generator: f64) -> Search {
+        let mut search = Search::new();
+        for _ in 0..MOST_TRIES {
+            let attempt = match search.rate {
+                rate if rate > generator => Attempt::NotCounted("it was late".to_owned()),
+                rate if rate > server => Attempt::TooMuch,
+                _ => Attempt::Sustained,
+            };
+            if !search.goes_on(attempt) {
+                break;
+            }
+        }
+        search
+    }
+
+    #[test]
+    fn the_highest_rate_is_found_and_whose_limit_it_is() {
+        let found = searched(50_000.0, f64::MAX);
+        let good = found.good.expect("a rate");
+        assert!((50_000.0 / NEAR..=50_000.0).contains(&good), "{good}");
+        assert_eq!(found.not_counted, None);
+        let found = searched(50_000.0, 20_000.0);
+        let good = found.good.expect("a rate");
+        assert!((20_000.0 / NEAR..=20_000.0).contains(&good), "{good}");
+        assert_eq!(found.not_counted.as_deref(), Some("it was late"));
+        // A slow server is found by lower rates, a slow generator is not.
+        let good = searched(200.0, f64::MAX).good.expect("a rate");
+        assert!((200.0 / NEAR..=200.0).contains(&good), "{good}");
+        let found = searched(f64::MAX, 10.0);
+        assert_eq!((found.good, found.rate), (None, FIRST_RATE));
+        assert!(found.not_counted.is_some());
+    }
 }

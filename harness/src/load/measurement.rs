@@ -6,11 +6,12 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::engine::Ran;
+use super::lost_time::LostShares;
 use super::outcome::{Outcome, Outcomes};
 use super::placement::Placement;
 use super::recorder::Interval;
 use super::side::ServerSide;
-use super::validity::{Believed, Validity};
+use super::validity::{Believed, Caveat, CaveatKind, Validity};
 use crate::stats::{self, Quantiles};
 
 /// What one server did under one load.
@@ -22,6 +23,8 @@ pub struct Measurement {
     pub clients: usize,
     /// How long was recorded, in milliseconds.
     pub duration_ms: u64,
+    /// How long was to be recorded, in milliseconds. A run that ended earlier says why.
+    pub planned_ms: u64,
     /// Whether the figures are to be believed, and why not.
     #[serde(flatten)]
     pub validity: Validity,
@@ -55,9 +58,9 @@ pub struct Measurement {
     pub connect_ns: Quantiles,
     /// How long it took until requests met anything but their right reply, by that.
     pub failures_ns: BTreeMap<&'static str, Quantiles>,
-    /// Processor time of the generator for each right reply. That of an open loop counts the
-    /// waiting for the next request, too.
-    pub generator_cpu_ns_per_request: u64,
+    /// Processor time of the generator for each right reply, if there was any. That of an open loop
+    /// counts the waiting for the next request, too.
+    pub generator_cpu_ns_per_request: Option<u64>,
     /// Processor time of the generator over the run's, 1 for one processor that was kept busy.
     pub generator_cpu_share: f64,
     /// By how much the requests under way, on average over time, differ from throughput times mean
@@ -67,6 +70,8 @@ pub struct Measurement {
     /// The part of the machine's processor time that others were given meanwhile, where it is a
     /// virtual one.
     pub stolen_share: f64,
+    /// Time that the generator lost.
+    pub lost: LostShares,
     /// System calls of the server for each right reply, counted in a run of its own, where that was
     /// asked for and is permitted.
     pub syscalls_per_request: Option<f64>,
@@ -129,6 +134,7 @@ impl Measurement {
             workload: about.workload,
             clients: about.clients,
             duration_ms: ran.elapsed.as_millis() as u64,
+            planned_ms: ran.planned.as_millis() as u64,
             validity: Validity::default(),
             partial: ran.is_partial,
             connections: ran.connections.first().cloned().unwrap_or_default(),
@@ -146,10 +152,11 @@ impl Measurement {
                 .iter()
                 .map(|(outcome, times)| (outcome.name(), Quantiles::of(times)))
                 .collect(),
-            generator_cpu_ns_per_request: cpu.checked_div(in_time).unwrap_or(0),
+            generator_cpu_ns_per_request: cpu.checked_div(in_time),
             generator_cpu_share: cpu as f64 / 1e9 / seconds,
             littles_residual,
             stolen_share: ran.stolen,
+            lost: ran.lost.shares(ran.elapsed, ran.threads),
             syscalls_per_request: None,
             syscalls_not_counted: None,
             placement: about.placement.words(),
@@ -164,15 +171,26 @@ impl Measurement {
                 are_turned_away: about.are_turned_away,
                 precision: about.precision,
                 p99: &p99,
+                has_own_processor: about.placement.is_apart(),
+                latency: &latency,
+                lateness: &total.lateness,
             },
         );
-        measurement.validity.reasons.extend(about.placement.caveat());
+        if let Some(words) = about.placement.caveat() {
+            measurement.validity.add(Caveat { kind: CaveatKind::SharedProcessor, words });
+        }
         measurement
     }
 
     /// Processor time of the server for each right reply, in nanoseconds, where it is known.
     pub fn server_cpu_ns_per_request(&self) -> Option<u64> {
         self.server.as_ref()?.cpu_ns_per_request
+    }
+
+    /// Whether any request was answered rightly: without, there is no result.
+    pub fn has_answers(&self) -> bool {
+        // Where much is late, all that came in time may have been due before.
+        self.outcomes.get(Outcome::Answered) > 0 || self.throughput_per_s > 0.0
     }
 
     /// What the server did wrong under this load, if so.

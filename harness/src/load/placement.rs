@@ -117,6 +117,11 @@ impl Placement {
         Ok(Pinned(before))
     }
 
+    /// Whether each thread of the load has a processor that the server does not use.
+    pub fn is_apart(&self) -> bool {
+        matches!(self, Placement::Apart { .. })
+    }
+
     /// Who runs where, for a report.
     pub fn words(&self) -> String {
         match self {

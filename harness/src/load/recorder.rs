@@ -157,13 +157,18 @@ impl Recorder {
     }
 
     /// All in one interval, but for what was due before `since_ns`.
-    pub(super) fn since(since_ns: u64) -> Recorder {
+    pub(super) fn recording_since(since_ns: u64) -> Recorder {
         Recorder { since_ns, ..Recorder::new() }
     }
 
     /// What was recorded in the interval that is not over.
     pub fn current(&self) -> &Interval {
         &self.current
+    }
+
+    /// From when on requests are recorded.
+    pub(super) fn since(&self) -> u64 {
+        self.since_ns
     }
 
     /// Right replies so far, also before anything is recorded.
@@ -362,7 +367,7 @@ mod tests {
 
     #[test]
     fn connecting_before_anything_is_recorded_is_not_recorded() {
-        let mut recorder = Recorder::since(1000);
+        let mut recorder = Recorder::recording_since(1000);
         recorder.connected(990, 1010);
         recorder.connected(1000, 1030);
         let recorded = &recorder.current().connects;
@@ -371,7 +376,7 @@ mod tests {
 
     #[test]
     fn what_is_not_sent_has_the_time_since_it_was_due() {
-        let mut recorder = Recorder::since(1000);
+        let mut recorder = Recorder::recording_since(1000);
         recorder.not_sent(Outcome::Stalled, 990, 1500);
         recorder.not_sent(Outcome::Stalled, 1200, 1500);
         let recorded = recorder.current();

@@ -1,10 +1,15 @@
 //! Whether a run is to be believed: it judges itself before anybody believes its figures.
 
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::engine::Ran;
+use super::lost_time::LostShares;
 use super::measurement::{Measurement, P99};
 use super::outcome::{Outcome, Outcomes};
+use crate::report::{rate, time_or_dash};
 use crate::stats::{Quantiles, Stationarity};
 
 /// A generator that works for a larger part of the time may be what limits the throughput.
@@ -13,14 +18,26 @@ pub(super) const BUSY: f64 = 0.95;
 /// A server that works for a larger part of the time is what limits it, too.
 pub(super) const SERVER_BUSY: f64 = 0.9;
 
-/// A server that answers a smaller part of what is due in time does not keep up.
-const ACHIEVED: f64 = 0.98;
+/// A server that answers a smaller part of what is due in time does not keep up. The one threshold for
+/// that: of a run's verdict, and of the highest rate that a server sustains.
+pub(super) const ACHIEVED: f64 = 0.98;
 
 /// By how much the generator's own counts may disagree (Little's law).
 const LITTLE: f64 = 0.05;
 
 /// A larger part of the machine's time that others are given shows in every figure.
 const STOLEN: f64 = 0.05;
+
+/// The same of the time that the generator lost: a shortfall as large is called overload where it is the
+/// server's.
+const LOST: f64 = 1.0 - ACHIEVED;
+
+/// Time on the run queue, and others on the generator's processor. Every wake-up waits for some
+/// microseconds, which at many thousand a second come to a few percent.
+const CROWDED: f64 = 0.1;
+
+/// Others' processor time is known in ticks of mostly 10 ms: of fewer nothing can be said.
+const LEAST_OTHERS: Duration = Duration::from_millis(50);
 
 /// Lateness of sending that is no matter in itself, in nanoseconds: what a machine that others
 /// share takes now and then.
@@ -47,14 +64,85 @@ pub enum Verdict {
     Imprecise,
 }
 
+/// What a caveat is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CaveatKind {
+    /// Requests or connections did not end well.
+    Faults,
+    /// The run ended before its time, because no connection was left.
+    EndedEarly,
+    /// The server did not keep up with what was due.
+    Overload,
+    /// The generator sent requests late.
+    SentLate,
+    /// The generator's thread was busy, and the server was not.
+    GeneratorBusy,
+    /// The generator's own counts disagree.
+    Miscounted,
+    /// No higher rate was reached because of the generator or the machine.
+    GeneratorLimit,
+    /// The generator's loop had gaps in which it neither ran nor waited: it was stopped.
+    GeneratorStopped,
+    /// The generator waited for its processor.
+    RunQueue,
+    /// A cgroup's CPU quota was used up.
+    Throttled,
+    /// Others ran on the generator's processor.
+    OtherLoad,
+    /// The hypervisor gave the machine's time to others.
+    Stolen,
+    /// The run was another at its end than at its beginning.
+    Changed,
+    /// The figures are less precise than was asked for.
+    Imprecise,
+    /// Server and generator shared a processor, or may have: to be known of a valid run, too.
+    SharedProcessor,
+}
+
+impl CaveatKind {
+    /// The verdict that it leads to.
+    pub fn verdict(self) -> Verdict {
+        match self {
+            CaveatKind::Faults | CaveatKind::EndedEarly => Verdict::Faulty,
+            CaveatKind::Overload => Verdict::Overloaded,
+            CaveatKind::SentLate
+            | CaveatKind::GeneratorBusy
+            | CaveatKind::Miscounted
+            | CaveatKind::GeneratorLimit => Verdict::GeneratorBound,
+            CaveatKind::GeneratorStopped
+            | CaveatKind::RunQueue
+            | CaveatKind::Throttled
+            | CaveatKind::OtherLoad
+            | CaveatKind::Stolen => Verdict::Disturbed,
+            CaveatKind::Changed => Verdict::NotStationary,
+            CaveatKind::Imprecise => Verdict::Imprecise,
+            CaveatKind::SharedProcessor => Verdict::Valid,
+        }
+    }
+
+    /// Whether the generator or the machine is to blame, and not the server.
+    pub fn blames_generator(self) -> bool {
+        matches!(self.verdict(), Verdict::GeneratorBound | Verdict::Disturbed)
+    }
+}
+
+/// Something that stands against figures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Caveat {
+    /// What it is about.
+    pub kind: CaveatKind,
+    /// In words, with figures.
+    pub words: String,
+}
+
 /// A verdict, and all that stands against the figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Validity {
     /// The gravest.
     pub verdict: Verdict,
-    /// All of them, in words, the gravest first; in the end what a reader must know of a valid run
-    /// too, as that server and generator shared a processor.
-    pub reasons: Vec<String>,
+    /// All of them, the gravest first.
+    pub caveats: Vec<Caveat>,
 }
 
 /// What a run is judged by beside its figures.
@@ -65,6 +153,11 @@ pub(super) struct Believed<'r> {
     /// How precise the p99 is to be, if that was asked for, and how precise it is.
     pub(super) precision: Option<f64>,
     pub(super) p99: &'r P99,
+    /// Whether nothing of the run but the generator was to run on its processor.
+    pub(super) has_own_processor: bool,
+    /// From when requests were due, and how much later they were sent.
+    pub(super) latency: &'r Histogram<u64>,
+    pub(super) lateness: &'r Histogram<u64>,
 }
 
 impl Verdict {
@@ -84,36 +177,67 @@ impl Verdict {
 
 impl Validity {
     pub(super) fn of(one: &Measurement, believed: &Believed<'_>) -> Validity {
+        use CaveatKind as Kind;
+        let ran = believed.ran;
+        let (own, lost) = (believed.has_own_processor, &one.lost);
+        let shortfall = shortfall(one, ran);
         let against = [
-            (Verdict::Faulty, faults(one, believed)),
-            (Verdict::Overloaded, not_achieved(one, believed.ran)),
-            (Verdict::GeneratorBound, late(one)),
-            (Verdict::GeneratorBound, busy(one, believed.ran.threads)),
-            (Verdict::GeneratorBound, miscounted(one, believed.ran)),
-            (Verdict::Disturbed, stolen(one)),
-            (Verdict::NotStationary, changed(one, believed.ran)),
-            (Verdict::Imprecise, imprecise(believed)),
+            (Kind::Faults, faults(one, believed)),
+            (Kind::EndedEarly, ended_early(one)),
+            (Kind::Overload, shortfall.of_server),
+            (Kind::SentLate, late(one, believed).or(shortfall.of_generator)),
+            (Kind::GeneratorBusy, busy(one, ran.threads)),
+            (Kind::Miscounted, miscounted(one, ran)),
+            (Kind::GeneratorStopped, stopped(lost)),
+            (Kind::RunQueue, run_queue(lost).filter(|_| own)),
+            (Kind::Throttled, throttled(lost)),
+            (Kind::OtherLoad, other_load(one).filter(|_| own)),
+            (Kind::Stolen, stolen(one)),
+            (Kind::Changed, changed(one, ran)),
+            (Kind::Imprecise, imprecise(believed)),
         ];
-        let against: Vec<_> =
-            against.into_iter().filter_map(|(verdict, words)| Some((verdict, words?))).collect();
-        Validity {
-            verdict: against.first().map_or(Verdict::Valid, |(verdict, _)| *verdict),
-            reasons: against.into_iter().map(|(_, words)| words).collect(),
-        }
+        let caveats = against.into_iter().filter_map(|(kind, words)| {
+            let words = words?;
+            Some(Caveat { kind, words })
+        });
+        Validity::by(caveats.collect())
+    }
+
+    fn by(caveats: Vec<Caveat>) -> Validity {
+        let verdict = caveats.first().map_or(Verdict::Valid, |caveat| caveat.kind.verdict());
+        Validity { verdict, caveats }
+    }
+
+    /// Adds one more, in its place by gravity.
+    pub(super) fn add(&mut self, caveat: Caveat) {
+        let mut caveats = std::mem::take(&mut self.caveats);
+        let graver = |one: &Caveat| one.kind as usize <= caveat.kind as usize;
+        let place = caveats.iter().take_while(|one| graver(one)).count();
+        caveats.insert(place, caveat);
+        *self = Validity::by(caveats);
+    }
+
+    /// All caveats in one line.
+    pub fn words(&self) -> String {
+        let words: Vec<&str> = self.caveats.iter().map(|caveat| caveat.words.as_str()).collect();
+        words.join("; ")
+    }
+
+    /// The first caveat by which the generator or the machine is to blame, and not the server.
+    pub fn blames_generator(&self) -> Option<&Caveat> {
+        self.caveats.iter().find(|caveat| caveat.kind.blames_generator())
     }
 
     /// What the server did wrong, in words, if so: what else stands against figures may be the
     /// machine's.
     pub fn problem(&self) -> Option<String> {
-        (self.verdict == Verdict::Faulty).then(|| self.reasons.join("; "))
+        (self.verdict == Verdict::Faulty).then(|| self.words())
     }
 }
 
 fn faults(one: &Measurement, believed: &Believed<'_>) -> Option<String> {
     let none_answered = || {
-        // Where much is late, all that came in time may have been due before.
-        let is_any = one.outcomes.get(Outcome::Answered) > 0 || one.throughput_per_s > 0.0;
-        let is_none = one.outcomes.sum() > 0 && !is_any;
+        let is_none = one.outcomes.sum() > 0 && !one.has_answers();
         is_none.then(|| "no request was answered".to_owned())
     };
     let requests = bad(&one.outcomes, NO_FAULTS, "requests");
@@ -165,27 +289,97 @@ fn bad(outcomes: &Outcomes, good: &[Outcome], what: &str) -> Option<String> {
     (!words.is_empty()).then(|| format!("{what}: {}", words.join(", ")))
 }
 
-fn not_achieved(one: &Measurement, ran: &Ran) -> Option<String> {
-    let busy = one.outcomes.get(Outcome::Busy);
-    if busy > 0 {
-        return Some(format!("{busy} requests were told that the server is busy"));
-    }
-    one.offered_per_s?;
-    // Of those that really were due: how many come by chance may be more or fewer.
-    (ran.achieved() < ACHIEVED).then(|| {
-        let due = ran.asked() as f64 / ran.elapsed.as_secs_f64().max(1e-9);
-        format!("{:.0} of {due:.0} requests/s were answered in time", one.throughput_per_s)
+/// A run that had no connection left before its time was over, for which the server must have ended them.
+fn ended_early(one: &Measurement) -> Option<String> {
+    (one.duration_ms < one.planned_ms && !one.partial).then(|| {
+        let [took, planned] = [one.duration_ms, one.planned_ms].map(|ms| rate(ms as f64 / 1e3));
+        format!("it was measured for {took} of {planned} s: no connection was left")
     })
 }
 
-fn late(one: &Measurement) -> Option<String> {
+/// That less was answered in time than was due, in words, and whose fault it is.
+#[derive(Default)]
+struct Shortfall {
+    of_server: Option<String>,
+    of_generator: Option<String>,
+}
+
+fn shortfall(one: &Measurement, ran: &Ran) -> Shortfall {
+    let busy = one.outcomes.get(Outcome::Busy);
+    if busy > 0 {
+        let words = format!("{busy} requests were told that the server is busy");
+        return Shortfall { of_server: Some(words), of_generator: None };
+    }
+    // Of those that really were due: how many come by chance may be more or fewer.
+    if one.offered_per_s.is_none() || ran.achieved() >= ACHIEVED {
+        return Shortfall::default();
+    }
+    let due = ran.asked() as f64 / ran.elapsed.as_secs_f64().max(1e-9);
+    let [answered, due] = [one.throughput_per_s, due].map(rate);
+    let words = format!("{answered} of {due} requests/s were answered in time");
+    match ran.achieved() + not_sent_in_time(ran) < ACHIEVED {
+        true => Shortfall { of_server: Some(words), of_generator: None },
+        false => {
+            let words = format!("{words}: the generator sent the others too late");
+            Shortfall { of_server: None, of_generator: Some(words) }
+        }
+    }
+}
+
+/// The part of the requests that the server could not answer in time, because the generator sent them
+/// after the end, or shortly before it after a gap.
+fn not_sent_in_time(ran: &Ran) -> f64 {
+    let unsent = ran.after.asked as f64 / ran.asked().max(1) as f64;
+    let (elapsed, end) = (ran.elapsed.as_nanos() as u64, ran.after.start_ns);
+    let (gap_ended, gap) = ran.lost.last_gap;
+    let is_near = gap > 0 && gap_ended + elapsed / 10 >= end;
+    // What was due in the part of it that is after the end is not of the run.
+    let within = gap.saturating_sub(gap_ended.saturating_sub(end)) as f64;
+    // Those of a gap across the end were sent after it, and are counted already.
+    let in_gap = if is_near && gap_ended < end { within / elapsed.max(1) as f64 } else { 0.0 };
+    unsent + in_gap
+}
+
+fn late(one: &Measurement, believed: &Believed<'_>) -> Option<String> {
     one.offered_per_s?;
-    let (late, latency): (Quantiles, Quantiles) = (one.send_lateness_ns, one.latency_intended_ns);
-    let is_late = late.p50 > latency.p50 / 10 || late.p99 > LATE.max(latency.p99 / 2);
+    let [late, latency] = [believed.lateness, believed.latency]
+        .map(|times| [0.5, 0.99].map(|quantile| times.value_at_quantile(quantile)));
+    let is_late = late[0] > latency[0] / 10 || late[1] > LATE.max(latency[1] / 2);
     is_late.then(|| {
-        let [half, most] = [late.p50, late.p99].map(|it| it as f64 / 1e3);
-        format!("requests were sent late: p50 {half:.1} µs, p99 {most:.1} µs")
+        let Quantiles { p50, p99, max, .. } = one.send_lateness_ns;
+        let [p50, p99, max] = [p50, p99, max].map(time_or_dash);
+        format!("requests were sent late: p50 {p50}, p99 {p99}, max {max}")
     })
+}
+
+/// A share in words.
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+fn stopped(lost: &LostShares) -> Option<String> {
+    (lost.gaps_share > LOST).then(|| {
+        let longest = time_or_dash(Some(lost.longest_gap_ns));
+        let percent = percent(lost.gaps_share);
+        format!("the generator did not run for {percent} of the time, for {longest} in a row")
+    })
+}
+
+fn run_queue(lost: &LostShares) -> Option<String> {
+    let share = lost.run_queue_share.filter(|&share| share > CROWDED)?;
+    Some(format!("the generator waited for its processor for {} of the time", percent(share)))
+}
+
+fn throttled(lost: &LostShares) -> Option<String> {
+    let share = lost.throttled_share.filter(|&share| share > LOST)?;
+    Some(format!("the CPU quota of its cgroup was used up for {} of the time", percent(share)))
+}
+
+fn other_load(one: &Measurement) -> Option<String> {
+    let share = one.lost.other_load_share.filter(|&share| share > CROWDED)?;
+    let others_ms = share * one.duration_ms as f64;
+    (others_ms >= LEAST_OTHERS.as_millis() as f64)
+        .then(|| format!("others used {} of the generator's processor", percent(share)))
 }
 
 fn busy(one: &Measurement, threads: usize) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Exporter, Report, ServerReport, Tally, count, plot, time};
+use super::{Exporter, Report, ServerReport, Tally, count, plot, rate, time, time_or_dash};
 use crate::client::Event;
 use crate::conformance::{Judgement, Kind, State, held};
 use crate::load::Measurement;
@@ -348,22 +348,22 @@ fn figures(report: &Report, workload: &str) -> Markup {
                             } @else if is_held {
                                 td {} td {} td {}
                             }
-                            td { (count(one.throughput_per_s)) }
+                            td { (rate(one.throughput_per_s)) }
                             td.bar {
                                 div style={ "width:" (format!("{:.1}", 100.0 * one.throughput_per_s / most)) "%" } {}
                             }
                             @for quantile in [latency.p50, latency.p90, latency.p99, latency.p999, latency.max] {
-                                td { (time(quantile)) }
+                                td { (time_or_dash(quantile)) }
                             }
-                            td { (time(one.generator_cpu_ns_per_request)) }
-                            td { (one.server_cpu_ns_per_request().map_or(String::new(), time)) }
+                            td { (time_or_dash(one.generator_cpu_ns_per_request)) }
+                            td { (time_or_dash(one.server_cpu_ns_per_request())) }
                             @if let Some(side) = &one.server {
                                 td { (side.threads) }
                                 td { (count(side.anonymous_bytes as f64 / 1024.0)) " KiB" }
                             } @else {
                                 td {} td {}
                             }
-                            td title=[(!one.validity.reasons.is_empty()).then(|| one.validity.reasons.join("; "))] { (one.validity.verdict.name()) }
+                            td title=[(!one.validity.caveats.is_empty()).then(|| one.validity.words())] { (one.validity.verdict.name()) }
                         }
                     }
                 }

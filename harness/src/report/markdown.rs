@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Exporter, Report, Tally, count, time};
+use super::{Exporter, Report, Tally, count, rate, time, time_or_dash};
 use crate::conformance::{Judgement, Kind, Verdict};
 
 pub(super) const EXPORTER: Exporter = Exporter {
@@ -150,14 +150,14 @@ fn measurements(report: &Report, page: &mut String) -> std::fmt::Result {
                 page,
                 "| {workload} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 escaped(&server.label()),
-                count(measured.throughput_per_s),
-                time(latency.p50),
-                time(latency.p90),
-                time(latency.p99),
-                time(latency.p999),
-                time(latency.max),
-                time(measured.generator_cpu_ns_per_request),
-                measured.server_cpu_ns_per_request().map_or(String::new(), time),
+                rate(measured.throughput_per_s),
+                time_or_dash(latency.p50),
+                time_or_dash(latency.p90),
+                time_or_dash(latency.p99),
+                time_or_dash(latency.p999),
+                time_or_dash(latency.max),
+                time_or_dash(measured.generator_cpu_ns_per_request),
+                time_or_dash(measured.server_cpu_ns_per_request()),
                 measured.validity.verdict.name(),
             )?;
         }

@@ -56,7 +56,7 @@ impl FailOn {
 }
 
 /// Raised when a reader of `report.json` would have to change.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// Everything that a run found out.
 #[derive(Clone, Debug, Serialize)]
@@ -299,12 +299,29 @@ fn time(ns: u64) -> String {
     }
 }
 
+/// A time for people, or a dash where there is none.
+pub(crate) fn time_or_dash(ns: Option<u64>) -> String {
+    ns.map_or_else(|| "-".to_owned(), time)
+}
+
 fn three_digits(value: f64) -> String {
     match value {
         100.0.. => format!("{value:.0}"),
         10.0..100.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
     }
+}
+
+/// A rate per second for people: with three digits where it is small.
+pub(crate) fn rate(per_s: f64) -> String {
+    let decimals = match per_s {
+        100.0.. => return count(per_s),
+        10.0..100.0 => 1,
+        1.0..10.0 => 2,
+        _ => 3,
+    };
+    let digits = format!("{per_s:.decimals$}");
+    digits.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// A count for people, with thin spaces between thousands.
@@ -328,6 +345,11 @@ mod tests {
     fn figures_are_written_for_people() {
         let times = [999, 1_000, 12_340, 123_456, 1_500_000, 2_000_000_000].map(time);
         assert_eq!(times, ["999 ns", "1.00 µs", "12.3 µs", "123 µs", "1.50 ms", "2.00 s"]);
+        assert_eq!([None, Some(5)].map(time_or_dash), ["-", "5 ns"]);
+        assert_eq!(
+            [0.0, 0.001, 0.5, 1.0, 1.25, 10.0, 33.34, 99.96, 1234.5].map(rate),
+            ["0", "0.001", "0.5", "1", "1.25", "10", "33.3", "100", "1\u{2009}234"]
+        );
         assert_eq!(
             [7.0, 999.6, 1234567.0].map(count),
             ["7", "1\u{2009}000", "1\u{2009}234\u{2009}567"]

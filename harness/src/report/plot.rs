@@ -10,19 +10,20 @@ const LABELS: f64 = 240.0;
 const ROW: f64 = 22.0;
 const TOP: f64 = 26.0;
 
-/// Latency under one workload: a row for each server, from the median to the largest, on an axis
-/// of powers of ten, so that a tail is seen beside the median.
+/// Latency under one workload, from when requests were due, as in the table below it: a row for each
+/// server, from the median to the largest, on an axis of powers of ten, so that a tail is seen beside
+/// the median. What too few requests leave unknown has no dot.
 pub(super) fn latency(report: &Report, workload: &str) -> Markup {
-    let rows: Vec<(String, Quantiles)> = report
+    let rows: Vec<(String, Vec<Mark>)> = report
         .servers
         .iter()
         .filter_map(|server| {
             let measured = server.measurement(workload)?;
-            (measured.latency_intended_ns.count > 0)
-                .then(|| (server.label(), measured.latency_sent_ns))
+            let marks = marks(&measured.latency_intended_ns);
+            (!marks.is_empty()).then(|| (server.label(), marks))
         })
         .collect();
-    let axis = Axis::around(rows.iter().map(|(_, quantiles)| quantiles));
+    let axis = Axis::around(rows.iter().flat_map(|(_, marks)| marks.iter().map(|mark| mark.1)));
     let height = TOP + ROW * rows.len() as f64 + 8.0;
     html! {
         svg viewBox={ "0 0 " (WIDTH) " " (height) } role="img"
@@ -32,12 +33,15 @@ pub(super) fn latency(report: &Report, workload: &str) -> Markup {
                 line class="grid" x1=(x) x2=(x) y1=(TOP - 6.0) y2=(height - 6.0) {}
                 text class="axis" x=(x) y=(TOP - 10.0) { (time(10u64.pow(power as u32))) }
             }
-            @for (index, (label, quantiles)) in rows.iter().enumerate() {
+            @for (index, (label, marks)) in rows.iter().enumerate() {
                 @let y = TOP + ROW * (index as f64 + 0.5);
+                @let first = marks[0].1;
                 text class="label" x=(LABELS - 10.0) y=(y + 4.0) { (label) }
-                line class="tail" x1=(axis.at(quantiles.p50)) x2=(axis.at(quantiles.max)) y1=(y) y2=(y) {}
-                line class="body" x1=(axis.at(quantiles.p50)) x2=(axis.at(quantiles.p99)) y1=(y) y2=(y) {}
-                @for (name, value) in marks(quantiles) {
+                line class="tail" x1=(axis.at(first)) x2=(axis.at(marks[marks.len() - 1].1)) y1=(y) y2=(y) {}
+                @if let Some((_, p99)) = marks.iter().find(|mark| mark.0 == "p99") {
+                    line class="body" x1=(axis.at(first)) x2=(axis.at(*p99)) y1=(y) y2=(y) {}
+                }
+                @for &(name, value) in marks {
                     circle class=(name) cx=(axis.at(value)) cy=(y) r="4" {
                         title { (label) ": " (name) " " (time(value)) }
                     }
@@ -47,14 +51,19 @@ pub(super) fn latency(report: &Report, workload: &str) -> Markup {
     }
 }
 
-fn marks(quantiles: &Quantiles) -> [(&'static str, u64); 5] {
-    [
+/// The name of a quantile, and its value.
+type Mark = (&'static str, u64);
+
+/// Those that are known, in ascending order.
+fn marks(quantiles: &Quantiles) -> Vec<Mark> {
+    let all = [
         ("p50", quantiles.p50),
         ("p90", quantiles.p90),
         ("p99", quantiles.p99),
         ("p99.9", quantiles.p999),
         ("max", quantiles.max),
-    ]
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// An axis from one power of ten to another, of nanoseconds.
@@ -64,11 +73,10 @@ struct Axis {
 }
 
 impl Axis {
-    fn around<'q>(quantiles: impl Iterator<Item = &'q Quantiles> + Clone) -> Axis {
+    fn around(times: impl Iterator<Item = u64> + Clone) -> Axis {
         let power = |ns: u64| (ns.max(1) as f64).log10();
-        let least =
-            quantiles.clone().map(|quantiles| power(quantiles.p50)).fold(f64::MAX, f64::min);
-        let most = quantiles.map(|quantiles| power(quantiles.max)).fold(1.0, f64::max);
+        let least = times.clone().map(power).fold(f64::MAX, f64::min);
+        let most = times.map(power).fold(1.0, f64::max);
         Axis { least: least.min(most).floor() as i32, most: most.ceil() as i32 }
     }
 

@@ -1,6 +1,6 @@
 //! Verdicts as lines for a terminal.
 
-use super::{ServerReport, count, time};
+use super::{ServerReport, count, rate, time, time_or_dash};
 use crate::conformance::{Judgement, Kind, Known, held};
 use crate::load::{Measurement, Outcome, Outcomes, Verdict};
 use crate::server::last_lines;
@@ -59,18 +59,18 @@ pub fn failure(server: &str, judgement: &Judgement) -> String {
 /// A measurement in a line, after the name of the server.
 pub fn brief(one: &Measurement) -> String {
     let latency = &one.latency_intended_ns;
-    let [p50, p99] = [latency.p50, latency.p99].map(time);
+    let [p50, p99] = [latency.p50, latency.p99].map(time_or_dash);
     let held = one.held.map(|held| format!(", {} bytes each", held.memory_per_connection_bytes));
-    // Beside any other verdict `measurement` has the reasons.
+    // Beside any other verdict `measurement` has the caveats.
     let valid = one.validity.verdict == Verdict::Valid;
-    let caveats: String =
-        one.validity.reasons.iter().filter(|_| valid).map(|words| format!("; {words}")).collect();
+    let caveats = one.validity.caveats.iter().filter(|_| valid);
+    let caveats: String = caveats.map(|caveat| format!("; {}", caveat.words)).collect();
     let not_counted = &one.syscalls_not_counted;
     let not_counted = not_counted.as_ref().map(|why| format!("; system calls not counted: {why}"));
     format!(
         "{}: {}/s, p50 {p50}, p99 {p99}{} ({}{caveats}){}",
         one.workload,
-        count(one.throughput_per_s),
+        rate(one.throughput_per_s),
         held.unwrap_or_default(),
         one.validity.verdict.name(),
         not_counted.unwrap_or_default(),
@@ -83,12 +83,13 @@ pub fn measurement(one: &Measurement) -> String {
         ("verdict", verdict(one)),
         (
             "requests",
-            format!("{} right replies/s; {}", count(one.throughput_per_s), counts(&one.outcomes)),
+            format!("{} right replies/s; {}", rate(one.throughput_per_s), counts(&one.outcomes)),
         ),
+        ("measured", measured(one)),
         ("connections", format!("of {}: {}", one.clients, counts(&one.connections))),
     ];
     if let Some(offered) = one.offered_per_s {
-        rows.push(("due", format!("{} requests/s", count(offered))));
+        rows.push(("due", format!("{} requests/s", rate(offered))));
         rows.push(("latency", format!("{} (from when due)", quantiles(&one.latency_intended_ns))));
         rows.push(("", format!("{} (from when sent)", quantiles(&one.latency_sent_ns))));
     } else {
@@ -109,7 +110,7 @@ pub fn measurement(one: &Measurement) -> String {
         "generator",
         format!(
             "{} of processor time per request, {:.0} % busy; {}",
-            time(one.generator_cpu_ns_per_request),
+            time_or_dash(one.generator_cpu_ns_per_request),
             one.generator_cpu_share * 100.0,
             one.placement
         ),
@@ -118,7 +119,7 @@ pub fn measurement(one: &Measurement) -> String {
 }
 
 fn verdict(one: &Measurement) -> String {
-    let reasons = one.validity.reasons.join("; ");
+    let reasons = one.validity.words();
     let partial = if one.partial { " (interrupted: partial)" } else { "" };
     let name = one.validity.verdict.name();
     if reasons.is_empty() {
@@ -128,8 +129,19 @@ fn verdict(one: &Measurement) -> String {
     }
 }
 
+/// For how long, and of how long if it is less than was asked for.
+fn measured(one: &Measurement) -> String {
+    let seconds = |ms: u64| rate(ms as f64 / 1e3);
+    let took = seconds(one.duration_ms);
+    if one.duration_ms < one.planned_ms {
+        format!("{took} of {} s", seconds(one.planned_ms))
+    } else {
+        format!("{took} s")
+    }
+}
+
 fn quantiles(of: &Quantiles) -> String {
-    let [p50, p90, p99, p999, max] = [of.p50, of.p90, of.p99, of.p999, of.max].map(time);
+    let [p50, p90, p99, p999, max] = [of.p50, of.p90, of.p99, of.p999, of.max].map(time_or_dash);
     format!("p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max}")
 }
 

@@ -5,37 +5,50 @@ use serde::Serialize;
 
 use super::order::too_few;
 
+/// A quantile has a value only where so many recorded values are expected beyond it: with fewer, it
+/// is little else than the largest of them.
+const LEAST_BEYOND: f64 = 10.0;
+
 /// Quantiles of a recorded time, in nanoseconds. Each is a value that was recorded, to three
-/// significant digits, such that at least that part of all values is not above it.
+/// significant digits, such that at least that part of all values is not above it. None where too few
+/// values were recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Quantiles {
-    /// The median.
-    pub p50: u64,
-    /// 90 % are not above it.
-    pub p90: u64,
-    /// 99 % are not above it.
-    pub p99: u64,
-    /// 99.9 % are not above it.
-    pub p999: u64,
-    /// The largest.
-    pub max: u64,
+    /// The median, of 20 values or more.
+    pub p50: Option<u64>,
+    /// 90 % are not above it; of 100 values or more.
+    pub p90: Option<u64>,
+    /// 99 % are not above it; of 1,000 values or more.
+    pub p99: Option<u64>,
+    /// 99.9 % are not above it; of 10,000 values or more.
+    pub p999: Option<u64>,
+    /// The largest, of one value or more.
+    pub max: Option<u64>,
     /// How many values there were.
     pub count: u64,
 }
 
 impl Quantiles {
-    /// Those of a histogram; all zero for an empty one.
+    /// Those of a histogram; none for an empty one.
     pub fn of(histogram: &Histogram<u64>) -> Quantiles {
-        let at = |quantile| histogram.value_at_quantile(quantile);
+        let at = |quantile| {
+            has_enough(histogram.len(), quantile).then(|| histogram.value_at_quantile(quantile))
+        };
         Quantiles {
             p50: at(0.5),
             p90: at(0.9),
             p99: at(0.99),
             p999: at(0.999),
-            max: histogram.max(),
+            max: (!histogram.is_empty()).then(|| histogram.max()),
             count: histogram.len(),
         }
     }
+}
+
+/// Whether so many values are enough to tell a quantile (0 to 1).
+fn has_enough(count: u64, quantile: f64) -> bool {
+    // Rounded, because 1 - 0.9 is no exact tenth.
+    (count as f64 * (1.0 - quantile) * 1e6).round() >= LEAST_BEYOND * 1e6
 }
 
 /// Where a figure is with 95 % confidence, both ends included.
@@ -89,13 +102,42 @@ mod tests {
     #[test]
     fn quantiles_of_a_thousand_are_what_counting_gives() {
         let quantiles = Quantiles::of(&histogram(1..=1000));
-        let expected =
-            Quantiles { p50: 500, p90: 900, p99: 990, p999: 999, max: 1000, count: 1000 };
+        let expected = Quantiles {
+            p50: Some(500),
+            p90: Some(900),
+            p99: Some(990),
+            p999: None,
+            max: Some(1000),
+            count: 1000,
+        };
         assert_eq!(quantiles, expected);
     }
 
     #[test]
-    fn nothing_recorded_is_all_zero_and_has_no_interval() {
+    fn a_quantile_has_a_value_where_ten_values_are_beyond_it() {
+        let known = |count: u64| {
+            let Quantiles { p50, p90, p99, p999, max, .. } =
+                Quantiles::of(&histogram((0..count).map(|_| 7)));
+            [p50, p90, p99, p999, max].map(|it| it.is_some())
+        };
+        for (count, expected) in [
+            (0, [false, false, false, false, false]),
+            (1, [false, false, false, false, true]),
+            (19, [false, false, false, false, true]),
+            (20, [true, false, false, false, true]),
+            (99, [true, false, false, false, true]),
+            (100, [true, true, false, false, true]),
+            (999, [true, true, false, false, true]),
+            (1_000, [true, true, true, false, true]),
+            (9_999, [true, true, true, false, true]),
+            (10_000, [true, true, true, true, true]),
+        ] {
+            assert_eq!(known(count), expected, "of {count}");
+        }
+    }
+
+    #[test]
+    fn nothing_recorded_has_no_quantile_and_no_interval() {
         let empty = histogram([]);
         assert_eq!(Quantiles::of(&empty), Quantiles::default());
         assert_eq!(quantile_interval(&empty, 0.5, 1000.0), None);

@@ -3,6 +3,7 @@
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
+use super::super::lost_time::LostTime;
 use super::super::measurement::About;
 use super::super::recorder::{Flight, Interval, Recorder};
 use super::*;
@@ -21,6 +22,8 @@ fn ran(interval: Interval) -> Ran {
         beside: Vec::new(),
         connections: vec![counts(Outcome::Answered, 1)],
         elapsed: Duration::from_secs(1),
+        planned: Duration::from_secs(1),
+        lost: LostTime::default(),
         stolen: 0.0,
         is_partial: false,
     }
@@ -56,11 +59,12 @@ fn a_server_that_answers_all_that_is_due_keeps_up_however_many_chance_makes_that
     let fewer = ran(answered(900));
     assert_eq!(judged(&fewer, Some(1000.0), false).verdict, Verdict::Valid);
     let mut more = ran(answered(1000));
-    more.after.asked = 100;
+    // They were sent before the end, and answered after it.
+    more.intervals[0].asked = 1100;
     more.after.outcomes = counts(Outcome::Answered, 100);
     let judged = judged(&more, Some(1000.0), false);
     assert_eq!(judged.verdict, Verdict::Overloaded);
-    assert_eq!(judged.reasons, ["1000 of 1100 requests/s were answered in time"]);
+    assert_eq!(judged.words(), "1\u{2009}000 of 1\u{2009}100 requests/s were answered in time");
 }
 
 #[test]
@@ -119,7 +123,7 @@ fn stamped(took: u64, earlier: u64, times_counted: u32) -> Ran {
 
 #[test]
 fn counts_and_times_that_are_right_agree_and_those_that_are_not_do_not() {
-    let reasons = |ran: &Ran| judged(ran, None, false).reasons.join("; ");
+    let reasons = |ran: &Ran| judged(ran, None, false).words();
     assert_eq!(reasons(&stamped(1_000_000, 0, 1)), "");
     let early = reasons(&stamped(1_000_000, 100_000, 1));
     assert!(early.contains("disagree by 20.0 % (Little's law)"), "{early}");
@@ -129,4 +133,94 @@ fn counts_and_times_that_are_right_agree_and_those_that_are_not_do_not() {
     let mut half = stamped(1_000_000, 0, 2);
     half.intervals[0].asked *= 2;
     assert!(reasons(&half).contains("disagree by 100.0 % (Little's law)"), "{half:?}");
+}
+
+/// The kinds of what stands against a run in which so many of 1,000 requests due were answered in time.
+fn kinds(ran: &Ran, offered_per_s: Option<f64>) -> Vec<CaveatKind> {
+    judged(ran, offered_per_s, false).caveats.iter().map(|caveat| caveat.kind).collect()
+}
+
+/// An open loop of 1,000 requests in a second, of which these were answered in time.
+fn short_of(answered_in_time: u64) -> Ran {
+    let mut short = ran(answered(answered_in_time));
+    short.intervals[0].asked = 1000;
+    short.after.outcomes = counts(Outcome::Answered, 1000 - answered_in_time);
+    short
+}
+
+#[test]
+fn what_the_generator_did_not_send_in_time_is_no_overload_of_the_server() {
+    use CaveatKind::{GeneratorStopped, Overload, SentLate};
+    assert_eq!(kinds(&short_of(985), Some(1000.0)), []);
+    assert_eq!(kinds(&short_of(970), Some(1000.0)), [Overload]);
+    // It was sent after the end.
+    let mut unsent = short_of(500);
+    (unsent.intervals[0].asked, unsent.after.asked) = (500, 500);
+    assert_eq!(kinds(&unsent, Some(1000.0)), [SentLate]);
+    // It was sent shortly before the end, when the generator had been stopped.
+    let mut burst = short_of(500);
+    burst.lost = LostTime {
+        watched_ns: SECOND,
+        gaps_ns: SECOND / 2,
+        longest_gap_ns: SECOND / 2,
+        last_gap: (SECOND - 1, SECOND / 2),
+        ..LostTime::default()
+    };
+    assert_eq!(kinds(&burst, Some(1000.0)), [SentLate, GeneratorStopped]);
+    // There was time enough to answer it.
+    burst.lost.last_gap.0 = SECOND / 2;
+    assert_eq!(kinds(&burst, Some(1000.0)), [Overload, GeneratorStopped]);
+}
+
+#[test]
+fn time_that_the_generator_lost_stands_against_a_run_by_what_it_was_lost_to() {
+    use CaveatKind::{GeneratorStopped, OtherLoad, RunQueue, Throttled};
+    let lost = |part: f64| (part * SECOND as f64) as u64;
+    let none = LostTime { watched_ns: SECOND, ..LostTime::default() };
+    let rows = [
+        (LostTime { gaps_ns: lost(0.5), longest_gap_ns: lost(0.5), ..none }, GeneratorStopped),
+        (LostTime { run_queue_ns: Some(lost(0.2)), ..none }, RunQueue),
+        (LostTime { throttled_ns: Some(lost(0.1)), ..none }, Throttled),
+        (LostTime { others_ns: Some(lost(0.3)), ..none }, OtherLoad),
+    ];
+    for (lost, kind) in rows {
+        let disturbed = Ran { lost, ..ran(answered(1000)) };
+        assert_eq!(kinds(&disturbed, None), [kind]);
+        assert_eq!(judged(&disturbed, None, false).verdict, Verdict::Disturbed);
+        assert!(judged(&disturbed, None, false).blames_generator().is_some());
+    }
+    let little = LostTime {
+        gaps_ns: lost(0.01),
+        run_queue_ns: Some(lost(0.05)),
+        throttled_ns: Some(lost(0.01)),
+        others_ns: Some(lost(0.05)),
+        ..none
+    };
+    assert_eq!(kinds(&Ran { lost: little, ..ran(answered(1000)) }, None), []);
+}
+
+#[test]
+fn a_run_that_ended_early_says_how_long_it_was_and_why() {
+    let mut early = ran(answered(100));
+    (early.elapsed, early.planned) = (Duration::from_millis(660), Duration::from_secs(4));
+    early.connections = vec![counts(Outcome::Closed, 1)];
+    let judged = judged(&early, None, false);
+    assert_eq!(judged.verdict, Verdict::Faulty);
+    assert_eq!(
+        judged.words(),
+        "connections: 1 closed; it was measured for 0.66 of 4 s: no connection was left"
+    );
+    early.is_partial = true;
+    assert!(!kinds(&early, None).contains(&CaveatKind::EndedEarly));
+}
+
+#[test]
+fn a_caveat_that_is_added_stands_by_its_gravity() {
+    let caveat = |kind| Caveat { kind, words: format!("{kind:?}") };
+    let mut validity = Validity::default();
+    for kind in [CaveatKind::Changed, CaveatKind::GeneratorLimit, CaveatKind::Faults] {
+        validity.add(caveat(kind));
+    }
+    assert_eq!(validity.words(), "Faults; GeneratorLimit; Changed");
+    assert_eq!(validity.verdict, Verdict::Faulty);
 }
