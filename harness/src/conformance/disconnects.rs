@@ -118,6 +118,7 @@ pub(super) const CASES: &[Case] = &[
             subject.connect()?.learn(&request(7))?;
             for _ in 0..20 {
                 if let Ok(client) = subject.try_connect() {
+                    subject.wait_until_established(&client);
                     client.reset();
                 }
             }

@@ -22,6 +22,9 @@ const AS_DECLARED: &[&str] = &["refusal/as-declared"];
 /// Clients turned away in a row.
 const TURNED_AWAY: usize = 50;
 
+/// Clients that are turned away too late, before that is believed of the server.
+const PROMPT_TRIES: usize = 10;
+
 /// Times that a client comes while another leaves.
 const RACES: usize = 30;
 
@@ -43,7 +46,15 @@ pub(super) const CASES: &[Case] = &[
         check: |subject| {
             let _incumbents = subject.fill()?;
             let declared = subject.contract.when_full.unwrap_or(WhenFull::Wait);
-            let (met, after) = meet(subject);
+            let (mut met, mut after) = meet(subject);
+            // A busy machine may be late now and then; a server that makes clients wait is so
+            // every time.
+            for _ in 1..PROMPT_TRIES {
+                if met.kind() != Some(declared) || declared == WhenFull::Wait || after <= PROMPT {
+                    break;
+                }
+                (met, after) = meet(subject);
+            }
             subject.was_met();
             subject.observe(format!("{} after {} µs", met.words(), after.as_micros()));
             let expected = format!("when full: {}", words_for(declared));

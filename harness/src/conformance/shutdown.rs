@@ -126,7 +126,7 @@ pub(super) const CASES: &[Case] = &[
                 return Err(Finding::blocked(&["shutdown/drains"], seen));
             }
             subject.signal(Signal::SIGINT);
-            match subject.wait_for_exit(subject.patience * GONE) {
+            match subject.exits_within(subject.patience * GONE) {
                 Some(Exit::Code(0)) => {
                     let seen = "it ended with exit code 0, as if it had drained";
                     Err(Finding::fail(
@@ -165,7 +165,7 @@ pub(super) const CASES: &[Case] = &[
             let mut client = subject.connect()?;
             client.learn(&request(1))?;
             subject.signal(Signal::SIGTERM);
-            if subject.wait_for_exit(subject.patience * GONE).is_none() {
+            if subject.exits_within(subject.patience * GONE).is_none() {
                 return Err(Finding::blocked(&["shutdown/sigterm"], "it goes on"));
             }
             // The kernel may take a moment to end what a ring still does.
@@ -201,7 +201,7 @@ fn gone(subject: &Subject<'_>) -> Result<(), Finding> {
         true => "it ends with exit code 0, and all its processes with it",
         false => "it ends, and all its processes with it",
     };
-    match subject.wait_for_exit(subject.patience * GONE) {
+    match subject.exits_within(subject.patience * GONE) {
         Some(exit) if drains && exit != Exit::Code(0) => {
             return Err(Finding::fail(expected, exit.to_string()));
         }

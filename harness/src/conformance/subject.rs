@@ -564,6 +564,18 @@ impl<'a> Subject<'a> {
         client.client.ends().is_some_and(|(client, server)| diag::is_accepted(server, client))
     }
 
+    /// Waits until the server's kernel has the connection, so that nothing that the client does
+    /// next can overtake the end of the handshake.
+    pub fn wait_until_established(&self, client: &Party<'_>) {
+        let Some((own, server)) = client.client.ends() else { return };
+        let deadline = Instant::now() + PROMPT;
+        while diag::server_end(server, own).is_some_and(|end| end.is_under_way)
+            && Instant::now() < deadline
+        {
+            thread::sleep(TRY_EVERY);
+        }
+    }
+
     /// Sends a signal to the server, which may end from now on.
     pub fn signal(&self, signal: Signal) {
         self.may_end.set(true);
@@ -574,6 +586,21 @@ impl<'a> Subject<'a> {
     /// Waits for the server to end.
     pub fn wait_for_exit(&self, deadline: Duration) -> Option<Exit> {
         self.server.borrow().process.wait_for_exit(deadline)
+    }
+
+    /// Waits for the server to exit. One that works may only lack a processor, and is given more
+    /// time.
+    pub fn exits_within(&self, patience: Duration) -> Option<Exit> {
+        let began = Instant::now();
+        loop {
+            let exit = self.wait_for_exit(patience.saturating_sub(began.elapsed()).max(TRY_EVERY));
+            let waited = began.elapsed();
+            let is_over = waited >= patience * WORKING || waited >= patience && self.is_asleep();
+            if exit.is_some() || is_over {
+                // What it did before it came to rest is done now.
+                return exit.or_else(|| self.wait_for_exit(TRY_EVERY));
+            }
+        }
     }
 
     /// The server's processes that are there now.

@@ -68,7 +68,7 @@ pub(super) const CASES: &[Case] = &[
                 client.close();
             }
             let expected = "it ends with exit code 0";
-            match subject.wait_for_exit(subject.patience * GONE) {
+            match subject.exits_within(subject.patience * GONE) {
                 Some(Exit::Code(0)) => {
                     subject.was_met();
                     Ok(())

@@ -263,6 +263,7 @@ pub(crate) const ROWS: &[Row] = &[
             ("isolation/schedules", "hang"),
             ("refusal/place-freed-by-rst", "ok"),
             ("refusal/place-freed-in-request", "ok"),
+            ("disconnects/reset-before-accept", "ok"),
         ],
     )
     .patience("2s")
@@ -271,9 +272,7 @@ pub(crate) const ROWS: &[Row] = &[
         "disconnects/reset-in-request",
         "disconnects/reset-in-reply",
         "leaks/resets",
-    ]))
-    // A busy machine may keep such a client from the server altogether.
-    .perhaps(&["disconnects/reset-before-accept"]),
+    ])),
     row(
         LeavesTheRefusedSilent,
         Busy,
