@@ -110,6 +110,7 @@ pub(super) const WRONG: &[Wrong] = &[
     row("disconnects/reset-in-request", "a client resets in the middle of a request", "a client that resets in the middle of a request does harm"),
     row("disconnects/reset-in-reply", "a client resets while it is answered", "a client that resets while it is answered does harm"),
     row("startup/listens-in-time", "it is started", "it does not serve where it was told to listen"),
+    row("startup/bind-address", "it is told to listen on 127.0.0.1", "told to listen on one address it listens on others, too"),
     row("startup/any-port", "it is told port 0", "told port 0 it does not listen on a free port"),
     row("startup/ipv6", "it is told to listen on ::1", "told to listen on ::1 it does not serve there"),
     row("startup/host-not-ours", "it is told a foreign address", "told an address of another machine it does not say so and end with an error code"),
