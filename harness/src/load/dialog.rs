@@ -2,24 +2,59 @@
 //! learned from it, so that under load checking one is a comparison of bytes as ever.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use servers::Service;
 
 use super::connections::LONGEST_OPENING;
 use super::exchange::Exchange;
-use crate::client::{Client, Transcript, Trouble, Window};
+use crate::client::{Client, LONGEST_REPLY, Transcript, Trouble, Window};
 use crate::server::Contract;
 use crate::wire::{Bytes, ReplyEnd, Wire};
 
 /// How long each thing may take that a server says while it is learned from.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// After how much silence a reply is taken to be whole.
+/// How long a connection beside others is waited for, before those are asked whether they are
+/// answered, and how often that is tried.
+const BESIDE: Duration = Duration::from_secs(1);
+const TRIES_BESIDE: usize = 2;
+
+/// How long a prompt is waited for that may come before the first request.
 const QUIET: Duration = Duration::from_millis(150);
 
+/// How long is listened at a time.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Pause before a client that was turned away tries again: those before it may not be seen off yet.
+const TRY_EVERY: Duration = Duration::from_millis(20);
+
 /// What is asked to learn from it: values of different lengths.
-const ASKED: &[(&str, &str)] = &[("41+1", "42"), ("1000+24", "1024"), ("3+4", "7")];
+const ASKED: &[Asked] = &[("41+1", "42"), ("1000+24", "1024"), ("3+4", "7")];
+
+/// A request, and its value.
+type Asked = (&'static str, &'static str);
+
+/// What stands before a value and behind it, and with what replies of one size are filled up.
+type Around = (Vec<u8>, Vec<u8>, u8);
+
+/// Why nothing was learned from a connection.
+enum Unlearned {
+    /// What failed, and how.
+    Trouble(&'static str, Trouble),
+    /// It answers otherwise, in words.
+    Wrong(String),
+}
+
+impl Unlearned {
+    fn words(self) -> String {
+        match self {
+            Unlearned::Trouble(what, trouble) => format!("{what}: {trouble}"),
+            Unlearned::Wrong(words) => words,
+        }
+    }
+}
 
 /// How a server is asked, and what its replies are.
 #[derive(Clone, Debug)]
@@ -51,26 +86,7 @@ impl Dialog {
         if contract.wire == Wire::default() {
             return Ok(dialog);
         }
-        let cannot = |what: &str| {
-            let what = what.to_owned();
-            move |trouble: Trouble| format!("{what}: {trouble}")
-        };
-        let mut known = Vec::new();
-        for (asked, value) in ASKED {
-            let mut client = connect(address).map_err(cannot("it is not connected to"))?;
-            dialog.opening = dialog.opened(&mut client).map_err(cannot("it does not greet"))?;
-            if dialog.opening.reply.len().max(dialog.opening.request.len()) > LONGEST_OPENING {
-                return Err("what it says before the first request is too long".to_owned());
-            }
-            let sent = contract.sent(asked.as_bytes());
-            client.send(&sent).map_err(cannot("it takes no request"))?;
-            let reply = match client.listen(QUIET) {
-                Ok(reply) | Err(Trouble::Closed(reply)) => reply,
-                Err(trouble) => return Err(cannot("it does not answer")(trouble)),
-            };
-            let value = if contract.service == Service::Echo { asked } else { value };
-            known.push(dialog.around(reply, value)?);
-        }
+        let mut known = dialog.learn(address).map_err(|error| error.words())?;
         if known.iter().any(|one| *one != known[0]) {
             return Err("what stands around the value in its replies is not always the same".into());
         }
@@ -78,12 +94,166 @@ impl Dialog {
         Ok(dialog)
     }
 
+    /// Asks on several connections, all of them open at once: what differs between such connections,
+    /// as the id of a thread does, may be the same again on connections that are made one after the
+    /// other. A server that does not serve one beside another is asked by one after the other.
+    fn learn(&mut self, address: SocketAddr) -> Result<Vec<Around>, Unlearned> {
+        let most = self.contract.capacity.unwrap_or(usize::MAX);
+        let (mut held, mut known) = (Vec::<Client>::new(), Vec::new());
+        let mut one_at_a_time = most == 1;
+        for &asked in ASKED {
+            if !one_at_a_time && !held.is_empty() && held.len() < most {
+                if let Some((client, around)) = self.beside(address, &mut held, asked)? {
+                    held.push(client);
+                    known.push(around);
+                    continue;
+                }
+                one_at_a_time = true;
+            }
+            leave(std::mem::take(&mut held));
+            let deadline = Instant::now() + PATIENCE;
+            let (client, around) = loop {
+                match self.connection(address, asked, PATIENCE) {
+                    // The one before it may not be seen off yet.
+                    Err(_) if !known.is_empty() && Instant::now() < deadline => sleep(TRY_EVERY),
+                    learned => break learned?,
+                }
+            };
+            held.push(client);
+            known.push(around);
+        }
+        // And what differs between requests on one connection, as a counter does.
+        if let Some(last) = held.last_mut().filter(|_| self.contract.wire.requests().is_none()) {
+            known.push(self.asked(last, ASKED[0], PATIENCE)?);
+        }
+        leave(held);
+        Ok(known)
+    }
+
+    /// Asks on one more connection beside others. `None` if the server does not serve it meanwhile.
+    fn beside(
+        &mut self,
+        address: SocketAddr,
+        held: &mut [Client],
+        asked: Asked,
+    ) -> Result<Option<(Client, Around)>, Unlearned> {
+        for _ in 0..TRIES_BESIDE {
+            match self.connection(address, asked, BESIDE) {
+                Ok(learned) => return Ok(Some(learned)),
+                Err(Unlearned::Trouble(_, Trouble::Silent(..))) => {}
+                Err(_) => return Ok(None),
+            }
+            // If those before it are answered, the server does not lack a processor.
+            if self.contract.wire.requests().is_none() {
+                self.asked(&mut held[0], asked, PATIENCE)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Connects and asks once.
+    fn connection(
+        &mut self,
+        address: SocketAddr,
+        asked: Asked,
+        patience: Duration,
+    ) -> Result<(Client, Around), Unlearned> {
+        let mut client = Client::connect(1, address, Window::Usual, patience, &Transcript::begin())
+            .map_err(|trouble| Unlearned::Trouble("it is not connected to", trouble))?;
+        self.opening = self
+            .opened(&mut client, patience)
+            .map_err(|trouble| Unlearned::Trouble("it does not greet", trouble))?;
+        if self.opening.reply.len().max(self.opening.request.len()) > LONGEST_OPENING {
+            let words = "what it says before the first request is too long".to_owned();
+            return Err(Unlearned::Wrong(words));
+        }
+        let around = self.asked(&mut client, asked, patience)?;
+        Ok((client, around))
+    }
+
+    /// Asks once, and returns what stands around the value.
+    fn asked(
+        &mut self,
+        client: &mut Client,
+        (asked, value): Asked,
+        patience: Duration,
+    ) -> Result<Around, Unlearned> {
+        client
+            .send(&self.contract.sent(asked.as_bytes()))
+            .map_err(|trouble| Unlearned::Trouble("it takes no request", trouble))?;
+        let reply = self
+            .heard(client, patience)
+            .map_err(|trouble| Unlearned::Trouble("it does not answer", trouble))?;
+        let value = if self.contract.service == Service::Echo { asked } else { value };
+        self.around(reply, value).map_err(Unlearned::Wrong)
+    }
+
+    /// The next reply as it comes, with its end and the prompt behind it.
+    fn heard(&mut self, client: &mut Client, patience: Duration) -> Result<Vec<u8>, Trouble> {
+        let (mut bytes, mut last) = (Vec::new(), Instant::now());
+        let deadline = last + patience;
+        loop {
+            match client.listen(LOOK) {
+                Ok(more) if !more.is_empty() => {
+                    bytes.extend(more);
+                    last = Instant::now();
+                }
+                Ok(_) => {}
+                Err(Trouble::Closed(more)) => {
+                    bytes.extend(more);
+                    return if bytes.is_empty() { Err(Trouble::Closed(bytes)) } else { Ok(bytes) };
+                }
+                Err(trouble) => return Err(trouble),
+            }
+            if bytes.len() > LONGEST_REPLY {
+                return Err(Trouble::Endless);
+            }
+            self.notice_late_prompt(&mut bytes);
+            if self.is_whole(&bytes, last.elapsed()) {
+                return Ok(bytes);
+            }
+            if Instant::now() > deadline {
+                return match bytes.is_empty() {
+                    true => Err(Trouble::Silent(patience, bytes)),
+                    false => Ok(bytes),
+                };
+            }
+        }
+    }
+
+    /// A prompt before the first reply that came later than it was waited for is of the opening.
+    fn notice_late_prompt(&mut self, bytes: &mut Vec<u8>) {
+        if let Some(prompt) = &self.contract.wire.prompt
+            && bytes.starts_with(prompt)
+            && !self.opening.reply.ends_with(prompt)
+        {
+            bytes.drain(..prompt.len());
+            self.opening.reply.extend_from_slice(prompt);
+        }
+    }
+
+    /// Whether a reply is there with all that follows it.
+    fn is_whole(&self, bytes: &[u8], silent_for: Duration) -> bool {
+        let wire = &self.contract.wire;
+        if let ReplyEnd::Quiet(quiet) = wire.reply_end {
+            return !bytes.is_empty() && silent_for >= quiet;
+        }
+        let mut rest = bytes.to_vec();
+        match (wire.reply_end.take(&mut rest), &wire.prompt) {
+            (Ok(Some(_)), Some(prompt)) => rest.ends_with(prompt),
+            (Ok(Some(_)), None) => true,
+            (Ok(None), _) => false,
+            // There will be no reply of this form.
+            (Err(_), _) => true,
+        }
+    }
+
     /// What is said before the first request, by both.
-    fn opened(&self, client: &mut Client) -> Result<Exchange, Trouble> {
+    fn opened(&self, client: &mut Client, patience: Duration) -> Result<Exchange, Trouble> {
         let wire = &self.contract.wire;
         let mut opening = Exchange { request: Vec::new(), reply: Vec::new() };
         if let Some(greeting) = &wire.greeting {
-            opening.reply = client.greeting(greeting, PATIENCE)?;
+            opening.reply = client.greeting(greeting, patience)?;
         }
         for step in &wire.handshake {
             client.send(&step.send)?;
@@ -92,21 +262,25 @@ impl Dialog {
                 reply_end: ReplyEnd::Bytes(Bytes::from(&step.expect[..])),
                 ..Wire::default()
             };
-            opening.reply.extend(client.reply_within(&until, PATIENCE)?);
+            opening.reply.extend(client.reply_within(&until, patience)?);
             opening.reply.extend_from_slice(&step.expect);
         }
-        if let Some(prompt) = &wire.prompt {
-            // It comes before each request, the first too.
+        if let Some(prompt) = &wire.prompt
+            && !opening.reply.ends_with(prompt)
+        {
+            // It comes before each request, mostly the first too.
             let prompted = client.listen(QUIET)?;
             if *prompted == **prompt {
                 opening.reply.extend(prompted);
+            } else {
+                client.unread(prompted);
             }
         }
         Ok(opening)
     }
 
     /// What stands around a value in a reply.
-    fn around(&self, reply: Vec<u8>, value: &str) -> Result<(Vec<u8>, Vec<u8>, u8), String> {
+    fn around(&self, reply: Vec<u8>, value: &str) -> Result<Around, String> {
         let wire = &self.contract.wire;
         let filling = reply.last().copied().filter(|byte| *byte == 0).unwrap_or(b' ');
         let mut rest = wire.without_prompt(reply);
@@ -155,31 +329,68 @@ impl Dialog {
     }
 }
 
-fn connect(address: SocketAddr) -> Result<Client, Trouble> {
-    Client::connect(1, address, Window::Usual, PATIENCE, &Transcript::begin())
+/// Ends connections, and waits for the server to have seen that: what follows finds it free.
+fn leave(mut clients: Vec<Client>) {
+    for client in &mut clients {
+        // It fails where the server has ended the connection.
+        let _ = client.half_close();
+    }
+    let deadline = Instant::now() + BESIDE;
+    for client in &mut clients {
+        let _ = client.rest_within(deadline.saturating_duration_since(Instant::now()));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader, Write};
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::thread;
 
     use super::*;
 
+    /// How a server of these tests serves.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Serves {
+        /// All clients at once.
+        All,
+        /// One client at a time; the next one waits in the accept queue.
+        One,
+    }
+
+    /// What one client of a server is told: the number of those that are served at the moment, and
+    /// of its requests so far.
+    fn converse(client: TcpStream, beside: &AtomicUsize, reply: fn(i64, usize, usize) -> Vec<u8>) {
+        let place = beside.fetch_add(1, SeqCst);
+        let mut to = client.try_clone().expect("a clone");
+        to.write_all(b"hello\n").expect("it is taken");
+        for (number, line) in BufReader::new(client).lines().map_while(Result::ok).enumerate() {
+            let sum = line.split('+').flat_map(str::parse::<i64>).sum();
+            if to.write_all(&reply(sum, place, number)).is_err() {
+                break;
+            }
+        }
+        beside.fetch_sub(1, SeqCst);
+    }
+
     /// What is learned of a server that greets, and answers each line of a sum with what `reply`
-    /// makes of it.
-    fn learned(wire: &str, reply: fn(i64) -> Vec<u8>) -> Result<Dialog, String> {
+    /// makes of it. It is there until the test ends.
+    fn learned_of(
+        serves: Serves,
+        wire: &str,
+        reply: fn(i64, usize, usize) -> Vec<u8>,
+    ) -> Result<Dialog, String> {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         thread::spawn(move || {
-            for client in listener.incoming().take(ASKED.len()).flatten() {
-                let mut to = client.try_clone().expect("a clone");
-                to.write_all(b"hello\n").expect("it is taken");
-                let mut lines = BufReader::new(client).lines().map_while(Result::ok);
-                if let Some(line) = lines.next() {
-                    let sum = line.split('+').flat_map(str::parse::<i64>).sum();
-                    let _ = to.write_all(&reply(sum));
+            let beside = Arc::new(AtomicUsize::new(0));
+            for client in listener.incoming().flatten() {
+                let beside = Arc::clone(&beside);
+                match serves {
+                    Serves::All => drop(thread::spawn(move || converse(client, &beside, reply))),
+                    Serves::One => converse(client, &beside, reply),
                 }
             }
         });
@@ -188,35 +399,71 @@ mod tests {
         Dialog::of(&contract, address)
     }
 
+    fn learned(wire: &str, reply: fn(i64, usize, usize) -> Vec<u8>) -> Result<Dialog, String> {
+        learned_of(Serves::All, wire, reply)
+    }
+
+    /// The place stands for the id of a thread: it is another one beside others, and the same again
+    /// once they have left.
+    #[test]
+    fn what_differs_between_connections_that_are_open_at_once_is_seen() {
+        let by_place = |sum: i64, place: usize, _| format!("[{place}] = {sum}\n").into_bytes();
+        let wire = "greeting = { lines = 1 }\nvalue = '= (.*)$'";
+        let error = learned_of(Serves::All, wire, by_place).expect_err("it differs");
+        assert!(error.contains("always the same"), "{error}");
+        // Of a server that takes one client at a time there are no others to differ from.
+        let lines = Exchange { request: b"2+3\n".to_vec(), reply: b"5\n".to_vec() };
+        let one = learned_of(Serves::One, wire, by_place).expect("it is always [0]");
+        assert_eq!(one.exchange(&lines).reply, b"[0] = 5\n");
+    }
+
+    #[test]
+    fn what_differs_between_requests_on_one_connection_is_seen() {
+        let by_number = |sum: i64, _, number: usize| format!("{number}: {sum}\n").into_bytes();
+        let wire = "greeting = { lines = 1 }\nvalue = ': (.*)$'";
+        let error = learned(wire, by_number).expect_err("it differs");
+        assert!(error.contains("always the same"), "{error}");
+    }
+
+    #[test]
+    fn a_reply_that_takes_its_time_is_waited_for() {
+        let late = |sum: i64, _, _| {
+            thread::sleep(QUIET * 2);
+            format!("{sum}\n").into_bytes()
+        };
+        learned("greeting = { lines = 1 }", late).expect("it is learned");
+    }
+
     #[test]
     fn replies_are_known_beforehand_once_their_form_is_learned() {
         let lines = Exchange { request: b"2+3\n".to_vec(), reply: b"5\n".to_vec() };
         let prompted =
-            learned("greeting = { lines = 1 }\nvalue = '^= (.*)$'\nprompt = '> '", |sum| {
+            learned("greeting = { lines = 1 }\nvalue = '^= (.*)$'\nprompt = '> '", |sum, _, _| {
                 format!("= {sum}.0\n> ").into_bytes()
             })
             .expect("it is learned");
         assert_eq!(prompted.opening.reply, b"hello\n");
         assert_eq!(prompted.exchange(&lines).reply, b"= 5.0\n> ");
-        let sized = learned("greeting = { lines = 1 }\nreply-end = { size = 6 }", |sum| {
+        let sized = learned("greeting = { lines = 1 }\nreply-end = { size = 6 }", |sum, _, _| {
             format!("{sum:<6}").into_bytes()
         });
         assert_eq!(sized.expect("it is learned").exchange(&lines).reply, b"5     ");
-        let long = learned("greeting = { lines = 1 }\nreply-end = { length = 'u16-be' }", |sum| {
-            let text = sum.to_string().into_bytes();
-            [vec![0, text.len() as u8], text].concat()
-        });
+        let long =
+            learned("greeting = { lines = 1 }\nreply-end = { length = 'u16-be' }", |sum, _, _| {
+                let text = sum.to_string().into_bytes();
+                [vec![0, text.len() as u8], text].concat()
+            });
         assert_eq!(long.expect("it is learned").exchange(&lines).reply, b"\0\x015");
     }
 
     #[test]
     fn replies_that_are_never_alike_or_wrong_cannot_be_known() {
-        let varied = learned("greeting = { lines = 1 }\nvalue = '= (.*)$'", |sum| {
+        let varied = learned("greeting = { lines = 1 }\nvalue = '= (.*)$'", |sum, _, _| {
             format!("[{}] = {sum}\n", sum * 7).into_bytes()
         });
         assert!(varied.expect_err("it varies").contains("always the same"));
         let wrong =
-            learned("greeting = { lines = 1 }", |sum| format!("{}\n", sum + 1).into_bytes());
+            learned("greeting = { lines = 1 }", |sum, _, _| format!("{}\n", sum + 1).into_bytes());
         assert!(wrong.expect_err("it is wrong").contains("expected"));
     }
 }
