@@ -395,6 +395,9 @@ pub struct Bench {
     pub measured: Measured,
 }
 
+/// The smallest limit on the length of a request that a server is judged by, in bytes.
+pub(crate) const SHORTEST_JUDGED: usize = 64;
+
 /// What a server of the user's own declares. What is not declared is not judged.
 #[derive(Clone, Debug, Default, Args)]
 #[command(
@@ -855,7 +858,9 @@ fn size(text: &str) -> Result<usize, String> {
 /// Shorter lines leave too little to ask.
 fn judged_size(text: &str) -> Result<usize, String> {
     match size(text)? {
-        0..64 => Err("a server is not judged on lines of less than 64 bytes".to_owned()),
+        0..SHORTEST_JUDGED => {
+            Err(format!("a server is not judged on lines of less than {SHORTEST_JUDGED} bytes"))
+        }
         bytes => Ok(bytes),
     }
 }

@@ -234,6 +234,7 @@ reason = 'it cannot be filled'
             resources: Vec::new(),
             known: None,
             took_ms: 0,
+            discovery: None,
         }
     }
 

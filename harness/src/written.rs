@@ -67,7 +67,9 @@ pub(crate) fn inline(value: &toml::Value) -> String {
         format!("\"{}\"", escaped.collect::<String>())
     };
     match value {
-        toml::Value::String(text) if text.contains('\\') && !text.contains(['\'', '\n', '\r']) => {
+        toml::Value::String(text)
+            if text.contains('\\') && !text.contains(|it: char| it == '\'' || it.is_control()) =>
+        {
             format!("'{text}'")
         }
         toml::Value::String(text) => quoted(text),

@@ -39,6 +39,7 @@ fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Judg
         resources: Vec::new(),
         known: None,
         took_ms: 12,
+        discovery: None,
     }
 }
 

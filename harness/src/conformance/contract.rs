@@ -1,9 +1,11 @@
 //! What a server declares is what it does. What it does not declare is found out and told.
 
 use std::str::FromStr;
+use std::time::Duration;
 
-use shlex::try_quote;
+use servers::WhenFull;
 
+use super::discovery::Discovery;
 use super::finding::Finding;
 use super::need::MOST_CLIENTS;
 use super::observe::{
@@ -12,12 +14,13 @@ use super::observe::{
 };
 use super::subject::Subject;
 use super::{Case, Need, State};
+use crate::cli::{Declared, SHORTEST_JUDGED};
 use crate::client::{Trouble, printable};
 use crate::mechanism::Expected;
 use crate::server::{Ending, Exit};
 
 /// How long a silent client is watched that no idle timeout was declared for.
-const KEPT: std::time::Duration = std::time::Duration::from_secs(1);
+const KEPT: Duration = Duration::from_secs(1);
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -29,7 +32,7 @@ pub(super) const CASES: &[Case] = &[
             let crowd = Crowd::gather(subject)?;
             let seen = crowd.served_words();
             let Some(declared) = subject.contract.capacity else {
-                return tell(subject, &seen, &crowd.flags(subject));
+                return tell(subject, &seen, crowd.declares(subject));
             };
             match crowd.served.len() {
                 MOST_CLIENTS.. if declared >= MOST_CLIENTS => {}
@@ -61,11 +64,11 @@ pub(super) const CASES: &[Case] = &[
             crowd.take_in(subject)?;
             let declared = subject.contract.when_full;
             match (&crowd.next, declared) {
-                (None, None) => tell(subject, &crowd.full_words(), ""),
+                (None, None) => tell(subject, &crowd.full_words(), Declared::default()),
                 (None, Some(_)) => {
                     Err(Finding::blocked(&["contract/capacity"], crowd.full_words()))
                 }
-                (Some(met), None) => tell(subject, &crowd.full_words(), &met.flags()),
+                (Some(met), None) => tell(subject, &crowd.full_words(), met.declares()),
                 (Some(met), Some(declared)) if met.kind() == Some(declared) => {
                     as_declared(subject, crowd.full_words())
                 }
@@ -95,8 +98,14 @@ pub(super) const CASES: &[Case] = &[
                 None => format!("takes in {waiting} to wait, at least"),
             };
             match subject.contract.queue {
-                None if crowd.is_endless() => tell(subject, &crowd.full_words(), ""),
-                None => tell(subject, &seen, &format!("--queue {waiting}")),
+                None if crowd.is_endless() => {
+                    tell(subject, &crowd.full_words(), Declared::default())
+                }
+                None => {
+                    // Of a queue that was not filled the length is not known.
+                    let queue = crowd.next.is_some().then_some(waiting);
+                    tell(subject, &seen, Declared { queue, ..Declared::default() })
+                }
                 Some(_) if crowd.is_endless() => {
                     Err(Finding::blocked(&["contract/capacity"], crowd.full_words()))
                 }
@@ -114,12 +123,15 @@ pub(super) const CASES: &[Case] = &[
             let longest = longest_line(subject)?;
             let seen = longest.words();
             let Some(declared) = subject.contract.max_line else {
-                let flags = if longest.is_exact() {
-                    format!("--max-line {}", longest.answered)
-                } else {
-                    String::new()
+                let is_exact = longest.is_exact() && longest.answered >= SHORTEST_JUDGED;
+                let max_line = is_exact.then_some(longest.answered);
+                let declares = Declared { max_line, ..Declared::default() };
+                let error = match longest.not {
+                    Some((_, NotAnswered::Otherwise(line))) => Some(line),
+                    _ => None,
                 };
-                return tell(subject, &seen, &flags);
+                subject.discovered(Discovery { seen, declares, error, mechanism: None });
+                return Ok(());
             };
             let expected = format!("lines up to {declared} bytes, and no longer ones");
             match &longest.not {
@@ -148,10 +160,14 @@ pub(super) const CASES: &[Case] = &[
             let Some(prefix) = &subject.contract.error_prefix else {
                 return match std::str::from_utf8(common) {
                     Ok(text) if !text.is_empty() => {
-                        let flags = flag("--error-prefix", text);
-                        tell(subject, &format!("errors begin with {}", printable(common)), &flags)
+                        let error_prefix = Some(text.to_owned());
+                        let seen = format!("errors begin with {}", printable(common));
+                        tell(subject, &seen, Declared { error_prefix, ..Declared::default() })
                     }
-                    _ => tell(subject, "errors begin with nothing in common", ""),
+                    _ => {
+                        let seen = "errors begin with nothing in common";
+                        tell(subject, seen, Declared::default())
+                    }
                 };
             };
             for Erroneous { request, reply } in &lines {
@@ -183,10 +199,11 @@ pub(super) const CASES: &[Case] = &[
                 (_, Ok(line)) => Err(Finding::fail("nothing is sent unasked", printable(line))),
                 (None, _) if idle.is_ended() => {
                     // What is seen is a little late.
-                    let rounded = (after - after % 50).max(1);
-                    tell(subject, &seen, &format!("--idle-timeout {rounded}ms"))
+                    let rounded = u64::try_from((after - after % 50).max(1)).unwrap_or(u64::MAX);
+                    let idle_timeout = Some(Duration::from_millis(rounded));
+                    tell(subject, &seen, Declared { idle_timeout, ..Declared::default() })
                 }
-                (None, _) => tell(subject, &seen, ""),
+                (None, _) => tell(subject, &seen, Declared::default()),
                 (Some(declared), _) if idle.is_ended() && idle.at_most >= declared => {
                     as_declared(subject, seen)
                 }
@@ -204,13 +221,16 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Launched],
         check: |subject| {
             let seen = subject.how_it_is_built();
+            subject.saw_mechanism(seen.mechanism);
             subject.note(seen.evidence.join("; "));
             let words = format!("{}: {}", seen.mechanism, seen.words);
             match subject.contract.expect {
                 None => {
-                    let word = Expected::from_str(seen.mechanism.name());
-                    let flags = word.map(|word| format!("--expect {word}")).unwrap_or_default();
-                    tell(subject, &words, &flags)
+                    let expect = Expected::from_str(seen.mechanism.name()).ok();
+                    let declares = Declared { expect, ..Declared::default() };
+                    let mechanism = Some(seen.mechanism);
+                    subject.discovered(Discovery { seen: words, declares, mechanism, error: None });
+                    Ok(())
                 }
                 Some(expected) => match expected.met_by(&seen) {
                     Ok(()) => as_declared(subject, words),
@@ -228,15 +248,16 @@ pub(super) const CASES: &[Case] = &[
         check: |subject| {
             let ended = ending(subject)?;
             let seen = ended.words();
-            let (as_it_is, flags) = match ended.exit {
-                Some(Exit::Code(0)) if ended.answered == ended.asked => {
-                    (Some(Ending::Drain), "--ending drain")
-                }
-                Some(_) => (Some(Ending::Abort), "--ending abort"),
-                None => (None, ""),
+            let as_it_is = match ended.exit {
+                Some(Exit::Code(0)) if ended.answered == ended.asked => Some(Ending::Drain),
+                Some(_) => Some(Ending::Abort),
+                None => None,
             };
             let expected = match subject.contract.ending {
-                None => return tell(subject, &seen, flags),
+                None => {
+                    let declares = Declared { ending: as_it_is, ..Declared::default() };
+                    return tell(subject, &seen, declares);
+                }
                 declared if declared == as_it_is => return as_declared(subject, seen),
                 // It may have answered all before it was told to end.
                 Some(Ending::Abort) if ended.exit.is_some() => return as_declared(subject, seen),
@@ -256,23 +277,10 @@ fn as_declared(subject: &Subject<'_>, seen: String) -> Result<(), Finding> {
     Ok(())
 }
 
-/// Nothing is declared: tells what was seen, and the flags that would declare it, if any.
-fn tell(subject: &Subject<'_>, seen: &str, flags: &str) -> Result<(), Finding> {
-    subject.inform(match flags {
-        "" => seen.to_owned(),
-        flags => format!("{seen}; declare it with {flags}"),
-    });
+/// Nothing is declared: tells what was seen, and what would declare it, if anything does.
+fn tell(subject: &Subject<'_>, seen: &str, declares: Declared) -> Result<(), Finding> {
+    subject.discovered(Discovery { seen: seen.to_owned(), declares, ..Discovery::default() });
     Ok(())
-}
-
-/// A flag as it is typed.
-fn flag(name: &str, value: &str) -> String {
-    match try_quote(value) {
-        Ok(quoted) if value.starts_with('-') => format!("{name}={quoted}"),
-        Ok(quoted) => format!("{name} {quoted}"),
-        // A word cannot hold NUL.
-        Err(_) => String::new(),
-    }
 }
 
 impl Crowd<'_> {
@@ -303,29 +311,36 @@ impl Crowd<'_> {
     }
 
     /// What would declare this, as far as it is not.
-    fn flags(&self, subject: &Subject<'_>) -> String {
+    fn declares(&self, subject: &Subject<'_>) -> Declared {
         if self.is_endless() {
-            return String::new();
+            return Declared::default();
         }
-        let capacity = format!("--capacity {}", self.served.len());
-        match &self.next {
-            Some(met) if subject.contract.when_full.is_none() && !met.flags().is_empty() => {
-                format!("{capacity} {}", met.flags())
-            }
-            _ => capacity,
-        }
+        let next = self.next.as_ref().filter(|_| subject.contract.when_full.is_none());
+        let when_full = next.map(Met::declares).unwrap_or_default();
+        Declared { capacity: Some(self.served.len()), ..when_full }
     }
 }
 
 impl Met {
     /// What would declare this.
-    fn flags(&self) -> String {
-        if let Met::Told(line) = self {
-            let prefix = std::str::from_utf8(line).map(|line| flag("--busy-prefix", line));
-            return format!("--when-full busy {}", prefix.unwrap_or_default());
-        }
-        self.kind().map(|kind| format!("--when-full {}", kind.name())).unwrap_or_default()
+    fn declares(&self) -> Declared {
+        let (when_full, busy_prefix) = match self {
+            Met::Told(line) => match stable_prefix(line) {
+                Some(prefix) => (Some(WhenFull::Busy), Some(prefix)),
+                None => (None, None),
+            },
+            other => (other.kind(), None),
+        };
+        Declared { when_full, busy_prefix, ..Declared::default() }
     }
+}
+
+/// What of a line that was seen once can be expected of others: a number in it, such as that of the
+/// clients, may be another one the next time.
+pub(crate) fn stable_prefix(line: &[u8]) -> Option<String> {
+    let number = line.iter().position(u8::is_ascii_digit).unwrap_or(line.len());
+    let prefix = std::str::from_utf8(&line[..number]).ok()?;
+    (!prefix.trim().is_empty()).then(|| prefix.to_owned())
 }
 
 impl Longest {

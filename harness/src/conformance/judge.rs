@@ -190,6 +190,7 @@ impl Judge {
             resources: Vec::new(),
             known: None,
             took_ms: 0,
+            discovery: None,
         }
     }
 
@@ -211,7 +212,8 @@ impl Judge {
             None => (check(), Vec::new()),
         };
         judgement.resources = resources;
-        let evidence = subject.take_apart();
+        let mut evidence = subject.take_apart();
+        judgement.discovery = evidence.discovery.take().map(Box::new);
         let (transcript, met) = (evidence.transcript.clone(), evidence.met);
         let (served, may_end) = (evidence.served, evidence.may_end);
         let general_hint = match &checked {

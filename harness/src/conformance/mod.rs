@@ -5,6 +5,7 @@
 //! plain request and compare with that, so that a server with one fault fails the cases that
 //! name it and no others.
 
+mod discovery;
 mod finding;
 mod judge;
 mod need;
@@ -35,6 +36,8 @@ mod startup;
 mod timeouts;
 mod wire;
 
+pub(crate) use contract::stable_prefix;
+pub use discovery::Discovery;
 pub use finding::{FITTING, Finding};
 pub use judge::{Judge, judge_all};
 pub use need::Need;

@@ -61,10 +61,9 @@ impl<'s> Crowd<'s> {
     /// One more comes and asks.
     fn admit(&mut self, subject: &'s Subject<'_>, reply: &[u8]) -> Result<(), Finding> {
         let began = Instant::now();
-        let answered = subject.try_connect().and_then(|mut client| {
-            client.tell(&request(1))?;
-            let heard = client.hear(quiet(subject));
-            Ok((client, heard))
+        let answered = subject.try_connect().map(|mut client| {
+            let heard = client.ask_out(&request(1), quiet(subject));
+            (client, heard)
         });
         match answered {
             // Its place is that of another, who was silent for too long.
@@ -97,7 +96,7 @@ impl<'s> Crowd<'s> {
                     Err(trouble) => turned_away = Some(Met::no_connection(trouble)),
                 }
             }
-            std::thread::sleep(quiet(subject));
+            subject.let_it_be_still(&coming, quiet(subject));
             let restless = || Finding::vacuous("the server never rests");
             subject.wait_until(|| subject.is_asleep(), restless)?;
             for mut client in coming {
@@ -157,17 +156,14 @@ pub(super) fn meet(subject: &Subject<'_>) -> (Met, Duration) {
         Ok(client) => client,
         Err(trouble) => return (Met::no_connection(trouble), began.elapsed()),
     };
-    let first = client.hear(quiet(subject));
+    let first = client.hear_out(quiet(subject));
     let after = began.elapsed();
     let met = match first {
-        Err(Trouble::Silent(..)) => {
-            let asked = client.tell(&request(7));
-            match asked.and_then(|()| client.hear(subject.quiet(QUIET * 2))) {
-                Err(Trouble::Silent(..)) => Met::Unanswered,
-                Ok(line) if !subject.contract.is_busy(&line) => Met::Served(line),
-                other => end_of(subject, &mut client, other),
-            }
-        }
+        Err(Trouble::Silent(..)) => match client.ask_out(&request(7), subject.quiet(QUIET * 2)) {
+            Err(Trouble::Silent(..)) => Met::Unanswered,
+            Ok(line) if !subject.contract.is_busy(&line) => Met::Served(line),
+            other => end_of(subject, &mut client, other),
+        },
         other => end_of(subject, &mut client, other),
     };
     (met, after)
@@ -284,8 +280,7 @@ pub(super) fn longest_line(subject: &Subject<'_>) -> Result<Longest, Finding> {
     let mut found = Longest { answered: request(1).len(), not: None };
     while let Some(size) = found.next_size(most) {
         let line = padded(subject, &request(1), size);
-        let sent = client.tell(&line);
-        let not = match sent.and_then(|()| client.hear(PROMPT)) {
+        let not = match client.ask_out(&line, PROMPT) {
             Ok(reply) if reply == reply_to_padded(subject, &short, &line) => {
                 if client.ask(&request(2)).is_ok_and(|reply| reply != next) {
                     let seen = format!("a line of {size} bytes gets more than one reply");
@@ -364,19 +359,49 @@ pub(super) fn error_lines(subject: &Subject<'_>) -> Result<Vec<Erroneous>, Findi
             [limit + 1, 2 * limit].map(|size| padded(subject, &plain, size)).to_vec()
         }
     };
+    // Of one that declares what errors begin with each is waited for as any reply is.
+    let quiet = match subject.contract.error_prefix {
+        Some(_) => subject.patience,
+        None => subject.quiet(PROMPT),
+    };
     let mut lines = Vec::new();
+    let mut held = Vec::new();
     for request in mistakes {
-        let mut client = match subject.connect_soon(&plain) {
+        let mut client = match one_more(subject, &mut held, &plain) {
             Err(_) if !lines.is_empty() => break,
             client => client?,
         };
-        if let Ok(reply) = client.ask(&request)
+        if let Ok(reply) = client.ask_out(&request, quiet)
             && !is_answer(&request, &reply)
         {
             lines.push(Erroneous { request, reply });
         }
+        held.push(client);
     }
     Ok(lines)
+}
+
+/// Connects one more client that is served, while others are held: what differs between connections
+/// that are open at once, such as the id of a thread, is then seen to differ. Where the server does
+/// not serve it beside them, they leave first.
+fn one_more<'s>(
+    subject: &'s Subject<'_>,
+    held: &mut Vec<Party<'s>>,
+    plain: &[u8],
+) -> Result<Party<'s>, Finding> {
+    if !held.is_empty() {
+        let served = subject.try_connect().and_then(|mut client| {
+            let reply = client.ask_out(plain, quiet(subject))?;
+            Ok((client, reply))
+        });
+        match served {
+            Ok((client, reply)) if client.is_as_learned(plain, &reply).is_ok() => {
+                return Ok(client);
+            }
+            _ => held.clear(),
+        }
+    }
+    subject.connect_soon(plain)
 }
 
 /// Whether a reply is a number, or gives the request back: no error, whatever else.
@@ -391,10 +416,18 @@ pub(super) fn common_prefix<'l>(lines: impl IntoIterator<Item = &'l [u8]>) -> &'
         let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
         &one[..same]
     };
-    let common = lines.into_iter().reduce(common).unwrap_or_default();
+    let lines: Vec<&[u8]> = lines.into_iter().collect();
+    let common = lines.iter().copied().reduce(common).unwrap_or_default();
+    // A number in which the lines begin to differ is no mark, nor the digits that it begins with.
+    let goes_on = |line: &&[u8]| line.get(common.len()).is_some_and(u8::is_ascii_alphanumeric);
+    let run = common.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric());
+    let number = match lines.iter().any(goes_on) && run.clone().any(u8::is_ascii_digit) {
+        true => run.count(),
+        false => 0,
+    };
     let colon = common.windows(2).position(|two| two == b": ").map(|at| at + 2);
     let space = || common.iter().rposition(|&byte| byte == b' ').map(|at| at + 1);
-    &common[..colon.or_else(space).unwrap_or(common.len())]
+    &common[..colon.or_else(space).unwrap_or(common.len() - number)]
 }
 
 /// What became of a client that was served and then silent.
@@ -460,17 +493,24 @@ pub(super) fn ending(subject: &Subject<'_>) -> Result<Ended, Finding> {
     client.send(&subject.sent(&request(1)).repeat(asked))?;
     subject.signal(Signal::SIGTERM);
     let mut answered = 0;
-    while answered < asked && client.hear(subject.quiet(PROMPT)).is_ok_and(|line| line == reply) {
+    let quiet = subject.quiet(PROMPT);
+    while answered < asked && client.hear_out(quiet).is_ok_and(|line| line == reply) {
         answered += 1;
     }
     client.close();
     // One that declares nothing may go on, and is not waited for if it rests.
     let declared = subject.contract.ending.is_some();
-    let deadline = Instant::now() + subject.patience * GONE;
+    let began = Instant::now();
     let exit = loop {
-        match subject.wait_for_exit(PROMPT) {
-            None if Instant::now() < deadline && (declared || !subject.is_asleep()) => {}
-            exit => break exit,
+        let exit = subject.wait_for_exit(PROMPT);
+        let goes_on = || {
+            let waited = began.elapsed();
+            let rests = waited > PROMPT * 2 && subject.is_still_since(began)
+                || waited > PROMPT * 5 && subject.is_asleep();
+            waited > subject.patience * GONE || !declared && rests
+        };
+        if exit.is_some() || goes_on() {
+            break exit;
         }
     };
     Ok(Ended { asked, answered, exit })
@@ -487,6 +527,9 @@ mod tests {
             (&["ERR bad request", "ERR bad value"], "ERR bad "),
             (&["?", "?"], "?"),
             (&["one", "two"], ""),
+            (&["[Thread-140326] ?", "[Thread-140781] ?"], "[Thread-"),
+            (&["E1", "E2"], "E"),
+            (&["-ERR", "-ERR"], "-ERR"),
             (&[], ""),
         ] {
             let found = common_prefix(lines.iter().map(|line| line.as_bytes()));

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::finding::Finding;
 use super::subject::{Subject, beside, request};
 use crate::client::{Client, Trouble, printable};
+use crate::server::diag;
 use crate::wire::ReplyEnd;
 
 /// How long a case listens to be sure that nothing comes. A server that is slower than this can
@@ -16,6 +17,10 @@ pub(super) const QUIET: Duration = Duration::from_millis(120);
 
 /// How long it takes to see what is there.
 const LOOK: Duration = Duration::from_millis(1);
+
+/// Pauses between two looks at whether a server is still.
+const FIRST_PAUSE: Duration = Duration::from_millis(4);
+const LONGEST_PAUSE: Duration = Duration::from_millis(64);
 
 /// Requests sent between two looks at the memory of a server that is stuffed: a look at each of
 /// many processes takes longer than the sending.
@@ -95,6 +100,10 @@ impl Party<'_> {
             let by = if self.subject.contract.is_busy(&reply) { PLACES } else { VALUES };
             return Err(Finding::blocked(by, words));
         }
+        if self.subject.contract.is_busy(&reply) {
+            let words = format!("instead of a reply to {plain}: {}", printable(&reply));
+            return Err(Finding::vacuous(words));
+        }
         let mut learned = self.subject.learned.borrow_mut();
         if learned.iter().any(|(other, same)| other != request && *same == reply) {
             let words =
@@ -149,18 +158,26 @@ impl Party<'_> {
     /// # Errors
     /// The server does not say its part.
     pub fn be_greeted(&mut self) -> Result<(), Trouble> {
-        if std::mem::replace(&mut self.is_greeted, true) {
+        let patience = self.subject.patience_left()?;
+        self.be_greeted_within(patience)
+    }
+
+    fn be_greeted_within(&mut self, patience: Duration) -> Result<(), Trouble> {
+        if self.is_greeted {
             return Ok(());
         }
         let wire = &self.subject.contract.wire;
-        let patience = self.subject.patience_left()?;
         if let Some(greeting) = &wire.greeting {
-            let said = self.client.greeting(greeting, patience)?;
+            let said = self.client.greeting(greeting, patience);
+            // One that is silent may be greeted later.
+            self.is_greeted = !matches!(said, Err(Trouble::Silent(..)));
+            let said = said?;
             if self.subject.contract.is_busy(&said) {
                 self.client.unread(said);
                 return Ok(());
             }
         }
+        self.is_greeted = true;
         for step in &wire.handshake {
             self.client.send(&step.send)?;
             self.client.until(&step.expect)?;
@@ -218,6 +235,58 @@ impl Party<'_> {
     /// None comes.
     pub fn hear(&mut self, quiet: Duration) -> Result<Vec<u8>, Trouble> {
         self.unless_it_works(quiet, Self::line_within)
+    }
+
+    /// Sends a request and waits for its reply, as an experiment does on a server that has answered a
+    /// plain request: after `quiet` as [`hear`](Self::hear), and before that as soon as the server
+    /// can say nothing more ([`mechanism::is_still`](crate::mechanism::is_still)).
+    ///
+    /// # Errors
+    /// The server does not take it, or there is no reply.
+    pub(super) fn ask_out(&mut self, request: &[u8], quiet: Duration) -> Result<Vec<u8>, Trouble> {
+        self.until_still(quiet, |party, pause| party.be_greeted_within(pause))?;
+        self.tell(request)?;
+        self.hear_out(quiet)
+    }
+
+    /// As [`ask_out`](Self::ask_out), of a request that was sent.
+    ///
+    /// # Errors
+    /// There is no reply.
+    pub(super) fn hear_out(&mut self, quiet: Duration) -> Result<Vec<u8>, Trouble> {
+        self.until_still(quiet, |party, pause| {
+            party.be_greeted_within(pause)?;
+            party.line_within(pause)
+        })
+    }
+
+    fn until_still<T>(
+        &mut self,
+        quiet: Duration,
+        mut wait: impl FnMut(&mut Self, Duration) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let began = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        while began.elapsed() + pause < quiet {
+            match wait(self, pause) {
+                Err(Trouble::Silent(..)) => {}
+                found => return found,
+            }
+            if self.subject.is_still_since(began) && self.is_delivered() {
+                // What it wrote before it came to rest is there now.
+                return wait(self, LOOK).map_err(|trouble| match trouble {
+                    Trouble::Silent(_, bytes) => Trouble::Silent(began.elapsed(), bytes),
+                    other => other,
+                });
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        self.unless_it_works(quiet.saturating_sub(began.elapsed()).max(LOOK), wait)
+    }
+
+    /// Whether all that it and the server have sent has arrived.
+    pub(super) fn is_delivered(&self) -> bool {
+        self.client.ends().is_some_and(|(client, server)| diag::is_delivered(server, client))
     }
 
     /// Waits for something with `wait`, which is told for how long. It is called again while it

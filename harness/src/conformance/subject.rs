@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use super::discovery::Discovery;
 use super::finding::Finding;
 use super::judge::{Judge, PLAIN};
 use super::party::{Party, WORKING};
 use super::verdict::Verdict;
 use crate::client::{Client, Happening, Transcript, Trouble, Window, printable};
-use crate::mechanism::{self, Seen};
+use crate::mechanism::{self, Mechanism, Seen};
 use crate::server::diag;
 use crate::server::proc::{self, Holdings};
 use crate::server::{Contract, Ended, Exit, Place, Process, Server, Spec};
@@ -38,6 +39,9 @@ pub(super) const DYING: Duration = Duration::from_millis(200);
 
 /// How many times as long as the slowest reply silence must last to be believed.
 const SLOWER: u32 = 6;
+
+/// How long silence must last at the least to be believed of a server that is still.
+const SOON: Duration = Duration::from_millis(10);
 
 /// Pause between two tries of something that takes a moment to become true.
 pub(super) const TRY_EVERY: Duration = Duration::from_millis(5);
@@ -71,6 +75,7 @@ pub struct Subject<'a> {
     pub(super) served: Cell<bool>,
     may_end: Cell<bool>,
     observed: RefCell<Option<String>>,
+    discovery: RefCell<Option<Discovery>>,
     /// If all goes well.
     verdict: Cell<Verdict>,
     out_of_time: Cell<Instant>,
@@ -109,6 +114,7 @@ impl<'a> Subject<'a> {
             served: Cell::new(false),
             may_end: Cell::new(false),
             observed: RefCell::default(),
+            discovery: RefCell::default(),
             verdict: Cell::new(Verdict::Pass),
             out_of_time: Cell::new(judge.out_of_time()),
             waited: Cell::new(proc::scheduled_thread().waited),
@@ -269,13 +275,20 @@ impl<'a> Subject<'a> {
     /// None is served within the patience of the case: then nothing can be exercised.
     pub fn connect_soon(&self, request: &[u8]) -> Result<Party<'_>, Finding> {
         let deadline = Instant::now() + self.hurry.get().unwrap_or(self.patience);
+        let before = self.learned.borrow().get(request).cloned();
         loop {
+            let mut is_turned_away = false;
             let served = self.connect().and_then(|mut party| {
-                party.learn(request)?;
+                let reply = party.learn(request)?;
+                is_turned_away = before.as_ref().is_some_and(|before| *before != reply);
                 Ok(party)
             });
-            if served.is_ok() || Instant::now() > deadline {
+            if served.is_ok() && !is_turned_away || Instant::now() > deadline {
                 return served;
+            }
+            if let Some(before) = before.clone().filter(|_| is_turned_away) {
+                // What it was told is no reply.
+                self.learned.borrow_mut().insert(request.to_vec(), before);
             }
             thread::sleep(TRY_EVERY);
         }
@@ -478,6 +491,18 @@ impl<'a> Subject<'a> {
         self.observe(words);
     }
 
+    /// Nothing was declared; this was discovered.
+    pub(super) fn discovered(&self, discovery: Discovery) {
+        self.inform(discovery.sentence());
+        *self.discovery.borrow_mut() = Some(discovery);
+    }
+
+    /// Records the concurrency model, whether or not one was expected.
+    pub(super) fn saw_mechanism(&self, mechanism: Mechanism) {
+        let seen = Discovery { mechanism: Some(mechanism), ..Discovery::default() };
+        *self.discovery.borrow_mut() = Some(seen);
+    }
+
     /// Writes something down that is no client's doing.
     pub fn note(&self, words: impl Into<String>) {
         self.transcript.add(0, Happening::Note(words.into()));
@@ -491,6 +516,27 @@ impl<'a> Subject<'a> {
     /// Whether every thread of the server's waits for something, seen several times in a row.
     pub fn is_asleep(&self) -> bool {
         self.seen_asleep(5) == 5
+    }
+
+    /// Whether the server can do nothing by itself any more, at least several times as long as its
+    /// slowest reply took after `began`.
+    pub(super) fn is_still_since(&self, began: Instant) -> bool {
+        let least = SOON.max(self.slowest.get() * SLOWER);
+        self.served.get()
+            && began.elapsed() >= least
+            && mechanism::is_still(&self.server.borrow().process.tree())
+    }
+
+    /// Waits until the server can do nothing by itself any more about what these clients have sent,
+    /// or else for `quiet`.
+    pub(super) fn let_it_be_still(&self, clients: &[Party<'_>], quiet: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < quiet {
+            thread::sleep(TRY_EVERY);
+            if self.is_still_since(began) && clients.iter().all(Party::is_delivered) {
+                break;
+            }
+        }
     }
 
     /// Waits for a moment in which the server rests, if there is one soon: a pool that is still
@@ -713,6 +759,7 @@ impl<'a> Subject<'a> {
             served: self.served.get(),
             may_end: self.may_end.get(),
             observed: self.observed.into_inner(),
+            discovery: self.discovery.into_inner(),
             verdict: self.verdict.get(),
         }
     }
@@ -744,6 +791,7 @@ pub(super) struct Evidence {
     pub(super) served: bool,
     pub(super) may_end: bool,
     pub(super) observed: Option<String>,
+    pub(super) discovery: Option<Discovery>,
     pub(super) verdict: Verdict,
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::discovery::Discovery;
 use super::resources::Sample;
 use crate::client::Event;
 use crate::server::{Exit, Survivor};
@@ -214,6 +215,9 @@ pub struct Judgement {
     pub known: Option<Known>,
     /// How long the case took, in milliseconds.
     pub took_ms: u64,
+    /// What the case found out about a property of the server.
+    #[serde(skip)]
+    pub discovery: Option<Box<Discovery>>,
 }
 
 impl Verdict {
@@ -293,9 +297,8 @@ impl Judgement {
 
     /// How the server is built, if that is what was looked at and seen.
     pub fn mechanism(&self) -> Option<String> {
-        let is_seen = self.name == "contract/mechanism" && self.state == State::Ok;
-        let (mechanism, _) = self.observed.split_once(": ")?;
-        is_seen.then(|| mechanism.to_owned())
+        let discovery = self.discovery.as_ref().filter(|_| self.state == State::Ok)?;
+        discovery.mechanism.map(|mechanism| mechanism.name().to_owned())
     }
 
     /// Both axes in one, and whether that was to be expected.

@@ -86,6 +86,42 @@ pub(super) fn of(pid: Pid, tid: Pid) -> Option<Waiting> {
     }
 }
 
+/// Whether a thread sleeps in a call that has no time limit: only something from outside ends it.
+/// False where the kernel does not tell. A limit that a socket has (SO_RCVTIMEO) is not seen.
+pub(super) fn is_unlimited(pid: Pid, tid: Pid) -> bool {
+    let line = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall"));
+    line.ok().as_deref().and_then(unlimited).unwrap_or(false)
+}
+
+fn unlimited(line: &str) -> Option<bool> {
+    let mut words = line.split_whitespace();
+    let number: i64 = words.next()?.parse().ok()?;
+    let argument = |word: &str| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok();
+    let arguments: Vec<u64> = words.take(6).map(argument).collect::<Option<_>>()?;
+    let is_null = |index: usize| arguments.get(index) == Some(&0);
+    let is_negative = |index: usize| arguments.get(index).is_some_and(|it| (*it as i32) < 0);
+    Some(match number {
+        libc::SYS_accept | libc::SYS_accept4 => true,
+        libc::SYS_read | libc::SYS_readv | libc::SYS_recvfrom | libc::SYS_recvmsg => true,
+        libc::SYS_wait4 | libc::SYS_waitid | libc::SYS_flock | libc::SYS_rt_sigsuspend => true,
+        libc::SYS_fcntl => arguments.get(1).is_some_and(|command| waits_for_lock(*command)),
+        libc::SYS_pselect6 | FUTEX_WAIT => is_null(4),
+        libc::SYS_ppoll | libc::SYS_rt_sigtimedwait => is_null(2),
+        libc::SYS_epoll_pwait => is_negative(3),
+        libc::SYS_epoll_pwait2 | libc::SYS_futex | libc::SYS_futex_waitv => is_null(3),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_select => is_null(4),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_poll => is_negative(2),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_epoll_wait => is_negative(3),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_pause => true,
+        // A pause, a ring of io_uring, restart_syscall, and whatever else may end by itself.
+        _ => false,
+    })
+}
+
 /// `NUMBER ARGUMENT… SP PC` (proc_pid_syscall(5)), or `running`.
 fn parse(line: &str) -> Option<Waiting> {
     let mut words = line.split_whitespace();
@@ -199,6 +235,30 @@ mod tests {
     fn a_thread_that_waits_outside_of_calls_is_asked_for_its_function() {
         assert_eq!(parse("-1 0x7ffd 0x7f2e"), None);
         assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn a_call_that_ends_by_itself_is_told_from_one_that_does_not() {
+        let line = |number: i64, arguments: &str| format!("{number} {arguments} 0x7ffd 0x7f2e");
+        for (number, arguments, is_so) in [
+            (libc::SYS_accept4, "0x3 0x0 0x0 0x80000 0x0 0x0", true),
+            (libc::SYS_epoll_pwait, "0x4 0x7f 0x40 0xffffffff 0x0 0x8", true),
+            (libc::SYS_epoll_pwait, "0x4 0x7f 0x40 0xffffffffffffffff 0x0 0x8", true),
+            (libc::SYS_epoll_pwait, "0x4 0x7f 0x40 0x1f4 0x0 0x8", false),
+            (libc::SYS_ppoll, "0x7f 0x1 0x0 0x0 0x8 0x0", true),
+            (libc::SYS_ppoll, "0x7f 0x1 0x7ffd 0x0 0x8 0x0", false),
+            (libc::SYS_pselect6, "0x5 0x7f 0x0 0x0 0x0 0x0", true),
+            (libc::SYS_pselect6, "0x5 0x7f 0x0 0x0 0x7ffd 0x0", false),
+            (libc::SYS_futex, "0x7f 0x189 0x0 0x0 0x0 0xffffffff", true),
+            (libc::SYS_futex, "0x7f 0x189 0x0 0x7ffd 0x0 0xffffffff", false),
+            (libc::SYS_clock_nanosleep, "0x1 0x0 0x7ffd 0x7ffd 0x0 0x0", false),
+            (libc::SYS_io_uring_enter, "0x4 0x0 0x1 0x1 0x0 0x8", false),
+            (libc::SYS_restart_syscall, "0x0 0x0 0x0 0x0 0x0 0x0", false),
+        ] {
+            let found = unlimited(&line(number, arguments));
+            assert_eq!(found, Some(is_so), "{number} {arguments}");
+        }
+        assert_eq!((unlimited("running"), unlimited("-1 0x7ffd 0x7f2e")), (None, Some(false)));
     }
 
     #[test]

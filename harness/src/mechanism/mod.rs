@@ -13,6 +13,7 @@ mod decide;
 mod descriptors;
 mod expected;
 mod snapshot;
+mod stillness;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -30,6 +31,7 @@ pub use clients::Fate;
 pub use descriptors::Watched;
 pub use expected::{Expected, NoSuchWord};
 pub use snapshot::{ProcessSeen, Snapshot, ThreadSeen};
+pub use stillness::is_still;
 
 /// With how many clients the server is looked at.
 const CLIENTS: &[usize] = &[0, 1, 2, 5];

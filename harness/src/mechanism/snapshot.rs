@@ -131,14 +131,14 @@ pub(super) fn take(
 
 /// What a thread was doing, and how often it was given a processor before.
 #[derive(Debug, PartialEq, Eq)]
-struct Moment {
+pub(super) struct Moment {
     tid: Pid,
-    sleeps: bool,
+    pub(super) sleeps: bool,
     switches: Vec<u64>,
 }
 
 /// All threads of the processes. One that has ended is asleep for ever.
-fn moment(tree: &[Pid]) -> Vec<Moment> {
+pub(super) fn moment(tree: &[Pid]) -> Vec<Moment> {
     let mut threads = Vec::new();
     for pid in tree {
         for tid in proc::threads(&[*pid]) {

@@ -1,8 +1,10 @@
 //! What a calculator calculates, found out by asking it.
 
+use std::collections::HashMap;
+
 use servers::Service;
 
-use super::acquaintance::Acquaintance;
+use super::instance::Origin;
 use super::reply::has_number;
 use super::speech::{Speech, ask};
 use crate::server::{Dialect, Division, Operators};
@@ -17,26 +19,50 @@ const OPERATORS: &[(char, &str, &str)] = &[
     ('%', "142%50", "42"),
 ];
 
+/// Instances of a server that ends with its client.
+const MORTALS: usize = 4;
+
 /// What a calculator calculates, and that in words.
 pub(super) struct Found {
     pub(super) dialect: Dialect,
     pub(super) words: Vec<String>,
 }
 
-/// Asks.
-pub(super) fn find_out(met: &mut Acquaintance, speech: &Speech) -> Found {
+/// What else is asked.
+const OTHERS: &[&str] = &[
+    "41",
+    "1+2+3",
+    "(40+2)",
+    "-5+7",
+    "1.5+2",
+    "7/2",
+    "-7/2",
+    "9223372036854775807",
+    "9223372036854775807+1",
+];
+
+/// Asks, each expression on a connection of its own. A server that ends with its client has several
+/// instances for that.
+pub(super) fn find_out(origin: &Origin, speech: &Speech) -> Found {
     let mut dialect = Dialect::default();
     if speech.service == Service::Echo {
         return Found { dialect, words: Vec::new() };
     }
-    let mut reply = |expression: &str| {
-        let asked = match speech.wire.spaced {
-            Some(spaced) => respaced(expression.as_bytes(), spaced),
-            None => expression.as_bytes().to_vec(),
-        };
-        ask(met, &speech.wire, &asked)
-    };
-    let mut is = |expression: &str, value: &str| {
+    let expressions: Vec<&str> = OPERATORS
+        .iter()
+        .map(|(_, expression, _)| *expression)
+        .chain(OTHERS.iter().copied())
+        .collect();
+    let at_once = if origin.is_mortal { MORTALS } else { 1 };
+    let groups: Vec<&[&str]> = expressions.chunks(expressions.len().div_ceil(at_once)).collect();
+    let replies = origin.each(&groups, |group| asked(origin, speech, group)).concat();
+    let replies: HashMap<&str, Vec<u8>> = expressions
+        .into_iter()
+        .zip(replies)
+        .filter_map(|(expression, reply)| Some((expression, reply?)))
+        .collect();
+    let reply = |expression: &str| replies.get(expression).cloned();
+    let is = |expression: &str, value: &str| {
         reply(expression).is_some_and(|reply| has_number(&reply, value))
     };
     let there: String = OPERATORS
@@ -74,4 +100,15 @@ pub(super) fn find_out(met: &mut Acquaintance, speech: &Speech) -> Found {
     ];
     words.extend(without.iter().filter(|(is_so, _)| *is_so).map(|(_, text)| (*text).to_owned()));
     Found { dialect, words }
+}
+
+/// What these expressions are answered by one instance.
+fn asked(origin: &Origin, speech: &Speech, expressions: &[&str]) -> Vec<Option<Vec<u8>>> {
+    let Ok(mut instance) = origin.instance() else { return vec![None; expressions.len()] };
+    let spaced = |expression: &&str| match speech.wire.spaced {
+        Some(spaced) => respaced(expression.as_bytes(), spaced),
+        None => expression.as_bytes().to_vec(),
+    };
+    let replies = expressions.iter().map(|it| ask(&mut instance, speech, &spaced(it)));
+    replies.collect()
 }

@@ -1,8 +1,8 @@
 //! `harness probe`: meets a server that nobody described, works out by experiment how it speaks, what
 //! it keeps and how it is built, tells it in words, and writes the entry of a manifest.
 
-mod acquaintance;
 mod dialect;
+mod instance;
 mod places;
 mod reply;
 mod speech;
@@ -16,13 +16,39 @@ use std::str::FromStr;
 use anyhow::{Context, Result};
 
 use crate::cli::Probe;
+use crate::conformance::{Case, Judge, cases};
 use crate::manifest::{Command, Entry, Port};
-use crate::mechanism::{self, Expected};
+use crate::mechanism::{self, Expected, Seen};
 use crate::role::{self, Usage};
-use crate::server::Launcher;
+use crate::server::{LaunchError, Launcher};
 use crate::stdio;
+use crate::wire::Bytes;
 use crate::written::inline;
-use acquaintance::Acquaintance;
+use dialect::Found as Calculates;
+use instance::Origin;
+use speech::{Speech, Unknown};
+
+/// Experiments on a server whose requests and replies are known. The first three settle which of the
+/// others there is a way to try.
+#[derive(Clone, Copy)]
+enum Experiment {
+    Pipelining,
+    Life,
+    Dialect,
+    Quit,
+    Mechanism,
+    Contract(&'static Case),
+}
+
+/// What an experiment found out, if anything.
+enum Outcome {
+    Pipelining(Option<bool>),
+    Life(Option<u32>),
+    Dialect(Calculates),
+    Quit(Option<Bytes>),
+    Mechanism(Option<Box<Seen>>),
+    Contract(Option<Box<places::Observation>>),
+}
 
 /// Probes.
 ///
@@ -31,16 +57,23 @@ use acquaintance::Acquaintance;
 pub fn probe(arguments: &Probe) -> Result<ExitCode> {
     role::raise_descriptor_limit();
     let launcher = Launcher::this_program()?.bounded();
-    let mut met = match (&arguments.cmd, arguments.connect) {
-        (Some(command), _) => Acquaintance::launch(launcher.clone(), command)?,
-        (None, Some(address)) => Acquaintance::elsewhere(launcher.clone(), address),
-        (None, None) => return Err(Usage("give it --cmd or --connect".to_owned()).into()),
+    let origin = match (&arguments.cmd, arguments.connect) {
+        (Some(command), _) => {
+            Origin::of_command(launcher, command).map_err(|error| explained(error, command))
+        }
+        (None, Some(address)) => Origin::elsewhere(launcher, address),
+        (None, None) => Err(Usage("give it --cmd or --connect".to_owned()).into()),
     };
-    let tell = |words: &str| stdio::error_line(words);
-    tell(&met.words());
-    let speech = match speech::find_out(&mut met) {
+    let mut origin = origin?;
+    // Some of it is said by the server.
+    let tell = |words: &str| stdio::error_line(visible(words));
+    tell(&origin.words());
+    let mut speech = match speech::find_out(&mut origin) {
         Ok(speech) => speech,
-        Err(words) => {
+        Err(Unknown::Launch(error)) => {
+            return Err(explained(error.into(), arguments.cmd.as_deref().unwrap_or_default()));
+        }
+        Err(Unknown::Otherwise(words)) => {
             tell(&words);
             tell(
                 "where it wants words before the first request, or around each, describe it in a \
@@ -49,22 +82,42 @@ pub fn probe(arguments: &Probe) -> Result<ExitCode> {
             return Ok(ExitCode::from(1));
         }
     };
+    let first = [Experiment::Life, Experiment::Pipelining, Experiment::Dialect];
+    let mut calculates = None;
+    for found in origin.each(&first, |it| it.run(&origin, &speech)) {
+        match found {
+            Outcome::Pipelining(takes_two) => speech.wire.pipelining = takes_two.filter(|it| !it),
+            Outcome::Life(clients) => speech.wire.clients_per_life = clients,
+            Outcome::Dialect(found) => calculates = Some(found),
+            _ => {}
+        }
+    }
+    let contract = &mut origin.spec.contract;
+    contract.service = speech.service;
+    contract.wire = speech.wire.clone();
+    contract.dialect = calculates.as_ref().map(|it| it.dialect).unwrap_or_default();
+    let is_of_it =
+        |case: &&Case| case.name.starts_with("contract/") && case.name != "contract/mechanism";
+    let contract = cases().filter(is_of_it).map(Experiment::Contract);
+    let experiments: Vec<Experiment> =
+        contract.chain([Experiment::Mechanism, Experiment::Quit]).collect();
+    let (mut observations, mut seen) = (Vec::new(), None);
+    // One server that runs already is filled by one of them after the other.
+    let one_by_one = Origin { serves_several: false, ..origin.clone() };
+    for found in one_by_one.each(&experiments, |it| it.run(&origin, &speech)) {
+        match found {
+            Outcome::Quit(word) => speech.wire.quit = word,
+            Outcome::Mechanism(found) => seen = found,
+            Outcome::Contract(found) => observations.extend(found.map(|it| *it)),
+            _ => {}
+        }
+    }
     speech.words().iter().for_each(|words| tell(words));
-    let mut spec = met.spec.clone();
-    spec.contract.service = speech.service;
-    spec.contract.wire = speech.wire.clone();
-    let dialect = dialect::find_out(&mut met, &speech);
-    spec.contract.dialect = dialect.dialect;
-    dialect.words.iter().for_each(|words| tell(words));
-    // One that has served nobody yet.
-    met.forget()?;
-    let seen = (!met.is_elsewhere()).then(|| met.server().map(mechanism::see));
-    let seen = seen.transpose()?;
+    calculates.iter().flat_map(|it| &it.words).for_each(|words| tell(words));
     if let Some(seen) = &seen {
         tell(&format!("it is built as `{}`: {}", seen.mechanism, seen.words));
     }
-    drop(met);
-    let places = places::find_out(&launcher, &spec, tell)?;
+    observations.iter().for_each(|one| tell(&one.seen));
     let expect = seen.and_then(|seen| {
         let word = Expected::from_str(seen.mechanism.name()).ok()?;
         word.met_by(&seen).is_ok().then_some(word)
@@ -75,22 +128,78 @@ pub fn probe(arguments: &Probe) -> Result<ExitCode> {
         command: Command::Line(command.clone()),
         folder: None,
         environment: Default::default(),
-        port: spec.fixed_port.map(Port::Fixed),
-        input: spec.input.clone(),
+        port: origin.spec.fixed_port.map(Port::Fixed),
+        input: origin.spec.input.clone(),
         service: speech.service,
         expect,
-        contract: places,
-        dialect: spec.contract.dialect,
-        wire: spec.contract.wire.clone(),
+        contract: places::places(&observations, &speech.example),
+        dialect: origin.spec.contract.dialect,
+        wire: speech.wire,
     };
     write(arguments.output.as_deref(), entry)?;
     Ok(ExitCode::SUCCESS)
 }
 
+impl Experiment {
+    fn run(self, origin: &Origin, speech: &Speech) -> Outcome {
+        match self {
+            Experiment::Pipelining => Outcome::Pipelining(speech::takes_two(origin, speech)),
+            Experiment::Life => Outcome::Life(speech::life(origin, speech)),
+            Experiment::Dialect => Outcome::Dialect(dialect::find_out(origin, speech)),
+            Experiment::Quit => Outcome::Quit(speech::quit(origin, speech)),
+            Experiment::Mechanism => Outcome::Mechanism(mechanism(origin)),
+            Experiment::Contract(case) => {
+                let judge = Judge::new(origin.launcher.clone(), 1);
+                Outcome::Contract(places::observe(&judge, &origin.spec, case).map(Box::new))
+            }
+        }
+    }
+}
+
+/// How it is built, told from an instance that has served nobody yet.
+fn mechanism(origin: &Origin) -> Option<Box<Seen>> {
+    if origin.is_elsewhere() {
+        return None;
+    }
+    let mut instance = origin.instance().ok()?;
+    instance.server().ok().map(|server| Box::new(mechanism::see(server)))
+}
+
+/// Why there is no server, and what to do about it.
+fn explained(error: anyhow::Error, command: &str) -> anyhow::Error {
+    match error.downcast::<LaunchError>() {
+        Ok(LaunchError::NotRun(words)) => Usage(words).into(),
+        Ok(error @ LaunchError::Exited { .. }) => {
+            let hint = match command.contains("{port}") {
+                true => {
+                    "run the command by hand, with a host and a port in place of {host} and {port}"
+                }
+                false => "if it is told its port, write {host} and {port} where it expects them",
+            };
+            anyhow::Error::msg(format!("{error}; {hint}"))
+        }
+        Ok(error) => error.into(),
+        Err(error) => error,
+    }
+}
+
+/// A text that a terminal shows and does not obey.
+fn visible(words: &str) -> String {
+    let shown = |letter: char| match letter.is_control() {
+        true => letter.escape_default().to_string(),
+        false => letter.to_string(),
+    };
+    words.chars().map(shown).collect()
+}
+
 /// A name for a command: that of the file that it runs.
 fn name_of(command: &str) -> String {
     let words = shlex::split(command).unwrap_or_default();
-    let is_file = |word: &&String| Path::new(word).extension().is_some() && !word.contains('{');
+    // 127.0.0.1 is none.
+    let is_file = |word: &&String| {
+        let extension = Path::new(word).extension().and_then(|it| it.to_str()).unwrap_or_default();
+        extension.contains(|it: char| it.is_ascii_alphabetic()) && !word.contains('{')
+    };
     let word = words.iter().find(is_file).or(words.first()).map_or("server", String::as_str);
     let stem = Path::new(word).file_stem().and_then(|stem| stem.to_str()).unwrap_or("server");
     let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
@@ -146,7 +255,12 @@ fn written(name: &str, table: &toml::Table, header: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::name_of;
+    use super::{name_of, visible};
+
+    #[test]
+    fn what_a_server_says_reaches_no_terminal_as_it_is() {
+        assert_eq!(visible("value \u{1b}[2J\u{7}µ"), "value \\u{1b}[2J\\u{7}µ");
+    }
 
     #[test]
     fn a_server_is_named_after_its_file() {
@@ -155,6 +269,7 @@ mod tests {
             ("python3 a/chat_2.py {host} {port}", "chat-2"),
             ("./calc {port}", "calc"),
             ("node select.mjs", "my-select"),
+            ("./calc 127.0.0.1 {port}", "calc"),
             ("", "server"),
         ] {
             assert_eq!(name_of(command), name);

@@ -1,62 +1,101 @@
 //! What a server keeps to: how many clients, how long lines, what errors, times and endings. The
 //! cases of the contract find it out; what they tell is taken down.
 
-use anyhow::Result;
-use servers::Service;
-
-use crate::cli::Check;
-use crate::conformance::{Case, Judge, Judgement, Kind, State, cases, judge_all};
+use crate::cli::Declared;
+use crate::conformance::{Case, Discovery, Judge, Kind, State, cases, stable_prefix};
 use crate::manifest::Places;
-use crate::server::{Launcher, Spec};
+use crate::server::Spec;
 
-/// Before the flags that would declare what was seen.
-const DECLARE: &str = "; declare it with ";
+/// What an experiment observed.
+pub(super) struct Observation {
+    /// In a sentence.
+    pub(super) seen: String,
+    /// What would declare it.
+    pub(super) declares: Declared,
+}
 
-/// Runs the cases of the contract, and tells what they tell.
-pub(super) fn find_out(launcher: &Launcher, spec: &Spec, tell: impl Fn(&str)) -> Result<Places> {
-    let judge = Judge::new(launcher.clone(), 1);
-    let wanted = |name: &str| name.starts_with("contract/") && name != "contract/mechanism";
-    let wanted: Vec<&Case> = cases().filter(|case| wanted(case.name)).collect();
-    let mut flags = String::new();
-    for Judgement { observed, state, .. } in judge_all(&judge, spec, &wanted, |_| {}) {
-        let (seen, declared) = observed.split_once(DECLARE).unwrap_or((&observed, ""));
-        if state == State::Ok {
-            tell(seen);
-            flags.push(' ');
-            flags.push_str(declared);
-        }
-    }
-    let check = Check::of_words(&format!("--cmd '{{port}}'{flags}"))
-        .map_err(|words| anyhow::anyhow!("what the cases tell cannot be declared: {words}"))?;
-    let declared = check.declared;
-    let is_calc = spec.contract.service == Service::Calc;
-    Ok(Places {
-        capacity: declared.capacity,
-        queue: declared.queue.filter(|&queue| queue > 0),
-        when_full: declared.when_full,
-        max_line: declared
-            .max_line
-            .filter(|&bytes| bytes >= 64 && tells_of_it(&judge, spec, bytes)),
-        // A number in it is another one the next time.
-        error_prefix: declared
-            .error_prefix
-            .filter(|prefix| is_calc && !prefix.contains(|letter: char| letter.is_ascii_digit())),
-        busy_prefix: declared.busy_prefix,
-        idle_timeout: declared.idle_timeout,
+/// Runs one case of the contract. `None` if it could not find out.
+pub(super) fn observe(judge: &Judge, spec: &Spec, case: &'static Case) -> Option<Observation> {
+    let judgement = judge.judge(spec, case);
+    let discovery = judgement.discovery.filter(|_| judgement.state == State::Ok)?;
+    let Discovery { seen, mut declares, error, .. } = *discovery;
+    let error = error.as_deref().and_then(stable_prefix);
+    declares.max_line =
+        declares.max_line.zip(error).filter(|it| tells_of_it(judge, spec, it)).map(|it| it.0);
+    Some(Observation { seen, declares })
+}
+
+/// Puts together what the experiments found out. `example` is a reply to a plain request.
+pub(super) fn places(found: &[Observation], example: &[u8]) -> Places {
+    let prefix = agreed(found, |one| one.error_prefix.clone());
+    // A number in it is another one the next time. What other replies begin with is no mark.
+    let is_mark = |prefix: &String| {
+        !prefix.contains(|it: char| it.is_ascii_digit()) && !example.starts_with(prefix.as_bytes())
+    };
+    Places {
+        capacity: agreed(found, |one| one.capacity),
+        queue: agreed(found, |one| one.queue).filter(|&queue| queue > 0),
+        when_full: agreed(found, |one| one.when_full),
+        max_line: agreed(found, |one| one.max_line),
+        error_prefix: prefix.filter(is_mark),
+        busy_prefix: agreed(found, |one| one.busy_prefix.clone()),
+        idle_timeout: agreed(found, |one| one.idle_timeout),
         idle_tolerance: None,
-        ending: declared.ending,
+        ending: agreed(found, |one| one.ending),
         ipv6: false,
-    })
+    }
+}
+
+/// What the experiments found out that looked at it. Where two contradict each other it is unknown.
+fn agreed<T: PartialEq>(found: &[Observation], of: impl Fn(&Declared) -> Option<T>) -> Option<T> {
+    let mut values = found.iter().filter_map(|one| of(&one.declares));
+    let first = values.next()?;
+    values.all(|value| value == first).then_some(first)
 }
 
 /// Whether it answers a line that is longer with an error, and goes on: that is what a limit means
 /// that is declared.
-fn tells_of_it(judge: &Judge, spec: &Spec, bytes: usize) -> bool {
+fn tells_of_it(judge: &Judge, spec: &Spec, (bytes, error): &(usize, String)) -> bool {
     let mut spec = spec.clone();
-    spec.contract.max_line = Some(bytes);
-    // Whatever the error is.
-    spec.contract.error_prefix = Some(String::new());
+    spec.contract.max_line = Some(*bytes);
+    spec.contract.error_prefix = Some(error.clone());
     let is_wanted =
         |case: &&Case| ["oversize/one-past", "oversize/endless-line"].contains(&case.name);
     cases().filter(is_wanted).all(|case| judge.judge(&spec, case).kind() == Kind::Pass)
+}
+
+#[cfg(test)]
+mod tests {
+    use servers::WhenFull;
+
+    use super::*;
+
+    fn observation(declares: Declared) -> Observation {
+        Observation { seen: String::new(), declares }
+    }
+
+    fn full(when_full: WhenFull) -> Declared {
+        Declared { when_full: Some(when_full), ..Declared::default() }
+    }
+
+    #[test]
+    fn experiments_that_agree_are_put_together_and_a_contradiction_is_not_claimed() {
+        let capacity = Declared { capacity: Some(4), ..full(WhenFull::Busy) };
+        for (when_full, claimed) in [(WhenFull::Busy, Some(WhenFull::Busy)), (WhenFull::Wait, None)]
+        {
+            let found = [capacity.clone(), full(when_full)].map(observation);
+            let places = places(&found, b"42\n");
+            assert_eq!((places.capacity, places.when_full), (Some(4), claimed));
+        }
+    }
+
+    #[test]
+    fn what_varies_or_marks_nothing_is_not_claimed() {
+        for (prefix, claimed) in [("error: ", true), ("error 7: ", false), ("[Thread-", false)] {
+            let error_prefix = Some(prefix.to_owned());
+            let declares = Declared { error_prefix, queue: Some(0), ..Declared::default() };
+            let found = places(&[observation(declares)], b"[Thread-9] = 42\n");
+            assert_eq!((found.error_prefix.is_some(), found.queue), (claimed, None), "{prefix}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::acquaintance::Heard;
+use super::instance::Heard;
 use crate::wire::{Bytes, Length, Pattern, ReplyEnd};
 
 /// Silence that ends a reply, where nothing else does.
@@ -47,9 +47,14 @@ fn place_of(text: &[u8], number: &str) -> Option<(usize, usize)> {
     })
 }
 
+/// Whether a text has this value in it: a number, or an echo.
+pub(super) fn has_value(text: &[u8], value: &str) -> bool {
+    has_number(text, value) || text.windows(value.len()).any(|some| some == value.as_bytes())
+}
+
 /// Whether a reply is the request again, with little around it.
 pub(super) fn is_plain_echo(reply: &[u8], request: &[u8]) -> bool {
-    reply.len() <= request.len() + 16
+    reply.windows(request.len()).any(|some| some == request) && reply.len() <= request.len() + 16
 }
 
 /// The form that some replies have, each with its value.

@@ -1,18 +1,34 @@
 //! How a server speaks, found out by speaking to it.
 
+use std::time::{Duration, Instant};
+
 use servers::Service;
 
-use super::acquaintance::{Acquaintance, Heard};
+use super::instance::{Heard, Instance, Origin};
 use super::reply;
-use crate::client::{Client, printable};
+use crate::client::{Client, Trouble, printable};
+use crate::server::{Exit, LaunchError};
 use crate::wire::{Bytes, Greeting, Template, Wire};
 
 /// What is asked for: written without spaces and with, and what it comes to.
 pub(super) const ASKED: &[(&str, &str, &str)] =
     &[("41+1", "41 + 1", "42"), ("1000+24", "1000 + 24", "1024"), ("3+4", "3 + 4", "7")];
 
-/// What may end a request, beside nothing.
-const ENDS: &[&[u8]] = &[b"\n", b"\r\n", b"\0", b";"];
+/// Ways to ask: what ends a request, and whether there are spaces around operators. The first that is
+/// answered rightly counts. Most servers are asked in one of the first two.
+const WAYS: &[(&[u8], bool)] = &[
+    (b"", false),
+    (b"\n", false),
+    (b"\r\n", false),
+    (b"\0", false),
+    (b";", false),
+    (b"", true),
+    (b"\n", true),
+    (b"\r\n", true),
+    (b"\0", true),
+    (b";", true),
+];
+const MOSTLY: usize = 2;
 
 /// How often is asked on a connection to see whether it lasts.
 const LASTING: usize = 5;
@@ -24,148 +40,261 @@ const NO_QUIT: &str = "zzz";
 /// How many clients a server is sent to see whether it lives on.
 const LIVES: u32 = 3;
 
+/// Silence that ends a greeting of which nothing else is known.
+const SILENCE: Duration = Duration::from_millis(250);
+
+/// How long it takes to see what is there.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// How long is tried to be served once those before have left.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// How a server speaks.
+#[derive(Clone)]
 pub(super) struct Speech {
     pub(super) service: Service,
     pub(super) wire: Wire,
+    /// Whether it was asked with spaces around operators.
+    pub(super) spaced: bool,
     /// What it said to the first request.
-    example: Vec<u8>,
+    pub(super) example: Vec<u8>,
 }
 
-/// A way to ask that gets an answer.
-struct Way {
-    service: Service,
-    end: &'static [u8],
-    spaced: bool,
-    /// What it is greeted with.
-    greeting: Vec<u8>,
+/// Why a server is not understood.
+pub(super) enum Unknown {
+    /// There is no server to talk to.
+    Launch(LaunchError),
+    /// Nothing is answered as a calculator or an echo does: in words, what was.
+    Otherwise(String),
 }
 
-/// Speaks to a server in all ways that are known.
-///
-/// # Errors
-/// Nothing is answered as a calculator or an echo does: in words, what was.
-pub(super) fn find_out(met: &mut Acquaintance) -> Result<Speech, String> {
-    let way = find_way(met)?;
-    learn(met, way).ok_or_else(|| "it no longer answers what it has answered before".to_owned())
+/// Whether a way to ask gets an answer.
+enum Tried {
+    /// It does; what was learned of all instances comes with it.
+    Answered(Box<(Speech, Origin)>),
+    /// Something else is said.
+    Otherwise(String),
+    /// Nothing is.
+    Silence,
+    /// Nobody could be asked.
+    Launch(LaunchError),
 }
 
-fn learn(met: &mut Acquaintance, way: Way) -> Option<Speech> {
-    let raw = Wire { request: template(way.end), ..Wire::default() };
-    let mut replies = Vec::new();
-    for (compact, spaced, value) in ASKED {
-        let asked = if way.spaced { spaced } else { compact };
-        let value = if way.service == Service::Echo { asked } else { value };
-        let mut client = met.connect()?;
-        met.hear(&mut client);
-        client.send(&raw.sent(asked.as_bytes())).ok()?;
-        replies.push((met.hear(&mut client), *value));
+/// Asks a server in all ways that are known, and learns the form of its replies. What shows only
+/// when more is asked is not in the wire yet. What is learned of all instances is kept in `origin`.
+pub(super) fn find_out(origin: &mut Origin) -> Result<Speech, Unknown> {
+    let (mut otherwise, mut not_launched) = (None, None);
+    let (first, others) = WAYS.split_at(MOSTLY);
+    for ways in [first, others] {
+        let tried = origin.each(ways, |&(end, spaced)| try_way(origin, end, spaced));
+        for one in tried {
+            match one {
+                Tried::Answered(found) => {
+                    let (speech, known) = *found;
+                    *origin = known;
+                    return Ok(speech);
+                }
+                Tried::Otherwise(words) => drop(otherwise.get_or_insert(words)),
+                Tried::Launch(error) => drop(not_launched.get_or_insert(error)),
+                Tried::Silence => {}
+            }
+        }
     }
-    let example = replies[0].0.bytes.clone();
-    let form = reply::form(&replies);
+    if let Some(error) = not_launched.filter(|_| otherwise.is_none()) {
+        return Err(Unknown::Launch(error));
+    }
+    Err(Unknown::Otherwise(otherwise.unwrap_or_else(|| {
+        "it answers nothing: no line, text or number that was tried got a reply".to_owned()
+    })))
+}
+
+/// A connection, what it was greeted with, and what it was answered.
+struct Answered {
+    client: Client,
+    greeting: Vec<u8>,
+    heard: Heard,
+}
+
+/// What was heard on each of several connections.
+#[derive(Default)]
+struct Samples {
+    greetings: Vec<Vec<u8>>,
+    replies: Vec<Heard>,
+}
+
+fn try_way(origin: &Origin, end: &'static [u8], spaced: bool) -> Tried {
+    let mut instance = match origin.instance() {
+        Ok(instance) => instance,
+        Err(error) => return Tried::Launch(error),
+    };
+    let raw = Wire { request: template(end), ..Wire::default() };
+    let asked = |index: usize| if spaced { ASKED[index].1 } else { ASKED[index].0 };
+    let first = instance.connect().and_then(|client| ask_raw(&instance, client, &raw, asked(0)));
+    let Some(first) = first.filter(|it| !it.heard.bytes.is_empty()) else { return Tried::Silence };
+    let reply = &first.heard.bytes;
+    let service = if reply::has_number(reply, ASKED[0].2) {
+        Service::Calc
+    } else if reply::is_plain_echo(reply, asked(0).as_bytes()) {
+        Service::Echo
+    } else {
+        let (asked, said) = (printable(asked(0).as_bytes()), printable(reply));
+        return Tried::Otherwise(format!("asked {asked} it says {said}"));
+    };
+    let value = |index: usize| match service {
+        Service::Echo => asked(index),
+        Service::Calc => ASKED[index].2,
+    };
+    // All of these are open at once: what differs between such connections, as the id of a thread
+    // does, may be the same again on connections that are made one after the other.
+    let (mut samples, mut held, mut serves_several) = (Samples::default(), vec![first], true);
+    for index in 1..ASKED.len() {
+        let is_answered = |it: &Answered| reply::has_value(&it.heard.bytes, value(index));
+        let beside = serves_several.then(|| instance.try_connect().ok()).flatten();
+        let beside = beside.and_then(|client| ask_raw(&instance, client, &raw, asked(index)));
+        let next = beside.filter(is_answered).or_else(|| {
+            serves_several = false;
+            held.drain(..).for_each(|one| samples.take(&instance, one));
+            let deadline = Instant::now() + PATIENCE;
+            loop {
+                let again = instance.connect();
+                let again = again.and_then(|client| ask_raw(&instance, client, &raw, asked(index)));
+                match again.filter(is_answered) {
+                    None if Instant::now() < deadline => {}
+                    again => break again,
+                }
+            }
+        });
+        // It no longer answers what it has answered before.
+        let Some(next) = next else { return Tried::Silence };
+        held.push(next);
+    }
+    held.into_iter().for_each(|one| samples.take(&instance, one));
+    let example = samples.replies[0].bytes.clone();
+    let known = samples.replies.into_iter().enumerate().map(|(index, it)| (it, value(index)));
+    let form = reply::form(&known.collect::<Vec<_>>());
     let mut wire = Wire {
         reply_end: form.end,
         value: form.value,
         prompt: form.prompt.map(|prompt| Bytes::from(&prompt[..])),
         ..raw
     };
-    wire.greeting = greeting(met, &way.greeting, &wire);
-    wire.requests_per_connection = lasting(met, &wire, &way);
-    let other = if way.spaced { ASKED[1].0 } else { ASKED[1].1 };
-    let value = if way.service == Service::Echo { other } else { ASKED[1].2 };
-    if way.service == Service::Calc && !says(met, &wire, other, value) {
-        wire.spaced = Some(way.spaced);
+    wire.greeting = greeting(&samples.greetings, &wire);
+    let mut speech = Speech { service, wire, spaced, example };
+    speech.wire.requests_per_connection = lasting(&mut instance, &speech);
+    let otherwise = if spaced { ASKED[1].0 } else { ASKED[1].1 };
+    let mut is_read = || ask(&mut instance, &speech, otherwise.as_bytes());
+    if service == Service::Calc
+        && !is_read().is_some_and(|reply| reply::has_number(&reply, ASKED[1].2))
+    {
+        speech.wire.spaced = Some(spaced);
     }
-    let may_have_two = wire.is_delimited() && wire.requests() != Some(1);
-    wire.pipelining = (may_have_two && !takes_two(met, &wire, &way)).then_some(false);
-    wire.quit = quit(met, &wire);
-    wire.clients_per_life = life(met, &wire, &way);
-    Some(Speech { service: way.service, wire, example })
+    let known = Origin {
+        is_mortal: instance.is_mortal(),
+        slowest: instance.slowest(),
+        serves_several,
+        ..origin.clone()
+    };
+    Tried::Answered(Box::new((speech, known)))
+}
+
+impl Samples {
+    /// Keeps what was heard on a connection, which is over then.
+    fn take(&mut self, instance: &Instance<'_>, one: Answered) {
+        if !one.heard.is_over {
+            instance.leave(one.client);
+        }
+        self.greetings.push(one.greeting);
+        self.replies.push(one.heard);
+    }
+}
+
+/// Hears the greeting, and asks. `None` where the server ends the connection before.
+fn ask_raw(
+    instance: &Instance<'_>,
+    mut client: Client,
+    raw: &Wire,
+    asked: &str,
+) -> Option<Answered> {
+    let greeting = Some(instance.hear(&mut client)).filter(|greeting| !greeting.is_over)?.bytes;
+    let heard = instance.ask(&mut client, &raw.sent(asked.as_bytes()), |_| false)?;
+    Some(Answered { client, greeting, heard })
 }
 
 fn template(end: &[u8]) -> Template {
     Template { before: Bytes::default(), after: Bytes::from(end) }
 }
 
-/// The first way to ask that is answered rightly.
-fn find_way(met: &mut Acquaintance) -> Result<Way, String> {
-    let (compact, spaced, value) = ASKED[0];
-    let mut otherwise = None;
-    for (is_spaced, asked) in [(false, compact), (true, spaced)] {
-        for &end in [&b""[..]].iter().chain(ENDS) {
-            let mut client = met.connect().ok_or("nobody can connect to it")?;
-            let greeting = met.hear(&mut client);
-            if greeting.is_over || client.send(&[asked.as_bytes(), end].concat()).is_err() {
-                continue;
-            }
-            let heard = met.hear(&mut client);
-            let way =
-                |service| Way { service, end, spaced: is_spaced, greeting: greeting.bytes.clone() };
-            if reply::has_number(&heard.bytes, value) {
-                return Ok(way(Service::Calc));
-            }
-            let is_echo = heard.bytes.windows(asked.len()).any(|some| some == asked.as_bytes());
-            if is_echo && reply::is_plain_echo(&heard.bytes, asked.as_bytes()) {
-                return Ok(way(Service::Echo));
-            }
-            if !heard.bytes.is_empty() {
-                let (asked, said) = (printable(asked.as_bytes()), printable(&heard.bytes));
-                otherwise.get_or_insert(format!("asked {asked} it says {said}"));
-            }
-        }
-    }
-    Err(otherwise.unwrap_or_else(|| {
-        "it answers nothing: no line, text or number that was tried got a reply".to_owned()
-    }))
-}
-
 /// Where the greeting ends, if there is one beside the prompt.
-fn greeting(met: &mut Acquaintance, first: &[u8], wire: &Wire) -> Option<Greeting> {
-    let greeting = wire.without_prompt(first.to_vec());
-    if greeting.is_empty() {
+fn greeting(samples: &[Vec<u8>], wire: &Wire) -> Option<Greeting> {
+    let samples: Vec<Vec<u8>> =
+        samples.iter().map(|sample| wire.without_prompt(sample.clone())).collect();
+    if samples.iter().all(Vec::is_empty) {
         return None;
     }
-    if greeting.ends_with(b"\n") {
-        return Some(Greeting::Lines(greeting.iter().filter(|byte| **byte == b'\n').count()));
+    let lines = |sample: &[u8]| sample.iter().filter(|byte| **byte == b'\n').count();
+    let has_lines = |it: &Vec<u8>| it.ends_with(b"\n") && lines(it) == lines(&samples[0]);
+    if samples.iter().all(has_lines) {
+        return Some(Greeting::Lines(lines(&samples[0])));
     }
-    // The end that two greetings have in common.
-    let mut client = met.connect()?;
-    let second = wire.without_prompt(met.hear(&mut client).bytes);
-    let common = greeting.iter().rev().zip(second.iter().rev()).take_while(|(a, b)| a == b).count();
-    let end = &greeting[greeting.len() - common..];
+    // The end that all of them have in common.
+    let common = |one: &[u8], other: &[u8]| {
+        one.iter().rev().zip(other.iter().rev()).take_while(|(one, other)| one == other).count()
+    };
+    let length = samples.iter().map(|sample| common(&samples[0], sample)).min().unwrap_or(0);
+    let end = &samples[0][samples[0].len() - length..];
     let line = end.iter().rposition(|&byte| byte == b'\n').map_or(end, |at| &end[at + 1..]);
-    let is_first = |end: &[u8]| Bytes::from(end).find_end(&greeting) == Some(greeting.len());
+    let is_first = |end: &[u8], all: &[u8]| Bytes::from(end).find_end(all) == Some(all.len());
     match line {
-        [] => Some(Greeting::Quiet(std::time::Duration::from_millis(250))),
-        line if is_first(line) => Some(Greeting::Until(Bytes::from(line))),
-        _ => Some(Greeting::Until(Bytes::from(&greeting[..]))),
+        [] => Some(Greeting::Quiet(SILENCE)),
+        line if samples.iter().all(|sample| is_first(line, sample)) => {
+            Some(Greeting::Until(Bytes::from(line)))
+        }
+        _ if samples.iter().all(|sample| *sample == samples[0]) => {
+            Some(Greeting::Until(Bytes::from(&samples[0][..])))
+        }
+        _ => Some(Greeting::Quiet(SILENCE)),
     }
 }
 
-/// Asks once on a new connection, and gives the value of the reply.
-pub(super) fn ask(met: &mut Acquaintance, wire: &Wire, request: &[u8]) -> Option<Vec<u8>> {
-    let mut client = met.connect()?;
-    greeted(met, &mut client, wire)?;
-    answer(met, &mut client, wire, request).map(|(value, _)| value)
+/// Asks once on a connection that is served, and gives the value of the reply.
+pub(super) fn ask(instance: &mut Instance<'_>, speech: &Speech, request: &[u8]) -> Option<Vec<u8>> {
+    let mut client = match speech.wire.requests() {
+        // There is no way to see it beforehand.
+        Some(1) => {
+            let mut client = instance.connect()?;
+            greeted(instance, &mut client, &speech.wire);
+            client
+        }
+        _ => speech.connected(instance)?,
+    };
+    let value = answer(instance, &mut client, &speech.wire, request).map(|(value, _)| value);
+    instance.leave(client);
+    value
 }
 
 /// Reads the greeting, if there is one.
-fn greeted(met: &Acquaintance, client: &mut Client, wire: &Wire) -> Option<()> {
+fn greeted(instance: &Instance<'_>, client: &mut Client, wire: &Wire) {
     if wire.greeting.is_some() || wire.prompt.is_some() {
-        met.hear(client);
+        let is_whole = |bytes: &[u8]| {
+            let length = match &wire.greeting {
+                Some(greeting) => greeting.length(bytes),
+                None => Some(0),
+            };
+            let Some(rest) = length.and_then(|length| bytes.get(length..)) else { return false };
+            wire.prompt.as_ref().is_none_or(|prompt| rest.ends_with(prompt))
+        };
+        instance.greeting(client, is_whole);
     }
-    Some(())
 }
 
 /// The value of the reply, and whether the connection is over then.
 fn answer(
-    met: &Acquaintance,
+    instance: &Instance<'_>,
     client: &mut Client,
     wire: &Wire,
     request: &[u8],
 ) -> Option<(Vec<u8>, bool)> {
-    client.send(&wire.sent(request)).ok()?;
-    let heard = met.hear(client);
+    let heard = instance.ask(client, &wire.sent(request), |bytes| is_whole(wire, bytes))?;
     let mut bytes = wire.without_prompt(heard.bytes);
     let reply = match wire.reply_end.take(&mut bytes) {
         Ok(Some(reply)) => reply,
@@ -174,80 +303,191 @@ fn answer(
     (!reply.is_empty()).then(|| (wire.value_of(reply), heard.is_over))
 }
 
-fn says(met: &mut Acquaintance, wire: &Wire, request: &str, value: &str) -> bool {
-    ask(met, wire, request.as_bytes()).is_some_and(|reply| reply::has_number(&reply, value))
+/// Whether a reply is there, with the prompt behind it.
+fn is_whole(wire: &Wire, bytes: &[u8]) -> bool {
+    let mut rest = bytes.to_vec();
+    matches!(wire.reply_end.take(&mut rest), Ok(Some(_)))
+        && wire.prompt.as_ref().is_none_or(|prompt| rest.ends_with(prompt))
 }
 
-impl Way {
-    /// A request, unlike others of other numbers.
-    fn request(&self, number: usize) -> String {
-        if self.spaced { format!("{} + 1", 40 + number) } else { format!("{}+1", 40 + number) }
-    }
-}
-
-/// For how many requests a connection is, if it ends after few.
-fn lasting(met: &mut Acquaintance, wire: &Wire, way: &Way) -> Option<u32> {
-    let mut client = met.connect()?;
-    greeted(met, &mut client, wire)?;
-    for number in 1..=LASTING {
-        match answer(met, &mut client, wire, way.request(number).as_bytes()) {
-            None => return (number > 1).then_some(number as u32 - 1),
-            Some((_, true)) => return Some(number as u32),
-            Some((_, false)) => {}
+impl Speech {
+    /// A plain request, unlike those of other numbers, and its value.
+    fn request(&self, number: usize) -> (String, String) {
+        let (first, value) = (40 + number, 41 + number);
+        let asked = if self.spaced { format!("{first} + 1") } else { format!("{first}+1") };
+        match self.service {
+            Service::Calc => (asked, value.to_string()),
+            Service::Echo => (asked.clone(), asked),
         }
     }
+
+    /// A client that is served, which may take a moment: those before it may not be seen off yet.
+    fn connected(&self, instance: &mut Instance<'_>) -> Option<Client> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let client = instance.connect()?;
+            let served = self.served(instance, client);
+            if served.is_some() || Instant::now() > deadline {
+                return served;
+            }
+        }
+    }
+
+    /// Asks a plain request: a client that is served. `None` if it is not.
+    fn served(&self, instance: &Instance<'_>, mut client: Client) -> Option<Client> {
+        let (asked, value) = self.request(1);
+        greeted(instance, &mut client, &self.wire);
+        let (reply, is_over) = answer(instance, &mut client, &self.wire, asked.as_bytes())?;
+        (reply::has_value(&reply, &value) && !is_over).then_some(client)
+    }
+}
+
+/// For how many requests a connection is, if the server ends it after few.
+fn lasting(instance: &mut Instance<'_>, speech: &Speech) -> Option<u32> {
+    let mut client = instance.connect()?;
+    greeted(instance, &mut client, &speech.wire);
+    for number in 1..=LASTING {
+        let (asked, _) = speech.request(number);
+        let sent = speech.wire.sent(asked.as_bytes());
+        let heard = instance.ask(&mut client, &sent, |bytes| is_whole(&speech.wire, bytes));
+        match heard {
+            Some(heard) if heard.bytes.is_empty() && heard.is_over => {
+                return (number > 1).then_some(number as u32 - 1);
+            }
+            Some(heard) if heard.is_over => return Some(number as u32),
+            // Silence is no end.
+            Some(heard) if heard.bytes.is_empty() => return None,
+            Some(_) => {}
+            None => return (number > 1).then_some(number as u32 - 1),
+        }
+    }
+    instance.leave(client);
     None
 }
 
-/// Whether two requests that are sent at once get two replies.
-fn takes_two(met: &mut Acquaintance, wire: &Wire, way: &Way) -> bool {
-    let Some(mut client) = met.connect() else { return false };
-    greeted(met, &mut client, wire);
-    let both = [1, 2].map(|number| wire.sent(way.request(number).as_bytes())).concat();
-    if client.send(&both).is_err() {
-        return false;
-    }
-    let heard: Heard = met.hear(&mut client);
-    let found = [1, 2].map(|number| match way.service {
-        Service::Calc => (41 + number).to_string(),
-        Service::Echo => way.request(number),
-    });
-    let text = String::from_utf8_lossy(&heard.bytes).into_owned();
-    let first = text.find(&found[0]);
-    first.is_some_and(|at| text[at + found[0].len()..].contains(&found[1]))
-}
-
-/// A word that ends the connection.
-fn quit(met: &mut Acquaintance, wire: &Wire) -> Option<Bytes> {
-    if wire.requests() == Some(1) {
+/// Whether two requests that are sent at once get two replies; none if that was not seen.
+pub(super) fn takes_two(origin: &Origin, speech: &Speech) -> Option<bool> {
+    if !speech.wire.is_delimited() || speech.wire.requests().is_some() {
         return None;
     }
-    let mut ends = |word: &str| {
-        let mut client = met.connect()?;
-        greeted(met, &mut client, wire)?;
-        let sent = wire.sent(word.as_bytes());
-        client.send(&sent).ok()?;
-        met.hear(&mut client).is_over.then_some(sent)
+    let mut instance = origin.instance().ok()?;
+    let mut client = speech.connected(&mut instance)?;
+    let [one, other] = [1, 2].map(|number| speech.request(number));
+    let both = [&one.0, &other.0].map(|asked| speech.wire.sent(asked.as_bytes())).concat();
+    let has_both = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        let first = text.find(&one.1).map(|at| at + one.1.len());
+        first.is_some_and(|at| text[at..].contains(&other.1))
     };
-    if ends(NO_QUIT).is_some() {
-        return None;
+    let heard = instance.ask(&mut client, &both, has_both)?;
+    match has_both(&heard.bytes) {
+        true => Some(true),
+        // An end of the connection may have another reason, and so may silence.
+        false => (!heard.is_over && !heard.bytes.is_empty()).then_some(false),
     }
-    QUITS.iter().find_map(|word| ends(word)).map(|sent| Bytes::from(&sent[..]))
 }
 
 /// After how many clients it ends with exit code 0, if it does.
-fn life(met: &mut Acquaintance, wire: &Wire, way: &Way) -> Option<u32> {
-    if met.is_elsewhere() {
+pub(super) fn life(origin: &Origin, speech: &Speech) -> Option<u32> {
+    if origin.is_elsewhere() {
         return None;
     }
-    met.forget().ok()?;
+    let mut instance = origin.instance().ok()?;
     for number in 1..=LIVES {
-        ask(met, wire, way.request(1).as_bytes())?;
-        if let Some(exit) = met.exit() {
-            return (exit == crate::server::Exit::Code(0)).then_some(number);
+        let client = instance.try_connect().ok()?;
+        // One that ends the connection after its reply may end, too.
+        if let Some(client) = speech.served(&instance, client) {
+            instance.leave(client);
+        }
+        if let Some(exit) = instance.exit() {
+            return (exit == Exit::Code(0)).then_some(number);
         }
     }
     None
+}
+
+/// A word that ends the connection.
+pub(super) fn quit(origin: &Origin, speech: &Speech) -> Option<Bytes> {
+    if speech.wire.requests() == Some(1) {
+        return None;
+    }
+    let words: Vec<&str> = [NO_QUIT].iter().chain(QUITS).copied().collect();
+    // One that ends with its client has a life for each word.
+    let several = if origin.is_mortal { 1 } else { words.len() };
+    let groups: Vec<&[&str]> = words.chunks(several).collect();
+    let ends = origin.each(&groups, |words| ends_by(origin, speech, words)).concat();
+    // It ends by any word.
+    if ends.first() != Some(&false) {
+        return None;
+    }
+    let word = words.iter().zip(ends).find_map(|(word, ends)| ends.then_some(*word))?;
+    is_ended_by(origin, speech, word).then(|| Bytes::from(&speech.wire.sent(word.as_bytes())[..]))
+}
+
+/// Whether it is the word that ends a connection, and not how long that has been silent: another word,
+/// said before it on a connection beside it, does not. Where there is none beside it, none is.
+fn is_ended_by(origin: &Origin, speech: &Speech, word: &str) -> bool {
+    let Ok(mut instance) = origin.instance() else { return false };
+    let Some(mut ended) = speech.connected(&mut instance) else { return false };
+    let beside = instance.try_connect().ok().filter(|_| origin.serves_several);
+    let mut beside = beside.and_then(|client| speech.served(&instance, client));
+    if origin.serves_several && beside.is_none() {
+        return false;
+    }
+    if let Some(client) = &mut beside
+        && client.send(&speech.wire.sent(NO_QUIT.as_bytes())).is_err()
+    {
+        return false;
+    }
+    let said = client_says(&mut ended, &speech.wire, word);
+    let is_over = said && instance.hear(&mut ended).is_over;
+    is_over
+        && beside.is_none_or(|mut client| !matches!(client.listen(LOOK), Err(Trouble::Closed(_))))
+}
+
+fn client_says(client: &mut Client, wire: &Wire, word: &str) -> bool {
+    client.send(&wire.sent(word.as_bytes())).is_ok()
+}
+
+/// Which of these words end a connection, each said on one that was served before. As many are open
+/// at once as the server serves.
+fn ends_by(origin: &Origin, speech: &Speech, words: &[&str]) -> Vec<bool> {
+    let mut ends = Vec::new();
+    let Ok(mut instance) = origin.instance() else { return vec![false; words.len()] };
+    while ends.len() < words.len() {
+        let mut clients = Vec::new();
+        while ends.len() + clients.len() < words.len() {
+            let next = match clients.is_empty() {
+                true => speech.connected(&mut instance),
+                false => {
+                    let next = instance.try_connect().ok();
+                    next.and_then(|client| speech.served(&instance, client))
+                }
+            };
+            match next {
+                Some(client) => clients.push(client),
+                None => break,
+            }
+            if !origin.serves_several {
+                break;
+            }
+        }
+        if clients.is_empty() {
+            // It is not served any more, and nothing is known of the other words.
+            ends.resize(words.len(), false);
+            break;
+        }
+        let (said, since) = (&words[ends.len()..], Instant::now());
+        for (client, word) in clients.iter_mut().zip(said) {
+            // One that is over already has not been ended by a word.
+            let _ = client.send(&speech.wire.sent(word.as_bytes()));
+        }
+        let heard: Vec<bool> =
+            clients.iter_mut().map(|client| instance.hear_since(client, since).is_over).collect();
+        ends.extend(heard);
+        clients.into_iter().for_each(|client| instance.leave(client));
+    }
+    ends
 }
 
 impl Speech {

@@ -30,6 +30,7 @@ const STATE: usize = HEADER + 1;
 const PORT: usize = HEADER + 4;
 const HOST: usize = HEADER + 8;
 const RECEIVED: usize = HEADER + 4 + 48 + 4;
+const SENT: usize = RECEIVED + 4;
 const INODE: usize = HEADER + 4 + 48 + 16;
 const ANSWER: usize = INODE + 4;
 
@@ -44,6 +45,8 @@ pub(super) struct TcpSocket {
     /// Bytes that it has received and nobody has read; of a listening socket, connections that
     /// nobody has accepted (`idiag_rqueue`, sock_diag(7)).
     pub(super) received: u32,
+    /// Bytes that it has sent and the other end has not acknowledged (`idiag_wqueue`).
+    pub(super) sent: u32,
     /// By which the descriptors of processes refer to it.
     pub(super) inode: u64,
 }
@@ -122,6 +125,8 @@ pub(crate) struct ServerEnd {
     pub(crate) inode: Option<u64>,
     /// The kernel has not yet heard that the client is there, and the server neither.
     pub(crate) is_under_way: bool,
+    /// The other end has not acknowledged all that it has sent.
+    pub(crate) is_sending: bool,
 }
 
 /// The server's end of a connection on this machine, if there is one and the kernel tells.
@@ -130,12 +135,21 @@ pub(crate) fn server_end(server: SocketAddr, client: SocketAddr) -> Option<Serve
     let mut socket = ask(&request(NLM_F_REQUEST, u32::MAX, server, client)).ok()?;
     let length = socket.read(&mut answer).ok()?;
     let Some((SOCK_DIAG_BY_FAMILY, answer, _)) = next(&answer[..length]) else { return None };
-    let inode = parse(answer)?.inode;
+    let TcpSocket { inode, sent, .. } = parse(answer)?;
     // Where there is no such connection, it tells of the listening socket.
     (answer[STATE] != TCP_LISTEN).then_some(ServerEnd {
         inode: (inode != 0).then_some(inode),
         is_under_way: answer[STATE] == TCP_SYN_RECV,
+        is_sending: sent > 0,
     })
+}
+
+/// Whether all that both ends of a connection on this machine have sent has arrived at the other end.
+/// False where the kernel does not tell.
+pub fn is_delivered(server: SocketAddr, client: SocketAddr) -> bool {
+    let is_quiet =
+        |end: Option<ServerEnd>| end.is_some_and(|it| !it.is_under_way && !it.is_sending);
+    is_quiet(server_end(server, client)) && is_quiet(server_end(client, server))
 }
 
 /// The kind of the next message, the message itself, and what follows it.
@@ -157,8 +171,8 @@ fn parse(answer: &[u8]) -> Option<TcpSocket> {
     };
     let port = u16::from_be_bytes([answer[PORT], answer[PORT + 1]]);
     let word = |at: usize| Some(u32::from_ne_bytes(answer.get(at..at + 4)?.try_into().ok()?));
-    let (received, inode) = (word(RECEIVED)?, word(INODE)?.into());
-    Some(TcpSocket { local: SocketAddr::new(host, port), received, inode })
+    let (received, sent, inode) = (word(RECEIVED)?, word(SENT)?, word(INODE)?.into());
+    Some(TcpSocket { local: SocketAddr::new(host, port), received, sent, inode })
 }
 
 fn request(flags: u16, states: u32, server: SocketAddr, client: SocketAddr) -> Vec<u8> {
@@ -210,6 +224,24 @@ mod tests {
             let port = socket.local_addr().expect("its address").as_socket().expect("IPv6").port();
             assert_eq!(is_ipv6_only(port), Some(is_alone));
         }
+    }
+
+    #[test]
+    fn what_was_sent_is_delivered_once_the_other_kernel_has_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        let mut client = TcpStream::connect(address).expect("a place in the queue");
+        let (server, own) = (address, client.local_addr().expect("its address"));
+        let (_accepted, _) = listener.accept().expect("it");
+        client.write_all(b"41+1").expect("there is room");
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while !is_delivered(server, own) {
+            assert!(std::time::Instant::now() < deadline, "loopback takes no seconds");
+        }
+        // Nobody reads: what exceeds the window stays with its sender.
+        client.set_nonblocking(true).expect("it can be");
+        while client.write(&[b'1'; 65_536]).is_ok() {}
+        assert!(!is_delivered(server, own));
     }
 
     #[test]

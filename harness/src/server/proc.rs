@@ -375,9 +375,10 @@ fn parse_row(row: &str) -> Option<(u8, TcpSocket)> {
     let fields: Vec<&str> = row.split_whitespace().collect();
     let state = u8::from_str_radix(fields.get(3)?, 16).ok()?;
     let local = parse_address(fields.get(1)?)?;
-    let (_, received) = fields.get(4)?.split_once(':')?;
-    let received = u32::from_str_radix(received, 16).ok()?;
-    Some((state, TcpSocket { local, received, inode: fields.get(9)?.parse().ok()? }))
+    let (sent, received) = fields.get(4)?.split_once(':')?;
+    let [sent, received] = [sent, received].map(|bytes| u32::from_str_radix(bytes, 16).ok());
+    let (sent, received) = (sent?, received?);
+    Some((state, TcpSocket { local, received, sent, inode: fields.get(9)?.parse().ok()? }))
 }
 
 /// `0100007F:1F90` is 127.0.0.1:8080: words of 32 bits in the order of the machine.

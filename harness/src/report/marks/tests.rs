@@ -22,6 +22,7 @@ fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Judg
         resources: Vec::new(),
         known: None,
         took_ms: 1,
+        discovery: None,
     }
 }
 

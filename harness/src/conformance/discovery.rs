@@ -1,0 +1,60 @@
+//! Results of the discovery experiments (`contract/`): properties that a server does not declare.
+
+use shlex::try_join;
+
+use crate::cli::Declared;
+use crate::mechanism::Mechanism;
+
+/// A discovered property. The sentence and the flags that people read are made from it.
+#[derive(Clone, Debug, Default)]
+pub struct Discovery {
+    /// What was seen, in a sentence.
+    pub seen: String,
+    /// The declaration that follows from what was seen; nothing where none follows.
+    pub declares: Declared,
+    /// An error reply that was seen meanwhile.
+    pub error: Option<Vec<u8>>,
+    /// The concurrency model, where the experiment looked at it.
+    pub mechanism: Option<Mechanism>,
+}
+
+impl Discovery {
+    /// Returns what was seen, and the flags that would declare it.
+    pub(super) fn sentence(&self) -> String {
+        let seen = &self.seen;
+        let flags = self.declares.flags();
+        match try_join(flags.iter().map(String::as_str)) {
+            Ok(flags) if !flags.is_empty() => format!("{seen}; declare it with {flags}"),
+            // A word of a command line cannot hold NUL.
+            _ => seen.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use servers::WhenFull;
+
+    use super::*;
+
+    fn discovery(seen: &str, declares: Declared) -> Discovery {
+        Discovery { seen: seen.to_owned(), declares, ..Discovery::default() }
+    }
+
+    #[test]
+    fn the_flags_of_a_discovery_are_words_of_a_command_line() {
+        let declares = Declared {
+            capacity: Some(4),
+            when_full: Some(WhenFull::Busy),
+            busy_prefix: Some("-no 'room'".to_owned()),
+            ..Declared::default()
+        };
+        let sentence = discovery("serves 4 at once", declares).sentence();
+        let flags = sentence.strip_prefix("serves 4 at once; declare it with ").expect(&sentence);
+        let words = shlex::split(flags).expect(flags);
+        assert_eq!(words, ["--capacity", "4", "--when-full", "busy", "--busy-prefix=-no 'room'"]);
+        let nul = Declared { error_prefix: Some("\0".to_owned()), ..Declared::default() };
+        assert_eq!(discovery("errors", nul).sentence(), "errors");
+        assert_eq!(discovery("nothing", Declared::default()).sentence(), "nothing");
+    }
+}
