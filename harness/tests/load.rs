@@ -276,10 +276,12 @@ fn a_run_without_a_warm_up_records_from_the_start() {
 }
 
 fn a_generator_that_was_stopped_is_to_blame_and_the_run_is_not_valid() {
-    const STOPPED: Duration = Duration::from_millis(1_200);
+    // Longer than a reply is waited for (5 s): one that came meanwhile is not overdue.
+    const LONG: Duration = Duration::from_millis(5_500);
+    const SHORT: Duration = Duration::from_millis(1_200);
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("load.json");
-    for flags in [&[][..], &["--rate", "500"]] {
+    for (flags, stopped) in [(&[][..], LONG), (&["--rate", "500"], SHORT)] {
         let (address, bytes) = counting_echo();
         let mut child = common::harness()
             .args(["load", &address.to_string(), "--connections", "1", "--warm-up", "0s"])
@@ -296,7 +298,7 @@ fn a_generator_that_was_stopped_is_to_blame_and_the_run_is_not_valid() {
         };
         goes_on("it loads");
         kill(pid, Signal::SIGSTOP).expect("a signal");
-        thread::sleep(STOPPED);
+        thread::sleep(stopped);
         kill(pid, Signal::SIGCONT).expect("a signal");
         goes_on("it loads again");
         kill(pid, Signal::SIGINT).expect("a signal");
@@ -306,6 +308,7 @@ fn a_generator_that_was_stopped_is_to_blame_and_the_run_is_not_valid() {
         assert_ne!(one["verdict"], "valid");
         assert!(number(&one["lost"]["longest_gap_ns"]) >= 1_000_000_000, "{one}");
         assert_eq!(occurred(&one["connections"]), [("answered", 1)], "{one}");
+        assert_eq!(number(&one["outcomes"]["timed_out"]), 0, "{one}");
     }
 }
 
