@@ -95,7 +95,11 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials.collect::<Vec<Trial>>()).exit_code()
 }
 
-trials![every_file_of_tests_is_a_module, every_test_is_listed, nextest_has_the_same_schedule];
+trials![
+    every_file_of_tests_is_a_module,
+    every_test_is_listed,
+    tests_that_measure_run_alone_in_nextest_too
+];
 
 /// The files of this directory, with their text.
 fn files() -> Vec<(String, String)> {
@@ -127,27 +131,21 @@ fn every_test_is_listed() {
     }
 }
 
-/// There each test is a process of its own, so the costs are in a file.
-fn nextest_has_the_same_schedule() {
+/// There each test is a process of its own, so a file says it.
+fn tests_that_measure_run_alone_in_nextest_too() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../.config/nextest.toml");
     let text = std::fs::read_to_string(path).expect("it is in the repository");
     let file: toml::Table = text.parse().expect("it is TOML");
     let profile = &file["profile"]["default"];
     assert_eq!(profile["test-threads"].as_integer(), Some(schedule::SLOTS as i64));
+    let alone: Vec<&str> = MODULES
+        .iter()
+        .filter(|module| module.cost == Cost::ALONE)
+        .filter_map(|module| module.name)
+        .collect();
+    let filter = format!("binary(suite) and test(/^({})::/)", alone.join("|"));
     let overrides = profile["overrides"].as_array().expect("a list");
-    for cost in [Cost::ALONE, Cost::GREEDY, Cost::SERVER] {
-        let names: Vec<&str> = MODULES
-            .iter()
-            .filter(|module| module.cost == cost)
-            .filter_map(|module| module.name)
-            .collect();
-        let filter = format!("binary(suite) and test(/^({})::/)", names.join("|"));
-        let found = overrides.iter().find(|one| one["filter"].as_str() == Some(&filter));
-        let required = &found.unwrap_or_else(|| panic!("add to .config/nextest.toml: {filter}"))["threads-required"];
-        let is_right = match cost {
-            Cost::ALONE => required.as_str() == Some("num-test-threads"),
-            Cost(slots) => required.as_integer() == Some(slots as i64),
-        };
-        assert!(is_right, "{filter}: {required}");
-    }
+    let exclusive = overrides.iter().find(|one| one["filter"].as_str() == Some(&filter));
+    let exclusive = exclusive.unwrap_or_else(|| panic!("no override with the filter {filter}"));
+    assert_eq!(exclusive["threads-required"].as_str(), Some("num-test-threads"));
 }

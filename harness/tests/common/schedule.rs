@@ -11,7 +11,7 @@ pub(crate) const SLOTS: usize = 12;
 
 /// How many slots a test takes while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cost(pub(crate) usize);
+pub(crate) struct Cost(usize);
 
 impl Cost {
     /// One case, or a few processes.
