@@ -45,7 +45,8 @@ pub(super) struct TcpSocket {
     /// Bytes that it has received and nobody has read; of a listening socket, connections that
     /// nobody has accepted (`idiag_rqueue`, sock_diag(7)).
     pub(super) received: u32,
-    /// Bytes that it has sent and the other end has not acknowledged (`idiag_wqueue`).
+    /// Bytes that it has sent and the other end has not acknowledged (`idiag_wqueue`); 0 of a
+    /// listening socket, for which the kernel tells its backlog there.
     pub(super) sent: u32,
     /// By which the descriptors of processes refer to it.
     pub(super) inode: u64,
@@ -171,7 +172,8 @@ fn parse(answer: &[u8]) -> Option<TcpSocket> {
     };
     let port = u16::from_be_bytes([answer[PORT], answer[PORT + 1]]);
     let word = |at: usize| Some(u32::from_ne_bytes(answer.get(at..at + 4)?.try_into().ok()?));
-    let (received, sent, inode) = (word(RECEIVED)?, word(SENT)?, word(INODE)?.into());
+    let (received, inode) = (word(RECEIVED)?, word(INODE)?.into());
+    let sent = if answer[STATE] == TCP_LISTEN { 0 } else { word(SENT)? };
     Some(TcpSocket { local: SocketAddr::new(host, port), received, sent, inode })
 }
 

@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 
 use super::confinement::Confinement;
 use super::diag;
+use super::interpreter;
 use super::log::{self, Log, last_lines};
 use super::network;
 use super::order::Order;
@@ -259,8 +260,13 @@ impl Launcher {
         let environment = spec.environment.iter();
         let mut limits = spec.limits.clone();
         limits.tasks = limits.tasks.or(self.bounded.then_some(MOST_TASKS));
+        let mut command = spec.words(host, port);
+        if let Some(interpreter) = interpreter::behind_shim(spec).as_deref().and_then(Path::to_str)
+        {
+            command[0] = interpreter.to_owned();
+        }
         let order = Order {
-            command: spec.words(host, port),
+            command,
             folder: spec.folder.clone(),
             environment: environment.map(|(name, value)| (name.clone(), fill(value))).collect(),
             input: spec.input.as_ref().map(fill),

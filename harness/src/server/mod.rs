@@ -7,6 +7,7 @@ mod confinement;
 mod contract;
 pub mod diag;
 mod dialect;
+mod interpreter;
 mod launch;
 mod log;
 mod namespace;
