@@ -528,7 +528,7 @@ fn all_printing(folder: &std::path::Path, served: &Served, ports: [u16; 2]) -> V
         printing(&bench).and(&short),
         printing(&bench).and(&short).and(&["--json"]),
         printing(&against).and(&["--duration", "2s"]),
-        printing(&["calibrate", "--rounds", "1", "--duration", "50ms"]),
+        printing(&["calibrate", "--rounds", "1", "--duration", "1s"]),
         printing(&["probe", "--cmd", &echo]),
         Printing { input: "hello\n", ..printing(&["client", "127.0.0.1", &port]) },
         Printing {
