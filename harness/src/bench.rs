@@ -15,8 +15,8 @@ use crate::environment::Environment;
 use crate::interrupt;
 use crate::load::placement::{Pin, Placement};
 use crate::load::{
-    self, Demand, Dialog, Group, Measurement, Measuring, Pace, Plan, Verdict, WORKLOADS, Workload,
-    histogram_log, usual,
+    self, Demand, Dialog, Group, Measurement, Measuring, Outcome, Pace, Plan, Verdict, WORKLOADS,
+    Workload, histogram_log, usual,
 };
 use crate::manifest;
 use crate::progress::{People, Progress};
@@ -114,6 +114,13 @@ pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
     match &arguments.json {
         Some(path) if path == Path::new("-") => stdio::error(&words),
         _ => stdio::print(&words),
+    }
+    if measurement.connections.get(Outcome::Refused) == arguments.connections as u64 {
+        stdio::error_line(format_args!(
+            "harness: no server listens on {} (connection refused): start it first, or correct host \
+             and port",
+            arguments.address
+        ));
     }
     Ok(arguments.measured.exit_code([&measurement]))
 }

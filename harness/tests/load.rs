@@ -186,7 +186,9 @@ fn where_nobody_listens_every_connection_is_refused_and_none_has_a_latency() {
     let why = "faulty: connections: 7 refused; it was measured for ";
     let dashes = "latency      p50 -, p90 -, p99 -, p99.9 -, max -\n";
     let words = || contains(why).and(contains(dashes)).and(contains(" ns").not());
-    load(nobody, &["--connections", "7"]).assert().code(1).stdout(words());
+    let remedy = format!("no server listens on {nobody}");
+    let run = load(nobody, &["--connections", "7"]).assert();
+    run.code(1).stdout(words()).stderr(contains(remedy).and(contains("start it first")));
     load(nobody, &["--rate", "100"]).assert().code(1).stdout(contains("sent late    p50 -"));
 }
 

@@ -159,6 +159,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ("a_class_is_judged_and_nothing_of_it_is_left", class_is_judged),
         ("what_wants_other_words_first_is_told", wants_other_words),
         ("where_there_is_no_server_one_message_says_why", no_server),
+        ("a_file_that_takes_no_entry_is_left_as_it_is", takes_no_entry),
         ("a_probe_whose_output_nobody_reads_ends_well", nobody_reads),
         ("what_a_server_says_does_not_reach_the_terminal_as_it_is", escapes_are_shown),
         ("a_server_that_runs_already_is_met", meets_what_runs),
@@ -370,6 +371,25 @@ fn no_server() -> Result<(), Failed> {
         let messages = said.lines().filter(|line| line.starts_with("harness: ")).count();
         if output.status.code() != Some(code) || !is_told || messages != 1 {
             return Err(format!("{arguments:?}: {}: {said}", output.status).into());
+        }
+    }
+    Ok(())
+}
+
+/// Told before the server is launched: its command would fail.
+fn takes_no_entry() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let described = "[[server]]\nname = \"x\"\ncommand = \"./x {port}\"\n";
+    for (content, words) in [(described, "--name"), ("This is no manifest.", "servers.toml")] {
+        let file = folder.path().join("servers.toml");
+        fs::write(&file, content)?;
+        let probe = ["probe", "--cmd", "./no-such-program {port}", "--name", "x"];
+        let probe = [&probe[..], &["--output", "servers.toml"]].concat();
+        let output = harness(folder.path(), &probe)?;
+        let said = text(&output.stderr);
+        let is_told = output.status.code() == Some(2) && said.contains(words);
+        if !is_told || said.contains("no-such-program") || fs::read_to_string(&file)? != content {
+            return Err(format!("{}: {said}", output.status).into());
         }
     }
     Ok(())

@@ -17,7 +17,7 @@ use anyhow::{Context, Result};
 
 use crate::cli::Probe;
 use crate::conformance::{Case, Judge, cases};
-use crate::manifest::{Command, Entry, Port};
+use crate::manifest::{self, Command, Entry, Port};
 use crate::mechanism::{self, Expected, Seen};
 use crate::role::{self, Usage};
 use crate::server::{LaunchError, Launcher};
@@ -56,6 +56,9 @@ enum Outcome {
 /// Bad usage, or there is no server to talk to.
 pub fn probe(arguments: &Probe) -> Result<ExitCode> {
     role::raise_descriptor_limit();
+    if let (Some(file), Some(command)) = (&arguments.output, &arguments.cmd) {
+        check_output(file, &name_in(arguments, command))?;
+    }
     let launcher = Launcher::this_program()?.bounded();
     let origin = match (&arguments.cmd, arguments.connect) {
         (Some(command), _) => {
@@ -124,7 +127,7 @@ pub fn probe(arguments: &Probe) -> Result<ExitCode> {
     });
     let Some(command) = &arguments.cmd else { return Ok(ExitCode::SUCCESS) };
     let entry = Entry {
-        name: arguments.name.clone().unwrap_or_else(|| name_of(command)),
+        name: name_in(arguments, command),
         command: Command::Line(command.clone()),
         folder: None,
         environment: Default::default(),
@@ -190,6 +193,29 @@ fn visible(words: &str) -> String {
         false => letter.to_string(),
     };
     words.chars().map(shown).collect()
+}
+
+fn name_in(arguments: &Probe, command: &str) -> String {
+    arguments.name.clone().unwrap_or_else(|| name_of(command))
+}
+
+/// Checks, before anything is tried, that a file takes an entry of that name.
+///
+/// # Errors
+/// It is no manifest, or has a server of that name.
+fn check_output(file: &Path, name: &str) -> Result<()> {
+    if file.metadata().map_or(true, |metadata| metadata.is_file() && metadata.len() == 0) {
+        return Ok(());
+    }
+    if manifest::specs(file, &[])?.iter().any(|spec| spec.name == name) {
+        return Err(Usage(format!(
+            "{} has a server `{name}` already: choose another name with --name, or another file \
+             with --output",
+            file.display()
+        ))
+        .into());
+    }
+    Ok(())
 }
 
 /// A name for a command: that of the file that it runs.
