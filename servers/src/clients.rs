@@ -36,6 +36,11 @@ impl Admission {
         Admission { config: config.clone(), places: Places::new(config.max_connections) }
     }
 
+    /// How many clients are served at once, at most.
+    pub fn max_connections(&self) -> usize {
+        self.config.max_connections
+    }
+
     /// A connection that is served if there is a place, and one that is refused otherwise.
     ///
     /// # Errors

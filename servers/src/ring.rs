@@ -34,9 +34,13 @@ pub use probe::unavailable;
 /// What can be queued before it has to be handed over. More takes another system call.
 const QUEUE: u32 = 1024;
 
-/// What can be done before it has to be looked at. The kernel keeps what is beyond, and ends
+/// What can be done before it has to be looked at, at most. The kernel keeps what is beyond, and ends
 /// multishot operations then, which are begun again.
-const COMPLETIONS: u32 = 16 * 1024;
+const MOST_COMPLETIONS: usize = 16 * 1024;
+
+/// Operations of one client that may be done at the same time, beside receiving, which is bounded by
+/// the buffers.
+const OPERATIONS: usize = 8;
 
 /// The most that is copied, to be sent at once.
 const SENT_AT_ONCE: usize = 16 * 1024;
@@ -157,12 +161,12 @@ impl<C> Slot<C> {
 }
 
 impl<'l, C: AsFd> Ring<'l, C> {
-    /// A ring for this thread. It wakes when the server is to end, and accepts nothing yet.
+    /// A ring for this thread and for so many clients at most. It wakes when the server is to end, and accepts nothing yet.
     ///
     /// # Errors
     /// The kernel refuses it: [`unavailable`] says why.
-    pub fn new(listener: &'l Listener) -> io::Result<Ring<'l, C>> {
-        let (uring, buffers) = set_up(QUEUE, COMPLETIONS)?;
+    pub fn new(listener: &'l Listener, clients: usize) -> io::Result<Ring<'l, C>> {
+        let (uring, buffers) = set_up(QUEUE, completions(clients))?;
         let mut ring = Ring {
             uring,
             buffers,
@@ -581,6 +585,13 @@ fn set_up(queue: u32, completions: u32) -> io::Result<(IoUring, Buffers)> {
             done => return done,
         }
     }
+}
+
+/// Room for what so many clients may have done at once, and no more: without CAP_IPC_LOCK a user's
+/// rings have 8 MiB together, by default (RLIMIT_MEMLOCK; 16 bytes each here).
+fn completions(clients: usize) -> u32 {
+    let at_once = usize::from(MOST_BUFFERS).saturating_add(OPERATIONS.saturating_mul(clients));
+    at_once.min(MOST_COMPLETIONS).next_power_of_two() as u32
 }
 
 /// The kernel does its part when the thread asks for it, and never interrupts it.

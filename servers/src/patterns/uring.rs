@@ -90,7 +90,7 @@ struct Server<'l> {
 impl<'l> Server<'l> {
     fn new(listener: &'l Listener, admission: Admission) -> io::Result<Server<'l>> {
         Ok(Server {
-            ring: Ring::new(listener)?,
+            ring: Ring::new(listener, admission.max_connections())?,
             listener,
             admission,
             turns: Vec::new(),

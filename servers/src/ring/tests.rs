@@ -52,7 +52,7 @@ fn receives(ring: &mut Ring<'_, TcpStream>, key: Key) -> Vec<u8> {
 #[test]
 fn bytes_come_and_go_and_the_end_comes_after_them() {
     let Some(listener) = listener() else { return };
-    let mut ring = Ring::new(&listener).expect("a ring");
+    let mut ring = Ring::new(&listener, 64).expect("a ring");
     ring.accept();
     for quietly in [false, true] {
         let (key, mut client) = connected(&mut ring, &listener);
@@ -76,7 +76,7 @@ fn bytes_come_and_go_and_the_end_comes_after_them() {
 #[test]
 fn more_clients_than_buffers_are_all_heard() {
     let Some(listener) = listener() else { return };
-    let mut ring = Ring::new(&listener).expect("a ring");
+    let mut ring = Ring::new(&listener, 64).expect("a ring");
     ring.accept();
     let clients: Vec<(Key, TcpStream)> =
         (0..300).map(|_| connected(&mut ring, &listener)).collect();
@@ -95,7 +95,7 @@ fn more_clients_than_buffers_are_all_heard() {
 #[test]
 fn nothing_arrives_after_a_no_and_nothing_was_lost_after_a_yes() {
     let Some(listener) = listener() else { return };
-    let mut ring = Ring::new(&listener).expect("a ring");
+    let mut ring = Ring::new(&listener, 64).expect("a ring");
     ring.accept();
     let (key, mut client) = connected(&mut ring, &listener);
     let sent: Vec<u8> = (0..200_000_u32).flat_map(u32::to_be_bytes).collect();
@@ -126,7 +126,7 @@ fn nothing_arrives_after_a_no_and_nothing_was_lost_after_a_yes() {
 #[test]
 fn a_quiet_send_for_which_there_is_no_room_is_told_and_loses_nothing() {
     let Some(listener) = listener() else { return };
-    let mut ring = Ring::new(&listener).expect("a ring");
+    let mut ring = Ring::new(&listener, 64).expect("a ring");
     ring.accept();
     let (key, mut client) = connected(&mut ring, &listener);
     let accepted = SockRef::from(&*ring.client(key).expect("it is there"));
@@ -159,7 +159,7 @@ fn a_quiet_send_for_which_there_is_no_room_is_told_and_loses_nothing() {
 #[test]
 fn a_client_is_closed_while_it_is_waited_for_and_its_key_is_used_again() {
     let Some(listener) = listener() else { return };
-    let mut ring = Ring::new(&listener).expect("a ring");
+    let mut ring = Ring::new(&listener, 64).expect("a ring");
     ring.accept();
     let (key, mut client) = connected(&mut ring, &listener);
     ring.receive(key, true);
@@ -179,7 +179,7 @@ fn a_client_is_closed_while_it_is_waited_for_and_its_key_is_used_again() {
 #[test]
 fn the_end_of_a_ring_hands_back_its_clients_and_what_they_sent() {
     let Some(listener) = listener() else { return };
-    let mut ring = Ring::new(&listener).expect("a ring");
+    let mut ring = Ring::new(&listener, 64).expect("a ring");
     ring.accept();
     let (key, mut client) = connected(&mut ring, &listener);
     ring.receive(key, true);
@@ -209,7 +209,7 @@ fn the_end_of_a_ring_hands_back_its_clients_and_what_they_sent() {
 #[test]
 fn a_client_that_does_not_read_is_closed_although_something_is_being_sent() {
     let Some(listener) = listener() else { return };
-    let mut ring = Ring::new(&listener).expect("a ring");
+    let mut ring = Ring::new(&listener, 64).expect("a ring");
     ring.accept();
     let (key, mut client) = connected(&mut ring, &listener);
     stuff(&mut ring, key);
@@ -222,7 +222,7 @@ fn a_client_that_does_not_read_is_closed_although_something_is_being_sent() {
 #[test]
 fn a_ring_that_is_dropped_lets_go_of_its_clients() {
     let Some(listener) = listener() else { return };
-    let mut ring = Ring::new(&listener).expect("a ring");
+    let mut ring = Ring::new(&listener, 64).expect("a ring");
     ring.accept();
     let (key, mut client) = connected(&mut ring, &listener);
     ring.receive(key, true);
@@ -243,4 +243,10 @@ fn stuff(ring: &mut Ring<'_, TcpStream>, key: Key) {
         }
     }
     panic!("the kernel takes in everything");
+}
+
+#[test]
+fn there_is_room_for_what_all_clients_may_have_done_up_to_a_bound() {
+    let rooms = [1, 64, 1_000, 10_000, usize::MAX].map(super::completions);
+    assert_eq!(rooms, [2_048, 2_048, 16_384, 16_384, 16_384]);
 }
