@@ -46,6 +46,9 @@ const SOON: Duration = Duration::from_millis(10);
 /// Pause between two tries of something that takes a moment to become true.
 pub(super) const TRY_EVERY: Duration = Duration::from_millis(5);
 
+/// The shortest and the longest pause between two looks at what is waited for.
+const PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(40)];
+
 /// A server in the hands of a case.
 pub struct Subject<'a> {
     /// What it declares.
@@ -455,7 +458,9 @@ impl<'a> Subject<'a> {
                 }
                 return Err(otherwise());
             }
-            thread::sleep(TRY_EVERY);
+            // A look costs processor time, much of it if there are many threads. What lasts is
+            // seen no more than a tenth too late.
+            thread::sleep((waited / 10).clamp(PAUSES[0], PAUSES[1]));
         }
         self.was_met();
         Ok(())
