@@ -30,6 +30,7 @@ pub struct Client {
     /// Received and not yet asked for.
     received: Vec<u8>,
     patience: Duration,
+    anticipated: Option<Vec<u8>>,
 }
 
 /// What went otherwise than a client wishes.
@@ -115,12 +116,26 @@ impl Client {
             .and_then(|()| stream.set_write_timeout(Some(patience)));
         ready.map_err(|error| Trouble::NotConnected(error.to_string()))?;
         let transcript = transcript.clone();
-        Ok(Client { number, stream, transcript, received: Vec::new(), patience })
+        let (received, anticipated) = (Vec::new(), None);
+        Ok(Client { number, stream, transcript, received, patience, anticipated })
     }
 
     /// The addresses of its own end and of the server's.
     pub fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
         Some((self.stream.local_addr().ok()?, self.stream.peer_addr().ok()?))
+    }
+
+    /// Takes a reply with this value for whole as soon as it is there. Where only silence ends a
+    /// reply, that saves waiting for it; bytes that follow are left unread.
+    pub fn anticipate(&mut self, value: Vec<u8>) {
+        self.anticipated = Some(value);
+    }
+
+    fn has_anticipated(&self, wire: &Wire) -> bool {
+        self.anticipated.as_ref().is_some_and(|value| {
+            let reply = wire.without_prompt(self.received.clone());
+            wire.value_of(reply) == *value
+        })
     }
 
     /// Changes how long to wait for what follows.
@@ -161,6 +176,7 @@ impl Client {
                 _ => return Err(Trouble::Endless),
             }
             let received = match wire.reply_end {
+                ReplyEnd::Quiet(_) if self.has_anticipated(wire) => Ok(false),
                 ReplyEnd::Quiet(quiet) if !self.received.is_empty() => self.receive_until(quiet),
                 _ => self.receive(deadline, patience),
             };
