@@ -62,6 +62,7 @@ impl<'s> Crowd<'s> {
     fn admit(&mut self, subject: &'s Subject<'_>, reply: &[u8]) -> Result<(), Finding> {
         let began = Instant::now();
         let answered = subject.try_connect().map(|mut client| {
+            client.client.anticipate(reply.to_vec());
             let heard = client.ask_out(&request(1), quiet(subject));
             (client, heard)
         });
@@ -497,7 +498,9 @@ pub(super) fn ending(subject: &Subject<'_>) -> Result<Ended, Finding> {
     while answered < asked && client.hear_out(quiet).is_ok_and(|line| line == reply) {
         answered += 1;
     }
-    client.close();
+    // A server that ends with its last client would end for that, not because it was told to: this
+    // client stays until the server has ended.
+    let stays = subject.contract.wire.clients_per_life.map(|_| client);
     // One that declares nothing may go on, and is not waited for if it rests.
     let declared = subject.contract.ending.is_some();
     let began = Instant::now();
@@ -513,6 +516,7 @@ pub(super) fn ending(subject: &Subject<'_>) -> Result<Ended, Finding> {
             break exit;
         }
     };
+    drop(stays);
     Ok(Ended { asked, answered, exit })
 }
 
