@@ -28,7 +28,7 @@ pub fn check(arguments: &Check) -> Result<ExitCode> {
 /// Judges; in a replay, by the value that is tried again.
 pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode> {
     role::raise_descriptor_limit();
-    let cases = wanted(&arguments.case)?;
+    let cases = wanted(&arguments.cases)?;
     let launcher = Launcher::this_program()?;
     let specs = specs(arguments, &launcher)?;
     arguments.gate.check()?;
@@ -218,17 +218,23 @@ impl Files {
     }
 }
 
-fn wanted(prefix: &str) -> Result<Vec<&'static Case>> {
-    let exactly: Vec<&Case> = conformance::cases().filter(|case| case.name == prefix).collect();
-    if !exactly.is_empty() {
-        return Ok(exactly);
+/// The cases whose names are these or begin with them, in the order of the catalogue; all of them
+/// if there is no name.
+fn wanted(prefixes: &[String]) -> Result<Vec<&'static Case>> {
+    let is_name = |prefix: &str| conformance::cases().any(|case| case.name == prefix);
+    let names = |prefix: &str, case: &Case| match is_name(prefix) {
+        true => case.name == prefix,
+        false => case.name.starts_with(prefix),
+    };
+    for prefix in prefixes {
+        if !conformance::cases().any(|case| names(prefix, case)) {
+            bail!(Usage(format!("no case begins with `{prefix}`: see `harness list cases`")));
+        }
     }
-    let cases: Vec<&Case> =
-        conformance::cases().filter(|case| case.name.starts_with(prefix)).collect();
-    if cases.is_empty() {
-        bail!(Usage(format!("no case begins with `{prefix}`: see `harness list cases`")));
-    }
-    Ok(cases)
+    let is_wanted = |case: &&'static Case| {
+        prefixes.is_empty() || prefixes.iter().any(|prefix| names(prefix, case))
+    };
+    Ok(conformance::cases().filter(is_wanted).collect())
 }
 
 fn specs(arguments: &Check, launcher: &Launcher) -> Result<Vec<Spec>> {

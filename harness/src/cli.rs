@@ -147,9 +147,10 @@ pub struct Check {
     /// How long the judgement of one server may take.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub within: Option<Duration>,
-    /// Only cases whose name begins so: `refusal/`, `framing/pipelined`.
-    #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
-    pub case: String,
+    /// Run only cases whose name begins with PREFIX, such as `refusal/` or `framing/pipelined`. May
+    /// be repeated.
+    #[arg(long = "case", value_name = "PREFIX")]
+    pub cases: Vec<String>,
     /// Also write a report into this folder.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -555,9 +556,37 @@ pub struct Known {
     pub port: u16,
 }
 
+/// The commands that become part of a server. It is started thousands of times, and the flags of all
+/// other commands would take most of that.
+#[derive(Parser)]
+#[command(name = "harness", disable_help_flag = true, disable_help_subcommand = true)]
+enum Role {
+    Serve(Serve),
+    Supervise(Supervise),
+    Known(Known),
+}
+
+impl Role {
+    /// The role that the command line names, if it is one without a fault.
+    fn read() -> Option<Command> {
+        let name = std::env::args_os().nth(1)?;
+        if !["serve", "supervise", "known"].iter().any(|role| name == *role) {
+            return None;
+        }
+        Some(match Role::try_parse().ok()? {
+            Role::Serve(arguments) => Command::Serve(arguments),
+            Role::Supervise(arguments) => Command::Supervise(arguments),
+            Role::Known(arguments) => Command::Known(arguments),
+        })
+    }
+}
+
 impl Cli {
     /// Reads the command line of this process. Bad usage ends it with exit code 2, `--help` with 0.
     pub fn read() -> Command {
+        if let Some(role) = Role::read() {
+            return role;
+        }
         let cli = Cli::try_parse().unwrap_or_else(|error| {
             let written = error.print();
             if !error.use_stderr() {

@@ -54,7 +54,7 @@ pub fn replay(arguments: &Replay) -> Result<ExitCode> {
             .map_err(|words| in_file(&arguments.file, &format!("`check`: {words}")))?,
     };
     let check = Check {
-        case: recorded.case.clone(),
+        cases: vec![recorded.case.clone()],
         seed: Some(recorded.seed),
         json: arguments.json,
         ..check
