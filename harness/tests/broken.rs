@@ -1,11 +1,12 @@
-//! Servers with one fault each fail exactly the cases that name it: `cargo test broken::`.
+//! Servers with one fault each fail exactly the cases that name it: `cargo test broken::`. Each is
+//! judged in the topics of those cases; judging it in all cases is a variant.
 //! `BLESS=1 cargo test broken::` writes the table of them, tests/broken/README.md.
 
 mod fault;
 mod rows;
 pub(crate) mod server;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
@@ -22,19 +23,35 @@ use crate::common::Test;
 const LEAST_PASSED: usize = 35;
 
 pub(crate) fn tests() -> Vec<Test> {
-    let mut tests: Vec<Test> = ROWS
-        .iter()
-        .map(|row| {
-            let name = format!("{}::{}::fails_its_cases_only", name(row.fault), name(row.shape));
-            Test::new(name, || fails_its_cases_only(row))
-        })
-        .collect();
+    let mut tests = Vec::new();
+    for row in ROWS {
+        let name = format!("{}::{}", name(row.fault), name(row.shape));
+        let (only, of_all) = ("fails_its_cases_only", "fails_its_cases_only_of_all");
+        let topics = topics(row);
+        if !topics.is_empty() {
+            let of_all = Test::new(format!("{name}::{of_all}"), || fails_its_cases_only(row, &[]));
+            tests.push(of_all.variant(true));
+        }
+        let only = Test::new(format!("{name}::{only}"), move || fails_its_cases_only(row, &topics));
+        tests.push(only);
+    }
     tests.push(Test::new("every_fault_has_a_row", every_fault_has_a_row));
     tests.push(Test::new("the_table_is_up_to_date", the_table_is_up_to_date));
     tests
 }
 
-fn fails_its_cases_only(row: &Row) -> Result<(), Failed> {
+/// The topics of the cases that it fails, and framing, by which every server is judged. None stands
+/// for all cases: where there is no fault, or hardly any case is run.
+fn topics(row: &Row) -> Vec<&'static str> {
+    if row.failing.is_empty() || matches!(row.undecided, Undecided::AllOthers) {
+        return Vec::new();
+    }
+    let topic = |(case, _): &(&'static str, &str)| case.split_inclusive('/').next();
+    let topics: BTreeSet<_> = row.failing.iter().filter_map(topic).chain(["framing/"]).collect();
+    topics.into_iter().collect()
+}
+
+fn fails_its_cases_only(row: &Row, topics: &[&str]) -> Result<(), Failed> {
     let program = std::env::current_exe()?;
     let (fault, shape) = (name(row.fault), name(row.shape));
     let command = format!("'{}' broken {fault} {shape} {{host}} {{port}}", program.display());
@@ -49,6 +66,7 @@ fn fails_its_cases_only(row: &Row) -> Result<(), Failed> {
         .arg(replays.path())
         .arg("--expected")
         .arg(&known)
+        .args(topics.iter().flat_map(|topic| ["--case", topic]))
         .output()?;
     let document: Value = serde_json::from_slice(&output.stdout)
         .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))?;
@@ -66,7 +84,13 @@ fn fails_its_cases_only(row: &Row) -> Result<(), Failed> {
         .collect();
     let passed = of("pass").count();
     let as_expected = match row.undecided {
-        Undecided::These(expected) => undecided == expected,
+        Undecided::These(expected) => {
+            let is_judged = |case: &&&str| {
+                topics.is_empty() || topics.iter().any(|topic| case.starts_with(topic))
+            };
+            let expected: Vec<&str> = expected.iter().filter(is_judged).copied().collect();
+            undecided == expected
+        }
         Undecided::AllOthers => passed <= 1,
     };
     if failed != row.failing || !as_expected {

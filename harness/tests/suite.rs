@@ -50,8 +50,8 @@ const fn module(name: &'static str, cost: Cost, tests: fn() -> Vec<Test>) -> Mod
     Module { name: Some(name), cost, tests }
 }
 
-/// In the order in which they start: tests that measure first, because nothing else can run beside
-/// them; then the longest, so that the short ones fill the gaps at the end.
+/// In the order in which they start, but for tests that measure, which are first, because nothing
+/// else can run beside them. The longest come first, so that the short ones fill the gaps at the end.
 const MODULES: &[Module] = &[
     module("load", Cost::ALONE, load::tests),
     module("calibrate", Cost::ALONE, calibrate::tests),
@@ -89,10 +89,13 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(schedule::TEST_THREADS);
     harness::role::raise_descriptor_limit();
-    let trials = MODULES.iter().flat_map(|module| {
-        (module.tests)().into_iter().map(|test| test.scheduled(module.name, module.cost))
-    });
-    libtest_mimic::run(&arguments, trials.collect::<Vec<Trial>>()).exit_code()
+    let tests = |module: &Module| -> Vec<(Cost, Trial)> {
+        (module.tests)().into_iter().map(|test| test.scheduled(module.name, module.cost)).collect()
+    };
+    let all = MODULES.iter().flat_map(tests);
+    let (alone, others): (Vec<_>, Vec<_>) = all.partition(|(cost, _)| *cost == Cost::ALONE);
+    let trials = alone.into_iter().chain(others);
+    libtest_mimic::run(&arguments, trials.map(|(_, trial)| trial).collect()).exit_code()
 }
 
 trials![

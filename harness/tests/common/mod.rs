@@ -20,6 +20,8 @@ pub(crate) struct Test {
     name: String,
     run: Run,
     is_variant: bool,
+    /// Where it differs from that of its module.
+    cost: Option<Cost>,
 }
 
 impl Test {
@@ -36,7 +38,7 @@ impl Test {
         name: impl Into<String>,
         run: impl FnOnce() -> Result<Completion, Failed> + Send + 'static,
     ) -> Test {
-        Test { name: name.into(), run: Box::new(run), is_variant: false }
+        Test { name: name.into(), run: Box::new(run), is_variant: false, cost: None }
     }
 
     /// A variant of another test, run with `--include-ignored`.
@@ -44,8 +46,15 @@ impl Test {
         Test { is_variant, ..self }
     }
 
-    /// As libtest-mimic runs it, when there are slots for it.
-    pub(crate) fn scheduled(self, module: Option<&str>, cost: Cost) -> Trial {
+    /// One that costs something else than the others of its module.
+    pub(crate) fn costing(self, cost: Cost) -> Test {
+        Test { cost: Some(cost), ..self }
+    }
+
+    /// What it costs in a module of that cost, and how libtest-mimic runs it: when there are slots
+    /// for it.
+    pub(crate) fn scheduled(self, module: Option<&str>, cost: Cost) -> (Cost, Trial) {
+        let cost = self.cost.unwrap_or(cost);
         let name = match module {
             Some(module) => format!("{module}::{}", self.name),
             None => self.name,
@@ -54,18 +63,25 @@ impl Test {
             let _slots = Slots::take(cost);
             (self.run)()
         };
-        Trial::ignorable_test(name, run).with_ignored_flag(self.is_variant)
+        (cost, Trial::ignorable_test(name, run).with_ignored_flag(self.is_variant))
     }
 }
 
 /// Lists the tests of a file, in place of `#[test]`. A function that is not listed is dead code.
+/// After a semicolon come those that cost something else than the others.
 macro_rules! trials {
-    ($($name:ident),+ $(,)?) => {
+    ($($name:ident),+ $(,)? $(; $cost:expr => $($other:ident),+ $(,)?)?) => {
         pub(crate) fn tests() -> Vec<$crate::common::Test> {
-            vec![$($crate::common::Test::new(stringify!($name), || {
-                $name();
-                Ok(())
-            })),+]
+            let test = |name, run: fn()| {
+                $crate::common::Test::new(name, move || {
+                    run();
+                    Ok(())
+                })
+            };
+            vec![
+                $(test(stringify!($name), $name),)+
+                $($(test(stringify!($other), $other).costing($cost),)+)?
+            ]
         }
     };
 }

@@ -11,7 +11,8 @@ def talk():
     number = 0
     while True:
         number += 1
-        print(f"tick {number}: everything is fine, waiting for clients", flush=True)
+        print(f"tick {number}: everything is fine, waiting for clients\n" * 1000, flush=True)
+        time.sleep(0.01)
 
 
 def calculate(line):
