@@ -85,7 +85,7 @@ fn main() -> Result<()> {
         Asked::Try => (2, Duration::ZERO),
         Asked::Measure => usual,
     };
-    if let Some(reason) = servers::ring::unavailable() {
+    if let Some(reason) = servers::io_uring::unavailable() {
         println!("nothing to compare: {reason}");
         return Ok(());
     }

@@ -2,68 +2,55 @@
 //!
 //! A [`Pattern`] is a way to organise accepting, reading and answering; a [`Service`] is what is
 //! answered. They are independent, and a [`Server`] is one of each. All patterns share one line
-//! protocol ([`session`]), one way to listen ([`listener`]) and one way to end ([`stop`]), so
-//! that two pattern files differ only where the patterns do.
+//! protocol ([`protocol`]), one way to listen ([`sockets`]) and one way to shut down ([`shutdown`]),
+//! so that two pattern files differ only where the patterns do.
+//!
+//! The modules are listed from low to high layers: each imports only from those above it in this
+//! list.
 //!
 //! This crate measures nothing, prints nothing, and knows no command line.
 
 #![cfg(target_os = "linux")]
 
-pub mod catalogue;
-pub mod listener;
-pub mod stop;
+pub mod protocol;
 
-pub mod service;
-pub mod session;
+mod config;
 
-pub mod conversation;
-pub mod places;
-pub mod refusal;
+pub mod shutdown;
 
-pub mod clients;
-pub mod connection;
-pub mod deadlines;
-pub mod epoll;
-pub mod inbox;
-mod oneshot;
-mod slots;
-pub mod threads;
+pub mod sockets;
 
-pub mod acceptor;
-pub mod task;
+pub mod blocking;
 
-pub mod ring;
+pub mod event_loop;
 
-pub mod children;
-pub mod lock;
-pub mod passing;
+pub mod tasks;
+
+pub mod io_uring;
+
+pub mod processes;
+
+mod pattern;
+
+mod limits;
 
 mod patterns;
-mod readiness;
-mod socket;
 
-pub use catalogue::{
-    Capacity, Family, Limits, LimitsError, Pattern, Server, Unit, WhenFull, Workers, find, servers,
-};
-pub use listener::{BindError, Listener};
+mod catalogue;
+
+pub use catalogue::{Server, find, servers};
+pub use config::Config;
+pub use limits::{Limits, LimitsError, MAX_LINE, MOST_WORKERS};
+pub use pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
 pub use patterns::PATTERNS;
-pub use service::Service;
+pub use protocol::Service;
+pub use sockets::{BindError, Listener};
 
 use std::io;
 
-/// What a pattern is given to serve with: every limit decided.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// What is answered.
-    pub service: Service,
-    /// The longest request in bytes, its line end not counted.
-    pub max_line: usize,
-    /// The most clients taken in at once: served, or waiting for a worker.
-    pub max_connections: usize,
-    /// How many threads or processes serve, where the pattern has a fixed number.
-    pub workers: usize,
-    /// How long a client may be silent, or may leave its replies unread.
-    pub idle_timeout: Option<std::time::Duration>,
+/// The earlier path of [`sockets::resolve`], until the harness uses the new one.
+pub mod listener {
+    pub use crate::sockets::resolve;
 }
 
 /// Serves on `listener` until SIGTERM or SIGINT, then drains and returns.

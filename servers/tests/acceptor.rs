@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use servers::Listener;
-use servers::acceptor::accept_all;
+use servers::tasks::accept_all;
 use tokio::runtime::Builder;
 
 const CLIENTS: usize = 5;

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
-use servers::children::Children;
-use servers::lock::SharedMutex;
-use servers::stop::Stop;
+use servers::processes::Children;
+use servers::processes::SharedMutex;
+use servers::shutdown::Stop;
 
 /// How long anything may take that should happen.
 const DEADLINE: Duration = Duration::from_secs(20);

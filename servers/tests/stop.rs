@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use servers::stop::Stop;
+use servers::shutdown::Stop;
 
 const THREADS: usize = 64;
 

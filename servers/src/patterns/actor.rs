@@ -31,12 +31,14 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 
-use crate::acceptor::{Leave, accept_all};
-use crate::session::Session;
-use crate::socket::{LastInput, is_ended_by_client};
-use crate::stop::Stop;
-use crate::task::{BUFFER, give_way, read, see_out, send, within};
-use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+use crate::config::Config;
+use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::protocol::Session;
+use crate::shutdown::Stop;
+use crate::sockets::Listener;
+use crate::sockets::{LastInput, is_ended_by_client};
+use crate::tasks::{BUFFER, give_way, read, see_out, send, within};
+use crate::tasks::{Leave, accept_all};
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "actor",
@@ -164,7 +166,7 @@ mod tests {
     use tokio::task::yield_now;
 
     use super::*;
-    use crate::Service;
+    use crate::protocol::Service;
 
     #[test]
     fn a_reader_does_not_outlive_its_actor() {

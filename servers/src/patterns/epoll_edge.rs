@@ -19,10 +19,12 @@ use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
-use crate::clients::{Admission, Clients, Key};
-use crate::connection::{SCRATCH, Turn};
-use crate::epoll::{ARRIVALS, EVENTS, STOP, wait};
-use crate::{Capacity, Config, Family, Listener, Pattern, WhenFull, Workers};
+use crate::config::Config;
+use crate::event_loop::{ARRIVALS, EVENTS, STOP, wait};
+use crate::event_loop::{Admission, Clients, Key};
+use crate::event_loop::{SCRATCH, Turn};
+use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
+use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "epoll-edge",

@@ -19,11 +19,13 @@ use std::io;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
-use crate::clients::{Admission, Arrivals, Clients, Key};
-use crate::connection::{SCRATCH, Turn};
-use crate::epoll::{ARRIVALS, EVENTS, STOP, interest, wait};
-use crate::stop::Stop;
-use crate::{Capacity, Config, Family, Listener, Pattern, WhenFull, Workers};
+use crate::config::Config;
+use crate::event_loop::{ARRIVALS, EVENTS, STOP, interest, wait};
+use crate::event_loop::{Admission, Arrivals, Clients, Key};
+use crate::event_loop::{SCRATCH, Turn};
+use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
+use crate::shutdown::Stop;
+use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "epoll-level",

@@ -2,7 +2,7 @@
 //!
 //! All threads wait for the same list of clients, and whichever is free serves whoever is ready. An
 //! event disarms its client, so that no other thread can be told of it; who has served it arms it
-//! again, and what has come meanwhile is told at once ([`oneshot`](crate::oneshot)).
+//! again, and what has come meanwhile is told at once (`event_loop::oneshot`).
 //!
 //! Used by: ntirpc, and so NFS-Ganesha, and Qpid Proton re-arm their clients in this way; of their
 //! threads one waits at a time, as in [`leader_followers`](super::leader_followers).
@@ -18,12 +18,14 @@ use std::io;
 
 use nix::sys::epoll::EpollEvent;
 
-use crate::clients::drain;
-use crate::connection::SCRATCH;
-use crate::epoll::wait;
-use crate::oneshot::Shared;
-use crate::threads::{self, Ready};
-use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+use crate::blocking::threads::{self, Ready};
+use crate::config::Config;
+use crate::event_loop::SCRATCH;
+use crate::event_loop::Shared;
+use crate::event_loop::drain;
+use crate::event_loop::wait;
+use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "epoll-oneshot",

@@ -18,10 +18,12 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-use crate::children::Children;
-use crate::conversation::converse;
-use crate::refusal::Lingering;
-use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+use crate::blocking::converse;
+use crate::config::Config;
+use crate::event_loop::Lingering;
+use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::processes::Children;
+use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "fork-per-connection",

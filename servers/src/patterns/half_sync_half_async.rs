@@ -25,12 +25,14 @@ use std::io;
 use crossbeam_channel::unbounded;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
-use crate::clients::{Admission, Clients, Key, drain};
-use crate::connection::{Connection, SCRATCH, Turn};
-use crate::epoll::{ARRIVALS, EVENTS, STOP, armed, wait};
-use crate::inbox::Inbox;
-use crate::threads::{self, Ready};
-use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+use crate::blocking::threads::{self, Ready};
+use crate::config::Config;
+use crate::event_loop::Inbox;
+use crate::event_loop::{ARRIVALS, EVENTS, STOP, armed, wait};
+use crate::event_loop::{Admission, Clients, Key, drain};
+use crate::event_loop::{Connection, SCRATCH, Turn};
+use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "half-sync-half-async",

@@ -19,8 +19,10 @@ use std::io;
 use std::thread;
 
 use super::iterative_reset::serve_one;
-use crate::refusal::Lingerer;
-use crate::{Capacity, Config, Family, Listener, Pattern, WhenFull, Workers};
+use crate::config::Config;
+use crate::event_loop::Lingerer;
+use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
+use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "iterative-busy",

@@ -18,8 +18,10 @@
 
 use std::io;
 
-use crate::conversation::converse;
-use crate::{Capacity, Config, Family, Listener, Pattern, WhenFull, Workers};
+use crate::blocking::converse;
+use crate::config::Config;
+use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
+use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "iterative-refuse",

@@ -21,10 +21,12 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 use socket2::SockRef;
 
-use crate::conversation::converse;
-use crate::places::Places;
-use crate::threads;
-use crate::{Capacity, Config, Family, Listener, Pattern, WhenFull, Workers};
+use crate::blocking::converse;
+use crate::blocking::threads;
+use crate::config::Config;
+use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
+use crate::sockets::Listener;
+use crate::sockets::Places;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "iterative-reset",

@@ -21,12 +21,14 @@ use std::sync::{Mutex, PoisonError};
 
 use nix::sys::epoll::EpollEvent;
 
-use crate::clients::drain;
-use crate::connection::SCRATCH;
-use crate::epoll::wait;
-use crate::oneshot::Shared;
-use crate::threads::{self, Ready};
-use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+use crate::blocking::threads::{self, Ready};
+use crate::config::Config;
+use crate::event_loop::SCRATCH;
+use crate::event_loop::Shared;
+use crate::event_loop::drain;
+use crate::event_loop::wait;
+use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "leader-followers",

@@ -20,9 +20,11 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::clients::{Admission, Clients, Key};
-use crate::connection::{Connection, SCRATCH};
-use crate::{Capacity, Config, Family, Listener, Pattern, WhenFull, Workers};
+use crate::config::Config;
+use crate::event_loop::{Admission, Clients, Key};
+use crate::event_loop::{Connection, SCRATCH};
+use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
+use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "poll",

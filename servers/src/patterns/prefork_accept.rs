@@ -19,9 +19,11 @@ use std::io;
 use std::net::TcpStream;
 use std::os::fd::RawFd;
 
-use crate::children::Children;
-use crate::conversation::converse;
-use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+use crate::blocking::converse;
+use crate::config::Config;
+use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::processes::Children;
+use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "prefork-accept",

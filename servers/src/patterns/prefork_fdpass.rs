@@ -21,11 +21,13 @@ use std::os::unix::net::UnixStream;
 
 use nix::unistd::Pid;
 
-use crate::children::Children;
-use crate::conversation::converse;
-use crate::passing::{Passed, pass, receive};
-use crate::stop::Stop;
-use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+use crate::blocking::converse;
+use crate::config::Config;
+use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::processes::Children;
+use crate::processes::{Passed, pass, receive};
+use crate::shutdown::Stop;
+use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "prefork-fdpass",

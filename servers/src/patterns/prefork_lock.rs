@@ -20,8 +20,10 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 use super::prefork_accept;
-use crate::lock::FileLock;
-use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+use crate::config::Config;
+use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::processes::FileLock;
+use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "prefork-lock",

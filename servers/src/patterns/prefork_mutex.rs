@@ -19,8 +19,10 @@
 use std::io;
 
 use super::prefork_accept;
-use crate::lock::SharedMutex;
-use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+use crate::config::Config;
+use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::processes::SharedMutex;
+use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "prefork-mutex",

@@ -19,9 +19,11 @@
 
 use std::io;
 
-use crate::conversation::converse;
-use crate::threads::{self, Ready};
-use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+use crate::blocking::converse;
+use crate::blocking::threads::{self, Ready};
+use crate::config::Config;
+use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "prethread-accept",

@@ -21,9 +21,11 @@ use std::io;
 use nix::sys::epoll::EpollFlags;
 
 use super::epoll_level;
-use crate::clients::{Admission, drain};
-use crate::threads::{self, Ready};
-use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+use crate::blocking::threads::{self, Ready};
+use crate::config::Config;
+use crate::event_loop::{Admission, drain};
+use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "reuseport",

@@ -24,9 +24,11 @@ use nix::errno::Errno;
 use nix::sys::select::{FD_SETSIZE, FdSet, select};
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use crate::clients::{Admission, Arrivals, Clients, Key};
-use crate::connection::{Connection, SCRATCH};
-use crate::{Capacity, Config, Family, Listener, Pattern, WhenFull, Workers};
+use crate::config::Config;
+use crate::event_loop::{Admission, Arrivals, Clients, Key};
+use crate::event_loop::{Connection, SCRATCH};
+use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
+use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "select",

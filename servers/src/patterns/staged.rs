@@ -23,10 +23,12 @@ use std::thread;
 use crossbeam_channel::{TrySendError, bounded};
 
 use super::half_sync_half_async::{Job, run};
-use crate::clients::drain;
-use crate::inbox::Inbox;
-use crate::threads::{self, Ready};
-use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+use crate::blocking::threads::{self, Ready};
+use crate::config::Config;
+use crate::event_loop::Inbox;
+use crate::event_loop::drain;
+use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "staged",

@@ -18,10 +18,12 @@ use std::io;
 use std::sync::Arc;
 use std::thread::{self, Scope};
 
-use crate::conversation::{STACK, converse};
-use crate::places::Places;
-use crate::refusal::Lingerer;
-use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+use crate::blocking::{STACK, converse};
+use crate::config::Config;
+use crate::event_loop::Lingerer;
+use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::sockets::Listener;
+use crate::sockets::Places;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "thread-per-connection",

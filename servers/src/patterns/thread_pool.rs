@@ -19,11 +19,13 @@ use std::thread;
 
 use crossbeam_channel::{Sender, bounded};
 
-use crate::conversation::converse;
-use crate::places::{Place, Places};
-use crate::refusal::Lingerer;
-use crate::threads::{self, Ready};
-use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+use crate::blocking::converse;
+use crate::blocking::threads::{self, Ready};
+use crate::config::Config;
+use crate::event_loop::Lingerer;
+use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::sockets::Listener;
+use crate::sockets::{Place, Places};
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "thread-pool",

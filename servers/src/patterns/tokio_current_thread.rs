@@ -24,9 +24,11 @@ use std::rc::Rc;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::spawn_local;
 
-use crate::acceptor::accept_all;
-use crate::task::converse;
-use crate::{Capacity, Config, Family, Listener, Pattern, WhenFull, Workers};
+use crate::config::Config;
+use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
+use crate::sockets::Listener;
+use crate::tasks::accept_all;
+use crate::tasks::converse;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "tokio-current-thread",

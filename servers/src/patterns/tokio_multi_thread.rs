@@ -22,9 +22,11 @@ use std::sync::Arc;
 
 use tokio::runtime::Builder;
 
-use crate::acceptor::accept_all;
-use crate::task::converse;
-use crate::{Capacity, Config, Family, Listener, Pattern, Unit, WhenFull, Workers};
+use crate::config::Config;
+use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::sockets::Listener;
+use crate::tasks::accept_all;
+use crate::tasks::converse;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "tokio-multi-thread",

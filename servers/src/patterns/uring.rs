@@ -23,12 +23,15 @@ use std::io;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::clients::{Admission, Key, drain};
-use crate::connection::{Connection, LOOK_EVERY, Turn};
-use crate::deadlines::Deadlines;
-use crate::refusal::MOST_LINGERING;
-use crate::ring::{Client, Event, Ring};
-use crate::{Capacity, Config, Family, Listener, Pattern, WhenFull, Workers};
+use crate::config::Config;
+use crate::event_loop::Deadlines;
+use crate::event_loop::MOST_LINGERING;
+use crate::event_loop::{Admission, Key, drain};
+use crate::event_loop::{Connection, Turn};
+use crate::io_uring::{Client, Event, Ring};
+use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
+use crate::sockets::LOOK_EVERY;
+use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "uring",

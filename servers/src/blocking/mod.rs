@@ -1,0 +1,6 @@
+//! Serving with calls that block: one thread or process for each client.
+
+mod serve_connection;
+pub mod threads;
+
+pub use serve_connection::{STACK, converse};

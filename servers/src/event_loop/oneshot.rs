@@ -1,0 +1,276 @@
+//! The clients of several threads that wait for one epoll, each of whom an event gives to one thread
+//! (EPOLLONESHOT of epoll_ctl(2)).
+//!
+//! Each client has a lock of its own, which nobody waits for: the kernel gives a client to one thread
+//! at a time. A lock that all clients shared would be held during a system call for each event, and
+//! what is measured would be that lock. What a client seldom needs, its deadline, is in one place; a
+//! timer, one more descriptor in the list, tells when the first of them is due.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+
+use super::acceptor::{ACCEPTED_AT_ONCE, Admission, Arrivals};
+use super::connection::{Connection, Turn};
+use super::epoll::{ARRIVALS, STOP, armed};
+use super::key::Key;
+use super::limits::MOST_LINGERING;
+use super::slots::Slots;
+use super::timer_queue::Deadlines;
+use crate::config::Config;
+use crate::sockets::Listener;
+
+/// A list of clients, of which each event is given to one thread.
+pub(crate) struct Shared<'l> {
+    /// What the threads wait for.
+    pub(crate) epoll: Epoll,
+    listener: &'l Listener,
+    admission: Admission,
+    clients: Slots,
+    /// Who is to be looked at even if nothing happens: refused clients, and all of them where there
+    /// is an idle timeout.
+    waiting: Mutex<Waiting>,
+    /// Tells when the first of those is due.
+    timer: TimerFd,
+}
+
+#[derive(Default)]
+struct Waiting {
+    deadlines: Deadlines,
+    /// Those that are refused, the oldest first.
+    lingering: VecDeque<Key>,
+}
+
+/// The key of the event that somebody is due.
+const DUE: u64 = u64::MAX - 2;
+
+/// The listener and the timer, too, are one thread's at a time.
+fn once(key: u64) -> EpollEvent {
+    EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, key)
+}
+
+impl<'l> Shared<'l> {
+    /// Nobody yet. The listener is in the list.
+    ///
+    /// # Errors
+    /// When the kernel has no descriptor left.
+    pub(crate) fn new(listener: &'l Listener, config: &Config) -> io::Result<Shared<'l>> {
+        listener.set_nonblocking()?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let timer = TimerFd::new(
+            ClockId::CLOCK_MONOTONIC,
+            TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK,
+        )?;
+        epoll.add(listener, once(ARRIVALS))?;
+        epoll.add(&timer, once(DUE))?;
+        epoll.add(listener.stop().fd(), EpollEvent::new(EpollFlags::EPOLLIN, STOP))?;
+        let (admission, waiting) = (Admission::new(config), Mutex::default());
+        Ok(Shared { epoll, listener, admission, clients: Slots::new(), waiting, timer })
+    }
+
+    /// Serves whom the event concerns, who is this thread's alone meanwhile.
+    ///
+    /// # Errors
+    /// What the kernel refuses to the whole server.
+    pub(crate) fn handle(&self, event: &EpollEvent, scratch: &mut [u8]) -> io::Result<()> {
+        match event.data() {
+            STOP => Ok(()),
+            ARRIVALS => self.accept(),
+            DUE => self.give_up_overdue(),
+            key => self.turn(key as Key, scratch),
+        }
+    }
+
+    fn turn(&self, key: Key, scratch: &mut [u8]) -> io::Result<()> {
+        let mut slot = self.clients.lock(key);
+        let Some(connection) = &mut *slot else { return Ok(()) };
+        let is_served = connection.is_served();
+        match connection.turn(scratch) {
+            Turn::Open | Turn::Again => {
+                self.epoll.modify(&*connection, &mut armed(key, connection))?
+            }
+            Turn::Over => {
+                // It leaves the list by being closed, and its key may be another's from then on.
+                *slot = None;
+                drop(slot);
+                if !is_served {
+                    self.waiting().lingering.retain(|&one| one != key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&self) -> io::Result<()> {
+        for _ in 0..ACCEPTED_AT_ONCE {
+            let Some(connection) = self.listener.next(&self.admission)? else { break };
+            self.insert(connection)?;
+        }
+        self.epoll.modify(self.listener, &mut once(ARRIVALS))?;
+        Ok(())
+    }
+
+    fn insert(&self, connection: Connection) -> io::Result<()> {
+        // The lowest number that is free: the kernel keeps keys dense, and no two clients have one.
+        let key = connection.as_fd().as_raw_fd() as Key;
+        if key >= Slots::MOST {
+            connection.turn_away();
+            return Ok(());
+        }
+        let (is_served, deadline) = (connection.is_served(), connection.deadline());
+        let mut slot = self.clients.lock(key);
+        let connection = slot.insert(connection);
+        if self.epoll.add(&*connection, armed(key, connection)).is_err() {
+            // One that cannot be waited for is let go.
+            *slot = None;
+            return Ok(());
+        }
+        drop(slot);
+        if deadline.is_some() {
+            self.note(key, is_served, deadline)?;
+        }
+        Ok(())
+    }
+
+    fn note(&self, key: Key, is_served: bool, deadline: Option<Instant>) -> io::Result<()> {
+        let mut waiting = self.waiting();
+        waiting.deadlines.note(key, deadline);
+        self.set_timer(&waiting)?;
+        let mut oldest = None;
+        if !is_served {
+            waiting.lingering.push_back(key);
+            if waiting.lingering.len() > MOST_LINGERING {
+                oldest = waiting.lingering.pop_front();
+            }
+        }
+        drop(waiting);
+        if let Some(oldest) = oldest {
+            self.clients.lock(oldest).take_if(|connection| !connection.is_served());
+        }
+        Ok(())
+    }
+
+    /// Gives up those whose patience has ended, and sets the timer for the next.
+    fn give_up_overdue(&self) -> io::Result<()> {
+        let _ = self.timer.wait();
+        let now = Instant::now();
+        loop {
+            let Some(key) = self.waiting().deadlines.due(now) else { break };
+            let mut slot = self.clients.lock(key);
+            let deadline = slot.as_ref().and_then(Connection::deadline);
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                *slot = None;
+            }
+            drop(slot);
+            self.waiting().deadlines.note(key, deadline.filter(|&deadline| deadline > now));
+        }
+        self.set_timer(&self.waiting())?;
+        self.epoll.modify(&self.timer, &mut once(DUE))?;
+        Ok(())
+    }
+
+    /// Whoever sets it holds the lock: no later deadline comes over an earlier one.
+    fn set_timer(&self, waiting: &Waiting) -> io::Result<()> {
+        let Some(first) = waiting.deadlines.first() else { return Ok(()) };
+        // A time of 0 would be none.
+        let left = first.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        self.timer.set(Expiration::OneShot(left.into()), TimerSetTimeFlags::empty())?;
+        Ok(())
+    }
+
+    /// All that are there.
+    pub(crate) fn into_clients(self) -> Vec<Connection> {
+        self.clients.into_clients()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::event_loop::connection::SCRATCH;
+    use crate::event_loop::epoll::wait;
+    use crate::protocol::Service;
+
+    fn config(max_connections: usize) -> Config {
+        let (service, max_line) = (Service::Echo, 4096);
+        Config { service, max_line, max_connections, workers: 2, idle_timeout: None }
+    }
+
+    /// Handles what has come, until `holds`.
+    fn handle_until(shared: &Shared<'_>, mut holds: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut events = [EpollEvent::empty()];
+        while !holds() {
+            assert!(Instant::now() < deadline, "it does not come about");
+            let patience = Some(Duration::from_millis(10));
+            for event in wait(&shared.epoll, &mut events, patience).expect("events") {
+                shared.handle(event, &mut [0; SCRATCH]).expect("it is handled");
+            }
+        }
+    }
+
+    /// The keys of those that are there. A place that is locked is somebody's.
+    fn keys(shared: &Shared<'_>) -> Vec<Key> {
+        (3..64).filter(|&key| shared.clients.lock(key).is_some()).collect()
+    }
+
+    fn listener() -> Listener {
+        let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
+        listener.with_nonblocking_clients()
+    }
+
+    /// Connects, asks, and handles what comes until there is a reply.
+    fn ask(shared: &Shared<'_>, request: &[u8]) -> (TcpStream, Vec<u8>) {
+        let mut client = TcpStream::connect(shared.listener.address()).expect("a place");
+        client.write_all(request).expect("it is sent");
+        client.set_nonblocking(true).expect("it can be");
+        let mut reply = Vec::new();
+        handle_until(shared, || {
+            let mut part = [0; 64];
+            let count = client.read(&mut part).unwrap_or(0);
+            reply.extend_from_slice(&part[..count]);
+            reply.ends_with(b"\n")
+        });
+        (client, reply)
+    }
+
+    #[test]
+    fn while_a_client_is_served_others_come_and_are_served_and_go() {
+        let listener = listener();
+        let shared = Shared::new(&listener, &config(2)).expect("descriptors");
+        listener.listen().expect("it listens");
+        let (_first, reply) = ask(&shared, b"40\n");
+        assert_eq!(reply, b"40\n");
+        // Another thread serves the first client, and is not done with it.
+        let _served = shared.clients.lock(keys(&shared)[0]);
+        let (second, reply) = ask(&shared, b"41\n");
+        assert_eq!(reply, b"41\n");
+        let (_third, reply) = ask(&shared, b"42\n");
+        assert!(reply.starts_with(b"error: busy"), "there are two places");
+        drop(second);
+        // A place becomes free, and the next client has it.
+        handle_until(&shared, || ask(&shared, b"43\n").1 == b"43\n");
+    }
+
+    #[test]
+    fn a_refused_client_that_stays_is_closed_when_it_is_due() {
+        let listener = listener();
+        let shared = Shared::new(&listener, &config(0)).expect("descriptors");
+        listener.listen().expect("it listens");
+        let _client = TcpStream::connect(listener.address()).expect("a place");
+        handle_until(&shared, || keys(&shared).len() == 1);
+        handle_until(&shared, || keys(&shared).is_empty());
+    }
+}

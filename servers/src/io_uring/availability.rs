@@ -1,0 +1,81 @@
+//! Whether the kernel lets this process use io_uring, and what to do if not.
+
+use std::io;
+
+use super::setup::set_up;
+
+/// Why no ring can be used here, and what to do about it; `None` if one can.
+pub fn unavailable() -> Option<String> {
+    try_out().err().map(|error| explain(&error, &setting("io_uring_disabled")))
+}
+
+/// A ring of the kind that is used, with the newest features of the kernel that it needs.
+fn try_out() -> io::Result<()> {
+    let (uring, buffers) = set_up(1, 2)?;
+    let done = uring.submit();
+    // The kernel knows of the buffers until the ring is gone.
+    drop(uring);
+    drop(buffers);
+    done.map(drop)
+}
+
+fn setting(name: &str) -> String {
+    let value = std::fs::read_to_string(format!("/proc/sys/kernel/{name}"));
+    value.map_or_else(|_| String::new(), |value| value.trim().to_owned())
+}
+
+fn explain(error: &io::Error, disabled: &str) -> String {
+    let old = || {
+        let running = setting("osrelease");
+        format!(
+            "io_uring as it is used here came with Linux 6.1: run that or a newer one instead of {running}"
+        )
+    };
+    match (error.raw_os_error(), disabled) {
+        (Some(libc::ENOSYS), _) => format!(
+            "the kernel has no io_uring: run Linux 6.1 or newer, built with it, instead of {}, outside of sandboxes that hide it",
+            setting("osrelease")
+        ),
+        (Some(libc::EINVAL), _) => old(),
+        (Some(libc::EPERM | libc::EACCES), "2") => {
+            "io_uring is switched off: set the sysctl kernel.io_uring_disabled to 0".to_owned()
+        }
+        (Some(libc::EPERM | libc::EACCES), "1") => {
+            "io_uring is for privileged processes only: set the sysctl kernel.io_uring_disabled to 0, or join the group of kernel.io_uring_group".to_owned()
+        }
+        (Some(libc::EPERM | libc::EACCES), _) => {
+            "io_uring is forbidden, as in many containers: run outside of the container, or with a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register".to_owned()
+        }
+        (Some(libc::ENOMEM), _) => {
+            "no memory for an io_uring: raise the limit on locked memory (ulimit -l) or of the control group".to_owned()
+        }
+        (Some(libc::EMFILE | libc::ENFILE), _) => {
+            "no descriptor is left for an io_uring: raise the limit (ulimit -n)".to_owned()
+        }
+        _ => format!("the kernel refuses an io_uring: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_is_told_with_what_to_do() {
+        let rows = [
+            (libc::ENOSYS, "0", "run Linux 6.1 or newer"),
+            (libc::EINVAL, "0", "came with Linux 6.1"),
+            (libc::EPERM, "2", "set the sysctl kernel.io_uring_disabled to 0"),
+            (libc::EPERM, "1", "kernel.io_uring_group"),
+            (libc::EPERM, "0", "seccomp profile that allows io_uring_setup"),
+            (libc::EPERM, "", "seccomp profile that allows io_uring_setup"),
+            (libc::ENOMEM, "0", "ulimit -l"),
+            (libc::EMFILE, "0", "ulimit -n"),
+            (libc::EIO, "0", "refuses an io_uring"),
+        ];
+        for (error, disabled, words) in rows {
+            let said = explain(&io::Error::from_raw_os_error(error), disabled);
+            assert!(said.contains(words) && !said.contains('\n'), "{said}");
+        }
+    }
+}

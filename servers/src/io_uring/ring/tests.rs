@@ -1,0 +1,253 @@
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+
+use socket2::SockRef;
+
+use super::*;
+use crate::io_uring::{MOST_BUFFERS, unavailable};
+
+/// How long anything may take that should happen.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A listener, unless rings are not to be had here.
+fn listener() -> Option<Listener> {
+    if let Some(words) = unavailable() {
+        eprintln!("not run: {words}");
+        return None;
+    }
+    let listener = Listener::bind("127.0.0.1", 0, 1024).expect("a port");
+    listener.listen().expect("it listens");
+    Some(listener)
+}
+
+/// Waits for the next event.
+fn next(ring: &mut Ring<'_, TcpStream>) -> Event {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(event) = ring.next_event() {
+            return event;
+        }
+        assert!(Instant::now() < deadline, "nothing happens");
+        ring.wait(Some(Duration::from_millis(50))).expect("the kernel serves");
+    }
+}
+
+/// A client that the ring has accepted, and its other end.
+fn connected(ring: &mut Ring<'_, TcpStream>, listener: &Listener) -> (Key, TcpStream) {
+    let client = TcpStream::connect(listener.address()).expect("it listens");
+    client.set_read_timeout(Some(DEADLINE)).expect("it can have one");
+    client.set_write_timeout(Some(DEADLINE)).expect("it can have one");
+    match next(ring) {
+        Event::Accepted(accepted) => (ring.add(accepted), client),
+        other => panic!("{other:?} instead of a client"),
+    }
+}
+
+fn receives(ring: &mut Ring<'_, TcpStream>, key: Key) -> Vec<u8> {
+    match next(ring) {
+        Event::Received(from) if from == key => ring.received(key).expect("it is there").1.to_vec(),
+        other => panic!("{other:?} instead of bytes from {key}"),
+    }
+}
+
+#[test]
+fn bytes_come_and_go_and_the_end_comes_after_them() {
+    let Some(listener) = listener() else { return };
+    let mut ring = Ring::new(&listener, 64).expect("a ring");
+    ring.accept();
+    for quietly in [false, true] {
+        let (key, mut client) = connected(&mut ring, &listener);
+        ring.receive(key, true);
+        // So often that every buffer is used again.
+        for _ in 0..=MOST_BUFFERS {
+            client.write_all(b"hello").expect("there is room");
+            assert_eq!(receives(&mut ring, key), b"hello");
+            ring.send(key, quietly, |_| b"reply");
+            ring.wait(Some(Duration::ZERO)).expect("the kernel serves");
+            client.read_exact(&mut [0; 5]).expect("a reply");
+            assert!(matches!(next(&mut ring), Event::Sent(to, 5) if to == key));
+        }
+        client.shutdown(Shutdown::Write).expect("an end");
+        assert_eq!(receives(&mut ring, key), b"");
+        ring.close(key);
+        assert_eq!(client.read(&mut [0]).expect("a clean end"), 0);
+    }
+}
+
+#[test]
+fn more_clients_than_buffers_are_all_heard() {
+    let Some(listener) = listener() else { return };
+    let mut ring = Ring::new(&listener, 64).expect("a ring");
+    ring.accept();
+    let clients: Vec<(Key, TcpStream)> =
+        (0..300).map(|_| connected(&mut ring, &listener)).collect();
+    for (key, client) in &clients {
+        (&mut &*client).write_all(&key.to_be_bytes()).expect("there is room");
+        ring.receive(*key, true);
+    }
+    let mut heard = vec![false; clients.len()];
+    for _ in &clients {
+        let Event::Received(key) = next(&mut ring) else { panic!("everyone is well") };
+        assert_eq!(ring.received(key).expect("it is there").1, key.to_be_bytes());
+        assert!(!std::mem::replace(&mut heard[key], true), "{key} has sent but once");
+    }
+}
+
+#[test]
+fn nothing_arrives_after_a_no_and_nothing_was_lost_after_a_yes() {
+    let Some(listener) = listener() else { return };
+    let mut ring = Ring::new(&listener, 64).expect("a ring");
+    ring.accept();
+    let (key, mut client) = connected(&mut ring, &listener);
+    let sent: Vec<u8> = (0..200_000_u32).flat_map(u32::to_be_bytes).collect();
+    let mut received = Vec::new();
+    thread::scope(|scope| {
+        scope.spawn(|| client.write_all(&sent).expect("it is read in the end"));
+        while received.len() < sent.len() {
+            ring.receive(key, true);
+            received.extend(receives(&mut ring, key));
+            ring.receive(key, false);
+            // What the kernel had received by then.
+            ring.wait(Some(Duration::ZERO)).expect("the kernel serves");
+            let mut late = 0;
+            while let Some(event) = ring.next_event() {
+                assert!(matches!(event, Event::Received(_)), "{event:?}");
+                let bytes = ring.received(key).expect("it is there").1;
+                received.extend_from_slice(bytes);
+                late += bytes.len();
+            }
+            assert!(late <= usize::from(MOST_BUFFERS) * BUFFER);
+            ring.wait(Some(Duration::ZERO)).expect("the kernel serves");
+            assert!(ring.next_event().is_none(), "the kernel was told to stop");
+        }
+    });
+    assert!(received == sent, "{} of {} bytes came", received.len(), sent.len());
+}
+
+#[test]
+fn a_quiet_send_for_which_there_is_no_room_is_told_and_loses_nothing() {
+    let Some(listener) = listener() else { return };
+    let mut ring = Ring::new(&listener, 64).expect("a ring");
+    ring.accept();
+    let (key, mut client) = connected(&mut ring, &listener);
+    let accepted = SockRef::from(&*ring.client(key).expect("it is there"));
+    accepted.set_send_buffer_size(8 * 1024).expect("a small buffer");
+    let output: &'static [u8] =
+        (0..500_000_u32).flat_map(u32::to_be_bytes).collect::<Vec<u8>>().leak();
+    let mut received = Vec::new();
+    let mut sent = 0;
+    let mut partly = 0;
+    while received.len() < output.len() {
+        // As long as the kernel takes it all at once, and then until it waits for the client.
+        ring.send(key, true, |_| &output[sent..(sent + 10_000).min(output.len())]);
+        ring.wait(Some(Duration::ZERO)).expect("the kernel serves");
+        while let Some(event) = ring.next_event() {
+            let Event::Sent(_, count) = event else { panic!("{event:?}") };
+            sent += count;
+            partly += usize::from(count % 10_000 != 0);
+        }
+        client.set_nonblocking(true).expect("it can be");
+        let mut buffer = [0; 4096];
+        match client.read(&mut buffer) {
+            Ok(count) => received.extend_from_slice(&buffer[..count]),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+    }
+    assert!(partly > 0, "the kernel always had room: nothing was tried");
+    assert!(received == output, "{} of {} bytes came", received.len(), output.len());
+}
+
+#[test]
+fn a_client_is_closed_while_it_is_waited_for_and_its_key_is_used_again() {
+    let Some(listener) = listener() else { return };
+    let mut ring = Ring::new(&listener, 64).expect("a ring");
+    ring.accept();
+    let (key, mut client) = connected(&mut ring, &listener);
+    ring.receive(key, true);
+    ring.wait(Some(Duration::ZERO)).expect("the kernel serves");
+    ring.close(key);
+    assert!(ring.client(key).is_none());
+    ring.wait(Some(DEADLINE)).expect("the kernel serves");
+    assert!(ring.next_event().is_none());
+    assert_eq!(client.read(&mut [0]).expect("a clean end"), 0);
+    let (again, mut client) = connected(&mut ring, &listener);
+    assert_eq!(again, key);
+    ring.receive(again, true);
+    client.write_all(b"hello").expect("there is room");
+    assert_eq!(receives(&mut ring, again), b"hello");
+}
+
+#[test]
+fn the_end_of_a_ring_hands_back_its_clients_and_what_they_sent() {
+    let Some(listener) = listener() else { return };
+    let mut ring = Ring::new(&listener, 64).expect("a ring");
+    ring.accept();
+    let (key, mut client) = connected(&mut ring, &listener);
+    ring.receive(key, true);
+    ring.wait(Some(Duration::ZERO)).expect("the kernel serves");
+    client.write_all(b"hello").expect("there is room");
+    ring.end();
+    let mut received = Vec::new();
+    while !ring.is_idle() {
+        ring.wait(Some(DEADLINE)).expect("the kernel serves");
+        while let Some(event) = ring.next_event() {
+            assert!(matches!(event, Event::Received(_)), "{event:?}");
+            received.extend_from_slice(ring.received(key).expect("it is there").1);
+        }
+    }
+    let mut clients = ring.into_clients();
+    assert_eq!(clients.len(), 1);
+    while received.len() < 5 {
+        let mut buffer = [0; 5];
+        let count = clients[0].read(&mut buffer).expect("the rest");
+        received.extend_from_slice(&buffer[..count]);
+    }
+    assert_eq!(received, b"hello");
+    clients[0].write_all(b"reply").expect("it is open");
+    client.read_exact(&mut [0; 5]).expect("a reply");
+}
+
+#[test]
+fn a_client_that_does_not_read_is_closed_although_something_is_being_sent() {
+    let Some(listener) = listener() else { return };
+    let mut ring = Ring::new(&listener, 64).expect("a ring");
+    ring.accept();
+    let (key, mut client) = connected(&mut ring, &listener);
+    stuff(&mut ring, key);
+    ring.close(key);
+    ring.wait(Some(DEADLINE)).expect("the kernel serves");
+    assert!(ring.next_event().is_none());
+    std::io::copy(&mut client, &mut std::io::sink()).expect("a clean end");
+}
+
+#[test]
+fn a_ring_that_is_dropped_lets_go_of_its_clients() {
+    let Some(listener) = listener() else { return };
+    let mut ring = Ring::new(&listener, 64).expect("a ring");
+    ring.accept();
+    let (key, mut client) = connected(&mut ring, &listener);
+    ring.receive(key, true);
+    stuff(&mut ring, key);
+    // This is never handed over.
+    ring.watch();
+    drop(ring);
+    std::io::copy(&mut client, &mut std::io::sink()).expect("a clean end");
+}
+
+/// Sends until the kernel waits for the client to read.
+fn stuff(ring: &mut Ring<'_, TcpStream>, key: Key) {
+    for _ in 0..10_000 {
+        ring.send(key, false, |_| &[0; SENT_AT_ONCE]);
+        ring.wait(Some(Duration::ZERO)).expect("the kernel serves");
+        if ring.next_event().is_none() {
+            return;
+        }
+    }
+    panic!("the kernel takes in everything");
+}
+
+#[test]
+fn there_is_room_for_what_all_clients_may_have_done_up_to_a_bound() {
+    let rooms = [1, 64, 1_000, 10_000, usize::MAX].map(super::completions);
+    assert_eq!(rooms, [2_048, 2_048, 16_384, 16_384, 16_384]);
+}

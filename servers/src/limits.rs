@@ -1,0 +1,155 @@
+//! Decides the limits of a server.
+
+use std::num::NonZero;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit};
+
+use crate::config::Config;
+use crate::pattern::{Capacity, Pattern, Workers};
+
+/// The longest request by default, in bytes.
+pub const MAX_LINE: usize = 4096;
+
+/// The most workers that a user may ask for.
+pub const MOST_WORKERS: usize = 1024;
+
+/// What a user may limit. `None` leaves it to the pattern.
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    /// The most clients taken in at once.
+    pub max_connections: Option<usize>,
+    /// How many threads or processes serve.
+    pub workers: Option<usize>,
+    /// The length of the accept queue to ask for.
+    pub backlog: Option<u32>,
+    /// How long a client may be silent.
+    pub idle_timeout: Option<Duration>,
+    /// The longest request in bytes.
+    pub max_line: Option<usize>,
+}
+
+/// A limit that a pattern cannot keep.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LimitsError {
+    /// More or fewer clients were asked of a pattern that serves one.
+    #[error("{0} serves one client at a time: leave out the limit on connections")]
+    ServesOne(&'static str),
+    /// A number of clients was asked of a pattern that serves one for each worker.
+    #[error("{0} serves one client for each worker: set the number of workers instead")]
+    ServesOnePerWorker(&'static str),
+    /// Fewer clients than workers.
+    #[error(
+        "{0} has {1} workers, a client each: allow at least {1} connections, or set fewer workers"
+    )]
+    FewerThanWorkers(&'static str, usize),
+    /// More clients than the pattern could serve.
+    #[error("{id} serves at most {most} clients at once ({because}): ask for 1 to {most}")]
+    TooMany {
+        /// The pattern.
+        id: &'static str,
+        /// Its maximum.
+        most: usize,
+        /// What sets it.
+        because: &'static str,
+    },
+    /// More clients than this process may have descriptors.
+    #[error(
+        "this process may open {0} descriptors, which leaves {1} for clients: ask for fewer, or raise the limit (ulimit -n)"
+    )]
+    TooFewDescriptors(usize, usize),
+    /// A number of workers was asked of a pattern that has none to number.
+    #[error("{id} has {has}: leave out the number of workers")]
+    NoWorkers {
+        /// The pattern.
+        id: &'static str,
+        /// What it has.
+        has: String,
+    },
+    /// None, or more than is sensible.
+    #[error("{0} can have 1 to {MOST_WORKERS} workers")]
+    WorkersOutOfRange(&'static str),
+}
+
+impl Pattern {
+    /// How many clients it serves at once, and how many more it takes in to wait for a worker.
+    pub fn places(&self, config: &Config) -> (usize, usize) {
+        match self.capacity {
+            Capacity::PerWorkerAndQueue(_) => {
+                (config.workers, config.max_connections - config.workers)
+            }
+            _ => (config.max_connections, 0),
+        }
+    }
+
+    pub(crate) fn workers(&self, asked: Option<usize>) -> Result<usize, LimitsError> {
+        let default = match self.workers {
+            Workers::One | Workers::PerClient(_) => match asked {
+                None => return Ok(1),
+                Some(_) => {
+                    let has = self.workers.words(None);
+                    return Err(LimitsError::NoWorkers { id: self.id, has });
+                }
+            },
+            Workers::PerCore(_) => thread::available_parallelism().map_or(1, NonZero::get),
+            Workers::Pool(_, default) => default,
+        };
+        match asked.unwrap_or(default) {
+            workers @ 1..=MOST_WORKERS => Ok(workers),
+            _ => Err(LimitsError::WorkersOutOfRange(self.id)),
+        }
+    }
+
+    pub(crate) fn max_connections(
+        &self,
+        asked: Option<usize>,
+        workers: usize,
+    ) -> Result<usize, LimitsError> {
+        match (self.capacity, asked) {
+            (Capacity::One, None | Some(1)) => Ok(1),
+            (Capacity::One, Some(_)) => Err(LimitsError::ServesOne(self.id)),
+            (Capacity::PerWorker, None) => Ok(workers),
+            (Capacity::PerWorker, Some(_)) => Err(LimitsError::ServesOnePerWorker(self.id)),
+            (Capacity::PerWorkerAndQueue(queue), None) => Ok(workers + queue),
+            (Capacity::PerWorkerAndQueue(_), Some(asked)) if asked < workers => {
+                Err(LimitsError::FewerThanWorkers(self.id, workers))
+            }
+            (Capacity::PerWorkerAndQueue(_), Some(asked)) => within_descriptors(asked, workers),
+            (Capacity::Limited { default, .. }, None) => {
+                Ok(default.min(enough_for_clients(workers)).max(1))
+            }
+            (Capacity::Limited { most, because, .. }, Some(asked)) => {
+                if (1..=most).contains(&asked) {
+                    within_descriptors(asked, workers)
+                } else {
+                    Err(LimitsError::TooMany { id: self.id, most, because })
+                }
+            }
+        }
+    }
+}
+
+/// Descriptors that a server needs beside those of its clients and its workers, and then some.
+const RESERVED_DESCRIPTORS: usize = 64;
+
+/// Descriptors that a worker needs at most: a listener, one to spare, and an epoll or a ring.
+const DESCRIPTORS_OF_A_WORKER: usize = 3;
+
+fn within_descriptors(asked: usize, workers: usize) -> Result<usize, LimitsError> {
+    match enough_for_clients(workers) {
+        most if asked > most => Err(LimitsError::TooFewDescriptors(descriptors(), most)),
+        _ => Ok(asked),
+    }
+}
+
+/// For how many clients the descriptors suffice that this process may open.
+fn enough_for_clients(workers: usize) -> usize {
+    descriptors().saturating_sub(RESERVED_DESCRIPTORS + DESCRIPTORS_OF_A_WORKER * workers)
+}
+
+/// A program that serves raises its limit as far as it may.
+fn descriptors() -> usize {
+    let hard = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(_, hard)| hard);
+    usize::try_from(hard).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,13 @@
+//! Worker processes: forked, supervised, reaped; the locks that they share; passing descriptors.
+
+mod descriptors;
+mod fd_passing;
+mod file_lock;
+mod restart_backoff;
+mod shared_mutex;
+mod worker_processes;
+
+pub use fd_passing::{Passed, pass, receive};
+pub use file_lock::FileLock;
+pub use shared_mutex::SharedMutex;
+pub use worker_processes::Children;

@@ -1,0 +1,142 @@
+//! A mutex of pthreads in memory that processes share.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::num::NonZero;
+use std::ptr::NonNull;
+
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+
+use crate::shutdown::Stop;
+
+const SIZE: NonZero<usize> = NonZero::new(size_of::<libc::pthread_mutex_t>()).expect("it has one");
+
+/// A mutex that the children of a server share with it, as long as they were forked after it was
+/// made. To take it when it is free costs no system call, nor to give it back when nobody waits.
+///
+/// It is a robust one (pthread_mutexattr_setrobust(3)): when a process dies that holds it, or that
+/// was woken to take it, the kernel wakes another. What it guards, a turn, is never left half done.
+#[derive(Debug)]
+pub struct SharedMutex(NonNull<libc::pthread_mutex_t>);
+
+/// The mutex, held. Nobody outside is given one, who could leak it: the thread's list of robust
+/// mutexes would then lead to memory that may be given back.
+struct Held<'m>(&'m SharedMutex);
+
+impl SharedMutex {
+    /// One that nobody holds.
+    ///
+    /// # Errors
+    /// When the kernel has no memory left.
+    pub fn new() -> io::Result<SharedMutex> {
+        let mutex = SharedMutex(map()?.cast());
+        mutex.begin()?;
+        Ok(mutex)
+    }
+
+    /// Waits for the mutex, and holds it while it does the work. `None` when the process is to
+    /// end. No signal ends the wait: where one asks a child to end, it ends the child, which has
+    /// nothing to drain then.
+    ///
+    /// # Errors
+    /// Those of the work, and EDEADLK where this is part of it.
+    pub fn hold<T>(
+        &self,
+        stop: Stop,
+        work: impl FnOnce() -> io::Result<Option<T>>,
+    ) -> io::Result<Option<T>> {
+        // A child that is ended just after it has taken the mutex dies as its holder, and another
+        // is woken.
+        let Some(held) = stop.leave_at_once_while(|| self.lock()) else { return Ok(None) };
+        let _held = held?;
+        work()
+    }
+
+    #[allow(unsafe_code, reason = "pthread_mutex_init(3)")]
+    fn begin(&self) -> io::Result<()> {
+        let mut attributes = MaybeUninit::uninit();
+        let attributes: *mut libc::pthread_mutexattr_t = attributes.as_mut_ptr();
+        // SAFETY: the attributes live in this frame and are initialised before they are used. The
+        // mutex lies in memory of its size and alignment that nobody else knows of yet.
+        unsafe {
+            done(libc::pthread_mutexattr_init(attributes))?;
+            let begin = || {
+                done(libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED))?;
+                done(libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST))?;
+                // Its holder is told when it would wait for itself, for ever.
+                done(libc::pthread_mutexattr_settype(attributes, libc::PTHREAD_MUTEX_ERRORCHECK))?;
+                done(libc::pthread_mutex_init(self.0.as_ptr(), attributes))
+            };
+            let begun = begin();
+            libc::pthread_mutexattr_destroy(attributes);
+            begun
+        }
+    }
+
+    #[allow(unsafe_code, reason = "pthread_mutex_lock(3)")]
+    fn lock(&self) -> io::Result<Held<'_>> {
+        // SAFETY: the mutex is initialised, and stays where it is as long as `self` does.
+        let taken = match unsafe { libc::pthread_mutex_lock(self.0.as_ptr()) } {
+            // SAFETY: as above; this thread holds it.
+            libc::EOWNERDEAD => unsafe { libc::pthread_mutex_consistent(self.0.as_ptr()) },
+            taken => taken,
+        };
+        done(taken).map(|()| Held(self))
+    }
+}
+
+impl Drop for Held<'_> {
+    #[allow(unsafe_code, reason = "pthread_mutex_unlock(3)")]
+    fn drop(&mut self) {
+        // SAFETY: the mutex is initialised, and borrowed. It fails for none that this thread holds,
+        // and a guard does not leave its thread.
+        unsafe { libc::pthread_mutex_unlock(self.0.0.as_ptr()) };
+    }
+}
+
+impl Drop for SharedMutex {
+    #[allow(unsafe_code, reason = "munmap(2)")]
+    fn drop(&mut self) {
+        // It is not destroyed: other processes may still use it, in their mappings.
+        // SAFETY: the memory was mapped by `new`, and whoever holds the mutex borrows it.
+        let _ = unsafe { munmap(self.0.cast(), SIZE.get()) };
+    }
+}
+
+#[allow(unsafe_code, reason = "mmap(2)")]
+fn map() -> io::Result<NonNull<libc::c_void>> {
+    let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: new memory, where the kernel likes: nothing that exists is mapped over.
+    Ok(unsafe { mmap_anonymous(None, SIZE, access, MapFlags::MAP_SHARED) }?)
+}
+
+/// The functions of pthreads return their error.
+fn done(error: libc::c_int) -> io::Result<()> {
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mutex_is_free_again_however_its_work_ended() {
+        let stop = Stop::install().expect("handlers");
+        let mutex = SharedMutex::new().expect("memory");
+        assert_eq!(mutex.hold(stop, || Ok(Some(1))).expect("free"), Some(1));
+        mutex.hold(stop, || Err::<Option<()>, _>(io::Error::other("on purpose"))).expect_err("it");
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            mutex.hold(stop, || -> io::Result<Option<()>> { panic!("on purpose") })
+        }))
+        .expect_err("it panics");
+        assert_eq!(mutex.hold(stop, || Ok(Some(2))).expect("free"), Some(2));
+    }
+
+    #[test]
+    fn a_mutex_is_not_taken_twice() {
+        let stop = Stop::install().expect("handlers");
+        let mutex = SharedMutex::new().expect("memory");
+        let error = mutex.hold(stop, || mutex.hold(stop, || Ok(Some(())))).expect_err("held");
+        assert_eq!(error.raw_os_error(), Some(libc::EDEADLK));
+    }
+}

@@ -1,0 +1,71 @@
+//! The limits, the functions and the error messages of the dialect.
+
+use std::ops::RangeInclusive;
+
+/// Bytes in a line; a longer one is refused unread.
+pub const MAX_LENGTH: usize = 4096;
+
+/// Parentheses open at once.
+pub const MAX_DEPTH: usize = 64;
+
+/// Prefix operators in a row.
+pub const MAX_PREFIXES: usize = 16;
+
+/// Operators in a line, where a comma and a function call count as one each.
+pub const MAX_OPERATORS: usize = 256;
+
+/// The functions a line may call, each with the number of arguments it takes.
+///
+/// All are pure, allocate nothing that outlives the request and cannot panic. evalexpr's other
+/// functions are left out: `math::abs`, `shl` and `shr` panic or wrap on extreme whole numbers;
+/// `str::…`, `len`, `contains…` and `typeof` are about strings and tuples; `if` evaluates both
+/// branches; `math::is_…` ask what is settled, for every value is finite; and the bitwise ones
+/// are not arithmetic.
+pub const FUNCTIONS: &[(&str, RangeInclusive<usize>)] = &[
+    ("min", 2..=usize::MAX),
+    ("max", 2..=usize::MAX),
+    ("floor", 1..=1),
+    ("ceil", 1..=1),
+    ("round", 1..=1),
+    ("math::sqrt", 1..=1),
+    ("math::cbrt", 1..=1),
+    ("math::hypot", 2..=2),
+    ("math::pow", 2..=2),
+    ("math::exp", 1..=1),
+    ("math::exp2", 1..=1),
+    ("math::ln", 1..=1),
+    ("math::log", 2..=2),
+    ("math::log2", 1..=1),
+    ("math::log10", 1..=1),
+    ("math::sin", 1..=1),
+    ("math::cos", 1..=1),
+    ("math::tan", 1..=1),
+    ("math::asin", 1..=1),
+    ("math::acos", 1..=1),
+    ("math::atan", 1..=1),
+    ("math::atan2", 2..=2),
+    ("math::sinh", 1..=1),
+    ("math::cosh", 1..=1),
+    ("math::tanh", 1..=1),
+    ("math::asinh", 1..=1),
+    ("math::acosh", 1..=1),
+    ("math::atanh", 1..=1),
+];
+
+/// What is wrong with a request, in words that are the same for every request.
+pub(super) type Words = &'static str;
+
+pub(super) const DIVISION_BY_ZERO: Words = "division by zero";
+pub(super) const EMPTY: Words = "empty request";
+pub(super) const NOT_AN_EXPRESSION: Words = "not an expression";
+pub(super) const NOT_FINITE: Words = "not a finite number";
+pub(super) const OVERFLOW: Words = "overflow";
+pub(super) const TOO_DEEP: Words = "too deeply nested (limit 64)";
+pub(super) const TOO_LONG: Words = "line too long (limit 4096 bytes)";
+pub(super) const TOO_MANY_OPERATORS: Words = "too many operators (limit 256)";
+pub(super) const TOO_MANY_PREFIXES: Words = "too many signs in a row (limit 16)";
+pub(super) const UNBALANCED: Words = "unbalanced parentheses";
+pub(super) const UNEXPECTED_CHARACTER: Words = "unexpected character";
+pub(super) const UNKNOWN_NAME: Words = "unknown name";
+pub(super) const WRONG_ARGUMENTS: Words = "wrong number of arguments";
+pub(super) const WRONG_TYPE: Words = "wrong type";

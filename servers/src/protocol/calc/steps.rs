@@ -1,0 +1,130 @@
+//! Evaluates an expression that the guard has let through, one operator at a time.
+//!
+//! evalexpr parses the line and computes every step, but the walk over its tree is ours: evalexpr's
+//! own recurses, on frames that in an unoptimised build need 300 KiB for a line within the limits,
+//! and it would hide an infinite value in the middle of an expression.
+
+use std::cmp::Ordering;
+
+use evalexpr::{Context, EvalexprError, EvalexprResult, Node, Operator, Value};
+
+use super::dialect::{
+    DIVISION_BY_ZERO, NOT_AN_EXPRESSION, NOT_FINITE, OVERFLOW, WRONG_TYPE, Words,
+};
+
+/// The number or truth value of `text`.
+pub(super) fn evaluate(text: &str) -> Result<Value, Words> {
+    let tree = evalexpr::build_operator_tree(text).map_err(|_| NOT_AN_EXPRESSION)?;
+    let mut values: Vec<Node> = Vec::new();
+    for (mut node, children) in take_apart(tree).into_iter().rev() {
+        *node.children_mut() = values.split_off(values.len() - children);
+        let value = step(&node)?;
+        node.children_mut().clear();
+        *node.operator_mut() = Operator::Const { value };
+        values.push(node);
+    }
+    match values.last().and_then(value_of) {
+        Some(value @ (Value::Int(_) | Value::Float(_) | Value::Boolean(_))) => Ok(value.clone()),
+        _ => Err(NOT_AN_EXPRESSION),
+    }
+}
+
+/// The nodes of `tree`, each without its children but with their number. Read from the back,
+/// every node comes after its children and they come left to right.
+fn take_apart(tree: Node) -> Vec<(Node, usize)> {
+    let mut nodes = Vec::new();
+    let mut pending = vec![tree];
+    while let Some(mut node) = pending.pop() {
+        let children = std::mem::take(node.children_mut());
+        nodes.push((node, children.len()));
+        pending.extend(children);
+    }
+    nodes
+}
+
+/// The value of `node`, whose children are values already.
+fn step(node: &Node) -> Result<Value, Words> {
+    use EvalexprError as E;
+    if divides_by_zero(node) {
+        return Err(DIVISION_BY_ZERO);
+    }
+    match node.eval_with_context(&Calculator) {
+        Ok(Value::Float(number)) if !number.is_finite() => Err(NOT_FINITE),
+        Ok(value) => Ok(value),
+        Err(
+            E::AdditionError { .. }
+            | E::SubtractionError { .. }
+            | E::NegationError { .. }
+            | E::MultiplicationError { .. }
+            | E::DivisionError { .. }
+            | E::ModulationError { .. },
+        ) => Err(OVERFLOW),
+        Err(
+            E::ExpectedNumber { .. }
+            | E::ExpectedNumberOrString { .. }
+            | E::ExpectedBoolean { .. }
+            | E::TypeError { .. }
+            | E::WrongTypeCombination { .. },
+        ) => Err(WRONG_TYPE),
+        Err(_) => Err(NOT_AN_EXPRESSION),
+    }
+}
+
+fn divides_by_zero(node: &Node) -> bool {
+    let [dividend, divisor] = node.children() else {
+        return false;
+    };
+    matches!(node.operator(), Operator::Div | Operator::Mod)
+        && value_of(dividend).is_some_and(Value::is_number)
+        && matches!(value_of(divisor), Some(Value::Int(0) | Value::Float(0.0)))
+}
+
+fn value_of(node: &Node) -> Option<&Value> {
+    match node.operator() {
+        Operator::Const { value } => Some(value),
+        _ => None,
+    }
+}
+
+/// No variables, evalexpr's builtin functions (of which the guard lets few through), and `min`
+/// and `max` of our own: evalexpr's start from the extreme whole number, so that it takes
+/// 9223372036854775807 to be the least of 1e19 and 1e20.
+struct Calculator;
+
+impl Context for Calculator {
+    fn get_value(&self, _name: &str) -> Option<&Value> {
+        None
+    }
+
+    fn call_function(&self, name: &str, argument: &Value) -> EvalexprResult<Value> {
+        match (name, argument) {
+            ("min", Value::Tuple(values)) => first_extreme(values, Ordering::Less),
+            ("max", Value::Tuple(values)) => first_extreme(values, Ordering::Greater),
+            // evalexpr takes this for "look among the builtin ones".
+            _ => Err(EvalexprError::FunctionIdentifierNotFound(name.to_owned())),
+        }
+    }
+
+    fn are_builtin_functions_disabled(&self) -> bool {
+        false
+    }
+
+    fn set_builtin_functions_disabled(&mut self, _disabled: bool) -> EvalexprResult<()> {
+        Err(EvalexprError::BuiltinFunctionsCannotBeDisabled)
+    }
+}
+
+/// The first of `values` that no other one beats.
+fn first_extreme(values: &[Value], beats: Ordering) -> EvalexprResult<Value> {
+    let mut best = values.first().unwrap_or(&Value::Empty);
+    for value in values.iter().skip(1) {
+        let order = match (value, best) {
+            (Value::Int(value), Value::Int(best)) => Some(value.cmp(best)),
+            _ => value.as_number()?.partial_cmp(&best.as_number()?),
+        };
+        if order == Some(beats) {
+            best = value;
+        }
+    }
+    Ok(best.clone())
+}

@@ -1,0 +1,353 @@
+//! The line protocol without any input or output: bytes in, replies out.
+//!
+//! Each request gets exactly one reply line, in order, however the bytes were cut. What is kept
+//! in memory is bounded: a request by the longest line, the replies waiting for a slow reader by
+//! [`OUTPUT_BOUND`] and one reply more. Beyond that bound the session stops answering and
+//! [`Session::wants_input`] says no, so that the reader's own window fills and the client waits.
+//!
+//! It never reads, writes, waits or looks at a clock.
+
+use super::replies::BUSY;
+use super::service::Service;
+
+/// Replies waiting to be sent, in bytes, beyond which no further request is answered.
+pub const OUTPUT_BOUND: usize = 64 * 1024;
+
+/// A buffer larger than this is given back when it is empty: most connections are idle.
+const RETAINED: usize = 4 * 1024;
+
+/// One client's side of the protocol.
+#[derive(Debug)]
+pub struct Session {
+    service: Service,
+    max_line: usize,
+    /// The beginning of a request whose line end has not come yet.
+    partial: Vec<u8>,
+    /// Received, but not looked at: too many replies were waiting.
+    pending: Vec<u8>,
+    output: Vec<u8>,
+    sent: usize,
+    /// The line was too long and is answered; the rest of it is thrown away.
+    discarding: bool,
+    /// What is answered now is answered that the server is busy.
+    shedding: bool,
+    ended: bool,
+}
+
+impl Session {
+    /// A session in which nothing has been received.
+    pub fn new(service: Service, max_line: usize) -> Session {
+        Session {
+            service,
+            max_line,
+            partial: Vec::new(),
+            pending: Vec::new(),
+            output: Vec::new(),
+            sent: 0,
+            discarding: false,
+            shedding: false,
+            ended: false,
+        }
+    }
+
+    /// Takes what the client sent and answers the requests completed by it.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        if self.pending.is_empty() {
+            let used = self.answer(bytes);
+            self.pending.extend_from_slice(&bytes[used..]);
+        } else {
+            self.pending.extend_from_slice(bytes);
+        }
+    }
+
+    /// Takes what the client sent and answers nothing yet: that is for
+    /// [`answer_kept`](Self::answer_kept), which a pattern may leave to another thread. Until then
+    /// the session wants no more.
+    pub fn keep(&mut self, bytes: &[u8]) {
+        self.pending.extend_from_slice(bytes);
+    }
+
+    /// Whether something was received and not looked at.
+    pub fn has_kept(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Answers what was received and not looked at, as far as there is room for replies.
+    pub fn answer_kept(&mut self) {
+        if !self.pending.is_empty() && self.has_room() {
+            let mut pending = std::mem::take(&mut self.pending);
+            let used = self.answer(&pending);
+            pending.drain(..used);
+            if pending.capacity() > RETAINED && pending.is_empty() {
+                pending = Vec::new();
+            }
+            self.pending = pending;
+            self.answer_the_last();
+        }
+    }
+
+    /// Answers what was received and not looked at as a server does that has no time for it.
+    pub fn shed_kept(&mut self) {
+        self.shedding = true;
+        self.answer_kept();
+        self.shedding = false;
+    }
+
+    /// The client will send no more: an unterminated last request is answered.
+    pub fn end_of_input(&mut self) {
+        self.ended = true;
+        self.answer_the_last();
+    }
+
+    /// Replies to be sent.
+    pub fn output(&self) -> &[u8] {
+        &self.output[self.sent..]
+    }
+
+    /// The first `count` bytes of [`output`](Self::output) are on their way.
+    pub fn sent(&mut self, count: usize) {
+        self.sent += count;
+        if self.sent == self.output.len() {
+            self.sent = 0;
+            self.output.clear();
+            if self.output.capacity() > RETAINED {
+                self.output = Vec::new();
+            }
+        } else if self.sent >= OUTPUT_BOUND / 2 {
+            self.output.drain(..self.sent);
+            self.sent = 0;
+        }
+        self.answer_kept();
+    }
+
+    /// Whether to read more. When not, send first.
+    pub fn wants_input(&self) -> bool {
+        !self.ended && self.pending.is_empty() && self.has_room()
+    }
+
+    /// Whether the client has ended its input and every reply owed has been sent.
+    pub fn is_finished(&self) -> bool {
+        self.ended && self.pending.is_empty() && self.output().is_empty()
+    }
+
+    fn has_room(&self) -> bool {
+        self.output().len() < OUTPUT_BOUND
+    }
+
+    /// Answers what is complete in `bytes` as long as there is room; says how far it came.
+    fn answer(&mut self, bytes: &[u8]) -> usize {
+        let mut rest = bytes;
+        while !rest.is_empty() && self.has_room() {
+            match rest.iter().position(|&byte| byte == b'\n') {
+                Some(end) => {
+                    self.line(&rest[..end]);
+                    rest = &rest[end + 1..];
+                }
+                None => {
+                    self.hold(rest);
+                    rest = &[];
+                }
+            }
+        }
+        bytes.len() - rest.len()
+    }
+
+    fn line(&mut self, end: &[u8]) {
+        if std::mem::take(&mut self.discarding) {
+            return;
+        }
+        if self.partial.is_empty() {
+            self.reply_to(without_return(end));
+        } else {
+            let mut line = std::mem::take(&mut self.partial);
+            line.extend_from_slice(end);
+            self.reply_to(without_return(&line));
+        }
+    }
+
+    /// Keeps the beginning of a request, unless it is too long already.
+    fn hold(&mut self, bytes: &[u8]) {
+        if self.discarding {
+            return;
+        }
+        let length = self.partial.len() + bytes.len();
+        let ends_in_return = bytes.last() == Some(&b'\r');
+        if length > self.max_line + usize::from(ends_in_return) {
+            self.partial = Vec::new();
+            self.refuse_length();
+            self.discarding = true;
+        } else {
+            self.partial.extend_from_slice(bytes);
+        }
+    }
+
+    fn answer_the_last(&mut self) {
+        if self.ended && self.pending.is_empty() && !self.partial.is_empty() {
+            let line = std::mem::take(&mut self.partial);
+            self.reply_to(without_return(&line));
+        }
+    }
+
+    fn reply_to(&mut self, request: &[u8]) {
+        if request.len() > self.max_line {
+            self.refuse_length();
+        } else if self.shedding {
+            self.output.extend_from_slice(BUSY);
+        } else {
+            self.service.answer(request, &mut self.output);
+            self.output.push(b'\n');
+        }
+    }
+
+    fn refuse_length(&mut self) {
+        let words = format!("error: line too long (limit {} bytes)\n", self.max_line);
+        self.output.extend_from_slice(words.as_bytes());
+    }
+}
+
+/// The line without the `\r` that some clients put before the line end.
+fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MAX: usize = 16;
+
+    /// Everything that a session replies to `input`, received in the given pieces by a pattern
+    /// that sends at most `write` bytes at a time.
+    fn replies(pieces: &[&[u8]], write: usize) -> Vec<u8> {
+        let mut session = Session::new(Service::Echo, MAX);
+        let mut replies = Vec::new();
+        let mut send = |session: &mut Session| {
+            while !session.output().is_empty() {
+                let count = session.output().len().min(write);
+                replies.extend_from_slice(&session.output()[..count]);
+                session.sent(count);
+            }
+        };
+        for piece in pieces {
+            session.receive(piece);
+            send(&mut session);
+        }
+        session.end_of_input();
+        send(&mut session);
+        assert!(session.is_finished());
+        replies
+    }
+
+    fn whole(input: &[u8]) -> Vec<u8> {
+        replies(&[input], usize::MAX)
+    }
+
+    #[test]
+    fn each_request_gets_one_reply_in_order() {
+        assert_eq!(whole(b"a\nb\r\n\nc"), b"a\nb\n\nc\n");
+    }
+
+    #[test]
+    fn the_limit_counts_neither_the_line_feed_nor_the_return_before_it() {
+        let longest = [b'x'; MAX];
+        for end in [&b"\n"[..], b"\r\n", b"", b"\r"] {
+            let line = [&longest[..], end].concat();
+            assert_eq!(whole(&line), [&longest[..], b"\n"].concat(), "{end:?}");
+            let line = [&longest[..], b"x", end].concat();
+            assert_eq!(whole(&line), b"error: line too long (limit 16 bytes)\n", "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_too_long_is_answered_before_it_ends_and_once() {
+        let mut session = Session::new(Service::Echo, MAX);
+        session.receive(&[b'x'; MAX + 1]);
+        let words = b"error: line too long (limit 16 bytes)\n";
+        assert_eq!(session.output(), words);
+        session.sent(words.len());
+        for _ in 0..100 {
+            session.receive(&[b'x'; 1000]);
+        }
+        assert_eq!(session.output(), b"");
+        session.receive(b"x\nnext\n");
+        assert_eq!(session.output(), b"next\n");
+    }
+
+    #[test]
+    fn a_reader_that_never_reads_costs_a_bounded_amount() {
+        let mut session = Session::new(Service::Echo, MAX);
+        let flood = [b'\n'; 1000];
+        let mut taken = 0;
+        while session.wants_input() {
+            session.receive(&flood);
+            taken += flood.len();
+            assert!(taken <= OUTPUT_BOUND + flood.len(), "it never says no");
+        }
+        assert!(session.output().len() <= OUTPUT_BOUND + MAX + 1);
+        let mut replies = 0;
+        while !session.output().is_empty() {
+            replies += 1;
+            session.sent(1);
+        }
+        assert_eq!(replies, taken, "and nothing is lost");
+        assert!(session.wants_input());
+    }
+
+    #[test]
+    fn the_end_of_input_waits_for_what_was_not_looked_at() {
+        let mut session = Session::new(Service::Echo, MAX);
+        let mut input = vec![b'\n'; OUTPUT_BOUND + 10];
+        input.extend_from_slice(b"last");
+        session.receive(&input);
+        session.end_of_input();
+        let mut replies = Vec::new();
+        while !session.is_finished() {
+            replies.extend_from_slice(session.output());
+            session.sent(session.output().len());
+        }
+        assert_eq!(replies.len(), OUTPUT_BOUND + 10 + 5);
+        assert!(replies.ends_with(b"\nlast\n"));
+    }
+
+    #[test]
+    fn what_is_shed_is_answered_request_by_request_and_what_follows_is_served() {
+        let mut session = Session::new(Service::Echo, MAX);
+        session.keep(b"a\nb\nc");
+        session.shed_kept();
+        session.receive(b"d\ne\n");
+        assert_eq!(session.output(), [BUSY, BUSY, b"cd\ne\n"].concat());
+    }
+
+    #[test]
+    fn an_idle_session_holds_no_buffer() {
+        for receive in [Session::receive, Session::keep] {
+            let mut session = Session::new(Service::Echo, 1 << 20);
+            receive(&mut session, &[b'x'; 100_000]);
+            receive(&mut session, b"\n");
+            session.answer_kept();
+            session.sent(session.output().len());
+            assert!(!session.has_kept() && session.output().is_empty());
+            let held = session.partial.capacity() + session.output.capacity();
+            assert_eq!(held + session.pending.capacity(), 0);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_replies_do_not_depend_on_how_the_bytes_were_cut(
+            input in proptest::collection::vec(prop_oneof![
+                4 => any::<u8>(), 2 => Just(b'\n'), 1 => Just(b'\r'), 4 => Just(b'x')
+            ], 0..200),
+            cuts in proptest::collection::vec(0usize..200, 0..20),
+            write in 1usize..50,
+        ) {
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (input.len() + 1)).collect();
+            cuts.extend([0, input.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|cut| &input[cut[0]..cut[1]]).collect();
+            prop_assert_eq!(replies(&pieces, write), whole(&input));
+        }
+    }
+}

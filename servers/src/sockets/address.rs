@@ -1,0 +1,94 @@
+//! Resolves the address to listen on, and explains why it cannot be bound.
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// How long a name server may take.
+const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Why a server cannot listen, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The name has no address.
+    #[error(
+        "cannot resolve host `{host}` ({reason}): give a name that resolves or an address such as 127.0.0.1"
+    )]
+    Unresolved {
+        /// As the user wrote it.
+        host: String,
+        /// What the resolver said.
+        reason: String,
+    },
+    /// Another socket listens there.
+    #[error("port {} on {} is taken: end the program that listens there, or choose another port (0 takes any free one)", .0.port(), .0.ip())]
+    Taken(SocketAddr),
+    /// Only a privileged program may listen there.
+    #[error("port {} needs privileges: choose a port from 1024 up (0 takes any free one)", .0.port())]
+    Privileged(SocketAddr),
+    /// The address belongs to another machine, or to none.
+    #[error("{} is not an address of this machine: listen on 127.0.0.1, ::1, 0.0.0.0 or an address that `ip address` shows", .0.ip())]
+    NotOurs(SocketAddr),
+    /// Anything else.
+    #[error("cannot listen on {0}: {1}")]
+    Other(SocketAddr, io::Error),
+}
+
+/// The addresses of a host, which may be a name, an IPv4 or an IPv6 address.
+///
+/// # Errors
+/// The name does not resolve, or not within five seconds.
+pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, BindError> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if let Ok(address) = bare.unwrap_or(host).parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let unresolved = |reason: String| BindError::Unresolved { host: host.to_owned(), reason };
+    // The resolver has no deadline of its own. Its thread is gone before anything is served.
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let name = host.to_owned();
+    let resolver = thread::spawn(move || {
+        let found = (name.as_str(), port).to_socket_addrs();
+        let _ = sender.send(found.map(Vec::from_iter));
+    });
+    match receiver.recv_timeout(RESOLVE_DEADLINE) {
+        Ok(found) => {
+            let _ = resolver.join();
+            match found {
+                Ok(addresses) if !addresses.is_empty() => Ok(addresses),
+                Ok(_) => Err(unresolved("it has no address".to_owned())),
+                Err(error) => Err(unresolved(error.to_string())),
+            }
+        }
+        Err(_) => Err(unresolved("the name server did not answer in 5 s".to_owned())),
+    }
+}
+
+pub(super) fn explain(address: SocketAddr, error: io::Error) -> BindError {
+    match error.kind() {
+        ErrorKind::AddrInUse => BindError::Taken(address),
+        ErrorKind::PermissionDenied => BindError::Privileged(address),
+        ErrorKind::AddrNotAvailable => BindError::NotOurs(address),
+        _ => BindError::Other(address, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_need_no_name_server() {
+        assert_eq!(resolve("127.0.0.1", 7).expect("IPv4"), ["127.0.0.1:7".parse().expect("one")]);
+        assert_eq!(resolve("::1", 7).expect("IPv6"), ["[::1]:7".parse().expect("one")]);
+        assert_eq!(resolve("[::1]", 7).expect("IPv6"), ["[::1]:7".parse().expect("one")]);
+    }
+
+    #[test]
+    fn a_name_with_no_address_is_an_error_that_names_it() {
+        let error = resolve("no such host", 7).expect_err("spaces are in no name");
+        assert!(error.to_string().contains("`no such host`"), "{error}");
+    }
+}

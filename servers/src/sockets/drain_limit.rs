@@ -1,0 +1,58 @@
+//! Bounds the input that a drain still answers.
+
+use std::os::fd::AsFd;
+
+use super::tcp_state::unread;
+use crate::shutdown::Stop;
+
+/// How much of what a client sends still counts: all of it, until the server is to end, and then
+/// what had arrived by the first look. A client that goes on asking could keep the server from
+/// ending otherwise.
+#[derive(Debug, Default)]
+pub(crate) struct LastInput(Option<usize>);
+
+impl LastInput {
+    /// The most to read now, of so much that is wanted. 0 is the end.
+    pub(crate) fn most(&mut self, stop: Stop, client: &impl AsFd, wanted: usize) -> usize {
+        if stop.requested() { self.most_at_the_end(client, wanted) } else { wanted }
+    }
+
+    /// As [`most`](Self::most) when the server is to end.
+    pub(crate) fn most_at_the_end(&mut self, client: &impl AsFd, wanted: usize) -> usize {
+        wanted.min(*self.0.get_or_insert_with(|| unread(client)))
+    }
+
+    /// So much was read.
+    pub(crate) fn was_read(&mut self, count: usize) {
+        self.0 = self.0.map(|left| left.saturating_sub(count));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpListener, TcpStream};
+
+    use super::*;
+    use crate::sockets::tcp_state::is_ended_by_client;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let client = TcpStream::connect(listener.local_addr().expect("its address"));
+        (client.expect("a connection"), listener.accept().expect("the client").0)
+    }
+
+    #[test]
+    fn what_a_client_sends_after_the_first_look_does_not_count() {
+        let (mut client, mut server) = pair();
+        client.write_all(b"before").expect("there is room");
+        let mut last = LastInput::default();
+        assert_eq!(last.most_at_the_end(&server, 4), 4);
+        client.write_all(b"after").expect("there is room");
+        assert_eq!(server.read(&mut [0; 4]).expect("it is there"), 4);
+        last.was_read(4);
+        assert_eq!(last.most_at_the_end(&server, 4), 2);
+        client.shutdown(Shutdown::Write).expect("shut");
+        assert!(!is_ended_by_client(&server), "there is more to read before the end");
+    }
+}

@@ -1,0 +1,452 @@
+//! Listening: binding with errors that say what to do, and accepting through everything that can
+//! go wrong there without ending the server.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::socket::{SockFlag, accept4};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::address::{BindError, explain, resolve};
+use crate::protocol::BUSY;
+use crate::shutdown::Stop;
+
+/// The pause after an accept that failed for want of memory or of the last descriptor: long
+/// enough not to spin, short enough not to be noticed.
+const BACK_OFF: Duration = Duration::from_millis(10);
+
+/// A socket to listen on, and one spare descriptor for the moment when there is no other.
+///
+/// It is bound, and nobody can connect, until [`listen`](Self::listen) is called: a server that
+/// can be reached is ready, with all of its workers and their descriptors.
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    backlog: i32,
+    stop: Stop,
+    spare: Mutex<Option<File>>,
+    /// Several processes accept from it: none may shut it.
+    is_shared: bool,
+    /// What calls on accepted sockets do that would block.
+    clients_block: bool,
+    /// Told when it listens for the first time.
+    announce: Mutex<Option<Announce>>,
+}
+
+type Announce = Box<dyn FnOnce(SocketAddr) + Send>;
+
+impl Listener {
+    /// Binds to the first address of `host` that can be bound. From here on SIGTERM and SIGINT ask
+    /// the server to drain.
+    ///
+    /// # Errors
+    /// What stands against it, in words for a user.
+    pub fn bind(host: &str, port: u16, backlog: u32) -> Result<Listener, BindError> {
+        let mut first_error = None;
+        for address in resolve(host, port)? {
+            match Listener::bind_address(address, backlog) {
+                Ok(listener) => return Ok(listener),
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                    // On another of the host's addresses the user's clients would not find it.
+                    return Err(BindError::Taken(address));
+                }
+                Err(error) => {
+                    first_error.get_or_insert(explain(address, error));
+                }
+            }
+        }
+        Err(first_error.expect("resolve gives at least one address"))
+    }
+
+    fn bind_address(address: SocketAddr, backlog: u32) -> io::Result<Listener> {
+        let stop = Stop::install()?;
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        let mut socket = bound(address)?;
+        if address.port() == 0 {
+            // A port that the kernel chose is given up when the socket stops listening, even for
+            // a moment. Bound by its number, it stays; the first socket holds it until then.
+            let chosen = socket.local_addr()?.as_socket().expect("an internet address");
+            socket = bound(chosen)?;
+        }
+        Listener::over(socket, backlog, stop)
+    }
+
+    fn over(socket: Socket, backlog: i32, stop: Stop) -> io::Result<Listener> {
+        let socket = TcpListener::from(socket);
+        Ok(Listener {
+            address: socket.local_addr()?,
+            socket,
+            backlog,
+            stop,
+            spare: Mutex::new(Some(spare_descriptor()?)),
+            is_shared: false,
+            clients_block: true,
+            announce: Mutex::new(None),
+        })
+    }
+
+    /// Has `announce` called, with the real address, as soon as the server listens.
+    pub fn announced_by(mut self, announce: impl FnOnce(SocketAddr) + Send + 'static) -> Listener {
+        self.announce = Mutex::new(Some(Box::new(announce)));
+        self
+    }
+
+    /// Lets clients connect: for the first time, or again after
+    /// [`stop_listening`](Self::stop_listening).
+    ///
+    /// # Errors
+    /// Another server has begun to listen there since the socket was bound; or as the kernel says.
+    pub fn listen(&self) -> io::Result<()> {
+        let socket = SockRef::from(&self.socket);
+        // Clients inherit it, and those in TIME_WAIT must not keep the next life from the port.
+        socket.set_reuse_address(true)?;
+        socket.listen(self.backlog).map_err(|error| match error.kind() {
+            ErrorKind::AddrInUse => io::Error::new(error.kind(), BindError::Taken(self.address)),
+            _ => error,
+        })?;
+        let announce = self.announce.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(announce) = announce {
+            announce(self.address);
+        }
+        Ok(())
+    }
+
+    /// So many sockets in the same place, this one the first: once all listen
+    /// ([`listen_all`](Self::listen_all)), the kernel deals clients to them by a hash of their
+    /// address (SO_REUSEPORT).
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn multiply(self, number: usize) -> io::Result<Vec<Listener>> {
+        let sibling = |_| {
+            let socket = unbound(self.address)?;
+            socket.set_reuse_port(true)?;
+            socket.bind(&self.address.into())?;
+            let mut sibling = Listener::over(socket, self.backlog, self.stop)?;
+            sibling.clients_block = self.clients_block;
+            Ok(sibling)
+        };
+        let siblings: io::Result<Vec<Listener>> = (1..number).map(sibling).collect();
+        Ok(std::iter::once(self).chain(siblings?).collect())
+    }
+
+    /// Lets clients connect to all of them.
+    ///
+    /// # Errors
+    /// As for [`listen`](Self::listen).
+    pub fn listen_all(listeners: &[Listener]) -> io::Result<()> {
+        let [first, siblings @ ..] = listeners else { return Ok(()) };
+        let announce = first.announce.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The first alone, and without the option: that fails where another server listens, which
+        // it would join otherwise, silently.
+        first.listen()?;
+        SockRef::from(&first.socket).set_reuse_port(true)?;
+        siblings.iter().try_for_each(Listener::listen)?;
+        if let Some(announce) = announce {
+            announce(first.address);
+        }
+        Ok(())
+    }
+
+    /// From now on the listener is one that child processes accept from too.
+    pub fn share(mut self) -> Listener {
+        self.is_shared = true;
+        self
+    }
+
+    /// The numbers of the descriptors that a child process needs in order to accept.
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
+        // The lock is given back before anybody forks: a child would never see it free.
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let spare = spare.as_ref().map(AsRawFd::as_raw_fd);
+        std::iter::once(self.socket.as_raw_fd()).chain(spare).collect()
+    }
+
+    /// Where it listens: the real port, also when 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The request to end.
+    pub fn stop(&self) -> Stop {
+        self.stop
+    }
+
+    /// Waits for the next client. `None` when the server is to end.
+    ///
+    /// # Errors
+    /// What the kernel says of the listening socket itself. What happened to one client while it
+    /// waited is passed over; when descriptors run out, clients are turned away one by one.
+    pub fn accept(&self) -> io::Result<Option<TcpStream>> {
+        if !self.is_shared {
+            self.stop.enroll_for_good(&self.socket);
+        }
+        while !self.stop.requested() {
+            match self.accept_once() {
+                Ok(client) => return Ok(Some(client)),
+                Err(error) if is_over(&error) => {}
+                Err(error) if is_exhausted(&error) => {
+                    if let Some(client) = self.accept_with_the_spare() {
+                        return Ok(Some(client));
+                    }
+                }
+                Err(_) if self.stop.requested() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes [`try_accept`](Self::try_accept) return at once.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn set_nonblocking(&self) -> io::Result<()> {
+        self.socket.set_nonblocking(true)
+    }
+
+    /// Gives clients whose calls return at once, as event loops need them (SOCK_NONBLOCK of
+    /// accept4(2)): to set that later would take a system call for each of them.
+    pub fn with_nonblocking_clients(mut self) -> Listener {
+        self.clients_block = false;
+        self
+    }
+
+    /// The next client, if one waits.
+    ///
+    /// # Errors
+    /// As for [`accept`](Self::accept).
+    pub fn try_accept(&self) -> io::Result<Option<TcpStream>> {
+        loop {
+            match self.accept_once() {
+                Ok(client) => return Ok(Some(client)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if is_over(&error) => {}
+                Err(error) if is_exhausted(&error) => return Ok(self.accept_with_the_spare()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Stops listening without giving up the port: clients are refused (ECONNREFUSED), those in
+    /// the accept queue are reset. Costs 15 µs there and back; closing the socket would cost the
+    /// port.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn stop_listening(&self) -> io::Result<()> {
+        let socket = SockRef::from(&self.socket);
+        // While nobody listens, SO_REUSEADDR lets anyone else who sets it bind the same port.
+        socket.set_reuse_address(false)?;
+        match socket.shutdown(Shutdown::Read) {
+            // The signal to end has done it already.
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
+            other => other,
+        }
+    }
+
+    /// As std's, but a signal ends it (EINTR), which std's would pass over.
+    fn accept_once(&self) -> io::Result<TcpStream> {
+        let mut flags = SockFlag::SOCK_CLOEXEC;
+        flags.set(SockFlag::SOCK_NONBLOCK, !self.clients_block);
+        let client = accept4(self.socket.as_raw_fd(), flags)?;
+        Ok(TcpStream::from(own(client)))
+    }
+
+    /// At the limit of descriptors, accept fails at once whether or not a client waits, so to try
+    /// again is to spin, and not to is to leave clients hanging. One descriptor is kept for this:
+    /// given up, it lets a client in. If another has become free by then the client is served,
+    /// otherwise it is told that the server is busy.
+    fn accept_with_the_spare(&self) -> Option<TcpStream> {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.take().is_none() {
+            thread::sleep(BACK_OFF);
+            *spare = spare_descriptor().ok();
+            return None;
+        }
+        let client = match self.accept_once() {
+            Ok(client) => Some(client),
+            Err(error) => {
+                if is_exhausted(&error) {
+                    thread::sleep(BACK_OFF);
+                }
+                None
+            }
+        };
+        *spare = spare_descriptor().ok();
+        if spare.is_some() {
+            return client;
+        }
+        if let Some(client) = client {
+            turn_away(client);
+        }
+        *spare = spare_descriptor().ok();
+        None
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Listener").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop.discharge(&self.socket);
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+#[allow(unsafe_code, reason = "accept4(2) has no wrapper that gives an owned descriptor")]
+fn own(accepted: RawFd) -> OwnedFd {
+    // SAFETY: accept4 has just opened the descriptor for this call alone.
+    unsafe { OwnedFd::from_raw_fd(accepted) }
+}
+
+fn bound(address: SocketAddr) -> io::Result<Socket> {
+    let socket = unbound(address)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn unbound(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of an earlier life in TIME_WAIT do not hold the port.
+    socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+fn spare_descriptor() -> io::Result<File> {
+    File::open("/dev/null")
+}
+
+/// The client gave up while it waited, or accept(2) passes on an error of its network.
+fn is_over(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EINTR
+                | libc::ECONNABORTED
+                | libc::EPROTO
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EHOSTUNREACH
+                | libc::EOPNOTSUPP
+                | libc::ENETUNREACH
+                | libc::ETIMEDOUT
+                | libc::EPERM
+        )
+    )
+}
+
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+/// Without a descriptor to spare nobody can linger: the line is sent, what has come is read (to
+/// close over unread input is to reset), and that is all.
+fn turn_away(mut client: TcpStream) {
+    if client.set_nonblocking(true).is_err() {
+        return;
+    }
+    let _ = client.write_all(BUSY);
+    let _ = client.shutdown(Shutdown::Write);
+    let mut arrived = [0; 4096];
+    for _ in 0..64 {
+        if !matches!(client.read(&mut arrived), Ok(1..)) {
+            break;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use nix::fcntl::{FcntlArg, fcntl};
+
+    use super::*;
+
+    #[test]
+    fn a_port_outlives_a_pause_in_listening_and_nobody_takes_it_meanwhile() {
+        let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
+        let address = listener.address();
+        assert_ne!(address.port(), 0);
+        listener.listen().expect("it listens");
+        listener.stop_listening().expect("shut");
+        let refused = TcpStream::connect(address).expect_err("nobody listens");
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        let thief = Listener::bind("127.0.0.1", address.port(), 8);
+        assert!(matches!(thief, Err(BindError::Taken(_))), "{thief:?}");
+        listener.listen().expect("reopened");
+        TcpStream::connect(address).expect("the same port listens again");
+    }
+
+    #[test]
+    fn a_taken_port_and_a_foreign_address_are_told_apart() {
+        let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
+        listener.listen().expect("it listens");
+        let taken = Listener::bind("127.0.0.1", listener.address().port(), 8);
+        assert!(matches!(taken, Err(BindError::Taken(_))), "{taken:?}");
+        // TEST-NET-1 of RFC 5737 is nobody's.
+        let foreign = Listener::bind("192.0.2.1", 0, 8);
+        assert!(matches!(foreign, Err(BindError::NotOurs(_))), "{foreign:?}");
+    }
+
+    #[test]
+    fn of_two_servers_that_are_bound_to_a_port_the_first_one_listens() {
+        for number in [1, 3] {
+            let first = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
+            let port = first.address().port();
+            let second = Listener::bind("127.0.0.1", port, 8).expect("nobody listens yet");
+            let [first, second] = [first, second].map(|one| one.multiply(number).expect("a place"));
+            Listener::listen_all(&first).expect("it is the first");
+            let error = Listener::listen_all(&second).expect_err("the port is taken");
+            assert_eq!(error.kind(), ErrorKind::AddrInUse);
+            assert!(error.to_string().contains("is taken"), "{error}");
+        }
+    }
+
+    #[test]
+    fn nobody_can_connect_before_the_server_listens_and_then_it_is_announced() {
+        let (sender, announced) = mpsc::channel();
+        let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
+        let address = listener.address();
+        let listener = listener.announced_by(move |address| sender.send(address).expect("heard"));
+        let refused = TcpStream::connect(address).expect_err("it does not listen");
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        assert!(announced.try_recv().is_err());
+        listener.listen().expect("it listens");
+        assert_eq!(announced.try_recv(), Ok(address));
+        TcpStream::connect(address).expect("it listens");
+    }
+
+    #[test]
+    fn clients_block_unless_an_event_loop_asks_otherwise() {
+        for clients_block in [true, false] {
+            let mut listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
+            if !clients_block {
+                listener = listener.with_nonblocking_clients();
+            }
+            listener.listen().expect("it listens");
+            let _client = TcpStream::connect(listener.address()).expect("a place");
+            let client = listener.accept().expect("it waits").expect("no signal");
+            let flags = fcntl(&client, FcntlArg::F_GETFL).expect("its flags");
+            assert_eq!(flags & libc::O_NONBLOCK == 0, clients_block);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Questions to the kernel about a connection that std does not ask.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+/// Pause between two looks at whether the clients have taken in their last replies.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// How many bytes were written and not acknowledged by the client's kernel yet (SIOCOUTQ of
+/// tcp(7)). While there are any, to close over unread input is to lose them: it sends a reset,
+/// and drops what was to be sent.
+#[allow(unsafe_code, reason = "ioctl(2) has no safe wrapper for this request")]
+pub(crate) fn unacknowledged(client: &impl AsFd) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: SIOCOUTQ, which Linux calls TIOCOUTQ, writes one int to the pointer, which is to
+    // one that lives in this frame. The descriptor is borrowed.
+    let done = unsafe { libc::ioctl(client.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    // A connection that was reset keeps the count that it had, and nobody will acknowledge it.
+    let waits = done == 0 && bytes > 0 && state(client) != Some(CLOSE);
+    if waits { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+}
+
+/// How many bytes have arrived and were not read yet (SIOCINQ of tcp(7)).
+#[allow(unsafe_code, reason = "ioctl(2) has no safe wrapper for this request")]
+pub(crate) fn unread(client: &impl AsFd) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: SIOCINQ, which Linux calls FIONREAD, writes one int to the pointer, which is to one
+    // that lives in this frame. The descriptor is borrowed.
+    let done = unsafe { libc::ioctl(client.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    if done == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+}
+
+/// Whether the client has ended its side, and all that it sent was read. A read that returns 0
+/// says the same, unless this side was shut for reading.
+pub(crate) fn is_ended_by_client(client: &impl AsFd) -> bool {
+    state(client) == Some(CLOSE_WAIT) && unread(client) == 0
+}
+
+/// TCP_CLOSE of the kernel's include/net/tcp_states.h.
+const CLOSE: u8 = 7;
+/// TCP_CLOSE_WAIT, in the same place.
+const CLOSE_WAIT: u8 = 8;
+
+/// How far the connection is.
+#[allow(unsafe_code, reason = "getsockopt(2) has no safe wrapper for this option")]
+fn state(client: &impl AsFd) -> Option<u8> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to the pointer, which is to so many that
+    // live in this frame. The descriptor is borrowed.
+    let done = unsafe {
+        libc::getsockopt(
+            client.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    // SAFETY: the value was zeroed, which is a tcp_info, and the kernel wrote over part of it.
+    (done == 0).then(|| unsafe { info.assume_init() }.tcpi_state)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpListener, TcpStream};
+
+    use super::*;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let client = TcpStream::connect(listener.local_addr().expect("its address"));
+        (client.expect("a connection"), listener.accept().expect("the client").0)
+    }
+
+    #[test]
+    fn an_end_by_the_client_is_told_from_an_end_of_ones_own() {
+        let (client, mut server) = pair();
+        server.shutdown(Shutdown::Read).expect("shut");
+        assert_eq!(server.read(&mut [0]).expect("an end"), 0);
+        assert!(!is_ended_by_client(&server));
+        client.shutdown(Shutdown::Write).expect("shut");
+        // The loopback delivers a FIN before shutdown returns.
+        assert!(is_ended_by_client(&server));
+    }
+
+    #[test]
+    fn a_reset_connection_has_nothing_that_could_be_acknowledged() {
+        let (client, mut server) = pair();
+        server.set_nonblocking(true).expect("it can be");
+        while server.write(&[0; 65_536]).is_ok() {}
+        socket2::SockRef::from(&client)
+            .set_linger(Some(std::time::Duration::ZERO))
+            .expect("it can be reset");
+        // The loopback delivers a reset before close returns.
+        drop(client);
+        assert_eq!(unacknowledged(&server), 0);
+    }
+
+    #[test]
+    fn what_a_client_does_not_take_in_is_unacknowledged() {
+        let (_client, mut server) = pair();
+        assert_eq!(unacknowledged(&server), 0);
+        server.set_nonblocking(true).expect("it can be");
+        while server.write(&[0; 65_536]).is_ok() {}
+        assert!(unacknowledged(&server) > 0);
+    }
+}

@@ -1,0 +1,244 @@
+//! Serving one client in a task of an async runtime: the twin of [`conversation`], to be read
+//! beside it. What blocks a thread there suspends a task here.
+//!
+//! [`conversation`]: crate::blocking
+
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::yield_now;
+use tokio::time::{sleep, timeout};
+
+use crate::config::Config;
+use crate::protocol::Session;
+use crate::shutdown::Stop;
+use crate::sockets::LOOK_EVERY;
+use crate::sockets::{LastInput, is_ended_by_client, unacknowledged};
+
+/// Read at once, and so the most that one client gets before the others have their turn.
+pub const BUFFER: usize = 4 * 1024;
+
+/// Serves `client` until it ends, is silent for too long, or the server is to end. On return every
+/// reply owed has been sent; the caller closes the connection.
+pub async fn converse(client: &mut TcpStream, config: &Config, stop: Stop) {
+    // What goes wrong with one client ends with that client; there is nobody to tell.
+    let _ = try_to_converse(client, config, stop).await;
+}
+
+async fn try_to_converse(client: &mut TcpStream, config: &Config, stop: Stop) -> io::Result<()> {
+    let (mut reader, writer) = client.split();
+    let client = writer.as_ref();
+    let _enrolled = stop.enroll(client);
+    client.set_nodelay(true)?;
+
+    let mut session = Session::new(config.service, config.max_line);
+    let mut last = LastInput::default();
+    while !session.is_finished() {
+        let most = last.most(stop, client, BUFFER);
+        let reading = read(&mut reader, most, |bytes| session.receive(bytes));
+        let count = within(config.idle_timeout, reading).await??;
+        last.was_read(count);
+        if count == 0 {
+            // All that had arrived is answered; a request that has not ended is nobody's.
+            if stop.requested() && !is_ended_by_client(client) {
+                break;
+            }
+            session.end_of_input();
+        }
+        send(client, &mut session, config.idle_timeout).await?;
+        give_way(count).await;
+    }
+    see_out(client, stop).await;
+    Ok(())
+}
+
+/// Reads once, `most` bytes at most, and hands over what came; gives its length. The buffer is on the stack of whichever
+/// thread looks at the socket, and not part of the task: a client that is waited for has none.
+///
+/// # Errors
+/// What the kernel says of the connection.
+pub async fn read(
+    client: &mut (impl AsyncRead + Unpin),
+    most: usize,
+    mut take: impl FnMut(&[u8]),
+) -> io::Result<usize> {
+    if most == 0 {
+        return Ok(0);
+    }
+    poll_fn(|context| {
+        let mut buffer = [MaybeUninit::uninit(); BUFFER];
+        let mut buffer = ReadBuf::uninit(&mut buffer[..most]);
+        ready!(Pin::new(&mut *client).poll_read(context, &mut buffer))?;
+        take(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    })
+    .await
+}
+
+/// Writes until every reply owed has been sent.
+///
+/// # Errors
+/// What the kernel says of the connection, and that its client took nothing in for too long.
+pub async fn send(
+    client: &TcpStream,
+    session: &mut Session,
+    idle_timeout: Option<Duration>,
+) -> io::Result<()> {
+    while !session.output().is_empty() {
+        match client.try_write(session.output()) {
+            Ok(count) => session.sent(count),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                within(idle_timeout, client.writable()).await??;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Awaits with a limit, and without a timer where there is none.
+///
+/// # Errors
+/// It took too long.
+pub async fn within<F: Future>(limit: Option<Duration>, future: F) -> io::Result<F::Output> {
+    match limit {
+        Some(limit) => Ok(timeout(limit, future).await?),
+        None => Ok(future.await),
+    }
+}
+
+/// To be called when `count` bytes that were read have been answered. A task that finds more to
+/// read goes on without suspending, so one client that floods would keep the others waiting.
+pub async fn give_way(count: usize) {
+    if count == BUFFER {
+        yield_now().await;
+    }
+}
+
+/// Waits at a drain until the client's kernel has its replies. A client that goes on sending must
+/// not lose them to the reset that answers it. One that does not read them is cut by the timer.
+pub async fn see_out(client: &TcpStream, stop: Stop) {
+    while stop.requested() && unacknowledged(client) > 0 {
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{Shutdown, TcpListener, TcpStream as Client};
+    use std::pin::pin;
+
+    use socket2::SockRef;
+    use tokio::join;
+    use tokio::runtime::Builder;
+
+    use super::*;
+    use crate::protocol::Service;
+
+    const DEADLINE: Option<Duration> = Some(Duration::from_secs(20));
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(future)
+    }
+
+    /// Both ends of a connection; this side's is the runtime's.
+    fn pair() -> (TcpStream, Client) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let client = Client::connect(listener.local_addr().expect("its address"));
+        let (server, _) = listener.accept().expect("the client");
+        server.set_nonblocking(true).expect("it can be");
+        (TcpStream::from_std(server).expect("a runtime"), client.expect("a connection"))
+    }
+
+    fn config() -> Config {
+        Config {
+            service: Service::Echo,
+            max_line: 4096,
+            max_connections: 1,
+            workers: 1,
+            idle_timeout: None,
+        }
+    }
+
+    /// What one read gives, within the deadline.
+    async fn received(server: &mut TcpStream) -> Vec<u8> {
+        let mut all = Vec::new();
+        let reading = within(DEADLINE, read(server, BUFFER, |bytes| all.extend_from_slice(bytes)));
+        reading.await.expect("it is not left waiting").expect("no error");
+        all
+    }
+
+    #[test]
+    fn the_end_that_the_signal_makes_is_read_after_all_that_had_arrived() {
+        block_on(async {
+            let (mut server, mut client) = pair();
+            client.write_all(b"one").expect("there is room");
+            // Shorter than the buffer: the runtime takes it that nothing more is there.
+            assert_eq!(received(&mut server).await, b"one");
+            client.write_all(b"two").expect("there is room");
+            SockRef::from(&server).shutdown(Shutdown::Read).expect("an end");
+            assert_eq!(received(&mut server).await, b"two");
+            assert_eq!(received(&mut server).await, b"");
+        });
+    }
+
+    #[test]
+    fn the_end_that_the_signal_makes_wakes_a_task_that_waits() {
+        block_on(async {
+            let (mut server, _client) = pair();
+            let descriptor = SockRef::from(&server).try_clone().expect("a descriptor");
+            let (received, ()) = join!(received(&mut server), async {
+                yield_now().await;
+                descriptor.shutdown(Shutdown::Read).expect("an end");
+            });
+            assert_eq!(received, b"");
+        });
+    }
+
+    #[test]
+    fn a_client_that_floods_has_one_buffer_answered_before_others_have_their_turn() {
+        let stop = Stop::install().expect("a handler");
+        block_on(async {
+            let (mut server, mut client) = pair();
+            let flood = [&[b'x'; 63][..], b"\n"].concat().repeat(4 * BUFFER / 64);
+            client.write_all(&flood).expect("there is room");
+            client.shutdown(Shutdown::Write).expect("an end");
+            client.set_nonblocking(true).expect("it can be");
+            let config = config();
+            let mut conversation = pin!(converse(&mut server, &config, stop));
+            let (mut replies, mut is_over) = (0, false);
+            for _ in 0..100_000 {
+                if !is_over {
+                    let turn = poll_fn(|context| Poll::Ready(conversation.as_mut().poll(context)));
+                    is_over = turn.await.is_ready();
+                }
+                let count = client.read(&mut vec![0; flood.len()]).unwrap_or(0);
+                assert!(count <= BUFFER, "{count} bytes were answered at once");
+                replies += count;
+                if replies == flood.len() {
+                    return;
+                }
+                yield_now().await;
+            }
+            panic!("{replies} bytes of {} were answered", flood.len());
+        });
+    }
+
+    #[test]
+    fn a_client_that_is_waited_for_has_no_buffer() {
+        let stop = Stop::install().expect("a handler");
+        block_on(async {
+            let (mut server, _client) = pair();
+            let size = size_of_val(&converse(&mut server, &config(), stop));
+            assert!(size < 1024, "a task takes {size} bytes");
+        });
+    }
+}
