@@ -21,10 +21,11 @@ use benches::bare::{self, BARE};
 use benches::ratio::{Ratio, Verdict};
 use benches::work::{Before, Work};
 use criterion::{Criterion, SamplingMode};
+use harness::contract::Contract;
 use harness::load::alternation::{Alternation, Loaded, Pair};
 use harness::load::placement::{Pin, Pinned, Placement};
 use harness::role;
-use harness::server::{Contract, Launcher, Spec};
+use harness::server::{Launcher, Spec};
 use harness::stats::Median;
 use servers::{Limits, Service};
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::cli::{self, Measured, Require};
 use crate::compare;
+use crate::contract::Contract;
 use crate::environment::Environment;
 use crate::interrupt;
 use crate::load::placement::{Pin, Placement};
@@ -23,7 +24,7 @@ use crate::progress::{People, Progress};
 use crate::report::{FORMAT, Output, Report, ServerReport, brief, measurement_words};
 use crate::role::{self, Usage};
 use crate::run::{Bench, Contender, chosen, seed_or_chance};
-use crate::server::{Contract, Launcher};
+use crate::server::Launcher;
 use crate::stdio;
 
 impl Measured {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use crate::cli::{self, Check, DEFAULT_TIMEOUT, REPLAYS, written};
+use crate::cli::{self, Check, DEFAULT_TIMEOUT, REPLAYS};
 use crate::conformance::{self, Blame, Case, FITTING, Judge, Judgement, Kind, Obstacle, judge_all};
 use crate::environment::Environment;
 use crate::progress::{People, Progress};
@@ -15,6 +15,7 @@ use crate::replay::{self, Again};
 use crate::report::{FORMAT, Junit, Output, Report, ServerReport, Tally, line, marks, not_run};
 use crate::role::{self, Usage};
 use crate::server::{Confinement, Launcher, Spec, Surroundings, network};
+use crate::units::written;
 use crate::{manifest, run, stdio};
 
 /// Judges.
@@ -267,7 +268,7 @@ fn specs(arguments: &Check, launcher: &Launcher) -> Result<Vec<Spec>> {
 
 /// The server of `--cmd` or `--connect`.
 fn own(arguments: &Check) -> Result<Spec> {
-    let declared = &arguments.declared;
+    let declared = &arguments.declared.0;
     let contract = declared.contract();
     let (mut spec, named) = match (&arguments.cmd, arguments.connect) {
         (Some(command), _) => {

@@ -4,20 +4,24 @@ use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use servers::{Limits, Server, Service, WhenFull};
+use clap::builder::PossibleValue;
+use clap::error::ErrorKind;
+use clap::{
+    Arg, ArgAction, ArgGroup, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum,
+};
+use servers::{Limits, Server, Service};
 
+use crate::contract::{Declared, PROPERTIES, Property, service, wire};
 use crate::load::Arrivals;
 use crate::load::alternation::Alternation;
 use crate::load::placement::Pin;
-use crate::mechanism::Expected;
 use crate::report::FailOn;
 use crate::selftest::answer::Answer;
-use crate::server::{Contract, Dialect, Division, Ending, proc};
+use crate::server::proc;
 use crate::stats::LEAST_LAUNCHES;
 use crate::stdio;
+use crate::units::{duration, duration_or_none, percent, positive, rate, size};
 use crate::wire::Wire;
-use crate::written::inline;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 all passed, 1 a verdict or a measurement failed (--fail-on), 2 bad usage, 3 the \
@@ -121,6 +125,43 @@ pub enum PlanName {
     Thorough,
 }
 
+/// Makes values of a type that knows nothing of clap into values of a flag, with their help.
+macro_rules! value_enum {
+    ($type:ident { $($variant:ident => $help:literal,)+ }) => {
+        impl ValueEnum for $type {
+            fn value_variants<'a>() -> &'a [$type] {
+                $type::ALL
+            }
+
+            fn to_possible_value(&self) -> Option<PossibleValue> {
+                let help = match self {
+                    $($type::$variant => $help,)+
+                };
+                Some(PossibleValue::new(self.name()).help(help))
+            }
+        }
+    };
+}
+
+value_enum!(Arrivals {
+    Constant => "Equal intervals",
+    Poisson => "Exponentially distributed intervals, as of many independent clients",
+});
+
+value_enum!(Pin {
+    Apart => "The load on the last CPUs, one for each of its threads; the server on all others",
+    Together => "Both on the first CPU",
+    None => "Wherever the kernel puts them",
+});
+
+value_enum!(FailOn {
+    Fail => "A verdict or a measurement failed, or a known failure now passes",
+    Undecided => "A case was inconclusive",
+    Loose => "A server works, but not as the strict wording asks",
+    NotApplicable => "A case is ruled out by the contract",
+    None => "Nothing",
+});
+
 /// How long to wait for what should come, unless told otherwise.
 pub const DEFAULT_TIMEOUT: &str = "5s";
 
@@ -176,9 +217,9 @@ pub struct Check {
     /// What fails the run.
     #[command(flatten)]
     pub gate: Gate,
-    /// What it declares.
+    /// What the server declares.
     #[command(flatten)]
-    pub declared: Declared,
+    pub declared: DeclaredFlags,
 }
 
 const PROBE_EXIT_CODES: &str = "\
@@ -228,9 +269,9 @@ pub struct Replay {
     /// How long to wait for what should come.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub timeout: Option<Duration>,
-    /// What it declares.
+    /// What the server declares.
     #[command(flatten)]
-    pub declared: Declared,
+    pub declared: DeclaredFlags,
 }
 
 const BENCH_EXIT_CODES: &str = "\
@@ -396,66 +437,56 @@ pub struct Bench {
     pub measured: Measured,
 }
 
-/// The smallest limit on the length of a request that a server is judged by, in bytes.
-pub(crate) const SHORTEST_JUDGED: usize = 64;
+/// The flags that declare the properties of a server of the user's own, one for each of
+/// [`PROPERTIES`].
+#[derive(Clone, Debug, Default)]
+pub struct DeclaredFlags(pub Declared);
 
-/// What a server of the user's own declares. What is not declared is not judged.
-#[derive(Clone, Debug, Default, Args)]
-#[command(
-    next_help_heading = "What a server of your own declares (what it does not is not judged)"
-)]
-pub struct Declared {
-    /// What it answers [default: calc].
-    #[arg(long, value_parser = service, requires = "own", value_name = "calc|echo")]
-    pub service: Option<Service>,
-    /// How many clients it serves at once.
-    #[arg(long, requires = "own", value_name = "N", value_parser = positive)]
-    pub capacity: Option<usize>,
-    /// How many more it takes in to wait until one of those has left.
-    #[arg(long, requires = "own", value_name = "N")]
-    pub queue: Option<usize>,
-    /// What one client more meets.
-    #[arg(long, requires = "own", value_parser = when_full, value_name = "wait|refuse|reset|busy")]
-    pub when_full: Option<WhenFull>,
-    /// What 7 / 2 is: `integer` for 3, `exact` for 3.5.
-    #[arg(long, requires = "own", value_enum)]
-    pub division: Option<Division>,
-    /// Whole numbers have 64 bits, and leaving them is an error.
-    #[arg(long, requires = "own")]
-    pub overflow: bool,
-    /// What every error reply begins with.
-    #[arg(long, requires = "own", value_name = "TEXT")]
-    pub error_prefix: Option<String>,
-    /// What the line begins with that a client is told who finds the server full [default: error: busy].
-    #[arg(long, requires = "own", value_name = "TEXT")]
-    pub busy_prefix: Option<String>,
-    /// The longest request in bytes, 64 at least.
-    #[arg(long, requires = "own", value_name = "BYTES", value_parser = judged_size)]
-    pub max_line: Option<usize>,
-    /// How long a client may be silent before it is closed.
-    #[arg(long, requires = "own", value_name = "TIME", value_parser = duration)]
-    pub idle_timeout: Option<Duration>,
-    /// How much later it may be closed [default: 500ms, or a quarter if that is more].
-    #[arg(long, requires = "own", value_name = "TIME", value_parser = duration)]
-    pub idle_tolerance: Option<Duration>,
-    /// What SIGTERM and SIGINT do.
-    #[arg(long, requires = "own", value_enum)]
-    pub ending: Option<Ending>,
-    /// It can be told to listen on ::1.
-    #[arg(long, requires = "own")]
-    pub ipv6: bool,
-    /// How it speaks, as in the `wire` of a manifest: 'reply-end = "\\r\\n", prompt = "> "'.
-    #[arg(long, requires = "own", value_name = "TOML", value_parser = wire)]
-    pub wire: Option<Wire>,
-    /// How it is built: threads, select, epoll, event-loop, fork, …
-    #[arg(long, requires = "own", value_enum, value_name = "MECHANISM")]
-    pub expect: Option<Expected>,
-    /// The port that it always listens on, if it cannot be told.
-    #[arg(long, requires = "cmd", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub port: Option<u16>,
-    /// What it is given on standard input, such as '{port}\n'.
-    #[arg(long, requires = "cmd", value_name = "TEXT", value_parser = text)]
-    pub input: Option<String>,
+impl DeclaredFlags {
+    fn flag(property: &'static Property) -> Arg {
+        let owner = if property.is_of_command { "cmd" } else { "own" };
+        let flag = Arg::new(property.name)
+            .long(property.name)
+            .help(property.help)
+            .requires(owner)
+            .help_heading("What a server of your own declares (what it does not is not judged)");
+        let Some(value) = property.value else { return flag.action(ArgAction::SetTrue) };
+        let read =
+            |text: &str| (property.read)(&mut Declared::default(), text).map(|()| text.to_owned());
+        flag.value_name(value).value_parser(read)
+    }
+}
+
+impl FromArgMatches for DeclaredFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<DeclaredFlags, clap::Error> {
+        let mut flags = DeclaredFlags::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for property in PROPERTIES {
+            let text = match property.value {
+                Some(_) => matches.get_one::<String>(property.name).map(String::as_str),
+                None => matches.get_flag(property.name).then_some(""),
+            };
+            if let Some(text) = text {
+                (property.read)(&mut self.0, text)
+                    .map_err(|words| clap::Error::raw(ErrorKind::InvalidValue, words))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Args for DeclaredFlags {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command.args(PROPERTIES.iter().map(DeclaredFlags::flag))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        DeclaredFlags::augment_args(command)
+    }
 }
 
 /// Which server to run, where, and within what limits.
@@ -650,114 +681,6 @@ impl Serve {
     }
 }
 
-impl Declared {
-    /// As a contract.
-    pub fn contract(&self) -> Contract {
-        let undeclared = Contract::undeclared(self.service.unwrap_or(Service::Calc));
-        Contract {
-            dialect: Dialect {
-                division: self.division,
-                overflow_is_error: self.overflow,
-                ..Dialect::default()
-            },
-            capacity: self.capacity,
-            queue: self.queue,
-            when_full: self.when_full,
-            max_line: self.max_line,
-            error_prefix: self.error_prefix.clone(),
-            busy_prefix: self.busy_prefix.clone().unwrap_or(undeclared.busy_prefix.clone()),
-            idle_timeout: self.idle_timeout,
-            idle_tolerance: self.idle_tolerance,
-            ending: self.ending,
-            ipv6: self.ipv6,
-            wire: self.wire.clone().unwrap_or_default(),
-            expect: self.expect,
-            ..undeclared
-        }
-    }
-
-    /// As it was written on the command line, for a command that does the same again.
-    pub fn flags(&self) -> Vec<String> {
-        let mut flags = Vec::new();
-        let mut flag = |name: &str, value: Option<String>| {
-            if let Some(value) = value {
-                if value.starts_with('-') {
-                    flags.push(format!("--{name}={value}"));
-                } else {
-                    flags.extend([format!("--{name}"), value]);
-                }
-            }
-        };
-        let value_name = |value: Option<clap::builder::PossibleValue>| {
-            value.map(|value| value.get_name().to_owned())
-        };
-        flag("service", self.service.map(|service| service.name().to_owned()));
-        flag("capacity", self.capacity.map(|clients| clients.to_string()));
-        flag("queue", self.queue.map(|clients| clients.to_string()));
-        flag("when-full", self.when_full.map(|when_full| when_full.name().to_owned()));
-        flag("division", value_name(self.division.and_then(|it| it.to_possible_value())));
-        flag("error-prefix", self.error_prefix.clone());
-        flag("busy-prefix", self.busy_prefix.clone());
-        flag("max-line", self.max_line.map(|bytes| bytes.to_string()));
-        flag("idle-timeout", self.idle_timeout.map(written));
-        flag("idle-tolerance", self.idle_tolerance.map(written));
-        flag("ending", value_name(self.ending.and_then(|it| it.to_possible_value())));
-        flag("wire", self.wire.as_ref().map(in_line));
-        flag("expect", self.expect.map(|mechanism| mechanism.to_string()));
-        flag("port", self.port.map(|port| port.to_string()));
-        flag("input", self.input.as_ref().map(|text| text.escape_default().to_string()));
-        if self.overflow {
-            flags.push("--overflow".to_owned());
-        }
-        if self.ipv6 {
-            flags.push("--ipv6".to_owned());
-        }
-        flags
-    }
-}
-
-/// How a server speaks, written in one line as it stands in a manifest.
-fn wire(text: &str) -> Result<Wire, String> {
-    let read = toml::from_str::<InLine>(&format!("wire = {{ {text} }}"));
-    let InLine { wire } = read.map_err(|error| error.message().to_owned())?;
-    wire.check().map(|()| wire)
-}
-
-/// The same, written.
-fn in_line(wire: &Wire) -> String {
-    let written = toml::Value::try_from(wire).map(|value| inline(&value)).unwrap_or_default();
-    let inner = written.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
-    inner.unwrap_or_default().trim().to_owned()
-}
-
-/// A wire as the value of a key.
-#[derive(serde::Deserialize)]
-struct InLine {
-    wire: Wire,
-}
-
-/// A text in which `\n`, `\r`, `\t`, `\0` and `\\` are what they are in most languages.
-fn text(written: &str) -> Result<String, String> {
-    let mut text = String::new();
-    let mut letters = written.chars();
-    while let Some(letter) = letters.next() {
-        text.push(match letter {
-            '\\' => match letters.next() {
-                Some('n') => '\n',
-                Some('r') => '\r',
-                Some('t') => '\t',
-                Some('0') => '\0',
-                Some('\\') => '\\',
-                Some('\'') => '\'',
-                Some('"') => '"',
-                _ => return Err("write \\n, \\r, \\t, \\0 or \\\\ after a backslash".to_owned()),
-            },
-            letter => letter,
-        });
-    }
-    Ok(text)
-}
-
 pub(crate) fn server(name: &str) -> Result<Server, String> {
     servers::find(name).ok_or_else(|| {
         let ids: Vec<&str> = servers::PATTERNS.iter().map(|pattern| pattern.id).collect();
@@ -770,40 +693,6 @@ pub(crate) fn server(name: &str) -> Result<Server, String> {
 
 fn named_server(name: &str) -> Result<NamedServer, String> {
     server(name).map(|server| NamedServer { name: name.to_owned(), server })
-}
-
-pub(crate) fn service(name: &str) -> Result<Service, String> {
-    let found = Service::ALL.iter().find(|service| service.name() == name);
-    found.copied().ok_or("choose calc or echo".to_owned())
-}
-
-pub(crate) fn when_full(name: &str) -> Result<WhenFull, String> {
-    let found = WhenFull::ALL.iter().find(|when_full| when_full.name() == name);
-    found.copied().ok_or("choose wait, refuse, reset or busy".to_owned())
-}
-
-/// The longest time that can be asked for, so that a deadline can be reckoned with.
-const LONGEST_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
-
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    match duration_or_none(text)? {
-        Duration::ZERO => Err("it must be more than nothing".to_owned()),
-        duration => Ok(duration),
-    }
-}
-
-/// As [`duration`], where 0 means to leave something out.
-fn duration_or_none(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration > LONGEST_TIME => Err("a year is the most".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(_) => Err("write a duration such as 250ms or 2s".to_owned()),
-    }
-}
-
-/// A duration as it is written on the command line.
-pub fn written(time: Duration) -> String {
-    humantime::format_duration(time).to_string().replace(' ', "")
 }
 
 /// How long one of several addresses may take to accept a connection.
@@ -845,55 +734,6 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if (0.001..=1e8).contains(&rate) => Ok(rate),
-        _ => Err("write a number of requests per second, such as 2000".to_owned()),
-    }
-}
-
-fn percent(text: &str) -> Result<f64, String> {
-    match text.trim_end_matches('%').parse::<f64>() {
-        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent / 100.0),
-        _ => Err("write a percentage, such as 5".to_owned()),
-    }
-}
-
-pub(crate) fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("write a whole number from 1 up".to_owned()),
-        Ok(number) => Ok(number),
-    }
-}
-
-/// The longest line that any server keeps, so that a buffer has a bound.
-const LONGEST_LINE: usize = 16 * 1024 * 1024;
-
-fn size(text: &str) -> Result<usize, String> {
-    let (digits, unit) = match text.strip_suffix("KiB") {
-        Some(digits) => (digits, 1024),
-        None => match text.strip_suffix("MiB") {
-            Some(digits) => (digits, 1024 * 1024),
-            None => (text, 1),
-        },
-    };
-    let bytes = digits.trim().parse::<usize>().ok().and_then(|count| count.checked_mul(unit));
-    match bytes {
-        Some(bytes @ 1..=LONGEST_LINE) => Ok(bytes),
-        _ => Err("write a size such as 4096 or 64KiB, of 16MiB at most".to_owned()),
-    }
-}
-
-/// Shorter lines leave too little to ask.
-fn judged_size(text: &str) -> Result<usize, String> {
-    match size(text)? {
-        0..SHORTEST_JUDGED => {
-            Err(format!("a server is not judged on lines of less than {SHORTEST_JUDGED} bytes"))
-        }
-        bytes => Ok(bytes),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -903,20 +743,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes_and_durations_are_read_as_people_write_them() {
-        assert_eq!(size("4096"), Ok(4096));
-        assert_eq!(size("64KiB"), Ok(65_536));
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        for wrong in ["", "0", "-1", "64K", "17MiB", "99999999999999999999KiB"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
-        for wrong in ["", "0s", "2", "soon", "2years"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-            assert_eq!(duration_or_none(wrong).is_err(), wrong != "0s", "{wrong}");
-        }
     }
 
     #[test]
@@ -995,6 +821,7 @@ mod tests {
             "busy",
             "--division",
             "exact",
+            "--overflow",
             "--error-prefix=-oops ",
             "--busy-prefix",
             "go away",
@@ -1006,6 +833,7 @@ mod tests {
             "50ms",
             "--ending",
             "drain",
+            "--ipv6",
             "--wire",
             "prompt = \"> \", request = \"{}\\r\\n\"",
             "--expect",
@@ -1014,13 +842,11 @@ mod tests {
             "5000",
             "--input",
             "{port}\\n",
-            "--overflow",
-            "--ipv6",
         ];
         let line = ["harness", "check", "--cmd", "x {port}"].iter().chain(&flags);
         let Some(Command::Check(check)) = Cli::parse_from(line).command else {
             panic!("it is a check")
         };
-        assert_eq!(check.declared.flags(), flags);
+        assert_eq!(check.declared.0.flags(), flags);
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use servers::Limits;
 
 use crate::bench::{named, print_json};
-use crate::cli::{self, Require, written};
+use crate::cli::{self, Require};
 use crate::interrupt;
 use crate::load::alternation::{Alternation, Busy, Failed, Found, compare, shown_percent};
 use crate::load::enough_descriptors;
@@ -20,6 +20,7 @@ use crate::role::Usage;
 use crate::run::seed_or_chance;
 use crate::server::{Launcher, Spec};
 use crate::stats::Verdict;
+use crate::units::written;
 
 /// A comparison, as it is printed.
 #[derive(Serialize)]

@@ -7,10 +7,10 @@ use anyhow::Result;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::config_source::Source;
 use crate::conformance::{self, Judgement, Known, KnownVerdict, State};
 use crate::report::ServerReport;
 use crate::role::Usage;
-use crate::written::Source;
 
 /// What is expected of servers other than to pass.
 #[derive(Clone, Debug, Default)]

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use crate::visible::visible;
+use crate::text::visible;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::stdio;

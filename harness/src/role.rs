@@ -8,8 +8,9 @@ use servers::{Limits, LimitsError, Listener, Server};
 
 use crate::cli;
 use crate::client::{self, Ended};
+use crate::contract::Contract;
 use crate::selftest::known;
-use crate::server::{Contract, supervise};
+use crate::server::supervise;
 use crate::stdio;
 
 /// A wrong way to use the program, found after the command line was parsed.

@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use crate::visible::visible;
+use crate::text::visible;
 
 /// Whether output was lost.
 static HAS_FAILED: AtomicBool = AtomicBool::new(false);

@@ -15,9 +15,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::conformance::{Judge, Verdict, cases, judge_all};
+use harness::contract::Contract;
+use harness::exit::Exit;
 use harness::server::{
-    Confinement, Contract, Ended, Exit, LaunchError, Launcher, Place, Process, Spec, Surroundings,
-    network, proc,
+    Confinement, Ended, LaunchError, Launcher, Place, Process, Spec, Surroundings, network, proc,
 };
 use libtest_mimic::{Completion, Failed};
 use nix::pty::{OpenptyResult, openpty};

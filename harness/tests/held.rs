@@ -5,8 +5,9 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use harness::contract::Contract;
 use harness::load::{Herd, Outcome, Recorder, enough_descriptors};
-use harness::server::{Contract, Launcher, Server, Spec};
+use harness::server::{Launcher, Server, Spec};
 use libtest_mimic::{Completion, Failed};
 use servers::{Capacity, Limits, Service, WhenFull};
 

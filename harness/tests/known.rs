@@ -266,5 +266,5 @@ fn a_request_to_end_ends_it_at_once() {
     client.send("never answered\n");
     server.process.signal(nix::sys::signal::Signal::SIGTERM);
     let exit = server.process.wait_for_exit(DEADLINE);
-    assert_eq!(exit, Some(harness::server::Exit::Signal(15)), "{exit:?}");
+    assert_eq!(exit, Some(harness::exit::Exit::Signal(15)), "{exit:?}");
 }

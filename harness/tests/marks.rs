@@ -7,8 +7,8 @@ use crate::common::trials;
 use harness::client::Event;
 use harness::conformance::{Judgement, Known, KnownVerdict, State, Verdict};
 use harness::environment::Environment;
+use harness::exit::Exit;
 use harness::report::{EXPORTERS, FORMAT, Output, Report, ServerReport, marks};
-use harness::server::Exit;
 
 trials![
     mark_sheets_and_the_class_table_render_to_the_bytes_that_are_kept,

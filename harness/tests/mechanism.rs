@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
+use harness::contract::Contract;
 use harness::mechanism::{self, Expected, Mechanism, Seen};
-use harness::server::{Contract, Launcher, Spec};
+use harness::server::{Launcher, Spec};
 use libtest_mimic::{Completion, Failed};
 use servers::Service;
 
@@ -176,9 +177,9 @@ fn is_told(row: &Row, spec: Spec) -> Result<Completion, Failed> {
     }
     let own = row.found.name().parse::<Expected>();
     for expected in row.met.iter().chain(own.as_ref().ok()) {
-        expected.met_by(&seen).map_err(|words| format!("{words}\n{}", evidence(&seen)))?;
+        seen.meets(*expected).map_err(|words| format!("{words}\n{}", evidence(&seen)))?;
     }
-    match row.missed.iter().find(|expected| expected.met_by(&seen).is_ok()) {
+    match row.missed.iter().find(|expected| seen.meets(**expected).is_ok()) {
         None => Ok(Completion::Completed),
         Some(wrong) => Err(format!("it passes for {wrong}: {}", evidence(&seen)).into()),
     }
@@ -188,13 +189,13 @@ fn sees_past_a_shell() -> Result<(), Failed> {
     let program = format!("'{}' serve iterative-echo", env!("CARGO_BIN_EXE_harness"));
     let command = format!("sh -c \"{program} $0 $1; true\" {{host}} {{port}}");
     let seen = seen(&Spec::foreign(&command, Contract::undeclared(Service::Echo))?)?;
-    Ok(Expected::SingleThread.met_by(&seen)?)
+    Ok(seen.meets(Expected::SingleThread)?)
 }
 
 fn says_what_was_seen() -> Result<(), Failed> {
     let server = servers::find("thread-per-connection-echo").expect("it");
     let seen = seen(&Spec::judged(&launcher(), &server))?;
-    let words = Expected::Select.met_by(&seen).expect_err("it is no select loop");
+    let words = seen.meets(Expected::Select).expect_err("it is no select loop");
     for part in ["expected select", "found threads", "with 5 clients", "5 in recv from a client"] {
         if !words.contains(part) {
             return Err(format!("`{part}` is not in: {words}").into());

@@ -7,7 +7,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use crate::common::trials;
 use crate::common::{DEADLINE, runs, wait_until};
-use harness::server::{Exit, Launcher, Server, Spec, proc};
+use harness::exit::Exit;
+use harness::server::{Launcher, Server, Spec, proc};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use servers::{Limits, Workers};

@@ -7,9 +7,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
 
+use harness::contract::Contract;
 use harness::load::alternation::Loaded;
 use harness::load::placement::{Pin, Placement};
-use harness::server::{Contract, Launcher, Process, Spec, proc};
+use harness::server::{Launcher, Process, Spec, proc};
 use libtest_mimic::{Completion, Failed};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sched::{CpuSet, sched_getaffinity};

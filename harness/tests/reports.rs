@@ -8,10 +8,11 @@ use crate::common::trials;
 use harness::client::Event;
 use harness::conformance::{Judgement, Kind, Known, KnownVerdict, Sample, State, Verdict};
 use harness::environment::Environment;
+use harness::exit::Exit;
 use harness::load::side::ServerSide;
 use harness::load::{self, Caveat, CaveatKind, Held, LostShares, Measurement, Outcome, Validity};
 use harness::report::{EXPORTERS, FORMAT, FailOn, Report, ServerReport, Tally};
-use harness::server::{Exit, Survivor};
+use harness::server::Survivor;
 use harness::stats::{Interval, Quantiles};
 
 trials![

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use crate::common::trials;
 use crate::common::{DEADLINE, harness, runs, wait_until};
-use harness::server::{Contract, Exit, LaunchError, Launcher, Spec, proc};
+use harness::contract::Contract;
+use harness::exit::Exit;
+use harness::server::{LaunchError, Launcher, Spec, proc};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::unistd::Pid;
 use servers::Service;

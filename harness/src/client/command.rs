@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::LONGEST_REPLY;
 use crate::server::proc;
 use crate::stdio;
-use crate::visible::visible;
+use crate::text::visible;
 
 const PROMPT: &str = "> ";
 

@@ -14,10 +14,11 @@ use super::observe::{
 };
 use super::subject::Subject;
 use super::{Case, Need, State};
-use crate::cli::{Declared, SHORTEST_JUDGED};
 use crate::client::{Trouble, printable};
+use crate::contract::Ending;
+use crate::contract::{Declared, SHORTEST_JUDGED};
+use crate::exit::Exit;
 use crate::mechanism::Expected;
-use crate::server::{Ending, Exit};
 
 /// How long a silent client is watched that no idle timeout was declared for.
 const KEPT: Duration = Duration::from_secs(1);
@@ -232,7 +233,7 @@ pub(super) const CASES: &[Case] = &[
                     subject.discovered(Discovery { seen: words, declares, mechanism, error: None });
                     Ok(())
                 }
-                Some(expected) => match expected.met_by(&seen) {
+                Some(expected) => match seen.meets(expected) {
                     Ok(()) => as_declared(subject, words),
                     Err(_) => Err(Finding::fail(format!("it is built as `{expected}`"), words)
                         .hint("this is what its threads and processes slept in while silent clients were connected")),

@@ -2,7 +2,7 @@
 
 use shlex::try_join;
 
-use crate::cli::Declared;
+use crate::contract::Declared;
 use crate::mechanism::Mechanism;
 
 /// A discovered property. The sentence and the flags that people read are made from it.

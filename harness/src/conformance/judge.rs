@@ -17,7 +17,7 @@ use super::{Case, Kind};
 use crate::client::Happening;
 use crate::expected::Expected;
 use crate::server::{Launcher, MOST_TASKS, Place, Spec};
-use crate::visible::visible;
+use crate::text::visible;
 
 /// The hint where nothing is known of the cause.
 const LOOK: &str =

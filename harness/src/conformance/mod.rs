@@ -47,7 +47,7 @@ pub use resources::{Sample, held};
 pub use subject::Subject;
 pub use verdict::{Judgement, Kind, Known, KnownVerdict, State, Verdict};
 
-use crate::server::Contract;
+use crate::contract::Contract;
 
 /// One behaviour with a stable name.
 #[derive(Debug)]

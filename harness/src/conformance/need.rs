@@ -3,7 +3,7 @@
 
 use servers::{Service, WhenFull};
 
-use crate::server::{Contract, Ending};
+use crate::contract::{Contract, Ending};
 use crate::wire::{ReplyEnd, Wire};
 
 /// The most clients that a case opens in order to fill a server.

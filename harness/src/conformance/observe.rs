@@ -11,7 +11,7 @@ use super::need::MOST_CLIENTS;
 use super::party::{PLACES, Party, QUIET};
 use super::subject::{PROMPT, Subject, request};
 use crate::client::{LONGEST_REPLY, Trouble, printable};
-use crate::server::Exit;
+use crate::exit::Exit;
 
 /// Clients that come at a time to see how many are taken in to wait.
 const AT_ONCE: usize = 16;

@@ -6,7 +6,7 @@ use std::fmt;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::server::{Contract, Dialect, Division};
+use crate::contract::{Contract, Dialect, Division};
 
 /// An arithmetic expression.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -11,7 +11,8 @@ use super::party::{PIPELINED, QUIET, Stuffed};
 use super::subject::{Subject, request};
 use super::{Case, Need};
 use crate::client::{Trouble, printable};
-use crate::server::{Ending, Exit};
+use crate::contract::Ending;
+use crate::exit::Exit;
 
 /// Replies that wait for a client when it resets: more than its small window takes.
 const UNREAD: usize = 5_000;

@@ -12,7 +12,8 @@ use super::observe::GONE;
 use super::party::WORKING;
 use super::subject::{LOOPBACK, PROMPT, Subject, TRY_EVERY, request};
 use super::{Case, Need, State};
-use crate::server::{Exit, LaunchError, Port, Process, READY_DEADLINE, proc};
+use crate::exit::Exit;
+use crate::server::{LaunchError, Port, Process, READY_DEADLINE, proc};
 
 /// An address that is nobody's (RFC 5737).
 const NOBODYS: &str = "192.0.2.1";

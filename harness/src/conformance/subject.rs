@@ -16,10 +16,12 @@ use super::judge::{Judge, PLAIN};
 use super::party::{Party, WORKING};
 use super::verdict::Verdict;
 use crate::client::{Client, Happening, Transcript, Trouble, Window, printable};
+use crate::contract::Contract;
+use crate::exit::Exit;
 use crate::mechanism::{self, Mechanism, Seen};
 use crate::server::diag;
 use crate::server::proc::{self, Holdings};
-use crate::server::{Contract, Ended, Exit, Place, Process, Server, Spec};
+use crate::server::{Ended, Place, Process, Server, Spec};
 
 /// The host that a server is told to listen on.
 pub(super) const LOOPBACK: &str = "127.0.0.1";

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::discovery::Discovery;
 use super::resources::Sample;
 use crate::client::Event;
-use crate::server::{Exit, Survivor};
+use crate::exit::Exit;
+use crate::server::Survivor;
 
 /// What the server did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

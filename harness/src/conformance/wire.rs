@@ -4,7 +4,7 @@ use super::finding::Finding;
 use super::observe::GONE;
 use super::subject::request;
 use super::{Case, Need};
-use crate::server::Exit;
+use crate::exit::Exit;
 
 pub(super) const CASES: &[Case] = &[
     Case {

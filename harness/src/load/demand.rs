@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -79,12 +78,25 @@ pub enum Pace {
 }
 
 /// The distances between requests of an open loop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrivals {
     /// All alike.
     Constant,
     /// By chance, as of many who know nothing of each other: exponentially distributed.
     Poisson,
+}
+
+impl Arrivals {
+    /// Both of them.
+    pub const ALL: &[Arrivals] = &[Arrivals::Constant, Arrivals::Poisson];
+
+    /// Returns its name in flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Arrivals::Constant => "constant",
+            Arrivals::Poisson => "poisson",
+        }
+    }
 }
 
 impl Pace {

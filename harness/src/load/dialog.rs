@@ -10,7 +10,7 @@ use servers::Service;
 use super::connections::LONGEST_OPENING;
 use super::exchange::Exchange;
 use crate::client::{Client, LONGEST_REPLY, Transcript, Trouble, Window};
-use crate::server::Contract;
+use crate::contract::Contract;
 use crate::wire::{Bytes, ReplyEnd, Wire};
 
 /// How long each thing may take that a server says while it is learned from.

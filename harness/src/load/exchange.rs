@@ -2,7 +2,7 @@
 
 use servers::Service;
 
-use crate::server::Contract;
+use crate::contract::Contract;
 
 /// A request and its one right reply, both with their line end.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,8 +18,9 @@ use super::side::{Sampler, ServerSide};
 use super::syscalls::SyscallCounter;
 use super::validity::{ACHIEVED, Caveat, CaveatKind};
 use super::workloads::{Load, Plan, Workload};
+use crate::contract::Contract;
+use crate::server::Server;
 use crate::server::proc::Pid;
-use crate::server::{Contract, Server};
 
 /// Intervals of a run: enough to see a change.
 const INTERVALS: u32 = 10;

@@ -3,7 +3,6 @@
 
 use std::slice;
 
-use clap::ValueEnum;
 use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
@@ -11,7 +10,7 @@ use nix::unistd::Pid;
 use crate::server::Launcher;
 
 /// How the parties are to be pinned.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pin {
     /// The load on the last processors, one for each of its threads; the server on all others.
     #[default]
@@ -20,6 +19,20 @@ pub enum Pin {
     Together,
     /// Wherever the kernel puts them.
     None,
+}
+
+impl Pin {
+    /// All of them.
+    pub const ALL: &[Pin] = &[Pin::Apart, Pin::Together, Pin::None];
+
+    /// Returns its name in flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pin::Apart => "apart",
+            Pin::Together => "together",
+            Pin::None => "none",
+        }
+    }
 }
 
 /// Who may run on which processors, by the kernel's numbers.

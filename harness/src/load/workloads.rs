@@ -10,7 +10,7 @@ use super::connections::PATIENCE;
 use super::demand::{Arrivals, Demand, Group, Pace};
 use super::dialog::Dialog;
 use super::exchange::{Exchange, heavy, mixed, usual};
-use crate::server::Contract;
+use crate::contract::Contract;
 use crate::wire::Wire;
 
 /// A way to load a server.

@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 use servers::{Service, WhenFull};
 use toml::Spanned;
 
-use crate::cli::Declared;
+use crate::config_source::Source;
+use crate::contract::Declared;
+use crate::contract::{Contract, Dialect, Ending};
 use crate::mechanism::Expected;
 use crate::role::Usage;
-use crate::server::{Confinement, Contract, Dialect, Ending, Spec, Surroundings, split};
+use crate::server::{Confinement, Spec, Surroundings, split};
 use crate::wire::{Wire, humantime_text, is_default};
-use crate::written::Source;
 use limits::Limits;
 
 /// The file, as it is written.
@@ -304,7 +305,7 @@ mod when_full {
     pub(super) fn deserialize<'d, D: Deserializer<'d>>(
         from: D,
     ) -> Result<Option<WhenFull>, D::Error> {
-        crate::cli::when_full(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
+        crate::contract::when_full(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
     }
 }
 
@@ -318,6 +319,6 @@ mod service {
     }
 
     pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Service, D::Error> {
-        crate::cli::service(&String::deserialize(from)?).map_err(D::Error::custom)
+        crate::contract::service(&String::deserialize(from)?).map_err(D::Error::custom)
     }
 }

@@ -11,7 +11,6 @@ mod call;
 mod clients;
 mod decide;
 mod descriptors;
-mod expected;
 mod snapshot;
 mod stillness;
 #[cfg(test)]
@@ -26,10 +25,10 @@ use serde::Serialize;
 use crate::server::Server;
 use clients::Client;
 
+pub use crate::contract::{Expected, NoSuchWord};
 pub use call::Call;
 pub use clients::Fate;
 pub use descriptors::Watched;
-pub use expected::{Expected, NoSuchWord};
 pub use snapshot::{ProcessSeen, Snapshot, ThreadSeen};
 pub use stillness::is_still;
 
@@ -119,6 +118,37 @@ pub struct Seen {
     pub words: String,
     /// A line for each snapshot.
     pub evidence: Vec<String>,
+}
+
+impl Seen {
+    /// Whether the server is built as expected.
+    ///
+    /// # Errors
+    /// In words: what was expected, and what was seen.
+    pub fn meets(&self, expected: Expected) -> Result<(), String> {
+        if self.fits(expected) {
+            return Ok(());
+        }
+        Err(format!("expected {expected}, and found {}: {}", self.mechanism, self.words))
+    }
+
+    fn fits(&self, expected: Expected) -> bool {
+        match expected {
+            Expected::Iterative => self.is(Mechanism::Iterative),
+            Expected::Fork => self.is(Mechanism::Fork),
+            Expected::Prefork => self.is(Mechanism::Prefork),
+            Expected::Threads => self.is(Mechanism::Threads),
+            Expected::ThreadPool => self.is(Mechanism::ThreadPool),
+            Expected::Select => self.is(Mechanism::Select),
+            Expected::Poll => self.is(Mechanism::Poll),
+            Expected::Epoll => self.is(Mechanism::Epoll),
+            Expected::IoUring => self.is(Mechanism::IoUring),
+            Expected::Async => self.is(Mechanism::AsyncRuntime),
+            Expected::EventLoop => self.serves_several,
+            Expected::Processes => self.is(Mechanism::Fork) || self.is(Mechanism::Prefork),
+            Expected::SingleThread => self.is_single_thread,
+        }
+    }
 }
 
 impl Seen {

@@ -16,7 +16,7 @@ use super::clients::{Client, Fate};
 use super::descriptors::{self, Descriptors, Sockets, Watched};
 use crate::server::proc::{self, Pid};
 use crate::server::{Process, Server};
-use crate::visible::visible;
+use crate::text::visible;
 
 /// How long a server that works may take until it rests.
 const REST: Duration = Duration::from_secs(2);

@@ -48,7 +48,7 @@ fn a_loop_is_told_where_the_kernel_names_only_functions() {
     let one = || vec![thread(1, Call::Select)];
     let seen = Seen::of(vec![snapshot(0, one()), snapshot(5, one()), finished(one())]);
     assert_eq!((seen.mechanism, seen.loops), (Mechanism::Select, 1), "{}", seen.words);
-    assert_eq!(Expected::EventLoop.met_by(&seen), Ok(()));
+    assert_eq!(seen.meets(Expected::EventLoop), Ok(()));
 }
 
 #[test]
@@ -63,8 +63,8 @@ fn a_loop_whose_threads_take_turns_may_be_a_runtime() {
     let seen = Seen::of(vec![snapshot(0, turn(2, &[])), snapshot(2, turn(3, &[0, 1]))]);
     assert_eq!(seen.mechanism, Mechanism::LoopAndWorkers, "{}", seen.words);
     assert!(seen.words.contains("in turns"), "{}", seen.words);
-    assert_eq!(Expected::Async.met_by(&seen), Ok(()));
-    assert!(Expected::SingleThread.met_by(&seen).is_err());
+    assert_eq!(seen.meets(Expected::Async), Ok(()));
+    assert!(seen.meets(Expected::SingleThread).is_err());
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn threads_that_wait_for_a_client_each_are_no_loops_whatever_they_call() {
     };
     let seen = Seen::of(vec![snapshot(0, pool(0)), snapshot(5, pool(5)), finished(pool(0))]);
     assert_eq!(seen.mechanism, Mechanism::ThreadPool, "{}", seen.words);
-    assert!(Expected::EventLoop.met_by(&seen).is_err());
+    assert!(seen.meets(Expected::EventLoop).is_err());
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_server_that_holds_no_silent_client_is_unknown() {
     assert_eq!((seen.mechanism, seen.second_is_accepted), (Mechanism::Unknown, None));
     assert!(seen.words.contains("says nothing, the next waits"), "{}", seen.words);
     for expected in ["iterative", "select", "event-loop"] {
-        let words = expected.parse::<Expected>().expect(expected).met_by(&seen);
+        let words = seen.meets(expected.parse().expect(expected));
         assert!(words.is_err_and(|words| words.contains(expected)));
     }
 }

@@ -7,7 +7,7 @@ use servers::Service;
 use super::instance::Origin;
 use super::reply::has_number;
 use super::speech::{Speech, ask};
-use crate::server::{Dialect, Division, Operators};
+use crate::contract::{Dialect, Division, Operators};
 use crate::wire::respaced;
 
 /// An expression for each operator, and its value.

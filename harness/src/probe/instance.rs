@@ -12,11 +12,13 @@ use anyhow::Result;
 use servers::Service;
 
 use crate::client::{Client, Transcript, Trouble, Window};
+use crate::contract::Contract;
+use crate::exit::Exit;
 use crate::mechanism;
 use crate::role::Usage;
 use crate::server::{
-    Contract, Exit, LaunchError, Launcher, Network, Place, READY_DEADLINE, Server, Spec,
-    Surroundings, diag, network, proc,
+    LaunchError, Launcher, Network, Place, READY_DEADLINE, Server, Spec, Surroundings, diag,
+    network, proc,
 };
 
 /// After how much silence nothing more is expected of a server that sleeps, but may wake up by

@@ -16,6 +16,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result};
 
 use crate::cli::Probe;
+use crate::config_source::inline;
 use crate::conformance::{Case, Judge, cases};
 use crate::manifest::{self, Command, Entry, Port};
 use crate::mechanism::{self, Expected, Seen};
@@ -23,7 +24,6 @@ use crate::role::{self, Usage};
 use crate::server::{LaunchError, Launcher};
 use crate::stdio;
 use crate::wire::Bytes;
-use crate::written::inline;
 use dialect::Found as Calculates;
 use instance::Origin;
 use speech::{Speech, Unknown};
@@ -123,7 +123,7 @@ pub fn probe(arguments: &Probe) -> Result<ExitCode> {
     observations.iter().for_each(|one| tell(&one.seen));
     let expect = seen.and_then(|seen| {
         let word = Expected::from_str(seen.mechanism.name()).ok()?;
-        word.met_by(&seen).is_ok().then_some(word)
+        seen.meets(word).is_ok().then_some(word)
     });
     let Some(command) = &arguments.cmd else { return Ok(ExitCode::SUCCESS) };
     let entry = Entry {

@@ -1,8 +1,8 @@
 //! What a server keeps to: how many clients, how long lines, what errors, times and endings. The
 //! cases of the contract find it out; what they tell is taken down.
 
-use crate::cli::Declared;
 use crate::conformance::{Case, Discovery, Judge, Kind, State, cases, stable_prefix};
+use crate::contract::Declared;
 use crate::manifest::Places;
 use crate::server::Spec;
 

@@ -16,7 +16,6 @@ mod text;
 pub use output::{Junit, Output};
 pub use text::{brief, failure, line, measurement as measurement_words, not_run};
 
-use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::conformance::{Judgement, Kind, Known, State};
@@ -25,7 +24,7 @@ use crate::load::Measurement;
 use crate::server::Spec;
 
 /// What makes the exit code of a run 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailOn {
     /// A verdict or a measurement failed, or a known failure is none any more.
     Fail,
@@ -40,6 +39,21 @@ pub enum FailOn {
 }
 
 impl FailOn {
+    /// All of them.
+    pub const ALL: &[FailOn] =
+        &[FailOn::Fail, FailOn::Undecided, FailOn::Loose, FailOn::NotApplicable, FailOn::None];
+
+    /// Returns its name in flags.
+    pub fn name(self) -> &'static str {
+        match self {
+            FailOn::Fail => "fail",
+            FailOn::Undecided => "undecided",
+            FailOn::Loose => "loose",
+            FailOn::NotApplicable => "not-applicable",
+            FailOn::None => "none",
+        }
+    }
+
     fn is_met(self, report: &Report) -> bool {
         let any = |wanted: fn(&Judgement) -> bool| report.judgements().any(wanted);
         match self {

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::cli::{duration, positive};
+use crate::units::{duration, positive};
 
 /// What a known-answer server does with a line.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -18,8 +18,9 @@ use super::answer::Answer;
 use super::client::Client;
 use super::lines::Lines;
 use crate::cli;
+use crate::contract::Contract;
 use crate::role::raise_descriptor_limit;
-use crate::server::{Contract, Launcher, Spec};
+use crate::server::{Launcher, Spec};
 use crate::stdio;
 
 const BACKLOG: i32 = 4096;

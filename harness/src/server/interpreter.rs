@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn only_an_interpreter_of_a_server_that_is_not_confined_is_asked() {
         let spec = |command: &str| {
-            let contract = super::super::Contract::undeclared(servers::Service::Calc);
+            let contract = crate::contract::Contract::undeclared(servers::Service::Calc);
             Spec::foreign(command, contract).expect("it is right")
         };
         assert_eq!(behind_shim(&spec("./python3 server.py {port}")), None);

@@ -22,7 +22,8 @@ use super::place::Place;
 use super::port::{self, Port, STARTING};
 use super::proc::{self, Holdings};
 use super::spec::{Spec, filled};
-use super::supervise::{Event, Exit, MOST_TASKS, Survivor};
+use super::supervise::{Event, MOST_TASKS, Survivor};
+use crate::exit::Exit;
 
 /// How long a server may take until it listens. Interpreters on a busy machine need seconds.
 pub const READY_DEADLINE: Duration = Duration::from_secs(20);

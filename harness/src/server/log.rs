@@ -5,7 +5,7 @@ use std::io::Read;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::visible::visible;
+use crate::text::visible;
 
 /// How much of the end of a server's output is kept, in bytes.
 const KEPT: usize = 16 * 1024;

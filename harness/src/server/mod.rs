@@ -4,9 +4,7 @@
 //! `{port}`, below a supervisor process that owns everything the command starts.
 
 mod confinement;
-mod contract;
 pub mod diag;
-mod dialect;
 mod interpreter;
 mod launch;
 mod log;
@@ -22,8 +20,6 @@ pub mod supervise;
 pub mod usage;
 
 pub use confinement::Confinement;
-pub use contract::{BUSY_PREFIX, Contract, Ending};
-pub use dialect::{Dialect, Division, Operators};
 pub use launch::{Ended, LaunchError, Launcher, Process, READY_DEADLINE, Server};
 pub use log::last_lines;
 pub use network::Network;
@@ -31,4 +27,4 @@ pub use place::Place;
 pub use port::Port;
 pub use spec::{MOST_INPUT, Spec, SpecError, Surroundings};
 pub use split::split;
-pub use supervise::{Exit, MOST_TASKS, Survivor};
+pub use supervise::{MOST_TASKS, Survivor};

@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, prlimit};
 use serde::Serialize;
 
 use super::diag::{self, TcpSocket};
-use crate::visible::visible;
+use crate::text::visible;
 
 /// A process id.
 pub type Pid = i32;

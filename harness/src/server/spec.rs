@@ -7,7 +7,8 @@ use std::time::Duration;
 use servers::{Capacity, Limits, Unit, Workers};
 
 use super::split::split;
-use super::{Confinement, Contract, Launcher};
+use super::{Confinement, Launcher};
+use crate::contract::Contract;
 
 /// Clients that a judged server takes on at once, where its pattern leaves that open: many enough
 /// to be many, few enough that a case can fill it.

@@ -10,7 +10,6 @@
 //! What happens it tells as one JSON line each on standard output; the server writes to its standard error.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -35,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use super::confinement::{self, Scope};
 use super::order::Order;
 use super::proc;
+use crate::exit::Exit;
 
 /// How long a tree may take to be gone after SIGKILL.
 const KILL_DEADLINE: Duration = Duration::from_secs(5);
@@ -77,15 +77,6 @@ pub enum Event {
     Over,
 }
 
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Exit {
-    /// By itself, with this code.
-    Code(i32),
-    /// By this signal.
-    Signal(i32),
-}
-
 /// A process that outlived its server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Survivor {
@@ -93,18 +84,6 @@ pub struct Survivor {
     pub pid: proc::Pid,
     /// Its name in the kernel.
     pub name: String,
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Exit::Code(code) => write!(formatter, "exit code {code}"),
-            Exit::Signal(number) => match Signal::try_from(number) {
-                Ok(signal) => write!(formatter, "killed by {signal}"),
-                Err(_) => write!(formatter, "killed by signal {number}"),
-            },
-        }
-    }
 }
 
 /// Runs what the order says and looks after it until standard input ends.

@@ -216,12 +216,12 @@ pub(crate) mod humantime_text {
 
     /// As `250ms`.
     pub(crate) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&crate::cli::written(*time))
+        to.serialize_str(&crate::units::written(*time))
     }
 
     pub(crate) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(from)?;
-        crate::cli::duration(&text).map_err(Error::custom)
+        crate::units::duration(&text).map_err(Error::custom)
     }
 }
 

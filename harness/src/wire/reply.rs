@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::bytes::Bytes;
-use crate::cli::{duration, written};
+use crate::units::{duration, written};
 
 /// The word for replies that the end of the connection ends.
 const CLOSE: &str = "close";

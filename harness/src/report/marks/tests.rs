@@ -1,7 +1,7 @@
 use super::*;
 use crate::client::Event;
 use crate::conformance::{Verdict, cases};
-use crate::server::Exit;
+use crate::exit::Exit;
 
 fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Judgement {
     Judgement {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use servers::{Limits, LimitsError, Service, WhenFull};
 
-use super::{Dialect, Exit};
-use crate::mechanism::Expected;
+use super::{Dialect, Expected};
+use crate::exit::Exit;
 use crate::wire::{Wire, respaced};
 
 /// What a server declares. `None` is "says nothing": a case that needs to know is then not
@@ -50,13 +50,26 @@ pub struct Contract {
 }
 
 /// What SIGTERM and SIGINT do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ending {
     /// Requests that have been received are answered, then it exits with code 0.
     Drain,
     /// It ends at once, whatever is under way.
     Abort,
+}
+
+impl Ending {
+    /// Both of them.
+    pub const ALL: &[Ending] = &[Ending::Drain, Ending::Abort];
+
+    /// Returns its name in flags and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Ending::Drain => "drain",
+            Ending::Abort => "abort",
+        }
+    }
 }
 
 /// How much later than declared an idle client may be closed, at the least, unless declared

@@ -38,13 +38,26 @@ fn is_false(value: &bool) -> bool {
 }
 
 /// What `7 / 2` is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Division {
     /// `3`, towards zero; the remainder has the sign of the dividend.
     Integer,
     /// `3.5`.
     Exact,
+}
+
+impl Division {
+    /// Both of them.
+    pub const ALL: &[Division] = &[Division::Integer, Division::Exact];
+
+    /// Returns its name in flags and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Division::Integer => "integer",
+            Division::Exact => "exact",
+        }
+    }
 }
 
 /// Some of `+-*/%`, written as a text of them.

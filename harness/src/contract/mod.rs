@@ -1,0 +1,12 @@
+//! What a server declares about itself, before it is judged.
+
+mod declared;
+mod dialect;
+mod expected;
+mod properties;
+
+pub use declared::{Declared, PROPERTIES, Property};
+pub(crate) use declared::{SHORTEST_JUDGED, service, when_full, wire};
+pub use dialect::{Dialect, Division, Operators};
+pub use expected::{Expected, NoSuchWord};
+pub use properties::{BUSY_PREFIX, Contract, Ending};

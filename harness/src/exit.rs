@@ -1,0 +1,27 @@
+//! How a process ended.
+
+use std::fmt;
+
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// By itself, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Exit::Code(code) => write!(formatter, "exit code {code}"),
+            Exit::Signal(number) => match Signal::try_from(number) {
+                Ok(signal) => write!(formatter, "killed by {signal}"),
+                Err(_) => write!(formatter, "killed by signal {number}"),
+            },
+        }
+    }
+}
