@@ -38,17 +38,21 @@ mod patterns;
 
 mod catalogue;
 
+mod compat;
+
 pub use catalogue::{Server, find, servers};
 pub use config::Config;
-pub use limits::{Limits, LimitsError, MAX_LINE, MOST_WORKERS};
-pub use pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+pub use limits::{Limits, LimitsError, MAX_LINE, MAX_WORKERS};
+pub use pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
 pub use patterns::PATTERNS;
 pub use protocol::Service;
 pub use sockets::{BindError, Listener};
 
 use std::io;
 
-/// The earlier path of [`sockets::resolve`], until the harness uses the new one.
+pub use pattern::OverloadPolicy as WhenFull;
+
+/// The earlier path of [`sockets::resolve`].
 pub mod listener {
     pub use crate::sockets::resolve;
 }

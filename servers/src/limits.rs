@@ -13,7 +13,7 @@ use crate::pattern::{Capacity, Pattern, Workers};
 pub const MAX_LINE: usize = 4096;
 
 /// The most workers that a user may ask for.
-pub const MOST_WORKERS: usize = 1024;
+pub const MAX_WORKERS: usize = 1024;
 
 /// What a user may limit. `None` leaves it to the pattern.
 #[derive(Clone, Debug, Default)]
@@ -68,13 +68,13 @@ pub enum LimitsError {
         has: String,
     },
     /// None, or more than is sensible.
-    #[error("{0} can have 1 to {MOST_WORKERS} workers")]
+    #[error("{0} can have 1 to {MAX_WORKERS} workers")]
     WorkersOutOfRange(&'static str),
 }
 
 impl Pattern {
     /// How many clients it serves at once, and how many more it takes in to wait for a worker.
-    pub fn places(&self, config: &Config) -> (usize, usize) {
+    pub fn connection_slots(&self, config: &Config) -> (usize, usize) {
         match self.capacity {
             Capacity::PerWorkerAndQueue(_) => {
                 (config.workers, config.max_connections - config.workers)
@@ -88,7 +88,7 @@ impl Pattern {
             Workers::One | Workers::PerClient(_) => match asked {
                 None => return Ok(1),
                 Some(_) => {
-                    let has = self.workers.words(None);
+                    let has = self.workers.description(None);
                     return Err(LimitsError::NoWorkers { id: self.id, has });
                 }
             },
@@ -96,7 +96,7 @@ impl Pattern {
             Workers::Pool(_, default) => default,
         };
         match asked.unwrap_or(default) {
-            workers @ 1..=MOST_WORKERS => Ok(workers),
+            workers @ 1..=MAX_WORKERS => Ok(workers),
             _ => Err(LimitsError::WorkersOutOfRange(self.id)),
         }
     }

@@ -25,7 +25,7 @@ pub struct Pattern {
     /// How many clients it serves at once.
     pub capacity: Capacity,
     /// What a client meets when the capacity is used up.
-    pub when_full: WhenFull,
+    pub when_full: OverloadPolicy,
     /// The length of the accept queue that it asks for, where the user asks for none.
     pub backlog: u32,
     /// Serves until asked to stop, then drains.
@@ -106,7 +106,7 @@ pub enum Unit {
 impl Workers {
     /// Who serves, in words: `one thread`, `a process for each client`, `a thread for each core`.
     /// `asked` is the number that the user has set.
-    pub fn words(self, asked: Option<usize>) -> String {
+    pub fn description(self, asked: Option<usize>) -> String {
         match (self, asked) {
             (Workers::One, _) => "one thread".to_owned(),
             (Workers::PerClient(unit), _) => format!("a {} for each client", unit.name()),
@@ -159,7 +159,7 @@ pub enum Capacity {
 
 impl Capacity {
     /// How many clients are served at once where the user sets nothing, in words.
-    pub fn words(self) -> String {
+    pub fn description(self) -> String {
         match self {
             Capacity::One => "1".to_owned(),
             Capacity::PerWorker => "1 for each of them".to_owned(),
@@ -178,7 +178,7 @@ impl Capacity {
 
 /// What a client meets when a server is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenFull {
+pub enum OverloadPolicy {
     /// It waits in the backlog and is served later.
     Wait,
     /// Its connection is refused: ECONNREFUSED.
@@ -189,28 +189,32 @@ pub enum WhenFull {
     Busy,
 }
 
-impl WhenFull {
+impl OverloadPolicy {
     /// All of them.
-    pub const ALL: &[WhenFull] =
-        &[WhenFull::Wait, WhenFull::Refuse, WhenFull::Reset, WhenFull::Busy];
+    pub const ALL: &[OverloadPolicy] = &[
+        OverloadPolicy::Wait,
+        OverloadPolicy::Refuse,
+        OverloadPolicy::Reset,
+        OverloadPolicy::Busy,
+    ];
 
     /// What a client sees, in words.
-    pub fn words(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
-            WhenFull::Wait => "waits in the backlog",
-            WhenFull::Refuse => "connection refused",
-            WhenFull::Reset => "connected, then reset",
-            WhenFull::Busy => "a busy line, then a clean end",
+            OverloadPolicy::Wait => "waits in the backlog",
+            OverloadPolicy::Refuse => "connection refused",
+            OverloadPolicy::Reset => "connected, then reset",
+            OverloadPolicy::Busy => "a busy line, then a clean end",
         }
     }
 
     /// The name used on the command line and in reports.
     pub fn name(self) -> &'static str {
         match self {
-            WhenFull::Wait => "wait",
-            WhenFull::Refuse => "refuse",
-            WhenFull::Reset => "reset",
-            WhenFull::Busy => "busy",
+            OverloadPolicy::Wait => "wait",
+            OverloadPolicy::Refuse => "refuse",
+            OverloadPolicy::Reset => "reset",
+            OverloadPolicy::Busy => "busy",
         }
     }
 }

@@ -91,15 +91,15 @@ fn table_of(patterns: &[Pattern]) -> String {
             Capacity::Limited { default, most, .. } if default < most => {
                 format!("{default}, up to {most}")
             }
-            other => other.words(),
+            other => other.description(),
         };
         writeln!(
             table,
             "| `{}` | {} | {} | {capacity} | {} | {} |",
             pattern.id,
             pattern.summary,
-            pattern.workers.words(None),
-            pattern.when_full.words(),
+            pattern.workers.description(None),
+            pattern.when_full.description(),
             pattern.used_by,
         )
         .expect("a string takes everything");

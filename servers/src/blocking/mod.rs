@@ -3,4 +3,4 @@
 mod serve_connection;
 pub mod threads;
 
-pub use serve_connection::{STACK, converse};
+pub use serve_connection::{STACK_SIZE, serve_connection};

@@ -7,7 +7,7 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use crate::shutdown::Stop;
+use crate::shutdown::Shutdown;
 
 /// Starts a thread beside others of a server. Where the kernel refuses it, the server is asked to
 /// stop: the others would wait for what it should have done.
@@ -16,10 +16,10 @@ use crate::shutdown::Stop;
 /// The kernel refuses a thread.
 pub fn start<'s, T: Send + 's>(
     scope: &'s Scope<'s, '_>,
-    stop: Stop,
+    shutdown: Shutdown,
     work: impl FnOnce() -> T + Send + 's,
 ) -> io::Result<ScopedJoinHandle<'s, T>> {
-    thread::Builder::new().spawn_scoped(scope, work).inspect_err(|_| stop.request())
+    thread::Builder::new().spawn_scoped(scope, work).inspect_err(|_| shutdown.request())
 }
 
 /// Does each job in a thread of its own, and `lead` in this one, which begins when all threads have
@@ -31,7 +31,7 @@ pub fn start<'s, T: Send + 's>(
 /// The first job's that failed, or else that of `lead`.
 pub fn each<J: Send, T: Send, L>(
     jobs: impl IntoIterator<Item = J>,
-    stop: Stop,
+    shutdown: Shutdown,
     work: impl Fn(J, Ready<'_>) -> io::Result<T> + Sync,
     lead: impl FnOnce() -> io::Result<L>,
 ) -> io::Result<(Vec<T>, L)> {
@@ -39,8 +39,8 @@ pub fn each<J: Send, T: Send, L>(
     let (led, go) = bounded(0);
     let go = &go;
     let work = |job, ready| {
-        let _others = StopOnPanic(stop);
-        work(job, ready).inspect_err(|_| stop.request())
+        let _others = ShutdownOnPanic(shutdown);
+        work(job, ready).inspect_err(|_| shutdown.request())
     };
     let work = &work;
     thread::scope(|scope| {
@@ -48,13 +48,13 @@ pub fn each<J: Send, T: Send, L>(
             .into_iter()
             .map(|job| {
                 let ready = Ready { said: said.clone(), go };
-                start(scope, stop, move || work(job, ready))
+                start(scope, shutdown, move || work(job, ready))
             })
             .collect();
         drop(said);
         // Until each has said so, or can no more.
         let are_all_ready = ready.iter().count() == threads.len();
-        let lead = are_all_ready.then(|| lead().inspect_err(|_| stop.request()));
+        let lead = are_all_ready.then(|| lead().inspect_err(|_| shutdown.request()));
         drop(led);
         let done: io::Result<Vec<T>> = threads
             .into_iter()
@@ -96,9 +96,9 @@ impl Ready<'_> {
 }
 
 /// A thread that panics does no more of its part either.
-struct StopOnPanic(Stop);
+struct ShutdownOnPanic(Shutdown);
 
-impl Drop for StopOnPanic {
+impl Drop for ShutdownOnPanic {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.request();

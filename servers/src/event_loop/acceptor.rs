@@ -6,25 +6,25 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::connection::Connection;
-use super::mailbox::Inbox;
+use super::mailbox::Mailbox;
 use crate::config::Config;
+use crate::sockets::ConnectionLimit;
 use crate::sockets::Listener;
-use crate::sockets::Places;
 
-/// Clients taken in before those that are there have another turn.
-pub(crate) const ACCEPTED_AT_ONCE: usize = 16;
+/// Connections taken in before those that are there have another turn.
+pub(crate) const ACCEPT_BATCH: usize = 16;
 
 /// Who decides on which clients are served. Loops that share one share its places.
 #[derive(Clone, Debug)]
-pub struct Admission {
+pub struct Acceptor {
     config: Config,
-    places: Arc<Places>,
+    limit: Arc<ConnectionLimit>,
 }
 
-impl Admission {
+impl Acceptor {
     /// With the places that the configuration allows.
-    pub fn new(config: &Config) -> Admission {
-        Admission { config: config.clone(), places: Places::new(config.max_connections) }
+    pub fn new(config: &Config) -> Acceptor {
+        Acceptor { config: config.clone(), limit: ConnectionLimit::new(config.max_connections) }
     }
 
     /// How many clients are served at once, at most.
@@ -37,27 +37,27 @@ impl Admission {
     /// # Errors
     /// The client is gone already.
     pub fn admit(&self, client: TcpStream) -> io::Result<Connection> {
-        match self.places.take() {
-            Some(place) => Connection::serve(client, &self.config, place),
+        match self.limit.try_acquire() {
+            Some(permit) => Connection::serve(client, &self.config, permit),
             None => Connection::refuse(client),
         }
     }
 }
 
 /// Where an event loop gets its clients from.
-pub trait Arrivals: AsFd {
+pub trait ConnectionSource: AsFd {
     /// The next one, if one waits. Never blocks.
     ///
     /// # Errors
     /// The source is of no use any more.
-    fn next(&self, admission: &Admission) -> io::Result<Option<Connection>>;
+    fn next(&self, acceptor: &Acceptor) -> io::Result<Option<Connection>>;
 }
 
-impl Arrivals for Listener {
-    fn next(&self, admission: &Admission) -> io::Result<Option<Connection>> {
+impl ConnectionSource for Listener {
+    fn next(&self, acceptor: &Acceptor) -> io::Result<Option<Connection>> {
         while let Some(client) = self.try_accept()? {
             // What goes wrong with one client ends with that client.
-            if let Ok(connection) = admission.admit(client) {
+            if let Ok(connection) = acceptor.admit(client) {
                 return Ok(Some(connection));
             }
         }
@@ -65,8 +65,8 @@ impl Arrivals for Listener {
     }
 }
 
-impl Arrivals for Inbox<Connection> {
-    fn next(&self, _: &Admission) -> io::Result<Option<Connection>> {
+impl ConnectionSource for Mailbox<Connection> {
+    fn next(&self, _: &Acceptor) -> io::Result<Option<Connection>> {
         Ok(self.take())
     }
 }

@@ -2,7 +2,7 @@
 //! connection. The loop waits; this says for what, and does one turn's work.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::{self, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -10,25 +10,25 @@ use super::limits::LINGER;
 use crate::config::Config;
 use crate::protocol::BUSY;
 use crate::protocol::Session;
-use crate::sockets::Place;
-use crate::sockets::{LastInput, is_ended_by_client, unacknowledged};
+use crate::sockets::Permit;
+use crate::sockets::{DrainLimit, is_ended_by_client, unacknowledged};
 
 /// What an event loop reads at once, and so the most that one client gets per turn: two thousand
 /// of the shortest requests, a millisecond of calculation.
-pub const SCRATCH: usize = 4 * 1024;
+pub const READ_SIZE: usize = 4 * 1024;
 
 /// A client's socket and how far its conversation is.
 #[derive(Debug)]
 pub struct Connection {
     /// Before the socket, so that it is given back first.
-    place: Option<Place>,
+    permit: Option<Permit>,
     client: TcpStream,
     phase: Phase,
     /// What the last look at the socket gave.
     input: Input,
     idle_timeout: Option<Duration>,
     /// When a silent client is given up.
-    patience_ends: Option<Instant>,
+    deadline: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -36,21 +36,21 @@ enum Phase {
     /// Requests are answered.
     Serving(Session),
     /// The server is to end: what had arrived by then is answered, and no more is read.
-    Draining(Session, LastInput),
+    Draining(Session, DrainLimit),
     /// Turned away: the part of the busy line still to be sent, then the client's end is awaited.
     Refusing(&'static [u8]),
 }
 
 /// Whether the connection goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum Progress {
     /// Wait for it again.
     Open,
     /// There may be more to read already: whoever waits for changes only, rather than for the
     /// state, gives it another turn before waiting.
     Again,
     /// Drop it.
-    Over,
+    Closed,
 }
 
 /// What a look at the socket gave.
@@ -74,9 +74,9 @@ impl Connection {
     ///
     /// # Errors
     /// When the kernel has given up the socket already.
-    pub fn serve(client: TcpStream, config: &Config, place: Place) -> io::Result<Connection> {
+    pub fn serve(client: TcpStream, config: &Config, permit: Permit) -> io::Result<Connection> {
         let session = Session::new(config.service, config.max_line);
-        Connection::new(client, Some(place), Phase::Serving(session), config.idle_timeout)
+        Connection::new(client, Some(permit), Phase::Serving(session), config.idle_timeout)
     }
 
     /// A client that is told that the server is busy, and then closed as gently as can be: had
@@ -87,13 +87,13 @@ impl Connection {
     /// When the kernel has given up the socket already.
     pub fn refuse(client: TcpStream) -> io::Result<Connection> {
         let mut refused = Connection::new(client, None, Phase::Refusing(BUSY), None)?;
-        refused.patience_ends = Some(Instant::now() + LINGER);
+        refused.deadline = Some(Instant::now() + LINGER);
         refused.send()?;
         Ok(refused)
     }
 
     /// Tells a client that it cannot be served after all, and closes.
-    pub fn turn_away(self) {
+    pub fn reject(self) {
         if self.is_served() {
             drop(Connection::refuse(self.client));
         }
@@ -101,18 +101,18 @@ impl Connection {
 
     fn new(
         client: TcpStream,
-        place: Option<Place>,
+        permit: Option<Permit>,
         phase: Phase,
         idle_timeout: Option<Duration>,
     ) -> io::Result<Connection> {
         client.set_nodelay(true)?;
-        let patience_ends = idle_timeout.map(|timeout| Instant::now() + timeout);
-        Ok(Connection { place, client, phase, input: Input::None, idle_timeout, patience_ends })
+        let deadline = idle_timeout.map(|timeout| Instant::now() + timeout);
+        Ok(Connection { permit, client, phase, input: Input::None, idle_timeout, deadline })
     }
 
     /// Whether this client takes one of the places that the server has.
     pub fn is_served(&self) -> bool {
-        self.place.is_some()
+        self.permit.is_some()
     }
 
     /// Whether to wait until it can be read.
@@ -133,27 +133,27 @@ impl Connection {
 
     /// When it is given up if nothing happens.
     pub fn deadline(&self) -> Option<Instant> {
-        self.patience_ends
+        self.deadline
     }
 
     /// The server is to end. Another [`turn`](Self::turn) is due at once.
     pub fn drain(&mut self) {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Refusing(&[])) {
             Phase::Serving(session) => {
-                let mut last = LastInput::default();
+                let mut limit = DrainLimit::default();
                 // What has arrived by now counts.
-                last.most_at_the_end(&self.client, 0);
-                Phase::Draining(session, last)
+                limit.remaining(&self.client, 0);
+                Phase::Draining(session, limit)
             }
             other => other,
         };
     }
 
     /// A turn: reads once, answers, and writes what the kernel takes. `scratch` is the loop's own.
-    pub fn turn(&mut self, scratch: &mut [u8]) -> Turn {
+    pub fn advance(&mut self, scratch: &mut [u8]) -> Progress {
         match self.read(scratch, Session::receive) {
             Ok(()) => self.write(),
-            Err(_) => Turn::Over,
+            Err(_) => Progress::Closed,
         }
     }
 
@@ -161,14 +161,14 @@ impl Connection {
     ///
     /// # Errors
     /// The connection is over.
-    pub fn take_in(&mut self, scratch: &mut [u8]) -> io::Result<()> {
-        self.read(scratch, Session::keep)
+    pub fn read_input(&mut self, scratch: &mut [u8]) -> io::Result<()> {
+        self.read(scratch, Session::buffer)
     }
 
     /// The second part: answers what was taken in.
     pub fn answer(&mut self) {
         if let Phase::Serving(session) | Phase::Draining(session, _) = &mut self.phase {
-            session.answer_kept();
+            session.answer_buffered();
         }
     }
 
@@ -176,22 +176,22 @@ impl Connection {
     /// busy.
     pub fn shed(&mut self) {
         if let Phase::Serving(session) | Phase::Draining(session, _) = &mut self.phase {
-            session.shed_kept();
+            session.shed_buffered();
         }
     }
 
     /// Whether there is something for the second part to do.
-    pub fn has_questions(&self) -> bool {
+    pub fn has_buffered(&self) -> bool {
         match &self.phase {
-            Phase::Serving(session) | Phase::Draining(session, _) => session.has_kept(),
+            Phase::Serving(session) | Phase::Draining(session, _) => session.has_buffered(),
             Phase::Refusing(_) => false,
         }
     }
 
     /// The last part: writes what the kernel takes.
-    pub fn write(&mut self) -> Turn {
+    pub fn write(&mut self) -> Progress {
         // What goes wrong with one client ends with that client; there is nobody to tell.
-        self.send().map_or(Turn::Over, |sent| self.conclude(sent))
+        self.send().map_or(Progress::Closed, |sent| self.conclude(sent))
     }
 
     /// What waits to be written, for those for whom the kernel writes.
@@ -203,17 +203,17 @@ impl Connection {
     }
 
     /// The kernel has read this, by itself: answers it. Nothing is the client's end.
-    pub fn received(&mut self, bytes: &[u8]) -> Turn {
+    pub fn received(&mut self, bytes: &[u8]) -> Progress {
         self.has_read(bytes, Session::receive);
         self.conclude(0)
     }
 
     /// The kernel has written so much of the [output](Self::output), by itself.
-    pub fn sent(&mut self, count: usize) -> Turn {
-        self.has_written(count).map_or(Turn::Over, |()| self.conclude(count))
+    pub fn sent(&mut self, count: usize) -> Progress {
+        self.has_written(count).map_or(Progress::Closed, |()| self.conclude(count))
     }
 
-    fn conclude(&mut self, sent: usize) -> Turn {
+    fn conclude(&mut self, sent: usize) -> Progress {
         let input = std::mem::replace(&mut self.input, Input::NotAsked);
         let over = match &self.phase {
             Phase::Serving(session) => session.is_finished(),
@@ -229,14 +229,14 @@ impl Connection {
         };
         let heard = matches!(input, Input::Some | Input::Last) || sent > 0;
         if let (true, true, Some(timeout)) = (heard, self.is_served(), self.idle_timeout) {
-            self.patience_ends = Some(Instant::now() + timeout);
+            self.deadline = Some(Instant::now() + timeout);
         }
-        if over || self.patience_ends.is_some_and(|end| end <= Instant::now()) {
-            Turn::Over
+        if over || self.deadline.is_some_and(|end| end <= Instant::now()) {
+            Progress::Closed
         } else if matches!(input, Input::Some | Input::NotAsked) && self.wants_read() {
-            Turn::Again
+            Progress::Again
         } else {
-            Turn::Open
+            Progress::Open
         }
     }
 
@@ -245,11 +245,11 @@ impl Connection {
             self.input = Input::NotAsked;
             return Ok(());
         }
-        let most = match &mut self.phase {
-            Phase::Draining(_, last) => last.most_at_the_end(&self.client, scratch.len()),
+        let size = match &mut self.phase {
+            Phase::Draining(_, limit) => limit.remaining(&self.client, scratch.len()),
             Phase::Serving(_) | Phase::Refusing(_) => scratch.len(),
         };
-        if most == 0 {
+        if size == 0 {
             // All that counts was read. The end still tells that the last request is whole.
             match is_ended_by_client(&self.client) {
                 true => self.has_read(&[], take),
@@ -257,17 +257,17 @@ impl Connection {
             }
             return Ok(());
         }
-        let scratch = &mut scratch[..most];
+        let scratch = &mut scratch[..size];
         let count = match self.client.read(scratch) {
             Ok(count) => count,
-            Err(error) if is_not_now(&error) => {
+            Err(error) if would_block(&error) => {
                 self.input = Input::None;
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
-        if let Phase::Draining(_, last) = &mut self.phase {
-            last.was_read(count);
+        if let Phase::Draining(_, limit) = &mut self.phase {
+            limit.consume(count);
         }
         self.has_read(&scratch[..count], take);
         if count == scratch.len() {
@@ -292,7 +292,7 @@ impl Connection {
         while self.wants_write() {
             let count = match (&self.client).write(self.output()) {
                 Ok(count) => count,
-                Err(error) if is_not_now(&error) => break,
+                Err(error) if would_block(&error) => break,
                 Err(error) => return Err(error),
             };
             sent += count;
@@ -307,7 +307,7 @@ impl Connection {
             Phase::Refusing(line) => {
                 *line = &line[count..];
                 if line.is_empty() {
-                    self.client.shutdown(Shutdown::Write)?;
+                    self.client.shutdown(net::Shutdown::Write)?;
                 }
             }
         }
@@ -321,7 +321,7 @@ impl AsFd for Connection {
     }
 }
 
-fn is_not_now(error: &io::Error) -> bool {
+fn would_block(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
@@ -333,7 +333,7 @@ mod tests {
 
     use super::*;
     use crate::protocol::Service;
-    use crate::sockets::Places;
+    use crate::sockets::ConnectionLimit;
 
     /// A connection that is served, and its client, whose kernel takes in little that is not read.
     fn pair() -> (Connection, TcpStream) {
@@ -350,24 +350,24 @@ mod tests {
             workers: 1,
             idle_timeout: None,
         };
-        let place = Places::new(1).take().expect("a place");
+        let permit = ConnectionLimit::new(1).try_acquire().expect("a place");
         client.set_write_timeout(Some(Duration::from_secs(20))).expect("it can have one");
         let (stream, _) = listener.accept().expect("the client");
         stream.set_nonblocking(true).expect("it can be");
-        (Connection::serve(stream, &config, place).expect("it lives"), client.into())
+        (Connection::serve(stream, &config, permit).expect("it lives"), client.into())
     }
 
     /// Sends lines until the server has no room for their replies and more requests have arrived;
     /// gives what was sent.
     fn stuff(connection: &mut Connection, client: &mut TcpStream) -> Vec<u8> {
         let mut sent = Vec::new();
-        let mut scratch = [0; SCRATCH];
+        let mut scratch = [0; READ_SIZE];
         while connection.wants_read() {
             let lines = [&[b'x'; 39][..], b"\n"].concat().repeat(100);
             client.write_all(&lines).expect("there is room");
             sent.extend_from_slice(&lines);
-            assert!(sent.len() < 64 * 1024 * 1024, "it never stops reading");
-            assert_ne!(connection.turn(&mut scratch), Turn::Over);
+            assert!(sent.len() < 64 * 1024 * 1024, "it never shutdowns reading");
+            assert_ne!(connection.advance(&mut scratch), Progress::Closed);
         }
         client.write_all(b"the last\n").expect("there is room");
         sent.extend_from_slice(b"the last\n");
@@ -378,16 +378,20 @@ mod tests {
     fn a_drain_answers_what_has_arrived_and_waits_until_the_client_has_it() {
         let (mut connection, mut client) = pair();
         let sent = stuff(&mut connection, &mut client);
-        let mut scratch = [0; SCRATCH];
+        let mut scratch = [0; READ_SIZE];
         connection.drain();
         for _ in 0..100 {
-            assert_ne!(connection.turn(&mut scratch), Turn::Over, "the client has not read");
+            assert_ne!(
+                connection.advance(&mut scratch),
+                Progress::Closed,
+                "the client has not read"
+            );
         }
         client.set_nonblocking(true).expect("it can be");
         let mut replies = Vec::new();
         let mut buffer = [0; 4096];
         let deadline = Instant::now() + Duration::from_secs(20);
-        while connection.turn(&mut scratch) != Turn::Over {
+        while connection.advance(&mut scratch) != Progress::Closed {
             assert!(Instant::now() < deadline, "it never ends");
             if let Ok(count) = client.read(&mut buffer) {
                 replies.extend_from_slice(&buffer[..count]);
@@ -403,9 +407,9 @@ mod tests {
     #[test]
     fn an_idle_connection_is_over_as_soon_as_it_is_to_drain() {
         let (mut connection, _client) = pair();
-        assert_eq!(connection.turn(&mut [0; SCRATCH]), Turn::Open);
+        assert_eq!(connection.advance(&mut [0; READ_SIZE]), Progress::Open);
         connection.drain();
-        assert_eq!(connection.turn(&mut [0; SCRATCH]), Turn::Over);
+        assert_eq!(connection.advance(&mut [0; READ_SIZE]), Progress::Closed);
     }
 
     #[test]
@@ -413,13 +417,13 @@ mod tests {
         for (ends, replies) in [(true, &b"part\n"[..]), (false, b"")] {
             let (mut connection, mut client) = pair();
             client.write_all(b"part").expect("there is room");
-            assert_eq!(connection.turn(&mut [0; SCRATCH]), Turn::Open);
+            assert_eq!(connection.advance(&mut [0; READ_SIZE]), Progress::Open);
             if ends {
-                client.shutdown(Shutdown::Write).expect("an end");
+                client.shutdown(net::Shutdown::Write).expect("an end");
             }
             connection.drain();
             let deadline = Instant::now() + Duration::from_secs(20);
-            while connection.turn(&mut [0; SCRATCH]) != Turn::Over {
+            while connection.advance(&mut [0; READ_SIZE]) != Progress::Closed {
                 assert!(Instant::now() < deadline, "it never ends");
             }
             drop(connection);

@@ -2,8 +2,8 @@
 
 use std::thread;
 
-use super::connection::{Connection, SCRATCH, Turn};
-use crate::sockets::LOOK_EVERY;
+use super::connection::{Connection, Progress, READ_SIZE};
+use crate::sockets::DRAIN_POLL_INTERVAL;
 
 /// The server is to end: answers what has arrived, and returns when every client has its replies.
 /// The timer of [`shutdown`](crate::shutdown) ends the wait for those that do not read.
@@ -11,16 +11,16 @@ pub fn drain(connections: impl IntoIterator<Item = Connection>) {
     let mut connections: Vec<Connection> =
         connections.into_iter().filter(Connection::is_served).collect();
     connections.iter_mut().for_each(Connection::drain);
-    let mut scratch = [0; SCRATCH];
+    let mut scratch = [0; READ_SIZE];
     while !connections.is_empty() {
         let mut busy = false;
         connections.retain_mut(|connection| {
-            let turn = connection.turn(&mut scratch);
-            busy |= turn == Turn::Again;
-            turn != Turn::Over
+            let turn = connection.advance(&mut scratch);
+            busy |= turn == Progress::Again;
+            turn != Progress::Closed
         });
         if !busy && !connections.is_empty() {
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(DRAIN_POLL_INTERVAL);
         }
     }
 }

@@ -10,13 +10,13 @@ use super::connection::Connection;
 use super::key::Key;
 
 /// What the kernel gives back with an event of the source of clients, rather than a client's key.
-pub const ARRIVALS: u64 = u64::MAX;
+pub const SOURCE_KEY: u64 = u64::MAX;
 
 /// The same for the request to stop.
-pub const STOP: u64 = u64::MAX - 1;
+pub const SHUTDOWN_KEY: u64 = u64::MAX - 1;
 
 /// Events taken from the kernel at once.
-pub const EVENTS: usize = 256;
+pub const EVENT_BATCH: usize = 256;
 
 /// What to wait for on behalf of a client.
 pub fn interest(connection: &Connection) -> EpollFlags {

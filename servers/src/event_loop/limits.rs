@@ -7,4 +7,4 @@ use std::time::Duration;
 pub const LINGER: Duration = Duration::from_secs(1);
 
 /// Refused clients that are waited for at once; beyond, the oldest is closed at once.
-pub const MOST_LINGERING: usize = 16;
+pub const MAX_LINGERING: usize = 16;

@@ -1,8 +1,8 @@
 //! Turning a client away when the server is full.
 //!
-//! An event loop keeps a refused client among its [clients](super::Clients). A pattern that blocks
-//! in accept cannot, and hands it to a [`Lingerer`]; one that may have no thread, because it
-//! forks, keeps [`Lingering`] itself.
+//! An event loop keeps a refused client among its [clients](super::Connections). A pattern that blocks
+//! in accept cannot, and hands it to a [`LingeringClose`]; one that may have no thread, because it
+//! forks, keeps [`LingeringConnections`] itself.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,18 +13,18 @@ use std::thread::Scope;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 
-use super::connection::{Connection, SCRATCH, Turn};
-use super::limits::MOST_LINGERING;
-use super::mailbox::Inbox;
+use super::connection::{Connection, Progress, READ_SIZE};
+use super::limits::MAX_LINGERING;
+use super::mailbox::Mailbox;
 use crate::blocking::threads;
-use crate::shutdown::Stop;
+use crate::shutdown::Shutdown;
 use crate::sockets::until;
 
 /// Refused clients that have been told and have not closed their side yet.
 #[derive(Debug, Default)]
-pub struct Lingering(VecDeque<Connection>);
+pub struct LingeringConnections(VecDeque<Connection>);
 
-impl Lingering {
+impl LingeringConnections {
     /// Tells the client that the server is busy. Never blocks.
     pub fn refuse(&mut self, client: TcpStream) {
         // A client that is gone already needs no more.
@@ -34,7 +34,7 @@ impl Lingering {
     }
 
     fn add(&mut self, connection: Connection) {
-        if self.0.len() >= MOST_LINGERING {
+        if self.0.len() >= MAX_LINGERING {
             self.0.pop_front();
         }
         self.0.push_back(connection);
@@ -56,36 +56,36 @@ impl Lingering {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let mut scratch = [0; SCRATCH];
-        self.0.retain_mut(|connection| connection.turn(&mut scratch) != Turn::Over);
+        let mut scratch = [0; READ_SIZE];
+        self.0.retain_mut(|connection| connection.advance(&mut scratch) != Progress::Closed);
         Ok(())
     }
 }
 
 /// A thread that does the lingering close of refused clients, so that accepting goes on meanwhile.
 #[derive(Debug)]
-pub struct Lingerer(Inbox<Connection>);
+pub struct LingeringClose(Mailbox<Connection>);
 
-impl Lingerer {
+impl LingeringClose {
     /// One with nobody to see out.
     ///
     /// # Errors
     /// When the kernel has no descriptor left.
-    pub fn new() -> io::Result<Lingerer> {
-        Inbox::new(MOST_LINGERING).map(Lingerer)
+    pub fn new() -> io::Result<LingeringClose> {
+        Mailbox::new(MAX_LINGERING).map(LingeringClose)
     }
 
     /// Starts the thread. It ends when the server is to end.
     ///
     /// # Errors
     /// When the kernel refuses a thread.
-    pub fn start<'s>(&'s self, scope: &'s Scope<'s, '_>, stop: Stop) -> io::Result<()> {
-        threads::start(scope, stop, move || {
-            let mut lingering = Lingering::default();
-            while !stop.requested() {
-                if lingering.wait(&[self.0.as_fd(), stop.fd()]).is_err() {
+    pub fn start<'s>(&'s self, scope: &'s Scope<'s, '_>, shutdown: Shutdown) -> io::Result<()> {
+        threads::start(scope, shutdown, move || {
+            let mut lingering = LingeringConnections::default();
+            while !shutdown.is_requested() {
+                if lingering.wait(&[self.0.as_fd(), shutdown.fd()]).is_err() {
                     // For want of memory: those who linger are let go.
-                    lingering = Lingering::default();
+                    lingering = LingeringConnections::default();
                 }
                 while let Some(connection) = self.0.take() {
                     lingering.add(connection);
@@ -99,12 +99,12 @@ impl Lingerer {
     pub fn refuse(&self, client: TcpStream) {
         // A client that is gone already needs no more.
         if let Ok(connection) = refuse(client) {
-            self.see_out(connection);
+            self.add(connection);
         }
     }
 
     /// Waits for the end of a client that was told. Never blocks.
-    pub fn see_out(&self, refused: Connection) {
+    pub fn add(&self, refused: Connection) {
         // Where too many are waited for, this one is closed at once.
         let _ = self.0.put(refused);
     }

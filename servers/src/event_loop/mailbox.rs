@@ -9,32 +9,32 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 /// The queue and its descriptor.
 #[derive(Debug)]
-pub struct Inbox<T> {
+pub struct Mailbox<T> {
     sender: Sender<T>,
     receiver: Receiver<T>,
     wakeup: EventFd,
 }
 
-impl<T> Inbox<T> {
+impl<T> Mailbox<T> {
     /// One that holds at most `bound` things.
     ///
     /// # Errors
     /// When the kernel has no descriptor left.
-    pub fn new(bound: usize) -> io::Result<Inbox<T>> {
-        Inbox::over(bounded(bound))
+    pub fn new(bound: usize) -> io::Result<Mailbox<T>> {
+        Mailbox::over(bounded(bound))
     }
 
     /// One for things of which there are not too many by nature, such as clients that have a place.
     ///
     /// # Errors
     /// When the kernel has no descriptor left.
-    pub fn unbounded() -> io::Result<Inbox<T>> {
-        Inbox::over(unbounded())
+    pub fn unbounded() -> io::Result<Mailbox<T>> {
+        Mailbox::over(unbounded())
     }
 
-    fn over((sender, receiver): (Sender<T>, Receiver<T>)) -> io::Result<Inbox<T>> {
+    fn over((sender, receiver): (Sender<T>, Receiver<T>)) -> io::Result<Mailbox<T>> {
         let wakeup = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Inbox { sender, receiver, wakeup })
+        Ok(Mailbox { sender, receiver, wakeup })
     }
 
     /// Puts something in and wakes the loop. Never blocks.
@@ -61,7 +61,7 @@ impl<T> Inbox<T> {
     }
 }
 
-impl<T> AsFd for Inbox<T> {
+impl<T> AsFd for Mailbox<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.wakeup.as_fd()
     }
@@ -73,20 +73,20 @@ mod tests {
 
     use super::*;
 
-    fn is_ready(inbox: &Inbox<u32>) -> bool {
-        poll(&mut [PollFd::new(inbox.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1)
+    fn is_ready(mailbox: &Mailbox<u32>) -> bool {
+        poll(&mut [PollFd::new(mailbox.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1)
     }
 
     #[test]
     fn the_descriptor_is_ready_until_the_inbox_was_seen_empty() {
-        let inbox = Inbox::new(2).expect("an inbox");
-        assert!(!is_ready(&inbox));
-        assert_eq!((inbox.put(1), inbox.put(2), inbox.put(3)), (Ok(()), Ok(()), Err(3)));
+        let mailbox = Mailbox::new(2).expect("an mailbox");
+        assert!(!is_ready(&mailbox));
+        assert_eq!((mailbox.put(1), mailbox.put(2), mailbox.put(3)), (Ok(()), Ok(()), Err(3)));
         for thing in [1, 2] {
-            assert!(is_ready(&inbox));
-            assert_eq!(inbox.take(), Some(thing));
+            assert!(is_ready(&mailbox));
+            assert_eq!(mailbox.take(), Some(thing));
         }
-        assert_eq!(inbox.take(), None);
-        assert!(!is_ready(&inbox));
+        assert_eq!(mailbox.take(), None);
+        assert!(!is_ready(&mailbox));
     }
 }

@@ -1,8 +1,9 @@
 //! Event loops: one thread serves many connections with calls that do not block.
 
 mod acceptor;
-mod clients;
 mod connection;
+mod connection_slots;
+mod connections;
 mod drain;
 mod epoll;
 mod key;
@@ -10,18 +11,17 @@ mod limits;
 mod lingering_close;
 mod mailbox;
 mod oneshot;
-mod slots;
 mod timer_queue;
 
-pub(crate) use acceptor::ACCEPTED_AT_ONCE;
-pub use acceptor::{Admission, Arrivals};
-pub use clients::Clients;
-pub use connection::{Connection, SCRATCH, Turn};
+pub(crate) use acceptor::ACCEPT_BATCH;
+pub use acceptor::{Acceptor, ConnectionSource};
+pub use connection::{Connection, Progress, READ_SIZE};
+pub use connections::Connections;
 pub use drain::drain;
-pub use epoll::{ARRIVALS, EVENTS, STOP, armed, interest, wait};
+pub use epoll::{EVENT_BATCH, SHUTDOWN_KEY, SOURCE_KEY, armed, interest, wait};
 pub use key::Key;
-pub use limits::{LINGER, MOST_LINGERING};
-pub use lingering_close::{Lingerer, Lingering};
-pub use mailbox::Inbox;
-pub(crate) use oneshot::Shared;
-pub use timer_queue::Deadlines;
+pub use limits::{LINGER, MAX_LINGERING};
+pub use lingering_close::{LingeringClose, LingeringConnections};
+pub use mailbox::Mailbox;
+pub(crate) use oneshot::SharedEpoll;
+pub use timer_queue::TimerQueue;

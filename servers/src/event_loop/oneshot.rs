@@ -15,23 +15,23 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-use super::acceptor::{ACCEPTED_AT_ONCE, Admission, Arrivals};
-use super::connection::{Connection, Turn};
-use super::epoll::{ARRIVALS, STOP, armed};
+use super::acceptor::{ACCEPT_BATCH, Acceptor, ConnectionSource};
+use super::connection::{Connection, Progress};
+use super::connection_slots::ConnectionSlots;
+use super::epoll::{SHUTDOWN_KEY, SOURCE_KEY, armed};
 use super::key::Key;
-use super::limits::MOST_LINGERING;
-use super::slots::Slots;
-use super::timer_queue::Deadlines;
+use super::limits::MAX_LINGERING;
+use super::timer_queue::TimerQueue;
 use crate::config::Config;
 use crate::sockets::Listener;
 
 /// A list of clients, of which each event is given to one thread.
-pub(crate) struct Shared<'l> {
+pub(crate) struct SharedEpoll<'l> {
     /// What the threads wait for.
     pub(crate) epoll: Epoll,
     listener: &'l Listener,
-    admission: Admission,
-    clients: Slots,
+    acceptor: Acceptor,
+    clients: ConnectionSlots,
     /// Who is to be looked at even if nothing happens: refused clients, and all of them where there
     /// is an idle timeout.
     waiting: Mutex<Waiting>,
@@ -41,36 +41,43 @@ pub(crate) struct Shared<'l> {
 
 #[derive(Default)]
 struct Waiting {
-    deadlines: Deadlines,
+    timers: TimerQueue,
     /// Those that are refused, the oldest first.
     lingering: VecDeque<Key>,
 }
 
 /// The key of the event that somebody is due.
-const DUE: u64 = u64::MAX - 2;
+const TIMER_KEY: u64 = u64::MAX - 2;
 
 /// The listener and the timer, too, are one thread's at a time.
 fn once(key: u64) -> EpollEvent {
     EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, key)
 }
 
-impl<'l> Shared<'l> {
+impl<'l> SharedEpoll<'l> {
     /// Nobody yet. The listener is in the list.
     ///
     /// # Errors
     /// When the kernel has no descriptor left.
-    pub(crate) fn new(listener: &'l Listener, config: &Config) -> io::Result<Shared<'l>> {
+    pub(crate) fn new(listener: &'l Listener, config: &Config) -> io::Result<SharedEpoll<'l>> {
         listener.set_nonblocking()?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let timer = TimerFd::new(
             ClockId::CLOCK_MONOTONIC,
             TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK,
         )?;
-        epoll.add(listener, once(ARRIVALS))?;
-        epoll.add(&timer, once(DUE))?;
-        epoll.add(listener.stop().fd(), EpollEvent::new(EpollFlags::EPOLLIN, STOP))?;
-        let (admission, waiting) = (Admission::new(config), Mutex::default());
-        Ok(Shared { epoll, listener, admission, clients: Slots::new(), waiting, timer })
+        epoll.add(listener, once(SOURCE_KEY))?;
+        epoll.add(&timer, once(TIMER_KEY))?;
+        epoll.add(listener.shutdown().fd(), EpollEvent::new(EpollFlags::EPOLLIN, SHUTDOWN_KEY))?;
+        let (acceptor, waiting) = (Acceptor::new(config), Mutex::default());
+        Ok(SharedEpoll {
+            epoll,
+            listener,
+            acceptor,
+            clients: ConnectionSlots::new(),
+            waiting,
+            timer,
+        })
     }
 
     /// Serves whom the event concerns, who is this thread's alone meanwhile.
@@ -79,22 +86,22 @@ impl<'l> Shared<'l> {
     /// What the kernel refuses to the whole server.
     pub(crate) fn handle(&self, event: &EpollEvent, scratch: &mut [u8]) -> io::Result<()> {
         match event.data() {
-            STOP => Ok(()),
-            ARRIVALS => self.accept(),
-            DUE => self.give_up_overdue(),
-            key => self.turn(key as Key, scratch),
+            SHUTDOWN_KEY => Ok(()),
+            SOURCE_KEY => self.accept(),
+            TIMER_KEY => self.close_expired(),
+            key => self.advance(key as Key, scratch),
         }
     }
 
-    fn turn(&self, key: Key, scratch: &mut [u8]) -> io::Result<()> {
+    fn advance(&self, key: Key, scratch: &mut [u8]) -> io::Result<()> {
         let mut slot = self.clients.lock(key);
         let Some(connection) = &mut *slot else { return Ok(()) };
         let is_served = connection.is_served();
-        match connection.turn(scratch) {
-            Turn::Open | Turn::Again => {
+        match connection.advance(scratch) {
+            Progress::Open | Progress::Again => {
                 self.epoll.modify(&*connection, &mut armed(key, connection))?
             }
-            Turn::Over => {
+            Progress::Closed => {
                 // It leaves the list by being closed, and its key may be another's from then on.
                 *slot = None;
                 drop(slot);
@@ -107,19 +114,19 @@ impl<'l> Shared<'l> {
     }
 
     fn accept(&self) -> io::Result<()> {
-        for _ in 0..ACCEPTED_AT_ONCE {
-            let Some(connection) = self.listener.next(&self.admission)? else { break };
+        for _ in 0..ACCEPT_BATCH {
+            let Some(connection) = self.listener.next(&self.acceptor)? else { break };
             self.insert(connection)?;
         }
-        self.epoll.modify(self.listener, &mut once(ARRIVALS))?;
+        self.epoll.modify(self.listener, &mut once(SOURCE_KEY))?;
         Ok(())
     }
 
     fn insert(&self, connection: Connection) -> io::Result<()> {
         // The lowest number that is free: the kernel keeps keys dense, and no two clients have one.
         let key = connection.as_fd().as_raw_fd() as Key;
-        if key >= Slots::MOST {
-            connection.turn_away();
+        if key >= ConnectionSlots::MOST {
+            connection.reject();
             return Ok(());
         }
         let (is_served, deadline) = (connection.is_served(), connection.deadline());
@@ -139,12 +146,12 @@ impl<'l> Shared<'l> {
 
     fn note(&self, key: Key, is_served: bool, deadline: Option<Instant>) -> io::Result<()> {
         let mut waiting = self.waiting();
-        waiting.deadlines.note(key, deadline);
+        waiting.timers.insert(key, deadline);
         self.set_timer(&waiting)?;
         let mut oldest = None;
         if !is_served {
             waiting.lingering.push_back(key);
-            if waiting.lingering.len() > MOST_LINGERING {
+            if waiting.lingering.len() > MAX_LINGERING {
                 oldest = waiting.lingering.pop_front();
             }
         }
@@ -156,27 +163,27 @@ impl<'l> Shared<'l> {
     }
 
     /// Gives up those whose patience has ended, and sets the timer for the next.
-    fn give_up_overdue(&self) -> io::Result<()> {
+    fn close_expired(&self) -> io::Result<()> {
         let _ = self.timer.wait();
         let now = Instant::now();
         loop {
-            let Some(key) = self.waiting().deadlines.due(now) else { break };
+            let Some(key) = self.waiting().timers.pop_expired(now) else { break };
             let mut slot = self.clients.lock(key);
             let deadline = slot.as_ref().and_then(Connection::deadline);
             if deadline.is_some_and(|deadline| deadline <= now) {
                 *slot = None;
             }
             drop(slot);
-            self.waiting().deadlines.note(key, deadline.filter(|&deadline| deadline > now));
+            self.waiting().timers.insert(key, deadline.filter(|&deadline| deadline > now));
         }
         self.set_timer(&self.waiting())?;
-        self.epoll.modify(&self.timer, &mut once(DUE))?;
+        self.epoll.modify(&self.timer, &mut once(TIMER_KEY))?;
         Ok(())
     }
 
     /// Whoever sets it holds the lock: no later deadline comes over an earlier one.
     fn set_timer(&self, waiting: &Waiting) -> io::Result<()> {
-        let Some(first) = waiting.deadlines.first() else { return Ok(()) };
+        let Some(first) = waiting.timers.next_deadline() else { return Ok(()) };
         // A time of 0 would be none.
         let left = first.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         self.timer.set(Expiration::OneShot(left.into()), TimerSetTimeFlags::empty())?;
@@ -199,7 +206,7 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
-    use crate::event_loop::connection::SCRATCH;
+    use crate::event_loop::connection::READ_SIZE;
     use crate::event_loop::epoll::wait;
     use crate::protocol::Service;
 
@@ -209,20 +216,20 @@ mod tests {
     }
 
     /// Handles what has come, until `holds`.
-    fn handle_until(shared: &Shared<'_>, mut holds: impl FnMut() -> bool) {
+    fn handle_until(shared: &SharedEpoll<'_>, mut holds: impl FnMut() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut events = [EpollEvent::empty()];
         while !holds() {
             assert!(Instant::now() < deadline, "it does not come about");
             let patience = Some(Duration::from_millis(10));
             for event in wait(&shared.epoll, &mut events, patience).expect("events") {
-                shared.handle(event, &mut [0; SCRATCH]).expect("it is handled");
+                shared.handle(event, &mut [0; READ_SIZE]).expect("it is handled");
             }
         }
     }
 
     /// The keys of those that are there. A place that is locked is somebody's.
-    fn keys(shared: &Shared<'_>) -> Vec<Key> {
+    fn keys(shared: &SharedEpoll<'_>) -> Vec<Key> {
         (3..64).filter(|&key| shared.clients.lock(key).is_some()).collect()
     }
 
@@ -232,7 +239,7 @@ mod tests {
     }
 
     /// Connects, asks, and handles what comes until there is a reply.
-    fn ask(shared: &Shared<'_>, request: &[u8]) -> (TcpStream, Vec<u8>) {
+    fn ask(shared: &SharedEpoll<'_>, request: &[u8]) -> (TcpStream, Vec<u8>) {
         let mut client = TcpStream::connect(shared.listener.address()).expect("a place");
         client.write_all(request).expect("it is sent");
         client.set_nonblocking(true).expect("it can be");
@@ -249,7 +256,7 @@ mod tests {
     #[test]
     fn while_a_client_is_served_others_come_and_are_served_and_go() {
         let listener = listener();
-        let shared = Shared::new(&listener, &config(2)).expect("descriptors");
+        let shared = SharedEpoll::new(&listener, &config(2)).expect("descriptors");
         listener.listen().expect("it listens");
         let (_first, reply) = ask(&shared, b"40\n");
         assert_eq!(reply, b"40\n");
@@ -267,7 +274,7 @@ mod tests {
     #[test]
     fn a_refused_client_that_stays_is_closed_when_it_is_due() {
         let listener = listener();
-        let shared = Shared::new(&listener, &config(0)).expect("descriptors");
+        let shared = SharedEpoll::new(&listener, &config(0)).expect("descriptors");
         listener.listen().expect("it listens");
         let _client = TcpStream::connect(listener.address()).expect("a place");
         handle_until(&shared, || keys(&shared).len() == 1);

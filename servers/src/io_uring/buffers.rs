@@ -11,10 +11,10 @@ use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 
 /// The size of a buffer, in bytes: what one client gets per turn in other patterns.
-pub const BUFFER: usize = crate::event_loop::SCRATCH;
+pub const BUFFER: usize = crate::event_loop::READ_SIZE;
 
 /// The most buffers that there will be: 4 MiB of them.
-pub const MOST_BUFFERS: u16 = 1024;
+pub const MAX_BUFFERS: u16 = 1024;
 
 /// Buffers that there are at first. Each time that they do not suffice, their number is doubled.
 const FIRST_BUFFERS: u16 = 128;
@@ -39,14 +39,14 @@ impl Buffers {
     /// Buffers that are known to the ring from now on, and must outlive it.
     #[allow(unsafe_code, reason = "the kernel is told of memory")]
     pub(super) fn new(uring: &IoUring) -> io::Result<Buffers> {
-        let queue = Memory::zeroed(usize::from(MOST_BUFFERS) * size_of::<BufRingEntry>());
+        let queue = Memory::zeroed(usize::from(MAX_BUFFERS) * size_of::<BufRingEntry>());
         // The kernel takes pages only when buffers are used.
-        let bytes = Memory::uninitialised(usize::from(MOST_BUFFERS) * BUFFER);
+        let bytes = Memory::uninitialised(usize::from(MAX_BUFFERS) * BUFFER);
         let address = queue.start.as_ptr() as u64;
         // SAFETY: the queue is of so many entries, on a page boundary, and is kept until the ring
         // is gone: the ring's drop sees to it.
         unsafe {
-            uring.submitter().register_buf_ring_with_flags(address, MOST_BUFFERS, GROUP, 0)?;
+            uring.submitter().register_buf_ring_with_flags(address, MAX_BUFFERS, GROUP, 0)?;
         }
         let mut buffers = Buffers { queue, bytes, tail: 0, made: 0, has_grown: false };
         buffers.make(FIRST_BUFFERS);
@@ -56,7 +56,7 @@ impl Buffers {
     /// They did not suffice.
     pub(super) fn provide_more(&mut self) {
         if !std::mem::replace(&mut self.has_grown, true) {
-            self.make(self.made.min(MOST_BUFFERS - self.made));
+            self.make(self.made.min(MAX_BUFFERS - self.made));
         }
     }
 
@@ -76,10 +76,10 @@ impl Buffers {
     #[allow(unsafe_code, reason = "the queue is shared with the kernel")]
     pub(super) fn provide(&mut self, buffer: u16) {
         let queue = self.queue.start.as_ptr().cast::<BufRingEntry>();
-        let position = usize::from(self.tail % MOST_BUFFERS);
+        let position = usize::from(self.tail % MAX_BUFFERS);
         let address = self.bytes.start.as_ptr() as usize + usize::from(buffer) * BUFFER;
         self.tail = self.tail.wrapping_add(1);
-        // SAFETY: the position is within the queue. The kernel does not look at an entry beyond
+        // SAFETY: the position is with_timeout the queue. The kernel does not look at an entry beyond
         // the tail, and there are no more buffers than entries, so this entry was used up. The
         // tail lies where the kernel expects it, aligned for a u16, and is written with release so
         // that the kernel sees the entry first.
@@ -104,7 +104,7 @@ impl Buffers {
     pub(super) fn bytes(&self, buffer: u16, count: usize) -> &[u8] {
         let start = usize::from(buffer) * BUFFER;
         assert!(buffer < self.made && count <= BUFFER, "the kernel keeps to the buffers");
-        // SAFETY: it is within the memory, the kernel has written so many bytes, and it has no
+        // SAFETY: it is with_timeout the memory, the kernel has written so many bytes, and it has no
         // business there until the buffer is provided again, which takes `&mut self`.
         unsafe { std::slice::from_raw_parts(self.bytes.start.as_ptr().add(start), count) }
     }

@@ -2,11 +2,11 @@
 
 mod availability;
 mod buffers;
-mod client;
 mod ring;
+mod ring_connection;
 mod setup;
 
 pub use availability::unavailable;
-pub use buffers::{BUFFER, MOST_BUFFERS};
-pub use client::Client;
+pub use buffers::{BUFFER, MAX_BUFFERS};
 pub use ring::{Event, Ring};
+pub use ring_connection::RingConnection;

@@ -29,7 +29,7 @@ use crate::sockets::Listener;
 const QUEUE: u32 = 1024;
 
 /// The most that is copied, to be sent at once.
-const SENT_AT_ONCE: usize = 16 * 1024;
+const SEND_SIZE: usize = 16 * 1024;
 
 /// Buffers for sending that are kept for the next, each of at most [`BUFFER`] bytes.
 const SPARE: usize = 128;
@@ -46,16 +46,16 @@ pub struct Ring<'l, C: AsFd> {
     free: Vec<Key>,
     queued: Vec<Entry>,
     /// Operations that were queued and whose last completion has not come.
-    under_way: usize,
+    in_flight: usize,
     /// Completions that were not looked at yet.
     done: VecDeque<cqueue::Entry>,
-    /// Clients for whom something is sent quietly, and those for whom it was.
-    quiet: Vec<Key>,
-    quietly_done: Vec<Key>,
+    /// Connections for whom something is sent silently, and those for whom it was.
+    silent: Vec<Key>,
+    silent_done: Vec<Key>,
     /// What the last event brought.
-    lent: Option<(u16, usize)>,
+    current_buffer: Option<(u16, usize)>,
     spare: Vec<Vec<u8>>,
-    ends: bool,
+    is_ending: bool,
 }
 
 struct Slot<C> {
@@ -63,10 +63,10 @@ struct Slot<C> {
     client: Option<C>,
     /// What the client sends is to be received.
     wanted: bool,
-    receiving: Doing,
+    receiving: OpState,
     /// The client has ended its side.
     has_ended: bool,
-    sending: Doing,
+    sending: OpState,
     /// What the kernel reads while it sends.
     output: Vec<u8>,
     /// The client is to be dropped when nothing is under way for it.
@@ -74,12 +74,12 @@ struct Slot<C> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Doing {
-    Nothing,
-    UnderWay,
+enum OpState {
+    Idle,
+    InFlight,
     /// It has no completion unless it fails, and is over when it was handed over.
-    Quietly,
-    Cancelled,
+    InFlightSilent,
+    Cancelling,
 }
 
 /// What has been done.
@@ -89,9 +89,9 @@ pub enum Event {
     Accepted(TcpStream),
     /// Nothing is accepted any more until that is [asked](Ring::accept) for again, which helps if
     /// there is a descriptor: the listener knows what to do.
-    NotAccepted,
+    AcceptEnded,
     /// A client waits to be accepted, as was [asked](Ring::watch) for.
-    Waits,
+    Acceptable,
     /// A client has sent something, which is [to be had](Ring::received) until the next event.
     Received(Key),
     /// So much of a client's output was sent.
@@ -103,26 +103,32 @@ pub enum Event {
 /// What a completion is about, beside the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
-enum About {
+enum Operation {
     Accept,
     Watch,
-    Stop,
+    Shutdown,
     Receive,
     Send,
     /// A cancellation: it comes only if that failed.
     Cancel,
 }
 
-impl About {
-    const ALL: [About; 6] =
-        [About::Accept, About::Watch, About::Stop, About::Receive, About::Send, About::Cancel];
+impl Operation {
+    const ALL: [Operation; 6] = [
+        Operation::Accept,
+        Operation::Watch,
+        Operation::Shutdown,
+        Operation::Receive,
+        Operation::Send,
+        Operation::Cancel,
+    ];
 
     fn tag(self, key: Key) -> u64 {
         (key as u64) << 3 | self as u64
     }
 
-    fn of(tag: u64) -> (About, Key) {
-        (About::ALL[(tag & 7) as usize], (tag >> 3) as Key)
+    fn of(tag: u64) -> (Operation, Key) {
+        (Operation::ALL[(tag & 7) as usize], (tag >> 3) as Key)
     }
 }
 
@@ -131,9 +137,9 @@ impl<C> Slot<C> {
         Slot {
             client: None,
             wanted: false,
-            receiving: Doing::Nothing,
+            receiving: OpState::Idle,
             has_ended: false,
-            sending: Doing::Nothing,
+            sending: OpState::Idle,
             output: Vec::new(),
             closes: false,
         }
@@ -154,17 +160,17 @@ impl<'l, C: AsFd> Ring<'l, C> {
             clients: Vec::new(),
             free: Vec::new(),
             queued: Vec::new(),
-            under_way: 0,
+            in_flight: 0,
             done: VecDeque::new(),
-            quiet: Vec::new(),
-            quietly_done: Vec::new(),
-            lent: None,
+            silent: Vec::new(),
+            silent_done: Vec::new(),
+            current_buffer: None,
             spare: Vec::new(),
-            ends: false,
+            is_ending: false,
         };
-        let stop = Fd(listener.stop().fd().as_raw_fd());
-        let entry = opcode::PollAdd::new(stop, libc::POLLIN as u32).build();
-        ring.queue(entry, About::Stop, 0);
+        let shutdown = Fd(listener.shutdown().fd().as_raw_fd());
+        let entry = opcode::PollAdd::new(shutdown, libc::POLLIN as u32).build();
+        ring.queue(entry, Operation::Shutdown, 0);
         Ok(ring)
     }
 
@@ -173,14 +179,14 @@ impl<'l, C: AsFd> Ring<'l, C> {
         let listener = Fd(self.listener.as_raw_fd());
         let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         let entry = opcode::AcceptMulti::new(listener).flags(flags).build();
-        self.queue(entry, About::Accept, 0);
+        self.queue(entry, Operation::Accept, 0);
     }
 
     /// Waits until somebody can be accepted, once, and needs no descriptor for that.
     pub fn watch(&mut self) {
         let listener = Fd(self.listener.as_raw_fd());
         let entry = opcode::PollAdd::new(listener, libc::POLLIN as u32).build();
-        self.queue(entry, About::Watch, 0);
+        self.queue(entry, Operation::Watch, 0);
     }
 
     /// Takes a client in, for which nothing is done yet.
@@ -202,7 +208,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
 
     /// Whether to receive what a client sends. After a no, nothing arrives that was not received
     /// by the kernel before the next [`wait`](Self::wait) hands the no over. With every wait one
-    /// client gets at most as much as there are [buffers](super::MOST_BUFFERS); kernels of late stop at
+    /// client gets at most as much as there are [buffers](super::MAX_BUFFERS); kernels of late stop at
     /// 32 of them.
     pub fn receive(&mut self, key: Key, wanted: bool) {
         if self.client(key).is_none() {
@@ -210,67 +216,67 @@ impl<'l, C: AsFd> Ring<'l, C> {
         }
         let slot = &mut self.clients[key];
         slot.wanted = wanted;
-        if !wanted && slot.receiving == Doing::UnderWay {
-            slot.receiving = Doing::Cancelled;
-            self.cancel(About::Receive, key);
+        if !wanted && slot.receiving == OpState::InFlight {
+            slot.receiving = OpState::Cancelling;
+            self.cancel(Operation::Receive, key);
         } else {
-            self.begin_to_receive(key);
+            self.start_receive(key);
         }
     }
 
-    fn begin_to_receive(&mut self, key: Key) {
+    fn start_receive(&mut self, key: Key) {
         let slot = &mut self.clients[key];
-        if slot.wanted && slot.receiving == Doing::Nothing && !slot.has_ended && !self.ends {
+        if slot.wanted && slot.receiving == OpState::Idle && !slot.has_ended && !self.is_ending {
             let Some(client) = &slot.client else { return };
             let socket = Fd(client.as_fd().as_raw_fd());
-            slot.receiving = Doing::UnderWay;
+            slot.receiving = OpState::InFlight;
             let entry = opcode::RecvMulti::new(socket, buffers::GROUP).build();
-            self.queue(entry, About::Receive, key);
+            self.queue(entry, Operation::Receive, key);
         }
     }
 
     /// Sends a client its output, or the beginning of it, unless something is being sent.
     ///
-    /// A send that the kernel takes at once can be quiet: it wakes nobody, and the event that it
+    /// A send that the kernel takes at once can be silent: it wakes nobody, and the event that it
     /// was sent comes with the next one that happens. That is for those for whom nothing is to be
     /// done then, and spares every other system call.
-    pub fn send(&mut self, key: Key, quietly: bool, output: impl FnOnce(&C) -> &[u8]) {
+    pub fn send(&mut self, key: Key, silently: bool, output: impl FnOnce(&C) -> &[u8]) {
         let Some(slot) = self.clients.get_mut(key).filter(|slot| !slot.closes) else { return };
         let Some(client) = &slot.client else { return };
-        if slot.sending != Doing::Nothing || self.ends {
+        if slot.sending != OpState::Idle || self.is_ending {
             return;
         }
         let output = output(client);
-        let part = &output[..output.len().min(SENT_AT_ONCE)];
+        let part = &output[..output.len().min(SEND_SIZE)];
         if part.is_empty() {
             return;
         }
-        let quietly = quietly && part.len() == output.len();
+        let silently = silently && part.len() == output.len();
         slot.output = self.spare.pop().unwrap_or_default();
         slot.output.extend_from_slice(part);
-        if quietly {
-            self.quiet.push(key);
-            self.begin_to_send(key, Doing::Quietly);
+        if silently {
+            self.silent.push(key);
+            self.start_send(key, OpState::InFlightSilent);
         } else {
-            self.begin_to_send(key, Doing::UnderWay);
+            self.start_send(key, OpState::InFlight);
         }
     }
 
-    fn begin_to_send(&mut self, key: Key, doing: Doing) {
+    fn start_send(&mut self, key: Key, doing: OpState) {
         let slot = &mut self.clients[key];
         let Some(client) = &slot.client else { return };
         let socket = Fd(client.as_fd().as_raw_fd());
         let entry = opcode::Send::new(socket, slot.output.as_ptr(), slot.output.len() as u32);
         let entry = match doing {
             // Never left for later (DONTWAIT), and a failure unless everything is sent (WAITALL).
-            Doing::Quietly => entry
+            OpState::InFlightSilent => entry
                 .flags(libc::MSG_DONTWAIT | libc::MSG_WAITALL)
                 .build()
                 .flags(Flags::SKIP_SUCCESS),
             _ => entry.build(),
         };
         slot.sending = doing;
-        self.queue(entry, About::Send, key);
+        self.queue(entry, Operation::Send, key);
     }
 
     /// Drops a client, as soon as nothing is under way for it.
@@ -281,16 +287,16 @@ impl<'l, C: AsFd> Ring<'l, C> {
         self.receive(key, false);
         let slot = &mut self.clients[key];
         slot.closes = true;
-        if slot.sending == Doing::UnderWay {
-            slot.sending = Doing::Cancelled;
-            self.cancel(About::Send, key);
+        if slot.sending == OpState::InFlight {
+            slot.sending = OpState::Cancelling;
+            self.cancel(Operation::Send, key);
         }
-        self.settle(key);
+        self.free_if_idle(key);
     }
 
-    fn settle(&mut self, key: Key) {
+    fn free_if_idle(&mut self, key: Key) {
         let slot = &mut self.clients[key];
-        let is_idle = slot.receiving == Doing::Nothing && slot.sending == Doing::Nothing;
+        let is_idle = slot.receiving == OpState::Idle && slot.sending == OpState::Idle;
         if slot.closes && is_idle && slot.client.is_some() {
             *slot = Slot::free();
             self.free.push(key);
@@ -299,13 +305,13 @@ impl<'l, C: AsFd> Ring<'l, C> {
 
     /// From now on nothing is begun, and what is under way is cancelled. Events still come until
     /// the ring [is idle](Self::is_idle).
-    pub fn end(&mut self) {
-        self.ends = true;
+    pub fn cancel_all(&mut self) {
+        self.is_ending = true;
     }
 
     /// Whether nothing is under way.
     pub fn is_idle(&self) -> bool {
-        self.under_way == 0
+        self.in_flight == 0
     }
 
     /// The clients that are there, and not about to be closed. To be called of an idle ring.
@@ -321,16 +327,16 @@ impl<'l, C: AsFd> Ring<'l, C> {
     /// The kernel refuses the ring its service. That a signal came, or the time is over, is no
     /// error.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.give_back();
+        self.recycle_buffer();
         self.buffers.next_round();
-        if self.ends && self.under_way > 0 {
+        if self.is_ending && self.in_flight > 0 {
             // Repeated as long as it takes: what is just being done cannot be cancelled.
             let entry = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
-            let tag = About::Cancel.tag(0);
+            let tag = Operation::Cancel.tag(0);
             self.queued.push(entry.flags(Flags::SKIP_SUCCESS).user_data(tag));
         }
         let entered = loop {
-            self.hand_over();
+            self.pass_to_idle();
             let submitter = self.uring.submitter();
             let entered = match timeout.map(Timespec::from) {
                 _ if !self.queued.is_empty() => submitter.submit(),
@@ -342,7 +348,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
             }
         };
         self.done.extend(self.uring.completion());
-        self.tell_quiet_from_failed();
+        self.settle_silent_sends();
         match entered.as_ref().map_err(io::Error::raw_os_error) {
             // At EBUSY the kernel has more completions than room for them: look at those first.
             Ok(_) | Err(Some(libc::EINTR | libc::ETIME | libc::EBUSY)) => Ok(()),
@@ -354,28 +360,28 @@ impl<'l, C: AsFd> Ring<'l, C> {
         }
     }
 
-    /// Finds out what was sent quietly: all of which no failure is told, once it was handed over.
-    fn tell_quiet_from_failed(&mut self) {
+    /// Finds out what was sent silently: all of which no failure is told, once it was handed over.
+    fn settle_silent_sends(&mut self) {
         for done in &self.done {
-            let (about, key) = About::of(done.user_data());
-            if about == About::Send && self.clients[key].sending == Doing::Quietly {
-                self.clients[key].sending = Doing::UnderWay;
-                self.quiet.retain(|&one| one != key);
+            let (about, key) = Operation::of(done.user_data());
+            if about == Operation::Send && self.clients[key].sending == OpState::InFlightSilent {
+                self.clients[key].sending = OpState::InFlight;
+                self.silent.retain(|&one| one != key);
             }
         }
         let submission = self.uring.submission();
         if self.queued.is_empty() && submission.is_empty() && !submission.cq_overflow() {
             drop(submission);
-            self.quietly_done.append(&mut self.quiet);
+            self.silent_done.append(&mut self.silent);
         }
     }
 
     /// What was done, if there is more.
     pub fn next_event(&mut self) -> Option<Event> {
         loop {
-            self.give_back();
-            let event = if let Some(key) = self.quietly_done.pop() {
-                self.under_way -= 1;
+            self.recycle_buffer();
+            let event = if let Some(key) = self.silent_done.pop() {
+                self.in_flight -= 1;
                 let count = self.clients[key].output.len();
                 self.sent(key, Ok(count))
             } else {
@@ -389,24 +395,24 @@ impl<'l, C: AsFd> Ring<'l, C> {
     }
 
     fn completed(&mut self, done: &cqueue::Entry) -> Option<Event> {
-        let (about, key) = About::of(done.user_data());
+        let (about, key) = Operation::of(done.user_data());
         let is_last = !cqueue::more(done.flags());
-        if is_last && about != About::Cancel {
-            self.under_way -= 1;
+        if is_last && about != Operation::Cancel {
+            self.in_flight -= 1;
         }
         let result = match done.result() {
             result @ 0.. => Ok(result as usize),
             error => Err(-error),
         };
         match about {
-            About::Accept => self.accepted(result, is_last),
-            About::Watch => (!self.ends).then_some(Event::Waits),
-            About::Stop => None,
-            About::Receive => {
+            Operation::Accept => self.accepted(result, is_last),
+            Operation::Watch => (!self.is_ending).then_some(Event::Acceptable),
+            Operation::Shutdown => None,
+            Operation::Receive => {
                 self.arrived(key, result, cqueue::buffer_select(done.flags()), is_last)
             }
-            About::Send => self.sent(key, result),
-            About::Cancel => {
+            Operation::Send => self.sent(key, result),
+            Operation::Cancel => {
                 self.cancel_again(key, result);
                 None
             }
@@ -417,12 +423,12 @@ impl<'l, C: AsFd> Ring<'l, C> {
         match result {
             Ok(descriptor) => {
                 let client = own(descriptor);
-                if is_last && !self.ends {
+                if is_last && !self.is_ending {
                     self.accept();
                 }
                 Some(Event::Accepted(client))
             }
-            Err(_) => (!self.ends).then_some(Event::NotAccepted),
+            Err(_) => (!self.is_ending).then_some(Event::AcceptEnded),
         }
     }
 
@@ -433,10 +439,10 @@ impl<'l, C: AsFd> Ring<'l, C> {
         buffer: Option<u16>,
         is_last: bool,
     ) -> Option<Event> {
-        self.lent = buffer.map(|buffer| (buffer, result.unwrap_or(0)));
+        self.current_buffer = buffer.map(|buffer| (buffer, result.unwrap_or(0)));
         let slot = &mut self.clients[key];
         if is_last {
-            slot.receiving = Doing::Nothing;
+            slot.receiving = OpState::Idle;
         }
         let event = match result {
             Ok(count) => {
@@ -454,18 +460,18 @@ impl<'l, C: AsFd> Ring<'l, C> {
             }
         };
         let closes = slot.closes;
-        self.begin_to_receive(key);
-        self.settle(key);
+        self.start_receive(key);
+        self.free_if_idle(key);
         event.filter(|_| !closes)
     }
 
     fn sent(&mut self, key: Key, result: Result<usize, i32>) -> Option<Event> {
         let slot = &mut self.clients[key];
-        let goes_on = slot.sending == Doing::UnderWay && !self.ends;
-        slot.sending = Doing::Nothing;
+        let goes_on = slot.sending == OpState::InFlight && !self.is_ending;
+        slot.sending = OpState::Idle;
         if goes_on && matches!(result, Err(libc::EAGAIN | libc::EINTR)) {
             // The client does not read, or not now: from here on the kernel waits for it.
-            self.begin_to_send(key, Doing::UnderWay);
+            self.start_send(key, OpState::InFlight);
             return None;
         }
         let mut output = std::mem::take(&mut slot.output);
@@ -474,7 +480,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
             self.spare.push(output);
         }
         let closes = slot.closes;
-        self.settle(key);
+        self.free_if_idle(key);
         match result {
             _ if closes => None,
             Ok(count) => Some(Event::Sent(key, count)),
@@ -485,41 +491,43 @@ impl<'l, C: AsFd> Ring<'l, C> {
 
     /// What the last event brought, and whose it is. Nothing is the client's end.
     pub fn received(&mut self, key: Key) -> Option<(&mut C, &[u8])> {
-        let bytes = self.lent.map_or(&[][..], |(buffer, count)| self.buffers.bytes(buffer, count));
+        let bytes = self
+            .current_buffer
+            .map_or(&[][..], |(buffer, count)| self.buffers.bytes(buffer, count));
         Some((self.clients.get_mut(key)?.client.as_mut()?, bytes))
     }
 
-    fn give_back(&mut self) {
-        if let Some((buffer, _)) = self.lent.take() {
+    fn recycle_buffer(&mut self) {
+        if let Some((buffer, _)) = self.current_buffer.take() {
             self.buffers.provide(buffer);
         }
     }
 
-    fn cancel(&mut self, about: About, key: Key) {
+    fn cancel(&mut self, about: Operation, key: Key) {
         let entry = opcode::AsyncCancel::new(about.tag(key)).build();
-        let tag = About::Cancel.tag(key << 1 | usize::from(about == About::Send));
+        let tag = Operation::Cancel.tag(key << 1 | usize::from(about == Operation::Send));
         self.queued.push(entry.flags(Flags::SKIP_SUCCESS).user_data(tag));
     }
 
     /// What was just being done could not be cancelled.
     fn cancel_again(&mut self, key: Key, result: Result<usize, i32>) {
-        let (key, about) = (key >> 1, [About::Receive, About::Send][key & 1]);
+        let (key, about) = (key >> 1, [Operation::Receive, Operation::Send][key & 1]);
         let Some(slot) = self.clients.get(key) else { return };
-        let doing = if about == About::Send { slot.sending } else { slot.receiving };
+        let doing = if about == Operation::Send { slot.sending } else { slot.receiving };
         // Not found does not mean over: it may be on its way from one place to another.
-        if doing == Doing::Cancelled && result.is_err() {
+        if doing == OpState::Cancelling && result.is_err() {
             self.cancel(about, key);
         }
     }
 
-    fn queue(&mut self, entry: Entry, about: About, key: Key) {
+    fn queue(&mut self, entry: Entry, about: Operation, key: Key) {
         self.queued.push(entry.user_data(about.tag(key)));
-        self.under_way += 1;
+        self.in_flight += 1;
     }
 
     /// Moves what is queued to where the kernel finds it, as far as there is room.
     #[allow(unsafe_code, reason = "the kernel is told of memory and descriptors")]
-    fn hand_over(&mut self) {
+    fn pass_to_idle(&mut self) {
         let mut submission = self.uring.submission();
         let room = submission.capacity() - submission.len();
         let count = self.queued.len().min(room);
@@ -536,7 +544,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
 
 impl<C: AsFd> Drop for Ring<'_, C> {
     fn drop(&mut self) {
-        self.end();
+        self.cancel_all();
         let deadline = Instant::now() + END_DEADLINE;
         while !self.is_idle() {
             if Instant::now() > deadline || self.wait(Some(BACK_OFF)).is_err() {

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use io_uring::IoUring;
 
-use super::buffers::{Buffers, MOST_BUFFERS};
+use super::buffers::{Buffers, MAX_BUFFERS};
 
 /// What can be done before it has to be looked at, at most. The kernel keeps what is beyond, and ends
 /// multishot operations then, which are begun again.
-const MOST_COMPLETIONS: usize = 16 * 1024;
+const MAX_COMPLETIONS: usize = 16 * 1024;
 
 /// Operations of one client that may be done at the same time, beside receiving, which is bounded by
 /// the buffers.
@@ -42,8 +42,8 @@ pub(super) fn set_up(queue: u32, completions: u32) -> io::Result<(IoUring, Buffe
 /// Room for what so many clients may have done at once, and no more: without CAP_IPC_LOCK a user's
 /// rings have 8 MiB together, by default (RLIMIT_MEMLOCK; 16 bytes each here).
 pub(super) fn completions(clients: usize) -> u32 {
-    let at_once = usize::from(MOST_BUFFERS).saturating_add(OPERATIONS.saturating_mul(clients));
-    at_once.min(MOST_COMPLETIONS).next_power_of_two() as u32
+    let at_once = usize::from(MAX_BUFFERS).saturating_add(OPERATIONS.saturating_mul(clients));
+    at_once.min(MAX_COMPLETIONS).next_power_of_two() as u32
 }
 
 /// The kernel does its part when the thread asks for it, and never interrupts it.

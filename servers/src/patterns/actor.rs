@@ -32,13 +32,13 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
-use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
 use crate::protocol::Session;
-use crate::shutdown::Stop;
+use crate::shutdown::Shutdown;
 use crate::sockets::Listener;
-use crate::sockets::{LastInput, is_ended_by_client};
-use crate::tasks::{BUFFER, give_way, read, see_out, send, within};
-use crate::tasks::{Leave, accept_all};
+use crate::sockets::{DrainLimit, is_ended_by_client};
+use crate::tasks::{BUFFER, read, send, wait_until_acknowledged, with_timeout, yield_now};
+use crate::tasks::{TaskPermit, accept_all};
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "actor",
@@ -48,7 +48,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "Ranch (so Cowboy), Akka I/O",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
@@ -69,10 +69,10 @@ enum Message {
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let runtime =
         Builder::new_multi_thread().worker_threads(config.workers).enable_all().build()?;
-    let stop = listener.stop();
-    runtime.block_on(accept_all(listener, config.max_connections, |client, leave| {
+    let shutdown = listener.shutdown();
+    runtime.block_on(accept_all(listener, config.max_connections, |client, permit| {
         let session = Session::new(config.service, config.max_line);
-        tokio::spawn(Actor::new(client, session, config.idle_timeout, stop).live(leave));
+        tokio::spawn(Actor::new(client, session, config.idle_timeout, shutdown).live(permit));
     }))
 }
 
@@ -83,7 +83,7 @@ struct Actor {
     session: Session,
     client: OwnedWriteHalf,
     idle_timeout: Option<Duration>,
-    stop: Stop,
+    shutdown: Shutdown,
     /// The reader, which ends when the actor does, however that comes about.
     linked: JoinSet<()>,
 }
@@ -93,31 +93,31 @@ impl Actor {
         client: TcpStream,
         session: Session,
         idle_timeout: Option<Duration>,
-        stop: Stop,
+        shutdown: Shutdown,
     ) -> Actor {
         let (reader, client) = client.into_split();
         let (address, mailbox) = channel(MAILBOX);
         let mut linked = JoinSet::new();
-        linked.spawn(post_what_arrives(reader, address, stop));
-        Actor { mailbox, session, client, idle_timeout, stop, linked }
+        linked.spawn(post_input(reader, address, shutdown));
+        Actor { mailbox, session, client, idle_timeout, shutdown, linked }
     }
 
-    async fn live(mut self, leave: Leave) {
+    async fn live(mut self, permit: TaskPermit) {
         // What goes wrong with one client ends with that client; there is nobody to tell.
-        let _ = self.take_messages().await;
+        let _ = self.handle_messages().await;
         // The reader's half of the socket goes first, then the place, then the socket.
         self.linked.shutdown().await;
-        drop(leave);
+        drop(permit);
         drop(self);
     }
 
-    async fn take_messages(&mut self) -> io::Result<()> {
+    async fn handle_messages(&mut self) -> io::Result<()> {
         let client: &TcpStream = self.client.as_ref();
-        let _enrolled = self.stop.enroll(client);
+        let _enrolled = self.shutdown.register(client);
         client.set_nodelay(true)?;
         while !self.session.is_finished() {
             let mut count = 0;
-            match within(self.idle_timeout, self.mailbox.recv()).await? {
+            match with_timeout(self.idle_timeout, self.mailbox.recv()).await? {
                 Some(Message::Received(bytes)) => {
                     self.session.receive(&bytes);
                     count = bytes.len();
@@ -129,24 +129,26 @@ impl Actor {
                 None => return Ok(()),
             }
             send(client, &mut self.session, self.idle_timeout).await?;
-            give_way(count).await;
+            yield_now(count).await;
         }
-        see_out(client, self.stop).await;
+        wait_until_acknowledged(client, self.shutdown).await;
         Ok(())
     }
 }
 
 /// The reader: it knows the socket and an address, and nothing of what is said.
-async fn post_what_arrives(mut client: OwnedReadHalf, actor: Sender<Message>, stop: Stop) {
-    let mut last = LastInput::default();
+async fn post_input(mut client: OwnedReadHalf, actor: Sender<Message>, shutdown: Shutdown) {
+    let mut limit = DrainLimit::default();
     loop {
         let mut received = Vec::new();
-        let most = last.most(stop, client.as_ref(), BUFFER);
-        let message = match read(&mut client, most, |bytes| received = bytes.to_vec()).await {
-            Ok(0) if stop.requested() && !is_ended_by_client(client.as_ref()) => Message::Drain,
+        let size = limit.read_size(shutdown, client.as_ref(), BUFFER);
+        let message = match read(&mut client, size, |bytes| received = bytes.to_vec()).await {
+            Ok(0) if shutdown.is_requested() && !is_ended_by_client(client.as_ref()) => {
+                Message::Drain
+            }
             Ok(0) => Message::Ended,
             Ok(count) => {
-                last.was_read(count);
+                limit.consume(count);
                 Message::Received(received)
             }
             Err(_) => return,
@@ -170,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_reader_does_not_outlive_its_actor() {
-        let stop = Stop::install().expect("a handler");
+        let shutdown = Shutdown::install().expect("a handler");
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -179,7 +181,7 @@ mod tests {
             let (socket, _) = listener.accept().expect("the client");
             socket.set_nonblocking(true).expect("it can be");
             let socket = TcpStream::from_std(socket).expect("a runtime");
-            let actor = Actor::new(socket, Session::new(Service::Echo, 4096), None, stop);
+            let actor = Actor::new(socket, Session::new(Service::Echo, 4096), None, shutdown);
             yield_now().await;
             let tasks = || runtime.metrics().num_alive_tasks();
             assert_eq!(tasks(), 1, "the reader waits");

@@ -20,10 +20,10 @@ use std::time::Duration;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use crate::config::Config;
-use crate::event_loop::{ARRIVALS, EVENTS, STOP, wait};
-use crate::event_loop::{Admission, Clients, Key};
-use crate::event_loop::{SCRATCH, Turn};
-use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
+use crate::event_loop::{Acceptor, Connections, Key};
+use crate::event_loop::{EVENT_BATCH, SHUTDOWN_KEY, SOURCE_KEY, wait};
+use crate::event_loop::{Progress, READ_SIZE};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -34,7 +34,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "nginx, Netty (native transport)",
     workers: Workers::One,
     capacity: Capacity::BY_DESCRIPTORS,
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
@@ -57,35 +57,35 @@ const MORE: EpollFlags = EpollFlags::EPOLLRDHUP
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let listener = listener.with_nonblocking_clients();
     listener.set_nonblocking()?;
-    let stop = listener.stop();
+    let shutdown = listener.shutdown();
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, ARRIVALS))?;
-    epoll.add(stop.fd(), EpollEvent::new(EpollFlags::EPOLLIN, STOP))?;
-    let mut clients = Clients::new(Admission::new(config));
-    let mut events = [EpollEvent::empty(); EVENTS];
-    let mut scratch = [0; SCRATCH];
+    epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, SOURCE_KEY))?;
+    epoll.add(shutdown.fd(), EpollEvent::new(EpollFlags::EPOLLIN, SHUTDOWN_KEY))?;
+    let mut clients = Connections::new(Acceptor::new(config));
+    let mut events = [EpollEvent::empty(); EVENT_BATCH];
+    let mut scratch = [0; READ_SIZE];
     let mut ready = Ready::default();
     listener.listen()?;
-    while !stop.requested() {
+    while !shutdown.is_requested() {
         let timeout = if ready.queue.is_empty() { clients.timeout() } else { Some(Duration::ZERO) };
         let mut clients_wait = false;
         for event in wait(&epoll, &mut events, timeout)? {
             match event.data() {
-                ARRIVALS => clients_wait = true,
-                STOP => {}
+                SOURCE_KEY => clients_wait = true,
+                SHUTDOWN_KEY => {}
                 key => ready.add(key as Key, event.events().intersects(MORE)),
             }
         }
         for _ in 0..ready.queue.len() {
             let Some((key, has_more)) = ready.next() else { break };
-            match clients.turn(key, &mut scratch) {
-                Turn::Again => ready.add(key, has_more),
+            match clients.advance(key, &mut scratch) {
+                Progress::Again => ready.add(key, has_more),
                 // All was read but what no read shows, for which there is one turn more.
-                Turn::Open if has_more => ready.add(key, false),
-                Turn::Open | Turn::Over => {}
+                Progress::Open if has_more => ready.add(key, false),
+                Progress::Open | Progress::Closed => {}
             }
         }
-        clients.give_up_overdue();
+        clients.close_expired();
         if clients_wait {
             clients.accept(&listener, |key, client| {
                 epoll.add(client, EpollEvent::new(EVERYTHING, key as u64))

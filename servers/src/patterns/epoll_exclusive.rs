@@ -21,8 +21,8 @@ use nix::sys::epoll::EpollFlags;
 use super::epoll_level;
 use crate::blocking::threads::{self, Ready};
 use crate::config::Config;
-use crate::event_loop::{Admission, drain};
-use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::event_loop::{Acceptor, drain};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -33,7 +33,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "nginx (shared listener)",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
@@ -41,13 +41,13 @@ pub(super) const PATTERN: Pattern = Pattern {
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let listener = listener.with_nonblocking_clients();
     listener.set_nonblocking()?;
-    let stop = listener.stop();
+    let shutdown = listener.shutdown();
     let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
-    let admission = Admission::new(config);
+    let acceptor = Acceptor::new(config);
     let work = |_, ready: Ready<'_>| {
-        epoll_level::run(&listener, interest, admission.clone(), stop, || ready.wait())
+        epoll_level::run(&listener, interest, acceptor.clone(), shutdown, || ready.wait())
     };
-    let (clients, ()) = threads::each(0..config.workers, stop, work, || listener.listen())?;
+    let (clients, ()) = threads::each(0..config.workers, shutdown, work, || listener.listen())?;
     drop(listener);
     drain(clients.into_iter().flatten());
     Ok(())

@@ -20,11 +20,11 @@ use std::io;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use crate::config::Config;
-use crate::event_loop::{ARRIVALS, EVENTS, STOP, interest, wait};
-use crate::event_loop::{Admission, Arrivals, Clients, Key};
-use crate::event_loop::{SCRATCH, Turn};
-use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
-use crate::shutdown::Stop;
+use crate::event_loop::{Acceptor, ConnectionSource, Connections, Key};
+use crate::event_loop::{EVENT_BATCH, SHUTDOWN_KEY, SOURCE_KEY, interest, wait};
+use crate::event_loop::{Progress, READ_SIZE};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Workers};
+use crate::shutdown::Shutdown;
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -35,7 +35,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "Redis",
     workers: Workers::One,
     capacity: Capacity::BY_DESCRIPTORS,
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
@@ -43,9 +43,9 @@ pub(super) const PATTERN: Pattern = Pattern {
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let listener = listener.with_nonblocking_clients();
     listener.set_nonblocking()?;
-    let admission = Admission::new(config);
+    let acceptor = Acceptor::new(config);
     let clients =
-        run(&listener, EpollFlags::EPOLLIN, admission, listener.stop(), || listener.listen())?;
+        run(&listener, EpollFlags::EPOLLIN, acceptor, listener.shutdown(), || listener.listen())?;
     drop(listener);
     clients.drain();
     Ok(())
@@ -54,31 +54,31 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
 /// The loop. Calls `ready` when it has all it needs; ends when the server is to stop, and gives the
 /// clients that are there then.
 pub(super) fn run(
-    arrivals: &impl Arrivals,
-    arrivals_interest: EpollFlags,
-    admission: Admission,
-    stop: Stop,
+    source: &impl ConnectionSource,
+    source_interest: EpollFlags,
+    acceptor: Acceptor,
+    shutdown: Shutdown,
     ready: impl FnOnce() -> io::Result<()>,
-) -> io::Result<Clients> {
+) -> io::Result<Connections> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    epoll.add(arrivals, EpollEvent::new(arrivals_interest, ARRIVALS))?;
-    epoll.add(stop.fd(), EpollEvent::new(EpollFlags::EPOLLIN, STOP))?;
-    let mut clients = Clients::new(admission);
-    let mut events = [EpollEvent::empty(); EVENTS];
-    let mut scratch = [0; SCRATCH];
+    epoll.add(source, EpollEvent::new(source_interest, SOURCE_KEY))?;
+    epoll.add(shutdown.fd(), EpollEvent::new(EpollFlags::EPOLLIN, SHUTDOWN_KEY))?;
+    let mut clients = Connections::new(acceptor);
+    let mut events = [EpollEvent::empty(); EVENT_BATCH];
+    let mut scratch = [0; READ_SIZE];
     ready()?;
-    while !stop.requested() {
+    while !shutdown.is_requested() {
         let mut clients_wait = false;
         for event in wait(&epoll, &mut events, clients.timeout())? {
             match event.data() {
-                ARRIVALS => clients_wait = true,
-                STOP => {}
-                key => turn(&epoll, &mut clients, key as Key, &mut scratch)?,
+                SOURCE_KEY => clients_wait = true,
+                SHUTDOWN_KEY => {}
+                key => advance(&epoll, &mut clients, key as Key, &mut scratch)?,
             }
         }
-        clients.give_up_overdue();
+        clients.close_expired();
         if clients_wait {
-            clients.accept(arrivals, |key, client| {
+            clients.accept(source, |key, client| {
                 epoll.add(client, EpollEvent::new(interest(client), key as u64))
             })?;
         }
@@ -87,10 +87,15 @@ pub(super) fn run(
 }
 
 /// A turn, after which the kernel is told if something else is to be waited for.
-fn turn(epoll: &Epoll, clients: &mut Clients, key: Key, scratch: &mut [u8]) -> io::Result<()> {
+fn advance(
+    epoll: &Epoll,
+    clients: &mut Connections,
+    key: Key,
+    scratch: &mut [u8],
+) -> io::Result<()> {
     let before = clients.get(key).map(interest);
     // A socket that is closed leaves the list by itself.
-    if clients.turn(key, scratch) != Turn::Over
+    if clients.advance(key, scratch) != Progress::Closed
         && let Some(client) = clients.get(key)
         && before != Some(interest(client))
     {

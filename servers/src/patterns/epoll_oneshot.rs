@@ -20,11 +20,11 @@ use nix::sys::epoll::EpollEvent;
 
 use crate::blocking::threads::{self, Ready};
 use crate::config::Config;
-use crate::event_loop::SCRATCH;
-use crate::event_loop::Shared;
+use crate::event_loop::READ_SIZE;
+use crate::event_loop::SharedEpoll;
 use crate::event_loop::drain;
 use crate::event_loop::wait;
-use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -35,27 +35,27 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "NFS-Ganesha, Qpid Proton (the re-arming)",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let listener = listener.with_nonblocking_clients();
-    let shared = Shared::new(&listener, config)?;
+    let shared = SharedEpoll::new(&listener, config)?;
     let work = |_, ready: Ready<'_>| {
         // One at a time: what was taken with it would wait for this thread while others are free.
         let mut events = [EpollEvent::empty()];
-        let mut scratch = [0; SCRATCH];
+        let mut scratch = [0; READ_SIZE];
         ready.wait()?;
-        while !listener.stop().requested() {
+        while !listener.shutdown().is_requested() {
             for event in wait(&shared.epoll, &mut events, None)? {
                 shared.handle(event, &mut scratch)?;
             }
         }
         Ok(())
     };
-    threads::each(0..config.workers, listener.stop(), work, || listener.listen())?;
+    threads::each(0..config.workers, listener.shutdown(), work, || listener.listen())?;
     let clients = shared.into_clients();
     drop(listener);
     drain(clients);

@@ -18,11 +18,11 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-use crate::blocking::converse;
+use crate::blocking::serve_connection;
 use crate::config::Config;
-use crate::event_loop::Lingering;
-use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
-use crate::processes::Children;
+use crate::event_loop::LingeringConnections;
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
+use crate::processes::WorkerProcesses;
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -37,37 +37,41 @@ pub(super) const PATTERN: Pattern = Pattern {
         most: 30_000,
         because: "the kernel's default limit is 32,768 processes",
     },
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     listener.set_nonblocking()?;
-    let mut children = Children::new(listener.stop())?;
+    let mut children = WorkerProcesses::new(listener.shutdown())?;
     let served = accept_all(&listener, config, &mut children);
-    children.end(listener);
+    children.shut_down(listener);
     served
 }
 
-fn accept_all(listener: &Listener, config: &Config, children: &mut Children) -> io::Result<()> {
-    let stop = listener.stop();
-    let mut lingering = Lingering::default();
+fn accept_all(
+    listener: &Listener,
+    config: &Config,
+    children: &mut WorkerProcesses,
+) -> io::Result<()> {
+    let shutdown = listener.shutdown();
+    let mut lingering = LingeringConnections::default();
     listener.listen()?;
-    while !stop.requested() {
-        lingering.wait(&[listener.as_fd(), stop.fd(), children.as_fd()])?;
+    while !shutdown.is_requested() {
+        lingering.wait(&[listener.as_fd(), shutdown.fd(), children.as_fd()])?;
         children.reap();
         let Some(client) = listener.try_accept()? else { continue };
-        let is_full = children.serving() >= config.max_connections && {
+        let is_full = children.active() >= config.max_connections && {
             // A child may have been done since, and this client have been told so by its end.
             children.reap();
-            children.serving() >= config.max_connections
+            children.active() >= config.max_connections
         };
-        let serve_it = || {
-            converse(&client, config, stop);
+        let serve = || {
+            serve_connection(&client, config, shutdown);
             Ok(())
         };
-        if is_full || children.fork(&[client.as_raw_fd()], serve_it).is_err() {
+        if is_full || children.fork(&[client.as_raw_fd()], serve).is_err() {
             lingering.refuse(client);
         }
     }

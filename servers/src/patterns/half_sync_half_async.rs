@@ -27,11 +27,11 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use crate::blocking::threads::{self, Ready};
 use crate::config::Config;
-use crate::event_loop::Inbox;
-use crate::event_loop::{ARRIVALS, EVENTS, STOP, armed, wait};
-use crate::event_loop::{Admission, Clients, Key, drain};
-use crate::event_loop::{Connection, SCRATCH, Turn};
-use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::event_loop::Mailbox;
+use crate::event_loop::{Acceptor, Connections, Key, drain};
+use crate::event_loop::{Connection, Progress, READ_SIZE};
+use crate::event_loop::{EVENT_BATCH, SHUTDOWN_KEY, SOURCE_KEY, armed, wait};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -42,29 +42,29 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "Apache (event MPM), Tomcat (NIO)",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
-    let stop = listener.stop();
+    let shutdown = listener.shutdown();
     // Bounded by the number of clients: each is in one place at a time.
-    let (ask, questions) = unbounded::<Job>();
-    let answers = Inbox::unbounded()?;
+    let (requests, next_requests) = unbounded::<Job>();
+    let answers = Mailbox::unbounded()?;
     // They end when nothing is left to answer and the loop, which asks, has ended.
     let work = |_, ready: Ready<'_>| {
         ready.say()?;
-        for (key, mut connection) in &questions {
+        for (key, mut connection) in &next_requests {
             connection.answer();
             let _ = answers.put((key, connection));
         }
         Ok(())
     };
     let listener = listener.with_nonblocking_clients();
-    let (_, clients) = threads::each(0..config.workers, stop, work, || {
-        let ask = ask;
-        run(&listener, config, |job| drop(ask.send(job)), &answers)
+    let (_, clients) = threads::each(0..config.workers, shutdown, work, || {
+        let requests = requests;
+        run(&listener, config, |job| drop(requests.send(job)), &answers)
     })?;
     drop(listener);
     let answered = std::iter::from_fn(|| answers.take()).map(|(_, connection)| connection);
@@ -76,33 +76,33 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
 pub(super) type Job = (Key, Connection);
 
 /// The key of the event that clients have come back.
-const BACK: u64 = u64::MAX - 2;
+const RETURNED_KEY: u64 = u64::MAX - 2;
 
 /// The loop: reads, passes on whoever asks something, and writes when they are `back`. Ends when
 /// the server is to stop, and gives the clients that are not on their way.
 pub(super) fn run(
     listener: &Listener,
     config: &Config,
-    pass_on: impl Fn(Job),
-    back: &Inbox<Job>,
-) -> io::Result<Clients> {
+    dispatch: impl Fn(Job),
+    back: &Mailbox<Job>,
+) -> io::Result<Connections> {
     listener.set_nonblocking()?;
-    let stop = listener.stop();
+    let shutdown = listener.shutdown();
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, ARRIVALS))?;
-    epoll.add(stop.fd(), EpollEvent::new(EpollFlags::EPOLLIN, STOP))?;
-    epoll.add(back, EpollEvent::new(EpollFlags::EPOLLIN, BACK))?;
-    let mut clients = Clients::new(Admission::new(config));
-    let mut events = [EpollEvent::empty(); EVENTS];
-    let mut scratch = [0; SCRATCH];
+    epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, SOURCE_KEY))?;
+    epoll.add(shutdown.fd(), EpollEvent::new(EpollFlags::EPOLLIN, SHUTDOWN_KEY))?;
+    epoll.add(back, EpollEvent::new(EpollFlags::EPOLLIN, RETURNED_KEY))?;
+    let mut clients = Connections::new(Acceptor::new(config));
+    let mut events = [EpollEvent::empty(); EVENT_BATCH];
+    let mut scratch = [0; READ_SIZE];
     listener.listen()?;
-    while !stop.requested() {
+    while !shutdown.is_requested() {
         let mut clients_wait = false;
         for event in wait(&epoll, &mut events, clients.timeout())? {
             match event.data() {
-                STOP => {}
-                ARRIVALS => clients_wait = true,
-                BACK => {
+                SHUTDOWN_KEY => {}
+                SOURCE_KEY => clients_wait = true,
+                RETURNED_KEY => {
                     while let Some(job) = back.take() {
                         write(&epoll, &mut clients, job)?;
                     }
@@ -110,15 +110,15 @@ pub(super) fn run(
                 // The event has disarmed it, so nothing more is told of it while it is away.
                 key => {
                     let Some(mut connection) = clients.take(key as Key) else { continue };
-                    match connection.take_in(&mut scratch) {
-                        Ok(()) if connection.has_questions() => pass_on((key as Key, connection)),
+                    match connection.read_input(&mut scratch) {
+                        Ok(()) if connection.has_buffered() => dispatch((key as Key, connection)),
                         Ok(()) => write(&epoll, &mut clients, (key as Key, connection))?,
                         Err(_) => clients.remove(key as Key),
                     }
                 }
             }
         }
-        clients.give_up_overdue();
+        clients.close_expired();
         if clients_wait {
             clients.accept(listener, |key, client| epoll.add(client, armed(key, client)))?;
         }
@@ -127,8 +127,8 @@ pub(super) fn run(
 }
 
 /// Ends a turn, and waits for the client again.
-fn write(epoll: &Epoll, clients: &mut Clients, (key, mut connection): Job) -> io::Result<()> {
-    if connection.write() == Turn::Over {
+fn write(epoll: &Epoll, clients: &mut Connections, (key, mut connection): Job) -> io::Result<()> {
+    if connection.write() == Progress::Closed {
         // Dropped before its key is another's.
         drop(connection);
         clients.remove(key);

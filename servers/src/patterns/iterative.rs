@@ -16,9 +16,9 @@
 
 use std::io;
 
-use crate::blocking::converse;
+use crate::blocking::serve_connection;
 use crate::config::Config;
-use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -29,7 +29,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "inetd (its own daytime)",
     workers: Workers::One,
     capacity: Capacity::One,
-    when_full: WhenFull::Wait,
+    when_full: OverloadPolicy::Wait,
     backlog: 0,
     serve,
 };
@@ -37,7 +37,7 @@ pub(super) const PATTERN: Pattern = Pattern {
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     listener.listen()?;
     while let Some(client) = listener.accept()? {
-        converse(&client, config, listener.stop());
+        serve_connection(&client, config, listener.shutdown());
     }
     Ok(())
 }

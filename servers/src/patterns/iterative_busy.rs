@@ -20,8 +20,8 @@ use std::thread;
 
 use super::iterative_reset::serve_one;
 use crate::config::Config;
-use crate::event_loop::Lingerer;
-use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
+use crate::event_loop::LingeringClose;
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -32,15 +32,15 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "the busy line: Redis beyond maxclients",
     workers: Workers::One,
     capacity: Capacity::One,
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
-    let lingerer = Lingerer::new()?;
+    let lingering_close = LingeringClose::new()?;
     thread::scope(|scope| {
-        lingerer.start(scope, listener.stop())?;
-        serve_one(&listener, config, |client| lingerer.refuse(client))
+        lingering_close.start(scope, listener.shutdown())?;
+        serve_one(&listener, config, |client| lingering_close.refuse(client))
     })
 }

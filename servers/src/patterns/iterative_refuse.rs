@@ -1,7 +1,7 @@
 //! # Iterative server that refuses
 //!
 //! While a client is served nobody listens, so the next one is refused by the kernel (ECONNREFUSED)
-//! in microseconds instead of waiting without a word. No book has a name for it: it is admission
+//! in microseconds instead of waiting without a word. No book has a name for it: it is acceptor
 //! control by closing the door. The listening socket is shut and opened again
 //! rather than closed and bound again: that keeps the port.
 //!
@@ -18,9 +18,9 @@
 
 use std::io;
 
-use crate::blocking::converse;
+use crate::blocking::serve_connection;
 use crate::config::Config;
-use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -31,7 +31,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "the refusal: sendmail under load",
     workers: Workers::One,
     capacity: Capacity::One,
-    when_full: WhenFull::Refuse,
+    when_full: OverloadPolicy::Refuse,
     backlog: 0,
     serve,
 };
@@ -40,9 +40,9 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     listener.listen()?;
     while let Some(client) = listener.accept()? {
         listener.stop_listening()?;
-        converse(&client, config, listener.stop());
+        serve_connection(&client, config, listener.shutdown());
         drop(client);
-        if listener.stop().requested() {
+        if listener.shutdown().is_requested() {
             break;
         }
         listener.listen()?;

@@ -21,12 +21,12 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 use socket2::SockRef;
 
-use crate::blocking::converse;
+use crate::blocking::serve_connection;
 use crate::blocking::threads;
 use crate::config::Config;
-use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Workers};
+use crate::sockets::ConnectionLimit;
 use crate::sockets::Listener;
-use crate::sockets::Places;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "iterative-reset",
@@ -36,7 +36,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "the reset: HAProxy, where a rule rejects",
     workers: Workers::One,
     capacity: Capacity::One,
-    when_full: WhenFull::Reset,
+    when_full: OverloadPolicy::Reset,
     backlog: 4096,
     serve,
 };
@@ -54,23 +54,23 @@ pub(super) fn serve_one(
     config: &Config,
     turn_away: impl Fn(TcpStream),
 ) -> io::Result<()> {
-    let stop = listener.stop();
-    let place = Places::new(1);
+    let shutdown = listener.shutdown();
+    let limit = ConnectionLimit::new(1);
     let (sender, served) = bounded(1);
     thread::scope(|scope| {
-        threads::start(scope, stop, move || {
-            for (place, client) in served {
-                converse(&client, config, stop);
+        threads::start(scope, shutdown, move || {
+            for (permit, client) in served {
+                serve_connection(&client, config, shutdown);
                 // In this order the place is free by the time that the client sees the end.
-                drop(place);
+                drop(permit);
                 drop(client);
             }
         })?;
-        listener.listen().inspect_err(|_| stop.request())?;
-        while let Some(client) = listener.accept().inspect_err(|_| stop.request())? {
-            match place.take() {
+        listener.listen().inspect_err(|_| shutdown.request())?;
+        while let Some(client) = listener.accept().inspect_err(|_| shutdown.request())? {
+            match limit.try_acquire() {
                 // It never blocks: who has the place is served, or is the one in the channel.
-                Some(place) => drop(sender.send((place, client))),
+                Some(permit) => drop(sender.send((permit, client))),
                 None => turn_away(client),
             }
         }

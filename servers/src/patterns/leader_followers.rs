@@ -23,11 +23,11 @@ use nix::sys::epoll::EpollEvent;
 
 use crate::blocking::threads::{self, Ready};
 use crate::config::Config;
-use crate::event_loop::SCRATCH;
-use crate::event_loop::Shared;
+use crate::event_loop::READ_SIZE;
+use crate::event_loop::SharedEpoll;
 use crate::event_loop::drain;
 use crate::event_loop::wait;
-use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -38,20 +38,20 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "ACE and TAO, ZeroC Ice",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let listener = listener.with_nonblocking_clients();
-    let shared = Shared::new(&listener, config)?;
+    let shared = SharedEpoll::new(&listener, config)?;
     let lead = Mutex::new(());
     let work = |_, ready: Ready<'_>| {
         let mut event = [EpollEvent::empty()];
-        let mut scratch = [0; SCRATCH];
+        let mut scratch = [0; READ_SIZE];
         ready.wait()?;
-        while !listener.stop().requested() {
+        while !listener.shutdown().is_requested() {
             let leader = lead.lock().unwrap_or_else(PoisonError::into_inner);
             let event = wait(&shared.epoll, &mut event, None)?;
             // A follower leads before this one serves.
@@ -62,7 +62,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         }
         Ok(())
     };
-    threads::each(0..config.workers, listener.stop(), work, || listener.listen())?;
+    threads::each(0..config.workers, listener.shutdown(), work, || listener.listen())?;
     let clients = shared.into_clients();
     drop(listener);
     drain(clients);

@@ -22,10 +22,10 @@ use super::epoll_level;
 use crate::blocking::threads::{self, Ready};
 use crate::config::Config;
 use crate::event_loop::Connection;
-use crate::event_loop::Inbox;
-use crate::event_loop::Lingerer;
-use crate::event_loop::{Admission, drain};
-use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::event_loop::LingeringClose;
+use crate::event_loop::Mailbox;
+use crate::event_loop::{Acceptor, drain};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -36,52 +36,53 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "memcached, Netty, actix-web",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let listener = listener.with_nonblocking_clients();
-    let stop = listener.stop();
-    let admission = Admission::new(config);
+    let shutdown = listener.shutdown();
+    let acceptor = Acceptor::new(config);
     // Bounded by the places: only who has one is dealt to a loop.
-    let inboxes: io::Result<Vec<Inbox<Connection>>> =
-        (0..config.workers).map(|_| Inbox::unbounded()).collect();
-    let inboxes = inboxes?;
-    let lingerer = Lingerer::new()?;
+    let mailboxes: io::Result<Vec<Mailbox<Connection>>> =
+        (0..config.workers).map(|_| Mailbox::unbounded()).collect();
+    let mailboxes = mailboxes?;
+    let lingering_close = LingeringClose::new()?;
     let clients = thread::scope(|scope| {
-        lingerer.start(scope, stop)?;
-        let work = |inbox, ready: Ready<'_>| {
+        lingering_close.start(scope, shutdown)?;
+        let work = |mailbox, ready: Ready<'_>| {
             let interest = EpollFlags::EPOLLIN;
-            epoll_level::run(inbox, interest, admission.clone(), stop, || ready.say())
+            epoll_level::run(mailbox, interest, acceptor.clone(), shutdown, || ready.say())
         };
-        let (clients, ()) = threads::each(&inboxes, stop, work, || {
-            deal(&listener, &admission, &inboxes, &lingerer)
+        let (clients, ()) = threads::each(&mailboxes, shutdown, work, || {
+            dispatch(&listener, &acceptor, &mailboxes, &lingering_close)
         })?;
         Ok::<_, io::Error>(clients)
     })?;
     drop(listener);
-    let dealt_late = inboxes.iter().flat_map(|inbox| std::iter::from_fn(|| inbox.take()));
-    drain(clients.into_iter().flatten().chain(dealt_late));
+    let dispatched_late =
+        mailboxes.iter().flat_map(|mailbox| std::iter::from_fn(|| mailbox.take()));
+    drain(clients.into_iter().flatten().chain(dispatched_late));
     Ok(())
 }
 
-fn deal(
+fn dispatch(
     listener: &Listener,
-    admission: &Admission,
-    inboxes: &[Inbox<Connection>],
-    lingerer: &Lingerer,
+    acceptor: &Acceptor,
+    mailboxes: &[Mailbox<Connection>],
+    lingering_close: &LingeringClose,
 ) -> io::Result<()> {
-    let mut loops = inboxes.iter().cycle();
+    let mut loops = mailboxes.iter().cycle();
     listener.listen()?;
     while let Some(client) = listener.accept()? {
         // What goes wrong with one client ends with that client.
-        let Ok(connection) = admission.admit(client) else { continue };
+        let Ok(connection) = acceptor.admit(client) else { continue };
         if !connection.is_served() {
-            lingerer.see_out(connection);
-        } else if let Some(inbox) = loops.next() {
-            let _ = inbox.put(connection);
+            lingering_close.add(connection);
+        } else if let Some(mailbox) = loops.next() {
+            let _ = mailbox.put(connection);
         }
     }
     Ok(())

@@ -21,9 +21,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::config::Config;
-use crate::event_loop::{Admission, Clients, Key};
-use crate::event_loop::{Connection, SCRATCH};
-use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
+use crate::event_loop::{Acceptor, Connections, Key};
+use crate::event_loop::{Connection, READ_SIZE};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -34,7 +34,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "thttpd",
     workers: Workers::One,
     capacity: Capacity::BY_DESCRIPTORS,
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
@@ -42,15 +42,15 @@ pub(super) const PATTERN: Pattern = Pattern {
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let listener = listener.with_nonblocking_clients();
     listener.set_nonblocking()?;
-    let stop = listener.stop();
-    let mut clients = Clients::new(Admission::new(config));
-    let mut scratch = [0; SCRATCH];
+    let shutdown = listener.shutdown();
+    let mut clients = Connections::new(Acceptor::new(config));
+    let mut scratch = [0; READ_SIZE];
     let mut ready: Vec<Key> = Vec::new();
     listener.listen()?;
-    while !stop.requested() {
+    while !shutdown.is_requested() {
         let mut waited = vec![
             PollFd::new(listener.as_fd(), PollFlags::POLLIN),
-            PollFd::new(stop.fd(), PollFlags::POLLIN),
+            PollFd::new(shutdown.fd(), PollFlags::POLLIN),
         ];
         waited.extend(clients.iter().map(|(_, one)| PollFd::new(one.as_fd(), interest(one))));
         match poll(&mut waited, timeout(clients.timeout())) {
@@ -65,9 +65,9 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         ready.extend(answers.filter(|(_, fd)| fd.any() == Some(true)).map(|((key, _), _)| key));
 
         for key in ready.drain(..) {
-            clients.turn(key, &mut scratch);
+            clients.advance(key, &mut scratch);
         }
-        clients.give_up_overdue();
+        clients.close_expired();
         if clients_wait {
             clients.accept(&listener, |_, _| Ok::<(), Infallible>(()))?;
         }

@@ -1,6 +1,6 @@
 //! # Preforked processes that share an accept
 //!
-//! Children are forked before anybody comes, and each blocks in accept on the one listening socket
+//! WorkerProcesses are forked before anybody comes, and each blocks in accept on the one listening socket
 //! that all inherit. The kernel gives a client to the child that has waited longest, and wakes no
 //! other; that child serves it to its end and accepts again. The parent serves nobody: it replaces
 //! children that die.
@@ -19,10 +19,10 @@ use std::io;
 use std::net::TcpStream;
 use std::os::fd::RawFd;
 
-use crate::blocking::converse;
+use crate::blocking::serve_connection;
 use crate::config::Config;
-use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
-use crate::processes::Children;
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
+use crate::processes::WorkerProcesses;
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -33,7 +33,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "PHP-FPM, Apache prefork",
     workers: Workers::Pool(Unit::Process, 64),
     capacity: Capacity::PerWorker,
-    when_full: WhenFull::Wait,
+    when_full: OverloadPolicy::Wait,
     backlog: 4096,
     serve,
 };
@@ -51,20 +51,20 @@ pub(super) fn run(
     accept: impl Fn(&Listener) -> io::Result<Option<TcpStream>>,
 ) -> io::Result<()> {
     let listener = listener.share();
-    let stop = listener.stop();
-    let mut children = Children::new(stop)?;
+    let shutdown = listener.shutdown();
+    let mut children = WorkerProcesses::new(shutdown)?;
     let descriptors = [&listener.descriptors()[..], kept].concat();
-    let served = children.keep(
+    let served = children.maintain(
         config.workers,
         &descriptors,
         || listener.listen(),
         || {
             while let Some(client) = accept(&listener)? {
-                converse(&client, config, stop);
+                serve_connection(&client, config, shutdown);
             }
             Ok(())
         },
     );
-    children.end(listener);
+    children.shut_down(listener);
     served
 }

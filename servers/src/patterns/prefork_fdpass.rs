@@ -21,12 +21,12 @@ use std::os::unix::net::UnixStream;
 
 use nix::unistd::Pid;
 
-use crate::blocking::converse;
+use crate::blocking::serve_connection;
 use crate::config::Config;
-use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
-use crate::processes::Children;
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
+use crate::processes::WorkerProcesses;
 use crate::processes::{Passed, pass, receive};
-use crate::shutdown::Stop;
+use crate::shutdown::Shutdown;
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -37,7 +37,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "Node.js cluster",
     workers: Workers::Pool(Unit::Process, 64),
     capacity: Capacity::PerWorker,
-    when_full: WhenFull::Wait,
+    when_full: OverloadPolicy::Wait,
     backlog: 4096,
     serve,
 };
@@ -46,70 +46,71 @@ pub(super) const PATTERN: Pattern = Pattern {
 struct Worker {
     pid: Pid,
     channel: UnixStream,
-    is_free: bool,
+    is_idle: bool,
 }
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     listener.set_nonblocking()?;
-    let mut children = Children::new(listener.stop())?;
+    let mut children = WorkerProcesses::new(listener.shutdown())?;
     // Open until the children have ended: they tell it when they are done.
     let mut workers = Vec::new();
-    let dealt = deal(&listener, config, &mut children, &mut workers);
-    children.end(listener);
-    dealt
+    let served = dispatch(&listener, config, &mut children, &mut workers);
+    children.shut_down(listener);
+    served
 }
 
-fn deal(
+fn dispatch(
     listener: &Listener,
     config: &Config,
-    children: &mut Children,
+    children: &mut WorkerProcesses,
     workers: &mut Vec<Worker>,
 ) -> io::Result<()> {
-    let stop = listener.stop();
-    let mut in_hand: Option<TcpStream> = None;
-    let mut listens = false;
-    while !stop.requested() {
+    let shutdown = listener.shutdown();
+    let mut pending: Option<TcpStream> = None;
+    let mut is_listening = false;
+    while !shutdown.is_requested() {
         for _ in 0..children.missing(config.workers)? {
-            match hire(children, config, stop) {
+            match spawn_worker(children, config, shutdown) {
                 Ok(worker) => workers.push(worker),
                 Err(_) => {
-                    children.put_off();
+                    children.delay_restart();
                     break;
                 }
             }
         }
-        if !listens && workers.iter().filter(|worker| worker.is_free).count() == config.workers {
+        if !is_listening && workers.iter().filter(|worker| worker.is_idle).count() == config.workers
+        {
             listener.listen()?;
-            listens = true;
+            is_listening = true;
         }
-        let any_free = || workers.iter().any(|worker| worker.is_free);
-        let accepts = listens && in_hand.is_none() && any_free();
+        let any_idle = || workers.iter().any(|worker| worker.is_idle);
+        let accepts = is_listening && pending.is_none() && any_idle();
         let channels = workers.iter().map(|worker| worker.channel.as_fd());
         let waited: Vec<BorrowedFd<'_>> =
             channels.chain(accepts.then_some(listener.as_fd())).collect();
         let ready = children.wait(&waited)?;
 
-        let mut heard = ready.iter();
-        workers.retain_mut(|worker| heard.next() != Some(&true) || worker.hear());
+        let mut readable = ready.iter();
+        workers.retain_mut(|worker| readable.next() != Some(&true) || worker.read_ready());
         let ended = children.reap();
         workers.retain(|worker| !ended.contains(&worker.pid));
-        if accepts && heard.next() == Some(&true) {
-            in_hand = listener.try_accept()?;
+        if accepts && readable.next() == Some(&true) {
+            pending = listener.try_accept()?;
         }
-        in_hand = in_hand.and_then(|client| hand_over(client, workers));
+        pending = pending.and_then(|client| pass_to_idle(client, workers));
     }
-    if let Some(client) = in_hand {
+    if let Some(client) = pending {
         // It was accepted, and there was nobody left to serve it.
-        converse(&client, config, stop);
+        serve_connection(&client, config, shutdown);
     }
     Ok(())
 }
 
 /// Passes a client to the first that takes it; gives it back if none does.
-fn hand_over(client: TcpStream, workers: &mut [Worker]) -> Option<TcpStream> {
-    for worker in workers.iter_mut().filter(|worker| worker.is_free) {
+fn pass_to_idle(client: TcpStream, workers: &mut [Worker]) -> Option<TcpStream> {
+    for worker in workers.iter_mut().filter(|worker| worker.is_idle) {
         // If it does not take this one, it is about to end.
-        worker.is_free = false;
+        worker.is_idle = false;
         if pass(&worker.channel, &client).is_ok() {
             return None;
         }
@@ -117,21 +118,25 @@ fn hand_over(client: TcpStream, workers: &mut [Worker]) -> Option<TcpStream> {
     Some(client)
 }
 
-fn hire(children: &mut Children, config: &Config, stop: Stop) -> io::Result<Worker> {
-    let (channel, childs) = UnixStream::pair()?;
+fn spawn_worker(
+    children: &mut WorkerProcesses,
+    config: &Config,
+    shutdown: Shutdown,
+) -> io::Result<Worker> {
+    let (channel, child_end) = UnixStream::pair()?;
     channel.set_nonblocking(true)?;
-    let pid = children.fork(&[childs.as_raw_fd()], || work(&childs, config, stop))?;
+    let pid = children.fork(&[child_end.as_raw_fd()], || work(&child_end, config, shutdown))?;
     // It says so when it is.
-    Ok(Worker { pid, channel, is_free: false })
+    Ok(Worker { pid, channel, is_idle: false })
 }
 
 impl Worker {
     /// Whether it goes on, having said that it is free.
-    fn hear(&mut self) -> bool {
+    fn read_ready(&mut self) -> bool {
         match self.channel.read(&mut [0]) {
             Ok(0) => false,
             Ok(_) => {
-                self.is_free = true;
+                self.is_idle = true;
                 true
             }
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
@@ -140,14 +145,14 @@ impl Worker {
 }
 
 /// What a child does.
-fn work(mut channel: &UnixStream, config: &Config, stop: Stop) -> io::Result<()> {
+fn work(mut channel: &UnixStream, config: &Config, shutdown: Shutdown) -> io::Result<()> {
     // It is this child's alone, and may be shut; clients passed before that still come.
-    let _enrolled = stop.enroll(channel);
+    let _enrolled = shutdown.register(channel);
     loop {
         // It is free.
         channel.write_all(&[0])?;
         match receive(channel)? {
-            Passed::Client(client) => converse(&client, config, stop),
+            Passed::Client(client) => serve_connection(&client, config, shutdown),
             Passed::Lost => {}
             Passed::End => return Ok(()),
         }

@@ -21,7 +21,7 @@ use std::os::fd::AsRawFd;
 
 use super::prefork_accept;
 use crate::config::Config;
-use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
 use crate::processes::FileLock;
 use crate::sockets::Listener;
 
@@ -33,7 +33,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "Postfix, Apache prefork (Mutex fcntl)",
     workers: Workers::Pool(Unit::Process, 64),
     capacity: Capacity::PerWorker,
-    when_full: WhenFull::Wait,
+    when_full: OverloadPolicy::Wait,
     backlog: 4096,
     serve,
 };
@@ -41,6 +41,6 @@ pub(super) const PATTERN: Pattern = Pattern {
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let lock = FileLock::new()?;
     prefork_accept::run(listener, config, &[lock.as_raw_fd()], |listener| {
-        lock.hold(listener.stop(), || listener.accept())
+        lock.hold(listener.shutdown(), || listener.accept())
     })
 }

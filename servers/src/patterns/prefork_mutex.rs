@@ -20,7 +20,7 @@ use std::io;
 
 use super::prefork_accept;
 use crate::config::Config;
-use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
 use crate::processes::SharedMutex;
 use crate::sockets::Listener;
 
@@ -32,7 +32,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "Apache prefork (Mutex pthread), mod_wsgi",
     workers: Workers::Pool(Unit::Process, 64),
     capacity: Capacity::PerWorker,
-    when_full: WhenFull::Wait,
+    when_full: OverloadPolicy::Wait,
     backlog: 4096,
     serve,
 };
@@ -40,6 +40,6 @@ pub(super) const PATTERN: Pattern = Pattern {
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let mutex = SharedMutex::new()?;
     prefork_accept::run(listener, config, &[], |listener| {
-        mutex.hold(listener.stop(), || listener.accept())
+        mutex.hold(listener.shutdown(), || listener.accept())
     })
 }

@@ -19,10 +19,10 @@
 
 use std::io;
 
-use crate::blocking::converse;
+use crate::blocking::serve_connection;
 use crate::blocking::threads::{self, Ready};
 use crate::config::Config;
-use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -33,7 +33,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "Varnish (in part)",
     workers: Workers::Pool(Unit::Thread, 64),
     capacity: Capacity::PerWorker,
-    when_full: WhenFull::Wait,
+    when_full: OverloadPolicy::Wait,
     backlog: 4096,
     serve,
 };
@@ -42,10 +42,10 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let work = |_, ready: Ready<'_>| {
         ready.wait()?;
         while let Some(client) = listener.accept()? {
-            converse(&client, config, listener.stop());
+            serve_connection(&client, config, listener.shutdown());
         }
         Ok(())
     };
-    threads::each(0..config.workers, listener.stop(), work, || listener.listen())?;
+    threads::each(0..config.workers, listener.shutdown(), work, || listener.listen())?;
     Ok(())
 }

@@ -23,8 +23,8 @@ use nix::sys::epoll::EpollFlags;
 use super::epoll_level;
 use crate::blocking::threads::{self, Ready};
 use crate::config::Config;
-use crate::event_loop::{Admission, drain};
-use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::event_loop::{Acceptor, drain};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -35,22 +35,22 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "Envoy, nginx (reuseport), HAProxy (shards)",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
-    let stop = listener.stop();
-    let admission = Admission::new(config);
-    let listeners = listener.with_nonblocking_clients().multiply(config.workers)?;
+    let shutdown = listener.shutdown();
+    let acceptor = Acceptor::new(config);
+    let listeners = listener.with_nonblocking_clients().into_reuseport_group(config.workers)?;
     let work = |listener: &Listener, ready: Ready<'_>| {
         listener.set_nonblocking()?;
         let interest = EpollFlags::EPOLLIN;
-        epoll_level::run(listener, interest, admission.clone(), stop, || ready.wait())
+        epoll_level::run(listener, interest, acceptor.clone(), shutdown, || ready.wait())
     };
     let lead = || Listener::listen_all(&listeners);
-    let (clients, ()) = threads::each(&listeners, stop, work, lead)?;
+    let (clients, ()) = threads::each(&listeners, shutdown, work, lead)?;
     drop(listeners);
     drain(clients.into_iter().flatten());
     Ok(())

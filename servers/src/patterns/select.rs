@@ -25,9 +25,9 @@ use nix::sys::select::{FD_SETSIZE, FdSet, select};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::config::Config;
-use crate::event_loop::{Admission, Arrivals, Clients, Key};
-use crate::event_loop::{Connection, SCRATCH};
-use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
+use crate::event_loop::{Acceptor, ConnectionSource, Connections, Key};
+use crate::event_loop::{Connection, READ_SIZE};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -42,7 +42,7 @@ pub(super) const PATTERN: Pattern = Pattern {
         most: 1000,
         because: "a set of select holds 1,024 descriptors, and the server needs some itself",
     },
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
@@ -53,18 +53,18 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let listener = listener.with_nonblocking_clients();
     listener.set_nonblocking()?;
-    let stop = listener.stop();
-    if !fits(&listener) || !fits(&stop.fd()) {
+    let shutdown = listener.shutdown();
+    if !fits(&listener) || !fits(&shutdown.fd()) {
         return Err(io::Error::other("too many descriptors were open before the server began"));
     }
-    let mut clients = Clients::new(Admission::new(config));
-    let mut scratch = [0; SCRATCH];
+    let mut clients = Connections::new(Acceptor::new(config));
+    let mut scratch = [0; READ_SIZE];
     listener.listen()?;
-    while !stop.requested() {
+    while !shutdown.is_requested() {
         let mut readable = FdSet::new();
         let mut writable = FdSet::new();
         readable.insert(listener.as_fd());
-        readable.insert(stop.fd());
+        readable.insert(shutdown.fd());
         for (_, connection) in clients.iter() {
             if connection.wants_read() {
                 readable.insert(connection.as_fd());
@@ -89,11 +89,11 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
             clients.iter().filter(|(_, one)| is_ready(one)).map(|(key, _)| key).collect();
         let clients_wait = readable.contains(listener.as_fd());
         for key in ready {
-            clients.turn(key, &mut scratch);
+            clients.advance(key, &mut scratch);
         }
-        clients.give_up_overdue();
+        clients.close_expired();
         if clients_wait {
-            clients.accept(&Fitting(&listener), |_, _| Ok::<(), Infallible>(()))?;
+            clients.accept(&SelectableSource(&listener), |_, _| Ok::<(), Infallible>(()))?;
         }
     }
     drop(listener);
@@ -102,14 +102,14 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
 }
 
 /// The clients that can be waited for.
-struct Fitting<'l>(&'l Listener);
+struct SelectableSource<'l>(&'l Listener);
 
-impl Arrivals for Fitting<'_> {
-    fn next(&self, admission: &Admission) -> io::Result<Option<Connection>> {
-        Ok(match self.0.next(admission)? {
+impl ConnectionSource for SelectableSource<'_> {
+    fn next(&self, acceptor: &Acceptor) -> io::Result<Option<Connection>> {
+        Ok(match self.0.next(acceptor)? {
             Some(connection) if !fits(&connection) => {
                 // It can be told, and no more. Those that come after it wait for the next round.
-                connection.turn_away();
+                connection.reject();
                 None
             }
             other => other,
@@ -117,7 +117,7 @@ impl Arrivals for Fitting<'_> {
     }
 }
 
-impl AsFd for Fitting<'_> {
+impl AsFd for SelectableSource<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

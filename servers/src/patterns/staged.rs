@@ -25,9 +25,9 @@ use crossbeam_channel::{TrySendError, bounded};
 use super::half_sync_half_async::{Job, run};
 use crate::blocking::threads::{self, Ready};
 use crate::config::Config;
-use crate::event_loop::Inbox;
+use crate::event_loop::Mailbox;
 use crate::event_loop::drain;
-use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -38,24 +38,24 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "Cassandra",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
 
-/// Clients in the queue before a stage; a client has one batch of requests under way at a time.
+/// Connections in the queue before a stage; a client has one batch of requests under way at a time.
 const QUEUED: usize = 1024;
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let listener = listener.with_nonblocking_clients();
-    let stop = listener.stop();
-    let (ask, questions) = bounded::<Job>(QUEUED);
-    let (tell, answers) = bounded::<Job>(QUEUED);
+    let shutdown = listener.shutdown();
+    let (requests, next_requests) = bounded::<Job>(QUEUED);
+    let (replies, next_replies) = bounded::<Job>(QUEUED);
     // Back to where they are waited for. Bounded by the number of clients.
-    let written = Inbox::unbounded()?;
+    let written = Mailbox::unbounded()?;
     let (_, clients) = thread::scope(|scope| {
-        threads::start(scope, stop, || {
-            for (key, mut connection) in answers {
+        threads::start(scope, shutdown, || {
+            for (key, mut connection) in next_replies {
                 // What became of it is seen when it is back.
                 let _ = connection.write();
                 let _ = written.put((key, connection));
@@ -64,23 +64,23 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         // Each stage ends when nothing is left for it and the stage before it has ended.
         let work = |_, ready: Ready<'_>| {
             ready.say()?;
-            for (key, mut connection) in &questions {
+            for (key, mut connection) in &next_requests {
                 connection.answer();
-                let _ = tell.send((key, connection));
+                let _ = replies.send((key, connection));
             }
             Ok(())
         };
-        let answered = threads::each(0..config.workers, stop, work, || {
-            let ask = ask;
-            let pass_on = |job| {
-                if let Err(TrySendError::Full((key, mut connection))) = ask.try_send(job) {
+        let answered = threads::each(0..config.workers, shutdown, work, || {
+            let requests = requests;
+            let dispatch = |job| {
+                if let Err(TrySendError::Full((key, mut connection))) = requests.try_send(job) {
                     connection.shed();
                     let _ = written.put((key, connection));
                 }
             };
-            run(&listener, config, pass_on, &written)
+            run(&listener, config, dispatch, &written)
         });
-        drop(tell);
+        drop(replies);
         answered
     })?;
     drop(listener);

@@ -18,12 +18,12 @@ use std::io;
 use std::sync::Arc;
 use std::thread::{self, Scope};
 
-use crate::blocking::{STACK, converse};
+use crate::blocking::{STACK_SIZE, serve_connection};
 use crate::config::Config;
-use crate::event_loop::Lingerer;
-use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::event_loop::LingeringClose;
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
+use crate::sockets::ConnectionLimit;
 use crate::sockets::Listener;
-use crate::sockets::Places;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "thread-per-connection",
@@ -37,18 +37,18 @@ pub(super) const PATTERN: Pattern = Pattern {
         most: 30_000,
         because: "the kernel's default limit is 32,768 threads",
     },
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
-    let stop = listener.stop();
-    let lingerer = Lingerer::new()?;
+    let shutdown = listener.shutdown();
+    let lingering_close = LingeringClose::new()?;
     thread::scope(|scope| {
-        lingerer.start(scope, stop)?;
+        lingering_close.start(scope, shutdown)?;
         // Where nothing more can be accepted, the clients that are served are to end too.
-        accept_all(scope, &listener, config, &lingerer).inspect_err(|_| stop.request())
+        accept_all(scope, &listener, config, &lingering_close).inspect_err(|_| shutdown.request())
     })
 }
 
@@ -56,29 +56,29 @@ fn accept_all<'s>(
     scope: &'s Scope<'s, '_>,
     listener: &Listener,
     config: &'s Config,
-    lingerer: &Lingerer,
+    lingering_close: &LingeringClose,
 ) -> io::Result<()> {
-    let stop = listener.stop();
-    let places = Places::new(config.max_connections);
+    let shutdown = listener.shutdown();
+    let limit = ConnectionLimit::new(config.max_connections);
     listener.listen()?;
     while let Some(client) = listener.accept()? {
-        let Some(place) = places.take() else {
-            lingerer.refuse(client);
+        let Some(permit) = limit.try_acquire() else {
+            lingering_close.refuse(client);
             continue;
         };
         // The kernel may refuse a thread, and the client is still to be told.
         let client = Arc::new(client);
         let served = Arc::clone(&client);
-        let thread = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || {
-            converse(&served, config, stop);
+        let thread = thread::Builder::new().stack_size(STACK_SIZE).spawn_scoped(scope, move || {
+            serve_connection(&served, config, shutdown);
             // In this order the place is free by the time that the client sees the end.
-            drop(place);
+            drop(permit);
             drop(served);
         });
         if thread.is_err()
             && let Some(client) = Arc::into_inner(client)
         {
-            lingerer.refuse(client);
+            lingering_close.refuse(client);
         }
     }
     Ok(())

@@ -19,13 +19,13 @@ use std::thread;
 
 use crossbeam_channel::{Sender, bounded};
 
-use crate::blocking::converse;
+use crate::blocking::serve_connection;
 use crate::blocking::threads::{self, Ready};
 use crate::config::Config;
-use crate::event_loop::Lingerer;
-use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::event_loop::LingeringClose;
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
 use crate::sockets::Listener;
-use crate::sockets::{Place, Places};
+use crate::sockets::{ConnectionLimit, Permit};
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "thread-pool",
@@ -35,30 +35,30 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "Apache (worker MPM)",
     workers: Workers::Pool(Unit::Thread, 64),
     capacity: Capacity::PerWorkerAndQueue(64),
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
-    let stop = listener.stop();
-    let lingerer = Lingerer::new()?;
-    let (queue, clients) = bounded::<(Place, TcpStream)>(config.max_connections);
+    let shutdown = listener.shutdown();
+    let lingering_close = LingeringClose::new()?;
+    let (queue, clients) = bounded::<(Permit, TcpStream)>(config.max_connections);
     thread::scope(|scope| {
-        lingerer.start(scope, stop)?;
+        lingering_close.start(scope, shutdown)?;
         // They end when the queue is empty and the acceptor, which fills it, has ended.
         let work = |_, ready: Ready<'_>| {
             ready.say()?;
-            for (place, client) in &clients {
-                converse(&client, config, stop);
+            for (permit, client) in &clients {
+                serve_connection(&client, config, shutdown);
                 // In this order the place is free by the time that the client sees the end.
-                drop(place);
+                drop(permit);
                 drop(client);
             }
             Ok(())
         };
-        threads::each(0..config.workers, stop, work, || {
-            accept_all(&listener, config, queue, &lingerer)
+        threads::each(0..config.workers, shutdown, work, || {
+            accept_all(&listener, config, queue, &lingering_close)
         })?;
         Ok(())
     })
@@ -67,16 +67,16 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
 fn accept_all(
     listener: &Listener,
     config: &Config,
-    queue: Sender<(Place, TcpStream)>,
-    lingerer: &Lingerer,
+    queue: Sender<(Permit, TcpStream)>,
+    lingering_close: &LingeringClose,
 ) -> io::Result<()> {
-    let places = Places::new(config.max_connections);
+    let limit = ConnectionLimit::new(config.max_connections);
     listener.listen()?;
     while let Some(client) = listener.accept()? {
-        match places.take() {
+        match limit.try_acquire() {
             // It never blocks: the queue has room for everyone who has a place.
-            Some(place) => drop(queue.send((place, client))),
-            None => lingerer.refuse(client),
+            Some(permit) => drop(queue.send((permit, client))),
+            None => lingering_close.refuse(client),
         }
     }
     Ok(())

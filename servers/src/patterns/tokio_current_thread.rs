@@ -25,10 +25,10 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::spawn_local;
 
 use crate::config::Config;
-use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Workers};
 use crate::sockets::Listener;
 use crate::tasks::accept_all;
-use crate::tasks::converse;
+use crate::tasks::serve_connection;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "tokio-current-thread",
@@ -38,22 +38,22 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "Deno, Linkerd (on one core)",
     workers: Workers::One,
     capacity: Capacity::BY_DESCRIPTORS,
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    let stop = listener.stop();
+    let shutdown = listener.shutdown();
     let max_connections = config.max_connections;
     let config = Rc::new(config.clone());
-    runtime.block_on(accept_all(listener, max_connections, |mut client, leave| {
+    runtime.block_on(accept_all(listener, max_connections, |mut client, permit| {
         let config = Rc::clone(&config);
         spawn_local(async move {
-            converse(&mut client, &config, stop).await;
+            serve_connection(&mut client, &config, shutdown).await;
             // In this order the place is free by the time that the client sees the end.
-            drop(leave);
+            drop(permit);
             drop(client);
         });
     }))

@@ -23,10 +23,10 @@ use std::sync::Arc;
 use tokio::runtime::Builder;
 
 use crate::config::Config;
-use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
 use crate::sockets::Listener;
 use crate::tasks::accept_all;
-use crate::tasks::converse;
+use crate::tasks::serve_connection;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "tokio-multi-thread",
@@ -36,7 +36,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "Linkerd's proxy, Pingora",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
@@ -44,15 +44,15 @@ pub(super) const PATTERN: Pattern = Pattern {
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let runtime =
         Builder::new_multi_thread().worker_threads(config.workers).enable_all().build()?;
-    let stop = listener.stop();
+    let shutdown = listener.shutdown();
     let max_connections = config.max_connections;
     let config = Arc::new(config.clone());
-    runtime.block_on(accept_all(listener, max_connections, |mut client, leave| {
+    runtime.block_on(accept_all(listener, max_connections, |mut client, permit| {
         let config = Arc::clone(&config);
         tokio::spawn(async move {
-            converse(&mut client, &config, stop).await;
+            serve_connection(&mut client, &config, shutdown).await;
             // In this order the place is free by the time that the client sees the end.
-            drop(leave);
+            drop(permit);
             drop(client);
         });
     }))

@@ -24,13 +24,13 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::config::Config;
-use crate::event_loop::Deadlines;
-use crate::event_loop::MOST_LINGERING;
-use crate::event_loop::{Admission, Key, drain};
-use crate::event_loop::{Connection, Turn};
-use crate::io_uring::{Client, Event, Ring};
-use crate::pattern::{Capacity, Family, Pattern, WhenFull, Workers};
-use crate::sockets::LOOK_EVERY;
+use crate::event_loop::MAX_LINGERING;
+use crate::event_loop::TimerQueue;
+use crate::event_loop::{Acceptor, Key, drain};
+use crate::event_loop::{Connection, Progress};
+use crate::io_uring::{Event, Ring, RingConnection};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Workers};
+use crate::sockets::DRAIN_POLL_INTERVAL;
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -41,14 +41,14 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "Netty (io_uring transport), TigerBeetle",
     workers: Workers::One,
     capacity: Capacity::BY_DESCRIPTORS,
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let listener = listener.with_nonblocking_clients();
-    let connections = run(&listener, Admission::new(config), || listener.listen())?;
+    let connections = run(&listener, Acceptor::new(config), || listener.listen())?;
     drop(listener);
     drain(connections);
     Ok(())
@@ -58,61 +58,61 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
 /// gives the clients that are there then.
 pub(super) fn run(
     listener: &Listener,
-    admission: Admission,
+    acceptor: Acceptor,
     ready: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<Vec<Connection>> {
     // The kernel waits for clients all the same; this is for accepting without it.
     listener.set_nonblocking()?;
-    let stop = listener.stop();
-    let mut server = Server::new(listener, admission)?;
+    let shutdown = listener.shutdown();
+    let mut server = Server::new(listener, acceptor)?;
     ready()?;
     server.ring.accept();
-    while !stop.requested() {
+    while !shutdown.is_requested() {
         server.ring.wait(server.timeout())?;
-        server.take_events()?;
-        server.give_turns();
-        server.give_up_overdue();
+        server.handle_events()?;
+        server.run_ready();
+        server.close_expired();
         server.admit_accepted();
     }
-    server.wind_up()
+    server.shut_down()
 }
 
 struct Server<'l> {
-    ring: Ring<'l, Client>,
+    ring: Ring<'l, RingConnection>,
     listener: &'l Listener,
-    admission: Admission,
+    acceptor: Acceptor,
     /// Whose turn it is.
     turns: Vec<Key>,
     /// Those that have come. They are admitted last: somebody's end may have made room.
     accepted: Vec<TcpStream>,
     /// Those that are refused, the oldest first.
     lingering: VecDeque<Key>,
-    deadlines: Deadlines,
+    timers: TimerQueue,
 }
 
 impl<'l> Server<'l> {
-    fn new(listener: &'l Listener, admission: Admission) -> io::Result<Server<'l>> {
+    fn new(listener: &'l Listener, acceptor: Acceptor) -> io::Result<Server<'l>> {
         Ok(Server {
-            ring: Ring::new(listener, admission.max_connections())?,
+            ring: Ring::new(listener, acceptor.max_connections())?,
             listener,
-            admission,
+            acceptor,
             turns: Vec::new(),
             accepted: Vec::new(),
             lingering: VecDeque::new(),
-            deadlines: Deadlines::default(),
+            timers: TimerQueue::default(),
         })
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if self.turns.is_empty() { self.deadlines.timeout() } else { Some(Duration::ZERO) }
+        if self.turns.is_empty() { self.timers.timeout() } else { Some(Duration::ZERO) }
     }
 
     /// Learns what the kernel has done.
-    fn take_events(&mut self) -> io::Result<()> {
+    fn handle_events(&mut self) -> io::Result<()> {
         while let Some(event) = self.ring.next_event() {
             match event {
                 Event::Accepted(client) => self.accepted.push(client),
-                Event::NotAccepted | Event::Waits => self.accept_without_the_kernel()?,
+                Event::AcceptEnded | Event::Acceptable => self.accept_with_spare()?,
                 Event::Received(key) => {
                     if let Some((client, bytes)) = self.ring.received(key)
                         && client.received(bytes)
@@ -140,21 +140,21 @@ impl<'l> Server<'l> {
     }
 
     /// Tells the kernel what to do next, for everyone for whom it has done something.
-    fn give_turns(&mut self) {
+    fn run_ready(&mut self) {
         let called = self.turns.len();
         for index in 0..called {
             let key = self.turns[index];
             let Some(client) = self.ring.client(key) else { continue };
-            match client.turn() {
-                Turn::Over => {
+            match client.advance() {
+                Progress::Closed => {
                     self.close(key);
                     continue;
                 }
-                Turn::Again => self.turns.push(key),
-                Turn::Open => {}
+                Progress::Again => self.turns.push(key),
+                Progress::Open => {}
             }
-            let (wants_input, quietly) = (client.wants_input(), client.has_time());
-            self.ring.send(key, quietly, Client::output);
+            let (wants_input, silently) = (client.wants_input(), client.can_send_silently());
+            self.ring.send(key, silently, RingConnection::output);
             self.ring.receive(key, wants_input);
         }
         self.turns.drain(..called);
@@ -162,14 +162,14 @@ impl<'l> Server<'l> {
 
     fn admit(&mut self, client: TcpStream) {
         // What goes wrong with one client ends with that client.
-        let Ok(connection) = self.admission.admit(client) else { return };
+        let Ok(connection) = self.acceptor.admit(client) else { return };
         let (is_served, deadline) = (connection.is_served(), connection.deadline());
-        let key = self.ring.add(Client::new(connection));
+        let key = self.ring.add(RingConnection::new(connection));
         self.turns.push(key);
-        self.deadlines.note(key, deadline);
+        self.timers.insert(key, deadline);
         if !is_served {
             self.lingering.push_back(key);
-            if self.lingering.len() > MOST_LINGERING {
+            if self.lingering.len() > MAX_LINGERING {
                 self.close(self.lingering[0]);
             }
         }
@@ -178,7 +178,7 @@ impl<'l> Server<'l> {
     /// The kernel needs a descriptor before it accepts, and gives up when there is none. The
     /// listener has one to spare; until a client could be served again, each is waited for and
     /// turned away one by one.
-    fn accept_without_the_kernel(&mut self) -> io::Result<()> {
+    fn accept_with_spare(&mut self) -> io::Result<()> {
         match self.listener.try_accept()? {
             Some(client) => {
                 self.admit(client);
@@ -189,32 +189,32 @@ impl<'l> Server<'l> {
         Ok(())
     }
 
-    fn give_up_overdue(&mut self) {
+    fn close_expired(&mut self) {
         let now = Instant::now();
-        while let Some(key) = self.deadlines.due(now) {
+        while let Some(key) = self.timers.pop_expired(now) {
             match self.ring.client(key).map(|client| client.connection().deadline()) {
                 Some(Some(deadline)) if deadline <= now => self.close(key),
-                Some(deadline) => self.deadlines.note(key, deadline),
+                Some(deadline) => self.timers.insert(key, deadline),
                 None => {}
             }
         }
     }
 
     fn close(&mut self, key: Key) {
-        self.deadlines.forget(key);
+        self.timers.remove(key);
         self.lingering.retain(|&one| one != key);
         self.ring.close(key);
     }
 
     /// Takes back from the kernel what it was told to do. What is left is for calls that anyone
     /// could make.
-    fn wind_up(mut self) -> io::Result<Vec<Connection>> {
-        self.ring.end();
+    fn shut_down(mut self) -> io::Result<Vec<Connection>> {
+        self.ring.cancel_all();
         while !self.ring.is_idle() {
-            self.ring.wait(Some(LOOK_EVERY))?;
-            self.take_events()?;
+            self.ring.wait(Some(DRAIN_POLL_INTERVAL))?;
+            self.handle_events()?;
         }
         self.admit_accepted();
-        Ok(self.ring.into_clients().into_iter().map(Client::into_connection).collect())
+        Ok(self.ring.into_clients().into_iter().map(RingConnection::into_connection).collect())
     }
 }

@@ -22,8 +22,8 @@ use std::io;
 use super::uring;
 use crate::blocking::threads::{self, Ready};
 use crate::config::Config;
-use crate::event_loop::{Admission, drain};
-use crate::pattern::{Capacity, Family, Pattern, Unit, WhenFull, Workers};
+use crate::event_loop::{Acceptor, drain};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -34,21 +34,21 @@ pub(super) const PATTERN: Pattern = Pattern {
     used_by: "Monoio, Seastar (the architecture)",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
-    when_full: WhenFull::Busy,
+    when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
-    let stop = listener.stop();
-    let admission = Admission::new(config);
-    let listeners = listener.with_nonblocking_clients().multiply(config.workers)?;
+    let shutdown = listener.shutdown();
+    let acceptor = Acceptor::new(config);
+    let listeners = listener.with_nonblocking_clients().into_reuseport_group(config.workers)?;
     // A ring is its thread's alone, and so it is made there.
     let work = |listener: &Listener, ready: Ready<'_>| {
-        uring::run(listener, admission.clone(), || ready.wait())
+        uring::run(listener, acceptor.clone(), || ready.wait())
     };
     let lead = || Listener::listen_all(&listeners);
-    let (clients, ()) = threads::each(&listeners, stop, work, lead)?;
+    let (clients, ()) = threads::each(&listeners, shutdown, work, lead)?;
     drop(listeners);
     drain(clients.into_iter().flatten());
     Ok(())

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use crate::shutdown::Stop;
+use crate::shutdown::Shutdown;
 
 /// A record lock on a file without a name (fcntl(2)). It belongs to a process, not to the
 /// descriptor, so that the children of a server can all use the one that they inherit.
@@ -33,10 +33,10 @@ impl FileLock {
     /// Those of the work, and what the kernel says.
     pub fn hold<T>(
         &self,
-        stop: Stop,
+        shutdown: Shutdown,
         work: impl FnOnce() -> io::Result<Option<T>>,
     ) -> io::Result<Option<T>> {
-        while !stop.requested() {
+        while !shutdown.is_requested() {
             match self.set(libc::F_WRLCK) {
                 Ok(()) => {
                     let _held = Held(self);

@@ -10,4 +10,4 @@ mod worker_processes;
 pub use fd_passing::{Passed, pass, receive};
 pub use file_lock::FileLock;
 pub use shared_mutex::SharedMutex;
-pub use worker_processes::Children;
+pub use worker_processes::WorkerProcesses;

@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-use crate::shutdown::Stop;
+use crate::shutdown::Shutdown;
 
 const SIZE: NonZero<usize> = NonZero::new(size_of::<libc::pthread_mutex_t>()).expect("it has one");
 
@@ -42,12 +42,12 @@ impl SharedMutex {
     /// Those of the work, and EDEADLK where this is part of it.
     pub fn hold<T>(
         &self,
-        stop: Stop,
+        shutdown: Shutdown,
         work: impl FnOnce() -> io::Result<Option<T>>,
     ) -> io::Result<Option<T>> {
         // A child that is ended just after it has taken the mutex dies as its holder, and another
         // is woken.
-        let Some(held) = stop.leave_at_once_while(|| self.lock()) else { return Ok(None) };
+        let Some(held) = shutdown.exit_at_once_during(|| self.lock()) else { return Ok(None) };
         let _held = held?;
         work()
     }
@@ -121,22 +121,25 @@ mod tests {
 
     #[test]
     fn a_mutex_is_free_again_however_its_work_ended() {
-        let stop = Stop::install().expect("handlers");
+        let shutdown = Shutdown::install().expect("handlers");
         let mutex = SharedMutex::new().expect("memory");
-        assert_eq!(mutex.hold(stop, || Ok(Some(1))).expect("free"), Some(1));
-        mutex.hold(stop, || Err::<Option<()>, _>(io::Error::other("on purpose"))).expect_err("it");
+        assert_eq!(mutex.hold(shutdown, || Ok(Some(1))).expect("free"), Some(1));
+        mutex
+            .hold(shutdown, || Err::<Option<()>, _>(io::Error::other("on purpose")))
+            .expect_err("it");
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            mutex.hold(stop, || -> io::Result<Option<()>> { panic!("on purpose") })
+            mutex.hold(shutdown, || -> io::Result<Option<()>> { panic!("on purpose") })
         }))
         .expect_err("it panics");
-        assert_eq!(mutex.hold(stop, || Ok(Some(2))).expect("free"), Some(2));
+        assert_eq!(mutex.hold(shutdown, || Ok(Some(2))).expect("free"), Some(2));
     }
 
     #[test]
     fn a_mutex_is_not_taken_twice() {
-        let stop = Stop::install().expect("handlers");
+        let shutdown = Shutdown::install().expect("handlers");
         let mutex = SharedMutex::new().expect("memory");
-        let error = mutex.hold(stop, || mutex.hold(stop, || Ok(Some(())))).expect_err("held");
+        let error =
+            mutex.hold(shutdown, || mutex.hold(shutdown, || Ok(Some(())))).expect_err("held");
         assert_eq!(error.raw_os_error(), Some(libc::EDEADLK));
     }
 }

@@ -31,8 +31,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, getpid, getppid, pipe2, read, write};
 
 use super::descriptors::close_all_but;
-use super::restart_backoff::Pace;
-use crate::shutdown::Stop;
+use super::restart_backoff::RestartBackoff;
+use crate::shutdown::Shutdown;
 use crate::sockets::Listener;
 use crate::sockets::until;
 
@@ -43,8 +43,8 @@ const LOST: &str = "a child process did not drain: replies may be lost\n";
 
 /// The child processes of a server.
 #[derive(Debug)]
-pub struct Children {
-    stop: Stop,
+pub struct WorkerProcesses {
+    shutdown: Shutdown,
     /// The signals that were blocked before this blocked SIGCHLD.
     mask: SigSet,
     ends: SignalFd,
@@ -52,8 +52,8 @@ pub struct Children {
     /// less than 0.
     done: (OwnedFd, Arc<OwnedFd>),
     alive: BTreeMap<Pid, Child>,
-    pace: Pace,
-    is_one_lost: bool,
+    backoff: RestartBackoff,
+    has_lost_replies: bool,
 }
 
 #[derive(Debug)]
@@ -64,51 +64,51 @@ struct Child {
     is_done: bool,
 }
 
-impl Children {
+impl WorkerProcesses {
     /// None yet.
     ///
     /// # Errors
     /// When this process has several threads, of which a child would have only one, with the
     /// locks of the others held for ever; and what the kernel refuses.
-    pub fn new(stop: Stop) -> io::Result<Children> {
+    pub fn new(shutdown: Shutdown) -> io::Result<WorkerProcesses> {
         wait_to_be_the_only_thread()?;
         let sigchld = SigSet::from(Signal::SIGCHLD);
         // Where it was inherited as ignored, nobody would learn how a child ended.
         set_default(Signal::SIGCHLD)?;
         let mask = sigchld.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let (done, is_done) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        Ok(Children {
-            stop,
+        Ok(WorkerProcesses {
+            shutdown,
             mask,
             ends: SignalFd::with_flags(&sigchld, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
             done: (done, Arc::new(is_done)),
             alive: BTreeMap::new(),
-            pace: Pace::default(),
-            is_one_lost: false,
+            backoff: RestartBackoff::default(),
+            has_lost_replies: false,
         })
     }
 
     /// How many there are that are not done. [`reap`](Self::reap) brings it up to date.
-    pub fn serving(&self) -> usize {
+    pub fn active(&self) -> usize {
         self.alive.values().filter(|child| !child.is_done).count()
     }
 
     /// Forks a child that runs `body` and ends. Of the parent's descriptors it has the standard
-    /// ones and those in `kept`; `body` must use no other.
+    /// ones and those in `kept_fds`; `body` must use no other.
     ///
     /// # Errors
     /// The kernel refuses a process. What goes wrong in the child ends the child.
     pub fn fork(
         &mut self,
-        kept: &[RawFd],
+        kept_fds: &[RawFd],
         body: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<Pid> {
         let parent = getpid();
         // A signal is to find the parent's handler in the parent and the child's in the child.
-        let mask = Stop::signals().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let mask = Shutdown::signals().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let forked = fork();
         if let Ok(ForkResult::Child) = forked {
-            self.be_child(parent, kept, body);
+            self.be_child(parent, kept_fds, body);
         }
         mask.thread_set_mask()?;
         let ForkResult::Parent { child } = forked? else { unreachable!("a child does not return") };
@@ -117,11 +117,16 @@ impl Children {
     }
 
     /// The rest of a child's life.
-    fn be_child(&self, parent: Pid, kept: &[RawFd], body: impl FnOnce() -> io::Result<()>) -> ! {
+    fn be_child(
+        &self,
+        parent: Pid,
+        kept_fds: &[RawFd],
+        body: impl FnOnce() -> io::Result<()>,
+    ) -> ! {
         let begin = || {
-            let own = [self.stop.fd().as_raw_fd(), self.done.1.as_raw_fd()];
-            close_all_but(kept.iter().chain(&own).copied())?;
-            self.stop.begin_child()?;
+            let own = [self.shutdown.fd().as_raw_fd(), self.done.1.as_raw_fd()];
+            close_all_but(kept_fds.iter().chain(&own).copied())?;
+            self.shutdown.reset_in_child()?;
             prctl::set_pdeathsig(Signal::SIGKILL)?;
             if getppid() != parent {
                 // It died before it could be asked for.
@@ -144,7 +149,7 @@ impl Children {
         };
         // If there is no room the parent will learn it from the end.
         let _ = write(&self.done.1, &getpid().as_raw().to_ne_bytes());
-        leave(code)
+        exit(code)
     }
 
     /// Takes notice of the children that are done, and of those that have ended, which it gives.
@@ -160,17 +165,17 @@ impl Children {
             };
             // This process may have had children before it became a server.
             let Some(child) = self.alive.remove(&pid) else { continue };
-            self.is_one_lost |= self.stop.requested() && !is_well;
-            self.pace.ended(child.since.elapsed(), Instant::now());
+            self.has_lost_replies |= self.shutdown.is_requested() && !is_well;
+            self.backoff.ended(child.since.elapsed(), Instant::now());
             ended.push(pid);
         }
-        self.hear_them();
+        self.read_notices();
         ended
     }
 
     /// To be called after those that have ended were reaped: their numbers, which may become those
     /// of others, are no longer in the pipe then.
-    fn hear_them(&mut self) {
+    fn read_notices(&mut self) {
         let mut numbers = [0; 1024];
         while let Ok(count @ 1..) = read(&self.done.0, &mut numbers) {
             for number in numbers[..count].as_chunks().0.iter().map(|&it| i32::from_ne_bytes(it)) {
@@ -188,12 +193,12 @@ impl Children {
     /// # Errors
     /// What poll(2) says, other than that a signal came.
     pub fn wait(&self, descriptors: &[BorrowedFd<'_>]) -> io::Result<Vec<bool>> {
-        let mut waited: Vec<PollFd<'_>> = [self.stop.fd(), self.ends.as_fd()]
+        let mut waited: Vec<PollFd<'_>> = [self.shutdown.fd(), self.ends.as_fd()]
             .iter()
             .chain(descriptors)
             .map(|&descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
             .collect();
-        match poll(&mut waited, until(self.pace.not_before)) {
+        match poll(&mut waited, until(self.backoff.not_before)) {
             Ok(_) => {}
             Err(Errno::EINTR) => return Ok(vec![false; descriptors.len()]),
             Err(error) => return Err(error.into()),
@@ -208,10 +213,10 @@ impl Children {
     /// They did so again and again, and none is left.
     pub fn missing(&mut self, number: usize) -> io::Result<usize> {
         let missing = number.saturating_sub(self.alive.len());
-        if missing == 0 || !self.pace.may_fork(Instant::now()) {
+        if missing == 0 || !self.backoff.may_restart(Instant::now()) {
             return Ok(0);
         }
-        if self.alive.is_empty() && self.pace.is_hopeless() {
+        if self.alive.is_empty() && self.backoff.has_given_up() {
             return Err(io::Error::other(
                 "child processes cannot be forked, or end as soon as they are, again and again",
             ));
@@ -220,8 +225,8 @@ impl Children {
     }
 
     /// A child could not be forked: it is tried again after a while.
-    pub fn put_off(&mut self) {
-        self.pace.strike(Instant::now());
+    pub fn delay_restart(&mut self) {
+        self.backoff.record_failure(Instant::now());
     }
 
     /// Keeps `number` children, which all run `body`: one that ends is replaced. Calls `listen` as
@@ -229,29 +234,29 @@ impl Children {
     /// end.
     ///
     /// # Errors
-    /// That of `listen`. Children end as soon as they are forked, or cannot be forked, again and
+    /// That of `listen`. WorkerProcesses end as soon as they are forked, or cannot be forked, again and
     /// again, and none is left that serves.
-    pub fn keep(
+    pub fn maintain(
         &mut self,
         number: usize,
-        kept: &[RawFd],
+        kept_fds: &[RawFd],
         listen: impl FnOnce() -> io::Result<()>,
         body: impl Fn() -> io::Result<()>,
     ) -> io::Result<()> {
-        let (stop, say) = (self.stop, Arc::clone(&self.done.1));
-        // Children wait for its end, which comes when this process closes it.
+        let (shutdown, say) = (self.shutdown, Arc::clone(&self.done.1));
+        // WorkerProcesses wait for its end, which comes when this process closes it.
         let (gate, open) = io::pipe()?;
         let mut listen = Some((listen, open));
-        while !stop.requested() {
+        while !shutdown.is_requested() {
             for _ in 0..self.missing(number)? {
                 let gate = gate.try_clone()?;
-                let kept = [kept, &[gate.as_raw_fd()]].concat();
+                let kept_fds = [kept_fds, &[gate.as_raw_fd()]].concat();
                 let wait_and_serve = || {
                     write(&say, &(-getpid().as_raw()).to_ne_bytes())?;
-                    if wait_until_open(gate, stop)? { body() } else { Ok(()) }
+                    if wait_until_open(gate, shutdown)? { body() } else { Ok(()) }
                 };
-                if self.fork(&kept, wait_and_serve).is_err() {
-                    self.put_off();
+                if self.fork(&kept_fds, wait_and_serve).is_err() {
+                    self.delay_restart();
                     break;
                 }
             }
@@ -267,9 +272,9 @@ impl Children {
 
     /// Ends the server: tells the children, and returns when all have drained. Nobody listens any
     /// more then. If one dies over it, replies may be lost, and the server ends with exit code 1.
-    pub fn end(mut self, listener: Listener) {
+    pub fn shut_down(mut self, listener: Listener) {
         // Its timer bounds the wait, also where the server ends because it cannot go on.
-        self.stop.request();
+        self.shutdown.request();
         for &pid in self.alive.keys() {
             // It fails for none, as none was waited for.
             let _ = kill(pid, Signal::SIGTERM);
@@ -282,20 +287,20 @@ impl Children {
             let _ = poll(&mut [PollFd::new(self.ends.as_fd(), PollFlags::POLLIN)], until(None));
             self.reap();
         }
-        if self.is_one_lost {
-            self.stop.give_up(LOST);
+        if self.has_lost_replies {
+            self.shutdown.abort(LOST);
         }
     }
 }
 
-impl AsFd for Children {
+impl AsFd for WorkerProcesses {
     /// Readable when one has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ends.as_fd()
     }
 }
 
-impl Drop for Children {
+impl Drop for WorkerProcesses {
     fn drop(&mut self) {
         for &pid in self.alive.keys() {
             let _ = kill(pid, Signal::SIGKILL);
@@ -306,8 +311,8 @@ impl Drop for Children {
 }
 
 /// Waits for the end of the pipe. Whether it has come, and not the request to stop.
-fn wait_until_open(mut gate: PipeReader, stop: Stop) -> io::Result<bool> {
-    while !stop.requested() {
+fn wait_until_open(mut gate: PipeReader, shutdown: Shutdown) -> io::Result<bool> {
+    while !shutdown.is_requested() {
         match gate.read(&mut [0]) {
             Ok(_) => return Ok(true),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -337,7 +342,7 @@ fn fork() -> nix::Result<ForkResult> {
 }
 
 #[allow(unsafe_code, reason = "a child ends without what the parent registered for its end")]
-fn leave(code: i32) -> ! {
+fn exit(code: i32) -> ! {
     // SAFETY: _exit(2) takes no pointer and runs no code of this process.
     unsafe { libc::_exit(code) }
 }
@@ -356,8 +361,8 @@ mod tests {
     #[test]
     fn a_process_with_several_threads_does_not_fork() {
         // This test runs in a thread beside the main one.
-        let stop = Stop::install().expect("handlers");
-        let error = Children::new(stop).expect_err("a test is a thread among others");
+        let shutdown = Shutdown::install().expect("handlers");
+        let error = WorkerProcesses::new(shutdown).expect_err("a test is a thread among others");
         assert!(error.to_string().contains("only thread"), "{error}");
     }
 }

@@ -61,19 +61,19 @@ impl Session {
     }
 
     /// Takes what the client sent and answers nothing yet: that is for
-    /// [`answer_kept`](Self::answer_kept), which a pattern may leave to another thread. Until then
+    /// [`answer_buffered`](Self::answer_buffered), which a pattern may leave to another thread. Until then
     /// the session wants no more.
-    pub fn keep(&mut self, bytes: &[u8]) {
+    pub fn buffer(&mut self, bytes: &[u8]) {
         self.pending.extend_from_slice(bytes);
     }
 
     /// Whether something was received and not looked at.
-    pub fn has_kept(&self) -> bool {
+    pub fn has_buffered(&self) -> bool {
         !self.pending.is_empty()
     }
 
     /// Answers what was received and not looked at, as far as there is room for replies.
-    pub fn answer_kept(&mut self) {
+    pub fn answer_buffered(&mut self) {
         if !self.pending.is_empty() && self.has_room() {
             let mut pending = std::mem::take(&mut self.pending);
             let used = self.answer(&pending);
@@ -82,21 +82,21 @@ impl Session {
                 pending = Vec::new();
             }
             self.pending = pending;
-            self.answer_the_last();
+            self.answer_final_request();
         }
     }
 
     /// Answers what was received and not looked at as a server does that has no time for it.
-    pub fn shed_kept(&mut self) {
+    pub fn shed_buffered(&mut self) {
         self.shedding = true;
-        self.answer_kept();
+        self.answer_buffered();
         self.shedding = false;
     }
 
     /// The client will send no more: an unterminated last request is answered.
     pub fn end_of_input(&mut self) {
         self.ended = true;
-        self.answer_the_last();
+        self.answer_final_request();
     }
 
     /// Replies to be sent.
@@ -117,7 +117,7 @@ impl Session {
             self.output.drain(..self.sent);
             self.sent = 0;
         }
-        self.answer_kept();
+        self.answer_buffered();
     }
 
     /// Whether to read more. When not, send first.
@@ -144,7 +144,7 @@ impl Session {
                     rest = &rest[end + 1..];
                 }
                 None => {
-                    self.hold(rest);
+                    self.buffer_partial(rest);
                     rest = &[];
                 }
             }
@@ -166,7 +166,7 @@ impl Session {
     }
 
     /// Keeps the beginning of a request, unless it is too long already.
-    fn hold(&mut self, bytes: &[u8]) {
+    fn buffer_partial(&mut self, bytes: &[u8]) {
         if self.discarding {
             return;
         }
@@ -181,7 +181,7 @@ impl Session {
         }
     }
 
-    fn answer_the_last(&mut self) {
+    fn answer_final_request(&mut self) {
         if self.ended && self.pending.is_empty() && !self.partial.is_empty() {
             let line = std::mem::take(&mut self.partial);
             self.reply_to(without_return(&line));
@@ -314,21 +314,21 @@ mod tests {
     #[test]
     fn what_is_shed_is_answered_request_by_request_and_what_follows_is_served() {
         let mut session = Session::new(Service::Echo, MAX);
-        session.keep(b"a\nb\nc");
-        session.shed_kept();
+        session.buffer(b"a\nb\nc");
+        session.shed_buffered();
         session.receive(b"d\ne\n");
         assert_eq!(session.output(), [BUSY, BUSY, b"cd\ne\n"].concat());
     }
 
     #[test]
     fn an_idle_session_holds_no_buffer() {
-        for receive in [Session::receive, Session::keep] {
+        for receive in [Session::receive, Session::buffer] {
             let mut session = Session::new(Service::Echo, 1 << 20);
             receive(&mut session, &[b'x'; 100_000]);
             receive(&mut session, b"\n");
-            session.answer_kept();
+            session.answer_buffered();
             session.sent(session.output().len());
-            assert!(!session.has_kept() && session.output().is_empty());
+            assert!(!session.has_buffered() && session.output().is_empty());
             let held = session.partial.capacity() + session.output.capacity();
             assert_eq!(held + session.pending.capacity(), 0);
         }

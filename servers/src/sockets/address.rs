@@ -24,7 +24,7 @@ pub enum BindError {
     },
     /// Another socket listens there.
     #[error("port {} on {} is taken: end the program that listens there, or choose another port (0 takes any free one)", .0.port(), .0.ip())]
-    Taken(SocketAddr),
+    PortTaken(SocketAddr),
     /// Only a privileged program may listen there.
     #[error("port {} needs privileges: choose a port from 1024 up (0 takes any free one)", .0.port())]
     Privileged(SocketAddr),
@@ -39,7 +39,7 @@ pub enum BindError {
 /// The addresses of a host, which may be a name, an IPv4 or an IPv6 address.
 ///
 /// # Errors
-/// The name does not resolve, or not within five seconds.
+/// The name does not resolve, or not with_timeout five seconds.
 pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, BindError> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     if let Ok(address) = bare.unwrap_or(host).parse::<IpAddr>() {
@@ -68,7 +68,7 @@ pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, BindError> {
 
 pub(super) fn explain(address: SocketAddr, error: io::Error) -> BindError {
     match error.kind() {
-        ErrorKind::AddrInUse => BindError::Taken(address),
+        ErrorKind::AddrInUse => BindError::PortTaken(address),
         ErrorKind::PermissionDenied => BindError::Privileged(address),
         ErrorKind::AddrNotAvailable => BindError::NotOurs(address),
         _ => BindError::Other(address, error),

@@ -5,29 +5,29 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 /// The places that a server has.
 #[derive(Debug)]
-pub struct Places {
+pub struct ConnectionLimit {
     free: AtomicUsize,
 }
 
 /// One of them. Dropping it gives it back: before the client's socket is closed, so that the place
 /// is free by the time that the client sees the end.
 #[derive(Debug)]
-pub struct Place(Arc<Places>);
+pub struct Permit(Arc<ConnectionLimit>);
 
-impl Places {
+impl ConnectionLimit {
     /// So many, all free.
-    pub fn new(places: usize) -> Arc<Places> {
-        Arc::new(Places { free: AtomicUsize::new(places) })
+    pub fn new(limit: usize) -> Arc<ConnectionLimit> {
+        Arc::new(ConnectionLimit { free: AtomicUsize::new(limit) })
     }
 
     /// Takes one, if one is free.
-    pub fn take(self: &Arc<Places>) -> Option<Place> {
+    pub fn try_acquire(self: &Arc<ConnectionLimit>) -> Option<Permit> {
         let less = |free: usize| free.checked_sub(1);
-        self.free.fetch_update(SeqCst, SeqCst, less).ok().map(|_| Place(Arc::clone(self)))
+        self.free.fetch_update(SeqCst, SeqCst, less).ok().map(|_| Permit(Arc::clone(self)))
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.free.fetch_add(1, SeqCst);
     }
@@ -39,11 +39,11 @@ mod tests {
 
     #[test]
     fn there_are_as_many_places_as_were_made_and_they_come_back() {
-        let places = Places::new(2);
-        let taken = [places.take(), places.take()];
+        let limit = ConnectionLimit::new(2);
+        let taken = [limit.try_acquire(), limit.try_acquire()];
         assert!(taken.iter().all(Option::is_some));
-        assert!(places.take().is_none());
+        assert!(limit.try_acquire().is_none());
         drop(taken);
-        assert!(places.take().is_some());
+        assert!(limit.try_acquire().is_some());
     }
 }

@@ -3,27 +3,32 @@
 use std::os::fd::AsFd;
 
 use super::tcp_state::unread;
-use crate::shutdown::Stop;
+use crate::shutdown::Shutdown;
 
 /// How much of what a client sends still counts: all of it, until the server is to end, and then
 /// what had arrived by the first look. A client that goes on asking could keep the server from
 /// ending otherwise.
 #[derive(Debug, Default)]
-pub(crate) struct LastInput(Option<usize>);
+pub(crate) struct DrainLimit(Option<usize>);
 
-impl LastInput {
+impl DrainLimit {
     /// The most to read now, of so much that is wanted. 0 is the end.
-    pub(crate) fn most(&mut self, stop: Stop, client: &impl AsFd, wanted: usize) -> usize {
-        if stop.requested() { self.most_at_the_end(client, wanted) } else { wanted }
+    pub(crate) fn read_size(
+        &mut self,
+        shutdown: Shutdown,
+        client: &impl AsFd,
+        wanted: usize,
+    ) -> usize {
+        if shutdown.is_requested() { self.remaining(client, wanted) } else { wanted }
     }
 
     /// As [`most`](Self::most) when the server is to end.
-    pub(crate) fn most_at_the_end(&mut self, client: &impl AsFd, wanted: usize) -> usize {
+    pub(crate) fn remaining(&mut self, client: &impl AsFd, wanted: usize) -> usize {
         wanted.min(*self.0.get_or_insert_with(|| unread(client)))
     }
 
     /// So much was read.
-    pub(crate) fn was_read(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, count: usize) {
         self.0 = self.0.map(|left| left.saturating_sub(count));
     }
 }
@@ -31,7 +36,7 @@ impl LastInput {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::net::{self, TcpListener, TcpStream};
 
     use super::*;
     use crate::sockets::tcp_state::is_ended_by_client;
@@ -46,13 +51,13 @@ mod tests {
     fn what_a_client_sends_after_the_first_look_does_not_count() {
         let (mut client, mut server) = pair();
         client.write_all(b"before").expect("there is room");
-        let mut last = LastInput::default();
-        assert_eq!(last.most_at_the_end(&server, 4), 4);
+        let mut last = DrainLimit::default();
+        assert_eq!(last.remaining(&server, 4), 4);
         client.write_all(b"after").expect("there is room");
         assert_eq!(server.read(&mut [0; 4]).expect("it is there"), 4);
-        last.was_read(4);
-        assert_eq!(last.most_at_the_end(&server, 4), 2);
-        client.shutdown(Shutdown::Write).expect("shut");
+        last.consume(4);
+        assert_eq!(last.remaining(&server, 4), 2);
+        client.shutdown(net::Shutdown::Write).expect("shut");
         assert!(!is_ended_by_client(&server), "there is more to read before the end");
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{self, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::address::{BindError, explain, resolve};
 use crate::protocol::BUSY;
-use crate::shutdown::Stop;
+use crate::shutdown::Shutdown;
 
 /// The pause after an accept that failed for want of memory or of the last descriptor: long
 /// enough not to spin, short enough not to be noticed.
@@ -29,7 +29,7 @@ pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     backlog: i32,
-    stop: Stop,
+    shutdown: Shutdown,
     spare: Mutex<Option<File>>,
     /// Several processes accept from it: none may shut it.
     is_shared: bool,
@@ -54,7 +54,7 @@ impl Listener {
                 Ok(listener) => return Ok(listener),
                 Err(error) if error.kind() == ErrorKind::AddrInUse => {
                     // On another of the host's addresses the user's clients would not find it.
-                    return Err(BindError::Taken(address));
+                    return Err(BindError::PortTaken(address));
                 }
                 Err(error) => {
                     first_error.get_or_insert(explain(address, error));
@@ -65,7 +65,7 @@ impl Listener {
     }
 
     fn bind_address(address: SocketAddr, backlog: u32) -> io::Result<Listener> {
-        let stop = Stop::install()?;
+        let shutdown = Shutdown::install()?;
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         let mut socket = bound(address)?;
         if address.port() == 0 {
@@ -74,16 +74,16 @@ impl Listener {
             let chosen = socket.local_addr()?.as_socket().expect("an internet address");
             socket = bound(chosen)?;
         }
-        Listener::over(socket, backlog, stop)
+        Listener::over(socket, backlog, shutdown)
     }
 
-    fn over(socket: Socket, backlog: i32, stop: Stop) -> io::Result<Listener> {
+    fn over(socket: Socket, backlog: i32, shutdown: Shutdown) -> io::Result<Listener> {
         let socket = TcpListener::from(socket);
         Ok(Listener {
             address: socket.local_addr()?,
             socket,
             backlog,
-            stop,
+            shutdown,
             spare: Mutex::new(Some(spare_descriptor()?)),
             is_shared: false,
             clients_block: true,
@@ -92,7 +92,7 @@ impl Listener {
     }
 
     /// Has `announce` called, with the real address, as soon as the server listens.
-    pub fn announced_by(mut self, announce: impl FnOnce(SocketAddr) + Send + 'static) -> Listener {
+    pub fn on_listening(mut self, announce: impl FnOnce(SocketAddr) + Send + 'static) -> Listener {
         self.announce = Mutex::new(Some(Box::new(announce)));
         self
     }
@@ -104,10 +104,12 @@ impl Listener {
     /// Another server has begun to listen there since the socket was bound; or as the kernel says.
     pub fn listen(&self) -> io::Result<()> {
         let socket = SockRef::from(&self.socket);
-        // Clients inherit it, and those in TIME_WAIT must not keep the next life from the port.
+        // Connections inherit it, and those in TIME_WAIT must not keep the next life from the port.
         socket.set_reuse_address(true)?;
         socket.listen(self.backlog).map_err(|error| match error.kind() {
-            ErrorKind::AddrInUse => io::Error::new(error.kind(), BindError::Taken(self.address)),
+            ErrorKind::AddrInUse => {
+                io::Error::new(error.kind(), BindError::PortTaken(self.address))
+            }
             _ => error,
         })?;
         let announce = self.announce.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -123,12 +125,12 @@ impl Listener {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn multiply(self, number: usize) -> io::Result<Vec<Listener>> {
+    pub fn into_reuseport_group(self, number: usize) -> io::Result<Vec<Listener>> {
         let sibling = |_| {
             let socket = unbound(self.address)?;
             socket.set_reuse_port(true)?;
             socket.bind(&self.address.into())?;
-            let mut sibling = Listener::over(socket, self.backlog, self.stop)?;
+            let mut sibling = Listener::over(socket, self.backlog, self.shutdown)?;
             sibling.clients_block = self.clients_block;
             Ok(sibling)
         };
@@ -174,8 +176,8 @@ impl Listener {
     }
 
     /// The request to end.
-    pub fn stop(&self) -> Stop {
-        self.stop
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown
     }
 
     /// Waits for the next client. `None` when the server is to end.
@@ -185,18 +187,18 @@ impl Listener {
     /// waited is passed over; when descriptors run out, clients are turned away one by one.
     pub fn accept(&self) -> io::Result<Option<TcpStream>> {
         if !self.is_shared {
-            self.stop.enroll_for_good(&self.socket);
+            self.shutdown.register_permanently(&self.socket);
         }
-        while !self.stop.requested() {
+        while !self.shutdown.is_requested() {
             match self.accept_once() {
                 Ok(client) => return Ok(Some(client)),
-                Err(error) if is_over(&error) => {}
+                Err(error) if is_transient(&error) => {}
                 Err(error) if is_exhausted(&error) => {
-                    if let Some(client) = self.accept_with_the_spare() {
+                    if let Some(client) = self.accept_with_spare() {
                         return Ok(Some(client));
                     }
                 }
-                Err(_) if self.stop.requested() => {}
+                Err(_) if self.shutdown.is_requested() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -227,8 +229,8 @@ impl Listener {
             match self.accept_once() {
                 Ok(client) => return Ok(Some(client)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if is_over(&error) => {}
-                Err(error) if is_exhausted(&error) => return Ok(self.accept_with_the_spare()),
+                Err(error) if is_transient(&error) => {}
+                Err(error) if is_exhausted(&error) => return Ok(self.accept_with_spare()),
                 Err(error) => return Err(error),
             }
         }
@@ -244,7 +246,7 @@ impl Listener {
         let socket = SockRef::from(&self.socket);
         // While nobody listens, SO_REUSEADDR lets anyone else who sets it bind the same port.
         socket.set_reuse_address(false)?;
-        match socket.shutdown(Shutdown::Read) {
+        match socket.shutdown(net::Shutdown::Read) {
             // The signal to end has done it already.
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
             other => other,
@@ -263,7 +265,7 @@ impl Listener {
     /// again is to spin, and not to is to leave clients hanging. One descriptor is kept for this:
     /// given up, it lets a client in. If another has become free by then the client is served,
     /// otherwise it is told that the server is busy.
-    fn accept_with_the_spare(&self) -> Option<TcpStream> {
+    fn accept_with_spare(&self) -> Option<TcpStream> {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         if spare.take().is_none() {
             thread::sleep(BACK_OFF);
@@ -284,7 +286,7 @@ impl Listener {
             return client;
         }
         if let Some(client) = client {
-            turn_away(client);
+            reject(client);
         }
         *spare = spare_descriptor().ok();
         None
@@ -299,7 +301,7 @@ impl fmt::Debug for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.stop.discharge(&self.socket);
+        self.shutdown.deregister(&self.socket);
     }
 }
 
@@ -333,7 +335,7 @@ fn spare_descriptor() -> io::Result<File> {
 }
 
 /// The client gave up while it waited, or accept(2) passes on an error of its network.
-fn is_over(error: &io::Error) -> bool {
+fn is_transient(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(
@@ -359,12 +361,12 @@ fn is_exhausted(error: &io::Error) -> bool {
 
 /// Without a descriptor to spare nobody can linger: the line is sent, what has come is read (to
 /// close over unread input is to reset), and that is all.
-fn turn_away(mut client: TcpStream) {
+fn reject(mut client: TcpStream) {
     if client.set_nonblocking(true).is_err() {
         return;
     }
     let _ = client.write_all(BUSY);
-    let _ = client.shutdown(Shutdown::Write);
+    let _ = client.shutdown(net::Shutdown::Write);
     let mut arrived = [0; 4096];
     for _ in 0..64 {
         if !matches!(client.read(&mut arrived), Ok(1..)) {
@@ -391,7 +393,7 @@ mod tests {
         let refused = TcpStream::connect(address).expect_err("nobody listens");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         let thief = Listener::bind("127.0.0.1", address.port(), 8);
-        assert!(matches!(thief, Err(BindError::Taken(_))), "{thief:?}");
+        assert!(matches!(thief, Err(BindError::PortTaken(_))), "{thief:?}");
         listener.listen().expect("reopened");
         TcpStream::connect(address).expect("the same port listens again");
     }
@@ -401,7 +403,7 @@ mod tests {
         let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
         listener.listen().expect("it listens");
         let taken = Listener::bind("127.0.0.1", listener.address().port(), 8);
-        assert!(matches!(taken, Err(BindError::Taken(_))), "{taken:?}");
+        assert!(matches!(taken, Err(BindError::PortTaken(_))), "{taken:?}");
         // TEST-NET-1 of RFC 5737 is nobody's.
         let foreign = Listener::bind("192.0.2.1", 0, 8);
         assert!(matches!(foreign, Err(BindError::NotOurs(_))), "{foreign:?}");
@@ -413,7 +415,8 @@ mod tests {
             let first = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
             let port = first.address().port();
             let second = Listener::bind("127.0.0.1", port, 8).expect("nobody listens yet");
-            let [first, second] = [first, second].map(|one| one.multiply(number).expect("a place"));
+            let [first, second] =
+                [first, second].map(|one| one.into_reuseport_group(number).expect("a place"));
             Listener::listen_all(&first).expect("it is the first");
             let error = Listener::listen_all(&second).expect_err("the port is taken");
             assert_eq!(error.kind(), ErrorKind::AddrInUse);
@@ -426,7 +429,7 @@ mod tests {
         let (sender, announced) = mpsc::channel();
         let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
         let address = listener.address();
-        let listener = listener.announced_by(move |address| sender.send(address).expect("heard"));
+        let listener = listener.on_listening(move |address| sender.send(address).expect("heard"));
         let refused = TcpStream::connect(address).expect_err("it does not listen");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         assert!(announced.try_recv().is_err());

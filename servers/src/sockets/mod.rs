@@ -8,8 +8,8 @@ mod poll_timeout;
 mod tcp_state;
 
 pub use address::{BindError, resolve};
-pub use connection_limit::{Place, Places};
-pub(crate) use drain_limit::LastInput;
+pub use connection_limit::{ConnectionLimit, Permit};
+pub(crate) use drain_limit::DrainLimit;
 pub use listener::Listener;
 pub(crate) use poll_timeout::until;
-pub(crate) use tcp_state::{LOOK_EVERY, is_ended_by_client, unacknowledged};
+pub(crate) use tcp_state::{DRAIN_POLL_INTERVAL, is_ended_by_client, unacknowledged};

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 /// Pause between two looks at whether the clients have taken in their last replies.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(2);
+pub(crate) const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// How many bytes were written and not acknowledged by the client's kernel yet (SIOCOUTQ of
 /// tcp(7)). While there are any, to close over unread input is to lose them: it sends a reset,
@@ -65,7 +65,7 @@ fn state(client: &impl AsFd) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::net::{self, TcpListener, TcpStream};
 
     use super::*;
 
@@ -78,10 +78,10 @@ mod tests {
     #[test]
     fn an_end_by_the_client_is_told_from_an_end_of_ones_own() {
         let (client, mut server) = pair();
-        server.shutdown(Shutdown::Read).expect("shut");
+        server.shutdown(net::Shutdown::Read).expect("shut");
         assert_eq!(server.read(&mut [0]).expect("an end"), 0);
         assert!(!is_ended_by_client(&server));
-        client.shutdown(Shutdown::Write).expect("shut");
+        client.shutdown(net::Shutdown::Write).expect("shut");
         // The loopback delivers a FIN before shutdown returns.
         assert!(is_ended_by_client(&server));
     }

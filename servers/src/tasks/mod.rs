@@ -1,8 +1,10 @@
 //! Serving each connection in a task of an async runtime.
 
-mod acceptor;
+mod accept_all;
 mod readiness;
 mod serve_connection;
 
-pub use acceptor::{Leave, accept_all};
-pub use serve_connection::{BUFFER, converse, give_way, read, see_out, send, within};
+pub use accept_all::{TaskPermit, accept_all};
+pub use serve_connection::{
+    BUFFER, read, send, serve_connection, wait_until_acknowledged, with_timeout, yield_now,
+};

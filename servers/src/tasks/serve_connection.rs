@@ -12,49 +12,48 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use crate::config::Config;
 use crate::protocol::Session;
-use crate::shutdown::Stop;
-use crate::sockets::LOOK_EVERY;
-use crate::sockets::{LastInput, is_ended_by_client, unacknowledged};
+use crate::shutdown::Shutdown;
+use crate::sockets::DRAIN_POLL_INTERVAL;
+use crate::sockets::{DrainLimit, is_ended_by_client, unacknowledged};
 
 /// Read at once, and so the most that one client gets before the others have their turn.
 pub const BUFFER: usize = 4 * 1024;
 
 /// Serves `client` until it ends, is silent for too long, or the server is to end. On return every
 /// reply owed has been sent; the caller closes the connection.
-pub async fn converse(client: &mut TcpStream, config: &Config, stop: Stop) {
+pub async fn serve_connection(client: &mut TcpStream, config: &Config, shutdown: Shutdown) {
     // What goes wrong with one client ends with that client; there is nobody to tell.
-    let _ = try_to_converse(client, config, stop).await;
+    let _ = try_serve(client, config, shutdown).await;
 }
 
-async fn try_to_converse(client: &mut TcpStream, config: &Config, stop: Stop) -> io::Result<()> {
+async fn try_serve(client: &mut TcpStream, config: &Config, shutdown: Shutdown) -> io::Result<()> {
     let (mut reader, writer) = client.split();
     let client = writer.as_ref();
-    let _enrolled = stop.enroll(client);
+    let _enrolled = shutdown.register(client);
     client.set_nodelay(true)?;
 
     let mut session = Session::new(config.service, config.max_line);
-    let mut last = LastInput::default();
+    let mut limit = DrainLimit::default();
     while !session.is_finished() {
-        let most = last.most(stop, client, BUFFER);
-        let reading = read(&mut reader, most, |bytes| session.receive(bytes));
-        let count = within(config.idle_timeout, reading).await??;
-        last.was_read(count);
+        let size = limit.read_size(shutdown, client, BUFFER);
+        let reading = read(&mut reader, size, |bytes| session.receive(bytes));
+        let count = with_timeout(config.idle_timeout, reading).await??;
+        limit.consume(count);
         if count == 0 {
             // All that had arrived is answered; a request that has not ended is nobody's.
-            if stop.requested() && !is_ended_by_client(client) {
+            if shutdown.is_requested() && !is_ended_by_client(client) {
                 break;
             }
             session.end_of_input();
         }
         send(client, &mut session, config.idle_timeout).await?;
-        give_way(count).await;
+        yield_now(count).await;
     }
-    see_out(client, stop).await;
+    wait_until_acknowledged(client, shutdown).await;
     Ok(())
 }
 
@@ -65,15 +64,15 @@ async fn try_to_converse(client: &mut TcpStream, config: &Config, stop: Stop) ->
 /// What the kernel says of the connection.
 pub async fn read(
     client: &mut (impl AsyncRead + Unpin),
-    most: usize,
+    size: usize,
     mut take: impl FnMut(&[u8]),
 ) -> io::Result<usize> {
-    if most == 0 {
+    if size == 0 {
         return Ok(0);
     }
     poll_fn(|context| {
         let mut buffer = [MaybeUninit::uninit(); BUFFER];
-        let mut buffer = ReadBuf::uninit(&mut buffer[..most]);
+        let mut buffer = ReadBuf::uninit(&mut buffer[..size]);
         ready!(Pin::new(&mut *client).poll_read(context, &mut buffer))?;
         take(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))
@@ -94,7 +93,7 @@ pub async fn send(
         match client.try_write(session.output()) {
             Ok(count) => session.sent(count),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                within(idle_timeout, client.writable()).await??;
+                with_timeout(idle_timeout, client.writable()).await??;
             }
             Err(error) => return Err(error),
         }
@@ -106,7 +105,7 @@ pub async fn send(
 ///
 /// # Errors
 /// It took too long.
-pub async fn within<F: Future>(limit: Option<Duration>, future: F) -> io::Result<F::Output> {
+pub async fn with_timeout<F: Future>(limit: Option<Duration>, future: F) -> io::Result<F::Output> {
     match limit {
         Some(limit) => Ok(timeout(limit, future).await?),
         None => Ok(future.await),
@@ -115,24 +114,24 @@ pub async fn within<F: Future>(limit: Option<Duration>, future: F) -> io::Result
 
 /// To be called when `count` bytes that were read have been answered. A task that finds more to
 /// read goes on without suspending, so one client that floods would keep the others waiting.
-pub async fn give_way(count: usize) {
+pub async fn yield_now(count: usize) {
     if count == BUFFER {
-        yield_now().await;
+        tokio::task::yield_now().await;
     }
 }
 
 /// Waits at a drain until the client's kernel has its replies. A client that goes on sending must
 /// not lose them to the reset that answers it. One that does not read them is cut by the timer.
-pub async fn see_out(client: &TcpStream, stop: Stop) {
-    while stop.requested() && unacknowledged(client) > 0 {
-        sleep(LOOK_EVERY).await;
+pub async fn wait_until_acknowledged(client: &TcpStream, shutdown: Shutdown) {
+    while shutdown.is_requested() && unacknowledged(client) > 0 {
+        sleep(DRAIN_POLL_INTERVAL).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
-    use std::net::{Shutdown, TcpListener, TcpStream as Client};
+    use std::net::{self, TcpListener, TcpStream as Client};
     use std::pin::pin;
 
     use socket2::SockRef;
@@ -168,10 +167,11 @@ mod tests {
         }
     }
 
-    /// What one read gives, within the deadline.
+    /// What one read gives, with_timeout the deadline.
     async fn received(server: &mut TcpStream) -> Vec<u8> {
         let mut all = Vec::new();
-        let reading = within(DEADLINE, read(server, BUFFER, |bytes| all.extend_from_slice(bytes)));
+        let reading =
+            with_timeout(DEADLINE, read(server, BUFFER, |bytes| all.extend_from_slice(bytes)));
         reading.await.expect("it is not left waiting").expect("no error");
         all
     }
@@ -184,7 +184,7 @@ mod tests {
             // Shorter than the buffer: the runtime takes it that nothing more is there.
             assert_eq!(received(&mut server).await, b"one");
             client.write_all(b"two").expect("there is room");
-            SockRef::from(&server).shutdown(Shutdown::Read).expect("an end");
+            SockRef::from(&server).shutdown(net::Shutdown::Read).expect("an end");
             assert_eq!(received(&mut server).await, b"two");
             assert_eq!(received(&mut server).await, b"");
         });
@@ -196,8 +196,8 @@ mod tests {
             let (mut server, _client) = pair();
             let descriptor = SockRef::from(&server).try_clone().expect("a descriptor");
             let (received, ()) = join!(received(&mut server), async {
-                yield_now().await;
-                descriptor.shutdown(Shutdown::Read).expect("an end");
+                tokio::task::yield_now().await;
+                descriptor.shutdown(net::Shutdown::Read).expect("an end");
             });
             assert_eq!(received, b"");
         });
@@ -205,15 +205,15 @@ mod tests {
 
     #[test]
     fn a_client_that_floods_has_one_buffer_answered_before_others_have_their_turn() {
-        let stop = Stop::install().expect("a handler");
+        let shutdown = Shutdown::install().expect("a handler");
         block_on(async {
             let (mut server, mut client) = pair();
             let flood = [&[b'x'; 63][..], b"\n"].concat().repeat(4 * BUFFER / 64);
             client.write_all(&flood).expect("there is room");
-            client.shutdown(Shutdown::Write).expect("an end");
+            client.shutdown(net::Shutdown::Write).expect("an end");
             client.set_nonblocking(true).expect("it can be");
             let config = config();
-            let mut conversation = pin!(converse(&mut server, &config, stop));
+            let mut conversation = pin!(serve_connection(&mut server, &config, shutdown));
             let (mut replies, mut is_over) = (0, false);
             for _ in 0..100_000 {
                 if !is_over {
@@ -226,7 +226,7 @@ mod tests {
                 if replies == flood.len() {
                     return;
                 }
-                yield_now().await;
+                tokio::task::yield_now().await;
             }
             panic!("{replies} bytes of {} were answered", flood.len());
         });
@@ -234,10 +234,10 @@ mod tests {
 
     #[test]
     fn a_client_that_is_waited_for_has_no_buffer() {
-        let stop = Stop::install().expect("a handler");
+        let shutdown = Shutdown::install().expect("a handler");
         block_on(async {
             let (mut server, _client) = pair();
-            let size = size_of_val(&converse(&mut server, &config(), stop));
+            let size = size_of_val(&serve_connection(&mut server, &config(), shutdown));
             assert!(size < 1024, "a task takes {size} bytes");
         });
     }

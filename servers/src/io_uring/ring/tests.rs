@@ -1,10 +1,10 @@
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{self, TcpStream};
 
 use socket2::SockRef;
 
 use super::*;
-use crate::io_uring::{MOST_BUFFERS, unavailable};
+use crate::io_uring::{MAX_BUFFERS, unavailable};
 
 /// How long anything may take that should happen.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -55,19 +55,19 @@ fn bytes_come_and_go_and_the_end_comes_after_them() {
     let Some(listener) = listener() else { return };
     let mut ring = Ring::new(&listener, 64).expect("a ring");
     ring.accept();
-    for quietly in [false, true] {
+    for silently in [false, true] {
         let (key, mut client) = connected(&mut ring, &listener);
         ring.receive(key, true);
         // So often that every buffer is used again.
-        for _ in 0..=MOST_BUFFERS {
+        for _ in 0..=MAX_BUFFERS {
             client.write_all(b"hello").expect("there is room");
             assert_eq!(receives(&mut ring, key), b"hello");
-            ring.send(key, quietly, |_| b"reply");
+            ring.send(key, silently, |_| b"reply");
             ring.wait(Some(Duration::ZERO)).expect("the kernel serves");
             client.read_exact(&mut [0; 5]).expect("a reply");
             assert!(matches!(next(&mut ring), Event::Sent(to, 5) if to == key));
         }
-        client.shutdown(Shutdown::Write).expect("an end");
+        client.shutdown(net::Shutdown::Write).expect("an end");
         assert_eq!(receives(&mut ring, key), b"");
         ring.close(key);
         assert_eq!(client.read(&mut [0]).expect("a clean end"), 0);
@@ -116,7 +116,7 @@ fn nothing_arrives_after_a_no_and_nothing_was_lost_after_a_yes() {
                 received.extend_from_slice(bytes);
                 late += bytes.len();
             }
-            assert!(late <= usize::from(MOST_BUFFERS) * BUFFER);
+            assert!(late <= usize::from(MAX_BUFFERS) * BUFFER);
             ring.wait(Some(Duration::ZERO)).expect("the kernel serves");
             assert!(ring.next_event().is_none(), "the kernel was told to stop");
         }
@@ -186,7 +186,7 @@ fn the_end_of_a_ring_hands_back_its_clients_and_what_they_sent() {
     ring.receive(key, true);
     ring.wait(Some(Duration::ZERO)).expect("the kernel serves");
     client.write_all(b"hello").expect("there is room");
-    ring.end();
+    ring.cancel_all();
     let mut received = Vec::new();
     while !ring.is_idle() {
         ring.wait(Some(DEADLINE)).expect("the kernel serves");
@@ -237,7 +237,7 @@ fn a_ring_that_is_dropped_lets_go_of_its_clients() {
 /// Sends until the kernel waits for the client to read.
 fn stuff(ring: &mut Ring<'_, TcpStream>, key: Key) {
     for _ in 0..10_000 {
-        ring.send(key, false, |_| &[0; SENT_AT_ONCE]);
+        ring.send(key, false, |_| &[0; SEND_SIZE]);
         ring.wait(Some(Duration::ZERO)).expect("the kernel serves");
         if ring.next_event().is_none() {
             return;

@@ -11,7 +11,7 @@ use super::dialect::{
     UNEXPECTED_CHARACTER, UNKNOWN_NAME, WRONG_ARGUMENTS, Words,
 };
 
-/// The line as text, if it is an expression of the dialect and within every limit.
+/// The line as text, if it is an expression of the dialect and with_timeout every limit.
 pub(super) fn check(line: &[u8]) -> Result<&str, Words> {
     if line.len() > MAX_LENGTH {
         return Err(TOO_LONG);
@@ -109,7 +109,7 @@ fn word_token(word: &str) -> Result<Token, Words> {
         return known.map(|(_, arity)| Token::Function(arity)).ok_or(UNKNOWN_NAME);
     }
     if word.bytes().all(|byte| byte.is_ascii_digit()) {
-        // evalexpr would quietly read a whole number that does not fit as a float.
+        // evalexpr would silently read a whole number that does not fit as a float.
         return word.parse::<i64>().map(|_| Token::Value).map_err(|_| OVERFLOW);
     }
     word.parse::<f64>().map(|_| Token::Value).map_err(|_| NOT_AN_EXPRESSION)
@@ -193,17 +193,17 @@ impl Grammar {
 
     fn operator(&mut self) -> Result<(), Words> {
         self.operators += 1;
-        within(self.operators, MAX_OPERATORS, TOO_MANY_OPERATORS)
+        with_timeout(self.operators, MAX_OPERATORS, TOO_MANY_OPERATORS)
     }
 
     fn prefix(&mut self) -> Result<(), Words> {
         self.prefixes += 1;
-        within(self.prefixes, MAX_PREFIXES, TOO_MANY_PREFIXES)
+        with_timeout(self.prefixes, MAX_PREFIXES, TOO_MANY_PREFIXES)
     }
 
     fn open(&mut self, parenthesis: Parenthesis) -> Result<(), Words> {
         self.open.push(parenthesis);
-        within(self.open.len(), MAX_DEPTH, TOO_DEEP)
+        with_timeout(self.open.len(), MAX_DEPTH, TOO_DEEP)
     }
 
     fn comma(&mut self) -> Result<(), Words> {
@@ -224,6 +224,6 @@ impl Grammar {
     }
 }
 
-fn within(used: usize, limit: usize, words: Words) -> Result<(), Words> {
+fn with_timeout(used: usize, limit: usize, words: Words) -> Result<(), Words> {
     if used > limit { Err(words) } else { Ok(()) }
 }

@@ -1,7 +1,7 @@
 //! Evaluates an expression that the guard has let through, one operator at a time.
 //!
 //! evalexpr parses the line and computes every step, but the walk over its tree is ours: evalexpr's
-//! own recurses, on frames that in an unoptimised build need 300 KiB for a line within the limits,
+//! own recurses, on frames that in an unoptimised build need 300 KiB for a line with_timeout the limits,
 //! and it would hide an infinite value in the middle of an expression.
 
 use std::cmp::Ordering;

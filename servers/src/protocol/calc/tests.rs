@@ -476,20 +476,21 @@ impl Tree {
 
     /// The tree in as few parentheses as precedence allows.
     fn written(&self, blank: &str) -> String {
-        let within = |tree: &Tree, least: u8| {
+        let with_timeout = |tree: &Tree, least: u8| {
             let text = tree.written(blank);
             if tree.tightness() < least { format!("({text})") } else { text }
         };
         match self {
             Tree::Number(number) => number.to_string(),
-            Tree::Negated(tree) => format!("-{blank}{}", within(tree, 3)),
+            Tree::Negated(tree) => format!("-{blank}{}", with_timeout(tree, 3)),
             Tree::Binary(a, operator, b) => {
                 let tightness = self.tightness();
-                let (a, b) = (within(a, tightness), within(b, tightness + 1));
+                let (a, b) = (with_timeout(a, tightness), with_timeout(b, tightness + 1));
                 format!("{a}{blank}{operator}{blank}{b}")
             }
             Tree::Extreme(name, trees) => {
-                let arguments: Vec<String> = trees.iter().map(|tree| within(tree, 0)).collect();
+                let arguments: Vec<String> =
+                    trees.iter().map(|tree| with_timeout(tree, 0)).collect();
                 format!("{name}({})", arguments.join(&format!("{blank},")))
             }
         }

@@ -14,17 +14,17 @@ use tokio::task::{AbortHandle, yield_now};
 use tokio::time::timeout;
 
 use super::readiness::watch;
-use crate::event_loop::ACCEPTED_AT_ONCE;
-use crate::event_loop::{Connection, SCRATCH, Turn};
-use crate::event_loop::{LINGER, MOST_LINGERING};
+use crate::event_loop::ACCEPT_BATCH;
+use crate::event_loop::{Connection, Progress, READ_SIZE};
+use crate::event_loop::{LINGER, MAX_LINGERING};
 use crate::sockets::Listener;
-use crate::sockets::{Place, Places};
+use crate::sockets::{ConnectionLimit, Permit};
 
 /// A client's leave to be served. To be dropped before its socket is closed: the place is then
 /// free by the time that the client sees the end.
 #[derive(Debug)]
-pub struct Leave {
-    _place: Place,
+pub struct TaskPermit {
+    _permit: Permit,
     /// The drain waits until the last of these is gone.
     _served: Sender<Infallible>,
 }
@@ -38,18 +38,18 @@ pub struct Leave {
 pub async fn accept_all(
     listener: Listener,
     max_connections: usize,
-    mut start: impl FnMut(TcpStream, Leave),
+    mut start: impl FnMut(TcpStream, TaskPermit),
 ) -> io::Result<()> {
     let listener = listener.with_nonblocking_clients();
     let (served, mut all_served) = channel(1);
-    let places = Places::new(max_connections);
-    let mut refused = Refused::default();
+    let limit = ConnectionLimit::new(max_connections);
+    let mut refused = LingeringTasks::default();
     let accepted = accept_until_stop(&listener, |client| {
-        match places.take() {
-            Some(place) => {
+        match limit.try_acquire() {
+            Some(permit) => {
                 // What goes wrong with one client ends with that client.
                 if let Ok(client) = TcpStream::from_std(client) {
-                    start(client, Leave { _place: place, _served: served.clone() });
+                    start(client, TaskPermit { _permit: permit, _served: served.clone() });
                 }
             }
             None => refused.add(client),
@@ -57,7 +57,7 @@ pub async fn accept_all(
     })
     .await
     // Where nothing more can be accepted, the clients that are served are to end too.
-    .inspect_err(|_| listener.stop().request());
+    .inspect_err(|_| listener.shutdown().request());
     drop(listener);
     drop(served);
     all_served.recv().await;
@@ -66,23 +66,23 @@ pub async fn accept_all(
 
 async fn accept_until_stop(
     listener: &Listener,
-    mut take_in: impl FnMut(std::net::TcpStream),
+    mut read_input: impl FnMut(std::net::TcpStream),
 ) -> io::Result<()> {
     listener.set_nonblocking()?;
     // The runtime, with its threads, is there.
     listener.listen()?;
-    let arrivals = watch(listener.as_fd())?;
+    let source = watch(listener.as_fd())?;
     // Nobody reads from it, so that it stays ready once it is.
-    let stopped = watch(listener.stop().fd())?;
+    let stopped = watch(listener.shutdown().fd())?;
     loop {
         let mut ready = select! {
             biased;
             _ = stopped.readable() => return Ok(()),
-            ready = arrivals.readable() => ready?,
+            ready = source.readable() => ready?,
         };
-        for _ in 0..ACCEPTED_AT_ONCE {
+        for _ in 0..ACCEPT_BATCH {
             if let Some(client) = listener.try_accept()? {
-                take_in(client);
+                read_input(client);
                 continue;
             }
             // The runtime hears of changes only. Where descriptors ran out, clients that nobody
@@ -103,29 +103,29 @@ fn is_readable(listener: &Listener) -> bool {
 
 /// The tasks that see out refused clients, the oldest first.
 #[derive(Debug, Default)]
-struct Refused(VecDeque<AbortHandle>);
+struct LingeringTasks(VecDeque<AbortHandle>);
 
-impl Refused {
+impl LingeringTasks {
     /// Tells the client at once that the server is busy, and has a task wait for its end.
     fn add(&mut self, client: std::net::TcpStream) {
         // A client that is gone already needs no more.
         let Ok(connection) = Connection::refuse(client) else { return };
         self.0.retain(|task| !task.is_finished());
-        if self.0.len() >= MOST_LINGERING
+        if self.0.len() >= MAX_LINGERING
             && let Some(oldest) = self.0.pop_front()
         {
             oldest.abort();
         }
-        let task = tokio::spawn(timeout(LINGER, see_out(connection)));
+        let task = tokio::spawn(timeout(LINGER, linger(connection)));
         self.0.push_back(task.abort_handle());
     }
 }
 
-async fn see_out(mut refused: Connection) -> io::Result<()> {
+async fn linger(mut refused: Connection) -> io::Result<()> {
     loop {
         // Watched anew each time, it is ready for as long as there is something to read.
         drop(watch(refused.as_fd())?.readable().await?);
-        if refused.turn(&mut [0; SCRATCH]) == Turn::Over {
+        if refused.advance(&mut [0; READ_SIZE]) == Progress::Closed {
             return Ok(());
         }
     }
@@ -147,16 +147,16 @@ mod tests {
         runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
             let address = listener.local_addr().expect("its address");
-            let mut refused = Refused::default();
+            let mut refused = LingeringTasks::default();
             let mut clients = Vec::new();
-            for _ in 0..2 * MOST_LINGERING {
+            for _ in 0..2 * MAX_LINGERING {
                 clients.push(TcpStream::connect(address).expect("a connection"));
                 let (client, _) = listener.accept().expect("the client");
                 client.set_nonblocking(true).expect("it can be");
                 refused.add(client);
                 yield_now().await;
                 let tasks = Handle::current().metrics().num_alive_tasks();
-                assert!(tasks <= MOST_LINGERING, "{tasks} clients are waited for");
+                assert!(tasks <= MAX_LINGERING, "{tasks} clients are waited for");
             }
             for mut client in clients {
                 let mut told = Vec::new();

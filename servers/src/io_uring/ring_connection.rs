@@ -2,100 +2,100 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::event_loop::{Connection, SCRATCH, Turn};
+use crate::event_loop::{Connection, Progress, READ_SIZE};
 
-/// A connection, and what has arrived for it beyond its share of a turn. Until the kernel hears
+/// A connection, and what has unprocessed for it beyond its share of a turn. Until the kernel hears
 /// that it should receive no more it goes on, and a client that sends much is to get no more of
 /// its requests answered at a time than in other patterns.
 #[derive(Debug)]
-pub struct Client {
+pub struct RingConnection {
     connection: Connection,
     /// To be looked at in later turns.
-    arrived: Vec<u8>,
+    unprocessed: Vec<u8>,
     /// How much of that has been answered.
-    looked_at: usize,
+    processed: usize,
     /// It has ended its side, after that.
     has_ended: bool,
     /// It has had its share of the turn to come.
-    has_had_share: bool,
+    had_turn: bool,
     /// It has been called to a turn.
-    is_called: bool,
-    is_over: bool,
+    is_queued: bool,
+    is_closed: bool,
 }
 
-impl Client {
+impl RingConnection {
     /// A client who has sent nothing, and is called to its first turn.
-    pub fn new(connection: Connection) -> Client {
-        Client {
+    pub fn new(connection: Connection) -> RingConnection {
+        RingConnection {
             connection,
-            arrived: Vec::new(),
-            looked_at: 0,
+            unprocessed: Vec::new(),
+            processed: 0,
             has_ended: false,
-            has_had_share: false,
-            is_called: true,
-            is_over: false,
+            had_turn: false,
+            is_queued: true,
+            is_closed: false,
         }
     }
 
     /// The kernel has received this. Nothing is the client's end. Says whether to call it.
     pub fn received(&mut self, bytes: &[u8]) -> bool {
-        if !self.has_had_share && self.arrived.is_empty() && self.connection.wants_read() {
+        if !self.had_turn && self.unprocessed.is_empty() && self.connection.wants_read() {
             self.answer(bytes);
         } else if bytes.is_empty() {
             self.has_ended = true;
         } else {
-            self.arrived.extend_from_slice(bytes);
+            self.unprocessed.extend_from_slice(bytes);
         }
-        !std::mem::replace(&mut self.is_called, true)
+        !std::mem::replace(&mut self.is_queued, true)
     }
 
     /// The kernel has sent so much of the output. Says whether to call it.
     pub fn sent(&mut self, count: usize) -> bool {
-        self.is_over |= self.connection.sent(count) == Turn::Over;
-        !std::mem::replace(&mut self.is_called, true)
+        self.is_closed |= self.connection.sent(count) == Progress::Closed;
+        !std::mem::replace(&mut self.is_queued, true)
     }
 
-    /// A turn: its share of what has arrived is answered. If there is more, it is called again.
-    pub fn turn(&mut self) -> Turn {
-        if !self.has_had_share && self.has_more() {
-            let arrived = std::mem::take(&mut self.arrived);
-            let end = arrived.len().min(self.looked_at + SCRATCH);
-            let share = &arrived[self.looked_at..end];
+    /// A turn: its share of what has unprocessed is answered. If there is more, it is called again.
+    pub fn advance(&mut self) -> Progress {
+        if !self.had_turn && self.has_more() {
+            let unprocessed = std::mem::take(&mut self.unprocessed);
+            let end = unprocessed.len().min(self.processed + READ_SIZE);
+            let share = &unprocessed[self.processed..end];
             // Nothing is the end.
             self.has_ended &= !share.is_empty();
             self.answer(share);
-            if end < arrived.len() {
-                (self.arrived, self.looked_at) = (arrived, end);
+            if end < unprocessed.len() {
+                (self.unprocessed, self.processed) = (unprocessed, end);
             } else {
-                self.looked_at = 0;
+                self.processed = 0;
             }
         }
-        self.has_had_share = false;
-        self.is_called = self.has_more();
-        match (self.is_over, self.is_called) {
-            (true, _) => Turn::Over,
-            (false, true) => Turn::Again,
-            (false, false) => Turn::Open,
+        self.had_turn = false;
+        self.is_queued = self.has_more();
+        match (self.is_closed, self.is_queued) {
+            (true, _) => Progress::Closed,
+            (false, true) => Progress::Again,
+            (false, false) => Progress::Open,
         }
     }
 
     fn answer(&mut self, bytes: &[u8]) {
-        self.has_had_share = true;
-        self.is_over |= self.connection.received(bytes) == Turn::Over;
+        self.had_turn = true;
+        self.is_closed |= self.connection.received(bytes) == Progress::Closed;
     }
 
     fn has_more(&self) -> bool {
-        (!self.arrived.is_empty() || self.has_ended) && self.connection.wants_read()
+        (!self.unprocessed.is_empty() || self.has_ended) && self.connection.wants_read()
     }
 
     /// Whether to receive what it sends.
     pub fn wants_input(&self) -> bool {
-        self.arrived.is_empty() && !self.has_ended && self.connection.wants_read()
+        self.unprocessed.is_empty() && !self.has_ended && self.connection.wants_read()
     }
 
     /// Whether nothing is to be done when its output was sent: neither is it closed then, nor
     /// its deadline put off.
-    pub fn has_time(&self) -> bool {
+    pub fn can_send_silently(&self) -> bool {
         self.wants_input() && self.connection.deadline().is_none()
     }
 
@@ -112,14 +112,14 @@ impl Client {
     /// The connection, to be served without a ring.
     pub fn into_connection(mut self) -> Connection {
         // That it has ended is found out again.
-        if !self.arrived.is_empty() {
-            self.connection.received(&self.arrived[self.looked_at..]);
+        if !self.unprocessed.is_empty() {
+            self.connection.received(&self.unprocessed[self.processed..]);
         }
         self.connection
     }
 }
 
-impl AsFd for Client {
+impl AsFd for RingConnection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.connection.as_fd()
     }
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::protocol::Service;
-    use crate::sockets::Places;
+    use crate::sockets::ConnectionLimit;
 
     #[test]
     fn a_flood_is_answered_a_share_a_turn_and_the_end_comes_after_it() {
@@ -146,13 +146,14 @@ mod tests {
             workers: 1,
             idle_timeout: None,
         };
-        let place = Places::new(1).take().expect("a place");
+        let permit = ConnectionLimit::new(1).try_acquire().expect("a place");
         let (stream, _) = listener.accept().expect("the client");
         stream.set_nonblocking(true).expect("it can be");
-        let mut client = Client::new(Connection::serve(stream, &config, place).expect("it lives"));
+        let mut client =
+            RingConnection::new(Connection::serve(stream, &config, permit).expect("it lives"));
 
-        let share = b"hello!!\n".repeat(SCRATCH / 8);
-        client.turn();
+        let share = b"hello!!\n".repeat(READ_SIZE / 8);
+        client.advance();
         assert!(client.wants_input() && client.received(&share), "it is to be called");
         for _ in 0..9 {
             assert!(!client.received(&share), "it is called already");
@@ -161,13 +162,13 @@ mod tests {
         client.received(b"");
         let mut replies = Vec::new();
         for turn in 0..12 {
-            let expected = if turn < 11 { Turn::Again } else { Turn::Open };
-            assert_eq!(client.turn(), expected, "turn {turn}");
-            assert!(client.output().len() <= SCRATCH && !client.wants_input());
+            let expected = if turn < 11 { Progress::Again } else { Progress::Open };
+            assert_eq!(client.advance(), expected, "turn {turn}");
+            assert!(client.output().len() <= READ_SIZE && !client.wants_input());
             replies.extend_from_slice(client.output());
             client.sent(client.output().len());
         }
         assert_eq!(replies, [&share.repeat(10)[..], b"last\n"].concat());
-        assert_eq!(client.turn(), Turn::Over);
+        assert_eq!(client.advance(), Progress::Closed);
     }
 }

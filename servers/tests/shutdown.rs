@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use servers::shutdown::Stop;
+use servers::shutdown::Shutdown;
 
 const THREADS: usize = 64;
 
@@ -15,14 +15,15 @@ fn of_threads_that_ask_for_it_at_once_each_is_told() {
     thread::scope(|scope| {
         let ask = || {
             barrier.wait();
-            Stop::install().expect("handlers")
+            Shutdown::install().expect("handlers")
         };
         let asked: Vec<_> = (0..THREADS).map(|_| scope.spawn(ask)).collect();
-        let stops: Vec<Stop> = asked.into_iter().map(|one| one.join().expect("a stop")).collect();
-        stops[0].request();
-        for stop in stops {
-            assert!(stop.requested());
-            let mut waited = [PollFd::new(stop.fd(), PollFlags::POLLIN)];
+        let shutdowns: Vec<Shutdown> =
+            asked.into_iter().map(|one| one.join().expect("a stop")).collect();
+        shutdowns[0].request();
+        for shutdown in shutdowns {
+            assert!(shutdown.is_requested());
+            let mut waited = [PollFd::new(shutdown.fd(), PollFlags::POLLIN)];
             // The handler has told of the event that all of them have.
             assert_eq!(poll(&mut waited, PollTimeout::from(20_000u16)), Ok(1));
         }

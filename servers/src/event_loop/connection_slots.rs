@@ -9,19 +9,19 @@ use super::key::Key;
 /// A place for each client, by its descriptor's number: the kernel gives the lowest one that is
 /// free, so that they are dense, and no two clients have the same. The places are made in blocks
 /// that stay where they are.
-pub(crate) struct Slots(Box<[OnceLock<Box<[Slot]>>]>);
+pub(crate) struct ConnectionSlots(Box<[OnceLock<Box<[Slot]>>]>);
 
 type Slot = Mutex<Option<Connection>>;
 
 const BLOCK: usize = 256;
 
-impl Slots {
+impl ConnectionSlots {
     /// Descriptors below the default of `fs.nr_open`, the most that a process may hold.
     pub(crate) const MOST: usize = 1 << 20;
 
     /// All free.
-    pub(crate) fn new() -> Slots {
-        Slots((0..Slots::MOST / BLOCK).map(|_| OnceLock::new()).collect())
+    pub(crate) fn new() -> ConnectionSlots {
+        ConnectionSlots((0..ConnectionSlots::MOST / BLOCK).map(|_| OnceLock::new()).collect())
     }
 
     /// The place of a client, and who is there. No other thread looks at it meanwhile.

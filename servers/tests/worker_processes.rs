@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
-use servers::processes::Children;
 use servers::processes::SharedMutex;
-use servers::shutdown::Stop;
+use servers::processes::WorkerProcesses;
+use servers::shutdown::Shutdown;
 
 /// How long anything may take that should happen.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -25,12 +25,12 @@ fn main() {
     a_child_that_waits_for_a_mutex_ends_when_it_is_told();
 }
 
-fn stop() -> Stop {
-    Stop::install().expect("handlers")
+fn shutdown() -> Shutdown {
+    Shutdown::install().expect("handlers")
 }
 
-fn children() -> Children {
-    Children::new(stop()).expect("one thread")
+fn children() -> WorkerProcesses {
+    WorkerProcesses::new(shutdown()).expect("one thread")
 }
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -59,7 +59,7 @@ fn a_child_never_returns_into_its_parents_code() {
         children.wait(&[]).expect("an end");
         ended += children.reap().len();
     }
-    assert_eq!(children.serving(), 0);
+    assert_eq!(children.active(), 0);
     drop(write);
     let mut written = Vec::new();
     read.read_to_end(&mut written).expect("nobody else has the other side");
@@ -71,7 +71,7 @@ fn children_that_end_at_once_are_not_forked_for_ever() {
     read.set_nonblocking(true).expect("it can be");
     let mut children = children();
     let error = children
-        .keep(3, &[write.as_raw_fd()], || Ok(()), || (&write).write_all(b"."))
+        .maintain(3, &[write.as_raw_fd()], || Ok(()), || (&write).write_all(b"."))
         .expect_err("they end at once");
     assert!(error.to_string().contains("again and again"), "{error}");
     let mut forked = 0;
@@ -86,14 +86,14 @@ fn children_that_end_at_once_are_not_forked_for_ever() {
 }
 
 /// A child that says who it is when it holds the mutex, and keeps it.
-fn hold_for_good(children: &mut Children, mutex: &SharedMutex, channel: &UnixStream) -> Pid {
+fn hold_for_good(children: &mut WorkerProcesses, mutex: &SharedMutex, channel: &UnixStream) -> Pid {
     let mut own = channel;
     let hold = || {
         own.write_all(&std::process::id().to_ne_bytes())?;
         // Nobody writes anything.
         own.read(&mut [0]).map(Some)
     };
-    let body = || mutex.hold(stop(), hold).map(drop);
+    let body = || mutex.hold(shutdown(), hold).map(drop);
     children.fork(&[channel.as_raw_fd()], body).expect("a child")
 }
 
@@ -117,7 +117,7 @@ fn a_mutex_whose_holder_is_killed_is_the_next_childs() {
     }
     drop(children);
     for _ in 0..2 {
-        let mine = mutex.hold(stop(), || Ok(Some(()))).expect("it is as good as new");
+        let mine = mutex.hold(shutdown(), || Ok(Some(()))).expect("it is as good as new");
         assert!(mine.is_some());
     }
 }

@@ -4,34 +4,34 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::acceptor::{ACCEPTED_AT_ONCE, Admission, Arrivals};
-use super::connection::{Connection, Turn};
+use super::acceptor::{ACCEPT_BATCH, Acceptor, ConnectionSource};
+use super::connection::{Connection, Progress};
 use super::drain::drain;
 use super::key::Key;
-use super::limits::MOST_LINGERING;
-use super::timer_queue::Deadlines;
+use super::limits::MAX_LINGERING;
+use super::timer_queue::TimerQueue;
 
 /// The clients of a loop.
 #[derive(Debug)]
-pub struct Clients {
-    admission: Admission,
-    /// None if it is free, or while the client is [taken](Clients::take) out.
+pub struct Connections {
+    acceptor: Acceptor,
+    /// None if it is free, or while the client is [taken](Connections::take) out.
     slots: Vec<Option<Connection>>,
     free: Vec<Key>,
     /// Those that are refused, the oldest first.
     lingering: VecDeque<Key>,
-    deadlines: Deadlines,
+    timers: TimerQueue,
 }
 
-impl Clients {
+impl Connections {
     /// Nobody yet.
-    pub fn new(admission: Admission) -> Clients {
-        Clients {
-            admission,
+    pub fn new(acceptor: Acceptor) -> Connections {
+        Connections {
+            acceptor,
             slots: Vec::new(),
             free: Vec::new(),
             lingering: VecDeque::new(),
-            deadlines: Deadlines::default(),
+            timers: TimerQueue::default(),
         }
     }
 
@@ -42,11 +42,11 @@ impl Clients {
     /// What the source says. A client that cannot be waited for (`watch` fails) is let go.
     pub fn accept<E>(
         &mut self,
-        arrivals: &impl Arrivals,
+        source: &impl ConnectionSource,
         mut watch: impl FnMut(Key, &Connection) -> Result<(), E>,
     ) -> io::Result<()> {
-        for _ in 0..ACCEPTED_AT_ONCE {
-            let Some(connection) = arrivals.next(&self.admission)? else { break };
+        for _ in 0..ACCEPT_BATCH {
+            let Some(connection) = source.next(&self.acceptor)? else { break };
             let key = self.insert(connection);
             if let Some(connection) = self.get(key)
                 && watch(key, connection).is_err()
@@ -59,7 +59,7 @@ impl Clients {
 
     fn insert(&mut self, connection: Connection) -> Key {
         let is_served = connection.is_served();
-        if !is_served && self.lingering.len() >= MOST_LINGERING {
+        if !is_served && self.lingering.len() >= MAX_LINGERING {
             // One that was taken out is another thread's, and keeps its key.
             let oldest = self.lingering.iter().copied().find(|&key| self.get(key).is_some());
             oldest.into_iter().for_each(|key| self.remove(key));
@@ -85,12 +85,12 @@ impl Clients {
         self.slots.iter().enumerate().filter_map(|(key, slot)| Some((key, slot.as_ref()?)))
     }
 
-    /// Gives a client its turn. [`Turn::Over`] if it is not there any more.
-    pub fn turn(&mut self, key: Key, scratch: &mut [u8]) -> Turn {
+    /// Gives a client its turn. [`Progress::Closed`] if it is not there any more.
+    pub fn advance(&mut self, key: Key, scratch: &mut [u8]) -> Progress {
         let slot = self.slots.get_mut(key).and_then(Option::as_mut);
-        let Some(connection) = slot else { return Turn::Over };
-        let turn = connection.turn(scratch);
-        if turn == Turn::Over {
+        let Some(connection) = slot else { return Progress::Closed };
+        let turn = connection.advance(scratch);
+        if turn == Progress::Closed {
             self.remove(key);
         }
         turn
@@ -103,36 +103,36 @@ impl Clients {
 
     /// Puts a client back that was taken out.
     pub fn put(&mut self, key: Key, connection: Connection) -> &Connection {
-        self.deadlines.note(key, connection.deadline());
+        self.timers.insert(key, connection.deadline());
         self.slots[key].insert(connection)
     }
 
     /// Forgets a client, and closes it unless it was taken out.
     pub fn remove(&mut self, key: Key) {
         self.slots[key] = None;
-        self.deadlines.forget(key);
+        self.timers.remove(key);
         self.lingering.retain(|&one| one != key);
         self.free.push(key);
     }
 
     /// When the first client is to be looked at, even if nothing happens.
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadlines.first()
+        self.timers.next_deadline()
     }
 
     /// How long to wait for something to happen.
     pub fn timeout(&self) -> Option<Duration> {
-        self.deadlines.timeout()
+        self.timers.timeout()
     }
 
     /// Gives up those whose patience has ended.
-    pub fn give_up_overdue(&mut self) {
+    pub fn close_expired(&mut self) {
         let now = Instant::now();
-        while let Some(key) = self.deadlines.due(now) {
+        while let Some(key) = self.timers.pop_expired(now) {
             // Whoever has taken a client out will put it back, with a deadline.
             match self.slots[key].as_ref().map(Connection::deadline) {
                 Some(Some(deadline)) if deadline <= now => self.remove(key),
-                Some(deadline) => self.deadlines.note(key, deadline),
+                Some(deadline) => self.timers.insert(key, deadline),
                 None => {}
             }
         }
@@ -144,7 +144,7 @@ impl Clients {
     }
 }
 
-impl IntoIterator for Clients {
+impl IntoIterator for Connections {
     type Item = Connection;
     type IntoIter = std::iter::Flatten<std::vec::IntoIter<Option<Connection>>>;
 

@@ -27,7 +27,7 @@ fn where_descriptors_run_out_every_client_that_waits_is_turned_away() {
     let listener = Listener::bind("127.0.0.1", 0, 16).expect("a free port");
     listener.listen().expect("it listens");
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let (address, stop) = (listener.address(), listener.stop());
+    let (address, shutdown) = (listener.address(), listener.shutdown());
     // All of them wait before anybody accepts: no later client makes the runtime look again.
     let mut clients: Vec<TcpStream> = (0..CLIENTS)
         .map(|_| TcpStream::connect(address).expect("there is room in the queue"))
@@ -42,6 +42,6 @@ fn where_descriptors_run_out_every_client_that_waits_is_turned_away() {
         client.read_to_string(&mut told).expect("it is not left waiting");
         assert!(told.starts_with("error: busy"), "{told}");
     }
-    stop.request();
+    shutdown.request();
     server.join().expect("no panic").expect("the listener is as it was");
 }
