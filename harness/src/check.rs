@@ -12,7 +12,7 @@ use crate::conformance::{self, Blame, Case, FITTING, Judge, Judgement, Kind, Obs
 use crate::environment::Environment;
 use crate::progress::{People, Progress};
 use crate::replay::{self, Again};
-use crate::report::{FORMAT, Junit, Output, Report, ServerReport, Tally, line, marks, not_run};
+use crate::report::{FORMAT, Junit, Output, Report, ServerReport, Tally, grading, line, not_run};
 use crate::role::{self, Usage};
 use crate::server::{Confinement, Launcher, Spec, Surroundings, network};
 use crate::units::written;
@@ -175,9 +175,9 @@ fn unconfined(launcher: &Launcher, specs: &[Spec]) -> Result<Vec<String>> {
 /// The mark sheets of servers that were not written here, and the table of several.
 fn mark_sheets(report: &Report, progress: &Progress) {
     let foreign = report.foreign();
-    foreign.iter().for_each(|server| progress.line(&marks::sheet_words(server)));
+    foreign.iter().for_each(|server| progress.line(&grading::sheet_words(server)));
     if foreign.len() > 1 {
-        progress.line(&marks::class_words(&foreign));
+        progress.line(&grading::class_words(&foreign));
     }
     if !foreign.is_empty() {
         progress.line("");

@@ -26,13 +26,14 @@ pub mod stdio;
 
 pub mod calibrate;
 pub mod client;
+pub mod concurrency;
 mod config_source;
 pub mod conformance;
 pub mod contract;
 pub mod environment;
 pub mod exit;
+mod figures;
 pub mod load;
-pub mod mechanism;
 pub mod report;
 pub mod selftest;
 pub mod server;

@@ -8,7 +8,7 @@ use harness::client::Event;
 use harness::conformance::{Judgement, Known, KnownVerdict, State, Verdict};
 use harness::environment::Environment;
 use harness::exit::Exit;
-use harness::report::{EXPORTERS, FORMAT, Output, Report, ServerReport, marks};
+use harness::report::{EXPORTERS, FORMAT, Output, Report, ServerReport, grading};
 
 trials![
     mark_sheets_and_the_class_table_render_to_the_bytes_that_are_kept,
@@ -176,8 +176,9 @@ fn rendered(report: &Report, file: &str) -> Option<String> {
 fn mark_sheets_and_the_class_table_render_to_the_bytes_that_are_kept() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let report = report();
-    let sheets: Vec<String> = report.foreign().iter().map(|one| marks::sheet_words(one)).collect();
-    let words = format!("{}\n{}\n", sheets.join("\n"), marks::class_words(&report.foreign()));
+    let sheets: Vec<String> =
+        report.foreign().iter().map(|one| grading::sheet_words(one)).collect();
+    let words = format!("{}\n{}\n", sheets.join("\n"), grading::class_words(&report.foreign()));
     let pages = ["marks.md", "marks.html"].map(|file| (file, rendered(&report, file)));
     for (file, page) in pages.into_iter().chain([("marks.txt", Some(words))]) {
         let (page, file) = (page.expect("there are foreign servers"), golden.join(file));

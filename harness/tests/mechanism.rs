@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
+use harness::concurrency::{self, Mechanism, Seen};
 use harness::contract::Contract;
-use harness::mechanism::{self, Expected, Mechanism, Seen};
+use harness::contract::Expected;
 use harness::server::{Launcher, Spec};
 use libtest_mimic::{Completion, Failed};
 use servers::Service;
@@ -148,7 +149,7 @@ fn foreign(command: &str, server: &str) -> Spec {
 
 fn seen(spec: &Spec) -> Result<Seen, Failed> {
     let server = launcher().launch(spec).map_err(|error| error.to_string())?;
-    let seen = mechanism::see(&server);
+    let seen = concurrency::see(&server);
     let ended = server.process.exit();
     if std::env::var_os("MECHANISM_SHOW").is_some() {
         eprintln!("{}: {} {:?}: {}", spec.name, seen.mechanism, seen.also, seen.words);

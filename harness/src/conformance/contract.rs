@@ -16,9 +16,9 @@ use super::subject::Subject;
 use super::{Case, Need, State};
 use crate::client::{Trouble, printable};
 use crate::contract::Ending;
+use crate::contract::Expected;
 use crate::contract::{Declared, SHORTEST_JUDGED};
 use crate::exit::Exit;
-use crate::mechanism::Expected;
 
 /// How long a silent client is watched that no idle timeout was declared for.
 const KEPT: Duration = Duration::from_secs(1);

@@ -2,8 +2,8 @@
 
 use shlex::try_join;
 
+use crate::concurrency::Mechanism;
 use crate::contract::Declared;
-use crate::mechanism::Mechanism;
 
 /// A discovered property. The sentence and the flags that people read are made from it.
 #[derive(Clone, Debug, Default)]

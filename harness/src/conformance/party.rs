@@ -239,7 +239,7 @@ impl Party<'_> {
 
     /// Sends a request and waits for its reply, as an experiment does on a server that has answered a
     /// plain request: after `quiet` as [`hear`](Self::hear), and before that as soon as the server
-    /// can say nothing more ([`mechanism::is_still`](crate::mechanism::is_still)).
+    /// can say nothing more ([`mechanism::is_still`](crate::concurrency::is_still)).
     ///
     /// # Errors
     /// The server does not take it, or there is no reply.

@@ -16,9 +16,9 @@ use super::judge::{Judge, PLAIN};
 use super::party::{Party, WORKING};
 use super::verdict::Verdict;
 use crate::client::{Client, Happening, Transcript, Trouble, Window, printable};
+use crate::concurrency::{self, Mechanism, Seen};
 use crate::contract::Contract;
 use crate::exit::Exit;
-use crate::mechanism::{self, Mechanism, Seen};
 use crate::server::diag;
 use crate::server::proc::{self, Holdings};
 use crate::server::{Ended, Place, Process, Server, Spec};
@@ -531,7 +531,7 @@ impl<'a> Subject<'a> {
         let least = SOON.max(self.slowest.get() * SLOWER);
         self.served.get()
             && began.elapsed() >= least
-            && mechanism::is_still(&self.server.borrow().process.tree())
+            && concurrency::is_still(&self.server.borrow().process.tree())
     }
 
     /// Waits until the server can do nothing by itself any more about what these clients have sent,
@@ -609,7 +609,7 @@ impl<'a> Subject<'a> {
 
     /// How the server is built, as far as that can be told from outside.
     pub fn how_it_is_built(&self) -> Seen {
-        mechanism::see(&self.server.borrow())
+        concurrency::see(&self.server.borrow())
     }
 
     /// Whether the server has taken the client in, rather than the kernel's queue alone.

@@ -10,6 +10,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
+use super::assessment::{BUSY, SERVER_BUSY};
 use super::demand::{Demand, Group, Pace};
 use super::dialog::Dialog;
 use super::exchange::usual;
@@ -17,7 +18,6 @@ use super::generator::{Generator, Until};
 use super::outcome::{Outcome, Outcomes};
 use super::placement::Placement;
 use super::recorder::Recorder;
-use super::validity::{BUSY, SERVER_BUSY};
 use crate::server::proc::{Scheduled, scheduled, scheduled_thread};
 use crate::server::{LaunchError, Launcher, Server, Spec};
 use crate::stats::{Comparison, NoInterval, Verdict};

@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::engine::Ran;
 use super::lost_time::LostShares;
 use super::outcome::{Outcome, Outcomes};
 use super::placement::Placement;
-use super::recorder::Interval;
 use super::side::ServerSide;
-use super::validity::{Believed, Caveat, CaveatKind, Validity};
+use super::validity::Validity;
 use crate::stats::{self, Quantiles};
 
 /// What one server did under one load.
@@ -116,72 +113,6 @@ pub struct About {
 }
 
 impl Measurement {
-    /// What a run comes to.
-    pub fn of(ran: &Ran, about: About, server: Option<ServerSide>) -> Measurement {
-        let (recorded, total) = (ran.recorded(), ran.total());
-        let seconds = ran.elapsed.as_secs_f64().max(1e-9);
-        let in_time = recorded.replies;
-        let answered = total.outcomes.get(Outcome::Answered);
-        let throughput_per_s = in_time as f64 / seconds;
-        let latency = with_bounds(&total, about.offered_per_s.is_some());
-        let cpu = recorded.generator_cpu_ns;
-        let level = total.level_ns as f64 / (seconds * 1e9);
-        let rate = answered as f64 / seconds;
-        let littles_residual = (level > 0.0 && total.failures.is_empty() && answered > 0)
-            .then(|| stats::littles_residual(level, rate, total.sent.mean() / 1e9));
-        let p99 = P99::of(&ran.intervals, &latency);
-        let mut measurement = Measurement {
-            workload: about.workload,
-            clients: about.clients,
-            duration_ms: ran.elapsed.as_millis() as u64,
-            planned_ms: ran.planned.as_millis() as u64,
-            validity: Validity::default(),
-            partial: ran.is_partial,
-            connections: ran.connections.first().cloned().unwrap_or_default(),
-            beside: ran.beside.iter().map(|interval| interval.outcomes.clone()).collect(),
-            offered_per_s: about.offered_per_s,
-            throughput_per_s,
-            latency_intended_ns: Quantiles::of(&latency),
-            latency_sent_ns: Quantiles::of(&total.sent),
-            p99_interval_ns: p99.interval,
-            effective_samples: p99.samples,
-            send_lateness_ns: Quantiles::of(&total.lateness),
-            connect_ns: Quantiles::of(&total.connects),
-            failures_ns: total
-                .failures
-                .iter()
-                .map(|(outcome, times)| (outcome.name(), Quantiles::of(times)))
-                .collect(),
-            generator_cpu_ns_per_request: cpu.checked_div(in_time),
-            generator_cpu_share: cpu as f64 / 1e9 / seconds,
-            littles_residual,
-            stolen_share: ran.stolen,
-            lost: ran.lost.shares(ran.elapsed, ran.threads),
-            syscalls_per_request: None,
-            syscalls_not_counted: None,
-            placement: about.placement.words(),
-            server,
-            held: None,
-            outcomes: total.outcomes,
-        };
-        measurement.validity = Validity::of(
-            &measurement,
-            &Believed {
-                ran,
-                are_turned_away: about.are_turned_away,
-                precision: about.precision,
-                p99: &p99,
-                has_own_processor: about.placement.is_apart(),
-                latency: &latency,
-                lateness: &total.lateness,
-            },
-        );
-        if let Some(words) = about.placement.caveat() {
-            measurement.validity.add(Caveat { kind: CaveatKind::SharedProcessor, words });
-        }
-        measurement
-    }
-
     /// Processor time of the server for each right reply, in nanoseconds, where it is known.
     pub fn server_cpu_ns_per_request(&self) -> Option<u64> {
         self.server.as_ref()?.cpu_ns_per_request
@@ -197,57 +128,4 @@ impl Measurement {
     pub fn problem(&self) -> Option<String> {
         self.validity.problem()
     }
-}
-
-/// The latency from when requests were due, with those in flight as their ages.
-fn with_bounds(total: &Interval, is_open: bool) -> Histogram<u64> {
-    let mut latency = if is_open { total.intended.clone() } else { total.sent.clone() };
-    for (outcome, ages) in &total.failures {
-        if *outcome == Outcome::InFlight {
-            latency.add(ages).expect("it has room for them");
-        }
-    }
-    latency
-}
-
-/// What is known of the 99th percentile of a latency.
-pub(super) struct P99 {
-    value: u64,
-    samples: Option<f64>,
-    interval: Option<stats::Interval<u64>>,
-}
-
-impl P99 {
-    /// That of the latency of all these intervals.
-    pub(super) fn of(intervals: &[Interval], latency: &Histogram<u64>) -> P99 {
-        let samples = effective_samples(intervals, 0.99, latency);
-        let interval = samples.and_then(|it| stats::quantile_interval(latency, 0.99, it));
-        P99 { value: latency.value_at_quantile(0.99), samples, interval }
-    }
-
-    /// Half the width of its interval, as a part of it.
-    pub(super) fn precision(&self) -> Option<f64> {
-        let interval = self.interval.as_ref()?;
-        Some((interval.high - interval.low) as f64 / 2.0 / self.value.max(1) as f64)
-    }
-}
-
-/// How many independent requests would say as much about this quantile as those of the intervals.
-fn effective_samples(
-    intervals: &[Interval],
-    quantile: f64,
-    latency: &Histogram<u64>,
-) -> Option<f64> {
-    let bound = latency.value_at_quantile(quantile);
-    let batches: Vec<stats::Batch> = intervals
-        .iter()
-        .map(|interval| {
-            let of = if interval.intended.is_empty() { &interval.sent } else { &interval.intended };
-            let count = of.len();
-            let above = count - of.count_between(0, bound).min(count);
-            let part = above as f64 / count.max(1) as f64;
-            stats::Batch { count, mean: part, variance: part * (1.0 - part) }
-        })
-        .collect();
-    stats::effective_sample_size(&batches)
 }

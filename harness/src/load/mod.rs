@@ -6,6 +6,7 @@
 //! is what that comes to, and whether it is to be believed.
 
 pub mod alternation;
+mod assessment;
 mod connections;
 mod demand;
 mod dialog;

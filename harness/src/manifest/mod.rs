@@ -14,8 +14,8 @@ use toml::Spanned;
 
 use crate::config_source::Source;
 use crate::contract::Declared;
+use crate::contract::Expected;
 use crate::contract::{Contract, Dialect, Ending};
-use crate::mechanism::Expected;
 use crate::role::Usage;
 use crate::server::{Confinement, Spec, Surroundings, split};
 use crate::wire::{Wire, humantime_text, is_default};

@@ -12,9 +12,9 @@ use anyhow::Result;
 use servers::Service;
 
 use crate::client::{Client, Transcript, Trouble, Window};
+use crate::concurrency;
 use crate::contract::Contract;
 use crate::exit::Exit;
-use crate::mechanism;
 use crate::role::Usage;
 use crate::server::{
     LaunchError, Launcher, Network, Place, READY_DEADLINE, Server, Spec, Surroundings, diag,
@@ -238,7 +238,7 @@ impl Instance<'_> {
             if let Some(exit) = process.wait_for_exit(FIRST_PAUSE * 2) {
                 return Some(exit);
             }
-            let is_still = !self.is_mortal && mechanism::is_still(&process.tree());
+            let is_still = !self.is_mortal && concurrency::is_still(&process.tree());
             still = if is_still { still + 1 } else { 0 };
         }
         process.exit()
@@ -378,7 +378,7 @@ impl Instance<'_> {
         let is_delivered =
             || client.ends().is_some_and(|(own, server)| diag::is_delivered(server, own));
         let Some(server) = &self.server else { return false };
-        silent >= least && mechanism::is_still(&server.process.tree()) && is_delivered()
+        silent >= least && concurrency::is_still(&server.process.tree()) && is_delivered()
     }
 
     fn is_asleep(&self) -> bool {

@@ -16,10 +16,11 @@ use std::str::FromStr;
 use anyhow::{Context, Result};
 
 use crate::cli::Probe;
+use crate::concurrency::{self, Seen};
 use crate::config_source::inline;
 use crate::conformance::{Case, Judge, cases};
+use crate::contract::Expected;
 use crate::manifest::{self, Command, Entry, Port};
-use crate::mechanism::{self, Expected, Seen};
 use crate::role::{self, Usage};
 use crate::server::{LaunchError, Launcher};
 use crate::stdio;
@@ -165,7 +166,7 @@ fn mechanism(origin: &Origin) -> Option<Box<Seen>> {
         return None;
     }
     let mut instance = origin.instance().ok()?;
-    instance.server().ok().map(|server| Box::new(mechanism::see(server)))
+    instance.server().ok().map(|server| Box::new(concurrency::see(server)))
 }
 
 /// Why there is no server, and what to do about it.

@@ -2,9 +2,13 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Exporter, Report, ServerReport, Tally, count, plot, rate, time, time_or_dash};
+use super::document::{Report, ServerReport};
+use super::exporter::Exporter;
+use super::plot;
+use super::tally::Tally;
 use crate::client::Event;
 use crate::conformance::{Judgement, Kind, State, held};
+use crate::figures::{count, rate, time, time_or_dash};
 use crate::load::Measurement;
 
 pub(super) const EXPORTER: Exporter = Exporter {

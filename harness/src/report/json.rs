@@ -1,6 +1,7 @@
 //! `report.json`: everything, for programs.
 
-use super::{Exporter, Report};
+use super::document::Report;
+use super::exporter::Exporter;
 
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "report.json",

@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Exporter, Report, ServerReport, failure};
+use super::document::{Report, ServerReport};
+use super::exporter::Exporter;
+use super::text::failure;
 use crate::conformance::{Judgement, Kind, State};
 
 pub(super) const EXPORTER: Exporter = Exporter {

@@ -2,8 +2,11 @@
 
 use std::fmt::Write;
 
-use super::{Exporter, Report, Tally, count, rate, time, time_or_dash};
+use super::document::Report;
+use super::exporter::Exporter;
+use super::tally::Tally;
 use crate::conformance::{Judgement, Kind, Verdict};
+use crate::figures::{count, rate, time, time_or_dash};
 
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "summary.md",

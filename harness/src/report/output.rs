@@ -7,7 +7,9 @@ use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 
-use super::{EXPORTERS, Report, junit};
+use super::document::Report;
+use super::exporters::EXPORTERS;
+use super::junit;
 
 /// The folder of a report.
 #[derive(Debug)]

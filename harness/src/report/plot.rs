@@ -2,7 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::{Report, time};
+use super::document::Report;
+use crate::figures::time;
 use crate::stats::Quantiles;
 
 const WIDTH: f64 = 900.0;

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::{Report, markdown};
+use super::document::Report;
+use super::markdown;
 
 /// Where the runner says which file that is.
 const VARIABLE: &str = "GITHUB_STEP_SUMMARY";

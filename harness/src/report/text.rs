@@ -1,7 +1,8 @@
 //! Verdicts as lines for a terminal.
 
-use super::{ServerReport, count, rate, time, time_or_dash};
+use super::document::ServerReport;
 use crate::conformance::{Judgement, Kind, Known, held};
+use crate::figures::{count, rate, time, time_or_dash};
 use crate::load::{Measurement, Outcome, Outcomes, Verdict};
 use crate::server::last_lines;
 use crate::stats::Quantiles;

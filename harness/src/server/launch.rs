@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -15,7 +15,9 @@ use nix::sys::signal::Signal;
 use super::confinement::Confinement;
 use super::diag;
 use super::interpreter;
-use super::log::{self, Log, last_lines};
+use super::launch_error::{LaunchError, said};
+use super::launcher::Launcher;
+use super::log::{self, Log};
 use super::network;
 use super::order::Order;
 use super::place::Place;
@@ -42,15 +44,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
 /// What a pipe holds, in bytes.
 const PIPE: usize = 64 * 1024;
-
-/// Starts servers, by way of a program that has the supervising and the serving role.
-#[derive(Clone, Debug)]
-pub struct Launcher {
-    program: PathBuf,
-    unprivileged: bool,
-    bounded: bool,
-    processors: Option<Vec<usize>>,
-}
 
 /// A command that runs below its supervisor. Dropping it ends whatever is left of it.
 #[derive(Debug)]
@@ -103,54 +96,6 @@ pub struct Ended {
     pub wrote: Vec<(Instant, Vec<u8>)>,
 }
 
-/// Why there is no server to talk to.
-#[derive(Debug, thiserror::Error)]
-pub enum LaunchError {
-    /// No port to give it.
-    #[error("no port for the server: {0}")]
-    NoPort(io::Error),
-    /// The harness could not start its own supervisor.
-    #[error("cannot start the supervisor: {0}")]
-    Supervisor(io::Error),
-    /// The harness could not start a thread that attends to it.
-    #[error("the machine has no thread left to attend to the server: {0}")]
-    NoThread(io::Error),
-    /// The command does not run.
-    #[error("{0}")]
-    NotRun(String),
-    /// It ended before it listened.
-    #[error("the server ended before it listened, with {exit}{}", said(log))]
-    Exited {
-        /// How it ended.
-        exit: Exit,
-        /// The end of its output.
-        log: String,
-    },
-    /// It listens, and not where it was told to.
-    #[error("the server was to listen on port {asked}, and listens on {found}")]
-    Elsewhere {
-        /// The port in its command.
-        asked: u16,
-        /// Where it listens.
-        found: SocketAddr,
-    },
-    /// It runs and does not listen.
-    #[error("the server did not listen within {} ms{}", waited.as_millis(), said(log))]
-    NotListening {
-        /// How long was waited.
-        waited: Duration,
-        /// The end of its output.
-        log: String,
-    },
-}
-
-fn said(log: &str) -> String {
-    match last_lines(log).as_str() {
-        "" => ", saying nothing".to_owned(),
-        words => format!("; it said: {words}"),
-    }
-}
-
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
@@ -174,43 +119,6 @@ struct State {
 }
 
 impl Launcher {
-    /// A launcher that runs `program`, which must take the roles of this crate first of all, as
-    /// the harness binary does.
-    pub fn new(program: impl AsRef<Path>) -> Launcher {
-        let program = program.as_ref().to_path_buf();
-        Launcher { program, unprivileged: false, bounded: false, processors: None }
-    }
-
-    /// The same for servers that may not listen on the system's ports, even if this process may.
-    pub fn unprivileged(&self) -> Launcher {
-        Launcher { unprivileged: true, ..self.clone() }
-    }
-
-    /// The same for servers that are killed when they have more than [`MOST_TASKS`], where nothing
-    /// else is said of them, before the machine has none left for anybody else.
-    pub fn bounded(&self) -> Launcher {
-        Launcher { bounded: true, ..self.clone() }
-    }
-
-    /// The same for servers that run on these processors only, by the kernel's numbers, from before
-    /// their first instruction on; `None` for all that the calling thread may use.
-    pub fn on(&self, processors: Option<&[usize]>) -> Launcher {
-        Launcher { processors: processors.map(<[usize]>::to_vec), ..self.clone() }
-    }
-
-    /// A launcher that runs the program that is running.
-    ///
-    /// # Errors
-    /// When the kernel does not say which that is.
-    pub fn this_program() -> io::Result<Launcher> {
-        std::env::current_exe().map(Launcher::new)
-    }
-
-    /// The path of the program.
-    pub fn program(&self) -> String {
-        self.program.display().to_string()
-    }
-
     /// Launches a server on a free port, or on its own, and waits until it listens.
     ///
     /// One that has a port of its own, or is to be alone, is at a [`Place`]: this thread's, or else

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use super::launch::LaunchError;
+use super::launch_error::LaunchError;
 use super::namespace;
 use super::network::Network;
 use super::port::Port;

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use servers::{Capacity, Limits, Unit, Workers};
 
+use super::confinement::Confinement;
+use super::launcher::Launcher;
+use super::spec_error::{MOST_INPUT, SpecError};
 use super::split::split;
-use super::{Confinement, Launcher};
 use crate::contract::Contract;
 
 /// Clients that a judged server takes on at once, where its pattern leaves that open: many enough
@@ -28,9 +30,6 @@ const JUDGED_PROCESSES: usize = 16;
 const JUDGED_IDLE_TIMEOUT: Duration = Duration::from_millis(500);
 
 const JUDGED_LIMITS: &str = "every pattern of the catalogue can keep these limits";
-
-/// The most that a server is given on its standard input, in bytes.
-pub const MOST_INPUT: usize = 64 * 1024;
 
 /// A server that can be launched.
 #[derive(Clone, Debug)]
@@ -79,28 +78,6 @@ pub struct Surroundings {
     pub fixed_port: Option<u16>,
     /// [`Spec::limits`].
     pub limits: Confinement,
-}
-
-/// A command that cannot be launched.
-#[derive(Debug, thiserror::Error)]
-pub enum SpecError {
-    /// It is not shell words.
-    #[error("cannot split the command into words (is a quote open?): {0}")]
-    Words(String),
-    /// There is nothing in it.
-    #[error("the command is empty: give one such as \"python3 server.py {{host}} {{port}}\"")]
-    Empty,
-    /// The server would not know where to listen.
-    #[error(
-        "the command has no {{port}}: write {{host}} and {{port}} where the server expects them, as in \"python3 server.py {{host}} {{port}}\"; for a server that always listens on the same port add --port PORT, for one that reads its port from standard input add --input '{{port}}\\n'"
-    )]
-    NoPort,
-    /// Something in it is for a shell.
-    #[error("no shell runs the command, and {0}")]
-    Shell(String),
-    /// More than the harness gives.
-    #[error("the input has {0} bytes, and {MOST_INPUT} are the most that a server is given")]
-    LongInput(usize),
 }
 
 impl Spec {

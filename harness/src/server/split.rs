@@ -1,7 +1,7 @@
 //! A command line, split into the words that a program is started with. No shell runs it, so what
 //! only a shell understands is rejected, with the command to write instead.
 
-use super::spec::SpecError;
+use super::spec_error::SpecError;
 
 /// A character of a command line, and how it is quoted.
 #[derive(Clone, Copy, PartialEq)]

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::super::lost_time::LostTime;
 use super::super::measurement::About;
 use super::super::recorder::{Flight, Interval, Recorder};
+use super::super::validity::Verdict;
 use super::*;
 use crate::load::placement::Placement;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Mechanism;
 use super::call::Call;
+use super::model::Mechanism;
 use super::snapshot::{Snapshot, ThreadSeen};
 use crate::server::proc::Pid;
 

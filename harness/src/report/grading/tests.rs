@@ -1,7 +1,13 @@
-use super::*;
+use super::rank::*;
+use super::sheet::*;
+use super::text::sheet as sheet_words;
+use super::words::*;
+use super::{evidence, words};
 use crate::client::Event;
+use crate::conformance::{Judgement, State};
 use crate::conformance::{Verdict, cases};
 use crate::exit::Exit;
+use crate::report::document::ServerReport;
 
 fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Judgement {
     Judgement {

@@ -1,9 +1,9 @@
 //! What was seen, in sentences.
 
-use super::Mechanism;
 use super::call::Call;
 use super::clients::Fate;
 use super::decide::Decision;
+use super::model::Mechanism;
 use super::snapshot::{Snapshot, ThreadSeen};
 
 /// How many kinds of waiting a sentence names at most.

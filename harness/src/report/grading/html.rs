@@ -2,8 +2,9 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Fault, Group, Marks, Row};
-use crate::report::{Exporter, Report};
+use super::sheet::{Fault, Group, Marks, Row};
+use crate::report::document::Report;
+use crate::report::exporter::Exporter;
 
 pub(in crate::report) const EXPORTER: Exporter = Exporter {
     file_name: "marks.html",

@@ -2,7 +2,8 @@
 //! runtimes that are not installed.
 
 use super::snapshot::{ProcessSeen, Snapshot, ThreadSeen};
-use super::{Call, Expected, Fate, Mechanism, Seen, Watched};
+use super::{Call, Fate, Mechanism, Seen, Watched};
+use crate::contract::Expected;
 
 /// A thread that waits for nothing that is known.
 fn thread(tid: i32, call: Call) -> ThreadSeen {

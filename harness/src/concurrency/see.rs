@@ -1,101 +1,18 @@
-//! How a running server is built, told from outside: what its threads sleep in while silent clients
-//! are connected.
-//!
-//! [`see`] connects clients one after the other. With 0, 1, 2 and 5 of them, and after they have
-//! said that nothing will come, it waits until the server rests and takes a [`Snapshot`]: of every
-//! thread the system call, and which sockets that waits for. From what waits for the clients, and
-//! what that did before they came, the [`Mechanism`] follows. No request is sent, so what a server
-//! would do with one is not seen: a thread that sleeps may be a worker, or a garbage collector.
-
-mod call;
-mod clients;
-mod decide;
-mod descriptors;
-mod snapshot;
-mod stillness;
-#[cfg(test)]
-mod tests;
-mod words;
+//! Looking at a running server, and what follows.
 
 use std::collections::HashSet;
-use std::fmt;
 
 use serde::Serialize;
 
+use super::clients::{Client, Fate};
+use super::model::Mechanism;
+use super::snapshot::Snapshot;
+use super::{decide, snapshot, words};
+use crate::contract::Expected;
 use crate::server::Server;
-use clients::Client;
-
-pub use crate::contract::{Expected, NoSuchWord};
-pub use call::Call;
-pub use clients::Fate;
-pub use descriptors::Watched;
-pub use snapshot::{ProcessSeen, Snapshot, ThreadSeen};
-pub use stillness::is_still;
 
 /// With how many clients the server is looked at.
 const CLIENTS: &[usize] = &[0, 1, 2, 5];
-
-/// How a server is built.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mechanism {
-    /// One client at a time.
-    Iterative,
-    /// A process for each connection.
-    Fork,
-    /// Processes that serve a client each, or have a loop each, and are there before the clients.
-    Prefork,
-    /// A thread for each connection.
-    Threads,
-    /// A pool of threads that serve a client each.
-    ThreadPool,
-    /// One or several event loops over select.
-    Select,
-    /// The same over poll.
-    Poll,
-    /// The same over epoll.
-    Epoll,
-    /// The same over io_uring.
-    #[serde(rename = "io_uring")]
-    IoUring,
-    /// An event loop and the threads of a runtime.
-    AsyncRuntime,
-    /// An event loop and other threads, or one for which several threads wait: half-sync/half-async,
-    /// stages, leader and followers.
-    LoopAndWorkers,
-    /// It asks again and again instead of waiting.
-    BusyLoop,
-    /// It cannot be told.
-    #[default]
-    Unknown,
-}
-
-impl Mechanism {
-    /// Its word.
-    pub fn name(self) -> &'static str {
-        match self {
-            Mechanism::Iterative => "iterative",
-            Mechanism::Fork => "fork",
-            Mechanism::Prefork => "prefork",
-            Mechanism::Threads => "threads",
-            Mechanism::ThreadPool => "thread-pool",
-            Mechanism::Select => "select",
-            Mechanism::Poll => "poll",
-            Mechanism::Epoll => "epoll",
-            Mechanism::IoUring => "io_uring",
-            Mechanism::AsyncRuntime => "async-runtime",
-            Mechanism::LoopAndWorkers => "loop-and-workers",
-            Mechanism::BusyLoop => "busy-loop",
-            Mechanism::Unknown => "unknown",
-        }
-    }
-}
-
-impl fmt::Display for Mechanism {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
 
 /// How a server was seen to be built.
 #[derive(Clone, Debug, Serialize)]
@@ -158,7 +75,7 @@ impl Seen {
     }
 
     /// What follows from the snapshots.
-    fn of(snapshots: Vec<Snapshot>) -> Seen {
+    pub(super) fn of(snapshots: Vec<Snapshot>) -> Seen {
         let decision = decide::decide(&snapshots);
         let words = words::conclusion(&decision, &snapshots);
         let evidence = snapshots.iter().map(words::line).collect();

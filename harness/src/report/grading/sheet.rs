@@ -1,28 +1,13 @@
-//! The mark sheet: what works in a server that was not written here and what does not, for its
-//! author; and the table of several, for whoever judges them.
-
-mod evidence;
-mod html;
-mod markdown;
-mod rank;
-#[cfg(test)]
-mod tests;
-mod text;
-mod words;
-
-pub use evidence::Line;
-pub use rank::Importance;
-pub use text::{class as class_words, sheet as sheet_words};
-
-pub(super) use html::EXPORTER as HTML;
-pub(super) use markdown::EXPORTER as MARKDOWN;
+//! What works in a server and what does not, grouped for its author.
 
 use serde::Serialize;
 
-use super::{Report, ServerReport, Tally};
+use super::evidence::{self, Line, plain};
+use super::rank::{self, Importance};
+use super::words::{self, topic_of};
 use crate::conformance::{Judgement, Kind, Known, State};
-use evidence::plain;
-use words::topic_of;
+use crate::report::document::{Report, ServerReport};
+use crate::report::tally::Tally;
 
 /// The marks of one server.
 #[derive(Clone, Debug, Serialize)]
@@ -125,7 +110,7 @@ const NO_CAUSE: &str =
     "not told by this alone: compare what came with what should have come, byte by byte";
 
 /// What is said of an error that was written while a client waited.
-const STUCK: &str = "an error ended what served this client, and nobody told it: catch errors where one \
+pub(super) const STUCK: &str = "an error ended what served this client, and nobody told it: catch errors where one \
      client is served, answer with a line, and close its socket on every way out";
 
 /// What hints begin with that name no cause.
@@ -176,12 +161,12 @@ impl Row {
     }
 
     /// How many cases fail, and how many more were expected to.
-    fn fails_words(&self) -> String {
+    pub(super) fn fails_words(&self) -> String {
         let known = (self.known > 0).then(|| format!(" (+{} known)", self.known));
         format!("{}{}", self.fails, known.unwrap_or_default())
     }
 
-    fn took_words(&self) -> String {
+    pub(super) fn took_words(&self) -> String {
         self.took_ms.map_or(String::new(), |ms| format!("{:.1} s", ms as f64 / 1e3))
     }
 }

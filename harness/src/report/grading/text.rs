@@ -1,7 +1,7 @@
 //! The mark sheet and the class table for a terminal.
 
-use super::{Fault, Group, Marks, Row};
-use crate::report::ServerReport;
+use super::sheet::{Fault, Group, Marks, Row};
+use crate::report::document::ServerReport;
 
 /// Letters of a line. Commands are longer: they are there to be copied.
 const WIDTH: usize = 88;
@@ -146,7 +146,7 @@ impl Page {
             self.labelled(4, line.label, &line.words);
         }
         self.labelled(4, "cause?", &fault.cause);
-        self.line(&format!("    {:9} {}", "again", super::plain(&fault.again)));
+        self.line(&format!("    {:9} {}", "again", super::evidence::plain(&fault.again)));
         let named = fault.cases[..fault.cases.len().min(NAMED)].join(" ");
         let more = fault.cases.len().saturating_sub(NAMED);
         let more = (more > 0).then(|| format!(" and {more} cases more"));

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use super::{Fault, Group, Marks, Row};
+use super::sheet::{Fault, Group, Marks, Row};
+use crate::report::document::Report;
+use crate::report::exporter::Exporter;
 use crate::report::markdown::escaped;
-use crate::report::{Exporter, Report};
 
 pub(in crate::report) const EXPORTER: Exporter = Exporter {
     file_name: "marks.md",
@@ -121,7 +122,7 @@ fn groups(title: &str, groups: &[Group], page: &mut String) -> std::fmt::Result 
 /// Words in a fence of backticks that is longer than any in them, so that they cannot end it. Not
 /// for a table: a bar would end the cell.
 fn code(words: &str) -> String {
-    let words = super::plain(words);
+    let words = super::evidence::plain(words);
     let longest = words.split(|letter| letter != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);
     let pad = if words.starts_with('`') || words.ends_with('`') { " " } else { "" };

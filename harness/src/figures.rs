@@ -1,0 +1,69 @@
+//! Times, rates and counts, written for people.
+
+/// Nanoseconds for people, to three digits.
+pub(crate) fn time(ns: u64) -> String {
+    match ns {
+        0..1_000 => format!("{ns} ns"),
+        1_000..1_000_000 => format!("{} µs", three_digits(ns as f64 / 1e3)),
+        1_000_000..1_000_000_000 => format!("{} ms", three_digits(ns as f64 / 1e6)),
+        _ => format!("{} s", three_digits(ns as f64 / 1e9)),
+    }
+}
+
+/// A time for people, or a dash where there is none.
+pub(crate) fn time_or_dash(ns: Option<u64>) -> String {
+    ns.map_or_else(|| "-".to_owned(), time)
+}
+
+fn three_digits(value: f64) -> String {
+    match value {
+        100.0.. => format!("{value:.0}"),
+        10.0..100.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+/// A rate per second for people: with three digits where it is small.
+pub(crate) fn rate(per_s: f64) -> String {
+    let decimals = match per_s {
+        100.0.. => return count(per_s),
+        10.0..100.0 => 1,
+        1.0..10.0 => 2,
+        _ => 3,
+    };
+    let digits = format!("{per_s:.decimals$}");
+    digits.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A count for people, with thin spaces between thousands.
+pub(crate) fn count(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push('\u{2009}');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_written_for_people() {
+        let times = [999, 1_000, 12_340, 123_456, 1_500_000, 2_000_000_000].map(time);
+        assert_eq!(times, ["999 ns", "1.00 µs", "12.3 µs", "123 µs", "1.50 ms", "2.00 s"]);
+        assert_eq!([None, Some(5)].map(time_or_dash), ["-", "5 ns"]);
+        assert_eq!(
+            [0.0, 0.001, 0.5, 1.0, 1.25, 10.0, 33.34, 99.96, 1234.5].map(rate),
+            ["0", "0.001", "0.5", "1", "1.25", "10", "33.3", "100", "1\u{2009}234"]
+        );
+        assert_eq!(
+            [7.0, 999.6, 1234567.0].map(count),
+            ["7", "1\u{2009}000", "1\u{2009}234\u{2009}567"]
+        );
+    }
+}
