@@ -719,7 +719,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     if host.contains(':') && !host.starts_with('[') {
         return Err(format!("an IPv6 address stands in brackets: [{host}]:{port}"));
     }
-    let all = servers::listener::resolve(host, port)
+    let all = servers::sockets::resolve(host, port)
         .map_err(|error| format!("{error}; correct the name, or write an address"))?;
     let listens = |address: &&SocketAddr| proc::accept_queue(**address).is_some();
     let answers = |address: &&SocketAddr| TcpStream::connect_timeout(address, REACHED).is_ok();
@@ -800,7 +800,7 @@ mod tests {
             let Ok(listener) = std::net::TcpListener::bind((host, 0)) else { continue };
             let listens = listener.local_addr().expect("its address");
             let localhost = format!("localhost:{}", listens.port());
-            let all = servers::listener::resolve("localhost", listens.port()).expect("it is one");
+            let all = servers::sockets::resolve("localhost", listens.port()).expect("it is one");
             let count = all.iter().filter(|one| proc::accept_queue(**one).is_some()).count();
             if all.contains(&listens) && count == 1 {
                 assert_eq!(address(&localhost), Ok(listens));

@@ -56,9 +56,9 @@ fn row(server: &Server) -> Value {
         "service": server.service.name(),
         "family": pattern.family.name(),
         "summary": pattern.summary,
-        "workers": pattern.workers.words(None),
-        "capacity": pattern.capacity.words(),
-        "when_full": pattern.when_full.words(),
+        "workers": pattern.workers.description(None),
+        "capacity": pattern.capacity.description(),
+        "when_full": pattern.when_full.description(),
         "used_by": pattern.used_by,
         "stevens": pattern.stevens,
     });

@@ -58,7 +58,7 @@ pub fn serve(arguments: &cli::Serve) -> Result<ExitCode> {
     let backlog = arguments.backlog.unwrap_or(server.pattern.backlog);
     let listener = Listener::bind(&arguments.host, arguments.port, backlog)?;
     let words = words(&server, &limits)?;
-    let listener = listener.announced_by(move |address| {
+    let listener = listener.on_listening(move |address| {
         stdio::line(&format!("{server} listens on {address}: {words}; end it with Ctrl-C"));
     });
     servers::serve(&server, &limits, listener).context("the server failed")?;
@@ -97,7 +97,7 @@ fn with_flag(error: &LimitsError) -> String {
 fn words(server: &Server, limits: &Limits) -> Result<String, LimitsError> {
     let pattern = server.pattern;
     let places = Contract::of(server, limits)?.places();
-    Ok(format!("{}; {}; {places}", pattern.summary, pattern.workers.words(limits.workers)))
+    Ok(format!("{}; {}; {places}", pattern.summary, pattern.workers.description(limits.workers)))
 }
 
 /// The soft limit is often 1,024 for the sake of select(2); whoever knows how to cap may raise it.
@@ -131,7 +131,7 @@ pub fn client(arguments: &cli::Client) -> Result<ExitCode> {
             arguments.host
         )));
     }
-    let addresses = servers::listener::resolve(&arguments.host, arguments.port)?;
+    let addresses = servers::sockets::resolve(&arguments.host, arguments.port)?;
     let ended = client::converse(&addresses, arguments.timeout);
     let place = format!("{}:{}", arguments.host, arguments.port);
     match &ended {

@@ -9,7 +9,7 @@ use harness::contract::Contract;
 use harness::load::{Herd, Outcome, Recorder, enough_descriptors};
 use harness::server::{Launcher, Server, Spec};
 use libtest_mimic::{Completion, Failed};
-use servers::{Capacity, Limits, Service, WhenFull};
+use servers::{Capacity, Limits, OverloadPolicy, Service};
 
 use crate::common::Test;
 
@@ -97,7 +97,7 @@ fn all_answered(
 }
 
 fn one_more_is_told(contract: &Contract, clients: usize, running: &Server) -> Result<(), Failed> {
-    if contract.when_full != Some(WhenFull::Busy) || contract.capacity != Some(clients) {
+    if contract.when_full != Some(OverloadPolicy::Busy) || contract.capacity != Some(clients) {
         return Ok(());
     }
     let mut one_more = TcpStream::connect_timeout(&running.address, PATIENCE)?;

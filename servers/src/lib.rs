@@ -38,8 +38,6 @@ mod patterns;
 
 mod catalogue;
 
-mod compat;
-
 pub use catalogue::{Server, find, servers};
 pub use config::Config;
 pub use limits::{Limits, LimitsError, MAX_LINE, MAX_WORKERS};
@@ -49,13 +47,6 @@ pub use protocol::Service;
 pub use sockets::{BindError, Listener};
 
 use std::io;
-
-pub use pattern::OverloadPolicy as WhenFull;
-
-/// The earlier path of [`sockets::resolve`].
-pub mod listener {
-    pub use crate::sockets::resolve;
-}
 
 /// Serves on `listener` until SIGTERM or SIGINT, then drains and returns.
 ///

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use servers::WhenFull;
+use servers::OverloadPolicy;
 
 use super::discovery::Discovery;
 use super::finding::Finding;
@@ -327,7 +327,7 @@ impl Met {
     fn declares(&self) -> Declared {
         let (when_full, busy_prefix) = match self {
             Met::Told(line) => match stable_prefix(line) {
-                Some(prefix) => (Some(WhenFull::Busy), Some(prefix)),
+                Some(prefix) => (Some(OverloadPolicy::Busy), Some(prefix)),
                 None => (None, None),
             },
             other => (other.kind(), None),

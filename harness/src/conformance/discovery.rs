@@ -33,7 +33,7 @@ impl Discovery {
 
 #[cfg(test)]
 mod tests {
-    use servers::WhenFull;
+    use servers::OverloadPolicy;
 
     use super::*;
 
@@ -45,7 +45,7 @@ mod tests {
     fn the_flags_of_a_discovery_are_words_of_a_command_line() {
         let declares = Declared {
             capacity: Some(4),
-            when_full: Some(WhenFull::Busy),
+            when_full: Some(OverloadPolicy::Busy),
             busy_prefix: Some("-no 'room'".to_owned()),
             ..Declared::default()
         };

@@ -1,7 +1,7 @@
 //! When a case applies: what the server must have declared. It is decided before the case is
 //! run, so that a failure can never turn into "not applicable".
 
-use servers::{Service, WhenFull};
+use servers::{OverloadPolicy, Service};
 
 use crate::contract::{Contract, Ending};
 use crate::wire::{ReplyEnd, Wire};
@@ -25,7 +25,7 @@ pub enum Need {
     /// It takes in clients to wait for a place.
     Queue,
     /// What one client more meets is this.
-    WhenFull(WhenFull),
+    WhenFull(OverloadPolicy),
     /// One client more is turned away rather than left to wait.
     TurnsAway,
     /// It says how long a request may be.
@@ -127,7 +127,7 @@ impl Need {
                 None => undeclared("what a client meets when it is full", "--when-full"),
             },
             Need::TurnsAway => match contract.when_full {
-                Some(WhenFull::Wait) => Err(declared_when_full(WhenFull::Wait)),
+                Some(OverloadPolicy::Wait) => Err(declared_when_full(OverloadPolicy::Wait)),
                 Some(_) => Ok(()),
                 None => undeclared("what a client meets when it is full", "--when-full"),
             },
@@ -245,10 +245,10 @@ impl Need {
             Need::Full => "declare how many clients they serve at once and what one more meets",
             Need::Fillable => "do not declare more clients than a case opens",
             Need::Queue => "take in clients to wait",
-            Need::WhenFull(WhenFull::Wait) => "let one client more wait",
-            Need::WhenFull(WhenFull::Refuse) => "refuse one client more",
-            Need::WhenFull(WhenFull::Reset) => "reset one client more",
-            Need::WhenFull(WhenFull::Busy) => "tell one client more that they are busy",
+            Need::WhenFull(OverloadPolicy::Wait) => "let one client more wait",
+            Need::WhenFull(OverloadPolicy::Refuse) => "refuse one client more",
+            Need::WhenFull(OverloadPolicy::Reset) => "reset one client more",
+            Need::WhenFull(OverloadPolicy::Busy) => "tell one client more that they are busy",
             Need::TurnsAway => "turn one client more away",
             Need::MaxLine => "declare their longest line",
             Need::LinesOf(bytes) => return format!("take lines of {bytes} bytes"),
@@ -288,6 +288,6 @@ fn at_once(capacity: usize) -> String {
     }
 }
 
-fn declared_when_full(declared: WhenFull) -> String {
+fn declared_when_full(declared: OverloadPolicy) -> String {
     format!("when it is full it declares `{}`", declared.name())
 }

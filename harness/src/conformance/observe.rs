@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use servers::{Service, WhenFull};
+use servers::{OverloadPolicy, Service};
 
 use super::finding::Finding;
 use super::framing::{padded, reply_to_padded};
@@ -131,7 +131,7 @@ impl<'s> Crowd<'s> {
 /// given time to learn it, but not so much that those who are served are closed for their silence.
 fn quiet(subject: &Subject<'_>) -> Duration {
     let quiet = match subject.contract.when_full {
-        Some(WhenFull::Wait) => QUIET * 2,
+        Some(OverloadPolicy::Wait) => QUIET * 2,
         _ => PROMPT * 2,
     };
     subject.quiet(subject.contract.idle_timeout.map_or(quiet, |timeout| quiet.min(timeout / 4)))
@@ -196,12 +196,12 @@ impl Met {
         }
     }
 
-    pub(super) fn kind(&self) -> Option<WhenFull> {
+    pub(super) fn kind(&self) -> Option<OverloadPolicy> {
         match self {
-            Met::Refused => Some(WhenFull::Refuse),
-            Met::Reset => Some(WhenFull::Reset),
-            Met::Busy(_) => Some(WhenFull::Busy),
-            Met::Unanswered => Some(WhenFull::Wait),
+            Met::Refused => Some(OverloadPolicy::Refuse),
+            Met::Reset => Some(OverloadPolicy::Reset),
+            Met::Busy(_) => Some(OverloadPolicy::Busy),
+            Met::Unanswered => Some(OverloadPolicy::Wait),
             Met::Told(_) | Met::Closed | Met::Served(_) | Met::Other(_) => None,
         }
     }
@@ -218,7 +218,7 @@ impl Met {
         }
     }
 
-    pub(super) fn hint(&self, declared: WhenFull) -> Option<String> {
+    pub(super) fn hint(&self, declared: OverloadPolicy) -> Option<String> {
         let words = match (self, declared) {
             (Met::Served(_), _) => {
                 "it serves more clients than it declares: is anything counted before a client is taken on?"
@@ -228,26 +228,30 @@ impl Met {
                  this queues, it does not refuse. listen(0) does not refuse either; to refuse, \
                  close the listening socket or shut it down while clients are served"
             }
-            (Met::Told(_), WhenFull::Busy) => "is this its busy line? --busy-prefix declares it",
-            (Met::Closed, WhenFull::Busy | WhenFull::Reset) => {
+            (Met::Told(_), OverloadPolicy::Busy) => {
+                "is this its busy line? --busy-prefix declares it"
+            }
+            (Met::Closed, OverloadPolicy::Busy | OverloadPolicy::Reset) => {
                 "accept and close alone give a silent client an end of file"
             }
-            (Met::Reset, WhenFull::Busy) => {
+            (Met::Reset, OverloadPolicy::Busy) => {
                 "the busy line was overtaken by a reset: was there input that nobody read?"
             }
-            (Met::Refused, WhenFull::Wait) => "does it close the listening socket while it serves?",
+            (Met::Refused, OverloadPolicy::Wait) => {
+                "does it close the listening socket while it serves?"
+            }
             _ => return None,
         };
         Some(words.to_owned())
     }
 }
 
-pub(super) fn words_for(declared: WhenFull) -> &'static str {
+pub(super) fn words_for(declared: OverloadPolicy) -> &'static str {
     match declared {
-        WhenFull::Wait => "connected, and answered only when a place is free",
-        WhenFull::Refuse => "connection refused",
-        WhenFull::Reset => "connected, then reset",
-        WhenFull::Busy => "one line that says so (--busy-prefix), then a clean end",
+        OverloadPolicy::Wait => "connected, and answered only when a place is free",
+        OverloadPolicy::Refuse => "connection refused",
+        OverloadPolicy::Reset => "connected, then reset",
+        OverloadPolicy::Busy => "one line that says so (--busy-prefix), then a clean end",
     }
 }
 

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit};
-use servers::WhenFull;
+use servers::OverloadPolicy;
 use socket2::{Domain, Socket, Type};
 
 use super::finding::Finding;
@@ -45,12 +45,15 @@ pub(super) const CASES: &[Case] = &[
         needs: &[Need::Full],
         check: |subject| {
             let _incumbents = subject.fill()?;
-            let declared = subject.contract.when_full.unwrap_or(WhenFull::Wait);
+            let declared = subject.contract.when_full.unwrap_or(OverloadPolicy::Wait);
             let (mut met, mut after) = meet(subject);
             // A busy machine may be late now and then; a server that makes clients wait is so
             // every time.
             for _ in 1..PROMPT_TRIES {
-                if met.kind() != Some(declared) || declared == WhenFull::Wait || after <= PROMPT {
+                if met.kind() != Some(declared)
+                    || declared == OverloadPolicy::Wait
+                    || after <= PROMPT
+                {
                     break;
                 }
                 (met, after) = meet(subject);
@@ -64,7 +67,7 @@ pub(super) const CASES: &[Case] = &[
                     ..Finding::fail(expected, met.words())
                 });
             }
-            if declared != WhenFull::Wait && after > PROMPT {
+            if declared != OverloadPolicy::Wait && after > PROMPT {
                 let expected = format!("{expected}, within {} ms", PROMPT.as_millis());
                 let seen = format!("{} after {} ms", met.words(), after.as_millis());
                 return Err(Finding::fail(expected, seen));
@@ -76,7 +79,7 @@ pub(super) const CASES: &[Case] = &[
         name: "refusal/busy-line-is-whole",
         requirement: "a client that has written already still gets the whole busy line and a clean end",
         source: "the contract: when full; RFC 1122 section 4.2.2.13 (closing over unread data resets)",
-        needs: &[Need::Full, Need::WhenFull(WhenFull::Busy)],
+        needs: &[Need::Full, Need::WhenFull(OverloadPolicy::Busy)],
         check: |subject| {
             let _incumbents = subject.fill()?;
             for _ in 0..20 {
@@ -141,7 +144,7 @@ pub(super) const CASES: &[Case] = &[
         name: "refusal/queued-is-served-later",
         requirement: "a client that waits is served when its turn comes, with what it sent early",
         source: "the contract: when full; listen(2)",
-        needs: &[Need::Full, Need::WhenFull(WhenFull::Wait)],
+        needs: &[Need::Full, Need::WhenFull(OverloadPolicy::Wait)],
         check: |subject| {
             let mut incumbents = subject.fill()?;
             let reply = incumbents.served[0].learn(&request(0))?;
@@ -269,7 +272,7 @@ pub(super) const CASES: &[Case] = &[
         name: "refusal/backlog-depth",
         requirement: "clients that find the server full wait in the kernel: this tells how many",
         source: "listen(2) (backlog); Stevens UNP 4.5",
-        needs: &[Need::Full, Need::WhenFull(WhenFull::Wait)],
+        needs: &[Need::Full, Need::WhenFull(OverloadPolicy::Wait)],
         check: |subject| {
             let _incumbents = subject.fill()?;
             let mut waiting = Vec::new();

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use proptest::strategy::{NewTree, ValueTree};
 use proptest::test_runner::TestRunner;
 use serde::{Deserialize, Serialize};
-use servers::WhenFull;
+use servers::OverloadPolicy;
 
 use super::finding::Finding;
 use super::need::MOST_CLIENTS;
@@ -261,7 +261,7 @@ impl<'s> House<'s> {
         let incumbents = (REQUESTS..REQUESTS + held)
             .map(|number| Ok((subject.connect_soon(&request(number))?, number)))
             .collect::<Result<_, Finding>>()?;
-        let waits = contract.when_full == Some(WhenFull::Wait);
+        let waits = contract.when_full == Some(OverloadPolicy::Wait);
         // The shortest queue of the kernel's has room for one.
         let waiting = if waits { 1 } else { queue };
         Ok(House { incumbents, waiting, turns_away: !waits, ..alone })

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use servers::WhenFull;
+use servers::OverloadPolicy;
 
 use super::finding::Finding;
 use super::need::MOST_CLIENTS;
@@ -27,7 +27,7 @@ pub(super) const CASES: &[Case] = &[
         name: "timeouts/queued-client-gives-up",
         requirement: "a client that waits in the queue can give up after 2 s, and the server is unharmed",
         source: "the contract: when full; listen(2)",
-        needs: &[Need::Full, Need::WhenFull(WhenFull::Wait)],
+        needs: &[Need::Full, Need::WhenFull(OverloadPolicy::Wait)],
         check: |subject| {
             let mut incumbents = subject.fill()?;
             let mut queued = subject.connect()?;

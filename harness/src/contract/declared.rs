@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use servers::{Service, WhenFull};
+use servers::{OverloadPolicy, Service};
 
 use super::{Contract, Dialect, Division, Ending, Expected};
 use crate::config_source::inline;
@@ -23,7 +23,7 @@ pub struct Declared {
     /// How many more it accepts and lets wait.
     pub queue: Option<usize>,
     /// What a connection over the limit meets.
-    pub when_full: Option<WhenFull>,
+    pub when_full: Option<OverloadPolicy>,
     /// What `7 / 2` is.
     pub division: Option<Division>,
     /// Whether integers have 64 bits, and leaving them is an error.
@@ -291,8 +291,8 @@ pub(crate) fn service(name: &str) -> Result<Service, String> {
     found.copied().ok_or("choose calc or echo".to_owned())
 }
 
-pub(crate) fn when_full(name: &str) -> Result<WhenFull, String> {
-    let found = WhenFull::ALL.iter().find(|when_full| when_full.name() == name);
+pub(crate) fn when_full(name: &str) -> Result<OverloadPolicy, String> {
+    let found = OverloadPolicy::ALL.iter().find(|when_full| when_full.name() == name);
     found.copied().ok_or("choose wait, refuse, reset or busy".to_owned())
 }
 

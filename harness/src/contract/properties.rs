@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use servers::{Limits, LimitsError, Service, WhenFull};
+use servers::{Limits, LimitsError, OverloadPolicy, Service};
 
 use super::{Dialect, Expected};
 use crate::exit::Exit;
@@ -22,7 +22,7 @@ pub struct Contract {
     /// How many more it takes in to wait until one of those has left.
     pub queue: Option<usize>,
     /// What one client more meets.
-    pub when_full: Option<WhenFull>,
+    pub when_full: Option<OverloadPolicy>,
     /// The longest request in bytes; one byte more is answered with an error.
     pub max_line: Option<usize>,
     /// What every error reply begins with.
@@ -156,7 +156,7 @@ impl Contract {
     /// A limit that the pattern cannot keep.
     pub fn of(server: &servers::Server, limits: &Limits) -> Result<Contract, LimitsError> {
         let config = server.config(limits)?;
-        let (capacity, queue) = server.pattern.places(&config);
+        let (capacity, queue) = server.pattern.connection_slots(&config);
         Ok(Contract {
             service: server.service,
             dialect: Dialect::of_64_bits(),
@@ -202,10 +202,10 @@ impl Contract {
             words.push(format!("{queue} more wait"));
         }
         let next = match self.when_full {
-            Some(WhenFull::Wait) => "the next waits",
-            Some(WhenFull::Refuse) => "the next is refused",
-            Some(WhenFull::Reset) => "the next is reset",
-            Some(WhenFull::Busy) => "the next is told busy",
+            Some(OverloadPolicy::Wait) => "the next waits",
+            Some(OverloadPolicy::Refuse) => "the next is refused",
+            Some(OverloadPolicy::Reset) => "the next is reset",
+            Some(OverloadPolicy::Busy) => "the next is told busy",
             None => return words.join(", "),
         };
         words.push(next.to_owned());

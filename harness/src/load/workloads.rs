@@ -260,7 +260,7 @@ impl Workload {
                 (None, _) | (_, None) => {
                     Err("when it turns clients away is not declared".to_owned())
                 }
-                (_, Some(servers::WhenFull::Wait)) => Err("it turns nobody away".to_owned()),
+                (_, Some(servers::OverloadPolicy::Wait)) => Err("it turns nobody away".to_owned()),
                 (Some(places), _) if places > MOST_PLACES => {
                     Err(format!("it serves {places} clients at once"))
                 }

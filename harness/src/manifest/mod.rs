@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use servers::{Service, WhenFull};
+use servers::{OverloadPolicy, Service};
 use toml::Spanned;
 
 use crate::config_source::Source;
@@ -109,7 +109,7 @@ pub struct Places {
     pub queue: Option<usize>,
     /// What one client more meets.
     #[serde(skip_serializing_if = "Option::is_none", with = "when_full")]
-    pub when_full: Option<WhenFull>,
+    pub when_full: Option<OverloadPolicy>,
     /// The longest request in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_line: Option<usize>,
@@ -293,18 +293,18 @@ mod time {
 /// What one client more meets, by its name.
 mod when_full {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
-    use servers::WhenFull;
+    use servers::OverloadPolicy;
 
     pub(super) fn serialize<S: Serializer>(
-        met: &Option<WhenFull>,
+        met: &Option<OverloadPolicy>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        to.serialize_str(met.map_or("", WhenFull::name))
+        to.serialize_str(met.map_or("", OverloadPolicy::name))
     }
 
     pub(super) fn deserialize<'d, D: Deserializer<'d>>(
         from: D,
-    ) -> Result<Option<WhenFull>, D::Error> {
+    ) -> Result<Option<OverloadPolicy>, D::Error> {
         crate::contract::when_full(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
     }
 }

@@ -66,7 +66,7 @@ fn tells_of_it(judge: &Judge, spec: &Spec, (bytes, error): &(usize, String)) -> 
 
 #[cfg(test)]
 mod tests {
-    use servers::WhenFull;
+    use servers::OverloadPolicy;
 
     use super::*;
 
@@ -74,14 +74,15 @@ mod tests {
         Observation { seen: String::new(), declares }
     }
 
-    fn full(when_full: WhenFull) -> Declared {
+    fn full(when_full: OverloadPolicy) -> Declared {
         Declared { when_full: Some(when_full), ..Declared::default() }
     }
 
     #[test]
     fn experiments_that_agree_are_put_together_and_a_contradiction_is_not_claimed() {
-        let capacity = Declared { capacity: Some(4), ..full(WhenFull::Busy) };
-        for (when_full, claimed) in [(WhenFull::Busy, Some(WhenFull::Busy)), (WhenFull::Wait, None)]
+        let capacity = Declared { capacity: Some(4), ..full(OverloadPolicy::Busy) };
+        for (when_full, claimed) in
+            [(OverloadPolicy::Busy, Some(OverloadPolicy::Busy)), (OverloadPolicy::Wait, None)]
         {
             let found = [capacity.clone(), full(when_full)].map(observation);
             let places = places(&found, b"42\n");
