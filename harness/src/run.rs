@@ -11,9 +11,9 @@ use anyhow::{Result, bail};
 use servers::{Family, Limits, PATTERNS, Pattern, Server, Service};
 
 use crate::cli::{Gate, PlanName, REPLAYS, Run};
+use crate::conformance::KnownFailures;
 use crate::conformance::{self, Case, Judge, Judgement, Kind, judge_all};
 use crate::environment::Environment;
-use crate::expected::Expected;
 use crate::load::{self, Dialog, Load, Measurement, Measuring, Plan, WORKLOADS, Workload};
 use crate::progress::{People, Progress};
 use crate::report::{
@@ -413,9 +413,9 @@ impl Gate {
     }
 
     /// The known failures, of built-in servers and of those with these names.
-    pub(crate) fn expected(&self, names: &[String]) -> Result<Expected> {
-        let read = |file| Expected::read(file, names);
-        self.expected.as_deref().map_or_else(|| Ok(Expected::default()), read)
+    pub(crate) fn expected(&self, names: &[String]) -> Result<KnownFailures> {
+        let read = |file| KnownFailures::read(file, names);
+        self.expected.as_deref().map_or_else(|| Ok(KnownFailures::default()), read)
     }
 }
 

@@ -1,27 +1,13 @@
-//! Running cases: each with a server process of its own, several at a time.
+//! How servers are judged.
 
-use std::any::Any;
-use std::panic::{self, AssertUnwindSafe};
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use super::finding::Finding;
-use super::preflight::Obstacle;
-use super::resources::watched;
-use super::subject::{DYING, Evidence, PATIENCES, Subject};
-use super::verdict::{Judgement, State, Verdict, find_causes};
-use super::{Case, Kind};
-use crate::client::Happening;
-use crate::expected::Expected;
-use crate::server::{Launcher, MOST_TASKS, Place, Spec};
-use crate::text::visible;
+use super::known_failures::KnownFailures;
+use crate::server::Launcher;
 
-/// The hint where nothing is known of the cause.
-const LOOK: &str =
-    "--output DIR and --json have each byte, and what the server wrote, on one clock";
+/// How often the patience of a case may be used up before the case is over: a server that is slow
+/// at everything is not waited for without end.
+pub(super) const PATIENCES: u32 = 6;
 
 /// The cases that say whether a plain request is answered by one line.
 pub(super) const PLAIN: &[&str] = &["framing/single", "framing/one-line"];
@@ -36,7 +22,7 @@ pub struct Judge {
     /// How long to wait for what should come.
     pub patience: Duration,
     /// What servers are expected to fail in.
-    pub expected: Expected,
+    pub expected: KnownFailures,
     /// Cases at a time. They mostly wait, so more than there are processors.
     pub at_once: usize,
     /// A counterexample to try again, and nothing else, in cases that draw what they try.
@@ -50,7 +36,7 @@ pub struct Judge {
 impl Judge {
     /// A judge with the usual patience.
     pub fn new(launcher: Launcher, seed: u64) -> Judge {
-        let (patience, expected) = (Duration::from_secs(5), Expected::default());
+        let (patience, expected) = (Duration::from_secs(5), KnownFailures::default());
         let launcher = launcher.bounded();
         Judge {
             launcher,
@@ -64,86 +50,6 @@ impl Judge {
         }
     }
 
-    /// Judges a server in one case.
-    pub fn judge(&self, spec: &Spec, case: &'static Case) -> Judgement {
-        let began = Instant::now();
-        let spec = spec.fitting(|contract| case.suits(contract));
-        let mut judgement = self.unjudged(spec, case);
-        if judgement.state != State::NotApplicable {
-            // A case that panics is met where it runs; this is for what is around it.
-            panic::catch_unwind(AssertUnwindSafe(|| self.run(spec, case, &mut judgement)))
-                .unwrap_or_else(|panic| judgement.take(panicked(&*panic)));
-        }
-        for words in [&mut judgement.expected, &mut judgement.observed] {
-            // They may quote the server.
-            *words = visible(words).into_owned();
-        }
-        judgement.known = self.expected.known(&spec.name, &judgement);
-        judgement.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        judgement
-    }
-
-    /// Judges a server that did not pass its preflight checks: no case is run. Where there is no
-    /// server, all the cases that apply fail for that. Where it is not what it is declared to be,
-    /// the first of them does, and the others are inconclusive because of it.
-    pub fn judge_unchecked(
-        &self,
-        spec: &Spec,
-        cases: &[&'static Case],
-        obstacle: &Obstacle,
-        reached: impl Fn(&mut Judgement),
-    ) -> Vec<Judgement> {
-        let applies = |case: &&&'static Case| {
-            let spec = spec.fitting(|contract| case.suits(contract));
-            case.unmet_by(&spec.contract).is_none()
-        };
-        let plain = cases.iter().filter(|case| PLAIN.contains(&case.name)).find(applies);
-        let first = plain.or_else(|| cases.iter().find(applies)).filter(|_| obstacle.is_launched);
-        let judge = |case: &&'static Case| match first {
-            Some(first) if first.name != case.name => {
-                let by = std::slice::from_ref(&first.name);
-                self.alike(spec, case, Finding::blocked(by, &obstacle.finding.observed))
-            }
-            _ => self.alike(spec, case, obstacle.finding.clone()),
-        };
-        let mut judgements: Vec<Judgement> = cases.iter().map(judge).collect();
-        find_causes(&mut judgements, |_| None);
-        judgements.iter_mut().for_each(reached);
-        judgements
-    }
-
-    /// Ends all the cases that apply with one finding. None is run.
-    fn judge_alike(
-        &self,
-        spec: &Spec,
-        cases: &[&'static Case],
-        finding: &Finding,
-        reached: impl Fn(&mut Judgement),
-    ) -> Vec<Judgement> {
-        let judge = |case: &&'static Case| {
-            let mut judgement = self.alike(spec, case, finding.clone());
-            reached(&mut judgement);
-            judgement
-        };
-        cases.iter().map(judge).collect()
-    }
-
-    /// Ends a case that applies with a finding. It is not run.
-    fn alike(&self, spec: &Spec, case: &'static Case, finding: Finding) -> Judgement {
-        let spec = spec.fitting(|contract| case.suits(contract));
-        let mut judgement = self.unjudged(spec, case);
-        if judgement.state != State::NotApplicable {
-            judgement.take(finding);
-        }
-        judgement.known = self.expected.known(&spec.name, &judgement);
-        judgement
-    }
-
-    /// Ends a case that there is no time for.
-    fn undecided(&self, spec: &Spec, case: &'static Case, words: String) -> Judgement {
-        self.alike(spec, case, Finding::vacuous(words))
-    }
-
     /// By when a case that begins now must be over.
     pub(super) fn out_of_time(&self) -> Instant {
         self.not_later(Instant::now() + self.patience * PATIENCES)
@@ -153,241 +59,4 @@ impl Judge {
     pub(super) fn not_later(&self, moment: Instant) -> Instant {
         self.until.map_or(moment, |until| moment.min(until))
     }
-
-    /// Why no further case is begun, if so: the time for this server is over, or it wastes it.
-    fn gives_up(&self, began: Instant, so_far: &[Judgement]) -> Option<String> {
-        if self.until.is_some_and(|until| Instant::now() > until) {
-            let within = self.within.unwrap_or_default().as_secs();
-            return Some(format!("the time for this server, {within} s, was over (--within)"));
-        }
-        let hung = so_far.iter().filter(|one| one.state == State::Hang).count();
-        let passed = so_far.iter().filter(|one| one.kind() == Kind::Pass).count();
-        let is_hopeless = began.elapsed() > self.patience * PATIENCES && hung > passed;
-        is_hopeless.then(|| format!("it hung in {hung} cases and passed {passed}: it is given up"))
-    }
-
-    /// What is known before a case is run: whether it applies.
-    fn unjudged(&self, spec: &Spec, case: &'static Case) -> Judgement {
-        let unmet = case.unmet_by(&spec.contract);
-        Judgement {
-            name: case.name,
-            requirement: case.requirement,
-            verdict: None,
-            state: if unmet.is_some() { State::NotApplicable } else { State::Vacuous },
-            expected: case.requirement.to_owned(),
-            observed: unmet.unwrap_or_default(),
-            hint: None,
-            counterexample: None,
-            blocked_by: Vec::new(),
-            replay: format!(
-                "harness check {} --case {} --seed {}",
-                spec.check_arguments, case.name, self.seed
-            ),
-            transcript: Vec::new(),
-            log: String::new(),
-            exit: None,
-            survivors: Vec::new(),
-            resources: Vec::new(),
-            known: None,
-            took_ms: 0,
-            discovery: None,
-        }
-    }
-
-    fn run(&self, spec: &Spec, case: &Case, judgement: &mut Judgement) {
-        // It is this thread's until the case is over.
-        let launched = Place::take(spec)
-            .and_then(|place| self.launcher.launch(spec).map(|server| (place, server)));
-        let (place, server) = match launched {
-            Ok(launched) => launched,
-            Err(error) => return judgement.take(Finding::from(error)),
-        };
-        let supervisor = server.process.supervisor();
-        let subject = Subject::new(self, spec, server, &place);
-        let check = || panic::catch_unwind(AssertUnwindSafe(|| (case.check)(&subject)));
-        let (checked, resources) = match supervisor {
-            Some(supervisor) => {
-                watched(supervisor, check, |checked| !matches!(checked, Ok(Ok(()))))
-            }
-            None => (check(), Vec::new()),
-        };
-        judgement.resources = resources;
-        let mut evidence = subject.take_apart();
-        judgement.discovery = evidence.discovery.take().map(Box::new);
-        let (transcript, met) = (evidence.transcript.clone(), evidence.met);
-        let (served, may_end) = (evidence.served, evidence.may_end);
-        let general_hint = match &checked {
-            Ok(Err(finding)) => finding.general_hint,
-            _ => None,
-        };
-        let not_replayed = self.replay.is_some() && !evidence.replayed;
-        judgement.conclude(checked, &evidence);
-        // A server that is about to crash may need a moment to be gone; one that failed is asked.
-        let moment = if judgement.is_fine() { Duration::ZERO } else { DYING };
-        evidence.process.wait_for_exit(moment);
-        let ended = evidence.process.end();
-        let ended = evidence.death.unwrap_or(ended);
-        let wrote = ended.wrote.into_iter().map(|(at, bytes)| (at, Happening::ServerWrote(bytes)));
-        let exited = ended
-            .exited_at
-            .zip(ended.exit)
-            .map(|(at, exit)| (at, Happening::Note(format!("the server ended: {exit}"))));
-        judgement.transcript = transcript.events_with(wrote.chain(exited));
-        judgement.log = ended.log;
-        judgement.exit = ended.exit;
-        judgement.survivors = ended.survivors;
-        if ended.overgrown {
-            let most = spec.limits.tasks.unwrap_or(MOST_TASKS);
-            let seen = std::mem::take(&mut judgement.observed);
-            let words = format!("it had more, and was ended; the client saw: {seen}");
-            let finding = Finding::fail(format!("at most {most} threads and processes"), words)
-                .hint("what is started for each client must end with it, and have a bound");
-            judgement.take(Finding { state: State::Crash, ..finding });
-        } else if ended.outlived {
-            let seconds = spec.limits.lifetime.unwrap_or_default().as_secs();
-            let seen = std::mem::take(&mut judgement.observed);
-            let words = format!("it had not, and was ended after {seconds} s; seen: {seen}");
-            judgement.take(Finding::vacuous(words));
-        } else if let Some(exit) = ended.exit
-            && !may_end
-            && !spec.contract.may_end_by(exit)
-            && (served || judgement.state != State::Vacuous)
-        {
-            let seen = match judgement.found() {
-                Kind::Pass => String::new(),
-                _ => format!("; the client saw: {}", judgement.observed),
-            };
-            judgement.verdict = Some(Verdict::Fail);
-            judgement.state = State::Crash;
-            judgement.blocked_by.clear();
-            judgement.expected = "the server goes on".to_owned();
-            judgement.observed = format!("the server ended, with {exit}{seen}");
-            judgement.hint.get_or_insert_with(|| {
-                "what the server wrote last tells where it died; a client must not be able to end it"
-                    .to_owned()
-            });
-        } else if judgement.is_fine() && not_replayed {
-            judgement.take(Finding::misfit("the case draws nothing by chance"));
-        } else if judgement.is_fine() && met == 0 {
-            judgement.take(Finding::vacuous("the case came to its end without seeing anything"));
-        }
-        if judgement.kind() == Kind::Fail {
-            judgement.hint.get_or_insert_with(|| general_hint.unwrap_or(LOOK).to_owned());
-        }
-    }
-}
-
-impl Judgement {
-    fn take(&mut self, finding: Finding) {
-        self.verdict = finding.verdict;
-        self.state = finding.state;
-        self.expected = finding.expected;
-        self.observed = finding.observed;
-        self.hint = finding.hint;
-        self.blocked_by = finding.blocked_by.to_vec();
-        self.counterexample = finding.counterexample.map(|value| *value);
-    }
-
-    fn conclude(&mut self, checked: thread::Result<Result<(), Finding>>, evidence: &Evidence) {
-        match checked {
-            Ok(Ok(())) => {
-                self.state = State::Ok;
-                self.verdict = Some(evidence.verdict);
-                self.observed = evidence.observed.clone().unwrap_or("as required".to_owned());
-            }
-            Ok(Err(finding)) => self.take(finding),
-            Err(panic) => self.take(panicked(&*panic)),
-        }
-    }
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> Finding {
-    let words = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or_default();
-    Finding::harness_error("the case runs", format!("the case panicked: {words}"))
-        .hint("this is a fault of the harness: please report it")
-}
-
-/// Judges a server in all the given cases, several at a time, and tells each judgement as it is
-/// reached. They are returned in the order of the cases.
-///
-/// Where a plain request is not answered, or by more than a line, no case can try what it is
-/// about: each would only use up its patience, or fail for that reason. So this is judged first,
-/// and decides whether the other cases are run.
-///
-/// A judgement that another case may be the cause of is told last, when all are known.
-pub fn judge_all(
-    judge: &Judge,
-    spec: &Spec,
-    cases: &[&'static Case],
-    reached: impl Fn(&mut Judgement) + Sync,
-) -> Vec<Judgement> {
-    let judge =
-        &Judge { until: judge.within.map(|within| Instant::now() + within), ..judge.clone() };
-    let (plain, others): (Vec<_>, Vec<_>) =
-        cases.iter().partition(|case| PLAIN.contains(&case.name));
-    let told_now = |judgement: &mut Judgement| {
-        if !judgement.is_blocked() {
-            reached(judgement);
-        }
-    };
-    let mut judgements = judge_together(judge, spec, &plain, &told_now);
-    let others = match judgements.iter().find(|judgement| is_not_answered(judgement)) {
-        Some(Judgement { name, .. }) => {
-            let by =
-                PLAIN.iter().position(|plain| plain == name).map_or(PLAIN, |at| &PLAIN[at..=at]);
-            let finding = Finding::blocked(by, "a plain request is not answered by one line");
-            judge.judge_alike(spec, &others, &finding, told_now)
-        }
-        None => judge_together(judge, spec, &others, &told_now),
-    };
-    judgements.extend(others);
-    let blocked: Vec<&str> =
-        judgements.iter().filter(|one| one.is_blocked()).map(|one| one.name).collect();
-    find_causes(&mut judgements, |case| judge.expected.known_unjudged(&spec.name, case));
-    judgements.iter_mut().filter(|one| blocked.contains(&one.name)).for_each(&reached);
-    let place = |name| cases.iter().position(|case| case.name == name);
-    judgements.sort_by_key(|judgement| place(judgement.name));
-    judgements
-}
-
-/// Whether this is the verdict on a server that does not answer a plain request by one line. One
-/// that crashed may have done so before.
-fn is_not_answered(judgement: &Judgement) -> bool {
-    judgement.verdict == Some(Verdict::Fail) && judgement.state != State::Crash
-}
-
-fn judge_together(
-    judge: &Judge,
-    spec: &Spec,
-    cases: &[&'static Case],
-    reached: &(impl Fn(&mut Judgement) + Sync),
-) -> Vec<Judgement> {
-    let (began, next) = (Instant::now(), AtomicUsize::new(0));
-    let judgements = Mutex::new(Vec::<Judgement>::with_capacity(cases.len()));
-    let so_far = || judgements.lock().unwrap_or_else(PoisonError::into_inner);
-    let work = || {
-        while let Some(case) = cases.get(next.fetch_add(1, Relaxed)) {
-            let given_up = judge.gives_up(began, &so_far());
-            let mut judgement = match given_up {
-                Some(words) => judge.undecided(spec, case, words),
-                None => judge.judge(spec, case),
-            };
-            reached(&mut judgement);
-            so_far().push(judgement);
-        }
-    };
-    thread::scope(|scope| {
-        // This thread is one of them. Where no more are to be had, fewer cases run at a time.
-        for _ in 1..judge.at_once.min(cases.len()) {
-            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
-                break;
-            }
-        }
-        work();
-    });
-    judgements.into_inner().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,8 +6,8 @@ use nix::sys::signal::Signal;
 use servers::{OverloadPolicy, Service};
 
 use super::finding::Finding;
-use super::framing::{padded, reply_to_padded};
 use super::need::MOST_CLIENTS;
+use super::padding::{padded, reply_to_padded};
 use super::party::{PLACES, Party, QUIET};
 use super::subject::{PROMPT, Subject, request};
 use crate::client::{LONGEST_REPLY, Trouble, printable};

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::finding::Finding;
-use super::subject::{Subject, beside, request};
+use super::subject::{Subject, WORKING, beside, request};
 use crate::client::{Client, Trouble, printable};
 use crate::server::diag;
 use crate::wire::ReplyEnd;
@@ -35,9 +35,6 @@ pub(super) const GROWTH: u64 = 4 * 1024 * 1024;
 /// What a server is sent that should stop reading, in bytes: more than the kernel keeps for both
 /// sides (`tcp_rmem`, `tcp_wmem`).
 const MOST_STUFFED: usize = 64 * 1024 * 1024;
-
-/// For how many times the patience a server may go on working.
-pub(super) const WORKING: u32 = 3;
 
 /// The cases that judge whether a plain request gets the right reply.
 const VALUES: &[&str] = &["results/arithmetic", "results/echo-is-identical"];

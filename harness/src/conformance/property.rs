@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::finding::Finding;
-use super::subject::{PATIENCES, Subject};
+use super::judge::PATIENCES;
+use super::subject::Subject;
 use super::verdict::State;
 use crate::wire::ReplyEnd;
 

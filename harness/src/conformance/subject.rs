@@ -12,23 +12,17 @@ use serde_json::Value;
 
 use super::discovery::Discovery;
 use super::finding::Finding;
-use super::judge::{Judge, PLAIN};
-use super::party::{Party, WORKING};
+use super::judge::{Judge, PATIENCES, PLAIN};
 use super::verdict::Verdict;
-use crate::client::{Client, Happening, Transcript, Trouble, Window, printable};
+use crate::client::{Happening, Transcript, Trouble, printable};
 use crate::concurrency::{self, Mechanism, Seen};
 use crate::contract::Contract;
 use crate::exit::Exit;
-use crate::server::diag;
 use crate::server::proc::{self, Holdings};
 use crate::server::{Ended, Place, Process, Server, Spec};
 
 /// The host that a server is told to listen on.
 pub(super) const LOOPBACK: &str = "127.0.0.1";
-
-/// How often the patience of a case may be used up before the case is over: a server that is slow
-/// at everything is not waited for without end.
-pub(super) const PATIENCES: u32 = 6;
 
 /// How soon a client must know that it is turned away.
 pub(super) const PROMPT: Duration = Duration::from_secs(1);
@@ -44,6 +38,9 @@ const SLOWER: u32 = 6;
 
 /// How long silence must last at the least to be believed of a server that is still.
 const SOON: Duration = Duration::from_millis(10);
+
+/// For how many times the patience a server may go on working.
+pub(super) const WORKING: u32 = 3;
 
 /// Pause between two tries of something that takes a moment to become true.
 pub(super) const TRY_EVERY: Duration = Duration::from_millis(5);
@@ -66,10 +63,10 @@ pub struct Subject<'a> {
     /// How the first server of several came to its end by itself.
     death: RefCell<Option<Ended>>,
     /// The patience while a counterexample is made smaller.
-    hurry: Cell<Option<Duration>>,
+    pub(super) hurry: Cell<Option<Duration>>,
     replayed: Cell<bool>,
-    transcript: Transcript,
-    clients: Cell<usize>,
+    pub(super) transcript: Transcript,
+    pub(super) clients: Cell<usize>,
     /// Of them, those of the server that is there now.
     of_this_life: Cell<u32>,
     pub(super) learned: RefCell<HashMap<Vec<u8>, Vec<u8>>>,
@@ -142,7 +139,7 @@ impl<'a> Subject<'a> {
 
     /// A machine that is busy keeps this thread and the server from running: the case gets that
     /// time back, up to as much as a case usually has.
-    fn make_up_for_waiting(&self) {
+    pub(super) fn make_up_for_waiting(&self) {
         let server = proc::scheduled(&self.server.borrow().process.tree()).waited;
         let waited = proc::scheduled_thread().waited + server;
         // Threads of a server that wait side by side are counted one by one, and those that have
@@ -187,60 +184,14 @@ impl<'a> Subject<'a> {
         self.server.borrow().address
     }
 
-    /// Connects another client.
-    ///
-    /// # Errors
-    /// How the connection failed.
-    pub fn try_connect(&self) -> Result<Party<'_>, Trouble> {
-        self.try_connect_within(self.patience)
-    }
-
-    /// As [`try_connect`](Self::try_connect), for so long at the most.
-    ///
-    /// # Errors
-    /// How the connection failed.
-    pub fn try_connect_within(&self, patience: Duration) -> Result<Party<'_>, Trouble> {
-        self.try_connect_with(self.living()?, Window::Usual, patience)
-    }
-
     /// Where one more client can connect. A server that has served as many as it lives for is
     /// launched afresh.
-    fn living(&self) -> Result<SocketAddr, Trouble> {
+    pub(super) fn living(&self) -> Result<SocketAddr, Trouble> {
         if self.contract.wire.clients_per_life.is_some_and(|most| self.of_this_life.get() >= most) {
             self.relaunch().map_err(|finding| Trouble::NotConnected(finding.observed))?;
         }
         self.of_this_life.set(self.of_this_life.get() + 1);
         Ok(self.address())
-    }
-
-    /// Connects a client to another of the servers that were started.
-    ///
-    /// # Errors
-    /// How the connection failed.
-    pub fn try_connect_to(&self, address: SocketAddr) -> Result<Party<'_>, Trouble> {
-        self.try_connect_with(address, Window::Usual, self.patience)
-    }
-
-    fn try_connect_with(
-        &self,
-        address: SocketAddr,
-        window: Window,
-        patience: Duration,
-    ) -> Result<Party<'_>, Trouble> {
-        self.clients.set(self.clients.get() + 1);
-        let number = self.clients.get();
-        let patience = self.patience_left()?.min(patience);
-        let client = Client::connect(number, address, window, patience, &self.transcript)?;
-        Ok(Party { subject: self, client, is_greeted: false, asked: 0 })
-    }
-
-    /// As [`try_connect`](Self::try_connect), for a client whose first bytes the server is to have
-    /// received when it accepts the connection: they must be sent at once.
-    ///
-    /// # Errors
-    /// How the connection failed.
-    pub fn try_connect_with_data(&self) -> Result<Party<'_>, Trouble> {
-        self.try_connect_with(self.living()?, Window::OpensWithData, self.patience)
     }
 
     /// A request as it is sent.
@@ -255,156 +206,7 @@ impl<'a> Subject<'a> {
         (first, rest)
     }
 
-    /// Connects a client with a small window, for which the kernel takes in little.
-    ///
-    /// # Errors
-    /// It cannot: then nothing can be exercised.
-    pub fn connect_with_small_window(&self) -> Result<Party<'_>, Finding> {
-        self.living()
-            .and_then(|address| self.try_connect_with(address, Window::Small, self.patience))
-            .map_err(|trouble| self.not_served("a client is connected", &trouble))
-    }
-
-    /// Connects a client for what the case is about, where connecting is taken for granted.
-    ///
-    /// # Errors
-    /// It cannot: then nothing can be exercised.
-    pub fn connect(&self) -> Result<Party<'_>, Finding> {
-        self.try_connect().map_err(|trouble| self.not_served("a client is connected", &trouble))
-    }
-
-    /// Connects a client that is served, again and again if it is turned away: the one before it
-    /// may not have been seen off yet. It has learned the reply to the request.
-    ///
-    /// # Errors
-    /// None is served within the patience of the case: then nothing can be exercised.
-    pub fn connect_soon(&self, request: &[u8]) -> Result<Party<'_>, Finding> {
-        let deadline = Instant::now() + self.hurry.get().unwrap_or(self.patience);
-        let before = self.learned.borrow().get(request).cloned();
-        loop {
-            let mut is_turned_away = false;
-            let served = self.connect().and_then(|mut party| {
-                let reply = party.learn(request)?;
-                is_turned_away = before.as_ref().is_some_and(|before| *before != reply);
-                Ok(party)
-            });
-            if served.is_ok() && !is_turned_away || Instant::now() > deadline {
-                return served;
-            }
-            if let Some(before) = before.clone().filter(|_| is_turned_away) {
-                // What it was told is no reply.
-                self.learned.borrow_mut().insert(request.to_vec(), before);
-            }
-            thread::sleep(TRY_EVERY);
-        }
-    }
-
-    /// Two clients get their own replies, although their requests arrive in turns: what most cases
-    /// of two clients take for granted. The first has learned the reply to `request(1)`, the other
-    /// learns the one to `request(2)`.
-    ///
-    /// # Errors
-    /// They do not: then nothing can be exercised.
-    pub fn tells_apart<'p>(
-        &self,
-        one: &mut Party<'p>,
-        other: &mut Party<'p>,
-    ) -> Result<(), Finding> {
-        let mut try_it = || {
-            other.learn(&request(2))?;
-            self.in_turns(&mut [&mut *one, &mut *other], &[request(1), request(2)])?;
-            for (party, asked) in [(&mut *one, request(1)), (&mut *other, request(2))] {
-                let reply = party.line().map_err(|it| Finding::trouble("a reply", &it))?;
-                party.is_as_learned(&asked, &reply)?;
-            }
-            Ok(())
-        };
-        try_it().map_err(|finding: Finding| {
-            let seen = finding.observed;
-            Finding::blocked(&["isolation/own-answers"], format!("two clients in turns: {seen}"))
-        })
-    }
-
-    /// Each sends the first half of its request before any sends the second; whole requests, where
-    /// one read is one request.
-    ///
-    /// # Errors
-    /// The server does not take them.
-    pub(super) fn in_turns(
-        &self,
-        parties: &mut [&mut Party<'_>],
-        requests: &[Vec<u8>],
-    ) -> Result<(), Finding> {
-        if !self.contract.wire.is_delimited() {
-            return parties.iter_mut().zip(requests).try_for_each(|(it, asked)| it.request(asked));
-        }
-        let halves = || requests.iter().map(|asked| self.halves(asked));
-        for (party, (half, _)) in parties.iter_mut().zip(halves()) {
-            party.send(&half)?;
-        }
-        // One that has not read them yet would read the halves as a whole.
-        self.let_it_rest();
-        for (party, (_, half)) in parties.iter_mut().zip(halves()) {
-            party.send(&half)?;
-        }
-        Ok(())
-    }
-
-    /// A client goes while it is owed replies, and then another is served.
-    ///
-    /// # Errors
-    /// None is.
-    pub fn outlives(&self, client: Party<'_>) -> Result<(), Finding> {
-        client.reset();
-        // Now it has noticed.
-        self.let_it_rest();
-        self.serves_soon("a client is served once that one is gone")
-    }
-
-    /// As many clients as the server declares to serve at once, each of them served, and as many
-    /// more as it declares to take in to wait.
-    ///
-    /// # Errors
-    /// Fewer are served: then nothing can be exercised.
-    pub fn fill(&self) -> Result<Incumbents<'_>, Finding> {
-        let capacity = self.contract.capacity.unwrap_or(1);
-        let served: Result<_, _> =
-            (0..capacity).map(|number| self.connect_soon(&request(number))).collect();
-        let waiting: Result<_, _> =
-            (0..self.contract.queue.unwrap_or(0)).map(|_| self.connect()).collect();
-        Ok(Incumbents { served: served?, waiting: waiting? })
-    }
-
-    /// A client that comes now is served, at once.
-    ///
-    /// # Errors
-    /// It is not.
-    pub fn still_serves(&self, expected: &str) -> Result<(), Finding> {
-        let served = self.try_connect().and_then(|mut party| party.ask(&request(7)));
-        self.judge_service(expected, served)
-    }
-
-    /// A client is served within a short time from now: one that is turned away tries again.
-    ///
-    /// # Errors
-    /// None is within the patience of the case.
-    pub fn serves_soon(&self, expected: &str) -> Result<(), Finding> {
-        let deadline = Instant::now() + self.patience;
-        loop {
-            let served = self.try_connect().and_then(|mut party| party.ask(&request(7)));
-            let again = match &served {
-                Ok(reply) => self.contract.is_busy(reply),
-                Err(Trouble::Refused | Trouble::Reset | Trouble::Closed(_)) => true,
-                Err(_) => false,
-            };
-            if !again || Instant::now() > deadline {
-                return self.judge_service(expected, served);
-            }
-            thread::sleep(TRY_EVERY);
-        }
-    }
-
-    fn judge_service(
+    pub(super) fn judge_service(
         &self,
         expected: &str,
         served: Result<Vec<u8>, Trouble>,
@@ -534,18 +336,6 @@ impl<'a> Subject<'a> {
             && concurrency::is_still(&self.server.borrow().process.tree())
     }
 
-    /// Waits until the server can do nothing by itself any more about what these clients have sent,
-    /// or else for `quiet`.
-    pub(super) fn let_it_be_still(&self, clients: &[Party<'_>], quiet: Duration) {
-        let began = Instant::now();
-        while began.elapsed() < quiet {
-            thread::sleep(TRY_EVERY);
-            if self.is_still_since(began) && clients.iter().all(Party::is_delivered) {
-                break;
-            }
-        }
-    }
-
     /// Waits for a moment in which the server rests, if there is one soon: a pool that is still
     /// being set up would be taken for what clients cost.
     pub fn let_it_rest(&self) {
@@ -610,23 +400,6 @@ impl<'a> Subject<'a> {
     /// How the server is built, as far as that can be told from outside.
     pub fn how_it_is_built(&self) -> Seen {
         concurrency::see(&self.server.borrow())
-    }
-
-    /// Whether the server has taken the client in, rather than the kernel's queue alone.
-    pub fn has_accepted(&self, client: &Party<'_>) -> bool {
-        client.client.ends().is_some_and(|(client, server)| diag::is_accepted(server, client))
-    }
-
-    /// Waits until the server's kernel has the connection, so that nothing that the client does
-    /// next can overtake the end of the handshake.
-    pub fn wait_until_established(&self, client: &Party<'_>) {
-        let Some((own, server)) = client.client.ends() else { return };
-        let deadline = Instant::now() + PROMPT;
-        while diag::server_end(server, own).is_some_and(|end| end.is_under_way)
-            && Instant::now() < deadline
-        {
-            thread::sleep(TRY_EVERY);
-        }
     }
 
     /// Sends a signal to the server, which may end from now on.
@@ -769,22 +542,6 @@ impl<'a> Subject<'a> {
             discovery: self.discovery.into_inner(),
             verdict: self.verdict.get(),
         }
-    }
-}
-
-/// The clients of a server that is full.
-pub struct Incumbents<'s> {
-    /// Those that are served.
-    pub served: Vec<Party<'s>>,
-    /// Those that were taken in and wait, the first of them first.
-    pub waiting: Vec<Party<'s>>,
-}
-
-impl<'s> Incumbents<'s> {
-    /// One that is served leaves, and so do all that wait: the next one that comes has a place.
-    pub fn make_room(&mut self) -> Party<'s> {
-        self.waiting.clear();
-        self.served.pop().expect("a capacity of at least one")
     }
 }
 

@@ -5,9 +5,10 @@ use std::net::TcpStream;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use super::finding::Finding;
-use super::subject::{beside, request};
-use super::{Case, Need};
+use crate::conformance::case::Case;
+use crate::conformance::finding::Finding;
+use crate::conformance::need::Need;
+use crate::conformance::subject::{beside, request};
 use crate::wire::ReplyEnd;
 
 /// Requests of the modest client.
@@ -17,7 +18,7 @@ const REQUESTS: usize = 50;
 const EQUALS: usize = 4;
 const SHARED: Duration = Duration::from_millis(10);
 
-pub(super) const CASES: &[Case] = &[
+pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "fairness/shares",
         requirement: "clients that want the same get the same: this tells how nearly",

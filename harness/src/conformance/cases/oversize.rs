@@ -1,10 +1,11 @@
 //! Requests at the limit, past it, and without an end.
 
-use super::finding::Finding;
-use super::framing::{padded, reply_to_padded};
-use super::party::{GROWTH, QUIET};
-use super::subject::request;
-use super::{Case, Need};
+use crate::conformance::case::Case;
+use crate::conformance::finding::Finding;
+use crate::conformance::need::Need;
+use crate::conformance::padding::{padded, reply_to_padded};
+use crate::conformance::party::{GROWTH, QUIET};
+use crate::conformance::subject::request;
 
 /// Sent without a line feed, in bytes: far more than any server needs to keep.
 const ENDLESS: usize = 5 * 1024 * 1024;
@@ -12,7 +13,7 @@ const ENDLESS: usize = 5 * 1024 * 1024;
 /// The same beside a client that asks meanwhile.
 const BESIDE: usize = 1024 * 1024;
 
-pub(super) const CASES: &[Case] = &[
+pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "oversize/at-the-limit",
         requirement: "the longest request that is allowed is answered",

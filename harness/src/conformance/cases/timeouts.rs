@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use servers::OverloadPolicy;
 
-use super::finding::Finding;
-use super::need::MOST_CLIENTS;
-use super::observe::idle;
-use super::party::Party;
-use super::subject::{Subject, request};
-use super::{Case, Need};
 use crate::client::Trouble;
+use crate::conformance::case::Case;
+use crate::conformance::finding::Finding;
+use crate::conformance::need::MOST_CLIENTS;
+use crate::conformance::need::Need;
+use crate::conformance::observe::idle;
+use crate::conformance::party::Party;
+use crate::conformance::subject::{Subject, request};
 
 /// How often it is tried to speak in time.
 const TRIES: usize = 10;
@@ -22,7 +23,7 @@ const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
 const DRIPPING: usize = 8;
 const DRIP: Duration = Duration::from_millis(10);
 
-pub(super) const CASES: &[Case] = &[
+pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "timeouts/queued-client-gives-up",
         requirement: "a client that waits in the queue can give up after 2 s, and the server is unharmed",

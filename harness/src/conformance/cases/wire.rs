@@ -1,12 +1,13 @@
 //! What a server and its clients have agreed on beside requests and replies.
 
-use super::finding::Finding;
-use super::observe::GONE;
-use super::subject::request;
-use super::{Case, Need};
+use crate::conformance::case::Case;
+use crate::conformance::finding::Finding;
+use crate::conformance::need::Need;
+use crate::conformance::observe::GONE;
+use crate::conformance::subject::request;
 use crate::exit::Exit;
 
-pub(super) const CASES: &[Case] = &[
+pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "wire/greeting",
         requirement: "each client is greeted, and its handshake answered, as the server declares",

@@ -5,19 +5,20 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
-use super::finding::Finding;
-use super::observe::GONE;
-use super::party::{PIPELINED, QUIET, Stuffed};
-use super::subject::{Subject, request};
-use super::{Case, Need};
 use crate::client::{Trouble, printable};
+use crate::conformance::case::Case;
+use crate::conformance::finding::Finding;
+use crate::conformance::need::Need;
+use crate::conformance::observe::GONE;
+use crate::conformance::party::{PIPELINED, QUIET, Stuffed};
+use crate::conformance::subject::{Subject, request};
 use crate::contract::Ending;
 use crate::exit::Exit;
 
 /// Replies that wait for a client when it resets: more than its small window takes.
 const UNREAD: usize = 5_000;
 
-pub(super) const CASES: &[Case] = &[
+pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "shutdown/sigterm",
         requirement: "SIGTERM ends an idle server, one that drains with exit code 0, and no process survives",
@@ -209,7 +210,10 @@ fn gone(subject: &Subject<'_>) -> Result<(), Finding> {
         Some(_) => {}
         None => {
             let seen = format!("it is still there after {} s", (subject.patience * GONE).as_secs());
-            return Err(Finding { state: super::State::Hang, ..Finding::fail(expected, seen) });
+            return Err(Finding {
+                state: crate::conformance::verdict::State::Hang,
+                ..Finding::fail(expected, seen)
+            });
         }
     }
     subject.wait_until(

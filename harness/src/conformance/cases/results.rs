@@ -5,12 +5,13 @@ use std::cell::RefCell;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::finding::Finding;
-use super::oracle::{Expression, Said, Value, expressions};
-use super::party::Party;
-use super::subject::{Subject, request};
-use super::{Case, Need};
 use crate::client::printable;
+use crate::conformance::case::Case;
+use crate::conformance::finding::Finding;
+use crate::conformance::need::Need;
+use crate::conformance::oracle::{Expression, Said, Value, expressions};
+use crate::conformance::party::Party;
+use crate::conformance::subject::{Subject, request};
 use crate::wire::ReplyEnd;
 
 /// Expressions that a server is asked for in one case.
@@ -22,7 +23,7 @@ const LINES: u32 = 200;
 /// How often each of two clients asks the same.
 const REPEATED: usize = 50;
 
-pub(super) const CASES: &[Case] = &[
+pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "results/arithmetic",
         requirement: "random expressions have the value that arithmetic gives them",

@@ -4,16 +4,17 @@ use std::path::{Path, PathBuf};
 
 use servers::Service;
 
-use super::finding::Finding;
-use super::framing::padded;
-use super::party::Party;
-use super::subject::{Subject, request};
-use super::{Case, Need};
+use crate::conformance::case::Case;
+use crate::conformance::finding::Finding;
+use crate::conformance::need::Need;
+use crate::conformance::padding::padded;
+use crate::conformance::party::Party;
+use crate::conformance::subject::{Subject, request};
 
 /// Levels of parentheses, and operators, where a line may be long enough.
 const DEEP: usize = 10_000;
 
-pub(super) const CASES: &[Case] = &[
+pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "malformed/syntax",
         requirement: "a line that is no expression gets one error line, and the next request is answered",

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::finding::Finding;
-use super::party::PIPELINED;
-use super::subject::request;
-use super::{Case, Need};
+use crate::conformance::case::Case;
+use crate::conformance::finding::Finding;
+use crate::conformance::need::Need;
+use crate::conformance::party::PIPELINED;
+use crate::conformance::subject::request;
 
 /// Requests sent at once before the end.
 const MANY: usize = 200;
@@ -16,7 +17,7 @@ const FINS: usize = 6;
 /// How long to wait at first for a descriptor to be closed.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 
-pub(super) const CASES: &[Case] = &[
+pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "disconnects/half-close",
         requirement: "a client that ends its side gets the reply that is owed, then a clean end",

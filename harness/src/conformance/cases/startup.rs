@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
-use super::finding::Finding;
-use super::observe::GONE;
-use super::party::WORKING;
-use super::subject::{LOOPBACK, PROMPT, Subject, TRY_EVERY, request};
-use super::{Case, Need, State};
+use crate::conformance::case::Case;
+use crate::conformance::finding::Finding;
+use crate::conformance::need::Need;
+use crate::conformance::observe::GONE;
+use crate::conformance::subject::{LOOPBACK, PROMPT, Subject, TRY_EVERY, WORKING, request};
+use crate::conformance::verdict::State;
 use crate::exit::Exit;
 use crate::server::{LaunchError, Port, Process, READY_DEADLINE, proc};
 
@@ -24,7 +25,7 @@ const PRIVILEGED: &str = "81";
 /// From which port on anybody may listen.
 const FIRST_UNPRIVILEGED: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 
-pub(super) const CASES: &[Case] = &[
+pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "startup/listens-in-time",
         requirement: "it listens where it was told to, and serves there",

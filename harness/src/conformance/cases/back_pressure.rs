@@ -4,10 +4,11 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
-use super::finding::Finding;
-use super::party::{GROWTH, PIPELINED, Stuffed};
-use super::subject::{beside, request};
-use super::{Case, Need};
+use crate::conformance::case::Case;
+use crate::conformance::finding::Finding;
+use crate::conformance::need::Need;
+use crate::conformance::party::{GROWTH, PIPELINED, Stuffed};
+use crate::conformance::subject::{beside, request};
 
 /// Replies that a slow reader is owed, and what it asks for them in turns: at 16 bytes each more
 /// than fit into what the kernel keeps for it.
@@ -17,7 +18,7 @@ const ASKED: [&[u8]; 2] = [b"123456789012345", b"543210987654321"];
 /// Requests whose replies are read at once before that.
 const REHEARSED: usize = 200;
 
-pub(super) const CASES: &[Case] = &[
+pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "back-pressure/never-reads",
         requirement: "a client that sends and never reads costs bounded memory: the server stops reading",

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use servers::OverloadPolicy;
 
-use super::discovery::Discovery;
-use super::finding::Finding;
-use super::need::MOST_CLIENTS;
-use super::observe::{
+use crate::client::{Trouble, printable};
+use crate::conformance::case::Case;
+use crate::conformance::discovery::Discovery;
+use crate::conformance::finding::Finding;
+use crate::conformance::need::MOST_CLIENTS;
+use crate::conformance::need::Need;
+use crate::conformance::observe::{
     Crowd, Ended, Erroneous, Longest, Met, NotAnswered, common_prefix, ending, error_lines, idle,
     longest_line, words_for,
 };
-use super::subject::Subject;
-use super::{Case, Need, State};
-use crate::client::{Trouble, printable};
+use crate::conformance::subject::Subject;
+use crate::conformance::verdict::State;
 use crate::contract::Ending;
 use crate::contract::Expected;
 use crate::contract::{Declared, SHORTEST_JUDGED};
@@ -23,7 +25,7 @@ use crate::exit::Exit;
 /// How long a silent client is watched that no idle timeout was declared for.
 const KEPT: Duration = Duration::from_secs(1);
 
-pub(super) const CASES: &[Case] = &[
+pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "contract/capacity",
         requirement: "as many clients are served at once as the server declares, and no more",

@@ -1,9 +1,11 @@
 //! Clients do not notice each other.
 
-use super::finding::Finding;
-use super::party::{Party, QUIET};
-use super::subject::request;
-use super::{Case, Need, schedules};
+use crate::conformance::case::Case;
+use crate::conformance::finding::Finding;
+use crate::conformance::need::Need;
+use crate::conformance::party::{Party, QUIET};
+use crate::conformance::schedules;
+use crate::conformance::subject::request;
 
 /// A line that is longer than most servers take, and short enough to be kept by the kernel.
 const TOO_LONG: usize = 8 * 1024;
@@ -14,7 +16,7 @@ const HEAVY: usize = 20;
 /// Operators in each: no more than is taken also where they are counted, or computed by recursion.
 const OPERATORS: usize = 250;
 
-pub(super) const CASES: &[Case] = &[
+pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "isolation/idle-beside-active",
         requirement: "a client that says nothing does not keep another from being served",

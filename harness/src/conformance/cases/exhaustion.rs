@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::finding::Finding;
-use super::party::Party;
-use super::subject::request;
-use super::{Case, Need};
 use crate::client::Trouble;
+use crate::conformance::case::Case;
+use crate::conformance::finding::Finding;
+use crate::conformance::need::Need;
+use crate::conformance::party::Party;
+use crate::conformance::subject::request;
 
 /// How soon a newcomer should know that it is not served.
 const TOLD: Duration = Duration::from_secs(2);
@@ -16,7 +17,7 @@ const TOLD: Duration = Duration::from_secs(2);
 /// machine one that spins gets little of it.
 const LOOKS: usize = 100;
 
-pub(super) const CASES: &[Case] = &[
+pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "exhaustion/newcomers",
         requirement: "without a free descriptor, newcomers are turned away or wait, and are served once there is one",

@@ -9,12 +9,13 @@ use nix::sys::resource::{Resource, getrlimit};
 use servers::OverloadPolicy;
 use socket2::{Domain, Socket, Type};
 
-use super::finding::Finding;
-use super::observe::{meet, words_for};
-use super::party::{Party, QUIET};
-use super::subject::{PROMPT, beside, request};
-use super::{Case, Need};
 use crate::client::{Trouble, printable};
+use crate::conformance::case::Case;
+use crate::conformance::finding::Finding;
+use crate::conformance::need::Need;
+use crate::conformance::observe::{meet, words_for};
+use crate::conformance::party::{Party, QUIET};
+use crate::conformance::subject::{PROMPT, beside, request};
 
 /// The case that judges whom a server turns away, and how.
 const AS_DECLARED: &[&str] = &["refusal/as-declared"];
@@ -37,7 +38,7 @@ const STORM: usize = 1_100;
 /// How many more they are than a server takes that declares a number.
 const TOO_MANY: usize = 300;
 
-pub(super) const CASES: &[Case] = &[
+pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "refusal/as-declared",
         requirement: "a client that finds the server full meets what the server declares, at once",

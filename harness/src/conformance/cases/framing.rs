@@ -7,11 +7,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::finding::Finding;
-use super::party::PIPELINED;
-use super::subject::{Subject, request};
-use super::{Case, Need};
 use crate::client::printable;
+use crate::conformance::case::Case;
+use crate::conformance::finding::Finding;
+use crate::conformance::need::Need;
+use crate::conformance::padding::{padded, reply_to_padded};
+use crate::conformance::party::PIPELINED;
+use crate::conformance::subject::request;
 
 /// Pause between two pieces that must not arrive as one. A server slower than this sees them
 /// together and is judged on less; none is judged wrongly.
@@ -26,7 +28,7 @@ const STREAMS: u32 = 25;
 /// Requests that are answered, whole and one by one, before any is cut.
 const WHOLE: usize = 150;
 
-pub(super) const CASES: &[Case] = &[
+pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "framing/single",
         requirement: "a request ended by a line feed gets one reply line",
@@ -295,26 +297,6 @@ fn words(pieces: &[(Vec<u8>, Duration)]) -> String {
 
 fn plain(number: u32) -> Vec<u8> {
     number.to_string().into_bytes()
-}
-
-/// The request, brought to a size by what means nothing to a calculator, and nothing special to an
-/// echo.
-pub(super) fn padded(subject: &Subject<'_>, request: &[u8], size: usize) -> Vec<u8> {
-    let mut padded = request.to_vec();
-    let padding = match subject.contract.service {
-        servers::Service::Calc => b' ',
-        servers::Service::Echo => b'0',
-    };
-    padded.resize(size, padding);
-    padded
-}
-
-/// What answers a padded request: itself, or what answers the bare one.
-pub(super) fn reply_to_padded(subject: &Subject<'_>, short: &[u8], padded: &[u8]) -> Vec<u8> {
-    match subject.contract.service {
-        servers::Service::Calc => short.to_vec(),
-        servers::Service::Echo => padded.to_vec(),
-    }
 }
 
 /// What is sent unasked; an end has causes of its own.

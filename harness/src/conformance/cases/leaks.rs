@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::finding::Finding;
-use super::framing::padded;
-use super::party::{PIPELINED, QUIET};
-use super::subject::{Subject, request};
-use super::{Case, Need};
+use crate::conformance::case::Case;
+use crate::conformance::finding::Finding;
+use crate::conformance::need::Need;
+use crate::conformance::padding::padded;
+use crate::conformance::party::{PIPELINED, QUIET};
+use crate::conformance::subject::{Subject, request};
 use crate::server::proc::Holdings;
 
 /// Clients that come and go.
@@ -37,7 +38,7 @@ enum Leaving {
     Resetting,
 }
 
-pub(super) const CASES: &[Case] = &[
+pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "leaks/descriptors",
         requirement: "open descriptors do not become more with every client that has come and gone",

@@ -8,24 +8,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::config_source::Source;
-use crate::conformance::{self, Judgement, Known, KnownVerdict, State};
+use crate::conformance::known_failures::{Entry, covers};
+use crate::conformance::{self, Judgement, Known, KnownFailures, KnownVerdict, State};
 use crate::report::ServerReport;
 use crate::role::Usage;
-
-/// What is expected of servers other than to pass.
-#[derive(Clone, Debug, Default)]
-pub struct Expected {
-    entries: Vec<Entry>,
-}
-
-#[derive(Clone, Debug)]
-struct Entry {
-    /// A server's name; every server's, if none is given.
-    server: Option<String>,
-    /// A case's name, or a topic with a slash after it.
-    case: String,
-    known: Known,
-}
 
 /// The file, as it is written.
 #[derive(Deserialize)]
@@ -45,18 +31,18 @@ struct WrittenEntry {
     reason: Spanned<String>,
 }
 
-impl Expected {
+impl KnownFailures {
     /// Reads a file, which may be about built-in servers, commands, and servers of these names.
     ///
     /// # Errors
     /// It cannot be read, or says something that cannot be; the words name the line, and what may
     /// stand there.
-    pub fn read(file: &Path, names: &[String]) -> Result<Expected> {
+    pub fn read(file: &Path, names: &[String]) -> Result<KnownFailures> {
         let source = Source::read(file, "--expected").map_err(Usage)?;
-        Ok(Expected::parse(&source, names).map_err(Usage)?)
+        Ok(KnownFailures::parse(&source, names).map_err(Usage)?)
     }
 
-    fn parse(source: &Source, names: &[String]) -> Result<Expected, String> {
+    fn parse(source: &Source, names: &[String]) -> Result<KnownFailures, String> {
         let written: Written = source.parse()?;
         let entry = |written: Spanned<WrittenEntry>| {
             let at = written.span().start;
@@ -84,23 +70,7 @@ impl Expected {
             Ok(Entry { server, case: case.into_inner(), known })
         };
         let entries = written.expected.into_iter().map(entry).collect::<Result<_, _>>()?;
-        Ok(Expected { entries })
-    }
-
-    /// Why a judgement was to be expected, if it was.
-    pub fn known(&self, server: &str, judgement: &Judgement) -> Option<Known> {
-        let entry = self.entries.iter().find(|entry| {
-            entry.is_about(server, judgement.name) && entry.known.verdict.is_of(judgement)
-        })?;
-        Some(entry.known.clone())
-    }
-
-    /// Why a case that was not judged is known to fail, if it is.
-    pub fn known_unjudged(&self, server: &str, case: &str) -> Option<Known> {
-        let entry = self.entries.iter().find(|entry| {
-            entry.is_about(server, case) && entry.known.verdict != KnownVerdict::Loose
-        })?;
-        Some(entry.known.clone())
+        Ok(KnownFailures { entries })
     }
 
     /// What names a server other than a built-in one and the one command that is judged: most
@@ -143,42 +113,6 @@ impl Expected {
     }
 }
 
-impl Entry {
-    fn is_about(&self, server: &str, case: &str) -> bool {
-        let is_same = |name: &str| name == server || is_pattern_of(server, name);
-        self.server.as_deref().is_none_or(is_same) && covers(&self.case, case)
-    }
-
-    fn mark(&self, judgement: &mut Judgement) {
-        let Known { verdict, reason, place, .. } = &self.known;
-        let what = if self.case.ends_with('/') {
-            format!("`{}` in a case of {}", verdict.name(), self.case)
-        } else {
-            format!("`{}`", verdict.name())
-        };
-        judgement.expected = format!("{what}, known as: {reason}");
-        judgement.hint = Some(match judgement.state {
-            State::NotApplicable => format!(
-                "by what is declared, the case does not apply: remove the entry from {place}, or \
-                 declare again what the case needs"
-            ),
-            _ => format!("it is mended: remove the entry from {place}"),
-        });
-        judgement.known = Some(self.known.clone());
-    }
-}
-
-/// Whether a row named after its pattern is about the server of that name: it is judged as a
-/// calculator.
-fn is_pattern_of(row: &str, server: &str) -> bool {
-    servers::find(row).is_some_and(|found| found.pattern.id == row && found.name() == server)
-}
-
-/// Whether what an entry names, a case or a topic, includes a case.
-fn covers(named: &str, case: &str) -> bool {
-    named == case || named.ends_with('/') && case.starts_with(named)
-}
-
 /// A server's name in reports: built-in servers have short names too, a command stands for itself.
 fn full_name(name: &str, names: &[String]) -> Result<String, String> {
     match servers::find(name) {
@@ -210,9 +144,9 @@ verdict = 'undecided'
 reason = 'it cannot be filled'
 ";
 
-    fn expected() -> Expected {
+    fn expected() -> KnownFailures {
         let (name, text) = ("known.toml".to_owned(), FILE.to_owned());
-        Expected::parse(&Source { name, text }, &[]).expect("it is right")
+        KnownFailures::parse(&Source { name, text }, &[]).expect("it is right")
     }
 
     fn judgement(name: &'static str, verdict: Option<Verdict>) -> Judgement {

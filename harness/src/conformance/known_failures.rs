@@ -1,0 +1,73 @@
+//! What servers are known to fail in.
+
+use super::verdict::{Judgement, Known, KnownVerdict, State};
+
+/// What is expected of servers other than to pass.
+#[derive(Clone, Debug, Default)]
+pub struct KnownFailures {
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// An entry of a file of known failures.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// A server's name; every server's, if none is given.
+    pub(crate) server: Option<String>,
+    /// A case's name, or a topic with a slash after it.
+    pub(crate) case: String,
+    pub(crate) known: Known,
+}
+
+impl KnownFailures {
+    /// Why a judgement was to be expected, if it was.
+    pub fn known(&self, server: &str, judgement: &Judgement) -> Option<Known> {
+        let entry = self.entries.iter().find(|entry| {
+            entry.is_about(server, judgement.name) && entry.known.verdict.is_of(judgement)
+        })?;
+        Some(entry.known.clone())
+    }
+
+    /// Why a case that was not judged is known to fail, if it is.
+    pub fn known_unjudged(&self, server: &str, case: &str) -> Option<Known> {
+        let entry = self.entries.iter().find(|entry| {
+            entry.is_about(server, case) && entry.known.verdict != KnownVerdict::Loose
+        })?;
+        Some(entry.known.clone())
+    }
+}
+
+impl Entry {
+    pub(crate) fn is_about(&self, server: &str, case: &str) -> bool {
+        let is_same = |name: &str| name == server || is_pattern_of(server, name);
+        self.server.as_deref().is_none_or(is_same) && covers(&self.case, case)
+    }
+
+    pub(crate) fn mark(&self, judgement: &mut Judgement) {
+        let Known { verdict, reason, place, .. } = &self.known;
+        let what = if self.case.ends_with('/') {
+            format!("`{}` in a case of {}", verdict.name(), self.case)
+        } else {
+            format!("`{}`", verdict.name())
+        };
+        judgement.expected = format!("{what}, known as: {reason}");
+        judgement.hint = Some(match judgement.state {
+            State::NotApplicable => format!(
+                "by what is declared, the case does not apply: remove the entry from {place}, or \
+                 declare again what the case needs"
+            ),
+            _ => format!("it is mended: remove the entry from {place}"),
+        });
+        judgement.known = Some(self.known.clone());
+    }
+}
+
+/// Whether a row named after its pattern is about the server of that name: it is judged as a
+/// calculator.
+fn is_pattern_of(row: &str, server: &str) -> bool {
+    servers::find(row).is_some_and(|found| found.pattern.id == row && found.name() == server)
+}
+
+/// Whether what an entry names, a case or a topic, includes a case.
+pub(crate) fn covers(named: &str, case: &str) -> bool {
+    named == case || named.ends_with('/') && case.starts_with(named)
+}
