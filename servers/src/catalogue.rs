@@ -1,4 +1,4 @@
-//! Registry of servers.
+//! Registry of servers: every pattern with every service.
 
 use std::fmt;
 
@@ -8,16 +8,16 @@ use crate::pattern::Pattern;
 use crate::patterns::PATTERNS;
 use crate::protocol::Service;
 
-/// A pattern with a service: what `harness serve` runs.
+/// A pattern with a service, as `harness serve` runs it.
 #[derive(Clone, Copy, Debug)]
 pub struct Server {
-    /// How it serves.
+    /// Organises accepting, reading and answering.
     pub pattern: &'static Pattern,
-    /// What it answers.
+    /// Computes the replies.
     pub service: Service,
 }
 
-/// The original four programs, by the names they had.
+/// The four original programs, by their names.
 const ORIGINALS: &[(&str, &str, Service)] = &[
     ("server1", "iterative-refuse", Service::Calc),
     ("server2", "thread-per-connection", Service::Calc),
@@ -25,14 +25,15 @@ const ORIGINALS: &[(&str, &str, Service)] = &[
     ("server4", "select", Service::Echo),
 ];
 
-/// Every server: each pattern with each service.
+/// Returns every server: each pattern with each service.
 pub fn servers() -> impl Iterator<Item = Server> {
     PATTERNS
         .iter()
         .flat_map(|pattern| Service::ALL.iter().map(move |&service| Server { pattern, service }))
 }
 
-/// Finds a server by name: `select-echo`, `select` (with calc), or one of `server1` to `server4`.
+/// Finds a server by name: `select-echo`, `select` (which means `calc`), or one of `server1` to
+/// `server4`.
 pub fn find(name: &str) -> Option<Server> {
     let original = ORIGINALS.iter().find(|(alias, ..)| *alias == name);
     let (id, service) = match original {
@@ -50,12 +51,12 @@ pub fn find(name: &str) -> Option<Server> {
 }
 
 impl Server {
-    /// Its one name, such as `select-echo`.
+    /// Returns the canonical name, such as `select-echo`.
     pub fn name(&self) -> String {
         format!("{}-{}", self.pattern.id, self.service.name())
     }
 
-    /// Which of the original four programs it is, if any.
+    /// Returns the name of the original program that this server replaces, if any.
     pub fn original(&self) -> Option<&'static str> {
         ORIGINALS
             .iter()
@@ -66,7 +67,7 @@ impl Server {
     /// Decides every limit.
     ///
     /// # Errors
-    /// A limit that the pattern cannot keep.
+    /// The pattern does not support a limit.
     pub fn config(&self, limits: &Limits) -> Result<Config, LimitsError> {
         let workers = self.pattern.workers(limits.workers)?;
         Ok(Config {

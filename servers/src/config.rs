@@ -2,17 +2,17 @@
 
 use crate::protocol::Service;
 
-/// What a pattern is given to serve with: every limit decided.
+/// The configuration of a pattern, with every limit decided.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What is answered.
+    /// Computes the replies.
     pub service: Service,
-    /// The longest request in bytes, its line end not counted.
+    /// Maximum length of a request in bytes, without its line end.
     pub max_line: usize,
-    /// The most clients taken in at once: served, or waiting for a worker.
+    /// Maximum number of connections: served, or waiting for a worker.
     pub max_connections: usize,
-    /// How many threads or processes serve, where the pattern has a fixed number.
+    /// Number of threads or processes that serve, where the pattern has a fixed number.
     pub workers: usize,
-    /// How long a client may be silent, or may leave its replies unread.
+    /// Time after which a connection without input, or with unread replies, is closed.
     pub idle_timeout: Option<std::time::Duration>,
 }

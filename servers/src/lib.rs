@@ -1,11 +1,11 @@
-//! Ways to serve sockets, as small servers that a reader compares side by side.
+//! Server patterns as small, exemplary programs that a reader can compare side by side.
 //!
-//! A [`Pattern`] is a way to organise accepting, reading and answering; a [`Service`] is what is
-//! answered. They are independent, and a [`Server`] is one of each. All patterns share one line
-//! protocol ([`protocol`]), one way to listen ([`sockets`]) and one way to shut down ([`shutdown`]),
-//! so that two pattern files differ only where the patterns do.
+//! A [`Pattern`] is a way to organise accepting, reading and answering; a [`Service`] computes the
+//! replies. They are independent, and a [`Server`] is one of each. All patterns share one line
+//! protocol ([`protocol`]), one way to listen ([`sockets`]) and one way to shut down
+//! ([`shutdown`]), so two pattern files differ only where the patterns do.
 //!
-//! The modules are listed from low to high layers: each imports only from those above it in this
+//! The modules are listed from low to high layers. Each imports only from modules above it in the
 //! list.
 //!
 //! This crate measures nothing, prints nothing, and knows no command line.
@@ -51,8 +51,8 @@ use std::io;
 /// Serves on `listener` until SIGTERM or SIGINT, then drains and returns.
 ///
 /// # Errors
-/// Limits that the pattern cannot keep, and what the kernel refuses to the whole server. What
-/// befalls one client ends with that client.
+/// The pattern does not support the limits, or the kernel refuses a resource that the whole server
+/// needs. An error of one client ends that client alone.
 pub fn serve(server: &Server, limits: &Limits, listener: Listener) -> io::Result<()> {
     let config = server
         .config(limits)

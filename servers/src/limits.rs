@@ -9,71 +9,71 @@ use nix::sys::resource::{Resource, getrlimit};
 use crate::config::Config;
 use crate::pattern::{Capacity, Pattern, Workers};
 
-/// The longest request by default, in bytes.
+/// Default maximum length of a request, in bytes.
 pub const MAX_LINE: usize = 4096;
 
-/// The most workers that a user may ask for.
+/// Maximum number of workers.
 pub const MAX_WORKERS: usize = 1024;
 
-/// What a user may limit. `None` leaves it to the pattern.
+/// The limits that a user may set; `None` leaves the choice to the pattern.
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
-    /// The most clients taken in at once.
+    /// Maximum number of connections.
     pub max_connections: Option<usize>,
-    /// How many threads or processes serve.
+    /// Number of threads or processes that serve.
     pub workers: Option<usize>,
-    /// The length of the accept queue to ask for.
+    /// Length of the accept queue.
     pub backlog: Option<u32>,
-    /// How long a client may be silent.
+    /// Time after which a silent connection is closed.
     pub idle_timeout: Option<Duration>,
-    /// The longest request in bytes.
+    /// Maximum length of a request, in bytes.
     pub max_line: Option<usize>,
 }
 
-/// A limit that a pattern cannot keep.
+/// A limit that the pattern does not support.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LimitsError {
-    /// More or fewer clients were asked of a pattern that serves one.
+    /// The pattern serves one client; another number was given.
     #[error("{0} serves one client at a time: leave out the limit on connections")]
     ServesOne(&'static str),
-    /// A number of clients was asked of a pattern that serves one for each worker.
+    /// The pattern serves one client per worker; a number of connections was given.
     #[error("{0} serves one client for each worker: set the number of workers instead")]
     ServesOnePerWorker(&'static str),
-    /// Fewer clients than workers.
+    /// Fewer connections than workers.
     #[error(
         "{0} has {1} workers, a client each: allow at least {1} connections, or set fewer workers"
     )]
     FewerThanWorkers(&'static str, usize),
-    /// More clients than the pattern could serve.
+    /// More connections than the pattern supports.
     #[error("{id} serves at most {most} clients at once ({because}): ask for 1 to {most}")]
     TooMany {
         /// The pattern.
         id: &'static str,
         /// Its maximum.
         most: usize,
-        /// What sets it.
+        /// The reason for the maximum.
         because: &'static str,
     },
-    /// More clients than this process may have descriptors.
+    /// More connections than this process may have descriptors.
     #[error(
         "this process may open {0} descriptors, which leaves {1} for clients: ask for fewer, or raise the limit (ulimit -n)"
     )]
     TooFewDescriptors(usize, usize),
-    /// A number of workers was asked of a pattern that has none to number.
+    /// The pattern has no configurable number of workers.
     #[error("{id} has {has}: leave out the number of workers")]
     NoWorkers {
         /// The pattern.
         id: &'static str,
-        /// What it has.
+        /// Its workers.
         has: String,
     },
-    /// None, or more than is sensible.
+    /// The number of workers is out of range.
     #[error("{0} can have 1 to {MAX_WORKERS} workers")]
     WorkersOutOfRange(&'static str),
 }
 
 impl Pattern {
-    /// How many clients it serves at once, and how many more it takes in to wait for a worker.
+    /// Returns how many connections are served at once, and how many more may wait for a worker.
     pub fn connection_slots(&self, config: &Config) -> (usize, usize) {
         match self.capacity {
             Capacity::PerWorkerAndQueue(_) => {
@@ -130,10 +130,10 @@ impl Pattern {
     }
 }
 
-/// Descriptors that a server needs beside those of its clients and its workers, and then some.
+/// Descriptors that a server needs besides those of its connections and workers, with a margin.
 const RESERVED_DESCRIPTORS: usize = 64;
 
-/// Descriptors that a worker needs at most: a listener, one to spare, and an epoll or a ring.
+/// Descriptors of a worker: a listener, its spare one, and an epoll or a ring.
 const DESCRIPTORS_OF_A_WORKER: usize = 3;
 
 fn within_descriptors(asked: usize, workers: usize) -> Result<usize, LimitsError> {
@@ -143,12 +143,12 @@ fn within_descriptors(asked: usize, workers: usize) -> Result<usize, LimitsError
     }
 }
 
-/// For how many clients the descriptors suffice that this process may open.
+/// Returns how many connections the descriptors of this process allow.
 fn enough_for_clients(workers: usize) -> usize {
     descriptors().saturating_sub(RESERVED_DESCRIPTORS + DESCRIPTORS_OF_A_WORKER * workers)
 }
 
-/// A program that serves raises its limit as far as it may.
+/// Returns the hard limit: a server raises its soft limit to it.
 fn descriptors() -> usize {
     let hard = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(_, hard)| hard);
     usize::try_from(hard).unwrap_or(usize::MAX)

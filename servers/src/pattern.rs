@@ -1,4 +1,4 @@
-//! Describes a pattern.
+//! The description of a pattern.
 
 use std::io;
 
@@ -9,52 +9,52 @@ use crate::sockets::Listener;
 /// A way to organise accepting, reading and answering.
 #[derive(Debug)]
 pub struct Pattern {
-    /// Its stable name.
+    /// Stable name.
     pub id: &'static str,
-    /// How it works, in a line.
+    /// The mechanism, in one line.
     pub summary: &'static str,
-    /// What it is akin to.
+    /// Group of related patterns.
     pub family: Family,
-    /// Which of the designs 0 to 8 of Stevens, *UNIX Network Programming* volume 1 (third edition,
-    /// chapter 30), it is.
+    /// The designs 0 to 8 of Stevens, *UNIX Network Programming* volume 1 (third edition, chapter
+    /// 30), that it implements.
     pub stevens: &'static [u8],
-    /// Known programs that are built so.
+    /// Known programs with this architecture.
     pub used_by: &'static str,
-    /// What runs at the same time.
+    /// The units that run concurrently.
     pub workers: Workers,
-    /// How many clients it serves at once.
+    /// Number of clients that it serves at once.
     pub capacity: Capacity,
-    /// What a client meets when the capacity is used up.
+    /// Its behaviour towards a connection over the limit.
     pub when_full: OverloadPolicy,
-    /// The length of the accept queue that it asks for, where the user asks for none.
+    /// Default length of the accept queue.
     pub backlog: u32,
-    /// Serves until asked to stop, then drains.
+    /// Serves until the shutdown request, then drains.
     pub serve: fn(Listener, &Config) -> io::Result<()>,
 }
 
-/// What patterns have in common, in the order in which to read about them.
+/// Groups of related patterns, in reading order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// A client at a time.
+    /// One client at a time.
     Iterative,
-    /// A process serves a client to its end.
+    /// One process for each connection.
     Processes,
-    /// A thread serves a client to its end.
+    /// One thread for each connection.
     Threads,
-    /// One thread waits for all clients.
+    /// One thread waits for all connections.
     Loop,
-    /// Several threads, each of which waits for clients of its own.
+    /// Several threads, each with its own connections.
     Loops,
-    /// What is ready is found in one place and served in another.
+    /// One thread detects readiness, others serve.
     Workers,
-    /// A runtime makes tasks that seem to block out of an event loop.
+    /// Tasks of an async runtime.
     Tasks,
-    /// The kernel does the input and output, and tells when it is done.
+    /// The kernel performs the I/O and reports completions.
     Rings,
 }
 
 impl Family {
-    /// All of them.
+    /// All families, in reading order.
     pub const ALL: &[Family] = &[
         Family::Iterative,
         Family::Processes,
@@ -66,7 +66,7 @@ impl Family {
         Family::Rings,
     ];
 
-    /// The name used in lists.
+    /// Returns the name in lists.
     pub fn name(self) -> &'static str {
         match self {
             Family::Iterative => "iterative",
@@ -81,20 +81,20 @@ impl Family {
     }
 }
 
-/// What runs at the same time.
+/// The units that run concurrently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workers {
-    /// Nothing: one thread serves.
+    /// One thread serves.
     One,
-    /// One for each client.
+    /// One per connection.
     PerClient(Unit),
-    /// So many as there are processors, unless the user sets another number.
+    /// One per CPU, unless the user sets another number.
     PerCore(Unit),
-    /// So many, unless the user sets another number.
+    /// A fixed number, unless the user sets another.
     Pool(Unit, usize),
 }
 
-/// What a worker is.
+/// The kind of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// A process.
@@ -104,7 +104,7 @@ pub enum Unit {
 }
 
 impl Workers {
-    /// Who serves, in words: `one thread`, `a process for each client`, `a thread for each core`.
+    /// Describes the workers: `one thread`, `a process for each client`, `a thread for each core`.
     /// `asked` is the number that the user has set.
     pub fn description(self, asked: Option<usize>) -> String {
         match (self, asked) {
@@ -136,29 +136,29 @@ impl Unit {
     }
 }
 
-/// How many clients a pattern serves at once.
+/// Number of clients that a pattern serves at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capacity {
     /// One, by construction.
     One,
-    /// One for each worker.
+    /// One per worker.
     PerWorker,
-    /// One for each worker, and so many more are taken in and wait for a worker, unless the user
-    /// sets another limit on both together.
+    /// One per worker, and this many more may wait for a worker, unless the user limits both
+    /// together.
     PerWorkerAndQueue(usize),
     /// As many as the user sets.
     Limited {
-        /// Unless the user sets another.
+        /// Default.
         default: usize,
-        /// What the pattern could serve at most.
+        /// Maximum.
         most: usize,
-        /// What sets that maximum.
+        /// The reason for the maximum.
         because: &'static str,
     },
 }
 
 impl Capacity {
-    /// How many clients are served at once where the user sets nothing, in words.
+    /// Describes the number of clients that are served at once by default.
     pub fn description(self) -> String {
         match self {
             Capacity::One => "1".to_owned(),
@@ -168,7 +168,7 @@ impl Capacity {
         }
     }
 
-    /// That of a pattern for which a client is a descriptor and some memory.
+    /// The capacity of a pattern whose cost per connection is a descriptor and some memory.
     pub const BY_DESCRIPTORS: Capacity = Capacity::Limited {
         default: 10_000,
         most: 1_000_000,
@@ -176,21 +176,22 @@ impl Capacity {
     };
 }
 
-/// What a client meets when a server is full.
+/// The behaviour of a server towards a connection over the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OverloadPolicy {
-    /// It waits in the backlog and is served later.
+    /// The connection waits in the accept queue and is served later.
     Wait,
-    /// Its connection is refused: ECONNREFUSED.
+    /// The connection is refused: ECONNREFUSED.
     Refuse,
-    /// It is connected, then reset.
+    /// The connection is accepted, then reset.
     Reset,
-    /// It is connected, told in a line beginning with `error: busy`, and sees a clean end.
+    /// The connection is accepted, gets a line that begins with `error: busy`, and is closed
+    /// cleanly.
     Busy,
 }
 
 impl OverloadPolicy {
-    /// All of them.
+    /// All policies.
     pub const ALL: &[OverloadPolicy] = &[
         OverloadPolicy::Wait,
         OverloadPolicy::Refuse,
@@ -198,7 +199,7 @@ impl OverloadPolicy {
         OverloadPolicy::Busy,
     ];
 
-    /// What a client sees, in words.
+    /// Describes the client's view.
     pub fn description(self) -> &'static str {
         match self {
             OverloadPolicy::Wait => "waits in the backlog",
@@ -208,7 +209,7 @@ impl OverloadPolicy {
         }
     }
 
-    /// The name used on the command line and in reports.
+    /// Returns the name on the command line and in reports.
     pub fn name(self) -> &'static str {
         match self {
             OverloadPolicy::Wait => "wait",
@@ -220,8 +221,8 @@ impl OverloadPolicy {
 }
 
 impl Pattern {
-    /// What stands against running it here, if anything: a server that cannot run is not a server
-    /// that fails.
+    /// Returns why the pattern cannot run on this machine, if so. Such a server is not counted as
+    /// failed.
     pub fn unavailable(&self) -> Option<String> {
         match self.family {
             Family::Rings => io_uring::unavailable(),

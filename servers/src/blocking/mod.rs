@@ -1,4 +1,4 @@
-//! Serving with calls that block: one thread or process for each client.
+//! Serving with blocking calls: one thread or process for each connection.
 
 mod serve_connection;
 pub mod threads;

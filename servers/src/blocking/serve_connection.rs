@@ -1,5 +1,9 @@
-//! Serving one client with calls that block: what every pattern does that gives a client a
-//! thread or a process of its own.
+//! Serves one connection with blocking calls, for patterns that give each connection a thread or
+//! process.
+//!
+//! The idle timeout restarts with every read. It ends silent clients and vanished peers, whose FIN
+//! never arrives, but not a slow loris, which sends a byte from time to time: that takes a deadline
+//! for the whole request.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -12,17 +16,17 @@ use crate::shutdown::Shutdown;
 use crate::sockets::DRAIN_POLL_INTERVAL;
 use crate::sockets::{DrainLimit, is_ended_by_client, unacknowledged};
 
-/// Read at once. More would not be faster: a client's requests are short.
+/// Bytes per read. Requests are short, so a larger buffer would not be faster.
 const READ_SIZE: usize = 4 * 1024;
 
-/// A stack for a thread that converses: enough for the buffer and the deepest expression. It is
-/// address space; memory is taken only as far as it was used.
+/// Stack of a serving thread: enough for the buffer and the deepest expression. It reserves address
+/// space; the kernel commits pages as they are used.
 pub const STACK_SIZE: usize = 256 * 1024;
 
-/// Serves `client` until it ends, is silent for too long, or the server is to end. On return every
-/// reply owed has been sent; the caller closes the connection.
+/// Serves `client` until it closes, exceeds the idle timeout, or the server shuts down. On return
+/// every reply was sent; the caller closes the connection.
 pub fn serve_connection(client: &TcpStream, config: &Config, shutdown: Shutdown) {
-    // What goes wrong with one client ends with that client; there is nobody to tell.
+    // An error of one client ends that client alone; no other part needs to know.
     let _ = try_serve(client, config, shutdown);
 }
 
@@ -38,9 +42,9 @@ fn try_serve(mut client: &TcpStream, config: &Config, shutdown: Shutdown) -> io:
     let mut buffer = [0; READ_SIZE];
     while !session.is_finished() {
         let size = limit.read_size(shutdown, client, READ_SIZE);
-        // To read nothing where nothing is would block.
+        // A read without available input would block.
         match if size == 0 { Ok(0) } else { client.read(&mut buffer[..size]) } {
-            // All that had arrived is answered; a request that has not ended is nobody's.
+            // All input that had arrived is answered; an unterminated request is not.
             Ok(0) if shutdown.is_requested() && !is_ended_by_client(client) => break,
             Ok(0) => session.end_of_input(),
             Ok(count) => {
@@ -55,7 +59,7 @@ fn try_serve(mut client: &TcpStream, config: &Config, shutdown: Shutdown) -> io:
         while !session.output().is_empty() {
             let began = Instant::now();
             match client.write(session.output()) {
-                // The idle timeout, after a part: the next write would begin it anew.
+                // The idle timeout, after a partial write. Another write would restart the timeout.
                 Ok(count) if count < session.output().len() && is_over(began) => return Ok(()),
                 Ok(count) => session.sent(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -63,8 +67,8 @@ fn try_serve(mut client: &TcpStream, config: &Config, shutdown: Shutdown) -> io:
             }
         }
     }
-    // A client that goes on sending must not lose its replies to the reset that answers it. One
-    // that does not read them is cut by the timer.
+    // If a client keeps sending, closing now would reset the connection and lose replies. The drain
+    // timer cuts off a client that does not read.
     while shutdown.is_requested() && unacknowledged(client) > 0 {
         thread::sleep(DRAIN_POLL_INTERVAL);
     }

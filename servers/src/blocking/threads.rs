@@ -1,4 +1,4 @@
-//! A fixed set of threads that serve together and end together.
+//! A fixed set of threads that start and end together.
 
 use std::convert::Infallible;
 use std::io;
@@ -9,8 +9,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::shutdown::Shutdown;
 
-/// Starts a thread beside others of a server. Where the kernel refuses it, the server is asked to
-/// stop: the others would wait for what it should have done.
+/// Starts a thread of a server. If the kernel refuses it, requests the shutdown: other threads may
+/// wait for its work.
 ///
 /// # Errors
 /// The kernel refuses a thread.
@@ -22,13 +22,12 @@ pub fn start<'s, T: Send + 's>(
     thread::Builder::new().spawn_scoped(scope, work).inspect_err(|_| shutdown.request())
 }
 
-/// Does each job in a thread of its own, and `lead` in this one, which begins when all threads have
-/// said that they are [`Ready`]. Returns, when all have ended, what they gave. One that fails asks
-/// the server to stop, and so does a thread that the kernel refuses: a server does not go on with
-/// less than it was told to have, and does not begin to listen with less.
+/// Runs each job in its own thread, and `lead` in this one once all threads are [`Ready`]. Returns
+/// their results when all have ended. A job that fails, and a thread that the kernel refuses,
+/// request the shutdown: a server neither starts nor continues with fewer threads than configured.
 ///
 /// # Errors
-/// The first job's that failed, or else that of `lead`.
+/// The first error of a job, otherwise that of `lead`.
 pub fn each<J: Send, T: Send, L>(
     jobs: impl IntoIterator<Item = J>,
     shutdown: Shutdown,
@@ -52,7 +51,7 @@ pub fn each<J: Send, T: Send, L>(
             })
             .collect();
         drop(said);
-        // Until each has said so, or can no more.
+        // Until each thread has reported or ended.
         let are_all_ready = ready.iter().count() == threads.len();
         let lead = are_all_ready.then(|| lead().inspect_err(|_| shutdown.request()));
         drop(led);
@@ -65,7 +64,7 @@ pub fn each<J: Send, T: Send, L>(
     })
 }
 
-/// By which a thread says that it has all it needs in order to serve.
+/// The handle with which a thread reports that it is ready to serve.
 #[derive(Debug)]
 pub struct Ready<'g> {
     said: Sender<()>,
@@ -73,29 +72,31 @@ pub struct Ready<'g> {
 }
 
 impl Ready<'_> {
-    /// Says so. A result, as that of a loop which listens by itself.
+    /// Reports that the thread is ready. Returns a result to fit the callback of a loop that calls
+    /// `listen` itself.
     ///
     /// # Errors
-    /// None: it is waited for.
+    /// None.
     pub fn say(self) -> io::Result<()> {
         let _ = self.said.send(());
         Ok(())
     }
 
-    /// Says so, and waits until all others have and the server listens, or is to end.
+    /// Reports that the thread is ready, and waits until all threads are ready and the server
+    /// listens, or shuts down.
     ///
     /// # Errors
-    /// None, as for [`say`](Self::say).
+    /// None.
     pub fn wait(self) -> io::Result<()> {
         let go = self.go;
         self.say()?;
-        // Nothing ever comes: the other side is dropped.
+        // No message is ever sent: the sender is dropped.
         let _ = go.recv();
         Ok(())
     }
 }
 
-/// A thread that panics does no more of its part either.
+/// Requests the shutdown when its thread panics.
 struct ShutdownOnPanic(Shutdown);
 
 impl Drop for ShutdownOnPanic {

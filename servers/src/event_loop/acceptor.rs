@@ -1,4 +1,4 @@
-//! Admits connections, up to the limit.
+//! Admits connections up to the limit.
 
 use std::io;
 use std::net::TcpStream;
@@ -11,10 +11,10 @@ use crate::config::Config;
 use crate::sockets::ConnectionLimit;
 use crate::sockets::Listener;
 
-/// Connections taken in before those that are there have another turn.
+/// Maximum number of connections accepted before the open ones advance again.
 pub(crate) const ACCEPT_BATCH: usize = 16;
 
-/// Who decides on which clients are served. Loops that share one share its places.
+/// Decides whether a connection is served. Clones share one connection limit.
 #[derive(Clone, Debug)]
 pub struct Acceptor {
     config: Config,
@@ -22,20 +22,20 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// With the places that the configuration allows.
+    /// Returns an acceptor with the limit of the configuration.
     pub fn new(config: &Config) -> Acceptor {
         Acceptor { config: config.clone(), limit: ConnectionLimit::new(config.max_connections) }
     }
 
-    /// How many clients are served at once, at most.
+    /// Returns the maximum number of connections.
     pub fn max_connections(&self) -> usize {
         self.config.max_connections
     }
 
-    /// A connection that is served if there is a place, and one that is refused otherwise.
+    /// Returns a connection that is served if a slot is free, otherwise one in lingering close.
     ///
     /// # Errors
-    /// The client is gone already.
+    /// The client is already gone.
     pub fn admit(&self, client: TcpStream) -> io::Result<Connection> {
         match self.limit.try_acquire() {
             Some(permit) => Connection::serve(client, &self.config, permit),
@@ -44,19 +44,19 @@ impl Acceptor {
     }
 }
 
-/// Where an event loop gets its clients from.
+/// The source of an event loop's connections.
 pub trait ConnectionSource: AsFd {
-    /// The next one, if one waits. Never blocks.
+    /// Returns the next connection, if any. Never blocks.
     ///
     /// # Errors
-    /// The source is of no use any more.
+    /// The source is unusable.
     fn next(&self, acceptor: &Acceptor) -> io::Result<Option<Connection>>;
 }
 
 impl ConnectionSource for Listener {
     fn next(&self, acceptor: &Acceptor) -> io::Result<Option<Connection>> {
         while let Some(client) = self.try_accept()? {
-            // What goes wrong with one client ends with that client.
+            // An error of one client ends that client alone.
             if let Ok(connection) = acceptor.admit(client) {
                 return Ok(Some(connection));
             }

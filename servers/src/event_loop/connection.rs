@@ -1,5 +1,5 @@
-//! Serving one client of many with calls that do not block: what every event loop keeps for each
-//! connection. The loop waits; this says for what, and does one turn's work.
+//! A connection in an event loop: the loop waits; the connection tells it what to wait for and does
+//! a bounded amount of work for each event.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{self, TcpStream};
@@ -13,21 +13,21 @@ use crate::protocol::Session;
 use crate::sockets::Permit;
 use crate::sockets::{DrainLimit, is_ended_by_client, unacknowledged};
 
-/// What an event loop reads at once, and so the most that one client gets per turn: two thousand
-/// of the shortest requests, a millisecond of calculation.
+/// Bytes per read, and so the maximum that one connection gets per event: two thousand of the
+/// shortest requests, or a millisecond of calculation.
 pub const READ_SIZE: usize = 4 * 1024;
 
-/// A client's socket and how far its conversation is.
+/// A client's socket and the state of its protocol.
 #[derive(Debug)]
 pub struct Connection {
-    /// Before the socket, so that it is given back first.
+    /// Declared before the socket, so that the slot is free when the client sees the close.
     permit: Option<Permit>,
     client: TcpStream,
     phase: Phase,
-    /// What the last look at the socket gave.
+    /// The result of the last read.
     input: Input,
     idle_timeout: Option<Duration>,
-    /// When a silent client is given up.
+    /// When the connection is closed if nothing happens.
     deadline: Option<Instant>,
 }
 
@@ -35,56 +35,55 @@ pub struct Connection {
 enum Phase {
     /// Requests are answered.
     Serving(Session),
-    /// The server is to end: what had arrived by then is answered, and no more is read.
+    /// The server shuts down: input that had arrived by then is answered, and no more is read.
     Draining(Session, DrainLimit),
-    /// Turned away: the part of the busy line still to be sent, then the client's end is awaited.
+    /// Refused: the unsent part of the busy reply; then the client's close is awaited.
     Refusing(&'static [u8]),
 }
 
-/// Whether the connection goes on.
+/// What the loop should do next with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Wait for it again.
+    /// Wait for its next event.
     Open,
-    /// There may be more to read already: whoever waits for changes only, rather than for the
-    /// state, gives it another turn before waiting.
+    /// More input may be available. A loop with edge-triggered events must advance it again before
+    /// it waits.
     Again,
     /// Drop it.
     Closed,
 }
 
-/// What a look at the socket gave.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Input {
-    /// Bytes, and there may be more of them.
+    /// Bytes; more may be available.
     Some,
-    /// All the bytes that there are.
+    /// Bytes; all that were available.
     Last,
-    /// The client has ended its side.
+    /// The end of the stream.
     End,
-    /// Nothing has arrived.
+    /// No bytes were available.
     None,
-    /// Nobody looked: too many replies wait to be sent.
+    /// No read: too many replies are unsent.
     NotAsked,
 }
 
 impl Connection {
-    /// A client that will be served. Calls on its socket return at once, as for
+    /// Returns a connection that is served. Its socket must be non-blocking, as from
     /// [`with_nonblocking_clients`](crate::Listener::with_nonblocking_clients).
     ///
     /// # Errors
-    /// When the kernel has given up the socket already.
+    /// The connection is already gone.
     pub fn serve(client: TcpStream, config: &Config, permit: Permit) -> io::Result<Connection> {
         let session = Session::new(config.service, config.max_line);
         Connection::new(client, Some(permit), Phase::Serving(session), config.idle_timeout)
     }
 
-    /// A client that is told that the server is busy, and then closed as gently as can be: had
-    /// it sent anything that stays unread, closing would reset it, and the line could be lost. Calls
-    /// on its socket return at once, too.
+    /// Sends the busy reply and returns the connection in lingering close: closing it with unread
+    /// input would send a reset, which can overtake the reply. Its socket must be non-blocking.
     ///
     /// # Errors
-    /// When the kernel has given up the socket already.
+    /// The connection is already gone.
     pub fn refuse(client: TcpStream) -> io::Result<Connection> {
         let mut refused = Connection::new(client, None, Phase::Refusing(BUSY), None)?;
         refused.deadline = Some(Instant::now() + LINGER);
@@ -92,7 +91,7 @@ impl Connection {
         Ok(refused)
     }
 
-    /// Tells a client that it cannot be served after all, and closes.
+    /// Sends the busy reply and closes, without a lingering close.
     pub fn reject(self) {
         if self.is_served() {
             drop(Connection::refuse(self.client));
@@ -110,12 +109,12 @@ impl Connection {
         Ok(Connection { permit, client, phase, input: Input::None, idle_timeout, deadline })
     }
 
-    /// Whether this client takes one of the places that the server has.
+    /// Returns whether the connection holds a slot.
     pub fn is_served(&self) -> bool {
         self.permit.is_some()
     }
 
-    /// Whether to wait until it can be read.
+    /// Returns whether to wait for readability.
     pub fn wants_read(&self) -> bool {
         match &self.phase {
             Phase::Serving(session) | Phase::Draining(session, _) => session.wants_input(),
@@ -123,7 +122,7 @@ impl Connection {
         }
     }
 
-    /// Whether to wait until it can be written.
+    /// Returns whether to wait for writability.
     pub fn wants_write(&self) -> bool {
         match &self.phase {
             Phase::Serving(session) | Phase::Draining(session, _) => !session.output().is_empty(),
@@ -131,17 +130,17 @@ impl Connection {
         }
     }
 
-    /// When it is given up if nothing happens.
+    /// Returns when the connection is closed if nothing happens.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// The server is to end. Another [`turn`](Self::turn) is due at once.
+    /// Starts the drain. Call [`advance`](Self::advance) at once afterwards.
     pub fn drain(&mut self) {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Refusing(&[])) {
             Phase::Serving(session) => {
                 let mut limit = DrainLimit::default();
-                // What has arrived by now counts.
+                // Only input that has arrived by now is answered.
                 limit.remaining(&self.client, 0);
                 Phase::Draining(session, limit)
             }
@@ -149,7 +148,8 @@ impl Connection {
         };
     }
 
-    /// A turn: reads once, answers, and writes what the kernel takes. `scratch` is the loop's own.
+    /// Reads once, answers, and writes as much as the kernel takes. `scratch` is a buffer of the
+    /// loop.
     pub fn advance(&mut self, scratch: &mut [u8]) -> Progress {
         match self.read(scratch, Session::receive) {
             Ok(()) => self.write(),
@@ -157,30 +157,29 @@ impl Connection {
         }
     }
 
-    /// The first part of a turn by itself: reads once, and answers nothing.
+    /// Reads once without answering: the first part of [`advance`](Self::advance).
     ///
     /// # Errors
-    /// The connection is over.
+    /// The connection is closed.
     pub fn read_input(&mut self, scratch: &mut [u8]) -> io::Result<()> {
         self.read(scratch, Session::buffer)
     }
 
-    /// The second part: answers what was taken in.
+    /// Answers the buffered requests: the second part.
     pub fn answer(&mut self) {
         if let Phase::Serving(session) | Phase::Draining(session, _) = &mut self.phase {
             session.answer_buffered();
         }
     }
 
-    /// Instead of the second part: each request that was taken in is answered that the server is
-    /// busy.
+    /// Sends the busy reply to each buffered request, instead of the second part.
     pub fn shed(&mut self) {
         if let Phase::Serving(session) | Phase::Draining(session, _) = &mut self.phase {
             session.shed_buffered();
         }
     }
 
-    /// Whether there is something for the second part to do.
+    /// Returns whether requests are buffered.
     pub fn has_buffered(&self) -> bool {
         match &self.phase {
             Phase::Serving(session) | Phase::Draining(session, _) => session.has_buffered(),
@@ -188,13 +187,13 @@ impl Connection {
         }
     }
 
-    /// The last part: writes what the kernel takes.
+    /// Writes as much as the kernel takes: the last part.
     pub fn write(&mut self) -> Progress {
-        // What goes wrong with one client ends with that client; there is nobody to tell.
+        // An error of one client ends that client alone; no other part needs to know.
         self.send().map_or(Progress::Closed, |sent| self.conclude(sent))
     }
 
-    /// What waits to be written, for those for whom the kernel writes.
+    /// Returns the unsent output, for a loop in which the kernel writes (io_uring).
     pub fn output(&self) -> &[u8] {
         match &self.phase {
             Phase::Serving(session) | Phase::Draining(session, _) => session.output(),
@@ -202,13 +201,13 @@ impl Connection {
         }
     }
 
-    /// The kernel has read this, by itself: answers it. Nothing is the client's end.
+    /// Answers input that the kernel has received (io_uring). No bytes mean the end of the stream.
     pub fn received(&mut self, bytes: &[u8]) -> Progress {
         self.has_read(bytes, Session::receive);
         self.conclude(0)
     }
 
-    /// The kernel has written so much of the [output](Self::output), by itself.
+    /// Removes [output](Self::output) that the kernel has sent (io_uring).
     pub fn sent(&mut self, count: usize) -> Progress {
         self.has_written(count).map_or(Progress::Closed, |()| self.conclude(count))
     }
@@ -217,8 +216,8 @@ impl Connection {
         let input = std::mem::replace(&mut self.input, Input::NotAsked);
         let over = match &self.phase {
             Phase::Serving(session) => session.is_finished(),
-            // Closed before the client's kernel has taken everything in, the connection would be
-            // reset by what the client still sends, and replies be lost.
+            // Closed before the client's kernel has acknowledged everything, the connection would
+            // be reset by further input, and replies would be lost.
             Phase::Draining(session, _) => {
                 let all_answered = matches!(input, Input::None | Input::End)
                     && session.output().is_empty()
@@ -250,7 +249,8 @@ impl Connection {
             Phase::Serving(_) | Phase::Refusing(_) => scratch.len(),
         };
         if size == 0 {
-            // All that counts was read. The end still tells that the last request is whole.
+            // All input that counts was read. If the client has closed its side, the last request
+            // is complete.
             match is_ended_by_client(&self.client) {
                 true => self.has_read(&[], take),
                 false => self.input = Input::None,
@@ -286,7 +286,7 @@ impl Connection {
         }
     }
 
-    /// Writes until nothing is left or the kernel takes no more; gives the bytes written.
+    /// Writes until all is sent or the kernel takes no more. Returns the bytes written.
     fn send(&mut self) -> io::Result<usize> {
         let mut sent = 0;
         while self.wants_write() {
@@ -335,7 +335,7 @@ mod tests {
     use crate::protocol::Service;
     use crate::sockets::ConnectionLimit;
 
-    /// A connection that is served, and its client, whose kernel takes in little that is not read.
+    /// Returns a served connection and its client, whose kernel buffers little.
     fn pair() -> (Connection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
@@ -357,8 +357,8 @@ mod tests {
         (Connection::serve(stream, &config, permit).expect("it lives"), client.into())
     }
 
-    /// Sends lines until the server has no room for their replies and more requests have arrived;
-    /// gives what was sent.
+    /// Sends lines until the server lacks output space and more requests have arrived. Returns the
+    /// bytes sent.
     fn stuff(connection: &mut Connection, client: &mut TcpStream) -> Vec<u8> {
         let mut sent = Vec::new();
         let mut scratch = [0; READ_SIZE];

@@ -1,14 +1,13 @@
-//! The clients of several threads, each under a lock of its own: threads that serve different clients
-//! never wait for each other.
+//! The connections of several threads, each behind its own lock, so that threads with different
+//! connections never contend.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::connection::Connection;
 use super::key::Key;
 
-/// A place for each client, by its descriptor's number: the kernel gives the lowest one that is
-/// free, so that they are dense, and no two clients have the same. The places are made in blocks
-/// that stay where they are.
+/// One slot per descriptor number. The kernel assigns the lowest free number, so the numbers are
+/// dense, and no two connections share one. Slots are allocated in blocks that never move.
 pub(crate) struct ConnectionSlots(Box<[OnceLock<Box<[Slot]>>]>);
 
 type Slot = Mutex<Option<Connection>>;
@@ -16,15 +15,15 @@ type Slot = Mutex<Option<Connection>>;
 const BLOCK: usize = 256;
 
 impl ConnectionSlots {
-    /// Descriptors below the default of `fs.nr_open`, the most that a process may hold.
+    /// The default of `fs.nr_open`, the limit of a process.
     pub(crate) const MOST: usize = 1 << 20;
 
-    /// All free.
+    /// Returns empty slots.
     pub(crate) fn new() -> ConnectionSlots {
         ConnectionSlots((0..ConnectionSlots::MOST / BLOCK).map(|_| OnceLock::new()).collect())
     }
 
-    /// The place of a client, and who is there. No other thread looks at it meanwhile.
+    /// Locks the slot of a connection.
     ///
     /// # Panics
     /// The number is not below [`MOST`](Self::MOST).
@@ -34,7 +33,7 @@ impl ConnectionSlots {
         block[key % BLOCK].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All that are there.
+    /// Returns all connections.
     pub(crate) fn into_clients(self) -> Vec<Connection> {
         let blocks = self.0.into_iter().filter_map(OnceLock::into_inner);
         let unlocked = |slot: Slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner);

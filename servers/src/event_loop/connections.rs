@@ -1,4 +1,4 @@
-//! The clients of one event loop: who is admitted, who is whose key, whose patience has ended.
+//! The connections of one event loop: admission, keys, idle timeouts.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,20 +11,20 @@ use super::key::Key;
 use super::limits::MAX_LINGERING;
 use super::timer_queue::TimerQueue;
 
-/// The clients of a loop.
+/// The connections of an event loop.
 #[derive(Debug)]
 pub struct Connections {
     acceptor: Acceptor,
-    /// None if it is free, or while the client is [taken](Connections::take) out.
+    /// None if the slot is free, or while its connection is [taken](Connections::take).
     slots: Vec<Option<Connection>>,
     free: Vec<Key>,
-    /// Those that are refused, the oldest first.
+    /// Connections in lingering close, oldest first.
     lingering: VecDeque<Key>,
     timers: TimerQueue,
 }
 
 impl Connections {
-    /// Nobody yet.
+    /// Returns an empty set.
     pub fn new(acceptor: Acceptor) -> Connections {
         Connections {
             acceptor,
@@ -35,11 +35,10 @@ impl Connections {
         }
     }
 
-    /// Takes in some of the clients that wait, and tells of each; the others are still there the
-    /// next time.
+    /// Accepts a batch of connections and calls `watch` for each; the rest stay queued.
     ///
     /// # Errors
-    /// What the source says. A client that cannot be waited for (`watch` fails) is let go.
+    /// Those of the source. A connection that cannot be watched is closed.
     pub fn accept<E>(
         &mut self,
         source: &impl ConnectionSource,
@@ -60,7 +59,7 @@ impl Connections {
     fn insert(&mut self, connection: Connection) -> Key {
         let is_served = connection.is_served();
         if !is_served && self.lingering.len() >= MAX_LINGERING {
-            // One that was taken out is another thread's, and keeps its key.
+            // A taken connection belongs to another thread and keeps its key.
             let oldest = self.lingering.iter().copied().find(|&key| self.get(key).is_some());
             oldest.into_iter().for_each(|key| self.remove(key));
         }
@@ -75,17 +74,17 @@ impl Connections {
         key
     }
 
-    /// A client that is there.
+    /// Returns a connection, if it is present.
     pub fn get(&self, key: Key) -> Option<&Connection> {
         self.slots.get(key)?.as_ref()
     }
 
-    /// All that are there.
+    /// Iterates over all connections.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &Connection)> {
         self.slots.iter().enumerate().filter_map(|(key, slot)| Some((key, slot.as_ref()?)))
     }
 
-    /// Gives a client its turn. [`Progress::Closed`] if it is not there any more.
+    /// Advances a connection. Returns [`Progress::Closed`] if it is not present.
     pub fn advance(&mut self, key: Key, scratch: &mut [u8]) -> Progress {
         let slot = self.slots.get_mut(key).and_then(Option::as_mut);
         let Some(connection) = slot else { return Progress::Closed };
@@ -96,18 +95,19 @@ impl Connections {
         turn
     }
 
-    /// Takes a client out, to be served elsewhere. It keeps its key, and is put back or removed.
+    /// Takes a connection out, to be served elsewhere. Its key stays reserved until it is put back
+    /// or removed.
     pub fn take(&mut self, key: Key) -> Option<Connection> {
         self.slots.get_mut(key)?.take()
     }
 
-    /// Puts a client back that was taken out.
+    /// Puts a taken connection back.
     pub fn put(&mut self, key: Key, connection: Connection) -> &Connection {
         self.timers.insert(key, connection.deadline());
         self.slots[key].insert(connection)
     }
 
-    /// Forgets a client, and closes it unless it was taken out.
+    /// Removes a connection, and closes it unless it is taken.
     pub fn remove(&mut self, key: Key) {
         self.slots[key] = None;
         self.timers.remove(key);
@@ -115,21 +115,21 @@ impl Connections {
         self.free.push(key);
     }
 
-    /// When the first client is to be looked at, even if nothing happens.
+    /// Returns the earliest deadline.
     pub fn deadline(&self) -> Option<Instant> {
         self.timers.next_deadline()
     }
 
-    /// How long to wait for something to happen.
+    /// Returns the time until the earliest deadline.
     pub fn timeout(&self) -> Option<Duration> {
         self.timers.timeout()
     }
 
-    /// Gives up those whose patience has ended.
+    /// Closes connections whose deadline has passed.
     pub fn close_expired(&mut self) {
         let now = Instant::now();
         while let Some(key) = self.timers.pop_expired(now) {
-            // Whoever has taken a client out will put it back, with a deadline.
+            // A taken connection gets a new deadline when it is put back.
             match self.slots[key].as_ref().map(Connection::deadline) {
                 Some(Some(deadline)) if deadline <= now => self.remove(key),
                 Some(deadline) => self.timers.insert(key, deadline),
@@ -138,7 +138,7 @@ impl Connections {
         }
     }
 
-    /// As [`drain`] for these alone.
+    /// Drains these connections, as [`drain`].
     pub fn drain(self) {
         drain(self);
     }

@@ -5,8 +5,8 @@ use std::thread;
 use super::connection::{Connection, Progress, READ_SIZE};
 use crate::sockets::DRAIN_POLL_INTERVAL;
 
-/// The server is to end: answers what has arrived, and returns when every client has its replies.
-/// The timer of [`shutdown`](crate::shutdown) ends the wait for those that do not read.
+/// Answers the input that has arrived, and returns when every client has its replies. The drain
+/// timer ([`shutdown`](crate::shutdown)) cuts off clients that do not read.
 pub fn drain(connections: impl IntoIterator<Item = Connection>) {
     let mut connections: Vec<Connection> =
         connections.into_iter().filter(Connection::is_served).collect();

@@ -1,4 +1,4 @@
-//! What the patterns over epoll(7) have in common, apart from how they use it.
+//! Common parts of the patterns on epoll(7).
 
 use std::io;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use super::connection::Connection;
 use super::key::Key;
 
-/// What the kernel gives back with an event of the source of clients, rather than a client's key.
+/// Key of the events of the connection source.
 pub const SOURCE_KEY: u64 = u64::MAX;
 
-/// The same for the request to stop.
+/// Key of the shutdown event.
 pub const SHUTDOWN_KEY: u64 = u64::MAX - 1;
 
-/// Events taken from the kernel at once.
+/// Maximum number of events per wait.
 pub const EVENT_BATCH: usize = 256;
 
-/// What to wait for on behalf of a client.
+/// Returns the events to wait for.
 pub fn interest(connection: &Connection) -> EpollFlags {
     let mut flags = EpollFlags::empty();
     flags.set(EpollFlags::EPOLLIN, connection.wants_read());
@@ -26,15 +26,15 @@ pub fn interest(connection: &Connection) -> EpollFlags {
     flags
 }
 
-/// The event by which a client is waited for once (EPOLLONESHOT).
+/// Returns the event to arm a connection with (EPOLLONESHOT).
 pub fn armed(key: Key, connection: &Connection) -> EpollEvent {
     EpollEvent::new(interest(connection) | EpollFlags::EPOLLONESHOT, key as u64)
 }
 
-/// Waits until something is ready or the time is over, and gives what is ready.
+/// Waits for events or the timeout, and returns the events.
 ///
 /// # Errors
-/// What epoll_wait(2) says, other than that a signal came.
+/// Those of epoll_wait(2) other than EINTR.
 pub fn wait<'e>(
     epoll: &Epoll,
     events: &'e mut [EpollEvent],
@@ -43,7 +43,7 @@ pub fn wait<'e>(
     let timeout = match timeout {
         None => EpollTimeout::NONE,
         Some(Duration::ZERO) => EpollTimeout::ZERO,
-        // A millisecond late rather than early, so as not to go round for nothing.
+        // Rounds up by a millisecond, so that the loop does not wake before the deadline.
         Some(time) => {
             EpollTimeout::try_from(time + Duration::from_millis(1)).unwrap_or(EpollTimeout::MAX)
         }

@@ -1,6 +1,5 @@
-//! Names a connection with_timeout its loop.
+//! Keys of connections.
 
-/// What a client is known by to its loop, and in the kernel's list of what is ready. A key may
-/// come to belong to another client while an event for the first is still under way; a turn out
-/// of turn does no harm.
+/// Identifies a connection within its loop and in the kernel's interest list. A key may be reused
+/// while an event for its previous connection is queued; a spurious event does no harm.
 pub type Key = usize;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// How long a refused client may take to close its side. Until then what it sends is read and
-/// thrown away, for closing over unread input resets the connection and can overtake the line.
+/// Time that a refused client has to close its side. Until then its input is read and discarded:
+/// closing with unread input sends a reset, which can overtake the busy reply.
 pub const LINGER: Duration = Duration::from_secs(1);
 
-/// Refused clients that are waited for at once; beyond, the oldest is closed at once.
+/// Maximum number of connections in lingering close; beyond it, the oldest is closed at once.
 pub const MAX_LINGERING: usize = 16;

@@ -1,8 +1,8 @@
-//! Turning a client away when the server is full.
+//! The lingering close of refused connections (nginx: `lingering_close`).
 //!
-//! An event loop keeps a refused client among its [clients](super::Connections). A pattern that blocks
-//! in accept cannot, and hands it to a [`LingeringClose`]; one that may have no thread, because it
-//! forks, keeps [`LingeringConnections`] itself.
+//! An event loop keeps refused connections among its [connections](super::Connections). A pattern
+//! that blocks in accept passes them to the thread of [`LingeringClose`]. A pattern that forks may
+//! not have threads, and polls [`LingeringConnections`] itself.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,14 +20,14 @@ use crate::blocking::threads;
 use crate::shutdown::Shutdown;
 use crate::sockets::until;
 
-/// Refused clients that have been told and have not closed their side yet.
+/// Refused connections that have the busy reply and are not closed by the client yet.
 #[derive(Debug, Default)]
 pub struct LingeringConnections(VecDeque<Connection>);
 
 impl LingeringConnections {
-    /// Tells the client that the server is busy. Never blocks.
+    /// Sends the busy reply. Never blocks.
     pub fn refuse(&mut self, client: TcpStream) {
-        // A client that is gone already needs no more.
+        // The client is already gone.
         if let Ok(connection) = refuse(client) {
             self.add(connection);
         }
@@ -40,10 +40,10 @@ impl LingeringConnections {
         self.0.push_back(connection);
     }
 
-    /// Waits until one of the descriptors can be read, and sees out the refused clients meanwhile.
+    /// Waits until one of the descriptors is readable. Advances the refused connections meanwhile.
     ///
     /// # Errors
-    /// What poll(2) says, other than that a signal came.
+    /// Those of poll(2) other than EINTR.
     pub fn wait(&mut self, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut waited: Vec<PollFd<'_>> = descriptors
             .iter()
@@ -62,29 +62,29 @@ impl LingeringConnections {
     }
 }
 
-/// A thread that does the lingering close of refused clients, so that accepting goes on meanwhile.
+/// A thread that closes refused connections, so that accepting continues.
 #[derive(Debug)]
 pub struct LingeringClose(Mailbox<Connection>);
 
 impl LingeringClose {
-    /// One with nobody to see out.
+    /// Returns one without connections.
     ///
     /// # Errors
-    /// When the kernel has no descriptor left.
+    /// No descriptor is left.
     pub fn new() -> io::Result<LingeringClose> {
         Mailbox::new(MAX_LINGERING).map(LingeringClose)
     }
 
-    /// Starts the thread. It ends when the server is to end.
+    /// Starts the thread, which ends at shutdown.
     ///
     /// # Errors
-    /// When the kernel refuses a thread.
+    /// The kernel refuses a thread.
     pub fn start<'s>(&'s self, scope: &'s Scope<'s, '_>, shutdown: Shutdown) -> io::Result<()> {
         threads::start(scope, shutdown, move || {
             let mut lingering = LingeringConnections::default();
             while !shutdown.is_requested() {
                 if lingering.wait(&[self.0.as_fd(), shutdown.fd()]).is_err() {
-                    // For want of memory: those who linger are let go.
+                    // Out of memory: close them without lingering.
                     lingering = LingeringConnections::default();
                 }
                 while let Some(connection) = self.0.take() {
@@ -95,22 +95,22 @@ impl LingeringClose {
         Ok(())
     }
 
-    /// Tells the client that the server is busy. Never blocks.
+    /// Sends the busy reply. Never blocks.
     pub fn refuse(&self, client: TcpStream) {
-        // A client that is gone already needs no more.
+        // The client is already gone.
         if let Ok(connection) = refuse(client) {
             self.add(connection);
         }
     }
 
-    /// Waits for the end of a client that was told. Never blocks.
+    /// Adds a connection that has the busy reply. Never blocks.
     pub fn add(&self, refused: Connection) {
-        // Where too many are waited for, this one is closed at once.
+        // If the queue is full, the connection is closed at once.
         let _ = self.0.put(refused);
     }
 }
 
-/// Where clients are served with calls that block, those that are refused are not.
+/// Connections accepted by blocking patterns are blocking; lingering ones must not be.
 fn refuse(client: TcpStream) -> io::Result<Connection> {
     client.set_nonblocking(true)?;
     Connection::refuse(client)

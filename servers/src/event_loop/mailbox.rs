@@ -1,5 +1,5 @@
-//! A bounded queue into an event loop: other threads put things in, and a descriptor that the loop
-//! waits for becomes readable.
+//! A queue into an event loop: other threads send, and a descriptor in the loop's interest list
+//! becomes readable.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,18 +16,19 @@ pub struct Mailbox<T> {
 }
 
 impl<T> Mailbox<T> {
-    /// One that holds at most `bound` things.
+    /// Returns a mailbox with a capacity.
     ///
     /// # Errors
-    /// When the kernel has no descriptor left.
+    /// No descriptor is left.
     pub fn new(bound: usize) -> io::Result<Mailbox<T>> {
         Mailbox::over(bounded(bound))
     }
 
-    /// One for things of which there are not too many by nature, such as clients that have a place.
+    /// Returns an unbounded mailbox, for messages that are bounded otherwise, such as connections
+    /// with a permit.
     ///
     /// # Errors
-    /// When the kernel has no descriptor left.
+    /// No descriptor is left.
     pub fn unbounded() -> io::Result<Mailbox<T>> {
         Mailbox::over(unbounded())
     }
@@ -37,24 +38,25 @@ impl<T> Mailbox<T> {
         Ok(Mailbox { sender, receiver, wakeup })
     }
 
-    /// Puts something in and wakes the loop. Never blocks.
+    /// Sends a message and wakes the loop. Never blocks.
     ///
     /// # Errors
-    /// It is full: the thing comes back.
+    /// Returns the message if the mailbox is full.
     pub fn put(&self, thing: T) -> Result<(), T> {
         self.sender.try_send(thing).map_err(|error| error.into_inner())?;
-        // It fails only when so many wake-ups wait already that one more changes nothing.
+        // Fails only if the counter is at its maximum, and then the loop wakes anyway.
         let _ = self.wakeup.write(1);
         Ok(())
     }
 
-    /// Takes one thing out, if there is one. The descriptor stays ready as long as there is.
+    /// Receives a message, if any. The descriptor stays readable as long as there are more.
     pub fn take(&self) -> Option<T> {
         if let Ok(thing) = self.receiver.try_recv() {
             return Some(thing);
         }
         let _ = self.wakeup.read();
-        // What was put in meanwhile may not be alone, and its wake-up is gone.
+        // The message arrived after the first check. Others may have, and their wake-up was just
+        // consumed.
         let thing = self.receiver.try_recv().ok()?;
         let _ = self.wakeup.write(1);
         Some(thing)

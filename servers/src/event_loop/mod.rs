@@ -1,4 +1,4 @@
-//! Event loops: one thread serves many connections with calls that do not block.
+//! Event loops: one thread serves many connections with non-blocking calls.
 
 mod acceptor;
 mod connection;

@@ -1,10 +1,10 @@
-//! The clients of several threads that wait for one epoll, each of whom an event gives to one thread
-//! (EPOLLONESHOT of epoll_ctl(2)).
+//! Connections of several threads that wait on one epoll with EPOLLONESHOT (epoll_ctl(2)): each
+//! event goes to one thread.
 //!
-//! Each client has a lock of its own, which nobody waits for: the kernel gives a client to one thread
-//! at a time. A lock that all clients shared would be held during a system call for each event, and
-//! what is measured would be that lock. What a client seldom needs, its deadline, is in one place; a
-//! timer, one more descriptor in the list, tells when the first of them is due.
+//! Each connection has its own lock, which is never contended, because the kernel gives a
+//! connection to one thread at a time. A common lock would be held during a system call for each
+//! event, and a benchmark would measure that lock. Deadlines are needed rarely and share one lock;
+//! a timerfd in the interest list signals the earliest deadline.
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,40 +25,39 @@ use super::timer_queue::TimerQueue;
 use crate::config::Config;
 use crate::sockets::Listener;
 
-/// A list of clients, of which each event is given to one thread.
+/// An interest list whose events go to one thread each.
 pub(crate) struct SharedEpoll<'l> {
-    /// What the threads wait for.
+    /// The threads wait on it.
     pub(crate) epoll: Epoll,
     listener: &'l Listener,
     acceptor: Acceptor,
     clients: ConnectionSlots,
-    /// Who is to be looked at even if nothing happens: refused clients, and all of them where there
-    /// is an idle timeout.
+    /// Connections with a deadline: refused ones, and all of them if there is an idle timeout.
     waiting: Mutex<Waiting>,
-    /// Tells when the first of those is due.
+    /// Expires at the earliest deadline.
     timer: TimerFd,
 }
 
 #[derive(Default)]
 struct Waiting {
     timers: TimerQueue,
-    /// Those that are refused, the oldest first.
+    /// Connections in lingering close, oldest first.
     lingering: VecDeque<Key>,
 }
 
-/// The key of the event that somebody is due.
+/// Key of the timer's events.
 const TIMER_KEY: u64 = u64::MAX - 2;
 
-/// The listener and the timer, too, are one thread's at a time.
+/// The listener and the timer, too, go to one thread at a time.
 fn once(key: u64) -> EpollEvent {
     EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, key)
 }
 
 impl<'l> SharedEpoll<'l> {
-    /// Nobody yet. The listener is in the list.
+    /// Returns a list that contains only the listener.
     ///
     /// # Errors
-    /// When the kernel has no descriptor left.
+    /// No descriptor is left.
     pub(crate) fn new(listener: &'l Listener, config: &Config) -> io::Result<SharedEpoll<'l>> {
         listener.set_nonblocking()?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -80,10 +79,10 @@ impl<'l> SharedEpoll<'l> {
         })
     }
 
-    /// Serves whom the event concerns, who is this thread's alone meanwhile.
+    /// Handles an event. The connection belongs to this thread meanwhile.
     ///
     /// # Errors
-    /// What the kernel refuses to the whole server.
+    /// The kernel refuses a resource that the whole server needs.
     pub(crate) fn handle(&self, event: &EpollEvent, scratch: &mut [u8]) -> io::Result<()> {
         match event.data() {
             SHUTDOWN_KEY => Ok(()),
@@ -102,7 +101,7 @@ impl<'l> SharedEpoll<'l> {
                 self.epoll.modify(&*connection, &mut armed(key, connection))?
             }
             Progress::Closed => {
-                // It leaves the list by being closed, and its key may be another's from then on.
+                // Closing removes it from the interest list; its key may be reused from now on.
                 *slot = None;
                 drop(slot);
                 if !is_served {
@@ -123,7 +122,7 @@ impl<'l> SharedEpoll<'l> {
     }
 
     fn insert(&self, connection: Connection) -> io::Result<()> {
-        // The lowest number that is free: the kernel keeps keys dense, and no two clients have one.
+        // The kernel assigns the lowest free number, so keys are dense and unique.
         let key = connection.as_fd().as_raw_fd() as Key;
         if key >= ConnectionSlots::MOST {
             connection.reject();
@@ -133,7 +132,7 @@ impl<'l> SharedEpoll<'l> {
         let mut slot = self.clients.lock(key);
         let connection = slot.insert(connection);
         if self.epoll.add(&*connection, armed(key, connection)).is_err() {
-            // One that cannot be waited for is let go.
+            // A connection that cannot be watched is closed.
             *slot = None;
             return Ok(());
         }
@@ -162,7 +161,7 @@ impl<'l> SharedEpoll<'l> {
         Ok(())
     }
 
-    /// Gives up those whose patience has ended, and sets the timer for the next.
+    /// Closes connections whose deadline has passed, and sets the timer to the next deadline.
     fn close_expired(&self) -> io::Result<()> {
         let _ = self.timer.wait();
         let now = Instant::now();
@@ -181,16 +180,16 @@ impl<'l> SharedEpoll<'l> {
         Ok(())
     }
 
-    /// Whoever sets it holds the lock: no later deadline comes over an earlier one.
+    /// The caller holds the lock, so a later deadline never replaces an earlier one.
     fn set_timer(&self, waiting: &Waiting) -> io::Result<()> {
         let Some(first) = waiting.timers.next_deadline() else { return Ok(()) };
-        // A time of 0 would be none.
+        // A time of 0 would disarm the timer.
         let left = first.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         self.timer.set(Expiration::OneShot(left.into()), TimerSetTimeFlags::empty())?;
         Ok(())
     }
 
-    /// All that are there.
+    /// Returns all connections.
     pub(crate) fn into_clients(self) -> Vec<Connection> {
         self.clients.into_clients()
     }
@@ -215,7 +214,7 @@ mod tests {
         Config { service, max_line, max_connections, workers: 2, idle_timeout: None }
     }
 
-    /// Handles what has come, until `holds`.
+    /// Handles events until `holds`.
     fn handle_until(shared: &SharedEpoll<'_>, mut holds: impl FnMut() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut events = [EpollEvent::empty()];
@@ -228,7 +227,7 @@ mod tests {
         }
     }
 
-    /// The keys of those that are there. A place that is locked is somebody's.
+    /// Returns the keys of all connections. Blocks on a slot that another thread has locked.
     fn keys(shared: &SharedEpoll<'_>) -> Vec<Key> {
         (3..64).filter(|&key| shared.clients.lock(key).is_some()).collect()
     }
@@ -238,7 +237,7 @@ mod tests {
         listener.with_nonblocking_clients()
     }
 
-    /// Connects, asks, and handles what comes until there is a reply.
+    /// Connects, sends a request, and handles events until the reply has arrived.
     fn ask(shared: &SharedEpoll<'_>, request: &[u8]) -> (TcpStream, Vec<u8>) {
         let mut client = TcpStream::connect(shared.listener.address()).expect("a place");
         client.write_all(request).expect("it is sent");
@@ -260,14 +259,14 @@ mod tests {
         listener.listen().expect("it listens");
         let (_first, reply) = ask(&shared, b"40\n");
         assert_eq!(reply, b"40\n");
-        // Another thread serves the first client, and is not done with it.
+        // As if another thread were still serving the first connection.
         let _served = shared.clients.lock(keys(&shared)[0]);
         let (second, reply) = ask(&shared, b"41\n");
         assert_eq!(reply, b"41\n");
         let (_third, reply) = ask(&shared, b"42\n");
         assert!(reply.starts_with(b"error: busy"), "there are two places");
         drop(second);
-        // A place becomes free, and the next client has it.
+        // A slot becomes free, and the next client gets it.
         handle_until(&shared, || ask(&shared, b"43\n").1 == b"43\n");
     }
 

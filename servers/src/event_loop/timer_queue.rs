@@ -1,22 +1,22 @@
-//! Whose patience ends when, for a loop with many clients.
+//! Idle-timeout queue of an event loop, earliest deadline first.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::key::Key;
 
-/// When to look at whom: one entry for each client that has a deadline. It may be early, for a
-/// client that was heard of since has a later deadline than it had; so nothing is moved about
-/// when a client is heard of.
+/// One entry for each connection with a deadline. An entry may be earlier than the deadline, which
+/// moves back with every read: the entry is corrected when it expires, so a read costs nothing
+/// here.
 #[derive(Debug, Default)]
 pub struct TimerQueue {
     entries: BTreeSet<(Instant, Key)>,
-    /// When each client is looked at.
+    /// The entry of each connection.
     by_key: Vec<Option<Instant>>,
 }
 
 impl TimerQueue {
-    /// The client has this deadline. Changes nothing if it is to be looked at already.
+    /// Inserts an entry, unless the connection has one.
     pub fn insert(&mut self, key: Key, deadline: Option<Instant>) {
         let Some(deadline) = deadline else { return };
         if self.by_key.len() <= key {
@@ -28,24 +28,24 @@ impl TimerQueue {
         }
     }
 
-    /// The client is there no more.
+    /// Removes the entry of a connection.
     pub fn remove(&mut self, key: Key) {
         if let Some(look) = self.by_key.get_mut(key).and_then(Option::take) {
             self.entries.remove(&(look, key));
         }
     }
 
-    /// When the first client is to be looked at, even if nothing happens.
+    /// Returns the earliest deadline.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.entries.first().map(|(deadline, _)| *deadline)
     }
 
-    /// How long to wait for something to happen.
+    /// Returns the time until the earliest deadline.
     pub fn timeout(&self) -> Option<Duration> {
         self.next_deadline().map(|look| look.saturating_duration_since(Instant::now()))
     }
 
-    /// A client that is to be looked at by now, and is not noted any more.
+    /// Removes and returns a connection whose entry has expired.
     pub fn pop_expired(&mut self, now: Instant) -> Option<Key> {
         let (_, key) = self.entries.first().copied().filter(|(deadline, _)| *deadline <= now)?;
         self.remove(key);

@@ -1,19 +1,19 @@
-//! Whether the kernel lets this process use io_uring, and what to do if not.
+//! Checks whether this process may use io_uring.
 
 use std::io;
 
 use super::setup::set_up;
 
-/// Why no ring can be used here, and what to do about it; `None` if one can.
+/// Returns why io_uring is unavailable and what to do about it, or `None` if it is available.
 pub fn unavailable() -> Option<String> {
     try_out().err().map(|error| explain(&error, &setting("io_uring_disabled")))
 }
 
-/// A ring of the kind that is used, with the newest features of the kernel that it needs.
+/// Sets up a ring with the newest kernel features that the patterns need.
 fn try_out() -> io::Result<()> {
     let (uring, buffers) = set_up(1, 2)?;
     let done = uring.submit();
-    // The kernel knows of the buffers until the ring is gone.
+    // The kernel uses the buffers until the ring is closed.
     drop(uring);
     drop(buffers);
     done.map(drop)

@@ -1,6 +1,5 @@
-//! Where the kernel puts what it receives: buffers that all clients share. The kernel takes one
-//! when something has arrived, and not while a client is silent, so that there need not be one
-//! for each client.
+//! Receive buffers shared by all connections (a provided buffer ring). The kernel takes one when
+//! input arrives, so idle connections need none.
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;
@@ -10,41 +9,42 @@ use std::sync::atomic::{AtomicU16, Ordering::Release};
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 
-/// The size of a buffer, in bytes: what one client gets per turn in other patterns.
+/// Size of a buffer in bytes: as much as one connection gets per event in other patterns.
 pub const BUFFER: usize = crate::event_loop::READ_SIZE;
 
-/// The most buffers that there will be: 4 MiB of them.
+/// Maximum number of buffers: 4 MiB in total.
 pub const MAX_BUFFERS: u16 = 1024;
 
-/// Buffers that there are at first. Each time that they do not suffice, their number is doubled.
+/// Initial number of buffers; doubled each time that they are exhausted.
 const FIRST_BUFFERS: u16 = 128;
 
-/// The name of these buffers in operations.
+/// The group id of these buffers.
 pub(super) const GROUP: u16 = 0;
 
 const PAGE: usize = 4096;
 
-/// The buffers of a ring. The kernel knows of their memory as long as the ring is there.
+/// The buffers of a ring. The kernel may use their memory as long as the ring exists.
 pub(super) struct Buffers {
-    /// The queue in which the kernel finds those that it may use.
+    /// The queue of buffers that the kernel may use.
     queue: Memory,
     bytes: Memory,
     tail: u16,
     made: u16,
-    /// More were provided in this round: others who found none then may find some now.
+    /// Buffers were added in this iteration, so other operations that ended with ENOBUFS may
+    /// succeed now.
     has_grown: bool,
 }
 
 impl Buffers {
-    /// Buffers that are known to the ring from now on, and must outlive it.
+    /// Registers buffers with the ring, which they must outlive.
     #[allow(unsafe_code, reason = "the kernel is told of memory")]
     pub(super) fn new(uring: &IoUring) -> io::Result<Buffers> {
         let queue = Memory::zeroed(usize::from(MAX_BUFFERS) * size_of::<BufRingEntry>());
-        // The kernel takes pages only when buffers are used.
+        // The kernel allocates pages at the first use.
         let bytes = Memory::uninitialised(usize::from(MAX_BUFFERS) * BUFFER);
         let address = queue.start.as_ptr() as u64;
-        // SAFETY: the queue is of so many entries, on a page boundary, and is kept until the ring
-        // is gone: the ring's drop sees to it.
+        // SAFETY: the queue has that many entries, is page-aligned, and is kept until the ring is
+        // closed, as the ring's drop ensures.
         unsafe {
             uring.submitter().register_buf_ring_with_flags(address, MAX_BUFFERS, GROUP, 0)?;
         }
@@ -53,14 +53,14 @@ impl Buffers {
         Ok(buffers)
     }
 
-    /// They did not suffice.
+    /// Adds buffers after an ENOBUFS.
     pub(super) fn provide_more(&mut self) {
         if !std::mem::replace(&mut self.has_grown, true) {
             self.make(self.made.min(MAX_BUFFERS - self.made));
         }
     }
 
-    /// The kernel is about to be asked again.
+    /// Starts a new iteration.
     pub(super) fn next_round(&mut self) {
         self.has_grown = false;
     }
@@ -72,17 +72,17 @@ impl Buffers {
         self.made += count;
     }
 
-    /// The kernel may use the buffer, for the first time or again.
+    /// Gives a buffer to the kernel, for the first time or again.
     #[allow(unsafe_code, reason = "the queue is shared with the kernel")]
     pub(super) fn provide(&mut self, buffer: u16) {
         let queue = self.queue.start.as_ptr().cast::<BufRingEntry>();
         let position = usize::from(self.tail % MAX_BUFFERS);
         let address = self.bytes.start.as_ptr() as usize + usize::from(buffer) * BUFFER;
         self.tail = self.tail.wrapping_add(1);
-        // SAFETY: the position is with_timeout the queue. The kernel does not look at an entry beyond
-        // the tail, and there are no more buffers than entries, so this entry was used up. The
-        // tail lies where the kernel expects it, aligned for a u16, and is written with release so
-        // that the kernel sees the entry first.
+        // SAFETY: the position is inside the queue. The kernel does not read entries beyond the
+        // tail, and there are no more buffers than entries, so this entry is unused. The tail lies
+        // where the kernel expects it, aligned for a u16, and is stored with release ordering, so
+        // the kernel sees the entry first.
         unsafe {
             let entry = &mut *queue.add(position);
             entry.set_addr(address as u64);
@@ -93,24 +93,24 @@ impl Buffers {
         }
     }
 
-    /// The kernel may go on using them after the ring's end.
+    /// Leaks the memory: the kernel may use it even after the ring is closed.
     pub(super) fn leak(&mut self) {
         self.queue.is_leaked = true;
         self.bytes.is_leaked = true;
     }
 
-    /// What the kernel has put into a buffer. It must not have been provided again.
+    /// Returns the received bytes of a buffer, which must not have been provided again.
     #[allow(unsafe_code, reason = "the kernel has written to it")]
     pub(super) fn bytes(&self, buffer: u16, count: usize) -> &[u8] {
         let start = usize::from(buffer) * BUFFER;
         assert!(buffer < self.made && count <= BUFFER, "the kernel keeps to the buffers");
-        // SAFETY: it is with_timeout the memory, the kernel has written so many bytes, and it has no
-        // business there until the buffer is provided again, which takes `&mut self`.
+        // SAFETY: the range is inside the memory, the kernel has written that many bytes, and it
+        // does not access the buffer until it is provided again, which takes `&mut self`.
         unsafe { std::slice::from_raw_parts(self.bytes.start.as_ptr().add(start), count) }
     }
 }
 
-/// Memory on a page boundary.
+/// Page-aligned memory.
 struct Memory {
     start: NonNull<u8>,
     layout: Layout,
@@ -140,7 +140,7 @@ impl Drop for Memory {
     #[allow(unsafe_code, reason = "memory on a page boundary")]
     fn drop(&mut self) {
         if !self.is_leaked {
-            // SAFETY: it was allocated with this layout, and nothing points to it any more.
+            // SAFETY: it was allocated with this layout, and no pointer to it is left.
             unsafe { dealloc(self.start.as_ptr(), self.layout) }
         }
     }

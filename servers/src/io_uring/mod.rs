@@ -1,4 +1,4 @@
-//! io_uring for one thread and its clients, with an interface that cannot be misused.
+//! io_uring for one thread and its connections, behind a safe interface.
 
 mod availability;
 mod buffers;

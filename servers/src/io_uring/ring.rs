@@ -1,10 +1,10 @@
-//! io_uring for one thread and its clients, with an interface that cannot be misused.
+//! A ring and its connections.
 //!
-//! What to do is queued, and one system call ([`Ring::wait`]) hands all of it to the kernel and
-//! waits for what is done. The kernel reads and writes memory until it says that it is done with
-//! it, so that memory belongs to this module: what is received lies in a ring of buffers, what is
-//! sent is copied. A client belongs to it too, and is dropped, and its socket closed, when nothing
-//! is under way for it any more. Dropping the ring cancels all that is under way, and waits for it.
+//! Operations are queued, and one system call ([`Ring::wait`]) submits all of them and waits for
+//! completions. The kernel accesses memory until it reports completion, so that memory belongs to
+//! this module: input lies in a buffer ring, output is copied. The connections belong to it too; a
+//! connection is dropped, and its socket closed, when no operation on it is in flight. Dropping the
+//! ring cancels all operations and waits for them.
 
 #[cfg(test)]
 mod tests;
@@ -25,19 +25,19 @@ use super::setup::{BACK_OFF, completions, set_up};
 use crate::event_loop::Key;
 use crate::sockets::Listener;
 
-/// What can be queued before it has to be handed over. More takes another system call.
+/// Size of the submission queue. More operations take another system call.
 const QUEUE: u32 = 1024;
 
-/// The most that is copied, to be sent at once.
+/// Maximum size of one send, which is copied.
 const SEND_SIZE: usize = 16 * 1024;
 
-/// Buffers for sending that are kept for the next, each of at most [`BUFFER`] bytes.
+/// Maximum number of send buffers kept for reuse, each of at most [`BUFFER`] bytes.
 const SPARE: usize = 128;
 
-/// How long the end of a ring may take. What is then still under way keeps its memory for ever.
+/// Deadline for closing a ring. Memory of operations still in flight then is leaked.
 const END_DEADLINE: Duration = Duration::from_secs(1);
 
-/// A ring, and the clients that it is for.
+/// A ring with its connections.
 pub struct Ring<'l, C: AsFd> {
     uring: IoUring,
     buffers: Buffers,
@@ -45,14 +45,14 @@ pub struct Ring<'l, C: AsFd> {
     clients: Vec<Slot<C>>,
     free: Vec<Key>,
     queued: Vec<Entry>,
-    /// Operations that were queued and whose last completion has not come.
+    /// Queued operations whose last completion has not arrived.
     in_flight: usize,
-    /// Completions that were not looked at yet.
+    /// Completions that are not handled yet.
     done: VecDeque<cqueue::Entry>,
-    /// Connections for whom something is sent silently, and those for whom it was.
+    /// Connections with a silent send in flight, and those whose silent send has completed.
     silent: Vec<Key>,
     silent_done: Vec<Key>,
-    /// What the last event brought.
+    /// Buffer and length of the current event's input.
     current_buffer: Option<(u16, usize)>,
     spare: Vec<Vec<u8>>,
     is_ending: bool,
@@ -61,15 +61,15 @@ pub struct Ring<'l, C: AsFd> {
 struct Slot<C> {
     /// None if the slot is free.
     client: Option<C>,
-    /// What the client sends is to be received.
+    /// Whether to receive input.
     wanted: bool,
     receiving: OpState,
-    /// The client has ended its side.
+    /// The client has closed its side.
     has_ended: bool,
     sending: OpState,
-    /// What the kernel reads while it sends.
+    /// Output that the kernel reads while it sends.
     output: Vec<u8>,
-    /// The client is to be dropped when nothing is under way for it.
+    /// To be dropped when no operation is in flight.
     closes: bool,
 }
 
@@ -77,30 +77,30 @@ struct Slot<C> {
 enum OpState {
     Idle,
     InFlight,
-    /// It has no completion unless it fails, and is over when it was handed over.
+    /// Completes only on failure; otherwise done once it was submitted.
     InFlightSilent,
     Cancelling,
 }
 
-/// What has been done.
+/// A completed operation.
 #[derive(Debug)]
 pub enum Event {
-    /// A client was accepted.
+    /// A connection was accepted.
     Accepted(TcpStream),
-    /// Nothing is accepted any more until that is [asked](Ring::accept) for again, which helps if
-    /// there is a descriptor: the listener knows what to do.
+    /// The multishot accept has ended and must be [restarted](Ring::accept), which helps once a
+    /// descriptor is free. The listener has a spare one.
     AcceptEnded,
-    /// A client waits to be accepted, as was [asked](Ring::watch) for.
+    /// A connection can be accepted, after [`watch`](Ring::watch).
     Acceptable,
-    /// A client has sent something, which is [to be had](Ring::received) until the next event.
+    /// Input has arrived. [`received`](Ring::received) returns it until the next event.
     Received(Key),
-    /// So much of a client's output was sent.
+    /// This many bytes of a connection's output were sent.
     Sent(Key, usize),
-    /// The connection is over.
+    /// The connection is gone.
     Lost(Key),
 }
 
-/// What a completion is about, beside the client.
+/// The kind of a completed operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 enum Operation {
@@ -109,7 +109,7 @@ enum Operation {
     Shutdown,
     Receive,
     Send,
-    /// A cancellation: it comes only if that failed.
+    /// A cancellation; it completes only if it failed.
     Cancel,
 }
 
@@ -147,10 +147,11 @@ impl<C> Slot<C> {
 }
 
 impl<'l, C: AsFd> Ring<'l, C> {
-    /// A ring for this thread and for so many clients at most. It wakes when the server is to end, and accepts nothing yet.
+    /// Returns a ring for this thread and at most `clients` connections. It wakes at shutdown and
+    /// accepts nothing yet.
     ///
     /// # Errors
-    /// The kernel refuses it: [`unavailable`] says why.
+    /// The kernel refuses it: [`unavailable`](super::unavailable) explains why.
     pub fn new(listener: &'l Listener, clients: usize) -> io::Result<Ring<'l, C>> {
         let (uring, buffers) = set_up(QUEUE, completions(clients))?;
         let mut ring = Ring {
@@ -174,7 +175,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
         Ok(ring)
     }
 
-    /// Accepts whoever comes, one after the other.
+    /// Accepts connections continuously (multishot).
     pub fn accept(&mut self) {
         let listener = Fd(self.listener.as_raw_fd());
         let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
@@ -182,14 +183,14 @@ impl<'l, C: AsFd> Ring<'l, C> {
         self.queue(entry, Operation::Accept, 0);
     }
 
-    /// Waits until somebody can be accepted, once, and needs no descriptor for that.
+    /// Waits once until a connection can be accepted; this needs no descriptor.
     pub fn watch(&mut self) {
         let listener = Fd(self.listener.as_raw_fd());
         let entry = opcode::PollAdd::new(listener, libc::POLLIN as u32).build();
         self.queue(entry, Operation::Watch, 0);
     }
 
-    /// Takes a client in, for which nothing is done yet.
+    /// Adds a connection, without any operation.
     pub fn add(&mut self, client: C) -> Key {
         let key = self.free.pop().unwrap_or_else(|| {
             self.clients.push(Slot::free());
@@ -199,17 +200,16 @@ impl<'l, C: AsFd> Ring<'l, C> {
         key
     }
 
-    /// A client that is there, and not about to be closed. It keeps its socket: the kernel knows
-    /// that one.
+    /// Returns a connection unless it is closing. It must keep its socket, which operations refer
+    /// to.
     pub fn client(&mut self, key: Key) -> Option<&mut C> {
         let slot = self.clients.get_mut(key)?;
         if slot.closes { None } else { slot.client.as_mut() }
     }
 
-    /// Whether to receive what a client sends. After a no, nothing arrives that was not received
-    /// by the kernel before the next [`wait`](Self::wait) hands the no over. With every wait one
-    /// client gets at most as much as there are [buffers](super::MAX_BUFFERS); kernels of late stop at
-    /// 32 of them.
+    /// Starts or stops receiving. After a stop, only input that the kernel had received before the
+    /// next [`wait`](Self::wait) arrives. Per wait, one connection gets at most as much as there
+    /// are [buffers](super::MAX_BUFFERS); recent kernels stop after 32 of them.
     pub fn receive(&mut self, key: Key, wanted: bool) {
         if self.client(key).is_none() {
             return;
@@ -235,11 +235,11 @@ impl<'l, C: AsFd> Ring<'l, C> {
         }
     }
 
-    /// Sends a client its output, or the beginning of it, unless something is being sent.
+    /// Sends the output of a connection, or its beginning, unless a send is in flight.
     ///
-    /// A send that the kernel takes at once can be silent: it wakes nobody, and the event that it
-    /// was sent comes with the next one that happens. That is for those for whom nothing is to be
-    /// done then, and spares every other system call.
+    /// A send that the kernel takes at once may be silent: it wakes no thread, and its event is
+    /// delivered with the next one. That suits connections for which nothing is to be done after
+    /// the send, and saves every second system call.
     pub fn send(&mut self, key: Key, silently: bool, output: impl FnOnce(&C) -> &[u8]) {
         let Some(slot) = self.clients.get_mut(key).filter(|slot| !slot.closes) else { return };
         let Some(client) = &slot.client else { return };
@@ -268,7 +268,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
         let socket = Fd(client.as_fd().as_raw_fd());
         let entry = opcode::Send::new(socket, slot.output.as_ptr(), slot.output.len() as u32);
         let entry = match doing {
-            // Never left for later (DONTWAIT), and a failure unless everything is sent (WAITALL).
+            // DONTWAIT: never deferred. WAITALL: fails unless everything is sent.
             OpState::InFlightSilent => entry
                 .flags(libc::MSG_DONTWAIT | libc::MSG_WAITALL)
                 .build()
@@ -279,7 +279,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
         self.queue(entry, Operation::Send, key);
     }
 
-    /// Drops a client, as soon as nothing is under way for it.
+    /// Drops a connection as soon as no operation on it is in flight.
     pub fn close(&mut self, key: Key) {
         if self.client(key).is_none() {
             return;
@@ -303,34 +303,33 @@ impl<'l, C: AsFd> Ring<'l, C> {
         }
     }
 
-    /// From now on nothing is begun, and what is under way is cancelled. Events still come until
-    /// the ring [is idle](Self::is_idle).
+    /// Starts no further operation and cancels those in flight. Events still arrive until the ring
+    /// [is idle](Self::is_idle).
     pub fn cancel_all(&mut self) {
         self.is_ending = true;
     }
 
-    /// Whether nothing is under way.
+    /// Returns whether no operation is in flight.
     pub fn is_idle(&self) -> bool {
         self.in_flight == 0
     }
 
-    /// The clients that are there, and not about to be closed. To be called of an idle ring.
+    /// Returns the connections that are not closing. The ring must be idle.
     pub fn into_clients(mut self) -> Vec<C> {
         assert!(self.is_idle(), "something is under way for a client");
         let slots = std::mem::take(&mut self.clients);
         slots.into_iter().filter(|slot| !slot.closes).filter_map(|slot| slot.client).collect()
     }
 
-    /// Hands over what is queued, and waits until something is done.
+    /// Submits the queued operations and waits for a completion.
     ///
     /// # Errors
-    /// The kernel refuses the ring its service. That a signal came, or the time is over, is no
-    /// error.
+    /// Those of io_uring_enter(2) other than an interruption or the timeout.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.recycle_buffer();
         self.buffers.next_round();
         if self.is_ending && self.in_flight > 0 {
-            // Repeated as long as it takes: what is just being done cannot be cancelled.
+            // Repeated until the ring is idle: an operation in progress cannot be cancelled.
             let entry = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
             let tag = Operation::Cancel.tag(0);
             self.queued.push(entry.flags(Flags::SKIP_SUCCESS).user_data(tag));
@@ -350,7 +349,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
         self.done.extend(self.uring.completion());
         self.settle_silent_sends();
         match entered.as_ref().map_err(io::Error::raw_os_error) {
-            // At EBUSY the kernel has more completions than room for them: look at those first.
+            // EBUSY: the completion queue has overflowed; handle completions first.
             Ok(_) | Err(Some(libc::EINTR | libc::ETIME | libc::EBUSY)) => Ok(()),
             Err(Some(libc::EAGAIN | libc::ENOMEM)) => {
                 thread::sleep(BACK_OFF);
@@ -360,7 +359,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
         }
     }
 
-    /// Finds out what was sent silently: all of which no failure is told, once it was handed over.
+    /// Completes the silent sends that were submitted and have not failed.
     fn settle_silent_sends(&mut self) {
         for done in &self.done {
             let (about, key) = Operation::of(done.user_data());
@@ -376,7 +375,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
         }
     }
 
-    /// What was done, if there is more.
+    /// Returns the next completed operation, if any.
     pub fn next_event(&mut self) -> Option<Event> {
         loop {
             self.recycle_buffer();
@@ -470,7 +469,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
         let goes_on = slot.sending == OpState::InFlight && !self.is_ending;
         slot.sending = OpState::Idle;
         if goes_on && matches!(result, Err(libc::EAGAIN | libc::EINTR)) {
-            // The client does not read, or not now: from here on the kernel waits for it.
+            // The client does not read: from now on the kernel waits for it.
             self.start_send(key, OpState::InFlight);
             return None;
         }
@@ -489,7 +488,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
         }
     }
 
-    /// What the last event brought, and whose it is. Nothing is the client's end.
+    /// Returns the current event's input and its connection. No bytes mean the end of the stream.
     pub fn received(&mut self, key: Key) -> Option<(&mut C, &[u8])> {
         let bytes = self
             .current_buffer
@@ -509,12 +508,12 @@ impl<'l, C: AsFd> Ring<'l, C> {
         self.queued.push(entry.flags(Flags::SKIP_SUCCESS).user_data(tag));
     }
 
-    /// What was just being done could not be cancelled.
+    /// Retries the cancellation of an operation that was in progress.
     fn cancel_again(&mut self, key: Key, result: Result<usize, i32>) {
         let (key, about) = (key >> 1, [Operation::Receive, Operation::Send][key & 1]);
         let Some(slot) = self.clients.get(key) else { return };
         let doing = if about == Operation::Send { slot.sending } else { slot.receiving };
-        // Not found does not mean over: it may be on its way from one place to another.
+        // ENOENT does not mean completed: the operation may be moving between queues.
         if doing == OpState::Cancelling && result.is_err() {
             self.cancel(about, key);
         }
@@ -525,16 +524,17 @@ impl<'l, C: AsFd> Ring<'l, C> {
         self.in_flight += 1;
     }
 
-    /// Moves what is queued to where the kernel finds it, as far as there is room.
+    /// Moves queued operations to the submission queue, as far as there is room.
     #[allow(unsafe_code, reason = "the kernel is told of memory and descriptors")]
     fn pass_to_idle(&mut self) {
         let mut submission = self.uring.submission();
         let room = submission.capacity() - submission.len();
         let count = self.queued.len().min(room);
-        // SAFETY: an entry names the buffers of this ring, or an output, which is not touched
-        // until its completion has come; a slot is not freed, and the ring's memory not either,
-        // before. Its descriptor is the listener's, which outlives the ring, the stop event's,
-        // which is never closed, or a client's, which is dropped only when nothing is under way.
+        // SAFETY: an entry refers to the buffers of this ring or to an output, which is not touched
+        // before its completion; neither a slot nor the ring's memory is freed before. Its
+        // descriptor is the listener's, which outlives the ring, the shutdown event's, which is
+        // never closed, or a connection's, which is dropped only when no operation on it is in
+        // flight.
         let pushed = unsafe { submission.push_multiple(&self.queued[..count]) };
         pushed.expect("there is room");
         drop(submission);
@@ -548,7 +548,7 @@ impl<C: AsFd> Drop for Ring<'_, C> {
         let deadline = Instant::now() + END_DEADLINE;
         while !self.is_idle() {
             if Instant::now() > deadline || self.wait(Some(BACK_OFF)).is_err() {
-                // The kernel may still use it.
+                // The kernel may still use them.
                 self.buffers.leak();
                 std::mem::forget(std::mem::take(&mut self.clients));
                 return;
@@ -560,7 +560,7 @@ impl<C: AsFd> Drop for Ring<'_, C> {
 
 #[allow(unsafe_code, reason = "a completion brings a descriptor as a number")]
 fn own(accepted: usize) -> TcpStream {
-    // SAFETY: the kernel has just opened the descriptor for this completion alone, which is looked
-    // at once.
+    // SAFETY: the kernel has just opened the descriptor for this completion alone, which is handled
+    // once.
     TcpStream::from(unsafe { OwnedFd::from_raw_fd(accepted as i32) })
 }

@@ -1,30 +1,30 @@
-//! A client for whom the kernel receives by itself.
+//! A connection whose input the kernel receives.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::event_loop::{Connection, Progress, READ_SIZE};
 
-/// A connection, and what has unprocessed for it beyond its share of a turn. Until the kernel hears
-/// that it should receive no more it goes on, and a client that sends much is to get no more of
-/// its requests answered at a time than in other patterns.
+/// A connection, and the input that exceeds its share of an iteration. The kernel keeps receiving
+/// until it is told to stop; a client that sends much must not get more requests answered at a time
+/// than in other patterns.
 #[derive(Debug)]
 pub struct RingConnection {
     connection: Connection,
-    /// To be looked at in later turns.
+    /// Input for later iterations.
     unprocessed: Vec<u8>,
-    /// How much of that has been answered.
+    /// How much of it is processed.
     processed: usize,
-    /// It has ended its side, after that.
+    /// The client has closed its side, after that input.
     has_ended: bool,
-    /// It has had its share of the turn to come.
+    /// It has had its share of the next iteration.
     had_turn: bool,
-    /// It has been called to a turn.
+    /// It is queued for the next iteration.
     is_queued: bool,
     is_closed: bool,
 }
 
 impl RingConnection {
-    /// A client who has sent nothing, and is called to its first turn.
+    /// Returns a connection without input, queued for its first iteration.
     pub fn new(connection: Connection) -> RingConnection {
         RingConnection {
             connection,
@@ -37,7 +37,8 @@ impl RingConnection {
         }
     }
 
-    /// The kernel has received this. Nothing is the client's end. Says whether to call it.
+    /// Processes received input; no bytes mean the end of the stream. Returns whether to queue the
+    /// connection.
     pub fn received(&mut self, bytes: &[u8]) -> bool {
         if !self.had_turn && self.unprocessed.is_empty() && self.connection.wants_read() {
             self.answer(bytes);
@@ -49,19 +50,19 @@ impl RingConnection {
         !std::mem::replace(&mut self.is_queued, true)
     }
 
-    /// The kernel has sent so much of the output. Says whether to call it.
+    /// Removes output that was sent. Returns whether to queue the connection.
     pub fn sent(&mut self, count: usize) -> bool {
         self.is_closed |= self.connection.sent(count) == Progress::Closed;
         !std::mem::replace(&mut self.is_queued, true)
     }
 
-    /// A turn: its share of what has unprocessed is answered. If there is more, it is called again.
+    /// Answers the connection's share of its input. If more is left, it is queued again.
     pub fn advance(&mut self) -> Progress {
         if !self.had_turn && self.has_more() {
             let unprocessed = std::mem::take(&mut self.unprocessed);
             let end = unprocessed.len().min(self.processed + READ_SIZE);
             let share = &unprocessed[self.processed..end];
-            // Nothing is the end.
+            // An empty share means the end of the stream.
             self.has_ended &= !share.is_empty();
             self.answer(share);
             if end < unprocessed.len() {
@@ -88,30 +89,30 @@ impl RingConnection {
         (!self.unprocessed.is_empty() || self.has_ended) && self.connection.wants_read()
     }
 
-    /// Whether to receive what it sends.
+    /// Returns whether to receive input.
     pub fn wants_input(&self) -> bool {
         self.unprocessed.is_empty() && !self.has_ended && self.connection.wants_read()
     }
 
-    /// Whether nothing is to be done when its output was sent: neither is it closed then, nor
-    /// its deadline put off.
+    /// Returns whether nothing is to be done after a send: the connection neither closes nor has a
+    /// deadline to move.
     pub fn can_send_silently(&self) -> bool {
         self.wants_input() && self.connection.deadline().is_none()
     }
 
-    /// What is to be sent.
+    /// Returns the unsent output.
     pub fn output(&self) -> &[u8] {
         self.connection.output()
     }
 
-    /// The connection by itself.
+    /// Returns the connection.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    /// The connection, to be served without a ring.
+    /// Returns the connection, to be served without a ring.
     pub fn into_connection(mut self) -> Connection {
-        // That it has ended is found out again.
+        // A later read will return the end of the stream again.
         if !self.unprocessed.is_empty() {
             self.connection.received(&self.unprocessed[self.processed..]);
         }

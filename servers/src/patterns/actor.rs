@@ -1,22 +1,23 @@
 //! # Actors
 //!
-//! Each client has an actor: a task that owns all there is to know of the client, and a mailbox
-//! from which it takes one message at a time. A reader, linked to it, posts what arrives; nobody
-//! else can touch the state, so nothing is shared and nothing is locked.
+//! Each connection has an actor: a task that owns the connection's state, and a mailbox from which
+//! it takes one message at a time. A reader task, linked to the actor, posts the input. No other
+//! task can access the state, so nothing is shared and nothing is locked.
 //!
-//! The mailbox is bounded, in messages and so in bytes: while it is full the reader does not read,
-//! the client's window fills, and the client waits. What the server has to say comes by the same
-//! way: the signal shuts the socket for reading, and [`Message::Drain`] is posted behind all that
-//! had arrived.
+//! The mailbox is bounded: while it is full the reader does not read, the TCP window closes, and
+//! the client waits (backpressure). A shutdown takes the same path: the signal shuts the socket for
+//! reading, and the reader posts [`Message::Drain`] after all input that had arrived.
 //!
-//! Erlang's model adds what is only hinted at by the link here: actors that watch each other's
-//! deaths, supervisors that start anew what has failed, addresses that reach another machine.
+//! Erlang's model also has supervisors that restart failed actors, monitors, and addresses on other
+//! machines; the link here is only a hint of those.
 //!
-//! Used by: Ranch, and so Cowboy, on Erlang's runtime; Akka I/O.
+//! Used by: Ranch (and so Cowboy), RabbitMQ and ejabberd on Erlang's runtime; Apache Pekko (the
+//! maintained fork of Akka) with its I/O actors.
 //!
-//! Good for: clients that are talked to from several sides: chat, games, brokers.
+//! Good for: connections that several parties write to: chat, games, message brokers.
 //!
-//! Breaks: by the hop: a request is copied into a message, and wakes two tasks rather than one.
+//! Breaks: on the hop: each request is copied into a message and wakes two tasks instead of one. An
+//! unbounded mailbox would turn a slow consumer into memory exhaustion.
 //!
 //! Source: Hewitt, Bishop and Steiger, *A Universal Modular ACTOR Formalism for Artificial
 //! Intelligence*, IJCAI 1973; Armstrong, *Making reliable distributed systems in the presence of
@@ -42,10 +43,10 @@ use crate::tasks::{TaskPermit, accept_all};
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "actor",
-    summary: "a mailbox for each client",
+    summary: "one actor with a mailbox for each connection",
     family: Family::Tasks,
     stevens: &[],
-    used_by: "Ranch (so Cowboy), Akka I/O",
+    used_by: "Ranch (so Cowboy), RabbitMQ, ejabberd, Apache Pekko",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: OverloadPolicy::Busy,
@@ -53,16 +54,16 @@ pub(super) const PATTERN: Pattern = Pattern {
     serve,
 };
 
-/// Messages that may wait in a mailbox, each of which holds at most what is read at once: 16 KiB.
+/// Capacity of a mailbox, in messages of one read each: 16 KiB.
 const MAILBOX: usize = 4;
 
-/// What an actor can be told.
+/// The messages of an actor.
 enum Message {
-    /// The client sent this.
+    /// Input from the client.
     Received(Vec<u8>),
-    /// The client will send no more.
+    /// The client has closed its side.
     Ended,
-    /// The server is to end, and nothing more of what the client sends counts.
+    /// The server shuts down; later input is ignored.
     Drain,
 }
 
@@ -76,15 +77,15 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     }))
 }
 
-/// What is known of a client. It has no handle: who holds the sending end of its mailbox can talk
-/// to it, and nobody can ask it anything.
+/// The state of a connection. There is no handle: tasks reach it only through the sending end of
+/// its mailbox.
 struct Actor {
     mailbox: Receiver<Message>,
     session: Session,
     client: OwnedWriteHalf,
     idle_timeout: Option<Duration>,
     shutdown: Shutdown,
-    /// The reader, which ends when the actor does, however that comes about.
+    /// The reader; dropping the set aborts it.
     linked: JoinSet<()>,
 }
 
@@ -103,9 +104,9 @@ impl Actor {
     }
 
     async fn live(mut self, permit: TaskPermit) {
-        // What goes wrong with one client ends with that client; there is nobody to tell.
+        // An error of one client ends that client alone.
         let _ = self.handle_messages().await;
-        // The reader's half of the socket goes first, then the place, then the socket.
+        // The order matters: the reader's half of the socket, the slot, then the socket.
         self.linked.shutdown().await;
         drop(permit);
         drop(self);
@@ -123,9 +124,9 @@ impl Actor {
                     count = bytes.len();
                 }
                 Some(Message::Ended) => self.session.end_of_input(),
-                // All that had arrived is answered; a request that has not ended is nobody's.
+                // All input that had arrived is answered; an unterminated request is not.
                 Some(Message::Drain) => break,
-                // The reader has met with an error.
+                // The reader got an error.
                 None => return Ok(()),
             }
             send(client, &mut self.session, self.idle_timeout).await?;
@@ -136,7 +137,7 @@ impl Actor {
     }
 }
 
-/// The reader: it knows the socket and an address, and nothing of what is said.
+/// The reader: posts the input of a socket to an actor.
 async fn post_input(mut client: OwnedReadHalf, actor: Sender<Message>, shutdown: Shutdown) {
     let mut limit = DrainLimit::default();
     loop {

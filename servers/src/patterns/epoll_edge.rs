@@ -1,15 +1,18 @@
 //! # Reactor over epoll(7), edge-triggered
 //!
-//! A client is told of once, when something new has come, and not again until more comes: so each
-//! is registered once, for everything, and the kernel is told nothing afterwards. In return the
-//! loop itself must remember who may have more to read. It keeps them in a list and gives each of
-//! them a turn, round after round, so that a client that sends without end does not starve others.
+//! The kernel reports a descriptor once when its state changes, and not again until new data
+//! arrives. Each connection is registered once, for all events, without any later epoll_ctl(2). In
+//! return the loop must remember which connections may still have input. It keeps them in a queue
+//! and advances each in turn, so that a client that sends continuously does not starve the others.
 //!
-//! Used by: nginx for its clients (its listeners are level-triggered); Netty's native transport.
+//! Used by: nginx for its connections (its listeners are level-triggered); mio, and so tokio; Netty
+//! up to 4.1, which gave it up for simplicity. Those run several such loops.
 //!
-//! Good for: clients that alternate between reading and writing: no EPOLLOUT to add and remove.
+//! Good for: connections that alternate between reading and writing, without the two calls for
+//! EPOLLOUT.
 //!
-//! Breaks: by a mistake: to stop reading early and forget it is to wait for ever.
+//! Breaks: by a lost event: a handler that stops before EAGAIN and forgets to continue waits for
+//! ever.
 //!
 //! Source: epoll(7), "Level-triggered and edge-triggered" and "Possible pitfalls".
 
@@ -28,10 +31,10 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "epoll-edge",
-    summary: "one loop over epoll, edge-triggered, drained in fair turns",
+    summary: "one event loop over epoll, edge-triggered",
     family: Family::Loop,
     stevens: &[],
-    used_by: "nginx, Netty (native transport)",
+    used_by: "nginx, mio (and so tokio), Netty up to 4.1",
     workers: Workers::One,
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: OverloadPolicy::Busy,
@@ -39,16 +42,15 @@ pub(super) const PATTERN: Pattern = Pattern {
     serve,
 };
 
-/// What each client is registered for, once.
+/// The events of each connection, registered once.
 const EVERYTHING: EpollFlags = EpollFlags::EPOLLIN
     .union(EpollFlags::EPOLLOUT)
     .union(EpollFlags::EPOLLPRI)
     .union(EpollFlags::EPOLLRDHUP)
     .union(EpollFlags::EPOLLET);
 
-/// A client that has ended its side, or reset, or sent urgent data. A read that is short tells that
-/// all was read, but not whether the end has come, and not when it stopped at urgent data; neither
-/// is told of again.
+/// FIN, reset or urgent data. A short read means that all input was read, but does not show the end
+/// of the stream, and it also stops at urgent data. The kernel does not report either again.
 const MORE: EpollFlags = EpollFlags::EPOLLRDHUP
     .union(EpollFlags::EPOLLHUP)
     .union(EpollFlags::EPOLLERR)
@@ -80,7 +82,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
             let Some((key, has_more)) = ready.next() else { break };
             match clients.advance(key, &mut scratch) {
                 Progress::Again => ready.add(key, has_more),
-                // All was read but what no read shows, for which there is one turn more.
+                // One more read: a short read does not show the end of the stream.
                 Progress::Open if has_more => ready.add(key, false),
                 Progress::Open | Progress::Closed => {}
             }
@@ -97,12 +99,13 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-/// Who may have more to read: each of them once, however often the kernel tells of it, so that
-/// nobody has two turns in a round.
+/// The connections that may have more input, each once however often the kernel reports it, so that
+/// no connection advances twice in an iteration.
 #[derive(Default)]
 struct Ready {
     queue: VecDeque<Key>,
-    /// By key: whether it is in the queue, and whether a short read is not all of it.
+    /// By key: whether the connection is queued, and whether a short read must be followed by
+    /// another.
     marks: Vec<(bool, bool)>,
 }
 

@@ -1,19 +1,22 @@
 //! # Reactor over epoll(7), level-triggered
 //!
-//! The kernel keeps the list of descriptors, and is told only of changes; a wait gives those that
-//! are ready, and costs what they cost, however many others there are. Level-triggered means that
-//! a client is told of for as long as it is ready, so that a turn may stop anywhere: the rest is
-//! there at the next one.
+//! The kernel keeps the interest list and is told only of changes. A wait returns the ready
+//! descriptors and costs time in proportion to those, not to all connections. Level-triggered means
+//! that a descriptor is reported as long as it is ready, so a handler may stop anywhere and
+//! continue at the next event.
 //!
-//! Used by: Redis; memcached in each of its threads, by way of libevent.
+//! Used by: Redis; memcached in each of its threads, through libevent.
 //!
-//! Good for: ten thousand clients and more, mostly idle, on one core.
+//! Good for: ten thousand connections and more, mostly idle, on one core.
 //!
-//! Breaks: where an answer takes long, for all others wait. A client that cannot be written to is
-//! waited for by EPOLLOUT, which must be taken back afterwards, a system call each way.
+//! Breaks: when a request takes long to compute, because all other clients wait. A connection with
+//! unsent output needs EPOLLOUT, which must be removed afterwards: one epoll_ctl(2) each way. Slow
+//! and vanished clients cost little here (memory and a descriptor), but without an idle timeout
+//! they accumulate up to the connection limit.
 //!
 //! Source: epoll(7), since Linux 2.5.44; Schmidt, *Reactor*, Pattern Languages of Program Design,
-//! 1995.
+//! 1995; Kegel, *The C10K problem*; Pai, Druschel, Zwaenepoel, *Flash: An Efficient and Portable
+//! Web Server*, USENIX 1999.
 
 use std::io;
 
@@ -29,7 +32,7 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "epoll-level",
-    summary: "one loop over epoll, level-triggered",
+    summary: "one event loop over epoll, level-triggered",
     family: Family::Loop,
     stevens: &[],
     used_by: "Redis",
@@ -51,8 +54,8 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-/// The loop. Calls `ready` when it has all it needs; ends when the server is to stop, and gives the
-/// clients that are there then.
+/// Runs the loop until shutdown and returns the open connections. Calls `ready` before the first
+/// wait.
 pub(super) fn run(
     source: &impl ConnectionSource,
     source_interest: EpollFlags,
@@ -86,7 +89,7 @@ pub(super) fn run(
     Ok(clients)
 }
 
-/// A turn, after which the kernel is told if something else is to be waited for.
+/// Advances a connection and updates its interest if that has changed.
 fn advance(
     epoll: &Epoll,
     clients: &mut Connections,
@@ -94,7 +97,7 @@ fn advance(
     scratch: &mut [u8],
 ) -> io::Result<()> {
     let before = clients.get(key).map(interest);
-    // A socket that is closed leaves the list by itself.
+    // Closing a socket removes it from the interest list.
     if clients.advance(key, scratch) != Progress::Closed
         && let Some(client) = clients.get(key)
         && before != Some(interest(client))

@@ -1,16 +1,17 @@
-//! # One epoll, many threads, by EPOLLONESHOT
+//! # One epoll, many threads, with EPOLLONESHOT
 //!
-//! All threads wait for the same list of clients, and whichever is free serves whoever is ready. An
-//! event disarms its client, so that no other thread can be told of it; who has served it arms it
-//! again, and what has come meanwhile is told at once (`event_loop::oneshot`).
+//! All threads wait on the same interest list, and any idle thread serves any ready connection. An
+//! event disarms its descriptor, so no other thread gets an event for it. The thread that has
+//! served the connection re-arms it; input that arrived in between is reported at once.
 //!
-//! Used by: ntirpc, and so NFS-Ganesha, and Qpid Proton re-arm their clients in this way; of their
-//! threads one waits at a time, as in [`leader_followers`](super::leader_followers).
+//! Used by: the `polling` crate, and so smol; ntirpc (NFS-Ganesha) and Qpid Proton re-arm their
+//! connections in this way, but there one thread waits for each event channel, as in
+//! [`leader_followers`](super::leader_followers).
 //!
-//! Good for: turns of very different length: no client is tied to a thread that is busy.
+//! Good for: requests of very different length: no connection is tied to a busy thread.
 //!
-//! Breaks: on a system call more for each event, and on clients that wander between the cores'
-//! caches. A client that is not armed again is silent for ever.
+//! Breaks: on one more system call for each event, and on connections that migrate between the
+//! caches of the cores. A connection that is not re-armed stays silent for ever.
 //!
 //! Source: epoll_ctl(2), EPOLLONESHOT, since Linux 2.6.2.
 
@@ -29,10 +30,10 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "epoll-oneshot",
-    summary: "many threads wait for one epoll; an event disarms its client until it was served",
+    summary: "many threads wait on one epoll, with EPOLLONESHOT",
     family: Family::Workers,
     stevens: &[],
-    used_by: "NFS-Ganesha, Qpid Proton (the re-arming)",
+    used_by: "smol; NFS-Ganesha, Qpid Proton (the re-arming)",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: OverloadPolicy::Busy,
@@ -44,7 +45,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let listener = listener.with_nonblocking_clients();
     let shared = SharedEpoll::new(&listener, config)?;
     let work = |_, ready: Ready<'_>| {
-        // One at a time: what was taken with it would wait for this thread while others are free.
+        // One event per wait: a batch would hold events hostage while other threads are idle.
         let mut events = [EpollEvent::empty()];
         let mut scratch = [0; READ_SIZE];
         ready.wait()?;

@@ -1,17 +1,16 @@
 //! # Fork per connection
 //!
-//! The concurrent server of the first Unix textbooks. The parent accepts and forks; the child
-//! inherits the client's socket, serves it with calls that block, and ends. The parent closes its
-//! own copy of the socket at once, or the client would never see the end, and waits for the
-//! children that have ended, or they would stay as zombies.
+//! The parent accepts and forks; the child inherits the connection, serves it with blocking calls,
+//! and exits. The parent closes its copy of the descriptor at once: while any copy is open, the
+//! client never sees the end of the connection. It also reaps exited children, or they remain as
+//! zombies.
 //!
 //! Used by: PostgreSQL (a backend for each session), sshd, inetd with `nowait`.
 //!
-//! Good for: clients who must not be able to harm each other: a crash, a leak, a change of user or
-//! of directory ends with the one client that it was for.
+//! Good for: isolation: a crash, a leak or a change of user or directory affects one client.
 //!
-//! Breaks: on short connections, for each costs a fork, and the more the larger the parent has
-//! grown.
+//! Breaks: on short connections, which cost a fork each; fork gets slower as the parent's address
+//! space grows. A slow client (slow loris) or a vanished peer holds a whole process.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 1.
 
@@ -27,7 +26,7 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "fork-per-connection",
-    summary: "a process for each client",
+    summary: "forks a process for each connection",
     family: Family::Processes,
     stevens: &[1],
     used_by: "PostgreSQL, sshd, inetd",
@@ -63,7 +62,8 @@ fn accept_all(
         children.reap();
         let Some(client) = listener.try_accept()? else { continue };
         let is_full = children.active() >= config.max_connections && {
-            // A child may have been done since, and this client have been told so by its end.
+            // A child may have finished since, and its client, seeing the close, have connected
+            // again.
             children.reap();
             children.active() >= config.max_connections
         };

@@ -1,22 +1,24 @@
 //! # Half-Sync/Half-Async
 //!
-//! An event loop, the asynchronous half, reads from all clients; what is to be answered goes into a
-//! queue, from which a pool of threads, the synchronous half, takes and answers it with plain
-//! blocking code. Answers go back to the loop, which writes them.
+//! An event loop, the asynchronous half, reads requests and queues them; a pool of threads, the
+//! synchronous half, answers them with plain blocking code. The replies go back to the loop, which
+//! writes them.
 //!
-//! The pool holds a request and not a client, as a [`thread_pool`](super::thread_pool) does: idle
-//! clients cost no thread. While a client's request is in the pool nothing more is read from that
-//! client, so replies stay in order, the loop and the pool never hold the same client, and the
-//! queue cannot be longer than there are clients: it is full when there is no place for another
-//! client, and that one is told so at the door.
+//! A worker holds a request, not a connection as in [`thread_pool`](super::thread_pool), so idle
+//! connections cost no thread. While a request of a connection is in the pool, the loop reads
+//! nothing from it: replies stay in order, the loop and the pool never hold the same connection,
+//! and the queue is never longer than the number of connections. So the connection limit bounds the
+//! queue.
 //!
-//! Requests for whose replies there was no room are answered where the room is made, in the loop.
+//! Requests that were buffered for lack of output space are answered in the loop, where the space
+//! becomes free.
 //!
-//! Used by: Apache's event MPM; Tomcat's NIO connector.
+//! Used by: Kafka (`SocketServer`: processors read and write, a pool of handlers answers); Thrift's
+//! `THsHaServer`, which is named after the pattern.
 //!
-//! Good for: answers that take long or block, behind many idle clients.
+//! Good for: requests that compute long or block, with many idle connections.
 //!
-//! Breaks: with short answers, for which two changes of thread are most of the cost.
+//! Breaks: with short requests, where two thread switches are most of the cost.
 //!
 //! Source: Schmidt, Cranor, *Half-Sync/Half-Async*, PLoP 1995.
 
@@ -36,10 +38,10 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "half-sync-half-async",
-    summary: "a loop reads and writes, a pool of threads answers",
+    summary: "an event loop reads and writes, a pool of threads answers",
     family: Family::Workers,
     stevens: &[],
-    used_by: "Apache (event MPM), Tomcat (NIO)",
+    used_by: "Kafka, Thrift (THsHaServer)",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: OverloadPolicy::Busy,
@@ -49,10 +51,10 @@ pub(super) const PATTERN: Pattern = Pattern {
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let shutdown = listener.shutdown();
-    // Bounded by the number of clients: each is in one place at a time.
+    // Bounded by the number of connections: each is in one place at a time.
     let (requests, next_requests) = unbounded::<Job>();
     let answers = Mailbox::unbounded()?;
-    // They end when nothing is left to answer and the loop, which asks, has ended.
+    // The workers end when the queue is empty and the loop has dropped its end.
     let work = |_, ready: Ready<'_>| {
         ready.say()?;
         for (key, mut connection) in &next_requests {
@@ -72,14 +74,14 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-/// A client on its way, and what the loop knows it by.
+/// A connection in transit, with its key in the loop.
 pub(super) type Job = (Key, Connection);
 
-/// The key of the event that clients have come back.
+/// Key of the mailbox of returned connections.
 const RETURNED_KEY: u64 = u64::MAX - 2;
 
-/// The loop: reads, passes on whoever asks something, and writes when they are `back`. Ends when
-/// the server is to stop, and gives the clients that are not on their way.
+/// Runs the loop: reads, calls `dispatch` for connections with requests, and writes when they come
+/// `back`. Returns at shutdown the connections that are not in transit.
 pub(super) fn run(
     listener: &Listener,
     config: &Config,
@@ -107,7 +109,8 @@ pub(super) fn run(
                         write(&epoll, &mut clients, job)?;
                     }
                 }
-                // The event has disarmed it, so nothing more is told of it while it is away.
+                // The event has disarmed the descriptor, so no event arrives while the connection
+                // is in transit.
                 key => {
                     let Some(mut connection) = clients.take(key as Key) else { continue };
                     match connection.read_input(&mut scratch) {
@@ -126,10 +129,10 @@ pub(super) fn run(
     Ok(clients)
 }
 
-/// Ends a turn, and waits for the client again.
+/// Writes the replies and re-arms the connection.
 fn write(epoll: &Epoll, clients: &mut Connections, (key, mut connection): Job) -> io::Result<()> {
     if connection.write() == Progress::Closed {
-        // Dropped before its key is another's.
+        // Closed before its key is reused.
         drop(connection);
         clients.remove(key);
         return Ok(());

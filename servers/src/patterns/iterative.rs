@@ -1,16 +1,23 @@
 //! # Iterative server
 //!
-//! Accept a client, serve it to its end, accept the next. Nothing is shared and nothing runs at the
-//! same time, so there is nothing to go wrong but the waiting: whoever comes second waits in the
-//! kernel's accept queue, served by nobody, until the first is done. With `listen(0)` the queue
-//! holds one; a third client's connect goes unanswered until the client gives up, for the kernel
-//! drops the SYN and never refuses.
+//! Accepts a client, serves it until it closes, then accepts the next. Nothing runs concurrently,
+//! so there is nothing to lock and nothing to schedule. The second client waits in the kernel's
+//! accept queue.
 //!
-//! Used by: inetd, for the `daytime` and `time` that it answers itself.
+//! With `listen(0)` the queue holds one connection. The kernel never refuses a third client: it
+//! drops the SYN, and connect(2) hangs until the client gives up (ETIMEDOUT after about two minutes
+//! on Linux).
 //!
-//! Good for: answers that are over in an instant; the control measurement for every other pattern.
+//! A vanished peer (power loss, pulled cable) sends no FIN, so read(2) blocks for ever and so does
+//! every client behind it. Only an idle timeout or TCP keepalive ends that; the kernel's default
+//! keepalive starts after two hours (tcp(7)).
 //!
-//! Breaks: with the first client that stays.
+//! Used by: inetd, for its internal `daytime` and `time` services.
+//!
+//! Good for: replies that take microseconds; the baseline that other patterns are compared with.
+//!
+//! Breaks: with the first client that keeps its connection open. A client that sends one byte at a
+//! time (slow loris) blocks all others, and each byte restarts the idle timeout.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 0.
 
@@ -23,10 +30,10 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "iterative",
-    summary: "accept, serve to the end, accept the next",
+    summary: "accepts, serves to the end, accepts the next",
     family: Family::Iterative,
     stevens: &[0],
-    used_by: "inetd (its own daytime)",
+    used_by: "inetd (internal daytime)",
     workers: Workers::One,
     capacity: Capacity::One,
     when_full: OverloadPolicy::Wait,

@@ -1,19 +1,19 @@
-//! # Iterative server that says that it is busy
+//! # Iterative server with a busy reply
 //!
-//! As [`iterative_reset`](super::iterative_reset), with a word to those who are turned away: they
-//! are accepted, told in a line that the server is busy, and closed gently. Gently means that the
-//! sending side is shut and what the client has sent is read until it ends its side, for a while:
-//! to close over unread input is to reset, and the reset can overtake the line.
+//! As [`iterative_reset`](super::iterative_reset), but a connection over the limit gets a reply
+//! line that says that the server is busy, followed by a lingering close: the server shuts its
+//! sending side and reads until the client closes, for a bounded time. Closing a socket with unread
+//! input sends a reset, and the reset can overtake the busy line.
 //!
-//! Used by: Redis answers so beyond `maxclients` (without the gentle end), and SMTP has `421` for it
-//! (RFC 5321). The books call it load shedding.
+//! Used by: Redis beyond `maxclients` (without the lingering close); Postfix postscreen ("421 4.3.2
+//! All server ports are busy"). Load shedding is the general term.
 //!
-//! Good for: clients that read: they learn why, and when to come again.
+//! Good for: clients that read the reply: they learn the cause and can retry later.
 //!
-//! Breaks: under a storm of clients, where the refusals become the load: those that are seen out
-//! must be bounded in time and in number.
+//! Breaks: under a connection storm, because refusing becomes the load. Lingering closes must be
+//! bounded in time and in number.
 //!
-//! Source: RFC 9112, section 9.6, for an end in stages.
+//! Source: RFC 9112, section 9.6, for the staged close; RFC 5321 for reply code 421.
 
 use std::io;
 use std::thread;
@@ -26,10 +26,10 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "iterative-busy",
-    summary: "serve one client; tell the others that it is busy",
+    summary: "serves one client; sends all others a busy line",
     family: Family::Iterative,
     stevens: &[],
-    used_by: "the busy line: Redis beyond maxclients",
+    used_by: "Redis beyond maxclients, Postfix postscreen (the busy line)",
     workers: Workers::One,
     capacity: Capacity::One,
     when_full: OverloadPolicy::Busy,

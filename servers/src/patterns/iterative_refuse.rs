@@ -1,20 +1,18 @@
 //! # Iterative server that refuses
 //!
-//! While a client is served nobody listens, so the next one is refused by the kernel (ECONNREFUSED)
-//! in microseconds instead of waiting without a word. No book has a name for it: it is acceptor
-//! control by closing the door. The listening socket is shut and opened again
-//! rather than closed and bound again: that keeps the port.
+//! Stops listening while it serves a client, so the kernel refuses new connections (ECONNREFUSED)
+//! within microseconds instead of queueing them. The listening socket is shut with shutdown(2) and
+//! reopened with listen(2) rather than closed, which keeps the port.
 //!
-//! Used by: sendmail, while its load is too high; inetd, for a service that is started too often.
+//! Used by: sendmail while its load is too high; inetd for a service that is started too often.
 //!
-//! Good for: a device with one user, where "not now" is worth more than "perhaps later"; clients
-//! that can go to the next address.
+//! Good for: a device with one user; clients that can try the next address.
 //!
-//! Breaks: behind anything that retries at once, and in the eyes of a health check. A client that
-//! connects between accept and shut is reset; one that connects between the end of a client and the
-//! reopening is refused although the server is free.
+//! Breaks: with clients that retry at once, and with health checks. There is a race at each
+//! transition: a client that connects between accept and shutdown is reset, and one that connects
+//! between the end of a client and the next listen is refused although the server is free.
 //!
-//! Source: inet_shutdown of the kernel's net/ipv4/af_inet.c, for what it is to shut a listener.
+//! Source: `inet_shutdown` in the kernel's net/ipv4/af_inet.c.
 
 use std::io;
 
@@ -25,10 +23,10 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "iterative-refuse",
-    summary: "serve one client; nobody listens meanwhile",
+    summary: "serves one client and does not listen meanwhile",
     family: Family::Iterative,
     stevens: &[],
-    used_by: "the refusal: sendmail under load",
+    used_by: "sendmail under load (the refusal)",
     workers: Workers::One,
     capacity: Capacity::One,
     when_full: OverloadPolicy::Refuse,

@@ -1,17 +1,17 @@
 //! # Iterative server that resets
 //!
-//! An iterative server with a doorman: one thread serves a client at a time, another accepts all
-//! the while and resets whoever comes in between. The reset is an abortive close (SO_LINGER with
-//! a time of 0): one RST, no FIN, and no state is kept for a client that was turned away.
+//! One thread serves a client at a time; another accepts continuously and resets every connection
+//! over the limit. The reset is an abortive close (SO_LINGER with a time of 0): one RST, no FIN,
+//! and no state kept in the kernel.
 //!
-//! Used by: HAProxy resets so where a `tcp-request connection` rule rejects a client.
+//! Used by: HAProxy where a `tcp-request connection` rule rejects a client.
 //!
-//! Good for: the cheapest refusal that there is once the handshake is over.
+//! Good for: the cheapest refusal after a completed handshake.
 //!
-//! Breaks: the client, which was connected and cannot tell a busy server from one that crashed.
+//! Breaks: for the client, which was connected and cannot tell a busy server from a crashed one.
 //!
-//! Source: RFC 9293, section 3.10.5 (ABORT); Stevens, *UNIX Network Programming* volume 1,
-//! section 7.5.
+//! Source: RFC 9293, section 3.10.5 (ABORT); Stevens, *UNIX Network Programming* volume 1, section
+//! 7.5.
 
 use std::io;
 use std::net::TcpStream;
@@ -30,10 +30,10 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "iterative-reset",
-    summary: "serve one client; accept and reset meanwhile",
+    summary: "serves one client; accepts and resets all others",
     family: Family::Iterative,
     stevens: &[],
-    used_by: "the reset: HAProxy, where a rule rejects",
+    used_by: "HAProxy, for rejected connections (the reset)",
     workers: Workers::One,
     capacity: Capacity::One,
     when_full: OverloadPolicy::Reset,
@@ -43,12 +43,12 @@ pub(super) const PATTERN: Pattern = Pattern {
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     serve_one(&listener, config, |client| {
-        // It takes effect when the socket is closed.
+        // Takes effect when the socket is closed.
         let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
     })
 }
 
-/// Serves one client at a time, and meanwhile has the others turned away.
+/// Serves one client at a time and passes all others to `reject`.
 pub(super) fn serve_one(
     listener: &Listener,
     config: &Config,
@@ -61,7 +61,7 @@ pub(super) fn serve_one(
         threads::start(scope, shutdown, move || {
             for (permit, client) in served {
                 serve_connection(&client, config, shutdown);
-                // In this order the place is free by the time that the client sees the end.
+                // Before the socket, so that the slot is free when the client sees the close.
                 drop(permit);
                 drop(client);
             }
@@ -69,7 +69,7 @@ pub(super) fn serve_one(
         listener.listen().inspect_err(|_| shutdown.request())?;
         while let Some(client) = listener.accept().inspect_err(|_| shutdown.request())? {
             match limit.try_acquire() {
-                // It never blocks: who has the place is served, or is the one in the channel.
+                // Never blocks: one permit exists, so the channel holds at most one client.
                 Some(permit) => drop(sender.send((permit, client))),
                 None => turn_away(client),
             }

@@ -1,16 +1,16 @@
 //! # Leader/Followers
 //!
-//! One thread, the leader, waits for an event. Before it serves the client that the event is of,
-//! it disarms that client and gives up the lead, so that one of the followers waits in its place;
-//! when it has served, it follows. Nothing is handed from thread to thread.
+//! One thread, the leader, waits for an event. Before it serves the event's connection, it gives up
+//! the lead, and one of the followers waits in its place; afterwards it becomes a follower. No
+//! request passes from thread to thread.
 //!
-//! It differs from [`epoll_oneshot`](super::epoll_oneshot) in that one thread waits at a time. Here
-//! the kernel disarms the client with the event, as there; with select the leader would take it out
-//! of the set itself.
+//! Unlike [`epoll_oneshot`](super::epoll_oneshot), one thread waits at a time. Here too the event
+//! itself disarms the descriptor (EPOLLONESHOT); with select the leader would remove it from the
+//! set.
 //!
 //! Used by: ACE's `TP_Reactor`, and so TAO; ZeroC Ice's thread pools.
 //!
-//! Good for: short turns: who has been told of the event serves it, while its cache is warm.
+//! Good for: short requests: the thread that got the event serves it, with a warm cache.
 //!
 //! Breaks: at high rates: events are taken one by one, each with a change of leader.
 //!
@@ -32,7 +32,7 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "leader-followers",
-    summary: "one thread waits, promotes the next, serves",
+    summary: "one thread waits, promotes a follower, serves",
     family: Family::Workers,
     stevens: &[],
     used_by: "ACE and TAO, ZeroC Ice",
@@ -54,7 +54,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         while !listener.shutdown().is_requested() {
             let leader = lead.lock().unwrap_or_else(PoisonError::into_inner);
             let event = wait(&shared.epoll, &mut event, None)?;
-            // A follower leads before this one serves.
+            // Promotes a follower before this thread serves.
             drop(leader);
             for event in event {
                 shared.handle(event, &mut scratch)?;

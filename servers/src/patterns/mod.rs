@@ -1,4 +1,4 @@
-//! One file for each pattern, with the same silhouette: what it is, its row, `serve`.
+//! One file for each pattern, with the same outline: what it is, its row in the table, `serve`.
 
 mod iterative;
 mod iterative_busy;
@@ -38,7 +38,7 @@ mod uring_per_core;
 
 use crate::Pattern;
 
-/// The catalogue, in the order in which to read it.
+/// All patterns, in reading order.
 pub const PATTERNS: &[Pattern] = &[
     iterative::PATTERN,
     iterative_refuse::PATTERN,

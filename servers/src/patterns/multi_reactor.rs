@@ -1,15 +1,15 @@
 //! # Acceptor and several reactors
 //!
-//! One thread accepts and deals the clients to event loops in turn; a client stays with its loop to
-//! the end. The program decides where a client goes, which neither a shared listener nor a hash
-//! lets it do. (Main and sub reactor; Netty's boss and worker groups.)
+//! One thread accepts and distributes the connections to event loops in turn (round robin); a
+//! connection stays with its loop. The program chooses the loop, which neither a shared listener
+//! nor a hash allows. Other names: main reactor and sub-reactors; Netty's boss and worker groups.
 //!
-//! Used by: memcached; Netty; actix-web.
+//! Used by: memcached; Netty; Kafka; actix-web.
 //!
-//! Good for: clients that stay: equal numbers for all loops, state that is a loop's own.
+//! Good for: long-lived connections: equal numbers for all loops, state local to a loop.
 //!
-//! Breaks: with short connections, when the one acceptor is all that there is time for; with
-//! clients of unequal weight, for nobody moves afterwards.
+//! Breaks: with short connections, when the one acceptor becomes the bottleneck; with connections
+//! of unequal load, because none moves afterwards.
 //!
 //! Source: Lea, *Scalable IO in Java*.
 
@@ -30,10 +30,10 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "multi-reactor",
-    summary: "an acceptor deals clients to loops in turn",
+    summary: "one thread accepts and distributes connections to event loops",
     family: Family::Loops,
     stevens: &[],
-    used_by: "memcached, Netty, actix-web",
+    used_by: "memcached, Netty, Kafka, actix-web",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: OverloadPolicy::Busy,
@@ -45,7 +45,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let listener = listener.with_nonblocking_clients();
     let shutdown = listener.shutdown();
     let acceptor = Acceptor::new(config);
-    // Bounded by the places: only who has one is dealt to a loop.
+    // Bounded by the connection limit: only connections with a permit are queued.
     let mailboxes: io::Result<Vec<Mailbox<Connection>>> =
         (0..config.workers).map(|_| Mailbox::unbounded()).collect();
     let mailboxes = mailboxes?;
@@ -77,7 +77,7 @@ fn dispatch(
     let mut loops = mailboxes.iter().cycle();
     listener.listen()?;
     while let Some(client) = listener.accept()? {
-        // What goes wrong with one client ends with that client.
+        // An error of one client ends that client alone.
         let Ok(connection) = acceptor.admit(client) else { continue };
         if !connection.is_served() {
             lingering_close.add(connection);

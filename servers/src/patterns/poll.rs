@@ -1,14 +1,14 @@
 //! # Reactor over poll(2)
 //!
-//! As [`select`](super::select), with a list of descriptors in place of a bitmap: there is no
-//! highest number, and what to wait for and what is ready are kept apart. The kernel still looks
-//! at every descriptor in the list each time that it is called.
+//! As [`select`](super::select), with a list of descriptors instead of bitmaps: no highest
+//! descriptor, and requested and returned events are separate fields. The kernel still scans the
+//! whole list on every call.
 //!
-//! Used by: thttpd; nginx, where a system has nothing better.
+//! Used by: thttpd; HAProxy, which prefers it to select where epoll is not available.
 //!
-//! Good for: some hundred clients of which many are busy; any Unix of today.
+//! Good for: some hundred clients of which many are busy; every current Unix.
 //!
-//! Breaks: with many clients of which few are busy: the work is for all of them.
+//! Breaks: with many clients of which few are busy, because each wait costs time for all of them.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, sections 6.10 and 6.11.
 
@@ -28,10 +28,10 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "poll",
-    summary: "one loop over poll",
+    summary: "one event loop over poll",
     family: Family::Loop,
     stevens: &[],
-    used_by: "thttpd",
+    used_by: "thttpd, HAProxy (without epoll)",
     workers: Workers::One,
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: OverloadPolicy::Busy,
@@ -55,7 +55,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         waited.extend(clients.iter().map(|(_, one)| PollFd::new(one.as_fd(), interest(one))));
         match poll(&mut waited, timeout(clients.timeout())) {
             Ok(_) => {}
-            // A signal; nothing was said about any of them.
+            // Interrupted by a signal: no results.
             Err(Errno::EINTR) => continue,
             Err(error) => return Err(error.into()),
         }
@@ -77,7 +77,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-/// Errors and hang-ups are told unasked.
+/// poll(2) reports errors and hang-ups without being asked.
 fn interest(connection: &Connection) -> PollFlags {
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::POLLIN, connection.wants_read());
@@ -85,7 +85,7 @@ fn interest(connection: &Connection) -> PollFlags {
     flags
 }
 
-/// A millisecond late rather than early, so as not to go round for nothing.
+/// Rounds up by a millisecond, so that the loop does not wake before the deadline.
 fn timeout(left: Option<Duration>) -> PollTimeout {
     let Some(left) = left else { return PollTimeout::NONE };
     PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)

@@ -1,17 +1,19 @@
-//! # Preforked processes that share an accept
+//! # Preforked processes that share an accept queue
 //!
-//! WorkerProcesses are forked before anybody comes, and each blocks in accept on the one listening socket
-//! that all inherit. The kernel gives a client to the child that has waited longest, and wakes no
-//! other; that child serves it to its end and accepts again. The parent serves nobody: it replaces
-//! children that die.
+//! Children are forked before the first client connects, and all block in accept on the listening
+//! socket that they inherited. The kernel wakes one of them for each connection, the one that has
+//! waited longest; it serves the connection to its end and accepts again. The parent serves no
+//! client: it replaces children that die.
 //!
-//! Used by: PHP-FPM; Apache's prefork, where it listens on one socket.
+//! Used by: PHP-FPM; Apache's prefork MPM with one listening socket; Unicorn and Gunicorn's sync
+//! workers.
 //!
-//! Good for: code that is not thread-safe, and an interpreter with one lock: no fork in a
-//! client's way, and a child that crashes takes one client with it.
+//! Good for: code that is not thread-safe, interpreters with a global lock, isolation without a
+//! fork on each connection.
 //!
-//! Breaks: with more clients that stay than there are children: the next waits in the backlog,
-//! where nothing tells it so.
+//! Breaks: with more long-lived clients than children. The next client waits in the accept queue,
+//! where the server can neither see nor refuse it. Slow clients (slow loris) exhaust the pool with
+//! one connection per child; therefore such servers run behind a buffering proxy.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 2.
 
@@ -27,10 +29,10 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "prefork-accept",
-    summary: "processes that share one accept",
+    summary: "preforked processes share one accept queue",
     family: Family::Processes,
     stevens: &[2],
-    used_by: "PHP-FPM, Apache prefork",
+    used_by: "PHP-FPM, Apache prefork, Unicorn, Gunicorn (sync)",
     workers: Workers::Pool(Unit::Process, 64),
     capacity: Capacity::PerWorker,
     when_full: OverloadPolicy::Wait,
@@ -42,8 +44,8 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     run(listener, config, &[], Listener::accept)
 }
 
-/// Each child serves the client that `accept` gives it, and then the next. `accept` may use the
-/// descriptors in `kept` beside the listener's.
+/// Runs children that serve each connection that `accept` returns. `accept` may use the descriptors
+/// in `kept` besides the listener's.
 pub(super) fn run(
     listener: Listener,
     config: &Config,

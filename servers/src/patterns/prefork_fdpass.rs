@@ -1,16 +1,18 @@
-//! # Preforked processes that are passed their clients
+//! # Preforked processes with descriptor passing
 //!
-//! The parent accepts, and passes the client's socket over a Unix socket (SCM_RIGHTS) to a child
-//! that is free. The child serves it to its end and writes back a byte: it is free again. When no
-//! child is free the parent does not accept, and clients wait in the backlog.
+//! The parent accepts and passes each connection over a Unix socket (SCM_RIGHTS, unix(7)) to an
+//! idle child. The child serves it to its end and writes one byte back: it is idle again. While no
+//! child is idle the parent does not accept, and clients wait in the accept queue.
 //!
-//! Used by: Node.js's cluster module, whose workers serve many clients each.
+//! Used by: Postfix, from postscreen to smtpd; Node.js's cluster module, whose workers serve many
+//! clients each.
 //!
-//! Good for: a parent that decides who serves whom, by address or by load, or that alone may open
-//! what children without privileges work on.
+//! Good for: a parent that chooses the worker, by address or load, or that opens resources for
+//! children without privileges.
 //!
-//! Breaks: the parent is in every client's way, with some eight system calls in two processes where
-//! a shared accept takes one; and a child that dies may take a client with it that it never saw.
+//! Breaks: the parent handles every connection, with about eight system calls in two processes
+//! where a shared accept takes one. If a child dies, a connection that it has not received yet is
+//! lost with it.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 5.
 
@@ -31,10 +33,10 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "prefork-fdpass",
-    summary: "a process accepts and passes clients to others",
+    summary: "one process accepts and passes connections to preforked ones",
     family: Family::Processes,
     stevens: &[5],
-    used_by: "Node.js cluster",
+    used_by: "Postfix postscreen, Node.js cluster",
     workers: Workers::Pool(Unit::Process, 64),
     capacity: Capacity::PerWorker,
     when_full: OverloadPolicy::Wait,
@@ -52,7 +54,7 @@ struct Worker {
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     listener.set_nonblocking()?;
     let mut children = WorkerProcesses::new(listener.shutdown())?;
-    // Open until the children have ended: they tell it when they are done.
+    // Kept open until the children have exited: they still write to it when they finish.
     let mut workers = Vec::new();
     let served = dispatch(&listener, config, &mut children, &mut workers);
     children.shut_down(listener);
@@ -100,16 +102,16 @@ fn dispatch(
         pending = pending.and_then(|client| pass_to_idle(client, workers));
     }
     if let Some(client) = pending {
-        // It was accepted, and there was nobody left to serve it.
+        // It was accepted, and no child is left to serve it.
         serve_connection(&client, config, shutdown);
     }
     Ok(())
 }
 
-/// Passes a client to the first that takes it; gives it back if none does.
+/// Passes a connection to the first child that takes it. Returns it if none does.
 fn pass_to_idle(client: TcpStream, workers: &mut [Worker]) -> Option<TcpStream> {
     for worker in workers.iter_mut().filter(|worker| worker.is_idle) {
-        // If it does not take this one, it is about to end.
+        // A child that takes nothing is about to exit.
         worker.is_idle = false;
         if pass(&worker.channel, &client).is_ok() {
             return None;
@@ -126,12 +128,12 @@ fn spawn_worker(
     let (channel, child_end) = UnixStream::pair()?;
     channel.set_nonblocking(true)?;
     let pid = children.fork(&[child_end.as_raw_fd()], || work(&child_end, config, shutdown))?;
-    // It says so when it is.
+    // The child reports when it is idle.
     Ok(Worker { pid, channel, is_idle: false })
 }
 
 impl Worker {
-    /// Whether it goes on, having said that it is free.
+    /// Reads the child's report that it is idle. Returns whether the child is alive.
     fn read_ready(&mut self) -> bool {
         match self.channel.read(&mut [0]) {
             Ok(0) => false,
@@ -144,12 +146,13 @@ impl Worker {
     }
 }
 
-/// What a child does.
+/// The child's loop.
 fn work(mut channel: &UnixStream, config: &Config, shutdown: Shutdown) -> io::Result<()> {
-    // It is this child's alone, and may be shut; clients passed before that still come.
+    // The channel belongs to this child alone, so the signal may shut it. Connections that were
+    // passed before are still delivered.
     let _enrolled = shutdown.register(channel);
     loop {
-        // It is free.
+        // Reports that this child is idle.
         channel.write_all(&[0])?;
         match receive(channel)? {
             Passed::Client(client) => serve_connection(&client, config, shutdown),

@@ -1,19 +1,29 @@
 //! # Preforked processes with a lock around accept
 //!
-//! As [`prefork-accept`](super::prefork_accept), but a child takes a lock before it accepts and
-//! gives it back before it serves, so that at most one child waits in accept. Here it is a record
-//! lock on a file without a name: the kernel gives it back when its holder dies.
+//! As [`prefork-accept`](super::prefork_accept), but a child takes a lock before accept and
+//! releases it before it serves, so at most one child blocks in accept. The lock is a record lock
+//! (fcntl(2)) on an unnamed file; the kernel releases it when its holder dies.
 //!
-//! Used by: Postfix (`single_server`); Apache's prefork with `Mutex fcntl`, where it listens on several
-//! sockets.
+//! The pitfalls of fcntl locks, from fcntl(2):
 //!
-//! Good for: systems whose accept wakes every process that waits in it, of which all but one wake
-//! for nothing. Since 2.4 Linux wakes only one, so there the lock is history; it still has a use where
-//! children wait by poll or epoll for several listeners, which wakes them all.
+//! - Closing *any* descriptor of the file releases all locks that the process has on it, also when
+//!   a library opened and closed the file on its own. Open file description locks (F_OFD_SETLKW) do
+//!   not have this problem, but descriptors inherited through fork share one lock.
+//! - A lock belongs to the process: a child does not inherit it, and the threads of a process do
+//!   not exclude each other.
+//! - A wait (F_SETLKW) can be interrupted by a signal and fails with EINTR.
 //!
-//! Breaks: as `prefork-accept`, and each client costs two system calls and a switch more.
+//! Used by: Postfix (`single_server`); Apache's prefork MPM with `Mutex fcntl`, for several
+//! listening sockets.
 //!
-//! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 3. Design 4 is
+//! Good for: systems on which accept wakes every waiting process (the thundering herd). Linux wakes
+//! one since 2.4, so for a single listener the lock is history. It still helps where children wait
+//! for several listeners with poll or epoll, which wakes all of them.
+//!
+//! Breaks: as `prefork-accept`; each connection also costs two system calls and a context switch.
+//!
+//! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 3; Molloy and Lever,
+//! *accept() scalability on Linux*, USENIX 2000. Design 4 is
 //! [`prefork-mutex`](super::prefork_mutex).
 
 use std::io;
@@ -27,10 +37,10 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "prefork-lock",
-    summary: "processes that take a file lock around accept",
+    summary: "preforked processes take a file lock around accept",
     family: Family::Processes,
     stevens: &[3],
-    used_by: "Postfix, Apache prefork (Mutex fcntl)",
+    used_by: "Postfix (single_server), Apache prefork (Mutex fcntl)",
     workers: Workers::Pool(Unit::Process, 64),
     capacity: Capacity::PerWorker,
     when_full: OverloadPolicy::Wait,

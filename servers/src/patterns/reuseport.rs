@@ -1,20 +1,20 @@
-//! # A listener and a loop for each core, by SO_REUSEPORT
+//! # Listener and event loop per core, with SO_REUSEPORT
 //!
-//! Each worker has a listening socket of its own on the same port, and the kernel deals clients to
-//! them by a hash of both addresses and ports: two connections of one host may go to different
-//! workers. From there on the workers share nothing but the count of clients, which changes when one
-//! comes or goes.
+//! Each worker has a listening socket of its own on the same port, and the kernel selects one by a
+//! hash of both addresses and ports: two connections from one host may reach different workers. The
+//! workers share nothing but the connection count.
 //!
-//! Used by: Envoy; nginx (`listen … reuseport`); HAProxy (`shards`).
+//! Used by: Envoy; nginx (`listen … reuseport`); HAProxy with `shards by-thread` (its default is
+//! one socket for each thread group, with connections redistributed between threads).
 //!
 //! Good for: many short connections on many cores.
 //!
-//! Breaks: where a worker stalls: the clients that are dealt to it wait while others are idle. With
-//! few clients the hash is uneven. A listener that is closed resets those in its queue, unless
-//! `net.ipv4.tcp_migrate_req` is set.
+//! Breaks: when a worker stalls: the connections hashed to its queue wait while other workers are
+//! idle. With few clients the hash is uneven. Closing a listener resets the connections in its
+//! queue unless `net.ipv4.tcp_migrate_req` is set.
 //!
 //! Source: socket(7), SO_REUSEPORT, since Linux 3.9; Kerrisk, *The SO_REUSEPORT socket option*,
-//! LWN.net, 2013.
+//! LWN.net, 2013; Cloudflare, *The sad state of Linux socket balancing*.
 
 use std::io;
 
@@ -29,10 +29,10 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "reuseport",
-    summary: "a listener and a loop for each core; the kernel deals by hash",
+    summary: "one listener and event loop for each worker, with SO_REUSEPORT",
     family: Family::Loops,
     stevens: &[],
-    used_by: "Envoy, nginx (reuseport), HAProxy (shards)",
+    used_by: "Envoy, nginx (reuseport), HAProxy (shards by-thread)",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: OverloadPolicy::Busy,

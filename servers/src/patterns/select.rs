@@ -1,17 +1,19 @@
 //! # Reactor over select(2)
 //!
-//! A reactor waits for many sockets at once and calls the code of each that is ready: one thread
-//! asks the kernel which are, and gives each of those a turn.
-//! The sets are bitmaps of FD_SETSIZE (1,024) bits, handed over and read through anew each time: the
-//! cost of a turn grows with the number of clients, and a descriptor of 1,024 or more cannot be
-//! waited for at all. The cap keeps the descriptors below that; where the server began with so many
-//! open that it does not, the client is told that the server is busy.
+//! A reactor waits for many sockets at once and runs the handler of each that is ready, in one
+//! thread. The descriptor sets are bitmaps that are copied and scanned on every call, so the cost
+//! of a wait grows with the number of connections.
 //!
-//! Used by: GNU libmicrohttpd, unless told otherwise; the game servers of the CircleMUD family.
+//! A set holds FD_SETSIZE (1,024) descriptors. That is the size of glibc's `fd_set`, not a limit of
+//! the kernel (select(2), BUGS); to exceed it, a program needs a larger set of its own. The
+//! connection limit keeps the descriptors below it. If descriptors that were open before the start
+//! push one above it, that client gets a busy reply.
 //!
-//! Good for: some hundred clients, any system since 4.2BSD (1983).
+//! Used by: GNU libmicrohttpd by default; the MUD servers derived from CircleMUD.
 //!
-//! Breaks: at the 1,024th descriptor.
+//! Good for: some hundred clients, on any system since 4.2BSD (1983).
+//!
+//! Breaks: at descriptor number 1,024.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, sections 6.3 and 6.8; select(2), BUGS.
 
@@ -32,7 +34,7 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "select",
-    summary: "one loop over select",
+    summary: "one event loop over select",
     family: Family::Loop,
     stevens: &[],
     used_by: "GNU libmicrohttpd, CircleMUD",
@@ -47,7 +49,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     serve,
 };
 
-/// A timeout that select(2) takes everywhere; it is woken in vain once an hour.
+/// A timeout that select(2) accepts on every system; one idle wake-up an hour.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
@@ -77,7 +79,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
             .timeout()
             .map(|left| TimeVal::microseconds(left.min(LONGEST_WAIT).as_micros() as i64 + 1));
         match select(None, &mut readable, &mut writable, None, &mut timeout) {
-            // A signal; the sets are as they were handed over.
+            // Interrupted by a signal: the sets are unchanged.
             Err(Errno::EINTR) => continue,
             other => drop(other?),
         }
@@ -101,14 +103,14 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-/// The clients that can be waited for.
+/// A listener that rejects descriptors beyond FD_SETSIZE.
 struct SelectableSource<'l>(&'l Listener);
 
 impl ConnectionSource for SelectableSource<'_> {
     fn next(&self, acceptor: &Acceptor) -> io::Result<Option<Connection>> {
         Ok(match self.0.next(acceptor)? {
             Some(connection) if !fits(&connection) => {
-                // It can be told, and no more. Those that come after it wait for the next round.
+                // Later connections wait for the next iteration.
                 connection.reject();
                 None
             }
@@ -123,7 +125,7 @@ impl AsFd for SelectableSource<'_> {
     }
 }
 
-/// Whether a set can hold the descriptor.
+/// Returns whether a set can hold the descriptor.
 fn fits(socket: &impl AsFd) -> bool {
     usize::try_from(socket.as_fd().as_raw_fd()).is_ok_and(|number| number < FD_SETSIZE)
 }

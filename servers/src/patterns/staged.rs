@@ -1,21 +1,22 @@
 //! # Staged event-driven architecture (SEDA)
 //!
-//! The way of a request is cut into stages, and between them are queues of bounded length: here
-//! read, with one thread, answer, with as many as there are workers, and write, with one. A stage that finds the next queue full
-//! decides what that means: here the reader sheds, so that each request that cannot be queued is
-//! answered at once that the server is busy, and the answerers wait for the writer.
+//! Request processing is split into stages with bounded queues in between: read (one thread),
+//! answer (the worker threads) and write (one thread). A stage decides what to do when the next
+//! queue is full. Here the reader sheds load: each request that cannot be queued gets a busy reply
+//! at once. The answering stage waits for the writer.
 //!
-//! The paper's stages have controllers too, which size the pools and the batches as they run;
-//! without those this is a pipeline in the style of SEDA.
+//! The stages of the paper also have controllers that size their thread pools and batches at run
+//! time. Without those, this is a pipeline in the style of SEDA.
 //!
-//! Used by: Cassandra.
+//! Used by: Cassandra, inside the server (its stages share threads, and its client connections are
+//! Netty's).
 //!
-//! Good for: overload: it shows in one queue that grows, and is shed there rather than everywhere.
+//! Good for: overload: it shows in one growing queue and is shed there.
 //!
-//! Breaks: on latency: each stage is a change of thread and of cache.
+//! Breaks: on latency, because each stage is a switch of thread and cache.
 //!
 //! Source: Welsh, Culler, Brewer, *SEDA: An Architecture for Well-Conditioned, Scalable Internet
-//! Services*, SOSP 2001, doi:10.1145/502059.502057.
+//! Services*, SOSP 2001, doi:10.1145/502034.502057.
 
 use std::io;
 use std::thread;
@@ -32,10 +33,10 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "staged",
-    summary: "bounded queues between reading, answering and writing; what does not fit is shed",
+    summary: "bounded queues between the stages read, answer and write, with load shedding",
     family: Family::Workers,
     stevens: &[],
-    used_by: "Cassandra",
+    used_by: "Cassandra (inside the server)",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: OverloadPolicy::Busy,
@@ -43,7 +44,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     serve,
 };
 
-/// Connections in the queue before a stage; a client has one batch of requests under way at a time.
+/// Capacity of the queue before a stage, in connections; each has one batch of requests in flight.
 const QUEUED: usize = 1024;
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
@@ -51,17 +52,17 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let shutdown = listener.shutdown();
     let (requests, next_requests) = bounded::<Job>(QUEUED);
     let (replies, next_replies) = bounded::<Job>(QUEUED);
-    // Back to where they are waited for. Bounded by the number of clients.
+    // Back to the loop. Bounded by the number of connections.
     let written = Mailbox::unbounded()?;
     let (_, clients) = thread::scope(|scope| {
         threads::start(scope, shutdown, || {
             for (key, mut connection) in next_replies {
-                // What became of it is seen when it is back.
+                // The loop sees the error when it advances the connection again.
                 let _ = connection.write();
                 let _ = written.put((key, connection));
             }
         })?;
-        // Each stage ends when nothing is left for it and the stage before it has ended.
+        // Each stage ends when its queue is empty and the previous stage has ended.
         let work = |_, ready: Ready<'_>| {
             ready.say()?;
             for (key, mut connection) in &next_requests {

@@ -1,16 +1,20 @@
 //! # Thread per connection
 //!
-//! The main thread accepts, and each client has a thread that blocks on its behalf: the scheduler
-//! is the event loop, and code reads as if there were one client. The number of threads is capped,
-//! because the kernel's refusal of a thread comes later and hurts more; a client beyond the cap is
-//! told that the server is busy.
+//! The main thread accepts, and each connection gets a thread that blocks on its behalf: the
+//! kernel's scheduler is the event loop, and the code reads as if there were one client. The number
+//! of threads is capped, because running out of threads or memory comes later and hurts more. A
+//! connection over the limit gets a busy reply.
 //!
-//! Used by: MySQL and MariaDB by default.
+//! Used by: MySQL, MariaDB and MongoDB by default.
 //!
 //! Good for: up to some thousand clients; libraries that block.
 //!
-//! Breaks: on memory, for an idle client costs as much as a busy one, and on the limit of threads; on
-//! switches between threads where many clients are busy.
+//! Breaks: on memory, since an idle connection costs as much as a busy one; on the limit of
+//! threads; on context switches when many clients are busy. Slow clients (slow loris) and vanished
+//! peers hold a thread each: a peer that lost power sends no FIN, so without an idle timeout or TCP
+//! keepalive its thread blocks for ever, and the cap turns it into a denial of service. An idle
+//! timeout does not stop a slow loris, because each byte restarts it; that takes a deadline for the
+//! whole request.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 6.
 
@@ -27,10 +31,10 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "thread-per-connection",
-    summary: "a thread for each client",
+    summary: "one thread for each connection",
     family: Family::Threads,
     stevens: &[6],
-    used_by: "MySQL, MariaDB",
+    used_by: "MySQL, MariaDB, MongoDB",
     workers: Workers::PerClient(Unit::Thread),
     capacity: Capacity::Limited {
         default: 5000,
@@ -47,7 +51,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let lingering_close = LingeringClose::new()?;
     thread::scope(|scope| {
         lingering_close.start(scope, shutdown)?;
-        // Where nothing more can be accepted, the clients that are served are to end too.
+        // Accepting failed for good, so the connections must drain too.
         accept_all(scope, &listener, config, &lingering_close).inspect_err(|_| shutdown.request())
     })
 }
@@ -66,12 +70,12 @@ fn accept_all<'s>(
             lingering_close.refuse(client);
             continue;
         };
-        // The kernel may refuse a thread, and the client is still to be told.
+        // Kept here too, to refuse the client if the kernel refuses a thread.
         let client = Arc::new(client);
         let served = Arc::clone(&client);
         let thread = thread::Builder::new().stack_size(STACK_SIZE).spawn_scoped(scope, move || {
             serve_connection(&served, config, shutdown);
-            // In this order the place is free by the time that the client sees the end.
+            // Before the socket, so that the slot is free when the client sees the close.
             drop(permit);
             drop(served);
         });

@@ -1,15 +1,16 @@
 //! # Thread pool with a bounded queue
 //!
-//! One thread accepts and puts clients into a queue; a fixed set of threads take them out, each
-//! serving a client to its end. The queue is in the server and has a bound, so that the server
-//! knows who waits, and says so to whoever finds it full.
+//! One thread accepts and queues connections; a fixed set of threads takes them from the queue and
+//! serves each to its end. The queue is bounded and belongs to the server, so the server can
+//! measure it and refuse connections when it is full.
 //!
-//! Used by: Apache's worker MPM.
+//! Used by: Apache's worker MPM, in part: its listener accepts only when a worker is idle, so its
+//! queue is never full.
 //!
-//! Good for: short conversations: a bounded number of threads, a queue that can be measured.
+//! Good for: short connections: a bounded number of threads and a queue that can be monitored.
 //!
-//! Breaks: when clients stay. A thread belongs to its client to the end, so as many idle clients
-//! as threads stop the rest, who wait although nothing is being done.
+//! Breaks: with long-lived connections. A thread belongs to its connection to the end, so as many
+//! idle, slow (slow loris) or vanished clients as threads starve the queue while the CPU is idle.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 8.
 
@@ -32,7 +33,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     summary: "one thread accepts into a bounded queue, a pool of threads serves",
     family: Family::Threads,
     stevens: &[8],
-    used_by: "Apache (worker MPM)",
+    used_by: "Apache worker MPM (in part)",
     workers: Workers::Pool(Unit::Thread, 64),
     capacity: Capacity::PerWorkerAndQueue(64),
     when_full: OverloadPolicy::Busy,
@@ -46,12 +47,12 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let (queue, clients) = bounded::<(Permit, TcpStream)>(config.max_connections);
     thread::scope(|scope| {
         lingering_close.start(scope, shutdown)?;
-        // They end when the queue is empty and the acceptor, which fills it, has ended.
+        // The threads end when the queue is empty and the acceptor has dropped its end.
         let work = |_, ready: Ready<'_>| {
             ready.say()?;
             for (permit, client) in &clients {
                 serve_connection(&client, config, shutdown);
-                // In this order the place is free by the time that the client sees the end.
+                // Before the socket, so that the slot is free when the client sees the close.
                 drop(permit);
                 drop(client);
             }
@@ -74,7 +75,7 @@ fn accept_all(
     listener.listen()?;
     while let Some(client) = listener.accept()? {
         match limit.try_acquire() {
-            // It never blocks: the queue has room for everyone who has a place.
+            // Never blocks: the queue has room for every permit.
             Some(permit) => drop(queue.send((permit, client))),
             None => lingering_close.refuse(client),
         }

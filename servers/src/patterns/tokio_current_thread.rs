@@ -1,19 +1,19 @@
-//! # Tokio, on the current thread
+//! # Tokio, current-thread runtime
 //!
-//! A task for each client, on the thread that called: a coroutine, which the compiler turns into a
-//! state machine. Where a thread would block, a task gives the thread back to the runtime, an event
-//! loop over edge-triggered epoll, which resumes the tasks whose sockets are ready.
+//! One task per connection, all on one thread. A task is a coroutine that the compiler turns into a
+//! state machine. Where a thread would block, a task returns control to the runtime, an event loop
+//! over edge-triggered epoll, which resumes the tasks whose sockets are ready.
 //!
-//! The code reads as if each client had a thread, and costs what an event loop costs. A task that
-//! is never elsewhere needs nothing that can be sent or shared: the configuration is counted by an
-//! `Rc`. A task that does not await holds up all the others.
+//! The code reads like thread per connection and costs what an event loop costs. Tasks never leave
+//! the thread, so they need not be `Send`: the configuration is shared through an `Rc`.
 //!
-//! Used by: Deno, whose scripts have one thread; Linkerd's proxy where it has one core.
+//! Used by: Deno; Linkerd's proxy by default, which is one core.
 //!
-//! Good for: many clients that mostly wait; one such runtime per core where clients need nothing
-//! of each other.
+//! Good for: many connections that mostly wait; one such runtime per core where connections are
+//! independent.
 //!
-//! Breaks: on a long calculation or a call that blocks, for every client at once.
+//! Breaks: on long computations and blocking calls, which delay every client: a task that does not
+//! await never yields.
 //!
 //! Source: the documentation of `tokio::runtime`; for the idea, von Behren and others, *Capriccio:
 //! Scalable Threads for Internet Services*, SOSP 2003.
@@ -35,7 +35,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     summary: "async tasks on one thread",
     family: Family::Tasks,
     stevens: &[],
-    used_by: "Deno, Linkerd (on one core)",
+    used_by: "Deno, Linkerd's proxy (one core)",
     workers: Workers::One,
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: OverloadPolicy::Busy,
@@ -52,7 +52,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         let config = Rc::clone(&config);
         spawn_local(async move {
             serve_connection(&mut client, &config, shutdown).await;
-            // In this order the place is free by the time that the client sees the end.
+            // Before the socket, so that the slot is free when the client sees the close.
             drop(permit);
             drop(client);
         });

@@ -1,18 +1,18 @@
-//! # Tokio, on many threads
+//! # Tokio, multi-thread runtime
 //!
-//! A task for each client, resumed by whichever of some threads is free: an M:N scheduler. Each
-//! thread has a queue of tasks of its own, and one that has run dry steals half of another's.
+//! One task per connection, resumed by any idle thread of a pool: an M:N scheduler. Each thread has
+//! a run queue, and a thread whose queue is empty steals half of another's.
 //!
-//! A task may wake up on another thread than it fell asleep on, so all that it keeps across an
-//! await must be `Send`, and what it shares needs an `Arc`. One thread at a time waits in epoll for
-//! all of them; the thread that accepts is none of them.
+//! A task may resume on a different thread, so everything that it keeps across an await must be
+//! `Send`, and shared data needs an `Arc`. One thread at a time waits in epoll for all of them; the
+//! accepting thread is not part of the pool.
 //!
-//! Used by: Linkerd's proxy, Pingora; Go's scheduler is of the same kind.
+//! Used by: Pingora; Linkerd's proxy with several cores; Go's net/http, whose goroutines are
+//! scheduled in the same way.
 //!
-//! Good for: many clients whose requests differ in cost: a thread that has nothing to do takes
-//! tasks from one that has many.
+//! Good for: many connections whose requests differ in cost: idle threads take over tasks.
 //!
-//! Breaks: for answers as light as these, on what waking and stealing costs.
+//! Breaks: with requests as small as these, on the cost of waking threads and stealing tasks.
 //!
 //! Source: the documentation of `tokio::runtime`; Blumofe and Leiserson, *Scheduling Multithreaded
 //! Computations by Work Stealing*, FOCS 1994.
@@ -30,10 +30,10 @@ use crate::tasks::serve_connection;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "tokio-multi-thread",
-    summary: "async tasks, threads steal them from each other",
+    summary: "async tasks on a work-stealing pool of threads",
     family: Family::Tasks,
     stevens: &[],
-    used_by: "Linkerd's proxy, Pingora",
+    used_by: "Pingora, Linkerd's proxy (several cores), Go net/http",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: OverloadPolicy::Busy,
@@ -51,7 +51,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         let config = Arc::clone(&config);
         tokio::spawn(async move {
             serve_connection(&mut client, &config, shutdown).await;
-            // In this order the place is free by the time that the client sees the end.
+            // Before the socket, so that the slot is free when the client sees the close.
             drop(permit);
             drop(client);
         });

@@ -1,19 +1,20 @@
 //! # io_uring
 //!
-//! A proactor: the kernel is told what to do rather than asked what could be done. It accepts,
-//! receives into buffers that all clients share, and sends; one system call hands over all that
-//! is to be done and waits until something is.
+//! A proactor: the program submits operations instead of asking for readiness. The kernel accepts,
+//! receives into buffers that all connections share, and sends. One system call submits everything
+//! that is queued and waits for completions.
 //!
-//! Accepting and receiving are asked for once and done again and again (multishot), so a request
-//! costs one operation, sending its reply, and a busy server makes one system call for many of
-//! them. The price is memory that is the kernel's until it is done with it, and clients that
-//! cannot be closed before.
+//! Accept and receive are multishot: submitted once, they complete repeatedly. So a request costs
+//! one submission, the send of its reply, and a busy server serves many requests with one system
+//! call. The price: memory belongs to the kernel until the operation completes, and a connection
+//! cannot be closed before its operations have ended.
 //!
-//! Used by: Netty's io_uring transport; TigerBeetle, which asks for each receive anew.
+//! Used by: Netty's io_uring transport; TigerBeetle, which submits each receive anew.
 //!
-//! Good for: many busy clients on few processors, above all where a system call is dear.
+//! Good for: many busy connections on few cores, above all where a system call is expensive.
 //!
-//! Breaks: on kernels older than 6.1, and in the containers that forbid it, as many do.
+//! Breaks: on kernels older than 6.1, and in containers that forbid io_uring, as many do. A burst
+//! that exhausts the shared buffers ends multishot receives with ENOBUFS; they must be re-armed.
 //!
 //! Source: Axboe, *Efficient IO with io_uring*, 2019; Schmidt and others, *Pattern-Oriented
 //! Software Architecture* volume 2, "Proactor".
@@ -54,14 +55,14 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-/// Serves on one ring, after calling `ready` when there is one. Ends when the server is to stop, and
-/// gives the clients that are there then.
+/// Serves on one ring until shutdown and returns the open connections. Calls `ready` once the ring
+/// exists.
 pub(super) fn run(
     listener: &Listener,
     acceptor: Acceptor,
     ready: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<Vec<Connection>> {
-    // The kernel waits for clients all the same; this is for accepting without it.
+    // Only for the accepts that the server makes without the ring.
     listener.set_nonblocking()?;
     let shutdown = listener.shutdown();
     let mut server = Server::new(listener, acceptor)?;
@@ -81,11 +82,11 @@ struct Server<'l> {
     ring: Ring<'l, RingConnection>,
     listener: &'l Listener,
     acceptor: Acceptor,
-    /// Whose turn it is.
+    /// The connections to advance.
     turns: Vec<Key>,
-    /// Those that have come. They are admitted last: somebody's end may have made room.
+    /// Accepted connections. They are admitted last, after other connections may have freed slots.
     accepted: Vec<TcpStream>,
-    /// Those that are refused, the oldest first.
+    /// Connections in lingering close, oldest first.
     lingering: VecDeque<Key>,
     timers: TimerQueue,
 }
@@ -107,7 +108,7 @@ impl<'l> Server<'l> {
         if self.turns.is_empty() { self.timers.timeout() } else { Some(Duration::ZERO) }
     }
 
-    /// Learns what the kernel has done.
+    /// Handles the completions.
     fn handle_events(&mut self) -> io::Result<()> {
         while let Some(event) = self.ring.next_event() {
             match event {
@@ -139,7 +140,7 @@ impl<'l> Server<'l> {
         }
     }
 
-    /// Tells the kernel what to do next, for everyone for whom it has done something.
+    /// Advances the queued connections and submits their next operations.
     fn run_ready(&mut self) {
         let called = self.turns.len();
         for index in 0..called {
@@ -161,7 +162,7 @@ impl<'l> Server<'l> {
     }
 
     fn admit(&mut self, client: TcpStream) {
-        // What goes wrong with one client ends with that client.
+        // An error of one client ends that client alone.
         let Ok(connection) = self.acceptor.admit(client) else { return };
         let (is_served, deadline) = (connection.is_served(), connection.deadline());
         let key = self.ring.add(RingConnection::new(connection));
@@ -175,9 +176,9 @@ impl<'l> Server<'l> {
         }
     }
 
-    /// The kernel needs a descriptor before it accepts, and gives up when there is none. The
-    /// listener has one to spare; until a client could be served again, each is waited for and
-    /// turned away one by one.
+    /// Accepts without the ring when descriptors run out: the kernel's accept needs a descriptor
+    /// and ends with an error when there is none. The listener has a spare one; until a client can
+    /// be served again, each is accepted and rejected one by one.
     fn accept_with_spare(&mut self) -> io::Result<()> {
         match self.listener.try_accept()? {
             Some(client) => {
@@ -206,8 +207,8 @@ impl<'l> Server<'l> {
         self.ring.close(key);
     }
 
-    /// Takes back from the kernel what it was told to do. What is left is for calls that anyone
-    /// could make.
+    /// Cancels all operations and returns the connections, to be drained with ordinary system
+    /// calls.
     fn shut_down(mut self) -> io::Result<Vec<Connection>> {
         self.ring.cancel_all();
         while !self.ring.is_idle() {

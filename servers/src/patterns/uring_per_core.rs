@@ -1,18 +1,19 @@
 //! # io_uring per core
 //!
-//! Thread per core, nothing shared: each thread has a ring, a listener and clients of its own,
-//! as if it were a server by itself. The kernel deals clients to the listeners by a hash of their
+//! Thread per core, shared nothing: each thread has a ring, a listener and its own connections, as
+//! if it were a server by itself. The kernel distributes connections to the listeners by a hash of
 //! addresses and ports (SO_REUSEPORT).
 //!
-//! No client ever changes its thread, so nothing is locked, and nothing is shared but the count of
-//! clients. It is also why a thread that drew the busy clients is not helped by one that has none.
+//! A connection never changes its thread, so nothing is locked, and only the connection count is
+//! shared. The downside is the same fact: an idle thread cannot help one that got the busy
+//! connections. Seastar, another shared-nothing framework, does not use SO_REUSEPORT for that
+//! reason: one shard accepts and hands each socket to the least loaded shard.
 //!
-//! Used by: the runtime Monoio; Seastar, and so ScyllaDB, for the architecture (its network calls are
-//! of other kinds too).
+//! Used by: the runtimes Monoio and Glommio.
 //!
-//! Good for: every processor at its limit, with clients that are many and alike.
+//! Good for: all cores at their limit, with many connections of similar load.
 //!
-//! Breaks: where few clients do most of the work; and where io_uring does.
+//! Breaks: when few connections do most of the work; and wherever io_uring does.
 //!
 //! Source: Enberg and others, *The Impact of Thread-per-Core Architecture on Application Tail
 //! Latency*, 2019.
@@ -28,10 +29,10 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "uring-per-core",
-    summary: "a ring and a listener for each processor",
+    summary: "one io_uring and listener for each worker, nothing shared",
     family: Family::Rings,
     stevens: &[],
-    used_by: "Monoio, Seastar (the architecture)",
+    used_by: "Monoio, Glommio",
     workers: Workers::PerCore(Unit::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: OverloadPolicy::Busy,
@@ -43,7 +44,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let shutdown = listener.shutdown();
     let acceptor = Acceptor::new(config);
     let listeners = listener.with_nonblocking_clients().into_reuseport_group(config.workers)?;
-    // A ring is its thread's alone, and so it is made there.
+    // The ring is created in its thread, because only one thread may submit to it.
     let work = |listener: &Listener, ready: Ready<'_>| {
         uring::run(listener, acceptor.clone(), || ready.wait())
     };

@@ -21,9 +21,9 @@ pub(super) fn close_all_but(kept: impl Iterator<Item = RawFd>) -> io::Result<()>
 
 #[allow(unsafe_code, reason = "descriptors are closed that belong to the parent's values")]
 fn close_range(first: u32, last: u32) -> io::Result<()> {
-    // SAFETY: called in a child, which never returns into the parent's code: of the values that own
-    // these descriptors none is used or dropped here again. Those that the child goes on to use
-    // are not in the range: the callers of `fork` name them.
+    // SAFETY: called in a child, which never returns into its parent's code, so none of the values
+    // that own these descriptors is used or dropped again. The descriptors that the child uses are
+    // not in the range: the callers of `fork` name them.
     let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     Errno::result(done).map(drop).map_err(io::Error::from)
 }

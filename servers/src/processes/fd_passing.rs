@@ -1,4 +1,4 @@
-//! Handing a client's socket to another process over a Unix socket (SCM_RIGHTS of unix(7)).
+//! Passes connections to another process over a Unix socket (SCM_RIGHTS, unix(7)).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::TcpStream;
@@ -9,24 +9,24 @@ use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
-/// What has come.
+/// A received message.
 #[derive(Debug)]
 pub enum Passed {
-    /// A client.
+    /// A connection.
     Client(TcpStream),
-    /// A client for whom this process had no descriptor. The kernel has closed the connection.
+    /// A connection for which this process had no free descriptor; the kernel has closed it.
     Lost,
-    /// Nothing, and no more will.
+    /// The end of the stream.
     End,
 }
 
-/// Passes a client. Never blocks. The caller closes its own descriptor.
+/// Passes a connection. Never blocks. The caller closes its own descriptor.
 ///
 /// # Errors
-/// The other side takes no more.
+/// The channel is full or closed.
 pub fn pass(channel: &UnixStream, client: &TcpStream) -> io::Result<()> {
     let client = [client.as_raw_fd()];
-    // Without a byte at least, there would be no message.
+    // A message needs at least one byte of data.
     let byte = [IoSlice::new(&[0])];
     let rights = [ControlMessage::ScmRights(&client)];
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
@@ -34,10 +34,10 @@ pub fn pass(channel: &UnixStream, client: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for a client.
+/// Waits for a connection.
 ///
 /// # Errors
-/// What the kernel says of the channel.
+/// Those of the channel.
 pub fn receive(channel: &UnixStream) -> io::Result<Passed> {
     let mut byte = [0];
     let mut bytes = [IoSliceMut::new(&mut byte)];
@@ -57,7 +57,7 @@ pub fn receive(channel: &UnixStream) -> io::Result<Passed> {
     })
 }
 
-/// The one descriptor, which is not there if the message was cut short.
+/// Returns the descriptor, which is missing if the message was truncated.
 fn first_of(messages: nix::Result<impl Iterator<Item = ControlMessageOwned>>) -> Option<RawFd> {
     messages.ok()?.find_map(|message| match message {
         ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),

@@ -1,5 +1,5 @@
-//! Locks between processes, given back by the kernel when their holder dies, and left alone by
-//! whoever is to end.
+//! A record lock shared by processes (fcntl(2)). The kernel releases it when its holder dies. The
+//! pattern `prefork-lock` lists its pitfalls.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -10,27 +10,27 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::shutdown::Shutdown;
 
-/// A record lock on a file without a name (fcntl(2)). It belongs to a process, not to the
-/// descriptor, so that the children of a server can all use the one that they inherit.
+/// A record lock on an unnamed file. The owner of such a lock is the process, not the descriptor,
+/// so all children can use the descriptor that they inherit.
 #[derive(Debug)]
 pub struct FileLock(OwnedFd);
 
-/// The lock, held. Dropping it gives it back.
+/// The held lock; dropping it releases it.
 struct Held<'l>(&'l FileLock);
 
 impl FileLock {
-    /// One that nobody holds.
+    /// Returns a free lock.
     ///
     /// # Errors
-    /// When the kernel has no descriptor or memory left.
+    /// No descriptor or memory is left.
     pub fn new() -> io::Result<FileLock> {
         Ok(FileLock(memfd_create("accept lock", MFdFlags::MFD_CLOEXEC)?))
     }
 
-    /// Waits for the lock, and holds it while it does the work. `None` when the process is to end.
+    /// Waits for the lock and holds it during `work`. Returns `None` at shutdown.
     ///
     /// # Errors
-    /// Those of the work, and what the kernel says.
+    /// Those of `work` and of fcntl(2).
     pub fn hold<T>(
         &self,
         shutdown: Shutdown,
@@ -69,7 +69,7 @@ impl AsRawFd for FileLock {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        // It fails for no lock that is held.
+        // Releasing a held lock does not fail.
         let _ = self.0.set(libc::F_UNLCK);
     }
 }

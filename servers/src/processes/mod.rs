@@ -1,4 +1,4 @@
-//! Worker processes: forked, supervised, reaped; the locks that they share; passing descriptors.
+//! Worker processes: forking, supervision, shared locks, descriptor passing.
 
 mod descriptors;
 mod fd_passing;

@@ -1,26 +1,26 @@
-//! Paces the replacement of worker processes.
+//! Delays the replacement of worker processes that fail.
 
 use std::time::{Duration, Instant};
 
-/// When to fork a child in the place of one that ended: at once, unless it ended young. Then the
-/// cause may be there still, and to fork without a pause would be to do nothing else.
+/// Exponential backoff. A child is replaced at once unless it lived only briefly: the cause may
+/// persist, and forking without a pause would use all CPU time.
 #[derive(Debug, Default)]
 pub(super) struct RestartBackoff {
-    /// Pauses in a row.
+    /// Consecutive delays.
     failures: u32,
     pub(super) not_before: Option<Instant>,
 }
 
 impl RestartBackoff {
-    /// A child that ended sooner ended young.
+    /// A child that lived for less counts as failed.
     const MIN_LIFETIME: Duration = Duration::from_secs(1);
 
-    /// The first; each that follows is twice as long.
+    /// First delay; each further one is twice as long.
     const FIRST_DELAY: Duration = Duration::from_millis(10);
 
     const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
-    /// Together six seconds of pauses.
+    /// Six seconds of delays in total.
     const MAX_FAILURES: u32 = 12;
 
     pub(super) fn ended(&mut self, age: Duration, now: Instant) {
@@ -31,7 +31,7 @@ impl RestartBackoff {
         }
     }
 
-    /// However many end during a pause, they are one reason for it.
+    /// Failures during a delay count once.
     pub(super) fn record_failure(&mut self, now: Instant) {
         if self.not_before.is_none() {
             let pause = RestartBackoff::FIRST_DELAY * (1 << self.failures.min(10));
@@ -71,7 +71,7 @@ mod tests {
         let (mut pace, mut now) = (RestartBackoff::default(), Instant::now());
         let mut pauses = Vec::new();
         while !pace.has_given_up() {
-            // However many there are, they are one reason to pause.
+            // All of them count as one failure.
             (0..64).for_each(|_| pace.ended(Duration::ZERO, now));
             assert!(!pace.may_restart(now), "it pauses first");
             let until = pace.not_before.expect("there is something to wait for");

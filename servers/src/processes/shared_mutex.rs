@@ -1,4 +1,4 @@
-//! A mutex of pthreads in memory that processes share.
+//! A pthread mutex in memory that processes share.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -11,42 +11,43 @@ use crate::shutdown::Shutdown;
 
 const SIZE: NonZero<usize> = NonZero::new(size_of::<libc::pthread_mutex_t>()).expect("it has one");
 
-/// A mutex that the children of a server share with it, as long as they were forked after it was
-/// made. To take it when it is free costs no system call, nor to give it back when nobody waits.
+/// A mutex that a server shares with the children that it forks afterwards. Without contention,
+/// locking and unlocking need no system call.
 ///
-/// It is a robust one (pthread_mutexattr_setrobust(3)): when a process dies that holds it, or that
-/// was woken to take it, the kernel wakes another. What it guards, a turn, is never left half done.
+/// It is robust (pthread_mutexattr_setrobust(3)): when its holder dies, also just after it was
+/// woken to take it, the kernel wakes another waiter. It guards no data that could be left
+/// inconsistent.
 #[derive(Debug)]
 pub struct SharedMutex(NonNull<libc::pthread_mutex_t>);
 
-/// The mutex, held. Nobody outside is given one, who could leak it: the thread's list of robust
-/// mutexes would then lead to memory that may be given back.
+/// The held mutex. It is never given to callers, which could leak it: the thread's list of robust
+/// mutexes would then point to memory that may be unmapped.
 struct Held<'m>(&'m SharedMutex);
 
 impl SharedMutex {
-    /// One that nobody holds.
+    /// Returns a free mutex.
     ///
     /// # Errors
-    /// When the kernel has no memory left.
+    /// No memory is left.
     pub fn new() -> io::Result<SharedMutex> {
         let mutex = SharedMutex(map()?.cast());
         mutex.begin()?;
         Ok(mutex)
     }
 
-    /// Waits for the mutex, and holds it while it does the work. `None` when the process is to
-    /// end. No signal ends the wait: where one asks a child to end, it ends the child, which has
-    /// nothing to drain then.
+    /// Waits for the mutex and holds it during `work`. Returns `None` at shutdown. No signal
+    /// interrupts the wait: the signal handler exits a child that waits, since it has nothing to
+    /// drain.
     ///
     /// # Errors
-    /// Those of the work, and EDEADLK where this is part of it.
+    /// Those of `work`, and EDEADLK if `work` takes the mutex again.
     pub fn hold<T>(
         &self,
         shutdown: Shutdown,
         work: impl FnOnce() -> io::Result<Option<T>>,
     ) -> io::Result<Option<T>> {
-        // A child that is ended just after it has taken the mutex dies as its holder, and another
-        // is woken.
+        // If the child exits just after it has taken the mutex, it dies as the holder, and another
+        // waiter is woken.
         let Some(held) = shutdown.exit_at_once_during(|| self.lock()) else { return Ok(None) };
         let _held = held?;
         work()
@@ -56,14 +57,14 @@ impl SharedMutex {
     fn begin(&self) -> io::Result<()> {
         let mut attributes = MaybeUninit::uninit();
         let attributes: *mut libc::pthread_mutexattr_t = attributes.as_mut_ptr();
-        // SAFETY: the attributes live in this frame and are initialised before they are used. The
-        // mutex lies in memory of its size and alignment that nobody else knows of yet.
+        // SAFETY: the attributes live in this frame and are initialised before use. The mutex lies
+        // in memory of its size and alignment that is not shared yet.
         unsafe {
             done(libc::pthread_mutexattr_init(attributes))?;
             let begin = || {
                 done(libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED))?;
                 done(libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST))?;
-                // Its holder is told when it would wait for itself, for ever.
+                // Reports a self-deadlock as an error.
                 done(libc::pthread_mutexattr_settype(attributes, libc::PTHREAD_MUTEX_ERRORCHECK))?;
                 done(libc::pthread_mutex_init(self.0.as_ptr(), attributes))
             };
@@ -75,9 +76,9 @@ impl SharedMutex {
 
     #[allow(unsafe_code, reason = "pthread_mutex_lock(3)")]
     fn lock(&self) -> io::Result<Held<'_>> {
-        // SAFETY: the mutex is initialised, and stays where it is as long as `self` does.
+        // SAFETY: the mutex is initialised and does not move as long as `self` lives.
         let taken = match unsafe { libc::pthread_mutex_lock(self.0.as_ptr()) } {
-            // SAFETY: as above; this thread holds it.
+            // SAFETY: as above; this thread holds the mutex.
             libc::EOWNERDEAD => unsafe { libc::pthread_mutex_consistent(self.0.as_ptr()) },
             taken => taken,
         };
@@ -88,8 +89,8 @@ impl SharedMutex {
 impl Drop for Held<'_> {
     #[allow(unsafe_code, reason = "pthread_mutex_unlock(3)")]
     fn drop(&mut self) {
-        // SAFETY: the mutex is initialised, and borrowed. It fails for none that this thread holds,
-        // and a guard does not leave its thread.
+        // SAFETY: the mutex is initialised and borrowed. Unlocking does not fail for a mutex that
+        // this thread holds, and a guard does not leave its thread.
         unsafe { libc::pthread_mutex_unlock(self.0.0.as_ptr()) };
     }
 }
@@ -97,8 +98,8 @@ impl Drop for Held<'_> {
 impl Drop for SharedMutex {
     #[allow(unsafe_code, reason = "munmap(2)")]
     fn drop(&mut self) {
-        // It is not destroyed: other processes may still use it, in their mappings.
-        // SAFETY: the memory was mapped by `new`, and whoever holds the mutex borrows it.
+        // It is not destroyed: other processes may still use it in their mappings.
+        // SAFETY: `new` mapped the memory, and holders of the mutex borrow `self`.
         let _ = unsafe { munmap(self.0.cast(), SIZE.get()) };
     }
 }
@@ -106,11 +107,11 @@ impl Drop for SharedMutex {
 #[allow(unsafe_code, reason = "mmap(2)")]
 fn map() -> io::Result<NonNull<libc::c_void>> {
     let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    // SAFETY: new memory, where the kernel likes: nothing that exists is mapped over.
+    // SAFETY: a new mapping at an address that the kernel chooses replaces no existing one.
     Ok(unsafe { mmap_anonymous(None, SIZE, access, MapFlags::MAP_SHARED) }?)
 }
 
-/// The functions of pthreads return their error.
+/// Converts the return value of a pthread function.
 fn done(error: libc::c_int) -> io::Result<()> {
     if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
 }

@@ -1,16 +1,13 @@
-//! Child processes that serve: forked to run a part of the server, told to end with it, and waited
-//! for.
+//! Worker processes: forked to run a part of the server, told to shut down with it, and reaped.
 //!
-//! A child is a copy of its parent that must not go on as its parent. It keeps the descriptors
-//! that it was given and closes all others, or clients of its siblings would stay connected as
-//! long as it lives. It has a request to stop of its own. It runs what it was forked for and
-//! leaves by `_exit`, never back into the code of its parent. When its parent dies, whatever the
-//! reason, the kernel kills it.
+//! A child must not continue as its parent. It closes all descriptors but those it was given;
+//! otherwise it would keep its siblings' connections open. It gets a shutdown request of its own,
+//! runs its body and leaves by `_exit`, never returning into the parent's code. When the parent
+//! dies for any reason, the kernel kills the child (PR_SET_PDEATHSIG).
 //!
-//! The parent learns of an end by a descriptor (a signalfd for SIGCHLD) that is waited for beside
-//! its sockets. A child that is done says so before it ends, so that its place is free by the time
-//! that its client sees the end; a child that dies says nothing, and its place is free when it is
-//! reaped.
+//! The parent waits for children with a signalfd for SIGCHLD, next to its sockets. A child reports
+//! that it is done before it exits, so that its slot is free when its client sees the close. The
+//! slot of a child that dies without a report is free when the child is reaped.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,20 +33,19 @@ use crate::shutdown::Shutdown;
 use crate::sockets::Listener;
 use crate::sockets::until;
 
-/// How long a thread that has been joined may take to leave /proc.
+/// Time for a joined thread to disappear from /proc.
 const LAST_THREAD_DEADLINE: Duration = Duration::from_secs(1);
 
 const LOST: &str = "a child process did not drain: replies may be lost\n";
 
-/// The child processes of a server.
+/// The worker processes of a server.
 #[derive(Debug)]
 pub struct WorkerProcesses {
     shutdown: Shutdown,
-    /// The signals that were blocked before this blocked SIGCHLD.
+    /// The signal mask before SIGCHLD was blocked.
     mask: SigSet,
     ends: SignalFd,
-    /// A pipe into which each child that is done writes its number, and one that is ready the same
-    /// less than 0.
+    /// A pipe: a child writes its process id when it is done, and the negated id when it is ready.
     done: (OwnedFd, Arc<OwnedFd>),
     alive: BTreeMap<Pid, Child>,
     backoff: RestartBackoff,
@@ -59,21 +55,21 @@ pub struct WorkerProcesses {
 #[derive(Debug)]
 struct Child {
     since: Instant,
-    /// It has all it needs to serve.
+    /// It is ready to serve.
     is_ready: bool,
     is_done: bool,
 }
 
 impl WorkerProcesses {
-    /// None yet.
+    /// Returns a set without children.
     ///
     /// # Errors
-    /// When this process has several threads, of which a child would have only one, with the
-    /// locks of the others held for ever; and what the kernel refuses.
+    /// This process has several threads (a child has only the forking thread, and locks held by
+    /// others would stay locked for ever), or the kernel refuses a resource.
     pub fn new(shutdown: Shutdown) -> io::Result<WorkerProcesses> {
         wait_to_be_the_only_thread()?;
         let sigchld = SigSet::from(Signal::SIGCHLD);
-        // Where it was inherited as ignored, nobody would learn how a child ended.
+        // If SIGCHLD is ignored, as it may be inherited, exit statuses are lost.
         set_default(Signal::SIGCHLD)?;
         let mask = sigchld.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let (done, is_done) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
@@ -88,23 +84,23 @@ impl WorkerProcesses {
         })
     }
 
-    /// How many there are that are not done. [`reap`](Self::reap) brings it up to date.
+    /// Returns the number of children that are not done. [`reap`](Self::reap) updates it.
     pub fn active(&self) -> usize {
         self.alive.values().filter(|child| !child.is_done).count()
     }
 
-    /// Forks a child that runs `body` and ends. Of the parent's descriptors it has the standard
-    /// ones and those in `kept_fds`; `body` must use no other.
+    /// Forks a child that runs `body` and exits. It keeps the standard descriptors and `kept_fds`;
+    /// `body` must use no other.
     ///
     /// # Errors
-    /// The kernel refuses a process. What goes wrong in the child ends the child.
+    /// fork(2) fails. Errors in the child end the child.
     pub fn fork(
         &mut self,
         kept_fds: &[RawFd],
         body: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<Pid> {
         let parent = getpid();
-        // A signal is to find the parent's handler in the parent and the child's in the child.
+        // Until the child has installed its own handlers, signals must stay pending.
         let mask = Shutdown::signals().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let forked = fork();
         if let Ok(ForkResult::Child) = forked {
@@ -116,7 +112,7 @@ impl WorkerProcesses {
         Ok(child)
     }
 
-    /// The rest of a child's life.
+    /// Runs the child to its end.
     fn be_child(
         &self,
         parent: Pid,
@@ -129,7 +125,7 @@ impl WorkerProcesses {
             self.shutdown.reset_in_child()?;
             prctl::set_pdeathsig(Signal::SIGKILL)?;
             if getppid() != parent {
-                // It died before it could be asked for.
+                // The parent died before PR_SET_PDEATHSIG took effect.
                 return Err(io::Error::from(Errno::ESRCH));
             }
             self.mask.thread_set_mask()?;
@@ -141,19 +137,18 @@ impl WorkerProcesses {
                 let _ = writeln!(io::stderr(), "child process {}: {error}", getpid());
                 1
             }
-            // The panic has said what it had to say. Its payload may panic again when dropped.
+            // The panic message is already printed. Dropping the payload might panic again.
             Err(payload) => {
                 std::mem::forget(payload);
                 1
             }
         };
-        // If there is no room the parent will learn it from the end.
+        // If the pipe is full, the parent learns it when it reaps the child.
         let _ = write(&self.done.1, &getpid().as_raw().to_ne_bytes());
         exit(code)
     }
 
-    /// Takes notice of the children that are done, and of those that have ended, which it gives.
-    /// Never blocks.
+    /// Reaps exited children and returns them; reads the reports of the others. Never blocks.
     pub fn reap(&mut self) -> Vec<Pid> {
         while let Ok(Some(_)) = self.ends.read_signal() {}
         let mut ended = Vec::new();
@@ -163,7 +158,7 @@ impl WorkerProcesses {
                 Ok(WaitStatus::Signaled(pid, ..)) => (pid, false),
                 _ => break,
             };
-            // This process may have had children before it became a server.
+            // A child from before this process became a server.
             let Some(child) = self.alive.remove(&pid) else { continue };
             self.has_lost_replies |= self.shutdown.is_requested() && !is_well;
             self.backoff.ended(child.since.elapsed(), Instant::now());
@@ -173,8 +168,8 @@ impl WorkerProcesses {
         ended
     }
 
-    /// To be called after those that have ended were reaped: their numbers, which may become those
-    /// of others, are no longer in the pipe then.
+    /// Called after exited children are removed: their ids, which may be reused, are no longer in
+    /// the pipe then.
     fn read_notices(&mut self) {
         let mut numbers = [0; 1024];
         while let Ok(count @ 1..) = read(&self.done.0, &mut numbers) {
@@ -187,11 +182,11 @@ impl WorkerProcesses {
         }
     }
 
-    /// Waits until one of the descriptors can be read, a child ends, one is due to be forked, or
-    /// the server is to end. Says which of the descriptors can be read.
+    /// Waits until a descriptor is readable, a child exits, a restart is due, or the server shuts
+    /// down. Returns which descriptors are readable.
     ///
     /// # Errors
-    /// What poll(2) says, other than that a signal came.
+    /// Those of poll(2) other than EINTR.
     pub fn wait(&self, descriptors: &[BorrowedFd<'_>]) -> io::Result<Vec<bool>> {
         let mut waited: Vec<PollFd<'_>> = [self.shutdown.fd(), self.ends.as_fd()]
             .iter()
@@ -206,11 +201,10 @@ impl WorkerProcesses {
         Ok(waited[2..].iter().map(|one| one.any() == Some(true)).collect())
     }
 
-    /// How many to fork now, where there should be `number`: all that are missing, or none for a
-    /// while, if children ended as soon as they were forked.
+    /// Returns how many children to fork now to reach `number`; 0 during a restart delay.
     ///
     /// # Errors
-    /// They did so again and again, and none is left.
+    /// Children failed repeatedly, and none is left.
     pub fn missing(&mut self, number: usize) -> io::Result<usize> {
         let missing = number.saturating_sub(self.alive.len());
         if missing == 0 || !self.backoff.may_restart(Instant::now()) {
@@ -224,18 +218,16 @@ impl WorkerProcesses {
         Ok(missing)
     }
 
-    /// A child could not be forked: it is tried again after a while.
+    /// Records that a fork failed, which delays the next one.
     pub fn delay_restart(&mut self) {
         self.backoff.record_failure(Instant::now());
     }
 
-    /// Keeps `number` children, which all run `body`: one that ends is replaced. Calls `listen` as
-    /// soon as all are there and ready, and none runs `body` before. Returns when the server is to
-    /// end.
+    /// Keeps `number` children running, which all run `body`; replaces those that exit. Calls
+    /// `listen` once all are ready, and no child runs `body` before. Returns at shutdown.
     ///
     /// # Errors
-    /// That of `listen`. WorkerProcesses end as soon as they are forked, or cannot be forked, again and
-    /// again, and none is left that serves.
+    /// That of `listen`. Children repeatedly exit at once or cannot be forked, and none is left.
     pub fn maintain(
         &mut self,
         number: usize,
@@ -244,7 +236,7 @@ impl WorkerProcesses {
         body: impl Fn() -> io::Result<()>,
     ) -> io::Result<()> {
         let (shutdown, say) = (self.shutdown, Arc::clone(&self.done.1));
-        // WorkerProcesses wait for its end, which comes when this process closes it.
+        // The children wait for the end of this pipe, which the parent closes.
         let (gate, open) = io::pipe()?;
         let mut listen = Some((listen, open));
         while !shutdown.is_requested() {
@@ -270,17 +262,17 @@ impl WorkerProcesses {
         Ok(())
     }
 
-    /// Ends the server: tells the children, and returns when all have drained. Nobody listens any
-    /// more then. If one dies over it, replies may be lost, and the server ends with exit code 1.
+    /// Shuts the server down: signals the children and returns when all have drained. If one dies
+    /// while draining, replies may be lost, and the server exits with code 1.
     pub fn shut_down(mut self, listener: Listener) {
-        // Its timer bounds the wait, also where the server ends because it cannot go on.
+        // Starts the drain timer, which bounds the wait also if the server shuts down by itself.
         self.shutdown.request();
         for &pid in self.alive.keys() {
-            // It fails for none, as none was waited for.
+            // Cannot fail: the children are not reaped yet.
             let _ = kill(pid, Signal::SIGTERM);
         }
-        // Only now: a child that has not been told would take it for an error. One that blocks in
-        // accept is through at once.
+        // Only now: a child without the signal would report an error. This also ends a blocking
+        // accept.
         let _ = listener.stop_listening();
         drop(listener);
         while !self.alive.is_empty() {
@@ -294,7 +286,7 @@ impl WorkerProcesses {
 }
 
 impl AsFd for WorkerProcesses {
-    /// Readable when one has ended.
+    /// Readable when a child has exited.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ends.as_fd()
     }
@@ -310,7 +302,7 @@ impl Drop for WorkerProcesses {
     }
 }
 
-/// Waits for the end of the pipe. Whether it has come, and not the request to stop.
+/// Waits for the end of the pipe. Returns whether it came before the shutdown request.
 fn wait_until_open(mut gate: PipeReader, shutdown: Shutdown) -> io::Result<bool> {
     while !shutdown.is_requested() {
         match gate.read(&mut [0]) {
@@ -337,7 +329,7 @@ fn wait_to_be_the_only_thread() -> io::Result<()> {
 
 #[allow(unsafe_code, reason = "fork(2)")]
 fn fork() -> nix::Result<ForkResult> {
-    // SAFETY: this is the only thread of the process, so that no lock is held by another.
+    // SAFETY: this is the only thread of the process, so no other thread holds a lock.
     unsafe { nix::unistd::fork() }
 }
 
@@ -360,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_process_with_several_threads_does_not_fork() {
-        // This test runs in a thread beside the main one.
+        // Tests run in threads beside the main thread.
         let shutdown = Shutdown::install().expect("handlers");
         let error = WorkerProcesses::new(shutdown).expect_err("a test is a thread among others");
         assert!(error.to_string().contains("only thread"), "{error}");

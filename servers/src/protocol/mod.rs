@@ -1,4 +1,4 @@
-//! The line protocol: bytes in, replies out. Nothing here reads, writes or waits.
+//! The line protocol: bytes in, replies out, without I/O.
 
 pub mod calc;
 mod replies;

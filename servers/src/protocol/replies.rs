@@ -1,4 +1,4 @@
 //! Replies that are the same for every service.
 
-/// What a client is told that finds the server full.
+/// The reply to a connection or a request that the server sheds.
 pub const BUSY: &[u8] = b"error: busy, try again later\n";

@@ -1,21 +1,21 @@
-//! What a server answers, apart from how it serves: one line in, one line out.
+//! The services: one request line in, one reply line out.
 
 use super::calc;
 
-/// What a server answers.
+/// Computes the reply to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Service {
-    /// The value of an expression, or a line that begins with `error: `.
+    /// Replies with the value of an expression, or with a line that begins with `error: `.
     Calc,
-    /// The request itself.
+    /// Replies with the request.
     Echo,
 }
 
 impl Service {
-    /// All of them.
+    /// All services.
     pub const ALL: &[Service] = &[Service::Calc, Service::Echo];
 
-    /// The name used on the command line and in reports.
+    /// Returns the name on the command line and in reports.
     pub fn name(self) -> &'static str {
         match self {
             Service::Calc => "calc",
@@ -23,7 +23,7 @@ impl Service {
         }
     }
 
-    /// Appends the reply to one request. Neither has its line end.
+    /// Appends the reply to one request; both without line end.
     pub fn answer(self, request: &[u8], reply: &mut Vec<u8>) {
         match self {
             Service::Calc => calc::answer(request, reply),

@@ -1,41 +1,41 @@
-//! The line protocol without any input or output: bytes in, replies out.
+//! The line protocol without I/O: bytes in, replies out.
 //!
-//! Each request gets exactly one reply line, in order, however the bytes were cut. What is kept
-//! in memory is bounded: a request by the longest line, the replies waiting for a slow reader by
-//! [`OUTPUT_BOUND`] and one reply more. Beyond that bound the session stops answering and
-//! [`Session::wants_input`] says no, so that the reader's own window fills and the client waits.
+//! Each request gets exactly one reply line, in order, however the input was split. Memory is
+//! bounded: a request by the maximum line, the replies by [`OUTPUT_BOUND`] and one more reply.
+//! Beyond that bound the session stops answering and [`Session::wants_input`] returns false; the
+//! client's TCP window then fills, and the client waits (backpressure).
 //!
 //! It never reads, writes, waits or looks at a clock.
 
 use super::replies::BUSY;
 use super::service::Service;
 
-/// Replies waiting to be sent, in bytes, beyond which no further request is answered.
+/// Unsent replies, in bytes, beyond which the session answers no further request.
 pub const OUTPUT_BOUND: usize = 64 * 1024;
 
-/// A buffer larger than this is given back when it is empty: most connections are idle.
+/// Larger buffers are freed once empty, because most connections are idle.
 const RETAINED: usize = 4 * 1024;
 
-/// One client's side of the protocol.
+/// The state of the protocol for one connection.
 #[derive(Debug)]
 pub struct Session {
     service: Service,
     max_line: usize,
-    /// The beginning of a request whose line end has not come yet.
+    /// The beginning of a request without its line end.
     partial: Vec<u8>,
-    /// Received, but not looked at: too many replies were waiting.
+    /// Input that is not processed yet, for lack of output space.
     pending: Vec<u8>,
     output: Vec<u8>,
     sent: usize,
-    /// The line was too long and is answered; the rest of it is thrown away.
+    /// The line was too long and has its reply; its rest is discarded.
     discarding: bool,
-    /// What is answered now is answered that the server is busy.
+    /// Requests get the busy reply.
     shedding: bool,
     ended: bool,
 }
 
 impl Session {
-    /// A session in which nothing has been received.
+    /// Returns a session without any input.
     pub fn new(service: Service, max_line: usize) -> Session {
         Session {
             service,
@@ -50,7 +50,7 @@ impl Session {
         }
     }
 
-    /// Takes what the client sent and answers the requests completed by it.
+    /// Processes input and answers the requests that it completes.
     pub fn receive(&mut self, bytes: &[u8]) {
         if self.pending.is_empty() {
             let used = self.answer(bytes);
@@ -60,19 +60,18 @@ impl Session {
         }
     }
 
-    /// Takes what the client sent and answers nothing yet: that is for
-    /// [`answer_buffered`](Self::answer_buffered), which a pattern may leave to another thread. Until then
-    /// the session wants no more.
+    /// Buffers input without answering, for [`answer_buffered`](Self::answer_buffered), which a
+    /// pattern may call in another thread. Until then the session wants no input.
     pub fn buffer(&mut self, bytes: &[u8]) {
         self.pending.extend_from_slice(bytes);
     }
 
-    /// Whether something was received and not looked at.
+    /// Returns whether unprocessed input is buffered.
     pub fn has_buffered(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Answers what was received and not looked at, as far as there is room for replies.
+    /// Answers buffered requests as far as there is output space.
     pub fn answer_buffered(&mut self) {
         if !self.pending.is_empty() && self.has_room() {
             let mut pending = std::mem::take(&mut self.pending);
@@ -86,25 +85,25 @@ impl Session {
         }
     }
 
-    /// Answers what was received and not looked at as a server does that has no time for it.
+    /// Answers buffered requests with the busy reply.
     pub fn shed_buffered(&mut self) {
         self.shedding = true;
         self.answer_buffered();
         self.shedding = false;
     }
 
-    /// The client will send no more: an unterminated last request is answered.
+    /// Ends the input: an unterminated last request is answered.
     pub fn end_of_input(&mut self) {
         self.ended = true;
         self.answer_final_request();
     }
 
-    /// Replies to be sent.
+    /// Returns the unsent replies.
     pub fn output(&self) -> &[u8] {
         &self.output[self.sent..]
     }
 
-    /// The first `count` bytes of [`output`](Self::output) are on their way.
+    /// Removes the first `count` bytes from [`output`](Self::output): they were sent.
     pub fn sent(&mut self, count: usize) {
         self.sent += count;
         if self.sent == self.output.len() {
@@ -120,12 +119,12 @@ impl Session {
         self.answer_buffered();
     }
 
-    /// Whether to read more. When not, send first.
+    /// Returns whether to read more. If not, send first.
     pub fn wants_input(&self) -> bool {
         !self.ended && self.pending.is_empty() && self.has_room()
     }
 
-    /// Whether the client has ended its input and every reply owed has been sent.
+    /// Returns whether the input has ended and every reply was sent.
     pub fn is_finished(&self) -> bool {
         self.ended && self.pending.is_empty() && self.output().is_empty()
     }
@@ -134,7 +133,7 @@ impl Session {
         self.output().len() < OUTPUT_BOUND
     }
 
-    /// Answers what is complete in `bytes` as long as there is room; says how far it came.
+    /// Answers complete requests as long as there is output space. Returns the bytes used.
     fn answer(&mut self, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         while !rest.is_empty() && self.has_room() {
@@ -165,7 +164,7 @@ impl Session {
         }
     }
 
-    /// Keeps the beginning of a request, unless it is too long already.
+    /// Buffers the beginning of a request, unless it is already too long.
     fn buffer_partial(&mut self, bytes: &[u8]) {
         if self.discarding {
             return;
@@ -205,7 +204,7 @@ impl Session {
     }
 }
 
-/// The line without the `\r` that some clients put before the line end.
+/// Strips the `\r` that some clients send before the line end.
 fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
@@ -218,8 +217,8 @@ mod tests {
 
     const MAX: usize = 16;
 
-    /// Everything that a session replies to `input`, received in the given pieces by a pattern
-    /// that sends at most `write` bytes at a time.
+    /// Returns all replies to `input`, which arrives in the given pieces and is written at most
+    /// `write` bytes at a time.
     fn replies(pieces: &[&[u8]], write: usize) -> Vec<u8> {
         let mut session = Session::new(Service::Echo, MAX);
         let mut replies = Vec::new();

@@ -1,4 +1,4 @@
-//! Resolves the address to listen on, and explains why it cannot be bound.
+//! Resolves the address to listen on, and explains bind errors.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -6,47 +6,48 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// How long a name server may take.
+/// Timeout of the name resolution.
 const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Why a server cannot listen, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The name has no address.
+    /// The host name has no address.
     #[error(
         "cannot resolve host `{host}` ({reason}): give a name that resolves or an address such as 127.0.0.1"
     )]
     Unresolved {
-        /// As the user wrote it.
+        /// The host as given by the user.
         host: String,
-        /// What the resolver said.
+        /// The resolver's error.
         reason: String,
     },
-    /// Another socket listens there.
+    /// Another socket listens on the port.
     #[error("port {} on {} is taken: end the program that listens there, or choose another port (0 takes any free one)", .0.port(), .0.ip())]
     PortTaken(SocketAddr),
-    /// Only a privileged program may listen there.
+    /// The port needs privileges.
     #[error("port {} needs privileges: choose a port from 1024 up (0 takes any free one)", .0.port())]
     Privileged(SocketAddr),
-    /// The address belongs to another machine, or to none.
+    /// The address does not belong to this machine.
     #[error("{} is not an address of this machine: listen on 127.0.0.1, ::1, 0.0.0.0 or an address that `ip address` shows", .0.ip())]
     NotOurs(SocketAddr),
-    /// Anything else.
+    /// Any other error.
     #[error("cannot listen on {0}: {1}")]
     Other(SocketAddr, io::Error),
 }
 
-/// The addresses of a host, which may be a name, an IPv4 or an IPv6 address.
+/// Resolves a host name, an IPv4 or an IPv6 address.
 ///
 /// # Errors
-/// The name does not resolve, or not with_timeout five seconds.
+/// The name does not resolve, or not within five seconds.
 pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, BindError> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     if let Ok(address) = bare.unwrap_or(host).parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let unresolved = |reason: String| BindError::Unresolved { host: host.to_owned(), reason };
-    // The resolver has no deadline of its own. Its thread is gone before anything is served.
+    // The resolver has no timeout of its own, so it runs in a thread, which ends before the server
+    // starts.
     let (sender, receiver) = mpsc::sync_channel(1);
     let name = host.to_owned();
     let resolver = thread::spawn(move || {

@@ -1,26 +1,26 @@
-//! Counting clients: how many are taken in at once, across all threads of a server.
+//! Limits the number of connections across all threads of a server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-/// The places that a server has.
+/// The connection slots of a server, as a counting semaphore that never blocks.
 #[derive(Debug)]
 pub struct ConnectionLimit {
     free: AtomicUsize,
 }
 
-/// One of them. Dropping it gives it back: before the client's socket is closed, so that the place
-/// is free by the time that the client sees the end.
+/// A connection slot. Drop it before the client's socket is closed, so that the slot is free when
+/// the client sees the close.
 #[derive(Debug)]
 pub struct Permit(Arc<ConnectionLimit>);
 
 impl ConnectionLimit {
-    /// So many, all free.
+    /// Returns a limit with all slots free.
     pub fn new(limit: usize) -> Arc<ConnectionLimit> {
         Arc::new(ConnectionLimit { free: AtomicUsize::new(limit) })
     }
 
-    /// Takes one, if one is free.
+    /// Takes a slot if one is free.
     pub fn try_acquire(self: &Arc<ConnectionLimit>) -> Option<Permit> {
         let less = |free: usize| free.checked_sub(1);
         self.free.fetch_update(SeqCst, SeqCst, less).ok().map(|_| Permit(Arc::clone(self)))

@@ -5,14 +5,14 @@ use std::os::fd::AsFd;
 use super::tcp_state::unread;
 use crate::shutdown::Shutdown;
 
-/// How much of what a client sends still counts: all of it, until the server is to end, and then
-/// what had arrived by the first look. A client that goes on asking could keep the server from
-/// ending otherwise.
+/// Counts the input that may still be read: unlimited while serving; after the shutdown request,
+/// the bytes that had arrived at the first check. Otherwise a client that keeps sending could delay
+/// the shutdown for ever.
 #[derive(Debug, Default)]
 pub(crate) struct DrainLimit(Option<usize>);
 
 impl DrainLimit {
-    /// The most to read now, of so much that is wanted. 0 is the end.
+    /// Returns how much to read now, at most `wanted`. 0 means the end of the input.
     pub(crate) fn read_size(
         &mut self,
         shutdown: Shutdown,
@@ -22,12 +22,12 @@ impl DrainLimit {
         if shutdown.is_requested() { self.remaining(client, wanted) } else { wanted }
     }
 
-    /// As [`most`](Self::most) when the server is to end.
+    /// As [`read_size`](Self::read_size), after the shutdown request.
     pub(crate) fn remaining(&mut self, client: &impl AsFd, wanted: usize) -> usize {
         wanted.min(*self.0.get_or_insert_with(|| unread(client)))
     }
 
-    /// So much was read.
+    /// Counts bytes that were read.
     pub(crate) fn consume(&mut self, count: usize) {
         self.0 = self.0.map(|left| left.saturating_sub(count));
     }

@@ -1,5 +1,5 @@
-//! Listening: binding with errors that say what to do, and accepting through everything that can
-//! go wrong there without ending the server.
+//! The listening socket: bind errors that say what to do, and an accept that no error of a client
+//! ends.
 
 use std::fmt;
 use std::fs::File;
@@ -17,43 +17,42 @@ use super::address::{BindError, explain, resolve};
 use crate::protocol::BUSY;
 use crate::shutdown::Shutdown;
 
-/// The pause after an accept that failed for want of memory or of the last descriptor: long
-/// enough not to spin, short enough not to be noticed.
+/// Pause after accept failed for lack of memory or descriptors: long enough not to spin, too short
+/// to be noticed.
 const BACK_OFF: Duration = Duration::from_millis(10);
 
-/// A socket to listen on, and one spare descriptor for the moment when there is no other.
+/// A listening socket, with a spare descriptor for the time when all others are in use.
 ///
-/// It is bound, and nobody can connect, until [`listen`](Self::listen) is called: a server that
-/// can be reached is ready, with all of its workers and their descriptors.
+/// It is bound at once but listens only after [`listen`](Self::listen), so a server that accepts
+/// connections is ready, with all its workers and descriptors.
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     backlog: i32,
     shutdown: Shutdown,
     spare: Mutex<Option<File>>,
-    /// Several processes accept from it: none may shut it.
+    /// Child processes accept from it too, so this process must not shut it.
     is_shared: bool,
-    /// What calls on accepted sockets do that would block.
+    /// Whether accepted sockets are blocking.
     clients_block: bool,
-    /// Told when it listens for the first time.
+    /// Called at the first listen.
     announce: Mutex<Option<Announce>>,
 }
 
 type Announce = Box<dyn FnOnce(SocketAddr) + Send>;
 
 impl Listener {
-    /// Binds to the first address of `host` that can be bound. From here on SIGTERM and SIGINT ask
-    /// the server to drain.
+    /// Binds to the first usable address of `host`. From now on SIGTERM and SIGINT start a drain.
     ///
     /// # Errors
-    /// What stands against it, in words for a user.
+    /// The reason, in a message for the user.
     pub fn bind(host: &str, port: u16, backlog: u32) -> Result<Listener, BindError> {
         let mut first_error = None;
         for address in resolve(host, port)? {
             match Listener::bind_address(address, backlog) {
                 Ok(listener) => return Ok(listener),
                 Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                    // On another of the host's addresses the user's clients would not find it.
+                    // The user's clients would not find the server on another address of the host.
                     return Err(BindError::PortTaken(address));
                 }
                 Err(error) => {
@@ -69,8 +68,8 @@ impl Listener {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         let mut socket = bound(address)?;
         if address.port() == 0 {
-            // A port that the kernel chose is given up when the socket stops listening, even for
-            // a moment. Bound by its number, it stays; the first socket holds it until then.
+            // The kernel frees a port of its own choice when the socket stops listening, even
+            // briefly. A port bound by number stays; the first socket holds it until then.
             let chosen = socket.local_addr()?.as_socket().expect("an internet address");
             socket = bound(chosen)?;
         }
@@ -91,20 +90,20 @@ impl Listener {
         })
     }
 
-    /// Has `announce` called, with the real address, as soon as the server listens.
+    /// Calls `announce` with the actual address once the server listens.
     pub fn on_listening(mut self, announce: impl FnOnce(SocketAddr) + Send + 'static) -> Listener {
         self.announce = Mutex::new(Some(Box::new(announce)));
         self
     }
 
-    /// Lets clients connect: for the first time, or again after
-    /// [`stop_listening`](Self::stop_listening).
+    /// Starts listening, for the first time or after [`stop_listening`](Self::stop_listening).
     ///
     /// # Errors
-    /// Another server has begun to listen there since the socket was bound; or as the kernel says.
+    /// Another server has started to listen on the port since the bind, or listen(2) fails.
     pub fn listen(&self) -> io::Result<()> {
         let socket = SockRef::from(&self.socket);
-        // Connections inherit it, and those in TIME_WAIT must not keep the next life from the port.
+        // Connections inherit the option; those in TIME_WAIT must not block the port for the next
+        // start.
         socket.set_reuse_address(true)?;
         socket.listen(self.backlog).map_err(|error| match error.kind() {
             ErrorKind::AddrInUse => {
@@ -119,12 +118,12 @@ impl Listener {
         Ok(())
     }
 
-    /// So many sockets in the same place, this one the first: once all listen
-    /// ([`listen_all`](Self::listen_all)), the kernel deals clients to them by a hash of their
-    /// address (SO_REUSEPORT).
+    /// Returns `number` sockets on the same address, this one first. Once all listen
+    /// ([`listen_all`](Self::listen_all)), the kernel distributes connections by a hash of the
+    /// addresses and ports (SO_REUSEPORT).
     ///
     /// # Errors
-    /// What the kernel says.
+    /// A socket cannot be opened or bound.
     pub fn into_reuseport_group(self, number: usize) -> io::Result<Vec<Listener>> {
         let sibling = |_| {
             let socket = unbound(self.address)?;
@@ -138,15 +137,15 @@ impl Listener {
         Ok(std::iter::once(self).chain(siblings?).collect())
     }
 
-    /// Lets clients connect to all of them.
+    /// Starts listening on all of them.
     ///
     /// # Errors
     /// As for [`listen`](Self::listen).
     pub fn listen_all(listeners: &[Listener]) -> io::Result<()> {
         let [first, siblings @ ..] = listeners else { return Ok(()) };
         let announce = first.announce.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // The first alone, and without the option: that fails where another server listens, which
-        // it would join otherwise, silently.
+        // First without SO_REUSEPORT, so that it fails if another server listens. With the option
+        // it would silently join that server's group.
         first.listen()?;
         SockRef::from(&first.socket).set_reuse_port(true)?;
         siblings.iter().try_for_each(Listener::listen)?;
@@ -156,35 +155,35 @@ impl Listener {
         Ok(())
     }
 
-    /// From now on the listener is one that child processes accept from too.
+    /// Marks the listener as shared with child processes.
     pub fn share(mut self) -> Listener {
         self.is_shared = true;
         self
     }
 
-    /// The numbers of the descriptors that a child process needs in order to accept.
+    /// Returns the descriptors that a child process needs to accept.
     pub(crate) fn descriptors(&self) -> Vec<RawFd> {
-        // The lock is given back before anybody forks: a child would never see it free.
+        // The lock is released before the fork: a child would never see it released.
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let spare = spare.as_ref().map(AsRawFd::as_raw_fd);
         std::iter::once(self.socket.as_raw_fd()).chain(spare).collect()
     }
 
-    /// Where it listens: the real port, also when 0 was asked for.
+    /// Returns the actual address, also for port 0.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The request to end.
+    /// Returns the shutdown request.
     pub fn shutdown(&self) -> Shutdown {
         self.shutdown
     }
 
-    /// Waits for the next client. `None` when the server is to end.
+    /// Waits for a connection. Returns `None` at shutdown.
     ///
     /// # Errors
-    /// What the kernel says of the listening socket itself. What happened to one client while it
-    /// waited is passed over; when descriptors run out, clients are turned away one by one.
+    /// Those of the listening socket itself. Errors of one client are skipped; when descriptors run
+    /// out, clients are rejected one by one.
     pub fn accept(&self) -> io::Result<Option<TcpStream>> {
         if !self.is_shared {
             self.shutdown.register_permanently(&self.socket);
@@ -208,19 +207,19 @@ impl Listener {
     /// Makes [`try_accept`](Self::try_accept) return at once.
     ///
     /// # Errors
-    /// As the kernel says.
+    /// fcntl(2) fails.
     pub fn set_nonblocking(&self) -> io::Result<()> {
         self.socket.set_nonblocking(true)
     }
 
-    /// Gives clients whose calls return at once, as event loops need them (SOCK_NONBLOCK of
-    /// accept4(2)): to set that later would take a system call for each of them.
+    /// Makes accepted sockets non-blocking, as event loops need them (SOCK_NONBLOCK of accept4(2)),
+    /// without a system call for each connection.
     pub fn with_nonblocking_clients(mut self) -> Listener {
         self.clients_block = false;
         self
     }
 
-    /// The next client, if one waits.
+    /// Accepts a connection if one is queued.
     ///
     /// # Errors
     /// As for [`accept`](Self::accept).
@@ -236,24 +235,24 @@ impl Listener {
         }
     }
 
-    /// Stops listening without giving up the port: clients are refused (ECONNREFUSED), those in
-    /// the accept queue are reset. Costs 15 µs there and back; closing the socket would cost the
-    /// port.
+    /// Stops listening but keeps the port: new connections are refused (ECONNREFUSED), queued ones
+    /// are reset. Together with the next listen it takes about 15 µs; closing the socket would give
+    /// up the port.
     ///
     /// # Errors
-    /// As the kernel says.
+    /// shutdown(2) fails.
     pub fn stop_listening(&self) -> io::Result<()> {
         let socket = SockRef::from(&self.socket);
-        // While nobody listens, SO_REUSEADDR lets anyone else who sets it bind the same port.
+        // While the socket does not listen, any socket with SO_REUSEADDR may bind its port.
         socket.set_reuse_address(false)?;
         match socket.shutdown(net::Shutdown::Read) {
-            // The signal to end has done it already.
+            // The shutdown signal has already shut it.
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
             other => other,
         }
     }
 
-    /// As std's, but a signal ends it (EINTR), which std's would pass over.
+    /// Accepts as std does, but fails with EINTR on a signal, where std retries.
     fn accept_once(&self) -> io::Result<TcpStream> {
         let mut flags = SockFlag::SOCK_CLOEXEC;
         flags.set(SockFlag::SOCK_NONBLOCK, !self.clients_block);
@@ -261,10 +260,9 @@ impl Listener {
         Ok(TcpStream::from(own(client)))
     }
 
-    /// At the limit of descriptors, accept fails at once whether or not a client waits, so to try
-    /// again is to spin, and not to is to leave clients hanging. One descriptor is kept for this:
-    /// given up, it lets a client in. If another has become free by then the client is served,
-    /// otherwise it is told that the server is busy.
+    /// Accepts with the spare descriptor. At the descriptor limit accept fails at once, whether or
+    /// not a client is queued: retrying would spin, waiting would leave the client hanging. If
+    /// another descriptor is free by then, the client is served; otherwise it gets the busy reply.
     fn accept_with_spare(&self) -> Option<TcpStream> {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         if spare.take().is_none() {
@@ -325,7 +323,7 @@ fn bound(address: SocketAddr) -> io::Result<Socket> {
 
 fn unbound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Connections of an earlier life in TIME_WAIT do not hold the port.
+    // Connections of an earlier run in TIME_WAIT must not block the port.
     socket.set_reuse_address(true)?;
     Ok(socket)
 }
@@ -334,7 +332,8 @@ fn spare_descriptor() -> io::Result<File> {
     File::open("/dev/null")
 }
 
-/// The client gave up while it waited, or accept(2) passes on an error of its network.
+/// Returns whether the error concerns one client: it gave up, or accept(2) passes on a network
+/// error.
 fn is_transient(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -359,8 +358,9 @@ fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
-/// Without a descriptor to spare nobody can linger: the line is sent, what has come is read (to
-/// close over unread input is to reset), and that is all.
+/// Rejects a client without a lingering close, which would need the spare descriptor. Sends the
+/// busy reply and reads the input that has arrived, because closing with unread input sends a
+/// reset.
 fn reject(mut client: TcpStream) {
     if client.set_nonblocking(true).is_err() {
         return;
@@ -404,7 +404,7 @@ mod tests {
         listener.listen().expect("it listens");
         let taken = Listener::bind("127.0.0.1", listener.address().port(), 8);
         assert!(matches!(taken, Err(BindError::PortTaken(_))), "{taken:?}");
-        // TEST-NET-1 of RFC 5737 is nobody's.
+        // TEST-NET-1 of RFC 5737 belongs to no machine.
         let foreign = Listener::bind("192.0.2.1", 0, 8);
         assert!(matches!(foreign, Err(BindError::NotOurs(_))), "{foreign:?}");
     }

@@ -1,4 +1,4 @@
-//! Listening, accepting and asking the kernel about a connection.
+//! Listening, accepting, and querying the state of a connection.
 
 mod address;
 mod connection_limit;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use nix::poll::PollTimeout;
 
-/// What to tell poll(2) to be woken at `deadline`: a millisecond late rather than early, so as not
-/// to go round for nothing.
+/// Returns the timeout for poll(2) to wake at `deadline`. Rounds up by a millisecond, so that the
+/// caller does not wake before the deadline.
 pub(crate) fn until(deadline: Option<Instant>) -> PollTimeout {
     let Some(deadline) = deadline else { return PollTimeout::NONE };
     let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);

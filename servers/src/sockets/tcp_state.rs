@@ -1,54 +1,53 @@
-//! Questions to the kernel about a connection that std does not ask.
+//! The kernel's state of a connection, as far as std does not expose it.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-/// Pause between two looks at whether the clients have taken in their last replies.
+/// Interval between checks during a drain.
 pub(crate) const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// How many bytes were written and not acknowledged by the client's kernel yet (SIOCOUTQ of
-/// tcp(7)). While there are any, to close over unread input is to lose them: it sends a reset,
-/// and drops what was to be sent.
+/// Returns the bytes that were written but not acknowledged by the client's kernel (SIOCOUTQ,
+/// tcp(7)). If the socket is closed with unread input, a reset discards them.
 #[allow(unsafe_code, reason = "ioctl(2) has no safe wrapper for this request")]
 pub(crate) fn unacknowledged(client: &impl AsFd) -> usize {
     let mut bytes: libc::c_int = 0;
-    // SAFETY: SIOCOUTQ, which Linux calls TIOCOUTQ, writes one int to the pointer, which is to
-    // one that lives in this frame. The descriptor is borrowed.
+    // SAFETY: SIOCOUTQ, an alias of TIOCOUTQ on Linux, writes one int to the pointer, which is to
+    // an int in this frame. The descriptor is borrowed.
     let done = unsafe { libc::ioctl(client.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    // A connection that was reset keeps the count that it had, and nobody will acknowledge it.
+    // After a reset the count does not fall to 0, and nothing will be acknowledged.
     let waits = done == 0 && bytes > 0 && state(client) != Some(CLOSE);
     if waits { usize::try_from(bytes).unwrap_or(0) } else { 0 }
 }
 
-/// How many bytes have arrived and were not read yet (SIOCINQ of tcp(7)).
+/// Returns the bytes that have arrived but were not read (SIOCINQ, tcp(7)).
 #[allow(unsafe_code, reason = "ioctl(2) has no safe wrapper for this request")]
 pub(crate) fn unread(client: &impl AsFd) -> usize {
     let mut bytes: libc::c_int = 0;
-    // SAFETY: SIOCINQ, which Linux calls FIONREAD, writes one int to the pointer, which is to one
-    // that lives in this frame. The descriptor is borrowed.
+    // SAFETY: SIOCINQ, an alias of FIONREAD on Linux, writes one int to the pointer, which is to an
+    // int in this frame. The descriptor is borrowed.
     let done = unsafe { libc::ioctl(client.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
     if done == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
 }
 
-/// Whether the client has ended its side, and all that it sent was read. A read that returns 0
-/// says the same, unless this side was shut for reading.
+/// Returns whether the client has closed its side and all its input was read. A read that returns 0
+/// shows the same, unless this side was shut for reading.
 pub(crate) fn is_ended_by_client(client: &impl AsFd) -> bool {
     state(client) == Some(CLOSE_WAIT) && unread(client) == 0
 }
 
-/// TCP_CLOSE of the kernel's include/net/tcp_states.h.
+/// TCP_CLOSE in the kernel's include/net/tcp_states.h.
 const CLOSE: u8 = 7;
-/// TCP_CLOSE_WAIT, in the same place.
+/// TCP_CLOSE_WAIT, likewise.
 const CLOSE_WAIT: u8 = 8;
 
-/// How far the connection is.
+/// Returns the TCP state.
 #[allow(unsafe_code, reason = "getsockopt(2) has no safe wrapper for this option")]
 fn state(client: &impl AsFd) -> Option<u8> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes to the pointer, which is to so many that
-    // live in this frame. The descriptor is borrowed.
+    // SAFETY: the kernel writes at most `length` bytes to the pointer, which is to as many bytes in
+    // this frame. The descriptor is borrowed.
     let done = unsafe {
         libc::getsockopt(
             client.as_fd().as_raw_fd(),
@@ -58,7 +57,7 @@ fn state(client: &impl AsFd) -> Option<u8> {
             &raw mut length,
         )
     };
-    // SAFETY: the value was zeroed, which is a tcp_info, and the kernel wrote over part of it.
+    // SAFETY: zeros are a valid tcp_info, and the kernel has overwritten a part of it.
     (done == 0).then(|| unsafe { info.assume_init() }.tcpi_state)
 }
 
@@ -82,7 +81,7 @@ mod tests {
         assert_eq!(server.read(&mut [0]).expect("an end"), 0);
         assert!(!is_ended_by_client(&server));
         client.shutdown(net::Shutdown::Write).expect("shut");
-        // The loopback delivers a FIN before shutdown returns.
+        // Loopback delivers the FIN before shutdown(2) returns.
         assert!(is_ended_by_client(&server));
     }
 
@@ -94,7 +93,7 @@ mod tests {
         socket2::SockRef::from(&client)
             .set_linger(Some(std::time::Duration::ZERO))
             .expect("it can be reset");
-        // The loopback delivers a reset before close returns.
+        // Loopback delivers the reset before close(2) returns.
         drop(client);
         assert_eq!(unacknowledged(&server), 0);
     }

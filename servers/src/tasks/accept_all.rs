@@ -1,5 +1,5 @@
-//! Accepting clients in an async runtime: who is served in a task, who is turned away, and the
-//! wait at the end until all of them are done.
+//! Accepts connections in an async runtime: a task for each served client, a busy reply for the
+//! others, and a wait at the end until all tasks are done.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -20,21 +20,21 @@ use crate::event_loop::{LINGER, MAX_LINGERING};
 use crate::sockets::Listener;
 use crate::sockets::{ConnectionLimit, Permit};
 
-/// A client's leave to be served. To be dropped before its socket is closed: the place is then
-/// free by the time that the client sees the end.
+/// The permit of a task to serve a connection. Drop it before the socket is closed, so that the
+/// slot is free when the client sees the close.
 #[derive(Debug)]
 pub struct TaskPermit {
     _permit: Permit,
-    /// The drain waits until the last of these is gone.
+    /// The drain waits until all clones are dropped.
     _served: Sender<Infallible>,
 }
 
-/// Accepts until the server is to end, has `start` start a task for each client that is served,
-/// and returns when no client has leave any more: only then may the runtime be dropped, and with
-/// it the tasks. The timer of [`shutdown`](crate::shutdown) ends the wait for those that do not read.
+/// Accepts until shutdown and calls `start` for each served connection. Returns when all permits
+/// are dropped: only then may the runtime, with its tasks, be dropped. The drain timer
+/// ([`shutdown`](crate::shutdown)) bounds the wait for clients that do not read.
 ///
 /// # Errors
-/// What the kernel says of the listening socket itself. The clients are served to their end first.
+/// Those of the listening socket itself. The connections are drained first.
 pub async fn accept_all(
     listener: Listener,
     max_connections: usize,
@@ -47,7 +47,7 @@ pub async fn accept_all(
     let accepted = accept_until_stop(&listener, |client| {
         match limit.try_acquire() {
             Some(permit) => {
-                // What goes wrong with one client ends with that client.
+                // An error of one client ends that client alone.
                 if let Ok(client) = TcpStream::from_std(client) {
                     start(client, TaskPermit { _permit: permit, _served: served.clone() });
                 }
@@ -56,7 +56,7 @@ pub async fn accept_all(
         }
     })
     .await
-    // Where nothing more can be accepted, the clients that are served are to end too.
+    // Accepting failed for good, so the connections must drain too.
     .inspect_err(|_| listener.shutdown().request());
     drop(listener);
     drop(served);
@@ -69,10 +69,10 @@ async fn accept_until_stop(
     mut read_input: impl FnMut(std::net::TcpStream),
 ) -> io::Result<()> {
     listener.set_nonblocking()?;
-    // The runtime, with its threads, is there.
+    // The runtime and its threads exist by now.
     listener.listen()?;
     let source = watch(listener.as_fd())?;
-    // Nobody reads from it, so that it stays ready once it is.
+    // It is never read, so it stays readable.
     let stopped = watch(listener.shutdown().fd())?;
     loop {
         let mut ready = select! {
@@ -85,8 +85,8 @@ async fn accept_until_stop(
                 read_input(client);
                 continue;
             }
-            // The runtime hears of changes only. Where descriptors ran out, clients that nobody
-            // has accepted may wait still, and no other may come to make a change.
+            // The runtime is edge-triggered. When descriptors ran out, clients may still be queued,
+            // and a new edge may never come.
             if !is_readable(listener) {
                 ready.clear_ready();
             }
@@ -101,14 +101,14 @@ fn is_readable(listener: &Listener) -> bool {
     poll(&mut listener, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
-/// The tasks that see out refused clients, the oldest first.
+/// The tasks in lingering close, oldest first.
 #[derive(Debug, Default)]
 struct LingeringTasks(VecDeque<AbortHandle>);
 
 impl LingeringTasks {
-    /// Tells the client at once that the server is busy, and has a task wait for its end.
+    /// Sends the busy reply and spawns a task for the lingering close.
     fn add(&mut self, client: std::net::TcpStream) {
-        // A client that is gone already needs no more.
+        // The client is already gone.
         let Ok(connection) = Connection::refuse(client) else { return };
         self.0.retain(|task| !task.is_finished());
         if self.0.len() >= MAX_LINGERING
@@ -123,7 +123,7 @@ impl LingeringTasks {
 
 async fn linger(mut refused: Connection) -> io::Result<()> {
     loop {
-        // Watched anew each time, it is ready for as long as there is something to read.
+        // A new registration reports the socket as long as it is readable.
         drop(watch(refused.as_fd())?.readable().await?);
         if refused.advance(&mut [0; READ_SIZE]) == Progress::Closed {
             return Ok(());

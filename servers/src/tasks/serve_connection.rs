@@ -1,7 +1,6 @@
-//! Serving one client in a task of an async runtime: the twin of [`conversation`], to be read
-//! beside it. What blocks a thread there suspends a task here.
-//!
-//! [`conversation`]: crate::blocking
+//! Serves one connection in a task of an async runtime: the counterpart of
+//! [`blocking`](crate::blocking::serve_connection). Where a thread blocks there, a task is
+//! suspended here.
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
@@ -20,13 +19,13 @@ use crate::shutdown::Shutdown;
 use crate::sockets::DRAIN_POLL_INTERVAL;
 use crate::sockets::{DrainLimit, is_ended_by_client, unacknowledged};
 
-/// Read at once, and so the most that one client gets before the others have their turn.
+/// Bytes per read, and so the maximum that one client gets before the task yields.
 pub const BUFFER: usize = 4 * 1024;
 
-/// Serves `client` until it ends, is silent for too long, or the server is to end. On return every
-/// reply owed has been sent; the caller closes the connection.
+/// Serves `client` until it closes, exceeds the idle timeout, or the server shuts down. On return
+/// every reply was sent; the caller closes the connection.
 pub async fn serve_connection(client: &mut TcpStream, config: &Config, shutdown: Shutdown) {
-    // What goes wrong with one client ends with that client; there is nobody to tell.
+    // An error of one client ends that client alone; no other part needs to know.
     let _ = try_serve(client, config, shutdown).await;
 }
 
@@ -44,7 +43,7 @@ async fn try_serve(client: &mut TcpStream, config: &Config, shutdown: Shutdown) 
         let count = with_timeout(config.idle_timeout, reading).await??;
         limit.consume(count);
         if count == 0 {
-            // All that had arrived is answered; a request that has not ended is nobody's.
+            // All input that had arrived is answered; an unterminated request is not.
             if shutdown.is_requested() && !is_ended_by_client(client) {
                 break;
             }
@@ -57,11 +56,11 @@ async fn try_serve(client: &mut TcpStream, config: &Config, shutdown: Shutdown) 
     Ok(())
 }
 
-/// Reads once, `most` bytes at most, and hands over what came; gives its length. The buffer is on the stack of whichever
-/// thread looks at the socket, and not part of the task: a client that is waited for has none.
+/// Reads once, at most `size` bytes, passes the input to `take` and returns its length. The buffer
+/// is on the stack of the polling thread and not part of the task, so an idle connection has none.
 ///
 /// # Errors
-/// What the kernel says of the connection.
+/// Those of the connection.
 pub async fn read(
     client: &mut (impl AsyncRead + Unpin),
     size: usize,
@@ -80,10 +79,10 @@ pub async fn read(
     .await
 }
 
-/// Writes until every reply owed has been sent.
+/// Writes until every reply was sent.
 ///
 /// # Errors
-/// What the kernel says of the connection, and that its client took nothing in for too long.
+/// Those of the connection, or the client read nothing within the idle timeout.
 pub async fn send(
     client: &TcpStream,
     session: &mut Session,
@@ -101,10 +100,10 @@ pub async fn send(
     Ok(())
 }
 
-/// Awaits with a limit, and without a timer where there is none.
+/// Awaits with a timeout, and without a timer if there is no limit.
 ///
 /// # Errors
-/// It took too long.
+/// The timeout expired.
 pub async fn with_timeout<F: Future>(limit: Option<Duration>, future: F) -> io::Result<F::Output> {
     match limit {
         Some(limit) => Ok(timeout(limit, future).await?),
@@ -112,16 +111,17 @@ pub async fn with_timeout<F: Future>(limit: Option<Duration>, future: F) -> io::
     }
 }
 
-/// To be called when `count` bytes that were read have been answered. A task that finds more to
-/// read goes on without suspending, so one client that floods would keep the others waiting.
+/// Yields to other tasks after `count` bytes were read and answered. A task that always finds more
+/// input is never suspended, so one client could starve the others.
 pub async fn yield_now(count: usize) {
     if count == BUFFER {
         tokio::task::yield_now().await;
     }
 }
 
-/// Waits at a drain until the client's kernel has its replies. A client that goes on sending must
-/// not lose them to the reset that answers it. One that does not read them is cut by the timer.
+/// Waits during a drain until the client's kernel has acknowledged all replies. If the client keeps
+/// sending, closing earlier would reset the connection and lose replies. The drain timer cuts off a
+/// client that does not read.
 pub async fn wait_until_acknowledged(client: &TcpStream, shutdown: Shutdown) {
     while shutdown.is_requested() && unacknowledged(client) > 0 {
         sleep(DRAIN_POLL_INTERVAL).await;
@@ -148,7 +148,7 @@ mod tests {
         runtime.block_on(future)
     }
 
-    /// Both ends of a connection; this side's is the runtime's.
+    /// Returns both ends of a connection; the server's end belongs to the runtime.
     fn pair() -> (TcpStream, Client) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let client = Client::connect(listener.local_addr().expect("its address"));
@@ -167,7 +167,7 @@ mod tests {
         }
     }
 
-    /// What one read gives, with_timeout the deadline.
+    /// Returns the input of one read, within the deadline.
     async fn received(server: &mut TcpStream) -> Vec<u8> {
         let mut all = Vec::new();
         let reading =
@@ -181,7 +181,7 @@ mod tests {
         block_on(async {
             let (mut server, mut client) = pair();
             client.write_all(b"one").expect("there is room");
-            // Shorter than the buffer: the runtime takes it that nothing more is there.
+            // A short read: the runtime assumes that no more input is available.
             assert_eq!(received(&mut server).await, b"one");
             client.write_all(b"two").expect("there is room");
             SockRef::from(&server).shutdown(net::Shutdown::Read).expect("an end");

@@ -6,10 +6,10 @@ use socket2::SockRef;
 use super::*;
 use crate::io_uring::{MAX_BUFFERS, unavailable};
 
-/// How long anything may take that should happen.
+/// Deadline for every expected event.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A listener, unless rings are not to be had here.
+/// Returns a listener, or None if io_uring is unavailable.
 fn listener() -> Option<Listener> {
     if let Some(words) = unavailable() {
         eprintln!("not run: {words}");
@@ -32,7 +32,7 @@ fn next(ring: &mut Ring<'_, TcpStream>) -> Event {
     }
 }
 
-/// A client that the ring has accepted, and its other end.
+/// Returns a connection that the ring has accepted, and its client.
 fn connected(ring: &mut Ring<'_, TcpStream>, listener: &Listener) -> (Key, TcpStream) {
     let client = TcpStream::connect(listener.address()).expect("it listens");
     client.set_read_timeout(Some(DEADLINE)).expect("it can have one");
@@ -58,7 +58,7 @@ fn bytes_come_and_go_and_the_end_comes_after_them() {
     for silently in [false, true] {
         let (key, mut client) = connected(&mut ring, &listener);
         ring.receive(key, true);
-        // So often that every buffer is used again.
+        // Often enough to reuse every buffer.
         for _ in 0..=MAX_BUFFERS {
             client.write_all(b"hello").expect("there is room");
             assert_eq!(receives(&mut ring, key), b"hello");
@@ -107,7 +107,7 @@ fn nothing_arrives_after_a_no_and_nothing_was_lost_after_a_yes() {
             ring.receive(key, true);
             received.extend(receives(&mut ring, key));
             ring.receive(key, false);
-            // What the kernel had received by then.
+            // Input that the kernel had received by then.
             ring.wait(Some(Duration::ZERO)).expect("the kernel serves");
             let mut late = 0;
             while let Some(event) = ring.next_event() {
@@ -138,7 +138,7 @@ fn a_quiet_send_for_which_there_is_no_room_is_told_and_loses_nothing() {
     let mut sent = 0;
     let mut partly = 0;
     while received.len() < output.len() {
-        // As long as the kernel takes it all at once, and then until it waits for the client.
+        // First while the kernel takes everything at once, then until it waits for the client.
         ring.send(key, true, |_| &output[sent..(sent + 10_000).min(output.len())]);
         ring.wait(Some(Duration::ZERO)).expect("the kernel serves");
         while let Some(event) = ring.next_event() {
@@ -228,7 +228,7 @@ fn a_ring_that_is_dropped_lets_go_of_its_clients() {
     let (key, mut client) = connected(&mut ring, &listener);
     ring.receive(key, true);
     stuff(&mut ring, key);
-    // This is never handed over.
+    // Never submitted.
     ring.watch();
     drop(ring);
     std::io::copy(&mut client, &mut std::io::sink()).expect("a clean end");

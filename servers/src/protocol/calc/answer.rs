@@ -1,14 +1,15 @@
-//! Evaluates one line.
+//! Answers one request of the `calc` service.
 
 use std::io::Write as _;
 
 use super::{guard, steps};
 
-/// Appends the value of the expression `line`, or words that begin with `error: `; no newline.
+/// Appends the value of the expression `line`, or a message that begins with `error: `; no newline.
 ///
-/// Whatever the bytes, what is appended is printable ASCII, shorter than 400 bytes, and never
-/// repeats any part of the request in an error. The time and stack it takes are bounded by
-/// [`MAX_LENGTH`], [`MAX_DEPTH`], [`MAX_PREFIXES`] and [`MAX_OPERATORS`].
+/// For any input, the reply is printable ASCII, shorter than 400 bytes, and an error never repeats
+/// part of the request. Time and stack are bounded by [`MAX_LENGTH`](super::MAX_LENGTH),
+/// [`MAX_DEPTH`](super::MAX_DEPTH), [`MAX_PREFIXES`](super::MAX_PREFIXES) and
+/// [`MAX_OPERATORS`](super::MAX_OPERATORS).
 pub fn answer(line: &[u8], reply: &mut Vec<u8>) {
     match guard::check(line).and_then(steps::evaluate) {
         Ok(value) => write!(reply, "{value}"),

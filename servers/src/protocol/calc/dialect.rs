@@ -1,26 +1,26 @@
-//! The limits, the functions and the error messages of the dialect.
+//! The limits, functions and error messages of the dialect.
 
 use std::ops::RangeInclusive;
 
-/// Bytes in a line; a longer one is refused unread.
+/// Maximum length of a line in bytes; a longer line is rejected unread.
 pub const MAX_LENGTH: usize = 4096;
 
-/// Parentheses open at once.
+/// Maximum depth of nested parentheses.
 pub const MAX_DEPTH: usize = 64;
 
-/// Prefix operators in a row.
+/// Maximum number of prefix operators in a row.
 pub const MAX_PREFIXES: usize = 16;
 
-/// Operators in a line, where a comma and a function call count as one each.
+/// Maximum number of operators in a line; a comma and a function call count as one each.
 pub const MAX_OPERATORS: usize = 256;
 
-/// The functions a line may call, each with the number of arguments it takes.
+/// The functions, each with its number of arguments.
 ///
 /// All are pure, allocate nothing that outlives the request and cannot panic. evalexpr's other
-/// functions are left out: `math::abs`, `shl` and `shr` panic or wrap on extreme whole numbers;
-/// `str::…`, `len`, `contains…` and `typeof` are about strings and tuples; `if` evaluates both
-/// branches; `math::is_…` ask what is settled, for every value is finite; and the bitwise ones
-/// are not arithmetic.
+/// functions are excluded: `math::abs`, `shl` and `shr` panic or wrap on extreme integers;
+/// `str::…`, `len`, `contains…` and `typeof` work on strings and tuples; `if` evaluates both
+/// branches; `math::is_…` are pointless, because every value is finite; the bitwise functions are
+/// not arithmetic.
 pub const FUNCTIONS: &[(&str, RangeInclusive<usize>)] = &[
     ("min", 2..=usize::MAX),
     ("max", 2..=usize::MAX),
@@ -52,7 +52,7 @@ pub const FUNCTIONS: &[(&str, RangeInclusive<usize>)] = &[
     ("math::atanh", 1..=1),
 ];
 
-/// What is wrong with a request, in words that are the same for every request.
+/// An error message; it never contains a part of the request.
 pub(super) type Words = &'static str;
 
 pub(super) const DIVISION_BY_ZERO: Words = "division by zero";

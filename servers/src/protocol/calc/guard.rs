@@ -1,7 +1,7 @@
-//! Decides, without recursion, whether a line is an expression small enough to evaluate.
+//! Checks, without recursion, that a line is an expression within the limits.
 //!
-//! It splits the line into tokens exactly where evalexpr would and follows the grammar one token
-//! at a time: a value is wanted or an operator is. It computes nothing and builds no tree.
+//! It splits the line into tokens exactly as evalexpr does and follows the grammar with one token
+//! of state: an operand or an operator is expected. It computes nothing and builds no tree.
 
 use std::ops::RangeInclusive;
 
@@ -11,7 +11,7 @@ use super::dialect::{
     UNEXPECTED_CHARACTER, UNKNOWN_NAME, WRONG_ARGUMENTS, Words,
 };
 
-/// The line as text, if it is an expression of the dialect and with_timeout every limit.
+/// Returns the line as text if it is an expression within every limit.
 pub(super) fn check(line: &[u8]) -> Result<&str, Words> {
     if line.len() > MAX_LENGTH {
         return Err(TOO_LONG);
@@ -40,7 +40,7 @@ fn is_known(byte: u8) -> bool {
     is_of_word(byte) || b" \t+-*/%^()<>=!&|,".contains(&byte)
 }
 
-/// Whether `byte` belongs to a number or a name.
+/// Returns whether `byte` belongs to a number or a name.
 fn is_of_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._:".contains(&byte)
 }
@@ -50,20 +50,20 @@ enum Token {
     /// A number, `true` or `false`.
     Value,
     Function(Arity),
-    /// `-`, which is a prefix where a value is wanted and otherwise stands between two.
+    /// `-`: a prefix where an operand is expected, otherwise a binary operator.
     Minus,
     Not,
-    /// Any other operator that stands between two values.
+    /// Any other binary operator.
     Binary,
     Comma,
     Open,
     Close,
 }
 
-/// How many arguments a function takes.
+/// The number of arguments that a function takes.
 type Arity = &'static RangeInclusive<usize>;
 
-/// Takes one token off `text`, which neither is empty nor begins with a blank.
+/// Splits one token off `text`, which must not be empty nor begin with a blank.
 fn next_token(text: &str) -> Result<(Token, &str), Words> {
     let bytes = text.as_bytes();
     if is_of_word(bytes[0]) {
@@ -85,7 +85,8 @@ fn next_token(text: &str) -> Result<(Token, &str), Words> {
     Ok((token, &text[length..]))
 }
 
-/// The length of the number or name at the start of `bytes`, with the signed exponent of `1e-3`.
+/// Returns the length of the number or name at the start of `bytes`, with the signed exponent of
+/// `1e-3`.
 fn word_length(bytes: &[u8]) -> usize {
     let run = |from: usize| from + bytes[from..].iter().take_while(|b| is_of_word(**b)).count();
     let length = run(0);
@@ -109,13 +110,13 @@ fn word_token(word: &str) -> Result<Token, Words> {
         return known.map(|(_, arity)| Token::Function(arity)).ok_or(UNKNOWN_NAME);
     }
     if word.bytes().all(|byte| byte.is_ascii_digit()) {
-        // evalexpr would silently read a whole number that does not fit as a float.
+        // evalexpr would silently read an integer that overflows as a float.
         return word.parse::<i64>().map(|_| Token::Value).map_err(|_| OVERFLOW);
     }
     word.parse::<f64>().map(|_| Token::Value).map_err(|_| NOT_AN_EXPRESSION)
 }
 
-/// Where in the grammar a line has got to, and how much of each limit it has used.
+/// The state of the grammar, and the use of each limit so far.
 struct Grammar {
     wanted: Wanted,
     open: Vec<Parenthesis>,
@@ -126,10 +127,10 @@ struct Grammar {
 #[derive(Clone, Copy)]
 enum Wanted {
     Value,
-    /// The first argument of a call: like a value, but what is missing is an argument.
+    /// The first argument of a call: an operand, but its absence means a wrong number of arguments.
     Argument,
     Operator,
-    /// The parenthesis that opens a function's arguments.
+    /// The opening parenthesis of a call.
     Call(Arity),
 }
 
@@ -193,17 +194,17 @@ impl Grammar {
 
     fn operator(&mut self) -> Result<(), Words> {
         self.operators += 1;
-        with_timeout(self.operators, MAX_OPERATORS, TOO_MANY_OPERATORS)
+        within(self.operators, MAX_OPERATORS, TOO_MANY_OPERATORS)
     }
 
     fn prefix(&mut self) -> Result<(), Words> {
         self.prefixes += 1;
-        with_timeout(self.prefixes, MAX_PREFIXES, TOO_MANY_PREFIXES)
+        within(self.prefixes, MAX_PREFIXES, TOO_MANY_PREFIXES)
     }
 
     fn open(&mut self, parenthesis: Parenthesis) -> Result<(), Words> {
         self.open.push(parenthesis);
-        with_timeout(self.open.len(), MAX_DEPTH, TOO_DEEP)
+        within(self.open.len(), MAX_DEPTH, TOO_DEEP)
     }
 
     fn comma(&mut self) -> Result<(), Words> {
@@ -224,6 +225,6 @@ impl Grammar {
     }
 }
 
-fn with_timeout(used: usize, limit: usize, words: Words) -> Result<(), Words> {
+fn within(used: usize, limit: usize, words: Words) -> Result<(), Words> {
     if used > limit { Err(words) } else { Ok(()) }
 }

@@ -1,8 +1,8 @@
-//! Evaluates an expression that the guard has let through, one operator at a time.
+//! Evaluates a checked expression, one operator at a time.
 //!
-//! evalexpr parses the line and computes every step, but the walk over its tree is ours: evalexpr's
-//! own recurses, on frames that in an unoptimised build need 300 KiB for a line with_timeout the limits,
-//! and it would hide an infinite value in the middle of an expression.
+//! evalexpr parses the line and computes every step, but this module walks the tree. evalexpr's own
+//! walk is recursive, needs 300 KiB of stack for a line within the limits in an unoptimised build,
+//! and would hide an infinite intermediate value.
 
 use std::cmp::Ordering;
 
@@ -12,7 +12,7 @@ use super::dialect::{
     DIVISION_BY_ZERO, NOT_AN_EXPRESSION, NOT_FINITE, OVERFLOW, WRONG_TYPE, Words,
 };
 
-/// The number or truth value of `text`.
+/// Returns the number or truth value of `text`.
 pub(super) fn evaluate(text: &str) -> Result<Value, Words> {
     let tree = evalexpr::build_operator_tree(text).map_err(|_| NOT_AN_EXPRESSION)?;
     let mut values: Vec<Node> = Vec::new();
@@ -29,8 +29,8 @@ pub(super) fn evaluate(text: &str) -> Result<Value, Words> {
     }
 }
 
-/// The nodes of `tree`, each without its children but with their number. Read from the back,
-/// every node comes after its children and they come left to right.
+/// Returns the nodes of `tree` without their children but with the number of them. In reverse
+/// order, every node follows its children, which come left to right.
 fn take_apart(tree: Node) -> Vec<(Node, usize)> {
     let mut nodes = Vec::new();
     let mut pending = vec![tree];
@@ -42,7 +42,7 @@ fn take_apart(tree: Node) -> Vec<(Node, usize)> {
     nodes
 }
 
-/// The value of `node`, whose children are values already.
+/// Returns the value of `node`, whose children are values.
 fn step(node: &Node) -> Result<Value, Words> {
     use EvalexprError as E;
     if divides_by_zero(node) {
@@ -86,9 +86,9 @@ fn value_of(node: &Node) -> Option<&Value> {
     }
 }
 
-/// No variables, evalexpr's builtin functions (of which the guard lets few through), and `min`
-/// and `max` of our own: evalexpr's start from the extreme whole number, so that it takes
-/// 9223372036854775807 to be the least of 1e19 and 1e20.
+/// No variables; evalexpr's built-in functions, of which the guard admits few; and our own `min`
+/// and `max`. evalexpr's start from the extreme integer, so its minimum of 1e19 and 1e20 is
+/// 9223372036854775807.
 struct Calculator;
 
 impl Context for Calculator {
@@ -100,7 +100,7 @@ impl Context for Calculator {
         match (name, argument) {
             ("min", Value::Tuple(values)) => first_extreme(values, Ordering::Less),
             ("max", Value::Tuple(values)) => first_extreme(values, Ordering::Greater),
-            // evalexpr takes this for "look among the builtin ones".
+            // evalexpr then looks among the built-in functions.
             _ => Err(EvalexprError::FunctionIdentifierNotFound(name.to_owned())),
         }
     }
@@ -114,7 +114,7 @@ impl Context for Calculator {
     }
 }
 
-/// The first of `values` that no other one beats.
+/// Returns the first of `values` that no other beats.
 fn first_extreme(values: &[Value], beats: Ordering) -> EvalexprResult<Value> {
     let mut best = values.first().unwrap_or(&Value::Empty);
     for value in values.iter().skip(1) {

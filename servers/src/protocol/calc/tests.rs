@@ -13,7 +13,7 @@ fn reply_to(line: impl AsRef<[u8]>) -> String {
     String::from_utf8(reply).expect("a reply is ASCII")
 }
 
-/// The reply as a thread with little stack gives it; a stack overflow aborts the whole test run.
+/// Evaluates in a thread with a small stack; a stack overflow aborts the whole test run.
 fn reply_on_small_stack(line: &[u8]) -> String {
     let line = line.to_vec();
     let small = thread::Builder::new().stack_size(128 * 1024);
@@ -125,7 +125,7 @@ fn every_listed_function_can_be_called() {
     for (name, arity) in FUNCTIONS {
         let arguments = vec!["1"; *arity.start()].join(",");
         let reply = reply_to(format!("{name}({arguments})"));
-        // The area tangent of one and the logarithm to base one have no finite value.
+        // The inverse hyperbolic tangent of one and the logarithm to base one are not finite.
         let infinite = ["math::atanh", "math::log"].contains(name);
         assert_eq!(infinite, reply == "error: not a finite number", "{name}: {reply}");
         assert_eq!(infinite, reply.parse::<f64>().is_err(), "{name}: {reply}");
@@ -285,7 +285,7 @@ fn assert_is_one_line(reply: &str) {
     assert!(!reply.is_empty() && reply.len() < 400, "{} bytes", reply.len());
 }
 
-/// Every token of the dialect, with extreme numbers, and some that are not in it.
+/// Every token of the dialect, with extreme numbers, and some foreign tokens.
 fn token() -> impl Strategy<Value = String> {
     let fixed = [
         "0",
@@ -399,7 +399,7 @@ proptest! {
         if let Ok(text) = guard::check(line.as_bytes()) {
             let tree = evalexpr::build_operator_tree(text);
             let nodes = tree.expect("evalexpr parses it").iter().count();
-            // Each operator adds itself and at most two values or a comma's two roots.
+            // Each operator adds itself and at most two values, or the two roots of a comma.
             prop_assert!(nodes <= 1 + 3 * MAX_OPERATORS + text.matches('(').count());
         }
     }
@@ -418,7 +418,7 @@ proptest! {
     }
 }
 
-/// An expression of whole numbers that knows its own value; it shares no code with an evaluator.
+/// An integer expression that knows its own value; it shares no code with an evaluator.
 #[derive(Clone, Debug)]
 enum Tree {
     Number(i64),
@@ -458,7 +458,7 @@ impl Tree {
                     '-' => a - b,
                     '*' => a * b,
                     _ if b == 0 => return Err("division by zero"),
-                    // The remainder goes with a quotient, and that does not fit.
+                    // The remainder is computed with the quotient, which overflows.
                     '%' if a / b > i128::from(i64::MAX) => return Err("overflow"),
                     '%' => a % b,
                     _ => a / b,
@@ -474,7 +474,7 @@ impl Tree {
         i64::try_from(exact).map_err(|_| "overflow")
     }
 
-    /// The tree in as few parentheses as precedence allows.
+    /// Formats the tree with as few parentheses as precedence allows.
     fn written(&self, blank: &str) -> String {
         let with_timeout = |tree: &Tree, least: u8| {
             let text = tree.written(blank);
