@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use benches::asked::{self, Asked};
+use harness::commands::role;
 use harness::load::placement::{Pin, Placement};
 use harness::load::{Arrivals, Course, Demand, Group, Interval, Outcome, Pace, exchanges, run};
-use harness::role;
 use harness::selftest::known;
 use harness::server::{Launcher, Server};
 use harness::stats::{Median, Quantiles};

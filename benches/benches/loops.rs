@@ -20,11 +20,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use benches::asked::{self, Asked};
 use benches::work::Work;
+use harness::commands::role;
 use harness::load::placement::{Pin, Placement};
 use harness::load::{
     Demand, Generator, Group, Interval, Outcome, Pace, Recorder, Until, exchanges,
 };
-use harness::role;
 use harness::server::proc::{Pid, Scheduled, scheduled};
 use harness::server::{Launcher, Spec};
 use harness::stats::Comparison;

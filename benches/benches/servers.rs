@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use benches::asked;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
+use harness::commands::role;
 use harness::load::{Demand, Generator, Group, Outcome, Pace, Recorder, Until, exchanges};
-use harness::role;
 use harness::server::{Launcher, Server, Spec};
 use servers::{Capacity, Limits, Service};
 

@@ -11,7 +11,7 @@ use crate::config_source::Source;
 use crate::conformance::known_failures::{Entry, covers};
 use crate::conformance::{self, Judgement, Known, KnownFailures, KnownVerdict, State};
 use crate::report::ServerReport;
-use crate::role::Usage;
+use crate::usage_error::UsageError;
 
 /// The file, as it is written.
 #[derive(Deserialize)]
@@ -38,8 +38,8 @@ impl KnownFailures {
     /// It cannot be read, or says something that cannot be; the words name the line, and what may
     /// stand there.
     pub fn read(file: &Path, names: &[String]) -> Result<KnownFailures> {
-        let source = Source::read(file, "--expected").map_err(Usage)?;
-        Ok(KnownFailures::parse(&source, names).map_err(Usage)?)
+        let source = Source::read(file, "--expected").map_err(UsageError)?;
+        Ok(KnownFailures::parse(&source, names).map_err(UsageError)?)
     }
 
     fn parse(source: &Source, names: &[String]) -> Result<KnownFailures, String> {

@@ -8,21 +8,16 @@
 // They panic where a stream is closed or full: see `stdio`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
-pub mod bench;
-pub mod check;
 pub mod cli;
-mod compare;
+pub mod commands;
+mod counterexamples;
 pub mod init;
 mod interrupt;
 pub mod known_failures;
-pub mod list;
 pub mod manifest;
 pub mod probe;
-mod progress;
-pub mod replay;
-pub mod role;
-pub mod run;
 pub mod stdio;
+pub mod usage_error;
 
 pub mod calibrate;
 pub mod client;
@@ -38,6 +33,6 @@ pub mod report;
 pub mod selftest;
 pub mod server;
 pub mod stats;
-mod text;
+pub mod text;
 mod units;
 pub mod wire;

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 #[cfg(target_os = "linux")]
 fn main() -> ExitCode {
     use harness::cli::{Cli, Command};
-    use harness::selftest::{self, known};
-    use harness::{bench, calibrate, check, init, list, probe, replay, role, run, stdio};
+    use harness::commands::{bench, calibrate, check, list, probe, replay, role, run, selftest};
+    use harness::usage_error::exit_code_of;
+    use harness::{init, stdio};
 
     if init::is_first() {
         return init::run().unwrap_or_else(|error| {
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
         // Roles first: no thread may exist when a server begins.
         Command::Serve(arguments) => role::serve(&arguments),
         Command::Supervise(arguments) => role::supervise(&arguments),
-        Command::Known(arguments) => known::serve(&arguments),
+        Command::Known(arguments) => role::known(&arguments),
         Command::Client(arguments) => role::client(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Load(arguments) => bench::load(&arguments),
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
     };
     stdio::exit_code(done.unwrap_or_else(|error| {
         stdio::error_line(format_args!("harness: {error:#}"));
-        ExitCode::from(role::exit_code_of(&error))
+        ExitCode::from(exit_code_of(&error))
     }))
 }
 

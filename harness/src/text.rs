@@ -21,6 +21,20 @@ fn is_visible(letter: char) -> bool {
     }
 }
 
+/// Bytes of one message that are shown.
+const SHOWN: usize = 96;
+
+/// Bytes as a quoted string in ASCII; a long one is cut, and says how long it is.
+pub fn printable(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(SHOWN)];
+    let text = shown.escape_ascii();
+    if shown.len() == bytes.len() {
+        format!("\"{text}\"")
+    } else {
+        format!("\"{text}…\" ({} bytes)", bytes.len())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -243,7 +243,7 @@ fn limits_of_the_command_line_are_kept_and_can_be_judged() {
 }
 
 fn select_turns_clients_away_below_the_size_of_its_sets_and_lives() {
-    harness::role::raise_descriptor_limit();
+    harness::server::raise_descriptor_limit();
     let served = Served::start(&["server4", "127.0.0.1", "0"]);
     let mut clients: Vec<TcpStream> =
         (0..1000).map(|_| TcpStream::connect(served.address).expect("a place")).collect();

@@ -37,7 +37,7 @@ fn ask_again(client: &mut TcpStream, request: &str) -> Option<String> {
 }
 
 fn select_turns_away_a_descriptor_that_no_set_can_hold_and_serves_the_others() {
-    harness::role::raise_descriptor_limit();
+    harness::server::raise_descriptor_limit();
     let mut command = common::harness();
     command.args(["serve", "select-echo", "127.0.0.1", "0"]);
     #[allow(unsafe_code, reason = "descriptors are opened between fork and exec")]

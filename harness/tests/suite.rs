@@ -88,7 +88,7 @@ fn main() -> ExitCode {
 
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(schedule::TEST_THREADS);
-    harness::role::raise_descriptor_limit();
+    harness::server::raise_descriptor_limit();
     let tests = |module: &Module| -> Vec<(Cost, Trial)> {
         (module.tests)().into_iter().map(|test| test.scheduled(module.name, module.cost)).collect()
     };

@@ -7,7 +7,19 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::run::RivalLoad;
+/// The load that a rival is to put on a server, from one thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RivalLoad {
+    /// Connections, all held for the whole run.
+    pub connections: usize,
+    /// Requests that a connection sends at once; the next ones follow when all are answered.
+    pub depth: usize,
+    /// For how long: wrk runs for whole seconds (rounded up), redis-benchmark for as many requests
+    /// as it did in such a time in a shorter run.
+    pub duration: Duration,
+    /// The processor on which all its threads run; any, if none.
+    pub processor: Option<usize>,
+}
 
 /// A load generator that may be installed.
 #[derive(Debug)]

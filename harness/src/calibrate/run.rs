@@ -6,21 +6,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use super::child;
-use super::rivals::{Asked, Rival, Told};
-
-/// The load that a rival is to put on a server, from one thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RivalLoad {
-    /// Connections, all held for the whole run.
-    pub connections: usize,
-    /// Requests that a connection sends at once; the next ones follow when all are answered.
-    pub depth: usize,
-    /// For how long: wrk runs for whole seconds (rounded up), redis-benchmark for as many requests
-    /// as it did in such a time in a shorter run.
-    pub duration: Duration,
-    /// The processor on which all its threads run; any, if none.
-    pub processor: Option<usize>,
-}
+use super::rivals::{Asked, Rival, RivalLoad, Told};
 
 /// What a rival did, by its own account but for the processor time.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,7 +5,7 @@ mod command;
 mod transcript;
 
 pub use command::{Ended, converse};
-pub use transcript::{Event, Happening, Transcript, printable};
+pub use transcript::{Event, Happening, Transcript};
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use crate::text::printable;
 use crate::wire::{Greeting, LONGEST_GREETING, ReplyEnd, Wire};
 
 /// The longest reply that is waited for to its end, in bytes.

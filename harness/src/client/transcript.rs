@@ -3,13 +3,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::text::printable;
 use serde::Serialize;
 
 /// Happenings that are kept from the beginning, and from the end.
 const KEPT: usize = 24;
-
-/// Bytes of one message that are shown.
-const SHOWN: usize = 96;
 
 /// A record that the clients of one case share.
 #[derive(Clone, Debug)]
@@ -138,17 +136,6 @@ impl Happening {
             Happening::Trouble(words) if words == "connection reset" => "← RST".to_owned(),
             Happening::Trouble(words) | Happening::Note(words) => words.clone(),
         }
-    }
-}
-
-/// Bytes as a quoted string in ASCII; a long one is cut, and says how long it is.
-pub fn printable(bytes: &[u8]) -> String {
-    let shown = &bytes[..bytes.len().min(SHOWN)];
-    let text = shown.escape_ascii();
-    if shown.len() == bytes.len() {
-        format!("\"{text}\"")
-    } else {
-        format!("\"{text}…\" ({} bytes)", bytes.len())
     }
 }
 

@@ -10,8 +10,9 @@ use super::need::MOST_CLIENTS;
 use super::padding::{padded, reply_to_padded};
 use super::party::{PLACES, Party, QUIET};
 use super::subject::{PROMPT, Subject, request};
-use crate::client::{LONGEST_REPLY, Trouble, printable};
+use crate::client::{LONGEST_REPLY, Trouble};
 use crate::exit::Exit;
+use crate::text::printable;
 
 /// Clients that come at a time to see how many are taken in to wait.
 const AT_ONCE: usize = 16;

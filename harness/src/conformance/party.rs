@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::finding::Finding;
 use super::subject::{Subject, WORKING, beside, request};
-use crate::client::{Client, Trouble, printable};
+use crate::client::{Client, Trouble};
 use crate::server::diag;
+use crate::text::printable;
 use crate::wire::ReplyEnd;
 
 /// How long a case listens to be sure that nothing comes. A server that is slower than this can

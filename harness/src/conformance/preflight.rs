@@ -8,8 +8,9 @@ use servers::Service;
 use super::finding::Finding;
 use super::judge::Judge;
 use super::subject::{PROMPT, Subject};
-use crate::client::{Trouble, printable};
+use crate::client::Trouble;
 use crate::server::{LaunchError, Place, Spec};
+use crate::text::printable;
 use crate::wire::ReplyEnd;
 
 /// A request that calculators and echo servers answer differently, and its value.

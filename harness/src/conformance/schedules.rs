@@ -23,7 +23,8 @@ use super::need::MOST_CLIENTS;
 use super::party::Party;
 use super::subject::{Subject, TRY_EVERY, request};
 use super::verdict::State;
-use crate::client::{Trouble, printable};
+use crate::client::Trouble;
+use crate::text::printable;
 
 /// Schedules that a server is put through.
 const RUNS: u32 = 12;

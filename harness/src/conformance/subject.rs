@@ -14,12 +14,13 @@ use super::discovery::Discovery;
 use super::finding::Finding;
 use super::judge::{Judge, PATIENCES, PLAIN};
 use super::verdict::Verdict;
-use crate::client::{Happening, Transcript, Trouble, printable};
+use crate::client::{Happening, Transcript, Trouble};
 use crate::concurrency::{self, Mechanism, Seen};
 use crate::contract::Contract;
 use crate::exit::Exit;
 use crate::server::proc::{self, Holdings};
 use crate::server::{Ended, Place, Process, Server, Spec};
+use crate::text::printable;
 
 /// The host that a server is told to listen on.
 pub(super) const LOOPBACK: &str = "127.0.0.1";

@@ -295,7 +295,7 @@ impl Dialog {
         let said = place.clone().and_then(|place| body.get(place)).unwrap_or_default();
         let place = place.filter(|_| said.starts_with(value.as_bytes()));
         let Some(place) = place.filter(|_| rest.is_empty()) else {
-            let said = crate::client::printable(&body);
+            let said = crate::text::printable(&body);
             return Err(format!("its reply {said} is not the one that was expected"));
         };
         // A number may be written as 42.0.

@@ -16,8 +16,8 @@ use crate::config_source::Source;
 use crate::contract::Declared;
 use crate::contract::Expected;
 use crate::contract::{Contract, Dialect, Ending};
-use crate::role::Usage;
 use crate::server::{Confinement, Spec, Surroundings, split};
+use crate::usage_error::UsageError;
 use crate::wire::{Wire, humantime_text, is_default};
 use limits::Limits;
 
@@ -143,23 +143,23 @@ fn calc() -> Service {
 /// The file cannot be read, or says something that cannot be: the words name the line, the field,
 /// and what may stand there. Or a name is none of a server's in it.
 pub fn specs(file: &Path, names: &[String]) -> Result<Vec<Spec>> {
-    let source = Source::read(file, "--manifest").map_err(Usage)?;
+    let source = Source::read(file, "--manifest").map_err(UsageError)?;
     let folder = match file.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    let all = parse(&source, folder).map_err(Usage)?;
+    let all = parse(&source, folder).map_err(UsageError)?;
     let known: Vec<&str> = all.iter().map(|spec| spec.name.as_str()).collect();
     if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
         let words =
             format!("there is no server `{name}` in {}: it has {}", source.name, known.join(", "));
-        return Err(Usage(words).into());
+        return Err(UsageError(words).into());
     }
     let is_wanted = |spec: &Spec| names.is_empty() || names.contains(&spec.name);
     let mut specs: Vec<Spec> = all.into_iter().filter(is_wanted).collect();
     for spec in &mut specs {
         let words = ["--manifest", &source.name, &spec.name];
-        spec.check_arguments = shlex::try_join(words).map_err(|it| Usage(it.to_string()))?;
+        spec.check_arguments = shlex::try_join(words).map_err(|it| UsageError(it.to_string()))?;
     }
     Ok(specs)
 }

@@ -15,11 +15,11 @@ use crate::client::{Client, Transcript, Trouble, Window};
 use crate::concurrency;
 use crate::contract::Contract;
 use crate::exit::Exit;
-use crate::role::Usage;
 use crate::server::{
     LaunchError, Launcher, Network, Place, READY_DEADLINE, Server, Spec, Surroundings, diag,
     network, proc,
 };
+use crate::usage_error::UsageError;
 
 /// After how much silence nothing more is expected of a server that sleeps, but may wake up by
 /// itself.
@@ -98,7 +98,7 @@ impl Origin {
     /// It cannot be a command, or does not become a server that listens.
     pub(super) fn of_command(launcher: Launcher, command: &str) -> Result<Origin> {
         let contract = || Contract::undeclared(Service::Calc);
-        let usage = |error: crate::server::SpecError| Usage(error.to_string());
+        let usage = |error: crate::server::SpecError| UsageError(error.to_string());
         let spec = if command.contains("{port}") {
             Spec::foreign(command, contract()).map_err(usage)?
         } else {

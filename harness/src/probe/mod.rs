@@ -9,21 +9,22 @@ mod speech;
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
 
-use crate::cli::Probe;
 use crate::concurrency::{self, Seen};
 use crate::config_source::inline;
 use crate::conformance::{Case, Judge, cases};
 use crate::contract::Expected;
 use crate::manifest::{self, Command, Entry, Port};
-use crate::role::{self, Usage};
+use crate::server::raise_descriptor_limit;
 use crate::server::{LaunchError, Launcher};
 use crate::stdio;
+use crate::usage_error::UsageError;
 use crate::wire::Bytes;
 use dialect::Found as Calculates;
 use instance::Origin;
@@ -51,12 +52,25 @@ enum Outcome {
     Contract(Option<Box<places::Observation>>),
 }
 
-/// Probes.
+/// What to probe.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The command that starts the server.
+    pub cmd: Option<String>,
+    /// Where it runs already.
+    pub connect: Option<SocketAddr>,
+    /// Its name in the manifest.
+    pub name: Option<String>,
+    /// The manifest to add the entry to, in place of standard output.
+    pub output: Option<PathBuf>,
+}
+
+/// Probes a server, and tells what is found out.
 ///
 /// # Errors
 /// Bad usage, or there is no server to talk to.
-pub fn probe(arguments: &Probe) -> Result<ExitCode> {
-    role::raise_descriptor_limit();
+pub fn probe(arguments: &Request) -> Result<ExitCode> {
+    raise_descriptor_limit();
     if let (Some(file), Some(command)) = (&arguments.output, &arguments.cmd) {
         check_output(file, &name_in(arguments, command))?;
     }
@@ -66,7 +80,7 @@ pub fn probe(arguments: &Probe) -> Result<ExitCode> {
             Origin::of_command(launcher, command).map_err(|error| explained(error, command))
         }
         (None, Some(address)) => Origin::elsewhere(launcher, address),
-        (None, None) => Err(Usage("give it --cmd or --connect".to_owned()).into()),
+        (None, None) => Err(UsageError("give it --cmd or --connect".to_owned()).into()),
     };
     let mut origin = origin?;
     // Some of it is said by the server.
@@ -172,7 +186,7 @@ fn mechanism(origin: &Origin) -> Option<Box<Seen>> {
 /// Why there is no server, and what to do about it.
 fn explained(error: anyhow::Error, command: &str) -> anyhow::Error {
     match error.downcast::<LaunchError>() {
-        Ok(LaunchError::NotRun(words)) => Usage(words).into(),
+        Ok(LaunchError::NotRun(words)) => UsageError(words).into(),
         Ok(error @ LaunchError::Exited { .. }) => {
             let hint = match command.contains("{port}") {
                 true => {
@@ -196,7 +210,7 @@ fn visible(words: &str) -> String {
     words.chars().map(shown).collect()
 }
 
-fn name_in(arguments: &Probe, command: &str) -> String {
+fn name_in(arguments: &Request, command: &str) -> String {
     arguments.name.clone().unwrap_or_else(|| name_of(command))
 }
 
@@ -209,7 +223,7 @@ fn check_output(file: &Path, name: &str) -> Result<()> {
         return Ok(());
     }
     if manifest::specs(file, &[])?.iter().any(|spec| spec.name == name) {
-        return Err(Usage(format!(
+        return Err(UsageError(format!(
             "{} has a server `{name}` already: choose another name with --name, or another file \
              with --output",
             file.display()
@@ -247,7 +261,7 @@ fn write(file: Option<&Path>, mut entry: Entry) -> Result<()> {
         None => stdio::print(&text),
         Some(path) => {
             let cannot = |error| {
-                Usage(format!("cannot write {}: {error}; name another file", path.display()))
+                UsageError(format!("cannot write {}: {error}; name another file", path.display()))
             };
             let mut file =
                 OpenOptions::new().create(true).append(true).open(path).map_err(cannot)?;

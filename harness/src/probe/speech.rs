@@ -6,9 +6,10 @@ use servers::Service;
 
 use super::instance::{Heard, Instance, Origin};
 use super::reply;
-use crate::client::{Client, Trouble, printable};
+use crate::client::{Client, Trouble};
 use crate::exit::Exit;
 use crate::server::LaunchError;
+use crate::text::printable;
 use crate::wire::{Bytes, Greeting, Template, Wire};
 
 /// What is asked for: written without spaces and with, and what it comes to.

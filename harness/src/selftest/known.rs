@@ -17,10 +17,8 @@ use socket2::SockRef;
 use super::answer::Answer;
 use super::client::Client;
 use super::lines::Lines;
-use crate::cli;
 use crate::contract::Contract;
-use crate::role::raise_descriptor_limit;
-use crate::server::{Launcher, Spec};
+use crate::server::{Launcher, Spec, raise_descriptor_limit};
 use crate::stdio;
 
 const BACKLOG: i32 = 4096;
@@ -49,15 +47,14 @@ pub fn spec(launcher: &Launcher, answer: &str) -> Spec {
 ///
 /// # Errors
 /// It cannot listen, or the kernel refuses it what it needs.
-pub fn serve(arguments: &cli::Known) -> Result<ExitCode> {
-    let cli::Known { answer, host, port } = arguments;
+pub fn serve(answer: Answer, host: &str, port: u16) -> Result<ExitCode> {
     raise_descriptor_limit();
-    let listener = TcpListener::bind((host.as_str(), *port))
+    let listener = TcpListener::bind((host, port))
         .with_context(|| format!("cannot listen on {host}, port {port}"))?;
     SockRef::from(&listener).listen(BACKLOG)?;
     let address = listener.local_addr()?;
     stdio::line(&format!("a known-answer server listens on {address}: end it with Ctrl-C"));
-    Known::new(*answer, listener)?.run().context("the server failed")?;
+    Known::new(answer, listener)?.run().context("the server failed")?;
     Ok(ExitCode::SUCCESS)
 }
 

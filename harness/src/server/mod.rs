@@ -4,6 +4,7 @@
 //! `{port}`, below a supervisor process that owns everything the command starts.
 
 mod confinement;
+mod descriptor_limit;
 pub mod diag;
 mod interpreter;
 mod launch;
@@ -23,6 +24,7 @@ pub mod supervise;
 pub mod usage;
 
 pub use confinement::Confinement;
+pub use descriptor_limit::raise_descriptor_limit;
 pub use launch::{Ended, Process, READY_DEADLINE, Server};
 pub use launch_error::LaunchError;
 pub use launcher::Launcher;

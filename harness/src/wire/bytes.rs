@@ -8,7 +8,7 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::client::printable;
+use crate::text::printable;
 
 /// How much memory a compiled pattern may take, in bytes.
 const LARGEST_PATTERN: usize = 1 << 20;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use servers::OverloadPolicy;
 
-use crate::client::{Trouble, printable};
+use crate::client::Trouble;
 use crate::conformance::case::Case;
 use crate::conformance::discovery::Discovery;
 use crate::conformance::finding::Finding;
@@ -21,6 +21,7 @@ use crate::contract::Ending;
 use crate::contract::Expected;
 use crate::contract::{Declared, SHORTEST_JUDGED};
 use crate::exit::Exit;
+use crate::text::printable;
 
 /// How long a silent client is watched that no idle timeout was declared for.
 const KEPT: Duration = Duration::from_secs(1);

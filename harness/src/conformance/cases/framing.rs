@@ -7,13 +7,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::client::printable;
 use crate::conformance::case::Case;
 use crate::conformance::finding::Finding;
 use crate::conformance::need::Need;
 use crate::conformance::padding::{padded, reply_to_padded};
 use crate::conformance::party::PIPELINED;
 use crate::conformance::subject::request;
+use crate::text::printable;
 
 /// Pause between two pieces that must not arrive as one. A server slower than this sees them
 /// together and is judged on less; none is judged wrongly.

@@ -97,7 +97,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 client.request(line)?;
                 let reply = client.expect_error()?;
                 if reply.iter().any(|byte| byte.is_ascii_control()) {
-                    let seen = crate::client::printable(&reply);
+                    let seen = crate::text::printable(&reply);
                     return Err(Finding::fail("an error in printable characters", seen)
                         .hint("do not quote the client's bytes in an error, or escape them"));
                 }
@@ -198,7 +198,7 @@ fn each_is_error_or_answer(
     let is_one =
         |line: &&&[u8]| !wire.is_delimited() || wire.request.after.find_end(line).is_none();
     for line in lines.iter().filter(is_one) {
-        let sent = crate::client::printable(line);
+        let sent = crate::text::printable(line);
         let said = |finding: Finding| Finding {
             expected: format!("after {sent}: {}", finding.expected),
             ..finding

@@ -9,13 +9,14 @@ use nix::sys::resource::{Resource, getrlimit};
 use servers::OverloadPolicy;
 use socket2::{Domain, Socket, Type};
 
-use crate::client::{Trouble, printable};
+use crate::client::Trouble;
 use crate::conformance::case::Case;
 use crate::conformance::finding::Finding;
 use crate::conformance::need::Need;
 use crate::conformance::observe::{meet, words_for};
 use crate::conformance::party::{Party, QUIET};
 use crate::conformance::subject::{PROMPT, beside, request};
+use crate::text::printable;
 
 /// The case that judges whom a server turns away, and how.
 const AS_DECLARED: &[&str] = &["refusal/as-declared"];

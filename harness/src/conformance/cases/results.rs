@@ -5,13 +5,13 @@ use std::cell::RefCell;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::client::printable;
 use crate::conformance::case::Case;
 use crate::conformance::finding::Finding;
 use crate::conformance::need::Need;
 use crate::conformance::oracle::{Expression, Said, Value, expressions};
 use crate::conformance::party::Party;
 use crate::conformance::subject::{Subject, request};
+use crate::text::printable;
 use crate::wire::ReplyEnd;
 
 /// Expressions that a server is asked for in one case.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
-use crate::client::{Trouble, printable};
+use crate::client::Trouble;
 use crate::conformance::case::Case;
 use crate::conformance::finding::Finding;
 use crate::conformance::need::Need;
@@ -14,6 +14,7 @@ use crate::conformance::party::{PIPELINED, QUIET, Stuffed};
 use crate::conformance::subject::{Subject, request};
 use crate::contract::Ending;
 use crate::exit::Exit;
+use crate::text::printable;
 
 /// Replies that wait for a client when it resets: more than its small window takes.
 const UNREAD: usize = 5_000;

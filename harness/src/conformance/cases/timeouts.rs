@@ -71,7 +71,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     Ok(())
                 }
                 Err(trouble) => Err(Finding::trouble(expected, &trouble)),
-                Ok(line) => Err(Finding::fail(expected, crate::client::printable(&line))),
+                Ok(line) => Err(Finding::fail(expected, crate::text::printable(&line))),
             }
         },
     },
@@ -98,7 +98,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 }
                 Err(trouble) => Err(Finding::trouble(expected, &trouble)
                     .hint("are deadlines looked at only when nothing else happens?")),
-                Ok(line) => Err(Finding::fail(expected, crate::client::printable(&line))),
+                Ok(line) => Err(Finding::fail(expected, crate::text::printable(&line))),
             }
         },
     },

@@ -8,19 +8,19 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use servers::Limits;
 
-use crate::bench::{named, print_json};
+use super::asked::seed_or_chance;
+use super::asked::{named, print_json};
+use super::progress::{People, Progress};
 use crate::cli::{self, Require};
 use crate::interrupt;
 use crate::load::alternation::{Alternation, Busy, Failed, Found, compare, shown_percent};
 use crate::load::enough_descriptors;
 use crate::load::placement::Placement;
 use crate::manifest;
-use crate::progress::{People, Progress};
-use crate::role::Usage;
-use crate::run::seed_or_chance;
 use crate::server::{Launcher, Spec};
 use crate::stats::Verdict;
 use crate::units::written;
+use crate::usage_error::UsageError;
 
 /// A comparison, as it is printed.
 #[derive(Serialize)]
@@ -56,7 +56,7 @@ pub(crate) fn against(arguments: &cli::Bench, other: &str) -> Result<ExitCode> {
     if arguments.measured.require == Some(Require::Valid) {
         let words = "--require valid is for a measurement: with --against require conclusive or \
                      not-slower";
-        bail!(Usage(words.to_owned()));
+        bail!(UsageError(words.to_owned()));
     }
     let usual = Alternation::default();
     let alternation = Alternation {
@@ -67,7 +67,7 @@ pub(crate) fn against(arguments: &cli::Bench, other: &str) -> Result<ExitCode> {
         ..usual
     };
     // Both servers are connected to at once.
-    enough_descriptors(alternation.connections.saturating_mul(2)).map_err(Usage)?;
+    enough_descriptors(alternation.connections.saturating_mul(2)).map_err(UsageError)?;
     let launcher = Launcher::this_program()?;
     let placement = Placement::find(arguments.measured.pin, 1)?;
     let Sides { servers, other, left_out } =
@@ -224,11 +224,11 @@ impl Sides {
                 };
                 let all: Result<_> = named(names)?.iter().map(spec).collect();
                 let other = cli::server(other)
-                    .map_err(|words| Usage(format!("--against {other}: {words}")))?;
+                    .map_err(|words| UsageError(format!("--against {other}: {words}")))?;
                 (all?, spec(&other)?)
             }
         };
-        comparable(&other, &other, connections).map_err(Usage)?;
+        comparable(&other, &other, connections).map_err(UsageError)?;
         let mut left_out = Vec::new();
         if names.is_empty() {
             servers.retain(|server| match comparable(server, &other, connections) {
@@ -241,7 +241,7 @@ impl Sides {
             });
         }
         for server in &servers {
-            comparable(server, &other, connections).map_err(Usage)?;
+            comparable(server, &other, connections).map_err(UsageError)?;
         }
         let mut seen = HashSet::new();
         servers.retain(|server| seen.insert(server.name.clone()));

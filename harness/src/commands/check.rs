@@ -7,16 +7,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde::Serialize;
 
+use super::asked::{chosen, seed_or_chance};
+use super::progress::{People, Progress};
+use super::run;
 use crate::cli::{self, Check, DEFAULT_TIMEOUT, REPLAYS};
 use crate::conformance::{self, Blame, Case, FITTING, Judge, Judgement, Kind, Obstacle, judge_all};
+use crate::counterexamples::{self, Again};
 use crate::environment::Environment;
-use crate::progress::{People, Progress};
-use crate::replay::{self, Again};
 use crate::report::{FORMAT, Junit, Output, Report, ServerReport, Tally, grading, line, not_run};
-use crate::role::{self, Usage};
+use crate::server::raise_descriptor_limit;
 use crate::server::{Confinement, Launcher, Spec, Surroundings, network};
 use crate::units::written;
-use crate::{manifest, run, stdio};
+use crate::usage_error::UsageError;
+use crate::{manifest, stdio};
 
 /// Judges.
 ///
@@ -28,7 +31,7 @@ pub fn check(arguments: &Check) -> Result<ExitCode> {
 
 /// Judges; in a replay, by the value that is tried again.
 pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode> {
-    role::raise_descriptor_limit();
+    raise_descriptor_limit();
     let cases = wanted(&arguments.cases)?;
     let launcher = Launcher::this_program()?;
     let specs = specs(arguments, &launcher)?;
@@ -39,7 +42,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
         None => arguments.replays.clone(),
     };
     if again.is_none() {
-        replay::check_folder(&replays)?;
+        counterexamples::check_folder(&replays)?;
     }
     let mut files = Files {
         output: arguments.output.as_deref().map(Output::create).transpose()?,
@@ -53,7 +56,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
         within: arguments.within,
         expected: arguments.gate.expected(&names)?,
         replay: again.as_ref().map(|again| again.value.clone()),
-        ..Judge::new(launcher, run::seed_or_chance(arguments.seed))
+        ..Judge::new(launcher, seed_or_chance(arguments.seed))
     };
     let mut report = Report {
         format: FORMAT,
@@ -98,7 +101,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
             progress.step();
             match &again {
                 Some(again) => judgement.replay.clone_from(&again.command),
-                None => replay::keep(&replays, spec, judge.seed, judgement)
+                None => counterexamples::keep(&replays, spec, judge.seed, judgement)
                     .unwrap_or_else(|error| progress.line(&format!("{error:#}"))),
             }
             if obstacle.is_none() {
@@ -128,7 +131,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
     if let Some(obstacle) = only_obstacle {
         let Obstacle { words, blame, .. } = *obstacle;
         match blame {
-            Blame::Usage => bail!(Usage(words)),
+            Blame::Usage => bail!(UsageError(words)),
             Blame::NoServer => bail!(words),
         }
     }
@@ -138,7 +141,10 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
     }
     progress.line(&format!("seed {}", judge.seed));
     if let Some(misfit) = report.judgements().find(|one| one.expected == FITTING) {
-        bail!(Usage(format!("that is no counterexample of {}: {}", misfit.name, misfit.observed)));
+        bail!(UsageError(format!(
+            "that is no counterexample of {}: {}",
+            misfit.name, misfit.observed
+        )));
     }
     if report.not_run().count() == specs.len() {
         let reasons: Vec<String> = report.servers.iter().filter_map(not_run).collect();
@@ -150,7 +156,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
         progress.line(&format!("report: {}", output.page().display()));
     }
     if tally.get(Kind::NotApplicable) == report.judgements().count() {
-        bail!(Usage(
+        bail!(UsageError(
             "no case applies to what the server declares: the lines above say what each needs"
                 .to_owned()
         ));
@@ -229,7 +235,7 @@ fn wanted(prefixes: &[String]) -> Result<Vec<&'static Case>> {
     };
     for prefix in prefixes {
         if !conformance::cases().any(|case| names(prefix, case)) {
-            bail!(Usage(format!("no case begins with `{prefix}`: see `harness list cases`")));
+            bail!(UsageError(format!("no case begins with `{prefix}`: see `harness list cases`")));
         }
     }
     let is_wanted = |case: &&'static Case| {
@@ -243,11 +249,13 @@ fn specs(arguments: &Check, launcher: &Launcher) -> Result<Vec<Spec>> {
         (Some(file), ..) => manifest::specs(file, &arguments.servers)?,
         (None, None, None) => {
             if arguments.confine {
-                bail!(Usage("--confine is for servers of your own: --cmd or --manifest".into()));
+                bail!(UsageError(
+                    "--confine is for servers of your own: --cmd or --manifest".into()
+                ));
             }
             let servers: Result<Vec<_>, String> =
                 arguments.servers.iter().map(|name| cli::server(name)).collect();
-            let servers = run::chosen(&servers.map_err(Usage)?);
+            let servers = chosen(&servers.map_err(UsageError)?);
             return Ok(servers.iter().map(|server| Spec::judged(launcher, server)).collect());
         }
         _ => vec![own(arguments)?],
@@ -278,17 +286,19 @@ fn own(arguments: &Check) -> Result<Spec> {
                 ..Surroundings::default()
             };
             let spec = Spec::foreign_in(command, surroundings, contract)
-                .map_err(|error| Usage(error.to_string()))?;
+                .map_err(|error| UsageError(error.to_string()))?;
             (spec, ["--cmd".to_owned(), command.clone()])
         }
         (None, Some(address)) => {
             (Spec::elsewhere(address, contract), ["--connect".to_owned(), address.to_string()])
         }
-        (None, None) => bail!(Usage("name a server, or give one with --cmd or --connect".into())),
+        (None, None) => {
+            bail!(UsageError("name a server, or give one with --cmd or --connect".into()))
+        }
     };
     let flags = declared.flags();
     let words = named.iter().chain(&flags).map(String::as_str);
-    spec.check_arguments = shlex::try_join(words).map_err(|error| Usage(error.to_string()))?;
+    spec.check_arguments = shlex::try_join(words).map_err(|error| UsageError(error.to_string()))?;
     Ok(spec)
 }
 

@@ -9,8 +9,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
+use super::asked::{named, print_json, seed_or_chance};
+use super::compare;
+use super::progress::{People, Progress};
+use super::run::{Bench, Contender};
 use crate::cli::{self, Measured, Require};
-use crate::compare;
 use crate::contract::Contract;
 use crate::environment::Environment;
 use crate::interrupt;
@@ -20,12 +23,11 @@ use crate::load::{
     Workload, histogram_log, usual,
 };
 use crate::manifest;
-use crate::progress::{People, Progress};
 use crate::report::{FORMAT, Output, Report, ServerReport, brief, measurement_words};
-use crate::role::{self, Usage};
-use crate::run::{Bench, Contender, chosen, seed_or_chance};
 use crate::server::Launcher;
+use crate::server::raise_descriptor_limit;
 use crate::stdio;
+use crate::usage_error::UsageError;
 
 impl Measured {
     pub(crate) fn measuring(&self, plan: Plan) -> Measuring<'static> {
@@ -60,9 +62,9 @@ impl Measured {
 /// Bad usage, or the kernel refuses what is needed. What the server does wrong is in what is
 /// printed.
 pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
-    role::raise_descriptor_limit();
+    raise_descriptor_limit();
     measured_alone(arguments.measured.require)?;
-    load::enough_descriptors(arguments.connections).map_err(Usage)?;
+    load::enough_descriptors(arguments.connections).map_err(UsageError)?;
     // A path that cannot be written is known at once.
     let json = match arguments.json.as_deref() {
         Some(path) if path != Path::new("-") => Some(create(path)?),
@@ -83,14 +85,14 @@ pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
     if !contract.wire.is_pipelined() && (arguments.depth > 1 || arguments.rate.is_some()) {
         let words = "by its wire a request must wait for the reply to the one before it: load it \
                      without --depth and --rate";
-        return Err(Usage(words.to_owned()).into());
+        return Err(UsageError(words.to_owned()).into());
     }
     if contract.wire.requests().is_some() || contract.wire.clients_per_life.is_some() {
         let words = "by its wire a connection does not last: describe it in a manifest, and load it \
                      by `harness bench --manifest FILE --workload churn`";
-        return Err(Usage(words.to_owned()).into());
+        return Err(UsageError(words.to_owned()).into());
     }
-    let dialog = Dialog::of(&contract, arguments.address).map_err(Usage)?;
+    let dialog = Dialog::of(&contract, arguments.address).map_err(UsageError)?;
     let exchanges = usual(&contract).iter().map(|one| dialog.exchange(one)).collect();
     let group = Group { exchanges, connections: arguments.connections, pace };
     let demand = Demand {
@@ -133,14 +135,14 @@ fn measured_alone(require: Option<Require>) -> Result<()> {
         Some(Require::Conclusive | Require::NotSlower) => {
             let words = "--require conclusive and --require not-slower are for a comparison: add \
                          --against SERVER, or require valid";
-            Err(Usage(words.to_owned()).into())
+            Err(UsageError(words.to_owned()).into())
         }
     }
 }
 
 fn create(path: &Path) -> Result<File> {
     let cannot =
-        |error| Usage(format!("cannot write {}: {error}; name another file", path.display()));
+        |error| UsageError(format!("cannot write {}: {error}; name another file", path.display()));
     Ok(File::create(path).map_err(cannot)?)
 }
 
@@ -150,17 +152,12 @@ fn write_json(mut to: impl Write, document: &impl Serialize) -> Result<()> {
     to.flush().context("the JSON document")
 }
 
-pub(crate) fn print_json(document: &impl Serialize) -> Result<()> {
-    stdio::line(&serde_json::to_string_pretty(document)?);
-    Ok(())
-}
-
 /// Launches servers and measures them under the workloads.
 ///
 /// # Errors
 /// Bad usage, or the harness could not do its work.
 pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
-    role::raise_descriptor_limit();
+    raise_descriptor_limit();
     if let Some(other) = &arguments.against {
         return compare::against(arguments, other);
     }
@@ -257,17 +254,11 @@ fn something_measured(report: &Report) -> Result<()> {
         server.not_measured.iter().map(move |reason| format!("{}: {reason}", server.name))
     });
     let reasons: Vec<String> = reasons.take(MOST_REASONS).collect();
-    Err(Usage(format!("nothing was measured: {}", reasons.join("; "))).into())
+    Err(UsageError(format!("nothing was measured: {}", reasons.join("; "))).into())
 }
 
 /// How many reasons are given at once.
 const MOST_REASONS: usize = 4;
-
-/// The built-in servers of these names, or all.
-pub(crate) fn named(names: &[String]) -> Result<Vec<servers::Server>> {
-    let servers: Result<Vec<_>, String> = names.iter().map(|name| cli::server(name)).collect();
-    Ok(chosen(&servers.map_err(Usage)?))
-}
 
 /// The workloads whose names begin so; all for none.
 fn workloads(prefixes: &[String]) -> Result<Vec<&'static Workload>> {
@@ -282,7 +273,7 @@ fn workloads(prefixes: &[String]) -> Result<Vec<&'static Workload>> {
     };
     for prefix in prefixes {
         if !WORKLOADS.iter().any(|workload| workload.name.starts_with(prefix)) {
-            bail!(Usage(format!(
+            bail!(UsageError(format!(
                 "no workload begins with {prefix:?}: see `harness list workloads`"
             )));
         }

@@ -10,18 +10,10 @@ use crate::cli;
 use crate::client::{self, Ended};
 use crate::contract::Contract;
 use crate::selftest::known;
+use crate::server::raise_descriptor_limit;
 use crate::server::supervise;
 use crate::stdio;
-
-/// A wrong way to use the program, found after the command line was parsed.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Usage(pub String);
-
-/// The exit code for an error that ended the program: 2 for bad usage, 3 otherwise.
-pub fn exit_code_of(error: &anyhow::Error) -> u8 {
-    if error.is::<Usage>() { 2 } else { 3 }
-}
+use crate::usage_error::{UsageError, exit_code_of};
 
 /// Takes the role of a server or of a supervisor, if that is what this process was started for. A
 /// program that launches servers by running itself calls this first of all.
@@ -33,7 +25,7 @@ pub fn take() {
     let done = match cli::Cli::read() {
         cli::Command::Serve(arguments) => serve(&arguments),
         cli::Command::Supervise(arguments) => supervise(&arguments),
-        cli::Command::Known(arguments) => known::serve(&arguments),
+        cli::Command::Known(arguments) => known(&arguments),
         _ => return,
     };
     if let Err(error) = done {
@@ -43,6 +35,14 @@ pub fn take() {
     stdio::exit(0);
 }
 
+/// Becomes a known-answer server.
+///
+/// # Errors
+/// It cannot listen, or the kernel refuses what it needs.
+pub fn known(arguments: &cli::Known) -> Result<ExitCode> {
+    known::serve(arguments.answer, &arguments.host, arguments.port)
+}
+
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -50,7 +50,7 @@ pub fn take() {
 pub fn serve(arguments: &cli::Serve) -> Result<ExitCode> {
     let server = chosen(arguments)?;
     let limits = arguments.limits();
-    server.config(&limits).map_err(|error| Usage(with_flag(&error)))?;
+    server.config(&limits).map_err(|error| UsageError(with_flag(&error)))?;
     if let Some(words) = server.pattern.unavailable() {
         bail!("{server} cannot be run here: {words}");
     }
@@ -69,7 +69,7 @@ fn chosen(arguments: &cli::Serve) -> Result<Server> {
     let cli::NamedServer { name, server: Server { pattern, service } } = &arguments.server;
     let wanted = arguments.service.unwrap_or(*service);
     if wanted != *service && name != pattern.id {
-        bail!(Usage(format!(
+        bail!(UsageError(format!(
             "{name} answers {}; for {} serve {}-{}",
             service.name(),
             wanted.name(),
@@ -100,17 +100,6 @@ fn words(server: &Server, limits: &Limits) -> Result<String, LimitsError> {
     Ok(format!("{}; {}; {places}", pattern.summary, pattern.workers.description(limits.workers)))
 }
 
-/// The soft limit is often 1,024 for the sake of select(2); whoever knows how to cap may raise it.
-pub fn raise_descriptor_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        // What remains is a lower limit, which is met as such.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
-}
-
 /// Looks after one server until standard input ends.
 ///
 /// # Errors
@@ -126,7 +115,7 @@ pub fn supervise(_: &cli::Supervise) -> Result<ExitCode> {
 /// The host cannot be resolved.
 pub fn client(arguments: &cli::Client) -> Result<ExitCode> {
     if arguments.host.contains("://") {
-        bail!(Usage(format!(
+        bail!(UsageError(format!(
             "`{}` is a URL: write a host and a port, such as 127.0.0.1 8080",
             arguments.host
         )));

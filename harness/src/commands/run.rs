@@ -10,18 +10,21 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use servers::{Family, Limits, PATTERNS, Pattern, Server, Service};
 
+use super::asked::{chosen, seed_or_chance};
+use super::progress::{People, Progress};
 use crate::cli::{Gate, PlanName, REPLAYS, Run};
 use crate::conformance::KnownFailures;
 use crate::conformance::{self, Case, Judge, Judgement, Kind, judge_all};
+use crate::counterexamples;
 use crate::environment::Environment;
 use crate::load::{self, Dialog, Load, Measurement, Measuring, Plan, WORKLOADS, Workload};
-use crate::progress::{People, Progress};
+use crate::manifest;
 use crate::report::{
     self, FORMAT, FailOn, Output, Report, ServerReport, Tally, failure, not_run, step_summary,
 };
-use crate::role::Usage;
+use crate::server::raise_descriptor_limit;
 use crate::server::{Launcher, Place, Server as Running, Spec};
-use crate::{manifest, replay, role};
+use crate::usage_error::UsageError;
 
 /// Servers that are judged at a time, each with the cases at a time of [`Judge`]. Cases mostly wait:
 /// the last long ones of a server leave the processors to the first ones of the next.
@@ -35,7 +38,7 @@ const WRITE_EVERY: Duration = Duration::from_secs(5);
 /// # Errors
 /// The harness could not do its work. What servers do wrong is in the report.
 pub fn run(arguments: &Run) -> Result<ExitCode> {
-    role::raise_descriptor_limit();
+    raise_descriptor_limit();
     arguments.gate.check()?;
     let output = Output::create(&arguments.output)?;
     let launcher = Launcher::this_program()?;
@@ -52,7 +55,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
         ..Judge::new(launcher.clone(), seed_or_chance(arguments.seed))
     };
     let replays = arguments.output.join(REPLAYS);
-    replay::check_folder(&replays)?;
+    counterexamples::check_folder(&replays)?;
     let cases: Vec<&Case> = conformance::cases().collect();
     let plan = arguments.plan.plan();
     let workloads: Vec<&Workload> =
@@ -206,16 +209,6 @@ pub(crate) fn conclude(report: &mut Report, judge: &Judge, progress: &Progress) 
     }
 }
 
-/// The servers asked for, or all.
-pub(crate) fn chosen(servers: &[Server]) -> Vec<Server> {
-    if servers.is_empty() { servers::servers().collect() } else { servers.to_vec() }
-}
-
-/// The seed asked for, or one by chance that is short enough to be typed.
-pub(crate) fn seed_or_chance(seed: Option<u64>) -> u64 {
-    seed.unwrap_or_else(|| rand::random_range(1..1_000_000))
-}
-
 /// Judges servers, several at a time, and passes on each that is finished.
 fn judge_servers(
     judge: &Judge,
@@ -269,7 +262,7 @@ fn judged(
     progress.doing(format!("judging {}", spec.name));
     let judgements = judge_all(judge, spec, cases, |judgement| {
         progress.step();
-        replay::keep(replays, spec, judge.seed, judgement)
+        counterexamples::keep(replays, spec, judge.seed, judgement)
             .unwrap_or_else(|error| progress.line(&format!("{error:#}")));
         if !judgement.is_fine() || judgement.known.is_some() {
             progress.line(&report::line(&spec.name, judgement));
@@ -407,7 +400,7 @@ impl Gate {
     /// Bad usage.
     pub(crate) fn check(&self) -> Result<()> {
         if self.fail_on.len() > 1 && self.fail_on.contains(&FailOn::None) {
-            bail!(Usage("--fail-on takes `none` alone, or other kinds without it".to_owned()));
+            bail!(UsageError("--fail-on takes `none` alone, or other kinds without it".to_owned()));
         }
         Ok(())
     }

@@ -1,18 +1,15 @@
-//! Counterexamples in files, and `harness replay`, which tries one again.
+//! Counterexamples in files.
 
 use std::fs;
 use std::path::Path;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::check;
-use crate::cli::{Check, Replay};
 use crate::conformance::{Judgement, cases};
-use crate::role::Usage;
 use crate::server::Spec;
+use crate::usage_error::UsageError;
 
 /// Raised when files of before cannot be read any more.
 const FORMAT: u32 = 1;
@@ -23,45 +20,23 @@ const LONGEST_NAME: usize = 80;
 /// A case that failed, and the value for which it did.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Recorded {
+pub(crate) struct Recorded {
     /// [`FORMAT`].
     format: u32,
     /// The server's name, for people.
     server: String,
     /// How to name it to `harness check`, and what it declares.
-    check: String,
-    case: String,
-    seed: u64,
+    pub(crate) check: String,
+    pub(crate) case: String,
+    pub(crate) seed: u64,
     /// The value, as the case writes it.
-    counterexample: Value,
+    pub(crate) counterexample: Value,
 }
 
 /// What is tried again, and how to do so once more.
 pub(crate) struct Again {
     pub(crate) value: Value,
     pub(crate) command: String,
-}
-
-/// Tries a counterexample again.
-///
-/// # Errors
-/// Bad usage, or the harness could not do its work.
-pub fn replay(arguments: &Replay) -> Result<ExitCode> {
-    let recorded = Recorded::read(&arguments.file)?;
-    let check = match arguments.elsewhere() {
-        Some(check) => check,
-        None => Check::of_words(&recorded.check)
-            .map_err(|words| in_file(&arguments.file, &format!("`check`: {words}")))?,
-    };
-    let check = Check {
-        cases: vec![recorded.case.clone()],
-        seed: Some(recorded.seed),
-        json: arguments.json,
-        ..check
-    };
-    let check = Check { timeout: arguments.timeout.unwrap_or(check.timeout), ..check };
-    let again = Again { value: recorded.counterexample, command: command(&arguments.file) };
-    check::judge(&check, Some(again))
 }
 
 /// Sees to it that a folder of counterexamples can be one. It is made only when it is needed.
@@ -104,14 +79,14 @@ pub(crate) fn keep(folder: &Path, spec: &Spec, seed: u64, judgement: &mut Judgem
     Ok(())
 }
 
-fn command(file: &Path) -> String {
+pub(crate) fn command(file: &Path) -> String {
     let file = file.display().to_string();
     let quoted = shlex::try_quote(&file).map_or(file.clone(), Into::into);
     format!("harness replay {quoted}")
 }
 
 impl Recorded {
-    fn read(file: &Path) -> Result<Recorded> {
+    pub(crate) fn read(file: &Path) -> Result<Recorded> {
         #[derive(Deserialize)]
         struct Format {
             format: u32,
@@ -134,8 +109,8 @@ impl Recorded {
     }
 }
 
-fn in_file(file: &Path, words: &str) -> Usage {
-    Usage(format!("{}: {words}", file.display()))
+pub(crate) fn in_file(file: &Path, words: &str) -> UsageError {
+    UsageError(format!("{}: {words}", file.display()))
 }
 
 /// A name in letters that every file system takes and no shell minds.

@@ -1,0 +1,60 @@
+//! `harness calibrate`.
+
+use std::process::ExitCode;
+use std::sync::atomic::Ordering::Relaxed;
+
+use anyhow::Result;
+
+use crate::calibrate::{LOADS, RIVALS, RivalError, compare};
+use crate::cli;
+use crate::interrupt;
+use crate::load::placement::{Pin, Placement};
+use crate::server::{Launcher, raise_descriptor_limit};
+use crate::stdio;
+
+/// Runs the engine and each rival that is installed in alternation, and prints the ratios.
+///
+/// # Errors
+/// The server cannot be launched, or a run fails.
+pub fn calibrate(arguments: &cli::Calibrate) -> Result<ExitCode> {
+    raise_descriptor_limit();
+    let launcher = Launcher::this_program()?;
+    let placement = Placement::find(Pin::default(), 1)?;
+    let tell =
+        |words: &str| if arguments.json { stdio::error_line(words) } else { stdio::line(words) };
+    tell(&placement.words());
+    let mut all = Vec::new();
+    'rivals: for rival in RIVALS {
+        for &(connections, depth) in LOADS {
+            let compared = compare(
+                rival,
+                &launcher,
+                &placement,
+                (connections, depth),
+                arguments.rounds,
+                arguments.duration,
+            );
+            // Rounds that were cut short say nothing.
+            if interrupt::flag().load(Relaxed) {
+                break 'rivals;
+            }
+            match compared {
+                Ok(one) => {
+                    tell(&one.to_string());
+                    all.push(one);
+                }
+                Err(error) => match error.downcast_ref() {
+                    Some(missing @ RivalError::NotInstalled { .. }) => {
+                        tell(&format!("not run: {missing}"));
+                        break;
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+    if arguments.json {
+        stdio::line(&serde_json::to_string_pretty(&all)?);
+    }
+    Ok(interrupt::exit_code().unwrap_or(ExitCode::SUCCESS))
+}

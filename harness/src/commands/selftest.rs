@@ -1,0 +1,59 @@
+//! `harness selftest`.
+
+use std::process::ExitCode;
+use std::sync::atomic::Ordering::Relaxed;
+
+use anyhow::Result;
+
+use crate::cli;
+use crate::interrupt;
+use crate::selftest::{Compared, Rigour, TRIALS};
+use crate::server::Launcher;
+use crate::stdio;
+
+/// How often a trial is made at the most: a machine that others use, too, may be away for a moment,
+/// and a server that is held up then cannot do what is predicted. An engine that is wrong is so
+/// each time.
+const TRIES: usize = 5;
+
+/// Makes all trials, and prints what was predicted beside what was measured. The exit code is 1 if
+/// any figure is off.
+///
+/// # Errors
+/// A server cannot be launched, or the kernel refuses what is needed.
+pub fn selftest(arguments: &cli::Selftest) -> Result<ExitCode> {
+    let launcher = Launcher::this_program()?;
+    let mut all = Vec::new();
+    let is_interrupted = || interrupt::flag().load(Relaxed);
+    for trial in TRIALS {
+        let mut compared = trial.run(&launcher, Rigour::WHOLE, interrupt::flag())?;
+        for _ in 1..TRIES {
+            if compared.iter().all(|one| one.is_right) || is_interrupted() {
+                break;
+            }
+            let words = "off: made again, as others may have had the machine meanwhile";
+            stdio::error_line(format_args!("{}: {words}", trial.name));
+            compared = trial.run(&launcher, Rigour::WHOLE, interrupt::flag())?;
+        }
+        // A trial that was cut short says nothing.
+        if is_interrupted() {
+            break;
+        }
+        for one in &compared {
+            let words = line(one);
+            if arguments.json { stdio::error_line(words) } else { stdio::line(&words) }
+        }
+        all.extend(compared);
+    }
+    if arguments.json {
+        stdio::line(&serde_json::to_string_pretty(&all)?);
+    }
+    let is_off = all.iter().any(|one| !one.is_right);
+    Ok(interrupt::exit_code().unwrap_or(ExitCode::from(u8::from(is_off))))
+}
+
+fn line(one: &Compared) -> String {
+    let Compared { trial, figure, predicted, measured, is_right } = one;
+    let verdict = if *is_right { "right" } else { "OFF" };
+    format!("{verdict:5} {trial}: {figure}: predicted {predicted}, measured {measured:.0}")
+}
