@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_original_four_are_found_and_know_it() {
+    fn the_four_originals_are_found() {
         for (alias, id, service) in ORIGINALS {
             let server = find(alias).expect("an original");
             assert_eq!((server.pattern.id, server.service), (*id, *service));
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_refuses_limits_that_it_cannot_keep() {
+    fn a_pattern_rejects_unsupported_limits() {
         let asked = |name: &str, clients| {
             let limits = Limits { max_connections: Some(clients), ..Limits::default() };
             find(name).expect("a server").config(&limits).map(|config| config.max_connections)

@@ -34,41 +34,41 @@ pub struct Limits {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LimitsError {
     /// The pattern serves one client; another number was given.
-    #[error("{0} serves one client at a time: leave out the limit on connections")]
+    #[error("{0} serves one client at a time; omit the connection limit")]
     ServesOne(&'static str),
     /// The pattern serves one client per worker; a number of connections was given.
-    #[error("{0} serves one client for each worker: set the number of workers instead")]
+    #[error("{0} serves one client per worker; set the number of workers instead")]
     ServesOnePerWorker(&'static str),
     /// Fewer connections than workers.
     #[error(
-        "{0} has {1} workers, a client each: allow at least {1} connections, or set fewer workers"
+        "{0} runs {1} workers with one client each; allow at least {1} connections or set fewer workers"
     )]
     FewerThanWorkers(&'static str, usize),
     /// More connections than the pattern supports.
-    #[error("{id} serves at most {most} clients at once ({because}): ask for 1 to {most}")]
+    #[error("{id} serves at most {max} clients at once: {reason}; set a limit from 1 to {max}")]
     TooMany {
         /// The pattern.
         id: &'static str,
         /// Its maximum.
-        most: usize,
+        max: usize,
         /// The reason for the maximum.
-        because: &'static str,
+        reason: &'static str,
     },
     /// More connections than this process may have descriptors.
     #[error(
-        "this process may open {0} descriptors, which leaves {1} for clients: ask for fewer, or raise the limit (ulimit -n)"
+        "this process may open {0} descriptors, which leaves {1} for clients; set a lower connection limit or raise the descriptor limit (ulimit -n)"
     )]
     TooFewDescriptors(usize, usize),
     /// The pattern has no configurable number of workers.
-    #[error("{id} has {has}: leave out the number of workers")]
+    #[error("{id} runs {workers}; omit the number of workers")]
     NoWorkers {
         /// The pattern.
         id: &'static str,
         /// Its workers.
-        has: String,
+        workers: String,
     },
     /// The number of workers is out of range.
-    #[error("{0} can have 1 to {MAX_WORKERS} workers")]
+    #[error("{0} supports 1 to {MAX_WORKERS} workers")]
     WorkersOutOfRange(&'static str),
 }
 
@@ -88,8 +88,8 @@ impl Pattern {
             Workers::One | Workers::PerClient(_) => match asked {
                 None => return Ok(1),
                 Some(_) => {
-                    let has = self.workers.description(None);
-                    return Err(LimitsError::NoWorkers { id: self.id, has });
+                    let workers = self.workers.description(None);
+                    return Err(LimitsError::NoWorkers { id: self.id, workers });
                 }
             },
             Workers::PerCore(_) => thread::available_parallelism().map_or(1, NonZero::get),
@@ -117,13 +117,13 @@ impl Pattern {
             }
             (Capacity::PerWorkerAndQueue(_), Some(asked)) => within_descriptors(asked, workers),
             (Capacity::Limited { default, .. }, None) => {
-                Ok(default.min(enough_for_clients(workers)).max(1))
+                Ok(default.min(available_for_connections(workers)).max(1))
             }
-            (Capacity::Limited { most, because, .. }, Some(asked)) => {
-                if (1..=most).contains(&asked) {
+            (Capacity::Limited { max, reason, .. }, Some(asked)) => {
+                if (1..=max).contains(&asked) {
                     within_descriptors(asked, workers)
                 } else {
-                    Err(LimitsError::TooMany { id: self.id, most, because })
+                    Err(LimitsError::TooMany { id: self.id, max, reason })
                 }
             }
         }
@@ -134,18 +134,18 @@ impl Pattern {
 const RESERVED_DESCRIPTORS: usize = 64;
 
 /// Descriptors of a worker: a listener, its spare one, and an epoll or a ring.
-const DESCRIPTORS_OF_A_WORKER: usize = 3;
+const DESCRIPTORS_PER_WORKER: usize = 3;
 
 fn within_descriptors(asked: usize, workers: usize) -> Result<usize, LimitsError> {
-    match enough_for_clients(workers) {
-        most if asked > most => Err(LimitsError::TooFewDescriptors(descriptors(), most)),
+    match available_for_connections(workers) {
+        max if asked > max => Err(LimitsError::TooFewDescriptors(descriptors(), max)),
         _ => Ok(asked),
     }
 }
 
 /// Returns how many connections the descriptors of this process allow.
-fn enough_for_clients(workers: usize) -> usize {
-    descriptors().saturating_sub(RESERVED_DESCRIPTORS + DESCRIPTORS_OF_A_WORKER * workers)
+fn available_for_connections(workers: usize) -> usize {
+    descriptors().saturating_sub(RESERVED_DESCRIPTORS + DESCRIPTORS_PER_WORKER * workers)
 }
 
 /// Returns the hard limit: a server raises its soft limit to it.

@@ -104,13 +104,13 @@ pub enum Unit {
 }
 
 impl Workers {
-    /// Describes the workers: `one thread`, `a process for each client`, `a thread for each core`.
+    /// Describes the workers: `one thread`, `one process per client`, `one thread per core`.
     /// `asked` is the number that the user has set.
     pub fn description(self, asked: Option<usize>) -> String {
         match (self, asked) {
             (Workers::One, _) => "one thread".to_owned(),
-            (Workers::PerClient(unit), _) => format!("a {} for each client", unit.name()),
-            (Workers::PerCore(unit), None) => format!("a {} for each core", unit.name()),
+            (Workers::PerClient(unit), _) => format!("one {} per client", unit.name()),
+            (Workers::PerCore(unit), None) => format!("one {} per core", unit.name()),
             (Workers::PerCore(unit), Some(number)) | (Workers::Pool(unit, _), Some(number)) => {
                 unit.count(number)
             }
@@ -151,9 +151,9 @@ pub enum Capacity {
         /// Default.
         default: usize,
         /// Maximum.
-        most: usize,
+        max: usize,
         /// The reason for the maximum.
-        because: &'static str,
+        reason: &'static str,
     },
 }
 
@@ -162,8 +162,8 @@ impl Capacity {
     pub fn description(self) -> String {
         match self {
             Capacity::One => "1".to_owned(),
-            Capacity::PerWorker => "1 for each of them".to_owned(),
-            Capacity::PerWorkerAndQueue(queue) => format!("1 for each of them, {queue} more wait"),
+            Capacity::PerWorker => "1 per worker".to_owned(),
+            Capacity::PerWorkerAndQueue(queue) => format!("1 per worker, {queue} more wait"),
             Capacity::Limited { default, .. } => format!("{default}"),
         }
     }
@@ -171,8 +171,8 @@ impl Capacity {
     /// The capacity of a pattern whose cost per connection is a descriptor and some memory.
     pub const BY_DESCRIPTORS: Capacity = Capacity::Limited {
         default: 10_000,
-        most: 1_000_000,
-        because: "the kernel's default limit is 1,048,576 descriptors for a process",
+        max: 1_000_000,
+        reason: "the kernel's default limit is 1,048,576 descriptors per process",
     };
 }
 
@@ -202,10 +202,10 @@ impl OverloadPolicy {
     /// Describes the client's view.
     pub fn description(self) -> &'static str {
         match self {
-            OverloadPolicy::Wait => "waits in the backlog",
+            OverloadPolicy::Wait => "waits in the accept queue",
             OverloadPolicy::Refuse => "connection refused",
             OverloadPolicy::Reset => "connected, then reset",
-            OverloadPolicy::Busy => "a busy line, then a clean end",
+            OverloadPolicy::Busy => "busy line, then closed",
         }
     }
 

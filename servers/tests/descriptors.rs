@@ -1,5 +1,5 @@
-//! Accepting in an async runtime where descriptors run out: a process of its own, for the limit is
-//! one of the process.
+//! Accepting in an async runtime without free descriptors. In a process of its own, because the limit
+//! belongs to the process.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,33 +15,32 @@ use tokio::runtime::Builder;
 
 const CLIENTS: usize = 5;
 
-/// Lets this process open no descriptor more than it has.
-fn use_up_the_descriptors() {
+/// Lowers the limit to the descriptors that are open.
+fn exhaust_descriptors() {
     let lowest_free = File::open("/dev/null").expect("a descriptor").as_raw_fd() as u64;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     setrlimit(Resource::RLIMIT_NOFILE, lowest_free, hard).expect("a lower limit");
 }
 
 #[test]
-fn where_descriptors_run_out_every_client_that_waits_is_turned_away() {
+fn without_descriptors_every_queued_client_is_rejected() {
     let listener = Listener::bind("127.0.0.1", 0, 16).expect("a free port");
-    listener.listen().expect("it listens");
+    listener.listen().expect("listening");
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (address, shutdown) = (listener.address(), listener.shutdown());
-    // All of them wait before anybody accepts: no later client makes the runtime look again.
-    let mut clients: Vec<TcpStream> = (0..CLIENTS)
-        .map(|_| TcpStream::connect(address).expect("there is room in the queue"))
-        .collect();
-    use_up_the_descriptors();
+    // All are queued before the first accept, so no later client causes a new edge.
+    let mut clients: Vec<TcpStream> =
+        (0..CLIENTS).map(|_| TcpStream::connect(address).expect("a queued connection")).collect();
+    exhaust_descriptors();
     let server = thread::spawn(move || {
         runtime.block_on(accept_all(listener, CLIENTS, |_, _| panic!("no descriptor is left")))
     });
     for client in &mut clients {
-        client.set_read_timeout(Some(Duration::from_secs(20))).expect("it can have one");
+        client.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
         let mut told = String::new();
-        client.read_to_string(&mut told).expect("it is not left waiting");
+        client.read_to_string(&mut told).expect("a reply and a clean close");
         assert!(told.starts_with("error: busy"), "{told}");
     }
     shutdown.request();
-    server.join().expect("no panic").expect("the listener is as it was");
+    server.join().expect("no panic").expect("no error");
 }

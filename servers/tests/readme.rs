@@ -1,5 +1,5 @@
-//! `servers/README.md` tells what the catalogue says. `BLESS=1 cargo test -p servers --test readme`
-//! writes the table anew.
+//! Checks that the table in `servers/README.md` matches the catalogue.
+//! `BLESS=1 cargo test -p servers --test readme` regenerates it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,7 +11,7 @@ const BEGIN: &str = "<!-- the catalogue: begin -->\n";
 const END: &str = "<!-- the catalogue: end -->";
 
 #[test]
-fn the_table_of_patterns_is_the_catalogue() {
+fn the_table_matches_the_catalogue() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = fs::read_to_string(&path).expect("there is a README");
     let (before, rest) = readme.split_once(BEGIN).expect("the table begins");
@@ -21,7 +21,7 @@ fn the_table_of_patterns_is_the_catalogue() {
         let readme = [before, BEGIN, &expected, END, after].concat();
         fs::write(&path, readme).expect("the README can be written");
     } else {
-        assert_eq!(table, expected, "BLESS=1 writes it anew");
+        assert_eq!(table, expected, "BLESS=1 regenerates it");
     }
 }
 
@@ -33,26 +33,29 @@ fn the_reading_order_names_every_pattern() {
     let mut place = 0;
     for pattern in PATTERNS {
         let link = format!("[`{}`](src/patterns/{}.rs)", pattern.id, file(pattern));
-        let found = chapters[place..].find(&link).unwrap_or_else(|| {
-            panic!("{link} is missing, or stands elsewhere than in the catalogue")
-        });
+        let found = chapters[place..]
+            .find(&link)
+            .unwrap_or_else(|| panic!("{link} is missing or out of order"));
         place += found;
     }
 }
 
 #[test]
-fn the_example_of_a_pattern_is_one() {
+fn the_example_in_the_architecture_is_current() {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let architecture =
         fs::read_to_string(package.join("../ARCHITECTURE.md")).expect("it is beside the package");
     let pattern = fs::read_to_string(package.join("src/patterns/prefork_mutex.rs"))
         .expect("the example is there");
     let (_, code) = pattern.split_once("\n\n").expect("the code follows the module comment");
-    assert!(architecture.contains(&format!("```rust\n{code}```\n")), "it has changed since");
+    assert!(
+        architecture.contains(&format!("```rust\n{code}```\n")),
+        "ARCHITECTURE.md shows an old version"
+    );
 }
 
 #[test]
-fn every_pattern_is_one_file_that_can_be_read_in_a_sitting() {
+fn every_pattern_is_one_short_file() {
     let patterns = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/patterns");
     let mut lengths: Vec<usize> = PATTERNS
         .iter()
@@ -62,7 +65,7 @@ fn every_pattern_is_one_file_that_can_be_read_in_a_sitting() {
             for part in
                 ["//! # ", "//! Used by: ", "//! Good for: ", "//! Breaks: ", "//! Source: "]
             {
-                assert!(text.contains(part), "{} does not say {part:?}", path.display());
+                assert!(text.contains(part), "{} lacks {part:?}", path.display());
             }
             let length = text.lines().count();
             assert!(length <= 250, "{} has {length} lines", path.display());
@@ -74,7 +77,7 @@ fn every_pattern_is_one_file_that_can_be_read_in_a_sitting() {
 }
 
 #[test]
-fn the_nine_designs_of_the_book_are_there() {
+fn all_nine_designs_of_stevens_are_present() {
     let mut designs: Vec<u8> =
         PATTERNS.iter().flat_map(|pattern| pattern.stevens).copied().collect();
     designs.sort_unstable();
@@ -83,13 +86,13 @@ fn the_nine_designs_of_the_book_are_there() {
 
 fn table_of(patterns: &[Pattern]) -> String {
     let mut table =
-        "\n| pattern | mechanism | served by | clients at once | one more | used by |\n\
+        "\n| pattern | mechanism | workers | clients at once | over the limit | used by |\n\
                      |---|---|---|---|---|---|\n"
             .to_owned();
     for pattern in patterns {
         let capacity = match pattern.capacity {
-            Capacity::Limited { default, most, .. } if default < most => {
-                format!("{default}, up to {most}")
+            Capacity::Limited { default, max, .. } if default < max => {
+                format!("{default}, up to {max}")
             }
             other => other.description(),
         };
@@ -102,7 +105,7 @@ fn table_of(patterns: &[Pattern]) -> String {
             pattern.when_full.description(),
             pattern.used_by,
         )
-        .expect("a string takes everything");
+        .expect("writing to a string cannot fail");
     }
     table + "\n"
 }

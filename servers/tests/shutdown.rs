@@ -1,5 +1,5 @@
-//! The request to stop, which a process has once: a process of its own, for a signal ends the drain of
-//! all of it.
+//! Installing the shutdown request concurrently. In a process of its own, because the signal affects
+//! the whole process.
 
 use std::sync::Barrier;
 use std::thread;
@@ -10,21 +10,21 @@ use servers::shutdown::Shutdown;
 const THREADS: usize = 64;
 
 #[test]
-fn of_threads_that_ask_for_it_at_once_each_is_told() {
+fn concurrent_installs_share_one_request() {
     let barrier = Barrier::new(THREADS);
     thread::scope(|scope| {
-        let ask = || {
+        let install = || {
             barrier.wait();
             Shutdown::install().expect("handlers")
         };
-        let asked: Vec<_> = (0..THREADS).map(|_| scope.spawn(ask)).collect();
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(install)).collect();
         let shutdowns: Vec<Shutdown> =
-            asked.into_iter().map(|one| one.join().expect("a stop")).collect();
+            threads.into_iter().map(|one| one.join().expect("a request")).collect();
         shutdowns[0].request();
         for shutdown in shutdowns {
             assert!(shutdown.is_requested());
             let mut waited = [PollFd::new(shutdown.fd(), PollFlags::POLLIN)];
-            // The handler has told of the event that all of them have.
+            // All of them hold the eventfd that the handler notifies.
             assert_eq!(poll(&mut waited, PollTimeout::from(20_000u16)), Ok(1));
         }
     });

@@ -1,5 +1,5 @@
-//! What children do to their parent. Each claim is made in the main thread of the process, because
-//! a process of several threads does not fork: hence no `#[test]`.
+//! Worker processes. Every test runs in the main thread, because a process with several threads does
+//! not fork; hence no `#[test]`.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -15,14 +15,14 @@ use servers::processes::SharedMutex;
 use servers::processes::WorkerProcesses;
 use servers::shutdown::Shutdown;
 
-/// How long anything may take that should happen.
+/// Deadline for every expected event.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn main() {
     a_child_never_returns_into_its_parents_code();
-    children_that_end_at_once_are_not_forked_for_ever();
-    a_mutex_whose_holder_is_killed_is_the_next_childs();
-    a_child_that_waits_for_a_mutex_ends_when_it_is_told();
+    failing_children_are_not_restarted_for_ever();
+    a_mutex_of_a_killed_holder_passes_to_the_next();
+    a_child_waiting_for_a_mutex_exits_on_sigterm();
 }
 
 fn shutdown() -> Shutdown {
@@ -36,7 +36,7 @@ fn children() -> WorkerProcesses {
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !holds() {
-        assert!(Instant::now() < deadline, "it does not come about that {what}");
+        assert!(Instant::now() < deadline, "timed out waiting until {what}");
         thread::sleep(Duration::from_millis(1));
     }
 }
@@ -49,31 +49,31 @@ fn a_child_never_returns_into_its_parents_code() {
     let own = std::process::id().to_ne_bytes();
     for body in bodies {
         children.fork(&[write.as_raw_fd()], body).expect("a child");
-        // A child that came to this would write another number.
-        (&write).write_all(&std::process::id().to_ne_bytes()).expect("there is room");
+        // A child that reached this line would write another id.
+        (&write).write_all(&std::process::id().to_ne_bytes()).expect("a complete write");
     }
     let mut ended = 0;
     let deadline = Instant::now() + DEADLINE;
     while ended < bodies.len() {
-        assert!(Instant::now() < deadline, "they do not end");
-        children.wait(&[]).expect("an end");
+        assert!(Instant::now() < deadline, "timed out");
+        children.wait(&[]).expect("a shutdown");
         ended += children.reap().len();
     }
     assert_eq!(children.active(), 0);
     drop(write);
     let mut written = Vec::new();
-    read.read_to_end(&mut written).expect("nobody else has the other side");
+    read.read_to_end(&mut written).expect("the end of the stream");
     assert_eq!(written, own.repeat(bodies.len()));
 }
 
-fn children_that_end_at_once_are_not_forked_for_ever() {
+fn failing_children_are_not_restarted_for_ever() {
     let (read, write) = UnixStream::pair().expect("a pair");
-    read.set_nonblocking(true).expect("it can be");
+    read.set_nonblocking(true).expect("a non-blocking socket");
     let mut children = children();
     let error = children
         .maintain(3, &[write.as_raw_fd()], || Ok(()), || (&write).write_all(b"."))
         .expect_err("they end at once");
-    assert!(error.to_string().contains("again and again"), "{error}");
+    assert!(error.to_string().contains("giving up"), "{error}");
     let mut forked = 0;
     loop {
         match (&read).read(&mut [0; 64]) {
@@ -85,12 +85,12 @@ fn children_that_end_at_once_are_not_forked_for_ever() {
     assert!((3..=3 * 20).contains(&forked), "{forked} were forked");
 }
 
-/// A child that says who it is when it holds the mutex, and keeps it.
-fn hold_for_good(children: &mut WorkerProcesses, mutex: &SharedMutex, channel: &UnixStream) -> Pid {
+/// Forks a child that writes its id once it holds the mutex, and keeps the mutex.
+fn fork_holder(children: &mut WorkerProcesses, mutex: &SharedMutex, channel: &UnixStream) -> Pid {
     let mut own = channel;
     let hold = || {
         own.write_all(&std::process::id().to_ne_bytes())?;
-        // Nobody writes anything.
+        // Blocks: no process writes to it.
         own.read(&mut [0]).map(Some)
     };
     let body = || mutex.hold(shutdown(), hold).map(drop);
@@ -98,47 +98,47 @@ fn hold_for_good(children: &mut WorkerProcesses, mutex: &SharedMutex, channel: &
 }
 
 fn holder(mut channel: &UnixStream) -> Pid {
-    channel.set_read_timeout(Some(DEADLINE)).expect("it can be set");
+    channel.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     let mut number = [0; 4];
-    channel.read_exact(&mut number).expect("somebody holds the mutex");
+    channel.read_exact(&mut number).expect("a holder");
     Pid::from_raw(i32::from_ne_bytes(number))
 }
 
-fn a_mutex_whose_holder_is_killed_is_the_next_childs() {
+fn a_mutex_of_a_killed_holder_passes_to_the_next() {
     let (ours, theirs) = UnixStream::pair().expect("a pair");
     let mutex = SharedMutex::new().expect("memory");
     let mut children = children();
     let mut waiting: Vec<Pid> =
-        (0..3).map(|_| hold_for_good(&mut children, &mutex, &theirs)).collect();
+        (0..3).map(|_| fork_holder(&mut children, &mutex, &theirs)).collect();
     while !waiting.is_empty() {
         let holder = holder(&ours);
         waiting.retain(|&pid| pid != holder);
-        kill(holder, Signal::SIGKILL).expect("it is there");
+        kill(holder, Signal::SIGKILL).expect("present");
     }
     drop(children);
     for _ in 0..2 {
-        let mine = mutex.hold(shutdown(), || Ok(Some(()))).expect("it is as good as new");
+        let mine = mutex.hold(shutdown(), || Ok(Some(()))).expect("a free mutex");
         assert!(mine.is_some());
     }
 }
 
-fn a_child_that_waits_for_a_mutex_ends_when_it_is_told() {
+fn a_child_waiting_for_a_mutex_exits_on_sigterm() {
     let (ours, theirs) = UnixStream::pair().expect("a pair");
     let mutex = SharedMutex::new().expect("memory");
     let mut children = children();
-    let first = hold_for_good(&mut children, &mutex, &theirs);
+    let first = fork_holder(&mut children, &mutex, &theirs);
     assert_eq!(holder(&ours), first);
-    let second = hold_for_good(&mut children, &mutex, &theirs);
+    let second = fork_holder(&mut children, &mutex, &theirs);
     wait_until("the second waits for the mutex", || {
-        // The signal comes in time wherever it finds the child; here it waits for nothing else.
-        let stat = fs::read_to_string(format!("/proc/{second}/stat")).expect("it is ours");
+        // The child sleeps for no other reason, and an earlier signal would do as well.
+        let stat = fs::read_to_string(format!("/proc/{second}/stat")).expect("a child");
         stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('S'))
     });
-    kill(second, Signal::SIGTERM).expect("it is there");
+    kill(second, Signal::SIGTERM).expect("present");
     let mut end = WaitStatus::StillAlive;
     wait_until("it ends", || {
         let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        end = waitid(Id::Pid(second), look).expect("it is ours");
+        end = waitid(Id::Pid(second), look).expect("a child");
         end != WaitStatus::StillAlive
     });
     assert_eq!(end, WaitStatus::Exited(second, 0));

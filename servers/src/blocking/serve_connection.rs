@@ -31,7 +31,7 @@ pub fn serve_connection(client: &TcpStream, config: &Config, shutdown: Shutdown)
 }
 
 fn try_serve(mut client: &TcpStream, config: &Config, shutdown: Shutdown) -> io::Result<()> {
-    let _enrolled = shutdown.register(client);
+    let _registration = shutdown.register(client);
     client.set_nodelay(true)?;
     client.set_read_timeout(config.idle_timeout)?;
     client.set_write_timeout(config.idle_timeout)?;

@@ -337,11 +337,11 @@ mod tests {
 
     /// Returns a served connection and its client, whose kernel buffers little.
     fn pair() -> (Connection, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         client.set_recv_buffer_size(2048).expect("a small window");
         client.set_tcp_mss(536).expect("small segments");
-        let address = listener.local_addr().expect("its address");
+        let address = listener.local_addr().expect("an address");
         client.connect(&address.into()).expect("a connection");
         let config = Config {
             service: Service::Echo,
@@ -350,11 +350,11 @@ mod tests {
             workers: 1,
             idle_timeout: None,
         };
-        let permit = ConnectionLimit::new(1).try_acquire().expect("a place");
-        client.set_write_timeout(Some(Duration::from_secs(20))).expect("it can have one");
+        let permit = ConnectionLimit::new(1).try_acquire().expect("a free slot");
+        client.set_write_timeout(Some(Duration::from_secs(20))).expect("a timeout");
         let (stream, _) = listener.accept().expect("the client");
-        stream.set_nonblocking(true).expect("it can be");
-        (Connection::serve(stream, &config, permit).expect("it lives"), client.into())
+        stream.set_nonblocking(true).expect("a non-blocking socket");
+        (Connection::serve(stream, &config, permit).expect("an open connection"), client.into())
     }
 
     /// Sends lines until the server lacks output space and more requests have arrived. Returns the
@@ -364,18 +364,18 @@ mod tests {
         let mut scratch = [0; READ_SIZE];
         while connection.wants_read() {
             let lines = [&[b'x'; 39][..], b"\n"].concat().repeat(100);
-            client.write_all(&lines).expect("there is room");
+            client.write_all(&lines).expect("a complete write");
             sent.extend_from_slice(&lines);
             assert!(sent.len() < 64 * 1024 * 1024, "it never shutdowns reading");
             assert_ne!(connection.advance(&mut scratch), Progress::Closed);
         }
-        client.write_all(b"the last\n").expect("there is room");
+        client.write_all(b"the last\n").expect("a complete write");
         sent.extend_from_slice(b"the last\n");
         sent
     }
 
     #[test]
-    fn a_drain_answers_what_has_arrived_and_waits_until_the_client_has_it() {
+    fn a_drain_answers_arrived_input_and_waits_for_acknowledgement() {
         let (mut connection, mut client) = pair();
         let sent = stuff(&mut connection, &mut client);
         let mut scratch = [0; READ_SIZE];
@@ -387,25 +387,25 @@ mod tests {
                 "the client has not read"
             );
         }
-        client.set_nonblocking(true).expect("it can be");
+        client.set_nonblocking(true).expect("a non-blocking socket");
         let mut replies = Vec::new();
         let mut buffer = [0; 4096];
         let deadline = Instant::now() + Duration::from_secs(20);
         while connection.advance(&mut scratch) != Progress::Closed {
-            assert!(Instant::now() < deadline, "it never ends");
+            assert!(Instant::now() < deadline, "timed out");
             if let Ok(count) = client.read(&mut buffer) {
                 replies.extend_from_slice(&buffer[..count]);
             }
         }
         assert_eq!(unacknowledged(&connection.client), 0, "a reset could overtake replies");
         drop(connection);
-        client.set_nonblocking(false).expect("it can be");
+        client.set_nonblocking(false).expect("a non-blocking socket");
         client.read_to_end(&mut replies).expect("a clean end");
         assert!(replies == sent, "{} of {} bytes came back", replies.len(), sent.len());
     }
 
     #[test]
-    fn an_idle_connection_is_over_as_soon_as_it_is_to_drain() {
+    fn an_idle_connection_closes_at_once_in_a_drain() {
         let (mut connection, _client) = pair();
         assert_eq!(connection.advance(&mut [0; READ_SIZE]), Progress::Open);
         connection.drain();
@@ -416,15 +416,15 @@ mod tests {
     fn an_unterminated_request_is_answered_at_a_drain_only_if_the_client_has_ended() {
         for (ends, replies) in [(true, &b"part\n"[..]), (false, b"")] {
             let (mut connection, mut client) = pair();
-            client.write_all(b"part").expect("there is room");
+            client.write_all(b"part").expect("a complete write");
             assert_eq!(connection.advance(&mut [0; READ_SIZE]), Progress::Open);
             if ends {
-                client.shutdown(net::Shutdown::Write).expect("an end");
+                client.shutdown(net::Shutdown::Write).expect("a shutdown");
             }
             connection.drain();
             let deadline = Instant::now() + Duration::from_secs(20);
             while connection.advance(&mut [0; READ_SIZE]) != Progress::Closed {
-                assert!(Instant::now() < deadline, "it never ends");
+                assert!(Instant::now() < deadline, "timed out");
             }
             drop(connection);
             let mut received = Vec::new();

@@ -34,7 +34,7 @@ impl ConnectionSlots {
     }
 
     /// Returns all connections.
-    pub(crate) fn into_clients(self) -> Vec<Connection> {
+    pub(crate) fn into_connections(self) -> Vec<Connection> {
         let blocks = self.0.into_iter().filter_map(OnceLock::into_inner);
         let unlocked = |slot: Slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner);
         blocks.flatten().filter_map(unlocked).collect()

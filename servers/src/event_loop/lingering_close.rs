@@ -18,7 +18,7 @@ use super::limits::MAX_LINGERING;
 use super::mailbox::Mailbox;
 use crate::blocking::threads;
 use crate::shutdown::Shutdown;
-use crate::sockets::until;
+use crate::sockets::poll_timeout;
 
 /// Refused connections that have the busy reply and are not closed by the client yet.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ impl LingeringConnections {
             .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
             .collect();
         let deadline = self.0.iter().filter_map(Connection::deadline).min();
-        match poll(&mut waited, until(deadline)) {
+        match poll(&mut waited, poll_timeout(deadline)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }

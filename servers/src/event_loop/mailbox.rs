@@ -80,8 +80,8 @@ mod tests {
     }
 
     #[test]
-    fn the_descriptor_is_ready_until_the_inbox_was_seen_empty() {
-        let mailbox = Mailbox::new(2).expect("an mailbox");
+    fn the_descriptor_is_readable_until_the_mailbox_is_empty() {
+        let mailbox = Mailbox::new(2).expect("a mailbox");
         assert!(!is_ready(&mailbox));
         assert_eq!((mailbox.put(1), mailbox.put(2), mailbox.put(3)), (Ok(()), Ok(()), Err(3)));
         for thing in [1, 2] {

@@ -190,8 +190,8 @@ impl<'l> SharedEpoll<'l> {
     }
 
     /// Returns all connections.
-    pub(crate) fn into_clients(self) -> Vec<Connection> {
-        self.clients.into_clients()
+    pub(crate) fn into_connections(self) -> Vec<Connection> {
+        self.clients.into_connections()
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -219,10 +219,10 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut events = [EpollEvent::empty()];
         while !holds() {
-            assert!(Instant::now() < deadline, "it does not come about");
+            assert!(Instant::now() < deadline, "timed out");
             let patience = Some(Duration::from_millis(10));
             for event in wait(&shared.epoll, &mut events, patience).expect("events") {
-                shared.handle(event, &mut [0; READ_SIZE]).expect("it is handled");
+                shared.handle(event, &mut [0; READ_SIZE]).expect("a handled event");
             }
         }
     }
@@ -239,9 +239,9 @@ mod tests {
 
     /// Connects, sends a request, and handles events until the reply has arrived.
     fn ask(shared: &SharedEpoll<'_>, request: &[u8]) -> (TcpStream, Vec<u8>) {
-        let mut client = TcpStream::connect(shared.listener.address()).expect("a place");
-        client.write_all(request).expect("it is sent");
-        client.set_nonblocking(true).expect("it can be");
+        let mut client = TcpStream::connect(shared.listener.address()).expect("a connection");
+        client.write_all(request).expect("a complete write");
+        client.set_nonblocking(true).expect("a non-blocking socket");
         let mut reply = Vec::new();
         handle_until(shared, || {
             let mut part = [0; 64];
@@ -253,10 +253,10 @@ mod tests {
     }
 
     #[test]
-    fn while_a_client_is_served_others_come_and_are_served_and_go() {
+    fn clients_are_served_while_another_thread_serves_one() {
         let listener = listener();
         let shared = SharedEpoll::new(&listener, &config(2)).expect("descriptors");
-        listener.listen().expect("it listens");
+        listener.listen().expect("listening");
         let (_first, reply) = ask(&shared, b"40\n");
         assert_eq!(reply, b"40\n");
         // As if another thread were still serving the first connection.
@@ -264,18 +264,18 @@ mod tests {
         let (second, reply) = ask(&shared, b"41\n");
         assert_eq!(reply, b"41\n");
         let (_third, reply) = ask(&shared, b"42\n");
-        assert!(reply.starts_with(b"error: busy"), "there are two places");
+        assert!(reply.starts_with(b"error: busy"), "there are two slots");
         drop(second);
         // A slot becomes free, and the next client gets it.
         handle_until(&shared, || ask(&shared, b"43\n").1 == b"43\n");
     }
 
     #[test]
-    fn a_refused_client_that_stays_is_closed_when_it_is_due() {
+    fn a_refused_client_is_closed_at_its_deadline() {
         let listener = listener();
         let shared = SharedEpoll::new(&listener, &config(0)).expect("descriptors");
-        listener.listen().expect("it listens");
-        let _client = TcpStream::connect(listener.address()).expect("a place");
+        listener.listen().expect("listening");
+        let _client = TcpStream::connect(listener.address()).expect("a connection");
         handle_until(&shared, || keys(&shared).len() == 1);
         handle_until(&shared, || keys(&shared).is_empty());
     }

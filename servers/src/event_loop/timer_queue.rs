@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_are_due_in_order_once_and_not_when_forgotten() {
+    fn entries_expire_in_order_once_and_not_after_removal() {
         let now = Instant::now();
         let after = |ms| Some(now + Duration::from_millis(ms));
         let mut timers = TimerQueue::default();

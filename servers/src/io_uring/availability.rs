@@ -6,11 +6,11 @@ use super::setup::set_up;
 
 /// Returns why io_uring is unavailable and what to do about it, or `None` if it is available.
 pub fn unavailable() -> Option<String> {
-    try_out().err().map(|error| explain(&error, &setting("io_uring_disabled")))
+    try_set_up().err().map(|error| explain(&error, &setting("io_uring_disabled")))
 }
 
 /// Sets up a ring with the newest kernel features that the patterns need.
-fn try_out() -> io::Result<()> {
+fn try_set_up() -> io::Result<()> {
     let (uring, buffers) = set_up(1, 2)?;
     let done = uring.submit();
     // The kernel uses the buffers until the ring is closed.
@@ -28,31 +28,31 @@ fn explain(error: &io::Error, disabled: &str) -> String {
     let old = || {
         let running = setting("osrelease");
         format!(
-            "io_uring as it is used here came with Linux 6.1: run that or a newer one instead of {running}"
+            "the io_uring features used here need Linux 6.1 or newer; the running kernel is {running}"
         )
     };
     match (error.raw_os_error(), disabled) {
         (Some(libc::ENOSYS), _) => format!(
-            "the kernel has no io_uring: run Linux 6.1 or newer, built with it, instead of {}, outside of sandboxes that hide it",
+            "the kernel ({}) has no io_uring; run Linux 6.1 or newer, built with io_uring, outside of sandboxes that hide it",
             setting("osrelease")
         ),
         (Some(libc::EINVAL), _) => old(),
         (Some(libc::EPERM | libc::EACCES), "2") => {
-            "io_uring is switched off: set the sysctl kernel.io_uring_disabled to 0".to_owned()
+            "io_uring is disabled; set the sysctl kernel.io_uring_disabled to 0".to_owned()
         }
         (Some(libc::EPERM | libc::EACCES), "1") => {
-            "io_uring is for privileged processes only: set the sysctl kernel.io_uring_disabled to 0, or join the group of kernel.io_uring_group".to_owned()
+            "io_uring is restricted to privileged processes; set the sysctl kernel.io_uring_disabled to 0, or join the group in kernel.io_uring_group".to_owned()
         }
         (Some(libc::EPERM | libc::EACCES), _) => {
-            "io_uring is forbidden, as in many containers: run outside of the container, or with a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register".to_owned()
+            "io_uring is forbidden, as in many containers; run outside of the container, or with a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register".to_owned()
         }
         (Some(libc::ENOMEM), _) => {
-            "no memory for an io_uring: raise the limit on locked memory (ulimit -l) or of the control group".to_owned()
+            "not enough memory for io_uring; raise the limit on locked memory (ulimit -l) or the memory limit of the control group".to_owned()
         }
         (Some(libc::EMFILE | libc::ENFILE), _) => {
-            "no descriptor is left for an io_uring: raise the limit (ulimit -n)".to_owned()
+            "no descriptor is left for io_uring; raise the limit (ulimit -n)".to_owned()
         }
-        _ => format!("the kernel refuses an io_uring: {error}"),
+        _ => format!("the kernel refuses io_uring: {error}"),
     }
 }
 
@@ -61,17 +61,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_refusal_is_told_with_what_to_do() {
+    fn each_error_says_what_to_do() {
         let rows = [
             (libc::ENOSYS, "0", "run Linux 6.1 or newer"),
-            (libc::EINVAL, "0", "came with Linux 6.1"),
+            (libc::EINVAL, "0", "need Linux 6.1"),
             (libc::EPERM, "2", "set the sysctl kernel.io_uring_disabled to 0"),
             (libc::EPERM, "1", "kernel.io_uring_group"),
             (libc::EPERM, "0", "seccomp profile that allows io_uring_setup"),
             (libc::EPERM, "", "seccomp profile that allows io_uring_setup"),
             (libc::ENOMEM, "0", "ulimit -l"),
             (libc::EMFILE, "0", "ulimit -n"),
-            (libc::EIO, "0", "refuses an io_uring"),
+            (libc::EIO, "0", "refuses io_uring"),
         ];
         for (error, disabled, words) in rows {
             let said = explain(&io::Error::from_raw_os_error(error), disabled);

@@ -315,7 +315,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
     }
 
     /// Returns the connections that are not closing. The ring must be idle.
-    pub fn into_clients(mut self) -> Vec<C> {
+    pub fn into_connections(mut self) -> Vec<C> {
         assert!(self.is_idle(), "something is under way for a client");
         let slots = std::mem::take(&mut self.clients);
         slots.into_iter().filter(|slot| !slot.closes).filter_map(|slot| slot.client).collect()
@@ -536,7 +536,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
         // never closed, or a connection's, which is dropped only when no operation on it is in
         // flight.
         let pushed = unsafe { submission.push_multiple(&self.queued[..count]) };
-        pushed.expect("there is room");
+        pushed.expect("a complete write");
         drop(submission);
         self.queued.drain(..count);
     }

@@ -136,10 +136,10 @@ mod tests {
     use crate::sockets::ConnectionLimit;
 
     #[test]
-    fn a_flood_is_answered_a_share_a_turn_and_the_end_comes_after_it() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("its address");
-        let _client = TcpStream::connect(address).expect("it listens");
+    fn a_flood_is_answered_in_shares_and_its_end_comes_last() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let _client = TcpStream::connect(address).expect("listening");
         let config = Config {
             service: Service::Echo,
             max_line: 4096,
@@ -147,17 +147,18 @@ mod tests {
             workers: 1,
             idle_timeout: None,
         };
-        let permit = ConnectionLimit::new(1).try_acquire().expect("a place");
+        let permit = ConnectionLimit::new(1).try_acquire().expect("a free slot");
         let (stream, _) = listener.accept().expect("the client");
-        stream.set_nonblocking(true).expect("it can be");
-        let mut client =
-            RingConnection::new(Connection::serve(stream, &config, permit).expect("it lives"));
+        stream.set_nonblocking(true).expect("a non-blocking socket");
+        let mut client = RingConnection::new(
+            Connection::serve(stream, &config, permit).expect("an open connection"),
+        );
 
         let share = b"hello!!\n".repeat(READ_SIZE / 8);
         client.advance();
-        assert!(client.wants_input() && client.received(&share), "it is to be called");
+        assert!(client.wants_input() && client.received(&share), "to be queued");
         for _ in 0..9 {
-            assert!(!client.received(&share), "it is called already");
+            assert!(!client.received(&share), "already queued");
         }
         client.received(b"last");
         client.received(b"");

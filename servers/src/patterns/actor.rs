@@ -114,7 +114,7 @@ impl Actor {
 
     async fn handle_messages(&mut self) -> io::Result<()> {
         let client: &TcpStream = self.client.as_ref();
-        let _enrolled = self.shutdown.register(client);
+        let _registration = self.shutdown.register(client);
         client.set_nodelay(true)?;
         while !self.session.is_finished() {
             let mut count = 0;
@@ -176,11 +176,11 @@ mod tests {
         let shutdown = Shutdown::install().expect("a handler");
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            let address = listener.local_addr().expect("its address");
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let address = listener.local_addr().expect("an address");
             let mut client = Client::connect(address).expect("a connection");
             let (socket, _) = listener.accept().expect("the client");
-            socket.set_nonblocking(true).expect("it can be");
+            socket.set_nonblocking(true).expect("a non-blocking socket");
             let socket = TcpStream::from_std(socket).expect("a runtime");
             let actor = Actor::new(socket, Session::new(Service::Echo, 4096), None, shutdown);
             yield_now().await;
@@ -188,7 +188,7 @@ mod tests {
             assert_eq!(tasks(), 1, "the reader waits");
             drop(actor);
             yield_now().await;
-            assert_eq!(tasks(), 0, "nobody is left to read for");
+            assert_eq!(tasks(), 0, "the reader was aborted");
             assert_eq!(client.read(&mut [0]).expect("a clean end"), 0);
         });
     }

@@ -70,10 +70,10 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     listener.listen()?;
     while !shutdown.is_requested() {
         let timeout = if ready.queue.is_empty() { clients.timeout() } else { Some(Duration::ZERO) };
-        let mut clients_wait = false;
+        let mut is_source_ready = false;
         for event in wait(&epoll, &mut events, timeout)? {
             match event.data() {
-                SOURCE_KEY => clients_wait = true,
+                SOURCE_KEY => is_source_ready = true,
                 SHUTDOWN_KEY => {}
                 key => ready.add(key as Key, event.events().intersects(MORE)),
             }
@@ -88,7 +88,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
             }
         }
         clients.close_expired();
-        if clients_wait {
+        if is_source_ready {
             clients.accept(&listener, |key, client| {
                 epoll.add(client, EpollEvent::new(EVERYTHING, key as u64))
             })?;
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_has_two_turns_in_a_round_and_an_end_is_not_forgotten() {
+    fn a_connection_advances_once_per_iteration_and_a_fin_is_kept() {
         let mut ready = Ready::default();
         for (key, has_more) in [(5, false), (2, true), (5, true), (5, false)] {
             ready.add(key, has_more);

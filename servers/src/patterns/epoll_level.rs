@@ -71,16 +71,16 @@ pub(super) fn run(
     let mut scratch = [0; READ_SIZE];
     ready()?;
     while !shutdown.is_requested() {
-        let mut clients_wait = false;
+        let mut is_source_ready = false;
         for event in wait(&epoll, &mut events, clients.timeout())? {
             match event.data() {
-                SOURCE_KEY => clients_wait = true,
+                SOURCE_KEY => is_source_ready = true,
                 SHUTDOWN_KEY => {}
                 key => advance(&epoll, &mut clients, key as Key, &mut scratch)?,
             }
         }
         clients.close_expired();
-        if clients_wait {
+        if is_source_ready {
             clients.accept(source, |key, client| {
                 epoll.add(client, EpollEvent::new(interest(client), key as u64))
             })?;

@@ -57,7 +57,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         Ok(())
     };
     threads::each(0..config.workers, listener.shutdown(), work, || listener.listen())?;
-    let clients = shared.into_clients();
+    let clients = shared.into_connections();
     drop(listener);
     drain(clients);
     Ok(())

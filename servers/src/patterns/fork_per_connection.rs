@@ -33,8 +33,8 @@ pub(super) const PATTERN: Pattern = Pattern {
     workers: Workers::PerClient(Unit::Process),
     capacity: Capacity::Limited {
         default: 256,
-        most: 30_000,
-        because: "the kernel's default limit is 32,768 processes",
+        max: 30_000,
+        reason: "the kernel's default limit is 32,768 processes",
     },
     when_full: OverloadPolicy::Busy,
     backlog: 4096,

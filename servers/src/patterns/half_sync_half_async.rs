@@ -99,11 +99,11 @@ pub(super) fn run(
     let mut scratch = [0; READ_SIZE];
     listener.listen()?;
     while !shutdown.is_requested() {
-        let mut clients_wait = false;
+        let mut is_source_ready = false;
         for event in wait(&epoll, &mut events, clients.timeout())? {
             match event.data() {
                 SHUTDOWN_KEY => {}
-                SOURCE_KEY => clients_wait = true,
+                SOURCE_KEY => is_source_ready = true,
                 RETURNED_KEY => {
                     while let Some(job) = back.take() {
                         write(&epoll, &mut clients, job)?;
@@ -122,7 +122,7 @@ pub(super) fn run(
             }
         }
         clients.close_expired();
-        if clients_wait {
+        if is_source_ready {
             clients.accept(listener, |key, client| epoll.add(client, armed(key, client)))?;
         }
     }

@@ -36,7 +36,7 @@ mod tokio_multi_thread;
 mod uring;
 mod uring_per_core;
 
-use crate::Pattern;
+use crate::pattern::Pattern;
 
 /// All patterns, in reading order.
 pub const PATTERNS: &[Pattern] = &[

@@ -60,7 +60,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
         let (own, theirs) = waited.split_at(2);
-        let clients_wait = own[0].any() == Some(true);
+        let is_source_ready = own[0].any() == Some(true);
         let answers = clients.iter().zip(theirs);
         ready.extend(answers.filter(|(_, fd)| fd.any() == Some(true)).map(|((key, _), _)| key));
 
@@ -68,7 +68,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
             clients.advance(key, &mut scratch);
         }
         clients.close_expired();
-        if clients_wait {
+        if is_source_ready {
             clients.accept(&listener, |_, _| Ok::<(), Infallible>(()))?;
         }
     }

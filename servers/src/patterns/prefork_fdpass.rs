@@ -150,7 +150,7 @@ impl Worker {
 fn work(mut channel: &UnixStream, config: &Config, shutdown: Shutdown) -> io::Result<()> {
     // The channel belongs to this child alone, so the signal may shut it. Connections that were
     // passed before are still delivered.
-    let _enrolled = shutdown.register(channel);
+    let _registration = shutdown.register(channel);
     loop {
         // Reports that this child is idle.
         channel.write_all(&[0])?;

@@ -41,8 +41,8 @@ pub(super) const PATTERN: Pattern = Pattern {
     workers: Workers::One,
     capacity: Capacity::Limited {
         default: 1000,
-        most: 1000,
-        because: "a set of select holds 1,024 descriptors, and the server needs some itself",
+        max: 1000,
+        reason: "glibc's fd_set holds 1,024 descriptors, of which the server needs some",
     },
     when_full: OverloadPolicy::Busy,
     backlog: 4096,
@@ -57,7 +57,9 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     listener.set_nonblocking()?;
     let shutdown = listener.shutdown();
     if !fits(&listener) || !fits(&shutdown.fd()) {
-        return Err(io::Error::other("too many descriptors were open before the server began"));
+        return Err(io::Error::other(
+            "select supports descriptors below 1,024 only, and too many are open; start the server with fewer",
+        ));
     }
     let mut clients = Connections::new(Acceptor::new(config));
     let mut scratch = [0; READ_SIZE];
@@ -89,12 +91,12 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         };
         let ready: Vec<Key> =
             clients.iter().filter(|(_, one)| is_ready(one)).map(|(key, _)| key).collect();
-        let clients_wait = readable.contains(listener.as_fd());
+        let is_source_ready = readable.contains(listener.as_fd());
         for key in ready {
             clients.advance(key, &mut scratch);
         }
         clients.close_expired();
-        if clients_wait {
+        if is_source_ready {
             clients.accept(&SelectableSource(&listener), |_, _| Ok::<(), Infallible>(()))?;
         }
     }

@@ -38,8 +38,8 @@ pub(super) const PATTERN: Pattern = Pattern {
     workers: Workers::PerClient(Unit::Thread),
     capacity: Capacity::Limited {
         default: 5000,
-        most: 30_000,
-        because: "the kernel's default limit is 32,768 threads",
+        max: 30_000,
+        reason: "the kernel's default limit is 32,768 threads",
     },
     when_full: OverloadPolicy::Busy,
     backlog: 4096,

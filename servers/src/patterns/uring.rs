@@ -216,6 +216,6 @@ impl<'l> Server<'l> {
             self.handle_events()?;
         }
         self.admit_accepted();
-        Ok(self.ring.into_clients().into_iter().map(RingConnection::into_connection).collect())
+        Ok(self.ring.into_connections().into_iter().map(RingConnection::into_connection).collect())
     }
 }

@@ -58,25 +58,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_child_that_lived_is_replaced_at_once() {
-        let (mut pace, now) = (RestartBackoff::default(), Instant::now());
+    fn a_child_that_ran_is_replaced_at_once() {
+        let (mut backoff, now) = (RestartBackoff::default(), Instant::now());
         for _ in 0..100 {
-            pace.ended(RestartBackoff::MIN_LIFETIME, now);
-            assert!(pace.may_restart(now) && !pace.has_given_up());
+            backoff.ended(RestartBackoff::MIN_LIFETIME, now);
+            assert!(backoff.may_restart(now) && !backoff.has_given_up());
         }
     }
 
     #[test]
-    fn children_that_end_young_are_replaced_ever_more_slowly_and_then_no_more() {
-        let (mut pace, mut now) = (RestartBackoff::default(), Instant::now());
+    fn children_that_fail_are_replaced_with_growing_delays_and_then_no_more() {
+        let (mut backoff, mut now) = (RestartBackoff::default(), Instant::now());
         let mut pauses = Vec::new();
-        while !pace.has_given_up() {
+        while !backoff.has_given_up() {
             // All of them count as one failure.
-            (0..64).for_each(|_| pace.ended(Duration::ZERO, now));
-            assert!(!pace.may_restart(now), "it pauses first");
-            let until = pace.not_before.expect("there is something to wait for");
-            assert!(!pace.may_restart(until - Duration::from_millis(1)), "not yet");
-            assert!(pace.may_restart(until), "another try");
+            (0..64).for_each(|_| backoff.ended(Duration::ZERO, now));
+            assert!(!backoff.may_restart(now), "it pauses first");
+            let until = backoff.not_before.expect("there is something to wait for");
+            assert!(!backoff.may_restart(until - Duration::from_millis(1)), "not yet");
+            assert!(backoff.may_restart(until), "another try");
             pauses.push(until - now);
             now = until;
         }
@@ -85,13 +85,13 @@ mod tests {
     }
 
     #[test]
-    fn children_that_end_young_now_and_then_are_replaced_for_ever() {
-        let (mut pace, mut now) = (RestartBackoff::default(), Instant::now());
+    fn children_that_fail_occasionally_are_replaced_for_ever() {
+        let (mut backoff, mut now) = (RestartBackoff::default(), Instant::now());
         for _ in 0..100 {
-            pace.ended(Duration::ZERO, now);
-            now = pace.not_before.expect("a pause");
-            assert!(pace.may_restart(now) && !pace.has_given_up());
-            pace.ended(RestartBackoff::MIN_LIFETIME * 2, now);
+            backoff.ended(Duration::ZERO, now);
+            now = backoff.not_before.expect("a pause");
+            assert!(backoff.may_restart(now) && !backoff.has_given_up());
+            backoff.ended(RestartBackoff::MIN_LIFETIME * 2, now);
         }
     }
 }

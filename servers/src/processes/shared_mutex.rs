@@ -68,9 +68,9 @@ impl SharedMutex {
                 done(libc::pthread_mutexattr_settype(attributes, libc::PTHREAD_MUTEX_ERRORCHECK))?;
                 done(libc::pthread_mutex_init(self.0.as_ptr(), attributes))
             };
-            let begun = begin();
+            let result = begin();
             libc::pthread_mutexattr_destroy(attributes);
-            begun
+            result
         }
     }
 
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mutex_is_free_again_however_its_work_ended() {
+    fn a_mutex_is_released_after_errors_and_panics() {
         let shutdown = Shutdown::install().expect("handlers");
         let mutex = SharedMutex::new().expect("memory");
         assert_eq!(mutex.hold(shutdown, || Ok(Some(1))).expect("free"), Some(1));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mutex_is_not_taken_twice() {
+    fn taking_a_mutex_twice_is_an_error() {
         let shutdown = Shutdown::install().expect("handlers");
         let mutex = SharedMutex::new().expect("memory");
         let error =

@@ -31,12 +31,12 @@ use super::descriptors::close_all_but;
 use super::restart_backoff::RestartBackoff;
 use crate::shutdown::Shutdown;
 use crate::sockets::Listener;
-use crate::sockets::until;
+use crate::sockets::poll_timeout;
 
 /// Time for a joined thread to disappear from /proc.
 const LAST_THREAD_DEADLINE: Duration = Duration::from_secs(1);
 
-const LOST: &str = "a child process did not drain: replies may be lost\n";
+const DRAIN_FAILED: &str = "a child process did not drain; replies may be lost\n";
 
 /// The worker processes of a server.
 #[derive(Debug)]
@@ -193,7 +193,7 @@ impl WorkerProcesses {
             .chain(descriptors)
             .map(|&descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
             .collect();
-        match poll(&mut waited, until(self.backoff.not_before)) {
+        match poll(&mut waited, poll_timeout(self.backoff.not_before)) {
             Ok(_) => {}
             Err(Errno::EINTR) => return Ok(vec![false; descriptors.len()]),
             Err(error) => return Err(error.into()),
@@ -212,7 +212,7 @@ impl WorkerProcesses {
         }
         if self.alive.is_empty() && self.backoff.has_given_up() {
             return Err(io::Error::other(
-                "child processes cannot be forked, or end as soon as they are, again and again",
+                "worker processes exit at once or cannot be forked; giving up",
             ));
         }
         Ok(missing)
@@ -276,11 +276,12 @@ impl WorkerProcesses {
         let _ = listener.stop_listening();
         drop(listener);
         while !self.alive.is_empty() {
-            let _ = poll(&mut [PollFd::new(self.ends.as_fd(), PollFlags::POLLIN)], until(None));
+            let _ =
+                poll(&mut [PollFd::new(self.ends.as_fd(), PollFlags::POLLIN)], poll_timeout(None));
             self.reap();
         }
         if self.has_lost_replies {
-            self.shutdown.abort(LOST);
+            self.shutdown.abort(DRAIN_FAILED);
         }
     }
 }

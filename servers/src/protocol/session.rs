@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_never_reads_costs_a_bounded_amount() {
+    fn a_client_that_never_reads_costs_bounded_memory() {
         let mut session = Session::new(Service::Echo, MAX);
         let flood = [b'\n'; 1000];
         let mut taken = 0;
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_input_waits_for_what_was_not_looked_at() {
+    fn the_end_of_input_waits_for_buffered_input() {
         let mut session = Session::new(Service::Echo, MAX);
         let mut input = vec![b'\n'; OUTPUT_BOUND + 10];
         input.extend_from_slice(b"last");
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shed_is_answered_request_by_request_and_what_follows_is_served() {
+    fn each_shed_request_gets_a_busy_reply_and_later_requests_are_served() {
         let mut session = Session::new(Service::Echo, MAX);
         session.buffer(b"a\nb\nc");
         session.shed_buffered();

@@ -14,7 +14,7 @@ const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
 pub enum BindError {
     /// The host name has no address.
     #[error(
-        "cannot resolve host `{host}` ({reason}): give a name that resolves or an address such as 127.0.0.1"
+        "cannot resolve host `{host}`: {reason}; use a name that resolves or an address such as 127.0.0.1"
     )]
     Unresolved {
         /// The host as given by the user.
@@ -24,13 +24,13 @@ pub enum BindError {
     },
     /// Another socket listens on the port.
     #[error("port {} on {} is taken: end the program that listens there, or choose another port (0 takes any free one)", .0.port(), .0.ip())]
-    PortTaken(SocketAddr),
+    AddressInUse(SocketAddr),
     /// The port needs privileges.
     #[error("port {} needs privileges: choose a port from 1024 up (0 takes any free one)", .0.port())]
-    Privileged(SocketAddr),
+    PermissionDenied(SocketAddr),
     /// The address does not belong to this machine.
-    #[error("{} is not an address of this machine: listen on 127.0.0.1, ::1, 0.0.0.0 or an address that `ip address` shows", .0.ip())]
-    NotOurs(SocketAddr),
+    #[error("{} is not an address of this machine; use 127.0.0.1, ::1, 0.0.0.0 or an address that `ip address` lists", .0.ip())]
+    AddressNotAvailable(SocketAddr),
     /// Any other error.
     #[error("cannot listen on {0}: {1}")]
     Other(SocketAddr, io::Error),
@@ -59,19 +59,19 @@ pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, BindError> {
             let _ = resolver.join();
             match found {
                 Ok(addresses) if !addresses.is_empty() => Ok(addresses),
-                Ok(_) => Err(unresolved("it has no address".to_owned())),
+                Ok(_) => Err(unresolved("no address".to_owned())),
                 Err(error) => Err(unresolved(error.to_string())),
             }
         }
-        Err(_) => Err(unresolved("the name server did not answer in 5 s".to_owned())),
+        Err(_) => Err(unresolved("no answer from the name server within 5 s".to_owned())),
     }
 }
 
 pub(super) fn explain(address: SocketAddr, error: io::Error) -> BindError {
     match error.kind() {
-        ErrorKind::AddrInUse => BindError::PortTaken(address),
-        ErrorKind::PermissionDenied => BindError::Privileged(address),
-        ErrorKind::AddrNotAvailable => BindError::NotOurs(address),
+        ErrorKind::AddrInUse => BindError::AddressInUse(address),
+        ErrorKind::PermissionDenied => BindError::PermissionDenied(address),
+        ErrorKind::AddrNotAvailable => BindError::AddressNotAvailable(address),
         _ => BindError::Other(address, error),
     }
 }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_need_no_name_server() {
+    fn addresses_are_parsed_without_a_name_server() {
         assert_eq!(resolve("127.0.0.1", 7).expect("IPv4"), ["127.0.0.1:7".parse().expect("one")]);
         assert_eq!(resolve("::1", 7).expect("IPv6"), ["[::1]:7".parse().expect("one")]);
         assert_eq!(resolve("[::1]", 7).expect("IPv6"), ["[::1]:7".parse().expect("one")]);

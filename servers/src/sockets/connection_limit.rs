@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_as_many_places_as_were_made_and_they_come_back() {
+    fn permits_are_limited_and_return() {
         let limit = ConnectionLimit::new(2);
         let taken = [limit.try_acquire(), limit.try_acquire()];
         assert!(taken.iter().all(Option::is_some));

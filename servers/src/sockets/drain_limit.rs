@@ -42,22 +42,22 @@ mod tests {
     use crate::sockets::tcp_state::is_ended_by_client;
 
     fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let client = TcpStream::connect(listener.local_addr().expect("its address"));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let client = TcpStream::connect(listener.local_addr().expect("an address"));
         (client.expect("a connection"), listener.accept().expect("the client").0)
     }
 
     #[test]
-    fn what_a_client_sends_after_the_first_look_does_not_count() {
+    fn input_after_the_shutdown_request_does_not_count() {
         let (mut client, mut server) = pair();
-        client.write_all(b"before").expect("there is room");
+        client.write_all(b"before").expect("a complete write");
         let mut last = DrainLimit::default();
         assert_eq!(last.remaining(&server, 4), 4);
-        client.write_all(b"after").expect("there is room");
-        assert_eq!(server.read(&mut [0; 4]).expect("it is there"), 4);
+        client.write_all(b"after").expect("a complete write");
+        assert_eq!(server.read(&mut [0; 4]).expect("present"), 4);
         last.consume(4);
         assert_eq!(last.remaining(&server, 4), 2);
-        client.shutdown(net::Shutdown::Write).expect("shut");
+        client.shutdown(net::Shutdown::Write).expect("a shutdown");
         assert!(!is_ended_by_client(&server), "there is more to read before the end");
     }
 }

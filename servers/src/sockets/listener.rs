@@ -53,7 +53,7 @@ impl Listener {
                 Ok(listener) => return Ok(listener),
                 Err(error) if error.kind() == ErrorKind::AddrInUse => {
                     // The user's clients would not find the server on another address of the host.
-                    return Err(BindError::PortTaken(address));
+                    return Err(BindError::AddressInUse(address));
                 }
                 Err(error) => {
                     first_error.get_or_insert(explain(address, error));
@@ -107,7 +107,7 @@ impl Listener {
         socket.set_reuse_address(true)?;
         socket.listen(self.backlog).map_err(|error| match error.kind() {
             ErrorKind::AddrInUse => {
-                io::Error::new(error.kind(), BindError::PortTaken(self.address))
+                io::Error::new(error.kind(), BindError::AddressInUse(self.address))
             }
             _ => error,
         })?;
@@ -384,40 +384,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_outlives_a_pause_in_listening_and_nobody_takes_it_meanwhile() {
+    fn a_port_is_kept_while_the_server_does_not_listen() {
         let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
         let address = listener.address();
         assert_ne!(address.port(), 0);
-        listener.listen().expect("it listens");
-        listener.stop_listening().expect("shut");
-        let refused = TcpStream::connect(address).expect_err("nobody listens");
+        listener.listen().expect("listening");
+        listener.stop_listening().expect("a shutdown");
+        let refused = TcpStream::connect(address).expect_err("not listening");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         let thief = Listener::bind("127.0.0.1", address.port(), 8);
-        assert!(matches!(thief, Err(BindError::PortTaken(_))), "{thief:?}");
+        assert!(matches!(thief, Err(BindError::AddressInUse(_))), "{thief:?}");
         listener.listen().expect("reopened");
         TcpStream::connect(address).expect("the same port listens again");
     }
 
     #[test]
-    fn a_taken_port_and_a_foreign_address_are_told_apart() {
+    fn a_used_port_and_a_foreign_address_are_different_errors() {
         let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
-        listener.listen().expect("it listens");
+        listener.listen().expect("listening");
         let taken = Listener::bind("127.0.0.1", listener.address().port(), 8);
-        assert!(matches!(taken, Err(BindError::PortTaken(_))), "{taken:?}");
+        assert!(matches!(taken, Err(BindError::AddressInUse(_))), "{taken:?}");
         // TEST-NET-1 of RFC 5737 belongs to no machine.
         let foreign = Listener::bind("192.0.2.1", 0, 8);
-        assert!(matches!(foreign, Err(BindError::NotOurs(_))), "{foreign:?}");
+        assert!(matches!(foreign, Err(BindError::AddressNotAvailable(_))), "{foreign:?}");
     }
 
     #[test]
-    fn of_two_servers_that_are_bound_to_a_port_the_first_one_listens() {
+    fn of_two_servers_bound_to_a_port_only_the_first_listens() {
         for number in [1, 3] {
             let first = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
             let port = first.address().port();
-            let second = Listener::bind("127.0.0.1", port, 8).expect("nobody listens yet");
+            let second = Listener::bind("127.0.0.1", port, 8).expect("a free port");
             let [first, second] =
-                [first, second].map(|one| one.into_reuseport_group(number).expect("a place"));
-            Listener::listen_all(&first).expect("it is the first");
+                [first, second].map(|one| one.into_reuseport_group(number).expect("a free slot"));
+            Listener::listen_all(&first).expect("listening");
             let error = Listener::listen_all(&second).expect_err("the port is taken");
             assert_eq!(error.kind(), ErrorKind::AddrInUse);
             assert!(error.to_string().contains("is taken"), "{error}");
@@ -425,17 +425,18 @@ mod tests {
     }
 
     #[test]
-    fn nobody_can_connect_before_the_server_listens_and_then_it_is_announced() {
+    fn clients_connect_only_after_listen_which_is_announced() {
         let (sender, announced) = mpsc::channel();
         let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
         let address = listener.address();
-        let listener = listener.on_listening(move |address| sender.send(address).expect("heard"));
+        let listener =
+            listener.on_listening(move |address| sender.send(address).expect("a receiver"));
         let refused = TcpStream::connect(address).expect_err("it does not listen");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         assert!(announced.try_recv().is_err());
-        listener.listen().expect("it listens");
+        listener.listen().expect("listening");
         assert_eq!(announced.try_recv(), Ok(address));
-        TcpStream::connect(address).expect("it listens");
+        TcpStream::connect(address).expect("listening");
     }
 
     #[test]
@@ -445,8 +446,8 @@ mod tests {
             if !clients_block {
                 listener = listener.with_nonblocking_clients();
             }
-            listener.listen().expect("it listens");
-            let _client = TcpStream::connect(listener.address()).expect("a place");
+            listener.listen().expect("listening");
+            let _client = TcpStream::connect(listener.address()).expect("a connection");
             let client = listener.accept().expect("it waits").expect("no signal");
             let flags = fcntl(&client, FcntlArg::F_GETFL).expect("its flags");
             assert_eq!(flags & libc::O_NONBLOCK == 0, clients_block);

@@ -11,5 +11,5 @@ pub use address::{BindError, resolve};
 pub use connection_limit::{ConnectionLimit, Permit};
 pub(crate) use drain_limit::DrainLimit;
 pub use listener::Listener;
-pub(crate) use poll_timeout::until;
+pub(crate) use poll_timeout::poll_timeout;
 pub(crate) use tcp_state::{DRAIN_POLL_INTERVAL, is_ended_by_client, unacknowledged};

@@ -69,40 +69,40 @@ mod tests {
     use super::*;
 
     fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let client = TcpStream::connect(listener.local_addr().expect("its address"));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let client = TcpStream::connect(listener.local_addr().expect("an address"));
         (client.expect("a connection"), listener.accept().expect("the client").0)
     }
 
     #[test]
     fn an_end_by_the_client_is_told_from_an_end_of_ones_own() {
         let (client, mut server) = pair();
-        server.shutdown(net::Shutdown::Read).expect("shut");
-        assert_eq!(server.read(&mut [0]).expect("an end"), 0);
+        server.shutdown(net::Shutdown::Read).expect("a shutdown");
+        assert_eq!(server.read(&mut [0]).expect("a shutdown"), 0);
         assert!(!is_ended_by_client(&server));
-        client.shutdown(net::Shutdown::Write).expect("shut");
+        client.shutdown(net::Shutdown::Write).expect("a shutdown");
         // Loopback delivers the FIN before shutdown(2) returns.
         assert!(is_ended_by_client(&server));
     }
 
     #[test]
-    fn a_reset_connection_has_nothing_that_could_be_acknowledged() {
+    fn a_reset_connection_has_no_unacknowledged_output() {
         let (client, mut server) = pair();
-        server.set_nonblocking(true).expect("it can be");
+        server.set_nonblocking(true).expect("a non-blocking socket");
         while server.write(&[0; 65_536]).is_ok() {}
         socket2::SockRef::from(&client)
             .set_linger(Some(std::time::Duration::ZERO))
-            .expect("it can be reset");
+            .expect("SO_LINGER");
         // Loopback delivers the reset before close(2) returns.
         drop(client);
         assert_eq!(unacknowledged(&server), 0);
     }
 
     #[test]
-    fn what_a_client_does_not_take_in_is_unacknowledged() {
+    fn unread_output_is_unacknowledged() {
         let (_client, mut server) = pair();
         assert_eq!(unacknowledged(&server), 0);
-        server.set_nonblocking(true).expect("it can be");
+        server.set_nonblocking(true).expect("a non-blocking socket");
         while server.write(&[0; 65_536]).is_ok() {}
         assert!(unacknowledged(&server) > 0);
     }

@@ -142,17 +142,17 @@ mod tests {
     use crate::protocol::BUSY;
 
     #[test]
-    fn refused_clients_are_all_told_and_only_so_many_are_waited_for() {
+    fn every_refused_client_gets_a_busy_line_and_lingering_is_bounded() {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            let address = listener.local_addr().expect("its address");
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let address = listener.local_addr().expect("an address");
             let mut refused = LingeringTasks::default();
             let mut clients = Vec::new();
             for _ in 0..2 * MAX_LINGERING {
                 clients.push(TcpStream::connect(address).expect("a connection"));
                 let (client, _) = listener.accept().expect("the client");
-                client.set_nonblocking(true).expect("it can be");
+                client.set_nonblocking(true).expect("a non-blocking socket");
                 refused.add(client);
                 yield_now().await;
                 let tasks = Handle::current().metrics().num_alive_tasks();

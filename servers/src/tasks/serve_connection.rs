@@ -32,7 +32,7 @@ pub async fn serve_connection(client: &mut TcpStream, config: &Config, shutdown:
 async fn try_serve(client: &mut TcpStream, config: &Config, shutdown: Shutdown) -> io::Result<()> {
     let (mut reader, writer) = client.split();
     let client = writer.as_ref();
-    let _enrolled = shutdown.register(client);
+    let _registration = shutdown.register(client);
     client.set_nodelay(true)?;
 
     let mut session = Session::new(config.service, config.max_line);
@@ -150,10 +150,10 @@ mod tests {
 
     /// Returns both ends of a connection; the server's end belongs to the runtime.
     fn pair() -> (TcpStream, Client) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let client = Client::connect(listener.local_addr().expect("its address"));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let client = Client::connect(listener.local_addr().expect("an address"));
         let (server, _) = listener.accept().expect("the client");
-        server.set_nonblocking(true).expect("it can be");
+        server.set_nonblocking(true).expect("a non-blocking socket");
         (TcpStream::from_std(server).expect("a runtime"), client.expect("a connection"))
     }
 
@@ -177,41 +177,41 @@ mod tests {
     }
 
     #[test]
-    fn the_end_that_the_signal_makes_is_read_after_all_that_had_arrived() {
+    fn a_read_shutdown_is_seen_after_arrived_input() {
         block_on(async {
             let (mut server, mut client) = pair();
-            client.write_all(b"one").expect("there is room");
+            client.write_all(b"one").expect("a complete write");
             // A short read: the runtime assumes that no more input is available.
             assert_eq!(received(&mut server).await, b"one");
-            client.write_all(b"two").expect("there is room");
-            SockRef::from(&server).shutdown(net::Shutdown::Read).expect("an end");
+            client.write_all(b"two").expect("a complete write");
+            SockRef::from(&server).shutdown(net::Shutdown::Read).expect("a shutdown");
             assert_eq!(received(&mut server).await, b"two");
             assert_eq!(received(&mut server).await, b"");
         });
     }
 
     #[test]
-    fn the_end_that_the_signal_makes_wakes_a_task_that_waits() {
+    fn a_read_shutdown_wakes_a_waiting_task() {
         block_on(async {
             let (mut server, _client) = pair();
             let descriptor = SockRef::from(&server).try_clone().expect("a descriptor");
             let (received, ()) = join!(received(&mut server), async {
                 tokio::task::yield_now().await;
-                descriptor.shutdown(net::Shutdown::Read).expect("an end");
+                descriptor.shutdown(net::Shutdown::Read).expect("a shutdown");
             });
             assert_eq!(received, b"");
         });
     }
 
     #[test]
-    fn a_client_that_floods_has_one_buffer_answered_before_others_have_their_turn() {
+    fn a_task_yields_after_each_full_read() {
         let shutdown = Shutdown::install().expect("a handler");
         block_on(async {
             let (mut server, mut client) = pair();
             let flood = [&[b'x'; 63][..], b"\n"].concat().repeat(4 * BUFFER / 64);
-            client.write_all(&flood).expect("there is room");
-            client.shutdown(net::Shutdown::Write).expect("an end");
-            client.set_nonblocking(true).expect("it can be");
+            client.write_all(&flood).expect("a complete write");
+            client.shutdown(net::Shutdown::Write).expect("a shutdown");
+            client.set_nonblocking(true).expect("a non-blocking socket");
             let config = config();
             let mut conversation = pin!(serve_connection(&mut server, &config, shutdown));
             let (mut replies, mut is_over) = (0, false);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_is_waited_for_has_no_buffer() {
+    fn a_waiting_task_has_no_buffer() {
         let shutdown = Shutdown::install().expect("a handler");
         block_on(async {
             let (mut server, _client) = pair();

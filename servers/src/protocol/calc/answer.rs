@@ -13,7 +13,7 @@ use super::{guard, steps};
 pub fn answer(line: &[u8], reply: &mut Vec<u8>) {
     match guard::check(line).and_then(steps::evaluate) {
         Ok(value) => write!(reply, "{value}"),
-        Err(words) => write!(reply, "error: {words}"),
+        Err(message) => write!(reply, "error: {message}"),
     }
     .expect("writing to a Vec does not fail");
 }

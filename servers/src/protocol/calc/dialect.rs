@@ -53,19 +53,19 @@ pub const FUNCTIONS: &[(&str, RangeInclusive<usize>)] = &[
 ];
 
 /// An error message; it never contains a part of the request.
-pub(super) type Words = &'static str;
+pub(super) type Message = &'static str;
 
-pub(super) const DIVISION_BY_ZERO: Words = "division by zero";
-pub(super) const EMPTY: Words = "empty request";
-pub(super) const NOT_AN_EXPRESSION: Words = "not an expression";
-pub(super) const NOT_FINITE: Words = "not a finite number";
-pub(super) const OVERFLOW: Words = "overflow";
-pub(super) const TOO_DEEP: Words = "too deeply nested (limit 64)";
-pub(super) const TOO_LONG: Words = "line too long (limit 4096 bytes)";
-pub(super) const TOO_MANY_OPERATORS: Words = "too many operators (limit 256)";
-pub(super) const TOO_MANY_PREFIXES: Words = "too many signs in a row (limit 16)";
-pub(super) const UNBALANCED: Words = "unbalanced parentheses";
-pub(super) const UNEXPECTED_CHARACTER: Words = "unexpected character";
-pub(super) const UNKNOWN_NAME: Words = "unknown name";
-pub(super) const WRONG_ARGUMENTS: Words = "wrong number of arguments";
-pub(super) const WRONG_TYPE: Words = "wrong type";
+pub(super) const DIVISION_BY_ZERO: Message = "division by zero";
+pub(super) const EMPTY: Message = "empty request";
+pub(super) const NOT_AN_EXPRESSION: Message = "not an expression";
+pub(super) const NOT_FINITE: Message = "not a finite number";
+pub(super) const OVERFLOW: Message = "overflow";
+pub(super) const TOO_DEEP: Message = "too deeply nested (limit 64)";
+pub(super) const TOO_LONG: Message = "line too long (limit 4096 bytes)";
+pub(super) const TOO_MANY_OPERATORS: Message = "too many operators (limit 256)";
+pub(super) const TOO_MANY_PREFIXES: Message = "too many signs in a row (limit 16)";
+pub(super) const UNBALANCED: Message = "unbalanced parentheses";
+pub(super) const UNEXPECTED_CHARACTER: Message = "unexpected character";
+pub(super) const UNKNOWN_NAME: Message = "unknown name";
+pub(super) const WRONG_ARGUMENTS: Message = "wrong number of arguments";
+pub(super) const WRONG_TYPE: Message = "wrong type";

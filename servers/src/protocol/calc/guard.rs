@@ -6,13 +6,13 @@
 use std::ops::RangeInclusive;
 
 use super::dialect::{
-    EMPTY, FUNCTIONS, MAX_DEPTH, MAX_LENGTH, MAX_OPERATORS, MAX_PREFIXES, NOT_AN_EXPRESSION,
-    OVERFLOW, TOO_DEEP, TOO_LONG, TOO_MANY_OPERATORS, TOO_MANY_PREFIXES, UNBALANCED,
-    UNEXPECTED_CHARACTER, UNKNOWN_NAME, WRONG_ARGUMENTS, Words,
+    EMPTY, FUNCTIONS, MAX_DEPTH, MAX_LENGTH, MAX_OPERATORS, MAX_PREFIXES, Message,
+    NOT_AN_EXPRESSION, OVERFLOW, TOO_DEEP, TOO_LONG, TOO_MANY_OPERATORS, TOO_MANY_PREFIXES,
+    UNBALANCED, UNEXPECTED_CHARACTER, UNKNOWN_NAME, WRONG_ARGUMENTS,
 };
 
 /// Returns the line as text if it is an expression within every limit.
-pub(super) fn check(line: &[u8]) -> Result<&str, Words> {
+pub(super) fn check(line: &[u8]) -> Result<&str, Message> {
     if line.len() > MAX_LENGTH {
         return Err(TOO_LONG);
     }
@@ -64,7 +64,7 @@ enum Token {
 type Arity = &'static RangeInclusive<usize>;
 
 /// Splits one token off `text`, which must not be empty nor begin with a blank.
-fn next_token(text: &str) -> Result<(Token, &str), Words> {
+fn next_token(text: &str) -> Result<(Token, &str), Message> {
     let bytes = text.as_bytes();
     if is_of_word(bytes[0]) {
         let (word, rest) = text.split_at(word_length(bytes));
@@ -101,7 +101,7 @@ fn is_numeric(first: u8) -> bool {
     first.is_ascii_digit() || first == b'.'
 }
 
-fn word_token(word: &str) -> Result<Token, Words> {
+fn word_token(word: &str) -> Result<Token, Message> {
     if !is_numeric(word.as_bytes()[0]) {
         if word == "true" || word == "false" {
             return Ok(Token::Value);
@@ -144,7 +144,7 @@ impl Grammar {
         Grammar { wanted: Wanted::Value, open: Vec::new(), prefixes: 0, operators: 0 }
     }
 
-    fn accept(&mut self, token: Token) -> Result<(), Words> {
+    fn accept(&mut self, token: Token) -> Result<(), Message> {
         self.wanted = match (self.wanted, token) {
             (Wanted::Value | Wanted::Argument, Token::Value) => Wanted::Operator,
             (Wanted::Value | Wanted::Argument, Token::Minus | Token::Not) => {
@@ -184,7 +184,7 @@ impl Grammar {
         Ok(())
     }
 
-    fn finish(self) -> Result<(), Words> {
+    fn finish(self) -> Result<(), Message> {
         match self.wanted {
             Wanted::Operator if self.open.is_empty() => Ok(()),
             Wanted::Operator => Err(UNBALANCED),
@@ -192,22 +192,22 @@ impl Grammar {
         }
     }
 
-    fn operator(&mut self) -> Result<(), Words> {
+    fn operator(&mut self) -> Result<(), Message> {
         self.operators += 1;
         within(self.operators, MAX_OPERATORS, TOO_MANY_OPERATORS)
     }
 
-    fn prefix(&mut self) -> Result<(), Words> {
+    fn prefix(&mut self) -> Result<(), Message> {
         self.prefixes += 1;
         within(self.prefixes, MAX_PREFIXES, TOO_MANY_PREFIXES)
     }
 
-    fn open(&mut self, parenthesis: Parenthesis) -> Result<(), Words> {
+    fn open(&mut self, parenthesis: Parenthesis) -> Result<(), Message> {
         self.open.push(parenthesis);
         within(self.open.len(), MAX_DEPTH, TOO_DEEP)
     }
 
-    fn comma(&mut self) -> Result<(), Words> {
+    fn comma(&mut self) -> Result<(), Message> {
         match self.open.last_mut() {
             Some(Parenthesis::Call { arguments, .. }) => *arguments += 1,
             Some(Parenthesis::Group) | None => return Err(NOT_AN_EXPRESSION),
@@ -215,7 +215,7 @@ impl Grammar {
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), Words> {
+    fn close(&mut self) -> Result<(), Message> {
         match self.open.pop() {
             Some(Parenthesis::Group) => Ok(()),
             Some(Parenthesis::Call { arity, arguments }) if arity.contains(&arguments) => Ok(()),
@@ -225,6 +225,6 @@ impl Grammar {
     }
 }
 
-fn within(used: usize, limit: usize, words: Words) -> Result<(), Words> {
-    if used > limit { Err(words) } else { Ok(()) }
+fn within(used: usize, limit: usize, message: Message) -> Result<(), Message> {
+    if used > limit { Err(message) } else { Ok(()) }
 }

@@ -9,11 +9,11 @@ use std::cmp::Ordering;
 use evalexpr::{Context, EvalexprError, EvalexprResult, Node, Operator, Value};
 
 use super::dialect::{
-    DIVISION_BY_ZERO, NOT_AN_EXPRESSION, NOT_FINITE, OVERFLOW, WRONG_TYPE, Words,
+    DIVISION_BY_ZERO, Message, NOT_AN_EXPRESSION, NOT_FINITE, OVERFLOW, WRONG_TYPE,
 };
 
 /// Returns the number or truth value of `text`.
-pub(super) fn evaluate(text: &str) -> Result<Value, Words> {
+pub(super) fn evaluate(text: &str) -> Result<Value, Message> {
     let tree = evalexpr::build_operator_tree(text).map_err(|_| NOT_AN_EXPRESSION)?;
     let mut values: Vec<Node> = Vec::new();
     for (mut node, children) in take_apart(tree).into_iter().rev() {
@@ -43,7 +43,7 @@ fn take_apart(tree: Node) -> Vec<(Node, usize)> {
 }
 
 /// Returns the value of `node`, whose children are values.
-fn step(node: &Node) -> Result<Value, Words> {
+fn step(node: &Node) -> Result<Value, Message> {
     use EvalexprError as E;
     if divides_by_zero(node) {
         return Err(DIVISION_BY_ZERO);

@@ -3,7 +3,7 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::dialect::{
-    NOT_AN_EXPRESSION, TOO_DEEP, TOO_LONG, TOO_MANY_OPERATORS, TOO_MANY_PREFIXES, Words,
+    Message, NOT_AN_EXPRESSION, TOO_DEEP, TOO_LONG, TOO_MANY_OPERATORS, TOO_MANY_PREFIXES,
 };
 use super::*;
 
@@ -160,7 +160,7 @@ fn a_value_out_of_range_is_an_error_wherever_it_arises() {
 }
 
 #[test]
-fn what_evalexpr_would_take_in_silence_is_refused() {
+fn input_that_evalexpr_would_silently_accept_is_rejected() {
     assert_replies(&[
         ("7//2", "error: not an expression"),
         ("7/*2*/", "error: not an expression"),
@@ -192,7 +192,7 @@ fn what_evalexpr_would_take_in_silence_is_refused() {
 }
 
 #[test]
-fn what_is_not_an_expression_is_refused_in_fixed_words() {
+fn other_input_is_rejected_with_fixed_messages() {
     assert_replies(&[
         ("", "error: empty request"),
         (" \t ", "error: empty request"),
@@ -238,20 +238,20 @@ fn the_value_is_appended_to_what_the_reply_holds() {
 }
 
 #[test]
-fn each_limit_is_as_large_as_its_words_say() {
+fn each_limit_matches_its_message() {
     type Line = fn(usize) -> String;
-    let limits: [(Line, usize, Words); 5] = [
+    let limits: [(Line, usize, Message); 5] = [
         (|n| format!("{}1", "-".repeat(n)), MAX_PREFIXES, TOO_MANY_PREFIXES),
         (|n| format!("{}1{}", "(".repeat(n), ")".repeat(n)), MAX_DEPTH, TOO_DEEP),
         (|n| format!("1{}", "+1".repeat(n)), MAX_OPERATORS, TOO_MANY_OPERATORS),
         (|n| format!("max(1{})", ",1".repeat(n - 1)), MAX_OPERATORS, TOO_MANY_OPERATORS),
         (|n| format!("{:n$}", 1), MAX_LENGTH, TOO_LONG),
     ];
-    for (line, limit, words) in limits {
-        assert!(words.contains(&format!("limit {limit}")), "{words}");
+    for (line, limit, message) in limits {
+        assert!(message.contains(&format!("limit {limit}")), "{message}");
         let most = reply_to(line(limit));
-        assert!(!most.starts_with("error"), "{words}: {most} to its limit");
-        assert_eq!(reply_to(line(limit + 1)), format!("error: {words}"));
+        assert!(!most.starts_with("error"), "{message}: {most} to its limit");
+        assert_eq!(reply_to(line(limit + 1)), format!("error: {message}"));
     }
 }
 
@@ -392,7 +392,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_the_guard_accepts_is_small_and_evalexpr_can_parse(line in expression()) {
+    fn accepted_lines_are_small_and_parse(line in expression()) {
         let reply = reply_on_small_stack(line.as_bytes());
         assert_is_one_line(&reply);
         prop_assert_ne!(&reply, &format!("error: {NOT_AN_EXPRESSION}"));
@@ -405,13 +405,13 @@ proptest! {
     }
 
     #[test]
-    fn a_tree_that_knows_its_value_agrees(
+    fn values_match_an_independent_oracle(
         tree in tree(),
         blank in prop::sample::select(vec!["", " ", "\t "]),
     ) {
         let expected = match tree.value() {
             Ok(value) => value.to_string(),
-            Err(words) => format!("error: {words}"),
+            Err(message) => format!("error: {message}"),
         };
         let line = tree.written(blank);
         prop_assert_eq!(reply_to(&line), expected, "to {}", line);
