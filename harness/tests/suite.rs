@@ -18,6 +18,7 @@ mod foreign;
 mod held;
 mod hostile;
 mod known;
+mod layers;
 mod limits;
 mod load;
 mod marks;
@@ -71,6 +72,7 @@ const MODULES: &[Module] = &[
     module("mechanism", Cost::CASE, mechanism::tests),
     module("processes", Cost::CASE, processes::tests),
     module("readiness", Cost::CASE, readiness::tests),
+    module("layers", Cost::CASE, layers::tests),
     module("limits", Cost::CASE, limits::tests),
     module("known", Cost::CASE, known::tests),
     module("marks", Cost::CASE, marks::tests),
