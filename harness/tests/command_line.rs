@@ -155,7 +155,7 @@ fn what_cannot_be_served_is_told_in_one_line_that_says_what_to_do() {
     let served = Served::start(&["server3", "127.0.0.1", "0"]);
     let taken = served.port();
     let rows: &[(&[&str], i32, &str)] = &[
-        (&["server3", "127.0.0.1", &taken], 3, "is taken: end the program"),
+        (&["server3", "127.0.0.1", &taken], 3, "address already in use; stop the other process"),
         (&["server3", "192.0.2.1", "0"], 3, "is not an address of this machine"),
         (&["server3", "no such host", "0"], 3, "cannot resolve host `no such host`"),
         (
@@ -209,7 +209,8 @@ fn a_privileged_port_is_told_as_such() {
     let output = serve.output().expect("it ends");
     assert_eq!(output.status.code(), Some(3));
     let words = String::from_utf8_lossy(&output.stderr);
-    assert!(words.contains("port 81 needs privileges: choose a port from 1024 up"), "{words}");
+    let told = ":81: permission denied; choose a port from 1024 up";
+    assert!(words.contains(told), "{words}");
 }
 
 fn ctrl_c_ends_a_server_with_exit_code_0() {

@@ -23,13 +23,20 @@ pub enum BindError {
         reason: String,
     },
     /// Another socket listens on the port.
-    #[error("port {} on {} is taken: end the program that listens there, or choose another port (0 takes any free one)", .0.port(), .0.ip())]
+    #[error(
+        "cannot listen on {0}: address already in use; stop the other process or choose another port (0 selects a free one)"
+    )]
     AddressInUse(SocketAddr),
     /// The port needs privileges.
-    #[error("port {} needs privileges: choose a port from 1024 up (0 takes any free one)", .0.port())]
+    #[error(
+        "cannot listen on {0}: permission denied; choose a port from 1024 up (0 selects a free one)"
+    )]
     PermissionDenied(SocketAddr),
     /// The address does not belong to this machine.
-    #[error("{} is not an address of this machine; use 127.0.0.1, ::1, 0.0.0.0 or an address that `ip address` lists", .0.ip())]
+    #[error(
+        "cannot listen on {0}: {ip} is not an address of this machine; use 127.0.0.1, ::1, 0.0.0.0 or an address that `ip address` lists",
+        ip = .0.ip()
+    )]
     AddressNotAvailable(SocketAddr),
     /// Any other error.
     #[error("cannot listen on {0}: {1}")]

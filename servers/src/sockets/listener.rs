@@ -420,7 +420,7 @@ mod tests {
             Listener::listen_all(&first).expect("listening");
             let error = Listener::listen_all(&second).expect_err("the port is taken");
             assert_eq!(error.kind(), ErrorKind::AddrInUse);
-            assert!(error.to_string().contains("is taken"), "{error}");
+            assert!(error.to_string().contains("already in use"), "{error}");
         }
     }
 
