@@ -34,9 +34,9 @@ pub fn each<J: Send, T: Send, L>(
     work: impl Fn(J, Ready<'_>) -> io::Result<T> + Sync,
     lead: impl FnOnce() -> io::Result<L>,
 ) -> io::Result<(Vec<T>, L)> {
-    let (said, ready) = unbounded();
-    let (led, go) = bounded(0);
-    let go = &go;
+    let (reports, ready) = unbounded();
+    let (started, start_signal) = bounded(0);
+    let start_signal = &start_signal;
     let work = |job, ready| {
         let _others = ShutdownOnPanic(shutdown);
         work(job, ready).inspect_err(|_| shutdown.request())
@@ -46,15 +46,15 @@ pub fn each<J: Send, T: Send, L>(
         let threads: Vec<_> = jobs
             .into_iter()
             .map(|job| {
-                let ready = Ready { said: said.clone(), go };
+                let ready = Ready { reports: reports.clone(), start_signal };
                 start(scope, shutdown, move || work(job, ready))
             })
             .collect();
-        drop(said);
+        drop(reports);
         // Until each thread has reported or ended.
         let are_all_ready = ready.iter().count() == threads.len();
         let lead = are_all_ready.then(|| lead().inspect_err(|_| shutdown.request()));
-        drop(led);
+        drop(started);
         let done: io::Result<Vec<T>> = threads
             .into_iter()
             .map(|thread| thread?.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
@@ -67,8 +67,8 @@ pub fn each<J: Send, T: Send, L>(
 /// The handle with which a thread reports that it is ready to serve.
 #[derive(Debug)]
 pub struct Ready<'g> {
-    said: Sender<()>,
-    go: &'g Receiver<Infallible>,
+    reports: Sender<()>,
+    start_signal: &'g Receiver<Infallible>,
 }
 
 impl Ready<'_> {
@@ -77,8 +77,8 @@ impl Ready<'_> {
     ///
     /// # Errors
     /// None.
-    pub fn say(self) -> io::Result<()> {
-        let _ = self.said.send(());
+    pub fn report(self) -> io::Result<()> {
+        let _ = self.reports.send(());
         Ok(())
     }
 
@@ -88,10 +88,10 @@ impl Ready<'_> {
     /// # Errors
     /// None.
     pub fn wait(self) -> io::Result<()> {
-        let go = self.go;
-        self.say()?;
+        let start_signal = self.start_signal;
+        self.report()?;
         // No message is ever sent: the sender is dropped.
-        let _ = go.recv();
+        let _ = start_signal.recv();
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! A connection in an event loop: the loop waits; the connection tells it what to wait for and does
+//! A connection in an event loop: the loop waits; the connection names the events to wait for and does
 //! a bounded amount of work for each event.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -226,8 +226,8 @@ impl Connection {
             }
             Phase::Refusing(_) => input == Input::End,
         };
-        let heard = matches!(input, Input::Some | Input::Last) || sent > 0;
-        if let (true, true, Some(timeout)) = (heard, self.is_served(), self.idle_timeout) {
+        let is_active = matches!(input, Input::Some | Input::Last) || sent > 0;
+        if let (true, true, Some(timeout)) = (is_active, self.is_served(), self.idle_timeout) {
             self.deadline = Some(Instant::now() + timeout);
         }
         if over || self.deadline.is_some_and(|end| end <= Instant::now()) {
@@ -359,7 +359,7 @@ mod tests {
 
     /// Sends lines until the server lacks output space and more requests have arrived. Returns the
     /// bytes sent.
-    fn stuff(connection: &mut Connection, client: &mut TcpStream) -> Vec<u8> {
+    fn fill_buffers(connection: &mut Connection, client: &mut TcpStream) -> Vec<u8> {
         let mut sent = Vec::new();
         let mut scratch = [0; READ_SIZE];
         while connection.wants_read() {
@@ -377,7 +377,7 @@ mod tests {
     #[test]
     fn a_drain_answers_arrived_input_and_waits_for_acknowledgement() {
         let (mut connection, mut client) = pair();
-        let sent = stuff(&mut connection, &mut client);
+        let sent = fill_buffers(&mut connection, &mut client);
         let mut scratch = [0; READ_SIZE];
         connection.drain();
         for _ in 0..100 {

@@ -42,8 +42,8 @@ impl<T> Mailbox<T> {
     ///
     /// # Errors
     /// Returns the message if the mailbox is full.
-    pub fn put(&self, thing: T) -> Result<(), T> {
-        self.sender.try_send(thing).map_err(|error| error.into_inner())?;
+    pub fn put(&self, message: T) -> Result<(), T> {
+        self.sender.try_send(message).map_err(|error| error.into_inner())?;
         // Fails only if the counter is at its maximum, and then the loop wakes anyway.
         let _ = self.wakeup.write(1);
         Ok(())
@@ -51,15 +51,15 @@ impl<T> Mailbox<T> {
 
     /// Receives a message, if any. The descriptor stays readable as long as there are more.
     pub fn take(&self) -> Option<T> {
-        if let Ok(thing) = self.receiver.try_recv() {
-            return Some(thing);
+        if let Ok(message) = self.receiver.try_recv() {
+            return Some(message);
         }
         let _ = self.wakeup.read();
         // The message arrived after the first check. Others may have, and their wake-up was just
         // consumed.
-        let thing = self.receiver.try_recv().ok()?;
+        let message = self.receiver.try_recv().ok()?;
         let _ = self.wakeup.write(1);
-        Some(thing)
+        Some(message)
     }
 }
 
@@ -84,9 +84,9 @@ mod tests {
         let mailbox = Mailbox::new(2).expect("a mailbox");
         assert!(!is_ready(&mailbox));
         assert_eq!((mailbox.put(1), mailbox.put(2), mailbox.put(3)), (Ok(()), Ok(()), Err(3)));
-        for thing in [1, 2] {
+        for message in [1, 2] {
             assert!(is_ready(&mailbox));
-            assert_eq!(mailbox.take(), Some(thing));
+            assert_eq!(mailbox.take(), Some(message));
         }
         assert_eq!(mailbox.take(), None);
         assert!(!is_ready(&mailbox));

@@ -37,7 +37,7 @@ pub(super) struct Buffers {
 
 impl Buffers {
     /// Registers buffers with the ring, which they must outlive.
-    #[allow(unsafe_code, reason = "the kernel is told of memory")]
+    #[allow(unsafe_code, reason = "memory is registered with the kernel")]
     pub(super) fn new(uring: &IoUring) -> io::Result<Buffers> {
         let queue = Memory::zeroed(usize::from(MAX_BUFFERS) * size_of::<BufRingEntry>());
         // The kernel allocates pages at the first use.

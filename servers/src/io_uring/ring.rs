@@ -62,7 +62,7 @@ struct Slot<C> {
     /// None if the slot is free.
     client: Option<C>,
     /// Whether to receive input.
-    wanted: bool,
+    wants_input: bool,
     receiving: OpState,
     /// The client has closed its side.
     has_ended: bool,
@@ -70,7 +70,7 @@ struct Slot<C> {
     /// Output that the kernel reads while it sends.
     output: Vec<u8>,
     /// To be dropped when no operation is in flight.
-    closes: bool,
+    is_closing: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,12 +136,12 @@ impl<C> Slot<C> {
     fn free() -> Slot<C> {
         Slot {
             client: None,
-            wanted: false,
+            wants_input: false,
             receiving: OpState::Idle,
             has_ended: false,
             sending: OpState::Idle,
             output: Vec::new(),
-            closes: false,
+            is_closing: false,
         }
     }
 }
@@ -204,19 +204,19 @@ impl<'l, C: AsFd> Ring<'l, C> {
     /// to.
     pub fn client(&mut self, key: Key) -> Option<&mut C> {
         let slot = self.clients.get_mut(key)?;
-        if slot.closes { None } else { slot.client.as_mut() }
+        if slot.is_closing { None } else { slot.client.as_mut() }
     }
 
     /// Starts or stops receiving. After a stop, only input that the kernel had received before the
     /// next [`wait`](Self::wait) arrives. Per wait, one connection gets at most as much as there
     /// are [buffers](super::MAX_BUFFERS); recent kernels stop after 32 of them.
-    pub fn receive(&mut self, key: Key, wanted: bool) {
+    pub fn receive(&mut self, key: Key, wants_input: bool) {
         if self.client(key).is_none() {
             return;
         }
         let slot = &mut self.clients[key];
-        slot.wanted = wanted;
-        if !wanted && slot.receiving == OpState::InFlight {
+        slot.wants_input = wants_input;
+        if !wants_input && slot.receiving == OpState::InFlight {
             slot.receiving = OpState::Cancelling;
             self.cancel(Operation::Receive, key);
         } else {
@@ -226,7 +226,8 @@ impl<'l, C: AsFd> Ring<'l, C> {
 
     fn start_receive(&mut self, key: Key) {
         let slot = &mut self.clients[key];
-        if slot.wanted && slot.receiving == OpState::Idle && !slot.has_ended && !self.is_ending {
+        if slot.wants_input && slot.receiving == OpState::Idle && !slot.has_ended && !self.is_ending
+        {
             let Some(client) = &slot.client else { return };
             let socket = Fd(client.as_fd().as_raw_fd());
             slot.receiving = OpState::InFlight;
@@ -241,7 +242,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
     /// delivered with the next one. That suits connections for which nothing is to be done after
     /// the send, and saves every second system call.
     pub fn send(&mut self, key: Key, silently: bool, output: impl FnOnce(&C) -> &[u8]) {
-        let Some(slot) = self.clients.get_mut(key).filter(|slot| !slot.closes) else { return };
+        let Some(slot) = self.clients.get_mut(key).filter(|slot| !slot.is_closing) else { return };
         let Some(client) = &slot.client else { return };
         if slot.sending != OpState::Idle || self.is_ending {
             return;
@@ -286,7 +287,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
         }
         self.receive(key, false);
         let slot = &mut self.clients[key];
-        slot.closes = true;
+        slot.is_closing = true;
         if slot.sending == OpState::InFlight {
             slot.sending = OpState::Cancelling;
             self.cancel(Operation::Send, key);
@@ -297,7 +298,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
     fn free_if_idle(&mut self, key: Key) {
         let slot = &mut self.clients[key];
         let is_idle = slot.receiving == OpState::Idle && slot.sending == OpState::Idle;
-        if slot.closes && is_idle && slot.client.is_some() {
+        if slot.is_closing && is_idle && slot.client.is_some() {
             *slot = Slot::free();
             self.free.push(key);
         }
@@ -316,9 +317,9 @@ impl<'l, C: AsFd> Ring<'l, C> {
 
     /// Returns the connections that are not closing. The ring must be idle.
     pub fn into_connections(mut self) -> Vec<C> {
-        assert!(self.is_idle(), "something is under way for a client");
+        assert!(self.is_idle(), "operations are in flight");
         let slots = std::mem::take(&mut self.clients);
-        slots.into_iter().filter(|slot| !slot.closes).filter_map(|slot| slot.client).collect()
+        slots.into_iter().filter(|slot| !slot.is_closing).filter_map(|slot| slot.client).collect()
     }
 
     /// Submits the queued operations and waits for a completion.
@@ -458,10 +459,10 @@ impl<'l, C: AsFd> Ring<'l, C> {
                 Some(Event::Lost(key))
             }
         };
-        let closes = slot.closes;
+        let is_closing = slot.is_closing;
         self.start_receive(key);
         self.free_if_idle(key);
-        event.filter(|_| !closes)
+        event.filter(|_| !is_closing)
     }
 
     fn sent(&mut self, key: Key, result: Result<usize, i32>) -> Option<Event> {
@@ -478,10 +479,10 @@ impl<'l, C: AsFd> Ring<'l, C> {
             output.clear();
             self.spare.push(output);
         }
-        let closes = slot.closes;
+        let is_closing = slot.is_closing;
         self.free_if_idle(key);
         match result {
-            _ if closes => None,
+            _ if is_closing => None,
             Ok(count) => Some(Event::Sent(key, count)),
             Err(libc::ECANCELED | libc::EAGAIN | libc::EINTR) => None,
             Err(_) => Some(Event::Lost(key)),
@@ -525,7 +526,7 @@ impl<'l, C: AsFd> Ring<'l, C> {
     }
 
     /// Moves queued operations to the submission queue, as far as there is room.
-    #[allow(unsafe_code, reason = "the kernel is told of memory and descriptors")]
+    #[allow(unsafe_code, reason = "entries refer to memory and descriptors")]
     fn pass_to_idle(&mut self) {
         let mut submission = self.uring.submission();
         let room = submission.capacity() - submission.len();

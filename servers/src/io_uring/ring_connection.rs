@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use crate::event_loop::{Connection, Progress, READ_SIZE};
 
 /// A connection, and the input that exceeds its share of an iteration. The kernel keeps receiving
-/// until it is told to stop; a client that sends much must not get more requests answered at a time
+/// until receiving is stopped; a client that sends much must not get more requests answered at a time
 /// than in other patterns.
 #[derive(Debug)]
 pub struct RingConnection {

@@ -1,6 +1,6 @@
 //! # Reactor over epoll(7), level-triggered
 //!
-//! The kernel keeps the interest list and is told only of changes. A wait returns the ready
+//! The kernel keeps the interest list and a program registers only changes. A wait returns the ready
 //! descriptors and costs time in proportion to those, not to all connections. Level-triggered means
 //! that a descriptor is reported as long as it is ready, so a handler may stop anywhere and
 //! continue at the next event.

@@ -56,7 +56,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let answers = Mailbox::unbounded()?;
     // The workers end when the queue is empty and the loop has dropped its end.
     let work = |_, ready: Ready<'_>| {
-        ready.say()?;
+        ready.report()?;
         for (key, mut connection) in &next_requests {
             connection.answer();
             let _ = answers.put((key, connection));

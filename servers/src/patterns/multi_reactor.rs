@@ -54,7 +54,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         lingering_close.start(scope, shutdown)?;
         let work = |mailbox, ready: Ready<'_>| {
             let interest = EpollFlags::EPOLLIN;
-            epoll_level::run(mailbox, interest, acceptor.clone(), shutdown, || ready.say())
+            epoll_level::run(mailbox, interest, acceptor.clone(), shutdown, || ready.report())
         };
         let (clients, ()) = threads::each(&mailboxes, shutdown, work, || {
             dispatch(&listener, &acceptor, &mailboxes, &lingering_close)

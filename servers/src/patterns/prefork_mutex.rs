@@ -12,7 +12,7 @@
 //!
 //! Breaks: as `prefork-lock`. Under contention a connection costs two system calls and a context
 //! switch here too. Without robustness, a child killed in accept would stop the server. No signal
-//! interrupts the wait for the mutex, so the signal handler itself exits a child that is told to
+//! interrupts the wait for the mutex, so the signal handler itself exits a child that must
 //! stop while it waits.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 4;

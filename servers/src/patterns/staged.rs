@@ -64,7 +64,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         })?;
         // Each stage ends when its queue is empty and the previous stage has ended.
         let work = |_, ready: Ready<'_>| {
-            ready.say()?;
+            ready.report()?;
             for (key, mut connection) in &next_requests {
                 connection.answer();
                 let _ = replies.send((key, connection));

@@ -49,7 +49,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         lingering_close.start(scope, shutdown)?;
         // The threads end when the queue is empty and the acceptor has dropped its end.
         let work = |_, ready: Ready<'_>| {
-            ready.say()?;
+            ready.report()?;
             for (permit, client) in &clients {
                 serve_connection(&client, config, shutdown);
                 // Before the socket, so that the slot is free when the client sees the close.

@@ -1,4 +1,4 @@
-//! Worker processes: forked to run a part of the server, told to shut down with it, and reaped.
+//! Worker processes: forked to run a part of the server, shut down with it, and reaped.
 //!
 //! A child must not continue as its parent. It closes all descriptors but those it was given;
 //! otherwise it would keep its siblings' connections open. It gets a shutdown request of its own,
@@ -153,14 +153,14 @@ impl WorkerProcesses {
         while let Ok(Some(_)) = self.ends.read_signal() {}
         let mut ended = Vec::new();
         loop {
-            let (pid, is_well) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            let (pid, has_succeeded) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(pid, code)) => (pid, code == 0),
                 Ok(WaitStatus::Signaled(pid, ..)) => (pid, false),
                 _ => break,
             };
             // A child from before this process became a server.
             let Some(child) = self.alive.remove(&pid) else { continue };
-            self.has_lost_replies |= self.shutdown.is_requested() && !is_well;
+            self.has_lost_replies |= self.shutdown.is_requested() && !has_succeeded;
             self.backoff.ended(child.since.elapsed(), Instant::now());
             ended.push(pid);
         }
@@ -235,7 +235,7 @@ impl WorkerProcesses {
         listen: impl FnOnce() -> io::Result<()>,
         body: impl Fn() -> io::Result<()>,
     ) -> io::Result<()> {
-        let (shutdown, say) = (self.shutdown, Arc::clone(&self.done.1));
+        let (shutdown, notices) = (self.shutdown, Arc::clone(&self.done.1));
         // The children wait for the end of this pipe, which the parent closes.
         let (gate, open) = io::pipe()?;
         let mut listen = Some((listen, open));
@@ -244,7 +244,7 @@ impl WorkerProcesses {
                 let gate = gate.try_clone()?;
                 let kept_fds = [kept_fds, &[gate.as_raw_fd()]].concat();
                 let wait_and_serve = || {
-                    write(&say, &(-getpid().as_raw()).to_ne_bytes())?;
+                    write(&notices, &(-getpid().as_raw()).to_ne_bytes())?;
                     if wait_until_open(gate, shutdown)? { body() } else { Ok(()) }
                 };
                 if self.fork(&kept_fds, wait_and_serve).is_err() {

@@ -199,8 +199,8 @@ impl Session {
     }
 
     fn refuse_length(&mut self) {
-        let words = format!("error: line too long (limit {} bytes)\n", self.max_line);
-        self.output.extend_from_slice(words.as_bytes());
+        let message = format!("error: line too long (limit {} bytes)\n", self.max_line);
+        self.output.extend_from_slice(message.as_bytes());
     }
 }
 
@@ -263,9 +263,9 @@ mod tests {
     fn a_line_too_long_is_answered_before_it_ends_and_once() {
         let mut session = Session::new(Service::Echo, MAX);
         session.receive(&[b'x'; MAX + 1]);
-        let words = b"error: line too long (limit 16 bytes)\n";
-        assert_eq!(session.output(), words);
-        session.sent(words.len());
+        let message = b"error: line too long (limit 16 bytes)\n";
+        assert_eq!(session.output(), message);
+        session.sent(message.len());
         for _ in 0..100 {
             session.receive(&[b'x'; 1000]);
         }

@@ -15,7 +15,7 @@
 //! listener or the lock that it shares with its siblings; calls that block on those fail with EINTR. A
 //! signal that arrives just before such a call would be missed, so the timer interrupts the call
 //! again, as often as it ticks. No signal interrupts the wait for a mutex: the child marks that wait
-//! (`Shutdown::exit_at_once_during`), and the handler exits, since nothing is to be drained. A second
+//! (`Shutdown::exit_at_once_during`), and the handler exits, since there is nothing to drain. A second
 //! signal to a child has no effect, because a terminal sends it to the whole process group. It
 //! terminates the parent, and the kernel then kills the children.
 

@@ -159,9 +159,9 @@ mod tests {
                 assert!(tasks <= MAX_LINGERING, "{tasks} clients are waited for");
             }
             for mut client in clients {
-                let mut told = Vec::new();
-                client.read_to_end(&mut told).expect("a clean end");
-                assert_eq!(told, BUSY);
+                let mut received = Vec::new();
+                client.read_to_end(&mut received).expect("a clean end");
+                assert_eq!(received, BUSY);
             }
         });
     }

@@ -87,7 +87,7 @@ fn input_of_more_clients_than_buffers_arrives() {
     }
     let mut heard = vec![false; clients.len()];
     for _ in &clients {
-        let Event::Received(key) = next(&mut ring) else { panic!("everyone is well") };
+        let Event::Received(key) = next(&mut ring) else { panic!("unexpected event") };
         assert_eq!(ring.received(key).expect("present").1, key.to_be_bytes());
         assert!(!std::mem::replace(&mut heard[key], true), "{key} has sent but once");
     }
@@ -118,7 +118,7 @@ fn stopped_receives_deliver_nothing_and_lose_nothing() {
             }
             assert!(late <= usize::from(MAX_BUFFERS) * BUFFER);
             ring.wait(Some(Duration::ZERO)).expect("io_uring_enter");
-            assert!(ring.next_event().is_none(), "the kernel was told to stop");
+            assert!(ring.next_event().is_none(), "receiving was stopped");
         }
     });
     assert!(received == sent, "{} of {} bytes came", received.len(), sent.len());
@@ -213,7 +213,7 @@ fn a_connection_with_a_send_in_flight_is_closed() {
     let mut ring = Ring::new(&listener, 64).expect("a ring");
     ring.accept();
     let (key, mut client) = connected(&mut ring, &listener);
-    stuff(&mut ring, key);
+    fill_buffers(&mut ring, key);
     ring.close(key);
     ring.wait(Some(DEADLINE)).expect("io_uring_enter");
     assert!(ring.next_event().is_none());
@@ -227,7 +227,7 @@ fn a_dropped_ring_closes_its_connections() {
     ring.accept();
     let (key, mut client) = connected(&mut ring, &listener);
     ring.receive(key, true);
-    stuff(&mut ring, key);
+    fill_buffers(&mut ring, key);
     // Never submitted.
     ring.watch();
     drop(ring);
@@ -235,7 +235,7 @@ fn a_dropped_ring_closes_its_connections() {
 }
 
 /// Sends until the kernel waits for the client to read.
-fn stuff(ring: &mut Ring<'_, TcpStream>, key: Key) {
+fn fill_buffers(ring: &mut Ring<'_, TcpStream>, key: Key) {
     for _ in 0..10_000 {
         ring.send(key, false, |_| &[0; SEND_SIZE]);
         ring.wait(Some(Duration::ZERO)).expect("io_uring_enter");
