@@ -84,7 +84,7 @@ fn select_is_not_asked_for_more_than_a_set_holds() {
         .expect("the harness runs");
     let words = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{words}");
-    assert!(words.contains("a set of select holds 1,024 descriptors"), "{words}");
+    assert!(words.contains("fd_set holds 1,024 descriptors"), "{words}");
 }
 
 fn where_few_descriptors_are_to_be_had_servers_take_fewer_clients() {
