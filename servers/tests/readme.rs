@@ -92,8 +92,9 @@ fn table_of(patterns: &[Pattern]) -> String {
     for pattern in patterns {
         let capacity = match pattern.capacity {
             Capacity::Limited { default, max, .. } if default < max => {
-                format!("{default}, up to {max}")
+                format!("{}, up to {}", with_commas(default), with_commas(max))
             }
+            Capacity::Limited { default, .. } => with_commas(default),
             other => other.description(),
         };
         writeln!(
@@ -108,6 +109,14 @@ fn table_of(patterns: &[Pattern]) -> String {
         .expect("writing to a string cannot fail");
     }
     table + "\n"
+}
+
+/// Formats a number with commas between thousands.
+fn with_commas(number: usize) -> String {
+    match number {
+        0..1_000 => number.to_string(),
+        _ => format!("{},{:03}", with_commas(number / 1_000), number % 1_000),
+    }
 }
 
 fn file(pattern: &Pattern) -> String {
