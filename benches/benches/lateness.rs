@@ -21,7 +21,9 @@ use anyhow::{Result, ensure};
 use benches::asked::{self, Asked};
 use harness::commands::role;
 use harness::load::placement::{Pin, Placement};
-use harness::load::{Arrivals, Course, Demand, Group, Interval, Outcome, Pace, exchanges, run};
+use harness::load::{
+    ArrivalProcess, Arrivals, Course, Group, Interval, LoadSpec, Outcome, exchanges, run,
+};
 use harness::selftest::known;
 use harness::server::{Launcher, Server};
 use harness::stats::{Median, Quantiles};
@@ -81,7 +83,7 @@ struct Sending<'s> {
 impl Sending<'_> {
     /// One slice of the load engine.
     fn by_engine(&self) -> Result<Interval> {
-        let pace = Pace::Open { arrivals: Arrivals::Constant, per_s: self.per_s.into() };
+        let pace = ArrivalProcess::Open { arrivals: Arrivals::Constant, per_s: self.per_s.into() };
         let exchanges = exchanges(Service::Echo);
         let group = Group { exchanges, connections: CONNECTIONS, pace };
         let course = Course {
@@ -96,7 +98,7 @@ impl Sending<'_> {
             std::mem::forget(self.placement.pin_load_thread(number)?);
             Ok(())
         };
-        let demand = Demand::new(self.server.address, group, 0);
+        let demand = LoadSpec::new(self.server.address, group, 0);
         let total = run(&demand, course, pin, &mut (), &AtomicBool::new(false))?.total();
         let answered = total.outcomes.get(Outcome::Answered);
         ensure!(answered == total.asked, "of {} requests: {:?}", total.asked, total.outcomes);

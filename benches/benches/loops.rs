@@ -23,10 +23,10 @@ use benches::work::Work;
 use harness::commands::role;
 use harness::load::placement::{Pin, Placement};
 use harness::load::{
-    Demand, Generator, Group, Interval, Outcome, Pace, Recorder, Until, exchanges,
+    ArrivalProcess, Generator, Group, Interval, LoadSpec, Outcome, Recorder, Until, exchanges,
 };
 use harness::server::proc::{Pid, Scheduled, scheduled};
-use harness::server::{Launcher, Spec};
+use harness::server::{LaunchSpec, Launcher};
 use harness::stats::Comparison;
 use nix::errno::Errno;
 use nix::libc::linger;
@@ -91,7 +91,7 @@ fn main() -> Result<()> {
     }
     let launcher = Launcher::this_program()?;
     let server = servers::find(SERVER).context("there is such a server")?;
-    let spec = Spec::builtin(&launcher, &server, &Limits::default())?;
+    let spec = LaunchSpec::builtin(&launcher, &server, &Limits::default())?;
     let placement = Placement::find(Pin::Apart, 1)?;
     println!("{SERVER} asked by three loops in turns; {}", placement.words());
     for (connections, depth, slice) in SETTINGS {
@@ -119,10 +119,10 @@ fn main() -> Result<()> {
 
 /// The load engine.
 fn by_engine(address: SocketAddr, connections: usize, depth: u32) -> Result<Ask> {
-    let pace = Pace::Closed { depth };
+    let pace = ArrivalProcess::Closed { depth };
     let group = Group { exchanges: exchanges(Service::Echo), connections, pace };
     let mut recorders = [Recorder::new()];
-    let mut generator = Generator::connect(&Demand::new(address, group, 0), &mut recorders)?;
+    let mut generator = Generator::connect(&LoadSpec::new(address, group, 0), &mut recorders)?;
     let mut asked = 0;
     Ok(Box::new(move |requests| {
         generator.run(Until::Sent(requests), &mut recorders)?;

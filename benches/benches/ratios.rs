@@ -23,9 +23,9 @@ use benches::work::{Before, Work};
 use criterion::{Criterion, SamplingMode};
 use harness::commands::role;
 use harness::contract::Contract;
-use harness::load::alternation::{Alternation, Loaded, Pair};
+use harness::load::interleaved::{InterleavedComparison, Loaded, Pair};
 use harness::load::placement::{Pin, Pinned, Placement};
-use harness::server::{Launcher, Spec};
+use harness::server::{LaunchSpec, Launcher};
 use harness::stats::Median;
 use servers::{Limits, Service};
 
@@ -83,10 +83,10 @@ fn main() -> ExitCode {
 }
 
 /// What to launch by that name, or why there is nothing to launch.
-fn spec(launcher: &Launcher, name: &str) -> std::result::Result<Spec, String> {
+fn spec(launcher: &Launcher, name: &str) -> std::result::Result<LaunchSpec, String> {
     if BARE.iter().any(|bare| bare.name == name) {
         let command = format!("bench {name} {{host}} {{port}}");
-        let mut spec = Spec::foreign(&command, Contract::undeclared(Service::Echo))
+        let mut spec = LaunchSpec::foreign(&command, Contract::undeclared(Service::Echo))
             .expect("the command says where to listen");
         spec.command[0] = launcher.program();
         spec.name = name.to_owned();
@@ -95,7 +95,9 @@ fn spec(launcher: &Launcher, name: &str) -> std::result::Result<Spec, String> {
     let server = servers::find(name).ok_or_else(|| format!("there is no server {name}"))?;
     match server.pattern.unavailable() {
         Some(reason) => Err(format!("{name}: {reason}")),
-        None => Ok(Spec::builtin(launcher, &server, &Limits::default()).expect("its own limits")),
+        None => {
+            Ok(LaunchSpec::builtin(launcher, &server, &Limits::default()).expect("its own limits"))
+        }
     }
 }
 
@@ -110,11 +112,11 @@ struct Trial {
 impl Trial {
     fn launch(
         launcher: &Launcher,
-        spec: &Spec,
-        yardstick: &Spec,
+        spec: &LaunchSpec,
+        yardstick: &LaunchSpec,
         placement: &Placement,
     ) -> Result<Trial> {
-        let Alternation { connections, slice, .. } = Alternation::default();
+        let InterleavedComparison { connections, slice, .. } = InterleavedComparison::default();
         let [one, yardstick] =
             [spec, yardstick].map(|spec| Loaded::launch(launcher, spec, connections, placement));
         let pinned = placement.pin_load_thread(0)?;

@@ -13,8 +13,10 @@ use benches::asked;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use harness::commands::role;
-use harness::load::{Demand, Generator, Group, Outcome, Pace, Recorder, Until, exchanges};
-use harness::server::{Launcher, Server, Spec};
+use harness::load::{
+    ArrivalProcess, Generator, Group, LoadSpec, Outcome, Recorder, Until, exchanges,
+};
+use harness::server::{LaunchSpec, Launcher, Server};
 use servers::{Capacity, Limits, Service};
 
 /// Connections of the throughput benchmark: enough to keep a server busy.
@@ -94,11 +96,11 @@ fn launch(
     server: &servers::Server,
     connections: usize,
 ) -> (Generator, Server) {
-    let spec = Spec::builtin(launcher, server, &Limits::default()).expect("its own limits");
+    let spec = LaunchSpec::builtin(launcher, server, &Limits::default()).expect("its own limits");
     let running = launcher.launch(&spec).expect("a built-in server listens");
     let exchanges = exchanges(server.service);
-    let group = Group { exchanges, connections, pace: Pace::Closed { depth: 1 } };
-    let demand = Demand::new(running.address, group, 0);
+    let group = Group { exchanges, connections, pace: ArrivalProcess::Closed { depth: 1 } };
+    let demand = LoadSpec::new(running.address, group, 0);
     let load = Generator::connect(&demand, &mut [Recorder::new()]).expect("the generator connects");
     (load, running)
 }

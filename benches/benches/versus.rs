@@ -19,10 +19,10 @@ use benches::asked::{self, Asked};
 use benches::proportion::Proportion;
 use benches::work::{Before, Work};
 use harness::commands::role;
-use harness::load::alternation::{Alternation, Loaded, compare};
+use harness::load::interleaved::{InterleavedComparison, Loaded, compare};
 use harness::load::placement::{Pin, Placement};
 use harness::selftest::known;
-use harness::server::{Launcher, Spec};
+use harness::server::{LaunchSpec, Launcher};
 use harness::stats::{Median, Verdict};
 use statrs::distribution::{Binomial, DiscreteCDF};
 
@@ -52,9 +52,9 @@ fn main() -> Result<ExitCode> {
         Asked::Nothing => return Ok(ExitCode::SUCCESS),
         Asked::Try => {
             let time = Duration::from_millis(100);
-            (1, Alternation { launches: 4, time, ..Alternation::default() })
+            (1, InterleavedComparison { launches: 4, time, ..InterleavedComparison::default() })
         }
-        Asked::Measure => (trials, Alternation::default()),
+        Asked::Measure => (trials, InterleavedComparison::default()),
     };
     let launcher = Launcher::this_program()?;
     let placement = Placement::find(Pin::Apart, 1)?;
@@ -85,7 +85,7 @@ fn main() -> Result<ExitCode> {
 struct Versus {
     launcher: Launcher,
     placement: Placement,
-    alternation: Alternation,
+    alternation: InterleavedComparison,
     trials: u64,
 }
 
@@ -100,7 +100,7 @@ impl Verdicts {
 
 impl Versus {
     /// What the server does under the load by which it is compared.
-    fn work(&self, spec: &Spec) -> Result<Work> {
+    fn work(&self, spec: &LaunchSpec) -> Result<Work> {
         let connections = self.alternation.connections;
         let mut loaded = Loaded::launch(&self.launcher, spec, connections, &self.placement)?;
         let _pinned = self.placement.pin_load_thread(0)?;
@@ -110,11 +110,11 @@ impl Versus {
         Ok(Work::since(&before, &loaded))
     }
 
-    fn compared(&self, one: &Spec, other: &Spec) -> Result<Verdicts> {
+    fn compared(&self, one: &LaunchSpec, other: &LaunchSpec) -> Result<Verdicts> {
         let (began, never) = (Instant::now(), AtomicBool::new(false));
         let (mut verdicts, mut half_widths) = (Vec::new(), Vec::new());
         for seed in 1..=self.trials {
-            let alternation = Alternation { seed, ..self.alternation };
+            let alternation = InterleavedComparison { seed, ..self.alternation };
             let found =
                 compare(&self.launcher, [one, other], alternation, &self.placement, &never)?;
             let (verdict, reason) = found.verdict(MARGIN);

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use harness::load::alternation::Loaded;
+use harness::load::interleaved::Loaded;
 use harness::server::proc::{Scheduled, scheduled};
 
 /// A server that had something to do for a smaller part of the time is not what limited the

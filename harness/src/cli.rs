@@ -13,7 +13,7 @@ use servers::{Limits, Server, Service};
 
 use crate::contract::{Declared, PROPERTIES, Property, service, wire};
 use crate::load::Arrivals;
-use crate::load::alternation::Alternation;
+use crate::load::interleaved::InterleavedComparison;
 use crate::load::placement::Pin;
 use crate::report::FailOn;
 use crate::selftest::answer::Answer;
@@ -417,10 +417,10 @@ pub struct Bench {
     #[arg(long, value_name = "SERVER", conflicts_with_all = ["workload", "plan", "warm_up", "output", "syscalls", "precision", "threads"])]
     pub against: Option<String>,
     /// Connections of a comparison.
-    #[arg(long, value_name = "N", default_value_t = Alternation::default().connections, value_parser = positive, requires = "against")]
+    #[arg(long, value_name = "N", default_value_t = InterleavedComparison::default().connections, value_parser = positive, requires = "against")]
     pub connections: usize,
     /// Fresh launches of both servers in a comparison; an interval needs 4.
-    #[arg(long, value_name = "N", default_value_t = Alternation::default().launches, value_parser = clap::value_parser!(u32).range(LEAST_LAUNCHES as i64..=1000), requires = "against")]
+    #[arg(long, value_name = "N", default_value_t = InterleavedComparison::default().launches, value_parser = clap::value_parser!(u32).range(LEAST_LAUNCHES as i64..=1000), requires = "against")]
     pub launches: u32,
     /// Call servers equal if their throughputs differ by less than this, to either side.
     #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = percent, requires = "against")]

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::conformance::{Judgement, cases};
-use crate::server::Spec;
+use crate::conformance::{CaseResult, cases};
+use crate::server::LaunchSpec;
 use crate::usage_error::UsageError;
 
 /// Raised when files of before cannot be read any more.
@@ -60,7 +60,12 @@ pub(crate) fn check_folder(folder: &Path) -> Result<()> {
 ///
 /// # Errors
 /// The file cannot be written.
-pub(crate) fn keep(folder: &Path, spec: &Spec, seed: u64, judgement: &mut Judgement) -> Result<()> {
+pub(crate) fn keep(
+    folder: &Path,
+    spec: &LaunchSpec,
+    seed: u64,
+    judgement: &mut CaseResult,
+) -> Result<()> {
     let Some(counterexample) = &judgement.counterexample else { return Ok(()) };
     let recorded = Recorded {
         format: FORMAT,

@@ -9,8 +9,8 @@ use toml::Spanned;
 
 use crate::config_source::Source;
 use crate::conformance::known_failures::{Entry, covers};
-use crate::conformance::{self, Judgement, Known, KnownFailures, KnownVerdict, State};
-use crate::report::ServerReport;
+use crate::conformance::{self, CaseResult, Known, KnownFailures, KnownVerdict, State};
+use crate::report::ServerResult;
 use crate::usage_error::UsageError;
 
 /// The file, as it is written.
@@ -87,12 +87,12 @@ impl KnownFailures {
     /// Marks what was expected and did not come about, once all servers are judged. An entry for
     /// several servers or cases is out of date when nothing it is about is as it says; the first
     /// of them is marked, of those that apply if any does. One that is about something that was not judged says nothing.
-    pub fn mark_stale(&self, servers: &mut [ServerReport]) {
+    pub fn mark_stale(&self, servers: &mut [ServerResult]) {
         for entry in &self.entries {
             let wanted = conformance::cases().filter(|case| covers(&entry.case, case.name)).count();
-            let mut about: Vec<&mut Judgement> = Vec::new();
+            let mut about: Vec<&mut CaseResult> = Vec::new();
             for server in servers.iter_mut() {
-                let is_about = |one: &Judgement| entry.is_about(&server.name, one.name);
+                let is_about = |one: &CaseResult| entry.is_about(&server.name, one.name);
                 if server.cases.iter().filter(|one| is_about(one)).count() == wanted {
                     let name = &server.name;
                     let cases = server.cases.iter_mut();
@@ -100,7 +100,7 @@ impl KnownFailures {
                 }
             }
             let is_over =
-                |one: &&mut Judgement| one.found().is_fine() && !entry.known.verdict.is_of(one);
+                |one: &&mut CaseResult| one.found().is_fine() && !entry.known.verdict.is_of(one);
             if about.iter().all(is_over) {
                 let first = about.iter().position(|one| one.state != State::NotApplicable);
                 about
@@ -149,8 +149,8 @@ reason = 'it cannot be filled'
         KnownFailures::parse(&Source { name, text }, &[]).expect("it is right")
     }
 
-    fn judgement(name: &'static str, verdict: Option<Verdict>) -> Judgement {
-        Judgement {
+    fn judgement(name: &'static str, verdict: Option<Verdict>) -> CaseResult {
+        CaseResult {
             name,
             requirement: "",
             verdict,
@@ -173,14 +173,14 @@ reason = 'it cannot be filled'
     }
 
     /// A server that is judged so in the cases whose name begins so.
-    fn server(name: &str, begin: &str, verdict: impl Fn(&str) -> Option<Verdict>) -> ServerReport {
+    fn server(name: &str, begin: &str, verdict: impl Fn(&str) -> Option<Verdict>) -> ServerResult {
         let judge = |name: &'static str| {
             let mut judgement = judgement(name, verdict(name));
             judgement.known = expected().known("select-calc", &judgement);
             judgement
         };
         let names = conformance::cases().map(|case| case.name);
-        ServerReport {
+        ServerResult {
             name: name.to_owned(),
             original: None,
             command: String::new(),
@@ -197,7 +197,7 @@ reason = 'it cannot be filled'
         }
     }
 
-    fn stale(mut servers: Vec<ServerReport>) -> Vec<&'static str> {
+    fn stale(mut servers: Vec<ServerResult>) -> Vec<&'static str> {
         expected().mark_stale(&mut servers);
         let cases = servers.iter().flat_map(|server| &server.cases);
         cases.filter(|one| one.kind() == Kind::Stale).map(|one| one.name).collect()

@@ -6,7 +6,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use harness::calibrate::{RIVALS, Rival, RivalError, RivalLoad, run};
+use harness::calibrate::{
+    REFERENCE_GENERATORS, ReferenceError, ReferenceGenerator, ReferenceLoad, run,
+};
 use libtest_mimic::{Completion, Failed};
 
 use crate::common::Test;
@@ -16,7 +18,7 @@ const CONNECTIONS: usize = 3;
 pub(crate) fn tests() -> Vec<Test> {
     let required = std::env::var_os("CI").is_some();
     let mut tests = Vec::new();
-    for rival in RIVALS {
+    for rival in REFERENCE_GENERATORS {
         for depth in [1, 16] {
             let name = format!("{}::at_depth_{depth}::sends_its_request_and_no_other", rival.name);
             let test = move || sends_its_request_and_no_other(rival, depth, required);
@@ -27,7 +29,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 fn sends_its_request_and_no_other(
-    rival: &Rival,
+    rival: &ReferenceGenerator,
     depth: usize,
     required: bool,
 ) -> Result<Completion, Failed> {
@@ -37,9 +39,9 @@ fn sends_its_request_and_no_other(
     // It serves for as long as this process lasts.
     thread::spawn(|| serve(listener, tell));
     let duration = Duration::from_millis(300);
-    let load = RivalLoad { connections: CONNECTIONS, depth, duration, processor: None };
+    let load = ReferenceLoad { connections: CONNECTIONS, depth, duration, processor: None };
     let run = match run(rival, address, load) {
-        Err(error @ RivalError::NotInstalled(..)) if !required => {
+        Err(error @ ReferenceError::NotInstalled(..)) if !required => {
             return Ok(Completion::ignored_with(format!("not run: {error}")));
         }
         other => other?,

@@ -14,11 +14,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::conformance::{Judge, Verdict, cases, judge_all};
+use harness::conformance::{Runner, Verdict, cases, judge_all};
 use harness::contract::Contract;
 use harness::exit::Exit;
 use harness::server::{
-    Confinement, Ended, LaunchError, Launcher, Place, Process, Spec, Surroundings, network, proc,
+    Confinement, Ended, LaunchError, LaunchSpec, Launcher, Place, Process, Surroundings, network,
+    proc,
 };
 use libtest_mimic::{Completion, Failed};
 use nix::pty::{OpenptyResult, openpty};
@@ -163,14 +164,14 @@ fn launcher() -> Launcher {
 }
 
 /// A server of this program's that is told nothing, and so has a port of its own.
-fn spec(role: &[&str], surroundings: Surroundings) -> Spec {
+fn spec(role: &[&str], surroundings: Surroundings) -> LaunchSpec {
     let fixed_port = Some(PORT);
     let surroundings = Surroundings { fixed_port, ..surroundings };
     let contract = Contract::undeclared(Service::Echo);
-    Spec::of_words(server::words(role), surroundings, contract).expect("a command")
+    LaunchSpec::of_words(server::words(role), surroundings, contract).expect("a command")
 }
 
-fn limited(role: &[&str], limits: Confinement) -> Spec {
+fn limited(role: &[&str], limits: Confinement) -> LaunchSpec {
     spec(role, Surroundings { limits, ..Surroundings::default() })
 }
 
@@ -178,12 +179,12 @@ fn shut_in() -> Confinement {
     Confinement { read_only: true, ..Confinement::default() }
 }
 
-fn start(spec: &Spec) -> Result<Process, LaunchError> {
+fn start(spec: &LaunchSpec) -> Result<Process, LaunchError> {
     launcher().start(spec, "127.0.0.1", "7")
 }
 
 /// Lets it come to its end by itself.
-fn run(spec: &Spec) -> Result<Ended, Failed> {
+fn run(spec: &LaunchSpec) -> Result<Ended, Failed> {
     let process = start(spec)?;
     process.wait_for_exit(DEADLINE);
     Ok(process.end())
@@ -406,7 +407,7 @@ fn a_server_of_a_fixed_port_is_judged() -> Result<(), Failed> {
     let serve = ["serve", "select-echo", "127.0.0.1", &PORT.to_string()];
     spec.command = vec![launcher().program()];
     spec.command.extend(serve.map(str::to_owned));
-    let judge = Judge::new(launcher(), 7);
+    let judge = Runner::new(launcher(), 7);
     let framing: Vec<_> = cases().filter(|case| case.name.starts_with("framing/")).collect();
     let judgements = judge_all(&judge, &spec, &framing, |_| {});
     let other =
@@ -414,7 +415,7 @@ fn a_server_of_a_fixed_port_is_judged() -> Result<(), Failed> {
     holds(other.is_none(), other)
 }
 
-fn applies(judgement: &harness::conformance::Judgement) -> bool {
+fn applies(judgement: &harness::conformance::CaseResult) -> bool {
     judgement.state != harness::conformance::State::NotApplicable
 }
 
@@ -515,7 +516,7 @@ fn a_server_that_executes_requests_fails() -> Result<(), Failed> {
     spec.limits.network_alone = network::available().is_ok();
     spec.contract.service = Service::Calc;
     let injection: Vec<_> = cases().filter(|case| case.name == "malformed/injection").collect();
-    let judgements = judge_all(&Judge::new(launcher(), 7), &spec, &injection, |_| {});
+    let judgements = judge_all(&Runner::new(launcher(), 7), &spec, &injection, |_| {});
     let seen = &judgements[0];
     holds(seen.verdict == Some(Verdict::Fail), seen)?;
     holds(seen.observed.contains("created a file"), seen)

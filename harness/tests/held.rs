@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use harness::contract::Contract;
-use harness::load::{Herd, Outcome, Recorder, enough_descriptors};
-use harness::server::{Launcher, Server, Spec};
+use harness::load::{IdleConnections, Outcome, Recorder, enough_descriptors};
+use harness::server::{LaunchSpec, Launcher, Server};
 use libtest_mimic::{Completion, Failed};
 use servers::{Capacity, Limits, OverloadPolicy, Service};
 
@@ -43,7 +43,7 @@ fn held(launcher: &Launcher, server: &servers::Server) -> Result<Completion, Fai
     if let Some(reason) = server.pattern.unavailable() {
         return Ok(Completion::ignored_with(reason));
     }
-    let spec = Spec::builtin(launcher, server, &Limits::default())?;
+    let spec = LaunchSpec::builtin(launcher, server, &Limits::default())?;
     let clients = spec.contract.capacity.map_or(CLIENTS, |capacity| capacity.min(CLIENTS));
     if clients < LEAST {
         return Ok(Completion::ignored_with(format!(
@@ -58,7 +58,9 @@ fn held(launcher: &Launcher, server: &servers::Server) -> Result<Completion, Fai
     let before = running.process.holdings().anonymous_bytes;
     let mut recorder = Recorder::new();
     let mut herd =
-        Herd::connect(running.address, server.service, clients, &mut recorder, &|| true)?;
+        IdleConnections::connect(running.address, server.service, clients, &mut recorder, &|| {
+            true
+        })?;
     all_answered("on connecting", &herd, &recorder, clients, &running)?;
 
     let mut recorder = Recorder::new();
@@ -78,7 +80,7 @@ fn held(launcher: &Launcher, server: &servers::Server) -> Result<Completion, Fai
 /// Every client that there should be is connected, and got its own answer.
 fn all_answered(
     when: &str,
-    herd: &Herd,
+    herd: &IdleConnections,
     recorder: &Recorder,
     clients: usize,
     running: &Server,

@@ -16,11 +16,12 @@ use crate::common::{DEADLINE, known, wait_until};
 use assert_cmd::Command;
 use harness::load::placement::{Pin, Placement};
 use harness::load::{
-    self, Demand, Group, Measurement, Measuring, Outcome, Pace, Plan, Ran, WORKLOADS, exchanges,
+    self, ArrivalProcess, Group, LoadSpec, Measurement, Measuring, Outcome, Plan, Ran, WORKLOADS,
+    exchanges,
 };
 use harness::selftest::{Compared, Rigour, TRIALS, Trial};
-use harness::server::usage::cpu_used;
-use harness::server::{Launcher, Port, Server, Spec};
+use harness::server::cpu_usage::cpu_used;
+use harness::server::{LaunchSpec, Launcher, Port, Server};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
@@ -430,10 +431,10 @@ fn measured(server: &Server, warm_up: Duration, duration: Duration) -> (Measurem
     let never = AtomicBool::new(false);
     let plan = Plan { warm_up, duration, held: 0, is_short: false };
     let measuring = Measuring::usual(plan, 1, &never);
-    let pace = Pace::Closed { depth: 1 };
+    let pace = ArrivalProcess::Closed { depth: 1 };
     let group = Group { exchanges: exchanges(Service::Echo), connections: 1, pace };
     let placement = Placement::find(Pin::None, 1).expect("a set");
-    let demand = Demand::new(server.address, group, 1);
+    let demand = LoadSpec::new(server.address, group, 1);
     load::load(Some(server), &demand, "closed", &measuring, &placement).expect("a run")
 }
 
@@ -449,7 +450,7 @@ fn no_request_is_charged_with_what_the_server_did_for_those_of_the_warm_up() {
 fn switches_of_threads_that_end_with_their_clients_are_counted() {
     let launcher = Launcher::new(env!("CARGO_BIN_EXE_harness"));
     let server = servers::servers().find(|it| it.to_string() == "thread-per-connection-echo");
-    let spec = Spec::builtin(&launcher, &server.expect("it is there"), &Limits::default());
+    let spec = LaunchSpec::builtin(&launcher, &server.expect("it is there"), &Limits::default());
     let server = launcher.launch(&spec.expect("it runs here")).expect("it listens");
     let time = Duration::from_millis(100);
     let (one, _) = measured(&server, time, time);

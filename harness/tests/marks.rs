@@ -5,10 +5,10 @@ use std::path::Path;
 
 use crate::common::trials;
 use harness::client::Event;
-use harness::conformance::{Judgement, Known, KnownVerdict, State, Verdict};
+use harness::conformance::{CaseResult, Known, KnownVerdict, State, Verdict};
 use harness::environment::Environment;
 use harness::exit::Exit;
-use harness::report::{EXPORTERS, FORMAT, Output, Report, ServerReport, grading};
+use harness::report::{EXPORTERS, FORMAT, Output, Report, ServerResult, grading};
 
 trials![
     mark_sheets_and_the_class_table_render_to_the_bytes_that_are_kept,
@@ -20,8 +20,8 @@ trials![
 /// What a hostile server may say.
 const HOSTILE: &str = "<script>alert(1)</script> | `tick` ``` [a](http://b) *c* \u{1b}[31m\n# d";
 
-fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Judgement {
-    Judgement {
+fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> CaseResult {
+    CaseResult {
         name,
         requirement: "what is required",
         verdict,
@@ -52,20 +52,20 @@ fn events(of: &[(usize, &str)]) -> Vec<Event> {
     of.iter().enumerate().map(event).collect()
 }
 
-fn passed(name: &'static str) -> Judgement {
+fn passed(name: &'static str) -> CaseResult {
     judgement(name, Some(Verdict::Pass), State::Ok)
 }
 
-fn failed(name: &'static str, observed: &str, hint: &str) -> Judgement {
-    Judgement {
+fn failed(name: &'static str, observed: &str, hint: &str) -> CaseResult {
+    CaseResult {
         observed: observed.to_owned(),
         hint: Some(hint.to_owned()),
         ..judgement(name, Some(Verdict::Fail), State::Ok)
     }
 }
 
-fn crashed(name: &'static str) -> Judgement {
-    Judgement {
+fn crashed(name: &'static str) -> CaseResult {
+    CaseResult {
         state: State::Crash,
         exit: Some(Exit::Code(1)),
         log: format!("Traceback (most recent call last):\nUnicodeDecodeError: {HOSTILE}"),
@@ -83,8 +83,8 @@ fn crashed(name: &'static str) -> Judgement {
     }
 }
 
-fn server(name: &str, cases: Vec<Judgement>) -> ServerReport {
-    ServerReport {
+fn server(name: &str, cases: Vec<CaseResult>) -> ServerResult {
+    ServerResult {
         name: name.to_owned(),
         original: None,
         command: format!("python3 {name}.py {{host}} {{port}}"),
@@ -101,8 +101,8 @@ fn server(name: &str, cases: Vec<Judgement>) -> ServerReport {
     }
 }
 
-fn ben() -> ServerReport {
-    let split = |name, observed: &str| Judgement {
+fn ben() -> ServerResult {
+    let split = |name, observed: &str| CaseResult {
         transcript: events(&[
             (1, "connected in 20 µs"),
             (1, "→ \"1\""),
@@ -117,7 +117,7 @@ fn ben() -> ServerReport {
         place: "expected.toml, line 3".to_owned(),
         cause: None,
     });
-    let other = |name, verdict, state, observed: &str| Judgement {
+    let other = |name, verdict, state, observed: &str| CaseResult {
         observed: observed.to_owned(),
         ..judgement(name, verdict, state)
     };
@@ -128,10 +128,10 @@ fn ben() -> ServerReport {
             split("framing/all-cuts", "\"1\""),
             split("framing/pipelined", HOSTILE),
             other("contract/queue", Some(Verdict::Info), State::Ok, "2 wait"),
-            Judgement { known, ..failed("results/overflow", "a wrong number", "is it checked?") },
+            CaseResult { known, ..failed("results/overflow", "a wrong number", "is it checked?") },
             crashed("malformed/nul"),
             crashed("malformed/invalid-utf8"),
-            Judgement {
+            CaseResult {
                 blocked_by: vec!["framing/pipelined"],
                 ..other("isolation/schedules", None, State::Vacuous, "no line")
             },

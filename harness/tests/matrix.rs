@@ -2,8 +2,8 @@
 //! `cargo test select-calc::framing/pipelined`. Both services of a pattern, and limits from the
 //! command line, are variants: `cargo test select -- --include-ignored`.
 
-use harness::conformance::{Case, Judge, State, Verdict, cases};
-use harness::server::{Launcher, Spec};
+use harness::conformance::{Case, Runner, State, Verdict, cases};
+use harness::server::{LaunchSpec, Launcher};
 use libtest_mimic::{Completion, Failed};
 use servers::{Capacity, Limits, Server, Service, Workers};
 
@@ -14,10 +14,10 @@ pub(crate) fn tests() -> Vec<Test> {
         Ok(seed) => seed.parse().expect("HARNESS_SEED is a whole number"),
         Err(_) => rand::random_range(1..1_000_000),
     };
-    let judge = Judge::new(Launcher::new(env!("CARGO_BIN_EXE_harness")), seed);
+    let judge = Runner::new(Launcher::new(env!("CARGO_BIN_EXE_harness")), seed);
     let mut tests = Vec::new();
     for pattern in servers::PATTERNS {
-        let spec = |service| Spec::judged(&judge.launcher, &Server { pattern, service });
+        let spec = |service| LaunchSpec::judged(&judge.launcher, &Server { pattern, service });
         let (calc, echo) = (spec(Service::Calc), spec(Service::Echo));
         for case in cases() {
             tests.push(test(&judge, &calc, case));
@@ -32,7 +32,7 @@ pub(crate) fn tests() -> Vec<Test> {
     tests
 }
 
-fn applies(case: &Case, spec: &Spec) -> bool {
+fn applies(case: &Case, spec: &LaunchSpec) -> bool {
     case.unmet_by(&spec.fitting(|contract| case.suits(contract)).contract).is_none()
 }
 
@@ -48,7 +48,7 @@ const LIMITED: &[&str] = &[
 ];
 
 /// A server with every limit set that it has: what it declares must follow.
-fn narrow(launcher: &Launcher, server: &Server) -> Spec {
+fn narrow(launcher: &Launcher, server: &Server) -> LaunchSpec {
     let workers = match server.pattern.workers {
         Workers::One | Workers::PerClient(_) => None,
         Workers::PerCore(_) | Workers::Pool(..) => Some(2),
@@ -65,12 +65,13 @@ fn narrow(launcher: &Launcher, server: &Server) -> Spec {
         backlog: Some(64),
         idle_timeout: None,
     };
-    let mut spec = Spec::builtin(launcher, server, &limits).expect("every pattern can keep these");
+    let mut spec =
+        LaunchSpec::builtin(launcher, server, &limits).expect("every pattern can keep these");
     spec.name.push_str("-narrow");
     spec
 }
 
-fn test(judge: &Judge, spec: &Spec, case: &'static Case) -> Test {
+fn test(judge: &Runner, spec: &LaunchSpec, case: &'static Case) -> Test {
     let (judge, spec) = (judge.clone(), spec.clone());
     let name = format!("{}::{}", spec.name, case.name);
     Test::ignorable(name, move || {

@@ -6,7 +6,7 @@ use std::path::Path;
 use harness::concurrency::{self, Mechanism, Seen};
 use harness::contract::Contract;
 use harness::contract::Expected;
-use harness::server::{Launcher, Spec};
+use harness::server::{LaunchSpec, Launcher};
 use libtest_mimic::{Completion, Failed};
 use servers::Service;
 
@@ -135,19 +135,19 @@ fn launcher() -> Launcher {
     Launcher::new(env!("CARGO_BIN_EXE_harness"))
 }
 
-fn builtin(row: &Row) -> Spec {
+fn builtin(row: &Row) -> LaunchSpec {
     let server = servers::find(&format!("{}-echo", row.server)).expect(row.server);
-    Spec::judged(&launcher(), &server)
+    LaunchSpec::judged(&launcher(), &server)
 }
 
-fn foreign(command: &str, server: &str) -> Spec {
+fn foreign(command: &str, server: &str) -> LaunchSpec {
     let (file, arguments) = server.split_once(' ').unwrap_or((server, ""));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mechanism").join(file);
     let command = format!("{command} '{}' {{host}} {{port}} {arguments}", path.display());
-    Spec::foreign(&command, Contract::undeclared(Service::Echo)).expect(server)
+    LaunchSpec::foreign(&command, Contract::undeclared(Service::Echo)).expect(server)
 }
 
-fn seen(spec: &Spec) -> Result<Seen, Failed> {
+fn seen(spec: &LaunchSpec) -> Result<Seen, Failed> {
     let server = launcher().launch(spec).map_err(|error| error.to_string())?;
     let seen = concurrency::see(&server);
     let ended = server.process.exit();
@@ -164,7 +164,7 @@ fn evidence(seen: &Seen) -> String {
     format!("{} {:?}: {}\n{}", seen.mechanism, seen.also, seen.words, seen.evidence.join("\n"))
 }
 
-fn is_told(row: &Row, spec: Spec) -> Result<Completion, Failed> {
+fn is_told(row: &Row, spec: LaunchSpec) -> Result<Completion, Failed> {
     if let Some(words) = &spec.unavailable {
         return Ok(Completion::ignored_with(format!("not run: {words}")));
     }
@@ -189,13 +189,13 @@ fn is_told(row: &Row, spec: Spec) -> Result<Completion, Failed> {
 fn sees_past_a_shell() -> Result<(), Failed> {
     let program = format!("'{}' serve iterative-echo", env!("CARGO_BIN_EXE_harness"));
     let command = format!("sh -c \"{program} $0 $1; true\" {{host}} {{port}}");
-    let seen = seen(&Spec::foreign(&command, Contract::undeclared(Service::Echo))?)?;
+    let seen = seen(&LaunchSpec::foreign(&command, Contract::undeclared(Service::Echo))?)?;
     Ok(seen.meets(Expected::SingleThread)?)
 }
 
 fn says_what_was_seen() -> Result<(), Failed> {
     let server = servers::find("thread-per-connection-echo").expect("it");
-    let seen = seen(&Spec::judged(&launcher(), &server))?;
+    let seen = seen(&LaunchSpec::judged(&launcher(), &server))?;
     let words = seen.meets(Expected::Select).expect_err("it is no select loop");
     for part in ["expected select", "found threads", "with 5 clients", "5 in recv from a client"] {
         if !words.contains(part) {

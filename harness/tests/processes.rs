@@ -8,7 +8,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use crate::common::trials;
 use crate::common::{DEADLINE, runs, wait_until};
 use harness::exit::Exit;
-use harness::server::{Launcher, Server, Spec, proc};
+use harness::server::{LaunchSpec, Launcher, Server, proc};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use servers::{Limits, Workers};
@@ -47,7 +47,7 @@ fn launch(name: &str, clients: usize) -> Server {
         max_connections: (!is_pool).then_some(clients),
         ..Limits::default()
     };
-    let spec = Spec::builtin(&launcher, &server, &limits).expect("limits that it can keep");
+    let spec = LaunchSpec::builtin(&launcher, &server, &limits).expect("limits that it can keep");
     let server = launcher.launch(&spec).expect("it listens");
     if is_pool {
         wait_until("all children are there", || children(&server).len() == clients);

@@ -8,9 +8,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
 
 use harness::contract::Contract;
-use harness::load::alternation::Loaded;
+use harness::load::interleaved::Loaded;
 use harness::load::placement::{Pin, Placement};
-use harness::server::{Launcher, Process, Spec, proc};
+use harness::server::{LaunchSpec, Launcher, Process, proc};
 use libtest_mimic::{Completion, Failed};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sched::{CpuSet, sched_getaffinity};
@@ -161,7 +161,7 @@ fn has_a_worker_for_each_cpu(pattern: &Pattern) -> Result<Completion, Failed> {
     let server = servers::find(&format!("{}-echo", pattern.id)).expect("its name");
     let spec = |workers| {
         let limits = Limits { workers, ..Limits::default() };
-        Spec::builtin(&launcher(), &server, &limits).expect("limits that it can keep")
+        LaunchSpec::builtin(&launcher(), &server, &limits).expect("limits that it can keep")
     };
     for number in [1, cpus.len()] {
         let given = &cpus[..number];
@@ -187,7 +187,8 @@ fn may_use(thread: i32) -> Result<Vec<usize>, Failed> {
 fn a_python_server_counts_its_cpus() -> Result<Completion, Failed> {
     let script = "import os; print('may use', *sorted(os.sched_getaffinity(0)), flush=True)";
     let command = format!("python3 -c \"{script}\" {{port}}");
-    let spec = Spec::foreign(&command, Contract::undeclared(Service::Echo)).expect("a command");
+    let spec =
+        LaunchSpec::foreign(&command, Contract::undeclared(Service::Echo)).expect("a command");
     let last = *usable().last().ok_or("there is one")?;
     let process = launcher().on(Some(&[last])).start(&spec, "127.0.0.1", "0")?;
     process.wait_for_exit(DEADLINE);
@@ -200,7 +201,7 @@ fn compared_on_its_cpus() -> Result<(), Failed> {
     let placement = Placement::find(Pin::Apart, 1)?;
     let given = placement.of_server().map_or_else(usable, <[usize]>::to_vec);
     let server = servers::find("reuseport-echo").expect("its name");
-    let spec = Spec::builtin(&launcher(), &server, &Limits::default())?;
+    let spec = LaunchSpec::builtin(&launcher(), &server, &Limits::default())?;
     let loaded = Loaded::launch(&launcher(), &spec, 1, &placement)?;
     let threads = threads(&loaded.running.process);
     // The first one waits for the others.

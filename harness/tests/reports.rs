@@ -6,12 +6,12 @@ use std::path::Path;
 
 use crate::common::trials;
 use harness::client::Event;
-use harness::conformance::{Judgement, Kind, Known, KnownVerdict, Sample, State, Verdict};
+use harness::conformance::{CaseResult, Kind, Known, KnownVerdict, Sample, State, Verdict};
 use harness::environment::Environment;
 use harness::exit::Exit;
-use harness::load::side::ServerSide;
+use harness::load::server_stats::ServerSide;
 use harness::load::{self, Caveat, CaveatKind, Held, LostShares, Measurement, Outcome, Validity};
-use harness::report::{EXPORTERS, FORMAT, FailOn, Report, ServerReport, Tally};
+use harness::report::{EXPORTERS, FORMAT, FailOn, Report, ServerResult, Tally};
 use harness::server::Survivor;
 use harness::stats::{Interval, Quantiles};
 
@@ -26,8 +26,8 @@ trials![
     a_run_that_was_not_finished_says_so_in_every_format,
 ];
 
-fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Judgement {
-    Judgement {
+fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> CaseResult {
+    CaseResult {
         name,
         requirement: "what is <required>",
         verdict,
@@ -49,8 +49,8 @@ fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Judg
     }
 }
 
-fn failed() -> Judgement {
-    Judgement {
+fn failed() -> CaseResult {
+    CaseResult {
         expected: "the reply \"3\"".to_owned(),
         observed: "the server ended, with exit code 101".to_owned(),
         hint: Some("what the server wrote last tells where it died".to_owned()),
@@ -161,8 +161,8 @@ fn nothing_answered() -> Measurement {
     }
 }
 
-fn server(name: &str, cases: Vec<Judgement>) -> ServerReport {
-    ServerReport {
+fn server(name: &str, cases: Vec<CaseResult>) -> ServerResult {
+    ServerResult {
         name: name.to_owned(),
         original: None,
         command: format!("harness serve {name} {{host}} {{port}}"),
@@ -192,11 +192,11 @@ fn report() -> Report {
             judgement("framing/single", Some(Verdict::Loose), State::Ok),
             judgement("framing/crlf", None, State::NotApplicable),
             judgement("contract/capacity", Some(Verdict::Info), State::Ok),
-            Judgement {
+            CaseResult {
                 known: known(),
                 ..judgement("framing/sizes", Some(Verdict::Fail), State::Hang)
             },
-            Judgement {
+            CaseResult {
                 known: known(),
                 ..judgement("refusal/as-declared", Some(Verdict::Pass), State::Ok)
             },
@@ -316,12 +316,12 @@ fn a_report_is_fine_only_if_every_verdict_and_every_measurement_is() {
 }
 
 fn the_exit_code_is_1_for_what_is_to_be_failed_on_and_for_nothing_else() {
-    let with = |judgements: Vec<Judgement>| Report {
+    let with = |judgements: Vec<CaseResult>| Report {
         servers: vec![server("one", judgements)],
         ..report()
     };
-    let stale = |known| Judgement { known, ..judgement("a/b", Some(Verdict::Pass), State::Ok) };
-    let failing = |known| Judgement { known, ..judgement("a/b", Some(Verdict::Fail), State::Ok) };
+    let stale = |known| CaseResult { known, ..judgement("a/b", Some(Verdict::Pass), State::Ok) };
+    let failing = |known| CaseResult { known, ..judgement("a/b", Some(Verdict::Fail), State::Ok) };
     let loose = judgement("a/b", Some(Verdict::Loose), State::Ok);
     let info = judgement("a/b", Some(Verdict::Info), State::Ok);
     let mut measured = with(Vec::new());
@@ -350,7 +350,7 @@ fn the_exit_code_is_1_for_what_is_to_be_failed_on_and_for_nothing_else() {
 
 fn whatever_a_server_says_junit_is_xml_and_says_it() {
     let words = "\u{1b}[31mred\u{0}\u{8}\u{b}\u{ffff}\u{fffe}\u{85} ]]> <a b=\"c\"> & 'd'\r\nend";
-    let said = Judgement {
+    let said = CaseResult {
         observed: words.to_owned(),
         log: words.to_owned(),
         ..judgement("framing/crlf", Some(Verdict::Fail), State::Crash)

@@ -10,7 +10,7 @@ use crate::common::trials;
 use crate::common::{DEADLINE, harness, runs, wait_until};
 use harness::contract::Contract;
 use harness::exit::Exit;
-use harness::server::{LaunchError, Launcher, Spec, proc};
+use harness::server::{LaunchError, LaunchSpec, Launcher, proc};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::unistd::Pid;
 use servers::Service;
@@ -40,14 +40,14 @@ fn launcher() -> Launcher {
     Launcher::new(env!("CARGO_BIN_EXE_harness"))
 }
 
-fn spec(command: &str) -> Spec {
+fn spec(command: &str) -> LaunchSpec {
     let contract = Contract::undeclared(Service::Calc);
-    Spec::foreign(command, contract).expect("a command")
+    LaunchSpec::foreign(command, contract).expect("a command")
 }
 
 /// A server beside processes that ignore signals: one in its process group, one that left it, one
 /// whose parent is gone. The shell becomes the server, so that the others are its children.
-fn with_company() -> Spec {
+fn with_company() -> LaunchSpec {
     let exe = env!("CARGO_BIN_EXE_harness");
     spec(&format!(
         "sh -c 'trap \"\" TERM INT HUP; sleep 600 & setsid sleep 600 & (setsid sleep 600 &); \
@@ -172,9 +172,9 @@ fn a_server_ends_when_its_supervisor_is_killed() {
     wait_until("the server is gone", || !runs(pid));
 }
 
-fn builtin(name: &str) -> Spec {
+fn builtin(name: &str) -> LaunchSpec {
     let server = servers::find(name).expect("a server");
-    Spec::builtin(&launcher(), &server, &servers::Limits::default()).expect("its own limits")
+    LaunchSpec::builtin(&launcher(), &server, &servers::Limits::default()).expect("its own limits")
 }
 
 fn parent(pid: i32) -> i32 {

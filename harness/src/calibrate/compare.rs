@@ -7,11 +7,13 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use super::rivals::{Rival, RivalLoad};
+use super::reference_generators::{ReferenceGenerator, ReferenceLoad};
 use super::run::run;
 use crate::interrupt;
 use crate::load::placement::Placement;
-use crate::load::{self, Demand, Exchange, Group, Measurement, Measuring, Pace, Plan, Verdict};
+use crate::load::{
+    self, ArrivalProcess, Group, LoadSpec, Measurement, Measuring, Plan, RequestReply, Verdict,
+};
 use crate::selftest::known;
 use crate::server::{Launcher, Server};
 
@@ -50,7 +52,7 @@ pub struct Calibration {
 /// # Errors
 /// The server cannot be launched, or a run fails.
 pub fn compare(
-    rival: &'static Rival,
+    rival: &'static ReferenceGenerator,
     launcher: &Launcher,
     placement: &Placement,
     (connections, depth): (usize, usize),
@@ -58,7 +60,7 @@ pub fn compare(
     duration: Duration,
 ) -> Result<Calibration> {
     let server = placement.launcher(launcher).launch(&known::spec(launcher, "echo"))?;
-    let load = RivalLoad {
+    let load = ReferenceLoad {
         connections,
         depth,
         duration: duration,
@@ -111,18 +113,18 @@ pub fn compare(
 /// The engine's run, with the rival's bytes.
 fn engine(
     server: &Server,
-    rival: &Rival,
+    rival: &ReferenceGenerator,
     (connections, depth): (usize, usize),
     placement: &Placement,
     duration: Duration,
 ) -> Result<Measurement> {
     let bytes = rival.request.to_vec();
     let group = Group {
-        exchanges: vec![Exchange { request: bytes.clone(), reply: bytes }],
+        exchanges: vec![RequestReply { request: bytes.clone(), reply: bytes }],
         connections,
-        pace: Pace::Closed { depth: depth as u32 },
+        pace: ArrivalProcess::Closed { depth: depth as u32 },
     };
-    let demand = Demand::new(server.address, group, 1);
+    let demand = LoadSpec::new(server.address, group, 1);
     let plan = Plan { warm_up: WARM_UP, duration, held: 0, is_short: false };
     let measuring = Measuring::usual(plan, 1, interrupt::flag());
     Ok(load::load(Some(server), &demand, rival.name, &measuring, placement)?.0)

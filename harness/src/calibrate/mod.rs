@@ -3,9 +3,9 @@
 
 mod child;
 mod compare;
-mod rivals;
+mod reference_generators;
 mod run;
 
 pub use compare::{Calibration, LOADS, compare};
-pub use rivals::{RIVALS, Rival, RivalLoad};
-pub use run::{RivalError, RivalRun, run};
+pub use reference_generators::{REFERENCE_GENERATORS, ReferenceGenerator, ReferenceLoad};
+pub use run::{ReferenceError, ReferenceRun, run};

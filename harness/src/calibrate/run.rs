@@ -6,11 +6,11 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use super::child;
-use super::rivals::{Asked, Rival, RivalLoad, Told};
+use super::reference_generators::{Asked, ReferenceGenerator, ReferenceLoad, Told};
 
 /// What a rival did, by its own account but for the processor time.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RivalRun {
+pub struct ReferenceRun {
     /// Requests that were answered.
     pub requests: u64,
     /// Requests that were answered, per second.
@@ -27,7 +27,7 @@ pub struct RivalRun {
 
 /// Why a rival's run is none.
 #[derive(Debug, thiserror::Error)]
-pub enum RivalError {
+pub enum ReferenceError {
     /// There is no such program.
     #[error("{0} is not installed (Debian package {1})")]
     NotInstalled(&'static str, &'static str),
@@ -50,7 +50,11 @@ pub enum RivalError {
 /// # Errors
 /// The rival is not installed, cannot be run, does not end within ten seconds and three times the
 /// duration (then it is killed), fails, or is not understood.
-pub fn run(rival: &Rival, address: SocketAddr, load: RivalLoad) -> Result<RivalRun, RivalError> {
+pub fn run(
+    rival: &ReferenceGenerator,
+    address: SocketAddr,
+    load: ReferenceLoad,
+) -> Result<ReferenceRun, ReferenceError> {
     let mut requests = 0;
     if rival.counts {
         requests = enough(rival, address, load)?;
@@ -60,7 +64,11 @@ pub fn run(rival: &Rival, address: SocketAddr, load: RivalLoad) -> Result<RivalR
 
 /// How many requests take about as long as the load is to last. Short runs grow until what
 /// happens only at their beginning is a small part of them.
-fn enough(rival: &Rival, address: SocketAddr, load: RivalLoad) -> Result<u64, RivalError> {
+fn enough(
+    rival: &ReferenceGenerator,
+    address: SocketAddr,
+    load: ReferenceLoad,
+) -> Result<u64, ReferenceError> {
     let wanted = load.duration.as_secs_f64();
     let mut requests = LEAST_REQUESTS.max(4 * (load.connections * load.depth) as u64);
     loop {
@@ -81,12 +89,12 @@ const MOST_REQUESTS: u64 = i32::MAX as u64;
 const SCRIPT: &str = include_str!("wrk.lua");
 
 fn once(
-    rival: &Rival,
+    rival: &ReferenceGenerator,
     address: SocketAddr,
-    load: RivalLoad,
+    load: ReferenceLoad,
     requests: u64,
-) -> Result<RivalRun, RivalError> {
-    let not_run = |error| RivalError::NotRun(rival.name, error);
+) -> Result<ReferenceRun, ReferenceError> {
+    let not_run = |error| ReferenceError::NotRun(rival.name, error);
     let mut script = tempfile::NamedTempFile::new().map_err(not_run)?;
     script.write_all(SCRIPT.as_bytes()).map_err(not_run)?;
     let asked = Asked { address, load, request: rival.request, requests, script: script.path() };
@@ -96,31 +104,39 @@ fn once(
     let patience = Duration::from_secs(10) + 3 * load.duration;
     let ended = child::run(command, load.processor, patience)
         .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => RivalError::NotInstalled(rival.name, rival.package),
+            io::ErrorKind::NotFound => ReferenceError::NotInstalled(rival.name, rival.package),
             _ => not_run(error),
         })?
-        .ok_or(RivalError::Hung(rival.name, patience))?;
+        .ok_or(ReferenceError::Hung(rival.name, patience))?;
     if !ended.status.success() {
-        return Err(RivalError::Failed(rival.name, ended.status, ended.errors.trim().to_owned()));
+        return Err(ReferenceError::Failed(
+            rival.name,
+            ended.status,
+            ended.errors.trim().to_owned(),
+        ));
     }
     let Some(Told { requests, per_s, p99, errors }) = (rival.parse)(&ended.output, requests) else {
         let printed = ended.output + &ended.errors;
-        return Err(RivalError::NotUnderstood(rival.name, printed.trim().to_owned()));
+        return Err(ReferenceError::NotUnderstood(rival.name, printed.trim().to_owned()));
     };
     let cpu_ns_per_request = ended.cpu.as_nanos() as f64 / requests.max(1) as f64;
-    Ok(RivalRun { requests, per_s, p99, errors, cpu_ns_per_request })
+    Ok(ReferenceRun { requests, per_s, p99, errors, cpu_ns_per_request })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibrate::rivals::RIVALS;
+    use crate::calibrate::reference_generators::REFERENCE_GENERATORS;
 
     #[test]
     fn a_rival_that_is_not_installed_is_named_with_its_package() {
-        let missing = Rival { name: "no-such-rival", package: "none", ..RIVALS[0] };
+        let missing = ReferenceGenerator {
+            name: "no-such-rival",
+            package: "none",
+            ..REFERENCE_GENERATORS[0]
+        };
         let load =
-            RivalLoad { connections: 1, depth: 1, duration: Duration::ZERO, processor: None };
+            ReferenceLoad { connections: 1, depth: 1, duration: Duration::ZERO, processor: None };
         let error = run(&missing, ([127, 0, 0, 1], 1).into(), load).expect_err("it is not there");
         assert_eq!(error.to_string(), "no-such-rival is not installed (Debian package none)");
     }

@@ -36,7 +36,7 @@ pub struct Client {
 
 /// What went otherwise than a client wishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum ClientError {
     /// Nobody listens there.
     Refused,
     /// The connection was not established in time.
@@ -97,25 +97,25 @@ impl Client {
         window: Window,
         patience: Duration,
         transcript: &Transcript,
-    ) -> Result<Client, Trouble> {
+    ) -> Result<Client, ClientError> {
         let asked = Instant::now();
         let outcome = connected(address, window, patience);
         let stream = outcome.map_err(|error| match error.kind() {
-            ErrorKind::ConnectionRefused => Trouble::Refused,
-            ErrorKind::ConnectionReset => Trouble::Reset,
-            ErrorKind::TimedOut => Trouble::ConnectTimedOut(patience),
-            _ => Trouble::NotConnected(error.to_string()),
+            ErrorKind::ConnectionRefused => ClientError::Refused,
+            ErrorKind::ConnectionReset => ClientError::Reset,
+            ErrorKind::TimedOut => ClientError::ConnectTimedOut(patience),
+            _ => ClientError::NotConnected(error.to_string()),
         });
         match &stream {
             Ok(_) => transcript.add(number, Happening::Connected(asked.elapsed())),
-            Err(trouble) => transcript.add(number, Happening::Trouble(trouble.to_string())),
+            Err(trouble) => transcript.add(number, Happening::ClientError(trouble.to_string())),
         }
         let stream = stream?;
         let ready = stream
             .set_nodelay(true)
             .and_then(|()| stream.set_read_timeout(Some(patience)))
             .and_then(|()| stream.set_write_timeout(Some(patience)));
-        ready.map_err(|error| Trouble::NotConnected(error.to_string()))?;
+        ready.map_err(|error| ClientError::NotConnected(error.to_string()))?;
         let transcript = transcript.clone();
         let (received, anticipated) = (Vec::new(), None);
         Ok(Client { number, stream, transcript, received, patience, anticipated })
@@ -150,14 +150,14 @@ impl Client {
     ///
     /// # Errors
     /// The server reset or closed the connection, or does not read.
-    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         let sent = self.stream.write_all(bytes).map_err(|error| match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => Trouble::NotRead(self.patience),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => ClientError::NotRead(self.patience),
             _ => trouble_of(&error, &[], self.patience),
         });
         match &sent {
             Ok(()) => self.note(Happening::Sent(bytes.to_vec())),
-            Err(trouble) => self.note(Happening::Trouble(trouble.to_string())),
+            Err(trouble) => self.note(Happening::ClientError(trouble.to_string())),
         }
         sent
     }
@@ -167,14 +167,18 @@ impl Client {
     ///
     /// # Errors
     /// No whole reply came.
-    pub fn reply_within(&mut self, wire: &Wire, patience: Duration) -> Result<Vec<u8>, Trouble> {
+    pub fn reply_within(
+        &mut self,
+        wire: &Wire,
+        patience: Duration,
+    ) -> Result<Vec<u8>, ClientError> {
         let deadline = Instant::now() + patience;
         loop {
             self.skip_prompt(wire);
             match wire.reply_end.take(&mut self.received) {
                 Ok(Some(reply)) => return Ok(reply),
                 Ok(None) if self.received.len() <= LONGEST_REPLY => {}
-                _ => return Err(Trouble::Endless),
+                _ => return Err(ClientError::Endless),
             }
             let received = match wire.reply_end {
                 ReplyEnd::Quiet(_) if self.has_anticipated(wire) => Ok(false),
@@ -186,11 +190,13 @@ impl Client {
             }
             let reply = std::mem::take(&mut self.received);
             match (&wire.reply_end, received) {
-                (ReplyEnd::Quiet(_), Ok(false) | Err(Trouble::Silent(..))) if !reply.is_empty() => {
+                (ReplyEnd::Quiet(_), Ok(false) | Err(ClientError::Silent(..)))
+                    if !reply.is_empty() =>
+                {
                     return Ok(wire.without_prompt(reply));
                 }
                 (ReplyEnd::Close, Ok(false)) if !reply.is_empty() => return Ok(reply),
-                (_, Ok(_)) => return Err(Trouble::Closed(reply)),
+                (_, Ok(_)) => return Err(ClientError::Closed(reply)),
                 (_, Err(trouble)) => {
                     self.received = reply;
                     return Err(trouble);
@@ -200,7 +206,7 @@ impl Client {
     }
 
     /// Reads what comes within so short a time that silence is no trouble.
-    fn receive_until(&mut self, quiet: Duration) -> Result<bool, Trouble> {
+    fn receive_until(&mut self, quiet: Duration) -> Result<bool, ClientError> {
         self.receive(Instant::now() + quiet, quiet)
     }
 
@@ -221,14 +227,14 @@ impl Client {
         &mut self,
         greeting: &Greeting,
         patience: Duration,
-    ) -> Result<Vec<u8>, Trouble> {
+    ) -> Result<Vec<u8>, ClientError> {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(length) = greeting.length(&self.received) {
                 return Ok(self.received.drain(..length).collect());
             }
             if self.received.len() > LONGEST_GREETING {
-                return Err(Trouble::Endless);
+                return Err(ClientError::Endless);
             }
             let received = match greeting {
                 Greeting::Quiet(quiet) => self.receive_until(*quiet),
@@ -236,11 +242,11 @@ impl Client {
             };
             match (greeting, received) {
                 (_, Ok(true)) => {}
-                (Greeting::Quiet(_), Err(Trouble::Silent(..))) => {
+                (Greeting::Quiet(_), Err(ClientError::Silent(..))) => {
                     return Ok(std::mem::take(&mut self.received));
                 }
                 (_, Ok(false)) if self.received.is_empty() => {
-                    return Err(Trouble::Closed(Vec::new()));
+                    return Err(ClientError::Closed(Vec::new()));
                 }
                 (_, Ok(false)) => return Ok(Vec::new()),
                 (_, Err(trouble)) => return Err(trouble),
@@ -257,11 +263,11 @@ impl Client {
     ///
     /// # Errors
     /// It is not ended by a FIN within `patience`.
-    pub fn rest_within(&mut self, patience: Duration) -> Result<Vec<u8>, Trouble> {
+    pub fn rest_within(&mut self, patience: Duration) -> Result<Vec<u8>, ClientError> {
         let deadline = Instant::now() + patience;
         while self.receive(deadline, patience)? {
             if self.received.len() > LONGEST_REPLY {
-                return Err(Trouble::Endless);
+                return Err(ClientError::Endless);
             }
         }
         Ok(std::mem::take(&mut self.received))
@@ -271,14 +277,14 @@ impl Client {
     ///
     /// # Errors
     /// It does not, within the client's patience.
-    pub fn until(&mut self, end: &[u8]) -> Result<(), Trouble> {
+    pub fn until(&mut self, end: &[u8]) -> Result<(), ClientError> {
         let deadline = Instant::now() + self.patience;
         while !self.received.ends_with(end) {
             if self.received.len() > LONGEST_REPLY {
-                return Err(Trouble::Endless);
+                return Err(ClientError::Endless);
             }
             if !self.receive(deadline, self.patience)? {
-                return Err(Trouble::Closed(std::mem::take(&mut self.received)));
+                return Err(ClientError::Closed(std::mem::take(&mut self.received)));
             }
         }
         self.received.clear();
@@ -289,14 +295,16 @@ impl Client {
     ///
     /// # Errors
     /// The server ended or reset the connection.
-    pub fn listen(&mut self, quiet: Duration) -> Result<Vec<u8>, Trouble> {
+    pub fn listen(&mut self, quiet: Duration) -> Result<Vec<u8>, ClientError> {
         let deadline = Instant::now() + quiet;
         loop {
             match self.receive(deadline, quiet) {
-                Ok(true) if self.received.len() > LONGEST_REPLY => return Err(Trouble::Endless),
+                Ok(true) if self.received.len() > LONGEST_REPLY => {
+                    return Err(ClientError::Endless);
+                }
                 Ok(true) => {}
-                Ok(false) => return Err(Trouble::Closed(std::mem::take(&mut self.received))),
-                Err(Trouble::Silent(..)) => return Ok(std::mem::take(&mut self.received)),
+                Ok(false) => return Err(ClientError::Closed(std::mem::take(&mut self.received))),
+                Err(ClientError::Silent(..)) => return Ok(std::mem::take(&mut self.received)),
                 Err(trouble) => return Err(trouble),
             }
         }
@@ -314,15 +322,15 @@ impl Client {
     ///
     /// # Errors
     /// There is no descriptor left.
-    pub fn stream(&self) -> Result<TcpStream, Trouble> {
-        self.stream.try_clone().map_err(|error| Trouble::NotConnected(error.to_string()))
+    pub fn stream(&self) -> Result<TcpStream, ClientError> {
+        self.stream.try_clone().map_err(|error| ClientError::NotConnected(error.to_string()))
     }
 
     /// Ends the sending side: the server sees the end of input.
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn half_close(&mut self) -> Result<(), Trouble> {
+    pub fn half_close(&mut self) -> Result<(), ClientError> {
         self.note(Happening::Ended);
         let shut = self.stream.shutdown(Shutdown::Write);
         shut.map_err(|error| trouble_of(&error, &[], self.patience))
@@ -342,7 +350,7 @@ impl Client {
     }
 
     /// Reads once. `false` when the server has ended the connection.
-    fn receive(&mut self, deadline: Instant, patience: Duration) -> Result<bool, Trouble> {
+    fn receive(&mut self, deadline: Instant, patience: Duration) -> Result<bool, ClientError> {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut buffer = [0; 16 * 1024];
         let outcome = if left.is_zero() {
@@ -363,7 +371,7 @@ impl Client {
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
             Err(error) => {
                 let trouble = trouble_of(&error, &self.received, patience);
-                self.note(Happening::Trouble(trouble.to_string()));
+                self.note(Happening::ClientError(trouble.to_string()));
                 Err(trouble)
             }
         }
@@ -374,37 +382,39 @@ impl Client {
     }
 }
 
-fn trouble_of(error: &io::Error, received: &[u8], patience: Duration) -> Trouble {
+fn trouble_of(error: &io::Error, received: &[u8], patience: Duration) -> ClientError {
     match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => Trouble::Silent(patience, received.to_vec()),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            ClientError::Silent(patience, received.to_vec())
+        }
         // EPIPE: the reset has been seen already.
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Trouble::Reset,
-        _ => Trouble::NotConnected(error.to_string()),
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => ClientError::Reset,
+        _ => ClientError::NotConnected(error.to_string()),
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for ClientError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let after = |bytes: &[u8]| match bytes {
             [] => String::new(),
             bytes => format!(" after {}", printable(bytes)),
         };
         match self {
-            Trouble::Refused => write!(formatter, "connection refused"),
-            Trouble::ConnectTimedOut(time) => {
+            ClientError::Refused => write!(formatter, "connection refused"),
+            ClientError::ConnectTimedOut(time) => {
                 write!(formatter, "no connection within {}", milliseconds(*time))
             }
-            Trouble::NotConnected(words) => formatter.write_str(words),
-            Trouble::Reset => write!(formatter, "connection reset"),
-            Trouble::Closed(bytes) => write!(formatter, "connection closed{}", after(bytes)),
-            Trouble::Silent(time, bytes) => {
+            ClientError::NotConnected(words) => formatter.write_str(words),
+            ClientError::Reset => write!(formatter, "connection reset"),
+            ClientError::Closed(bytes) => write!(formatter, "connection closed{}", after(bytes)),
+            ClientError::Silent(time, bytes) => {
                 write!(formatter, "silence for {}{}", milliseconds(*time), after(bytes))
             }
-            Trouble::NotRead(time) => {
+            ClientError::NotRead(time) => {
                 write!(formatter, "the server took no more input for {}", milliseconds(*time))
             }
-            Trouble::Endless => write!(formatter, "a reply of more than {LONGEST_REPLY} bytes"),
-            Trouble::OutOfTime => write!(formatter, "no time left: the server is too slow"),
+            ClientError::Endless => write!(formatter, "a reply of more than {LONGEST_REPLY} bytes"),
+            ClientError::OutOfTime => write!(formatter, "no time left: the server is too slow"),
         }
     }
 }

@@ -50,7 +50,7 @@ pub enum Happening {
     /// The server ended its sending side (FIN).
     ServerEnded,
     /// Something else than was hoped for.
-    Trouble(String),
+    ClientError(String),
     /// The server wrote to its standard output or standard error.
     ServerWrote(Vec<u8>),
     /// Something that the harness did to the server, or saw of it.
@@ -133,8 +133,8 @@ impl Happening {
             Happening::Ended => "→ FIN".to_owned(),
             Happening::Reset => "→ RST".to_owned(),
             Happening::ServerEnded => "← FIN".to_owned(),
-            Happening::Trouble(words) if words == "connection reset" => "← RST".to_owned(),
-            Happening::Trouble(words) | Happening::Note(words) => words.clone(),
+            Happening::ClientError(words) if words == "connection reset" => "← RST".to_owned(),
+            Happening::ClientError(words) | Happening::Note(words) => words.clone(),
         }
     }
 }

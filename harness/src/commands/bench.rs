@@ -19,11 +19,11 @@ use crate::environment::Environment;
 use crate::interrupt;
 use crate::load::placement::{Pin, Placement};
 use crate::load::{
-    self, Demand, Dialog, Group, Measurement, Measuring, Outcome, Pace, Plan, Verdict, WORKLOADS,
-    Workload, histogram_log, usual,
+    self, ArrivalProcess, Group, LoadSpec, Measurement, Measuring, Outcome, Plan, ReplyTemplate,
+    Verdict, WORKLOADS, Workload, histogram_log, usual,
 };
 use crate::manifest;
-use crate::report::{FORMAT, Output, Report, ServerReport, brief, measurement_words};
+use crate::report::{FORMAT, Output, Report, ServerResult, brief, measurement_words};
 use crate::server::Launcher;
 use crate::server::raise_descriptor_limit;
 use crate::stdio;
@@ -75,8 +75,8 @@ pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
         Plan { warm_up: arguments.warm_up, duration: arguments.duration, held: 0, is_short: false };
     let measuring = arguments.measured.measuring(plan);
     let pace = match arguments.rate {
-        Some(per_s) => Pace::Open { arrivals: arguments.arrivals, per_s },
-        None => Pace::Closed { depth: arguments.depth },
+        Some(per_s) => ArrivalProcess::Open { arrivals: arguments.arrivals, per_s },
+        None => ArrivalProcess::Closed { depth: arguments.depth },
     };
     let contract = Contract {
         wire: arguments.wire.clone().unwrap_or_default(),
@@ -92,12 +92,12 @@ pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
                      by `harness bench --manifest FILE --workload churn`";
         return Err(UsageError(words.to_owned()).into());
     }
-    let dialog = Dialog::of(&contract, arguments.address).map_err(UsageError)?;
+    let dialog = ReplyTemplate::of(&contract, arguments.address).map_err(UsageError)?;
     let exchanges = usual(&contract).iter().map(|one| dialog.exchange(one)).collect();
     let group = Group { exchanges, connections: arguments.connections, pace };
-    let demand = Demand {
+    let demand = LoadSpec {
         opening: dialog.opening.clone(),
-        ..Demand::new(arguments.address, group, measuring.seed)
+        ..LoadSpec::new(arguments.address, group, measuring.seed)
     };
     let placement = Placement::find(measuring.pin, measuring.threads)?;
     let name = "load";
@@ -188,7 +188,7 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
     let progress = Progress::new(contenders.len() * workloads.len(), people);
     'servers: for Contender { judged: spec, measured: as_measured } in &contenders {
         let server = &spec.name;
-        report.servers.push(ServerReport::new(spec, Vec::new()));
+        report.servers.push(ServerResult::new(spec, Vec::new()));
         let entry = report.servers.last_mut().expect("it was just pushed");
         if let Some(reason) = &spec.unavailable {
             progress.line(&format!("{server}: not run: {reason}"));
@@ -246,7 +246,7 @@ fn something_measured(report: &Report) -> Result<()> {
         bail!("nothing was measured: none of the servers can be run here");
     }
     let has_any =
-        |server: &ServerReport| !server.measurements.is_empty() || server.problem.is_some();
+        |server: &ServerResult| !server.measurements.is_empty() || server.problem.is_some();
     if report.servers.iter().any(has_any) {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::Result;
 
-use crate::calibrate::{LOADS, RIVALS, RivalError, compare};
+use crate::calibrate::{LOADS, REFERENCE_GENERATORS, ReferenceError, compare};
 use crate::cli;
 use crate::interrupt;
 use crate::load::placement::{Pin, Placement};
@@ -24,7 +24,7 @@ pub fn calibrate(arguments: &cli::Calibrate) -> Result<ExitCode> {
         |words: &str| if arguments.json { stdio::error_line(words) } else { stdio::line(words) };
     tell(&placement.words());
     let mut all = Vec::new();
-    'rivals: for rival in RIVALS {
+    'rivals: for rival in REFERENCE_GENERATORS {
         for &(connections, depth) in LOADS {
             let compared = compare(
                 rival,
@@ -44,7 +44,7 @@ pub fn calibrate(arguments: &cli::Calibrate) -> Result<ExitCode> {
                     all.push(one);
                 }
                 Err(error) => match error.downcast_ref() {
-                    Some(missing @ RivalError::NotInstalled { .. }) => {
+                    Some(missing @ ReferenceError::NotInstalled { .. }) => {
                         tell(&format!("not run: {missing}"));
                         break;
                     }

@@ -11,12 +11,14 @@ use super::asked::{chosen, seed_or_chance};
 use super::progress::{People, Progress};
 use super::run;
 use crate::cli::{self, Check, DEFAULT_TIMEOUT, REPLAYS};
-use crate::conformance::{self, Blame, Case, FITTING, Judge, Judgement, Kind, Obstacle, judge_all};
+use crate::conformance::{
+    self, Blame, Case, CaseResult, FITTING, Kind, Obstacle, Runner, judge_all,
+};
 use crate::counterexamples::{self, Again};
 use crate::environment::Environment;
-use crate::report::{FORMAT, Junit, Output, Report, ServerReport, Tally, grading, line, not_run};
+use crate::report::{FORMAT, Junit, Output, Report, ServerResult, Tally, grading, line, not_run};
 use crate::server::raise_descriptor_limit;
-use crate::server::{Confinement, Launcher, Spec, Surroundings, network};
+use crate::server::{Confinement, LaunchSpec, Launcher, Surroundings, network};
 use crate::units::written;
 use crate::usage_error::UsageError;
 use crate::{manifest, stdio};
@@ -49,14 +51,14 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
         junit: arguments.junit.as_deref().map(Junit::create).transpose()?,
         written: Instant::now(),
     };
-    let judge = Judge {
+    let judge = Runner {
         patience: arguments.timeout,
         // Whoever runs already is one server for all cases.
         at_once: if arguments.connect.is_some() { 1 } else { arguments.jobs.into() },
         within: arguments.within,
         expected: arguments.gate.expected(&names)?,
         replay: again.as_ref().map(|again| again.value.clone()),
-        ..Judge::new(launcher, seed_or_chance(arguments.seed))
+        ..Runner::new(launcher, seed_or_chance(arguments.seed))
     };
     let mut report = Report {
         format: FORMAT,
@@ -77,7 +79,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
     files.write(&report)?;
     let mut only_obstacle = None;
     for spec in &specs {
-        let unjudged = ServerReport::new(spec, Vec::new());
+        let unjudged = ServerResult::new(spec, Vec::new());
         if let Some(words) = not_run(&unjudged) {
             progress.skip(cases.len());
             progress.line(&words);
@@ -97,7 +99,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
             Some(_) => {}
         }
         let so_far = Mutex::new((&mut files, &mut report));
-        let reached = |judgement: &mut Judgement| {
+        let reached = |judgement: &mut CaseResult| {
             progress.step();
             match &again {
                 Some(again) => judgement.replay.clone_from(&again.command),
@@ -117,7 +119,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
             None => judge_all(&judge, spec, &cases, reached),
         };
         let judged = report.servers.last_mut().expect("it was just pushed");
-        judged.mechanism = judgements.iter().find_map(Judgement::mechanism);
+        judged.mechanism = judgements.iter().find_map(CaseResult::mechanism);
         judged.cases = judgements;
         judged.took_ms = u64::try_from(began.elapsed().as_millis()).ok().filter(|_| judged.foreign);
         files.write(&report)?;
@@ -166,8 +168,8 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
 
 /// Makes ready for servers that need a network of their own, and says what of their confinement is
 /// not to be had here.
-fn unconfined(launcher: &Launcher, specs: &[Spec]) -> Result<Vec<String>> {
-    let needs_network = |spec: &Spec| spec.fixed_port.is_some() || spec.limits.network_alone;
+fn unconfined(launcher: &Launcher, specs: &[LaunchSpec]) -> Result<Vec<String>> {
+    let needs_network = |spec: &LaunchSpec| spec.fixed_port.is_some() || spec.limits.network_alone;
     if specs.iter().any(needs_network) {
         // Where it cannot be, servers take turns, or are not confined, which is told below.
         let _ = network::prepare();
@@ -212,7 +214,7 @@ impl Files {
 
     /// Adds a judgement to the last server's, in the order of the cases. Now and then writes what
     /// there is, so that it is there if the check is killed.
-    fn add(&mut self, report: &mut Report, cases: &[&Case], judgement: &Judgement) -> Result<()> {
+    fn add(&mut self, report: &mut Report, cases: &[&Case], judgement: &CaseResult) -> Result<()> {
         if self.output.is_none() && self.junit.is_none() {
             return Ok(());
         }
@@ -244,7 +246,7 @@ fn wanted(prefixes: &[String]) -> Result<Vec<&'static Case>> {
     Ok(conformance::cases().filter(is_wanted).collect())
 }
 
-fn specs(arguments: &Check, launcher: &Launcher) -> Result<Vec<Spec>> {
+fn specs(arguments: &Check, launcher: &Launcher) -> Result<Vec<LaunchSpec>> {
     let mut specs = match (&arguments.manifest, &arguments.cmd, arguments.connect) {
         (Some(file), ..) => manifest::specs(file, &arguments.servers)?,
         (None, None, None) => {
@@ -256,7 +258,7 @@ fn specs(arguments: &Check, launcher: &Launcher) -> Result<Vec<Spec>> {
             let servers: Result<Vec<_>, String> =
                 arguments.servers.iter().map(|name| cli::server(name)).collect();
             let servers = chosen(&servers.map_err(UsageError)?);
-            return Ok(servers.iter().map(|server| Spec::judged(launcher, server)).collect());
+            return Ok(servers.iter().map(|server| LaunchSpec::judged(launcher, server)).collect());
         }
         _ => vec![own(arguments)?],
     };
@@ -275,7 +277,7 @@ fn specs(arguments: &Check, launcher: &Launcher) -> Result<Vec<Spec>> {
 }
 
 /// The server of `--cmd` or `--connect`.
-fn own(arguments: &Check) -> Result<Spec> {
+fn own(arguments: &Check) -> Result<LaunchSpec> {
     let declared = &arguments.declared.0;
     let contract = declared.contract();
     let (mut spec, named) = match (&arguments.cmd, arguments.connect) {
@@ -285,13 +287,14 @@ fn own(arguments: &Check) -> Result<Spec> {
                 fixed_port: declared.port,
                 ..Surroundings::default()
             };
-            let spec = Spec::foreign_in(command, surroundings, contract)
+            let spec = LaunchSpec::foreign_in(command, surroundings, contract)
                 .map_err(|error| UsageError(error.to_string()))?;
             (spec, ["--cmd".to_owned(), command.clone()])
         }
-        (None, Some(address)) => {
-            (Spec::elsewhere(address, contract), ["--connect".to_owned(), address.to_string()])
-        }
+        (None, Some(address)) => (
+            LaunchSpec::elsewhere(address, contract),
+            ["--connect".to_owned(), address.to_string()],
+        ),
         (None, None) => {
             bail!(UsageError("name a server, or give one with --cmd or --connect".into()))
         }
@@ -308,7 +311,7 @@ fn document(report: &Report) -> Result<String> {
     struct Checked<'r> {
         seed: u64,
         #[serde(flatten)]
-        server: &'r ServerReport,
+        server: &'r ServerResult,
     }
     let checked: Vec<Checked<'_>> =
         report.servers.iter().map(|server| Checked { seed: report.seed, server }).collect();

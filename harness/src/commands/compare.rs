@@ -13,11 +13,13 @@ use super::asked::{named, print_json};
 use super::progress::{People, Progress};
 use crate::cli::{self, Require};
 use crate::interrupt;
-use crate::load::alternation::{Alternation, Busy, Failed, Found, compare, shown_percent};
 use crate::load::enough_descriptors;
+use crate::load::interleaved::{
+    Busy, Failed, Found, InterleavedComparison, compare, shown_percent,
+};
 use crate::load::placement::Placement;
 use crate::manifest;
-use crate::server::{Launcher, Spec};
+use crate::server::{LaunchSpec, Launcher};
 use crate::stats::Verdict;
 use crate::units::written;
 use crate::usage_error::UsageError;
@@ -58,8 +60,8 @@ pub(crate) fn against(arguments: &cli::Bench, other: &str) -> Result<ExitCode> {
                      not-slower";
         bail!(UsageError(words.to_owned()));
     }
-    let usual = Alternation::default();
-    let alternation = Alternation {
+    let usual = InterleavedComparison::default();
+    let alternation = InterleavedComparison {
         connections: arguments.connections,
         launches: arguments.launches,
         time: arguments.duration.unwrap_or(usual.time),
@@ -163,7 +165,7 @@ impl Compared {
         }
     }
 
-    fn words(&self, alternation: Alternation) -> String {
+    fn words(&self, alternation: InterleavedComparison) -> String {
         let Compared { server, against, launches, pairs, margin, .. } = self;
         let mut words = format!("{server} against {against}: ");
         if let (Some(ratio), Some(low), Some(high)) = (self.ratio, self.low, self.high) {
@@ -197,8 +199,8 @@ impl Compared {
 
 /// Who is compared with whom.
 struct Sides {
-    servers: Vec<Spec>,
-    other: Spec,
+    servers: Vec<LaunchSpec>,
+    other: LaunchSpec,
     /// Servers that were not named and cannot be compared, in words.
     left_out: Vec<String>,
 }
@@ -219,8 +221,8 @@ impl Sides {
                 (manifest::specs(file, names)?, other)
             }
             None => {
-                let spec = |server: &servers::Server| -> Result<Spec> {
-                    Ok(Spec::builtin(launcher, server, &Limits::default())?)
+                let spec = |server: &servers::Server| -> Result<LaunchSpec> {
+                    Ok(LaunchSpec::builtin(launcher, server, &Limits::default())?)
                 };
                 let all: Result<_> = named(names)?.iter().map(spec).collect();
                 let other = cli::server(other)
@@ -250,7 +252,7 @@ impl Sides {
 }
 
 /// Whether the server can be loaded as the other one is, while that one is running.
-fn comparable(server: &Spec, other: &Spec, connections: usize) -> Result<(), String> {
+fn comparable(server: &LaunchSpec, other: &LaunchSpec, connections: usize) -> Result<(), String> {
     let name = &server.name;
     let contract = &server.contract;
     if let Some(reason) = &server.unavailable {

@@ -14,19 +14,19 @@ use super::asked::{chosen, seed_or_chance};
 use super::progress::{People, Progress};
 use crate::cli::{Gate, PlanName, REPLAYS, Run};
 use crate::conformance::KnownFailures;
-use crate::conformance::{self, Case, Judge, Judgement, Kind, judge_all};
+use crate::conformance::{self, Case, CaseResult, Kind, Runner, judge_all};
 use crate::counterexamples;
 use crate::environment::Environment;
-use crate::load::{self, Dialog, Load, Measurement, Measuring, Plan, WORKLOADS, Workload};
+use crate::load::{self, Load, Measurement, Measuring, Plan, ReplyTemplate, WORKLOADS, Workload};
 use crate::manifest;
 use crate::report::{
-    self, FORMAT, FailOn, Output, Report, ServerReport, Tally, failure, not_run, step_summary,
+    self, FORMAT, FailOn, Output, Report, ServerResult, Tally, failure, not_run, step_summary,
 };
 use crate::server::raise_descriptor_limit;
-use crate::server::{Launcher, Place, Server as Running, Spec};
+use crate::server::{LaunchSpec, Launcher, Place, Server as Running};
 use crate::usage_error::UsageError;
 
-/// Servers that are judged at a time, each with the cases at a time of [`Judge`]. Cases mostly wait:
+/// Servers that are judged at a time, each with the cases at a time of [`Runner`]. Cases mostly wait:
 /// the last long ones of a server leave the processors to the first ones of the next.
 const JUDGED_AT_ONCE: usize = 4;
 
@@ -50,9 +50,9 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
         contenders.extend(Contender::external()?);
     }
     let names: Vec<String> = contenders.iter().map(|one| one.judged.name.clone()).collect();
-    let judge = Judge {
+    let judge = Runner {
         expected: arguments.gate.expected(&names)?,
-        ..Judge::new(launcher.clone(), seed_or_chance(arguments.seed))
+        ..Runner::new(launcher.clone(), seed_or_chance(arguments.seed))
     };
     let replays = arguments.output.join(REPLAYS);
     counterexamples::check_folder(&replays)?;
@@ -118,8 +118,8 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
 
 /// A server as it is judged, with a low connection limit, and as it is measured, with a high one.
 pub(crate) struct Contender {
-    pub(crate) judged: Spec,
-    pub(crate) measured: Spec,
+    pub(crate) judged: LaunchSpec,
+    pub(crate) measured: LaunchSpec,
 }
 
 /// The servers in other languages that belong to this project.
@@ -128,8 +128,8 @@ const EXTERNAL: &str = "servers/external/external.toml";
 impl Contender {
     pub(crate) fn builtin(launcher: &Launcher, servers: &[Server]) -> Result<Vec<Contender>> {
         let contender = |server: &Server| {
-            let measured = Spec::builtin(launcher, server, &Limits::default())?;
-            Ok(Contender { judged: Spec::judged(launcher, server), measured })
+            let measured = LaunchSpec::builtin(launcher, server, &Limits::default())?;
+            Ok(Contender { judged: LaunchSpec::judged(launcher, server), measured })
         };
         servers.iter().map(contender).collect()
     }
@@ -142,19 +142,19 @@ impl Contender {
             let measured = Server { pattern, service: Service::Echo };
             let originals = [&judged, &measured].map(|server| server.original());
             let originals: Vec<&str> = originals.into_iter().flatten().collect();
-            let judged = Spec {
+            let judged = LaunchSpec {
                 name: pattern.id.to_owned(),
                 original: (!originals.is_empty()).then(|| originals.join(", ")),
-                ..Spec::judged(launcher, &judged)
+                ..LaunchSpec::judged(launcher, &judged)
             };
-            let measured = Spec::builtin(launcher, &measured, &Limits::default())?;
+            let measured = LaunchSpec::builtin(launcher, &measured, &Limits::default())?;
             Ok(Contender { judged, measured })
         };
         first_things_first().into_iter().map(contender).collect()
     }
 
     /// Servers of a manifest.
-    pub(crate) fn described(specs: Vec<Spec>) -> impl Iterator<Item = Contender> {
+    pub(crate) fn described(specs: Vec<LaunchSpec>) -> impl Iterator<Item = Contender> {
         specs.into_iter().map(|spec| Contender { judged: spec.clone(), measured: spec })
     }
 
@@ -196,7 +196,7 @@ fn first_things_first() -> Vec<&'static Pattern> {
 }
 
 /// What is to be said when all servers are judged.
-pub(crate) fn conclude(report: &mut Report, judge: &Judge, progress: &Progress) {
+pub(crate) fn conclude(report: &mut Report, judge: &Runner, progress: &Progress) {
     judge.expected.mark_stale(&mut report.servers);
     report.complete = true;
     for server in &report.servers {
@@ -211,12 +211,12 @@ pub(crate) fn conclude(report: &mut Report, judge: &Judge, progress: &Progress) 
 
 /// Judges servers, several at a time, and passes on each that is finished.
 fn judge_servers(
-    judge: &Judge,
+    judge: &Runner,
     contenders: &[Contender],
     cases: &[&'static Case],
     replays: &Path,
     progress: &Progress,
-    finished: &mut (dyn FnMut(ServerReport) -> Result<()> + Send),
+    finished: &mut (dyn FnMut(ServerResult) -> Result<()> + Send),
 ) -> Result<()> {
     let (next, finished) = (AtomicUsize::new(0), Mutex::new((finished, Ok(()))));
     let work = || {
@@ -249,15 +249,15 @@ fn judge_servers(
 }
 
 fn judged(
-    judge: &Judge,
-    spec: &Spec,
+    judge: &Runner,
+    spec: &LaunchSpec,
     cases: &[&'static Case],
     replays: &Path,
     progress: &Progress,
-) -> ServerReport {
+) -> ServerResult {
     if spec.unavailable.is_some() {
         progress.skip(cases.len());
-        return ServerReport::new(spec, Vec::new());
+        return ServerResult::new(spec, Vec::new());
     }
     progress.doing(format!("judging {}", spec.name));
     let judgements = judge_all(judge, spec, cases, |judgement| {
@@ -268,8 +268,8 @@ fn judged(
             progress.line(&report::line(&spec.name, judgement));
         }
     });
-    let mechanism = judgements.iter().find_map(Judgement::mechanism);
-    ServerReport { mechanism, ..ServerReport::new(spec, judgements) }
+    let mechanism = judgements.iter().find_map(CaseResult::mechanism);
+    ServerResult { mechanism, ..ServerResult::new(spec, judgements) }
 }
 
 /// Measures a server under all workloads.
@@ -277,7 +277,7 @@ fn measure_server(
     (launcher, contender): (&Launcher, &Contender),
     workloads: &[&Workload],
     measuring: &Measuring<'_>,
-    entry: &mut ServerReport,
+    entry: &mut ServerResult,
     progress: &Progress,
 ) -> Result<()> {
     let spec = &contender.measured;
@@ -300,15 +300,15 @@ fn measure_server(
 /// ended meanwhile is launched afresh.
 pub(crate) struct Bench<'a> {
     launcher: &'a Launcher,
-    spec: &'a Spec,
+    spec: &'a LaunchSpec,
     /// Why it cannot be loaded, if so.
-    running: Option<(Running, Result<Dialog, String>)>,
+    running: Option<(Running, Result<ReplyTemplate, String>)>,
     /// Kept until the server is gone.
     place: Option<Place>,
 }
 
 impl<'a> Bench<'a> {
-    pub(crate) fn new(launcher: &'a Launcher, spec: &'a Spec) -> Bench<'a> {
+    pub(crate) fn new(launcher: &'a Launcher, spec: &'a LaunchSpec) -> Bench<'a> {
         Bench { launcher, spec, running: None, place: None }
     }
 
@@ -320,7 +320,7 @@ impl<'a> Bench<'a> {
         &mut self,
         workload: &Workload,
         measuring: &Measuring<'_>,
-        entry: &mut ServerReport,
+        entry: &mut ServerResult,
     ) -> Result<()> {
         let contract = &self.spec.contract;
         let not_measured = |reason| format!("{}: {reason}", workload.name);
@@ -353,7 +353,7 @@ impl<'a> Bench<'a> {
     fn running(
         &mut self,
         measuring: &Measuring<'_>,
-    ) -> Result<&mut (Running, Result<Dialog, String>)> {
+    ) -> Result<&mut (Running, Result<ReplyTemplate, String>)> {
         let has_ended = |(server, _): &(Running, _)| server.process.exit().is_some();
         if self.running.as_ref().is_some_and(has_ended) {
             self.running = None;
@@ -363,14 +363,14 @@ impl<'a> Bench<'a> {
             self.place = Some(Place::take(self.spec)?);
             let launcher = measuring.placement()?.launcher(self.launcher);
             let server = launcher.launch(self.spec)?;
-            let dialog = Dialog::of(&self.spec.contract, server.address);
+            let dialog = ReplyTemplate::of(&self.spec.contract, server.address);
             self.running = Some((server, dialog));
         }
         Ok(self.running.as_mut().expect("it was just launched"))
     }
 }
 
-fn line(entry: &ServerReport) -> String {
+fn line(entry: &ServerResult) -> String {
     let figures: Vec<String> = entry
         .measurements
         .iter()

@@ -1,8 +1,8 @@
 //! A case: one behaviour that is required of servers.
 
-use super::finding::Finding;
-use super::need::Need;
-use super::subject::Subject;
+use super::context::TestContext;
+use super::failure::Failure;
+use super::precondition::Precondition;
 use crate::contract::Contract;
 
 /// One behaviour with a stable name.
@@ -15,9 +15,9 @@ pub struct Case {
     /// Where the requirement comes from: a standard, a manual page, a book, the contract.
     pub source: &'static str,
     /// What a server must declare for the case to apply.
-    pub needs: &'static [Need],
+    pub needs: &'static [Precondition],
     /// The experiment. It returns when the requirement is met.
-    pub check: fn(&Subject<'_>) -> Result<(), Finding>,
+    pub check: fn(&TestContext<'_>) -> Result<(), Failure>,
 }
 
 impl Case {
@@ -28,7 +28,8 @@ impl Case {
 
     /// Which servers the case applies to, in words.
     pub fn applies_to(&self) -> String {
-        let required = self.needs.iter().filter(|need| !matches!(need, Need::Preferably(_)));
+        let required =
+            self.needs.iter().filter(|need| !matches!(need, Precondition::Preferably(_)));
         let needs: Vec<String> = required.map(|need| need.words()).collect();
         match needs.is_empty() {
             true => "every server; one client is enough".to_owned(),
@@ -39,7 +40,7 @@ impl Case {
     /// Whether the case can try all that it is about on a server with that contract.
     pub fn suits(&self, contract: &Contract) -> bool {
         self.needs.iter().all(|need| match need {
-            Need::Preferably(other) => other.met_by(contract).is_ok(),
+            Precondition::Preferably(other) => other.met_by(contract).is_ok(),
             need => need.met_by(contract).is_ok(),
         })
     }

@@ -36,7 +36,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::conformance::Need;
+    use crate::conformance::Precondition;
 
     #[test]
     fn names_are_a_topic_and_a_name_and_occur_once() {
@@ -59,7 +59,8 @@ mod tests {
             let sentence = case.requirement;
             assert!(!sentence.is_empty() && !sentence.ends_with('.'), "{}", case.name);
             assert!(!sentence.contains(". "), "{} takes two sentences", case.name);
-            let needs = case.needs.iter().filter(|need| !matches!(need, Need::Preferably(_)));
+            let needs =
+                case.needs.iter().filter(|need| !matches!(need, Precondition::Preferably(_)));
             assert!(needs.count() < 2 || case.applies_to().contains(" and "), "{}", case.name);
         }
     }

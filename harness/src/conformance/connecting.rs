@@ -4,18 +4,18 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::finding::Finding;
-use super::party::Party;
-use super::subject::{PROMPT, Subject, TRY_EVERY, request};
-use crate::client::{Client, Trouble, Window};
+use super::context::{PROMPT, TRY_EVERY, TestContext, request};
+use super::failure::Failure;
+use super::test_client::TestClient;
+use crate::client::{Client, ClientError, Window};
 use crate::server::diag;
 
-impl Subject<'_> {
+impl TestContext<'_> {
     /// Connects another client.
     ///
     /// # Errors
     /// How the connection failed.
-    pub fn try_connect(&self) -> Result<Party<'_>, Trouble> {
+    pub fn try_connect(&self) -> Result<TestClient<'_>, ClientError> {
         self.try_connect_within(self.patience)
     }
 
@@ -23,7 +23,7 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// How the connection failed.
-    pub fn try_connect_within(&self, patience: Duration) -> Result<Party<'_>, Trouble> {
+    pub fn try_connect_within(&self, patience: Duration) -> Result<TestClient<'_>, ClientError> {
         self.try_connect_with(self.living()?, Window::Usual, patience)
     }
 
@@ -31,7 +31,7 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// How the connection failed.
-    pub fn try_connect_to(&self, address: SocketAddr) -> Result<Party<'_>, Trouble> {
+    pub fn try_connect_to(&self, address: SocketAddr) -> Result<TestClient<'_>, ClientError> {
         self.try_connect_with(address, Window::Usual, self.patience)
     }
 
@@ -40,12 +40,12 @@ impl Subject<'_> {
         address: SocketAddr,
         window: Window,
         patience: Duration,
-    ) -> Result<Party<'_>, Trouble> {
+    ) -> Result<TestClient<'_>, ClientError> {
         self.clients.set(self.clients.get() + 1);
         let number = self.clients.get();
         let patience = self.patience_left()?.min(patience);
         let client = Client::connect(number, address, window, patience, &self.transcript)?;
-        Ok(Party { subject: self, client, is_greeted: false, asked: 0 })
+        Ok(TestClient { ctx: self, client, is_greeted: false, asked: 0 })
     }
 
     /// As [`try_connect`](Self::try_connect), for a client whose first bytes the server is to have
@@ -53,7 +53,7 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// How the connection failed.
-    pub fn try_connect_with_data(&self) -> Result<Party<'_>, Trouble> {
+    pub fn try_connect_with_data(&self) -> Result<TestClient<'_>, ClientError> {
         self.try_connect_with(self.living()?, Window::OpensWithData, self.patience)
     }
 
@@ -61,7 +61,7 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// It cannot: then nothing can be exercised.
-    pub fn connect_with_small_window(&self) -> Result<Party<'_>, Finding> {
+    pub fn connect_with_small_window(&self) -> Result<TestClient<'_>, Failure> {
         self.living()
             .and_then(|address| self.try_connect_with(address, Window::Small, self.patience))
             .map_err(|trouble| self.not_served("a client is connected", &trouble))
@@ -71,7 +71,7 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// It cannot: then nothing can be exercised.
-    pub fn connect(&self) -> Result<Party<'_>, Finding> {
+    pub fn connect(&self) -> Result<TestClient<'_>, Failure> {
         self.try_connect().map_err(|trouble| self.not_served("a client is connected", &trouble))
     }
 
@@ -80,7 +80,7 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// None is served within the patience of the case: then nothing can be exercised.
-    pub fn connect_soon(&self, request: &[u8]) -> Result<Party<'_>, Finding> {
+    pub fn connect_soon(&self, request: &[u8]) -> Result<TestClient<'_>, Failure> {
         let deadline = Instant::now() + self.hurry.get().unwrap_or(self.patience);
         let before = self.learned.borrow().get(request).cloned();
         loop {
@@ -109,21 +109,21 @@ impl Subject<'_> {
     /// They do not: then nothing can be exercised.
     pub fn tells_apart<'p>(
         &self,
-        one: &mut Party<'p>,
-        other: &mut Party<'p>,
-    ) -> Result<(), Finding> {
+        one: &mut TestClient<'p>,
+        other: &mut TestClient<'p>,
+    ) -> Result<(), Failure> {
         let mut try_it = || {
             other.learn(&request(2))?;
             self.in_turns(&mut [&mut *one, &mut *other], &[request(1), request(2)])?;
             for (party, asked) in [(&mut *one, request(1)), (&mut *other, request(2))] {
-                let reply = party.line().map_err(|it| Finding::trouble("a reply", &it))?;
+                let reply = party.line().map_err(|it| Failure::trouble("a reply", &it))?;
                 party.is_as_learned(&asked, &reply)?;
             }
             Ok(())
         };
-        try_it().map_err(|finding: Finding| {
+        try_it().map_err(|finding: Failure| {
             let seen = finding.observed;
-            Finding::blocked(&["isolation/own-answers"], format!("two clients in turns: {seen}"))
+            Failure::blocked(&["isolation/own-answers"], format!("two clients in turns: {seen}"))
         })
     }
 
@@ -134,9 +134,9 @@ impl Subject<'_> {
     /// The server does not take them.
     pub(super) fn in_turns(
         &self,
-        parties: &mut [&mut Party<'_>],
+        parties: &mut [&mut TestClient<'_>],
         requests: &[Vec<u8>],
-    ) -> Result<(), Finding> {
+    ) -> Result<(), Failure> {
         if !self.contract.wire.is_delimited() {
             return parties.iter_mut().zip(requests).try_for_each(|(it, asked)| it.request(asked));
         }
@@ -156,7 +156,7 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// None is.
-    pub fn outlives(&self, client: Party<'_>) -> Result<(), Finding> {
+    pub fn outlives(&self, client: TestClient<'_>) -> Result<(), Failure> {
         client.reset();
         // Now it has noticed.
         self.let_it_rest();
@@ -168,7 +168,7 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// Fewer are served: then nothing can be exercised.
-    pub fn fill(&self) -> Result<Incumbents<'_>, Finding> {
+    pub fn fill(&self) -> Result<Incumbents<'_>, Failure> {
         let capacity = self.contract.capacity.unwrap_or(1);
         let served: Result<_, _> =
             (0..capacity).map(|number| self.connect_soon(&request(number))).collect();
@@ -181,7 +181,7 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// It is not.
-    pub fn still_serves(&self, expected: &str) -> Result<(), Finding> {
+    pub fn still_serves(&self, expected: &str) -> Result<(), Failure> {
         let served = self.try_connect().and_then(|mut party| party.ask(&request(7)));
         self.judge_service(expected, served)
     }
@@ -190,13 +190,13 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// None is within the patience of the case.
-    pub fn serves_soon(&self, expected: &str) -> Result<(), Finding> {
+    pub fn serves_soon(&self, expected: &str) -> Result<(), Failure> {
         let deadline = Instant::now() + self.patience;
         loop {
             let served = self.try_connect().and_then(|mut party| party.ask(&request(7)));
             let again = match &served {
                 Ok(reply) => self.contract.is_busy(reply),
-                Err(Trouble::Refused | Trouble::Reset | Trouble::Closed(_)) => true,
+                Err(ClientError::Refused | ClientError::Reset | ClientError::Closed(_)) => true,
                 Err(_) => false,
             };
             if !again || Instant::now() > deadline {
@@ -208,24 +208,24 @@ impl Subject<'_> {
 
     /// Waits until the server can do nothing by itself any more about what these clients have sent,
     /// or else for `quiet`.
-    pub(super) fn let_it_be_still(&self, clients: &[Party<'_>], quiet: Duration) {
+    pub(super) fn let_it_be_still(&self, clients: &[TestClient<'_>], quiet: Duration) {
         let began = Instant::now();
         while began.elapsed() < quiet {
             thread::sleep(TRY_EVERY);
-            if self.is_still_since(began) && clients.iter().all(Party::is_delivered) {
+            if self.is_still_since(began) && clients.iter().all(TestClient::is_delivered) {
                 break;
             }
         }
     }
 
     /// Whether the server has taken the client in, rather than the kernel's queue alone.
-    pub fn has_accepted(&self, client: &Party<'_>) -> bool {
+    pub fn has_accepted(&self, client: &TestClient<'_>) -> bool {
         client.client.ends().is_some_and(|(client, server)| diag::is_accepted(server, client))
     }
 
     /// Waits until the server's kernel has the connection, so that nothing that the client does
     /// next can overtake the end of the handshake.
-    pub fn wait_until_established(&self, client: &Party<'_>) {
+    pub fn wait_until_established(&self, client: &TestClient<'_>) {
         let Some((own, server)) = client.client.ends() else { return };
         let deadline = Instant::now() + PROMPT;
         while diag::server_end(server, own).is_some_and(|end| end.is_under_way)
@@ -239,14 +239,14 @@ impl Subject<'_> {
 /// The clients of a server that is full.
 pub struct Incumbents<'s> {
     /// Those that are served.
-    pub served: Vec<Party<'s>>,
+    pub served: Vec<TestClient<'s>>,
     /// Those that were taken in and wait, the first of them first.
-    pub waiting: Vec<Party<'s>>,
+    pub waiting: Vec<TestClient<'s>>,
 }
 
 impl<'s> Incumbents<'s> {
     /// One that is served leaves, and so do all that wait: the next one that comes has a place.
-    pub fn make_room(&mut self) -> Party<'s> {
+    pub fn make_room(&mut self) -> TestClient<'s> {
         self.waiting.clear();
         self.served.pop().expect("a capacity of at least one")
     }

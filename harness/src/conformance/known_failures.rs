@@ -1,6 +1,6 @@
 //! What servers are known to fail in.
 
-use super::verdict::{Judgement, Known, KnownVerdict, State};
+use super::case_result::{CaseResult, Known, KnownVerdict, State};
 
 /// What is expected of servers other than to pass.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,7 @@ pub(crate) struct Entry {
 
 impl KnownFailures {
     /// Why a judgement was to be expected, if it was.
-    pub fn known(&self, server: &str, judgement: &Judgement) -> Option<Known> {
+    pub fn known(&self, server: &str, judgement: &CaseResult) -> Option<Known> {
         let entry = self.entries.iter().find(|entry| {
             entry.is_about(server, judgement.name) && entry.known.verdict.is_of(judgement)
         })?;
@@ -42,7 +42,7 @@ impl Entry {
         self.server.as_deref().is_none_or(is_same) && covers(&self.case, case)
     }
 
-    pub(crate) fn mark(&self, judgement: &mut Judgement) {
+    pub(crate) fn mark(&self, judgement: &mut CaseResult) {
         let Known { verdict, reason, place, .. } = &self.known;
         let what = if self.case.ends_with('/') {
             format!("`{}` in a case of {}", verdict.name(), self.case)

@@ -1,12 +1,12 @@
 //! Requests of a given size.
 
-use super::subject::Subject;
+use super::context::TestContext;
 
 /// The request, brought to a size by what means nothing to a calculator, and nothing special to an
 /// echo.
-pub(super) fn padded(subject: &Subject<'_>, request: &[u8], size: usize) -> Vec<u8> {
+pub(super) fn padded(ctx: &TestContext<'_>, request: &[u8], size: usize) -> Vec<u8> {
     let mut padded = request.to_vec();
-    let padding = match subject.contract.service {
+    let padding = match ctx.contract.service {
         servers::Service::Calc => b' ',
         servers::Service::Echo => b'0',
     };
@@ -15,8 +15,8 @@ pub(super) fn padded(subject: &Subject<'_>, request: &[u8], size: usize) -> Vec<
 }
 
 /// What answers a padded request: itself, or what answers the bare one.
-pub(super) fn reply_to_padded(subject: &Subject<'_>, short: &[u8], padded: &[u8]) -> Vec<u8> {
-    match subject.contract.service {
+pub(super) fn reply_to_padded(ctx: &TestContext<'_>, short: &[u8], padded: &[u8]) -> Vec<u8> {
+    match ctx.contract.service {
         servers::Service::Calc => short.to_vec(),
         servers::Service::Echo => padded.to_vec(),
     }

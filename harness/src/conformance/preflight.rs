@@ -5,11 +5,11 @@ use std::path::Path;
 
 use servers::Service;
 
-use super::finding::Finding;
-use super::judge::Judge;
-use super::subject::{PROMPT, Subject};
-use crate::client::Trouble;
-use crate::server::{LaunchError, Place, Spec};
+use super::context::{PROMPT, TestContext};
+use super::failure::Failure;
+use super::settings::Runner;
+use crate::client::ClientError;
+use crate::server::{LaunchError, LaunchSpec, Place};
 use crate::text::printable;
 use crate::wire::ReplyEnd;
 
@@ -31,7 +31,7 @@ pub struct Obstacle {
     /// Whether there is a server.
     pub(super) is_launched: bool,
     /// The same as the finding of a case.
-    pub(super) finding: Finding,
+    pub(super) finding: Failure,
 }
 
 /// What is to be changed so that a server can be judged.
@@ -43,19 +43,19 @@ pub enum Blame {
     NoServer,
 }
 
-impl Judge {
+impl Runner {
     /// Launches a server and sends it one request.
     ///
     /// # Errors
     /// Why it cannot be judged.
-    pub fn preflight(&self, spec: &Spec) -> Result<(), Box<Obstacle>> {
+    pub fn preflight(&self, spec: &LaunchSpec) -> Result<(), Box<Obstacle>> {
         // It is this thread's as long as the server is there.
         let launched = Place::take(spec)
             .and_then(|place| self.launcher.launch(spec).map(|server| (place, server)));
         let (place, server) = launched.map_err(|error| Box::new(not_launched(spec, error)))?;
-        let subject = Subject::new(self, spec, server, &place);
-        let replied = reply(&subject);
-        drop(subject);
+        let ctx = TestContext::new(self, spec, server, &place);
+        let replied = reply(&ctx);
+        drop(ctx);
         let obstacle = match replied {
             Err(trouble) => unreachable(spec, &trouble),
             Ok(reply) => mistaken(spec, &reply),
@@ -78,12 +78,12 @@ enum Reply {
 ///
 /// # Errors
 /// There is no connection.
-fn reply(subject: &Subject<'_>) -> Result<Reply, Trouble> {
-    let mut client = subject.try_connect()?;
+fn reply(ctx: &TestContext<'_>) -> Result<Reply, ClientError> {
+    let mut client = ctx.try_connect()?;
     let mut begun = Vec::new();
     let heard = client.tell(SUM).and_then(|()| match client.hear(PROMPT) {
         // It has begun to answer, and may be slow.
-        Err(Trouble::Silent(_, bytes)) if !bytes.is_empty() => {
+        Err(ClientError::Silent(_, bytes)) if !bytes.is_empty() => {
             begun = bytes;
             client.line()
         }
@@ -91,17 +91,17 @@ fn reply(subject: &Subject<'_>) -> Result<Reply, Trouble> {
     });
     Ok(match heard {
         Ok(value) => Reply::Value(value),
-        Err(Trouble::Silent(_, bytes)) if !bytes.is_empty() && bytes == begun => {
+        Err(ClientError::Silent(_, bytes)) if !bytes.is_empty() && bytes == begun => {
             Reply::Unended(bytes)
         }
-        Err(Trouble::Closed(bytes)) if !bytes.is_empty() => Reply::Unended(bytes),
+        Err(ClientError::Closed(bytes)) if !bytes.is_empty() => Reply::Unended(bytes),
         // What that means is for the cases to say.
         Err(_) => Reply::Nothing,
     })
 }
 
 /// There is no server to launch.
-fn not_launched(spec: &Spec, error: LaunchError) -> Obstacle {
+fn not_launched(spec: &LaunchSpec, error: LaunchError) -> Obstacle {
     let words = error.to_string();
     let (blame, remedy) = match &error {
         LaunchError::Exited { .. } => match missing_file(spec) {
@@ -136,7 +136,7 @@ fn not_launched(spec: &Spec, error: LaunchError) -> Obstacle {
             (Blame::NoServer, None)
         }
     };
-    let finding = Finding::from(error);
+    let finding = Failure::from(error);
     let finding = match &remedy {
         Some(remedy) => finding.hint(remedy),
         None => finding,
@@ -146,7 +146,7 @@ fn not_launched(spec: &Spec, error: LaunchError) -> Obstacle {
 }
 
 /// A file that the command names and that is not there.
-fn missing_file(spec: &Spec) -> Option<&str> {
+fn missing_file(spec: &LaunchSpec) -> Option<&str> {
     let folder = spec.folder.as_deref().unwrap_or(Path::new(""));
     let is_file = |word: &&str| {
         let ending = Path::new(word).extension().and_then(|ending| ending.to_str());
@@ -158,29 +158,29 @@ fn missing_file(spec: &Spec) -> Option<&str> {
     files.into_iter().find(|file| !folder.join(file).exists())
 }
 
-fn folder_of(spec: &Spec) -> String {
+fn folder_of(spec: &LaunchSpec) -> String {
     let folder = spec.folder.clone().or_else(|| std::env::current_dir().ok());
     folder.map_or("this folder".to_owned(), |folder| folder.display().to_string())
 }
 
 /// Nobody can connect to a server that was to run already. One that was launched, and does not take
 /// its first client, is judged for that.
-fn unreachable(spec: &Spec, trouble: &Trouble) -> Option<Obstacle> {
+fn unreachable(spec: &LaunchSpec, trouble: &ClientError) -> Option<Obstacle> {
     let address = spec.elsewhere?;
     let words = match trouble {
-        Trouble::Refused => {
+        ClientError::Refused => {
             format!(
                 "no server listens on {address} (connection refused): start it first, or correct host and port"
             )
         }
         other => format!("cannot connect to {address}: {other}: correct host and port"),
     };
-    let finding = Finding::fail("a server that listens", &words);
+    let finding = Failure::fail("a server that listens", &words);
     Some(Obstacle { words, blame: Blame::NoServer, is_launched: false, finding })
 }
 
 /// It is another server than it is declared to be.
-fn mistaken(spec: &Spec, reply: &Reply) -> Option<Obstacle> {
+fn mistaken(spec: &LaunchSpec, reply: &Reply) -> Option<Obstacle> {
     let sum = printable(SUM);
     let (expected, seen, remedy) = match (spec.contract.service, reply) {
         (Service::Calc, Reply::Value(value)) if value == SUM => {
@@ -208,12 +208,12 @@ fn mistaken(spec: &Spec, reply: &Reply) -> Option<Obstacle> {
         _ => return None,
     };
     let words = format!("{seen}\n{remedy}");
-    let finding = Finding::fail(expected, seen).hint(remedy);
+    let finding = Failure::fail(expected, seen).hint(remedy);
     Some(Obstacle { words, blame: Blame::Usage, is_launched: true, finding })
 }
 
 /// The command that detects how a server speaks.
-fn probe(spec: &Spec) -> String {
+fn probe(spec: &LaunchSpec) -> String {
     let quoted = |text: &str| shlex::try_quote(text).map_or(text.to_owned(), Into::into);
     if let Some(address) = spec.elsewhere {
         return format!("harness probe --connect {address}");

@@ -9,10 +9,10 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::finding::Finding;
-use super::judge::PATIENCES;
-use super::subject::Subject;
-use super::verdict::State;
+use super::case_result::State;
+use super::context::TestContext;
+use super::failure::Failure;
+use super::settings::PATIENCES;
 use crate::wire::ReplyEnd;
 
 /// How long the smallest counterexample is looked for.
@@ -32,7 +32,7 @@ struct Property<P, H> {
     holds: H,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> TestContext<'a> {
     /// Tries a property on so many random values. What `prepare` gives is used for as long as the
     /// property holds. In a replay the value of the replay is tried, and no other.
     ///
@@ -43,16 +43,16 @@ impl<'a> Subject<'a> {
         runs: u32,
         what: &str,
         values: impl Strategy<Value = T>,
-        prepare: impl Fn() -> Result<F, Finding>,
-        holds: impl Fn(&mut F, &T) -> Result<(), Finding>,
-    ) -> Result<(), Finding>
+        prepare: impl Fn() -> Result<F, Failure>,
+        holds: impl Fn(&mut F, &T) -> Result<(), Failure>,
+    ) -> Result<(), Failure>
     where
         T: Debug + PartialEq + Serialize + DeserializeOwned,
     {
         let property = Property { prepare, holds };
         if let Some(value) = self.replayed() {
             let value =
-                T::deserialize(value).map_err(|error| Finding::misfit(error.to_string()))?;
+                T::deserialize(value).map_err(|error| Failure::misfit(error.to_string()))?;
             property.of_fresh(&value).map_err(|finding| finding.of(&value))?;
             self.observe("what failed once is as required now");
             return Ok(());
@@ -104,13 +104,13 @@ impl<'a> Subject<'a> {
         &self,
         property: &Property<P, H>,
         mut tree: impl ValueTree<Value = T>,
-        first: Finding,
+        first: Failure,
         patience: Duration,
-    ) -> Finding
+    ) -> Failure
     where
         T: PartialEq + Serialize,
-        P: Fn() -> Result<F, Finding>,
-        H: Fn(&mut F, &T) -> Result<(), Finding>,
+        P: Fn() -> Result<F, Failure>,
+        H: Fn(&mut F, &T) -> Result<(), Failure>,
     {
         let whole = tree.current();
         let again = |value: &T| {
@@ -130,7 +130,7 @@ impl<'a> Subject<'a> {
             }
         }
         let observed = format!("{} (it failed once and not again)", first.observed);
-        Finding { observed, ..first }.of(&whole)
+        Failure { observed, ..first }.of(&whole)
     }
 
     /// Ever smaller values that fail.
@@ -141,8 +141,8 @@ impl<'a> Subject<'a> {
     ) -> Vec<T>
     where
         T: PartialEq,
-        P: Fn() -> Result<F, Finding>,
-        H: Fn(&mut F, &T) -> Result<(), Finding>,
+        P: Fn() -> Result<F, Failure>,
+        H: Fn(&mut F, &T) -> Result<(), Failure>,
     {
         let deadline = Instant::now() + SHRINKING;
         let (mut failed, mut fixture) = (Vec::new(), (property.prepare)().ok());
@@ -176,21 +176,21 @@ impl<'a> Subject<'a> {
 }
 
 impl<P, H> Property<P, H> {
-    fn of_fresh<F, T>(&self, value: &T) -> Result<(), Finding>
+    fn of_fresh<F, T>(&self, value: &T) -> Result<(), Failure>
     where
-        P: Fn() -> Result<F, Finding>,
-        H: Fn(&mut F, &T) -> Result<(), Finding>,
+        P: Fn() -> Result<F, Failure>,
+        H: Fn(&mut F, &T) -> Result<(), Failure>,
     {
         (self.holds)(&mut (self.prepare)()?, value)
     }
 }
 
-impl Finding {
+impl Failure {
     /// This finding, of that value.
-    fn of(self, value: &impl Serialize) -> Finding {
+    fn of(self, value: &impl Serialize) -> Failure {
         let counterexample = serde_json::to_value(value).ok().map(Box::new);
         let hint = self.hint.or(Some("this is the smallest counterexample that was found".into()));
-        Finding { counterexample, hint, ..self }
+        Failure { counterexample, hint, ..self }
     }
 }
 

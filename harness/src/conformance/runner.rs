@@ -9,25 +9,25 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::case::Case;
-use super::finding::Finding;
-use super::judge::PATIENCES;
-use super::judge::{Judge, PLAIN};
+use super::case_result::Kind;
+use super::case_result::{CaseResult, State, Verdict, find_causes};
+use super::context::{DYING, Evidence, TestContext};
+use super::failure::Failure;
 use super::preflight::Obstacle;
 use super::resources::watched;
-use super::subject::{DYING, Evidence, Subject};
-use super::verdict::Kind;
-use super::verdict::{Judgement, State, Verdict, find_causes};
+use super::settings::PATIENCES;
+use super::settings::{PLAIN, Runner};
 use crate::client::Happening;
-use crate::server::{MOST_TASKS, Place, Spec};
+use crate::server::{LaunchSpec, MOST_TASKS, Place};
 use crate::text::visible;
 
 /// The hint where nothing is known of the cause.
 const LOOK: &str =
     "--output DIR and --json have each byte, and what the server wrote, on one clock";
 
-impl Judge {
+impl Runner {
     /// Judges a server in one case.
-    pub fn judge(&self, spec: &Spec, case: &'static Case) -> Judgement {
+    pub fn judge(&self, spec: &LaunchSpec, case: &'static Case) -> CaseResult {
         let began = Instant::now();
         let spec = spec.fitting(|contract| case.suits(contract));
         let mut judgement = self.unjudged(spec, case);
@@ -50,11 +50,11 @@ impl Judge {
     /// the first of them does, and the others are inconclusive because of it.
     pub fn judge_unchecked(
         &self,
-        spec: &Spec,
+        spec: &LaunchSpec,
         cases: &[&'static Case],
         obstacle: &Obstacle,
-        reached: impl Fn(&mut Judgement),
-    ) -> Vec<Judgement> {
+        reached: impl Fn(&mut CaseResult),
+    ) -> Vec<CaseResult> {
         let applies = |case: &&&'static Case| {
             let spec = spec.fitting(|contract| case.suits(contract));
             case.unmet_by(&spec.contract).is_none()
@@ -64,11 +64,11 @@ impl Judge {
         let judge = |case: &&'static Case| match first {
             Some(first) if first.name != case.name => {
                 let by = std::slice::from_ref(&first.name);
-                self.alike(spec, case, Finding::blocked(by, &obstacle.finding.observed))
+                self.alike(spec, case, Failure::blocked(by, &obstacle.finding.observed))
             }
             _ => self.alike(spec, case, obstacle.finding.clone()),
         };
-        let mut judgements: Vec<Judgement> = cases.iter().map(judge).collect();
+        let mut judgements: Vec<CaseResult> = cases.iter().map(judge).collect();
         find_causes(&mut judgements, |_| None);
         judgements.iter_mut().for_each(reached);
         judgements
@@ -77,11 +77,11 @@ impl Judge {
     /// Ends all the cases that apply with one finding. None is run.
     fn judge_alike(
         &self,
-        spec: &Spec,
+        spec: &LaunchSpec,
         cases: &[&'static Case],
-        finding: &Finding,
-        reached: impl Fn(&mut Judgement),
-    ) -> Vec<Judgement> {
+        finding: &Failure,
+        reached: impl Fn(&mut CaseResult),
+    ) -> Vec<CaseResult> {
         let judge = |case: &&'static Case| {
             let mut judgement = self.alike(spec, case, finding.clone());
             reached(&mut judgement);
@@ -91,7 +91,7 @@ impl Judge {
     }
 
     /// Ends a case that applies with a finding. It is not run.
-    fn alike(&self, spec: &Spec, case: &'static Case, finding: Finding) -> Judgement {
+    fn alike(&self, spec: &LaunchSpec, case: &'static Case, finding: Failure) -> CaseResult {
         let spec = spec.fitting(|contract| case.suits(contract));
         let mut judgement = self.unjudged(spec, case);
         if judgement.state != State::NotApplicable {
@@ -102,12 +102,12 @@ impl Judge {
     }
 
     /// Ends a case that there is no time for.
-    fn undecided(&self, spec: &Spec, case: &'static Case, words: String) -> Judgement {
-        self.alike(spec, case, Finding::vacuous(words))
+    fn undecided(&self, spec: &LaunchSpec, case: &'static Case, words: String) -> CaseResult {
+        self.alike(spec, case, Failure::vacuous(words))
     }
 
     /// Why no further case is begun, if so: the time for this server is over, or it wastes it.
-    fn gives_up(&self, began: Instant, so_far: &[Judgement]) -> Option<String> {
+    fn gives_up(&self, began: Instant, so_far: &[CaseResult]) -> Option<String> {
         if self.until.is_some_and(|until| Instant::now() > until) {
             let within = self.within.unwrap_or_default().as_secs();
             return Some(format!("the time for this server, {within} s, was over (--within)"));
@@ -119,9 +119,9 @@ impl Judge {
     }
 
     /// What is known before a case is run: whether it applies.
-    fn unjudged(&self, spec: &Spec, case: &'static Case) -> Judgement {
+    fn unjudged(&self, spec: &LaunchSpec, case: &'static Case) -> CaseResult {
         let unmet = case.unmet_by(&spec.contract);
-        Judgement {
+        CaseResult {
             name: case.name,
             requirement: case.requirement,
             verdict: None,
@@ -146,17 +146,17 @@ impl Judge {
         }
     }
 
-    fn run(&self, spec: &Spec, case: &Case, judgement: &mut Judgement) {
+    fn run(&self, spec: &LaunchSpec, case: &Case, judgement: &mut CaseResult) {
         // It is this thread's until the case is over.
         let launched = Place::take(spec)
             .and_then(|place| self.launcher.launch(spec).map(|server| (place, server)));
         let (place, server) = match launched {
             Ok(launched) => launched,
-            Err(error) => return judgement.take(Finding::from(error)),
+            Err(error) => return judgement.take(Failure::from(error)),
         };
         let supervisor = server.process.supervisor();
-        let subject = Subject::new(self, spec, server, &place);
-        let check = || panic::catch_unwind(AssertUnwindSafe(|| (case.check)(&subject)));
+        let ctx = TestContext::new(self, spec, server, &place);
+        let check = || panic::catch_unwind(AssertUnwindSafe(|| (case.check)(&ctx)));
         let (checked, resources) = match supervisor {
             Some(supervisor) => {
                 watched(supervisor, check, |checked| !matches!(checked, Ok(Ok(()))))
@@ -164,7 +164,7 @@ impl Judge {
             None => (check(), Vec::new()),
         };
         judgement.resources = resources;
-        let mut evidence = subject.take_apart();
+        let mut evidence = ctx.take_apart();
         judgement.discovery = evidence.discovery.take().map(Box::new);
         let (transcript, met) = (evidence.transcript.clone(), evidence.met);
         let (served, may_end) = (evidence.served, evidence.may_end);
@@ -192,14 +192,14 @@ impl Judge {
             let most = spec.limits.tasks.unwrap_or(MOST_TASKS);
             let seen = std::mem::take(&mut judgement.observed);
             let words = format!("it had more, and was ended; the client saw: {seen}");
-            let finding = Finding::fail(format!("at most {most} threads and processes"), words)
+            let finding = Failure::fail(format!("at most {most} threads and processes"), words)
                 .hint("what is started for each client must end with it, and have a bound");
-            judgement.take(Finding { state: State::Crash, ..finding });
+            judgement.take(Failure { state: State::Crash, ..finding });
         } else if ended.outlived {
             let seconds = spec.limits.lifetime.unwrap_or_default().as_secs();
             let seen = std::mem::take(&mut judgement.observed);
             let words = format!("it had not, and was ended after {seconds} s; seen: {seen}");
-            judgement.take(Finding::vacuous(words));
+            judgement.take(Failure::vacuous(words));
         } else if let Some(exit) = ended.exit
             && !may_end
             && !spec.contract.may_end_by(exit)
@@ -219,9 +219,9 @@ impl Judge {
                     .to_owned()
             });
         } else if judgement.is_fine() && not_replayed {
-            judgement.take(Finding::misfit("the case draws nothing by chance"));
+            judgement.take(Failure::misfit("the case draws nothing by chance"));
         } else if judgement.is_fine() && met == 0 {
-            judgement.take(Finding::vacuous("the case came to its end without seeing anything"));
+            judgement.take(Failure::vacuous("the case came to its end without seeing anything"));
         }
         if judgement.kind() == Kind::Fail {
             judgement.hint.get_or_insert_with(|| general_hint.unwrap_or(LOOK).to_owned());
@@ -229,8 +229,8 @@ impl Judge {
     }
 }
 
-impl Judgement {
-    fn take(&mut self, finding: Finding) {
+impl CaseResult {
+    fn take(&mut self, finding: Failure) {
         self.verdict = finding.verdict;
         self.state = finding.state;
         self.expected = finding.expected;
@@ -240,7 +240,7 @@ impl Judgement {
         self.counterexample = finding.counterexample.map(|value| *value);
     }
 
-    fn conclude(&mut self, checked: thread::Result<Result<(), Finding>>, evidence: &Evidence) {
+    fn conclude(&mut self, checked: thread::Result<Result<(), Failure>>, evidence: &Evidence) {
         match checked {
             Ok(Ok(())) => {
                 self.state = State::Ok;
@@ -253,13 +253,13 @@ impl Judgement {
     }
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Finding {
+fn panicked(panic: &(dyn Any + Send)) -> Failure {
     let words = panic
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or_default();
-    Finding::harness_error("the case runs", format!("the case panicked: {words}"))
+    Failure::harness_error("the case runs", format!("the case panicked: {words}"))
         .hint("this is a fault of the harness: please report it")
 }
 
@@ -272,26 +272,26 @@ fn panicked(panic: &(dyn Any + Send)) -> Finding {
 ///
 /// A judgement that another case may be the cause of is told last, when all are known.
 pub fn judge_all(
-    judge: &Judge,
-    spec: &Spec,
+    judge: &Runner,
+    spec: &LaunchSpec,
     cases: &[&'static Case],
-    reached: impl Fn(&mut Judgement) + Sync,
-) -> Vec<Judgement> {
+    reached: impl Fn(&mut CaseResult) + Sync,
+) -> Vec<CaseResult> {
     let judge =
-        &Judge { until: judge.within.map(|within| Instant::now() + within), ..judge.clone() };
+        &Runner { until: judge.within.map(|within| Instant::now() + within), ..judge.clone() };
     let (plain, others): (Vec<_>, Vec<_>) =
         cases.iter().partition(|case| PLAIN.contains(&case.name));
-    let told_now = |judgement: &mut Judgement| {
+    let told_now = |judgement: &mut CaseResult| {
         if !judgement.is_blocked() {
             reached(judgement);
         }
     };
     let mut judgements = judge_together(judge, spec, &plain, &told_now);
     let others = match judgements.iter().find(|judgement| is_not_answered(judgement)) {
-        Some(Judgement { name, .. }) => {
+        Some(CaseResult { name, .. }) => {
             let by =
                 PLAIN.iter().position(|plain| plain == name).map_or(PLAIN, |at| &PLAIN[at..=at]);
-            let finding = Finding::blocked(by, "a plain request is not answered by one line");
+            let finding = Failure::blocked(by, "a plain request is not answered by one line");
             judge.judge_alike(spec, &others, &finding, told_now)
         }
         None => judge_together(judge, spec, &others, &told_now),
@@ -308,18 +308,18 @@ pub fn judge_all(
 
 /// Whether this is the verdict on a server that does not answer a plain request by one line. One
 /// that crashed may have done so before.
-fn is_not_answered(judgement: &Judgement) -> bool {
+fn is_not_answered(judgement: &CaseResult) -> bool {
     judgement.verdict == Some(Verdict::Fail) && judgement.state != State::Crash
 }
 
 fn judge_together(
-    judge: &Judge,
-    spec: &Spec,
+    judge: &Runner,
+    spec: &LaunchSpec,
     cases: &[&'static Case],
-    reached: &(impl Fn(&mut Judgement) + Sync),
-) -> Vec<Judgement> {
+    reached: &(impl Fn(&mut CaseResult) + Sync),
+) -> Vec<CaseResult> {
     let (began, next) = (Instant::now(), AtomicUsize::new(0));
-    let judgements = Mutex::new(Vec::<Judgement>::with_capacity(cases.len()));
+    let judgements = Mutex::new(Vec::<CaseResult>::with_capacity(cases.len()));
     let so_far = || judgements.lock().unwrap_or_else(PoisonError::into_inner);
     let work = || {
         while let Some(case) = cases.get(next.fetch_add(1, Relaxed)) {

@@ -18,12 +18,12 @@ use proptest::test_runner::TestRunner;
 use serde::{Deserialize, Serialize};
 use servers::OverloadPolicy;
 
-use super::finding::Finding;
-use super::need::MOST_CLIENTS;
-use super::party::Party;
-use super::subject::{Subject, TRY_EVERY, request};
-use super::verdict::State;
-use crate::client::Trouble;
+use super::case_result::State;
+use super::context::{TRY_EVERY, TestContext, request};
+use super::failure::Failure;
+use super::precondition::MOST_CLIENTS;
+use super::test_client::TestClient;
+use crate::client::ClientError;
 use crate::text::printable;
 
 /// Schedules that a server is put through.
@@ -79,10 +79,10 @@ enum Step {
 ///
 /// # Errors
 /// It does not: the finding tells the shortest schedule that was found.
-pub(super) fn check(subject: &Subject<'_>) -> Result<(), Finding> {
-    let open = || House::open(subject);
+pub(super) fn check(ctx: &TestContext<'_>) -> Result<(), Failure> {
+    let open = || House::open(ctx);
     let schedules = Schedules { drawn: schedules().boxed(), begun: Cell::default() };
-    subject.property(RUNS, "schedules", schedules, open, |house, schedule| house.play(schedule))
+    ctx.property(RUNS, "schedules", schedules, open, |house, schedule| house.play(schedule))
 }
 
 /// The schedule that is tried first: whatever is drawn, each kind of step and each way to leave was
@@ -203,9 +203,9 @@ const REHEARSED: &[&str] = &[
 
 /// A server, with as many clients in it as leave a few places.
 struct House<'s> {
-    subject: &'s Subject<'s>,
+    ctx: &'s TestContext<'s>,
     /// Each of them with the number of the request that it asks.
-    incumbents: Vec<(Party<'s>, usize)>,
+    incumbents: Vec<(TestClient<'s>, usize)>,
     /// How many clients of a schedule it serves at once.
     places: usize,
     /// How many more may wait, in the server or in the kernel.
@@ -215,16 +215,16 @@ struct House<'s> {
 }
 
 impl<'s> House<'s> {
-    fn open(subject: &'s Subject<'s>) -> Result<House<'s>, Finding> {
-        let contract = subject.contract;
+    fn open(ctx: &'s TestContext<'s>) -> Result<House<'s>, Failure> {
+        let contract = ctx.contract;
         {
-            let mut other = subject.connect_soon(&request(0))?;
+            let mut other = ctx.connect_soon(&request(0))?;
             for number in 1..REQUESTS {
                 other.learn(&request(number))?;
             }
         }
         let alone = House {
-            subject,
+            ctx,
             incumbents: Vec::new(),
             places: match contract.capacity {
                 None => 1,
@@ -246,7 +246,7 @@ impl<'s> House<'s> {
             Step::HalfClose(0),
         ];
         Run::new(&alone).steps(&rehearsal).map_err(|finding| {
-            Finding::blocked(REHEARSED, format!("one client alone: {}", finding.observed))
+            Failure::blocked(REHEARSED, format!("one client alone: {}", finding.observed))
         })?;
         let queue = contract.queue.unwrap_or(0);
         let held = match (contract.capacity, contract.when_full) {
@@ -260,15 +260,15 @@ impl<'s> House<'s> {
             return Ok(alone);
         }
         let incumbents = (REQUESTS..REQUESTS + held)
-            .map(|number| Ok((subject.connect_soon(&request(number))?, number)))
-            .collect::<Result<_, Finding>>()?;
+            .map(|number| Ok((ctx.connect_soon(&request(number))?, number)))
+            .collect::<Result<_, Failure>>()?;
         let waits = contract.when_full == Some(OverloadPolicy::Wait);
         // The shortest queue of the kernel's has room for one.
         let waiting = if waits { 1 } else { queue };
         Ok(House { incumbents, waiting, turns_away: !waits, ..alone })
     }
 
-    fn play(&mut self, schedule: &[Step]) -> Result<(), Finding> {
+    fn play(&mut self, schedule: &[Step]) -> Result<(), Failure> {
         let mut run = Run::new(self);
         let played = run.steps(schedule).and_then(|()| run.end());
         let story = run.story.join("; ");
@@ -276,29 +276,29 @@ impl<'s> House<'s> {
         let played = played.and_then(|()| self.is_undisturbed());
         match played {
             Ok(()) => {
-                self.subject.was_met();
+                self.ctx.was_met();
                 Ok(())
             }
             Err(finding) => {
                 let observed = format!("{}, after: {story}", finding.observed);
-                Err(Finding { observed, ..finding })
+                Err(Failure { observed, ..finding })
             }
         }
     }
 
     /// Those who hold the other places are served as ever.
-    fn is_undisturbed(&mut self) -> Result<(), Finding> {
+    fn is_undisturbed(&mut self) -> Result<(), Failure> {
         let expected = "a client that has been there all the time is served as before";
         for (party, _) in &mut self.incumbents {
-            let heard = heard(party).map_err(|trouble| Finding::trouble(expected, &trouble))?;
+            let heard = heard(party).map_err(|trouble| Failure::trouble(expected, &trouble))?;
             if !heard.is_empty() {
-                return Err(Finding::fail(expected, format!("unasked: {}", printable(&heard))));
+                return Err(Failure::fail(expected, format!("unasked: {}", printable(&heard))));
             }
         }
         if let Some((party, number)) = self.incumbents.last_mut() {
             let reply = party
                 .ask(&request(*number))
-                .map_err(|trouble| Finding::trouble(expected, &trouble))?;
+                .map_err(|trouble| Failure::trouble(expected, &trouble))?;
             party.is_as_learned(&request(*number), &reply)?;
         }
         Ok(())
@@ -306,14 +306,14 @@ impl<'s> House<'s> {
 }
 
 /// What has come, without waiting for it.
-fn heard(party: &mut Party<'_>) -> Result<Vec<u8>, Trouble> {
+fn heard(party: &mut TestClient<'_>) -> Result<Vec<u8>, ClientError> {
     if party.client.is_readable() { party.listen(STALL) } else { Ok(Vec::new()) }
 }
 
 /// A client in a schedule.
 struct Guest<'s> {
     number: usize,
-    party: Party<'s>,
+    party: TestClient<'s>,
     /// It has no place yet.
     waits: bool,
     /// The requests whose replies it has not read.
@@ -324,7 +324,7 @@ struct Guest<'s> {
 
 /// One schedule, under way.
 struct Run<'h, 's> {
-    subject: &'s Subject<'s>,
+    ctx: &'s TestContext<'s>,
     house: &'h House<'s>,
     /// Those that are there, the first to come first.
     guests: Vec<Guest<'s>>,
@@ -340,7 +340,7 @@ struct Run<'h, 's> {
 impl<'h, 's> Run<'h, 's> {
     fn new(house: &'h House<'s>) -> Run<'h, 's> {
         Run {
-            subject: house.subject,
+            ctx: house.ctx,
             house,
             guests: Vec::new(),
             left_unseen: 0,
@@ -350,11 +350,11 @@ impl<'h, 's> Run<'h, 's> {
         }
     }
 
-    fn steps(&mut self, schedule: &[Step]) -> Result<(), Finding> {
+    fn steps(&mut self, schedule: &[Step]) -> Result<(), Failure> {
         schedule.iter().try_for_each(|&step| self.step(step))
     }
 
-    fn step(&mut self, step: Step) -> Result<(), Finding> {
+    fn step(&mut self, step: Step) -> Result<(), Failure> {
         let may_ask = self.asked + LAST_REQUESTS < REQUESTS;
         match step {
             Step::Connect if may_ask => return self.connect(),
@@ -381,13 +381,13 @@ impl<'h, 's> Run<'h, 's> {
             Step::Read(it) => self.hears_nothing(find(it)),
             Step::ReadSlowly(it) if is_served(it) && is_owed(it) => self.read_slowly(find(it)),
             Step::HalfClose(it) if is_served(it) && !has_begun(it) => self.half_close(find(it)),
-            Step::Close(it) => self.leave(find(it), "closes", Party::close),
-            Step::Reset(it) => self.leave(find(it), "resets", Party::reset),
+            Step::Close(it) => self.leave(find(it), "closes", TestClient::close),
+            Step::Reset(it) => self.leave(find(it), "resets", TestClient::reset),
             _ => Ok(()),
         }
     }
 
-    fn connect(&mut self) -> Result<(), Finding> {
+    fn connect(&mut self) -> Result<(), Failure> {
         let house = self.house;
         let waiting = self.guests.len() - self.served() + self.left_unseen;
         if self.served() < house.places {
@@ -402,39 +402,39 @@ impl<'h, 's> Run<'h, 's> {
     }
 
     /// There is a place for it: it is served.
-    fn enter(&mut self) -> Result<(), Finding> {
+    fn enter(&mut self) -> Result<(), Failure> {
         if mem::take(&mut self.left_unseen) > 0 {
             // They are in the way of the next one only until the server has seen them.
-            self.subject.let_it_rest();
+            self.ctx.let_it_rest();
         }
         self.came += 1;
         let (number, asked) = (self.came, self.next_request());
         let asks = printable(&request(asked));
         self.story.push(format!("client {number} connects and asks {asks}"));
         let expected = format!("client {number}, for which there is a place, is answered {asks}");
-        let trouble = |trouble: &Trouble| Finding::trouble(&expected, trouble);
-        let patience = self.subject.patience_left().map_err(|it| trouble(&it))?;
+        let trouble = |trouble: &ClientError| Failure::trouble(&expected, trouble);
+        let patience = self.ctx.patience_left().map_err(|it| trouble(&it))?;
         let deadline = Instant::now() + patience;
         loop {
-            let served = self.subject.try_connect().and_then(|mut party| {
+            let served = self.ctx.try_connect().and_then(|mut party| {
                 let reply = party.ask(&request(asked))?;
                 Ok((party, reply))
             });
             let turned_away = match served {
-                Ok((_, reply)) if self.subject.contract.is_busy(&reply) => printable(&reply),
+                Ok((_, reply)) if self.ctx.contract.is_busy(&reply) => printable(&reply),
                 Ok((party, reply)) => {
                     self.is_the_reply(number, asked, &reply)?;
                     self.take_in(party, false);
                     return Ok(());
                 }
-                Err(away @ (Trouble::Refused | Trouble::Reset | Trouble::Closed(_))) => {
-                    away.to_string()
-                }
+                Err(
+                    away @ (ClientError::Refused | ClientError::Reset | ClientError::Closed(_)),
+                ) => away.to_string(),
                 Err(other) => return Err(trouble(&other)),
             };
             if Instant::now() > deadline {
-                let finding = Finding::fail(expected, format!("{turned_away}, again and again"));
-                return Err(Finding { state: State::Hang, ..finding }
+                let finding = Failure::fail(expected, format!("{turned_away}, again and again"));
+                return Err(Failure { state: State::Hang, ..finding }
                     .hint("is the place given back on every way out?"));
             }
             sleep(TRY_EVERY);
@@ -442,75 +442,75 @@ impl<'h, 's> Run<'h, 's> {
     }
 
     /// All places are taken, and it may wait for one.
-    fn line_up(&mut self) -> Result<(), Finding> {
+    fn line_up(&mut self) -> Result<(), Failure> {
         self.came += 1;
         let number = self.came;
         self.story.push(format!("client {number} connects, to wait"));
-        let party = self.subject.try_connect().map_err(|trouble| {
+        let party = self.ctx.try_connect().map_err(|trouble| {
             let expected = format!("client {number} is taken in to wait for a place");
-            Finding::trouble(expected, &trouble)
+            Failure::trouble(expected, &trouble)
         })?;
         self.take_in(party, true);
         Ok(())
     }
 
-    fn take_in(&mut self, party: Party<'s>, waits: bool) {
+    fn take_in(&mut self, party: TestClient<'s>, waits: bool) {
         let (number, owed, begun) = (self.came, VecDeque::new(), None);
         self.guests.push(Guest { number, party, waits, owed, begun });
     }
 
     /// All places are taken, and nobody may wait. How it is turned away is another case's matter.
-    fn is_turned_away(&mut self) -> Result<(), Finding> {
+    fn is_turned_away(&mut self) -> Result<(), Failure> {
         self.came += 1;
         let number = self.came;
         self.story.push(format!("client {number} connects"));
         let expected = format!("client {number} is turned away, as all places are taken");
-        let trouble = |trouble: &Trouble| Finding::trouble(&expected, trouble);
-        let mut party = match self.subject.try_connect() {
+        let trouble = |trouble: &ClientError| Failure::trouble(&expected, trouble);
+        let mut party = match self.ctx.try_connect() {
             Ok(party) => party,
-            Err(Trouble::Refused | Trouble::Reset) => return Ok(()),
+            Err(ClientError::Refused | ClientError::Reset) => return Ok(()),
             Err(other) => return Err(trouble(&other)),
         };
-        let patience = self.subject.patience_left().map_err(|it| trouble(&it))?;
+        let patience = self.ctx.patience_left().map_err(|it| trouble(&it))?;
         let deadline = Instant::now() + patience;
         let told = loop {
             match party.line_within(LISTEN) {
                 // It asks only when nothing comes: a busy line may be lost over unread input.
-                Err(Trouble::Silent(..))
-                    if Instant::now() > deadline || self.subject.is_asleep() =>
+                Err(ClientError::Silent(..))
+                    if Instant::now() > deadline || self.ctx.is_asleep() =>
                 {
                     let asked = self.next_request();
                     break party.ask(&request(asked));
                 }
-                Err(Trouble::Silent(..)) => {}
+                Err(ClientError::Silent(..)) => {}
                 told => break told,
             }
         };
         match told {
-            Ok(line) if self.subject.contract.is_busy(&line) => Ok(()),
-            Err(Trouble::Reset | Trouble::Closed(_)) => Ok(()),
-            Ok(line) => Err(Finding::fail(expected, format!("it is served: {}", printable(&line)))
+            Ok(line) if self.ctx.contract.is_busy(&line) => Ok(()),
+            Err(ClientError::Reset | ClientError::Closed(_)) => Ok(()),
+            Ok(line) => Err(Failure::fail(expected, format!("it is served: {}", printable(&line)))
                 .hint("is a client counted before it is taken on, and once?")),
             Err(other) => Err(trouble(&other)),
         }
     }
 
-    fn send_part(&mut self, at: usize) -> Result<(), Finding> {
+    fn send_part(&mut self, at: usize) -> Result<(), Failure> {
         let asked = self.next_request();
-        let (half, _) = self.subject.halves(&request(asked));
+        let (half, _) = self.ctx.halves(&request(asked));
         self.guests[at].begun = Some(asked);
         self.transmit(at, &half)
     }
 
     /// Requests to their ends, the one that was begun first.
-    fn send(&mut self, at: usize, count: usize) -> Result<(), Finding> {
+    fn send(&mut self, at: usize, count: usize) -> Result<(), Failure> {
         let mut bytes = Vec::new();
         for _ in 0..count {
             let (asked, rest) = match self.guests[at].begun.take() {
-                Some(begun) => (begun, self.subject.halves(&request(begun)).1),
+                Some(begun) => (begun, self.ctx.halves(&request(begun)).1),
                 None => {
                     let asked = self.next_request();
-                    (asked, self.subject.sent(&request(asked)))
+                    (asked, self.ctx.sent(&request(asked)))
                 }
             };
             bytes.extend(rest);
@@ -519,12 +519,12 @@ impl<'h, 's> Run<'h, 's> {
         self.transmit(at, &bytes)
     }
 
-    fn transmit(&mut self, at: usize, bytes: &[u8]) -> Result<(), Finding> {
+    fn transmit(&mut self, at: usize, bytes: &[u8]) -> Result<(), Failure> {
         self.tell(at, &format!("sends {}", printable(bytes)));
         self.guests[at].party.send(bytes)
     }
 
-    fn stall(&mut self) -> Result<(), Finding> {
+    fn stall(&mut self) -> Result<(), Failure> {
         self.story.push(format!("nobody does anything for {} ms", STALL.as_millis()));
         sleep(STALL);
         let idle = |guest: &Guest<'_>| guest.waits || guest.owed.is_empty();
@@ -536,7 +536,7 @@ impl<'h, 's> Run<'h, 's> {
     }
 
     /// It waits for a place, or is owed nothing.
-    fn hears_nothing(&mut self, at: usize) -> Result<(), Finding> {
+    fn hears_nothing(&mut self, at: usize) -> Result<(), Failure> {
         let places = self.house.places + self.house.incumbents.len();
         let guest = &mut self.guests[at];
         let expected = match guest.waits {
@@ -545,31 +545,31 @@ impl<'h, 's> Run<'h, 's> {
         };
         match heard(&mut guest.party) {
             Ok(bytes) if bytes.is_empty() => Ok(()),
-            Ok(bytes) => Err(Finding::fail(expected, printable(&bytes))),
-            Err(trouble) => Err(Finding::trouble(expected, &trouble)),
+            Ok(bytes) => Err(Failure::fail(expected, printable(&bytes))),
+            Err(trouble) => Err(Failure::trouble(expected, &trouble)),
         }
     }
 
     /// The next reply that it is owed comes.
-    fn reply(&mut self, at: usize) -> Result<(), Finding> {
+    fn reply(&mut self, at: usize) -> Result<(), Failure> {
         let guest = &mut self.guests[at];
         let Some(asked) = guest.owed.pop_front() else { return Ok(()) };
         let (number, line) = (guest.number, guest.party.line());
         let line = line.map_err(|trouble| {
             let asked = printable(&request(asked));
-            Finding::trouble(format!("client {number} gets the reply to {asked}"), &trouble)
+            Failure::trouble(format!("client {number} gets the reply to {asked}"), &trouble)
         })?;
         self.is_the_reply(number, asked, &line)
     }
 
-    fn is_the_reply(&self, number: usize, asked: usize, line: &[u8]) -> Result<(), Finding> {
-        let learned = self.subject.learned.borrow();
+    fn is_the_reply(&self, number: usize, asked: usize, line: &[u8]) -> Result<(), Failure> {
+        let learned = self.ctx.learned.borrow();
         let reply = learned.get(&request(asked)).map_or(&[][..], Vec::as_slice);
         if line == reply {
             return Ok(());
         }
         let expected = format!("client {number} gets the reply {}", printable(reply));
-        let finding = Finding::fail(expected, printable(line));
+        let finding = Failure::fail(expected, printable(line));
         if learned.values().any(|other| other == line) {
             return Err(finding.hint(
                 "that answers another request: does each connection have a buffer of its own?",
@@ -578,7 +578,7 @@ impl<'h, 's> Run<'h, 's> {
         Err(finding)
     }
 
-    fn read_slowly(&mut self, at: usize) -> Result<(), Finding> {
+    fn read_slowly(&mut self, at: usize) -> Result<(), Failure> {
         self.tell(at, "reads slowly");
         while !self.guests[at].owed.is_empty() {
             sleep(STALL / 2);
@@ -587,7 +587,7 @@ impl<'h, 's> Run<'h, 's> {
         Ok(())
     }
 
-    fn half_close(&mut self, at: usize) -> Result<(), Finding> {
+    fn half_close(&mut self, at: usize) -> Result<(), Failure> {
         self.tell(at, "ends its sending side");
         self.guests[at].party.half_close()?;
         self.replies(at)?;
@@ -596,14 +596,19 @@ impl<'h, 's> Run<'h, 's> {
         self.next_enters()
     }
 
-    fn replies(&mut self, at: usize) -> Result<(), Finding> {
+    fn replies(&mut self, at: usize) -> Result<(), Failure> {
         while !self.guests[at].owed.is_empty() {
             self.reply(at)?;
         }
         Ok(())
     }
 
-    fn leave(&mut self, at: usize, how: &str, leave: impl Fn(Party<'s>)) -> Result<(), Finding> {
+    fn leave(
+        &mut self,
+        at: usize,
+        how: &str,
+        leave: impl Fn(TestClient<'s>),
+    ) -> Result<(), Failure> {
         self.tell(at, how);
         let guest = self.guests.remove(at);
         if guest.waits {
@@ -614,7 +619,7 @@ impl<'h, 's> Run<'h, 's> {
     }
 
     /// Whoever waits longest has the place that is free now, and is served.
-    fn next_enters(&mut self) -> Result<(), Finding> {
+    fn next_enters(&mut self) -> Result<(), Failure> {
         while self.served() < self.house.places
             && let Some(at) = self.guests.iter().position(|guest| guest.waits)
         {
@@ -629,13 +634,13 @@ impl<'h, 's> Run<'h, 's> {
     }
 
     /// All get what they are owed and one reply more, and leave; all the places are free then.
-    fn end(&mut self) -> Result<(), Finding> {
+    fn end(&mut self) -> Result<(), Failure> {
         while !self.guests.is_empty() {
             // Whoever came first is served, if anybody is.
             self.send(0, 1)?;
             self.tell(0, "reads all its replies");
             self.replies(0)?;
-            self.leave(0, "closes", Party::close)?;
+            self.leave(0, "closes", TestClient::close)?;
         }
         (0..self.house.places).try_for_each(|_| self.enter())
     }

@@ -9,7 +9,7 @@ use super::lost_time::LostShares;
 use super::measurement::{About, Measurement};
 use super::outcome::{Outcome, Outcomes};
 use super::recorder::Interval;
-use super::side::ServerSide;
+use super::server_stats::ServerSide;
 use super::validity::{Caveat, CaveatKind, Validity};
 use crate::figures::{rate, time_or_dash};
 use crate::stats::{self, Quantiles, Stationarity};

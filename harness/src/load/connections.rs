@@ -14,9 +14,9 @@ use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::exchange::{Cycle, Exchange, MOST_AT_ONCE};
 use super::outcome::{Outcome, Outcomes};
 use super::recorder::{Clock, Flight, Recorder};
+use super::request_reply::{Cycle, MOST_AT_ONCE, RequestReply};
 
 /// How long a connection, and a reply, may take, unless told otherwise.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -57,7 +57,7 @@ pub(super) struct Connections {
     sources: u32,
     next_source: u32,
     /// What is sent and received on each connection before the first request.
-    opening: Exchange,
+    opening: RequestReply,
     /// The server may end a connection that is owed nothing.
     may_end: bool,
 }
@@ -155,7 +155,7 @@ impl Connections {
             ended: vec![Outcomes::default(); groups],
             sources: 1,
             next_source: 0,
-            opening: Exchange { request: Vec::new(), reply: Vec::new() },
+            opening: RequestReply { request: Vec::new(), reply: Vec::new() },
             may_end: false,
         })
     }
@@ -167,7 +167,7 @@ impl Connections {
     }
 
     /// Begins each connection by this, which has [`LONGEST_OPENING`] bytes at the most.
-    pub(super) fn open_with(&mut self, opening: Exchange) {
+    pub(super) fn open_with(&mut self, opening: RequestReply) {
         self.opening = opening;
     }
 

@@ -6,8 +6,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use super::demand::{Demand, Group, Pace};
 use super::generator::{Generator, Until};
+use super::load_spec::{ArrivalProcess, Group, LoadSpec};
 use super::lost_time::{LostTime, LostTimeMeter};
 use super::machine::Ticks;
 use super::outcome::Outcomes;
@@ -118,7 +118,7 @@ impl Watch for () {
 /// # Errors
 /// The kernel refuses a generator what it needs. What the server does wrong is an outcome.
 pub fn run(
-    demand: &Demand,
+    demand: &LoadSpec,
     course: Course,
     prepare: impl Fn(usize) -> io::Result<()> + Sync,
     watch: &mut dyn Watch,
@@ -184,7 +184,7 @@ pub fn run(
 
 /// What one generator is to do.
 struct Share<'a> {
-    demand: Demand,
+    demand: LoadSpec,
     /// What part of the generators comes before it.
     part: f64,
     course: Course,
@@ -221,7 +221,7 @@ impl Share<'_> {
         let lost = meter.end(generator.now(), generator.gaps());
         let beside = (1..groups.len()).map(|group| match groups[group].pace {
             // They have asked before.
-            Pace::Idle => setup[group].current().clone(),
+            ArrivalProcess::Idle => setup[group].current().clone(),
             _ => recorders[group].current().clone(),
         });
         Ok(Some(Part {
@@ -251,7 +251,7 @@ struct Part {
 }
 
 /// The part of one of so many generators.
-fn share(demand: &Demand, number: usize, threads: usize) -> Demand {
+fn share(demand: &LoadSpec, number: usize, threads: usize) -> LoadSpec {
     let part = |all: usize| all / threads + usize::from(number < all % threads);
     let groups = demand
         .groups
@@ -263,7 +263,7 @@ fn share(demand: &Demand, number: usize, threads: usize) -> Demand {
         })
         .collect();
     let seed = demand.seed.wrapping_add((number as u64) << 32);
-    Demand { groups, seed, ..demand.clone() }
+    LoadSpec { groups, seed, ..demand.clone() }
 }
 
 /// Gathers the intervals of all generators until they are done, and moves the end.

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::connections::{Connections, Event, Events, Happened};
-use super::demand::{Demand, Pace, Schedule};
-use super::exchange::Cycle;
+use super::load_spec::{ArrivalProcess, LoadSpec, Schedule};
 use super::lost_time::Gaps;
 use super::outcome::{Outcome, Outcomes};
 use super::recorder::{Clock, Recorder};
+use super::request_reply::Cycle;
 
 /// A sleep may end so much too late. What is due sooner is waited for without.
 const SLEEP_NOT: u64 = 1_000_000;
@@ -53,7 +53,7 @@ pub struct Generator {
 /// The connections of a group: those from an index on.
 #[derive(Debug)]
 struct Members {
-    pace: Pace,
+    pace: ArrivalProcess,
     first: usize,
     count: usize,
     /// Whose turn it is.
@@ -81,13 +81,13 @@ impl Generator {
     ///
     /// # Errors
     /// The kernel refuses the generator what it needs.
-    pub fn connect(demand: &Demand, recorders: &mut [Recorder]) -> io::Result<Generator> {
+    pub fn connect(demand: &LoadSpec, recorders: &mut [Recorder]) -> io::Result<Generator> {
         Generator::connect_by(demand, recorders, Clock::start(), &AtomicBool::new(false))
     }
 
     /// As [`connect`](Self::connect), and leaves it at those that there are when it is interrupted.
     pub(super) fn connect_by(
-        demand: &Demand,
+        demand: &LoadSpec,
         recorders: &mut [Recorder],
         clock: Clock,
         interrupted: &AtomicBool,
@@ -102,7 +102,7 @@ impl Generator {
         let mut first = 0;
         let groups = demand.groups.iter().enumerate().map(|(number, group)| {
             let schedule = match group.pace {
-                Pace::Open { arrivals, per_s } => {
+                ArrivalProcess::Open { arrivals, per_s } => {
                     Some(Schedule::new(arrivals, per_s, demand.seed.wrapping_add(number as u64)))
                 }
                 _ => None,
@@ -171,8 +171,9 @@ impl Generator {
             }
         }
         // What is not answered is overdue at last.
-        let idle: Vec<usize> =
-            (0..self.groups.len()).filter(|&it| self.groups[it].pace == Pace::Idle).collect();
+        let idle: Vec<usize> = (0..self.groups.len())
+            .filter(|&it| self.groups[it].pace == ArrivalProcess::Idle)
+            .collect();
         while goes_on()
             && (self.connections.connecting() > 0
                 || idle.iter().any(|&group| self.connections.under_way(group) > 0))
@@ -184,7 +185,7 @@ impl Generator {
 
     fn begin_if_idle(&mut self, index: usize, recorders: &mut [Recorder]) {
         let group = self.connections.group(index);
-        if self.groups[group].pace == Pace::Idle && self.connections.is_open(index) {
+        if self.groups[group].pace == ArrivalProcess::Idle && self.connections.is_open(index) {
             self.begin(index, None, recorders);
         }
     }
@@ -343,9 +344,9 @@ impl Generator {
             }
             for index in members.first..members.first + members.count {
                 match self.groups[group].pace {
-                    Pace::Churn => self.groups[group].gone.push(index),
+                    ArrivalProcess::Churn => self.groups[group].gone.push(index),
                     // They have asked when they were connected.
-                    Pace::Idle => {}
+                    ArrivalProcess::Idle => {}
                     _ if self.connections.is_open(index) => {
                         self.begin(index, Some(quota), recorders);
                     }
@@ -360,8 +361,8 @@ impl Generator {
         let (group, now) = (self.connections.group(index), self.now());
         let recorder = &mut recorders[group];
         let wanted = match self.groups[group].pace {
-            Pace::Closed { depth } => depth,
-            Pace::Open { .. } => return,
+            ArrivalProcess::Closed { depth } => depth,
+            ArrivalProcess::Open { .. } => return,
             _ => 1,
         };
         let count = match quota {
@@ -370,7 +371,7 @@ impl Generator {
         };
         match self.groups[group].pace {
             _ if count == 0 => {}
-            Pace::Drip { .. } => {
+            ArrivalProcess::Drip { .. } => {
                 self.connections.promise(index, count, None, now, recorder);
             }
             _ => self.connections.ask(index, count, None, now, recorder),
@@ -428,14 +429,16 @@ impl Generator {
         let happened = self.connections.happen(event, recorder)?;
         let Some(quota) = quota else { return Ok(()) };
         match (self.groups[group].pace, happened) {
-            (Pace::Closed { .. }, Happened::Connected) => self.begin(index, Some(quota), recorders),
-            (Pace::Closed { .. }, Happened::Replied(count, at)) => {
+            (ArrivalProcess::Closed { .. }, Happened::Connected) => {
+                self.begin(index, Some(quota), recorders)
+            }
+            (ArrivalProcess::Closed { .. }, Happened::Replied(count, at)) => {
                 let count = if group > 0 { count } else { quota.take(count, at) };
                 if count > 0 && self.connections.is_open(index) {
                     self.connections.ask(index, count, None, at, recorder);
                 }
             }
-            (Pace::Churn, Happened::Replied(_, at)) => {
+            (ArrivalProcess::Churn, Happened::Replied(_, at)) => {
                 if self.connections.is_open(index) {
                     self.connections.close(index, recorder);
                 }
@@ -443,7 +446,7 @@ impl Generator {
                     self.connect_again(index, recorders)?;
                 }
             }
-            (Pace::Open { .. }, _) | (_, Happened::Nothing | Happened::Ended) => {}
+            (ArrivalProcess::Open { .. }, _) | (_, Happened::Nothing | Happened::Ended) => {}
             (_, Happened::Connected) => self.begin(index, None, recorders),
             (_, Happened::Replied(..)) => {}
         }

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::assessment::{ACHIEVED, P99};
 use super::connections::PATIENCE;
-use super::demand::{Arrivals, Demand, Pace};
-use super::dialog::Dialog;
 use super::engine::{Course, Ran, Watch, run};
-use super::herd::Herd;
+use super::idle_connections::IdleConnections;
+use super::load_spec::{ArrivalProcess, Arrivals, LoadSpec};
 use super::lost_time::LostTimeMeter;
 use super::machine::Ticks;
 use super::measurement::{About, Held, Measurement};
 use super::placement::{Pin, Placement};
 use super::recorder::{Clock, Interval, Recorder, thread_cpu_ns};
-use super::side::{Sampler, ServerSide};
+use super::reply_template::ReplyTemplate;
+use super::server_stats::{Sampler, ServerSide};
 use super::syscalls::SyscallCounter;
 use super::validity::{Caveat, CaveatKind};
 use super::workloads::{Load, Plan, Workload};
@@ -107,7 +107,7 @@ impl<'a> Measuring<'a> {
 /// The kernel refuses the generator what it needs. What the server does wrong is an outcome.
 pub fn measure(
     server: &Server,
-    (contract, dialog): (&Contract, &Dialog),
+    (contract, dialog): (&Contract, &ReplyTemplate),
     workload: &Workload,
     connections: usize,
     measuring: &Measuring<'_>,
@@ -138,7 +138,7 @@ pub fn measure(
 /// The kernel refuses the generator what it needs. What the server does wrong is an outcome.
 pub fn load(
     server: Option<&Server>,
-    demand: &Demand,
+    demand: &LoadSpec,
     name: &str,
     measuring: &Measuring<'_>,
     placement: &Placement,
@@ -158,7 +158,7 @@ pub fn load(
         workload: name.to_owned(),
         clients: measured.connections,
         offered_per_s: measured.pace.offered_per_s(),
-        are_turned_away: demand.groups[1..].iter().any(|group| group.pace == Pace::Churn),
+        are_turned_away: demand.groups[1..].iter().any(|group| group.pace == ArrivalProcess::Churn),
         placement: placement.clone(),
         precision: measuring.precision,
     };
@@ -169,7 +169,7 @@ pub fn load(
 /// kernel does not let them be counted. What is counted is not timed.
 fn syscalls(
     server: &Server,
-    demand: &Demand,
+    demand: &LoadSpec,
     measuring: &Measuring<'_>,
 ) -> io::Result<Result<Option<f64>, String>> {
     let mut counting =
@@ -312,7 +312,7 @@ impl Search {
 /// those, the result says so.
 fn saturation(
     server: &Server,
-    demand: &Demand,
+    demand: &LoadSpec,
     name: &str,
     measuring: &Measuring<'_>,
     placement: &Placement,
@@ -322,7 +322,7 @@ fn saturation(
     let mut demand = demand.clone();
     let mut retries = RETRIES;
     let mut at = |per_s: f64, plan: Plan, precision: Option<f64>| {
-        demand.groups[0].pace = Pace::Open { arrivals: Arrivals::Poisson, per_s };
+        demand.groups[0].pace = ArrivalProcess::Open { arrivals: Arrivals::Poisson, per_s };
         let duration = plan.duration.max(Duration::from_secs_f64(LEAST_TRIED / per_s));
         let measuring = Measuring { plan: Plan { duration, ..plan }, precision, ..*measuring };
         loop {
@@ -379,7 +379,8 @@ fn held(
     let mut connecting = Recorder::new();
     let goes_on = || !measuring.interrupted.load(Relaxed);
     let (address, service) = (server.address, contract.service);
-    let mut herd = Herd::connect(address, service, connections, &mut connecting, &goes_on)?;
+    let mut herd =
+        IdleConnections::connect(address, service, connections, &mut connecting, &goes_on)?;
     let connected_in_ms = began.elapsed().as_millis() as u64;
     let mut sampler = Sampler::begin(server);
     let mut recorder = Recorder::new();

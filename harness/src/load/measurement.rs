@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::lost_time::LostShares;
 use super::outcome::{Outcome, Outcomes};
 use super::placement::Placement;
-use super::side::ServerSide;
+use super::server_stats::ServerSide;
 use super::validity::Validity;
 use crate::stats::{self, Quantiles};
 

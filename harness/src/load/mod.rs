@@ -1,20 +1,18 @@
 //! Measuring a server under load. Every reply is checked: a wrong one is an outcome, never a
 //! latency.
 //!
-//! A [`Demand`] says what is asked by whom and when; [`Generator`]s ask, each on a thread of its
+//! A [`LoadSpec`] says what is asked by whom and when; [`Generator`]s ask, each on a thread of its
 //! own with its connections; [`run`] makes a run of them, interval by interval; a [`Measurement`]
 //! is what that comes to, and whether it is to be believed.
 
-pub mod alternation;
 mod assessment;
 mod connections;
-mod demand;
-mod dialog;
 mod engine;
-mod exchange;
 mod generator;
-mod herd;
 pub mod histogram_log;
+mod idle_connections;
+pub mod interleaved;
+mod load_spec;
 mod lost_time;
 mod machine;
 mod measure;
@@ -22,21 +20,23 @@ mod measurement;
 mod outcome;
 pub mod placement;
 mod recorder;
-pub mod side;
+mod reply_template;
+mod request_reply;
+pub mod server_stats;
 pub mod syscalls;
 mod validity;
 mod workloads;
 
-pub use demand::{Arrivals, Demand, Group, Pace};
-pub use dialog::Dialog;
 pub use engine::{Course, Ran, Watch, run};
-pub use exchange::{Exchange, exchanges, usual};
 pub use generator::{Generator, Until};
-pub use herd::{Herd, WINDOW};
+pub use idle_connections::{IdleConnections, WINDOW};
+pub use load_spec::{ArrivalProcess, Arrivals, Group, LoadSpec};
 pub use lost_time::{LostShares, LostTime};
 pub use measure::{Measuring, load, measure};
 pub use measurement::{About, Held, Measurement};
 pub use outcome::{Outcome, Outcomes};
 pub use recorder::{Interval, Recorder};
+pub use reply_template::ReplyTemplate;
+pub use request_reply::{RequestReply, exchanges, usual};
 pub use validity::{Caveat, CaveatKind, Validity, Verdict};
 pub use workloads::{LEAST_HELD, Load, Others, Plan, WORKLOADS, Workload, enough_descriptors};

@@ -7,9 +7,9 @@ use nix::sys::resource::{Resource, getrlimit};
 use servers::Service;
 
 use super::connections::PATIENCE;
-use super::demand::{Arrivals, Demand, Group, Pace};
-use super::dialog::Dialog;
-use super::exchange::{Exchange, heavy, mixed, usual};
+use super::load_spec::{ArrivalProcess, Arrivals, Group, LoadSpec};
+use super::reply_template::ReplyTemplate;
+use super::request_reply::{RequestReply, heavy, mixed, usual};
 use crate::contract::Contract;
 use crate::wire::Wire;
 
@@ -275,23 +275,30 @@ impl Workload {
     pub(super) fn demand(
         &self,
         address: SocketAddr,
-        (contract, dialog): (&Contract, &Dialog),
+        (contract, dialog): (&Contract, &ReplyTemplate),
         connections: usize,
         seed: u64,
-    ) -> Demand {
+    ) -> LoadSpec {
         let service = contract.service;
-        let group =
-            |connections, pace, exchanges: Vec<Exchange>| Group { exchanges, connections, pace };
+        let group = |connections, pace, exchanges: Vec<RequestReply>| Group {
+            exchanges,
+            connections,
+            pace,
+        };
         let usual = || dialog.all(&usual(contract));
-        let closed = Pace::Closed { depth: 1 };
+        let closed = ArrivalProcess::Closed { depth: 1 };
         let groups = match self.load {
-            Load::Closed(_, depth) => vec![group(connections, Pace::Closed { depth }, usual())],
+            Load::Closed(_, depth) => {
+                vec![group(connections, ArrivalProcess::Closed { depth }, usual())]
+            }
             Load::Open(_, arrivals, per_s) => {
-                vec![group(connections, Pace::Open { arrivals, per_s }, usual())]
+                vec![group(connections, ArrivalProcess::Open { arrivals, per_s }, usual())]
             }
             Load::Saturation(_) | Load::Held => vec![group(connections, closed, usual())],
-            Load::Churn(_) => vec![group(connections, Pace::Churn, usual())],
-            Load::Storm(_, every) => vec![group(connections, Pace::Storm { every }, usual())],
+            Load::Churn(_) => vec![group(connections, ArrivalProcess::Churn, usual())],
+            Load::Storm(_, every) => {
+                vec![group(connections, ArrivalProcess::Storm { every }, usual())]
+            }
             Load::Mixed(_) => {
                 let longest = contract.max_line.unwrap_or(LONGEST).min(LONGEST);
                 vec![group(connections, closed, dialog.all(&mixed(service, longest)))]
@@ -302,7 +309,7 @@ impl Workload {
             }
         };
         let (opening, may_end) = (dialog.opening.clone(), contract.wire.requests().is_some());
-        Demand { address, groups, opening, may_end, patience: PATIENCE, seed }
+        LoadSpec { address, groups, opening, may_end, patience: PATIENCE, seed }
     }
 }
 
@@ -316,12 +323,12 @@ impl Others {
         }
     }
 
-    fn group(self, contract: &Contract, dialog: &Dialog) -> Group {
+    fn group(self, contract: &Contract, dialog: &ReplyTemplate) -> Group {
         let (lines, pace) = match self {
-            Others::Idle(_) => (usual(contract), Pace::Idle),
-            Others::Heavy(_) => (heavy(HEAVY), Pace::Closed { depth: 1 }),
-            Others::Dripping(_) => (usual(contract), Pace::Drip { every: DRIP }),
-            Others::TurnedAway(_) => (usual(contract), Pace::Churn),
+            Others::Idle(_) => (usual(contract), ArrivalProcess::Idle),
+            Others::Heavy(_) => (heavy(HEAVY), ArrivalProcess::Closed { depth: 1 }),
+            Others::Dripping(_) => (usual(contract), ArrivalProcess::Drip { every: DRIP }),
+            Others::TurnedAway(_) => (usual(contract), ArrivalProcess::Churn),
         };
         Group { exchanges: dialog.all(&lines), connections: self.count(), pace }
     }

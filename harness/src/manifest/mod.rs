@@ -16,7 +16,7 @@ use crate::config_source::Source;
 use crate::contract::Declared;
 use crate::contract::Expected;
 use crate::contract::{Contract, Dialect, Ending};
-use crate::server::{Confinement, Spec, Surroundings, split};
+use crate::server::{Confinement, LaunchSpec, Surroundings, split};
 use crate::usage_error::UsageError;
 use crate::wire::{Wire, humantime_text, is_default};
 use limits::Limits;
@@ -142,7 +142,7 @@ fn calc() -> Service {
 /// # Errors
 /// The file cannot be read, or says something that cannot be: the words name the line, the field,
 /// and what may stand there. Or a name is none of a server's in it.
-pub fn specs(file: &Path, names: &[String]) -> Result<Vec<Spec>> {
+pub fn specs(file: &Path, names: &[String]) -> Result<Vec<LaunchSpec>> {
     let source = Source::read(file, "--manifest").map_err(UsageError)?;
     let folder = match file.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -155,8 +155,8 @@ pub fn specs(file: &Path, names: &[String]) -> Result<Vec<Spec>> {
             format!("there is no server `{name}` in {}: it has {}", source.name, known.join(", "));
         return Err(UsageError(words).into());
     }
-    let is_wanted = |spec: &Spec| names.is_empty() || names.contains(&spec.name);
-    let mut specs: Vec<Spec> = all.into_iter().filter(is_wanted).collect();
+    let is_wanted = |spec: &LaunchSpec| names.is_empty() || names.contains(&spec.name);
+    let mut specs: Vec<LaunchSpec> = all.into_iter().filter(is_wanted).collect();
     for spec in &mut specs {
         let words = ["--manifest", &source.name, &spec.name];
         spec.check_arguments = shlex::try_join(words).map_err(|it| UsageError(it.to_string()))?;
@@ -164,7 +164,7 @@ pub fn specs(file: &Path, names: &[String]) -> Result<Vec<Spec>> {
     Ok(specs)
 }
 
-fn parse(source: &Source, folder: &Path) -> Result<Vec<Spec>, String> {
+fn parse(source: &Source, folder: &Path) -> Result<Vec<LaunchSpec>, String> {
     let written: Written = source.parse()?;
     if written.server.is_empty() {
         return Err(format!("{} has no server: write [[server]]", source.name));
@@ -188,7 +188,7 @@ impl Entry {
     ///
     /// # Errors
     /// What cannot be, and what may.
-    pub fn spec(&self, folder: &Path, limits: Confinement) -> Result<Spec, String> {
+    pub fn spec(&self, folder: &Path, limits: Confinement) -> Result<LaunchSpec, String> {
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
         if self.name.is_empty() || !self.name.chars().all(is_plain) {
             return Err("`name` is of letters, digits, - _ and .".to_owned());
@@ -221,9 +221,9 @@ impl Entry {
             fixed_port,
             limits,
         };
-        let spec =
-            Spec::of_words(words, surroundings, contract).map_err(|error| error.to_string())?;
-        Ok(Spec { name: self.name.clone(), unavailable, ..spec })
+        let spec = LaunchSpec::of_words(words, surroundings, contract)
+            .map_err(|error| error.to_string())?;
+        Ok(LaunchSpec { name: self.name.clone(), unavailable, ..spec })
     }
 }
 

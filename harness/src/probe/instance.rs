@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use servers::Service;
 
-use crate::client::{Client, Transcript, Trouble, Window};
+use crate::client::{Client, ClientError, Transcript, Window};
 use crate::concurrency;
 use crate::contract::Contract;
 use crate::exit::Exit;
 use crate::server::{
-    LaunchError, Launcher, Network, Place, READY_DEADLINE, Server, Spec, Surroundings, diag,
+    LaunchError, LaunchSpec, Launcher, Network, Place, READY_DEADLINE, Server, Surroundings, diag,
     network, proc,
 };
 use crate::usage_error::UsageError;
@@ -60,7 +60,7 @@ const AT_ONCE: usize = 8;
 #[derive(Clone)]
 pub(super) struct Origin {
     pub(super) launcher: Launcher,
-    pub(super) spec: Spec,
+    pub(super) spec: LaunchSpec,
     /// It ends when its first client has left.
     pub(super) is_mortal: bool,
     /// The slowest reply so far; none while nothing was answered.
@@ -98,20 +98,20 @@ impl Origin {
     /// It cannot be a command, or does not become a server that listens.
     pub(super) fn of_command(launcher: Launcher, command: &str) -> Result<Origin> {
         let contract = || Contract::undeclared(Service::Calc);
-        let usage = |error: crate::server::SpecError| UsageError(error.to_string());
+        let usage = |error: crate::server::LaunchSpecError| UsageError(error.to_string());
         let spec = if command.contains("{port}") {
-            Spec::foreign(command, contract()).map_err(usage)?
+            LaunchSpec::foreign(command, contract()).map_err(usage)?
         } else {
             let told =
                 Surroundings { input: Some("{port}\n".to_owned()), ..Surroundings::default() };
-            let told = Spec::foreign_in(command, told, contract()).map_err(usage)?;
+            let told = LaunchSpec::foreign_in(command, told, contract()).map_err(usage)?;
             // Before there is another thread. Where it cannot be, instances take turns.
             let _ = network::prepare();
             match own_port(&launcher, &told)? {
                 None => told,
                 Some(port) => {
                     let fixed = Surroundings { fixed_port: Some(port), ..Surroundings::default() };
-                    Spec::foreign_in(command, fixed, contract()).map_err(usage)?
+                    LaunchSpec::foreign_in(command, fixed, contract()).map_err(usage)?
                 }
             }
         };
@@ -132,10 +132,10 @@ impl Origin {
             return Err(anyhow::Error::msg(words));
         }
         let contract = Contract::undeclared(Service::Calc);
-        Ok(Origin::of(launcher, Spec::elsewhere(address, contract)))
+        Ok(Origin::of(launcher, LaunchSpec::elsewhere(address, contract)))
     }
 
-    fn of(launcher: Launcher, spec: Spec) -> Origin {
+    fn of(launcher: Launcher, spec: LaunchSpec) -> Origin {
         Origin { launcher, spec, is_mortal: false, slowest: None, serves_several: false }
     }
 
@@ -254,8 +254,9 @@ impl Instance<'_> {
     }
 
     /// Connects once.
-    pub(super) fn try_connect(&mut self) -> Result<Client, Trouble> {
-        let address = self.server().map_err(|it| Trouble::NotConnected(it.to_string()))?.address;
+    pub(super) fn try_connect(&mut self) -> Result<Client, ClientError> {
+        let address =
+            self.server().map_err(|it| ClientError::NotConnected(it.to_string()))?.address;
         self.clients += 1;
         self.of_this_life += 1;
         Client::connect(self.clients, address, Window::Usual, PATIENCE, &self.transcript)
@@ -273,7 +274,7 @@ impl Instance<'_> {
             while Instant::now() < deadline {
                 match self.try_connect() {
                     Ok(client) => return Some(client),
-                    Err(Trouble::Refused | Trouble::Reset) => sleep(TRY_EVERY),
+                    Err(ClientError::Refused | ClientError::Reset) => sleep(TRY_EVERY),
                     Err(_) => break,
                 }
             }
@@ -345,7 +346,7 @@ impl Instance<'_> {
                         return Heard { bytes, is_over: false };
                     }
                 }
-                Err(Trouble::Closed(more)) => {
+                Err(ClientError::Closed(more)) => {
                     bytes.extend(more);
                     return Heard { bytes, is_over: true };
                 }
@@ -392,10 +393,10 @@ impl Instance<'_> {
 
 /// The port that a server takes without being told; none if it takes none until it is told one on
 /// standard input.
-fn own_port(launcher: &Launcher, told: &Spec) -> Result<Option<u16>> {
+fn own_port(launcher: &Launcher, told: &LaunchSpec) -> Result<Option<u16>> {
     // Whoever else has its port is not in this network.
     let _network = Network::of_its_own();
-    let untold = Spec { input: None, ..told.clone() };
+    let untold = LaunchSpec { input: None, ..told.clone() };
     let process = launcher.start(&untold, "127.0.0.1", "0")?;
     let deadline = Instant::now() + SILENT_START;
     while Instant::now() < deadline && process.exit().is_none() {

@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 
 use crate::concurrency::{self, Seen};
 use crate::config_source::inline;
-use crate::conformance::{Case, Judge, cases};
+use crate::conformance::{Case, Runner, cases};
 use crate::contract::Expected;
 use crate::manifest::{self, Command, Entry, Port};
 use crate::server::raise_descriptor_limit;
@@ -167,7 +167,7 @@ impl Experiment {
             Experiment::Quit => Outcome::Quit(speech::quit(origin, speech)),
             Experiment::Mechanism => Outcome::Mechanism(mechanism(origin)),
             Experiment::Contract(case) => {
-                let judge = Judge::new(origin.launcher.clone(), 1);
+                let judge = Runner::new(origin.launcher.clone(), 1);
                 Outcome::Contract(places::observe(&judge, &origin.spec, case).map(Box::new))
             }
         }

@@ -1,10 +1,10 @@
 //! What a server keeps to: how many clients, how long lines, what errors, times and endings. The
 //! cases of the contract find it out; what they tell is taken down.
 
-use crate::conformance::{Case, Discovery, Judge, Kind, State, cases, stable_prefix};
+use crate::conformance::{Case, Discovery, Kind, Runner, State, cases, stable_prefix};
 use crate::contract::Declared;
 use crate::manifest::Places;
-use crate::server::Spec;
+use crate::server::LaunchSpec;
 
 /// What an experiment observed.
 pub(super) struct Observation {
@@ -15,7 +15,11 @@ pub(super) struct Observation {
 }
 
 /// Runs one case of the contract. `None` if it could not find out.
-pub(super) fn observe(judge: &Judge, spec: &Spec, case: &'static Case) -> Option<Observation> {
+pub(super) fn observe(
+    judge: &Runner,
+    spec: &LaunchSpec,
+    case: &'static Case,
+) -> Option<Observation> {
     let judgement = judge.judge(spec, case);
     let discovery = judgement.discovery.filter(|_| judgement.state == State::Ok)?;
     let Discovery { seen, mut declares, error, .. } = *discovery;
@@ -55,7 +59,7 @@ fn agreed<T: PartialEq>(found: &[Observation], of: impl Fn(&Declared) -> Option<
 
 /// Whether it answers a line that is longer with an error, and goes on: that is what a limit means
 /// that is declared.
-fn tells_of_it(judge: &Judge, spec: &Spec, (bytes, error): &(usize, String)) -> bool {
+fn tells_of_it(judge: &Runner, spec: &LaunchSpec, (bytes, error): &(usize, String)) -> bool {
     let mut spec = spec.clone();
     spec.contract.max_line = Some(*bytes);
     spec.contract.error_prefix = Some(error.clone());

@@ -6,7 +6,7 @@ use servers::Service;
 
 use super::instance::{Heard, Instance, Origin};
 use super::reply;
-use crate::client::{Client, Trouble};
+use crate::client::{Client, ClientError};
 use crate::exit::Exit;
 use crate::server::LaunchError;
 use crate::text::printable;
@@ -444,7 +444,8 @@ fn is_ended_by(origin: &Origin, speech: &Speech, word: &str) -> bool {
     let said = client_says(&mut ended, &speech.wire, word);
     let is_over = said && instance.hear(&mut ended).is_over;
     is_over
-        && beside.is_none_or(|mut client| !matches!(client.listen(LOOK), Err(Trouble::Closed(_))))
+        && beside
+            .is_none_or(|mut client| !matches!(client.listen(LOOK), Err(ClientError::Closed(_))))
 }
 
 fn client_says(client: &mut Client, wire: &Wire, word: &str) -> bool {

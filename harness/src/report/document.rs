@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::conformance::{Judgement, Kind, Known, State};
+use crate::conformance::{CaseResult, Kind, Known, State};
 use crate::environment::Environment;
 use crate::load::Measurement;
-use crate::server::Spec;
+use crate::server::LaunchSpec;
 
 /// What makes the exit code of a run 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl FailOn {
     }
 
     fn is_met(self, report: &Report) -> bool {
-        let any = |wanted: fn(&Judgement) -> bool| report.judgements().any(wanted);
+        let any = |wanted: fn(&CaseResult) -> bool| report.judgements().any(wanted);
         match self {
             FailOn::Fail => {
                 any(|one| matches!(one.kind(), Kind::Fail | Kind::Stale))
@@ -70,12 +70,12 @@ pub struct Report {
     /// What repeats the chances of the run.
     pub seed: u64,
     /// Server by server.
-    pub servers: Vec<ServerReport>,
+    pub servers: Vec<ServerResult>,
 }
 
 /// What was found out about one server.
 #[derive(Clone, Debug, Serialize)]
-pub struct ServerReport {
+pub struct ServerResult {
     /// Its name.
     #[serde(rename = "server")]
     pub name: String,
@@ -96,7 +96,7 @@ pub struct ServerReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_run: Option<String>,
     /// The verdicts, by case.
-    pub cases: Vec<Judgement>,
+    pub cases: Vec<CaseResult>,
     /// How long judging it took, in milliseconds, if that was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<u64>,
@@ -113,13 +113,13 @@ pub struct ServerReport {
 
 impl Report {
     /// Every judgement.
-    pub fn judgements(&self) -> impl Iterator<Item = &Judgement> {
+    pub fn judgements(&self) -> impl Iterator<Item = &CaseResult> {
         self.servers.iter().flat_map(|server| &server.cases)
     }
 
     /// Whether every verdict and every measurement is fine.
     pub fn is_fine(&self) -> bool {
-        self.judgements().all(Judgement::is_fine) && self.problems().next().is_none()
+        self.judgements().all(CaseResult::is_fine) && self.problems().next().is_none()
     }
 
     /// The exit code of a program that made this report: 0 if all is fine, 1 if there is something
@@ -134,11 +134,11 @@ impl Report {
 
     /// What stands against the measurements, server by server.
     pub fn problems(&self) -> impl Iterator<Item = String> {
-        self.servers.iter().flat_map(ServerReport::problems)
+        self.servers.iter().flat_map(ServerResult::problems)
     }
 
     /// The judgements that were expected not to pass and did not, with their servers.
-    pub(super) fn known(&self) -> Vec<(&ServerReport, &Judgement, &Known)> {
+    pub(super) fn known(&self) -> Vec<(&ServerResult, &CaseResult, &Known)> {
         let mut found = Vec::new();
         for server in &self.servers {
             for judgement in &server.cases {
@@ -151,12 +151,12 @@ impl Report {
     }
 
     /// The servers that were run.
-    pub(super) fn run(&self) -> Vec<&ServerReport> {
+    pub(super) fn run(&self) -> Vec<&ServerResult> {
         self.servers.iter().filter(|server| server.not_run.is_none()).collect()
     }
 
     /// The servers that could not be run here, and why.
-    pub fn not_run(&self) -> impl Iterator<Item = (&ServerReport, &str)> {
+    pub fn not_run(&self) -> impl Iterator<Item = (&ServerResult, &str)> {
         self.servers.iter().filter_map(|server| Some((server, server.not_run.as_deref()?)))
     }
 
@@ -183,10 +183,10 @@ impl Report {
     }
 }
 
-impl ServerReport {
+impl ServerResult {
     /// A server with its verdicts, of which there are none if it cannot be run; not measured.
-    pub fn new(spec: &Spec, cases: Vec<Judgement>) -> ServerReport {
-        ServerReport {
+    pub fn new(spec: &LaunchSpec, cases: Vec<CaseResult>) -> ServerResult {
+        ServerResult {
             name: spec.name.clone(),
             original: spec.original.clone(),
             command: spec.shown.clone(),
@@ -220,7 +220,7 @@ impl ServerReport {
         own.chain(measured)
     }
 
-    pub(super) fn judgement(&self, case: &str) -> Option<&Judgement> {
+    pub(super) fn judgement(&self, case: &str) -> Option<&CaseResult> {
         self.cases.iter().find(|judgement| judgement.name == case)
     }
 

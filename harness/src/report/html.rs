@@ -2,12 +2,12 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::document::{Report, ServerReport};
+use super::document::{Report, ServerResult};
 use super::exporter::Exporter;
 use super::plot;
 use super::tally::Tally;
 use crate::client::Event;
-use crate::conformance::{Judgement, Kind, State, held};
+use crate::conformance::{CaseResult, Kind, State, held};
 use crate::figures::{count, rate, time, time_or_dash};
 use crate::load::Measurement;
 
@@ -57,7 +57,7 @@ fn head(report: &Report) -> Markup {
             }
             p.tally {
                 (report.run().len()) " servers, " (report.case_names().len()) " cases: "
-                strong class=[(!report.judgements().all(Judgement::is_fine)).then_some("bad")] {
+                strong class=[(!report.judgements().all(CaseResult::is_fine)).then_some("bad")] {
                     (tally.words())
                 }
             }
@@ -70,7 +70,7 @@ fn head(report: &Report) -> Markup {
 }
 
 fn failures(report: &Report) -> Markup {
-    let failed: Vec<(&ServerReport, &Judgement)> = report
+    let failed: Vec<(&ServerResult, &CaseResult)> = report
         .servers
         .iter()
         .flat_map(|server| server.cases.iter().map(move |judgement| (server, judgement)))
@@ -146,7 +146,7 @@ fn matrix(report: &Report) -> Markup {
     }
 }
 
-fn cell(server: &ServerReport, case: &str) -> Markup {
+fn cell(server: &ServerResult, case: &str) -> Markup {
     html! {
         @if let Some(judgement) = server.judgement(case) {
             button class=(class(judgement.kind())) popovertarget=(id(server, judgement))
@@ -166,7 +166,7 @@ fn class(kind: Kind) -> &'static str {
     }
 }
 
-fn id(server: &ServerReport, judgement: &Judgement) -> String {
+fn id(server: &ServerResult, judgement: &CaseResult) -> String {
     let plain = |text: &str| {
         text.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' }).collect()
     };
@@ -207,7 +207,7 @@ fn evidence(report: &Report) -> Markup {
 
 /// All of it where something is to be found out. Otherwise how it began and ended and how much lies
 /// between, and without the server's output, which stands below.
-fn transcript(judgement: &Judgement) -> Markup {
+fn transcript(judgement: &CaseResult) -> Markup {
     let is_fine = judgement.found().is_fine();
     let events: Vec<&Event> =
         judgement.transcript.iter().filter(|event| !is_fine || !event.is_output()).collect();
@@ -233,7 +233,7 @@ fn transcript(judgement: &Judgement) -> Markup {
 }
 
 /// Each sample where something is to be found out, otherwise a line.
-fn resources(judgement: &Judgement) -> Markup {
+fn resources(judgement: &CaseResult) -> Markup {
     html! {
         @if let Some(held) = held(&judgement.resources) {
             p { "Held: " (held) }
@@ -271,7 +271,7 @@ fn wire(event: &Event) -> Markup {
     }
 }
 
-fn findings(judgement: &Judgement) -> Markup {
+fn findings(judgement: &CaseResult) -> Markup {
     html! {
         dl {
             dt { "Required" } dd { (judgement.requirement) }
@@ -318,7 +318,7 @@ fn measurements(report: &Report) -> Markup {
 }
 
 fn figures(report: &Report, workload: &str) -> Markup {
-    let measured: Vec<(&ServerReport, &Measurement)> = report
+    let measured: Vec<(&ServerResult, &Measurement)> = report
         .servers
         .iter()
         .filter_map(|server| Some((server, server.measurement(workload)?)))
@@ -407,7 +407,7 @@ fn servers(report: &Report) -> Markup {
 }
 
 /// What the cases of the contract saw, whether it was declared or not.
-fn observed(server: &ServerReport) -> Markup {
+fn observed(server: &ServerResult) -> Markup {
     let seen = server.cases.iter().filter_map(|judgement| {
         let what = judgement.name.strip_prefix("contract/")?;
         (judgement.state != State::NotApplicable).then_some((what, judgement))

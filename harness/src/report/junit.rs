@@ -2,10 +2,10 @@
 
 use std::fmt::{self, Write as _};
 
-use super::document::{Report, ServerReport};
+use super::document::{Report, ServerResult};
 use super::exporter::Exporter;
 use super::text::failure;
-use crate::conformance::{Judgement, Kind, State};
+use crate::conformance::{CaseResult, Kind, State};
 
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "junit.xml",
@@ -64,7 +64,7 @@ fn unfinished() -> Suite {
     Suite { name: "harness".to_owned(), took_ms: 0, cases: vec![Case::new("run", Some(status))] }
 }
 
-fn suite(server: &ServerReport) -> Suite {
+fn suite(server: &ServerResult) -> Suite {
     let mut cases = Vec::new();
     if let Some(reason) = &server.not_run {
         cases.push(Case::new("not run", Some(Status::new("skipped", "", reason))));
@@ -99,7 +99,7 @@ impl Status {
     }
 }
 
-fn status(server: &ServerReport, judgement: &Judgement) -> Option<Status> {
+fn status(server: &ServerResult, judgement: &CaseResult) -> Option<Status> {
     let element = match judgement.kind() {
         Kind::Pass | Kind::Loose | Kind::Info => return None,
         Kind::NotApplicable => {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::document::Report;
 use super::exporter::Exporter;
 use super::tally::Tally;
-use crate::conformance::{Judgement, Kind, Verdict};
+use crate::conformance::{CaseResult, Kind, Verdict};
 use crate::figures::{count, rate, time, time_or_dash};
 
 pub(super) const EXPORTER: Exporter = Exporter {
@@ -91,7 +91,7 @@ fn known(report: &Report, page: &mut String) -> std::fmt::Result {
 
 /// What was seen where nothing was required.
 fn told(report: &Report, page: &mut String) -> std::fmt::Result {
-    let told = |judgement: &&Judgement| judgement.verdict == Some(Verdict::Info);
+    let told = |judgement: &&CaseResult| judgement.verdict == Some(Verdict::Info);
     if !report.judgements().any(|judgement| told(&judgement)) {
         return Ok(());
     }

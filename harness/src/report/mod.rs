@@ -17,7 +17,7 @@ pub mod step_summary;
 mod tally;
 mod text;
 
-pub use document::{FORMAT, FailOn, Report, ServerReport};
+pub use document::{FORMAT, FailOn, Report, ServerResult};
 pub use exporter::Exporter;
 pub use exporters::EXPORTERS;
 pub use output::{Junit, Output};

@@ -1,6 +1,6 @@
 //! Counts of verdicts.
 
-use crate::conformance::{Judgement, Kind};
+use crate::conformance::{CaseResult, Kind};
 
 /// How many judgements there are of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -8,7 +8,7 @@ pub struct Tally([usize; Kind::ALL.len()]);
 
 impl Tally {
     /// Counts judgements.
-    pub fn of<'j>(judgements: impl IntoIterator<Item = &'j Judgement>) -> Tally {
+    pub fn of<'j>(judgements: impl IntoIterator<Item = &'j CaseResult>) -> Tally {
         let mut tally = Tally::default();
         for judgement in judgements {
             tally.0[judgement.kind() as usize] += 1;

@@ -1,19 +1,19 @@
 //! Verdicts as lines for a terminal.
 
-use super::document::ServerReport;
-use crate::conformance::{Judgement, Kind, Known, held};
+use super::document::ServerResult;
+use crate::conformance::{CaseResult, Kind, Known, held};
 use crate::figures::{count, rate, time, time_or_dash};
 use crate::load::{Measurement, Outcome, Outcomes, Verdict};
 use crate::server::last_lines;
 use crate::stats::Quantiles;
 
 /// A server that could not be run here, in a line.
-pub fn not_run(server: &ServerReport) -> Option<String> {
+pub fn not_run(server: &ServerResult) -> Option<String> {
     Some(format!("{}: not run: {}", server.name, server.not_run.as_ref()?))
 }
 
 /// A judgement in a line; one that needs a look in some lines more, unless nothing was run.
-pub fn line(server: &str, judgement: &Judgement) -> String {
+pub fn line(server: &str, judgement: &CaseResult) -> String {
     let (words, name) = (judgement.words(), judgement.name);
     if judgement.kind() == Kind::Undecided && judgement.transcript.is_empty() {
         return format!("{words} {name}: {}", judgement.observed);
@@ -32,7 +32,7 @@ pub fn line(server: &str, judgement: &Judgement) -> String {
 }
 
 /// A judgement that needs a look, with its evidence in short.
-pub fn failure(server: &str, judgement: &Judgement) -> String {
+pub fn failure(server: &str, judgement: &CaseResult) -> String {
     let mut rows = vec![
         ("required", judgement.requirement.to_owned()),
         ("expected", judgement.expected.clone()),

@@ -18,7 +18,7 @@ use super::answer::Answer;
 use super::client::Client;
 use super::lines::Lines;
 use crate::contract::Contract;
-use crate::server::{Launcher, Spec, raise_descriptor_limit};
+use crate::server::{LaunchSpec, Launcher, raise_descriptor_limit};
 use crate::stdio;
 
 const BACKLOG: i32 = 4096;
@@ -34,9 +34,9 @@ const BUFFER: usize = 64 * 1024;
 const EVENTS: usize = 256;
 
 /// A known-answer server, to be launched.
-pub fn spec(launcher: &Launcher, answer: &str) -> Spec {
+pub fn spec(launcher: &Launcher, answer: &str) -> LaunchSpec {
     let command = format!("harness known {answer} {{host}} {{port}}");
-    let mut spec = Spec::foreign(&command, Contract::undeclared(Service::Echo))
+    let mut spec = LaunchSpec::foreign(&command, Contract::undeclared(Service::Echo))
         .expect("the command says where to listen");
     spec.command[0] = launcher.program();
     spec.name = format!("known {answer}");

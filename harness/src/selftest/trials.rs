@@ -10,7 +10,8 @@ use servers::Service;
 use super::known;
 use crate::load::placement::{Pin, Placement};
 use crate::load::{
-    self, Arrivals, Demand, Group, Measurement, Measuring, Outcome, Pace, Plan, Verdict, exchanges,
+    self, ArrivalProcess, Arrivals, Group, LoadSpec, Measurement, Measuring, Outcome, Plan,
+    Verdict, exchanges,
 };
 use crate::server::Launcher;
 
@@ -21,7 +22,7 @@ pub struct Trial {
     /// What the server does.
     answer: &'static str,
     connections: usize,
-    pace: Pace,
+    pace: ArrivalProcess,
     predictions: &'static [Prediction],
 }
 
@@ -112,7 +113,7 @@ impl Trial {
             connections: self.connections,
             pace: self.pace,
         };
-        let demand = Demand::new(server.address, group, measuring.seed);
+        let demand = LoadSpec::new(server.address, group, measuring.seed);
         let (one, _) = load::load(Some(&server), &demand, self.name, &measuring, &placement)?;
         Ok(self.predictions.iter().map(|it| it.compare(self.name, &one, rigour.near)).collect())
     }
@@ -180,11 +181,11 @@ const fn exactly(figure: &'static str, of: fn(&Measurement) -> f64, value: f64) 
     Prediction { figure, of, predicted: Predicted::Exactly(value) }
 }
 
-const fn open(per_s: f64) -> Pace {
-    Pace::Open { arrivals: Arrivals::Constant, per_s }
+const fn open(per_s: f64) -> ArrivalProcess {
+    ArrivalProcess::Open { arrivals: Arrivals::Constant, per_s }
 }
 
-const CLOSED: Pace = Pace::Closed { depth: 1 };
+const CLOSED: ArrivalProcess = ArrivalProcess::Closed { depth: 1 };
 
 /// A server that is frozen for one second of four makes a quarter of independent arrivals wait for
 /// the rest of that second: between 0 and 1 s, all alike likely. So 10 % wait for longer than 0.6 s,

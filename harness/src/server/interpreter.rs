@@ -17,7 +17,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-use super::Spec;
+use super::LaunchSpec;
 
 /// Programs that can say where they are, and how they are asked: by the beginning of their names.
 const INTERPRETERS: &[(&str, &[&str])] = &[
@@ -43,7 +43,7 @@ static ANSWERS: Mutex<Option<HashMap<Asked, Option<PathBuf>>>> = Mutex::new(None
 /// None for any other program, for one that is named by a path, and for a confined server: a shim
 /// reads files in the server's folder, and would do so outside of the confinement. None, too, where
 /// the server has an environment of its own, by which the shim may choose.
-pub(super) fn behind_shim(spec: &Spec) -> Option<PathBuf> {
+pub(super) fn behind_shim(spec: &LaunchSpec) -> Option<PathBuf> {
     let program = spec.command.first()?;
     if spec.limits != super::Confinement::default() || !spec.environment.is_empty() {
         return None;
@@ -151,11 +151,11 @@ mod tests {
     fn only_an_interpreter_of_a_server_that_is_not_confined_is_asked() {
         let spec = |command: &str| {
             let contract = crate::contract::Contract::undeclared(servers::Service::Calc);
-            Spec::foreign(command, contract).expect("it is right")
+            LaunchSpec::foreign(command, contract).expect("it is right")
         };
         assert_eq!(behind_shim(&spec("./python3 server.py {port}")), None);
         assert_eq!(behind_shim(&spec("sh server.sh {port}")), None);
-        let confined = Spec {
+        let confined = LaunchSpec {
             limits: super::super::Confinement::strict(),
             ..spec("python3 server.py {port}")
         };

@@ -16,14 +16,14 @@ use super::confinement::Confinement;
 use super::diag;
 use super::interpreter;
 use super::launch_error::{LaunchError, said};
+use super::launch_request::LaunchRequest;
+use super::launch_spec::{LaunchSpec, filled};
 use super::launcher::Launcher;
 use super::log::{self, Log};
 use super::network;
-use super::order::Order;
 use super::place::Place;
 use super::port::{self, Port, STARTING};
-use super::proc::{self, Holdings};
-use super::spec::{Spec, filled};
+use super::proc::{self, ResourceUsage};
 use super::supervise::{Event, MOST_TASKS, Survivor};
 use crate::exit::Exit;
 
@@ -126,7 +126,7 @@ impl Launcher {
     ///
     /// # Errors
     /// Why there is no server.
-    pub fn launch(&self, spec: &Spec) -> Result<Server, LaunchError> {
+    pub fn launch(&self, spec: &LaunchSpec) -> Result<Server, LaunchError> {
         if let Some(address) = spec.elsewhere {
             return Ok(Server {
                 process: Process::elsewhere(),
@@ -164,7 +164,7 @@ impl Launcher {
     ///
     /// # Errors
     /// Why there is no process.
-    pub fn start(&self, spec: &Spec, host: &str, port: &str) -> Result<Process, LaunchError> {
+    pub fn start(&self, spec: &LaunchSpec, host: &str, port: &str) -> Result<Process, LaunchError> {
         let fill = |text: &String| filled(text, host, port);
         let environment = spec.environment.iter();
         let mut limits = spec.limits.clone();
@@ -174,7 +174,7 @@ impl Launcher {
         {
             command[0] = interpreter.to_owned();
         }
-        let order = Order {
+        let order = LaunchRequest {
             command,
             folder: spec.folder.clone(),
             environment: environment.map(|(name, value)| (name.clone(), fill(value))).collect(),
@@ -203,13 +203,14 @@ impl Launcher {
             read_only: limits.read_only,
             ..Confinement::default()
         };
-        let trial = self.supervise(&Order { command, limits, ..Order::default() }, 0)?;
+        let trial =
+            self.supervise(&LaunchRequest { command, limits, ..LaunchRequest::default() }, 0)?;
         trial.wait_for_exit(SUPERVISOR_DEADLINE);
         words.extend(trial.end().unconfined);
         Ok(words)
     }
 
-    fn supervise(&self, order: &Order, asked: u16) -> Result<Process, LaunchError> {
+    fn supervise(&self, order: &LaunchRequest, asked: u16) -> Result<Process, LaunchError> {
         let not_run = |error: io::Error| {
             LaunchError::NotRun(format!("cannot run `{}`: {error}", order.command.join(" ")))
         };
@@ -335,7 +336,7 @@ impl Process {
     }
 
     /// What the process tree holds now.
-    pub fn holdings(&self) -> Holdings {
+    pub fn holdings(&self) -> ResourceUsage {
         proc::holdings(&self.tree())
     }
 

@@ -6,10 +6,10 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::launch_error::LaunchError;
+use super::launch_spec::LaunchSpec;
 use super::namespace;
 use super::network::Network;
 use super::port::Port;
-use super::spec::Spec;
 
 /// How long the turn is waited for: others that wait may each have a minute's wait of their own.
 const TURN_DEADLINE: Duration = Duration::from_secs(30 * 60);
@@ -34,7 +34,7 @@ impl Place {
     ///
     /// # Errors
     /// Its turn does not come, or the machine has no network for it at the moment.
-    pub fn take(spec: &Spec) -> Result<Place, LaunchError> {
+    pub fn take(spec: &LaunchSpec) -> Result<Place, LaunchError> {
         let mut place = Place::default();
         if spec.fixed_port.is_none() && !spec.limits.network_alone || TAKEN.get() {
             return Ok(place);

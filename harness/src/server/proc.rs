@@ -20,7 +20,7 @@ pub type Pid = i32;
 
 /// What a process tree holds at one moment, summed over its processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Holdings {
+pub struct ResourceUsage {
     /// Processes, zombies included.
     pub processes: usize,
     /// Processes that have ended and were not waited for.
@@ -80,8 +80,8 @@ pub fn name(pid: Pid) -> Option<String> {
 }
 
 /// Adds up what the processes hold.
-pub fn holdings(tree: &[Pid]) -> Holdings {
-    let mut sum = Holdings::default();
+pub fn holdings(tree: &[Pid]) -> ResourceUsage {
+    let mut sum = ResourceUsage::default();
     for &pid in tree {
         let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { continue };
         sum.processes += 1;
@@ -483,7 +483,7 @@ mod tests {
     #[test]
     fn a_process_that_is_gone_holds_nothing() {
         // Process ids end below 2^22 on Linux.
-        assert_eq!(holdings(&[1 << 30]), Holdings::default());
+        assert_eq!(holdings(&[1 << 30]), ResourceUsage::default());
         assert_eq!(scheduled(&[1 << 30]), Scheduled::default());
         assert_eq!(tree(1 << 30), [1 << 30]);
     }

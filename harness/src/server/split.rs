@@ -1,7 +1,7 @@
 //! A command line, split into the words that a program is started with. No shell runs it, so what
 //! only a shell understands is rejected, with the command to write instead.
 
-use super::spec_error::SpecError;
+use super::launch_spec_error::LaunchSpecError;
 
 /// A character of a command line, and how it is quoted.
 #[derive(Clone, Copy, PartialEq)]
@@ -17,10 +17,10 @@ enum Quoted {
 ///
 /// # Errors
 /// A quote is open, or the line needs a shell.
-pub fn split(command: &str) -> Result<Vec<String>, SpecError> {
-    let words = shlex::split(command).ok_or_else(|| SpecError::Words(command.to_owned()))?;
+pub fn split(command: &str) -> Result<Vec<String>, LaunchSpecError> {
+    let words = shlex::split(command).ok_or_else(|| LaunchSpecError::Words(command.to_owned()))?;
     match needs_shell(command) {
-        Some(why) => Err(SpecError::Shell(why)),
+        Some(why) => Err(LaunchSpecError::Shell(why)),
         None => Ok(words),
     }
 }

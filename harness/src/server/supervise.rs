@@ -32,7 +32,7 @@ use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use serde::{Deserialize, Serialize};
 
 use super::confinement::{self, Scope};
-use super::order::Order;
+use super::launch_request::LaunchRequest;
 use super::proc;
 use crate::exit::Exit;
 
@@ -92,7 +92,7 @@ pub struct Survivor {
 /// There is no order, or the kernel refuses what supervising takes. A command that does not run is
 /// told as an event.
 pub fn run() -> io::Result<()> {
-    let order = Order::read(io::stdin().lock())?;
+    let order = LaunchRequest::read(io::stdin().lock())?;
     if order.unprivileged {
         // What the command runs inherits the bounding set. It fails for those who may not change
         // theirs, and who have not got the capability either.
@@ -129,7 +129,7 @@ pub fn run() -> io::Result<()> {
 }
 
 /// Starts the command. What it is to be given on its standard input is still to be written.
-fn start(order: &Order, priority: i32) -> io::Result<(Pid, Option<Feed>)> {
+fn start(order: &LaunchRequest, priority: i32) -> io::Result<(Pid, Option<Feed>)> {
     let (program, arguments) = order.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let folder = match &order.folder {
         Some(folder) => folder.canonicalize()?,
@@ -196,7 +196,7 @@ fn set(processors: &[usize]) -> io::Result<CpuSet> {
 }
 
 /// Says what to do about a command that does not run.
-fn why_not_run(order: &Order, error: &io::Error) -> String {
+fn why_not_run(order: &LaunchRequest, error: &io::Error) -> String {
     let command = order.command.join(" ");
     let program = order.command.first().map_or("", String::as_str);
     match &order.folder {
@@ -297,7 +297,7 @@ impl<'a> Watch<'a> {
         server: Pid,
         reach: Reach,
         feed: Option<Feed>,
-        order: &Order,
+        order: &LaunchRequest,
         deaths: &'a SignalFd,
     ) -> Watch<'a> {
         let (most_tasks, now) = (order.limits.tasks, Instant::now());

@@ -5,10 +5,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::conformance::case::Case;
-use crate::conformance::finding::Finding;
-use crate::conformance::need::Need;
-use crate::conformance::party::{GROWTH, PIPELINED, Stuffed};
-use crate::conformance::subject::{beside, request};
+use crate::conformance::context::{beside, request};
+use crate::conformance::failure::Failure;
+use crate::conformance::precondition::Precondition;
+use crate::conformance::test_client::{GROWTH, PIPELINED, Stuffed};
 
 /// Replies that a slow reader is owed, and what it asks for them in turns: at 16 bytes each more
 /// than fit into what the kernel keeps for it.
@@ -23,21 +23,21 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "back-pressure/never-reads",
         requirement: "a client that sends and never reads costs bounded memory: the server stops reading",
         source: "CWE-770 (allocation of resources without limits); RFC 9293 section 3.8 (flow control by the window)",
-        needs: &[Need::Launched, Need::Pipelining, Need::Lasting],
-        check: |subject| {
-            let mut client = subject.connect_with_small_window()?;
+        needs: &[Precondition::Launched, Precondition::Pipelining, Precondition::Lasting],
+        check: |ctx| {
+            let mut client = ctx.connect_with_small_window()?;
             client.learn(&request(1))?;
             match client.stuff()? {
                 Stuffed::Waits { grown } => {
-                    subject.was_met();
-                    subject.observe(format!("it stopped reading, {} KiB larger", grown / 1024));
-                    subject.outlives(client)
+                    ctx.was_met();
+                    ctx.observe(format!("it stopped reading, {} KiB larger", grown / 1024));
+                    ctx.outlives(client)
                 }
                 Stuffed::Hoards { sent, grown } => {
                     let expected =
                         format!("it stops reading, at most {} KiB larger", GROWTH / 1024);
                     let seen = format!("{} KiB more, after {sent} bytes of requests", grown / 1024);
-                    Err(Finding::leak(expected, seen)
+                    Err(Failure::leak(expected, seen)
                         .hint("while replies wait to be sent, read no further requests"))
                 }
             }
@@ -47,41 +47,41 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "back-pressure/others-are-served",
         requirement: "a client that sends and never reads does not keep others from being served",
         source: "CWE-400 (uncontrolled resource consumption); Stevens UNP 6.8 (denial of service)",
-        needs: &[Need::Clients(2), Need::Launched, Need::Pipelining],
-        check: |subject| {
-            let mut client = subject.connect_with_small_window()?;
+        needs: &[Precondition::Clients(2), Precondition::Launched, Precondition::Pipelining],
+        check: |ctx| {
+            let mut client = ctx.connect_with_small_window()?;
             client.learn(&request(1))?;
             client.stuff()?;
-            subject.still_serves("another client is served").map_err(|finding| {
+            ctx.still_serves("another client is served").map_err(|finding| {
                 finding.hint("does a write that blocks hold up everyone? write what fits, and come back for the rest")
             })?;
-            subject.outlives(client)
+            ctx.outlives(client)
         },
     },
     Case {
         name: "back-pressure/slow-reader",
         requirement: "a client that reads slowly gets every reply, whole and in order",
         source: "RFC 9293 section 2.2 (TCP is a stream of bytes); Stevens UNP 16.2 (partial writes)",
-        needs: &[Need::Pipelining, Need::Lasting],
-        check: |subject| {
-            let mut client = subject.connect_with_small_window()?;
+        needs: &[Precondition::Pipelining, Precondition::Lasting],
+        check: |ctx| {
+            let mut client = ctx.connect_with_small_window()?;
             let replies = [client.learn(ASKED[0])?, client.learn(ASKED[1])?];
-            let pair = [subject.sent(ASKED[0]), subject.sent(ASKED[1])].concat();
+            let pair = [ctx.sent(ASKED[0]), ctx.sent(ASKED[1])].concat();
             client.send(&pair.repeat(REHEARSED / 2))?;
             for number in 0..REHEARSED {
                 client.expect(&replies[number % 2]).map_err(|finding| {
                     let seen = finding.observed;
-                    Finding::blocked(PIPELINED, format!("even read at once: {seen}"))
+                    Failure::blocked(PIPELINED, format!("even read at once: {seen}"))
                 })?;
             }
             let requests = pair.repeat(REPLIES / 2);
             let mut stream =
-                client.client.stream().map_err(|trouble| Finding::trouble("a clone", &trouble))?;
+                client.client.stream().map_err(|trouble| Failure::trouble("a clone", &trouble))?;
             thread::scope(|scope| {
                 // It ends with the connection, at the latest when the client's patience does.
                 beside(scope, move || stream.write_all(&requests))?;
                 // A server slower than its reader would never have to wait for it.
-                subject.let_it_rest();
+                ctx.let_it_rest();
                 for number in 0..REPLIES {
                     if number % (REPLIES / 50) == 0 {
                         thread::sleep(Duration::from_millis(2));

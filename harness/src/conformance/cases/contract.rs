@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use servers::OverloadPolicy;
 
-use crate::client::Trouble;
+use crate::client::ClientError;
 use crate::conformance::case::Case;
+use crate::conformance::case_result::State;
+use crate::conformance::context::TestContext;
 use crate::conformance::discovery::Discovery;
-use crate::conformance::finding::Finding;
-use crate::conformance::need::MOST_CLIENTS;
-use crate::conformance::need::Need;
-use crate::conformance::observe::{
+use crate::conformance::experiments::{
     Crowd, Ended, Erroneous, Longest, Met, NotAnswered, common_prefix, ending, error_lines, idle,
     longest_line, words_for,
 };
-use crate::conformance::subject::Subject;
-use crate::conformance::verdict::State;
+use crate::conformance::failure::Failure;
+use crate::conformance::precondition::MOST_CLIENTS;
+use crate::conformance::precondition::Precondition;
 use crate::contract::Ending;
 use crate::contract::Expected;
 use crate::contract::{Declared, SHORTEST_JUDGED};
@@ -31,12 +31,12 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "contract/capacity",
         requirement: "as many clients are served at once as the server declares, and no more",
         source: "the contract: capacity",
-        needs: &[Need::Lasting, Need::Lives],
-        check: |subject| {
-            let crowd = Crowd::gather(subject)?;
+        needs: &[Precondition::Lasting, Precondition::Lives],
+        check: |ctx| {
+            let crowd = Crowd::gather(ctx)?;
             let seen = crowd.served_words();
-            let Some(declared) = subject.contract.capacity else {
-                return tell(subject, &seen, crowd.declares(subject));
+            let Some(declared) = ctx.contract.capacity else {
+                return tell(ctx, &seen, crowd.declares(ctx));
             };
             match crowd.served.len() {
                 MOST_CLIENTS.. if declared >= MOST_CLIENTS => {}
@@ -51,34 +51,34 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                         }
                     };
                     return Err(
-                        Finding::fail(format!("serves {declared} at once"), seen).hint(hint)
+                        Failure::fail(format!("serves {declared} at once"), seen).hint(hint)
                     );
                 }
             }
-            as_declared(subject, seen)
+            as_declared(ctx, seen)
         },
     },
     Case {
         name: "contract/when-full",
         requirement: "one client more than the server can take meets what it declares",
         source: "the contract: when full",
-        needs: &[Need::Fillable, Need::Lasting, Need::Lives],
-        check: |subject| {
-            let mut crowd = Crowd::gather(subject)?;
-            crowd.take_in(subject)?;
-            let declared = subject.contract.when_full;
+        needs: &[Precondition::Fillable, Precondition::Lasting, Precondition::Lives],
+        check: |ctx| {
+            let mut crowd = Crowd::gather(ctx)?;
+            crowd.take_in(ctx)?;
+            let declared = ctx.contract.when_full;
             match (&crowd.next, declared) {
-                (None, None) => tell(subject, &crowd.full_words(), Declared::default()),
+                (None, None) => tell(ctx, &crowd.full_words(), Declared::default()),
                 (None, Some(_)) => {
-                    Err(Finding::blocked(&["contract/capacity"], crowd.full_words()))
+                    Err(Failure::blocked(&["contract/capacity"], crowd.full_words()))
                 }
-                (Some(met), None) => tell(subject, &crowd.full_words(), met.declares()),
+                (Some(met), None) => tell(ctx, &crowd.full_words(), met.declares()),
                 (Some(met), Some(declared)) if met.kind() == Some(declared) => {
-                    as_declared(subject, crowd.full_words())
+                    as_declared(ctx, crowd.full_words())
                 }
-                (Some(met), Some(declared)) => Err(Finding {
+                (Some(met), Some(declared)) => Err(Failure {
                     hint: met.hint(declared),
-                    ..Finding::fail(words_for(declared), crowd.full_words())
+                    ..Failure::fail(words_for(declared), crowd.full_words())
                 }),
             }
         },
@@ -87,34 +87,37 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "contract/queue",
         requirement: "as many clients are taken in to wait as the server declares, and no more",
         source: "the contract: queue",
-        needs: &[Need::Fillable, Need::Lasting, Need::Lives, Need::Launched],
-        check: |subject| {
-            let mut crowd = Crowd::gather(subject)?;
+        needs: &[
+            Precondition::Fillable,
+            Precondition::Lasting,
+            Precondition::Lives,
+            Precondition::Launched,
+        ],
+        check: |ctx| {
+            let mut crowd = Crowd::gather(ctx)?;
             if !crowd.is_told {
-                return Err(Finding::vacuous(
+                return Err(Failure::vacuous(
                     "the kernel does not tell who was taken in (sock_diag)",
                 ));
             }
-            crowd.take_in(subject)?;
+            crowd.take_in(ctx)?;
             let waiting = crowd.waiting.len();
             let seen = match &crowd.next {
                 Some(_) => format!("takes in {waiting} to wait"),
                 None => format!("takes in {waiting} to wait, at least"),
             };
-            match subject.contract.queue {
-                None if crowd.is_endless() => {
-                    tell(subject, &crowd.full_words(), Declared::default())
-                }
+            match ctx.contract.queue {
+                None if crowd.is_endless() => tell(ctx, &crowd.full_words(), Declared::default()),
                 None => {
                     // Of a queue that was not filled the length is not known.
                     let queue = crowd.next.is_some().then_some(waiting);
-                    tell(subject, &seen, Declared { queue, ..Declared::default() })
+                    tell(ctx, &seen, Declared { queue, ..Declared::default() })
                 }
                 Some(_) if crowd.is_endless() => {
-                    Err(Finding::blocked(&["contract/capacity"], crowd.full_words()))
+                    Err(Failure::blocked(&["contract/capacity"], crowd.full_words()))
                 }
-                Some(declared) if declared == waiting => as_declared(subject, seen),
-                Some(declared) => Err(Finding::fail(format!("takes in {declared} to wait"), seen)),
+                Some(declared) if declared == waiting => as_declared(ctx, seen),
+                Some(declared) => Err(Failure::fail(format!("takes in {declared} to wait"), seen)),
             }
         },
     },
@@ -122,11 +125,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "contract/max-line",
         requirement: "requests are answered up to the length that the server declares, and none longer",
         source: "the contract: the longest line",
-        needs: &[Need::Delimited, Need::Lives],
-        check: |subject| {
-            let longest = longest_line(subject)?;
+        needs: &[Precondition::Delimited, Precondition::Lives],
+        check: |ctx| {
+            let longest = longest_line(ctx)?;
             let seen = longest.words();
-            let Some(declared) = subject.contract.max_line else {
+            let Some(declared) = ctx.contract.max_line else {
                 let is_exact = longest.is_exact() && longest.answered >= SHORTEST_JUDGED;
                 let max_line = is_exact.then_some(longest.answered);
                 let declares = Declared { max_line, ..Declared::default() };
@@ -134,19 +137,19 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     Some((_, NotAnswered::Otherwise(line))) => Some(line),
                     _ => None,
                 };
-                subject.discovered(Discovery { seen, declares, error, mechanism: None });
+                ctx.discovered(Discovery { seen, declares, error, mechanism: None });
                 return Ok(());
             };
             let expected = format!("lines up to {declared} bytes, and no longer ones");
             match &longest.not {
-                None if longest.answered < declared => as_declared(subject, seen),
+                None if longest.answered < declared => as_declared(ctx, seen),
                 Some(_) if longest.is_exact() && longest.answered == declared => {
-                    as_declared(subject, seen)
+                    as_declared(ctx, seen)
                 }
-                Some((_, NotAnswered::Trouble(trouble @ Trouble::Silent(..)))) => {
-                    Err(Finding { observed: seen, ..Finding::trouble(expected, trouble) })
+                Some((_, NotAnswered::ClientError(trouble @ ClientError::Silent(..)))) => {
+                    Err(Failure { observed: seen, ..Failure::trouble(expected, trouble) })
                 }
-                _ => Err(Finding::fail(expected, seen)),
+                _ => Err(Failure::fail(expected, seen)),
             }
         },
     },
@@ -154,23 +157,23 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "contract/error-lines",
         requirement: "every error reply begins with what the server declares",
         source: "the contract: the error prefix",
-        needs: &[Need::Mistakes, Need::Lives],
-        check: |subject| {
-            let lines = error_lines(subject)?;
+        needs: &[Precondition::Mistakes, Precondition::Lives],
+        check: |ctx| {
+            let lines = error_lines(ctx)?;
             if lines.is_empty() {
-                return Err(Finding::vacuous("no erroneous request was answered with an error"));
+                return Err(Failure::vacuous("no erroneous request was answered with an error"));
             }
             let common = common_prefix(lines.iter().map(|one| one.reply.as_slice()));
-            let Some(prefix) = &subject.contract.error_prefix else {
+            let Some(prefix) = &ctx.contract.error_prefix else {
                 return match std::str::from_utf8(common) {
                     Ok(text) if !text.is_empty() => {
                         let error_prefix = Some(text.to_owned());
                         let seen = format!("errors begin with {}", printable(common));
-                        tell(subject, &seen, Declared { error_prefix, ..Declared::default() })
+                        tell(ctx, &seen, Declared { error_prefix, ..Declared::default() })
                     }
                     _ => {
                         let seen = "errors begin with nothing in common";
-                        tell(subject, seen, Declared::default())
+                        tell(ctx, seen, Declared::default())
                     }
                 };
             };
@@ -179,41 +182,41 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     let prefix = printable(prefix.as_bytes());
                     let request = printable(request);
                     let expected = format!("after {request}: a line that begins with {prefix}");
-                    return Err(Finding::fail(expected, printable(reply)));
+                    return Err(Failure::fail(expected, printable(reply)));
                 }
             }
-            as_declared(subject, format!("errors begin with {}", printable(prefix.as_bytes())))
+            as_declared(ctx, format!("errors begin with {}", printable(prefix.as_bytes())))
         },
     },
     Case {
         name: "contract/idle-timeout",
         requirement: "a silent client is closed when the server declares, and not sooner",
         source: "the contract: the idle timeout",
-        needs: &[Need::Preferably(&Need::IdleTimeout), Need::Lasting],
-        check: |subject| {
-            let declared = subject.contract.idle_timeout;
-            let until = declared.map_or(KEPT, |_| subject.contract.idle_until());
-            let idle = idle(subject, until)?;
+        needs: &[Precondition::Preferably(&Precondition::IdleTimeout), Precondition::Lasting],
+        check: |ctx| {
+            let declared = ctx.contract.idle_timeout;
+            let until = declared.map_or(KEPT, |_| ctx.contract.idle_until());
+            let idle = idle(ctx, until)?;
             let after = idle.at_most.as_millis();
             let seen = match idle.is_ended() {
                 true => format!("closed after {after} ms of silence"),
                 false => format!("kept for {} ms at least", until.as_millis()),
             };
             match (declared, &idle.ended) {
-                (_, Ok(line)) => Err(Finding::fail("nothing is sent unasked", printable(line))),
+                (_, Ok(line)) => Err(Failure::fail("nothing is sent unasked", printable(line))),
                 (None, _) if idle.is_ended() => {
                     // What is seen is a little late.
                     let rounded = u64::try_from((after - after % 50).max(1)).unwrap_or(u64::MAX);
                     let idle_timeout = Some(Duration::from_millis(rounded));
-                    tell(subject, &seen, Declared { idle_timeout, ..Declared::default() })
+                    tell(ctx, &seen, Declared { idle_timeout, ..Declared::default() })
                 }
-                (None, _) => tell(subject, &seen, Declared::default()),
+                (None, _) => tell(ctx, &seen, Declared::default()),
                 (Some(declared), _) if idle.is_ended() && idle.at_most >= declared => {
-                    as_declared(subject, seen)
+                    as_declared(ctx, seen)
                 }
                 (Some(declared), _) => {
                     let (from, to) = (declared.as_millis(), until.as_millis());
-                    Err(Finding::fail(format!("closed after {from} to {to} ms of silence"), seen))
+                    Err(Failure::fail(format!("closed after {from} to {to} ms of silence"), seen))
                 }
             }
         },
@@ -222,23 +225,23 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "contract/mechanism",
         requirement: "the server is built as it is expected to be",
         source: "the contract: how it is built; proc_pid_syscall(5)",
-        needs: &[Need::Launched],
-        check: |subject| {
-            let seen = subject.how_it_is_built();
-            subject.saw_mechanism(seen.mechanism);
-            subject.note(seen.evidence.join("; "));
+        needs: &[Precondition::Launched],
+        check: |ctx| {
+            let seen = ctx.how_it_is_built();
+            ctx.saw_mechanism(seen.mechanism);
+            ctx.note(seen.evidence.join("; "));
             let words = format!("{}: {}", seen.mechanism, seen.words);
-            match subject.contract.expect {
+            match ctx.contract.expect {
                 None => {
                     let expect = Expected::from_str(seen.mechanism.name()).ok();
                     let declares = Declared { expect, ..Declared::default() };
                     let mechanism = Some(seen.mechanism);
-                    subject.discovered(Discovery { seen: words, declares, mechanism, error: None });
+                    ctx.discovered(Discovery { seen: words, declares, mechanism, error: None });
                     Ok(())
                 }
                 Some(expected) => match seen.meets(expected) {
-                    Ok(()) => as_declared(subject, words),
-                    Err(_) => Err(Finding::fail(format!("it is built as `{expected}`"), words)
+                    Ok(()) => as_declared(ctx, words),
+                    Err(_) => Err(Failure::fail(format!("it is built as `{expected}`"), words)
                         .hint("this is what its threads and processes slept in while silent clients were connected")),
                 },
             }
@@ -248,42 +251,42 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "contract/ending",
         requirement: "SIGTERM does to requests under way what the server declares",
         source: "the contract: the ending",
-        needs: &[Need::Launched, Need::Pipelining, Need::Lasting],
-        check: |subject| {
-            let ended = ending(subject)?;
+        needs: &[Precondition::Launched, Precondition::Pipelining, Precondition::Lasting],
+        check: |ctx| {
+            let ended = ending(ctx)?;
             let seen = ended.words();
             let as_it_is = match ended.exit {
                 Some(Exit::Code(0)) if ended.answered == ended.asked => Some(Ending::Drain),
                 Some(_) => Some(Ending::Abort),
                 None => None,
             };
-            let expected = match subject.contract.ending {
+            let expected = match ctx.contract.ending {
                 None => {
                     let declares = Declared { ending: as_it_is, ..Declared::default() };
-                    return tell(subject, &seen, declares);
+                    return tell(ctx, &seen, declares);
                 }
-                declared if declared == as_it_is => return as_declared(subject, seen),
+                declared if declared == as_it_is => return as_declared(ctx, seen),
                 // It may have answered all before it was told to end.
-                Some(Ending::Abort) if ended.exit.is_some() => return as_declared(subject, seen),
+                Some(Ending::Abort) if ended.exit.is_some() => return as_declared(ctx, seen),
                 Some(Ending::Abort) => "it ends at once",
                 Some(Ending::Drain) => "what had arrived is answered, then exit code 0",
             };
             let state = if as_it_is.is_some() { State::Ok } else { State::Hang };
-            Err(Finding { state, ..Finding::fail(expected, seen) })
+            Err(Failure { state, ..Failure::fail(expected, seen) })
         },
     },
 ];
 
 /// What was seen is what is declared.
-fn as_declared(subject: &Subject<'_>, seen: String) -> Result<(), Finding> {
-    subject.was_met();
-    subject.observe(seen);
+fn as_declared(ctx: &TestContext<'_>, seen: String) -> Result<(), Failure> {
+    ctx.was_met();
+    ctx.observe(seen);
     Ok(())
 }
 
 /// Nothing is declared: tells what was seen, and what would declare it, if anything does.
-fn tell(subject: &Subject<'_>, seen: &str, declares: Declared) -> Result<(), Finding> {
-    subject.discovered(Discovery { seen: seen.to_owned(), declares, ..Discovery::default() });
+fn tell(ctx: &TestContext<'_>, seen: &str, declares: Declared) -> Result<(), Failure> {
+    ctx.discovered(Discovery { seen: seen.to_owned(), declares, ..Discovery::default() });
     Ok(())
 }
 
@@ -315,11 +318,11 @@ impl Crowd<'_> {
     }
 
     /// What would declare this, as far as it is not.
-    fn declares(&self, subject: &Subject<'_>) -> Declared {
+    fn declares(&self, ctx: &TestContext<'_>) -> Declared {
         if self.is_endless() {
             return Declared::default();
         }
-        let next = self.next.as_ref().filter(|_| subject.contract.when_full.is_none());
+        let next = self.next.as_ref().filter(|_| ctx.contract.when_full.is_none());
         let when_full = next.map(Met::declares).unwrap_or_default();
         Declared { capacity: Some(self.served.len()), ..when_full }
     }

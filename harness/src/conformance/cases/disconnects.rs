@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::conformance::case::Case;
-use crate::conformance::finding::Finding;
-use crate::conformance::need::Need;
-use crate::conformance::party::PIPELINED;
-use crate::conformance::subject::request;
+use crate::conformance::context::request;
+use crate::conformance::failure::Failure;
+use crate::conformance::precondition::Precondition;
+use crate::conformance::test_client::PIPELINED;
 
 /// Requests sent at once before the end.
 const MANY: usize = 200;
@@ -23,8 +23,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         requirement: "a client that ends its side gets the reply that is owed, then a clean end",
         source: "RFC 9293 section 3.6.1 (half-closed connections); shutdown(2)",
         needs: &[],
-        check: |subject| {
-            let mut client = subject.connect()?;
+        check: |ctx| {
+            let mut client = ctx.connect()?;
             let reply = client.learn(&request(1))?;
             client.request(&request(1))?;
             client.half_close()?;
@@ -36,17 +36,16 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "disconnects/half-close-many",
         requirement: "a client that ends its side behind many requests gets all the replies, then a clean end",
         source: "RFC 9293 section 3.6.1 (half-closed connections); RFC 1122 section 4.2.2.13 (closing over unread data resets)",
-        needs: &[Need::Pipelining, Need::Lasting],
-        check: |subject| {
-            let mut client = subject.connect()?;
+        needs: &[Precondition::Pipelining, Precondition::Lasting],
+        check: |ctx| {
+            let mut client = ctx.connect()?;
             let replies = [client.learn(&request(1))?, client.learn(&request(2))?];
-            let many =
-                [subject.sent(&request(1)), subject.sent(&request(2))].concat().repeat(MANY / 2);
+            let many = [ctx.sent(&request(1)), ctx.sent(&request(2))].concat().repeat(MANY / 2);
             client.send(&many)?;
             for number in 0..MANY {
                 client.expect(&replies[number % 2]).map_err(|finding| {
                     let seen = finding.observed;
-                    Finding::blocked(PIPELINED, format!("even without an end: {seen}"))
+                    Failure::blocked(PIPELINED, format!("even without an end: {seen}"))
                 })?;
             }
             client.send(&many)?;
@@ -65,27 +64,27 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "disconnects/fin-frees-descriptor",
         requirement: "when a client has ended its side and is owed nothing, its descriptor is closed",
         source: "close(2); CWE-775 (missing release of a file descriptor)",
-        needs: &[Need::Launched, Need::Lasting, Need::Lives],
-        check: |subject| {
-            subject.connect()?.learn(&request(1))?;
-            let held = || subject.holdings().descriptors;
+        needs: &[Precondition::Launched, Precondition::Lasting, Precondition::Lives],
+        check: |ctx| {
+            ctx.connect()?.learn(&request(1))?;
+            let held = || ctx.holdings().descriptors;
             let mut outcome = Ok(());
             // A pool that is still being set up adds some once; what is not closed adds some each time.
-            for patience in [FIRST_PATIENCE, FIRST_PATIENCE, subject.patience] {
-                subject.let_it_rest();
+            for patience in [FIRST_PATIENCE, FIRST_PATIENCE, ctx.patience] {
+                ctx.let_it_rest();
                 let before = held();
                 let mut clients = Vec::new();
                 for _ in 0..FINS {
-                    let mut client = subject.connect_soon(&request(2))?;
+                    let mut client = ctx.connect_soon(&request(2))?;
                     client.half_close()?;
                     clients.push(client);
                 }
-                outcome = subject.wait_for(
-                    patience.min(subject.patience),
+                outcome = ctx.wait_for(
+                    patience.min(ctx.patience),
                     || held() <= before + FINS / 2,
                     || {
                         let expected = format!("about {before} open descriptors, as before");
-                        Finding::leak(expected, format!("{} after {FINS} clients' FIN", held()))
+                        Failure::leak(expected, format!("{} after {FINS} clients' FIN", held()))
                             .hint("a read that gives nothing is the client's end: close the socket")
                     },
                 );
@@ -100,65 +99,65 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "disconnects/nothing-said",
         requirement: "clients that connect and close without a word do no harm",
         source: "RFC 9293 section 3.6 (closing a connection)",
-        needs: &[Need::Lives],
-        check: |subject| {
-            subject.connect()?.learn(&request(7))?;
+        needs: &[Precondition::Lives],
+        check: |ctx| {
+            ctx.connect()?.learn(&request(7))?;
             for _ in 0..20 {
                 // It may be refused while the one before is being seen off.
-                drop(subject.try_connect());
+                drop(ctx.try_connect());
             }
-            subject.serves_soon("the next client is served")
+            ctx.serves_soon("the next client is served")
         },
     },
     Case {
         name: "disconnects/reset-before-accept",
         requirement: "clients that reset as soon as they are connected do no harm",
         source: "Stevens UNP 5.11 (connection abort before accept returns); accept(2)",
-        needs: &[Need::Lives],
-        check: |subject| {
-            subject.connect()?.learn(&request(7))?;
+        needs: &[Precondition::Lives],
+        check: |ctx| {
+            ctx.connect()?.learn(&request(7))?;
             for _ in 0..20 {
-                if let Ok(client) = subject.try_connect() {
-                    subject.wait_until_established(&client);
+                if let Ok(client) = ctx.try_connect() {
+                    ctx.wait_until_established(&client);
                     client.reset();
                 }
             }
-            subject.serves_soon("the next client is served").map_err(dies_of_reset)
+            ctx.serves_soon("the next client is served").map_err(dies_of_reset)
         },
     },
     Case {
         name: "disconnects/reset-in-request",
         requirement: "a client that resets in the middle of a request does no harm",
         source: "RFC 9293 section 3.5.3 (reset processing)",
-        needs: &[Need::Lives],
-        check: |subject| {
+        needs: &[Precondition::Lives],
+        check: |ctx| {
             for _ in 0..5 {
-                let mut client = subject.connect_soon(&request(1))?;
+                let mut client = ctx.connect_soon(&request(1))?;
                 client.send(b"12")?;
                 client.reset();
             }
-            subject.serves_soon("the next client is served").map_err(dies_of_reset)
+            ctx.serves_soon("the next client is served").map_err(dies_of_reset)
         },
     },
     Case {
         name: "disconnects/reset-in-reply",
         requirement: "a client that resets while replies are being sent does no harm",
         source: "RFC 9293 section 3.5.3 (reset processing); Stevens UNP 5.13 (SIGPIPE)",
-        needs: &[Need::Pipelining, Need::Lives],
-        check: |subject| {
-            let many = subject.sent(&request(1)).repeat(2000);
+        needs: &[Precondition::Pipelining, Precondition::Lives],
+        check: |ctx| {
+            let many = ctx.sent(&request(1)).repeat(2000);
             for _ in 0..5 {
-                let mut client = subject.connect_soon(&request(1))?;
+                let mut client = ctx.connect_soon(&request(1))?;
                 // The server may have been too slow to take it all.
                 let _ = client.client.send(&many);
                 client.reset();
             }
-            subject.serves_soon("the next client is served").map_err(dies_of_reset)
+            ctx.serves_soon("the next client is served").map_err(dies_of_reset)
         },
     },
 ];
 
-fn dies_of_reset(finding: Finding) -> Finding {
+fn dies_of_reset(finding: Failure) -> Failure {
     finding.hint(
         "a reset makes read, write, or the accepted socket itself fail: that error ends one \
          client, never the server",

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::client::Trouble;
+use crate::client::ClientError;
 use crate::conformance::case::Case;
-use crate::conformance::finding::Finding;
-use crate::conformance::need::Need;
-use crate::conformance::party::Party;
-use crate::conformance::subject::request;
+use crate::conformance::context::request;
+use crate::conformance::failure::Failure;
+use crate::conformance::precondition::Precondition;
+use crate::conformance::test_client::TestClient;
 
 /// How soon a newcomer should know that it is not served.
 const TOLD: Duration = Duration::from_secs(2);
@@ -22,26 +22,25 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "exhaustion/newcomers",
         requirement: "without a free descriptor, newcomers are turned away or wait, and are served once there is one",
         source: "accept(2) (EMFILE); getrlimit(2)",
-        needs: &[Need::Launched, Need::Lives],
-        check: |subject| {
-            subject.connect()?.learn(&request(7))?;
-            subject.without_descriptors(|| {
+        needs: &[Precondition::Launched, Precondition::Lives],
+        check: |ctx| {
+            ctx.connect()?.learn(&request(7))?;
+            ctx.without_descriptors(|| {
                 // The first may be served by the descriptor that a blocked accept holds already.
                 for _ in 0..4 {
-                    let met = subject.try_connect().and_then(|mut party| {
+                    let met = ctx.try_connect().and_then(|mut party| {
                         party.tell(&request(7))?;
                         party.line_within(TOLD)
                     });
-                    let Err(Trouble::Silent(..) | Trouble::ConnectTimedOut(_)) = met else {
+                    let Err(ClientError::Silent(..) | ClientError::ConnectTimedOut(_)) = met else {
                         continue;
                     };
-                    subject
-                        .loosely("newcomers are left without a word until there is a descriptor");
+                    ctx.loosely("newcomers are left without a word until there is a descriptor");
                     break;
                 }
                 Ok(())
             })?;
-            let served = subject.serves_soon("clients are served once there are descriptors again");
+            let served = ctx.serves_soon("clients are served once there are descriptors again");
             served.map_err(|finding| {
                 finding.hint("an accept that fails for want of a descriptor ends neither the loop nor the server")
             })
@@ -51,24 +50,24 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "exhaustion/no-spin",
         requirement: "without a free descriptor, and with newcomers at the door, the server does not spin",
         source: "accept(2) (EMFILE); CWE-400 (uncontrolled resource consumption)",
-        needs: &[Need::Launched, Need::Lives],
-        check: |subject| {
-            subject.connect()?.learn(&request(7))?;
-            subject.without_descriptors(|| {
+        needs: &[Precondition::Launched, Precondition::Lives],
+        check: |ctx| {
+            ctx.connect()?.learn(&request(7))?;
+            ctx.without_descriptors(|| {
                 // The first may be served by the descriptor that a blocked accept holds already.
-                let _ = subject.try_connect().map(|party| party.client.cut());
-                let _at_the_door: Vec<Result<Party<'_>, Trouble>> =
-                    (0..3).map(|_| subject.try_connect()).collect();
-                let asleep = subject.seen_asleep(LOOKS);
+                let _ = ctx.try_connect().map(|party| party.client.cut());
+                let _at_the_door: Vec<Result<TestClient<'_>, ClientError>> =
+                    (0..3).map(|_| ctx.try_connect()).collect();
+                let asleep = ctx.seen_asleep(LOOKS);
                 if asleep < LOOKS / 20 {
                     let expected = "the server sleeps while nothing can be done";
                     let seen = format!("it slept in {asleep} of {LOOKS} looks");
-                    return Err(Finding::fail(expected, seen).hint(
+                    return Err(Failure::fail(expected, seen).hint(
                         "accept fails at once without a descriptor, and the listener stays ready: \
                          free a spare one to accept and close, or stop listening for a while",
                     ));
                 }
-                subject.was_met();
+                ctx.was_met();
                 Ok(())
             })
         },
@@ -77,13 +76,13 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "exhaustion/old-clients",
         requirement: "without a free descriptor, the clients that are there are served as before",
         source: "accept(2) (EMFILE); getrlimit(2)",
-        needs: &[Need::Clients(2), Need::Launched],
-        check: |subject| {
-            let mut client = subject.connect()?;
+        needs: &[Precondition::Clients(2), Precondition::Launched],
+        check: |ctx| {
+            let mut client = ctx.connect()?;
             let reply = client.learn(&request(1))?;
-            subject.without_descriptors(|| {
-                let _newcomers: Vec<Result<Party<'_>, Trouble>> =
-                    (0..3).map(|_| subject.try_connect()).collect();
+            ctx.without_descriptors(|| {
+                let _newcomers: Vec<Result<TestClient<'_>, ClientError>> =
+                    (0..3).map(|_| ctx.try_connect()).collect();
                 for _ in 0..20 {
                     client.request(&request(1))?;
                     client.expect(&reply)?;

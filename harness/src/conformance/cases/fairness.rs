@@ -6,9 +6,9 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::conformance::case::Case;
-use crate::conformance::finding::Finding;
-use crate::conformance::need::Need;
-use crate::conformance::subject::{beside, request};
+use crate::conformance::context::{beside, request};
+use crate::conformance::failure::Failure;
+use crate::conformance::precondition::Precondition;
 use crate::wire::ReplyEnd;
 
 /// Requests of the modest client.
@@ -23,11 +23,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "fairness/shares",
         requirement: "clients that want the same get the same: this tells how nearly",
         source: "Jain, Chiu and Hawe: A Quantitative Measure of Fairness (DEC-TR-301)",
-        needs: &[Need::Clients(EQUALS), Need::EndedReplies],
-        check: |subject| {
+        needs: &[Precondition::Clients(EQUALS), Precondition::EndedReplies],
+        check: |ctx| {
             let mut clients = Vec::new();
             for number in 0..EQUALS {
-                let mut client = subject.connect()?;
+                let mut client = ctx.connect()?;
                 client.learn(&request(number))?;
                 clients.push(client);
             }
@@ -35,15 +35,15 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 .iter()
                 .map(|client| client.client.stream())
                 .collect::<Result<_, _>>()
-                .map_err(|trouble| Finding::trouble("a clone", &trouble))?;
-            let ReplyEnd::Bytes(end) = &subject.contract.wire.reply_end else {
-                return Err(Finding::vacuous("its replies end otherwise"));
+                .map_err(|trouble| Failure::trouble("a clone", &trouble))?;
+            let ReplyEnd::Bytes(end) = &ctx.contract.wire.reply_end else {
+                return Err(Failure::vacuous("its replies end otherwise"));
             };
             let requests: Vec<Vec<u8>> =
-                (0..EQUALS).map(|number| subject.sent(&request(number))).collect();
+                (0..EQUALS).map(|number| ctx.sent(&request(number))).collect();
             let until = Instant::now() + SHARED;
             let answered: Vec<io::Result<usize>> = thread::scope(|scope| {
-                let asking: Result<Vec<_>, Finding> = streams
+                let asking: Result<Vec<_>, Failure> = streams
                     .into_iter()
                     .zip(&requests)
                     .map(|(stream, request)| {
@@ -56,8 +56,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let shares: Vec<usize> = answered
                 .into_iter()
                 .collect::<Result<_, _>>()
-                .map_err(|error| Finding::vacuous(format!("a client was not answered: {error}")))?;
-            subject.inform(format!(
+                .map_err(|error| Failure::vacuous(format!("a client was not answered: {error}")))?;
+            ctx.inform(format!(
                 "answered in {} ms: {shares:?}, Jain's index {:.3}",
                 SHARED.as_millis(),
                 jain(&shares)
@@ -69,12 +69,12 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "fairness/flood",
         requirement: "a client that floods the server does not keep a modest one from its replies",
         source: "CWE-400 (uncontrolled resource consumption)",
-        needs: &[Need::Clients(2), Need::Pipelining],
-        check: |subject| {
-            let mut flooding = subject.connect()?;
+        needs: &[Precondition::Clients(2), Precondition::Pipelining],
+        check: |ctx| {
+            let mut flooding = ctx.connect()?;
             flooding.learn(&request(1))?;
-            let mut modest = subject.connect()?;
-            subject.tells_apart(&mut flooding, &mut modest)?;
+            let mut modest = ctx.connect()?;
+            ctx.tells_apart(&mut flooding, &mut modest)?;
             let reply = modest.learn(&request(2))?;
             let mut slowest = Duration::ZERO;
             let asked = flooding.while_it_floods(|| {
@@ -86,17 +86,14 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     Ok(())
                 })
             })?;
-            subject.observe(format!(
-                "its slowest reply of {REQUESTS} took {} µs",
-                slowest.as_micros()
-            ));
-            asked.map_err(|finding: Finding| {
+            ctx.observe(format!("its slowest reply of {REQUESTS} took {} µs", slowest.as_micros()));
+            asked.map_err(|finding: Failure| {
                 finding.hint(
                     "does it serve one client until that has nothing more to ask? give each a turn",
                 )
             })?;
             modest.close();
-            subject.outlives(flooding)
+            ctx.outlives(flooding)
         },
     },
 ];

@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::conformance::case::Case;
-use crate::conformance::finding::Finding;
-use crate::conformance::need::Need;
+use crate::conformance::context::request;
+use crate::conformance::failure::Failure;
 use crate::conformance::padding::{padded, reply_to_padded};
-use crate::conformance::party::PIPELINED;
-use crate::conformance::subject::request;
+use crate::conformance::precondition::Precondition;
+use crate::conformance::test_client::PIPELINED;
 use crate::text::printable;
 
 /// Pause between two pieces that must not arrive as one. A server slower than this sees them
@@ -34,18 +34,17 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         requirement: "a request ended by a line feed gets one reply line",
         source: "the line protocol",
         needs: &[],
-        check: |subject| {
+        check: |ctx| {
             let expected = "one reply line";
-            let mut client = subject
-                .try_connect()
-                .map_err(|trouble| Finding::trouble("a connection", &trouble))?;
+            let mut client =
+                ctx.try_connect().map_err(|trouble| Failure::trouble("a connection", &trouble))?;
             let reply = client.ask(&request(1)).map_err(|trouble| {
-                Finding::trouble(expected, &trouble)
+                Failure::trouble(expected, &trouble)
                     .hint("does it wait for more than a line feed, or end its replies otherwise?")
             })?;
-            subject.was_met();
+            ctx.was_met();
             if reply.is_empty() {
-                return Err(Finding::fail(expected, "an empty line"));
+                return Err(Failure::fail(expected, "an empty line"));
             }
             Ok(())
         },
@@ -54,9 +53,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "framing/one-line",
         requirement: "a reply is one line and nothing more",
         source: "the line protocol",
-        needs: &[Need::Lasting],
-        check: |subject| {
-            let mut client = subject.connect()?;
+        needs: &[Precondition::Lasting],
+        check: |ctx| {
+            let mut client = ctx.connect()?;
             client.learn(&request(1))?;
             client.expect_silence("after the one reply line").map_err(says_too_much)
         },
@@ -65,11 +64,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "framing/byte-by-byte",
         requirement: "a request that arrives byte by byte is answered once, and not before its end",
         source: "RFC 9293 section 2.2 (TCP is a stream of bytes); Stevens UNP 3.9",
-        needs: &[Need::Delimited, Need::Lasting],
-        check: |subject| {
-            let mut client = subject.connect()?;
+        needs: &[Precondition::Delimited, Precondition::Lasting],
+        check: |ctx| {
+            let mut client = ctx.connect()?;
             let reply = client.learn(&request(1))?;
-            let line = subject.sent(&request(1));
+            let line = ctx.sent(&request(1));
             let (last, bytes) = line.split_last().expect("its end, at least");
             for &byte in bytes {
                 client.send(&[byte])?;
@@ -84,13 +83,13 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "framing/all-cuts",
         requirement: "a request cut in two, anywhere, is answered as if it were whole",
         source: "RFC 9293 section 2.2 (TCP is a stream of bytes); Stevens UNP 3.9",
-        needs: &[Need::Delimited, Need::Lasting],
-        check: |subject| {
-            let mut client = subject.connect()?;
+        needs: &[Precondition::Delimited, Precondition::Lasting],
+        check: |ctx| {
+            let mut client = ctx.connect()?;
             // In turns, so that a reply too many is not taken for the next.
             let replies = [client.learn(&request(1))?, client.learn(&request(2))?];
             for cut in 1..=request(1).len() {
-                let line = subject.sent(&request(1 + cut % 2));
+                let line = ctx.sent(&request(1 + cut % 2));
                 client.send(&line[..cut])?;
                 sleep(GAP);
                 client.send(&line[cut..])?;
@@ -103,14 +102,14 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "framing/split-token",
         requirement: "a number cut in two is one number",
         source: "RFC 9293 section 2.2 (TCP is a stream of bytes); Stevens UNP 3.9",
-        needs: &[Need::Calc, Need::Delimited, Need::Lasting],
-        check: |subject| {
-            let mut client = subject.connect()?;
+        needs: &[Precondition::Calc, Precondition::Delimited, Precondition::Lasting],
+        check: |ctx| {
+            let mut client = ctx.connect()?;
             let requests = [&b"1234+1"[..], b"5678+2"];
             let replies = [client.learn(requests[0])?, client.learn(requests[1])?];
             for cut in 1..4 {
-                let line = subject.sent(requests[cut % 2]);
-                let cut_at = subject.contract.wire.request.before.len() + cut;
+                let line = ctx.sent(requests[cut % 2]);
+                let cut_at = ctx.contract.wire.request.before.len() + cut;
                 client.send(&line[..cut_at])?;
                 sleep(GAP);
                 client.send(&line[cut_at..])?;
@@ -123,18 +122,18 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "framing/pipelined",
         requirement: "100 requests sent at once get 100 replies, in order",
         source: "the line protocol; RFC 9293 section 2.2 (TCP is a stream of bytes)",
-        needs: &[Need::Pipelining, Need::Lasting],
-        check: |subject| {
-            let mut client = subject.connect()?;
+        needs: &[Precondition::Pipelining, Precondition::Lasting],
+        check: |ctx| {
+            let mut client = ctx.connect()?;
             let requests: Vec<Vec<u8>> = (0..100).map(request).collect();
             let mut replies = Vec::new();
             for request in &requests {
                 replies.push(client.learn(request)?);
             }
-            let together: Vec<Vec<u8>> = requests.iter().map(|it| subject.sent(it)).collect();
+            let together: Vec<Vec<u8>> = requests.iter().map(|it| ctx.sent(it)).collect();
             client.send(&together.concat())?;
             for (index, reply) in replies.iter().enumerate() {
-                client.expect(reply).map_err(|finding| Finding {
+                client.expect(reply).map_err(|finding| Failure {
                     expected: format!("{} as number {} of 100", finding.expected, index + 1),
                     ..takes_a_read_for_a_line(finding)
                 })?;
@@ -146,28 +145,33 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "framing/random-cuts",
         requirement: "requests cut anywhere, into any pieces, with or without pauses, are answered in order",
         source: "RFC 9293 section 2.2 (TCP is a stream of bytes); Stevens UNP 3.9",
-        needs: &[Need::Delimited, Need::Pipelining, Need::Lasting, Need::Lives],
-        check: |subject| {
-            let mut whole = subject.connect_soon(&request(1))?;
+        needs: &[
+            Precondition::Delimited,
+            Precondition::Pipelining,
+            Precondition::Lasting,
+            Precondition::Lives,
+        ],
+        check: |ctx| {
+            let mut whole = ctx.connect_soon(&request(1))?;
             for _ in 0..WHOLE {
                 whole
                     .ask(&request(1))
-                    .map_err(|it| Finding::trouble("a reply", &it))
+                    .map_err(|it| Failure::trouble("a reply", &it))
                     .and_then(|reply| whole.is_as_learned(&request(1), &reply))
                     .map_err(|finding| {
                         let seen = finding.observed;
-                        Finding::blocked(PIPELINED, format!("even whole, one by one: {seen}"))
+                        Failure::blocked(PIPELINED, format!("even whole, one by one: {seen}"))
                     })?;
             }
             whole.close();
-            let prepare = || subject.connect_soon(&request(1));
-            subject.property(STREAMS, "streams in pieces", streams(), prepare, |client, stream| {
+            let prepare = || ctx.connect_soon(&request(1));
+            ctx.property(STREAMS, "streams in pieces", streams(), prepare, |client, stream| {
                 for number in &stream.requests {
                     client.learn(&plain(*number))?;
                 }
-                let pieces = stream.pieces(|number| subject.sent(&plain(number)));
+                let pieces = stream.pieces(|number| ctx.sent(&plain(number)));
                 let words = words(&pieces);
-                let expected = |finding: Finding| Finding {
+                let expected = |finding: Failure| Failure {
                     expected: format!("{} to {words}", finding.expected),
                     ..takes_a_read_for_a_line(finding)
                 };
@@ -176,12 +180,12 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     client.send(piece)?;
                 }
                 for number in &stream.requests {
-                    let reply = subject.learned.borrow()[&plain(*number)].clone();
+                    let reply = ctx.learned.borrow()[&plain(*number)].clone();
                     client.expect(&reply).map_err(expected)?;
                 }
                 // A reply too many would be taken for the next one.
                 client.request(&request(1))?;
-                let reply = subject.learned.borrow()[&request(1)].clone();
+                let reply = ctx.learned.borrow()[&request(1)].clone();
                 client.expect(&reply).map_err(expected)
             })
         },
@@ -190,11 +194,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "framing/crlf",
         requirement: "a carriage return before the line feed is not part of the request",
         source: "the line protocol",
-        needs: &[Need::Lines, Need::Lasting],
-        check: |subject| {
-            let mut client = subject.connect()?;
+        needs: &[Precondition::Lines, Precondition::Lasting],
+        check: |ctx| {
+            let mut client = ctx.connect()?;
             let reply = client.learn(&request(1))?;
-            let mut line = subject.sent(&request(1));
+            let mut line = ctx.sent(&request(1));
             line.insert(line.len() - 1, b'\r');
             client.send(&line)?;
             client.expect(&reply)
@@ -204,11 +208,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "framing/end-without-newline",
         requirement: "at the end of input an unterminated last request is answered, then the server closes",
         source: "the line protocol; RFC 9293 section 3.6.1 (half-closed connections)",
-        needs: &[Need::Lines],
-        check: |subject| {
-            let mut client = subject.connect()?;
+        needs: &[Precondition::Lines],
+        check: |ctx| {
+            let mut client = ctx.connect()?;
             let reply = client.learn(&request(1))?;
-            let mut line = subject.sent(&request(1));
+            let mut line = ctx.sent(&request(1));
             line.pop();
             client.send(&line)?;
             client.half_close()?;
@@ -222,14 +226,14 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "framing/sizes",
         requirement: "requests of 1023, 1024 and 1025 bytes are answered like short ones",
         source: "the line protocol; RFC 9293 section 2.2 (TCP is a stream of bytes)",
-        needs: &[Need::LinesOf(1025), Need::Delimited],
-        check: |subject| {
-            let mut client = subject.connect()?;
+        needs: &[Precondition::LinesOf(1025), Precondition::Delimited],
+        check: |ctx| {
+            let mut client = ctx.connect()?;
             let short = client.learn(&request(1))?;
             for size in [1023, 1024, 1025] {
-                let padded = padded(subject, &request(1), size);
+                let padded = padded(ctx, &request(1), size);
                 client.request(&padded)?;
-                client.expect(&reply_to_padded(subject, &short, &padded)).map_err(|finding| {
+                client.expect(&reply_to_padded(ctx, &short, &padded)).map_err(|finding| {
                     finding.hint("a buffer of 1024 bytes is not a limit on a request: read on until the line ends")
                 })?;
             }
@@ -300,7 +304,7 @@ fn plain(number: u32) -> Vec<u8> {
 }
 
 /// What is sent unasked; an end has causes of its own.
-fn says_too_much(finding: Finding) -> Finding {
+fn says_too_much(finding: Failure) -> Failure {
     match finding.general_hint {
         Some(_) => finding,
         None => finding.hint(
@@ -310,7 +314,7 @@ fn says_too_much(finding: Finding) -> Finding {
     }
 }
 
-fn takes_a_read_for_a_line(finding: Finding) -> Finding {
+fn takes_a_read_for_a_line(finding: Failure) -> Failure {
     finding.hint(
         "does it take what one read returns for one request? TCP keeps no message boundaries: \
          collect bytes until a line feed, answer every whole line, keep the rest",

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::conformance::case::Case;
-use crate::conformance::finding::Finding;
-use crate::conformance::need::Need;
+use crate::conformance::context::{TestContext, request};
+use crate::conformance::failure::Failure;
 use crate::conformance::padding::padded;
-use crate::conformance::party::{PIPELINED, QUIET};
-use crate::conformance::subject::{Subject, request};
-use crate::server::proc::Holdings;
+use crate::conformance::precondition::Precondition;
+use crate::conformance::test_client::{PIPELINED, QUIET};
+use crate::server::proc::ResourceUsage;
 
 /// Clients that come and go.
 const CLIENTS: usize = 60;
@@ -43,10 +43,10 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "leaks/descriptors",
         requirement: "open descriptors do not become more with every client that has come and gone",
         source: "CWE-775 (missing release of a file descriptor)",
-        needs: &[Need::Launched, Need::Lives],
-        check: |subject| {
+        needs: &[Precondition::Launched, Precondition::Lives],
+        check: |ctx| {
             let settled =
-                settles(subject, "open descriptors", Leaving::Closing, |held| held.descriptors);
+                settles(ctx, "open descriptors", Leaving::Closing, |held| held.descriptors);
             settled.map_err(|finding| {
                 finding.hint("is every accepted socket closed, on every way out?")
             })
@@ -56,9 +56,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "leaks/threads-and-processes",
         requirement: "threads and processes do not become more with every client that has come and gone",
         source: "CWE-772 (missing release of a resource); pthread_detach(3)",
-        needs: &[Need::Launched, Need::Lives],
-        check: |subject| {
-            let settled = settles(subject, "threads and processes", Leaving::Closing, |held| {
+        needs: &[Precondition::Launched, Precondition::Lives],
+        check: |ctx| {
+            let settled = settles(ctx, "threads and processes", Leaving::Closing, |held| {
                 held.threads + held.processes
             });
             settled.map_err(|finding| {
@@ -70,15 +70,15 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "leaks/zombies",
         requirement: "a child process that has ended is waited for, also when no further client comes",
         source: "wait(2); Stevens UNP 5.10 (wait and waitpid)",
-        needs: &[Need::Launched, Need::Lives],
-        check: |subject| {
-            come_and_go(subject, Leaving::Closing)?;
-            let zombies = || subject.holdings().zombies;
-            subject.wait_until(
+        needs: &[Precondition::Launched, Precondition::Lives],
+        check: |ctx| {
+            come_and_go(ctx, Leaving::Closing)?;
+            let zombies = || ctx.holdings().zombies;
+            ctx.wait_until(
                 || zombies() == 0,
                 || {
                     let seen = format!("{} are left", zombies());
-                    Finding::leak("no child that has ended is left", seen)
+                    Failure::leak("no child that has ended is left", seen)
                         .hint("wait for children when SIGCHLD comes, for all that there are: signals do not queue")
                 },
             )
@@ -88,26 +88,32 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "leaks/memory",
         requirement: "memory does not grow by what clients send that have come and gone",
         source: "CWE-401 (missing release of memory)",
-        needs: &[Need::Launched, Need::Delimited, Need::Pipelining, Need::Lasting, Need::Lives],
-        check: |subject| {
+        needs: &[
+            Precondition::Launched,
+            Precondition::Delimited,
+            Precondition::Pipelining,
+            Precondition::Lasting,
+            Precondition::Lives,
+        ],
+        check: |ctx| {
             let mut outcome = Ok(());
             // What is set up once is no leak, and an allocator, or a collector of garbage, may take
             // its time to settle: what is lost with each client is lost in each round.
             for round in 1..=MEMORY_ROUNDS {
                 let last = round == MEMORY_ROUNDS;
-                subject.let_it_rest();
-                let held = || subject.holdings().anonymous_bytes;
+                ctx.let_it_rest();
+                let held = || ctx.holdings().anonymous_bytes;
                 let before = held();
-                come_and_send(subject)?;
-                outcome = subject.wait_for(
-                    if last { subject.patience } else { QUIET },
+                come_and_send(ctx)?;
+                outcome = ctx.wait_for(
+                    if last { ctx.patience } else { QUIET },
                     || held() <= before + MOST_GROWTH,
                     || {
                         let sent = SENDING_CLIENTS * SENT_BY_EACH / 1024;
                         let expected = format!("at most {} KiB more memory", MOST_GROWTH / 1024);
                         let grown = held().saturating_sub(before) / 1024;
                         let seen = format!("{grown} KiB more after {sent} KiB sent by {SENDING_CLIENTS} clients, again and again");
-                        Finding::leak(expected, seen)
+                        Failure::leak(expected, seen)
                             .hint("what is kept of a client that is gone?")
                     },
                 );
@@ -122,17 +128,17 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "leaks/close-wait",
         requirement: "when clients have gone, none of their connections stays half open",
         source: "RFC 9293 section 3.6 (closing a connection: CLOSE-WAIT); CWE-772 (missing release of a resource)",
-        needs: &[Need::Launched, Need::Lives],
-        check: |subject| {
+        needs: &[Precondition::Launched, Precondition::Lives],
+        check: |ctx| {
             for number in 0..10 {
-                subject.connect_soon(&request(number))?.close();
+                ctx.connect_soon(&request(number))?.close();
             }
-            let left = || subject.in_close_wait();
-            subject.wait_until(
+            let left = || ctx.in_close_wait();
+            ctx.wait_until(
                 || left() == 0,
                 || {
                     let seen = format!("{} are in CLOSE_WAIT", left());
-                    Finding::leak("the server ends each connection that its client has ended", seen)
+                    Failure::leak("the server ends each connection that its client has ended", seen)
                         .hint("a read that gives nothing is the client's end: close the socket")
                 },
             )
@@ -142,10 +148,10 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "leaks/resets",
         requirement: "a client that resets leaves no descriptor, thread or process behind",
         source: "CWE-775 (missing release of a file descriptor); CWE-772 (missing release of a resource)",
-        needs: &[Need::Launched, Need::Lives],
-        check: |subject| {
+        needs: &[Precondition::Launched, Precondition::Lives],
+        check: |ctx| {
             let what = "descriptors, threads and processes";
-            let settled = settles(subject, what, Leaving::Resetting, |held| {
+            let settled = settles(ctx, what, Leaving::Resetting, |held| {
                 held.descriptors + held.threads + held.processes
             });
             settled.map_err(|finding| {
@@ -156,47 +162,47 @@ pub(in crate::conformance) const CASES: &[Case] = &[
 ];
 
 fn settles(
-    subject: &Subject<'_>,
+    ctx: &TestContext<'_>,
     what: &str,
     leaving: Leaving,
-    count: fn(&Holdings) -> usize,
-) -> Result<(), Finding> {
+    count: fn(&ResourceUsage) -> usize,
+) -> Result<(), Failure> {
     // What a server sets up once, or up to some number, is set up by the first, or meanwhile: a
     // pool may take its time to grow. What leaks goes on growing.
-    come_and_go(subject, leaving)?;
-    let settled = adds_little(subject, what, leaving, count, FIRST_PATIENCE);
-    settled.or_else(|_| adds_little(subject, what, leaving, count, subject.patience))
+    come_and_go(ctx, leaving)?;
+    let settled = adds_little(ctx, what, leaving, count, FIRST_PATIENCE);
+    settled.or_else(|_| adds_little(ctx, what, leaving, count, ctx.patience))
 }
 
 fn adds_little(
-    subject: &Subject<'_>,
+    ctx: &TestContext<'_>,
     what: &str,
     leaving: Leaving,
-    count: fn(&Holdings) -> usize,
+    count: fn(&ResourceUsage) -> usize,
     patience: Duration,
-) -> Result<(), Finding> {
-    subject.let_it_rest();
+) -> Result<(), Failure> {
+    ctx.let_it_rest();
     // The last of them may not have been seen off yet: the least of some looks is the baseline.
     let mut before = usize::MAX;
     for _ in 0..5 {
-        before = before.min(count(&subject.holdings()));
+        before = before.min(count(&ctx.holdings()));
         std::thread::sleep(Duration::from_millis(5));
     }
-    come_and_go(subject, leaving)?;
-    let after = || count(&subject.holdings());
-    subject.wait_for(
-        patience.min(subject.patience),
+    come_and_go(ctx, leaving)?;
+    let after = || count(&ctx.holdings());
+    ctx.wait_for(
+        patience.min(ctx.patience),
         || after() <= before + SLACK,
         || {
             let expected = format!("about {before} {what}, as before");
-            Finding::leak(expected, format!("{} after {CLIENTS} clients more", after()))
+            Failure::leak(expected, format!("{} after {CLIENTS} clients more", after()))
         },
     )
 }
 
-fn come_and_go(subject: &Subject<'_>, leaving: Leaving) -> Result<(), Finding> {
+fn come_and_go(ctx: &TestContext<'_>, leaving: Leaving) -> Result<(), Failure> {
     for number in 0..CLIENTS {
-        let client = subject.connect_soon(&request(number))?;
+        let client = ctx.connect_soon(&request(number))?;
         match leaving {
             Leaving::Closing => client.close(),
             Leaving::Resetting => client.reset(),
@@ -206,13 +212,13 @@ fn come_and_go(subject: &Subject<'_>, leaving: Leaving) -> Result<(), Finding> {
 }
 
 /// Clients send many long lines, one after another, and read all that answers them.
-fn come_and_send(subject: &Subject<'_>) -> Result<(), Finding> {
-    let size = subject.contract.max_line.unwrap_or(SENT_LINE).min(SENT_LINE);
-    let line = subject.sent(&padded(subject, &request(1), size));
-    let last = subject.sent(&request(2));
+fn come_and_send(ctx: &TestContext<'_>) -> Result<(), Failure> {
+    let size = ctx.contract.max_line.unwrap_or(SENT_LINE).min(SENT_LINE);
+    let line = ctx.sent(&padded(ctx, &request(1), size));
+    let last = ctx.sent(&request(2));
     let lines = [line.repeat(SENT_BY_EACH / line.len()), last].concat();
     for _ in 0..SENDING_CLIENTS {
-        let mut client = subject.connect_soon(&request(1))?;
+        let mut client = ctx.connect_soon(&request(1))?;
         let reply = client.learn(&request(2))?;
         let mut answered = client.transmit(&lines);
         // The last reply is the only one of its kind.
@@ -223,9 +229,9 @@ fn come_and_send(subject: &Subject<'_>) -> Result<(), Finding> {
             }
         }
         answered.map_err(|trouble| {
-            Finding::blocked(PIPELINED, format!("many lines at once: {trouble}"))
+            Failure::blocked(PIPELINED, format!("many lines at once: {trouble}"))
         })?;
     }
-    subject.was_met();
+    ctx.was_met();
     Ok(())
 }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use servers::Service;
 
 use crate::conformance::case::Case;
-use crate::conformance::finding::Finding;
-use crate::conformance::need::Need;
+use crate::conformance::context::{TestContext, request};
+use crate::conformance::failure::Failure;
 use crate::conformance::padding::padded;
-use crate::conformance::party::Party;
-use crate::conformance::subject::{Subject, request};
+use crate::conformance::precondition::Precondition;
+use crate::conformance::test_client::TestClient;
 
 /// Levels of parentheses, and operators, where a line may be long enough.
 const DEEP: usize = 10_000;
@@ -19,55 +19,53 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "malformed/syntax",
         requirement: "a line that is no expression gets one error line, and the next request is answered",
         source: "the line protocol; CWE-20 (improper input validation)",
-        needs: &[Need::Calc],
-        check: |subject| {
+        needs: &[Precondition::Calc],
+        check: |ctx| {
             let lines = [&b"1+"[..], b"(1", b"1)", b"1 2", b"*", b"abc", b"1 + + * 2", b"'"];
-            each_is_an_error(subject, &lines)
+            each_is_an_error(ctx, &lines)
         },
     },
     Case {
         name: "malformed/empty-line",
         requirement: "an empty line gets one reply line, and the next request is answered",
         source: "the line protocol; CWE-20 (improper input validation)",
-        needs: &[Need::Delimited],
-        check: |subject| each_is_answered(subject, &[b"", b"\r"]),
+        needs: &[Precondition::Delimited],
+        check: |ctx| each_is_answered(ctx, &[b"", b"\r"]),
     },
     Case {
         name: "malformed/only-spaces",
         requirement: "a line of spaces gets one reply line, and the next request is answered",
         source: "the line protocol; CWE-20 (improper input validation)",
         needs: &[],
-        check: |subject| each_is_answered(subject, &[b" ", b"    ", b"\t"]),
+        check: |ctx| each_is_answered(ctx, &[b" ", b"    ", b"\t"]),
     },
     Case {
         name: "malformed/nul",
         requirement: "NUL bytes get one reply line, and the next request is answered",
         source: "the line protocol; CWE-158 (improper neutralization of NUL)",
-        needs: &[Need::Passes(0)],
-        check: |subject| each_is_answered(subject, &[b"\0", b"1\0+2", b"\0\0\0\0"]),
+        needs: &[Precondition::Passes(0)],
+        check: |ctx| each_is_answered(ctx, &[b"\0", b"1\0+2", b"\0\0\0\0"]),
     },
     Case {
         name: "malformed/invalid-utf8",
         requirement: "bytes that are no text get one reply line, and the next request is answered",
         source: "the line protocol; CWE-176 (improper handling of Unicode encoding)",
         needs: &[],
-        check: |subject| {
-            each_is_answered(subject, &[b"\xff\xfe", b"1+\x80", b"\xc3", b"\xed\xa0\x80"])
-        },
+        check: |ctx| each_is_answered(ctx, &[b"\xff\xfe", b"1+\x80", b"\xc3", b"\xed\xa0\x80"]),
     },
     Case {
         name: "malformed/nesting",
         requirement: "parentheses nested thousands deep end neither the server nor the connection",
         source: "CWE-674 (uncontrolled recursion)",
-        needs: &[Need::Calc, Need::Delimited],
-        check: |subject| {
-            let most = subject.contract.max_line.unwrap_or(usize::MAX).saturating_sub(1);
+        needs: &[Precondition::Calc, Precondition::Delimited],
+        check: |ctx| {
+            let most = ctx.contract.max_line.unwrap_or(usize::MAX).saturating_sub(1);
             let depth = (most.saturating_sub(1) / 2).min(DEEP);
             let deep = "(".repeat(depth) + "1" + &")".repeat(depth);
             let open = "(".repeat(most.min(2 * DEEP));
-            takes_a_line_of(subject, open.len())?;
+            takes_a_line_of(ctx, open.len())?;
             each_is_answered(
-                subject,
+                ctx,
                 &[deep.as_bytes(), open.as_bytes(), "-(".repeat(depth).as_bytes()],
             )
         },
@@ -76,29 +74,29 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "malformed/operator-chain",
         requirement: "a chain of thousands of operators ends neither the server nor the connection",
         source: "CWE-674 (uncontrolled recursion)",
-        needs: &[Need::Calc, Need::Delimited],
-        check: |subject| {
-            let most = subject.contract.max_line.unwrap_or(usize::MAX).saturating_sub(2);
+        needs: &[Precondition::Calc, Precondition::Delimited],
+        check: |ctx| {
+            let most = ctx.contract.max_line.unwrap_or(usize::MAX).saturating_sub(2);
             let sum = "1+".repeat((most / 2).min(DEEP)) + "1";
             let signs = "-".repeat(most.min(2 * DEEP)) + "1";
-            takes_a_line_of(subject, signs.len())?;
-            each_is_answered(subject, &[sum.as_bytes(), signs.as_bytes()])
+            takes_a_line_of(ctx, signs.len())?;
+            each_is_answered(ctx, &[sum.as_bytes(), signs.as_bytes()])
         },
     },
     Case {
         name: "malformed/escapes",
         requirement: "an error reply does not carry a client's control characters to another terminal",
         source: "CWE-150 (improper neutralization of escape sequences)",
-        needs: &[Need::Calc],
-        check: |subject| {
-            let mut client = subject.connect()?;
+        needs: &[Precondition::Calc],
+        check: |ctx| {
+            let mut client = ctx.connect()?;
             client.learn(&request(1))?;
             for line in [&b"\x1b]0;owned\x07"[..], b"1\x1b[2J", b"\x08\x08\x08"] {
                 client.request(line)?;
                 let reply = client.expect_error()?;
                 if reply.iter().any(|byte| byte.is_ascii_control()) {
                     let seen = crate::text::printable(&reply);
-                    return Err(Finding::fail("an error in printable characters", seen)
+                    return Err(Failure::fail("an error in printable characters", seen)
                         .hint("do not quote the client's bytes in an error, or escape them"));
                 }
             }
@@ -110,9 +108,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         requirement: "an expression cannot run code on the server's host",
         source: "CWE-95 (eval injection); CWE-78 (OS command injection)",
         // Only the file system of a server that was launched here is known to be this one's.
-        needs: &[Need::Calc, Need::Launched],
-        check: |subject| {
-            let canary = Canary::new(subject);
+        needs: &[Precondition::Calc, Precondition::Launched],
+        check: |ctx| {
+            let canary = Canary::new(ctx);
             let path = canary.0.display();
             let lines = [
                 format!("__import__('os').system('touch {path}')"),
@@ -123,13 +121,12 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 format!("1; touch {path}"),
             ];
             let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
-            let answered =
-                each_is_answered(subject, &lines).and_then(|()| evaluates_no_object(subject));
+            let answered = each_is_answered(ctx, &lines).and_then(|()| evaluates_no_object(ctx));
             // What it started may outlast the reply.
-            subject.let_it_rest();
-            if subject.has_file(&canary.0)? {
+            ctx.let_it_rest();
+            if ctx.has_file(&canary.0)? {
                 let seen = "a client's line created a file on the server's host";
-                return Err(Finding::fail("no effect but a reply", seen)
+                return Err(Failure::fail("no effect but a reply", seen)
                     .hint("never give a client's bytes to eval or to a shell: parse them"));
             }
             answered
@@ -138,13 +135,13 @@ pub(in crate::conformance) const CASES: &[Case] = &[
 ];
 
 /// What an eval without builtins still gives away, and with it all of the interpreter.
-fn evaluates_no_object(subject: &Subject<'_>) -> Result<(), Finding> {
-    let mut client = subject.connect_soon(&request(1))?;
+fn evaluates_no_object(ctx: &TestContext<'_>) -> Result<(), Failure> {
+    let mut client = ctx.connect_soon(&request(1))?;
     client.request(b"().__class__.__base__.__name__")?;
     match client.line() {
         Ok(reply) if reply.trim_ascii_start().starts_with(b"object") => {
             let seen = "it evaluates the attributes of objects";
-            Err(Finding::fail("no effect but a reply that is an error", seen).hint(
+            Err(Failure::fail("no effect but a reply that is an error", seen).hint(
                 "eval without builtins is no protection: every class can be reached from (): parse \
                  the expression, and allow what is known",
             ))
@@ -155,14 +152,14 @@ fn evaluates_no_object(subject: &Subject<'_>) -> Result<(), Finding> {
 }
 
 /// A plain request as long as what follows is answered as ever.
-fn takes_a_line_of(subject: &Subject<'_>, bytes: usize) -> Result<(), Finding> {
-    let mut client = subject.connect()?;
+fn takes_a_line_of(ctx: &TestContext<'_>, bytes: usize) -> Result<(), Failure> {
+    let mut client = ctx.connect()?;
     let reply = client.learn(&request(1))?;
-    client.request(&padded(subject, &request(1), bytes))?;
+    client.request(&padded(ctx, &request(1), bytes))?;
     let answered = client.expect(&reply).and_then(|()| client.expect_silence("after it"));
     answered.map_err(|finding| {
         let seen = finding.observed;
-        Finding::blocked(&["framing/sizes"], format!("a plain line of {bytes} bytes: {seen}"))
+        Failure::blocked(&["framing/sizes"], format!("a plain line of {bytes} bytes: {seen}"))
     })
 }
 
@@ -170,8 +167,8 @@ fn takes_a_line_of(subject: &Subject<'_>, bytes: usize) -> Result<(), Finding> {
 struct Canary(PathBuf);
 
 impl Canary {
-    fn new(subject: &Subject<'_>) -> Canary {
-        let name = format!("harness-canary-{}-{}", std::process::id(), subject.address().port());
+    fn new(ctx: &TestContext<'_>) -> Canary {
+        let name = format!("harness-canary-{}-{}", std::process::id(), ctx.address().port());
         let canary = Canary(Path::new("/tmp").join(name));
         // One of an earlier process with this one's id.
         let _ = std::fs::remove_file(&canary.0);
@@ -187,19 +184,19 @@ impl Drop for Canary {
 }
 
 fn each_is_error_or_answer(
-    subject: &Subject<'_>,
+    ctx: &TestContext<'_>,
     lines: &[&[u8]],
-    expect: impl Fn(&mut Party<'_>, &[u8]) -> Result<(), Finding>,
-) -> Result<(), Finding> {
+    expect: impl Fn(&mut TestClient<'_>, &[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     // The one before it may not have been seen off yet.
-    let mut client = subject.connect_soon(&request(1))?;
+    let mut client = ctx.connect_soon(&request(1))?;
     let reply = client.learn(&request(1))?;
-    let wire = &subject.contract.wire;
+    let wire = &ctx.contract.wire;
     let is_one =
         |line: &&&[u8]| !wire.is_delimited() || wire.request.after.find_end(line).is_none();
     for line in lines.iter().filter(is_one) {
         let sent = crate::text::printable(line);
-        let said = |finding: Finding| Finding {
+        let said = |finding: Failure| Failure {
             expected: format!("after {sent}: {}", finding.expected),
             ..finding
         };
@@ -211,13 +208,13 @@ fn each_is_error_or_answer(
     Ok(())
 }
 
-fn each_is_an_error(subject: &Subject<'_>, lines: &[&[u8]]) -> Result<(), Finding> {
-    each_is_error_or_answer(subject, lines, |client, _| client.expect_error().map(drop))
+fn each_is_an_error(ctx: &TestContext<'_>, lines: &[&[u8]]) -> Result<(), Failure> {
+    each_is_error_or_answer(ctx, lines, |client, _| client.expect_error().map(drop))
 }
 
 /// Each line gets some line from a calculator, and itself from an echo.
-fn each_is_answered(subject: &Subject<'_>, lines: &[&[u8]]) -> Result<(), Finding> {
-    each_is_error_or_answer(subject, lines, |client, line| match subject.contract.service {
+fn each_is_answered(ctx: &TestContext<'_>, lines: &[&[u8]]) -> Result<(), Failure> {
+    each_is_error_or_answer(ctx, lines, |client, line| match ctx.contract.service {
         Service::Calc => client.expect_any_line(),
         Service::Echo => client.expect(line.strip_suffix(b"\r").unwrap_or(line)),
     })

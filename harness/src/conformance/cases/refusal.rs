@@ -9,13 +9,13 @@ use nix::sys::resource::{Resource, getrlimit};
 use servers::OverloadPolicy;
 use socket2::{Domain, Socket, Type};
 
-use crate::client::Trouble;
+use crate::client::ClientError;
 use crate::conformance::case::Case;
-use crate::conformance::finding::Finding;
-use crate::conformance::need::Need;
-use crate::conformance::observe::{meet, words_for};
-use crate::conformance::party::{Party, QUIET};
-use crate::conformance::subject::{PROMPT, beside, request};
+use crate::conformance::context::{PROMPT, beside, request};
+use crate::conformance::experiments::{meet, words_for};
+use crate::conformance::failure::Failure;
+use crate::conformance::precondition::Precondition;
+use crate::conformance::test_client::{QUIET, TestClient};
 use crate::text::printable;
 
 /// The case that judges whom a server turns away, and how.
@@ -44,11 +44,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "refusal/as-declared",
         requirement: "a client that finds the server full meets what the server declares, at once",
         source: "the contract: capacity, when full",
-        needs: &[Need::Full],
-        check: |subject| {
-            let _incumbents = subject.fill()?;
-            let declared = subject.contract.when_full.unwrap_or(OverloadPolicy::Wait);
-            let (mut met, mut after) = meet(subject);
+        needs: &[Precondition::Full],
+        check: |ctx| {
+            let _incumbents = ctx.fill()?;
+            let declared = ctx.contract.when_full.unwrap_or(OverloadPolicy::Wait);
+            let (mut met, mut after) = meet(ctx);
             // A busy machine may be late now and then; a server that makes clients wait is so
             // every time.
             for _ in 1..PROMPT_TRIES {
@@ -58,21 +58,21 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 {
                     break;
                 }
-                (met, after) = meet(subject);
+                (met, after) = meet(ctx);
             }
-            subject.was_met();
-            subject.observe(format!("{} after {} µs", met.words(), after.as_micros()));
+            ctx.was_met();
+            ctx.observe(format!("{} after {} µs", met.words(), after.as_micros()));
             let expected = format!("when full: {}", words_for(declared));
             if met.kind() != Some(declared) {
-                return Err(Finding {
+                return Err(Failure {
                     hint: met.hint(declared),
-                    ..Finding::fail(expected, met.words())
+                    ..Failure::fail(expected, met.words())
                 });
             }
             if declared != OverloadPolicy::Wait && after > PROMPT {
                 let expected = format!("{expected}, within {} ms", PROMPT.as_millis());
                 let seen = format!("{} after {} ms", met.words(), after.as_millis());
-                return Err(Finding::fail(expected, seen));
+                return Err(Failure::fail(expected, seen));
             }
             Ok(())
         },
@@ -81,13 +81,13 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "refusal/busy-line-is-whole",
         requirement: "a client that has written already still gets the whole busy line and a clean end",
         source: "the contract: when full; RFC 1122 section 4.2.2.13 (closing over unread data resets)",
-        needs: &[Need::Full, Need::WhenFull(OverloadPolicy::Busy)],
-        check: |subject| {
-            let _incumbents = subject.fill()?;
+        needs: &[Precondition::Full, Precondition::WhenFull(OverloadPolicy::Busy)],
+        check: |ctx| {
+            let _incumbents = ctx.fill()?;
             for _ in 0..20 {
                 let expected = "the busy line, then a clean end (FIN)";
-                let finding = |trouble: Trouble| {
-                    Finding::trouble(expected, &trouble).hint(
+                let finding = |trouble: ClientError| {
+                    Failure::trouble(expected, &trouble).hint(
                         "closing over unread input sends RST, which overtakes the line: shut the \
                          sending side, read until the client ends, then close",
                     )
@@ -95,20 +95,20 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 // A server that closes over unread input resets the connection, if the input is
                 // there when it closes. It is there when the server accepts, unless this thread is
                 // kept from the processor for 200 ms between the two calls, 20 times in a row.
-                let mut client = subject.try_connect_with_data().map_err(finding)?;
-                let _ = client.client.send(&subject.sent(b"1+2").repeat(2));
+                let mut client = ctx.try_connect_with_data().map_err(finding)?;
+                let _ = client.client.send(&ctx.sent(b"1+2").repeat(2));
                 let line = client.line().map_err(finding)?;
-                if !subject.contract.is_busy(&line) {
+                if !ctx.contract.is_busy(&line) {
                     // Whom it turns away, and how, is the case refusal/as-declared.
                     let seen =
                         format!("a client that should be turned away got {}", printable(&line));
-                    return Err(Finding::blocked(AS_DECLARED, seen));
+                    return Err(Failure::blocked(AS_DECLARED, seen));
                 }
                 let rest = client.rest().map_err(finding)?;
                 if !rest.is_empty() {
-                    return Err(Finding::fail(expected, printable(&rest)));
+                    return Err(Failure::fail(expected, printable(&rest)));
                 }
-                subject.was_met();
+                ctx.was_met();
             }
             Ok(())
         },
@@ -117,25 +117,27 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "refusal/incumbent-unharmed",
         requirement: "clients that are turned away do not disturb those that are served",
         source: "the contract: capacity, when full",
-        needs: &[Need::Full, Need::TurnsAway],
-        check: |subject| {
-            let mut incumbents = subject.fill()?;
+        needs: &[Precondition::Full, Precondition::TurnsAway],
+        check: |ctx| {
+            let mut incumbents = ctx.fill()?;
             for _ in 0..TURNED_AWAY {
                 // What it meets is another case's matter, unless it is nothing at all. The server
                 // has turned it away before the other asks: a thread that accepts may not have
                 // run until then.
-                let met = subject.try_connect().and_then(|mut client| {
-                    client.client.send(&subject.sent(b"1+2"))?;
+                let met = ctx.try_connect().and_then(|mut client| {
+                    client.client.send(&ctx.sent(b"1+2"))?;
                     let _ = client.hear_out(QUIET);
                     Ok(())
                 });
-                if let Err(trouble @ (Trouble::ConnectTimedOut(_) | Trouble::OutOfTime)) = met {
+                if let Err(trouble @ (ClientError::ConnectTimedOut(_) | ClientError::OutOfTime)) =
+                    met
+                {
                     let seen = format!("nobody is turned away: {trouble}");
-                    return Err(Finding::blocked(AS_DECLARED, seen));
+                    return Err(Failure::blocked(AS_DECLARED, seen));
                 }
                 let incumbent = incumbents.served.first_mut().expect("a capacity of at least one");
                 let reply = incumbent.ask(&request(0)).map_err(|trouble| {
-                    Finding::trouble("the client that is served gets its reply", &trouble)
+                    Failure::trouble("the client that is served gets its reply", &trouble)
                 })?;
                 incumbent.is_as_learned(&request(0), &reply)?;
             }
@@ -146,11 +148,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "refusal/queued-is-served-later",
         requirement: "a client that waits is served when its turn comes, with what it sent early",
         source: "the contract: when full; listen(2)",
-        needs: &[Need::Full, Need::WhenFull(OverloadPolicy::Wait)],
-        check: |subject| {
-            let mut incumbents = subject.fill()?;
+        needs: &[Precondition::Full, Precondition::WhenFull(OverloadPolicy::Wait)],
+        check: |ctx| {
+            let mut incumbents = ctx.fill()?;
             let reply = incumbents.served[0].learn(&request(0))?;
-            let mut queued = subject.connect()?;
+            let mut queued = ctx.connect()?;
             queued.request(&request(0))?;
             queued.expect_silence("while another client is served")?;
             incumbents.make_room().close();
@@ -161,9 +163,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "refusal/taken-in-is-served-later",
         requirement: "clients that the server takes in to wait are served in the order in which they came, with what they sent early",
         source: "the contract: capacity, queue",
-        needs: &[Need::Full, Need::Queue],
-        check: |subject| {
-            let mut incumbents = subject.fill()?;
+        needs: &[Precondition::Full, Precondition::Queue],
+        check: |ctx| {
+            let mut incumbents = ctx.fill()?;
             let reply = incumbents.served[0].learn(&request(0))?;
             let mut waiting = std::mem::take(&mut incumbents.waiting);
             for client in &mut waiting {
@@ -184,12 +186,12 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "refusal/place-freed-by-fin",
         requirement: "when a client closes, its place is taken by the next",
         source: "the contract: capacity; RFC 9293 section 3.6 (closing a connection)",
-        needs: &[Need::Full],
-        check: |subject| {
+        needs: &[Precondition::Full],
+        check: |ctx| {
             for _ in 0..2 {
-                let mut incumbents = subject.fill()?;
+                let mut incumbents = ctx.fill()?;
                 incumbents.make_room().close();
-                subject.serves_soon("a client is served once another has closed")?;
+                ctx.serves_soon("a client is served once another has closed")?;
             }
             Ok(())
         },
@@ -198,12 +200,12 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "refusal/place-freed-by-rst",
         requirement: "when a client resets, its place is taken by the next",
         source: "the contract: capacity; RFC 9293 section 3.5.3 (reset processing)",
-        needs: &[Need::Full],
-        check: |subject| {
+        needs: &[Precondition::Full],
+        check: |ctx| {
             for _ in 0..2 {
-                let mut incumbents = subject.fill()?;
+                let mut incumbents = ctx.fill()?;
                 incumbents.make_room().reset();
-                subject.serves_soon("a client is served once another has reset")?;
+                ctx.serves_soon("a client is served once another has reset")?;
             }
             Ok(())
         },
@@ -212,14 +214,14 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "refusal/place-freed-in-request",
         requirement: "when a client goes in the middle of a request, its place is taken by the next",
         source: "the contract: capacity; RFC 9293 section 3.6 (closing a connection)",
-        needs: &[Need::Full, Need::Delimited],
-        check: |subject| {
-            for leave in [Party::close, Party::reset] {
-                let mut incumbents = subject.fill()?;
+        needs: &[Precondition::Full, Precondition::Delimited],
+        check: |ctx| {
+            for leave in [TestClient::close, TestClient::reset] {
+                let mut incumbents = ctx.fill()?;
                 let mut leaving = incumbents.make_room();
-                leaving.send(&subject.halves(&request(0)).0)?;
+                leaving.send(&ctx.halves(&request(0)).0)?;
                 leave(leaving);
-                subject.serves_soon("a client is served once another has gone in a request")?;
+                ctx.serves_soon("a client is served once another has gone in a request")?;
             }
             Ok(())
         },
@@ -228,39 +230,39 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "refusal/race-at-release",
         requirement: "a client that comes while another leaves is served or turned away, and no place is lost",
         source: "the contract: capacity, when full; CWE-362 (race condition)",
-        needs: &[Need::Full],
-        check: |subject| {
-            let mut incumbents = subject.fill()?;
-            let (met, _) = meet(subject);
-            if met.kind() != subject.contract.when_full {
-                return Err(Finding::blocked(AS_DECLARED, met.words()));
+        needs: &[Precondition::Full],
+        check: |ctx| {
+            let mut incumbents = ctx.fill()?;
+            let (met, _) = meet(ctx);
+            if met.kind() != ctx.contract.when_full {
+                return Err(Failure::blocked(AS_DECLARED, met.words()));
             }
             // Once without a race.
             incumbents.make_room().close();
-            let again = subject.connect_soon(&request(0)).map_err(|finding| {
-                Finding::blocked(&["refusal/place-freed-by-fin"], finding.observed)
+            let again = ctx.connect_soon(&request(0)).map_err(|finding| {
+                Failure::blocked(&["refusal/place-freed-by-fin"], finding.observed)
             })?;
             incumbents.served.push(again);
             for _ in 0..RACES {
-                let Party { client: leaving, .. } = incumbents.make_room();
+                let TestClient { client: leaving, .. } = incumbents.make_room();
                 let met = thread::scope(|scope| {
                     beside(scope, move || drop(leaving))?;
-                    Ok::<_, Finding>(subject.try_connect().and_then(|mut newcomer| {
+                    Ok::<_, Failure>(ctx.try_connect().and_then(|mut newcomer| {
                         let line = newcomer.ask(&request(0))?;
                         Ok((newcomer, line))
                     }))
                 })?;
                 let newcomer = match met {
-                    Ok((newcomer, line)) if !subject.contract.is_busy(&line) => {
+                    Ok((newcomer, line)) if !ctx.contract.is_busy(&line) => {
                         newcomer.is_as_learned(&request(0), &line)?;
                         newcomer
                     }
                     Err(trouble) if !is_turned_away(&trouble) => {
-                        return Err(Finding::trouble("it is served or turned away", &trouble));
+                        return Err(Failure::trouble("it is served or turned away", &trouble));
                     }
                     _ => {
-                        subject.was_met();
-                        subject.connect_soon(&request(0)).map_err(|finding| {
+                        ctx.was_met();
+                        ctx.connect_soon(&request(0)).map_err(|finding| {
                             finding.hint("is a place counted and given back in one step?")
                         })?
                     }
@@ -274,17 +276,17 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "refusal/backlog-depth",
         requirement: "clients that find the server full wait in the kernel: this tells how many",
         source: "listen(2) (backlog); Stevens UNP 4.5",
-        needs: &[Need::Full, Need::WhenFull(OverloadPolicy::Wait)],
-        check: |subject| {
-            let _incumbents = subject.fill()?;
+        needs: &[Precondition::Full, Precondition::WhenFull(OverloadPolicy::Wait)],
+        check: |ctx| {
+            let _incumbents = ctx.fill()?;
             let mut waiting = Vec::new();
             while waiting.len() < BACKLOG
-                && let Ok(client) = subject.try_connect_within(QUIET)
+                && let Ok(client) = ctx.try_connect_within(QUIET)
             {
                 waiting.push(client);
             }
             let least = if waiting.len() == BACKLOG { "at least " } else { "" };
-            subject.inform(format!("{least}{} clients wait to be accepted", waiting.len()));
+            ctx.inform(format!("{least}{} clients wait to be accepted", waiting.len()));
             Ok(())
         },
     },
@@ -292,11 +294,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "refusal/storm",
         requirement: "hundreds of clients that come at once neither end the server nor harm the one that is served",
         source: "CWE-400 (uncontrolled resource consumption); select(2) (FD_SETSIZE)",
-        needs: &[Need::Lasting, Need::Lives],
-        check: |subject| {
-            let mut incumbent = subject.connect()?;
+        needs: &[Precondition::Lasting, Precondition::Lives],
+        check: |ctx| {
+            let mut incumbent = ctx.connect()?;
             incumbent.learn(&request(7))?;
-            let idle = subject.contract.idle_timeout.unwrap_or(Duration::MAX);
+            let idle = ctx.contract.idle_timeout.unwrap_or(Duration::MAX);
             let came = Instant::now();
             let mut incumbent = Some(incumbent);
             let mut is_served = || {
@@ -309,7 +311,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     return Ok(());
                 }
                 let reply = answered.map_err(|trouble| {
-                    Finding::trouble("the client that is served gets its reply", &trouble).hint(
+                    Failure::trouble("the client that is served gets its reply", &trouble).hint(
                         "select(2) takes no descriptor from FD_SETSIZE (1024) on: count clients \
                          before they are taken on, or use poll",
                     )
@@ -317,33 +319,33 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 served.is_as_learned(&request(7), &reply)
             };
             let mut storm = Storm::default();
-            let most = Storm::most(subject.contract.capacity);
-            while storm.0.len() < most && storm.grow(subject.address()) {
+            let most = Storm::most(ctx.contract.capacity);
+            while storm.0.len() < most && storm.grow(ctx.address()) {
                 if storm.0.len() % 100 == 0 {
                     is_served()?;
                 }
             }
             // It takes in all that it will.
             let mut served = Ok(());
-            let _ = subject.wait_until(
+            let _ = ctx.wait_until(
                 || {
                     served = is_served();
-                    served.is_err() || subject.seen_asleep(2) == 2
+                    served.is_err() || ctx.seen_asleep(2) == 2
                 },
-                || Finding::vacuous("it never rests"),
+                || Failure::vacuous("it never rests"),
             );
             served?;
-            if most < STORM && subject.contract.capacity.is_none() {
+            if most < STORM && ctx.contract.capacity.is_none() {
                 // Too few descriptors here for as many as might end it.
-                subject.inform(storm.words());
+                ctx.inform(storm.words());
             } else {
-                subject.observe(storm.words());
+                ctx.observe(storm.words());
             }
-            subject.note(storm.words());
+            ctx.note(storm.words());
             drop(storm);
             is_served()?;
             drop(incumbent);
-            subject.serves_soon("a client is served once the storm is over")
+            ctx.serves_soon("a client is served once the storm is over")
         },
     },
 ];
@@ -395,10 +397,10 @@ impl Storm {
 }
 
 /// Whether a client met the end of its connection, and no half of a line.
-fn is_turned_away(trouble: &Trouble) -> bool {
+fn is_turned_away(trouble: &ClientError) -> bool {
     match trouble {
-        Trouble::Refused | Trouble::Reset => true,
-        Trouble::Closed(bytes) => bytes.is_empty(),
+        ClientError::Refused | ClientError::Reset => true,
+        ClientError::Closed(bytes) => bytes.is_empty(),
         _ => false,
     }
 }

@@ -6,11 +6,11 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::conformance::case::Case;
-use crate::conformance::finding::Finding;
-use crate::conformance::need::Need;
+use crate::conformance::context::{TestContext, request};
+use crate::conformance::failure::Failure;
 use crate::conformance::oracle::{Expression, Said, Value, expressions};
-use crate::conformance::party::Party;
-use crate::conformance::subject::{Subject, request};
+use crate::conformance::precondition::Precondition;
+use crate::conformance::test_client::TestClient;
 use crate::text::printable;
 use crate::wire::ReplyEnd;
 
@@ -28,34 +28,34 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "results/arithmetic",
         requirement: "random expressions have the value that arithmetic gives them",
         source: "the contract: service, division, overflow",
-        needs: &[Need::Calc],
-        check: |subject| {
-            let contract = subject.contract;
+        needs: &[Precondition::Calc],
+        check: |ctx| {
+            let contract = ctx.contract;
             let otherwise = RefCell::new(None);
             let longest = contract.max_line.unwrap_or(usize::MAX);
             let expressions = expressions(contract.dialect)
                 .prop_filter("it is too long", move |it| it.to_string().len() <= longest);
-            let holds = |client: &mut Party<'_>, expression: &Expression| {
+            let holds = |client: &mut TestClient<'_>, expression: &Expression| {
                 let value = expression.value(contract.dialect);
                 let expected = format!("`{expression}` is {value}");
                 let reply = client
                     .ask(expression.to_string().as_bytes())
-                    .map_err(|trouble| Finding::trouble(&expected, &trouble))?;
+                    .map_err(|trouble| Failure::trouble(&expected, &trouble))?;
                 match value.is_said_by(&reply, contract) {
-                    Said::No => return Err(Finding::fail(expected, printable(&reply))),
+                    Said::No => return Err(Failure::fail(expected, printable(&reply))),
                     Said::Yes => {}
                     Said::Otherwise => {
                         let words = format!("`{expression}` is answered {}", printable(&reply));
                         otherwise.replace(Some(words));
                     }
                 }
-                subject.was_met();
+                ctx.was_met();
                 Ok(())
             };
-            let prepare = || served(subject);
-            subject.property(EXPRESSIONS, "expressions", expressions, prepare, holds)?;
+            let prepare = || served(ctx);
+            ctx.property(EXPRESSIONS, "expressions", expressions, prepare, holds)?;
             if let Some(words) = otherwise.take() {
-                subject.loosely(format!("right, but written otherwise: {words}"));
+                ctx.loosely(format!("right, but written otherwise: {words}"));
             }
             Ok(())
         },
@@ -64,9 +64,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "results/precedence",
         requirement: "products come before sums, equals from the left, parentheses first, and a sign belongs to its number",
         source: "the contract: service; ISO 80000-2 (order of operations)",
-        needs: &[Need::Calc, Need::Reads("2+3*4")],
-        check: |subject| {
-            let mut client = subject.connect()?;
+        needs: &[Precondition::Calc, Precondition::Reads("2+3*4")],
+        check: |ctx| {
+            let mut client = ctx.connect()?;
             // Each is compared with what the server makes of its last step: a server that adds
             // wrongly may still know what to add first.
             for (expression, step) in [
@@ -80,13 +80,13 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 ("2*-3", "2*(0-3)"),
                 ("-(2+5)", "0-(2+5)"),
             ] {
-                let dialect = subject.contract.dialect;
+                let dialect = ctx.contract.dialect;
                 if !dialect.reads(expression) || !dialect.reads(step) {
                     continue;
                 }
                 let reply = client.learn(step.as_bytes())?;
                 client.request(expression.as_bytes())?;
-                client.expect(&reply).map_err(|finding| Finding {
+                client.expect(&reply).map_err(|finding| Failure {
                     expected: format!("`{expression}` like `{step}`: {}", printable(&reply)),
                     ..finding
                 })?;
@@ -99,11 +99,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         requirement: "the same request gets the same reply, however often and by whom it is asked",
         source: "the line protocol",
         needs: &[],
-        check: |subject| {
+        check: |ctx| {
             let asked = b"1234+41000";
-            let reply = subject.connect()?.learn(asked)?;
+            let reply = ctx.connect()?.learn(asked)?;
             for number in 0..2 {
-                let mut client = subject.connect_soon(&request(number))?;
+                let mut client = ctx.connect_soon(&request(number))?;
                 for _ in 0..REPEATED {
                     client.request(asked)?;
                     client.expect(&reply)?;
@@ -116,10 +116,10 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "results/division-by-zero",
         requirement: "division by zero gets an error line, and the next request is answered",
         source: "the line protocol; CWE-369 (divide by zero)",
-        needs: &[Need::Calc, Need::Reads("1/0")],
-        check: |subject| {
+        needs: &[Precondition::Calc, Precondition::Reads("1/0")],
+        check: |ctx| {
             has_values(
-                subject,
+                ctx,
                 &[("1/0", Value::Error), ("5/(3-3)", Value::Error), ("8", Value::Whole(8))],
             )
         },
@@ -128,10 +128,10 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "results/overflow",
         requirement: "a result beyond 64 bits gets an error line rather than a wrong number",
         source: "the contract: overflow; CWE-190 (integer overflow or wraparound)",
-        needs: &[Need::Calc, Need::Overflow],
-        check: |subject| {
+        needs: &[Precondition::Calc, Precondition::Overflow],
+        check: |ctx| {
             has_values(
-                subject,
+                ctx,
                 &[
                     ("9223372036854775807", Value::Whole(i64::MAX)),
                     ("9223372036854775807+1", Value::Error),
@@ -147,10 +147,10 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "results/float-precision",
         requirement: "floats are computed and printed in double precision",
         source: "IEEE 754 (binary64)",
-        needs: &[Need::Calc, Need::Reads("0.1*3")],
-        check: |subject| {
+        needs: &[Precondition::Calc, Precondition::Reads("0.1*3")],
+        check: |ctx| {
             has_values(
-                subject,
+                ctx,
                 &[
                     ("0.1*3", Value::Double(0.1 * 3.0)),
                     ("7/2.0", Value::Double(3.5)),
@@ -165,51 +165,50 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "results/echo-is-identical",
         requirement: "an echo sends back the very bytes of each line",
         source: "the line protocol; RFC 862 (Echo Protocol)",
-        needs: &[Need::Echo],
-        check: |subject| {
-            let limit = subject.contract.max_line.unwrap_or(1000).min(1000);
+        needs: &[Precondition::Echo],
+        check: |ctx| {
+            let limit = ctx.contract.max_line.unwrap_or(1000).min(1000);
             let line = part_of_a_line(any::<u8>(), limit)
-                .prop_filter("it is one line", |line| fits(subject, line));
+                .prop_filter("it is one line", |line| fits(ctx, line));
             // Nearly all bytes of a random line are printable in one half of the lines.
             let text = part_of_a_line(b' '..b'~', limit);
-            let text = text.prop_filter("it is one request", |text| fits(subject, text));
+            let text = text.prop_filter("it is one request", |text| fits(ctx, text));
             let lines = prop_oneof![line, text].prop_map(Line);
             let prepare = || {
-                let mut client = served(subject)?;
+                let mut client = served(ctx)?;
                 // What a server is tempted to change.
                 let tempting = [&b" x"[..], b"x ", b"\tx\t", b"a  b", b" ", b"", b"X", b"%s\\n\"'"];
-                for line in tempting.into_iter().filter(|line| fits(subject, line)) {
+                for line in tempting.into_iter().filter(|line| fits(ctx, line)) {
                     is_echoed(&mut client, line)?;
                 }
                 Ok(client)
             };
-            subject
-                .property(LINES, "lines", lines, prepare, |client, line| is_echoed(client, &line.0))
+            ctx.property(LINES, "lines", lines, prepare, |client, line| is_echoed(client, &line.0))
         },
     },
 ];
 
 /// Asks for each expression that the dialect has, in turn, and compares.
-fn has_values(subject: &Subject<'_>, rows: &[(&str, Value)]) -> Result<(), Finding> {
-    let mut client = subject.connect()?;
+fn has_values(ctx: &TestContext<'_>, rows: &[(&str, Value)]) -> Result<(), Failure> {
+    let mut client = ctx.connect()?;
     client.learn(&request(1))?;
-    let dialect = subject.contract.dialect;
+    let dialect = ctx.contract.dialect;
     for (expression, value) in rows.iter().filter(|(expression, _)| dialect.reads(expression)) {
         let expected = format!("`{expression}` is {value}");
         let reply = client
             .ask(expression.as_bytes())
-            .map_err(|trouble| Finding::trouble(&expected, &trouble))?;
-        if value.is_said_by(&reply, subject.contract) == Said::No {
-            return Err(Finding::fail(expected, printable(&reply)));
+            .map_err(|trouble| Failure::trouble(&expected, &trouble))?;
+        if value.is_said_by(&reply, ctx.contract) == Said::No {
+            return Err(Failure::fail(expected, printable(&reply)));
         }
-        subject.was_met();
+        ctx.was_met();
     }
     Ok(())
 }
 
 /// Whether these bytes are one request on the wire, and their echo one reply.
-fn fits(subject: &Subject<'_>, line: &[u8]) -> bool {
-    let wire = &subject.contract.wire;
+fn fits(ctx: &TestContext<'_>, line: &[u8]) -> bool {
+    let wire = &ctx.contract.wire;
     let is_one_reply = match &wire.reply_end {
         ReplyEnd::Bytes(end) => end.find_end(line).is_none() && line.last() != Some(&b'\r'),
         ReplyEnd::Size(size) => {
@@ -233,19 +232,19 @@ fn part_of_a_line(byte: impl Strategy<Value = u8>, limit: usize) -> impl Strateg
 }
 
 /// A client that is served.
-fn served<'s>(subject: &'s Subject<'_>) -> Result<Party<'s>, Finding> {
-    let mut client = subject.connect()?;
+fn served<'s>(ctx: &'s TestContext<'_>) -> Result<TestClient<'s>, Failure> {
+    let mut client = ctx.connect()?;
     client.learn(&request(1))?;
     Ok(client)
 }
 
-fn is_echoed(client: &mut Party<'_>, line: &[u8]) -> Result<(), Finding> {
+fn is_echoed(client: &mut TestClient<'_>, line: &[u8]) -> Result<(), Failure> {
     let expected = format!("the reply {}", printable(line));
-    let reply = client.ask(line).map_err(|trouble| Finding::trouble(&expected, &trouble))?;
+    let reply = client.ask(line).map_err(|trouble| Failure::trouble(&expected, &trouble))?;
     if reply != line {
-        return Err(Finding::fail(expected, printable(&reply)));
+        return Err(Failure::fail(expected, printable(&reply)));
     }
-    client.subject.was_met();
+    client.ctx.was_met();
     Ok(())
 }
 

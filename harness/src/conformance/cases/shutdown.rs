@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
-use crate::client::Trouble;
+use crate::client::ClientError;
 use crate::conformance::case::Case;
-use crate::conformance::finding::Finding;
-use crate::conformance::need::Need;
-use crate::conformance::observe::GONE;
-use crate::conformance::party::{PIPELINED, QUIET, Stuffed};
-use crate::conformance::subject::{Subject, request};
+use crate::conformance::context::{TestContext, request};
+use crate::conformance::experiments::GONE;
+use crate::conformance::failure::Failure;
+use crate::conformance::precondition::Precondition;
+use crate::conformance::test_client::{PIPELINED, QUIET, Stuffed};
 use crate::contract::Ending;
 use crate::exit::Exit;
 use crate::text::printable;
@@ -24,69 +24,74 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "shutdown/sigterm",
         requirement: "SIGTERM ends an idle server, one that drains with exit code 0, and no process survives",
         source: "the contract: ending; signal(7)",
-        needs: &[Need::Ends],
-        check: |subject| {
-            subject.connect()?.learn(&request(1))?;
-            ends_by(subject, Signal::SIGTERM)
+        needs: &[Precondition::Ends],
+        check: |ctx| {
+            ctx.connect()?.learn(&request(1))?;
+            ends_by(ctx, Signal::SIGTERM)
         },
     },
     Case {
         name: "shutdown/sigint",
         requirement: "SIGINT ends an idle server, one that drains with exit code 0, and no process survives",
         source: "the contract: ending; signal(7)",
-        needs: &[Need::Ends],
-        check: |subject| {
-            subject.connect()?.learn(&request(1))?;
-            ends_by(subject, Signal::SIGINT)
+        needs: &[Precondition::Ends],
+        check: |ctx| {
+            ctx.connect()?.learn(&request(1))?;
+            ends_by(ctx, Signal::SIGINT)
         },
     },
     Case {
         name: "shutdown/drains",
         requirement: "requests that arrived before SIGTERM are answered, then the connection ends cleanly",
         source: "the contract: ending; RFC 1122 section 4.2.2.13 (closing over unread data resets)",
-        needs: &[Need::Drain, Need::Delimited, Need::Pipelining, Need::Lasting],
-        check: |subject| {
-            let mut client = subject.connect()?;
+        needs: &[
+            Precondition::Drain,
+            Precondition::Delimited,
+            Precondition::Pipelining,
+            Precondition::Lasting,
+        ],
+        check: |ctx| {
+            let mut client = ctx.connect()?;
             let reply = client.learn(&request(1))?;
-            let requests = subject.sent(&request(1)).repeat(50);
+            let requests = ctx.sent(&request(1)).repeat(50);
             client.send(&requests)?;
             for _ in 0..50 {
                 client.expect(&reply).map_err(|finding| {
                     let seen = finding.observed;
-                    Finding::blocked(PIPELINED, format!("even without a signal: {seen}"))
+                    Failure::blocked(PIPELINED, format!("even without a signal: {seen}"))
                 })?;
             }
             // The last one has not arrived as a whole, and is nobody's.
             client.send(&[&requests[..], b"12"].concat())?;
-            subject.signal(Signal::SIGTERM);
+            ctx.signal(Signal::SIGTERM);
             for _ in 0..50 {
                 client.expect(&reply)?;
             }
             client.expect_end()?;
-            gone(subject)
+            gone(ctx)
         },
     },
     Case {
         name: "shutdown/busy-client",
         requirement: "a client that goes on asking does not keep a server from ending",
         source: "the contract: ending",
-        needs: &[Need::Drain, Need::Lasting],
-        check: |subject| {
-            let mut client = subject.connect()?;
+        needs: &[Precondition::Drain, Precondition::Lasting],
+        check: |ctx| {
+            let mut client = ctx.connect()?;
             let reply = client.learn(&request(1))?;
-            subject.signal(Signal::SIGTERM);
-            let deadline = Instant::now() + subject.patience * GONE;
+            ctx.signal(Signal::SIGTERM);
+            let deadline = Instant::now() + ctx.patience * GONE;
             while Instant::now() < deadline {
                 match client.ask(&request(1)) {
                     Ok(line) if line == reply => {}
-                    Ok(line) => return Err(Finding::fail(printable(&reply), printable(&line))),
-                    Err(trouble @ (Trouble::Silent(..) | Trouble::OutOfTime)) => {
-                        return Err(Finding::trouble("the connection is ended", &trouble));
+                    Ok(line) => return Err(Failure::fail(printable(&reply), printable(&line))),
+                    Err(trouble @ (ClientError::Silent(..) | ClientError::OutOfTime)) => {
+                        return Err(Failure::trouble("the connection is ended", &trouble));
                     }
                     Err(_) => break,
                 }
             }
-            gone(subject).map_err(|finding| {
+            gone(ctx).map_err(|finding| {
                 finding.hint("answer what had arrived when the signal came, and read no more")
             })
         },
@@ -95,17 +100,17 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "shutdown/reset-meanwhile",
         requirement: "a client that resets while it is waited for does not keep a server from ending",
         source: "the contract: ending; RFC 9293 section 3.5.3 (reset processing)",
-        needs: &[Need::Drain, Need::Pipelining, Need::Lasting],
-        check: |subject| {
+        needs: &[Precondition::Drain, Precondition::Pipelining, Precondition::Lasting],
+        check: |ctx| {
             // Replies that the kernel has taken and the client has not.
-            let mut client = subject.connect_with_small_window()?;
+            let mut client = ctx.connect_with_small_window()?;
             client.learn(&request(1))?;
-            client.send(&subject.sent(&request(1)).repeat(UNREAD))?;
-            subject.let_it_rest();
-            subject.signal(Signal::SIGTERM);
+            client.send(&ctx.sent(&request(1)).repeat(UNREAD))?;
+            ctx.let_it_rest();
+            ctx.signal(Signal::SIGTERM);
             thread::sleep(QUIET);
             client.reset();
-            gone(subject).map_err(|finding| {
+            gone(ctx).map_err(|finding| {
                 finding.hint("who waits until a client has its replies must see that it is gone")
             })
         },
@@ -114,34 +119,34 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "shutdown/second-signal",
         requirement: "a second signal ends a server that cannot drain at once",
         source: "the contract: ending; signal(7)",
-        needs: &[Need::Drain, Need::Pipelining, Need::Lasting],
-        check: |subject| {
+        needs: &[Precondition::Drain, Precondition::Pipelining, Precondition::Lasting],
+        check: |ctx| {
             // Replies that nobody reads keep the drain waiting.
-            let mut client = subject.connect_with_small_window()?;
+            let mut client = ctx.connect_with_small_window()?;
             client.learn(&request(1))?;
             if let Stuffed::Hoards { .. } = client.stuff()? {
                 let by = &["back-pressure/never-reads"];
-                return Err(Finding::blocked(by, "nothing keeps it from draining"));
+                return Err(Failure::blocked(by, "nothing keeps it from draining"));
             }
-            subject.signal(Signal::SIGTERM);
-            if subject.wait_for_exit(QUIET) == Some(Exit::Code(0)) {
+            ctx.signal(Signal::SIGTERM);
+            if ctx.wait_for_exit(QUIET) == Some(Exit::Code(0)) {
                 let seen = "it does not wait for its client";
-                return Err(Finding::blocked(&["shutdown/drains"], seen));
+                return Err(Failure::blocked(&["shutdown/drains"], seen));
             }
-            subject.signal(Signal::SIGINT);
-            match subject.exits_within(subject.patience * GONE) {
+            ctx.signal(Signal::SIGINT);
+            match ctx.exits_within(ctx.patience * GONE) {
                 Some(Exit::Code(0)) => {
                     let seen = "it ended with exit code 0, as if it had drained";
-                    Err(Finding::fail(
+                    Err(Failure::fail(
                         "it ends at the second signal, by it or with an error code",
                         seen,
                     ))
                 }
                 Some(_) => {
-                    subject.was_met();
+                    ctx.was_met();
                     Ok(())
                 }
-                None => Err(Finding::fail("it ends at the second signal", "it goes on")),
+                None => Err(Failure::fail("it ends at the second signal", "it goes on")),
             }
         },
     },
@@ -149,79 +154,78 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "shutdown/aborts",
         requirement: "SIGTERM ends a server at once, whatever it is doing, and no process survives",
         source: "the contract: ending; signal(7)",
-        needs: &[Need::Abort, Need::Pipelining, Need::Lasting],
-        check: |subject| {
+        needs: &[Precondition::Abort, Precondition::Pipelining, Precondition::Lasting],
+        check: |ctx| {
             // Replies that nobody reads, and half a request.
-            let mut client = subject.connect_with_small_window()?;
+            let mut client = ctx.connect_with_small_window()?;
             client.learn(&request(1))?;
-            client.send(&subject.sent(&request(1)).repeat(UNREAD))?;
+            client.send(&ctx.sent(&request(1)).repeat(UNREAD))?;
             client.send(b"12")?;
-            ends_by(subject, Signal::SIGTERM)
+            ends_by(ctx, Signal::SIGTERM)
         },
     },
     Case {
         name: "shutdown/port-is-free",
         requirement: "when SIGTERM has ended a server, nobody listens in its place",
         source: "the contract: ending; connect(2) (ECONNREFUSED)",
-        needs: &[Need::Lives, Need::Ends],
-        check: |subject| {
-            let mut client = subject.connect()?;
+        needs: &[Precondition::Lives, Precondition::Ends],
+        check: |ctx| {
+            let mut client = ctx.connect()?;
             client.learn(&request(1))?;
-            subject.signal(Signal::SIGTERM);
-            if subject.exits_within(subject.patience * GONE).is_none() {
-                return Err(Finding::blocked(&["shutdown/sigterm"], "it goes on"));
+            ctx.signal(Signal::SIGTERM);
+            if ctx.exits_within(ctx.patience * GONE).is_none() {
+                return Err(Failure::blocked(&["shutdown/sigterm"], "it goes on"));
             }
             // The kernel may take a moment to end what a ring still does.
             let mut met = None;
-            subject
-                .wait_until(
-                    || {
-                        met = subject.try_connect().err();
-                        met == Some(Trouble::Refused)
-                    },
-                    || Finding::vacuous("not refused"),
-                )
-                .map_err(|_| {
-                    let seen = match &met {
-                        None => "a client is connected".to_owned(),
-                        Some(trouble) => trouble.to_string(),
-                    };
-                    Finding::fail("connection refused", seen)
-                        .hint("does a child of it still hold the listening socket?")
-                })
+            ctx.wait_until(
+                || {
+                    met = ctx.try_connect().err();
+                    met == Some(ClientError::Refused)
+                },
+                || Failure::vacuous("not refused"),
+            )
+            .map_err(|_| {
+                let seen = match &met {
+                    None => "a client is connected".to_owned(),
+                    Some(trouble) => trouble.to_string(),
+                };
+                Failure::fail("connection refused", seen)
+                    .hint("does a child of it still hold the listening socket?")
+            })
         },
     },
 ];
 
-fn ends_by(subject: &Subject<'_>, signal: Signal) -> Result<(), Finding> {
-    subject.signal(signal);
-    gone(subject)
+fn ends_by(ctx: &TestContext<'_>, signal: Signal) -> Result<(), Failure> {
+    ctx.signal(signal);
+    gone(ctx)
 }
 
-fn gone(subject: &Subject<'_>) -> Result<(), Finding> {
-    let drains = subject.contract.ending == Some(Ending::Drain);
+fn gone(ctx: &TestContext<'_>) -> Result<(), Failure> {
+    let drains = ctx.contract.ending == Some(Ending::Drain);
     let expected = match drains {
         true => "it ends with exit code 0, and all its processes with it",
         false => "it ends, and all its processes with it",
     };
-    match subject.exits_within(subject.patience * GONE) {
+    match ctx.exits_within(ctx.patience * GONE) {
         Some(exit) if drains && exit != Exit::Code(0) => {
-            return Err(Finding::fail(expected, exit.to_string()));
+            return Err(Failure::fail(expected, exit.to_string()));
         }
         Some(_) => {}
         None => {
-            let seen = format!("it is still there after {} s", (subject.patience * GONE).as_secs());
-            return Err(Finding {
-                state: crate::conformance::verdict::State::Hang,
-                ..Finding::fail(expected, seen)
+            let seen = format!("it is still there after {} s", (ctx.patience * GONE).as_secs());
+            return Err(Failure {
+                state: crate::conformance::case_result::State::Hang,
+                ..Failure::fail(expected, seen)
             });
         }
     }
-    subject.wait_until(
-        || subject.processes() == 0,
+    ctx.wait_until(
+        || ctx.processes() == 0,
         || {
-            let left = format!("{} processes of it are left", subject.processes());
-            Finding::leak(expected, left).hint("were all child processes told, and waited for?")
+            let left = format!("{} processes of it are left", ctx.processes());
+            Failure::leak(expected, left).hint("were all child processes told, and waited for?")
         },
     )
 }

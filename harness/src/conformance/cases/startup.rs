@@ -8,11 +8,11 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 
 use crate::conformance::case::Case;
-use crate::conformance::finding::Finding;
-use crate::conformance::need::Need;
-use crate::conformance::observe::GONE;
-use crate::conformance::subject::{LOOPBACK, PROMPT, Subject, TRY_EVERY, WORKING, request};
-use crate::conformance::verdict::State;
+use crate::conformance::case_result::State;
+use crate::conformance::context::{LOOPBACK, PROMPT, TRY_EVERY, TestContext, WORKING, request};
+use crate::conformance::experiments::GONE;
+use crate::conformance::failure::Failure;
+use crate::conformance::precondition::Precondition;
 use crate::exit::Exit;
 use crate::server::{LaunchError, Port, Process, READY_DEADLINE, proc};
 
@@ -30,12 +30,12 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "startup/listens-in-time",
         requirement: "it listens where it was told to, and serves there",
         source: "listen(2)",
-        needs: &[Need::Launched],
-        check: |subject| {
-            subject.connect()?.learn(&request(1))?;
-            subject.was_met();
-            let after = subject.listened_after();
-            subject.observe(format!("it listened after {} ms", after.as_millis()));
+        needs: &[Precondition::Launched],
+        check: |ctx| {
+            ctx.connect()?.learn(&request(1))?;
+            ctx.was_met();
+            let after = ctx.listened_after();
+            ctx.observe(format!("it listened after {} ms", after.as_millis()));
             Ok(())
         },
     },
@@ -43,20 +43,20 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "startup/bind-address",
         requirement: "told to listen on 127.0.0.1 it listens on no other address",
         source: "bind(2); ip(7) (INADDR_ANY); CWE-1327 (binding to an unrestricted IP address)",
-        needs: &[Need::Host, Need::Port],
-        check: |subject| {
-            subject.connect()?.learn(&request(1))?;
+        needs: &[Precondition::Host, Precondition::Port],
+        check: |ctx| {
+            ctx.connect()?.learn(&request(1))?;
             let told: IpAddr = LOOPBACK.parse().expect("an address");
-            let hosts = subject.listens_on();
+            let hosts = ctx.listens_on();
             let others: Vec<String> =
                 hosts.iter().filter(|&&host| host != told).map(IpAddr::to_string).collect();
             if others.is_empty() {
-                subject.was_met();
+                ctx.was_met();
                 return Ok(());
             }
-            let port = subject.address().port();
+            let port = ctx.address().port();
             let seen = format!("it listens on {}, port {port}", others.join(" and "));
-            Err(Finding::fail(format!("it listens on {told} alone"), seen).hint(
+            Err(Failure::fail(format!("it listens on {told} alone"), seen).hint(
                 "bind to the host that the server is told: at 0.0.0.0 and :: every machine that \
                  reaches this one can connect",
             ))
@@ -66,16 +66,16 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "startup/any-port",
         requirement: "told port 0 it listens on a free port, and says which",
         source: "bind(2); ip(7) (port 0 is any free port)",
-        needs: &[Need::Launched, Need::Port],
-        check: |subject| {
-            let reply = subject.connect()?.learn(&request(1))?;
-            let second = subject.start_at(LOOPBACK, "0")?;
+        needs: &[Precondition::Launched, Precondition::Port],
+        check: |ctx| {
+            let reply = ctx.connect()?.learn(&request(1))?;
+            let second = ctx.start_at(LOOPBACK, "0")?;
             let port = second.wait_until_listening(READY_DEADLINE)?.port();
-            serves_at(subject, (LOOPBACK, port), &reply)?;
+            serves_at(ctx, (LOOPBACK, port), &reply)?;
             let told = || second.log().contains(&port.to_string());
-            match subject.wait_for(PROMPT, told, || Finding::vacuous("")) {
-                Ok(()) => subject.observe("it says which port it took"),
-                Err(_) => subject.loosely("it does not say which port it took"),
+            match ctx.wait_for(PROMPT, told, || Failure::vacuous("")) {
+                Ok(()) => ctx.observe("it says which port it took"),
+                Err(_) => ctx.loosely("it does not say which port it took"),
             }
             Ok(())
         },
@@ -84,103 +84,103 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "startup/ipv6",
         requirement: "told to listen on ::1 it serves there",
         source: "the contract: IPv6; ipv6(7)",
-        needs: &[Need::Host, Need::Ipv6, Need::Port],
-        check: |subject| {
-            let reply = subject.connect()?.learn(&request(1))?;
+        needs: &[Precondition::Host, Precondition::Ipv6, Precondition::Port],
+        check: |ctx| {
+            let reply = ctx.connect()?.learn(&request(1))?;
             let Ok(port) = Port::take(Ipv6Addr::LOCALHOST.into()) else {
-                subject.inform("there is no ::1 on this machine");
+                ctx.inform("there is no ::1 on this machine");
                 return Ok(());
             };
-            let second = subject.start_at("::1", &port.number().to_string())?;
+            let second = ctx.start_at("::1", &port.number().to_string())?;
             second.wait_until_listening(READY_DEADLINE)?;
-            serves_at(subject, ("::1", port.number()), &reply)
+            serves_at(ctx, ("::1", port.number()), &reply)
         },
     },
     Case {
         name: "startup/host-not-ours",
         requirement: "told to listen on an address of another machine it says so and ends with an error code",
         source: "bind(2) (EADDRNOTAVAIL); POSIX (exit status)",
-        needs: &[Need::Host, Need::Port],
-        check: |subject| {
+        needs: &[Precondition::Host, Precondition::Port],
+        check: |ctx| {
             if TcpListener::bind((NOBODYS, 0)).is_ok() {
-                subject.inform("this machine takes every address for its own");
+                ctx.inform("this machine takes every address for its own");
                 return Ok(());
             }
-            cannot_start_on(subject, NOBODYS)
+            cannot_start_on(ctx, NOBODYS)
         },
     },
     Case {
         name: "startup/host-unknown",
         requirement: "told to listen on a host that does not exist it says so and ends with an error code",
         source: "getaddrinfo(3) (EAI_NONAME); POSIX (exit status)",
-        needs: &[Need::Host, Need::Port],
+        needs: &[Precondition::Host, Precondition::Port],
         // A label has 63 letters at most (RFC 1035), so no resolver asks another machine.
-        check: |subject| cannot_start_on(subject, &"nobody".repeat(12)),
+        check: |ctx| cannot_start_on(ctx, &"nobody".repeat(12)),
     },
     Case {
         name: "startup/bad-port",
         requirement: "told a port that is no number it says so and ends with an error code",
         source: "POSIX (exit status); CWE-20 (improper input validation)",
-        needs: &[Need::Launched, Need::Port],
-        check: |subject| {
-            subject.connect()?.learn(&request(1))?;
-            gives_up(subject, subject.start_at(LOOPBACK, "no-port")?)
+        needs: &[Precondition::Launched, Precondition::Port],
+        check: |ctx| {
+            ctx.connect()?.learn(&request(1))?;
+            gives_up(ctx, ctx.start_at(LOOPBACK, "no-port")?)
         },
     },
     Case {
         name: "startup/privileged-port",
         requirement: "told a port that it may not listen on it says so and ends with an error code",
         source: "bind(2) (EACCES); capabilities(7) (CAP_NET_BIND_SERVICE); POSIX (exit status)",
-        needs: &[Need::Launched, Need::Port],
-        check: |subject| {
-            subject.connect()?.learn(&request(1))?;
+        needs: &[Precondition::Launched, Precondition::Port],
+        check: |ctx| {
+            ctx.connect()?.learn(&request(1))?;
             let first = fs::read_to_string(FIRST_UNPRIVILEGED).unwrap_or_default();
             if first.trim().parse::<u16>().is_ok_and(|first| first <= 81) {
-                subject.inform("no port is privileged on this machine");
+                ctx.inform("no port is privileged on this machine");
                 return Ok(());
             }
-            gives_up(subject, subject.start_unprivileged(LOOPBACK, PRIVILEGED)?)
+            gives_up(ctx, ctx.start_unprivileged(LOOPBACK, PRIVILEGED)?)
         },
     },
     Case {
         name: "startup/port-taken",
         requirement: "a second server on a taken port says so, ends with an error code, and leaves the first alone",
         source: "bind(2) (EADDRINUSE); POSIX (exit status)",
-        needs: &[Need::Lives, Need::Launched],
-        check: |subject| {
-            subject.connect()?.learn(&request(7))?;
+        needs: &[Precondition::Lives, Precondition::Launched],
+        check: |ctx| {
+            ctx.connect()?.learn(&request(7))?;
             // Some close their listener while they serve.
-            subject.wait_until(
-                || subject.is_listening(),
-                || Finding::vacuous("the first server does not listen once its client has left"),
+            ctx.wait_until(
+                || ctx.is_listening(),
+                || Failure::vacuous("the first server does not listen once its client has left"),
             )?;
-            gives_up(subject, subject.start_again()?).map_err(|finding| {
+            gives_up(ctx, ctx.start_again()?).map_err(|finding| {
                 finding.hint(
                     "SO_REUSEPORT shares a port silently: the kernel deals clients to both; and a \
                      server that could not start must not look as if it had done its work",
                 )
             })?;
-            subject.still_serves("the first server serves as before")
+            ctx.still_serves("the first server serves as before")
         },
     },
     Case {
         name: "startup/restart",
         requirement: "a server can be started again at once where it was, over connections in TIME_WAIT",
         source: "RFC 1122 section 4.2.2.13 (TIME-WAIT); Stevens UNP 7.5 (SO_REUSEADDR)",
-        needs: &[Need::Ends],
-        check: |subject| {
-            let mut client = subject.connect()?;
+        needs: &[Precondition::Ends],
+        check: |ctx| {
+            let mut client = ctx.connect()?;
             client.learn(&request(1))?;
             // The server closes first, so its side is the one that goes to TIME_WAIT.
-            subject.signal(Signal::SIGTERM);
-            if subject.exits_within(subject.patience * GONE).is_none() {
-                return Err(Finding::blocked(&["shutdown/sigterm"], "it goes on"));
+            ctx.signal(Signal::SIGTERM);
+            if ctx.exits_within(ctx.patience * GONE).is_none() {
+                return Err(Failure::blocked(&["shutdown/sigterm"], "it goes on"));
             }
             client.expect_end()?;
-            let again = subject.start_again()?;
+            let again = ctx.start_again()?;
             let listening = again.wait_until_listening(READY_DEADLINE);
-            listening.map(|_| subject.was_met()).map_err(|error| {
-                Finding::fail("it listens again", error.to_string())
+            listening.map(|_| ctx.was_met()).map_err(|error| {
+                Failure::fail("it listens again", error.to_string())
                     .hint("set SO_REUSEADDR before bind: otherwise old connections hold the port for a minute")
             })
         },
@@ -188,20 +188,20 @@ pub(in crate::conformance) const CASES: &[Case] = &[
 ];
 
 /// A server that is told this host gives up.
-fn cannot_start_on(subject: &Subject<'_>, host: &str) -> Result<(), Finding> {
-    subject.connect()?.learn(&request(1))?;
+fn cannot_start_on(ctx: &TestContext<'_>, host: &str) -> Result<(), Failure> {
+    ctx.connect()?.learn(&request(1))?;
     // The port is free: it is the host that is wrong.
     let port = Port::take(Ipv4Addr::LOCALHOST.into()).map_err(LaunchError::NoPort)?;
-    gives_up(subject, subject.start_at(host, &port.number().to_string())?)
+    gives_up(ctx, ctx.start_at(host, &port.number().to_string())?)
 }
 
 /// A server that cannot start says so, and ends by itself with an error code.
-fn gives_up(subject: &Subject<'_>, started: Process) -> Result<(), Finding> {
+fn gives_up(ctx: &TestContext<'_>, started: Process) -> Result<(), Failure> {
     let expected = "it ends by itself, with an exit code other than 0 and a word about it";
     let ended = || started.exit().is_some();
     // It is not waited for one that has started after all. One that works, as an interpreter that
     // starts on a busy machine does, is given more time.
-    let (began, patience) = (Instant::now(), subject.patience * GONE);
+    let (began, patience) = (Instant::now(), ctx.patience * GONE);
     while !ended() && started.listening().is_empty() {
         let waited = began.elapsed();
         if waited > patience * WORKING || waited > patience && proc::is_asleep(&started.tree()) {
@@ -215,30 +215,30 @@ fn gives_up(subject: &Subject<'_>, started: Process) -> Result<(), Finding> {
     let said = log.lines().next_back().unwrap_or("").trim();
     let seen = match exit {
         Some(exit @ Exit::Code(1..)) if !said.is_empty() => {
-            subject.was_met();
-            subject.observe(format!("it ended with {exit}, saying: {said}"));
+            ctx.was_met();
+            ctx.observe(format!("it ended with {exit}, saying: {said}"));
             return Ok(());
         }
         Some(Exit::Code(1..)) => "it ended, saying nothing".to_owned(),
         Some(exit) => format!("it ended with {exit}; it said: {said}"),
         None if listens.is_empty() => {
             let seen = format!("it goes on; it said: {said}");
-            return Err(Finding { state: State::Hang, ..Finding::fail(expected, seen) });
+            return Err(Failure { state: State::Hang, ..Failure::fail(expected, seen) });
         }
         None => {
             let places: Vec<String> = listens.iter().map(SocketAddr::to_string).collect();
             format!("it listens on {}; it said: {said}", places.join(" and "))
         }
     };
-    Err(Finding::fail(expected, seen))
+    Err(Failure::fail(expected, seen))
 }
 
 /// A client of another of the servers that were started is served.
-fn serves_at(subject: &Subject<'_>, place: (&str, u16), reply: &[u8]) -> Result<(), Finding> {
+fn serves_at(ctx: &TestContext<'_>, place: (&str, u16), reply: &[u8]) -> Result<(), Failure> {
     let (host, port) = place;
     let address = SocketAddr::new(host.parse().expect("an address"), port);
-    let mut client = subject.try_connect_to(address).map_err(|trouble| {
-        Finding::trouble(format!("a client is connected to {address}"), &trouble)
+    let mut client = ctx.try_connect_to(address).map_err(|trouble| {
+        Failure::trouble(format!("a client is connected to {address}"), &trouble)
     })?;
     client.request(&request(1))?;
     client.expect(reply)

@@ -1,9 +1,9 @@
 //! Replies, compared with those that are due.
 
 use super::{Connection, Connections};
-use crate::load::exchange::Cycle;
 use crate::load::outcome::Outcome;
 use crate::load::recorder::Recorder;
+use crate::load::request_reply::Cycle;
 
 /// The longest reply that differs from the right one and is still looked at.
 const LONGEST_STRANGE: usize = 4096;

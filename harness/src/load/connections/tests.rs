@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use servers::Service;
 
-use super::super::exchange::exchanges;
+use super::super::request_reply::exchanges;
 use super::*;
 
 /// One connection, whose other end is told what to do.

@@ -11,7 +11,7 @@ use crate::load::{Outcome, exchanges};
 
 const MS: Duration = Duration::from_millis(1);
 
-fn group(connections: usize, pace: Pace) -> Group {
+fn group(connections: usize, pace: ArrivalProcess) -> Group {
     Group { exchanges: exchanges(Service::Echo), connections, pace }
 }
 
@@ -19,7 +19,7 @@ fn course(warm_up: Duration, duration: Duration, threads: usize) -> Course {
     Course { warm_up, duration, at_most: duration, intervals: 10, threads }
 }
 
-fn ran(demand: &Demand, course: Course, watch: &mut dyn Watch) -> Ran {
+fn ran(demand: &LoadSpec, course: Course, watch: &mut dyn Watch) -> Ran {
     run(demand, course, |_| Ok(()), watch, &AtomicBool::new(false)).expect("a run")
 }
 
@@ -48,7 +48,7 @@ fn echo(clients: usize) -> (SocketAddr, thread::JoinHandle<Vec<usize>>) {
 fn no_interval_is_told_of_the_wait_for_what_does_not_come() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
-    let mut demand = Demand::new(address, group(1, Pace::Closed { depth: 1 }), 1);
+    let mut demand = LoadSpec::new(address, group(1, ArrivalProcess::Closed { depth: 1 }), 1);
     demand.patience = 500 * MS;
     let ran = ran(&demand, course(MS, 20 * MS, 1), &mut ());
     assert!(ran.intervals.len() <= 11, "{}", ran.intervals.len());
@@ -57,8 +57,8 @@ fn no_interval_is_told_of_the_wait_for_what_does_not_come() {
 #[test]
 fn silent_clients_ask_once_and_what_became_of_that_is_told() {
     let (address, server) = echo(4);
-    let mut demand = Demand::new(address, group(1, Pace::Closed { depth: 1 }), 1);
-    demand.groups.push(group(3, Pace::Idle));
+    let mut demand = LoadSpec::new(address, group(1, ArrivalProcess::Closed { depth: 1 }), 1);
+    demand.groups.push(group(3, ArrivalProcess::Idle));
     let ran = ran(&demand, course(MS, 50 * MS, 1), &mut ());
     assert_eq!(ran.beside[0].outcomes, [Outcome::Answered; 3].into_iter().collect());
     assert_eq!(server.join().expect("it ends")[..3], [1, 1, 1]);
@@ -84,7 +84,7 @@ impl Watch for Slow {
 #[test]
 fn a_run_is_warmed_up_however_long_it_takes_whoever_watches_to_begin() {
     let (address, server) = echo(1);
-    let demand = Demand::new(address, group(1, Pace::Closed { depth: 1 }), 1);
+    let demand = LoadSpec::new(address, group(1, ArrivalProcess::Closed { depth: 1 }), 1);
     let ran = ran(&demand, course(50 * MS, 50 * MS, 1), &mut Slow(60 * MS, 0));
     assert!(ran.answered_in_all > ran.total().outcomes.get(Outcome::Answered));
     server.join().expect("it ends");
@@ -93,7 +93,7 @@ fn a_run_is_warmed_up_however_long_it_takes_whoever_watches_to_begin() {
 #[test]
 fn it_is_asked_once_in_a_duration_whether_a_run_is_precise_enough() {
     let (address, server) = echo(1);
-    let demand = Demand::new(address, group(1, Pace::Closed { depth: 1 }), 1);
+    let demand = LoadSpec::new(address, group(1, ArrivalProcess::Closed { depth: 1 }), 1);
     let mut watch = Slow(Duration::ZERO, 0);
     let course = Course { at_most: 150 * MS, ..course(MS, 50 * MS, 1) };
     ran(&demand, course, &mut watch);
@@ -104,7 +104,7 @@ fn it_is_asked_once_in_a_duration_whether_a_run_is_precise_enough() {
 #[test]
 fn there_are_no_more_generators_than_connections() {
     let (address, server) = echo(2);
-    let demand = Demand::new(address, group(2, Pace::Closed { depth: 1 }), 1);
+    let demand = LoadSpec::new(address, group(2, ArrivalProcess::Closed { depth: 1 }), 1);
     assert_eq!(ran(&demand, course(MS, 20 * MS, 8), &mut ()).threads, 2);
     server.join().expect("it ends");
 }

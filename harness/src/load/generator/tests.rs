@@ -11,9 +11,9 @@ use super::super::recorder::thread_cpu_ns;
 use super::*;
 use crate::load::{Arrivals, Group, exchanges};
 
-fn demand(address: SocketAddr, connections: usize, pace: Pace) -> Demand {
+fn demand(address: SocketAddr, connections: usize, pace: ArrivalProcess) -> LoadSpec {
     let exchanges = exchanges(Service::Echo);
-    Demand::new(address, Group { exchanges, connections, pace }, 1)
+    LoadSpec::new(address, Group { exchanges, connections, pace }, 1)
 }
 
 /// What a run of so many requests by one connection gives, on a server that answers with what
@@ -39,7 +39,7 @@ fn loaded(
             }
         }
     });
-    let demand = demand(address, 1, Pace::Closed { depth });
+    let demand = demand(address, 1, ArrivalProcess::Closed { depth });
     let mut recorders = [Recorder::new()];
     let mut load = Generator::connect(&demand, &mut recorders).expect("it");
     load.run(Until::Sent(requests), &mut recorders).expect("a run");
@@ -104,7 +104,7 @@ fn an_open_loop_asks_all_that_is_due_before_its_end_and_no_more() {
         let (mut stream, _) = listener.accept().expect("the generator");
         let _ = std::io::copy(&mut stream.try_clone().expect("a clone"), &mut stream);
     });
-    let pace = Pace::Open { arrivals: Arrivals::Constant, per_s: 5_000.0 };
+    let pace = ArrivalProcess::Open { arrivals: Arrivals::Constant, per_s: 5_000.0 };
     let mut recorders = [Recorder::new()];
     let mut load = Generator::connect(&demand(address, 1, pace), &mut recorders).expect("it");
     load.run(Until::Past(Duration::from_millis(100)), &mut recorders).expect("a run");
@@ -120,7 +120,7 @@ fn a_connection_that_is_refused_is_an_outcome() {
     let port = crate::server::Port::take([127, 0, 0, 1].into()).expect("a port");
     let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
     let mut recorders = [Recorder::new()];
-    let demand = demand(address, 3, Pace::Closed { depth: 1 });
+    let demand = demand(address, 3, ArrivalProcess::Closed { depth: 1 });
     let mut load = Generator::connect(&demand, &mut recorders).expect("it");
     load.run(Until::Sent(10), &mut recorders).expect("a run");
     assert_eq!(load.connection_outcomes(0).get(Outcome::Refused), 3);
@@ -133,7 +133,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 #[test]
 fn a_client_that_comes_again_and_again_does_so_when_its_request_could_not_be_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let demand = demand(listener.local_addr().expect("an address"), 1, Pace::Churn);
+    let demand = demand(listener.local_addr().expect("an address"), 1, ArrivalProcess::Churn);
     let mut recorders = [Recorder::new()];
     let mut load = Generator::connect(&demand, &mut recorders).expect("it");
     load.connect_again(0, &mut recorders).expect("it may");
@@ -161,7 +161,7 @@ fn an_open_loop_that_is_behind_reads_and_tells_its_intervals_and_can_be_ended() 
     let (over, is_over) = channel();
     let end: &AtomicU64 = Box::leak(Box::new(AtomicU64::new(u64::MAX)));
     thread::spawn(move || {
-        let pace = Pace::Open { arrivals: Arrivals::Constant, per_s: 1e8 };
+        let pace = ArrivalProcess::Open { arrivals: Arrivals::Constant, per_s: 1e8 };
         let demand = demand(address, 1, pace);
         let mut load = Generator::connect(&demand, &mut [Recorder::new()]).expect("it");
         let every = Duration::from_millis(10);
@@ -179,7 +179,7 @@ fn a_generator_that_waits_for_clients_to_come_again_sleeps() {
     let port = crate::server::Port::take([127, 0, 0, 1].into()).expect("a port");
     let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
     let mut recorders = [Recorder::new()];
-    let demand = demand(address, 1, Pace::Churn);
+    let demand = demand(address, 1, ArrivalProcess::Churn);
     let mut load = Generator::connect(&demand, &mut recorders).expect("it");
     let (time, before) = (Duration::from_millis(300), thread_cpu_ns());
     load.run(Until::Past(time), &mut recorders).expect("a run");

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::{Generator, Members};
-use crate::load::demand::Pace;
+use crate::load::load_spec::ArrivalProcess;
 use crate::load::recorder::Recorder;
 
 /// How long a connection that was not made is not tried again, where it is to be.
@@ -14,8 +14,8 @@ impl Generator {
     /// When something else is to be done next.
     pub(super) fn next_tick(&self) -> u64 {
         let tick = |members: &Members| match members.pace {
-            Pace::Storm { .. } | Pace::Drip { .. } => members.tick,
-            Pace::Churn if !members.gone.is_empty() => members.tick,
+            ArrivalProcess::Storm { .. } | ArrivalProcess::Drip { .. } => members.tick,
+            ArrivalProcess::Churn if !members.gone.is_empty() => members.tick,
             _ => u64::MAX,
         };
         self.groups.iter().map(tick).min().unwrap_or(u64::MAX)
@@ -32,15 +32,15 @@ impl Generator {
         for group in 0..self.groups.len() {
             let recorder = &mut recorders[group];
             match self.groups[group].pace {
-                Pace::Drip { every } if self.groups[group].tick <= now => {
+                ArrivalProcess::Drip { every } if self.groups[group].tick <= now => {
                     self.drip(group, now, recorder);
                     self.groups[group].tick = now + every.as_nanos() as u64;
                 }
-                Pace::Storm { every } if self.groups[group].tick <= now => {
+                ArrivalProcess::Storm { every } if self.groups[group].tick <= now => {
                     self.storm(group, recorders)?;
                     self.groups[group].tick = now + every.as_nanos() as u64;
                 }
-                Pace::Churn if self.groups[group].tick <= now => {
+                ArrivalProcess::Churn if self.groups[group].tick <= now => {
                     for index in std::mem::take(&mut self.groups[group].gone) {
                         self.connect_again(index, recorders)?;
                     }
@@ -95,7 +95,7 @@ impl Generator {
     /// over by whatever was done with it.
     pub(super) fn come_again(&mut self, index: usize) {
         let members = &mut self.groups[self.connections.group(index)];
-        let is_gone = members.pace == Pace::Churn && self.connections.is_free(index);
+        let is_gone = members.pace == ArrivalProcess::Churn && self.connections.is_free(index);
         if is_gone && !members.gone.contains(&index) {
             members.gone.push(index);
         }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::rank::never_ran;
 use crate::client::Event;
-use crate::conformance::{Judgement, State};
+use crate::conformance::{CaseResult, State};
 
 /// One line of evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,7 +36,7 @@ const TELLING: &[&str] =
 const TRAILING: &[&str] = &["note:", "at ", "node.js v", "goroutine ", "exit status "];
 
 /// Three lines, or fewer.
-pub(super) fn of(judgement: &Judgement) -> Vec<Line> {
+pub(super) fn of(judgement: &CaseResult) -> Vec<Line> {
     let line = |label, words: &str| Line { label, words: short(words, LONG) };
     if never_ran(judgement) {
         let (ended, log) =
@@ -74,7 +74,7 @@ pub(super) fn line(words: &str) -> String {
 }
 
 /// Whether the fault is that the server ended.
-pub(super) fn died(judgement: &Judgement) -> bool {
+pub(super) fn died(judgement: &CaseResult) -> bool {
     judgement.state == State::Crash && judgement.exit.is_some()
 }
 
@@ -97,7 +97,7 @@ pub(super) fn last_words(log: &str) -> Option<String> {
 
 /// What the server wrote of an error before the client gave up waiting: mostly why it waited in
 /// vain. What it writes afterwards is about the client that has gone.
-pub(super) fn stuck_with(judgement: &Judgement) -> Option<String> {
+pub(super) fn stuck_with(judgement: &CaseResult) -> Option<String> {
     let last = judgement.transcript.iter().rev().find(|event| event.client > 0)?;
     let wrote = |event: &Event| event.is_output() && event.at_us < last.at_us;
     let telling = |words: &String| {
@@ -111,7 +111,7 @@ pub(super) fn stuck_with(judgement: &Judgement) -> Option<String> {
 
 /// What was done last, to which an answer was due: writes, FIN and RST of one client, or what the
 /// harness did to the server.
-fn sent(judgement: &Judgement) -> Option<Line> {
+fn sent(judgement: &CaseResult) -> Option<Line> {
     let death = judgement.transcript.iter().position(is_death);
     let end = death.filter(|_| died(judgement)).unwrap_or(judgement.transcript.len());
     let events = &judgement.transcript[..end];
@@ -164,7 +164,7 @@ fn pieces(client: usize, pieces: Vec<String>) -> String {
 }
 
 /// How the connection ended, where the words do not say it.
-fn ending(judgement: &Judgement) -> &'static str {
+fn ending(judgement: &CaseResult) -> &'static str {
     let said = |word: &str| judgement.observed.contains(word);
     let client = judgement.transcript.iter().rev().find(|event| event.client > 0);
     match client.map(|event| event.what.as_str()) {

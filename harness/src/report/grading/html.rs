@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::sheet::{Fault, Group, Marks, Row};
+use super::sheet::{Fault, Grading, Group, Row};
 use crate::report::document::Report;
 use crate::report::exporter::Exporter;
 
@@ -16,7 +16,7 @@ const STYLE: &str = concat!(include_str!("../style.css"), include_str!("marks.cs
 
 fn render(report: &Report) -> Option<String> {
     let servers = report.foreign();
-    let marks: Vec<Marks> = servers.iter().map(|server| Marks::of(server)).collect();
+    let marks: Vec<Grading> = servers.iter().map(|server| Grading::of(server)).collect();
     let rows: Vec<Row> = servers.iter().map(|server| Row::of(server)).collect();
     let [first, ..] = marks.as_slice() else { return None };
     let title = if marks.len() > 1 { "Class" } else { first.name.as_str() };
@@ -78,7 +78,7 @@ fn class(report: &Report, rows: &[Row]) -> Markup {
     }
 }
 
-fn sheet(report: &Report, number: usize, marks: &Marks) -> Markup {
+fn sheet(report: &Report, number: usize, marks: &Grading) -> Markup {
     html! {
         section.sheet id=(anchor(number)) {
             header {
@@ -101,7 +101,7 @@ fn sheet(report: &Report, number: usize, marks: &Marks) -> Markup {
     }
 }
 
-fn body(marks: &Marks) -> Markup {
+fn body(marks: &Grading) -> Markup {
     html! {
         h2 { "What does not work, the most important first" }
         @if marks.faults.is_empty() { p { "Nothing was found." } }

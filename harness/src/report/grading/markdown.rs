@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::sheet::{Fault, Group, Marks, Row};
+use super::sheet::{Fault, Grading, Group, Row};
 use crate::report::document::Report;
 use crate::report::exporter::Exporter;
 use crate::report::markdown::escaped;
@@ -31,7 +31,7 @@ fn write(report: &Report, page: &mut String) -> std::fmt::Result {
         let rows: Vec<Row> = servers.iter().map(|server| Row::of(server)).collect();
         class(&rows, page)?;
     }
-    servers.iter().try_for_each(|server| sheet(&Marks::of(server), page))
+    servers.iter().try_for_each(|server| sheet(&Grading::of(server), page))
 }
 
 fn class(rows: &[Row], page: &mut String) -> std::fmt::Result {
@@ -57,7 +57,7 @@ fn class(rows: &[Row], page: &mut String) -> std::fmt::Result {
     writeln!(page)
 }
 
-fn sheet(marks: &Marks, page: &mut String) -> std::fmt::Result {
+fn sheet(marks: &Grading, page: &mut String) -> std::fmt::Result {
     writeln!(page, "# Mark sheet: {}\n", escaped(&marks.name))?;
     if marks.command != marks.name {
         writeln!(page, "- command: {}", code(&marks.command))?;

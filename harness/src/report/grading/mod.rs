@@ -17,4 +17,4 @@ pub use text::{class as class_words, sheet as sheet_words};
 
 pub(super) use html::EXPORTER as HTML;
 pub(super) use markdown::EXPORTER as MARKDOWN;
-pub use sheet::{Fault, Group, Marks, Note, Row, Works};
+pub use sheet::{Fault, Grading, Group, Note, Row, Works};

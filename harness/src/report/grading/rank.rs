@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::conformance::{Judgement, State};
+use crate::conformance::{CaseResult, State};
 
 /// What a fault means for those who want to use the server, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -94,7 +94,7 @@ const RANKS: &[(&str, Option<State>, Importance)] = &[
 ];
 
 /// How important it is that a case failed so.
-pub(super) fn importance(judgement: &Judgement) -> Importance {
+pub(super) fn importance(judgement: &CaseResult) -> Importance {
     if never_ran(judgement) {
         return Importance::NoAnswer;
     }
@@ -112,14 +112,14 @@ fn rank(case: &str, state: State) -> Option<Importance> {
 const LISTENS: &str = "a server that listens";
 
 /// Whether the server failed before anyone could connect: nothing was on the wire.
-pub(super) fn never_ran(judgement: &Judgement) -> bool {
+pub(super) fn never_ran(judgement: &CaseResult) -> bool {
     judgement.transcript.is_empty() && judgement.expected == LISTENS
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conformance::{Finding, cases};
+    use crate::conformance::{Failure, cases};
     use crate::server::LaunchError;
 
     #[test]
@@ -134,6 +134,6 @@ mod tests {
     #[test]
     fn a_server_that_cannot_be_launched_is_known_by_what_was_expected_of_it() {
         let error = LaunchError::Elsewhere { asked: 1, found: ([127, 0, 0, 1], 2).into() };
-        assert_eq!(Finding::from(error).expected, LISTENS);
+        assert_eq!(Failure::from(error).expected, LISTENS);
     }
 }

@@ -5,13 +5,13 @@ use serde::Serialize;
 use super::evidence::{self, Line, plain};
 use super::rank::{self, Importance};
 use super::words::{self, topic_of};
-use crate::conformance::{Judgement, Kind, Known, State};
-use crate::report::document::{Report, ServerReport};
+use crate::conformance::{CaseResult, Kind, Known, State};
+use crate::report::document::{Report, ServerResult};
 use crate::report::tally::Tally;
 
 /// The marks of one server.
 #[derive(Clone, Debug, Serialize)]
-pub struct Marks {
+pub struct Grading {
     /// Its name.
     pub name: String,
     /// The command that was judged.
@@ -116,11 +116,11 @@ pub(super) const STUCK: &str = "an error ended what served this client, and nobo
 /// What hints begin with that name no cause.
 const NO_HINTS: &[&str] = &["--output DIR", "this is the smallest counterexample"];
 
-impl Marks {
+impl Grading {
     /// The marks of a server, from its verdicts.
-    pub fn of(server: &ServerReport) -> Marks {
+    pub fn of(server: &ServerResult) -> Grading {
         let of_kind = |kind| server.cases.iter().filter(move |one| one.kind() == kind);
-        Marks {
+        Grading {
             name: plain(&server.name),
             command: plain(&server.command),
             contract: plain(&server.contract),
@@ -138,8 +138,8 @@ impl Marks {
 
 impl Row {
     /// The row of a server.
-    pub fn of(server: &ServerReport) -> Row {
-        let marks = Marks::of(server);
+    pub fn of(server: &ServerResult) -> Row {
+        let marks = Grading::of(server);
         let tally = Tally::of(&server.cases);
         let first = match (marks.not_run, marks.faults.first()) {
             (Some(reason), _) => format!("not run: {reason}"),
@@ -173,17 +173,17 @@ impl Row {
 
 impl Report {
     /// The servers that were not written here.
-    pub fn foreign(&self) -> Vec<&ServerReport> {
+    pub fn foreign(&self) -> Vec<&ServerResult> {
         self.servers.iter().filter(|server| server.foreign).collect()
     }
 }
 
-fn works(cases: &[Judgement]) -> Vec<Works> {
+fn works(cases: &[CaseResult]) -> Vec<Works> {
     let topics = cases.chunk_by(|one, other| topic_of(one.name) == topic_of(other.name));
-    let count = |topic: &[Judgement], kinds: &[Kind]| {
+    let count = |topic: &[CaseResult], kinds: &[Kind]| {
         topic.iter().filter(|one| kinds.contains(&one.kind())).count()
     };
-    let of = |topic: &[Judgement]| Works {
+    let of = |topic: &[CaseResult]| Works {
         topic: words::topic(topic_of(topic[0].name)).to_owned(),
         works: count(topic, &[Kind::Pass, Kind::Loose]),
         of: count(topic, &[Kind::Pass, Kind::Loose, Kind::Fail, Kind::Known]),
@@ -191,8 +191,8 @@ fn works(cases: &[Judgement]) -> Vec<Works> {
     topics.map(of).filter(|topic| topic.works > 0).collect()
 }
 
-fn faults<'j>(failed: impl Iterator<Item = &'j Judgement>) -> Vec<Fault> {
-    let mut alike: Vec<(String, Vec<&Judgement>)> = Vec::new();
+fn faults<'j>(failed: impl Iterator<Item = &'j CaseResult>) -> Vec<Fault> {
+    let mut alike: Vec<(String, Vec<&CaseResult>)> = Vec::new();
     for judgement in failed {
         let key = cause_key(judgement);
         match alike.iter_mut().find(|(other, _)| *other == key) {
@@ -205,7 +205,7 @@ fn faults<'j>(failed: impl Iterator<Item = &'j Judgement>) -> Vec<Fault> {
     faults
 }
 
-fn fault(mut group: Vec<&Judgement>) -> Fault {
+fn fault(mut group: Vec<&CaseResult>) -> Fault {
     group.sort_by_key(|judgement| rank::importance(judgement));
     let first = group[0];
     Fault {
@@ -224,7 +224,7 @@ fn fault(mut group: Vec<&Judgement>) -> Fault {
 /// Equal for cases that failed by the same cause, as far as that can be told: the server could not
 /// be run, or it ended with the same last words, or it was stuck with the same, or the hint is the
 /// same and of the same weight, or it knew no cause and did the same.
-fn cause_key(judgement: &Judgement) -> String {
+fn cause_key(judgement: &CaseResult) -> String {
     let importance = rank::importance(judgement);
     if rank::never_ran(judgement) {
         return "never ran".to_owned();
@@ -251,20 +251,20 @@ fn cause_key(judgement: &Judgement) -> String {
     }
 }
 
-fn hint(judgement: &Judgement) -> Option<&str> {
+fn hint(judgement: &CaseResult) -> Option<&str> {
     let names_a_cause = |hint: &&str| !NO_HINTS.iter().any(|begin| hint.starts_with(begin));
     judgement.hint.as_deref().filter(names_a_cause)
 }
 
 /// Of several hints the one that fewest others have: it is the least general.
-fn cause(group: &[&Judgement]) -> Option<String> {
+fn cause(group: &[&CaseResult]) -> Option<String> {
     let hints: Vec<&str> = group.iter().filter_map(|judgement| hint(judgement)).collect();
     let others = |hint: &&str| hints.iter().filter(|other| *other == hint).count();
     let least = hints.iter().copied().min_by_key(others)?;
     Some(plain(hint(group[0]).filter(|first| others(first) < 2).unwrap_or(least)))
 }
 
-fn title(judgement: &Judgement) -> String {
+fn title(judgement: &CaseResult) -> String {
     let words = words::wrong(judgement.name);
     let title = match (rank::never_ran(judgement), words) {
         (true, _) if judgement.state == State::Crash => "it ends before it listens".to_owned(),
@@ -278,7 +278,7 @@ fn title(judgement: &Judgement) -> String {
     first.unwrap_or_default() + title.get(1..).unwrap_or_default()
 }
 
-fn note(judgement: &Judgement) -> Option<Note> {
+fn note(judgement: &CaseResult) -> Option<Note> {
     let words = match judgement.kind() {
         Kind::Loose => format!("works, but not strictly: {}", judgement.observed),
         Kind::Info => format!("seen, not judged: {}", judgement.observed),
@@ -293,7 +293,7 @@ fn note(judgement: &Judgement) -> Option<Note> {
 }
 
 /// Why a case could not find out: another that must work first, if it names one.
-fn undecided_by(judgement: &Judgement) -> String {
+fn undecided_by(judgement: &CaseResult) -> String {
     if judgement.state == State::HarnessError {
         return format!("the harness could not do its work: {}", plain(&judgement.observed));
     }
@@ -304,8 +304,8 @@ fn undecided_by(judgement: &Judgement) -> String {
 }
 
 fn groups<'j>(
-    cases: impl Iterator<Item = &'j Judgement>,
-    reason: impl Fn(&Judgement) -> String,
+    cases: impl Iterator<Item = &'j CaseResult>,
+    reason: impl Fn(&CaseResult) -> String,
 ) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for judgement in cases {

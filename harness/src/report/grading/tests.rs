@@ -4,13 +4,13 @@ use super::text::sheet as sheet_words;
 use super::words::*;
 use super::{evidence, words};
 use crate::client::Event;
-use crate::conformance::{Judgement, State};
+use crate::conformance::{CaseResult, State};
 use crate::conformance::{Verdict, cases};
 use crate::exit::Exit;
-use crate::report::document::ServerReport;
+use crate::report::document::ServerResult;
 
-fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Judgement {
-    Judgement {
+fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> CaseResult {
+    CaseResult {
         name,
         requirement: "what is required",
         verdict,
@@ -36,19 +36,19 @@ fn event(at_us: u64, client: usize, what: &str) -> Event {
     Event { at_us, client, what: what.to_owned() }
 }
 
-fn failed(name: &'static str) -> Judgement {
+fn failed(name: &'static str) -> CaseResult {
     judgement(name, Some(Verdict::Fail), State::Ok)
 }
 
-fn hinted(name: &'static str, hint: &str) -> Judgement {
-    Judgement { hint: Some(hint.to_owned()), ..failed(name) }
+fn hinted(name: &'static str, hint: &str) -> CaseResult {
+    CaseResult { hint: Some(hint.to_owned()), ..failed(name) }
 }
 
-fn crashed(name: &'static str, log: &str) -> Judgement {
+fn crashed(name: &'static str, log: &str) -> CaseResult {
     let mut transcript = failed(name).transcript;
     transcript.push(event(30, 0, "the server ended: exit code 1"));
     transcript.extend((2..9).map(|client| event(40, client, "connection refused")));
-    Judgement {
+    CaseResult {
         observed: "the server ended, with exit code 1; the client saw: connection closed".into(),
         log: log.to_owned(),
         exit: Some(Exit::Code(1)),
@@ -57,15 +57,15 @@ fn crashed(name: &'static str, log: &str) -> Judgement {
     }
 }
 
-fn hung(name: &'static str) -> Judgement {
+fn hung(name: &'static str) -> CaseResult {
     let mut judgement = judgement(name, Some(Verdict::Fail), State::Hang);
     judgement.observed = "silence for 5000 ms".to_owned();
     judgement.transcript.push(event(90, 1, "silence for 5000 ms"));
     judgement
 }
 
-fn server(cases: Vec<Judgement>) -> ServerReport {
-    ServerReport {
+fn server(cases: Vec<CaseResult>) -> ServerResult {
+    ServerResult {
         name: "anna".to_owned(),
         original: None,
         command: "python3 anna.py {host} {port}".to_owned(),
@@ -82,8 +82,8 @@ fn server(cases: Vec<Judgement>) -> ServerReport {
     }
 }
 
-fn faults_of(cases: Vec<Judgement>) -> Vec<Fault> {
-    Marks::of(&server(cases)).faults
+fn faults_of(cases: Vec<CaseResult>) -> Vec<Fault> {
+    Grading::of(&server(cases)).faults
 }
 
 fn cases_of(faults: &[Fault]) -> Vec<Vec<&str>> {
@@ -109,13 +109,13 @@ fn every_failed_case_occurs_in_exactly_one_fault_whatever_its_state_and_cause() 
     for hint in [None, Some("a".to_owned()), Some("--output DIR and so on".to_owned())] {
         for exit in [None, Some(Exit::Code(1)), Some(Exit::Signal(11))] {
             for transcript in [Vec::new(), failed("a/b").transcript] {
-                let judge = |(number, case): (usize, &crate::conformance::Case)| Judgement {
+                let judge = |(number, case): (usize, &crate::conformance::Case)| CaseResult {
                     hint: hint.clone(),
                     exit,
                     transcript: transcript.clone(),
                     ..judgement(case.name, Some(Verdict::Fail), states[number % states.len()])
                 };
-                let judged: Vec<Judgement> = cases().enumerate().map(judge).collect();
+                let judged: Vec<CaseResult> = cases().enumerate().map(judge).collect();
                 let mut wanted: Vec<&str> = judged.iter().map(|one| one.name).collect();
                 let faults = faults_of(judged.clone());
                 let mut found: Vec<&str> = cases_of(&faults).concat();
@@ -137,7 +137,7 @@ fn only_what_failed_is_a_fault() {
         judgement("leaks/memory", None, State::Vacuous),
         judgement("timeouts/idle-is-closed", None, State::NotApplicable),
     ];
-    let marks = Marks::of(&server(others));
+    let marks = Grading::of(&server(others));
     assert!(marks.faults.is_empty());
     assert_eq!(marks.works.len(), 2);
     assert_eq!(marks.notes.len(), 2);
@@ -221,7 +221,7 @@ fn a_server_that_does_not_answer_outranks_all_and_loose_ends_come_last() {
 #[test]
 fn a_server_that_does_not_start_has_one_fault() {
     let unlaunched = |name| {
-        Judgement {
+        CaseResult {
         transcript: Vec::new(),
         expected: "a server that listens".to_owned(),
         observed: "the server ended before it listened, with exit code 1; it said: Traceback\nTypeError: no".to_owned(),
@@ -312,12 +312,12 @@ fn the_last_words_are_those_that_tell_in_several_languages() {
 
 #[test]
 fn what_could_not_be_found_out_is_told_by_what_must_work_first() {
-    let undecided = |name, observed: &str, blocked_by: &[&'static str]| Judgement {
+    let undecided = |name, observed: &str, blocked_by: &[&'static str]| CaseResult {
         observed: observed.to_owned(),
         blocked_by: blocked_by.to_vec(),
         ..judgement(name, None, State::Vacuous)
     };
-    let marks = Marks::of(&server(vec![
+    let marks = Grading::of(&server(vec![
         undecided("leaks/memory", "in turns: \"4\"", &["isolation/own-answers"]),
         undecided("leaks/resets", "no line", &["framing/single"]),
         undecided("leaks/zombies", "no line at all", &["framing/single"]),

@@ -1,7 +1,7 @@
 //! The mark sheet and the class table for a terminal.
 
-use super::sheet::{Fault, Group, Marks, Row};
-use crate::report::document::ServerReport;
+use super::sheet::{Fault, Grading, Group, Row};
+use crate::report::document::ServerResult;
 
 /// Letters of a line. Commands are longer: they are there to be copied.
 const WIDTH: usize = 88;
@@ -13,8 +13,8 @@ const NAMED: usize = 9;
 const NAME: usize = 24;
 
 /// A server's mark sheet.
-pub fn sheet(server: &ServerReport) -> String {
-    let marks = Marks::of(server);
+pub fn sheet(server: &ServerResult) -> String {
+    let marks = Grading::of(server);
     let mut page = Page::default();
     page.title(&format!("Mark sheet: {}", marks.name));
     if marks.command != marks.name {
@@ -51,7 +51,7 @@ pub fn sheet(server: &ServerReport) -> String {
 }
 
 /// The table of several servers.
-pub fn class(servers: &[&ServerReport]) -> String {
+pub fn class(servers: &[&ServerResult]) -> String {
     let rows: Vec<Row> = servers.iter().map(|server| Row::of(server)).collect();
     let width = |of: fn(&Row) -> &str, title: &str| {
         let widths = rows.iter().map(|row| of(row).chars().count());
@@ -154,7 +154,7 @@ impl Page {
         self.line("");
     }
 
-    fn notes(&mut self, marks: &Marks) {
+    fn notes(&mut self, marks: &Grading) {
         if !marks.notes.is_empty() {
             self.heading("Also seen");
         }

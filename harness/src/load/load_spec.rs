@@ -7,17 +7,17 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use super::connections::PATIENCE;
-use super::exchange::Exchange;
+use super::request_reply::RequestReply;
 
 /// A load on one server.
 #[derive(Clone, Debug)]
-pub struct Demand {
+pub struct LoadSpec {
     /// Where it listens.
     pub address: SocketAddr,
     /// Who asks. The first group is the one that is measured; the others are beside it.
     pub groups: Vec<Group>,
     /// What is sent and received on each connection before the first request.
-    pub opening: Exchange,
+    pub opening: RequestReply,
     /// The server may end a connection that is owed nothing: by its wire each is for few requests.
     pub may_end: bool,
     /// How long a connection, and a reply, may take.
@@ -26,11 +26,11 @@ pub struct Demand {
     pub seed: u64,
 }
 
-impl Demand {
+impl LoadSpec {
     /// One group, with the usual patience.
-    pub fn new(address: SocketAddr, group: Group, seed: u64) -> Demand {
-        let opening = Exchange { request: Vec::new(), reply: Vec::new() };
-        Demand { address, groups: vec![group], opening, may_end: false, patience: PATIENCE, seed }
+    pub fn new(address: SocketAddr, group: Group, seed: u64) -> LoadSpec {
+        let opening = RequestReply { request: Vec::new(), reply: Vec::new() };
+        LoadSpec { address, groups: vec![group], opening, may_end: false, patience: PATIENCE, seed }
     }
 }
 
@@ -38,16 +38,16 @@ impl Demand {
 #[derive(Clone, Debug)]
 pub struct Group {
     /// What they ask, in turn.
-    pub exchanges: Vec<Exchange>,
+    pub exchanges: Vec<RequestReply>,
     /// How many they are.
     pub connections: usize,
     /// When they ask.
-    pub pace: Pace,
+    pub pace: ArrivalProcess,
 }
 
 /// When connections ask.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Pace {
+pub enum ArrivalProcess {
     /// As soon as they are answered: a closed loop, with so many requests under way on each.
     Closed {
         /// 1 or more.
@@ -99,25 +99,25 @@ impl Arrivals {
     }
 }
 
-impl Pace {
+impl ArrivalProcess {
     /// How many requests are due each second, where that is said.
     pub fn offered_per_s(self) -> Option<f64> {
         match self {
-            Pace::Open { per_s, .. } => Some(per_s),
+            ArrivalProcess::Open { per_s, .. } => Some(per_s),
             _ => None,
         }
     }
 
     /// Whether connections are made again and again.
     pub(super) fn reconnects(self) -> bool {
-        matches!(self, Pace::Churn | Pace::Storm { .. })
+        matches!(self, ArrivalProcess::Churn | ArrivalProcess::Storm { .. })
     }
 
     /// The part of one of so many generators.
-    pub(super) fn shared(self, generators: usize) -> Pace {
+    pub(super) fn shared(self, generators: usize) -> ArrivalProcess {
         match self {
-            Pace::Open { arrivals, per_s } => {
-                Pace::Open { arrivals, per_s: per_s / generators as f64 }
+            ArrivalProcess::Open { arrivals, per_s } => {
+                ArrivalProcess::Open { arrivals, per_s: per_s / generators as f64 }
             }
             other => other,
         }
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn requests_of_several_generators_are_evenly_spaced_though_they_begin_at_other_times() {
-        let pace = Pace::Open { arrivals: Arrivals::Constant, per_s: 1000.0 }.shared(2);
+        let pace = ArrivalProcess::Open { arrivals: Arrivals::Constant, per_s: 1000.0 }.shared(2);
         let mut due: Vec<u64> = [(0.0, 5_000_000), (0.5, 5_130_000)]
             .into_iter()
             .flat_map(|(part, now)| {

@@ -5,7 +5,7 @@ pub const MOST_INPUT: usize = 64 * 1024;
 
 /// A command that cannot be launched.
 #[derive(Debug, thiserror::Error)]
-pub enum SpecError {
+pub enum LaunchSpecError {
     /// It is not shell words.
     #[error("cannot split the command into words (is a quote open?): {0}")]
     Words(String),

@@ -14,7 +14,7 @@ pub(super) const PLAIN: &[&str] = &["framing/single", "framing/one-line"];
 
 /// How to judge.
 #[derive(Clone, Debug)]
-pub struct Judge {
+pub struct Runner {
     /// What starts the servers. They are bounded.
     pub launcher: Launcher,
     /// For all chance in the cases.
@@ -33,12 +33,12 @@ pub struct Judge {
     pub until: Option<Instant>,
 }
 
-impl Judge {
+impl Runner {
     /// A judge with the usual patience.
-    pub fn new(launcher: Launcher, seed: u64) -> Judge {
+    pub fn new(launcher: Launcher, seed: u64) -> Runner {
         let (patience, expected) = (Duration::from_secs(5), KnownFailures::default());
         let launcher = launcher.bounded();
-        Judge {
+        Runner {
             launcher,
             seed,
             patience,

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use servers::{OverloadPolicy, Service};
 
-use super::finding::Finding;
-use super::need::MOST_CLIENTS;
+use super::context::{PROMPT, TestContext, request};
+use super::failure::Failure;
 use super::padding::{padded, reply_to_padded};
-use super::party::{PLACES, Party, QUIET};
-use super::subject::{PROMPT, Subject, request};
-use crate::client::{LONGEST_REPLY, Trouble};
+use super::precondition::MOST_CLIENTS;
+use super::test_client::{PLACES, QUIET, TestClient};
+use crate::client::{ClientError, LONGEST_REPLY};
 use crate::exit::Exit;
 use crate::text::printable;
 
@@ -34,9 +34,9 @@ pub(super) const GONE: u32 = 2;
 /// The clients of a server that was filled.
 pub(super) struct Crowd<'s> {
     /// Those that are served.
-    pub(super) served: Vec<Party<'s>>,
+    pub(super) served: Vec<TestClient<'s>>,
     /// Those that the server has taken in and does not answer.
-    pub(super) waiting: Vec<Party<'s>>,
+    pub(super) waiting: Vec<TestClient<'s>>,
     /// What the next one met, if there are not as many as a case may open.
     pub(super) next: Option<Met>,
     /// Whether the kernel tells who was taken in.
@@ -48,23 +48,23 @@ impl<'s> Crowd<'s> {
     ///
     /// # Errors
     /// Not even one is: then nothing can be exercised.
-    pub(super) fn gather(subject: &'s Subject<'_>) -> Result<Crowd<'s>, Finding> {
-        let mut first = subject.connect()?;
+    pub(super) fn gather(ctx: &'s TestContext<'_>) -> Result<Crowd<'s>, Failure> {
+        let mut first = ctx.connect()?;
         let reply = first.learn(&request(1))?;
-        let is_told = subject.has_accepted(&first);
+        let is_told = ctx.has_accepted(&first);
         let mut crowd = Crowd { served: vec![first], waiting: Vec::new(), next: None, is_told };
         while crowd.waiting.is_empty() && crowd.next.is_none() && crowd.room() > 0 {
-            crowd.admit(subject, &reply)?;
+            crowd.admit(ctx, &reply)?;
         }
         Ok(crowd)
     }
 
     /// One more comes and asks.
-    fn admit(&mut self, subject: &'s Subject<'_>, reply: &[u8]) -> Result<(), Finding> {
+    fn admit(&mut self, ctx: &'s TestContext<'_>, reply: &[u8]) -> Result<(), Failure> {
         let began = Instant::now();
-        let answered = subject.try_connect().map(|mut client| {
+        let answered = ctx.try_connect().map(|mut client| {
             client.client.anticipate(reply.to_vec());
-            let heard = client.ask_out(&request(1), quiet(subject));
+            let heard = client.ask_out(&request(1), quiet(ctx));
             (client, heard)
         });
         match answered {
@@ -73,13 +73,13 @@ impl<'s> Crowd<'s> {
                 self.next = Some(Met::Unanswered);
             }
             Ok((client, Ok(line))) if line == reply => self.served.push(client),
-            Ok((client, Err(Trouble::Silent(..)))) if subject.has_accepted(&client) => {
+            Ok((client, Err(ClientError::Silent(..)))) if ctx.has_accepted(&client) => {
                 self.waiting.push(client);
             }
-            Ok((_, Err(Trouble::Silent(..)))) => self.next = Some(Met::Unanswered),
-            Err(Trouble::NotConnected(words)) => return Err(Finding::vacuous(words)),
+            Ok((_, Err(ClientError::Silent(..)))) => self.next = Some(Met::Unanswered),
+            Err(ClientError::NotConnected(words)) => return Err(Failure::vacuous(words)),
             // It has asked, and what it was told may have been lost: another one only listens.
-            _ => self.next = Some(meet(subject).0),
+            _ => self.next = Some(meet(ctx).0),
         }
         Ok(())
     }
@@ -88,27 +88,27 @@ impl<'s> Crowd<'s> {
     ///
     /// # Errors
     /// The server never rests: whom it still would answer is not known.
-    pub(super) fn take_in(&mut self, subject: &'s Subject<'_>) -> Result<(), Finding> {
+    pub(super) fn take_in(&mut self, ctx: &'s TestContext<'_>) -> Result<(), Failure> {
         while !self.waiting.is_empty() && self.next.is_none() && self.room() > 0 {
             let mut coming = Vec::new();
             let mut turned_away = None;
             while coming.len() < AT_ONCE.min(self.room()) && turned_away.is_none() {
-                match subject.try_connect() {
+                match ctx.try_connect() {
                     Ok(client) => coming.push(client),
                     Err(trouble) => turned_away = Some(Met::no_connection(trouble)),
                 }
             }
-            subject.let_it_be_still(&coming, quiet(subject));
-            let restless = || Finding::vacuous("the server never rests");
-            subject.wait_until(|| subject.is_asleep(), restless)?;
+            ctx.let_it_be_still(&coming, quiet(ctx));
+            let restless = || Failure::vacuous("the server never rests");
+            ctx.wait_until(|| ctx.is_asleep(), restless)?;
             for mut client in coming {
                 let met = match client.heard() {
-                    Err(Trouble::Silent(..)) if subject.has_accepted(&client) => {
+                    Err(ClientError::Silent(..)) if ctx.has_accepted(&client) => {
                         self.waiting.push(client);
                         continue;
                     }
-                    Err(Trouble::Silent(..)) => Met::Unanswered,
-                    heard => end_of(subject, &mut client, heard),
+                    Err(ClientError::Silent(..)) => Met::Unanswered,
+                    heard => end_of(ctx, &mut client, heard),
                 };
                 turned_away = Some(met);
                 break;
@@ -120,7 +120,7 @@ impl<'s> Crowd<'s> {
 
     /// Whether the first client is served no more.
     fn has_lost(&mut self) -> bool {
-        !matches!(self.served[0].heard(), Err(Trouble::Silent(..)))
+        !matches!(self.served[0].heard(), Err(ClientError::Silent(..)))
     }
 
     fn room(&self) -> usize {
@@ -130,12 +130,12 @@ impl<'s> Crowd<'s> {
 
 /// After how much silence a client is taken not to be answered. One that may be turned away is
 /// given time to learn it, but not so much that those who are served are closed for their silence.
-fn quiet(subject: &Subject<'_>) -> Duration {
-    let quiet = match subject.contract.when_full {
+fn quiet(ctx: &TestContext<'_>) -> Duration {
+    let quiet = match ctx.contract.when_full {
         Some(OverloadPolicy::Wait) => QUIET * 2,
         _ => PROMPT * 2,
     };
-    subject.quiet(subject.contract.idle_timeout.map_or(quiet, |timeout| quiet.min(timeout / 4)))
+    ctx.quiet(ctx.contract.idle_timeout.map_or(quiet, |timeout| quiet.min(timeout / 4)))
 }
 
 /// What a client met that came to a full server.
@@ -152,47 +152,51 @@ pub(super) enum Met {
 }
 
 /// Sends one client more, which listens first and asks then. Says what it met and how soon.
-pub(super) fn meet(subject: &Subject<'_>) -> (Met, Duration) {
+pub(super) fn meet(ctx: &TestContext<'_>) -> (Met, Duration) {
     let began = Instant::now();
-    let mut client = match subject.try_connect() {
+    let mut client = match ctx.try_connect() {
         Ok(client) => client,
         Err(trouble) => return (Met::no_connection(trouble), began.elapsed()),
     };
-    let first = client.hear_out(quiet(subject));
+    let first = client.hear_out(quiet(ctx));
     let after = began.elapsed();
     let met = match first {
-        Err(Trouble::Silent(..)) => match client.ask_out(&request(7), subject.quiet(QUIET * 2)) {
-            Err(Trouble::Silent(..)) => Met::Unanswered,
-            Ok(line) if !subject.contract.is_busy(&line) => Met::Served(line),
-            other => end_of(subject, &mut client, other),
+        Err(ClientError::Silent(..)) => match client.ask_out(&request(7), ctx.quiet(QUIET * 2)) {
+            Err(ClientError::Silent(..)) => Met::Unanswered,
+            Ok(line) if !ctx.contract.is_busy(&line) => Met::Served(line),
+            other => end_of(ctx, &mut client, other),
         },
-        other => end_of(subject, &mut client, other),
+        other => end_of(ctx, &mut client, other),
     };
     (met, after)
 }
 
 /// What a client met that heard something or came to an end.
-fn end_of(subject: &Subject<'_>, client: &mut Party<'_>, heard: Result<Vec<u8>, Trouble>) -> Met {
+fn end_of(
+    ctx: &TestContext<'_>,
+    client: &mut TestClient<'_>,
+    heard: Result<Vec<u8>, ClientError>,
+) -> Met {
     match heard {
         Ok(line) => match client.rest() {
             Ok(rest) if !rest.is_empty() => {
                 Met::Other(format!("{}, then {}", printable(&line), printable(&rest)))
             }
-            Ok(_) if subject.contract.is_busy(&line) => Met::Busy(line),
+            Ok(_) if ctx.contract.is_busy(&line) => Met::Busy(line),
             Ok(_) => Met::Told(line),
             Err(trouble) => Met::Other(format!("{}, then {trouble}", printable(&line))),
         },
-        Err(Trouble::Reset) => Met::Reset,
-        Err(Trouble::Closed(bytes)) if bytes.is_empty() => Met::Closed,
+        Err(ClientError::Reset) => Met::Reset,
+        Err(ClientError::Closed(bytes)) if bytes.is_empty() => Met::Closed,
         Err(trouble) => Met::Other(trouble.to_string()),
     }
 }
 
 impl Met {
-    fn no_connection(trouble: Trouble) -> Met {
+    fn no_connection(trouble: ClientError) -> Met {
         match trouble {
-            Trouble::Refused => Met::Refused,
-            Trouble::Reset => Met::Reset,
+            ClientError::Refused => Met::Refused,
+            ClientError::Reset => Met::Reset,
             other => Met::Other(other.to_string()),
         }
     }
@@ -267,7 +271,7 @@ pub(super) struct Longest {
 /// What became of a line that is too long.
 pub(super) enum NotAnswered {
     Otherwise(Vec<u8>),
-    Trouble(Trouble),
+    ClientError(ClientError),
 }
 
 /// Sends longer and longer lines, and then closes in on the first that is not answered like a
@@ -275,41 +279,41 @@ pub(super) enum NotAnswered {
 ///
 /// # Errors
 /// Not even a short one is answered: then nothing can be exercised.
-pub(super) fn longest_line(subject: &Subject<'_>) -> Result<Longest, Finding> {
-    let mut client = subject.connect()?;
+pub(super) fn longest_line(ctx: &TestContext<'_>) -> Result<Longest, Failure> {
+    let mut client = ctx.connect()?;
     let short = client.learn(&request(1))?;
     let next = client.learn(&request(2))?;
-    let most = match subject.contract.service {
+    let most = match ctx.contract.service {
         Service::Calc => LONGEST_REQUEST,
         Service::Echo => LONGEST_REPLY,
     };
     let mut found = Longest { answered: request(1).len(), not: None };
     while let Some(size) = found.next_size(most) {
-        let line = padded(subject, &request(1), size);
+        let line = padded(ctx, &request(1), size);
         let not = match client.ask_out(&line, PROMPT) {
-            Ok(reply) if reply == reply_to_padded(subject, &short, &line) => {
+            Ok(reply) if reply == reply_to_padded(ctx, &short, &line) => {
                 if client.ask(&request(2)).is_ok_and(|reply| reply != next) {
                     let seen = format!("a line of {size} bytes gets more than one reply");
-                    return Err(Finding::blocked(&["framing/sizes"], seen));
+                    return Err(Failure::blocked(&["framing/sizes"], seen));
                 }
                 found.answered = size;
                 continue;
             }
             Ok(other) => NotAnswered::Otherwise(other),
-            Err(trouble) => NotAnswered::Trouble(trouble),
+            Err(trouble) => NotAnswered::ClientError(trouble),
         };
-        let hangs = matches!(not, NotAnswered::Trouble(Trouble::Silent(..)));
+        let hangs = matches!(not, NotAnswered::ClientError(ClientError::Silent(..)));
         found.not = Some((size, not));
         if hangs {
             break;
         }
         // What is left of the line may be answered too: a fresh client does not see it.
         client.close();
-        match subject.connect_soon(&request(1)) {
+        match ctx.connect_soon(&request(1)) {
             Ok(fresh) => client = fresh,
             Err(turned_away) if turned_away.verdict.is_none() => {
                 let seen = turned_away.observed;
-                return Err(Finding::blocked(PLACES, format!("after another has left: {seen}")));
+                return Err(Failure::blocked(PLACES, format!("after another has left: {seen}")));
             }
             Err(_) => break,
         }
@@ -331,7 +335,7 @@ impl Longest {
         let (size, not) = self.not.as_ref()?;
         let words = match not {
             NotAnswered::Otherwise(line) => printable(line),
-            NotAnswered::Trouble(trouble) => trouble.to_string(),
+            NotAnswered::ClientError(trouble) => trouble.to_string(),
         };
         Some(match self.is_exact() {
             true => words,
@@ -356,24 +360,24 @@ pub(super) struct Erroneous {
 ///
 /// # Errors
 /// No plain request is answered: then nothing can be exercised.
-pub(super) fn error_lines(subject: &Subject<'_>) -> Result<Vec<Erroneous>, Finding> {
+pub(super) fn error_lines(ctx: &TestContext<'_>) -> Result<Vec<Erroneous>, Failure> {
     let plain = request(1);
-    let mistakes = match subject.contract.service {
+    let mistakes = match ctx.contract.service {
         Service::Calc => MISTAKES.map(<[u8]>::to_vec).to_vec(),
         Service::Echo => {
-            let limit = subject.contract.max_line.unwrap_or_default();
-            [limit + 1, 2 * limit].map(|size| padded(subject, &plain, size)).to_vec()
+            let limit = ctx.contract.max_line.unwrap_or_default();
+            [limit + 1, 2 * limit].map(|size| padded(ctx, &plain, size)).to_vec()
         }
     };
     // Of one that declares what errors begin with each is waited for as any reply is.
-    let quiet = match subject.contract.error_prefix {
-        Some(_) => subject.patience,
-        None => subject.quiet(PROMPT),
+    let quiet = match ctx.contract.error_prefix {
+        Some(_) => ctx.patience,
+        None => ctx.quiet(PROMPT),
     };
     let mut lines = Vec::new();
     let mut held = Vec::new();
     for request in mistakes {
-        let mut client = match one_more(subject, &mut held, &plain) {
+        let mut client = match one_more(ctx, &mut held, &plain) {
             Err(_) if !lines.is_empty() => break,
             client => client?,
         };
@@ -391,13 +395,13 @@ pub(super) fn error_lines(subject: &Subject<'_>) -> Result<Vec<Erroneous>, Findi
 /// that are open at once, such as the id of a thread, is then seen to differ. Where the server does
 /// not serve it beside them, they leave first.
 fn one_more<'s>(
-    subject: &'s Subject<'_>,
-    held: &mut Vec<Party<'s>>,
+    ctx: &'s TestContext<'_>,
+    held: &mut Vec<TestClient<'s>>,
     plain: &[u8],
-) -> Result<Party<'s>, Finding> {
+) -> Result<TestClient<'s>, Failure> {
     if !held.is_empty() {
-        let served = subject.try_connect().and_then(|mut client| {
-            let reply = client.ask_out(plain, quiet(subject))?;
+        let served = ctx.try_connect().and_then(|mut client| {
+            let reply = client.ask_out(plain, quiet(ctx))?;
             Ok((client, reply))
         });
         match served {
@@ -407,7 +411,7 @@ fn one_more<'s>(
             _ => held.clear(),
         }
     }
-    subject.connect_soon(plain)
+    ctx.connect_soon(plain)
 }
 
 /// Whether a reply is a number, or gives the request back: no error, whatever else.
@@ -439,7 +443,7 @@ pub(super) fn common_prefix<'l>(lines: impl IntoIterator<Item = &'l [u8]>) -> &'
 /// What became of a client that was served and then silent.
 pub(super) struct Idle {
     /// How its connection ended, or that it did not.
-    pub(super) ended: Result<Vec<u8>, Trouble>,
+    pub(super) ended: Result<Vec<u8>, ClientError>,
     /// For how long it was silent, at the most.
     pub(super) at_most: Duration,
 }
@@ -449,17 +453,17 @@ pub(super) struct Idle {
 ///
 /// # Errors
 /// It is not served: then nothing can be exercised.
-pub(super) fn idle(subject: &Subject<'_>, until: Duration) -> Result<Idle, Finding> {
-    let mut client = subject.connect()?;
+pub(super) fn idle(ctx: &TestContext<'_>, until: Duration) -> Result<Idle, Failure> {
+    let mut client = ctx.connect()?;
     // The server's clock starts after this one, so it cannot seem to be early.
     let began = Instant::now();
     client.learn(&request(1))?;
     let ended = match client.line_within(until) {
-        Err(Trouble::Silent(..)) => client.hear(QUIET),
+        Err(ClientError::Silent(..)) => client.hear(QUIET),
         ended => ended,
     };
     let ended = ended.map_err(|trouble| match trouble {
-        Trouble::Silent(_, bytes) => Trouble::Silent(began.elapsed(), bytes),
+        ClientError::Silent(_, bytes) => ClientError::Silent(began.elapsed(), bytes),
         other => other,
     });
     Ok(Idle { ended, at_most: began.elapsed() })
@@ -468,7 +472,7 @@ pub(super) fn idle(subject: &Subject<'_>, until: Duration) -> Result<Idle, Findi
 impl Idle {
     /// Whether the server ended the connection, in whatever way.
     pub(super) fn is_ended(&self) -> bool {
-        matches!(self.ended, Err(Trouble::Closed(_) | Trouble::Reset))
+        matches!(self.ended, Err(ClientError::Closed(_) | ClientError::Reset))
     }
 }
 
@@ -485,37 +489,37 @@ pub(super) struct Ended {
 ///
 /// # Errors
 /// No plain request is answered: then nothing can be exercised.
-pub(super) fn ending(subject: &Subject<'_>) -> Result<Ended, Finding> {
-    let mut client = subject.connect()?;
+pub(super) fn ending(ctx: &TestContext<'_>) -> Result<Ended, Failure> {
+    let mut client = ctx.connect()?;
     let reply = client.learn(&request(1))?;
     let began = Instant::now();
     client.rehearse(REHEARSED)?;
     // The reply to a single request says more about a busy machine than about the server.
     let each = began.elapsed() / u32::try_from(REHEARSED).unwrap_or(u32::MAX);
-    let asked = subject.asked_in_time(each, UNDER_WAY);
+    let asked = ctx.asked_in_time(each, UNDER_WAY);
     if asked > REHEARSED {
         client.rehearse(asked)?;
     }
-    client.send(&subject.sent(&request(1)).repeat(asked))?;
-    subject.signal(Signal::SIGTERM);
+    client.send(&ctx.sent(&request(1)).repeat(asked))?;
+    ctx.signal(Signal::SIGTERM);
     let mut answered = 0;
-    let quiet = subject.quiet(PROMPT);
+    let quiet = ctx.quiet(PROMPT);
     while answered < asked && client.hear_out(quiet).is_ok_and(|line| line == reply) {
         answered += 1;
     }
     // A server that ends with its last client would end for that, not because it was told to: this
     // client stays until the server has ended.
-    let stays = subject.contract.wire.clients_per_life.map(|_| client);
+    let stays = ctx.contract.wire.clients_per_life.map(|_| client);
     // One that declares nothing may go on, and is not waited for if it rests.
-    let declared = subject.contract.ending.is_some();
+    let declared = ctx.contract.ending.is_some();
     let began = Instant::now();
     let exit = loop {
-        let exit = subject.wait_for_exit(PROMPT);
+        let exit = ctx.wait_for_exit(PROMPT);
         let goes_on = || {
             let waited = began.elapsed();
-            let rests = waited > PROMPT * 2 && subject.is_still_since(began)
-                || waited > PROMPT * 5 && subject.is_asleep();
-            waited > subject.patience * GONE || !declared && rests
+            let rests = waited > PROMPT * 2 && ctx.is_still_since(began)
+                || waited > PROMPT * 5 && ctx.is_asleep();
+            waited > ctx.patience * GONE || !declared && rests
         };
         if exit.is_some() || goes_on() {
             break exit;

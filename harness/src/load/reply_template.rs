@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use servers::Service;
 
 use super::connections::LONGEST_OPENING;
-use super::exchange::Exchange;
-use crate::client::{Client, LONGEST_REPLY, Transcript, Trouble, Window};
+use super::request_reply::RequestReply;
+use crate::client::{Client, ClientError, LONGEST_REPLY, Transcript, Window};
 use crate::contract::Contract;
 use crate::wire::{Bytes, ReplyEnd, Wire};
 
@@ -42,7 +42,7 @@ type Around = (Vec<u8>, Vec<u8>, u8);
 /// Why nothing was learned from a connection.
 enum Unlearned {
     /// What failed, and how.
-    Trouble(&'static str, Trouble),
+    ClientError(&'static str, ClientError),
     /// It answers otherwise, in words.
     Wrong(String),
 }
@@ -50,7 +50,7 @@ enum Unlearned {
 impl Unlearned {
     fn words(self) -> String {
         match self {
-            Unlearned::Trouble(what, trouble) => format!("{what}: {trouble}"),
+            Unlearned::ClientError(what, trouble) => format!("{what}: {trouble}"),
             Unlearned::Wrong(words) => words,
         }
     }
@@ -58,7 +58,7 @@ impl Unlearned {
 
 /// How a server is asked, and what its replies are.
 #[derive(Clone, Debug)]
-pub struct Dialog {
+pub struct ReplyTemplate {
     contract: Contract,
     /// What stands around the value in a reply, ends and prompt included.
     before: Vec<u8>,
@@ -66,22 +66,22 @@ pub struct Dialog {
     /// With what replies of one size are filled up.
     filling: u8,
     /// What is sent and received on each connection before the first request.
-    pub opening: Exchange,
+    pub opening: RequestReply,
 }
 
-impl Dialog {
+impl ReplyTemplate {
     /// That of a server with this contract: of the line protocol, or as it is learned from the
     /// server that listens there.
     ///
     /// # Errors
     /// Why it cannot be loaded, in words.
-    pub fn of(contract: &Contract, address: SocketAddr) -> Result<Dialog, String> {
-        let mut dialog = Dialog {
+    pub fn of(contract: &Contract, address: SocketAddr) -> Result<ReplyTemplate, String> {
+        let mut dialog = ReplyTemplate {
             contract: contract.clone(),
             before: Vec::new(),
             after: b"\n".to_vec(),
             filling: b' ',
-            opening: Exchange { request: Vec::new(), reply: Vec::new() },
+            opening: RequestReply { request: Vec::new(), reply: Vec::new() },
         };
         if contract.wire == Wire::default() {
             return Ok(dialog);
@@ -140,7 +140,7 @@ impl Dialog {
         for _ in 0..TRIES_BESIDE {
             match self.connection(address, asked, BESIDE) {
                 Ok(learned) => return Ok(Some(learned)),
-                Err(Unlearned::Trouble(_, Trouble::Silent(..))) => {}
+                Err(Unlearned::ClientError(_, ClientError::Silent(..))) => {}
                 Err(_) => return Ok(None),
             }
             // If those before it are answered, the server does not lack a processor.
@@ -159,10 +159,10 @@ impl Dialog {
         patience: Duration,
     ) -> Result<(Client, Around), Unlearned> {
         let mut client = Client::connect(1, address, Window::Usual, patience, &Transcript::begin())
-            .map_err(|trouble| Unlearned::Trouble("it is not connected to", trouble))?;
+            .map_err(|trouble| Unlearned::ClientError("it is not connected to", trouble))?;
         self.opening = self
             .opened(&mut client, patience)
-            .map_err(|trouble| Unlearned::Trouble("it does not greet", trouble))?;
+            .map_err(|trouble| Unlearned::ClientError("it does not greet", trouble))?;
         if self.opening.reply.len().max(self.opening.request.len()) > LONGEST_OPENING {
             let words = "what it says before the first request is too long".to_owned();
             return Err(Unlearned::Wrong(words));
@@ -180,16 +180,16 @@ impl Dialog {
     ) -> Result<Around, Unlearned> {
         client
             .send(&self.contract.sent(asked.as_bytes()))
-            .map_err(|trouble| Unlearned::Trouble("it takes no request", trouble))?;
+            .map_err(|trouble| Unlearned::ClientError("it takes no request", trouble))?;
         let reply = self
             .heard(client, patience)
-            .map_err(|trouble| Unlearned::Trouble("it does not answer", trouble))?;
+            .map_err(|trouble| Unlearned::ClientError("it does not answer", trouble))?;
         let value = if self.contract.service == Service::Echo { asked } else { value };
         self.around(reply, value).map_err(Unlearned::Wrong)
     }
 
     /// The next reply as it comes, with its end and the prompt behind it.
-    fn heard(&mut self, client: &mut Client, patience: Duration) -> Result<Vec<u8>, Trouble> {
+    fn heard(&mut self, client: &mut Client, patience: Duration) -> Result<Vec<u8>, ClientError> {
         let (mut bytes, mut last) = (Vec::new(), Instant::now());
         let deadline = last + patience;
         loop {
@@ -199,14 +199,18 @@ impl Dialog {
                     last = Instant::now();
                 }
                 Ok(_) => {}
-                Err(Trouble::Closed(more)) => {
+                Err(ClientError::Closed(more)) => {
                     bytes.extend(more);
-                    return if bytes.is_empty() { Err(Trouble::Closed(bytes)) } else { Ok(bytes) };
+                    return if bytes.is_empty() {
+                        Err(ClientError::Closed(bytes))
+                    } else {
+                        Ok(bytes)
+                    };
                 }
                 Err(trouble) => return Err(trouble),
             }
             if bytes.len() > LONGEST_REPLY {
-                return Err(Trouble::Endless);
+                return Err(ClientError::Endless);
             }
             self.notice_late_prompt(&mut bytes);
             if self.is_whole(&bytes, last.elapsed()) {
@@ -214,7 +218,7 @@ impl Dialog {
             }
             if Instant::now() > deadline {
                 return match bytes.is_empty() {
-                    true => Err(Trouble::Silent(patience, bytes)),
+                    true => Err(ClientError::Silent(patience, bytes)),
                     false => Ok(bytes),
                 };
             }
@@ -249,9 +253,9 @@ impl Dialog {
     }
 
     /// What is said before the first request, by both.
-    fn opened(&self, client: &mut Client, patience: Duration) -> Result<Exchange, Trouble> {
+    fn opened(&self, client: &mut Client, patience: Duration) -> Result<RequestReply, ClientError> {
         let wire = &self.contract.wire;
-        let mut opening = Exchange { request: Vec::new(), reply: Vec::new() };
+        let mut opening = RequestReply { request: Vec::new(), reply: Vec::new() };
         if let Some(greeting) = &wire.greeting {
             opening.reply = client.greeting(greeting, patience)?;
         }
@@ -311,7 +315,7 @@ impl Dialog {
     }
 
     /// An exchange of the line protocol's as this server has it.
-    pub fn exchange(&self, lines: &Exchange) -> Exchange {
+    pub fn exchange(&self, lines: &RequestReply) -> RequestReply {
         let text = |line: &[u8]| line.strip_suffix(b"\n").unwrap_or(line).to_vec();
         let (asked, value) = (text(&lines.request), text(&lines.reply));
         let mut reply = [&self.before[..], &value, &self.after].concat();
@@ -320,11 +324,11 @@ impl Dialog {
             ReplyEnd::Length(length) => reply = [length.written(reply.len()), reply].concat(),
             _ => {}
         }
-        Exchange { request: self.contract.sent(&asked), reply }
+        RequestReply { request: self.contract.sent(&asked), reply }
     }
 
     /// Some exchanges of the line protocol's.
-    pub(super) fn all(&self, lines: &[Exchange]) -> Vec<Exchange> {
+    pub(super) fn all(&self, lines: &[RequestReply]) -> Vec<RequestReply> {
         lines.iter().map(|one| self.exchange(one)).collect()
     }
 }
@@ -381,7 +385,7 @@ mod tests {
         serves: Serves,
         wire: &str,
         reply: fn(i64, usize, usize) -> Vec<u8>,
-    ) -> Result<Dialog, String> {
+    ) -> Result<ReplyTemplate, String> {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         thread::spawn(move || {
@@ -396,10 +400,13 @@ mod tests {
         });
         let wire: Wire = toml::from_str(wire).expect("it is right");
         let contract = Contract { wire, ..Contract::undeclared(Service::Calc) };
-        Dialog::of(&contract, address)
+        ReplyTemplate::of(&contract, address)
     }
 
-    fn learned(wire: &str, reply: fn(i64, usize, usize) -> Vec<u8>) -> Result<Dialog, String> {
+    fn learned(
+        wire: &str,
+        reply: fn(i64, usize, usize) -> Vec<u8>,
+    ) -> Result<ReplyTemplate, String> {
         learned_of(Serves::All, wire, reply)
     }
 
@@ -412,7 +419,7 @@ mod tests {
         let error = learned_of(Serves::All, wire, by_place).expect_err("it differs");
         assert!(error.contains("always the same"), "{error}");
         // Of a server that takes one client at a time there are no others to differ from.
-        let lines = Exchange { request: b"2+3\n".to_vec(), reply: b"5\n".to_vec() };
+        let lines = RequestReply { request: b"2+3\n".to_vec(), reply: b"5\n".to_vec() };
         let one = learned_of(Serves::One, wire, by_place).expect("it is always [0]");
         assert_eq!(one.exchange(&lines).reply, b"[0] = 5\n");
     }
@@ -436,7 +443,7 @@ mod tests {
 
     #[test]
     fn replies_are_known_beforehand_once_their_form_is_learned() {
-        let lines = Exchange { request: b"2+3\n".to_vec(), reply: b"5\n".to_vec() };
+        let lines = RequestReply { request: b"2+3\n".to_vec(), reply: b"5\n".to_vec() };
         let prompted =
             learned("greeting = { lines = 1 }\nvalue = '^= (.*)$'\nprompt = '> '", |sum, _, _| {
                 format!("= {sum}.0\n> ").into_bytes()

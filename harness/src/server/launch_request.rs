@@ -13,7 +13,7 @@ pub(super) const LONGEST: usize = 1024 * 1024;
 
 /// What to start, and how to look after it. All is filled in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Order {
+pub(super) struct LaunchRequest {
     /// The command, word by word.
     pub(super) command: Vec<String>,
     /// Where it runs, if not where the supervisor does.
@@ -30,7 +30,7 @@ pub(super) struct Order {
     pub(super) limits: Confinement,
 }
 
-impl Order {
+impl LaunchRequest {
     /// The order as a line.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl Order {
     ///
     /// # Errors
     /// There is none: the harness is gone.
-    pub(super) fn read(mut input: impl Read) -> io::Result<Order> {
+    pub(super) fn read(mut input: impl Read) -> io::Result<LaunchRequest> {
         let (mut line, mut piece) = (Vec::new(), [0; 4096]);
         while line.last() != Some(&b'\n') {
             match input.read(&mut piece)? {
@@ -69,21 +69,24 @@ mod tests {
 
     #[test]
     fn an_order_arrives_as_it_was_given() {
-        let order = Order {
+        let order = LaunchRequest {
             command: vec!["a b".to_owned(), "\n\0\u{fffd}".to_owned()],
             input: Some("x\n".repeat(30_000)),
             limits: Confinement::strict(),
-            ..Order::default()
+            ..LaunchRequest::default()
         };
         let line = order.line().expect("it is short");
-        assert_eq!(Order::read(&line[..]).expect("a line"), order);
+        assert_eq!(LaunchRequest::read(&line[..]).expect("a line"), order);
         let cut = &line[..line.len() - 1];
-        assert_eq!(Order::read(cut).expect_err("no end").kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(
+            LaunchRequest::read(cut).expect_err("no end").kind(),
+            io::ErrorKind::UnexpectedEof
+        );
     }
 
     #[test]
     fn an_order_that_no_pipe_holds_is_refused() {
-        let order = Order { input: Some("x".repeat(LONGEST)), ..Order::default() };
+        let order = LaunchRequest { input: Some("x".repeat(LONGEST)), ..LaunchRequest::default() };
         assert!(order.line().is_err());
     }
 }

@@ -11,15 +11,15 @@ use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
 use super::assessment::{BUSY, SERVER_BUSY};
-use super::demand::{Demand, Group, Pace};
-use super::dialog::Dialog;
-use super::exchange::usual;
 use super::generator::{Generator, Until};
+use super::load_spec::{ArrivalProcess, Group, LoadSpec};
 use super::outcome::{Outcome, Outcomes};
 use super::placement::Placement;
 use super::recorder::Recorder;
+use super::reply_template::ReplyTemplate;
+use super::request_reply::usual;
 use crate::server::proc::{Scheduled, scheduled, scheduled_thread};
-use crate::server::{LaunchError, Launcher, Server, Spec};
+use crate::server::{LaunchError, LaunchSpec, Launcher, Server};
 use crate::stats::{Comparison, NoInterval, Verdict};
 
 /// How long each server is loaded before anything is measured.
@@ -27,7 +27,7 @@ const WARM_UP: Duration = Duration::from_millis(50);
 
 /// How to compare.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Alternation {
+pub struct InterleavedComparison {
     /// Connections, each with one request under way.
     pub connections: usize,
     /// How long one server is loaded before it is the other's turn.
@@ -40,10 +40,10 @@ pub struct Alternation {
     pub seed: u64,
 }
 
-impl Default for Alternation {
+impl Default for InterleavedComparison {
     /// The settings of `harness bench --against`, by which it takes about 10 s.
-    fn default() -> Alternation {
-        Alternation {
+    fn default() -> InterleavedComparison {
+        InterleavedComparison {
             connections: 64,
             slice: Duration::from_millis(5),
             launches: 20,
@@ -89,7 +89,7 @@ impl Loaded {
     /// needs.
     pub fn launch(
         launcher: &Launcher,
-        spec: &Spec,
+        spec: &LaunchSpec,
         connections: usize,
         placement: &Placement,
     ) -> Result<Loaded> {
@@ -100,11 +100,13 @@ impl Loaded {
             }
             its_own => failed(its_own.to_string()).into(),
         })?;
-        let dialog = Dialog::of(&spec.contract, running.address).map_err(failed)?;
+        let dialog = ReplyTemplate::of(&spec.contract, running.address).map_err(failed)?;
         let exchanges = dialog.all(&usual(&spec.contract));
-        let group = Group { exchanges, connections, pace: Pace::Closed { depth: 1 } };
-        let demand =
-            Demand { opening: dialog.opening.clone(), ..Demand::new(running.address, group, 0) };
+        let group = Group { exchanges, connections, pace: ArrivalProcess::Closed { depth: 1 } };
+        let demand = LoadSpec {
+            opening: dialog.opening.clone(),
+            ..LoadSpec::new(running.address, group, 0)
+        };
         let mut recorders = [Recorder::new()];
         let generator = Generator::connect(&demand, &mut recorders)?;
         let loaded = Loaded {
@@ -369,12 +371,12 @@ impl Work {
 /// harness what it needs.
 pub fn compare(
     launcher: &Launcher,
-    specs: [&Spec; 2],
-    alternation: Alternation,
+    specs: [&LaunchSpec; 2],
+    alternation: InterleavedComparison,
     placement: &Placement,
     interrupted: &AtomicBool,
 ) -> Result<Found> {
-    let Alternation { connections, slice, launches, time, seed } = alternation;
+    let InterleavedComparison { connections, slice, launches, time, seed } = alternation;
     let mut ratios = Vec::new();
     let mut work = [Work::default(); 2];
     for order in orders(seed, launches) {

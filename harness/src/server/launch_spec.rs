@@ -7,8 +7,8 @@ use std::time::Duration;
 use servers::{Capacity, Limits, Unit, Workers};
 
 use super::confinement::Confinement;
+use super::launch_spec_error::{LaunchSpecError, MOST_INPUT};
 use super::launcher::Launcher;
-use super::spec_error::{MOST_INPUT, SpecError};
 use super::split::split;
 use crate::contract::Contract;
 
@@ -33,7 +33,7 @@ const JUDGED_LIMITS: &str = "every pattern of the catalogue can keep these limit
 
 /// A server that can be launched.
 #[derive(Clone, Debug)]
-pub struct Spec {
+pub struct LaunchSpec {
     /// Its name in reports.
     pub name: String,
     /// Which of the original four programs it is, or which ones its pattern is that of, if any.
@@ -62,25 +62,25 @@ pub struct Spec {
     /// What stands against running it here, if anything: then it is not run.
     pub unavailable: Option<String>,
     /// The same under limits that some cases need and that would disturb others.
-    pub limited: Option<Box<Spec>>,
+    pub limited: Option<Box<LaunchSpec>>,
 }
 
 /// What a foreign server is launched with, beside its command.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
-    /// [`Spec::folder`].
+    /// [`LaunchSpec::folder`].
     pub folder: Option<PathBuf>,
-    /// [`Spec::environment`].
+    /// [`LaunchSpec::environment`].
     pub environment: Vec<(String, String)>,
-    /// [`Spec::input`].
+    /// [`LaunchSpec::input`].
     pub input: Option<String>,
-    /// [`Spec::fixed_port`].
+    /// [`LaunchSpec::fixed_port`].
     pub fixed_port: Option<u16>,
-    /// [`Spec::limits`].
+    /// [`LaunchSpec::limits`].
     pub limits: Confinement,
 }
 
-impl Spec {
+impl LaunchSpec {
     /// A built-in server, launched by running this very program again.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Spec {
         launcher: &Launcher,
         server: &servers::Server,
         limits: &Limits,
-    ) -> Result<Spec, servers::LimitsError> {
+    ) -> Result<LaunchSpec, servers::LimitsError> {
         let contract = Contract::of(server, limits)?;
         let name = server.name();
         let mut arguments = vec!["serve".to_owned(), name.clone()];
@@ -97,7 +97,7 @@ impl Spec {
         arguments.extend(flags(limits));
         let shown = format!("harness {}", arguments.join(" "));
         let command = std::iter::once(launcher.program()).chain(arguments).collect();
-        Ok(Spec {
+        Ok(LaunchSpec {
             original: server.original().map(str::to_owned),
             command,
             folder: None,
@@ -117,7 +117,7 @@ impl Spec {
 
     /// A built-in server as it is judged: with few enough places for a case to fill them, and
     /// workers enough to get in each other's way.
-    pub fn judged(launcher: &Launcher, server: &servers::Server) -> Spec {
+    pub fn judged(launcher: &Launcher, server: &servers::Server) -> LaunchSpec {
         let max_connections = match server.pattern.capacity {
             Capacity::One | Capacity::PerWorker => None,
             Capacity::PerWorkerAndQueue(_) => Some(JUDGED_CLIENTS + JUDGED_QUEUE),
@@ -134,15 +134,16 @@ impl Spec {
             // Too few descriptors for so many: it decides itself how many clients they are enough for.
             limits.max_connections = None;
         }
-        let mut spec = Spec::builtin(launcher, server, &limits).expect(JUDGED_LIMITS);
+        let mut spec = LaunchSpec::builtin(launcher, server, &limits).expect(JUDGED_LIMITS);
         let idle = Limits { idle_timeout: Some(JUDGED_IDLE_TIMEOUT), ..limits };
-        spec.limited = Some(Box::new(Spec::builtin(launcher, server, &idle).expect(JUDGED_LIMITS)));
+        spec.limited =
+            Some(Box::new(LaunchSpec::builtin(launcher, server, &idle).expect(JUDGED_LIMITS)));
         spec
     }
 
     /// This server launched so that a case with these needs applies to it, as far as it can be:
     /// under the limits that it is judged by, or else under narrower ones.
-    pub fn fitting(&self, applies: impl Fn(&Contract) -> bool) -> &Spec {
+    pub fn fitting(&self, applies: impl Fn(&Contract) -> bool) -> &LaunchSpec {
         match &self.limited {
             Some(limited) if !applies(&self.contract) && applies(&limited.contract) => limited,
             _ => self,
@@ -153,8 +154,8 @@ impl Spec {
     ///
     /// # Errors
     /// The command has no words, or no `{port}`.
-    pub fn foreign(command: &str, contract: Contract) -> Result<Spec, SpecError> {
-        Spec::foreign_in(command, Surroundings::default(), contract)
+    pub fn foreign(command: &str, contract: Contract) -> Result<LaunchSpec, LaunchSpecError> {
+        LaunchSpec::foreign_in(command, Surroundings::default(), contract)
     }
 
     /// The same in its surroundings.
@@ -165,16 +166,16 @@ impl Spec {
         command: &str,
         surroundings: Surroundings,
         contract: Contract,
-    ) -> Result<Spec, SpecError> {
+    ) -> Result<LaunchSpec, LaunchSpecError> {
         let words = split(command)?;
-        let spec = Spec::of_words(words, surroundings, contract)?;
-        Ok(Spec { name: command.to_owned(), shown: command.to_owned(), ..spec })
+        let spec = LaunchSpec::of_words(words, surroundings, contract)?;
+        Ok(LaunchSpec { name: command.to_owned(), shown: command.to_owned(), ..spec })
     }
 
     /// A server that runs already, and is only talked to.
-    pub fn elsewhere(address: SocketAddr, contract: Contract) -> Spec {
+    pub fn elsewhere(address: SocketAddr, contract: Contract) -> LaunchSpec {
         let contract = Contract { is_launched: false, takes_port: false, ..contract };
-        Spec {
+        LaunchSpec {
             name: address.to_string(),
             original: None,
             command: Vec::new(),
@@ -201,27 +202,27 @@ impl Spec {
         command: Vec<String>,
         surroundings: Surroundings,
         mut contract: Contract,
-    ) -> Result<Spec, SpecError> {
+    ) -> Result<LaunchSpec, LaunchSpecError> {
         let Surroundings { folder, environment, input, fixed_port, limits } = surroundings;
         if command.is_empty() {
-            return Err(SpecError::Empty);
+            return Err(LaunchSpecError::Empty);
         }
         if let Some(input) = input.as_ref().filter(|input| input.len() > MOST_INPUT) {
-            return Err(SpecError::LongInput(input.len()));
+            return Err(LaunchSpecError::LongInput(input.len()));
         }
         let is_told = |what: &str| {
             let values = environment.iter().map(|(_, value)| value);
             command.iter().chain(values).chain(&input).any(|text| text.contains(what))
         };
         if fixed_port.is_none() && !is_told("{port}") {
-            return Err(SpecError::NoPort);
+            return Err(LaunchSpecError::NoPort);
         }
         contract.takes_host = is_told("{host}");
         contract.takes_port = fixed_port.is_none();
         // A word with NUL in it cannot be quoted, and cannot be passed either.
         let shown = shlex::try_join(command.iter().map(String::as_str))
             .unwrap_or_else(|_| command.join(" "));
-        Ok(Spec {
+        Ok(LaunchSpec {
             name: shown.clone(),
             original: None,
             command,
@@ -273,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_command_is_split_as_a_shell_would_and_filled_in() {
-        let spec = Spec::foreign(
+        let spec = LaunchSpec::foreign(
             "py 'my server.py' {host} --port={port}",
             Contract::undeclared(Service::Calc),
         )
@@ -284,8 +285,8 @@ mod tests {
     #[test]
     fn a_command_that_cannot_work_is_told_before_it_is_run() {
         for (command, word) in [("", "empty"), ("python3 'x", "quote"), ("python3 x", "{port}")] {
-            let error =
-                Spec::foreign(command, Contract::undeclared(Service::Calc)).expect_err(command);
+            let error = LaunchSpec::foreign(command, Contract::undeclared(Service::Calc))
+                .expect_err(command);
             assert!(error.to_string().contains(word), "{error}");
         }
     }
@@ -299,14 +300,14 @@ mod tests {
             let surroundings =
                 Surroundings { environment, input, fixed_port, ..Surroundings::default() };
             let contract = Contract::undeclared(Service::Calc);
-            Spec::of_words(vec!["./server".to_owned()], surroundings, contract)
+            LaunchSpec::of_words(vec!["./server".to_owned()], surroundings, contract)
         };
         assert!(port(Some(5000), &[], None).is_ok());
         assert!(port(None, &[], Some("{port}\n")).is_ok());
         let spec = port(None, &[("PORT", "{port}"), ("HOST", "{host}")], None).expect("it is told");
         assert!(spec.contract.takes_host);
-        assert!(matches!(port(None, &[("PORT", "1")], Some("1")), Err(SpecError::NoPort)));
+        assert!(matches!(port(None, &[("PORT", "1")], Some("1")), Err(LaunchSpecError::NoPort)));
         let long = "x".repeat(MOST_INPUT + 1);
-        assert!(matches!(port(Some(1), &[], Some(&long)), Err(SpecError::LongInput(_))));
+        assert!(matches!(port(Some(1), &[], Some(&long)), Err(LaunchSpecError::LongInput(_))));
     }
 }

@@ -166,7 +166,7 @@ impl KnownVerdict {
     }
 
     /// Whether that is what a case found.
-    pub fn is_of(self, judgement: &Judgement) -> bool {
+    pub fn is_of(self, judgement: &CaseResult) -> bool {
         match self {
             KnownVerdict::Fail => judgement.found() == Kind::Fail,
             KnownVerdict::Undecided => judgement.found() == Kind::Undecided,
@@ -177,7 +177,7 @@ impl KnownVerdict {
 
 /// The verdict on one server in one case, with its evidence.
 #[derive(Clone, Debug, Serialize)]
-pub struct Judgement {
+pub struct CaseResult {
     /// The case's name.
     pub name: &'static str,
     /// What is required.
@@ -252,7 +252,7 @@ impl State {
 /// failures on to them. `known_unjudged` tells of a case that was not judged whether it is known to
 /// fail.
 pub(super) fn find_causes(
-    judgements: &mut [Judgement],
+    judgements: &mut [CaseResult],
     known_unjudged: impl Fn(&str) -> Option<Known>,
 ) {
     let failed: Vec<&str> =
@@ -265,7 +265,7 @@ pub(super) fn find_causes(
     // One that is inconclusive may itself be the cause of another: each round passes causes on by
     // one step, and at least one case is settled in each but the last.
     for _ in 0..judgements.len() {
-        let inherited = |one: &Judgement| {
+        let inherited = |one: &CaseResult| {
             one.blocked_by.iter().find_map(|&by| {
                 let known = match judgements.iter().find(|other| other.name == by) {
                     Some(judged) if judged.kind() == Kind::Known => judged.known.clone(),
@@ -290,7 +290,7 @@ pub(super) fn find_causes(
     }
 }
 
-impl Judgement {
+impl CaseResult {
     /// Whether another case may be the cause that this one is inconclusive, and known to fail.
     pub(super) fn is_blocked(&self) -> bool {
         self.kind() == Kind::Undecided && !self.blocked_by.is_empty()

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// The load that a rival is to put on a server, from one thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RivalLoad {
+pub struct ReferenceLoad {
     /// Connections, all held for the whole run.
     pub connections: usize,
     /// Requests that a connection sends at once; the next ones follow when all are answered.
@@ -23,7 +23,7 @@ pub struct RivalLoad {
 
 /// A load generator that may be installed.
 #[derive(Debug)]
-pub struct Rival {
+pub struct ReferenceGenerator {
     /// Its stable name, which is its program's.
     pub name: &'static str,
     /// The Debian package that has it.
@@ -38,8 +38,8 @@ pub struct Rival {
 }
 
 /// The rivals, in the order in which they are told of.
-pub const RIVALS: &[Rival] = &[
-    Rival {
+pub const REFERENCE_GENERATORS: &[ReferenceGenerator] = &[
+    ReferenceGenerator {
         name: "wrk",
         package: "wrk",
         request: b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
@@ -47,7 +47,7 @@ pub const RIVALS: &[Rival] = &[
         arguments: for_wrk,
         parse: from_wrk,
     },
-    Rival {
+    ReferenceGenerator {
         name: "redis-benchmark",
         package: "redis-tools",
         request: b"*1\r\n$4\r\nPING\r\n",
@@ -60,7 +60,7 @@ pub const RIVALS: &[Rival] = &[
 /// What is asked of a rival's program.
 pub(super) struct Asked<'a> {
     pub(super) address: SocketAddr,
-    pub(super) load: RivalLoad,
+    pub(super) load: ReferenceLoad,
     pub(super) request: &'a [u8],
     /// How many, where the rival counts.
     pub(super) requests: u64,

@@ -8,10 +8,10 @@ use rand::seq::SliceRandom;
 use servers::Service;
 
 use super::connections::{Connections, Events, PATIENCE};
-use super::exchange::{Cycle, different};
 use super::lost_time::Gaps;
 use super::outcome::{Outcome, Outcomes};
 use super::recorder::{Clock, Recorder};
+use super::request_reply::{Cycle, different};
 
 /// Requests under way at once. A loop whose turn costs time for each client that there is has so
 /// many to answer in a turn; and the accept queue, which is longer, never overflows.
@@ -26,7 +26,7 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(60);
 /// Connections that are held. Dropping it resets them, so that no port of theirs waits for a
 /// minute (TIME_WAIT).
 #[derive(Debug)]
-pub struct Herd {
+pub struct IdleConnections {
     connections: Connections,
     /// In which order they ask.
     order: Vec<usize>,
@@ -34,7 +34,7 @@ pub struct Herd {
     gaps: Gaps,
 }
 
-impl Herd {
+impl IdleConnections {
     /// Connects one client after the other; each asks at once, and is to get its own answer: no
     /// two ask the same. A connection that fails is an outcome, and the last. It is the end of all
     /// waiting when it does not go on.
@@ -47,12 +47,16 @@ impl Herd {
         clients: usize,
         recorder: &mut Recorder,
         goes_on: &dyn Fn() -> bool,
-    ) -> io::Result<Herd> {
+    ) -> io::Result<IdleConnections> {
         let cycle = Cycle::new(&different(service, clients as i64));
         let clock = Clock::start();
         let connections = Connections::new(address, vec![cycle], PATIENCE, clock)?;
-        let mut herd =
-            Herd { connections, order: Vec::new(), events: Events::new(), gaps: Gaps::default() };
+        let mut herd = IdleConnections {
+            connections,
+            order: Vec::new(),
+            events: Events::new(),
+            gaps: Gaps::default(),
+        };
         let deadline = Instant::now() + CONNECT_DEADLINE;
         for number in 0..clients {
             let index = herd.connections.connect(0, recorder)?;
@@ -168,7 +172,7 @@ impl Herd {
     }
 }
 
-impl Drop for Herd {
+impl Drop for IdleConnections {
     fn drop(&mut self) {
         self.connections.reset_at_the_end();
     }
@@ -183,7 +187,7 @@ mod tests {
     use super::*;
 
     /// Serves two clients, in turns, and answers what `answer` makes of the line and the one before.
-    fn two_clients(answer: fn(String, String) -> String) -> (Herd, Recorder) {
+    fn two_clients(answer: fn(String, String) -> String) -> (IdleConnections, Recorder) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let server = thread::spawn(move || {
@@ -201,7 +205,8 @@ mod tests {
             clients
         });
         let mut recorder = Recorder::new();
-        let herd = Herd::connect(address, Service::Echo, 2, &mut recorder, &|| true).expect("it");
+        let herd = IdleConnections::connect(address, Service::Echo, 2, &mut recorder, &|| true)
+            .expect("it");
         drop(server.join().expect("the server ends"));
         (herd, recorder)
     }
@@ -227,7 +232,7 @@ mod tests {
         let port = crate::server::Port::take([127, 0, 0, 1].into()).expect("a port");
         let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
         let mut recorder = Recorder::new();
-        let herd = Herd::connect(address, Service::Echo, 1_000, &mut recorder, &|| true);
+        let herd = IdleConnections::connect(address, Service::Echo, 1_000, &mut recorder, &|| true);
         let herd = herd.expect("it");
         assert_eq!(herd.connection_outcomes().get(Outcome::Refused), 1);
         assert_eq!(herd.living(), 0);
@@ -241,7 +246,8 @@ mod tests {
         // It does not go on when it is looked for the third time.
         let goes_on = || looks.replace(looks.get() + 1) < 2;
         let began = Instant::now();
-        let herd = Herd::connect(address, Service::Echo, 2, &mut recorder, &goes_on).expect("it");
+        let herd = IdleConnections::connect(address, Service::Echo, 2, &mut recorder, &goes_on)
+            .expect("it");
         assert!(began.elapsed() < PATIENCE);
         assert_eq!(herd.living(), 0);
         let recorded = recorder.current();

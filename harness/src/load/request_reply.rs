@@ -6,7 +6,7 @@ use crate::contract::Contract;
 
 /// A request and its one right reply, both with their line end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exchange {
+pub struct RequestReply {
     /// To be sent.
     pub request: Vec<u8>,
     /// To be received.
@@ -21,16 +21,16 @@ const DIFFERENT: i64 = 251;
 pub(super) const MOST_AT_ONCE: usize = 256;
 
 /// The exchanges of a service, all different.
-pub fn exchanges(service: Service) -> Vec<Exchange> {
+pub fn exchanges(service: Service) -> Vec<RequestReply> {
     different(service, DIFFERENT)
 }
 
 /// Those of a server with this contract, in the line protocol: sums only, if it reads no more.
-pub fn usual(contract: &Contract) -> Vec<Exchange> {
+pub fn usual(contract: &Contract) -> Vec<RequestReply> {
     if contract.service == Service::Echo || contract.dialect.reads("1*4+1") {
         return exchanges(contract.service);
     }
-    let sum = |number: i64| Exchange {
+    let sum = |number: i64| RequestReply {
         request: line(format!("{number}+{}", number % 7)),
         reply: line((number + number % 7).to_string()),
     };
@@ -38,7 +38,7 @@ pub fn usual(contract: &Contract) -> Vec<Exchange> {
 }
 
 /// So many of them.
-pub(super) fn different(service: Service, count: i64) -> Vec<Exchange> {
+pub(super) fn different(service: Service, count: i64) -> Vec<RequestReply> {
     (0..count)
         .map(|number| {
             let (request, reply) = match service {
@@ -46,18 +46,18 @@ pub(super) fn different(service: Service, count: i64) -> Vec<Exchange> {
                 Service::Calc => (format!("{number}*4+{}", number % 7), number * 4 + number % 7),
                 Service::Echo => (format!("{}", 1_000_000 + number), 1_000_000 + number),
             };
-            Exchange { request: line(request), reply: line(reply.to_string()) }
+            RequestReply { request: line(request), reply: line(reply.to_string()) }
         })
         .collect()
 }
 
 /// Exchanges of many sizes, up to `longest` bytes a line: each twice as long as the one before,
 /// again and again.
-pub(super) fn mixed(service: Service, longest: usize) -> Vec<Exchange> {
+pub(super) fn mixed(service: Service, longest: usize) -> Vec<RequestReply> {
     let sizes: Vec<usize> = std::iter::successors(Some(8), |size| Some(size * 2))
         .take_while(|&it| it < longest)
         .collect();
-    let pad = |number: usize, exchange: Exchange| {
+    let pad = |number: usize, exchange: RequestReply| {
         let size = sizes.get(number % sizes.len().max(1)).copied().unwrap_or(8);
         let short = exchange.request.len() - 1;
         let fill = vec![b' '; size.saturating_sub(short)];
@@ -67,18 +67,18 @@ pub(super) fn mixed(service: Service, longest: usize) -> Vec<Exchange> {
             Service::Calc => exchange.reply,
             Service::Echo => request.clone(),
         };
-        Exchange { request, reply }
+        RequestReply { request, reply }
     };
     exchanges(service).into_iter().enumerate().map(|(at, one)| pad(at, one)).collect()
 }
 
 /// Expressions that take a calculator a while, all with the same operators: a chain of `operators`
 /// additions.
-pub(super) fn heavy(operators: usize) -> Vec<Exchange> {
+pub(super) fn heavy(operators: usize) -> Vec<RequestReply> {
     (0..DIFFERENT)
         .map(|number| {
             let request = format!("{number}{}", "+1".repeat(operators));
-            Exchange {
+            RequestReply {
                 request: line(request),
                 reply: line((number + operators as i64).to_string()),
             }
@@ -108,7 +108,7 @@ pub(super) struct Cycle {
 }
 
 impl Cycle {
-    pub(super) fn new(exchanges: &[Exchange]) -> Cycle {
+    pub(super) fn new(exchanges: &[RequestReply]) -> Cycle {
         let (mut requests, mut request_starts) = (Vec::new(), vec![0]);
         for one in exchanges.iter().cycle().take(exchanges.len() + MOST_AT_ONCE) {
             requests.extend_from_slice(&one.request);
@@ -119,7 +119,7 @@ impl Cycle {
             replies.extend_from_slice(&one.reply);
             reply_ends.push(replies.len() as u32);
         }
-        let last = |one: &Exchange| one.reply.last().copied();
+        let last = |one: &RequestReply| one.reply.last().copied();
         let end = exchanges.first().and_then(last).filter(|end| {
             !end.is_ascii_alphanumeric() && exchanges.iter().all(|one| last(one) == Some(*end))
         });
@@ -196,10 +196,10 @@ mod tests {
         are_right_and_different(Service::Calc, &heavy(200));
     }
 
-    fn are_right_and_different(service: Service, exchanges: &[Exchange]) {
+    fn are_right_and_different(service: Service, exchanges: &[RequestReply]) {
         let replies: HashSet<&[u8]> = exchanges.iter().map(|one| &one.reply[..]).collect();
         assert_eq!(replies.len(), exchanges.len());
-        for Exchange { request, reply } in exchanges {
+        for RequestReply { request, reply } in exchanges {
             let mut answer = Vec::new();
             service.answer(&request[..request.len() - 1], &mut answer);
             answer.push(b'\n');

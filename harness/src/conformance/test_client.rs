@@ -5,9 +5,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::finding::Finding;
-use super::subject::{Subject, WORKING, beside, request};
-use crate::client::{Client, Trouble};
+use super::context::{TestContext, WORKING, beside, request};
+use super::failure::Failure;
+use crate::client::{Client, ClientError};
 use crate::server::diag;
 use crate::text::printable;
 use crate::wire::ReplyEnd;
@@ -54,8 +54,8 @@ pub(super) const PLACES: &[&str] = &[
 ];
 
 /// A client in a case.
-pub struct Party<'s> {
-    pub(super) subject: &'s Subject<'s>,
+pub struct TestClient<'s> {
+    pub(super) ctx: &'s TestContext<'s>,
     /// Its end of the connection, for what goes wrong by intention.
     pub client: Client,
     /// The greeting was read, and the handshake made.
@@ -81,35 +81,35 @@ pub enum Stuffed {
     },
 }
 
-impl Party<'_> {
+impl TestClient<'_> {
     /// Learns what the server answers to a plain request, to compare with later.
     ///
     /// # Errors
     /// There is no answer, or none that tells requests apart: then nothing can be exercised.
-    pub fn learn(&mut self, request: &[u8]) -> Result<Vec<u8>, Finding> {
+    pub fn learn(&mut self, request: &[u8]) -> Result<Vec<u8>, Failure> {
         let plain = printable(request);
         let asked = Instant::now();
         let reply = self.ask(request).map_err(|trouble| {
-            self.subject.not_served(&format!("the plain request {plain} is answered"), &trouble)
+            self.ctx.not_served(&format!("the plain request {plain} is answered"), &trouble)
         })?;
-        self.subject.answered_within(asked.elapsed());
-        if self.subject.contract.is_error(&reply) == Some(true) {
+        self.ctx.answered_within(asked.elapsed());
+        if self.ctx.contract.is_error(&reply) == Some(true) {
             let words = format!("the plain request {plain} was answered {}", printable(&reply));
-            let by = if self.subject.contract.is_busy(&reply) { PLACES } else { VALUES };
-            return Err(Finding::blocked(by, words));
+            let by = if self.ctx.contract.is_busy(&reply) { PLACES } else { VALUES };
+            return Err(Failure::blocked(by, words));
         }
-        if self.subject.contract.is_busy(&reply) {
+        if self.ctx.contract.is_busy(&reply) {
             let words = format!("instead of a reply to {plain}: {}", printable(&reply));
-            return Err(Finding::vacuous(words));
+            return Err(Failure::vacuous(words));
         }
-        let mut learned = self.subject.learned.borrow_mut();
+        let mut learned = self.ctx.learned.borrow_mut();
         if learned.iter().any(|(other, same)| other != request && *same == reply) {
             let words =
                 format!("different plain requests are answered alike: {}", printable(&reply));
-            return Err(Finding::blocked(VALUES, words));
+            return Err(Failure::blocked(VALUES, words));
         }
         learned.insert(request.to_vec(), reply.clone());
-        self.subject.served.set(true);
+        self.ctx.served.set(true);
         Ok(reply)
     }
 
@@ -117,7 +117,7 @@ impl Party<'_> {
     ///
     /// # Errors
     /// There is none.
-    pub fn ask(&mut self, request: &[u8]) -> Result<Vec<u8>, Trouble> {
+    pub fn ask(&mut self, request: &[u8]) -> Result<Vec<u8>, ClientError> {
         self.tell(request)?;
         self.line()
     }
@@ -126,15 +126,15 @@ impl Party<'_> {
     ///
     /// # Errors
     /// The server does not take it.
-    pub fn tell(&mut self, request: &[u8]) -> Result<(), Trouble> {
-        self.transmit(&self.subject.sent(request))?;
+    pub fn tell(&mut self, request: &[u8]) -> Result<(), ClientError> {
+        self.transmit(&self.ctx.sent(request))?;
         self.asked += 1;
         Ok(())
     }
 
     /// Whether the connection was for as many requests as were sent.
     fn is_used_up(&self) -> bool {
-        self.subject.contract.wire.requests().is_some_and(|most| self.asked >= most)
+        self.ctx.contract.wire.requests().is_some_and(|most| self.asked >= most)
     }
 
     /// Sends bytes, after what the server and its clients say first. A connection that was for as
@@ -142,9 +142,9 @@ impl Party<'_> {
     ///
     /// # Errors
     /// The server does not take them, or does not say its part.
-    pub fn transmit(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+    pub fn transmit(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         if self.is_used_up() {
-            let Party { client, .. } = self.subject.try_connect()?;
+            let TestClient { client, .. } = self.ctx.try_connect()?;
             (self.client, self.is_greeted, self.asked) = (client, false, 0);
         }
         self.be_greeted()?;
@@ -155,22 +155,22 @@ impl Party<'_> {
     ///
     /// # Errors
     /// The server does not say its part.
-    pub fn be_greeted(&mut self) -> Result<(), Trouble> {
-        let patience = self.subject.patience_left()?;
+    pub fn be_greeted(&mut self) -> Result<(), ClientError> {
+        let patience = self.ctx.patience_left()?;
         self.be_greeted_within(patience)
     }
 
-    fn be_greeted_within(&mut self, patience: Duration) -> Result<(), Trouble> {
+    fn be_greeted_within(&mut self, patience: Duration) -> Result<(), ClientError> {
         if self.is_greeted {
             return Ok(());
         }
-        let wire = &self.subject.contract.wire;
+        let wire = &self.ctx.contract.wire;
         if let Some(greeting) = &wire.greeting {
             let said = self.client.greeting(greeting, patience);
             // One that is silent may be greeted later.
-            self.is_greeted = !matches!(said, Err(Trouble::Silent(..)));
+            self.is_greeted = !matches!(said, Err(ClientError::Silent(..)));
             let said = said?;
-            if self.subject.contract.is_busy(&said) {
+            if self.ctx.contract.is_busy(&said) {
                 self.client.unread(said);
                 return Ok(());
             }
@@ -187,8 +187,8 @@ impl Party<'_> {
     ///
     /// # Errors
     /// The server does not take it.
-    pub fn quit(&mut self) -> Result<(), Trouble> {
-        match &self.subject.contract.wire.quit {
+    pub fn quit(&mut self) -> Result<(), ClientError> {
+        match &self.ctx.contract.wire.quit {
             Some(word) => self.transmit(word),
             None => Ok(()),
         }
@@ -198,8 +198,8 @@ impl Party<'_> {
     ///
     /// # Errors
     /// None comes.
-    pub fn line(&mut self) -> Result<Vec<u8>, Trouble> {
-        let left = self.subject.patience_left()?;
+    pub fn line(&mut self) -> Result<Vec<u8>, ClientError> {
+        let left = self.ctx.patience_left()?;
         self.hear(left)
     }
 
@@ -207,13 +207,13 @@ impl Party<'_> {
     ///
     /// # Errors
     /// None comes.
-    pub fn line_within(&mut self, patience: Duration) -> Result<Vec<u8>, Trouble> {
-        let wire = &self.subject.contract.wire;
+    pub fn line_within(&mut self, patience: Duration) -> Result<Vec<u8>, ClientError> {
+        let wire = &self.ctx.contract.wire;
         self.be_greeted()?;
         let mut line = self.client.reply_within(wire, patience)?;
         if line.last() == Some(&b'\r') && wire.reply_end == ReplyEnd::default() {
             line.pop();
-            self.subject.loosely("replies end in carriage return and line feed");
+            self.ctx.loosely("replies end in carriage return and line feed");
         }
         Ok(wire.value_of(line))
     }
@@ -222,7 +222,7 @@ impl Party<'_> {
     ///
     /// # Errors
     /// No whole line has.
-    pub fn heard(&mut self) -> Result<Vec<u8>, Trouble> {
+    pub fn heard(&mut self) -> Result<Vec<u8>, ClientError> {
         self.line_within(LOOK)
     }
 
@@ -231,7 +231,7 @@ impl Party<'_> {
     ///
     /// # Errors
     /// None comes.
-    pub fn hear(&mut self, quiet: Duration) -> Result<Vec<u8>, Trouble> {
+    pub fn hear(&mut self, quiet: Duration) -> Result<Vec<u8>, ClientError> {
         self.unless_it_works(quiet, Self::line_within)
     }
 
@@ -241,7 +241,11 @@ impl Party<'_> {
     ///
     /// # Errors
     /// The server does not take it, or there is no reply.
-    pub(super) fn ask_out(&mut self, request: &[u8], quiet: Duration) -> Result<Vec<u8>, Trouble> {
+    pub(super) fn ask_out(
+        &mut self,
+        request: &[u8],
+        quiet: Duration,
+    ) -> Result<Vec<u8>, ClientError> {
         self.until_still(quiet, |party, pause| party.be_greeted_within(pause))?;
         self.tell(request)?;
         self.hear_out(quiet)
@@ -251,7 +255,7 @@ impl Party<'_> {
     ///
     /// # Errors
     /// There is no reply.
-    pub(super) fn hear_out(&mut self, quiet: Duration) -> Result<Vec<u8>, Trouble> {
+    pub(super) fn hear_out(&mut self, quiet: Duration) -> Result<Vec<u8>, ClientError> {
         self.until_still(quiet, |party, pause| {
             party.be_greeted_within(pause)?;
             party.line_within(pause)
@@ -261,19 +265,19 @@ impl Party<'_> {
     fn until_still<T>(
         &mut self,
         quiet: Duration,
-        mut wait: impl FnMut(&mut Self, Duration) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
+        mut wait: impl FnMut(&mut Self, Duration) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
         let began = Instant::now();
         let mut pause = FIRST_PAUSE;
         while began.elapsed() + pause < quiet {
             match wait(self, pause) {
-                Err(Trouble::Silent(..)) => {}
+                Err(ClientError::Silent(..)) => {}
                 found => return found,
             }
-            if self.subject.is_still_since(began) && self.is_delivered() {
+            if self.ctx.is_still_since(began) && self.is_delivered() {
                 // What it wrote before it came to rest is there now.
                 return wait(self, LOOK).map_err(|trouble| match trouble {
-                    Trouble::Silent(_, bytes) => Trouble::Silent(began.elapsed(), bytes),
+                    ClientError::Silent(_, bytes) => ClientError::Silent(began.elapsed(), bytes),
                     other => other,
                 });
             }
@@ -292,25 +296,25 @@ impl Party<'_> {
     fn unless_it_works<T>(
         &mut self,
         quiet: Duration,
-        mut wait: impl FnMut(&mut Self, Duration) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
-        let left = self.subject.patience_left()?;
+        mut wait: impl FnMut(&mut Self, Duration) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let left = self.ctx.patience_left()?;
         let (began, mut waited) = (Instant::now(), Duration::ZERO);
         let found = loop {
             waited += quiet;
             match wait(self, quiet) {
                 // What it wrote before it came to rest is there now.
-                Err(Trouble::Silent(..)) if self.subject.is_asleep() => break wait(self, LOOK),
-                Err(Trouble::Silent(..)) if began.elapsed() < left * WORKING => {}
+                Err(ClientError::Silent(..)) if self.ctx.is_asleep() => break wait(self, LOOK),
+                Err(ClientError::Silent(..)) if began.elapsed() < left * WORKING => {}
                 found => break found,
             }
         };
         found.map_err(|trouble| match trouble {
             // Silence for less than the patience of one wait is the end of that of the whole case.
-            Trouble::Silent(..) if left <= waited && left < self.subject.patience => {
-                Trouble::OutOfTime
+            ClientError::Silent(..) if left <= waited && left < self.ctx.patience => {
+                ClientError::OutOfTime
             }
-            Trouble::Silent(_, bytes) => Trouble::Silent(waited, bytes),
+            ClientError::Silent(_, bytes) => ClientError::Silent(waited, bytes),
             other => other,
         })
     }
@@ -319,14 +323,14 @@ impl Party<'_> {
     ///
     /// # Errors
     /// It is another.
-    pub fn is_as_learned(&self, request: &[u8], reply: &[u8]) -> Result<(), Finding> {
-        match self.subject.learned.borrow().get(request) {
+    pub fn is_as_learned(&self, request: &[u8], reply: &[u8]) -> Result<(), Failure> {
+        match self.ctx.learned.borrow().get(request) {
             Some(learned) if learned == reply => {
-                self.subject.was_met();
+                self.ctx.was_met();
                 Ok(())
             }
-            Some(learned) => Err(Finding::fail(printable(learned), printable(reply))),
-            None => Err(Finding::vacuous("nothing was learned to compare with")),
+            Some(learned) => Err(Failure::fail(printable(learned), printable(reply))),
+            None => Err(Failure::vacuous("nothing was learned to compare with")),
         }
     }
 
@@ -334,9 +338,9 @@ impl Party<'_> {
     ///
     /// # Errors
     /// It does not.
-    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Finding> {
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.transmit(bytes).map_err(|trouble| {
-            Finding::trouble(format!("the server takes {}", printable(bytes)), &trouble)
+            Failure::trouble(format!("the server takes {}", printable(bytes)), &trouble)
         })
     }
 
@@ -344,9 +348,9 @@ impl Party<'_> {
     ///
     /// # Errors
     /// It does not.
-    pub fn request(&mut self, request: &[u8]) -> Result<(), Finding> {
+    pub fn request(&mut self, request: &[u8]) -> Result<(), Failure> {
         self.tell(request).map_err(|trouble| {
-            Finding::trouble(format!("the server takes {}", printable(request)), &trouble)
+            Failure::trouble(format!("the server takes {}", printable(request)), &trouble)
         })
     }
 
@@ -354,15 +358,15 @@ impl Party<'_> {
     ///
     /// # Errors
     /// It is another, or none comes.
-    pub fn expect(&mut self, reply: &[u8]) -> Result<(), Finding> {
+    pub fn expect(&mut self, reply: &[u8]) -> Result<(), Failure> {
         let expected = format!("the reply {}", printable(reply));
         match self.line() {
             Ok(line) if line == reply => {
-                self.subject.was_met();
+                self.ctx.was_met();
                 Ok(())
             }
-            Ok(line) => Err(Finding::fail(expected, printable(&line))),
-            Err(trouble) => Err(Finding::trouble(expected, &trouble)),
+            Ok(line) => Err(Failure::fail(expected, printable(&line))),
+            Err(trouble) => Err(Failure::trouble(expected, &trouble)),
         }
     }
 
@@ -370,8 +374,8 @@ impl Party<'_> {
     ///
     /// # Errors
     /// It is something else, or none comes.
-    pub fn expect_error(&mut self) -> Result<Vec<u8>, Finding> {
-        let contract = self.subject.contract;
+    pub fn expect_error(&mut self) -> Result<Vec<u8>, Failure> {
+        let contract = self.ctx.contract;
         let expected = match (&contract.error_prefix, &contract.wire.error) {
             (Some(prefix), _) => {
                 format!("one line that begins with {}", printable(prefix.as_bytes()))
@@ -381,11 +385,11 @@ impl Party<'_> {
         };
         match self.line() {
             Ok(line) if contract.is_error(&line).unwrap_or(true) => {
-                self.subject.was_met();
+                self.ctx.was_met();
                 Ok(line)
             }
-            Ok(line) => Err(Finding::fail(expected, printable(&line))),
-            Err(trouble) => Err(Finding::trouble(expected, &trouble)),
+            Ok(line) => Err(Failure::fail(expected, printable(&line))),
+            Err(trouble) => Err(Failure::trouble(expected, &trouble)),
         }
     }
 
@@ -393,9 +397,9 @@ impl Party<'_> {
     ///
     /// # Errors
     /// None does.
-    pub fn expect_any_line(&mut self) -> Result<(), Finding> {
-        self.line().map_err(|trouble| Finding::trouble("one reply line", &trouble))?;
-        self.subject.was_met();
+    pub fn expect_any_line(&mut self) -> Result<(), Failure> {
+        self.line().map_err(|trouble| Failure::trouble("one reply line", &trouble))?;
+        self.ctx.was_met();
         Ok(())
     }
 
@@ -403,17 +407,17 @@ impl Party<'_> {
     ///
     /// # Errors
     /// Something does.
-    pub fn expect_silence(&mut self, while_what: &str) -> Result<(), Finding> {
+    pub fn expect_silence(&mut self, while_what: &str) -> Result<(), Failure> {
         let expected = format!("nothing is sent {while_what}");
         match self.listen(QUIET) {
             Ok(bytes) if bytes.is_empty() => {
-                self.subject.was_met();
+                self.ctx.was_met();
                 Ok(())
             }
-            Ok(bytes) => Err(Finding::fail(expected, printable(&bytes))),
+            Ok(bytes) => Err(Failure::fail(expected, printable(&bytes))),
             // That was all that the connection was for.
-            Err(Trouble::Closed(rest)) if rest.is_empty() && self.is_used_up() => Ok(()),
-            Err(trouble) => Err(Finding::trouble(expected, &trouble)),
+            Err(ClientError::Closed(rest)) if rest.is_empty() && self.is_used_up() => Ok(()),
+            Err(trouble) => Err(Failure::trouble(expected, &trouble)),
         }
     }
 
@@ -421,35 +425,35 @@ impl Party<'_> {
     ///
     /// # Errors
     /// The server ends the connection.
-    pub fn listen(&mut self, quiet: Duration) -> Result<Vec<u8>, Trouble> {
+    pub fn listen(&mut self, quiet: Duration) -> Result<Vec<u8>, ClientError> {
         let came = self.client.listen(quiet)?;
-        Ok(self.subject.contract.wire.without_prompt(came))
+        Ok(self.ctx.contract.wire.without_prompt(came))
     }
 
     /// Whatever comes until the server ends the connection.
     ///
     /// # Errors
     /// It is not ended by a FIN.
-    pub fn rest(&mut self) -> Result<Vec<u8>, Trouble> {
-        let left = self.subject.patience_left()?;
+    pub fn rest(&mut self) -> Result<Vec<u8>, ClientError> {
+        let left = self.ctx.patience_left()?;
         let rest =
             self.unless_it_works(left, |party, patience| party.client.rest_within(patience))?;
-        Ok(self.subject.contract.wire.without_prompt(rest))
+        Ok(self.ctx.contract.wire.without_prompt(rest))
     }
 
     /// The server sends nothing more and ends the connection with a FIN.
     ///
     /// # Errors
     /// It sends more, resets, or does not end it.
-    pub fn expect_end(&mut self) -> Result<(), Finding> {
+    pub fn expect_end(&mut self) -> Result<(), Failure> {
         let expected = "the server closes cleanly (FIN), with nothing more to say";
         match self.rest() {
             Ok(rest) if rest.is_empty() => {
-                self.subject.was_met();
+                self.ctx.was_met();
                 Ok(())
             }
-            Ok(rest) => Err(Finding::fail(expected, printable(&rest))),
-            Err(trouble) => Err(Finding::trouble(expected, &trouble)),
+            Ok(rest) => Err(Failure::fail(expected, printable(&rest))),
+            Err(trouble) => Err(Failure::trouble(expected, &trouble)),
         }
     }
 
@@ -458,10 +462,10 @@ impl Party<'_> {
     ///
     /// # Errors
     /// They are not: then nothing can be exercised.
-    pub fn rehearse(&mut self, requests: usize) -> Result<(), Finding> {
+    pub fn rehearse(&mut self, requests: usize) -> Result<(), Failure> {
         let vacuous =
-            |seen: String| Finding::blocked(PIPELINED, format!("even without more: {seen}"));
-        let together = self.subject.sent(&request(1)).repeat(requests);
+            |seen: String| Failure::blocked(PIPELINED, format!("even without more: {seen}"));
+        let together = self.ctx.sent(&request(1)).repeat(requests);
         self.client.send(&together).map_err(|trouble| vacuous(trouble.to_string()))?;
         for _ in 0..requests {
             let reply = self.line().map_err(|trouble| vacuous(trouble.to_string()))?;
@@ -475,15 +479,15 @@ impl Party<'_> {
     ///
     /// # Errors
     /// The server goes on working, or ends the connection.
-    pub fn stuff(&mut self) -> Result<Stuffed, Finding> {
+    pub fn stuff(&mut self) -> Result<Stuffed, Failure> {
         self.rehearse(REHEARSED)?;
-        let requests = self.subject.sent(&request(1)).repeat(STUFFED_AT_ONCE);
-        self.subject.let_it_rest();
-        let before = self.subject.holdings().anonymous_bytes;
-        let grown = || self.subject.holdings().anonymous_bytes.saturating_sub(before);
+        let requests = self.ctx.sent(&request(1)).repeat(STUFFED_AT_ONCE);
+        self.ctx.let_it_rest();
+        let before = self.ctx.holdings().anonymous_bytes;
+        let grown = || self.ctx.holdings().anonymous_bytes.saturating_sub(before);
         let (mut sent, mut stuffed) = (0, None);
         self.client.set_patience(QUIET);
-        let deadline = Instant::now() + self.subject.patience * WORKING;
+        let deadline = Instant::now() + self.ctx.patience * WORKING;
         while stuffed.is_none() && Instant::now() < deadline {
             let blocked = self.client.send(&requests).is_err();
             sent += requests.len();
@@ -491,14 +495,14 @@ impl Party<'_> {
                 stuffed = Some(Stuffed::Hoards { sent, grown: grown() });
             } else if sent > MOST_STUFFED {
                 // It is larger than what it was sent if it owes the replies.
-                return Err(Finding::blocked(PIPELINED, "it reads on and keeps no replies"));
-            } else if blocked && self.subject.is_asleep() {
+                return Err(Failure::blocked(PIPELINED, "it reads on and keeps no replies"));
+            } else if blocked && self.ctx.is_asleep() {
                 stuffed = Some(Stuffed::Waits { grown: grown() });
             }
         }
-        self.client.set_patience(self.subject.patience);
+        self.client.set_patience(self.ctx.patience);
         stuffed
-            .ok_or_else(|| Finding::vacuous("the server never came to wait for its client to read"))
+            .ok_or_else(|| Failure::vacuous("the server never came to wait for its client to read"))
     }
 
     /// Sends requests without end, and reads the replies, for as long as `meanwhile` takes. The
@@ -506,12 +510,12 @@ impl Party<'_> {
     ///
     /// # Errors
     /// The harness has no descriptor or thread left.
-    pub fn while_it_floods<T>(&mut self, meanwhile: impl FnOnce() -> T) -> Result<T, Finding> {
+    pub fn while_it_floods<T>(&mut self, meanwhile: impl FnOnce() -> T) -> Result<T, Failure> {
         let stream =
-            || self.client.stream().map_err(|trouble| Finding::trouble("a clone", &trouble));
+            || self.client.stream().map_err(|trouble| Failure::trouble("a clone", &trouble));
         let (mut sending, mut receiving) = (stream()?, stream()?);
         let (answered, first_answer) = mpsc::sync_channel(1);
-        let flood = self.subject.sent(&request(1)).repeat(1000);
+        let flood = self.ctx.sent(&request(1)).repeat(1000);
         thread::scope(|scope| {
             beside(scope, || while sending.write_all(&flood).is_ok() {})?;
             beside(scope, || {
@@ -522,7 +526,7 @@ impl Party<'_> {
             })
             .inspect_err(|_| self.client.cut())?;
             // Before the flood is there nothing could be seen of it.
-            let _ = first_answer.recv_timeout(self.subject.patience);
+            let _ = first_answer.recv_timeout(self.ctx.patience);
             let seen = meanwhile();
             // Both threads end with the connection.
             self.client.cut();
@@ -534,9 +538,9 @@ impl Party<'_> {
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn half_close(&mut self) -> Result<(), Finding> {
+    pub fn half_close(&mut self) -> Result<(), Failure> {
         self.client.half_close().map_err(|trouble| {
-            Finding::trouble("the connection lives until the client ends it", &trouble)
+            Failure::trouble("the connection lives until the client ends it", &trouble)
         })
     }
 

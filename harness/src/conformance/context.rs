@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use super::case_result::Verdict;
 use super::discovery::Discovery;
-use super::finding::Finding;
-use super::judge::{Judge, PATIENCES, PLAIN};
-use super::verdict::Verdict;
-use crate::client::{Happening, Transcript, Trouble};
+use super::failure::Failure;
+use super::settings::{PATIENCES, PLAIN, Runner};
+use crate::client::{ClientError, Happening, Transcript};
 use crate::concurrency::{self, Mechanism, Seen};
 use crate::contract::Contract;
 use crate::exit::Exit;
-use crate::server::proc::{self, Holdings};
-use crate::server::{Ended, Place, Process, Server, Spec};
+use crate::server::proc::{self, ResourceUsage};
+use crate::server::{Ended, LaunchSpec, Place, Process, Server};
 use crate::text::printable;
 
 /// The host that a server is told to listen on.
@@ -50,15 +50,15 @@ pub(super) const TRY_EVERY: Duration = Duration::from_millis(5);
 const PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(40)];
 
 /// A server in the hands of a case.
-pub struct Subject<'a> {
+pub struct TestContext<'a> {
     /// What it declares.
     pub contract: &'a Contract,
     /// For all chance in the case.
     pub seed: u64,
     /// How long to wait for what should come.
     pub patience: Duration,
-    judge: &'a Judge,
-    spec: &'a Spec,
+    judge: &'a Runner,
+    spec: &'a LaunchSpec,
     place: &'a Place,
     server: RefCell<Server>,
     /// How the first server of several came to its end by itself.
@@ -90,14 +90,14 @@ pub struct Subject<'a> {
     given: Cell<Duration>,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> TestContext<'a> {
     pub(super) fn new(
-        judge: &'a Judge,
-        spec: &'a Spec,
+        judge: &'a Runner,
+        spec: &'a LaunchSpec,
         server: Server,
         place: &'a Place,
-    ) -> Subject<'a> {
-        Subject {
+    ) -> TestContext<'a> {
+        TestContext {
             contract: &spec.contract,
             seed: judge.seed,
             patience: judge.patience,
@@ -127,13 +127,13 @@ impl<'a> Subject<'a> {
     }
 
     /// How long may still be waited for one thing.
-    pub(super) fn patience_left(&self) -> Result<Duration, Trouble> {
+    pub(super) fn patience_left(&self) -> Result<Duration, ClientError> {
         let patience = self.hurry.get().unwrap_or(self.patience);
         if self.out_of_time.get() <= Instant::now() {
             self.make_up_for_waiting();
         }
         match self.out_of_time.get().saturating_duration_since(Instant::now()).min(patience) {
-            Duration::ZERO => Err(Trouble::OutOfTime),
+            Duration::ZERO => Err(ClientError::OutOfTime),
             left => Ok(left),
         }
     }
@@ -171,11 +171,11 @@ impl<'a> Subject<'a> {
     }
 
     /// A plain request did not get its reply. Unless one has before, there is nothing to judge.
-    pub(super) fn not_served(&self, what: &str, trouble: &Trouble) -> Finding {
+    pub(super) fn not_served(&self, what: &str, trouble: &ClientError) -> Failure {
         if self.served.get() {
-            Finding::trouble(what, trouble)
+            Failure::trouble(what, trouble)
         } else {
-            Finding::blocked(PLAIN, format!("before {what}: {trouble}"))
+            Failure::blocked(PLAIN, format!("before {what}: {trouble}"))
                 .hint("what did the server write?")
         }
     }
@@ -187,9 +187,9 @@ impl<'a> Subject<'a> {
 
     /// Where one more client can connect. A server that has served as many as it lives for is
     /// launched afresh.
-    pub(super) fn living(&self) -> Result<SocketAddr, Trouble> {
+    pub(super) fn living(&self) -> Result<SocketAddr, ClientError> {
         if self.contract.wire.clients_per_life.is_some_and(|most| self.of_this_life.get() >= most) {
-            self.relaunch().map_err(|finding| Trouble::NotConnected(finding.observed))?;
+            self.relaunch().map_err(|finding| ClientError::NotConnected(finding.observed))?;
         }
         self.of_this_life.set(self.of_this_life.get() + 1);
         Ok(self.address())
@@ -210,15 +210,15 @@ impl<'a> Subject<'a> {
     pub(super) fn judge_service(
         &self,
         expected: &str,
-        served: Result<Vec<u8>, Trouble>,
-    ) -> Result<(), Finding> {
+        served: Result<Vec<u8>, ClientError>,
+    ) -> Result<(), Failure> {
         match served {
             Ok(reply) => match self.learned.borrow().get(&request(7)) {
                 Some(learned) if *learned != reply => {
-                    Err(Finding::fail(format!("{expected}: {}", printable(learned)), printable(&reply)))
+                    Err(Failure::fail(format!("{expected}: {}", printable(learned)), printable(&reply)))
                 }
                 _ if self.contract.is_busy(&reply) => {
-                    Err(Finding::fail(expected, printable(&reply)).hint(
+                    Err(Failure::fail(expected, printable(&reply)).hint(
                         "it still counts a client that is gone: is the place given back on every way out?",
                     ))
                 }
@@ -227,7 +227,7 @@ impl<'a> Subject<'a> {
                     Ok(())
                 }
             },
-            Err(trouble) => Err(Finding::trouble(expected, &trouble)),
+            Err(trouble) => Err(Failure::trouble(expected, &trouble)),
         }
     }
 
@@ -238,8 +238,8 @@ impl<'a> Subject<'a> {
     pub fn wait_until(
         &self,
         holds: impl FnMut() -> bool,
-        otherwise: impl FnOnce() -> Finding,
-    ) -> Result<(), Finding> {
+        otherwise: impl FnOnce() -> Failure,
+    ) -> Result<(), Failure> {
         self.wait_for(self.patience, holds, otherwise)
     }
 
@@ -251,8 +251,8 @@ impl<'a> Subject<'a> {
         &self,
         patience: Duration,
         mut holds: impl FnMut() -> bool,
-        otherwise: impl FnOnce() -> Finding,
-    ) -> Result<(), Finding> {
+        otherwise: impl FnOnce() -> Failure,
+    ) -> Result<(), Failure> {
         let began = Instant::now();
         while !holds() {
             let waited = began.elapsed();
@@ -319,7 +319,7 @@ impl<'a> Subject<'a> {
     }
 
     /// What the server's processes hold now.
-    pub fn holdings(&self) -> Holdings {
+    pub fn holdings(&self) -> ResourceUsage {
         self.server.borrow().process.holdings()
     }
 
@@ -367,13 +367,13 @@ impl<'a> Subject<'a> {
     /// What `meanwhile` finds; or the harness may not limit the server.
     pub fn without_descriptors<T>(
         &self,
-        meanwhile: impl FnOnce() -> Result<T, Finding>,
-    ) -> Result<T, Finding> {
+        meanwhile: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         // Clients that have just left may still hold theirs.
-        self.wait_until(|| self.is_asleep(), || Finding::vacuous("the server never rests"))?;
+        self.wait_until(|| self.is_asleep(), || Failure::vacuous("the server never rests"))?;
         let tree = self.server.borrow().process.tree();
         let undo = proc::exhaust_descriptors(&tree).map_err(|error| {
-            Finding::harness_error("the harness may limit the server", error.to_string())
+            Failure::harness_error("the harness may limit the server", error.to_string())
         })?;
         self.note("the server has no descriptor left");
         let found = meanwhile();
@@ -386,14 +386,14 @@ impl<'a> Subject<'a> {
     ///
     /// # Errors
     /// The harness may not look.
-    pub fn has_file(&self, path: &Path) -> Result<bool, Finding> {
+    pub fn has_file(&self, path: &Path) -> Result<bool, Failure> {
         let tree = self.server.borrow().process.tree();
         match proc::have_file(&tree, path) {
             // Another user's processes hide their root. The harness gave it none of its own.
             Err(_) if !self.spec.limits.read_only => Ok(false),
             seen => seen.map_err(|error| {
                 let seen = error.to_string();
-                Finding::harness_error("the harness may look at the server's files", seen)
+                Failure::harness_error("the harness may look at the server's files", seen)
             }),
         }
     }
@@ -439,7 +439,7 @@ impl<'a> Subject<'a> {
     ///
     /// # Errors
     /// It cannot even be started.
-    pub fn start_again(&self) -> Result<Process, Finding> {
+    pub fn start_again(&self) -> Result<Process, Failure> {
         // Where it was told to listen, which need not be where it does.
         self.start_at(LOOPBACK, &self.address().port().to_string())
     }
@@ -448,7 +448,7 @@ impl<'a> Subject<'a> {
     ///
     /// # Errors
     /// It cannot even be started.
-    pub fn start_at(&self, host: &str, port: &str) -> Result<Process, Finding> {
+    pub fn start_at(&self, host: &str, port: &str) -> Result<Process, Failure> {
         self.note(format!("the server is started again on {host} port {port}"));
         Ok(self.judge.launcher.start(self.spec, host, port)?)
     }
@@ -457,7 +457,7 @@ impl<'a> Subject<'a> {
     ///
     /// # Errors
     /// It cannot even be started.
-    pub fn start_unprivileged(&self, host: &str, port: &str) -> Result<Process, Finding> {
+    pub fn start_unprivileged(&self, host: &str, port: &str) -> Result<Process, Failure> {
         self.note(format!("the server is started again on {host} port {port}, unprivileged"));
         Ok(self.judge.launcher.unprivileged().start(self.spec, host, port)?)
     }
@@ -496,7 +496,7 @@ impl<'a> Subject<'a> {
     ///
     /// # Errors
     /// It cannot be launched any more.
-    pub(super) fn relaunch(&self) -> Result<(), Finding> {
+    pub(super) fn relaunch(&self) -> Result<(), Failure> {
         if self.spec.fixed_port.is_some() {
             // There is one port for both.
             let process = &mut self.server.borrow_mut().process;
@@ -567,9 +567,9 @@ pub(super) struct Evidence {
 pub(super) fn beside<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     work: impl FnOnce() -> T + Send + 'scope,
-) -> Result<ScopedJoinHandle<'scope, T>, Finding> {
+) -> Result<ScopedJoinHandle<'scope, T>, Failure> {
     thread::Builder::new().spawn_scoped(scope, work).map_err(|error| {
-        Finding::harness_error("the machine has a thread for the harness", error.to_string())
+        Failure::harness_error("the machine has a thread for the harness", error.to_string())
     })
 }
 

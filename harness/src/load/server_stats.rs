@@ -7,8 +7,8 @@ use nix::time::ClockId;
 use serde::Serialize;
 
 use crate::server::Server;
-use crate::server::proc::{self, Holdings, Pid};
-use crate::server::usage::{CpuUsed, Switches, cpu_used};
+use crate::server::cpu_usage::{CpuUsed, Switches, cpu_used};
+use crate::server::proc::{self, Pid, ResourceUsage};
 
 /// A look is followed by a pause of so many times its processor time, so that looking takes less
 /// than a hundredth of a processor. A look at a server of one thread takes some 0.1 ms; what it takes
@@ -52,7 +52,7 @@ pub struct Sampler {
     /// The process whose descendants are the server.
     supervisor: Pid,
     address: SocketAddr,
-    most: Holdings,
+    most: ResourceUsage,
     longest_queue: Option<u64>,
     /// When the last look was over, and the processor time that it took.
     looked: Instant,
@@ -73,7 +73,7 @@ impl Sampler {
         let mut sampler = Sampler {
             supervisor,
             address,
-            most: Holdings::default(),
+            most: ResourceUsage::default(),
             longest_queue: None,
             looked: now,
             cost: Duration::ZERO,
@@ -100,7 +100,7 @@ impl Sampler {
     fn look_now(&mut self) {
         let before = thread_cpu_time();
         let held = proc::holdings(&self.tree());
-        self.most = Holdings {
+        self.most = ResourceUsage {
             processes: self.most.processes.max(held.processes),
             zombies: self.most.zombies.max(held.zombies),
             threads: self.most.threads.max(held.threads),
