@@ -17,6 +17,7 @@ pub mod known_failures;
 pub mod manifest;
 pub mod probe;
 pub mod stdio;
+pub mod testing;
 pub mod usage_error;
 
 pub mod calibrate;

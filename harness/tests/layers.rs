@@ -33,6 +33,7 @@ const HARNESS: &[&[&str]] = &[
     &["counterexamples", "probe", "report", "selftest"],
     &["calibrate", "cli", "known_failures"],
     &["commands"],
+    &["testing"],
 ];
 
 /// Where clap may be used.

@@ -60,12 +60,8 @@ pub fn compare(
     duration: Duration,
 ) -> Result<Calibration> {
     let server = placement.launcher(launcher).launch(&known::spec(launcher, "echo"))?;
-    let load = ReferenceLoad {
-        connections,
-        depth,
-        duration: duration,
-        processor: placement.of_load_thread(0),
-    };
+    let load =
+        ReferenceLoad { connections, depth, duration, processor: placement.of_load_thread(0) };
     let mut compared = Calibration {
         rival: rival.name,
         connections,

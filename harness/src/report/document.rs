@@ -203,6 +203,11 @@ impl ServerResult {
         }
     }
 
+    /// Whether every verdict and every measurement is fine.
+    pub fn is_fine(&self) -> bool {
+        self.cases.iter().all(CaseResult::is_fine) && self.problems().next().is_none()
+    }
+
     pub(crate) fn label(&self) -> String {
         match &self.original {
             Some(original) => format!("{} ({original})", self.name),

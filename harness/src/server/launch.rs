@@ -18,7 +18,7 @@ use super::interpreter;
 use super::launch_error::{LaunchError, said};
 use super::launch_request::LaunchRequest;
 use super::launch_spec::{LaunchSpec, filled};
-use super::launcher::Launcher;
+use super::launcher::{Launcher, ROLE};
 use super::log::{self, Log};
 use super::network;
 use super::place::Place;
@@ -223,6 +223,9 @@ impl Launcher {
             .stderr(Stdio::piped())
             // Ctrl-C is for the harness; the supervisor learns of its end and cleans up.
             .process_group(0);
+        if self.by_environment {
+            supervisor.env(ROLE, "supervise");
+        }
         let started = {
             let _no_port_is_tried = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
             supervisor.spawn()

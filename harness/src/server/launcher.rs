@@ -3,6 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// The environment variable that makes a program which links this crate take a role before its own
+/// main function.
+pub(crate) const ROLE: &str = "HARNESS_ROLE";
+
 /// Starts servers, by way of a program that has the supervising and the serving role.
 #[derive(Clone, Debug)]
 pub struct Launcher {
@@ -10,6 +14,7 @@ pub struct Launcher {
     pub(super) unprivileged: bool,
     pub(super) bounded: bool,
     pub(super) processors: Option<Vec<usize>>,
+    pub(super) by_environment: bool,
 }
 
 impl Launcher {
@@ -17,7 +22,13 @@ impl Launcher {
     /// the harness binary does.
     pub fn new(program: impl AsRef<Path>) -> Launcher {
         let program = program.as_ref().to_path_buf();
-        Launcher { program, unprivileged: false, bounded: false, processors: None }
+        Launcher {
+            program,
+            unprivileged: false,
+            bounded: false,
+            processors: None,
+            by_environment: false,
+        }
     }
 
     /// The same for servers that may not listen on the system's ports, even if this process may.
@@ -43,6 +54,12 @@ impl Launcher {
     /// When the kernel does not say which that is.
     pub fn this_program() -> io::Result<Launcher> {
         std::env::current_exe().map(Launcher::new)
+    }
+
+    /// The same by a program that takes its role from [`ROLE`] in the environment, whatever its own
+    /// main function does with arguments.
+    pub(crate) fn by_environment(&self) -> Launcher {
+        Launcher { by_environment: true, ..self.clone() }
     }
 
     /// The path of the program.

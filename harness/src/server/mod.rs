@@ -30,6 +30,7 @@ pub use launch_error::LaunchError;
 pub use launch_spec::{LaunchSpec, Surroundings};
 pub use launch_spec_error::{LaunchSpecError, MOST_INPUT};
 pub use launcher::Launcher;
+pub(crate) use launcher::ROLE;
 pub use log::last_lines;
 pub use network::Network;
 pub use place::Place;

@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use super::confinement::{self, Scope};
 use super::launch_request::LaunchRequest;
+use super::launcher::ROLE;
 use super::proc;
 use crate::exit::Exit;
 
@@ -179,6 +180,7 @@ fn start(order: &LaunchRequest, priority: i32) -> io::Result<(Pid, Option<Feed>)
 /// its output, checks the program or ends, so that verdicts would depend on who runs the harness. The
 /// `environment` of a manifest, or `env` in the command, sets them all the same.
 const NOT_INHERITED: &[&str] = &[
+    ROLE,
     "PYTHONUNBUFFERED",
     "PYTHONINSPECT",
     "PYTHONDEVMODE",
