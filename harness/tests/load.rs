@@ -229,10 +229,9 @@ fn a_percentile_of_few_samples_is_a_dash_and_a_small_rate_has_its_fraction() {
     let latency = &one["latency_sent_ns"];
     assert!((1..20).contains(&number(&latency["count"])) && latency["p50"].is_null(), "{one}");
     assert!(number(&latency["max"]) >= 20_000_000, "{one}");
-    load(server.address, &few)
-        .assert()
-        .success()
-        .stdout(contains("latency      p50 -, p90 -, p99 -, p99.9 -, max 2"));
+    load(server.address, &few).assert().success().stdout(
+        contains("latency      p50 -, p90 -, p99 -, p99.9 -, max ").and(contains("max -").not()),
+    );
     // It is due in the middle of a pause, or not at all.
     load(server.address, &["--rate", "0.5", "--duration", "100ms"])
         .assert()
