@@ -310,8 +310,9 @@ fn code_of(text: &str) -> String {
                 is_end
             });
             end.map_or(rest.len(), |at| at + 2)
-        } else if rest.starts_with("'\\") {
-            rest[2..].find('\'').map_or(1, |at| at + 3 + usize::from(&rest[2..3] == "'"))
+        } else if let Some(escape) = rest.strip_prefix("'\\") {
+            let length = escape.find('\'').map_or(0, |at| at + 2);
+            1 + length + usize::from(escape.starts_with('\''))
         } else if first == '\'' && rest.chars().nth(2) == Some('\'') {
             rest.char_indices().nth(3).map_or(rest.len(), |(at, _)| at)
         } else {
