@@ -26,6 +26,7 @@ mod matrix;
 mod mechanism;
 mod preflight;
 mod processes;
+mod properties;
 mod readiness;
 mod replay;
 mod reports;
@@ -71,6 +72,7 @@ const MODULES: &[Module] = &[
     module("confinement", Cost::CASE, confinement::tests),
     module("mechanism", Cost::CASE, mechanism::tests),
     module("processes", Cost::CASE, processes::tests),
+    module("properties", Cost::CASE, properties::tests),
     module("readiness", Cost::CASE, readiness::tests),
     module("layers", Cost::CASE, layers::tests),
     module("limits", Cost::CASE, limits::tests),
