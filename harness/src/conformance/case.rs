@@ -1,32 +1,32 @@
-//! A case: one behaviour that is required of servers.
+//! A case: one required behaviour and the experiment that tests it.
 
 use super::context::TestContext;
 use super::failure::Failure;
 use super::precondition::Precondition;
 use crate::contract::Contract;
 
-/// One behaviour with a stable name.
+/// A required behaviour with a stable name.
 #[derive(Debug)]
 pub struct Case {
     /// `topic/name`.
     pub name: &'static str,
-    /// What is required, in one sentence.
+    /// The requirement, in one sentence.
     pub requirement: &'static str,
-    /// Where the requirement comes from: a standard, a manual page, a book, the contract.
+    /// Source of the requirement: a standard, a manual page, a book, or the contract.
     pub source: &'static str,
-    /// What a server must declare for the case to apply.
+    /// Preconditions: what a server must declare for the case to apply.
     pub needs: &'static [Precondition],
-    /// The experiment. It returns when the requirement is met.
+    /// The experiment. Returns `Ok` if the server meets the requirement.
     pub check: fn(&TestContext<'_>) -> Result<(), Failure>,
 }
 
 impl Case {
-    /// Why the case does not apply to a server with that contract, if it does not.
+    /// Returns why the case does not apply to a server with this contract.
     pub fn unmet_by(&self, contract: &Contract) -> Option<String> {
         self.needs.iter().find_map(|need| need.met_by(contract).err())
     }
 
-    /// Which servers the case applies to, in words.
+    /// Describes the servers that the case applies to.
     pub fn applies_to(&self) -> String {
         let required =
             self.needs.iter().filter(|need| !matches!(need, Precondition::Preferably(_)));
@@ -37,7 +37,7 @@ impl Case {
         }
     }
 
-    /// Whether the case can try all that it is about on a server with that contract.
+    /// Returns whether the case can test its whole requirement on a server with this contract.
     pub fn suits(&self, contract: &Contract) -> bool {
         self.needs.iter().all(|need| match need {
             Precondition::Preferably(other) => other.met_by(contract).is_ok(),

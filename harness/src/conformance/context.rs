@@ -1,4 +1,4 @@
-//! What a case is given: a server to talk to, and to do things to.
+//! Test context: gives a case its server under test, its test clients and its deadlines.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -22,71 +22,71 @@ use crate::server::proc::{self, ResourceUsage};
 use crate::server::{Ended, LaunchSpec, Place, Process, Server};
 use crate::text::printable;
 
-/// The host that a server is told to listen on.
+/// The host that a launched server listens on.
 pub(super) const LOOPBACK: &str = "127.0.0.1";
 
-/// How soon a client must know that it is turned away.
+/// Deadline for a server to turn away a connection over the limit.
 pub(super) const PROMPT: Duration = Duration::from_secs(1);
 
-/// How long a server is given to come to rest before it is measured. One that spins never does.
+/// Deadline for a server to become idle before it is measured. A server that spins never does.
 const REST: Duration = Duration::from_secs(1);
 
-/// How long a server that failed may take to be seen dead.
+/// Deadline for the process of a server that failed a case to exit.
 pub(super) const DYING: Duration = Duration::from_millis(200);
 
-/// How many times as long as the slowest reply silence must last to be believed.
+/// Factor of the slowest reply time after which silence counts as no reply.
 const SLOWER: u32 = 6;
 
-/// How long silence must last at the least to be believed of a server that is still.
+/// Shortest silence after which a server that cannot make progress counts as silent.
 const SOON: Duration = Duration::from_millis(10);
 
-/// For how many times the patience a server may go on working.
+/// Factor of the timeout for which a server that uses the CPU is still waited for.
 pub(super) const WORKING: u32 = 3;
 
-/// Pause between two tries of something that takes a moment to become true.
+/// Interval at which a condition is polled that takes a moment to become true.
 pub(super) const TRY_EVERY: Duration = Duration::from_millis(5);
 
-/// The shortest and the longest pause between two looks at what is waited for.
+/// Shortest and longest polling interval of [`TestContext::wait_for`].
 const PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(40)];
 
-/// A server in the hands of a case.
+/// What a case gets: the server under test, a client factory, deadlines and evidence.
 pub struct TestContext<'a> {
-    /// What it declares.
+    /// The contract that the server declares.
     pub contract: &'a Contract,
-    /// For all chance in the case.
+    /// Random seed of the case.
     pub seed: u64,
-    /// How long to wait for what should come.
+    /// Timeout of one wait, for a reply or an event.
     pub patience: Duration,
     judge: &'a Runner,
     spec: &'a LaunchSpec,
     place: &'a Place,
     server: RefCell<Server>,
-    /// How the first server of several came to its end by itself.
+    /// How the first of several servers exited, if it did so unasked.
     death: RefCell<Option<Ended>>,
-    /// The patience while a counterexample is made smaller.
+    /// Timeout that replaces `patience` while a counterexample is shrunk.
     pub(super) hurry: Cell<Option<Duration>>,
     replayed: Cell<bool>,
     pub(super) transcript: Transcript,
     pub(super) clients: Cell<usize>,
-    /// Of them, those of the server that is there now.
+    /// Number of clients of the current server process.
     of_this_life: Cell<u32>,
     pub(super) learned: RefCell<HashMap<Vec<u8>, Vec<u8>>>,
     met: Cell<usize>,
-    /// The slowest reply to a plain request that was learned.
+    /// The longest time to the reply to a plain request.
     slowest: Cell<Duration>,
-    /// A plain request has been answered: what goes wrong from now on is a finding.
+    /// Whether a plain request was answered. Only then is an error a failure of the requirement.
     pub(super) served: Cell<bool>,
     may_end: Cell<bool>,
     observed: RefCell<Option<String>>,
     discovery: RefCell<Option<Discovery>>,
-    /// If all goes well.
+    /// The verdict if the case returns without a failure.
     verdict: Cell<Verdict>,
     out_of_time: Cell<Instant>,
-    /// How long this thread and the server's had waited for a processor when that was last looked
-    /// at, and when that was.
+    /// Time for which this thread and the server's threads had waited for a CPU, and when that was
+    /// last read.
     waited: Cell<Duration>,
     given_at: Cell<Instant>,
-    /// Time that was added because of that.
+    /// Time by which the deadline was extended for waiting for a CPU.
     given: Cell<Duration>,
 }
 
@@ -126,7 +126,10 @@ impl<'a> TestContext<'a> {
         }
     }
 
-    /// How long may still be waited for one thing.
+    /// Returns the timeout of the next wait, limited by the deadline of the case.
+    ///
+    /// # Errors
+    /// The deadline of the case has passed.
     pub(super) fn patience_left(&self) -> Result<Duration, ClientError> {
         let patience = self.hurry.get().unwrap_or(self.patience);
         if self.out_of_time.get() <= Instant::now() {
@@ -138,13 +141,16 @@ impl<'a> TestContext<'a> {
         }
     }
 
-    /// A machine that is busy keeps this thread and the server from running: the case gets that
-    /// time back, up to as much as a case usually has.
+    /// Extends the deadline of the case by the time that this thread and the server waited for a
+    /// CPU.
+    ///
+    /// On a busy machine the case would otherwise time out. The extension is at most the usual
+    /// duration of a case.
     pub(super) fn make_up_for_waiting(&self) {
         let server = proc::scheduled(&self.server.borrow().process.tree()).waited;
         let waited = proc::scheduled_thread().waited + server;
-        // Threads of a server that wait side by side are counted one by one, and those that have
-        // ended no more.
+        // The sum counts threads that wait in parallel one by one, and omits threads that have
+        // exited.
         let elapsed = self.given_at.replace(Instant::now()).elapsed();
         let lost = waited.saturating_sub(self.waited.replace(waited)).min(elapsed);
         let given = lost.min((self.patience * PATIENCES).saturating_sub(self.given.get()));
@@ -152,25 +158,28 @@ impl<'a> TestContext<'a> {
         self.out_of_time.set(self.judge.not_later(self.out_of_time.get() + given));
     }
 
-    /// A plain request was answered in this time.
+    /// Records the reply time of a plain request.
     pub(super) fn answered_within(&self, time: Duration) {
         self.slowest.set(self.slowest.get().max(time));
     }
 
-    /// How long silence must last to be believed of a server that rests: at least so long, and
-    /// several times as long as a plain request took. One that waits for a timer rests, too.
+    /// Returns the silence after which a server counts as silent: `at_least`, or several times the
+    /// slowest reply time.
+    ///
+    /// The server must also be asleep. That alone proves nothing: a server that waits for a timer
+    /// is asleep, too.
     pub(super) fn quiet(&self, at_least: Duration) -> Duration {
         at_least.max(self.slowest.get() * SLOWER).min(at_least.max(self.patience))
     }
 
-    /// As many requests as are surely answered while a case lasts, where each takes so long, and so
-    /// many at the most.
+    /// Returns how many requests, at most `most`, a case has time for, if each takes `each`.
     pub(super) fn asked_in_time(&self, each: Duration, most: usize) -> usize {
         let in_time = (self.patience / 4).as_micros() / each.as_micros().max(1);
         most.min(usize::try_from(in_time).unwrap_or(most)).max(1)
     }
 
-    /// A plain request did not get its reply. Unless one has before, there is nothing to judge.
+    /// Returns the failure for a plain request without a reply. The case is inconclusive unless an
+    /// earlier plain request was answered.
     pub(super) fn not_served(&self, what: &str, trouble: &ClientError) -> Failure {
         if self.served.get() {
             Failure::trouble(what, trouble)
@@ -180,13 +189,13 @@ impl<'a> TestContext<'a> {
         }
     }
 
-    /// Where the server listens.
+    /// Returns the address that the server listens on.
     pub fn address(&self) -> SocketAddr {
         self.server.borrow().address
     }
 
-    /// Where one more client can connect. A server that has served as many as it lives for is
-    /// launched afresh.
+    /// Returns the address for one more connection. Launches a new server if the current one has
+    /// served the clients after which it exits.
     pub(super) fn living(&self) -> Result<SocketAddr, ClientError> {
         if self.contract.wire.clients_per_life.is_some_and(|most| self.of_this_life.get() >= most) {
             self.relaunch().map_err(|finding| ClientError::NotConnected(finding.observed))?;
@@ -195,12 +204,12 @@ impl<'a> TestContext<'a> {
         Ok(self.address())
     }
 
-    /// A request as it is sent.
+    /// Returns the request as sent on the wire, with its framing.
     pub fn sent(&self, request: &[u8]) -> Vec<u8> {
         self.contract.sent(request)
     }
 
-    /// Of a request as it is sent, its first bytes and the rest: cut within the request itself.
+    /// Splits a framed request in two parts, with the cut inside the request itself.
     pub fn halves(&self, request: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let mut first = self.sent(request);
         let rest = first.split_off(self.contract.wire.request.before.len() + 3);
@@ -231,10 +240,11 @@ impl<'a> TestContext<'a> {
         }
     }
 
-    /// Waits until `holds` does. A server that works may only lack a processor, and is waited for.
+    /// Polls until `holds` returns true. Goes on after the timeout while the server uses the CPU,
+    /// as it may only lack CPU time.
     ///
     /// # Errors
-    /// It does not within the patience of the case; `otherwise` tells what is so instead.
+    /// The condition is still false after the timeout; returns the failure of `otherwise`.
     pub fn wait_until(
         &self,
         holds: impl FnMut() -> bool,
@@ -243,10 +253,10 @@ impl<'a> TestContext<'a> {
         self.wait_for(self.patience, holds, otherwise)
     }
 
-    /// As [`wait_until`](Self::wait_until), for so long.
+    /// Same as [`wait_until`](Self::wait_until), with the timeout `patience`.
     ///
     /// # Errors
-    /// It does not.
+    /// The condition is still false after the timeout.
     pub fn wait_for(
         &self,
         patience: Duration,
@@ -257,79 +267,80 @@ impl<'a> TestContext<'a> {
         while !holds() {
             let waited = began.elapsed();
             if waited > patience * WORKING || waited > patience && self.is_asleep() {
-                // What it did before it came to rest is done now.
+                // The server may have made it true after the last poll, just before it fell asleep.
                 if holds() {
                     break;
                 }
                 return Err(otherwise());
             }
-            // A look costs processor time, much of it if there are many threads. What lasts is
-            // seen no more than a tenth too late.
+            // A poll costs CPU time, much of it if the server has many threads. This interval
+            // detects the condition at most a tenth too late.
             thread::sleep((waited / 10).clamp(PAUSES[0], PAUSES[1]));
         }
         self.was_met();
         Ok(())
     }
 
-    /// Something required was seen to be so. A case in which nothing was cannot pass.
+    /// Counts one requirement as verified. A case that verifies none cannot pass.
     pub fn was_met(&self) {
         self.met.set(self.met.get() + 1);
     }
 
-    /// What was seen, for the report, also when all is well.
+    /// Records an observation for the report. Passed cases report it, too.
     pub fn observe(&self, words: impl Into<String>) {
         *self.observed.borrow_mut() = Some(words.into());
     }
 
-    /// As [`observe`](Self::observe), where nothing is told that matters more.
+    /// Same as [`observe`](Self::observe), but keeps the observation of a verdict other than pass.
     pub(super) fn observe_unless_loose(&self, words: impl Into<String>) {
         if self.verdict.get() == Verdict::Pass {
             self.observe(words);
         }
     }
 
-    /// It works, but not as the strict wording asks.
+    /// Sets the verdict to loose: the server works, but deviates from the strict requirement.
     pub fn loosely(&self, words: impl Into<String>) {
         self.verdict.set(Verdict::Loose);
         self.observe(words);
     }
 
-    /// Nothing was required; this was seen.
+    /// Sets the verdict to info: the case requires nothing and only reports this observation.
     pub fn inform(&self, words: impl Into<String>) {
         self.was_met();
         self.verdict.set(Verdict::Info);
         self.observe(words);
     }
 
-    /// Nothing was declared; this was discovered.
+    /// Records a property that the contract does not declare and the case detected.
     pub(super) fn discovered(&self, discovery: Discovery) {
         self.inform(discovery.sentence());
         *self.discovery.borrow_mut() = Some(discovery);
     }
 
-    /// Records the concurrency model, whether or not one was expected.
+    /// Records the concurrency model, whether or not the contract declares one.
     pub(super) fn saw_mechanism(&self, mechanism: Mechanism) {
         let seen = Discovery { mechanism: Some(mechanism), ..Discovery::default() };
         *self.discovery.borrow_mut() = Some(seen);
     }
 
-    /// Writes something down that is no client's doing.
+    /// Adds a note to the transcript that belongs to no client.
     pub fn note(&self, words: impl Into<String>) {
         self.transcript.add(0, Happening::Note(words.into()));
     }
 
-    /// What the server's processes hold now.
+    /// Returns the current resource usage of the server's processes.
     pub fn holdings(&self) -> ResourceUsage {
         self.server.borrow().process.holdings()
     }
 
-    /// Whether every thread of the server's waits for something, seen several times in a row.
+    /// Returns whether every thread of the server sleeps, in five polls in a row.
     pub fn is_asleep(&self) -> bool {
         self.seen_asleep(5) == 5
     }
 
-    /// Whether the server can do nothing by itself any more, at least several times as long as its
-    /// slowest reply took after `began`.
+    /// Returns whether the server can make no progress without new input.
+    ///
+    /// True only after several times its slowest reply time since `began`.
     pub(super) fn is_still_since(&self, began: Instant) -> bool {
         let least = SOON.max(self.slowest.get() * SLOWER);
         self.served.get()
@@ -337,14 +348,14 @@ impl<'a> TestContext<'a> {
             && concurrency::is_still(&self.server.borrow().process.tree())
     }
 
-    /// Waits for a moment in which the server rests, if there is one soon: a pool that is still
-    /// being set up would be taken for what clients cost.
+    /// Waits up to 1 s for the server to become idle. Otherwise a worker pool that still starts
+    /// would be counted as the cost of clients.
     pub fn let_it_rest(&self) {
         let deadline = Instant::now() + REST;
         while !self.is_asleep() && Instant::now() < deadline {}
     }
 
-    /// In how many of so many looks every thread of the server's waits for something.
+    /// Returns in how many of `looks` polls every thread of the server sleeps.
     pub fn seen_asleep(&self, looks: usize) -> usize {
         let look = |_: &usize| {
             thread::sleep(TRY_EVERY);
@@ -353,7 +364,7 @@ impl<'a> TestContext<'a> {
         (0..looks).filter(look).count()
     }
 
-    /// The most memory that the server has had since the last call, in bytes.
+    /// Returns the server's peak memory since the last call, in bytes.
     pub fn peak_since_last(&self) -> u64 {
         let tree = self.server.borrow().process.tree();
         let peak = proc::peak_bytes(&tree);
@@ -361,15 +372,15 @@ impl<'a> TestContext<'a> {
         peak
     }
 
-    /// Lets the server open no descriptor more, for as long as `meanwhile` takes.
+    /// Runs `meanwhile` while the server can open no more descriptors.
     ///
     /// # Errors
-    /// What `meanwhile` finds; or the harness may not limit the server.
+    /// The failure of `meanwhile`, or the harness may not change the server's limits.
     pub fn without_descriptors<T>(
         &self,
         meanwhile: impl FnOnce() -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        // Clients that have just left may still hold theirs.
+        // The server may still hold descriptors of clients that have just closed.
         self.wait_until(|| self.is_asleep(), || Failure::vacuous("the server never rests"))?;
         let tree = self.server.borrow().process.tree();
         let undo = proc::exhaust_descriptors(&tree).map_err(|error| {
@@ -382,14 +393,15 @@ impl<'a> TestContext<'a> {
         found
     }
 
-    /// Whether this file exists for the server, which may have a file system of its own.
+    /// Returns whether the file exists in the server's mount namespace.
     ///
     /// # Errors
-    /// The harness may not look.
+    /// The harness may not access the server's root directory.
     pub fn has_file(&self, path: &Path) -> Result<bool, Failure> {
         let tree = self.server.borrow().process.tree();
         match proc::have_file(&tree, path) {
-            // Another user's processes hide their root. The harness gave it none of its own.
+            // The root of another user's process is not readable. Without a read-only file system
+            // the harness made no separate root for the server.
             Err(_) if !self.spec.limits.read_only => Ok(false),
             seen => seen.map_err(|error| {
                 let seen = error.to_string();
@@ -398,25 +410,25 @@ impl<'a> TestContext<'a> {
         }
     }
 
-    /// How the server is built, as far as that can be told from outside.
+    /// Detects the server's concurrency model from outside.
     pub fn how_it_is_built(&self) -> Seen {
         concurrency::see(&self.server.borrow())
     }
 
-    /// Sends a signal to the server, which may end from now on.
+    /// Sends a signal to the server. From then on, an exit is no crash.
     pub fn signal(&self, signal: Signal) {
         self.may_end.set(true);
         self.note(format!("{signal} to the server"));
         self.server.borrow_mut().process.signal(signal);
     }
 
-    /// Waits for the server to end.
+    /// Waits up to `deadline` for the server to exit.
     pub fn wait_for_exit(&self, deadline: Duration) -> Option<Exit> {
         self.server.borrow().process.wait_for_exit(deadline)
     }
 
-    /// Waits for the server to exit. One that works may only lack a processor, and is given more
-    /// time.
+    /// Waits for the server to exit. Extends `patience` while the server uses the CPU, as it may
+    /// only lack CPU time.
     pub fn exits_within(&self, patience: Duration) -> Option<Exit> {
         let began = Instant::now();
         loop {
@@ -424,45 +436,46 @@ impl<'a> TestContext<'a> {
             let waited = began.elapsed();
             let is_over = waited >= patience * WORKING || waited >= patience && self.is_asleep();
             if exit.is_some() || is_over {
-                // What it did before it came to rest is done now.
+                // The server may have exited after the last poll, just after it fell asleep.
                 return exit.or_else(|| self.wait_for_exit(TRY_EVERY));
             }
         }
     }
 
-    /// The server's processes that are there now.
+    /// Returns the number of the server's processes.
     pub fn processes(&self) -> usize {
         self.server.borrow().process.tree().len()
     }
 
-    /// Starts the same server once more in the same place, beside the first or after it.
+    /// Starts a second instance of the server on the same port, beside the first or after it.
     ///
     /// # Errors
-    /// It cannot even be started.
+    /// The process cannot be started.
     pub fn start_again(&self) -> Result<Process, Failure> {
-        // Where it was told to listen, which need not be where it does.
+        // The port it was launched with; the server may listen on another one.
         self.start_at(LOOPBACK, &self.address().port().to_string())
     }
 
-    /// Starts the same server once more, told these words for host and port.
+    /// Starts a second instance of the server with this host and port.
     ///
     /// # Errors
-    /// It cannot even be started.
+    /// The process cannot be started.
     pub fn start_at(&self, host: &str, port: &str) -> Result<Process, Failure> {
         self.note(format!("the server is started again on {host} port {port}"));
         Ok(self.judge.launcher.start(self.spec, host, port)?)
     }
 
-    /// As [`start_at`](Self::start_at), without the privilege to listen on the system's ports.
+    /// Same as [`start_at`](Self::start_at), without the privilege to bind ports below 1024.
     ///
     /// # Errors
-    /// It cannot even be started.
+    /// The process cannot be started.
     pub fn start_unprivileged(&self, host: &str, port: &str) -> Result<Process, Failure> {
         self.note(format!("the server is started again on {host} port {port}, unprivileged"));
         Ok(self.judge.launcher.unprivileged().start(self.spec, host, port)?)
     }
 
-    /// The addresses that the server listens on at its port: those that it has now, and the first.
+    /// Returns the addresses that the server listens on at its port, with the one found at its
+    /// launch.
     pub fn listens_on(&self) -> Vec<IpAddr> {
         let server = self.server.borrow();
         let mut addresses = server.process.listening();
@@ -475,30 +488,31 @@ impl<'a> TestContext<'a> {
         hosts
     }
 
-    /// How long the server took until it listened.
+    /// Returns the time from the launch until the server listened.
     pub fn listened_after(&self) -> Duration {
         self.server.borrow().listened_after
     }
 
-    /// How many connections its clients have ended and it has not.
+    /// Returns the number of the server's connections in CLOSE_WAIT: closed by the client, but not
+    /// by the server.
     pub fn in_close_wait(&self) -> usize {
         proc::in_close_wait(self.address().port())
     }
 
-    /// Whether the server listens at the moment.
+    /// Returns whether the server listens now.
     pub fn is_listening(&self) -> bool {
         let server = self.server.borrow();
         server.process.listening().contains(&server.listens_on)
     }
 
-    /// Launches the server once more, in place of the one that is there; how that ended, if by
-    /// itself, is kept.
+    /// Launches a new server in place of the current one. Keeps how that exited, if it did so
+    /// unasked.
     ///
     /// # Errors
-    /// It cannot be launched any more.
+    /// The new server cannot be launched.
     pub(super) fn relaunch(&self) -> Result<(), Failure> {
         if self.spec.fixed_port.is_some() {
-            // There is one port for both.
+            // Both servers use the same fixed port.
             let process = &mut self.server.borrow_mut().process;
             process.wait_for_exit(self.hurry.get().map_or(DYING, |_| TRY_EVERY));
             process.stop();
@@ -508,7 +522,7 @@ impl<'a> TestContext<'a> {
         self.of_this_life.set(0);
         self.transcript.add(0, Happening::Note("the server is launched afresh".to_owned()));
         let process = self.server.replace(server).process;
-        // One that is about to die may need a moment.
+        // A server that is about to crash may need a moment to exit.
         process.wait_for_exit(self.hurry.get().map_or(DYING, |_| TRY_EVERY));
         let ended = process.end();
         if ended.exit.is_some_and(|exit| !self.contract.may_end_by(exit)) {
@@ -517,14 +531,14 @@ impl<'a> TestContext<'a> {
         Ok(())
     }
 
-    /// Waits for so long at the most, until told otherwise: the time that this takes is not
-    /// counted.
+    /// Sets the timeout of each wait, or restores the default, and restarts the deadline of the
+    /// case.
     pub(super) fn hurry(&self, patience: Option<Duration>) {
         self.hurry.set(patience);
         self.out_of_time.set(self.judge.out_of_time());
     }
 
-    /// The counterexample to try again, and nothing else, if there is one.
+    /// Returns the saved counterexample, if this run is a replay. The case then tests nothing else.
     pub(super) fn replayed(&self) -> Option<&Value> {
         self.replayed.set(true);
         self.judge.replay.as_ref()
@@ -546,7 +560,7 @@ impl<'a> TestContext<'a> {
     }
 }
 
-/// What is left of a subject when its case is over.
+/// Evidence of a case, taken from its test context at the end.
 pub(super) struct Evidence {
     pub(super) transcript: Transcript,
     pub(super) process: Process,
@@ -560,10 +574,10 @@ pub(super) struct Evidence {
     pub(super) verdict: Verdict,
 }
 
-/// Works in a thread beside the case.
+/// Runs `work` in a thread beside the case.
 ///
 /// # Errors
-/// The machine has no thread left.
+/// The system cannot create a thread.
 pub(super) fn beside<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     work: impl FnOnce() -> T + Send + 'scope,
@@ -573,7 +587,7 @@ pub(super) fn beside<'scope, T: Send + 'scope>(
     })
 }
 
-/// A request that calculators and echoes answer alike, a different one for each number.
+/// Returns a plain request for a number: calculators and echo servers send the same reply to it.
 pub(super) fn request(number: usize) -> Vec<u8> {
     (41_000 + number).to_string().into_bytes()
 }

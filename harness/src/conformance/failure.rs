@@ -1,4 +1,4 @@
-//! Words for what a case finds.
+//! Failures: why a server does not meet a requirement, or why the case could not test it.
 
 use serde_json::Value;
 
@@ -6,34 +6,34 @@ use super::case_result::{State, Verdict};
 use crate::client::ClientError;
 use crate::server::LaunchError;
 
-/// What is expected of a replay, in the finding of one that is none of its case.
+/// The expected value in a replay's failure if the counterexample is not one of this case.
 pub const FITTING: &str = "a counterexample of this case";
 
-/// Why a requirement is not met, or could not be looked at.
+/// Why a requirement is not met, or could not be tested.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// What the server did.
+    /// The verdict on the server; none if the case is inconclusive.
     pub verdict: Option<Verdict>,
-    /// How the case went.
+    /// How the case ended.
     pub state: State,
-    /// What would have been right.
+    /// The required behaviour.
     pub expected: String,
-    /// What was seen.
+    /// The observed behaviour.
     pub observed: String,
-    /// What may be the cause.
+    /// Likely cause.
     pub hint: Option<String>,
-    /// What is mostly the cause of such trouble, where the case knows nothing better.
+    /// The usual cause of such an error. It is shown if the case gives no hint of its own.
     pub general_hint: Option<&'static str>,
-    /// The value that was drawn and for which the requirement is not met.
+    /// The random input for which the server does not meet the requirement.
     pub counterexample: Option<Box<Value>>,
-    /// Cases that judge what this one takes for granted: [`CaseResult::blocked_by`].
+    /// Cases that test the assumptions of this one: [`CaseResult::blocked_by`].
     ///
-    /// [`CaseResult::blocked_by`]: super::Judgement::blocked_by
+    /// [`CaseResult::blocked_by`]: super::CaseResult::blocked_by
     pub blocked_by: &'static [&'static str],
 }
 
 impl Failure {
-    /// The requirement is not met.
+    /// Returns the failure of a requirement.
     pub fn fail(expected: impl Into<String>, observed: impl Into<String>) -> Failure {
         Failure {
             verdict: Some(Verdict::Fail),
@@ -47,7 +47,7 @@ impl Failure {
         }
     }
 
-    /// The requirement is not met: this came instead.
+    /// Returns the failure of a requirement because of a client error, such as a timeout.
     pub fn trouble(expected: impl Into<String>, trouble: &ClientError) -> Failure {
         let finding = Failure {
             general_hint: Some(usual_cause(trouble)),
@@ -57,13 +57,13 @@ impl Failure {
             ClientError::Silent(..) | ClientError::ConnectTimedOut(_) | ClientError::NotRead(_) => {
                 Failure { state: State::Hang, ..finding }
             }
-            // It was slow, or the machine: neither is what the case is about.
+            // The server or the machine is slow. The case tests neither.
             ClientError::OutOfTime => Failure { verdict: None, state: State::Vacuous, ..finding },
             _ => finding,
         }
     }
 
-    /// What the case is about could not be tried.
+    /// Returns an inconclusive result: the case could not test its requirement.
     pub fn vacuous(observed: impl Into<String>) -> Failure {
         Failure {
             verdict: None,
@@ -72,37 +72,38 @@ impl Failure {
         }
     }
 
-    /// What the case is about could not be tried, because the server does not do what these other
-    /// cases judge. Where one of them failed, that is the cause.
+    /// Returns an inconclusive result because the server fails an assumption of the case.
+    ///
+    /// The cases `by` test this assumption. If one of them failed, it is the cause.
     pub fn blocked(by: &'static [&'static str], observed: impl AsRef<str>) -> Failure {
         let observed = format!("{} (see {})", observed.as_ref(), by.join(", "));
         Failure { blocked_by: by, ..Failure::vacuous(observed) }
     }
 
-    /// What is to be tried again is no value of the case's.
+    /// Returns an error: the value to replay is not a counterexample of this case.
     pub fn misfit(words: impl Into<String>) -> Failure {
         Failure::harness_error(FITTING, words)
     }
 
-    /// The harness could not do its work.
+    /// Returns an error of the harness itself.
     pub fn harness_error(expected: impl Into<String>, observed: impl Into<String>) -> Failure {
         let finding = Failure::fail(expected, observed);
         Failure { verdict: None, state: State::HarnessError, ..finding }
     }
 
-    /// Something of the server's was left behind.
+    /// Returns the failure of a server that did not release a resource.
     pub fn leak(expected: impl Into<String>, observed: impl Into<String>) -> Failure {
         Failure { state: State::Leak, ..Failure::fail(expected, observed) }
     }
 
-    /// Adds what may be the cause.
+    /// Adds a likely cause.
     pub fn hint(mut self, words: impl Into<String>) -> Failure {
         self.hint = Some(words.into());
         self
     }
 }
 
-/// What mostly causes such trouble, in servers of any language.
+/// Returns the most common cause of a client error, for servers in any language.
 fn usual_cause(trouble: &ClientError) -> &'static str {
     match trouble {
         ClientError::Refused => {

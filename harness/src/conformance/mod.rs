@@ -1,9 +1,9 @@
-//! Judging a server: cases, verdicts, and the evidence behind them.
+//! Conformance tests: cases, case results, and the evidence for each failure.
 //!
-//! A case knows an address and a contract, never a pattern: whom it judges it cannot know. Only
-//! the cases of `results` ask the oracle. All others first learn what the server answers to a
-//! plain request and compare with that, so that a server with one fault fails the cases that
-//! name it and no others.
+//! A case knows the address and the contract of a server, but not its pattern, so it cannot favour
+//! one. Only the cases of `results` use the oracle. All others first learn the server's reply to a
+//! plain request and compare later replies with it. So a server with one fault fails the cases that
+//! test for this fault, and no others.
 
 mod case;
 mod case_result;

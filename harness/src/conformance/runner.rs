@@ -1,4 +1,4 @@
-//! Running cases: each with a server process of its own, several at a time.
+//! Runner: runs each case with its own server process, several cases in parallel.
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
@@ -21,23 +21,23 @@ use crate::client::Happening;
 use crate::server::{LaunchSpec, MOST_TASKS, Place};
 use crate::text::visible;
 
-/// The hint where nothing is known of the cause.
+/// The hint of a failure without a likely cause.
 const LOOK: &str =
     "--output DIR and --json have each byte, and what the server wrote, on one clock";
 
 impl Runner {
-    /// Judges a server in one case.
+    /// Runs one case on a server and returns its result.
     pub fn judge(&self, spec: &LaunchSpec, case: &'static Case) -> CaseResult {
         let began = Instant::now();
         let spec = spec.fitting(|contract| case.suits(contract));
         let mut judgement = self.unjudged(spec, case);
         if judgement.state != State::NotApplicable {
-            // A case that panics is met where it runs; this is for what is around it.
+            // `run` catches a panic of the case. This catches a panic of the code around it.
             panic::catch_unwind(AssertUnwindSafe(|| self.run(spec, case, &mut judgement)))
                 .unwrap_or_else(|panic| judgement.take(panicked(&*panic)));
         }
         for words in [&mut judgement.expected, &mut judgement.observed] {
-            // They may quote the server.
+            // Both may quote bytes from the server.
             *words = visible(words).into_owned();
         }
         judgement.known = self.expected.known(&spec.name, &judgement);
@@ -45,9 +45,10 @@ impl Runner {
         judgement
     }
 
-    /// Judges a server that did not pass its preflight checks: no case is run. Where there is no
-    /// server, all the cases that apply fail for that. Where it is not what it is declared to be,
-    /// the first of them does, and the others are inconclusive because of it.
+    /// Returns the results for a server that failed its preflight checks. No case runs.
+    ///
+    /// If the server cannot be launched, all applicable cases fail. If it does not match its
+    /// contract, the first applicable case fails and the others are inconclusive.
     pub fn judge_unchecked(
         &self,
         spec: &LaunchSpec,
@@ -74,7 +75,7 @@ impl Runner {
         judgements
     }
 
-    /// Ends all the cases that apply with one finding. None is run.
+    /// Gives all applicable cases the same failure, without running them.
     fn judge_alike(
         &self,
         spec: &LaunchSpec,
@@ -90,7 +91,7 @@ impl Runner {
         cases.iter().map(judge).collect()
     }
 
-    /// Ends a case that applies with a finding. It is not run.
+    /// Gives an applicable case a failure, without running it.
     fn alike(&self, spec: &LaunchSpec, case: &'static Case, finding: Failure) -> CaseResult {
         let spec = spec.fitting(|contract| case.suits(contract));
         let mut judgement = self.unjudged(spec, case);
@@ -101,12 +102,12 @@ impl Runner {
         judgement
     }
 
-    /// Ends a case that there is no time for.
+    /// Returns an inconclusive result for a case that the run has no time for.
     fn undecided(&self, spec: &LaunchSpec, case: &'static Case, words: String) -> CaseResult {
         self.alike(spec, case, Failure::vacuous(words))
     }
 
-    /// Why no further case is begun, if so: the time for this server is over, or it wastes it.
+    /// Returns why the remaining cases are skipped: the time limit has passed, or most cases hang.
     fn gives_up(&self, began: Instant, so_far: &[CaseResult]) -> Option<String> {
         if self.until.is_some_and(|until| Instant::now() > until) {
             let within = self.within.unwrap_or_default().as_secs();
@@ -118,7 +119,7 @@ impl Runner {
         is_hopeless.then(|| format!("it hung in {hung} cases and passed {passed}: it is given up"))
     }
 
-    /// What is known before a case is run: whether it applies.
+    /// Returns the initial result of a case, with whether it applies.
     fn unjudged(&self, spec: &LaunchSpec, case: &'static Case) -> CaseResult {
         let unmet = case.unmet_by(&spec.contract);
         CaseResult {
@@ -147,7 +148,7 @@ impl Runner {
     }
 
     fn run(&self, spec: &LaunchSpec, case: &Case, judgement: &mut CaseResult) {
-        // It is this thread's until the case is over.
+        // The port lease is held until the case is over.
         let launched = Place::take(spec)
             .and_then(|place| self.launcher.launch(spec).map(|server| (place, server)));
         let (place, server) = match launched {
@@ -174,7 +175,7 @@ impl Runner {
         };
         let not_replayed = self.replay.is_some() && !evidence.replayed;
         judgement.conclude(checked, &evidence);
-        // A server that is about to crash may need a moment to be gone; one that failed is asked.
+        // After a failure, the server may be about to crash and need a moment to exit.
         let moment = if judgement.is_fine() { Duration::ZERO } else { DYING };
         evidence.process.wait_for_exit(moment);
         let ended = evidence.process.end();
@@ -263,14 +264,14 @@ fn panicked(panic: &(dyn Any + Send)) -> Failure {
         .hint("this is a fault of the harness: please report it")
 }
 
-/// Judges a server in all the given cases, several at a time, and tells each judgement as it is
-/// reached. They are returned in the order of the cases.
+/// Runs cases on a server in parallel and reports each result when it is known. Returns the results
+/// in the order of `cases`.
 ///
-/// Where a plain request is not answered, or by more than a line, no case can try what it is
-/// about: each would only use up its patience, or fail for that reason. So this is judged first,
-/// and decides whether the other cases are run.
+/// If the server does not answer a plain request by exactly one line, no other case can test its
+/// requirement. Each would time out or fail for this reason. So the cases of plain requests run
+/// first and decide whether the others run.
 ///
-/// A judgement that another case may be the cause of is told last, when all are known.
+/// A result that another case may have caused is reported last, when all results are known.
 pub fn judge_all(
     judge: &Runner,
     spec: &LaunchSpec,
@@ -306,8 +307,8 @@ pub fn judge_all(
     judgements
 }
 
-/// Whether this is the verdict on a server that does not answer a plain request by one line. One
-/// that crashed may have done so before.
+/// Returns whether the server fails to answer a plain request by one line. A crash is excluded, as
+/// the server may have answered before it.
 fn is_not_answered(judgement: &CaseResult) -> bool {
     judgement.verdict == Some(Verdict::Fail) && judgement.state != State::Crash
 }
@@ -333,7 +334,8 @@ fn judge_together(
         }
     };
     thread::scope(|scope| {
-        // This thread is one of them. Where no more are to be had, fewer cases run at a time.
+        // This thread runs cases, too. If the system cannot create more threads, fewer cases run in
+        // parallel.
         for _ in 1..judge.at_once.min(cases.len()) {
             if thread::Builder::new().spawn_scoped(scope, work).is_err() {
                 break;

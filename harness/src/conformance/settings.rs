@@ -1,40 +1,41 @@
-//! How servers are judged.
+//! Settings of a test run.
 
 use std::time::{Duration, Instant};
 
 use super::known_failures::KnownFailures;
 use crate::server::Launcher;
 
-/// How often the patience of a case may be used up before the case is over: a server that is slow
-/// at everything is not waited for without end.
+/// Deadline of a case in timeouts of one wait. A server that is slow at everything must not delay
+/// the run without bound.
 pub(super) const PATIENCES: u32 = 6;
 
-/// The cases that say whether a plain request is answered by one line.
+/// The cases that test whether a plain request is answered by one line.
 pub(super) const PLAIN: &[&str] = &["framing/single", "framing/one-line"];
 
-/// How to judge.
+/// Runs cases with these settings.
 #[derive(Clone, Debug)]
 pub struct Runner {
-    /// What starts the servers. They are bounded.
+    /// Launches the servers under test, with resource limits.
     pub launcher: Launcher,
-    /// For all chance in the cases.
+    /// Random seed of the cases.
     pub seed: u64,
-    /// How long to wait for what should come.
+    /// Timeout of one wait, for a reply or an event.
     pub patience: Duration,
-    /// What servers are expected to fail in.
+    /// The known failures of servers.
     pub expected: KnownFailures,
-    /// Cases at a time. They mostly wait, so more than there are processors.
+    /// Number of cases that run in parallel. Cases mostly wait, so it may exceed the number of
+    /// CPUs.
     pub at_once: usize,
-    /// A counterexample to try again, and nothing else, in cases that draw what they try.
+    /// A counterexample to replay. A case with random inputs tests only this value.
     pub replay: Option<serde_json::Value>,
-    /// How long the judgement of one server may take: no case is begun after that, nor goes on.
+    /// Time limit for all cases of one server. After it no case starts and running cases stop.
     pub within: Option<Duration>,
-    /// When that is over.
+    /// The deadline that follows from `within`.
     pub until: Option<Instant>,
 }
 
 impl Runner {
-    /// A judge with the usual patience.
+    /// Returns a runner with a timeout of 5 s and 12 cases in parallel.
     pub fn new(launcher: Launcher, seed: u64) -> Runner {
         let (patience, expected) = (Duration::from_secs(5), KnownFailures::default());
         let launcher = launcher.bounded();
@@ -50,12 +51,12 @@ impl Runner {
         }
     }
 
-    /// By when a case that begins now must be over.
+    /// Returns the deadline of a case that starts now.
     pub(super) fn out_of_time(&self) -> Instant {
         self.not_later(Instant::now() + self.patience * PATIENCES)
     }
 
-    /// This moment, or the one at which the judgement of the server must be over.
+    /// Limits a deadline to that of the server.
     pub(super) fn not_later(&self, moment: Instant) -> Instant {
         self.until.map_or(moment, |until| moment.min(until))
     }
