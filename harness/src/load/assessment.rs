@@ -1,4 +1,4 @@
-//! What a run comes to, and whether its figures are to be believed.
+//! Assessment of a run: its results and their validity.
 
 use std::time::Duration;
 
@@ -14,48 +14,49 @@ use super::validity::{Caveat, CaveatKind, Validity};
 use crate::figures::{rate, time_or_dash};
 use crate::stats::{self, Quantiles, Stationarity};
 
-/// A generator that works for a larger part of the time may be what limits the throughput.
+/// A generator that is busy for a larger share of the time may limit the throughput.
 pub(super) const BUSY: f64 = 0.95;
 
-/// A server that works for a larger part of the time is what limits it, too.
+/// A server that is busy for a larger share of the time limits the throughput, too.
 pub(super) const SERVER_BUSY: f64 = 0.9;
 
-/// A server that answers a smaller part of what is due in time does not keep up. The one threshold for
-/// that: of a run's verdict, and of the highest rate that a server sustains.
+/// Share of the offered requests that a server must answer in time to keep up. The validity of a
+/// run and the search for the highest sustained rate use this same threshold.
 pub(super) const ACHIEVED: f64 = 0.98;
 
-/// By how much the generator's own counts may disagree (Little's law).
+/// Maximum relative disagreement of the generator's own counts (Little's law).
 const LITTLE: f64 = 0.05;
 
-/// A larger part of the machine's time that others are given shows in every figure.
+/// Share of stolen CPU time above which every figure is affected.
 const STOLEN: f64 = 0.05;
 
-/// The same of the time that the generator lost: a shortfall as large is called overload where it is the
-/// server's.
+/// Maximum share of time that the generator may lose. A shortfall of the same size on the server's
+/// side is called overload.
 const LOST: f64 = 1.0 - ACHIEVED;
 
-/// Time on the run queue, and others on the generator's processor. Every wake-up waits for some
-/// microseconds, which at many thousand a second come to a few percent.
+/// Maximum share of time on the run queue, and of other processes on the generator's CPU. Each
+/// wake-up waits for some microseconds: at many thousand per second that makes a few percent.
 const CROWDED: f64 = 0.1;
 
-/// Others' processor time is known in ticks of mostly 10 ms: of fewer nothing can be said.
+/// Minimum of other processes' CPU time: it is counted in ticks of mostly 10 ms, and fewer prove
+/// nothing.
 const LEAST_OTHERS: Duration = Duration::from_millis(50);
 
-/// Lateness of sending that is no matter in itself, in nanoseconds: what a machine that others
-/// share takes now and then.
+/// Send lateness that is tolerated in itself, in nanoseconds: a shared machine causes it now and
+/// then.
 const LATE: u64 = 1_000_000;
 
-/// What a run is judged by beside its figures.
+/// Facts that decide the validity, besides the figures.
 pub(super) struct Believed<'r> {
     pub(super) ran: &'r Ran,
-    /// Whether those beside are there to be turned away.
+    /// Whether the server must turn the background clients away.
     pub(super) are_turned_away: bool,
-    /// How precise the p99 is to be, if that was asked for, and how precise it is.
+    /// Requested relative precision of the p99, if any; `p99` has the precision reached.
     pub(super) precision: Option<f64>,
     pub(super) p99: &'r P99,
-    /// Whether nothing of the run but the generator was to run on its processor.
+    /// Whether the generator had a CPU that no other process of the run was to use.
     pub(super) has_own_processor: bool,
-    /// From when requests were due, and how much later they were sent.
+    /// Latency from the requests' due times, and the delay of their sending.
     pub(super) latency: &'r Histogram<u64>,
     pub(super) lateness: &'r Histogram<u64>,
 }
@@ -101,11 +102,12 @@ fn faults(one: &Measurement, believed: &Believed<'_>) -> Option<String> {
     (!faults.is_empty()).then(|| faults.join("; "))
 }
 
-/// What was in flight when nobody waited any more may have been answered yet; and to be told that
-/// the server is busy is to be told the truth.
+/// Request outcomes that count as no fault. A request in flight at the end may still get its reply, and
+/// a busy line is a correct answer of a full server.
 const NO_FAULTS: &[Outcome] = &[Outcome::Answered, Outcome::InFlight, Outcome::Busy];
 
-/// How whoever is turned away may fare beside: a busy line, or none, as the server has it.
+/// Outcomes permitted for background clients that are turned away: the server may send a busy line
+/// or none.
 const TURNED_AWAY: &[Outcome] = &[
     Outcome::Answered,
     Outcome::InFlight,
@@ -115,12 +117,11 @@ const TURNED_AWAY: &[Outcome] = &[
     Outcome::Closed,
 ];
 
-/// What went wrong with those who were there beside: the figures are not of what they should be of
-/// then.
+/// Returns the faults of the background clients. With them the run had another load than planned.
 fn faults_beside(believed: &Believed<'_>) -> [Option<String>; 2] {
     let (requests, connections) = match believed.are_turned_away {
         true => (TURNED_AWAY, TURNED_AWAY),
-        // Who drips may not have come to the end of a first request.
+        // A slow client may not have completed its first request.
         false => (NO_FAULTS, &[Outcome::Answered, Outcome::InFlight][..]),
     };
     let mut of_requests = Outcomes::default();
@@ -133,7 +134,7 @@ fn faults_beside(believed: &Believed<'_>) -> [Option<String>; 2] {
     ]
 }
 
-/// What became of those that did not end well.
+/// Describes the outcomes that are not in `good`.
 fn bad(outcomes: &Outcomes, good: &[Outcome], what: &str) -> Option<String> {
     let words: Vec<String> = Outcome::ALL
         .iter()
@@ -143,7 +144,8 @@ fn bad(outcomes: &Outcomes, good: &[Outcome], what: &str) -> Option<String> {
     (!words.is_empty()).then(|| format!("{what}: {}", words.join(", ")))
 }
 
-/// A run that had no connection left before its time was over, for which the server must have ended them.
+/// Describes a run that ended early because no connection was left: the server must have closed
+/// them.
 fn ended_early(one: &Measurement) -> Option<String> {
     (one.duration_ms < one.planned_ms && !one.partial).then(|| {
         let [took, planned] = [one.duration_ms, one.planned_ms].map(|ms| rate(ms as f64 / 1e3));
@@ -151,7 +153,7 @@ fn ended_early(one: &Measurement) -> Option<String> {
     })
 }
 
-/// That less was answered in time than was due, in words, and whose fault it is.
+/// Description of a shortfall: fewer requests answered in time than due, by cause.
 #[derive(Default)]
 struct Shortfall {
     of_server: Option<String>,
@@ -164,7 +166,7 @@ fn shortfall(one: &Measurement, ran: &Ran) -> Shortfall {
         let words = format!("{busy} requests were told that the server is busy");
         return Shortfall { of_server: Some(words), of_generator: None };
     }
-    // Of those that really were due: how many come by chance may be more or fewer.
+    // Compares with the requests that were really due: random arrivals may be more or fewer.
     if one.offered_per_s.is_none() || ran.achieved() >= ACHIEVED {
         return Shortfall::default();
     }
@@ -180,16 +182,16 @@ fn shortfall(one: &Measurement, ran: &Ran) -> Shortfall {
     }
 }
 
-/// The part of the requests that the server could not answer in time, because the generator sent them
-/// after the end, or shortly before it after a gap.
+/// Returns the share of the requests that the server could not answer in time because the generator
+/// sent them late: after the end, or shortly before it after a gap.
 fn not_sent_in_time(ran: &Ran) -> f64 {
     let unsent = ran.after.asked as f64 / ran.asked().max(1) as f64;
     let (elapsed, end) = (ran.elapsed.as_nanos() as u64, ran.after.start_ns);
     let (gap_ended, gap) = ran.lost.last_gap;
     let is_near = gap > 0 && gap_ended + elapsed / 10 >= end;
-    // What was due in the part of it that is after the end is not of the run.
+    // Requests due in the part of the gap after the end do not belong to the run.
     let within = gap.saturating_sub(gap_ended.saturating_sub(end)) as f64;
-    // Those of a gap across the end were sent after it, and are counted already.
+    // Requests of a gap across the end were sent after it, and are in `unsent` already.
     let in_gap = if is_near && gap_ended < end { within / elapsed.max(1) as f64 } else { 0.0 };
     unsent + in_gap
 }
@@ -206,7 +208,7 @@ fn late(one: &Measurement, believed: &Believed<'_>) -> Option<String> {
     })
 }
 
-/// A share in words.
+/// Formats a share in percent.
 fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
@@ -238,7 +240,7 @@ fn other_load(one: &Measurement) -> Option<String> {
 
 fn busy(one: &Measurement, threads: usize) -> Option<String> {
     if one.offered_per_s.is_some() {
-        // It waits for the next request by looking at the clock.
+        // The generator busy-waits for the next due time.
         return None;
     }
     let generator = one.generator_cpu_share / threads.max(1) as f64;
@@ -278,7 +280,7 @@ fn stolen(one: &Measurement) -> Option<String> {
 }
 
 fn changed(one: &Measurement, ran: &Ran) -> Option<String> {
-    // The last one may be cut short.
+    // Excludes a last interval that was cut short.
     let whole = || ran.intervals.iter().filter(|it| it.duration_ns * 10 > longest(ran) * 9);
     let rates: Vec<f64> = whole().map(|it| it.replies as f64 / it.duration_ns as f64).collect();
     let medians: Vec<f64> = whole().map(|it| it.sent.value_at_quantile(0.5) as f64).collect();
@@ -310,7 +312,7 @@ fn imprecise(believed: &Believed<'_>) -> Option<String> {
 }
 
 impl Measurement {
-    /// What a run comes to.
+    /// Returns the result of a run.
     pub fn of(ran: &Ran, about: About, server: Option<ServerSide>) -> Measurement {
         let (recorded, total) = (ran.recorded(), ran.total());
         let seconds = ran.elapsed.as_secs_f64().max(1e-9);
@@ -377,7 +379,7 @@ impl Measurement {
     }
 }
 
-/// The latency from when requests were due, with those in flight as their ages.
+/// Returns the latency from due times. Requests in flight count with their age.
 fn with_bounds(total: &Interval, is_open: bool) -> Histogram<u64> {
     let mut latency = if is_open { total.intended.clone() } else { total.sent.clone() };
     for (outcome, ages) in &total.failures {
@@ -388,7 +390,7 @@ fn with_bounds(total: &Interval, is_open: bool) -> Histogram<u64> {
     latency
 }
 
-/// What is known of the 99th percentile of a latency.
+/// Estimate of a latency's 99th percentile.
 pub(super) struct P99 {
     value: u64,
     samples: Option<f64>,
@@ -396,21 +398,21 @@ pub(super) struct P99 {
 }
 
 impl P99 {
-    /// That of the latency of all these intervals.
+    /// Estimates it from the latencies of all these intervals.
     pub(super) fn of(intervals: &[Interval], latency: &Histogram<u64>) -> P99 {
         let samples = effective_samples(intervals, 0.99, latency);
         let interval = samples.and_then(|it| stats::quantile_interval(latency, 0.99, it));
         P99 { value: latency.value_at_quantile(0.99), samples, interval }
     }
 
-    /// Half the width of its interval, as a part of it.
+    /// Returns half the width of the confidence interval, relative to the p99.
     pub(super) fn precision(&self) -> Option<f64> {
         let interval = self.interval.as_ref()?;
         Some((interval.high - interval.low) as f64 / 2.0 / self.value.max(1) as f64)
     }
 }
 
-/// How many independent requests would say as much about this quantile as those of the intervals.
+/// Returns the effective sample size of the intervals for this quantile.
 fn effective_samples(
     intervals: &[Interval],
     quantile: f64,

@@ -1,4 +1,4 @@
-//! What is asked of a server: by how many, when, and for how long.
+//! Load specs: the requests of a load run, their connections and their arrival process.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,88 +9,89 @@ use rand::{RngExt, SeedableRng};
 use super::connections::PATIENCE;
 use super::request_reply::RequestReply;
 
-/// A load on one server.
+/// Load on one server.
 #[derive(Clone, Debug)]
 pub struct LoadSpec {
-    /// Where it listens.
+    /// Address on which the server listens.
     pub address: SocketAddr,
-    /// Who asks. The first group is the one that is measured; the others are beside it.
+    /// Groups of connections. The first group is measured; the others are background clients.
     pub groups: Vec<Group>,
-    /// What is sent and received on each connection before the first request.
+    /// Bytes sent and received on each connection before its first request.
     pub opening: RequestReply,
-    /// The server may end a connection that is owed nothing: by its wire each is for few requests.
+    /// Whether the server may close a connection that has no request in flight: its protocol allows
+    /// few requests per connection.
     pub may_end: bool,
-    /// How long a connection, and a reply, may take.
+    /// Timeout for connecting, and for each reply.
     pub patience: Duration,
-    /// For all chance.
+    /// Random seed.
     pub seed: u64,
 }
 
 impl LoadSpec {
-    /// One group, with the usual patience.
+    /// Returns the load of one group, with the default timeout.
     pub fn new(address: SocketAddr, group: Group, seed: u64) -> LoadSpec {
         let opening = RequestReply { request: Vec::new(), reply: Vec::new() };
         LoadSpec { address, groups: vec![group], opening, may_end: false, patience: PATIENCE, seed }
     }
 }
 
-/// Connections that do alike.
+/// Connections with the same requests and arrival process.
 #[derive(Clone, Debug)]
 pub struct Group {
-    /// What they ask, in turn.
+    /// Requests that each connection sends in turn, with their replies.
     pub exchanges: Vec<RequestReply>,
-    /// How many they are.
+    /// Number of connections.
     pub connections: usize,
-    /// When they ask.
+    /// Arrival process.
     pub pace: ArrivalProcess,
 }
 
-/// When connections ask.
+/// Arrival process: when connections send their requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ArrivalProcess {
-    /// As soon as they are answered: a closed loop, with so many requests under way on each.
+    /// Closed loop: the next request is sent when a reply arrives, with `depth` requests in flight.
     Closed {
-        /// 1 or more.
+        /// Requests in flight on each connection, 1 or more.
         depth: u32,
     },
-    /// When the time has come, whether they are answered or not: an open loop. The connections
-    /// take turns, and each may have several requests under way.
+    /// Open loop: requests are sent on schedule, whether earlier ones are answered or not. The
+    /// connections take turns, and each may have several requests in flight.
     Open {
-        /// At which distances.
+        /// Distribution of the interarrival times.
         arrivals: Arrivals,
-        /// Requests per second, on all connections together.
+        /// Requests per second, over all connections.
         per_s: f64,
     },
-    /// Each connects, asks once, closes, and begins again.
+    /// Each client connects, sends one request, closes and starts over.
     Churn,
-    /// All are reset at once, and connect again and ask once.
+    /// All clients are reset at once, then connect again and send one request each.
     Storm {
-        /// How often.
+        /// Time between two resets.
         every: Duration,
     },
-    /// They send their requests byte by byte.
+    /// Clients send their requests byte by byte.
     Drip {
-        /// The time between two bytes of one connection.
+        /// Time between two bytes on one connection.
         every: Duration,
     },
-    /// They ask once when they are connected, and then are silent.
+    /// Clients send one request after connecting, and are silent from then on.
     Idle,
 }
 
-/// The distances between requests of an open loop.
+/// Distribution of the interarrival times of an open loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrivals {
-    /// All alike.
+    /// Constant interarrival times.
     Constant,
-    /// By chance, as of many who know nothing of each other: exponentially distributed.
+    /// Exponentially distributed interarrival times, as of many independent clients.
     Poisson,
 }
 
 impl Arrivals {
-    /// Both of them.
+    /// Both distributions.
     pub const ALL: &[Arrivals] = &[Arrivals::Constant, Arrivals::Poisson];
 
-    /// Returns its name in flags.
+    /// Returns the name used in flags.
     pub fn name(self) -> &'static str {
         match self {
             Arrivals::Constant => "constant",
@@ -100,7 +101,7 @@ impl Arrivals {
 }
 
 impl ArrivalProcess {
-    /// How many requests are due each second, where that is said.
+    /// Returns the offered rate in requests per second, for an open loop.
     pub fn offered_per_s(self) -> Option<f64> {
         match self {
             ArrivalProcess::Open { per_s, .. } => Some(per_s),
@@ -108,12 +109,12 @@ impl ArrivalProcess {
         }
     }
 
-    /// Whether connections are made again and again.
+    /// Returns whether clients connect again after each request.
     pub(super) fn reconnects(self) -> bool {
         matches!(self, ArrivalProcess::Churn | ArrivalProcess::Storm { .. })
     }
 
-    /// The part of one of so many generators.
+    /// Returns the share of one of `generators` generators.
     pub(super) fn shared(self, generators: usize) -> ArrivalProcess {
         match self {
             ArrivalProcess::Open { arrivals, per_s } => {
@@ -124,25 +125,25 @@ impl ArrivalProcess {
     }
 }
 
-/// When the requests of an open loop are due, in nanoseconds.
+/// Schedule of an open loop: the due times of its requests, in nanoseconds.
 #[derive(Debug)]
 pub(super) struct Schedule {
     arrivals: Arrivals,
     gap_ns: f64,
     due_ns: f64,
-    /// A time at which one would be due, where the distances are even.
+    /// A due time to align constant arrivals with.
     step_ns: Option<f64>,
     chance: SmallRng,
 }
 
 impl Schedule {
-    /// The first is due after one distance.
+    /// Returns a schedule whose first request is due one interarrival time after the start.
     pub(super) fn new(arrivals: Arrivals, per_s: f64, seed: u64) -> Schedule {
         let chance = SmallRng::seed_from_u64(seed);
         Schedule { arrivals, gap_ns: 1e9 / per_s, due_ns: 0.0, step_ns: None, chance }
     }
 
-    /// Requests at even distances are due in step with this time, that part of a distance later.
+    /// Aligns constant arrivals with `time` plus `part` of an interarrival time.
     pub(super) fn keep_in_step_with(&mut self, time: u64, part: f64) {
         self.step_ns = Some(time as f64 + part * self.gap_ns);
     }
@@ -158,7 +159,7 @@ impl Schedule {
         }
     }
 
-    /// When the next one is due.
+    /// Returns the due time of the next request.
     pub(super) fn due(&self) -> u64 {
         self.due_ns as u64
     }
@@ -166,7 +167,7 @@ impl Schedule {
     pub(super) fn advance(&mut self) {
         self.due_ns += match self.arrivals {
             Arrivals::Constant => self.gap_ns,
-            // The inverse of the exponential distribution's function, of a chance above 0.
+            // Inverse of the exponential distribution function, at a probability above 0.
             Arrivals::Poisson => -(1.0 - self.chance.random::<f64>()).ln() * self.gap_ns,
         };
     }

@@ -1,4 +1,4 @@
-//! What one server did under one load, and whether that is to be believed.
+//! The result of one load run, with its validity.
 
 use std::collections::BTreeMap;
 
@@ -11,120 +11,124 @@ use super::server_stats::ServerSide;
 use super::validity::Validity;
 use crate::stats::{self, Quantiles};
 
-/// What one server did under one load.
+/// Result of one load run on one server.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measurement {
-    /// The workload's name.
+    /// Name of the workload.
     pub workload: String,
-    /// Connections asked for.
+    /// Connections requested.
     pub clients: usize,
-    /// How long was recorded, in milliseconds.
+    /// Recorded time, in milliseconds.
     pub duration_ms: u64,
-    /// How long was to be recorded, in milliseconds. A run that ended earlier says why.
+    /// Planned recording time, in milliseconds. If the run ended earlier, a caveat gives the
+    /// reason.
     pub planned_ms: u64,
-    /// Whether the figures are to be believed, and why not.
+    /// Validity of the figures, with all caveats.
     #[serde(flatten)]
     pub validity: Validity,
     /// Whether the run was interrupted.
     pub partial: bool,
-    /// What became of the requests.
+    /// Outcomes of the requests.
     pub outcomes: Outcomes,
-    /// What became of the connections; `answered` are those that lasted and were answered.
+    /// Outcomes of the connections; `answered` counts those that lasted and got a reply.
     pub connections: Outcomes,
-    /// What became of the requests of others, who were there beside, by group.
+    /// Outcomes of the background clients' requests, by group.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<Outcomes>,
-    /// Requests that were due per second, in an open loop.
+    /// Offered rate of an open loop, in requests per second.
     pub offered_per_s: Option<f64>,
-    /// Right replies per second.
+    /// Correct replies per second.
     pub throughput_per_s: f64,
-    /// From when a request was due to its right reply. In a closed loop it is due when it is sent,
-    /// and a slow reply delays the next request: that is what a client saw, not what an independent
-    /// arrival would have. Requests still in flight at the end are there with their age, which is a
-    /// lower bound: `outcomes` says how many.
+    /// Time from a request's due time to its correct reply.
+    ///
+    /// In a closed loop a request is due when it is sent, and a slow reply delays the next request:
+    /// this is the latency that one client saw, not that of independent arrivals. Requests still in
+    /// flight at the end count with their age, which is a lower bound; `outcomes` has their number.
     pub latency_intended_ns: Quantiles,
-    /// From when a request was sent to its right reply.
+    /// Time from sending a request to its correct reply.
     pub latency_sent_ns: Quantiles,
-    /// Where the p99 of `latency_intended_ns` is with 95 % confidence, if enough was measured.
+    /// 95 % confidence interval of the p99 of `latency_intended_ns`, if there are enough samples.
     pub p99_interval_ns: Option<stats::Interval<u64>>,
-    /// As many independent requests would say as much: those of a run depend on each other.
+    /// Effective sample size: the number of independent requests with the same information, as the
+    /// requests of a run are correlated.
     pub effective_samples: Option<f64>,
-    /// How much later than due requests were sent, in an open loop.
+    /// Delay between a request's due time and its sending, in an open loop.
     pub send_lateness_ns: Quantiles,
-    /// How long it took to connect.
+    /// Connect times.
     pub connect_ns: Quantiles,
-    /// How long it took until requests met anything but their right reply, by that.
+    /// Time until a request got an outcome other than its correct reply, by outcome.
     pub failures_ns: BTreeMap<&'static str, Quantiles>,
-    /// Processor time of the generator for each right reply, if there was any. That of an open loop
-    /// counts the waiting for the next request, too.
+    /// CPU time of the generator per correct reply, if there was one. In an open loop it includes
+    /// the busy wait for the next due time.
     pub generator_cpu_ns_per_request: Option<u64>,
-    /// Processor time of the generator over the run's, 1 for one processor that was kept busy.
+    /// CPU time of the generator over the run's time; 1 is one CPU kept busy.
     pub generator_cpu_share: f64,
-    /// By how much the requests under way, on average over time, differ from throughput times mean
-    /// latency (Little's law), as a part: a check of the generator's own counting, as those under way
-    /// are counted apart from the latencies.
+    /// Relative difference between the mean number of requests in flight and throughput times mean
+    /// latency (Little's law).
+    ///
+    /// It checks the generator's own counting: requests in flight are counted apart from the
+    /// latencies.
     pub littles_residual: Option<f64>,
-    /// The part of the machine's processor time that others were given meanwhile, where it is a
-    /// virtual one.
+    /// Share of the machine's CPU time that the hypervisor gave to other guests (steal), on a
+    /// virtual machine.
     pub stolen_share: f64,
     /// Time that the generator lost.
     pub lost: LostShares,
-    /// System calls of the server for each right reply, counted in a run of its own, where that was
-    /// asked for and is permitted.
+    /// System calls of the server per correct reply, counted in a run of its own, if that was
+    /// requested and is permitted.
     pub syscalls_per_request: Option<f64>,
-    /// Why they were not counted, where that was asked for.
+    /// Reason why the system calls were not counted, if that was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub syscalls_not_counted: Option<String>,
-    /// Who ran where.
+    /// CPUs of the server and the generator.
     pub placement: String,
-    /// What the server did meanwhile; not known of one that the harness has not launched.
+    /// Server stats of the run; none for a server that the harness did not launch.
     pub server: Option<ServerSide>,
-    /// What holding the connections took, where that is what the workload is about.
+    /// Cost of the idle connections, for the workload that measures it.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
 }
 
-/// What holding many connections took.
+/// Cost of many idle connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Held {
-    /// Anonymous resident memory of the server's processes for each connection: what they hold
-    /// with all connected and answered, less what they held with none.
+    /// Anonymous resident memory of the server's processes per connection: with all connections
+    /// answered once, minus with none.
     pub memory_per_connection_bytes: u64,
-    /// How long it took until all were connected and answered once, in milliseconds.
+    /// Time until all connections were established and answered once, in milliseconds.
     pub connected_in_ms: u64,
 }
 
-/// What a measurement is of.
+/// Description of a measurement: the facts that the run itself does not record.
 #[derive(Clone, Debug)]
 pub struct About {
-    /// The workload's name.
+    /// Name of the workload.
     pub workload: String,
-    /// Connections asked for.
+    /// Connections requested.
     pub clients: usize,
-    /// Requests due per second, in an open loop.
+    /// Offered rate of an open loop, in requests per second.
     pub offered_per_s: Option<f64>,
-    /// Whether those beside are there to be turned away.
+    /// Whether the server must turn the background clients away.
     pub are_turned_away: bool,
-    /// Who ran where.
+    /// CPUs of the server and the generator.
     pub placement: Placement,
-    /// How wide the interval of the p99 may be to either side, as a part of it, if that was asked
-    /// for.
+    /// Maximum half-width of the p99's confidence interval, relative to the p99, if requested.
     pub precision: Option<f64>,
 }
 
 impl Measurement {
-    /// Processor time of the server for each right reply, in nanoseconds, where it is known.
+    /// Returns the server's CPU time per correct reply, in nanoseconds, if known.
     pub fn server_cpu_ns_per_request(&self) -> Option<u64> {
         self.server.as_ref()?.cpu_ns_per_request
     }
 
-    /// Whether any request was answered rightly: without, there is no result.
+    /// Returns whether any request got a correct reply. Without one there is no result.
     pub fn has_answers(&self) -> bool {
-        // Where much is late, all that came in time may have been due before.
+        // Under overload all replies within the run may belong to requests due before it.
         self.outcomes.get(Outcome::Answered) > 0 || self.throughput_per_s > 0.0
     }
 
-    /// What the server did wrong under this load, if so.
+    /// Returns what the server did wrong under this load, if anything.
     pub fn problem(&self) -> Option<String> {
         self.validity.problem()
     }

@@ -1,9 +1,11 @@
-//! Measuring a server under load. Every reply is checked: a wrong one is an outcome, never a
-//! latency.
+//! The load generator: measures a server under load.
 //!
-//! A [`LoadSpec`] says what is asked by whom and when; [`Generator`]s ask, each on a thread of its
-//! own with its connections; [`run`] makes a run of them, interval by interval; a [`Measurement`]
-//! is what that comes to, and whether it is to be believed.
+//! The generator checks every reply. A wrong reply is counted as an outcome and gives no latency.
+//!
+//! A [`LoadSpec`] describes the requests, their connections and their arrival process. Each
+//! [`Generator`] runs on a thread of its own and sends the requests of its connections. [`run`]
+//! starts the generators and collects their intervals. A [`Measurement`] is the result of a run,
+//! with its validity.
 
 mod assessment;
 mod connections;

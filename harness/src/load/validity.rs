@@ -1,37 +1,37 @@
-//! Whether figures are to be believed.
+//! Validity of the results of a load run.
 
 use serde::Serialize;
 
-/// Whether figures are to be believed.
+/// Validity label of the results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// They are.
+    /// No caveat puts the results in doubt.
     #[default]
     Valid,
-    /// Not every request was answered rightly, or not every connection lasted.
+    /// Some requests got no correct reply, or some connections did not last.
     Faulty,
-    /// The server did not keep up with what was due.
+    /// The server did not keep up with the offered rate.
     Overloaded,
-    /// They are as much the generator's as the server's.
+    /// The generator limited the results.
     GeneratorBound,
-    /// Others were given too much of the machine's time.
+    /// Other processes or guests used too much of the machine's time.
     Disturbed,
-    /// The run was another at its end than at its beginning.
+    /// The results changed from the start of the run to its end.
     NotStationary,
-    /// They are less precise than was asked for.
+    /// The results are less precise than requested.
     Imprecise,
 }
 
-/// What a caveat is about.
+/// Kind of a caveat, the gravest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CaveatKind {
-    /// Requests or connections did not end well.
+    /// Some requests or connections failed.
     Faults,
-    /// The run ended before its time, because no connection was left.
+    /// The run ended early, because no connection was left.
     EndedEarly,
-    /// The server did not keep up with what was due.
+    /// The server did not keep up with the offered rate.
     Overload,
     /// The generator sent requests late.
     SentLate,
@@ -39,28 +39,29 @@ pub enum CaveatKind {
     GeneratorBusy,
     /// The generator's own counts disagree.
     Miscounted,
-    /// No higher rate was reached because of the generator or the machine.
+    /// The generator or the machine prevented a higher rate.
     GeneratorLimit,
     /// The generator's loop had gaps in which it neither ran nor waited: it was stopped.
     GeneratorStopped,
-    /// The generator waited for its processor.
+    /// The generator waited on the run queue of its CPU.
     RunQueue,
-    /// A cgroup's CPU quota was used up.
+    /// The CPU quota of a cgroup was used up.
     Throttled,
-    /// Others ran on the generator's processor.
+    /// Other processes ran on the generator's CPU.
     OtherLoad,
-    /// The hypervisor gave the machine's time to others.
+    /// The hypervisor gave the machine's time to other guests (steal).
     Stolen,
-    /// The run was another at its end than at its beginning.
+    /// The results changed from the start of the run to its end.
     Changed,
-    /// The figures are less precise than was asked for.
+    /// The results are less precise than requested.
     Imprecise,
-    /// Server and generator shared a processor, or may have: to be known of a valid run, too.
+    /// Server and generator shared a CPU, or may have. The results stay valid; the reader must
+    /// know.
     SharedProcessor,
 }
 
 impl CaveatKind {
-    /// The verdict that it leads to.
+    /// Returns the validity label that this kind leads to.
     pub fn verdict(self) -> Verdict {
         match self {
             CaveatKind::Faults | CaveatKind::EndedEarly => Verdict::Faulty,
@@ -80,32 +81,32 @@ impl CaveatKind {
         }
     }
 
-    /// Whether the generator or the machine is to blame, and not the server.
+    /// Returns whether the cause is the generator or the machine, not the server.
     pub fn blames_generator(self) -> bool {
         matches!(self.verdict(), Verdict::GeneratorBound | Verdict::Disturbed)
     }
 }
 
-/// Something that stands against figures.
+/// A reason to distrust the results.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Caveat {
-    /// What it is about.
+    /// Kind of the caveat.
     pub kind: CaveatKind,
-    /// In words, with figures.
+    /// Description, with figures.
     pub words: String,
 }
 
-/// A verdict, and all that stands against the figures.
+/// Validity label of the results, with all caveats.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Validity {
-    /// The gravest.
+    /// Label of the gravest caveat.
     pub verdict: Verdict,
-    /// All of them, the gravest first.
+    /// All caveats, the gravest first.
     pub caveats: Vec<Caveat>,
 }
 
 impl Verdict {
-    /// The word used in reports.
+    /// Returns the name used in reports.
     pub fn name(self) -> &'static str {
         match self {
             Verdict::Valid => "valid",
@@ -125,7 +126,7 @@ impl Validity {
         Validity { verdict, caveats }
     }
 
-    /// Adds one more, in its place by gravity.
+    /// Inserts a caveat, in the order of gravity.
     pub(super) fn add(&mut self, caveat: Caveat) {
         let mut caveats = std::mem::take(&mut self.caveats);
         let graver = |one: &Caveat| one.kind as usize <= caveat.kind as usize;
@@ -134,19 +135,19 @@ impl Validity {
         *self = Validity::by(caveats);
     }
 
-    /// All caveats in one line.
+    /// Returns all caveats in one line.
     pub fn words(&self) -> String {
         let words: Vec<&str> = self.caveats.iter().map(|caveat| caveat.words.as_str()).collect();
         words.join("; ")
     }
 
-    /// The first caveat by which the generator or the machine is to blame, and not the server.
+    /// Returns the first caveat whose cause is the generator or the machine, not the server.
     pub fn blames_generator(&self) -> Option<&Caveat> {
         self.caveats.iter().find(|caveat| caveat.kind.blames_generator())
     }
 
-    /// What the server did wrong, in words, if so: what else stands against figures may be the
-    /// machine's.
+    /// Returns what the server did wrong, if anything. Caveats of other labels may be the machine's
+    /// fault.
     pub fn problem(&self) -> Option<String> {
         (self.verdict == Verdict::Faulty).then(|| self.words())
     }

@@ -1,4 +1,4 @@
-//! The workloads: a row each.
+//! Table of the workloads.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,52 +13,54 @@ use super::request_reply::{RequestReply, heavy, mixed, usual};
 use crate::contract::Contract;
 use crate::wire::Wire;
 
-/// A way to load a server.
+/// A named load pattern.
 #[derive(Debug)]
 pub struct Workload {
-    /// Its stable name.
+    /// Stable name, used in flags and reports.
     pub name: &'static str,
-    /// What it does, in a line.
+    /// One-line description.
     pub summary: &'static str,
-    /// Who asks when.
+    /// Connections and their arrival process.
     pub load: Load,
-    /// Whether the main job measures it in its shorter plans, too.
+    /// Whether the shorter plans of the main job include this workload, too.
     pub is_common: bool,
 }
 
-/// Who asks when.
+/// Connections and arrival process of a workload.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Load {
-    /// So many connections, each with so many requests under way.
+    /// Closed loop: number of connections, and requests in flight on each.
     Closed(usize, u32),
-    /// An open loop over so many connections, or as many as the server takes, with so many requests
-    /// per second in all.
+    /// Open loop: number of connections (fewer if the server's capacity is lower), arrivals, and
+    /// requests per second over all connections.
     Open(usize, Arrivals, f64),
-    /// Open loops with ever other rates, to find the highest one with a latency within a limit.
+    /// Search for the highest rate whose latency stays within a limit, with open-loop runs at
+    /// different rates.
     Saturation(usize),
-    /// So many clients, each of which connects, asks once, closes, and begins again.
+    /// Number of clients that each connect, send one request, close and start over.
     Churn(usize),
-    /// So many that connect and ask all at once, are reset, and do so again after that time.
+    /// Number of clients that connect and send one request all at once, and the time after which
+    /// they are reset and start over.
     Storm(usize, Duration),
-    /// A closed loop over so many connections, with requests of many sizes.
+    /// Closed loop over this many connections, with requests of many sizes.
     Mixed(usize),
-    /// A closed loop over so many connections, and beside them others that do otherwise.
+    /// Closed loop over this many connections, next to background clients.
     Beside(usize, Others),
-    /// As many connections as the plan says, or as the server takes, all held; [`WINDOW`](super::WINDOW)
-    /// of them ask at a time.
+    /// As many idle connections as the plan asks for or the server takes. [`WINDOW`](super::WINDOW)
+    /// of them have a request in flight at a time.
     Held,
 }
 
-/// Who else is there.
+/// Background clients of a workload, with their number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Others {
-    /// So many who are silent.
+    /// Clients that stay silent.
     Idle(usize),
-    /// So many who ask what takes long to calculate.
+    /// Clients whose requests take long to calculate.
     Heavy(usize),
-    /// So many who send a byte now and then.
+    /// Clients that send one byte at a time, at intervals.
     Dripping(usize),
-    /// So many who are turned away, and come again and again: all places are taken.
+    /// Clients that the full server turns away, and that connect again each time.
     TurnedAway(usize),
 }
 
@@ -70,7 +72,7 @@ const fn special(name: &'static str, summary: &'static str, load: Load) -> Workl
     Workload { name, summary, load, is_common: false }
 }
 
-/// The workloads, in the order of a report.
+/// All workloads, in the order of a report.
 pub const WORKLOADS: &[Workload] = &[
     common("closed-1", "closed loop, 1 connection", Load::Closed(1, 1)),
     common("closed-8", "closed loop, 8 connections", Load::Closed(8, 1)),
@@ -137,45 +139,46 @@ pub const WORKLOADS: &[Workload] = &[
     ),
 ];
 
-/// Fewer connections say nothing about holding many.
+/// Minimum of idle connections: a result with fewer would not describe many connections.
 pub const LEAST_HELD: usize = 1_000;
 
-/// Additions of a heavy request: as many as every calculator here takes.
+/// Additions in a heavy request: the most that every calculator of this project takes.
 const HEAVY: usize = 199;
 
-/// The time between two bytes of a client that drips.
+/// Time between two bytes of a slow client.
 const DRIP: Duration = Duration::from_millis(10);
 
-/// The most connections to a server that does not say how many it takes.
+/// Maximum of connections to a server with no declared capacity.
 const UNDECLARED: usize = 64;
 
-/// The longest of mixed requests, in bytes, where no shorter limit is declared.
+/// Maximum length of a mixed request, in bytes, unless a shorter limit is declared.
 const LONGEST: usize = 4096;
 
-/// The most places that are taken in order to be refused.
+/// Maximum of connection slots to fill in order to be turned away.
 const MOST_PLACES: usize = 256;
 
-/// Descriptors that this process needs beside its connections.
+/// Descriptors that this process needs besides its connections.
 const RESERVED_DESCRIPTORS: usize = 64;
 
-/// How much to load.
+/// Durations and sizes of the load runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Plan {
-    /// Before anything is recorded.
+    /// Warm-up before the recording starts.
     pub warm_up: Duration,
-    /// While it is.
+    /// Duration of the recording.
     pub duration: Duration,
-    /// How many connections to hold.
+    /// Idle connections to open.
     pub held: usize,
-    /// Whether only common workloads are measured by the main job.
+    /// Whether the main job measures the common workloads only.
     pub is_short: bool,
 }
 
 impl Workload {
-    /// How many connections it makes to a server with this contract, at the least.
+    /// Returns the least number of connections that this workload opens to a server with this
+    /// contract.
     ///
     /// # Errors
-    /// Why such a server is not loaded so, in words.
+    /// The reason why such a server cannot be measured with this workload.
     pub fn connections(&self, contract: &Contract, plan: Plan) -> Result<usize, String> {
         let serves = contract.capacity.unwrap_or(UNDECLARED);
         let (connections, least) = match self.load {
@@ -209,7 +212,7 @@ impl Workload {
         enough_descriptors(connections).map(|()| connections)
     }
 
-    /// Whether the wire can express what is asked.
+    /// Checks that the server's protocol can express the requests of this workload.
     fn is_said_by(&self, contract: &Contract) -> Result<(), String> {
         let wire = &contract.wire;
         let waits = "by its wire a request must wait for the reply to the one before it";
@@ -270,8 +273,9 @@ impl Workload {
         }
     }
 
-    /// What is asked of a server with this contract. Not of one who is held, nor while a rate is
-    /// looked for.
+    /// Returns the load spec of this workload for a server with this contract.
+    ///
+    /// The workload of idle connections and the search for a rate do not use it.
     pub(super) fn demand(
         &self,
         address: SocketAddr,
@@ -334,10 +338,10 @@ impl Others {
     }
 }
 
-/// Whether this process may hold so many connections.
+/// Checks that the descriptor limit allows this many connections.
 ///
 /// # Errors
-/// Why not, in words.
+/// The limit is too low; the message names it.
 pub fn enough_descriptors(connections: usize) -> Result<(), String> {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));
     if soft >= (connections + RESERVED_DESCRIPTORS) as u64 {
