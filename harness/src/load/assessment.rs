@@ -38,7 +38,7 @@ const LOST: f64 = 1.0 - ACHIEVED;
 /// wake-up waits for some microseconds: at many thousand per second that makes a few percent.
 const CROWDED: f64 = 0.1;
 
-/// Minimum of other processes' CPU time: it is counted in ticks of mostly 10 ms, and fewer prove
+/// Minimum CPU time of other processes: it is counted in ticks of mostly 10 ms, and fewer prove
 /// nothing.
 const LEAST_OTHERS: Duration = Duration::from_millis(50);
 
@@ -102,8 +102,8 @@ fn faults(one: &Measurement, believed: &Believed<'_>) -> Option<String> {
     (!faults.is_empty()).then(|| faults.join("; "))
 }
 
-/// Request outcomes that count as no fault. A request in flight at the end may still get its reply, and
-/// a busy line is a correct answer of a full server.
+/// Request outcomes that count as no fault. A request in flight at the end may still get its reply,
+/// and a busy line is a correct answer of a full server.
 const NO_FAULTS: &[Outcome] = &[Outcome::Answered, Outcome::InFlight, Outcome::Busy];
 
 /// Outcomes permitted for background clients that are turned away: the server may send a busy line

@@ -1,5 +1,5 @@
-//! The generator's connections: one thread, one epoll for all. Who asks when is decided by whoever
-//! owns them.
+//! The generator's connections: one thread and one epoll instance for all. The owner decides when
+//! each connection sends.
 
 mod replies;
 
@@ -18,22 +18,22 @@ use super::outcome::{Outcome, Outcomes};
 use super::recorder::{Clock, Flight, Recorder};
 use super::request_reply::{Cycle, MOST_AT_ONCE, RequestReply};
 
-/// How long a connection, and a reply, may take, unless told otherwise.
+/// Default timeout for connecting, and for each reply.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often overdue replies are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Bytes received at once.
+/// Size of the receive buffer, in bytes.
 const BUFFER: usize = 64 * 1024;
 
-/// Events taken from the kernel at once.
+/// Maximum number of events per wait.
 const EVENTS: usize = 256;
 
-/// The most requests under way on one connection. More are not sent.
+/// Maximum number of requests in flight on one connection; further requests are not sent.
 pub(super) const MOST_UNDER_WAY: u32 = 64 * 1024;
 
-/// The longest opening, in bytes.
+/// Maximum length of an opening, in bytes.
 pub(super) const LONGEST_OPENING: usize = 60_000;
 
 /// Connections to one server, in groups.
@@ -45,56 +45,56 @@ pub(super) struct Connections {
     cycles: Vec<Cycle>,
     connections: Vec<Connection>,
     epoll: Epoll,
-    /// Where replies are received: kept, because to clear so much for each would take longer than
-    /// to compare it.
+    /// Receive buffer. It is reused, because clearing it for each reply would take longer than
+    /// comparing the reply.
     buffer: Box<[u8]>,
     under_way: Vec<u64>,
     connecting: usize,
     looked: u64,
-    /// By group: what became of connections that are no more.
+    /// Outcomes of closed connections, by group.
     ended: Vec<Outcomes>,
-    /// By how many addresses of this machine it connects, one after the other.
+    /// Number of local addresses to connect from, in turn.
     sources: u32,
     next_source: u32,
-    /// What is sent and received on each connection before the first request.
+    /// Bytes sent and received on each connection before its first request.
     opening: RequestReply,
-    /// The server may end a connection that is owed nothing.
+    /// Whether the server may close a connection that has no request in flight.
     may_end: bool,
 }
 
-/// A connection, or the place of one that has ended.
+/// A connection, or the free slot of a closed one.
 #[derive(Debug)]
 struct Connection {
-    /// None once it has ended.
+    /// `None` when the connection is closed.
     stream: Option<TcpStream>,
     group: u16,
     is_connecting: bool,
     has_answered: bool,
-    /// A request was given up for now.
+    /// Whether a request was abandoned.
     is_waiting: bool,
-    /// What the last reply was; in flight, if there was none.
+    /// Outcome of the last request; in flight if there was no reply.
     last: Outcome,
-    /// Which exchange is the next to be asked; how many before it were not yet taken by the
-    /// kernel, and how much of the first of those was.
+    /// Index of the next request to promise; number of promised requests not yet written
+    /// completely; and bytes written of the first of them.
     next: u32,
     backlog: u32,
     taken: u32,
-    /// Whose reply is due, and how much of it has come.
+    /// Index of the expected reply, and number of its bytes received.
     due: u32,
     received: u32,
-    /// Requests under way.
+    /// Requests in flight.
     under_way: u32,
     flights: VecDeque<Flight>,
-    /// How much of the opening was sent, and received.
+    /// Bytes of the opening sent, and received.
     opening_sent: u16,
     opening_received: u16,
-    /// A reply that differs from the one that is due, as far as it has come.
+    /// Bytes received so far of a reply that differs from the expected one.
     #[expect(clippy::box_collection, reason = "it is rare, and a connection is small")]
     strange: Option<Box<Vec<u8>>>,
     since: u64,
 }
 
-/// Room for what the kernel tells at once.
+/// Buffer for the events of one wait.
 #[derive(Debug)]
 pub(super) struct Events([EpollEvent; EVENTS]);
 
@@ -103,7 +103,7 @@ impl Events {
         Events([EpollEvent::empty(); EVENTS])
     }
 
-    /// The one at this place.
+    /// Returns the event at this index.
     pub(super) fn get(&self, at: usize) -> Event {
         let event = self.0[at];
         let ends = EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
@@ -113,7 +113,7 @@ impl Events {
     }
 }
 
-/// Something has happened to a connection.
+/// Event on a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Event {
     pub(super) index: usize,
@@ -121,19 +121,19 @@ pub(super) struct Event {
     may_have_ended: bool,
 }
 
-/// What has happened.
+/// Result of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Happened {
     Nothing,
     Connected,
-    /// So many requests are over, rightly answered or not, and the connection lasts. It was looked
-    /// at the clock then.
+    /// Number of requests completed, with a correct reply or not, and the time. The connection is
+    /// still open.
     Replied(u32, u64),
     Ended,
 }
 
 impl Connections {
-    /// None yet, in groups of one cycle of exchanges each.
+    /// Returns an empty set of connections, with one cycle of requests and replies per group.
     pub(super) fn new(
         address: SocketAddr,
         cycles: Vec<Cycle>,
@@ -160,26 +160,26 @@ impl Connections {
         })
     }
 
-    /// Connects from so many addresses in turn, each of which has ports of its own. They are those
-    /// of the loopback network (127.0.0.0/8), and without effect for other servers.
+    /// Connects from this number of local addresses in turn, each with its own range of ports. The
+    /// addresses are in the loopback network (127.0.0.0/8); for other servers there is no effect.
     pub(super) fn connect_from(&mut self, sources: u32) {
         self.sources = sources;
     }
 
-    /// Begins each connection by this, which has [`LONGEST_OPENING`] bytes at the most.
+    /// Starts each connection with this opening, of at most [`LONGEST_OPENING`] bytes.
     pub(super) fn open_with(&mut self, opening: RequestReply) {
         self.opening = opening;
     }
 
-    /// Whether it is no fault of the server's to end a connection that is owed nothing.
+    /// Sets whether the server may close a connection that has no request in flight.
     pub(super) fn let_end(&mut self, may_end: bool) {
         self.may_end = may_end;
     }
 
-    /// A place for one connection more: its index.
+    /// Adds a slot for a connection and returns its index.
     pub(super) fn place(&mut self, group: u16) -> usize {
         let index = self.connections.len();
-        // No two begin with the same request.
+        // Neighbouring connections start with different requests.
         let first = index as u32 % self.cycles[usize::from(group)].len();
         self.connections.push(Connection {
             stream: None,
@@ -203,25 +203,25 @@ impl Connections {
         index
     }
 
-    /// Whether a connection of a group was not made in time.
+    /// Returns whether a connection of the group timed out while connecting.
     pub(super) fn has_timed_out(&self, group: usize) -> bool {
         self.ended[group].get(Outcome::ConnectTimeout) > 0
     }
 
-    /// A place whose connection is not even tried, because others were not made in time.
+    /// Adds a slot and counts its connection as timed out without trying, because others timed out.
     pub(super) fn despair(&mut self, group: u16) {
         self.place(group);
         self.ended[usize::from(group)].add(Outcome::ConnectTimeout);
     }
 
-    /// One connection more, and its index. One that fails is an outcome, not an error.
+    /// Opens one more connection and returns its index. A failure is an outcome, not an error.
     pub(super) fn connect(&mut self, group: u16, recorder: &mut Recorder) -> io::Result<usize> {
         let index = self.place(group);
         self.reconnect(index, recorder)?;
         Ok(index)
     }
 
-    /// Connects in the place of a connection that has ended.
+    /// Connects again in the slot of a closed connection.
     pub(super) fn reconnect(&mut self, index: usize, recorder: &mut Recorder) -> io::Result<()> {
         let (socket, since) = (self.socket()?, self.clock.now());
         let outcome = socket.connect(&self.address.into());
@@ -257,25 +257,25 @@ impl Connections {
         if self.sources > 1 && self.address.ip().is_loopback() && self.address.is_ipv4() {
             self.next_source = (self.next_source + 1) % self.sources;
             let [high, low] = ((self.next_source + 1) as u16).to_be_bytes();
-            // Otherwise a port is reserved for all destinations (ip(7)).
+            // Without it, the port would be reserved for all destinations (ip(7)).
             setsockopt(&socket, IpBindAddressNoPort, &true)?;
             socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, high, low), 0)).into())?;
         }
         Ok(socket)
     }
 
-    /// Whether a connection lasts, and is one.
+    /// Returns whether the connection is established and not closed.
     pub(super) fn is_open(&self, index: usize) -> bool {
         let connection = &self.connections[index];
         connection.stream.is_some() && !connection.is_connecting
     }
 
-    /// Whether a place has no connection, nor will have.
+    /// Returns whether the slot is free: no connection is established or connecting.
     pub(super) fn is_free(&self, index: usize) -> bool {
         self.connections[index].stream.is_none()
     }
 
-    /// The socket of a connection.
+    /// Returns the socket of a connection.
     #[cfg(test)]
     pub(super) fn stream(&self, index: usize) -> Option<&TcpStream> {
         self.connections[index].stream.as_ref()
@@ -285,24 +285,26 @@ impl Connections {
         self.connections[index].group.into()
     }
 
-    /// How many requests of a group wait for their replies.
+    /// Returns the number of requests in flight of a group.
     pub(super) fn under_way(&self, group: usize) -> u64 {
         self.under_way[group]
     }
 
-    /// How many requests of a connection wait for their replies.
+    /// Returns the number of requests in flight on a connection.
     pub(super) fn under_way_on(&self, index: usize) -> u32 {
         self.connections[index].under_way
     }
 
-    /// How many are being connected.
+    /// Returns the number of connections that are connecting.
     pub(super) fn connecting(&self) -> usize {
         self.connecting
     }
 
-    /// What became of a group's connections so far. One that lasts counts as answered, unless its
-    /// first request never was: it may be connected in the kernel's queue only, and is in flight. Of
-    /// one that was asked nothing, or is being connected, nothing is known, and nothing said.
+    /// Returns the outcomes of a group's connections so far.
+    ///
+    /// An open connection counts as answered once it got a correct reply. Without any reply it
+    /// counts as in flight: it may still be in the kernel's accept queue. A connection without any
+    /// request, or still connecting, is not counted.
     pub(super) fn outcomes(&self, group: usize) -> Outcomes {
         let mut outcomes = self.ended[group].clone();
         let of_group = |connection: &&Connection| usize::from(connection.group) == group;
@@ -314,7 +316,7 @@ impl Connections {
         outcomes
     }
 
-    /// Requests that wait for their replies are given up for now, and are over as in flight.
+    /// Abandons the requests of a group that have no reply yet, and records them as in flight.
     pub(super) fn abandon(&mut self, group: usize, recorder: &mut Recorder) {
         let now = self.look_at_clock(group, recorder);
         for connection in &mut self.connections {
@@ -328,8 +330,8 @@ impl Connections {
         }
     }
 
-    /// Asks a connection's next requests, as far as there may be more under way. `intended` is
-    /// when they were due, where that is not now.
+    /// Sends the next requests on a connection, unless too many are in flight. `intended` is their
+    /// due time, if that is not now.
     pub(super) fn ask(
         &mut self,
         index: usize,
@@ -343,7 +345,7 @@ impl Connections {
         }
     }
 
-    /// As [`ask`](Self::ask), but nothing is sent yet. Says whether something is to be.
+    /// As [`ask`](Self::ask), but sends nothing yet. Returns whether there is something to send.
     pub(super) fn promise(
         &mut self,
         index: usize,
@@ -369,7 +371,7 @@ impl Connections {
         true
     }
 
-    /// Sends what was promised, so many bytes of it at the most, as far as the kernel takes it.
+    /// Sends promised requests, at most `most` bytes and as many as the kernel accepts.
     pub(super) fn send(&mut self, index: usize, most: u32, recorder: &mut Recorder) {
         let connection = &mut self.connections[index];
         let Some(mut stream) = connection.stream.as_ref() else { return };
@@ -399,7 +401,7 @@ impl Connections {
                         return;
                     }
                 }
-                // It goes on when the kernel tells that there is room.
+                // Resumed when the kernel reports that the socket is writable.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return self.end(index, Outcome::Reset, recorder),
@@ -407,8 +409,8 @@ impl Connections {
         }
     }
 
-    /// Waits for something to happen, for so many milliseconds at the most; not at all for zero.
-    /// Says how many events there are.
+    /// Waits for events for at most this many milliseconds, and returns their number. 0 does not
+    /// wait.
     pub(super) fn wait(&mut self, events: &mut Events, milliseconds: u16) -> io::Result<usize> {
         match self.epoll.wait(&mut events.0, EpollTimeout::from(milliseconds)) {
             Ok(count) => Ok(count),
@@ -417,7 +419,8 @@ impl Connections {
         }
     }
 
-    /// Gives up what is overdue, if it was not looked for just now. `recorders` are by group.
+    /// Closes connections with overdue replies, at most once per [`LOOK_EVERY`]. `recorders` are by
+    /// group.
     pub(super) fn give_up_overdue(&mut self, now: u64, recorders: &mut [Recorder]) {
         if now - self.looked < LOOK_EVERY.as_nanos() as u64 {
             return;
@@ -438,15 +441,14 @@ impl Connections {
         }
     }
 
-    /// Looks at the clock, and tells the recorder how many requests of its group were under way
-    /// until then.
+    /// Reads the clock, and reports to the recorder the number of requests in flight until now.
     pub(super) fn look_at_clock(&self, group: usize, recorder: &mut Recorder) -> u64 {
         let now = self.clock.now();
         recorder.passed(self.under_way[group], now);
         now
     }
 
-    /// Does what an event is about. The recorder is that of the connection's group.
+    /// Handles an event. The recorder is that of the connection's group.
     pub(super) fn happen(&mut self, event: Event, recorder: &mut Recorder) -> io::Result<Happened> {
         let index = event.index;
         let connection = &mut self.connections[index];
@@ -458,10 +460,11 @@ impl Connections {
                     self.end(index, outcome, recorder);
                     Ok(Happened::Ended)
                 }
-                // The event may have been of the connection that was here before.
+                // The event may belong to the previous connection in this slot.
                 None if stream.peer_addr().is_err() => Ok(Happened::Nothing),
                 None => {
-                    // What has come already is told once more, when it is of interest.
+                    // Re-arms the edge trigger, so that data which arrived before is reported
+                    // again.
                     if event.is_readable {
                         self.epoll.modify(stream, &mut what_is_told_of(index))?;
                     }
@@ -478,7 +481,7 @@ impl Connections {
         Ok(self.receive(event, recorder))
     }
 
-    /// Receives what has arrived.
+    /// Receives all bytes that have arrived.
     fn receive(&mut self, event: Event, recorder: &mut Recorder) -> Happened {
         let (index, group) = (event.index, self.group(event.index));
         let (mut over, mut at) = (0, None);
@@ -498,7 +501,7 @@ impl Connections {
                     let now = self.look_at_clock(group, recorder);
                     over += self.take(index, count, now, recorder);
                     at = Some(now);
-                    // A short read has emptied the socket (epoll(7)), but for its end.
+                    // A short read has emptied the socket (epoll(7)), except for a close.
                     if count < BUFFER && !event.may_have_ended && !self.is_free(index) {
                         break;
                     }
@@ -514,7 +517,7 @@ impl Connections {
         }
     }
 
-    /// So many of a connection's requests are over.
+    /// Records that `count` requests of a connection are complete.
     fn over(
         &mut self,
         index: usize,
@@ -546,8 +549,8 @@ impl Connections {
         }
     }
 
-    /// Ends a connection, and with it the requests that are under way. Closing the socket takes it
-    /// out of the epoll set.
+    /// Closes a connection and completes its requests in flight with this outcome. Closing the
+    /// socket removes it from the epoll set.
     fn end(&mut self, index: usize, outcome: Outcome, recorder: &mut Recorder) {
         let now = self.look_at_clock(self.group(index), recorder);
         let connection = &mut self.connections[index];
@@ -563,19 +566,19 @@ impl Connections {
         connection.backlog = 0;
         connection.taken = 0;
         connection.due = connection.next;
-        // Whoever was told that the server is busy was turned away, and not closed.
+        // A client that got a busy line was turned away; that is not a mere close.
         let is_turned_away = last == Outcome::Busy
             && matches!(outcome, Outcome::Closed | Outcome::Reset | Outcome::InFlight);
         let outcome = if is_turned_away { Outcome::Busy } else { outcome };
         self.ended[usize::from(connection.group)].add(outcome);
     }
 
-    /// Closes a connection that is done: what became of it is what it was answered last.
+    /// Closes a connection that is no longer needed. Its outcome is that of its last request.
     pub(super) fn close(&mut self, index: usize, recorder: &mut Recorder) {
         self.end(index, self.connections[index].last, recorder);
     }
 
-    /// Resets a connection, whatever is under way on it.
+    /// Resets a connection, whether or not it has requests in flight.
     pub(super) fn reset(&mut self, index: usize, recorder: &mut Recorder) {
         if let Some(stream) = &self.connections[index].stream {
             linger_no_more(stream);
@@ -584,8 +587,8 @@ impl Connections {
         }
     }
 
-    /// Lets closing the connections reset them, so that a great many leave no port behind that
-    /// waits for a minute (TIME_WAIT).
+    /// Makes closing the connections reset them, so that many of them leave no ports in TIME_WAIT,
+    /// which lasts a minute.
     pub(super) fn reset_at_the_end(&self) {
         self.connections.iter().filter_map(|it| it.stream.as_ref()).for_each(linger_no_more);
     }
@@ -609,28 +612,28 @@ impl Connection {
     }
 }
 
-/// Closing the socket resets the connection then.
+/// Makes closing the socket reset the connection.
 fn linger_no_more(stream: &TcpStream) {
-    // Where it fails, a port waits.
+    // If it fails, only a port stays in TIME_WAIT.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-/// What the kernel is to tell of a connection. Edge-triggered, so that it does not look at each a
-/// second time.
+/// Returns the epoll registration of a connection. It is edge-triggered, so that the kernel does
+/// not check each connection a second time.
 fn what_is_told_of(index: usize) -> EpollEvent {
     let events =
         EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
     EpollEvent::new(events, index as u64)
 }
 
-/// What became of a connection that could not be made.
+/// Returns the outcome of a failed connect.
 ///
 /// # Errors
-/// It was not for the server: this process may not.
+/// The cause is this process or its machine, not the server.
 fn outcome_of_connect(error: io::Error) -> io::Result<Outcome> {
     match error.kind() {
         ErrorKind::ConnectionRefused => Ok(Outcome::Refused),
-        // A reset after an end is told as a broken pipe.
+        // A reset after a close is reported as a broken pipe.
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
             Ok(Outcome::Reset)
         }

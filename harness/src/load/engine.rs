@@ -1,4 +1,4 @@
-//! A run: generators on threads of their own, and who tells them when to stop.
+//! A load run: generators on threads of their own, and the thread that controls them.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -13,63 +13,64 @@ use super::machine::Ticks;
 use super::outcome::Outcomes;
 use super::recorder::{Clock, Interval, Recorder};
 
-/// How often the controlling thread looks whether the run is to be interrupted.
+/// How often the controlling thread checks for an interruption.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// How a run goes.
+/// Durations, intervals and threads of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Course {
-    /// Before anything is recorded.
+    /// Warm-up before the recording starts.
     pub warm_up: Duration,
-    /// While it is.
+    /// Duration of the recording.
     pub duration: Duration,
-    /// How long it may become where it is extended.
+    /// Maximum duration, if the run may be extended.
     pub at_most: Duration,
-    /// How many intervals the duration is divided into.
+    /// Number of intervals that the duration is divided into.
     pub intervals: u32,
-    /// Generators, each a thread with its part of the connections.
+    /// Number of generators: threads, each with its share of the connections.
     pub threads: usize,
 }
 
-/// What a run gave.
+/// Result of a run, before assessment.
 #[derive(Clone, Debug)]
 pub struct Ran {
-    /// When the clock of the intervals was at nothing.
+    /// Wall-clock time at which the clock of the intervals was 0.
     pub clock_began: SystemTime,
-    /// Generators: no more than there are connections.
+    /// Number of generators, at most the number of connections.
     pub threads: usize,
-    /// Of the measured group, in the order of time.
+    /// Intervals of the measured group, in order of time.
     pub intervals: Vec<Interval>,
-    /// What came after the last request was due: the replies that were waited for.
+    /// Replies that arrived after the end of the recording.
     pub after: Interval,
-    /// Of each group beside it, all together; of those who ask only when they are connected, that.
+    /// One interval for each group of background clients. For idle clients it covers the
+    /// connecting, when they send their only request.
     pub beside: Vec<Interval>,
-    /// What became of connections, by group.
+    /// Outcomes of the connections, by group.
     pub connections: Vec<Outcomes>,
-    /// How long was recorded.
+    /// Recorded time.
     pub elapsed: Duration,
-    /// How long was to be recorded, at the least.
+    /// Planned recording time, without extensions.
     pub planned: Duration,
     /// Time that the generators lost.
     pub lost: LostTime,
-    /// The part of the machine's processor time that others were given meanwhile, where it is a
-    /// virtual one.
+    /// Share of the machine's CPU time that the hypervisor gave to other guests (steal), on a
+    /// virtual machine.
     pub stolen: f64,
-    /// Right replies to the measured group, with those of the warm-up.
+    /// Correct replies to the measured group, including the warm-up.
     pub answered_in_all: u64,
-    /// Whether it was interrupted.
+    /// Whether the run was interrupted.
     pub is_partial: bool,
 }
 
 impl Ran {
-    /// All of the measured group, with what came after the end.
+    /// Returns the sum of the measured group's intervals, including the replies after the end.
     pub fn total(&self) -> Interval {
         let mut total = self.recorded();
         total.add(&self.after);
         total
     }
 
-    /// What was recorded of the measured group until the end.
+    /// Returns the sum of the measured group's intervals until the end.
     pub fn recorded(&self) -> Interval {
         let mut total = Interval::new(self.intervals.first().map_or(0, |first| first.start_ns));
         self.intervals.iter().for_each(|interval| total.add(interval));
@@ -77,46 +78,46 @@ impl Ran {
         total
     }
 
-    /// Requests of the measured group that were due.
+    /// Returns the number of requests of the measured group that were due.
     pub fn asked(&self) -> u64 {
         self.intervals.iter().chain([&self.after]).map(|interval| interval.asked).sum()
     }
 
-    /// Right replies until the end, as a part of the requests that were due.
+    /// Returns the correct replies until the end, as a share of the requests that were due.
     pub fn achieved(&self) -> f64 {
         let replies: u64 = self.intervals.iter().map(|interval| interval.replies).sum();
         replies as f64 / self.asked().max(1) as f64
     }
 }
 
-/// Who watches a run, and may make it longer.
+/// Observer of a run, which may extend it.
 pub trait Watch {
-    /// The connections are made, and the generators are about to begin.
+    /// Called when all connections are established, before the generators start.
     fn begins(&mut self) {}
 
-    /// An interval is over.
+    /// Called after each interval.
     fn goes_on(&mut self, _interval: &Interval) {}
 
-    /// Whether the run is precise enough to end when its duration is over, by the measured intervals
-    /// so far: asked shortly before, each time that a duration may be the last.
+    /// Returns whether the intervals so far are precise enough to end the run. Called shortly
+    /// before each possible end.
     fn is_enough(&mut self, intervals: &[Interval]) -> bool;
 
-    /// The generators have ended, and the connections are still there: so many right replies have
-    /// come in all.
+    /// Called when the generators have stopped and the connections are still open, with the number
+    /// of correct replies.
     fn ends(&mut self, _answered: u64) {}
 }
 
-/// Nobody: the run is as long as it is.
+/// No observer: the run is never extended.
 impl Watch for () {
     fn is_enough(&mut self, _: &[Interval]) -> bool {
         true
     }
 }
 
-/// Loads a server. `prepare` is called on the thread of each generator, with its number, first.
+/// Runs a load on a server. Each generator's thread first calls `prepare` with its number.
 ///
 /// # Errors
-/// The kernel refuses a generator what it needs. What the server does wrong is an outcome.
+/// The kernel denies a generator a resource. Faults of the server are outcomes, not errors.
 pub fn run(
     demand: &LoadSpec,
     course: Course,
@@ -149,13 +150,13 @@ pub fn run(
         if is_ready {
             watch.begins();
         }
-        // Only now, as that may take longer than warming up.
+        // Only now: connecting may take longer than the warm-up.
         let (before, began) = (Ticks::now(), clock.now() + course.warm_up.as_nanos() as u64);
         end.store(began + course.at_most.max(course.duration).as_nanos() as u64, Relaxed);
         if is_ready {
             begins.iter().for_each(|begin| begin.send(began).unwrap_or_default());
         }
-        // Whoever is told nothing ends.
+        // A generator whose channel closes without a start time ends.
         drop(begins);
         let intervals = control(&told, course, (began, &end), watch, interrupted);
         let mut parts = Vec::new();
@@ -182,10 +183,10 @@ pub fn run(
     })
 }
 
-/// What one generator is to do.
+/// Task of one generator.
 struct Share<'a> {
     demand: LoadSpec,
-    /// What part of the generators comes before it.
+    /// Share of the generators that precede this one, from 0 to 1.
     part: f64,
     course: Course,
     clock: Clock,
@@ -194,8 +195,7 @@ struct Share<'a> {
 }
 
 impl Share<'_> {
-    /// Connects, says whether that could be done, and begins when it is told from when on to
-    /// record.
+    /// Connects, reports whether that succeeded, waits for the start time and runs the load.
     fn generate(
         &self,
         prepare: impl Fn() -> io::Result<()>,
@@ -220,7 +220,7 @@ impl Share<'_> {
         generator.run(Until::Told(self.end), &mut recorders)?;
         let lost = meter.end(generator.now(), generator.gaps());
         let beside = (1..groups.len()).map(|group| match groups[group].pace {
-            // They have asked before.
+            // Idle clients sent their requests while connecting.
             ArrivalProcess::Idle => setup[group].current().clone(),
             _ => recorders[group].current().clone(),
         });
@@ -236,21 +236,21 @@ impl Share<'_> {
     }
 }
 
-/// What a generator has beside its intervals.
+/// Results of one generator, besides its intervals.
 struct Part {
     answered: u64,
     lost: LostTime,
-    /// Since the end.
+    /// Replies after the end.
     after: Interval,
-    /// How the measured group connected, and what was recorded of each other.
+    /// Connect times of the measured group, and the interval of each other group.
     connects: Interval,
     beside: Vec<Interval>,
     connections: Vec<Outcomes>,
-    /// Its connections are there as long as it is.
+    /// Keeps the connections open until the part is dropped.
     _generator: Generator,
 }
 
-/// The part of one of so many generators.
+/// Returns the share of generator `number` out of `threads`.
 fn share(demand: &LoadSpec, number: usize, threads: usize) -> LoadSpec {
     let part = |all: usize| all / threads + usize::from(number < all % threads);
     let groups = demand
@@ -266,7 +266,7 @@ fn share(demand: &LoadSpec, number: usize, threads: usize) -> LoadSpec {
     LoadSpec { groups, seed, ..demand.clone() }
 }
 
-/// Gathers the intervals of all generators until they are done, and moves the end.
+/// Collects the intervals of all generators until they stop, and moves the end of the run.
 fn control(
     told: &[Receiver<Interval>],
     course: Course,
@@ -286,8 +286,7 @@ fn control(
                 *waiting = next(receiver, end, interrupted);
             }
         }
-        // A generator that was held up has none at the time of some: those of the same time belong
-        // together.
+        // Adds up intervals of the same time only: a stopped generator skips some intervals.
         let Some(first) = waiting.iter().flatten().map(number).min() else { return intervals };
         let of_all = waiting.iter_mut().filter_map(|it| it.take_if(|it| number(it) == first));
         let add = |mut all: Interval, one| {
@@ -300,7 +299,7 @@ fn control(
             watch.goes_on(&together);
             intervals.push(together);
         }
-        // Within the last interval before it, so that the run ends when it should.
+        // One interval ahead, so that the run can still end on time.
         let is_near = reached + every + every / 2 >= check;
         if is_near && check < most && end.load(Relaxed) == most {
             match watch.is_enough(&intervals) {
@@ -311,11 +310,11 @@ fn control(
     }
 }
 
-/// The next interval of a generator; none when it is done.
+/// Returns the next interval of a generator, or `None` when it has stopped.
 fn next(told: &Receiver<Interval>, end: &AtomicU64, interrupted: &AtomicBool) -> Option<Interval> {
     loop {
         if interrupted.load(Relaxed) {
-            // Now: no time is as early.
+            // Ends at once: every clock value is past 0.
             end.store(0, Relaxed);
         }
         match told.recv_timeout(LOOK_EVERY) {
@@ -326,10 +325,10 @@ fn next(told: &Receiver<Interval>, end: &AtomicU64, interrupted: &AtomicBool) ->
     }
 }
 
-/// Adds what the generators have beside their intervals.
+/// Adds up the results that the generators have besides their intervals.
 fn gather(parts: Vec<Part>, mut ran: Ran) -> Ran {
     let began = ran.after.start_ns;
-    // The last to end has recorded the longest.
+    // The last generator to stop determines the recorded time.
     let ended = parts.iter().map(|part| part.after.start_ns).max().unwrap_or(began);
     ran.elapsed = Duration::from_nanos(ended.saturating_sub(began));
     ran.after.start_ns = ended;

@@ -1,4 +1,4 @@
-//! The generator: one thread that asks when the time has come and takes in the replies.
+//! The generator: one thread that sends requests when they are due and receives the replies.
 
 mod ticks;
 
@@ -13,79 +13,82 @@ use super::outcome::{Outcome, Outcomes};
 use super::recorder::{Clock, Recorder};
 use super::request_reply::Cycle;
 
-/// A sleep may end so much too late. What is due sooner is waited for without.
+/// How late a sleep may end, in nanoseconds. Closer due times are awaited without sleeping.
 const SLEEP_NOT: u64 = 1_000_000;
 
-/// How much before a request is due nothing else is begun: a call to the kernel takes as long.
+/// Time before a due time, in nanoseconds, in which nothing else starts: a system call takes as
+/// long.
 const STAND_BY: u64 = 1_500;
 
-/// So many requests of open loops are asked in a row, at the most: one that is behind would come to
-/// nothing else, as to take in the replies.
+/// Maximum number of consecutive requests of open loops. A generator that is behind schedule would
+/// otherwise never receive the replies.
 const MOST_IN_A_ROW: u32 = 64;
 
-/// Without anything due, the time is looked at so often.
+/// Maximum wait in milliseconds when nothing is due.
 const LOOK_EVERY_MS: u16 = 20;
 
-/// Connections that are made at once: fewer than any usual queue of clients to be accepted.
+/// Maximum number of connections connecting at once: fewer than any usual listen backlog.
 const CONNECTED_AT_ONCE: usize = 64;
 
-/// Addresses to connect from where each has many connections to make: each has 28,000 ports, as
-/// Linux is mostly set (`ip_local_port_range`), and a port waits for a minute.
+/// Local addresses to connect from in workloads that reconnect. Each has 28,000 ports with the
+/// usual Linux setting (`ip_local_port_range`), and a used port stays in TIME_WAIT for a minute.
 const SOURCES: u32 = 250;
 
-/// A generator and its connections.
+/// A generator with its connections.
 #[derive(Debug)]
 pub struct Generator {
     connections: Connections,
     groups: Vec<Members>,
     events: Events,
-    /// Which of them is the next to be looked at, and how many there are.
+    /// Index of the next event to handle, and number of events.
     next: usize,
     told: usize,
-    /// Requests of open loops since it was last looked what has happened.
+    /// Requests of open loops since the last wait for events.
     in_a_row: u32,
     patience: u64,
     gaps: Gaps,
-    /// Until when no reply is given up, because it may have come during a gap and not been read.
+    /// Until this time no reply is given up as overdue: it may have arrived during a gap and be
+    /// unread.
     catches_up_until: u64,
 }
 
-/// The connections of a group: those from an index on.
+/// The connections of a group: `count` indices from `first` on.
 #[derive(Debug)]
 struct Members {
     pace: ArrivalProcess,
     first: usize,
     count: usize,
-    /// Whose turn it is.
+    /// Offset of the connection whose turn is next.
     turn: usize,
     schedule: Option<Schedule>,
-    /// When something is to be done for all of them.
+    /// Time of the next action for the whole group.
     tick: u64,
-    /// Those that are to be connected again.
+    /// Connections to open again.
     gone: Vec<usize>,
 }
 
 /// When to stop sending.
 #[derive(Clone, Copy, Debug)]
 pub enum Until<'a> {
-    /// When so much time has passed.
+    /// After this time.
     Past(Duration),
-    /// When so many requests of the measured group have been sent.
+    /// After this many requests of the measured group.
     Sent(u64),
-    /// When the clock shows that many nanoseconds, which may be moved meanwhile.
+    /// When the clock reaches this many nanoseconds; the value may change during the run.
     Told(&'a AtomicU64),
 }
 
 impl Generator {
-    /// Connects. Connections that fail are outcomes, not errors. The recorders are by group.
+    /// Opens the connections. A failed connection is an outcome, not an error. The recorders are by
+    /// group.
     ///
     /// # Errors
-    /// The kernel refuses the generator what it needs.
+    /// The kernel denies the generator a resource.
     pub fn connect(demand: &LoadSpec, recorders: &mut [Recorder]) -> io::Result<Generator> {
         Generator::connect_by(demand, recorders, Clock::start(), &AtomicBool::new(false))
     }
 
-    /// As [`connect`](Self::connect), and leaves it at those that there are when it is interrupted.
+    /// As [`connect`](Self::connect), but stops connecting when interrupted.
     pub(super) fn connect_by(
         demand: &LoadSpec,
         recorders: &mut [Recorder],
@@ -138,8 +141,8 @@ impl Generator {
         Ok(generator)
     }
 
-    /// Lets this one of several generators ask in open loops of even distances between the others,
-    /// by a time that they have in common: that part of a distance later.
+    /// Aligns the constant arrivals of this generator between those of the others. `part` is its
+    /// offset from the common time, as a share of an interarrival time.
     pub(super) fn ask_between_others(&mut self, common: u64, part: f64) {
         for schedule in self.groups.iter_mut().filter_map(|members| members.schedule.as_mut()) {
             schedule.keep_in_step_with(common, part);
@@ -158,7 +161,7 @@ impl Generator {
                     self.connections.place(group as u16);
                     continue;
                 }
-                // Each of them would take as long.
+                // Each further connection would take the full timeout, too.
                 if self.connections.has_timed_out(group) {
                     self.connections.despair(group as u16);
                     continue;
@@ -170,7 +173,7 @@ impl Generator {
                 }
             }
         }
-        // What is not answered is overdue at last.
+        // Ends at the latest when the missing replies are overdue.
         let idle: Vec<usize> = (0..self.groups.len())
             .filter(|&it| self.groups[it].pace == ArrivalProcess::Idle)
             .collect();
@@ -190,7 +193,7 @@ impl Generator {
         }
     }
 
-    /// Takes in what comes, while nobody is to ask.
+    /// Handles events while no requests are due.
     fn take_in(&mut self, recorders: &mut [Recorder]) -> io::Result<()> {
         let mut event = self.next_event(LOOK_EVERY_MS)?;
         while let Some(it) = event {
@@ -204,7 +207,7 @@ impl Generator {
         Ok(())
     }
 
-    /// The next thing that has happened, which is waited for so long if need be.
+    /// Returns the next event, and waits for it for at most this many milliseconds.
     fn next_event(&mut self, milliseconds: u16) -> io::Result<Option<Event>> {
         if self.next == self.told {
             self.told = self.connections.wait(&mut self.events, milliseconds)?;
@@ -222,23 +225,24 @@ impl Generator {
         Some(event)
     }
 
-    /// The clock of its times.
+    /// Returns the current time of the run's clock, in nanoseconds.
     pub(super) fn now(&self) -> u64 {
         self.connections.clock.now()
     }
 
-    /// What became of a group's connections so far; those that live and were answered count as
+    /// Returns the outcomes of a group's connections so far. Open connections with a reply count as
     /// answered.
     pub fn connection_outcomes(&self, group: usize) -> Outcomes {
         self.connections.outcomes(group)
     }
 
-    /// Asks until it is time to stop; then waits for the replies that are due to the measured
-    /// group, and gives up what the others have under way. Gives the time at which it stopped
-    /// asking. The recorders are by group.
+    /// Sends requests until it is time to stop, then waits for the replies to the measured group.
+    ///
+    /// Requests in flight of the other groups are abandoned. Returns the time at which the sending
+    /// stopped. The recorders are by group.
     ///
     /// # Errors
-    /// The kernel refuses the generator what it needs.
+    /// The kernel denies the generator a resource.
     pub fn run(&mut self, until: Until<'_>, recorders: &mut [Recorder]) -> io::Result<u64> {
         let began = self.now();
         let mut quota = Quota::new(until, began);
@@ -262,7 +266,7 @@ impl Generator {
                     (self.next_due(u64::MAX), self.next_tick())
                 }
                 Some(end) => {
-                    // What was due before the end is asked, however late that is.
+                    // Requests due before the end are sent, however late.
                     self.ask_what_is_due(now, end, recorders);
                     let due = self.next_due(end);
                     if self.is_over(end, now, due) {
@@ -280,21 +284,22 @@ impl Generator {
             let mut event = self.next_event(milliseconds)?;
             while let Some(it) = event {
                 self.take(it, stopped.is_none().then_some(&mut quota), recorders)?;
-                // Where nothing will be due, nothing can be late; nor can what is late already.
+                // One event per wait in an open loop, to meet the next due time. A batch is safe
+                // when nothing will be due, or when the generator is behind schedule anyway.
                 event = if due == u64::MAX || is_behind { self.pending() } else { None };
             }
         }
     }
 
-    /// Whether nothing is waited for any more, so long after the end: no reply, and no request that
-    /// was due before it.
+    /// Returns whether the run is complete: no reply is missing and no request was due before the
+    /// end, or the timeout after the end has passed.
     fn is_over(&self, end: u64, now: u64, due: u64) -> bool {
         let is_answered = self.connections.under_way(0) == 0 && due == u64::MAX;
         let gives_up_at = end.saturating_add(self.patience).max(self.catches_up_until);
         is_answered || now > gives_up_at
     }
 
-    /// Looks whether the loop has had a gap. One after the end of the run costs no figure.
+    /// Looks for a gap in the loop. A gap after the end of the run affects no figure.
     fn look_for_gap(&mut self, now: u64, waited_ms: u16, is_over: bool, since: u64) {
         let counts_from = if is_over { u64::MAX } else { since };
         if self.gaps.look(now, u64::from(waited_ms) * 1_000_000, counts_from) > 0 {
@@ -302,13 +307,13 @@ impl Generator {
         }
     }
 
-    /// The gaps of the loop so far.
+    /// Returns the gaps of the loop so far.
     pub(super) fn gaps(&self) -> &Gaps {
         &self.gaps
     }
 
-    /// Nothing is waited for any more. What was due before the end and was not asked is in flight,
-    /// as far as anybody can tell who asked for it.
+    /// Stops waiting. Requests due before the end but not sent count as in flight, as their clients
+    /// would see them.
     fn give_up(&mut self, end: u64, recorders: &mut [Recorder]) {
         let now = self.now();
         for (group, recorder) in recorders.iter_mut().enumerate() {
@@ -321,8 +326,8 @@ impl Generator {
         }
     }
 
-    /// For how many milliseconds something may be waited for in the kernel. `None` where that
-    /// might make the next request late; what is to be done at a tick may be.
+    /// Returns the milliseconds that the generator may wait in the kernel, or `None` if a wait
+    /// might delay the next request. Actions at a tick may be late.
     fn may_wait(&self, due: u64, tick: u64) -> Option<u16> {
         if due.min(tick) == u64::MAX {
             return Some(LOOK_EVERY_MS);
@@ -334,7 +339,7 @@ impl Generator {
         (left > STAND_BY).then_some(milliseconds.min(LOOK_EVERY_MS.into()) as u16)
     }
 
-    /// What every connection does first.
+    /// Starts every group.
     fn start(&mut self, now: u64, quota: &mut Quota<'_>, recorders: &mut [Recorder]) {
         for group in 0..self.groups.len() {
             let members = &mut self.groups[group];
@@ -345,7 +350,7 @@ impl Generator {
             for index in members.first..members.first + members.count {
                 match self.groups[group].pace {
                     ArrivalProcess::Churn => self.groups[group].gone.push(index),
-                    // They have asked when they were connected.
+                    // Idle clients sent their requests while connecting.
                     ArrivalProcess::Idle => {}
                     _ if self.connections.is_open(index) => {
                         self.begin(index, Some(quota), recorders);
@@ -356,7 +361,7 @@ impl Generator {
         }
     }
 
-    /// A connection asks for the first time, as far as there is a quota.
+    /// Sends the first requests on a connection, within the quota.
     fn begin(&mut self, index: usize, quota: Option<&mut Quota<'_>>, recorders: &mut [Recorder]) {
         let (group, now) = (self.connections.group(index), self.now());
         let recorder = &mut recorders[group];
@@ -378,7 +383,7 @@ impl Generator {
         }
     }
 
-    /// Whether there is anybody of the measured group left who may ask.
+    /// Returns whether any connection of the measured group can still send.
     fn has_hope(&self) -> bool {
         let measured = &self.groups[0];
         measured.pace.reconnects()
@@ -386,14 +391,14 @@ impl Generator {
                 .any(|index| !self.connections.is_free(index))
     }
 
-    /// When the next request of an open loop is due, of those that are so before the end.
+    /// Returns the due time of the next request of an open loop, if that is before the end.
     fn next_due(&self, end: u64) -> u64 {
         let due = self.groups.iter().filter_map(|members| Some(members.schedule.as_ref()?.due()));
         due.filter(|&due| due < end).min().unwrap_or(u64::MAX)
     }
 
-    /// Requests of open loops whose time has come before the end, each by the next connection that
-    /// lasts, and no more in a row than may be.
+    /// Sends the requests of open loops that are due before the end, each on the next open
+    /// connection, up to [`MOST_IN_A_ROW`] in a row.
     fn ask_what_is_due(&mut self, mut now: u64, end: u64, recorders: &mut [Recorder]) {
         for (members, recorder) in self.groups.iter_mut().zip(recorders) {
             let Some(schedule) = &mut members.schedule else { continue };
@@ -407,7 +412,7 @@ impl Generator {
                         members.turn = index - members.first + 1;
                         self.connections.ask(index, 1, Some(intended), now, recorder);
                     }
-                    // There is none any more.
+                    // No connection is open.
                     None => recorder.not_sent(Outcome::Closed, intended, now),
                 }
                 schedule.advance();
@@ -417,7 +422,7 @@ impl Generator {
         }
     }
 
-    /// Does what an event is about, and lets the connection go on as far as there is a quota.
+    /// Handles an event and sends the next requests on its connection, within the quota.
     fn take(
         &mut self,
         event: Event,
@@ -461,7 +466,7 @@ impl Drop for Generator {
     }
 }
 
-/// What may still be asked.
+/// Quota of requests that may still be sent.
 struct Quota<'a> {
     until: Until<'a>,
     began: u64,
@@ -473,7 +478,7 @@ impl Quota<'_> {
         Quota { until, began, sent: 0 }
     }
 
-    /// The time at which it ends, where there is one.
+    /// Returns the time at which the quota ends, or `u64::MAX` for a quota by number.
     fn end(&self) -> u64 {
         match self.until {
             Until::Past(time) => self.began + time.as_nanos() as u64,
@@ -489,7 +494,7 @@ impl Quota<'_> {
         }
     }
 
-    /// How many of so many requests may be sent.
+    /// Takes at most `wanted` requests from the quota, and returns their number.
     fn take(&mut self, wanted: u32, now: u64) -> u32 {
         let granted = match self.until {
             Until::Sent(most) => u64::from(wanted).min(most - self.sent) as u32,

@@ -1,5 +1,5 @@
-//! Two servers compared: both stay up, and the load alternates between them in short slices, so
-//! that whatever else the machine does befalls both alike.
+//! Interleaved comparison of two servers: both stay up, and the load alternates between them in
+//! short slices, so that disturbances of the machine affect both alike.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -22,26 +22,26 @@ use crate::server::proc::{Scheduled, scheduled, scheduled_thread};
 use crate::server::{LaunchError, LaunchSpec, Launcher, Server};
 use crate::stats::{Comparison, NoInterval, Verdict};
 
-/// How long each server is loaded before anything is measured.
+/// Time for which each server is loaded before the measurement.
 const WARM_UP: Duration = Duration::from_millis(50);
 
-/// How to compare.
+/// Settings of an interleaved comparison.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct InterleavedComparison {
-    /// Connections, each with one request under way.
+    /// Connections, each with one request in flight.
     pub connections: usize,
-    /// How long one server is loaded before it is the other's turn.
+    /// Duration of a slice: one server is loaded before it is the other's turn.
     pub slice: Duration,
-    /// How often both servers are launched afresh.
+    /// Number of times that both servers are launched afresh.
     pub launches: u32,
-    /// How long all slices take together, without launching and warming up.
+    /// Duration of all slices together, without launching and warm-up.
     pub time: Duration,
-    /// For the order in which the servers are launched and loaded.
+    /// Random seed for the order in which the servers are launched and loaded.
     pub seed: u64,
 }
 
 impl Default for InterleavedComparison {
-    /// The settings of `harness bench --against`, by which it takes about 10 s.
+    /// Returns the settings of `harness bench --against`, which take about 10 s.
     fn default() -> InterleavedComparison {
         InterleavedComparison {
             connections: 64,
@@ -53,40 +53,39 @@ impl Default for InterleavedComparison {
     }
 }
 
-/// A server that failed while it was compared: it did not start, or not every request was answered
-/// rightly.
+/// Failure of a server during the comparison: it did not start, or a request got no correct reply.
 #[derive(Debug, thiserror::Error)]
 #[error("{server} failed: {reason}")]
 pub struct Failed {
-    /// The server's name.
+    /// Name of the server.
     pub server: String,
-    /// What happened.
+    /// Reason of the failure.
     pub reason: String,
 }
 
-/// A running server, and the connections to it.
+/// A running server with its connections.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The server's name.
+    /// Name of the server.
     pub name: String,
-    /// The server.
+    /// The running server.
     pub running: Server,
     generator: Generator,
     recorders: [Recorder; 1],
-    /// Requests in all.
+    /// Requests answered so far.
     pub asked: u64,
-    /// How long it has been loaded.
+    /// Time for which the server has been loaded.
     pub time: Duration,
-    /// How the generator's thread was scheduled while it loaded this server.
+    /// Scheduling of the generator's thread while it loaded this server.
     pub generated: Scheduled,
 }
 
 impl Loaded {
-    /// Launches the server, and connects to it.
+    /// Launches the server and connects to it.
     ///
     /// # Errors
-    /// [`Failed`] where it does not listen or answer; or the kernel refuses the harness what it
-    /// needs.
+    /// [`Failed`] if the server does not listen or answer. Other errors: the kernel denies the
+    /// harness a resource.
     pub fn launch(
         launcher: &Launcher,
         spec: &LaunchSpec,
@@ -122,11 +121,11 @@ impl Loaded {
         Ok(loaded)
     }
 
-    /// Loads the server for so long. Gives the right replies per second.
+    /// Loads the server for this time and returns the correct replies per second.
     ///
     /// # Errors
-    /// [`Failed`] where a request is not answered rightly; or the kernel refuses the generator what
-    /// it needs.
+    /// [`Failed`] if a request gets no correct reply. Other errors: the kernel denies the generator
+    /// a resource.
     pub fn slice(&mut self, time: Duration) -> Result<f64> {
         let before = scheduled_thread();
         let answered_before = self.outcomes().get(Outcome::Answered);
@@ -151,8 +150,8 @@ impl Loaded {
         &self.recorders[0].current().outcomes
     }
 
-    /// A connection that the server has closed leaves a load of fewer connections than the other
-    /// server has.
+    /// Checks that no connection was lost: with fewer connections the server would have a lighter
+    /// load than the other one.
     fn check_connections(&self) -> Result<(), Failed> {
         let connections = self.generator.connection_outcomes(0);
         let lost = |outcome: &&Outcome| {
@@ -185,25 +184,24 @@ impl Loaded {
     }
 }
 
-/// How long the end of a server may take to be reported: its connections are lost before that.
+/// Time until the exit of a server is reported: its connections break first.
 const EXIT_SEEN: Duration = Duration::from_secs(2);
 
-/// Two servers that are loaded in turns.
+/// Two servers that are loaded in turn.
 #[derive(Debug)]
 pub struct Pair {
-    /// The server that is compared, and the one that it is compared with.
+    /// The compared server, and its reference.
     pub servers: [Loaded; 2],
     slice: Duration,
-    /// Which of them has the first slice next.
+    /// Index of the server that has the next first slice.
     first: usize,
 }
 
 impl Pair {
-    /// Warms both up, the one that is to have the first slice first. The calling thread is the
-    /// generator's.
+    /// Warms both servers up, starting with `first`. The calling thread must be the generator's.
     ///
     /// # Errors
-    /// As [`Loaded::slice`].
+    /// See [`Loaded::slice`].
     pub fn new(servers: [Loaded; 2], slice: Duration, first: usize) -> Result<Pair> {
         let mut pair = Pair { servers, slice, first };
         for which in [first, 1 - first] {
@@ -212,12 +210,13 @@ impl Pair {
         Ok(pair)
     }
 
-    /// The ratio of the throughputs, over two slices each in such an order that a machine that
-    /// becomes slower or faster meanwhile makes no difference: one, other, other, one. The next
-    /// time the other is first.
+    /// Returns the ratio of the throughputs over two slices each.
+    ///
+    /// The order is first, second, second, first, so that a steady drift of the machine's speed
+    /// cancels out. The next call starts with the other server.
     ///
     /// # Errors
-    /// As [`Loaded::slice`].
+    /// See [`Loaded::slice`].
     pub fn ratio(&mut self) -> Result<f64> {
         let (first, second) = (self.first, 1 - self.first);
         let mut rates = [0.0; 2];
@@ -229,16 +228,18 @@ impl Pair {
     }
 }
 
-/// Which server (0 or 1) comes first in a launch.
+/// Index of the server (0 or 1) that is launched first and that is loaded first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Order {
     launched: usize,
     loaded: usize,
 }
 
-/// The orders of so many launches, drawn from the seed in blocks of four: each of the four orders
-/// once, and in each half of a block either server is first in both respects once. So whatever it
-/// is worth to be first cancels out, also where a comparison is interrupted.
+/// Draws the orders of the launches from the seed, in blocks of four.
+///
+/// A block has each of the four orders once. In each half of a block, either server is launched
+/// first once and loaded first once. So the advantage of being first cancels out, even in an
+/// interrupted comparison.
 fn orders(seed: u64, launches: u32) -> Vec<Order> {
     let mut random = SmallRng::seed_from_u64(seed);
     let mut orders = Vec::new();
@@ -255,28 +256,28 @@ fn orders(seed: u64, launches: u32) -> Vec<Order> {
     orders
 }
 
-/// Parts of the time in which a server was loaded: 1 is one processor kept busy.
+/// Busy shares of the time in which a server was loaded; 1 is one CPU kept busy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Busy {
-    /// The part in which the server ran or waited for a processor, over all of its threads.
+    /// Share in which the server ran or waited for a CPU, summed over its threads.
     pub server: f64,
-    /// The part in which the generator did.
+    /// Share in which the generator did.
     pub generator: f64,
 }
 
-/// What a comparison has found.
+/// Result of an interleaved comparison.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// The ratio of the throughputs with its interval, or why there is none.
+    /// Ratio of the throughputs with its confidence interval, or the reason why there is none.
     pub comparison: Result<Comparison, NoInterval>,
-    /// How busy each server and the generator were: the one that is compared, and the other.
+    /// Busy shares of the compared server and of the reference, with the generator's.
     pub busy: [Busy; 2],
-    /// Whether the servers shared their processor with the generator.
+    /// Whether the servers shared their CPU with the generator.
     pub is_shared: bool,
 }
 
 impl Found {
-    /// Classifies what was found, with the reason where that is not in the interval.
+    /// Classifies the result, with a reason if the interval alone does not explain it.
     pub fn verdict(&self, margin: f64) -> (Verdict, Option<String>) {
         let comparison = match self.comparison {
             Ok(comparison) => comparison,
@@ -299,7 +300,7 @@ impl Found {
         }
     }
 
-    /// Whether the first server is shown not to be slower by more than the margin.
+    /// Returns whether the first server is shown not to be slower by more than the margin.
     pub fn is_not_slower(&self, margin: f64) -> bool {
         self.comparison.is_ok_and(|it| {
             it.verdict(margin) == Verdict::Faster
@@ -307,8 +308,8 @@ impl Found {
         })
     }
 
-    /// Why a difference between the servers shows less in the throughput than it is, if so. Servers
-    /// that are not what limits the throughput look equal, whatever they cost.
+    /// Returns the reason why the throughput may understate a difference between the servers, if
+    /// any. Servers that do not limit the throughput look equal, whatever their cost.
     pub fn blurred(&self) -> Option<String> {
         if self.is_shared {
             let words = "servers and generator shared a processor, so that a difference between \
@@ -327,12 +328,12 @@ impl Found {
     }
 }
 
-/// A margin in percent, as it was written.
+/// Returns a margin in percent, as the user wrote it.
 pub fn shown_percent(margin: f64) -> f64 {
     (margin * 1e6).round() / 1e4
 }
 
-/// How a server and its generator were scheduled over several launches.
+/// Scheduling of a server and its generator over several launches.
 #[derive(Clone, Copy, Debug, Default)]
 struct Work {
     time: Duration,
@@ -341,7 +342,7 @@ struct Work {
 }
 
 impl Work {
-    /// So far, in this launch.
+    /// Returns the values of this launch so far.
     fn now(loaded: &Loaded) -> Work {
         let server = scheduled(&loaded.running.process.tree());
         Work { time: loaded.time, server, generator: loaded.generated }
@@ -363,12 +364,12 @@ impl Work {
     }
 }
 
-/// Finds how many times as fast the first server is as the second. An interrupted comparison is
-/// of the pairs of slices until then.
+/// Compares the throughput of the first server with that of the second. An interrupted comparison
+/// uses the pairs of slices until then.
 ///
 /// # Errors
-/// [`Failed`] where a server does not start, or does not answer rightly; or the kernel refuses the
-/// harness what it needs.
+/// [`Failed`] if a server does not start or does not answer correctly. Other errors: the kernel
+/// denies the harness a resource.
 pub fn compare(
     launcher: &Launcher,
     specs: [&LaunchSpec; 2],
@@ -413,7 +414,7 @@ mod tests {
         for seed in 0..200 {
             let all = orders(seed, 16);
             assert_eq!((all.len(), &all), (16, &orders(seed, 16)), "{seed}");
-            // Wherever it is interrupted.
+            // Holds for an interruption after any launch.
             for count in 1..=16 {
                 let begun = &all[..count];
                 let both = [
@@ -463,7 +464,7 @@ mod tests {
             assert_eq!(said, verdict, "{busy:?}");
             assert_eq!(reason.is_some(), verdict == Verdict::Inconclusive, "{reason:?}");
             assert_eq!(equal.is_not_slower(0.05), verdict == Verdict::Equal);
-            // A difference that shows all the same is one.
+            // A difference that shows nevertheless is real.
             assert_eq!(found(1.1, 1.2, busy).verdict(0.05), (Verdict::Faster, None));
             assert!(found(1.1, 1.2, busy).is_not_slower(0.05));
         }

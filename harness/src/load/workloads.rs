@@ -139,7 +139,7 @@ pub const WORKLOADS: &[Workload] = &[
     ),
 ];
 
-/// Minimum of idle connections: a result with fewer would not describe many connections.
+/// Minimum number of idle connections: fewer would not show the cost of many connections.
 pub const LEAST_HELD: usize = 1_000;
 
 /// Additions in a heavy request: the most that every calculator of this project takes.
@@ -148,13 +148,13 @@ const HEAVY: usize = 199;
 /// Time between two bytes of a slow client.
 const DRIP: Duration = Duration::from_millis(10);
 
-/// Maximum of connections to a server with no declared capacity.
+/// Maximum number of connections to a server with no declared capacity.
 const UNDECLARED: usize = 64;
 
 /// Maximum length of a mixed request, in bytes, unless a shorter limit is declared.
 const LONGEST: usize = 4096;
 
-/// Maximum of connection slots to fill in order to be turned away.
+/// Maximum number of connection slots to fill in order to be turned away.
 const MOST_PLACES: usize = 256;
 
 /// Descriptors that this process needs besides its connections.
