@@ -1,4 +1,4 @@
-//! What the owner of a server declares about it: one row per property.
+//! Properties that the owner of a server declares, one table row per property.
 
 use std::time::Duration;
 
@@ -10,61 +10,62 @@ use crate::config_source::inline;
 use crate::units::{self, written};
 use crate::wire::Wire;
 
-/// The smallest limit on the length of a request that a server is judged by, in bytes.
+/// Minimum of `--max-line`, in bytes. A lower limit leaves too little room for requests.
 pub(crate) const SHORTEST_JUDGED: usize = 64;
 
-/// The properties that are declared. Cases about the others do not apply.
+/// Declared properties of a server. Cases that depend on an undeclared property do not apply.
 #[derive(Clone, Debug, Default)]
 pub struct Declared {
-    /// What the server answers.
+    /// Service: calculator or echo.
     pub service: Option<Service>,
-    /// How many clients it serves at once.
+    /// Number of connections served at the same time.
     pub capacity: Option<usize>,
-    /// How many more it accepts and lets wait.
+    /// Number of further connections that are accepted and wait for a free slot.
     pub queue: Option<usize>,
-    /// What a connection over the limit meets.
+    /// Behaviour towards a connection over the limit.
     pub when_full: Option<OverloadPolicy>,
-    /// What `7 / 2` is.
+    /// Result of `7 / 2`.
     pub division: Option<Division>,
-    /// Whether integers have 64 bits, and leaving them is an error.
+    /// Integers have 64 bits, and overflow is an error.
     pub overflow: bool,
-    /// The prefix of every error reply.
+    /// Prefix of every error reply.
     pub error_prefix: Option<String>,
-    /// The prefix of the reply to a connection over the limit.
+    /// Prefix of the reply to a connection over the limit.
     pub busy_prefix: Option<String>,
-    /// The longest request in bytes.
+    /// Longest request in bytes.
     pub max_line: Option<usize>,
-    /// How long a connection may be idle before the server closes it.
+    /// Idle time after which the server closes a connection.
     pub idle_timeout: Option<Duration>,
-    /// How much later the server may close it.
+    /// Permitted delay of the close after the idle timeout.
     pub idle_tolerance: Option<Duration>,
-    /// What SIGTERM and SIGINT do.
+    /// Behaviour on SIGTERM and SIGINT.
     pub ending: Option<Ending>,
-    /// Whether the server can be told to listen on ::1.
+    /// The server can be configured to listen on ::1.
     pub ipv6: bool,
-    /// The protocol.
+    /// Wire protocol.
     pub wire: Option<Wire>,
-    /// The expected concurrency model.
+    /// Expected concurrency model.
     pub expect: Option<Expected>,
-    /// The port of a server that cannot be told one.
+    /// Port of a server whose port cannot be configured.
     pub port: Option<u16>,
-    /// What the server is given on standard input.
+    /// Text written to the server's standard input.
     pub input: Option<String>,
 }
 
-/// A property as text: a flag, a flag that is written back for a replay, and its help.
+/// A declarable property: its flag, the parser and formatter of its value, and its help.
 pub struct Property {
-    /// The name of the flag, without the dashes.
+    /// Name of the flag, without the dashes.
     pub name: &'static str,
-    /// The placeholder for its value in help; none if it has no value.
+    /// Placeholder for the value in help; `None` if the flag takes no value.
     pub value: Option<&'static str>,
-    /// What it means.
+    /// Help text.
     pub help: &'static str,
-    /// Whether it only makes sense for a server that is started by a command.
+    /// Applies only to a server that is started by a command.
     pub is_of_command: bool,
-    /// Sets the property; of one without a value the text is empty. The error says what to write.
+    /// Sets the property. The text is empty for a flag without a value. The error names the valid
+    /// values.
     pub read: fn(&mut Declared, &str) -> Result<(), String>,
-    /// Returns the value as `read` takes it, if the property is declared.
+    /// Returns the value in the format that `read` parses, or `None` if the property is undeclared.
     pub written: fn(&Declared) -> Option<String>,
 }
 
@@ -209,7 +210,7 @@ pub const PROPERTIES: &[Property] = &[
 ];
 
 impl Declared {
-    /// As a contract.
+    /// Returns the contract with the declared properties.
     pub fn contract(&self) -> Contract {
         let undeclared = Contract::undeclared(self.service.unwrap_or(Service::Calc));
         Contract {
@@ -234,7 +235,7 @@ impl Declared {
         }
     }
 
-    /// Returns the flags that declare the same.
+    /// Returns the flags that declare the same properties.
     pub fn flags(&self) -> Vec<String> {
         let flags = |property: &Property| {
             let (name, value) = (property.name, (property.written)(self));
@@ -259,28 +260,28 @@ fn set_to_true(property: &mut bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the value with this name.
+/// Returns the value with this name, or an error that lists all names.
 fn named<T: Copy>(all: &[T], name: fn(T) -> &'static str, text: &str) -> Result<T, String> {
     let names: Vec<&str> = all.iter().map(|&one| name(one)).collect();
     let found = all.iter().find(|&&one| name(one) == text);
     found.copied().ok_or_else(|| format!("choose {}", names.join(" or ")))
 }
 
-/// How a server speaks, written in one line as it stands in a manifest.
+/// Parses a wire protocol in one line, in the syntax of the `wire` table of a manifest.
 pub(crate) fn wire(text: &str) -> Result<Wire, String> {
     let read = toml::from_str::<InLine>(&format!("wire = {{ {text} }}"));
     let InLine { wire } = read.map_err(|error| error.message().to_owned())?;
     wire.check().map(|()| wire)
 }
 
-/// The same, written.
+/// Formats a wire protocol as [`wire`] parses it.
 fn in_line(wire: &Wire) -> String {
     let written = toml::Value::try_from(wire).map(|value| inline(&value)).unwrap_or_default();
     let inner = written.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
     inner.unwrap_or_default().trim().to_owned()
 }
 
-/// A wire as the value of a key.
+/// Wrapper that parses a wire protocol as the value of a key.
 #[derive(Deserialize)]
 struct InLine {
     wire: Wire,
@@ -296,7 +297,7 @@ pub(crate) fn when_full(name: &str) -> Result<OverloadPolicy, String> {
     found.copied().ok_or("choose wait, refuse, reset or busy".to_owned())
 }
 
-/// Shorter lines leave too little to ask.
+/// Parses a request length limit of at least [`SHORTEST_JUDGED`] bytes.
 fn judged_size(text: &str) -> Result<usize, String> {
     match units::size(text)? {
         0..SHORTEST_JUDGED => {

@@ -1,30 +1,30 @@
-//! What a calculator's arithmetic means where calculators differ, and what it can read.
+//! Arithmetic of a calculator server: the points where calculators differ, and the accepted syntax.
 
 use serde::{Deserialize, Serialize};
 
-/// What a calculator calculates.
+/// Arithmetic and syntax of a calculator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Dialect {
-    /// What `7 / 2` is.
+    /// Result of `7 / 2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub division: Option<Division>,
-    /// Whether whole numbers are of 64 bits, and leaving them is an error.
+    /// Integers have 64 bits, and overflow is an error.
     #[serde(rename = "overflow", skip_serializing_if = "is_false")]
     pub overflow_is_error: bool,
-    /// Which operators it has.
+    /// Supported operators.
     #[serde(skip_serializing_if = "Operators::is_all")]
     pub operators: Operators,
-    /// Whether every request is of two numbers and an operator.
+    /// Every request has exactly two operands and one operator.
     #[serde(rename = "shape", with = "shape", skip_serializing_if = "is_false")]
     pub is_binary: bool,
-    /// Whether it reads negative numbers.
+    /// Accepts negative numbers.
     #[serde(skip_serializing_if = "is_true")]
     pub negative: bool,
-    /// Whether it reads `1.25`.
+    /// Accepts decimals such as `1.25`.
     #[serde(skip_serializing_if = "is_true")]
     pub decimals: bool,
-    /// Whether it reads parentheses.
+    /// Accepts parentheses.
     #[serde(skip_serializing_if = "is_true")]
     pub parentheses: bool,
 }
@@ -37,18 +37,18 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// What `7 / 2` is.
+/// Result of `7 / 2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Division {
-    /// `3`, towards zero; the remainder has the sign of the dividend.
+    /// `3`: rounds towards zero; the remainder has the sign of the dividend.
     Integer,
     /// `3.5`.
     Exact,
 }
 
 impl Division {
-    /// Both of them.
+    /// All variants.
     pub const ALL: &[Division] = &[Division::Integer, Division::Exact];
 
     /// Returns its name in flags and files.
@@ -60,7 +60,7 @@ impl Division {
     }
 }
 
-/// Some of `+-*/%`, written as a text of them.
+/// A subset of `+-*/%`, written as a string of those characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Operators([bool; Operators::ALL.len()]);
@@ -72,7 +72,7 @@ impl Operators {
         self.0.iter().all(|&there| there)
     }
 
-    /// Whether this one is among them.
+    /// Returns whether the set contains this operator.
     pub fn has(self, operator: u8) -> bool {
         Operators::ALL.iter().position(|&one| one == operator).is_some_and(|at| self.0[at])
     }
@@ -104,7 +104,7 @@ impl TryFrom<String> for Operators {
 }
 
 impl Default for Dialect {
-    /// All of it, and nothing said of where calculators differ.
+    /// Returns the full syntax, with division and overflow undeclared.
     fn default() -> Dialect {
         Dialect {
             division: None,
@@ -119,13 +119,13 @@ impl Default for Dialect {
 }
 
 impl Dialect {
-    /// Whole numbers of 64 bits, and whole division.
+    /// Returns the dialect with 64-bit integers and integer division.
     pub fn of_64_bits() -> Dialect {
         let division = Some(Division::Integer);
         Dialect { division, overflow_is_error: true, ..Dialect::default() }
     }
 
-    /// Whether it can read an expression, by what it says of itself.
+    /// Returns whether an expression is within the declared syntax.
     pub fn reads(self, expression: &str) -> bool {
         let is_operator = |byte: &u8| Operators::ALL.contains(byte);
         let bytes = || expression.bytes().filter(|byte| *byte != b' ');
@@ -151,7 +151,7 @@ impl Dialect {
     }
 }
 
-/// `any` or `binary`.
+/// Text form of `is_binary`: `any` or `binary`.
 mod shape {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

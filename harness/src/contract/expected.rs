@@ -1,21 +1,21 @@
-//! What a server is expected to be built like (`--expect WORD`), and whether it is.
+//! Expected concurrency model of a server (`--expect MODEL`).
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A word for how a server is to be built.
+/// A concurrency model that a server can be expected to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expected {
-    /// One client at a time.
+    /// One connection at a time.
     Iterative,
-    /// A process for each connection.
+    /// One process per connection.
     Fork,
-    /// Processes that are there before the clients.
+    /// Processes that are forked before the first connection.
     Prefork,
-    /// A thread for each connection.
+    /// One thread per connection.
     Threads,
     /// A pool of threads.
     ThreadPool,
@@ -28,21 +28,21 @@ pub enum Expected {
     /// An event loop over io_uring.
     #[serde(rename = "io_uring")]
     IoUring,
-    /// An asynchronous runtime, with threads of its own or none.
+    /// An asynchronous runtime, with or without threads of its own.
     Async,
-    /// One thread waits for several clients, by whatever call.
+    /// One thread that waits for several connections, with any system call.
     EventLoop,
     /// Several processes.
     Processes,
-    /// One thread and no more.
+    /// Exactly one thread.
     SingleThread,
 }
 
-/// A word that expects nothing.
+/// A word that names no concurrency model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{word}` is no way to build a server: expect one of {}", words().join(", "))]
 pub struct NoSuchWord {
-    /// What was given.
+    /// The given word.
     pub word: String,
 }
 
@@ -51,7 +51,7 @@ fn words() -> Vec<&'static str> {
 }
 
 impl Expected {
-    /// All of them.
+    /// All models.
     pub const ALL: &[Expected] = &[
         Expected::Iterative,
         Expected::Fork,
@@ -87,7 +87,7 @@ impl Expected {
         }
     }
 
-    /// Other names that are understood in flags.
+    /// Returns the alternative names that flags accept.
     fn aliases(self) -> &'static [&'static str] {
         match self {
             Expected::Threads => &["thread", "thread-per-connection"],

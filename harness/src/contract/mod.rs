@@ -1,4 +1,4 @@
-//! What a server declares about itself, before it is judged.
+//! The contract: properties that a server declares before it is tested.
 
 mod declared;
 mod dialect;

@@ -1,4 +1,4 @@
-//! What a server declares about itself, before it is judged.
+//! The contract of a server: the properties that its tests rely on.
 
 use std::time::Duration;
 
@@ -9,58 +9,58 @@ use super::{Dialect, Expected};
 use crate::exit::Exit;
 use crate::wire::{Wire, respaced};
 
-/// What a server declares. `None` is "says nothing": a case that needs to know is then not
-/// applicable, and says which declaration is missing.
+/// Contract of a server. `None` means undeclared: a case that needs the property does not apply,
+/// and reports which declaration is missing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contract {
-    /// What it answers.
+    /// Service: calculator or echo.
     pub service: Service,
-    /// What its arithmetic means.
+    /// Arithmetic of the calculator.
     pub dialect: Dialect,
-    /// How many clients it serves at once.
+    /// Number of connections served at the same time.
     pub capacity: Option<usize>,
-    /// How many more it takes in to wait until one of those has left.
+    /// Number of further connections that are accepted and wait for a free slot.
     pub queue: Option<usize>,
-    /// What one client more meets.
+    /// Behaviour towards a connection over the limit.
     pub when_full: Option<OverloadPolicy>,
-    /// The longest request in bytes; one byte more is answered with an error.
+    /// Longest request in bytes; a request one byte longer is answered with an error.
     pub max_line: Option<usize>,
-    /// What every error reply begins with.
+    /// Prefix of every error reply.
     pub error_prefix: Option<String>,
-    /// What the line begins with that a client is told who finds the server full.
+    /// Prefix of the reply to a connection over the limit.
     pub busy_prefix: String,
-    /// How long a client may be silent before it is closed.
+    /// Idle time after which the server closes a connection.
     pub idle_timeout: Option<Duration>,
-    /// How much later it may be closed.
+    /// Permitted delay of the close after the idle timeout.
     pub idle_tolerance: Option<Duration>,
-    /// What SIGTERM and SIGINT do.
+    /// Behaviour on SIGTERM and SIGINT.
     pub ending: Option<Ending>,
-    /// Whether it can be told on which host to listen.
+    /// The host to listen on can be configured.
     pub takes_host: bool,
-    /// Whether that can be ::1.
+    /// The server can be configured to listen on ::1.
     pub ipv6: bool,
-    /// How requests and replies lie on the wire.
+    /// Framing of requests and replies.
     pub wire: Wire,
-    /// Whether it can be told on which port to listen.
+    /// The port to listen on can be configured.
     pub takes_port: bool,
-    /// Whether it is launched here, so that its processes can be looked at.
+    /// The harness launches the server, so that its processes can be inspected.
     pub is_launched: bool,
-    /// How it is to be built.
+    /// Expected concurrency model.
     pub expect: Option<Expected>,
 }
 
-/// What SIGTERM and SIGINT do.
+/// Behaviour of a server on SIGTERM and SIGINT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ending {
-    /// Requests that have been received are answered, then it exits with code 0.
+    /// Answers the received requests, then exits with code 0.
     Drain,
-    /// It ends at once, whatever is under way.
+    /// Exits at once, even with requests in flight.
     Abort,
 }
 
 impl Ending {
-    /// Both of them.
+    /// All variants.
     pub const ALL: &[Ending] = &[Ending::Drain, Ending::Abort];
 
     /// Returns its name in flags and files.
@@ -72,15 +72,14 @@ impl Ending {
     }
 }
 
-/// How much later than declared an idle client may be closed, at the least, unless declared
-/// otherwise: schedulers are late.
+/// Minimum of the permitted delay after the idle timeout, unless declared. Schedulers are late.
 const IDLE_TOLERANCE: Duration = Duration::from_millis(500);
 
-/// What a busy line begins with, unless declared otherwise.
+/// Prefix of the reply to a connection over the limit, unless declared.
 pub const BUSY_PREFIX: &str = "error: busy";
 
 impl Contract {
-    /// That of a server which says no more than what it answers.
+    /// Returns the contract of a server that declares only its service.
     pub fn undeclared(service: Service) -> Contract {
         Contract {
             service,
@@ -103,8 +102,9 @@ impl Contract {
         }
     }
 
-    /// A request as it is sent. Where each must be of two numbers, a number alone becomes the sum of
-    /// it and nothing, in as many bytes if there is space behind it.
+    /// Returns the bytes that are sent for a request. If each request must have two operands, `+0`
+    /// is appended to a lone number. It replaces trailing spaces where there are any, so that the
+    /// length stays the same.
     pub fn sent(&self, request: &[u8]) -> Vec<u8> {
         if self.service == Service::Echo {
             return self.wire.sent(request);
@@ -124,7 +124,7 @@ impl Contract {
         }
     }
 
-    /// Whether a reply is an error; none where it is not declared what one looks like.
+    /// Returns whether a reply is an error, or `None` if the format of errors is undeclared.
     pub fn is_error(&self, reply: &[u8]) -> Option<bool> {
         let begins = self.error_prefix.as_ref().map(|it| reply.starts_with(it.as_bytes()));
         let matches = self.wire.error.as_ref().map(|pattern| pattern.is_in(reply));
@@ -134,26 +134,27 @@ impl Contract {
         }
     }
 
-    /// Whether it may end so by itself: because it has served as many clients as it lives for.
+    /// Returns whether this exit is expected without a signal: after the declared number of
+    /// connections.
     pub fn may_end_by(&self, exit: Exit) -> bool {
         self.wire.clients_per_life.is_some() && exit == Exit::Code(0)
     }
 
-    /// Whether a line tells a client that the server is full.
+    /// Returns whether a line reports that the server is full.
     pub fn is_busy(&self, line: &[u8]) -> bool {
         line.starts_with(self.busy_prefix.as_bytes())
     }
 
-    /// By when a client that is silent must have been closed.
+    /// Returns the time by which an idle connection must have been closed.
     pub fn idle_until(&self) -> Duration {
         let timeout = self.idle_timeout.unwrap_or_default();
         timeout + self.idle_tolerance.unwrap_or(IDLE_TOLERANCE.max(timeout / 4))
     }
 
-    /// The contract of a built-in server under the given limits.
+    /// Returns the contract of a built-in server with the given limits.
     ///
     /// # Errors
-    /// A limit that the pattern cannot keep.
+    /// The pattern cannot enforce one of the limits.
     pub fn of(server: &servers::Server, limits: &Limits) -> Result<Contract, LimitsError> {
         let config = server.config(limits)?;
         let (capacity, queue) = server.pattern.connection_slots(&config);
@@ -178,7 +179,7 @@ impl Contract {
         })
     }
 
-    /// The contract in words, for people.
+    /// Returns a summary of the contract for the output.
     pub fn words(&self) -> String {
         let mut words = vec![self.service.name().to_owned(), self.places()];
         words.extend(self.wire.words());
@@ -191,7 +192,7 @@ impl Contract {
         words.join(", ")
     }
 
-    /// What it says about how many clients are served, and what the next one meets.
+    /// Returns a summary of the connection limit and of the overload policy.
     pub fn places(&self) -> String {
         let mut words = vec![match self.capacity {
             Some(1) => "one client at a time".to_owned(),
