@@ -1,6 +1,6 @@
-//! `harness client`: the original's client. A line from the user is a request; its reply is
-//! printed. It never waits longer than its timeout for the server, and says in its message and
-//! its exit code what became of it.
+//! `harness client`: an interactive client. Each input line is a request; the client prints the
+//! reply. It never waits longer than its timeout for the server, and reports the outcome in its
+//! message and in its exit code.
 
 use std::io::{self, ErrorKind, IsTerminal};
 use std::net::SocketAddr;
@@ -18,25 +18,25 @@ use crate::text::visible;
 
 const PROMPT: &str = "> ";
 
-/// How the client came to its end.
+/// Outcome of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The user had no more to ask, and every request was answered.
+    /// The input ended and every request was answered.
     Done,
-    /// Nobody listens there.
+    /// The connection was refused: no server listens there.
     NotStarted,
-    /// There is a server, and it does not want this client.
+    /// A server is running and rejects this client.
     Refused(String),
     /// The server did not answer in time.
     Stalled(String),
-    /// The server ended the connection before a reply.
+    /// The server closed the connection before a reply.
     Closed(String),
-    /// The terminal, the pipe or the network of this machine failed.
+    /// The terminal, a pipe or the network of this machine failed.
     Failed(String),
 }
 
 impl Ended {
-    /// The exit code of the program.
+    /// Returns the exit code of the program.
     pub fn code(&self) -> u8 {
         match self {
             Ended::Done => 0,
@@ -49,8 +49,8 @@ impl Ended {
     }
 }
 
-/// Talks with the server at the first of `addresses` that can be connected to, until the user
-/// ends the input. `patience` is for connecting and for each reply.
+/// Sends the lines of standard input to the first of `addresses` that accepts a connection, until
+/// the input ends. `patience` is the timeout of connecting and of each reply.
 pub fn converse(addresses: &[SocketAddr], patience: Duration) -> Ended {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -65,7 +65,7 @@ pub fn converse(addresses: &[SocketAddr], patience: Duration) -> Ended {
             Err(ended) => ended,
         }
     });
-    // A read from a terminal may still be under way, and cannot be called off.
+    // A read from a terminal may still be in flight and cannot be cancelled.
     runtime.shutdown_background();
     ended
 }
@@ -98,7 +98,7 @@ struct Conversation {
     user: Lines<BufReader<Stdin>>,
     requests: OwnedWriteHalf,
     replies: OwnedReadHalf,
-    /// Received, up to the first line that was not taken yet.
+    /// Received bytes that no returned line has used.
     received: Vec<u8>,
     patience: Duration,
     interactive: bool,
@@ -134,12 +134,12 @@ impl Conversation {
         Ok(())
     }
 
-    /// The user's next line; `None` at the end. Meanwhile the server is listened to, for it may
-    /// have something to say first: that it is busy, or good-bye.
+    /// Returns the next input line, or `None` at the end of input. Also watches the server, which
+    /// may send a busy reply or a farewell first.
     async fn next_request(&mut self) -> Result<Option<String>, Ended> {
         let mut buffer = [0; 4096];
         tokio::select! {
-            // A server that speaks first is heard before the user.
+            // Data from the server takes precedence over input.
             biased;
             read = self.replies.read(&mut buffer) => {
                 self.take_in(read, &buffer)?;
@@ -216,7 +216,7 @@ fn reset() -> Ended {
     Ended::Refused("the server reset the connection: it takes no more clients, or died".to_owned())
 }
 
-/// Prints a reply: as it is to a file or a pipe, without control characters to a terminal.
+/// Prints a reply: unchanged to a file or a pipe, without control characters to a terminal.
 fn show(reply: &[u8]) -> Result<(), Ended> {
     if !io::stdout().is_terminal() {
         return print(reply);
@@ -228,7 +228,7 @@ fn show(reply: &[u8]) -> Result<(), Ended> {
 fn print(bytes: &[u8]) -> Result<(), Ended> {
     match stdio::write(bytes) {
         Ok(true) => Ok(()),
-        // Nobody reads any further replies.
+        // EPIPE: the reader of the output has closed it.
         Ok(false) => Err(Ended::Done),
         Err(error) => Err(Ended::Failed(format!("cannot write the output: {error}"))),
     }

@@ -1,5 +1,4 @@
-//! A conversation with a server: every wait has a deadline, everything that happens is written
-//! down on one clock.
+//! A test client: every wait has a deadline, and every event goes to the transcript.
 
 mod command;
 mod transcript;
@@ -19,67 +18,69 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::text::printable;
 use crate::wire::{Greeting, LONGEST_GREETING, ReplyEnd, Wire};
 
-/// The longest reply that is waited for to its end, in bytes.
+/// Maximum length of a reply, in bytes.
 pub const LONGEST_REPLY: usize = 256 * 1024;
 
-/// One client's end of a connection.
+/// Client side of a connection.
 #[derive(Debug)]
 pub struct Client {
     number: usize,
     stream: TcpStream,
     transcript: Transcript,
-    /// Received and not yet asked for.
+    /// Bytes received and not yet returned.
     received: Vec<u8>,
     patience: Duration,
     anticipated: Option<Vec<u8>>,
 }
 
-/// What went otherwise than a client wishes.
+/// A failed operation of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientError {
-    /// Nobody listens there.
+    /// The connection was refused: no socket listens there.
     Refused,
     /// The connection was not established in time.
     ConnectTimedOut(Duration),
-    /// The connection could not be asked for.
+    /// The connection failed with another error.
     NotConnected(String),
     /// The server reset the connection.
     Reset,
-    /// The server ended the connection, after this much of a reply.
+    /// The server closed the connection after this part of a reply.
     Closed(Vec<u8>),
-    /// Nothing came in time, but for this much of a reply.
+    /// The reply did not arrive in time; this part of it did.
     Silent(Duration, Vec<u8>),
-    /// The server took no more input in time.
+    /// The server did not read the client's data in time.
     NotRead(Duration),
-    /// The reply had no end within [`LONGEST_REPLY`] bytes.
+    /// The reply is longer than [`LONGEST_REPLY`] bytes.
     Endless,
-    /// Everything together took longer than a case may take.
+    /// The time limit of the whole case has passed.
     OutOfTime,
 }
 
-/// How a client opens its connection, and how much the kernel takes in if it does not read.
+/// Receive window of a client, and how it opens its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Window {
-    /// Whatever the kernel thinks best: megabytes.
+    /// The kernel's default: megabytes.
     Usual,
-    /// As little as it allows, so that a server soon notices that nobody reads.
+    /// The kernel's minimum, so that a server soon notices that the client does not read.
     Small,
-    /// As much as usual, and the connection is established only with the first data, so that a
-    /// server that accepts it has that in its receive buffer already.
+    /// The default window. The handshake is completed by the first data segment, so that the data
+    /// is in the receive buffer when the server accepts the connection.
     OpensWithData,
 }
 
 fn connected(address: SocketAddr, window: Window, patience: Duration) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if window == Window::OpensWithData {
-        // The kernel then withholds the last segment of the handshake for 200 ms
-        // (TCP_DELACK_MAX): what is sent meanwhile goes with it.
+        // The kernel then delays the last segment of the handshake by up to 200 ms
+        // (TCP_DELACK_MAX), and data sent in that time goes with it.
         socket.set_tcp_quickack(false)?;
     }
     if window == Window::Small {
-        // Before connecting: the window's scale is settled then (tcp(7)). The kernel doubles it.
+        // Before connecting, because the window scale is settled in the handshake (tcp(7)). The
+        // kernel doubles the size.
         socket.set_recv_buffer_size(2048)?;
-        // The server's kernel keeps twenty segments for a start, and the loopback's have 64 KiB.
+        // The server's kernel buffers twenty segments at first, and segments on loopback have 64
+        // KiB.
         socket.set_tcp_mss(536)?;
     }
     socket.connect_timeout(&address.into(), patience)?;
@@ -87,10 +88,10 @@ fn connected(address: SocketAddr, window: Window, patience: Duration) -> io::Res
 }
 
 impl Client {
-    /// Connects, and waits `patience` at the most for that and for everything that follows.
+    /// Connects. `patience` is the timeout of connecting and of each later operation.
     ///
     /// # Errors
-    /// How the connection failed.
+    /// The connection was refused, reset or not established in time.
     pub fn connect(
         number: usize,
         address: SocketAddr,
@@ -121,13 +122,13 @@ impl Client {
         Ok(Client { number, stream, transcript, received, patience, anticipated })
     }
 
-    /// The addresses of its own end and of the server's.
+    /// Returns the local and the peer address.
     pub fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
         Some((self.stream.local_addr().ok()?, self.stream.peer_addr().ok()?))
     }
 
-    /// Takes a reply with this value for whole as soon as it is there. Where only silence ends a
-    /// reply, that saves waiting for it; bytes that follow are left unread.
+    /// Accepts a reply with this value as complete as soon as it has arrived. Where only silence
+    /// ends a reply, that avoids the wait; the following bytes stay unread.
     pub fn anticipate(&mut self, value: Vec<u8>) {
         self.anticipated = Some(value);
     }
@@ -139,14 +140,14 @@ impl Client {
         })
     }
 
-    /// Changes how long to wait for what follows.
+    /// Changes the timeout of the following operations.
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
-        // It fails only for a duration of zero, which nobody asks for.
+        // It fails only for a duration of zero, which no caller passes.
         let _ = self.stream.set_write_timeout(Some(patience));
     }
 
-    /// Sends all the bytes.
+    /// Sends all bytes.
     ///
     /// # Errors
     /// The server reset or closed the connection, or does not read.
@@ -162,11 +163,10 @@ impl Client {
         sent
     }
 
-    /// The next reply of that wire, without what ends it and without a prompt, if it comes within
-    /// `patience`.
+    /// Returns the next reply without its terminator and without a prompt. Waits up to `patience`.
     ///
     /// # Errors
-    /// No whole reply came.
+    /// No complete reply arrived.
     pub fn reply_within(
         &mut self,
         wire: &Wire,
@@ -205,7 +205,7 @@ impl Client {
         }
     }
 
-    /// Reads what comes within so short a time that silence is no trouble.
+    /// Reads for a time so short that silence is no error.
     fn receive_until(&mut self, quiet: Duration) -> Result<bool, ClientError> {
         self.receive(Instant::now() + quiet, quiet)
     }
@@ -218,11 +218,11 @@ impl Client {
         }
     }
 
-    /// Reads the greeting that every client is sent. What comes in its place before the connection
-    /// ends, such as a word that the server is busy, is left to be read as a reply.
+    /// Reads the greeting that the server sends on connect. If the server sends another message and
+    /// closes the connection, such as a busy reply, that is left to be read as a reply.
     ///
     /// # Errors
-    /// It does not come within `patience`.
+    /// The greeting does not arrive within `patience`.
     pub fn greeting(
         &mut self,
         greeting: &Greeting,
@@ -254,15 +254,15 @@ impl Client {
         }
     }
 
-    /// What was read is to be read once more.
+    /// Puts bytes back in front of the received ones.
     pub fn unread(&mut self, bytes: Vec<u8>) {
         self.received.splice(..0, bytes);
     }
 
-    /// Whatever comes until the server ends the connection.
+    /// Returns all bytes until the server closes the connection.
     ///
     /// # Errors
-    /// It is not ended by a FIN within `patience`.
+    /// The server does not close it with a FIN within `patience`.
     pub fn rest_within(&mut self, patience: Duration) -> Result<Vec<u8>, ClientError> {
         let deadline = Instant::now() + patience;
         while self.receive(deadline, patience)? {
@@ -273,10 +273,10 @@ impl Client {
         Ok(std::mem::take(&mut self.received))
     }
 
-    /// Reads what comes, until it ends in these bytes.
+    /// Reads and discards bytes until they end with `end`.
     ///
     /// # Errors
-    /// It does not, within the client's patience.
+    /// They do not within the client's timeout.
     pub fn until(&mut self, end: &[u8]) -> Result<(), ClientError> {
         let deadline = Instant::now() + self.patience;
         while !self.received.ends_with(end) {
@@ -291,10 +291,10 @@ impl Client {
         Ok(())
     }
 
-    /// Waits for `quiet` and gives what came nevertheless: bytes, or an end of the connection.
+    /// Waits for `quiet` and returns the bytes that arrived.
     ///
     /// # Errors
-    /// The server ended or reset the connection.
+    /// The server closed or reset the connection.
     pub fn listen(&mut self, quiet: Duration) -> Result<Vec<u8>, ClientError> {
         let deadline = Instant::now() + quiet;
         loop {
@@ -310,23 +310,23 @@ impl Client {
         }
     }
 
-    /// Whether there is something to read, or an end, without waiting for it.
+    /// Returns whether a read would not block, because of data or the end of the stream.
     pub fn is_readable(&self) -> bool {
         let mut stream = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
         !self.received.is_empty()
             || poll(&mut stream, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
-    /// Another handle on the connection, for a thread that sends while this one receives. What it
-    /// does is not written down.
+    /// Returns another handle on the connection, for a thread that sends while this one receives.
+    /// Its operations are not recorded in the transcript.
     ///
     /// # Errors
-    /// There is no descriptor left.
+    /// The process has no descriptor left.
     pub fn stream(&self) -> Result<TcpStream, ClientError> {
         self.stream.try_clone().map_err(|error| ClientError::NotConnected(error.to_string()))
     }
 
-    /// Ends the sending side: the server sees the end of input.
+    /// Closes the sending side: the server reads the end of file.
     ///
     /// # Errors
     /// The connection is gone.
@@ -336,20 +336,20 @@ impl Client {
         shut.map_err(|error| trouble_of(&error, &[], self.patience))
     }
 
-    /// Ends both sides of the connection, so that no thread waits on it any more.
+    /// Shuts down both sides of the connection, so that no thread waits on it any more.
     pub fn cut(&self) {
-        // It fails when the connection is gone, which is as good.
+        // It fails when the connection is already gone.
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
-    /// Resets the connection, as a client that crashes under load does.
+    /// Resets the connection, like a client that crashes under load.
     pub fn reset(self) {
         self.note(Happening::Reset);
-        // Closing with a linger time of zero sends RST in place of FIN (tcp(7)).
+        // Closing with a linger time of zero sends RST instead of FIN (tcp(7)).
         let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
-    /// Reads once. `false` when the server has ended the connection.
+    /// Reads once. Returns `false` when the server has closed the connection.
     fn receive(&mut self, deadline: Instant, patience: Duration) -> Result<bool, ClientError> {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut buffer = [0; 16 * 1024];
@@ -387,7 +387,7 @@ fn trouble_of(error: &io::Error, received: &[u8], patience: Duration) -> ClientE
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
             ClientError::Silent(patience, received.to_vec())
         }
-        // EPIPE: the reset has been seen already.
+        // EPIPE: the reset has been reported already.
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => ClientError::Reset,
         _ => ClientError::NotConnected(error.to_string()),
     }

@@ -1,4 +1,4 @@
-//! What happened on the wire, on one clock, for all clients of a case.
+//! Transcript of a case: the events of all its clients on one clock.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use crate::text::printable;
 use serde::Serialize;
 
-/// Happenings that are kept from the beginning, and from the end.
+/// Number of events kept from the start, and from the end.
 const KEPT: usize = 24;
 
-/// A record that the clients of one case share.
+/// Transcript that the clients of one case share.
 #[derive(Clone, Debug)]
 pub struct Transcript {
     began: Instant,
@@ -23,47 +23,47 @@ struct Inner {
     left_out: usize,
 }
 
-/// One thing that happened.
+/// An event with its time and its client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// Since the case began, in microseconds.
+    /// Time since the case began, in microseconds.
     pub at_us: u64,
-    /// Which client, from 1; 0 is the harness itself.
+    /// Number of the client, from 1; 0 is the harness itself.
     pub client: usize,
-    /// What happened, in words, with the bytes made printable.
+    /// Description of the event, with the bytes escaped.
     pub what: String,
 }
 
-/// What can happen to a client.
+/// An event of a client or of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happening {
-    /// The connection was established, in this time.
+    /// The connection was established in this time.
     Connected(Duration),
-    /// The client sent.
+    /// The client sent these bytes.
     Sent(Vec<u8>),
-    /// The client received.
+    /// The client received these bytes.
     Received(Vec<u8>),
-    /// The client ended its sending side (FIN).
+    /// The client closed its sending side (FIN).
     Ended,
     /// The client reset the connection (RST).
     Reset,
-    /// The server ended its sending side (FIN).
+    /// The server closed its sending side (FIN).
     ServerEnded,
-    /// Something else than was hoped for.
+    /// An operation of the client failed.
     ClientError(String),
     /// The server wrote to its standard output or standard error.
     ServerWrote(Vec<u8>),
-    /// Something that the harness did to the server, or saw of it.
+    /// The harness did something to the server, or observed it.
     Note(String),
 }
 
 impl Transcript {
-    /// An empty record whose clock starts now.
+    /// Creates an empty transcript whose clock starts now.
     pub fn begin() -> Transcript {
         Transcript { began: Instant::now(), inner: Arc::default() }
     }
 
-    /// Writes down what happened now.
+    /// Records an event that happens now.
     pub fn add(&self, client: usize, happening: Happening) {
         let event = self.event(Instant::now(), client, happening);
         let mut inner = self.inner();
@@ -78,7 +78,7 @@ impl Transcript {
         }
     }
 
-    /// What was kept: the beginning and the end of a long record.
+    /// Returns the kept events: the start and the end of a long transcript.
     pub fn events(&self) -> Vec<Event> {
         let inner = self.inner();
         let mut events = inner.first.clone();
@@ -90,8 +90,8 @@ impl Transcript {
         events
     }
 
-    /// What was kept, and what others have seen of the server, in the order of the clock. What
-    /// was before the record began stands at its beginning.
+    /// Returns the kept events merged with events of the server, in order of time. An event from
+    /// before the transcript began gets the time 0.
     pub fn events_with(
         &self,
         others: impl IntoIterator<Item = (Instant, Happening)>,
@@ -113,11 +113,11 @@ impl Transcript {
     }
 }
 
-/// What the words for a server's output begin with.
+/// Prefix of an event with the server's output.
 const SERVER_WROTE: &str = "server wrote: ";
 
 impl Event {
-    /// Whether it tells of the server's output.
+    /// Returns whether the event is output of the server.
     pub fn is_output(&self) -> bool {
         self.client == 0 && self.what.starts_with(SERVER_WROTE)
     }
@@ -168,7 +168,7 @@ mod tests {
         let events = transcript.events_with([wrote(between, "now\n"), wrote(before, "up\n")]);
         let words: Vec<&str> = events.iter().map(|event| event.what.as_str()).collect();
         let [up, now] = [r#"server wrote: "up\n""#, r#"server wrote: "now\n""#];
-        // What was written before the beginning is at 0 beside what came first.
+        // An event from before the start has the time 0, like the first event of the transcript.
         assert!(words[..2].contains(&up) && words[2..] == [now, "← FIN"], "{words:?}");
         assert_eq!(events.iter().filter(|event| event.is_output()).count(), 2);
     }
