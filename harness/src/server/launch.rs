@@ -1,4 +1,4 @@
-//! Launching a server and holding on to it: one way for all servers.
+//! Launches servers, built-in and external ones alike, and controls them through the supervisor.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -27,72 +27,72 @@ use super::proc::{self, ResourceUsage};
 use super::supervise::{Event, MOST_TASKS, Survivor};
 use crate::exit::Exit;
 
-/// How long a server may take until it listens. Interpreters on a busy machine need seconds.
+/// Timeout until a server listens. Interpreters on a busy machine need seconds.
 pub const READY_DEADLINE: Duration = Duration::from_secs(20);
 
-/// How long a supervisor may take to be up, and to clean up.
+/// Timeout for the supervisor to start, and to clean up.
 const SUPERVISOR_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long a server that listens somewhere may take to listen where it was told to. Some open a
-/// port of their own first.
+/// Timeout until a server that listens on another port listens on the requested one. Some servers
+/// open a port of their own first.
 const ELSEWHERE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Pauses between two looks at whether a server listens: short for those that are up at once,
-/// longer for interpreters, which need the processor more than the harness does.
+/// Pauses between two checks for a listening socket. They start short for servers that start at
+/// once. They grow for interpreters, which need the CPU more than the harness does.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 
-/// What a pipe holds, in bytes.
+/// Default capacity of a pipe, in bytes.
 const PIPE: usize = 64 * 1024;
 
-/// A command that runs below its supervisor. Dropping it ends whatever is left of it.
+/// A command that runs below its supervisor. Dropping it kills the process tree.
 #[derive(Debug)]
 pub struct Process {
-    /// None for a server that was not launched here: nothing is known of its processes.
+    /// `None` for an external server, whose processes are unknown.
     supervisor: Option<Child>,
-    /// Closing it is what ends the server.
+    /// Standard input of the supervisor. Closing it ends the server.
     signals: Option<ChildStdin>,
     shared: Arc<Shared>,
-    /// The port that it was told; 0 for any.
+    /// Requested port; 0 for any.
     asked: u16,
-    /// The processors that it was started on, if not all.
+    /// CPUs that it was started on; `None` for all.
     processors: Option<Vec<usize>>,
     port: Option<Port>,
 }
 
-/// A process that listens.
+/// A server that listens.
 #[derive(Debug)]
 pub struct Server {
-    /// What was started.
+    /// The launched command.
     pub process: Process,
-    /// Where clients reach it: where it listens, or a loopback address where it listens on all.
+    /// Address for clients: the listening address, or a loopback address for a wildcard one.
     pub address: SocketAddr,
-    /// Where it listens.
+    /// Listening address.
     pub listens_on: SocketAddr,
-    /// How long it took until it did.
+    /// Time from the start of the command until it listened.
     pub listened_after: Duration,
-    /// Where it needs one for itself, and the thread has none: the place that it was launched at.
+    /// Network namespace or port lease of this server, if it needs one and the thread holds none.
     _place: Place,
 }
 
-/// How a server's life went.
+/// Exit status, surviving processes and output of a server that has ended.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// How it ended by itself; `None` if it had to be killed.
+    /// Exit status; `None` if the server did not exit by itself and was killed.
     pub exit: Option<Exit>,
-    /// Processes that were still there when the server's first process had ended.
+    /// Processes that survived the server's first process.
     pub survivors: Vec<Survivor>,
-    /// When that was.
+    /// Time of the exit.
     pub exited_at: Option<Instant>,
-    /// It was killed for having more threads and processes than it may.
+    /// Killed because it exceeded its limit of threads and processes.
     pub overgrown: bool,
-    /// It was killed for living longer than it may.
+    /// Killed because it exceeded its lifetime limit.
     pub outlived: bool,
-    /// What could not be done to confine it.
+    /// Isolation that could not be applied.
     pub unconfined: Vec<String>,
-    /// The end of what it wrote to standard output and standard error.
+    /// End of its standard output and standard error.
     pub log: String,
-    /// The last pieces of that, and when each came.
+    /// Last chunks of that output, each with its time of arrival.
     pub wrote: Vec<(Instant, Vec<u8>)>,
 }
 
@@ -114,18 +114,18 @@ struct State {
     outlived: bool,
     unconfined: Vec<String>,
     over: bool,
-    /// Nobody is left who could write to the log.
+    /// No process has the log open for writing any more.
     log_is_whole: bool,
 }
 
 impl Launcher {
-    /// Launches a server on a free port, or on its own, and waits until it listens.
+    /// Launches a server on a free port, or on its fixed port, and waits until it listens.
     ///
-    /// One that has a port of its own, or is to be alone, is at a [`Place`]: this thread's, or else
-    /// one that is taken now and lasts as long as the server.
+    /// A server with a fixed port, or one to be isolated in a network, needs a [`Place`]: this
+    /// thread's, or a new one that lasts as long as the server.
     ///
     /// # Errors
-    /// Why there is no server.
+    /// The server could not be launched, or did not listen in time.
     pub fn launch(&self, spec: &LaunchSpec) -> Result<Server, LaunchError> {
         if let Some(address) = spec.elsewhere {
             return Ok(Server {
@@ -159,11 +159,11 @@ impl Launcher {
         })
     }
 
-    /// Starts a server at the place that the words tell it, which may be none, and does not wait
-    /// for more than its process. One with a port of its own is expected there.
+    /// Starts a server with this host and port, which need not be valid, and waits only for its
+    /// process. A server with a fixed port is expected to listen there.
     ///
     /// # Errors
-    /// Why there is no process.
+    /// The process could not be started.
     pub fn start(&self, spec: &LaunchSpec, host: &str, port: &str) -> Result<Process, LaunchError> {
         let fill = |text: &String| filled(text, host, port);
         let environment = spec.environment.iter();
@@ -187,16 +187,16 @@ impl Launcher {
         self.supervise(&order, asked)
     }
 
-    /// What of this cannot be done here to a server, in words.
+    /// Returns a description of the isolation that this machine cannot apply.
     ///
     /// # Errors
-    /// It cannot be tried.
+    /// The trial process could not be started.
     pub fn unconfined(&self, limits: &Confinement) -> Result<Vec<String>, LaunchError> {
         let mut words = Vec::new();
         if limits.network_alone {
             words.extend(network::available().err());
         }
-        // Tried on a program that is surely there, and ends at once.
+        // Tried on this program: it surely exists, and exits at once.
         let command = vec![self.program(), "--version".to_owned()];
         let limits = Confinement {
             network_alone: limits.network_alone,
@@ -221,7 +221,7 @@ impl Launcher {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C is for the harness; the supervisor learns of its end and cleans up.
+            // Ctrl-C is for the harness; the supervisor sees the end of its input and cleans up.
             .process_group(0);
         if self.by_environment {
             supervisor.env(ROLE, "supervise");
@@ -240,7 +240,7 @@ impl Launcher {
         let supervisor = Some(supervisor);
         let mut process = Process { supervisor, signals, shared, asked, processors, port: None };
         if let Err(error) = attended {
-            // Nobody is there to hear of it.
+            // No thread reads the events that would end a wait for the supervisor.
             process.shared.state().over = true;
             return Err(LaunchError::NoThread(error));
         }
@@ -261,12 +261,12 @@ impl Launcher {
     }
 }
 
-/// The loopback address by which clients of this machine reach a socket that listens on all of its
-/// addresses. `::` usually takes clients of IPv4 too, and only they come where IPv6 is disabled.
+/// Returns the loopback address of a socket that listens on all addresses. `::` usually accepts
+/// IPv4 too, and that is the only way to reach it where IPv6 is disabled.
 fn reached_at(listens_on: SocketAddr) -> SocketAddr {
     let is_ipv6_only = || {
         diag::is_ipv6_only(listens_on.port()).unwrap_or_else(|| {
-            // The kernel does not say. Who has ::1 reaches both kinds by it.
+            // The kernel does not report it. A machine with ::1 reaches both kinds through it.
             TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
         })
     };
@@ -278,7 +278,7 @@ fn reached_at(listens_on: SocketAddr) -> SocketAddr {
     SocketAddr::new(host, listens_on.port())
 }
 
-/// Takes down what is told of a server and what it writes.
+/// Starts the threads that read the supervisor's events and the server's output.
 fn attend(
     shared: &Arc<Shared>,
     events: impl Read + Send + 'static,
@@ -291,7 +291,7 @@ fn attend(
 }
 
 impl Process {
-    /// Stands for the processes of a server that was not launched here.
+    /// Returns a stand-in for the processes of an external server.
     fn elsewhere() -> Process {
         let shared = Arc::<Shared>::default();
         let nothing = State { over: true, log_is_whole: true, ..State::default() };
@@ -300,11 +300,11 @@ impl Process {
         Process { supervisor, signals, shared, asked: 0, processors, port: None }
     }
 
-    /// Waits until the process tree has a listening socket, without connecting to it: that would
-    /// occupy a server of one client, and end some.
+    /// Waits until the process tree has a listening socket, without connecting to it. A connection
+    /// would occupy an iterative server, and makes some servers exit.
     ///
     /// # Errors
-    /// It ended before, or did not listen in time.
+    /// The server exited before, listens on another port, or did not listen in time.
     pub fn wait_until_listening(&self, deadline: Duration) -> Result<SocketAddr, LaunchError> {
         let end = Instant::now() + deadline;
         let end_elsewhere = Instant::now() + deadline.min(ELSEWHERE_DEADLINE);
@@ -333,53 +333,53 @@ impl Process {
         }
     }
 
-    /// Where the process tree listens now.
+    /// Returns the addresses that the process tree listens on.
     pub fn listening(&self) -> Vec<SocketAddr> {
         proc::listening(&self.tree())
     }
 
-    /// What the process tree holds now.
+    /// Returns the resource usage of the process tree.
     pub fn holdings(&self) -> ResourceUsage {
         proc::holdings(&self.tree())
     }
 
-    /// The server's processes, its first one first.
+    /// Returns the server's processes, with the first process in front.
     pub fn tree(&self) -> Vec<proc::Pid> {
         let (Some(supervisor), Some(pid)) = (self.supervisor(), self.shared.state().pid) else {
             return Vec::new();
         };
-        // Those that escaped are children of the supervisor.
+        // Orphaned descendants are children of the supervisor.
         let mut tree = proc::tree(supervisor).split_off(1);
         tree.sort_by_key(|&other| other != pid);
         tree
     }
 
-    /// The processors that it was started on, by the kernel's numbers; `None` for all that the
-    /// harness may use.
+    /// Returns the CPUs that it was started on, by kernel number; `None` for all CPUs of the
+    /// harness.
     pub fn processors(&self) -> Option<&[usize]> {
         self.processors.as_deref()
     }
 
-    /// The process whose descendants are the server.
+    /// Returns the process id of the supervisor, whose descendants are the server.
     pub fn supervisor(&self) -> Option<proc::Pid> {
         self.supervisor.as_ref().map(|supervisor| supervisor.id() as proc::Pid)
     }
 
-    /// Tells the supervisor what to do.
+    /// Writes the launch request to the supervisor.
     fn order(&mut self, line: &[u8]) -> io::Result<()> {
         let Some(pipe) = &mut self.signals else { return Ok(()) };
         if line.len() > PIPE {
-            // So that nobody waits for a supervisor that does not read.
+            // The write must not block on a supervisor that does not read.
             fcntl(&*pipe, FcntlArg::F_SETPIPE_SZ(line.len() as i32))?;
         }
         match pipe.write_all(line).and_then(|()| pipe.flush()) {
-            // It is gone, and its last words tell why.
+            // The supervisor has exited, and its last output says why.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other,
         }
     }
 
-    /// Sends a signal to the server's first process, if it has not ended.
+    /// Sends a signal to the server's first process, if that has not exited.
     pub fn signal(&mut self, signal: Signal) {
         if let Some(signals) = &mut self.signals {
             // It fails when the supervisor is gone, and the server with it.
@@ -387,23 +387,23 @@ impl Process {
         }
     }
 
-    /// How the server's first process ended, if it has.
+    /// Returns the exit status of the server's first process, if it has exited.
     pub fn exit(&self) -> Option<Exit> {
         self.shared.state().exit
     }
 
-    /// Waits for the server's first process to end.
+    /// Waits for the server's first process to exit.
     pub fn wait_for_exit(&self, deadline: Duration) -> Option<Exit> {
         self.shared.wait(deadline, |state| state.exit.is_some() || state.over).exit
     }
 
-    /// The end of what the server has written so far. Control characters are made visible, so
-    /// that it can do nothing to a terminal.
+    /// Returns the end of the server's output so far. Control characters are escaped, so that they
+    /// cannot affect a terminal.
     pub fn log(&self) -> String {
         self.shared.log().text()
     }
 
-    /// The log of a server that has ended: its last words may still be in the pipe.
+    /// Returns the log of a server that has exited; its last output may still be in the pipe.
     fn settled_log(&self) -> String {
         let end = Instant::now() + Duration::from_millis(200);
         while self.log().is_empty() && Instant::now() < end {
@@ -412,12 +412,12 @@ impl Process {
         self.log()
     }
 
-    /// Ends what is left of the server. What it was can still be asked.
+    /// Kills the process tree. The accessors still work.
     pub fn stop(&mut self) {
         self.clean_up();
     }
 
-    /// Ends what is left of the server and says how its life went.
+    /// Kills the process tree and returns the exit status, surviving processes and output.
     pub fn end(mut self) -> Ended {
         self.clean_up();
         let state = self.shared.wait(SUPERVISOR_DEADLINE, |state| state.log_is_whole);
@@ -439,7 +439,7 @@ impl Process {
         }
         let over = self.shared.wait(SUPERVISOR_DEADLINE, |state| state.over).over;
         if !over {
-            // Its own death ends the server's first process at least.
+            // If the supervisor dies, the kernel kills at least the server's first process.
             let _ = self.supervisor.as_mut().map(Child::kill);
         }
         let _ = self.supervisor.as_mut().map(Child::wait);

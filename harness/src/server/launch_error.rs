@@ -1,4 +1,4 @@
-//! Why a server cannot be launched.
+//! Errors when a server is launched.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,43 +7,43 @@ use std::time::Duration;
 use super::log::last_lines;
 use crate::exit::Exit;
 
-/// Why there is no server to talk to.
+/// Reason that a server could not be launched.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
-    /// No port to give it.
+    /// No port could be reserved.
     #[error("no port for the server: {0}")]
     NoPort(io::Error),
-    /// The harness could not start its own supervisor.
+    /// The supervisor could not be started.
     #[error("cannot start the supervisor: {0}")]
     Supervisor(io::Error),
-    /// The harness could not start a thread that attends to it.
+    /// A thread that reads the supervisor's output could not be started.
     #[error("the machine has no thread left to attend to the server: {0}")]
     NoThread(io::Error),
-    /// The command does not run.
+    /// The command could not be executed.
     #[error("{0}")]
     NotRun(String),
-    /// It ended before it listened.
+    /// The server exited before it listened.
     #[error("the server ended before it listened, with {exit}{}", said(log))]
     Exited {
-        /// How it ended.
+        /// Exit status.
         exit: Exit,
-        /// The end of its output.
+        /// End of its output.
         log: String,
     },
-    /// It listens, and not where it was told to.
+    /// The server listens on another port than the requested one.
     #[error("the server was to listen on port {asked}, and listens on {found}")]
     Elsewhere {
-        /// The port in its command.
+        /// Port in its command.
         asked: u16,
-        /// Where it listens.
+        /// Address that it listens on.
         found: SocketAddr,
     },
-    /// It runs and does not listen.
+    /// The server runs but does not listen.
     #[error("the server did not listen within {} ms{}", waited.as_millis(), said(log))]
     NotListening {
-        /// How long was waited.
+        /// Time waited.
         waited: Duration,
-        /// The end of its output.
+        /// End of its output.
         log: String,
     },
 }

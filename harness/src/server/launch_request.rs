@@ -1,5 +1,5 @@
-//! What a supervisor is told to do, in one line of JSON on its standard input: the command line has
-//! room for less, and everybody can read it.
+//! Launch request: one line of JSON on the supervisor's standard input. A command line has less
+//! room, and every user of the machine can read it.
 
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -8,33 +8,34 @@ use serde::{Deserialize, Serialize};
 
 use super::Confinement;
 
-/// The longest line, in bytes: what a pipe can be made to hold, so that nobody waits for a reader.
+/// Maximum length of the line in bytes: the largest capacity of a pipe, so that writing never
+/// blocks.
 pub(super) const LONGEST: usize = 1024 * 1024;
 
-/// What to start, and how to look after it. All is filled in.
+/// Command to start and its limits, with all placeholders replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LaunchRequest {
-    /// The command, word by word.
+    /// Words of the command.
     pub(super) command: Vec<String>,
-    /// Where it runs, if not where the supervisor does.
+    /// Working directory, if not that of the supervisor.
     pub(super) folder: Option<PathBuf>,
-    /// What is added to its environment.
+    /// Variables added to the environment.
     pub(super) environment: Vec<(String, String)>,
-    /// What it is given on standard input.
+    /// Text written to standard input.
     pub(super) input: Option<String>,
-    /// The processors that it may run on, by the kernel's numbers, if not all that the supervisor may.
+    /// CPUs to run on, by kernel number; `None` for all CPUs of the supervisor.
     pub(super) processors: Option<Vec<usize>>,
-    /// Without the privilege to listen on ports of the system's.
+    /// Drop the capability to listen on privileged ports.
     pub(super) unprivileged: bool,
-    /// What it may not do and have.
+    /// Resource limits and isolation.
     pub(super) limits: Confinement,
 }
 
 impl LaunchRequest {
-    /// The order as a line.
+    /// Returns the request as a line.
     ///
     /// # Errors
-    /// It is too long, or the folder's name is no text.
+    /// The line is too long, or the name of the folder is not UTF-8.
     pub(super) fn line(&self) -> io::Result<Vec<u8>> {
         let mut line = serde_json::to_vec(self)?;
         line.push(b'\n');
@@ -44,10 +45,10 @@ impl LaunchRequest {
         Ok(line)
     }
 
-    /// Reads the line. Nothing follows it until the server is said to be started.
+    /// Reads the line. The harness writes nothing after it until the server has started.
     ///
     /// # Errors
-    /// There is none: the harness is gone.
+    /// The input ends before the line does, because the harness has exited, or the line is invalid.
     pub(super) fn read(mut input: impl Read) -> io::Result<LaunchRequest> {
         let (mut line, mut piece) = (Vec::new(), [0; 4096]);
         while line.last() != Some(&b'\n') {

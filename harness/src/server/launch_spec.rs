@@ -1,4 +1,4 @@
-//! Which server to launch: a command line and a contract.
+//! Launch spec of a server: a command line and a contract.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,60 +12,60 @@ use super::launcher::Launcher;
 use super::split::split;
 use crate::contract::Contract;
 
-/// Clients that a judged server takes on at once, where its pattern leaves that open: many enough
-/// to be many, few enough that a case can fill it.
+/// Connection limit of a built-in server under test, if its pattern has no fixed one. It is high
+/// enough for concurrency, and low enough for a case to reach.
 const JUDGED_CLIENTS: usize = 64;
 
-/// Clients more that it takes in to wait, where it has a queue of its own.
+/// Length of the server's own queue, for patterns that have one.
 const JUDGED_QUEUE: usize = 16;
 
-/// Workers, where a pattern has as many as there are processors by default.
+/// Number of workers, for patterns that default to one per CPU.
 const JUDGED_WORKERS: usize = 4;
 
-/// Workers, where they are a pool of processes with a client each: each case has them forked, and
-/// looks at each of them again and again.
+/// Number of workers in a pool of processes with one connection each. Each case forks them again
+/// and inspects all of them repeatedly.
 const JUDGED_PROCESSES: usize = 16;
 
-/// How long a silent client is kept in the cases about that.
+/// Idle timeout in the cases that test it.
 const JUDGED_IDLE_TIMEOUT: Duration = Duration::from_millis(500);
 
 const JUDGED_LIMITS: &str = "every pattern of the catalogue can keep these limits";
 
-/// A server that can be launched.
+/// A server that can be launched or connected to.
 #[derive(Clone, Debug)]
 pub struct LaunchSpec {
-    /// Its name in reports.
+    /// Name in reports.
     pub name: String,
-    /// Which of the original four programs it is, or which ones its pattern is that of, if any.
+    /// The program of the original four with this server's pattern, or several, if any.
     pub original: Option<String>,
-    /// The command, word by word, with `{host}` and `{port}` in it.
+    /// Words of the command, with `{host}` and `{port}` as placeholders.
     pub command: Vec<String>,
-    /// Its working folder, if not that of the harness.
+    /// Working directory, if not that of the harness.
     pub folder: Option<PathBuf>,
-    /// What is added to the environment that it inherits. `{host}` and `{port}` are filled in.
+    /// Variables added to the inherited environment. `{host}` and `{port}` are replaced.
     pub environment: Vec<(String, String)>,
-    /// What it is given on standard input, which ends after that. `{host}` and `{port}` are filled
-    /// in.
+    /// Text written to the server's standard input, followed by end of file. `{host}` and `{port}`
+    /// are replaced.
     pub input: Option<String>,
-    /// The port that it listens on whatever it is told.
+    /// Port of a server whose port cannot be configured.
     pub fixed_port: Option<u16>,
-    /// Where it listens already: then nothing is launched.
+    /// Address of an external server that already runs; nothing is launched.
     pub elsewhere: Option<SocketAddr>,
-    /// What it may not do and have.
+    /// Resource limits and isolation.
     pub limits: Confinement,
     /// The command as a user would type it.
     pub shown: String,
-    /// How to name this server to `harness check`, for the replay command.
+    /// Arguments that select this server in `harness check`, for the reproduce command.
     pub check_arguments: String,
-    /// What it declares.
+    /// Declared properties.
     pub contract: Contract,
-    /// What stands against running it here, if anything: then it is not run.
+    /// Reason that the server cannot run on this machine, if any; it is then skipped.
     pub unavailable: Option<String>,
-    /// The same under limits that some cases need and that would disturb others.
+    /// The same server with limits that some cases need and that would disturb others.
     pub limited: Option<Box<LaunchSpec>>,
 }
 
-/// What a foreign server is launched with, beside its command.
+/// Launch options of an external server besides its command.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
     /// [`LaunchSpec::folder`].
@@ -81,10 +81,10 @@ pub struct Surroundings {
 }
 
 impl LaunchSpec {
-    /// A built-in server, launched by running this very program again.
+    /// Returns the launch spec of a built-in server, which runs the harness program again.
     ///
     /// # Errors
-    /// A limit that the pattern cannot keep.
+    /// The pattern cannot enforce one of the limits.
     pub fn builtin(
         launcher: &Launcher,
         server: &servers::Server,
@@ -115,8 +115,8 @@ impl LaunchSpec {
         })
     }
 
-    /// A built-in server as it is judged: with few enough places for a case to fill them, and
-    /// workers enough to get in each other's way.
+    /// Returns the launch spec of a built-in server under test. The connection limit is low enough
+    /// for a case to reach, and there are enough workers to expose races.
     pub fn judged(launcher: &Launcher, server: &servers::Server) -> LaunchSpec {
         let max_connections = match server.pattern.capacity {
             Capacity::One | Capacity::PerWorker => None,
@@ -131,7 +131,7 @@ impl LaunchSpec {
         };
         let mut limits = Limits { max_connections, workers, ..Limits::default() };
         if server.config(&limits).is_err() {
-            // Too few descriptors for so many: it decides itself how many clients they are enough for.
+            // Too few descriptors for that limit: the server derives its own limit from them.
             limits.max_connections = None;
         }
         let mut spec = LaunchSpec::builtin(launcher, server, &limits).expect(JUDGED_LIMITS);
@@ -141,8 +141,8 @@ impl LaunchSpec {
         spec
     }
 
-    /// This server launched so that a case with these needs applies to it, as far as it can be:
-    /// under the limits that it is judged by, or else under narrower ones.
+    /// Returns the launch spec to which a case applies, if there is one. Prefers the usual limits
+    /// to the narrower ones.
     pub fn fitting(&self, applies: impl Fn(&Contract) -> bool) -> &LaunchSpec {
         match &self.limited {
             Some(limited) if !applies(&self.contract) && applies(&limited.contract) => limited,
@@ -150,18 +150,19 @@ impl LaunchSpec {
         }
     }
 
-    /// A foreign server. No shell is involved: the words are split as a shell would.
+    /// Returns the launch spec of an external server. The command is split into words as by a
+    /// shell; no shell runs it.
     ///
     /// # Errors
-    /// The command has no words, or no `{port}`.
+    /// The command is empty, or has no `{port}`.
     pub fn foreign(command: &str, contract: Contract) -> Result<LaunchSpec, LaunchSpecError> {
         LaunchSpec::foreign_in(command, Surroundings::default(), contract)
     }
 
-    /// The same in its surroundings.
+    /// Returns the launch spec of an external server with launch options.
     ///
     /// # Errors
-    /// The command has no words, or it is told no port and has none of its own.
+    /// The command is empty, or the server has neither a `{port}` nor a fixed port.
     pub fn foreign_in(
         command: &str,
         surroundings: Surroundings,
@@ -172,7 +173,7 @@ impl LaunchSpec {
         Ok(LaunchSpec { name: command.to_owned(), shown: command.to_owned(), ..spec })
     }
 
-    /// A server that runs already, and is only talked to.
+    /// Returns the spec of a server that already runs and is only connected to.
     pub fn elsewhere(address: SocketAddr, contract: Contract) -> LaunchSpec {
         let contract = Contract { is_launched: false, takes_port: false, ..contract };
         LaunchSpec {
@@ -193,11 +194,11 @@ impl LaunchSpec {
         }
     }
 
-    /// A foreign server by the words of its command, in its surroundings. It is named by its
-    /// command.
+    /// Returns the launch spec of an external server from the words of its command, which is also
+    /// its name.
     ///
     /// # Errors
-    /// There are no words, or `{port}` is in none of what it is told and it has none of its own.
+    /// There are no words, the input is too long, or there is neither a `{port}` nor a fixed port.
     pub fn of_words(
         command: Vec<String>,
         surroundings: Surroundings,
@@ -219,7 +220,7 @@ impl LaunchSpec {
         }
         contract.takes_host = is_told("{host}");
         contract.takes_port = fixed_port.is_none();
-        // A word with NUL in it cannot be quoted, and cannot be passed either.
+        // A word that contains NUL can be neither quoted nor passed to exec.
         let shown = shlex::try_join(command.iter().map(String::as_str))
             .unwrap_or_else(|_| command.join(" "));
         Ok(LaunchSpec {
@@ -240,13 +241,13 @@ impl LaunchSpec {
         })
     }
 
-    /// The command for one place to listen.
+    /// Returns the command for one host and port.
     pub fn words(&self, host: &str, port: &str) -> Vec<String> {
         self.command.iter().map(|word| filled(word, host, port)).collect()
     }
 }
 
-/// A text of a server's for one place to listen.
+/// Replaces the placeholders for host and port.
 pub(super) fn filled(text: &str, host: &str, port: &str) -> String {
     text.replace("{host}", host).replace("{port}", port)
 }

@@ -1,13 +1,13 @@
-//! By which program, and under what conditions, servers are launched.
+//! Launcher: the program that launches servers, and the conditions that it launches them under.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The environment variable that makes a program which links this crate take a role before its own
-/// main function.
+/// Environment variable that makes a program linked with this crate take a role before its own main
+/// function.
 pub(crate) const ROLE: &str = "HARNESS_ROLE";
 
-/// Starts servers, by way of a program that has the supervising and the serving role.
+/// Launches servers through a program that has the supervisor role and the server role.
 #[derive(Clone, Debug)]
 pub struct Launcher {
     pub(super) program: PathBuf,
@@ -18,8 +18,8 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// A launcher that runs `program`, which must take the roles of this crate first of all, as
-    /// the harness binary does.
+    /// Creates a launcher that runs `program`. The program must handle the roles of this crate
+    /// before anything else, as the harness binary does.
     pub fn new(program: impl AsRef<Path>) -> Launcher {
         let program = program.as_ref().to_path_buf();
         Launcher {
@@ -31,38 +31,39 @@ impl Launcher {
         }
     }
 
-    /// The same for servers that may not listen on the system's ports, even if this process may.
+    /// Returns a launcher whose servers cannot listen on privileged ports, even if this process
+    /// can.
     pub fn unprivileged(&self) -> Launcher {
         Launcher { unprivileged: true, ..self.clone() }
     }
 
-    /// The same for servers that are killed when they have more than [`MOST_TASKS`], where nothing
-    /// else is said of them, before the machine has none left for anybody else.
+    /// Returns a launcher that limits servers to [`MOST_TASKS`] threads and processes, unless their
+    /// spec sets a limit. A server over the limit is killed before the machine runs out of them.
     pub fn bounded(&self) -> Launcher {
         Launcher { bounded: true, ..self.clone() }
     }
 
-    /// The same for servers that run on these processors only, by the kernel's numbers, from before
-    /// their first instruction on; `None` for all that the calling thread may use.
+    /// Returns a launcher that pins servers to these CPUs, by kernel number, before exec. `None`
+    /// stands for all CPUs of the calling thread.
     pub fn on(&self, processors: Option<&[usize]>) -> Launcher {
         Launcher { processors: processors.map(<[usize]>::to_vec), ..self.clone() }
     }
 
-    /// A launcher that runs the program that is running.
+    /// Returns a launcher that runs the current executable.
     ///
     /// # Errors
-    /// When the kernel does not say which that is.
+    /// The kernel does not report its path.
     pub fn this_program() -> io::Result<Launcher> {
         std::env::current_exe().map(Launcher::new)
     }
 
-    /// The same by a program that takes its role from [`ROLE`] in the environment, whatever its own
-    /// main function does with arguments.
+    /// Returns a launcher whose program takes its role from [`ROLE`] in the environment, even if
+    /// its main function ignores arguments.
     pub(crate) fn by_environment(&self) -> Launcher {
         Launcher { by_environment: true, ..self.clone() }
     }
 
-    /// The path of the program.
+    /// Returns the path of the program.
     pub fn program(&self) -> String {
         self.program.display().to_string()
     }

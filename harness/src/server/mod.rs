@@ -1,7 +1,7 @@
-//! The server under test: what it declares, how it is launched, supervised, observed and ended.
+//! The server under test: launching, supervision, observation and shutdown.
 //!
-//! Built-in and foreign servers are launched in exactly the same way: a command with `{host}` and
-//! `{port}`, below a supervisor process that owns everything the command starts.
+//! Built-in and external servers are launched in the same way: a command with `{host}` and
+//! `{port}`, below a supervisor that owns every process that the command starts.
 
 mod confinement;
 pub mod cpu_usage;

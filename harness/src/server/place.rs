@@ -1,6 +1,6 @@
-//! Where a server is launched and talked to. Most need no more than a port that is free. One that
-//! always listens on the same port needs that port for itself: it gets a network of its own, or,
-//! where there is none to be had, its turn.
+//! Port leases and network namespaces. Most servers only need a free port. A server with a fixed
+//! port needs that port exclusively: it gets a network namespace, or, where that is not permitted,
+//! a lease of the port.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -11,17 +11,18 @@ use super::namespace;
 use super::network::Network;
 use super::port::Port;
 
-/// How long the turn is waited for: others that wait may each have a minute's wait of their own.
+/// Timeout for the lease: each holder before this one may wait a minute for connections in
+/// TIME_WAIT.
 const TURN_DEADLINE: Duration = Duration::from_secs(30 * 60);
 
 thread_local! {
-    /// Whether this thread is at such a place.
+    /// This thread holds a network namespace or a lease.
     static TAKEN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A place for one server, or for several that are launched one after the other. Whoever launches
-/// a server with a port of its own, and talks to it, does so on the thread that holds its place, or
-/// on threads that this one has started meanwhile.
+/// Network namespace or port lease for one server, or for several that are launched in sequence. A
+/// server with a fixed port must be launched and connected to on the thread that holds this value,
+/// or on threads that it has started since.
 #[derive(Debug, Default)]
 pub struct Place {
     network: Option<Network>,
@@ -29,11 +30,11 @@ pub struct Place {
 }
 
 impl Place {
-    /// Takes the place that this server needs, which may be none in particular. On a thread that
-    /// has one already that is the place.
+    /// Reserves a network namespace or a port lease if the server needs one. A thread that holds
+    /// one already uses that.
     ///
     /// # Errors
-    /// Its turn does not come, or the machine has no network for it at the moment.
+    /// The lease was not granted in time, or the machine cannot create a network namespace now.
     pub fn take(spec: &LaunchSpec) -> Result<Place, LaunchError> {
         let mut place = Place::default();
         if spec.fixed_port.is_none() && !spec.limits.network_alone || TAKEN.get() {
@@ -48,24 +49,23 @@ impl Place {
                 let turn = Port::take_turn(port, TURN_DEADLINE).map_err(LaunchError::NoPort)?;
                 place.turn = Some(turn);
             }
-            // It is not done, and `Launcher::unconfined` says so.
+            // The server is not isolated; `Launcher::unconfined` reports that.
             (Err(_), None) => return Ok(place),
         }
         TAKEN.set(true);
         Ok(place)
     }
 
-    /// Whether it is a network of its own.
+    /// Returns whether it is a network namespace.
     pub fn is_alone(&self) -> bool {
         self.network.is_some()
     }
 
-    /// Makes the place as if nobody had been there: connections that have ended no longer hold the
-    /// port. Servers that are still there can be reached no more. Where the place is no network of
-    /// its own it stays as it is.
+    /// Replaces the network namespace by a new one, so that closed connections no longer hold the
+    /// port. Servers in the old one become unreachable. Does nothing without a network namespace.
     ///
     /// # Errors
-    /// The machine has no network for it at the moment.
+    /// The machine cannot create a network namespace now.
     pub fn clear(&self) -> Result<(), LaunchError> {
         match &self.network {
             Some(network) => network.renew().map_err(LaunchError::NoPort),

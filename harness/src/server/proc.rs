@@ -1,5 +1,5 @@
-//! What the kernel tells of a running process tree, by way of /proc. Nothing here changes or even
-//! touches the server.
+//! Reads the state of a running process tree from /proc and sock_diag(7). Only `reset_peak` and
+//! `exhaust_descriptors` change anything.
 
 use std::collections::HashSet;
 use std::fs;
@@ -18,26 +18,27 @@ use crate::text::visible;
 /// A process id.
 pub type Pid = i32;
 
-/// What a process tree holds at one moment, summed over its processes.
+/// Resource usage of a process tree at one moment, summed over its processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ResourceUsage {
     /// Processes, zombies included.
     pub processes: usize,
-    /// Processes that have ended and were not waited for.
+    /// Zombies: processes that have exited and were not waited for.
     pub zombies: usize,
     /// Threads.
     pub threads: usize,
     /// Open descriptors.
     pub descriptors: usize,
-    /// Resident anonymous memory in bytes (`RssAnon`): pages of the program's file are shared by
-    /// all built-in servers and say nothing about one of them.
+    /// Resident anonymous memory in bytes (`RssAnon`). Pages of the program's file are left out:
+    /// all built-in servers share them.
     pub anonymous_bytes: u64,
 }
 
-/// The most processes of a tree that are looked at: one may grow faster than that is done.
+/// Maximum number of processes of a tree that are visited: a tree may grow faster than the walk.
 pub const MOST_PROCESSES: usize = 10_000;
 
-/// The process and everything that descends from it. One that ends meanwhile is left out.
+/// Returns the process and its descendants, in breadth-first order. A process that exits during the
+/// walk may be left out.
 pub fn tree(root: Pid) -> Vec<Pid> {
     let mut tree = vec![root];
     let mut next = 0;
@@ -48,7 +49,7 @@ pub fn tree(root: Pid) -> Vec<Pid> {
     tree
 }
 
-/// The children of all threads of a process.
+/// Returns the children of all threads of a process.
 pub fn children(parent: Pid) -> Vec<Pid> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{parent}/task")) else { return Vec::new() };
     tasks
@@ -58,7 +59,7 @@ pub fn children(parent: Pid) -> Vec<Pid> {
         .collect()
 }
 
-/// The threads of the processes, by their ids.
+/// Returns the ids of the threads of the processes.
 pub fn threads(tree: &[Pid]) -> Vec<Pid> {
     tree.iter()
         .filter_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).ok())
@@ -67,19 +68,19 @@ pub fn threads(tree: &[Pid]) -> Vec<Pid> {
         .collect()
 }
 
-/// How many threads all processes of the machine have together.
+/// Returns the number of threads of all processes on the machine.
 pub fn tasks_of_all() -> Option<usize> {
     let loads = fs::read_to_string("/proc/loadavg").ok()?;
     loads.split(' ').nth(3)?.split_once('/')?.1.parse().ok()
 }
 
-/// The name that the kernel has for a process. A process may give itself any name.
+/// Returns the kernel's name of a process. A process may give itself any name.
 pub fn name(pid: Pid) -> Option<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     Some(visible(name.trim_end()).into_owned())
 }
 
-/// Adds up what the processes hold.
+/// Returns the sum of the processes' resource usage.
 pub fn holdings(tree: &[Pid]) -> ResourceUsage {
     let mut sum = ResourceUsage::default();
     for &pid in tree {
@@ -93,30 +94,30 @@ pub fn holdings(tree: &[Pid]) -> ResourceUsage {
     sum
 }
 
-/// The first word of a row of a status file (proc_pid_status(5)).
+/// Returns the first word of a row of a status file (proc_pid_status(5)).
 pub(crate) fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()
 }
 
-/// As [`field`], a number.
+/// Returns the number in a row of a status file.
 pub(crate) fn number(status: &str, name: &str) -> Option<u64> {
     field(status, name)?.parse().ok()
 }
 
 fn open_descriptors(pid: Pid) -> usize {
     let folder = format!("/proc/{pid}/fd");
-    // The folder's size is their number since Linux 6.2, and was 0 before.
+    // The size of the directory is the number of descriptors since Linux 6.2, and was 0 before.
     match fs::metadata(&folder).map_or(0, |folder| folder.len()) {
         0 => fs::read_dir(folder).map_or(0, Iterator::count),
         count => count as usize,
     }
 }
 
-/// Whether a file exists at this path for one of the processes, each of which may have a root and
-/// mounts of its own (/proc/PID/root, proc_pid_root(5)), or for this process.
+/// Returns whether a file exists at this path for this process or for one of the others. Each of
+/// those may have its own root directory and mounts (/proc/PID/root, proc_pid_root(5)).
 ///
 /// # Errors
-/// The kernel does not let this process look.
+/// The kernel denies access to the root directory of a process.
 pub fn have_file(tree: &[Pid], path: &Path) -> io::Result<bool> {
     if path.exists() {
         return Ok(true);
@@ -127,7 +128,7 @@ pub fn have_file(tree: &[Pid], path: &Path) -> io::Result<bool> {
         match root.join(relative).try_exists() {
             Ok(true) => return Ok(true),
             Ok(false) => {}
-            // One that has ended has no root. A zombie's is not to be read.
+            // A process that has exited has no root directory, and that of a zombie cannot be read.
             Err(_) if is_ended(*pid) => {}
             Err(error) => return Err(error),
         }
@@ -140,15 +141,15 @@ fn is_ended(pid: Pid) -> bool {
     matches!(field(&status, "State:"), None | Some("Z" | "X"))
 }
 
-/// Forgets how large the processes have been, so that [`peak_bytes`] tells of what follows.
+/// Resets the peak memory of the processes, so that [`peak_bytes`] covers the time from now on.
 pub fn reset_peak(tree: &[Pid]) {
     for pid in tree {
-        // Where it fails the peak is that of the whole life, which can only be larger.
+        // On failure the peak is that of the whole lifetime, which is never lower.
         let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
     }
 }
 
-/// The most resident memory (`VmHWM`) that the processes have had, in bytes, added up.
+/// Returns the sum of the processes' peak resident memory (`VmHWM`), in bytes.
 pub fn peak_bytes(tree: &[Pid]) -> u64 {
     let peak = |pid: &Pid| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -157,16 +158,18 @@ pub fn peak_bytes(tree: &[Pid]) -> u64 {
     tree.iter().filter_map(peak).sum::<u64>() * 1024
 }
 
-/// Lets the processes open no descriptor more, as at their limit (EMFILE). Gives what undoes it.
+/// Lowers the descriptor limit of the processes so that opening another one fails with EMFILE.
+/// Returns the previous limits for [`restore_descriptors`].
 ///
 /// # Errors
-/// The kernel refuses: the processes are another user's.
+/// The kernel refuses, because the processes belong to another user.
 pub fn exhaust_descriptors(tree: &[Pid]) -> io::Result<Vec<(Pid, Rlimit)>> {
     let mut undo = Vec::new();
     for &pid in tree {
-        // One that has ended needs no limit.
+        // A process that has exited needs no limit.
         let (Some(lowest), Some(maximum)) = (lowest_free(pid), hard_limit(pid)) else { continue };
-        // The limit is on the number of a descriptor: none below the lowest free one is free.
+        // RLIMIT_NOFILE limits the number of a descriptor, and no number below the lowest free one
+        // is free.
         let limits = Rlimit { current: Some(lowest), maximum: Some(maximum) };
         let process = rustix::process::Pid::from_raw(pid);
         undo.push((pid, prlimit(process, Resource::Nofile, limits)?));
@@ -174,10 +177,10 @@ pub fn exhaust_descriptors(tree: &[Pid]) -> io::Result<Vec<(Pid, Rlimit)>> {
     Ok(undo)
 }
 
-/// Gives processes their limits back.
+/// Restores the descriptor limits of the processes.
 pub fn restore_descriptors(undo: &[(Pid, Rlimit)]) {
     for (pid, limits) in undo {
-        // One that has ended needs them no more.
+        // It fails for a process that has exited, which needs no limit.
         let process = rustix::process::Pid::from_raw(*pid);
         let _ = prlimit(process, Resource::Nofile, *limits);
     }
@@ -198,8 +201,8 @@ fn lowest_free(pid: Pid) -> Option<u64> {
     (0..).find(|number| !open.contains(number))
 }
 
-/// Whether every thread of the processes waits for something, or has ended: none runs, and none
-/// would run if it were given a processor. So a server that is stuck is told from one that is starved.
+/// Returns whether every thread of the processes sleeps or has exited. No thread would run if it
+/// were given a CPU. This distinguishes a server that hangs from one that is starved of CPU time.
 pub fn is_asleep(tree: &[Pid]) -> bool {
     tree.iter().all(|pid| {
         let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
@@ -210,17 +213,17 @@ pub fn is_asleep(tree: &[Pid]) -> bool {
     })
 }
 
-/// Processor time, in user and kernel mode, that the processes and the children they have waited
-/// for have used. The kernel gives it in ticks of 10 ms.
+/// Returns the CPU time, in user and kernel mode, of the processes and of the children that they
+/// have waited for. Its resolution is a kernel tick of 10 ms.
 pub fn cpu_time(tree: &[Pid]) -> Duration {
     let ticks: u64 = tree.iter().filter_map(|&pid| cpu_ticks(pid)).flatten().sum();
     Duration::from_millis(ticks * 10)
 }
 
-/// Processor time of a process in user and in kernel mode, and that of the children it has waited
-/// for, in ticks of 10 ms: fields 14 to 17 of /proc/PID/stat (proc(5)); the name, field 2, may hold
-/// anything but ends with the last parenthesis. USER_HZ is 100 on every architecture that Rust's
-/// std runs on.
+/// Returns the CPU time of a process in user and kernel mode, and that of the children that it has
+/// waited for, in ticks of 10 ms. They are fields 14 to 17 of /proc/PID/stat (proc(5)). Field 2,
+/// the name, may contain any character and ends with the last parenthesis. USER_HZ is 100 on every
+/// architecture that Rust's std supports.
 pub(super) fn cpu_ticks(pid: Pid) -> Option<[u64; 4]> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
@@ -228,17 +231,17 @@ pub(super) fn cpu_ticks(pid: Pid) -> Option<[u64; 4]> {
     ticks.try_into().ok()
 }
 
-/// What became of the time of some threads: they ran, or would have if others had not.
+/// Scheduling statistics of threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scheduled {
-    /// How long they ran.
+    /// Time on a CPU.
     pub ran: Duration,
-    /// How long they could have run, and waited for a processor.
+    /// Time in which they were runnable and waited for a CPU.
     pub waited: Duration,
 }
 
-/// How the threads of the processes were scheduled so far (/proc/PID/task/TID/schedstat), to the
-/// nanosecond. A thread that has ended is left out.
+/// Returns the sum of the scheduling statistics of all current threads of the processes
+/// (/proc/PID/task/TID/schedstat), in ns. A thread that has exited is left out.
 pub fn scheduled(tree: &[Pid]) -> Scheduled {
     let mut sum = Scheduled::default();
     for pid in tree {
@@ -249,7 +252,7 @@ pub fn scheduled(tree: &[Pid]) -> Scheduled {
     sum
 }
 
-/// How the calling thread was scheduled so far.
+/// Returns the scheduling statistics of the calling thread.
 pub fn scheduled_thread() -> Scheduled {
     Scheduled::read("/proc/thread-self/schedstat")
 }
@@ -273,8 +276,8 @@ impl AddAssign for Scheduled {
 impl Sub for Scheduled {
     type Output = Scheduled;
 
-    /// What came since then. Of threads that have ended since nothing is known: that is no less
-    /// than nothing.
+    /// Returns the difference to an earlier reading, at least 0. Threads that have exited since are
+    /// missing from the later reading.
     fn sub(self, before: Scheduled) -> Scheduled {
         Scheduled {
             ran: self.ran.saturating_sub(before.ran),
@@ -283,7 +286,7 @@ impl Sub for Scheduled {
     }
 }
 
-/// Where the processes listen: their sockets' inodes, looked up among the kernel's.
+/// Returns the addresses that the processes listen on, by looking up their sockets' inodes.
 pub fn listening(tree: &[Pid]) -> Vec<SocketAddr> {
     let inodes: HashSet<u64> = tree.iter().flat_map(|&pid| socket_inodes(pid)).collect();
     if inodes.is_empty() {
@@ -298,12 +301,13 @@ pub fn listening(tree: &[Pid]) -> Vec<SocketAddr> {
     addresses
 }
 
-/// Whether anybody listens on this port, at whatever address of this thread's network.
+/// Returns whether a socket listens on this port, at any address of this thread's network
+/// namespace.
 pub fn is_listened_on(port: u16) -> bool {
     !sockets(&[LISTEN], port).is_empty()
 }
 
-/// Whether a server on this machine has clients at `address`, seen from this thread's network.
+/// Returns whether `address` has connections, in this thread's network namespace.
 pub fn has_connections(address: SocketAddr) -> bool {
     let host = address.ip().to_canonical();
     sockets(&[ESTABLISHED, CLOSE_WAIT], address.port())
@@ -311,14 +315,15 @@ pub fn has_connections(address: SocketAddr) -> bool {
         .any(|socket| socket.local.ip().to_canonical() == host)
 }
 
-/// How many connections of the server at this port its clients have ended and it has not.
+/// Returns the number of connections at this port that the client has closed and the server has
+/// not.
 pub fn in_close_wait(port: u16) -> usize {
     sockets(&[CLOSE_WAIT], port).len()
 }
 
-/// How many connections wait to be accepted from the sockets that listen at this address, from this
-/// thread's network; those of one port that several sockets share (SO_REUSEPORT) are added up.
-/// `None` if nobody listens there.
+/// Returns the number of connections in the accept queue of the sockets that listen at this
+/// address, in this thread's network namespace. The queues of sockets that share a port
+/// (SO_REUSEPORT) are added up. `None` if no socket listens there.
 pub fn accept_queue(address: SocketAddr) -> Option<u64> {
     let host = address.ip().to_canonical();
     sockets(&[LISTEN], address.port())
@@ -331,19 +336,19 @@ pub fn accept_queue(address: SocketAddr) -> Option<u64> {
         .reduce(|sum, more| sum + more)
 }
 
-/// The sockets that listen at a port, by their inodes.
+/// Returns the inodes of the sockets that listen on a port.
 pub(crate) fn listeners(port: u16) -> HashSet<u64> {
     sockets(&[LISTEN], port).into_iter().map(|socket| socket.inode).collect()
 }
 
-/// The sockets in one of these states at a port, or at any if it is 0, seen from this thread's
-/// network.
+/// Returns the sockets in one of these states on a port, or on any port if it is 0, in this
+/// thread's network namespace.
 fn sockets(states: &[u8], port: u16) -> Vec<TcpSocket> {
     diag::sockets(states, port).unwrap_or_else(|_| in_tables(states, port))
 }
 
-/// As [`sockets`], where the kernel cannot be asked for some of them only.
-/// (/proc/net would be the network of the process's first thread.)
+/// Reads the tables of all sockets, as the fallback of [`sockets`] without sock_diag(7). /proc/net
+/// would be the network namespace of the process's first thread.
 fn in_tables(states: &[u8], port: u16) -> Vec<TcpSocket> {
     ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"]
         .iter()
@@ -366,7 +371,7 @@ fn socket_inodes(pid: Pid) -> Vec<u64> {
         .collect()
 }
 
-// States of the kernel's include/net/tcp_states.h.
+// From the kernel's include/net/tcp_states.h.
 const ESTABLISHED: u8 = 0x01;
 const CLOSE_WAIT: u8 = 0x08;
 const LISTEN: u8 = 0x0A;
@@ -381,7 +386,7 @@ fn parse_row(row: &str) -> Option<(u8, TcpSocket)> {
     Some((state, TcpSocket { local, received, sent, inode: fields.get(9)?.parse().ok()? }))
 }
 
-/// `0100007F:1F90` is 127.0.0.1:8080: words of 32 bits in the order of the machine.
+/// Parses an address: `0100007F:1F90` is 127.0.0.1:8080, in 32-bit words of host byte order.
 fn parse_address(text: &str) -> Option<SocketAddr> {
     let (host, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
@@ -400,12 +405,12 @@ fn parse_address(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(host, port))
 }
 
-/// What tests of several modules need.
+/// Helpers for the tests of several modules.
 #[cfg(test)]
 pub(crate) mod testing {
     use std::time::{Duration, Instant};
 
-    /// Waits until something is so.
+    /// Waits until a condition holds; panics after 60 s.
     pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !holds() {
@@ -482,7 +487,7 @@ mod tests {
 
     #[test]
     fn a_process_that_is_gone_holds_nothing() {
-        // Process ids end below 2^22 on Linux.
+        // Process ids on Linux are below 2^22.
         assert_eq!(holdings(&[1 << 30]), ResourceUsage::default());
         assert_eq!(scheduled(&[1 << 30]), Scheduled::default());
         assert_eq!(tree(1 << 30), [1 << 30]);

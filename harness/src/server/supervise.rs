@@ -1,13 +1,13 @@
-//! The supervisor: a small process between the harness and one server, in a role of its own of
-//! the same program (`harness supervise`). What to do it reads from its standard input, first of all
-//! (an order).
+//! The supervisor: a small process between the harness and one server. It is a role of the same
+//! program (`harness supervise`), and first reads a launch request from its standard input.
 //!
-//! It owns all that the command starts. As a child subreaper it becomes the parent of whoever
-//! escapes from the process group, so nothing is lost sight of and nothing is mistaken for
-//! another server's. When its standard input ends, which the kernel sees to even when the harness
-//! is killed by SIGKILL, it ends the whole tree; should it be killed itself, the parent-death
-//! signal ends the server. A byte on its input, after the order, is a signal to be sent to the server.
-//! What happens it tells as one JSON line each on standard output; the server writes to its standard error.
+//! It owns the whole process tree of the command. As a child subreaper (prctl(2)) it becomes the
+//! parent of orphaned descendants, even outside the process group. So no process is missed, and
+//! none is attributed to another server. When its standard input ends, it kills the process tree.
+//! The kernel closes that pipe even when the harness is killed by SIGKILL. If the supervisor itself
+//! is killed, the parent-death signal kills the server. Each byte after the launch request is the
+//! number of a signal to send to the server. The supervisor writes events to standard output, one
+//! line of JSON each. The server writes to the supervisor's standard error.
 
 use std::collections::HashSet;
 use std::io::{self, PipeWriter, Read, Write};
@@ -37,70 +37,71 @@ use super::launcher::ROLE;
 use super::proc;
 use crate::exit::Exit;
 
-/// How long a tree may take to be gone after SIGKILL.
+/// Timeout until a process tree is gone after SIGKILL.
 const KILL_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How many threads and processes a bounded server may have at a time. A thread for each client of
-/// any case makes a third of them, and a machine has several times as many.
+/// Limit on the threads and processes of a bounded server. One thread per client of the largest
+/// case makes a third of it, and a machine allows several times as many.
 pub const MOST_TASKS: usize = 4000;
 
-/// How often they are counted. Most servers do not live that long.
+/// Interval between two counts of threads and processes. Most servers do not live that long.
 const COUNTED_EVERY: Duration = Duration::from_millis(250);
 
-/// The same where few are allowed: so many are soon there, and soon counted.
+/// Interval for limits below [`FEW`], which are reached soon and counted fast.
 const FEW_COUNTED_EVERY: Duration = Duration::from_millis(50);
 const FEW: usize = 2000;
 
-/// The nice value of a supervisor that counts.
+/// Nice value of a supervisor that counts.
 const URGENT: i32 = -20;
 
-/// Pause between two tries to end all that is left.
+/// Pause between two attempts to kill the rest of a process tree.
 const KILLED_EVERY: Duration = Duration::from_millis(10);
 
-/// What a supervisor tells the harness.
+/// An event that the supervisor reports to the harness.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// The command runs.
+    /// The command runs, with this process id.
     Started(proc::Pid),
     /// The command could not be run.
     Failed(String),
-    /// The server's first process ended.
+    /// The server's first process exited.
     Exited(Exit),
-    /// This process was still there when the server's first process had ended.
+    /// A process survived the server's first process.
     Survivor(Survivor),
-    /// The server is killed: it has more threads and processes than it may.
+    /// The server is being killed: it exceeded its limit of threads and processes.
     Overgrown,
-    /// The server is killed: it has lived as long as it may.
+    /// The server is being killed: it exceeded its lifetime limit.
     Outlived,
-    /// This part of its confinement could not be had.
+    /// This isolation could not be applied.
     Unconfined(String),
-    /// Nothing of the server is left.
+    /// No process of the server is left.
     Over,
 }
 
-/// A process that outlived its server.
+/// A process that survived the server's first process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Survivor {
-    /// Its id.
+    /// Process id.
     pub pid: proc::Pid,
-    /// Its name in the kernel.
+    /// Name in the kernel.
     pub name: String,
 }
 
-/// Runs what the order says and looks after it until standard input ends.
+/// Runs the launch request from standard input and supervises the process tree until the input
+/// ends.
 ///
 /// # Errors
-/// There is no order, or the kernel refuses what supervising takes. A command that does not run is
-/// told as an event.
+/// There is no valid launch request, or a system call of the supervisor fails. A command that
+/// cannot be run is reported as an event instead.
 pub fn run() -> io::Result<()> {
     let order = LaunchRequest::read(io::stdin().lock())?;
     if order.unprivileged {
-        // What the command runs inherits the bounding set. It fails for those who may not change
-        // theirs, and who have not got the capability either.
+        // The command inherits the bounding set. Dropping fails for a process without CAP_SETPCAP,
+        // which does not have this capability either.
         let _ = remove_capability_from_bounding_set(CapabilitySet::NET_BIND_SERVICE);
     }
-    // A tree that grows must leave it time enough to end it. Who is not root cannot, and is bounded
-    // by the kernel.
+    // The supervisor needs enough CPU time to kill a process tree that keeps growing. A user other
+    // than root cannot raise the priority, but is bounded by the kernel.
     let usual = getpriority_process(None)?;
     if order.limits.tasks.is_some() {
         let _ = setpriority_process(None, URGENT);
@@ -122,19 +123,19 @@ pub fn run() -> io::Result<()> {
             end_all(server, reach, &deaths)?;
             watched?;
         }
-        // The machine is at fault, not the command: it has no process left.
+        // EAGAIN: the machine has no process left, so the command is not at fault.
         Err(error) if error.raw_os_error() == Some(Errno::EAGAIN as i32) => return Err(error),
         Err(error) => tell(&Event::Failed(why_not_run(&order, &error)))?,
     }
     tell(&Event::Over)
 }
 
-/// Starts the command. What it is to be given on its standard input is still to be written.
+/// Starts the command. The caller writes the text for its standard input.
 fn start(order: &LaunchRequest, priority: i32) -> io::Result<(Pid, Option<Feed>)> {
     let (program, arguments) = order.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let folder = match &order.folder {
         Some(folder) => folder.canonicalize()?,
-        // It may have been removed. That is the server's problem.
+        // It may have been removed, which is for the server to handle.
         None => std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
     };
     let shut = confinement::shut_in(&order.limits, &folder, &order.command);
@@ -155,7 +156,7 @@ fn start(order: &LaunchRequest, priority: i32) -> io::Result<(Pid, Option<Feed>)
     let mut feed = None;
     if let Some(input) = &order.input {
         let (reader, writer) = io::pipe()?;
-        // A server that does not read is not waited for.
+        // The supervisor must not block on a server that does not read.
         fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         server.stdin(reader);
         feed = Some(Feed { writer, rest: input.clone().into_bytes() });
@@ -165,7 +166,7 @@ fn start(order: &LaunchRequest, priority: i32) -> io::Result<(Pid, Option<Feed>)
     before_it_is_one(&mut server, move || {
         setpriority_process(None, priority)?;
         if let Some(processors) = &processors {
-            // Before exec: a server with a worker for each processor counts them when it starts.
+            // Before exec: a server with one worker per CPU counts the CPUs when it starts.
             sched_setaffinity(Pid::from_raw(0), processors)?;
         }
         if let Some(scope) = &shut.scope {
@@ -177,8 +178,8 @@ fn start(order: &LaunchRequest, priority: i32) -> io::Result<(Pid, Option<Feed>)
 }
 
 /// Variables that a server does not inherit from the harness. They change how an interpreter writes
-/// its output, checks the program or ends, so that verdicts would depend on who runs the harness. The
-/// `environment` of a manifest, or `env` in the command, sets them all the same.
+/// its output, checks the program or exits. Results would then depend on the environment of the
+/// harness. The `environment` of a manifest, or `env` in the command, still sets them.
 const NOT_INHERITED: &[&str] = &[
     ROLE,
     "PYTHONUNBUFFERED",
@@ -190,14 +191,14 @@ const NOT_INHERITED: &[&str] = &[
     "NODE_DEBUG",
 ];
 
-/// Processors by the kernel's numbers, as the kernel takes them.
+/// Returns the CPUs as a kernel CPU set.
 fn set(processors: &[usize]) -> io::Result<CpuSet> {
     let mut set = CpuSet::new();
     processors.iter().try_for_each(|&number| set.set(number))?;
     Ok(set)
 }
 
-/// Says what to do about a command that does not run.
+/// Returns the error message for a command that cannot be run.
 fn why_not_run(order: &LaunchRequest, error: &io::Error) -> String {
     let command = order.command.join(" ");
     let program = order.command.first().map_or("", String::as_str);
@@ -214,7 +215,7 @@ fn why_not_run(order: &LaunchRequest, error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied if program.contains('/') => {
             format!("; make `{program}` executable (chmod +x), or name its interpreter first")
         }
-        // Folders of PATH may be ones that are not to be entered.
+        // EACCES: PATH may contain directories that the user may not search.
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => format!(
             "; is `{program}` installed, and are its path and that of its interpreter (`#!`) right?"
         ),
@@ -224,54 +225,53 @@ fn why_not_run(order: &LaunchRequest, error: &io::Error) -> String {
     format!("cannot run `{command}`{}: {error}{advice}", folder.unwrap_or_default())
 }
 
-/// The moment between fork and exec: all that a server's process is must be made of it there.
-/// `limit` may allocate nothing and take no lock.
+/// Registers the setup of the server's process between fork and exec. `limit` must not allocate or
+/// take a lock.
 #[allow(unsafe_code, reason = "CommandExt::pre_exec is the kernel's moment between fork and exec")]
 fn before_it_is_one(
     server: &mut Command,
     limit: impl Fn() -> io::Result<()> + Send + Sync + 'static,
 ) {
     let supervisor = unistd::getpid();
-    // SAFETY: between fork and exec only prctl(2), sigprocmask(2), signal(2), getppid(2), setsid(2) and what `limit`
-    // needs, sched_setaffinity(2), setpriority(2), landlock_restrict_self(2) and setrlimit(2), are
-    // called, which allocate nothing and take no lock.
+    // SAFETY: between fork and exec only prctl(2), sigprocmask(2), signal(2), getppid(2), setsid(2)
+    // and the system calls of `limit` are made. Those are sched_setaffinity(2), setpriority(2),
+    // landlock_restrict_self(2) and setrlimit(2). None of them allocates or takes a lock.
     unsafe {
         server.pre_exec(move || {
             prctl::set_pdeathsig(Signal::SIGKILL)?;
-            // Those that a parent blocks stay blocked.
+            // Signals that a parent blocks would stay blocked after exec.
             SigSet::empty().thread_set_mask()?;
-            // A shell starts what runs in the background with SIGINT ignored, and that is
-            // inherited.
+            // A shell starts background commands with SIGINT ignored, and exec inherits that.
             for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
                 nix::sys::signal::signal(signal, SigHandler::SigDfl)?;
             }
-            // It may have died before the signal was asked for.
+            // The supervisor may have died before the parent-death signal was set.
             if unistd::getppid() != supervisor {
                 return Err(Errno::ESRCH.into());
             }
-            // A session and process group of its own. In the harness's session it could put
-            // commands into the input of the user's terminal (TIOCSTI of ioctl_tty(2)).
+            // A separate session and process group. In the harness's session the server could
+            // insert commands into the input of the user's terminal (TIOCSTI of ioctl_tty(2)).
             unistd::setsid()?;
             limit()
         });
     }
 }
 
-/// What a server is given on its standard input, which ends when this is dropped.
+/// Text for the server's standard input, which ends when this is dropped.
 struct Feed {
     writer: PipeWriter,
     rest: Vec<u8>,
 }
 
 impl Feed {
-    /// Writes what there is room for. Whether there is more.
+    /// Writes as much as the pipe accepts. Returns whether there is more to write.
     fn goes_on(&mut self) -> bool {
         match self.writer.write(&self.rest) {
             Ok(count) => {
                 self.rest.drain(..count);
                 !self.rest.is_empty()
             }
-            // It has closed its end otherwise.
+            // On any other error the server has closed its end.
             Err(error) => {
                 matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
             }
@@ -279,18 +279,18 @@ impl Feed {
     }
 }
 
-/// A server that is looked after.
+/// State of the supervision of one server.
 struct Watch<'a> {
     server: Pid,
     reach: Reach,
     feed: Option<Feed>,
     most_tasks: Option<usize>,
-    /// When it has lived long enough.
+    /// End of its permitted lifetime.
     end: Option<Instant>,
     deaths: &'a SignalFd,
     counted: Instant,
     exited: bool,
-    /// It is being killed, and nothing of it may stay.
+    /// It is being killed, and no process of it may stay.
     doomed: bool,
 }
 
@@ -317,7 +317,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Passes signals on and reaps, until standard input ends.
+    /// Forwards signals and reaps children until standard input ends.
     fn until_asked(mut self) -> io::Result<()> {
         let stdin = io::stdin();
         loop {
@@ -370,11 +370,11 @@ impl<'a> Watch<'a> {
         let Some(soonest) = [count, left, kill].into_iter().flatten().min() else {
             return PollTimeout::NONE;
         };
-        // Its milliseconds are rounded down, and a wait that is too short would be none.
+        // The conversion rounds down to milliseconds; a wait of 0 ms would spin.
         PollTimeout::try_from(soonest + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
     }
 
-    /// Kills it if it has more, or has lived longer, than it may.
+    /// Kills the server if it exceeds its limit of tasks or its lifetime.
     fn keep_within_limits(&mut self) -> io::Result<()> {
         if let Some(most) = self.most_tasks
             && self.counted.elapsed() >= count_every(most)
@@ -392,7 +392,7 @@ impl<'a> Watch<'a> {
                 self.doomed = true;
             }
         }
-        // One that was being forked is there a moment later.
+        // A process that was being forked appears a moment later, so kill again on the next round.
         self.doomed = self.doomed && kill_all(self.server, self.reach);
         Ok(())
     }
@@ -402,7 +402,7 @@ fn count_every(most: usize) -> Duration {
     if most < FEW { FEW_COUNTED_EVERY } else { COUNTED_EVERY }
 }
 
-/// Waits for whoever has ended. Says whether the server's first process was among them.
+/// Reaps all children that have exited. Returns whether the server's first process was one of them.
 fn reap(server: Option<Pid>, deaths: &SignalFd) -> io::Result<bool> {
     while let Ok(Some(_)) = deaths.read_signal() {}
     let mut server_ended = false;
@@ -421,7 +421,7 @@ fn reap(server: Option<Pid>, deaths: &SignalFd) -> io::Result<bool> {
     }
 }
 
-/// Kills all descendants, again and again, until there is none: one may fork while its parent is
+/// Kills all descendants repeatedly until none is left: a process may fork while its parent is
 /// being killed.
 fn end_all(server: Pid, reach: Reach, deaths: &SignalFd) -> io::Result<()> {
     let deadline = Instant::now() + KILL_DEADLINE;
@@ -437,20 +437,21 @@ fn end_all(server: Pid, reach: Reach, deaths: &SignalFd) -> io::Result<()> {
     }
 }
 
-/// Whom this process can send signals to.
+/// The processes that the supervisor is able to signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
-    /// Nobody but its descendants.
+    /// Descendants only.
     Descendants,
-    /// Others, too.
+    /// Other processes too.
     Others,
 }
 
 impl Reach {
-    /// Kills whoever can be reached, all at the same moment: nobody forks faster than that. Whether
-    /// that was done, as it must be if, and only if, nobody else can be reached.
+    /// Kills all processes that can be signalled with a single call, which no fork outruns. Does so
+    /// only if no process other than a descendant can be signalled. Returns whether it did.
     fn kill_everybody(self) -> bool {
-        // The parent is no descendant. It is asked for each time: this is nothing to be wrong about.
+        // The parent is no descendant. It is checked on each call, because a mistake would kill
+        // unrelated processes.
         let is_sure =
             self == Reach::Descendants && kill(unistd::getppid(), None) == Err(Errno::EPERM);
         if is_sure {
@@ -460,7 +461,7 @@ impl Reach {
     }
 }
 
-/// Kills all descendants that are there now. Whether there was one.
+/// Kills the current descendants. Returns whether there was one.
 fn kill_all(server: Pid, reach: Reach) -> bool {
     if reach.kill_everybody() {
         return !proc::children(unistd::getpid().as_raw()).is_empty();
@@ -470,16 +471,16 @@ fn kill_all(server: Pid, reach: Reach) -> bool {
     while let Some(&pid) = tree.get(next).filter(|_| next < proc::MOST_PROCESSES) {
         seen.insert(pid);
         let process = Pid::from_raw(pid);
-        // A signal to a group also reaches those that are being forked in it: one by one, who forks
-        // fast enough would never be got hold of. In a group that none of them leads there may be
-        // others.
+        // A signal to a group also reaches processes that are being forked in it. Killing one
+        // process at a time would never catch up with a fast enough fork loop. A group that none of
+        // the descendants leads may contain other processes.
         if let Ok(group) = unistd::getpgid(Some(process))
             && (group == server || seen.contains(&group.as_raw()))
             && groups.insert(group)
         {
             let _ = killpg(group, Signal::SIGKILL);
         }
-        // First of all, so that it has no more children than are found now.
+        // Before its children are listed, so that it forks no more of them.
         let _ = kill(process, Signal::SIGKILL);
         tree.extend(proc::children(pid));
         next += 1;
@@ -491,15 +492,16 @@ fn descendants() -> Vec<proc::Pid> {
     proc::tree(unistd::getpid().as_raw()).split_off(1)
 }
 
-/// The whole machine is asked first: that is one small file, where a tree is one for each thread. It
-/// is not looked at any further than it takes: it may grow faster.
+/// Returns whether the process tree exceeds this number of threads and processes. Checks the total
+/// of the machine first: that is one small file, while the tree takes one per thread. Stops
+/// counting at the limit, because the tree may grow faster than it is counted.
 fn has_more_tasks(most: usize) -> bool {
     if proc::tasks_of_all().is_some_and(|all| all <= most) {
         return false;
     }
     let (mut tree, mut next, mut tasks) = (proc::children(unistd::getpid().as_raw()), 0, 0);
     while let Some(&pid) = tree.get(next).filter(|_| tasks <= most) {
-        // One that has ended was there, too.
+        // A process that has exited counts as one.
         tasks += proc::threads(&[pid]).len().max(1);
         tree.extend(proc::children(pid));
         next += 1;
@@ -511,7 +513,7 @@ fn tell(event: &Event) -> io::Result<()> {
     let mut line = serde_json::to_vec(event)?;
     line.push(b'\n');
     match io::stdout().lock().write_all(&line).and_then(|()| io::stdout().flush()) {
-        // The harness is gone. What remains is to clean up.
+        // EPIPE: the harness has exited, and only the cleanup remains.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
