@@ -1,4 +1,4 @@
-//! What a case found. Two things are kept apart: what the server did, and how the case went.
+//! Case results. The verdict on the server and the state of the case are separate.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,64 +8,63 @@ use crate::client::Event;
 use crate::exit::Exit;
 use crate::server::Survivor;
 
-/// What the server did.
+/// The verdict on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// As required.
+    /// The server meets the requirement.
     Pass,
-    /// It works, but not as the strict wording asks.
+    /// The server works, but deviates from the strict requirement.
     Loose,
-    /// Nothing was required; what was seen is told.
+    /// The case requires nothing and reports an observation.
     Info,
-    /// Not as required.
+    /// The server does not meet the requirement.
     Fail,
 }
 
-/// How the case itself went.
+/// How the case itself ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// To its end.
+    /// It ran to its end.
     Ok,
-    /// Not run: the contract does not claim, or excludes, what the case is about.
+    /// It did not run: the contract does not declare, or excludes, the behaviour under test.
     NotApplicable,
-    /// The server did not answer or end in time.
+    /// The server did not answer or exit in time.
     Hang,
-    /// The server ended, and should not have.
+    /// The server exited unexpectedly.
     Crash,
-    /// Something was left behind.
+    /// The server did not release a resource.
     Leak,
-    /// Nothing was exercised: not even a plain request was answered.
+    /// The case tested nothing, for example because a plain request got no reply.
     Vacuous,
     /// The harness could not do its work.
     HarnessError,
 }
 
-/// Both taken together, as they are counted and shown.
+/// Verdict and state combined, as counted and shown in reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// As required.
+    /// The server meets the requirement.
     Pass,
-    /// It works, but not as the strict wording asks.
+    /// The server works, but deviates from the strict requirement.
     Loose,
-    /// Nothing was required; what was seen is told.
+    /// The case requires nothing and reports an observation.
     Info,
-    /// Not as required.
+    /// The server does not meet the requirement.
     Fail,
-    /// The case could not find out.
+    /// The case is inconclusive.
     Undecided,
-    /// Ruled out by the contract.
+    /// The case does not apply under the contract.
     NotApplicable,
-    /// Not as required, as was expected for a reason that is given.
+    /// A failure that was expected, for the recorded reason.
     Known,
-    /// Expected to be not as required, and fine or not applicable now: the expectation is out of
-    /// date.
+    /// A known failure that now passes or does not apply. Its entry is out of date.
     Stale,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: &[Kind] = &[
         Kind::Pass,
         Kind::Loose,
@@ -77,7 +76,7 @@ impl Kind {
         Kind::Stale,
     ];
 
-    /// The word used in reports.
+    /// Returns the name used in reports.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Pass => "pass",
@@ -91,7 +90,7 @@ impl Kind {
         }
     }
 
-    /// One character for a cell of a matrix.
+    /// Returns the character for a cell of a matrix.
     pub fn symbol(self) -> &'static str {
         match self {
             Kind::Pass => "✓",
@@ -105,29 +104,28 @@ impl Kind {
         }
     }
 
-    /// Whether nobody needs to look at it.
+    /// Returns whether the result needs no attention.
     pub fn is_fine(self) -> bool {
         matches!(self, Kind::Pass | Kind::Loose | Kind::Info | Kind::NotApplicable | Kind::Known)
     }
 }
 
-/// What a server is expected to fail in, and why that is put up with.
+/// An accepted failure and its reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Known {
-    /// What is expected of the case.
+    /// The expected result of the case.
     pub verdict: KnownVerdict,
-    /// Why.
+    /// The reason for accepting it.
     pub reason: String,
-    /// The file and line that say so.
+    /// File and line of the entry.
     pub place: String,
-    /// The case that is known to fail, where that is another one: this one is inconclusive
-    /// because of it.
+    /// The known failure that makes this case inconclusive, if the entry is of another case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<&'static str>,
 }
 
 impl Known {
-    /// Why, and who says so.
+    /// Returns the reason and the place of the entry.
     pub fn words(&self) -> String {
         match self.cause {
             Some(cause) => format!("because of {cause}: {} ({})", self.reason, self.place),
@@ -135,28 +133,28 @@ impl Known {
         }
     }
 
-    /// The same for a case that is inconclusive because of `case`.
+    /// Returns the entry for a case that is inconclusive because of `case`.
     fn passed_on_by(&self, case: &'static str) -> Known {
         let cause = Some(self.cause.unwrap_or(case));
         Known { verdict: KnownVerdict::Undecided, cause, ..self.clone() }
     }
 }
 
-/// What can be expected of a case other than to pass.
+/// Results other than a pass that an entry can expect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KnownVerdict {
-    /// Not as required.
+    /// The server does not meet the requirement.
     #[default]
     Fail,
-    /// The case cannot find out.
+    /// The case is inconclusive.
     Undecided,
-    /// It works, but not as the strict wording asks.
+    /// The server works, but deviates from the strict requirement.
     Loose,
 }
 
 impl KnownVerdict {
-    /// The word used in files and reports.
+    /// Returns the name used in files and reports.
     pub fn name(self) -> &'static str {
         match self {
             KnownVerdict::Fail => "fail",
@@ -165,7 +163,7 @@ impl KnownVerdict {
         }
     }
 
-    /// Whether that is what a case found.
+    /// Returns whether a case result is the expected one.
     pub fn is_of(self, judgement: &CaseResult) -> bool {
         match self {
             KnownVerdict::Fail => judgement.found() == Kind::Fail,
@@ -175,54 +173,55 @@ impl KnownVerdict {
     }
 }
 
-/// The verdict on one server in one case, with its evidence.
+/// The result of one case on one server, with its evidence.
 #[derive(Clone, Debug, Serialize)]
 pub struct CaseResult {
-    /// The case's name.
+    /// Name of the case.
     pub name: &'static str,
-    /// What is required.
+    /// The requirement under test.
     pub requirement: &'static str,
-    /// What the server did; none if the case could not find out.
+    /// The verdict on the server; none if the case is inconclusive.
     pub verdict: Option<Verdict>,
-    /// How the case went.
+    /// How the case ended.
     pub state: State,
-    /// What would have been right; for a case that is not applicable, why it is not.
+    /// The required behaviour; if the case does not apply, its requirement.
     pub expected: String,
-    /// What was seen.
+    /// The observed behaviour; if the case does not apply, the reason.
     pub observed: String,
-    /// What may be the cause.
+    /// Likely cause.
     pub hint: Option<String>,
-    /// The value that was drawn and for which it is not as required.
+    /// The random input for which the server does not meet the requirement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counterexample: Option<serde_json::Value>,
-    /// Of an inconclusive case: the cases that judge what it takes for granted. One of them that
-    /// failed is the cause, and if that is a known failure, so is this.
+    /// The cases that test the assumptions of an inconclusive case.
+    ///
+    /// One of them that failed is the cause. If that is a known failure, this result is one, too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub blocked_by: Vec<&'static str>,
-    /// The command that does exactly this again.
+    /// The command that reproduces this result.
     pub replay: String,
-    /// What happened on the wire.
+    /// The traffic of the case's clients.
     pub transcript: Vec<Event>,
     /// The end of the server's output.
     pub log: String,
-    /// How the server ended, if it did so by itself.
+    /// How the server exited, if it did so unasked.
     pub exit: Option<Exit>,
-    /// Processes that were still there when the server's first process had ended.
+    /// Processes that outlived the server's first process.
     pub survivors: Vec<Survivor>,
-    /// What the server held meanwhile.
+    /// Resource usage of the server during the case.
     pub resources: Vec<Sample>,
-    /// Why this was to be expected, if it was.
+    /// The known failure that explains this result, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub known: Option<Known>,
-    /// How long the case took, in milliseconds.
+    /// Duration of the case, in milliseconds.
     pub took_ms: u64,
-    /// What the case found out about a property of the server.
+    /// The property of the server that the case detected.
     #[serde(skip)]
     pub discovery: Option<Box<Discovery>>,
 }
 
 impl Verdict {
-    /// The word used in reports.
+    /// Returns the name used in reports.
     pub fn name(self) -> &'static str {
         match self {
             Verdict::Pass => "pass",
@@ -234,7 +233,7 @@ impl Verdict {
 }
 
 impl State {
-    /// The words used in reports.
+    /// Returns the name used in reports.
     pub fn name(self) -> &'static str {
         match self {
             State::Ok => "ok",
@@ -248,9 +247,10 @@ impl State {
     }
 }
 
-/// Names the failures that keep other cases of the same server from being tried, and passes known
-/// failures on to them. `known_unjudged` tells of a case that was not judged whether it is known to
-/// fail.
+/// Keeps in `blocked_by` the cases that failed, and passes their known failures on to the blocked
+/// cases.
+///
+/// `known_unjudged` returns the known failure of a case that did not run.
 pub(super) fn find_causes(
     judgements: &mut [CaseResult],
     known_unjudged: impl Fn(&str) -> Option<Known>,
@@ -262,8 +262,8 @@ pub(super) fn find_causes(
             one.blocked_by.retain(|by| failed.contains(by));
         }
     }
-    // One that is inconclusive may itself be the cause of another: each round passes causes on by
-    // one step, and at least one case is settled in each but the last.
+    // A blocked case may itself block another. Each round passes known failures on by one step, and
+    // settles at least one case or is the last.
     for _ in 0..judgements.len() {
         let inherited = |one: &CaseResult| {
             one.blocked_by.iter().find_map(|&by| {
@@ -291,18 +291,18 @@ pub(super) fn find_causes(
 }
 
 impl CaseResult {
-    /// Whether another case may be the cause that this one is inconclusive, and known to fail.
+    /// Returns whether the case is inconclusive and another case may be the cause.
     pub(super) fn is_blocked(&self) -> bool {
         self.kind() == Kind::Undecided && !self.blocked_by.is_empty()
     }
 
-    /// How the server is built, if that is what was looked at and seen.
+    /// Returns the concurrency model, if the case detected it.
     pub fn mechanism(&self) -> Option<String> {
         let discovery = self.discovery.as_ref().filter(|_| self.state == State::Ok)?;
         discovery.mechanism.map(|mechanism| mechanism.name().to_owned())
     }
 
-    /// Both axes in one, and whether that was to be expected.
+    /// Combines verdict and state, and takes known failures into account.
     pub fn kind(&self) -> Kind {
         match &self.known {
             Some(known) if known.verdict.is_of(self) => Kind::Known,
@@ -311,7 +311,7 @@ impl CaseResult {
         }
     }
 
-    /// Both axes in one, whatever was expected.
+    /// Combines verdict and state, without regard to known failures.
     pub fn found(&self) -> Kind {
         match (self.verdict, self.state) {
             (_, State::NotApplicable) => Kind::NotApplicable,
@@ -323,14 +323,14 @@ impl CaseResult {
         }
     }
 
-    /// Whether nobody needs to look at it: the server did as required, or the case does not
+    /// Returns whether the result needs no attention, for example a pass or a case that does not
     /// apply.
     pub fn is_fine(&self) -> bool {
         self.kind().is_fine()
     }
 
-    /// The judgement in a few words: `pass`, `fail`, `fail (hang)`, `known fail`,
-    /// `not applicable`, `unexpected pass`, `stale: not applicable`.
+    /// Describes the result in a few words: `pass`, `fail`, `fail (hang)`, `known fail`, `not
+    /// applicable`, `unexpected pass`, `stale: not applicable`.
     pub fn words(&self) -> String {
         match self.kind() {
             Kind::Known => format!("known {}", self.found_words()),

@@ -1,4 +1,4 @@
-//! Experiments that find out what a server does without being told what it declares.
+//! Discovery experiments: detect properties that a contract does not declare.
 
 use std::time::{Duration, Instant};
 
@@ -14,40 +14,39 @@ use crate::client::{ClientError, LONGEST_REPLY};
 use crate::exit::Exit;
 use crate::text::printable;
 
-/// Clients that come at a time to see how many are taken in to wait.
+/// Connections opened per round to count the clients that wait for a slot.
 const AT_ONCE: usize = 16;
 
-/// The longest request that is tried, in bytes.
+/// The longest request sent, in bytes.
 const LONGEST_REQUEST: usize = 1024 * 1024;
 
-/// What is no request, to a calculator.
+/// Malformed requests for a calculator.
 const MISTAKES: [&[u8]; 6] = [b"1+", b"(1", b"*", b"abc", b"'", b"1/0"];
 
-/// Requests under way when a server is told to end, at the most; and those that show before, at the
-/// least, that it answers many.
+/// Most requests in flight at SIGTERM, and least number that must be answered before.
 const UNDER_WAY: usize = 1000;
 const REHEARSED: usize = 200;
 
-/// For how many times the patience of a case a server is waited for that should end.
+/// Factor of the timeout within which a server must exit.
 pub(super) const GONE: u32 = 2;
 
-/// The clients of a server that was filled.
+/// The clients of a server whose connection limit was reached.
 pub(super) struct Crowd<'s> {
-    /// Those that are served.
+    /// Clients that the server answers.
     pub(super) served: Vec<TestClient<'s>>,
-    /// Those that the server has taken in and does not answer.
+    /// Clients that the server has accepted and does not answer.
     pub(super) waiting: Vec<TestClient<'s>>,
-    /// What the next one met, if there are not as many as a case may open.
+    /// The result of the next connection; none if the case opened its maximum.
     pub(super) next: Option<Met>,
-    /// Whether the kernel tells who was taken in.
+    /// Whether the kernel reports which connections were accepted.
     pub(super) is_told: bool,
 }
 
 impl<'s> Crowd<'s> {
-    /// Clients come one after another, and each asks, until one is not answered.
+    /// Connects clients one by one, each with a request, until one gets no reply.
     ///
     /// # Errors
-    /// Not even one is: then nothing can be exercised.
+    /// The first client gets no reply. The case is then inconclusive.
     pub(super) fn gather(ctx: &'s TestContext<'_>) -> Result<Crowd<'s>, Failure> {
         let mut first = ctx.connect()?;
         let reply = first.learn(&request(1))?;
@@ -59,7 +58,7 @@ impl<'s> Crowd<'s> {
         Ok(crowd)
     }
 
-    /// One more comes and asks.
+    /// Connects one more client and sends a request.
     fn admit(&mut self, ctx: &'s TestContext<'_>, reply: &[u8]) -> Result<(), Failure> {
         let began = Instant::now();
         let answered = ctx.try_connect().map(|mut client| {
@@ -68,7 +67,7 @@ impl<'s> Crowd<'s> {
             (client, heard)
         });
         match answered {
-            // Its place is that of another, who was silent for too long.
+            // The server closed an idle client, so the new one has its connection slot.
             Ok((_, Ok(line))) if line == reply && began.elapsed() > QUIET && self.has_lost() => {
                 self.next = Some(Met::Unanswered);
             }
@@ -78,16 +77,17 @@ impl<'s> Crowd<'s> {
             }
             Ok((_, Err(ClientError::Silent(..)))) => self.next = Some(Met::Unanswered),
             Err(ClientError::NotConnected(words)) => return Err(Failure::vacuous(words)),
-            // It has asked, and what it was told may have been lost: another one only listens.
+            // The client has sent a request, so a busy message may be lost in a reset. Another
+            // client only listens.
             _ => self.next = Some(meet(ctx).0),
         }
         Ok(())
     }
 
-    /// As long as clients are taken in to wait, more of them come, which ask nothing.
+    /// Connects silent clients while the server accepts them without an answer.
     ///
     /// # Errors
-    /// The server never rests: whom it still would answer is not known.
+    /// The server never becomes idle, so it may still answer some of them.
     pub(super) fn take_in(&mut self, ctx: &'s TestContext<'_>) -> Result<(), Failure> {
         while !self.waiting.is_empty() && self.next.is_none() && self.room() > 0 {
             let mut coming = Vec::new();
@@ -118,7 +118,7 @@ impl<'s> Crowd<'s> {
         Ok(())
     }
 
-    /// Whether the first client is served no more.
+    /// Returns whether the first client has lost its connection.
     fn has_lost(&mut self) -> bool {
         !matches!(self.served[0].heard(), Err(ClientError::Silent(..)))
     }
@@ -128,8 +128,10 @@ impl<'s> Crowd<'s> {
     }
 }
 
-/// After how much silence a client is taken not to be answered. One that may be turned away is
-/// given time to learn it, but not so much that those who are served are closed for their silence.
+/// Returns the silence after which a client counts as unanswered.
+///
+/// A connection that may be rejected gets time for the rejection. The time stays below the idle
+/// timeout, so that the server does not close the clients it serves.
 fn quiet(ctx: &TestContext<'_>) -> Duration {
     let quiet = match ctx.contract.when_full {
         Some(OverloadPolicy::Wait) => QUIET * 2,
@@ -138,7 +140,7 @@ fn quiet(ctx: &TestContext<'_>) -> Duration {
     ctx.quiet(ctx.contract.idle_timeout.map_or(quiet, |timeout| quiet.min(timeout / 4)))
 }
 
-/// What a client met that came to a full server.
+/// Outcome of a connection to a full server.
 #[derive(Debug)]
 pub(super) enum Met {
     Refused,
@@ -151,7 +153,8 @@ pub(super) enum Met {
     Other(String),
 }
 
-/// Sends one client more, which listens first and asks then. Says what it met and how soon.
+/// Connects one more client, which first listens and then sends a request. Returns the outcome and
+/// the time to it.
 pub(super) fn meet(ctx: &TestContext<'_>) -> (Met, Duration) {
     let began = Instant::now();
     let mut client = match ctx.try_connect() {
@@ -171,7 +174,7 @@ pub(super) fn meet(ctx: &TestContext<'_>) -> (Met, Duration) {
     (met, after)
 }
 
-/// What a client met that heard something or came to an end.
+/// Returns the outcome for a client that received a line or a client error.
 fn end_of(
     ctx: &TestContext<'_>,
     client: &mut TestClient<'_>,
@@ -260,25 +263,25 @@ pub(super) fn words_for(declared: OverloadPolicy) -> &'static str {
     }
 }
 
-/// How long a line may be.
+/// The longest line that a server answers.
 pub(super) struct Longest {
-    /// The longest that was answered like a short one, in bytes.
+    /// The longest line with the expected reply, in bytes.
     pub(super) answered: usize,
-    /// The shortest that was not, and what became of it.
+    /// The shortest line without the expected reply, in bytes, and its outcome.
     pub(super) not: Option<(usize, NotAnswered)>,
 }
 
-/// What became of a line that is too long.
+/// Outcome of a line that is too long.
 pub(super) enum NotAnswered {
     Otherwise(Vec<u8>),
     ClientError(ClientError),
 }
 
-/// Sends longer and longer lines, and then closes in on the first that is not answered like a
-/// short one. A server that hangs or ends at one is not asked again.
+/// Doubles the line length, then bisects for the first length without the expected reply. Stops if
+/// the server hangs or crashes.
 ///
 /// # Errors
-/// Not even a short one is answered: then nothing can be exercised.
+/// A short line gets no reply. The case is then inconclusive.
 pub(super) fn longest_line(ctx: &TestContext<'_>) -> Result<Longest, Failure> {
     let mut client = ctx.connect()?;
     let short = client.learn(&request(1))?;
@@ -307,7 +310,7 @@ pub(super) fn longest_line(ctx: &TestContext<'_>) -> Result<Longest, Failure> {
         if hangs {
             break;
         }
-        // What is left of the line may be answered too: a fresh client does not see it.
+        // The server may also answer the rest of the line, so a new client continues.
         client.close();
         match ctx.connect_soon(&request(1)) {
             Ok(fresh) => client = fresh,
@@ -330,7 +333,7 @@ impl Longest {
         (self.answered < known).then_some(size)
     }
 
-    /// What became of the line that is too long, and its size where the limit is not exact.
+    /// Describes the outcome of the line that is too long, with its size if the limit is not exact.
     pub(super) fn then(&self) -> Option<String> {
         let (size, not) = self.not.as_ref()?;
         let words = match not {
@@ -343,23 +346,24 @@ impl Longest {
         })
     }
 
-    /// Whether one byte more was seen to be too long.
+    /// Returns whether one more byte was too long.
     pub(super) fn is_exact(&self) -> bool {
         self.not.as_ref().is_some_and(|(size, _)| *size == self.answered + 1)
     }
 }
 
-/// A request that is none, and what it was answered.
+/// A malformed request and the reply to it.
 pub(super) struct Erroneous {
     pub(super) request: Vec<u8>,
     pub(super) reply: Vec<u8>,
 }
 
-/// What requests that are none are answered with. One that gets no reply, or a number, is another
-/// case's matter.
+/// Collects the replies to malformed requests.
+///
+/// Other cases test requests without a reply and requests with a number as reply.
 ///
 /// # Errors
-/// No plain request is answered: then nothing can be exercised.
+/// A plain request gets no reply. The case is then inconclusive.
 pub(super) fn error_lines(ctx: &TestContext<'_>) -> Result<Vec<Erroneous>, Failure> {
     let plain = request(1);
     let mistakes = match ctx.contract.service {
@@ -369,7 +373,7 @@ pub(super) fn error_lines(ctx: &TestContext<'_>) -> Result<Vec<Erroneous>, Failu
             [limit + 1, 2 * limit].map(|size| padded(ctx, &plain, size)).to_vec()
         }
     };
-    // Of one that declares what errors begin with each is waited for as any reply is.
+    // A declared error prefix means that each reply must arrive, so each gets the full timeout.
     let quiet = match ctx.contract.error_prefix {
         Some(_) => ctx.patience,
         None => ctx.quiet(PROMPT),
@@ -391,9 +395,10 @@ pub(super) fn error_lines(ctx: &TestContext<'_>) -> Result<Vec<Erroneous>, Failu
     Ok(lines)
 }
 
-/// Connects one more client that is served, while others are held: what differs between connections
-/// that are open at once, such as the id of a thread, is then seen to differ. Where the server does
-/// not serve it beside them, they leave first.
+/// Connects one more served client while the earlier ones stay open.
+///
+/// Values that differ between concurrent connections, such as a thread id, then differ in the
+/// replies. If the server does not serve it, closes the earlier clients first.
 fn one_more<'s>(
     ctx: &'s TestContext<'_>,
     held: &mut Vec<TestClient<'s>>,
@@ -414,13 +419,13 @@ fn one_more<'s>(
     ctx.connect_soon(plain)
 }
 
-/// Whether a reply is a number, or gives the request back: no error, whatever else.
+/// Returns whether a reply is a number or repeats the request, so it is no error.
 fn is_answer(request: &[u8], reply: &[u8]) -> bool {
     let is_number = std::str::from_utf8(reply).is_ok_and(|text| text.trim().parse::<f64>().is_ok());
     is_number || request.starts_with(reply)
 }
 
-/// What all the lines begin with, as far as it reads like a mark: up to a colon, or whole words.
+/// Returns the common prefix of the lines, cut after a colon or after a whole word.
 pub(super) fn common_prefix<'l>(lines: impl IntoIterator<Item = &'l [u8]>) -> &'l [u8] {
     let common = |one: &'l [u8], other: &[u8]| {
         let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
@@ -428,7 +433,7 @@ pub(super) fn common_prefix<'l>(lines: impl IntoIterator<Item = &'l [u8]>) -> &'
     };
     let lines: Vec<&[u8]> = lines.into_iter().collect();
     let common = lines.iter().copied().reduce(common).unwrap_or_default();
-    // A number in which the lines begin to differ is no mark, nor the digits that it begins with.
+    // If the lines start to differ within a number, the prefix excludes the digits before.
     let goes_on = |line: &&[u8]| line.get(common.len()).is_some_and(u8::is_ascii_alphanumeric);
     let run = common.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric());
     let number = match lines.iter().any(goes_on) && run.clone().any(u8::is_ascii_digit) {
@@ -440,22 +445,23 @@ pub(super) fn common_prefix<'l>(lines: impl IntoIterator<Item = &'l [u8]>) -> &'
     &common[..colon.or_else(space).unwrap_or(common.len() - number)]
 }
 
-/// What became of a client that was served and then silent.
+/// Outcome of a client that was served and then stayed idle.
 pub(super) struct Idle {
-    /// How its connection ended, or that it did not.
+    /// How the server closed the connection; silence if it did not.
     pub(super) ended: Result<Vec<u8>, ClientError>,
-    /// For how long it was silent, at the most.
+    /// Upper bound of the idle time.
     pub(super) at_most: Duration,
 }
 
-/// A client that is served and then silent, `until` then at the most. Longer only if the server
-/// is kept from closing it by a machine that is busy.
+/// Connects a client that sends one request and then stays idle for `until`.
+///
+/// It waits longer only if a busy machine may have kept the server from closing the connection.
 ///
 /// # Errors
-/// It is not served: then nothing can be exercised.
+/// The request gets no reply. The case is then inconclusive.
 pub(super) fn idle(ctx: &TestContext<'_>, until: Duration) -> Result<Idle, Failure> {
     let mut client = ctx.connect()?;
-    // The server's clock starts after this one, so it cannot seem to be early.
+    // The server's idle time starts after this, so a timeout cannot seem to be too early.
     let began = Instant::now();
     client.learn(&request(1))?;
     let ended = match client.line_within(until) {
@@ -470,31 +476,31 @@ pub(super) fn idle(ctx: &TestContext<'_>, until: Duration) -> Result<Idle, Failu
 }
 
 impl Idle {
-    /// Whether the server ended the connection, in whatever way.
+    /// Returns whether the server closed or reset the connection.
     pub(super) fn is_ended(&self) -> bool {
         matches!(self.ended, Err(ClientError::Closed(_) | ClientError::Reset))
     }
 }
 
-/// What SIGTERM did.
+/// Outcome of SIGTERM.
 pub(super) struct Ended {
-    /// How many requests were under way, and how many of them were answered.
+    /// Number of requests in flight, and number of replies to them.
     pub(super) asked: usize,
     pub(super) answered: usize,
-    /// How the server ended, if it did.
+    /// How the server exited, if it did.
     pub(super) exit: Option<Exit>,
 }
 
-/// SIGTERM comes while requests are under way. The client reads what it gets, and leaves.
+/// Sends SIGTERM while requests are in flight, then reads the replies and leaves.
 ///
 /// # Errors
-/// No plain request is answered: then nothing can be exercised.
+/// A plain request gets no reply. The case is then inconclusive.
 pub(super) fn ending(ctx: &TestContext<'_>) -> Result<Ended, Failure> {
     let mut client = ctx.connect()?;
     let reply = client.learn(&request(1))?;
     let began = Instant::now();
     client.rehearse(REHEARSED)?;
-    // The reply to a single request says more about a busy machine than about the server.
+    // The time to a single reply says more about a busy machine than about the server.
     let each = began.elapsed() / u32::try_from(REHEARSED).unwrap_or(u32::MAX);
     let asked = ctx.asked_in_time(each, UNDER_WAY);
     if asked > REHEARSED {
@@ -507,10 +513,10 @@ pub(super) fn ending(ctx: &TestContext<'_>) -> Result<Ended, Failure> {
     while answered < asked && client.hear_out(quiet).is_ok_and(|line| line == reply) {
         answered += 1;
     }
-    // A server that ends with its last client would end for that, not because it was told to: this
-    // client stays until the server has ended.
+    // A server with a client limit exits when its last client leaves. This client stays open, so
+    // that such an exit is not taken for the shutdown.
     let stays = ctx.contract.wire.clients_per_life.map(|_| client);
-    // One that declares nothing may go on, and is not waited for if it rests.
+    // A server without a declared shutdown may ignore SIGTERM. If it is idle, it is not waited for.
     let declared = ctx.contract.ending.is_some();
     let began = Instant::now();
     let exit = loop {

@@ -1,92 +1,93 @@
-//! When a case applies: what the server must have declared. It is decided before the case is
-//! run, so that a failure can never turn into "not applicable".
+//! Preconditions: what a contract must declare for a case to apply.
+//!
+//! They are checked before the case runs, so that a failure can never turn into "not applicable".
 
 use servers::{OverloadPolicy, Service};
 
 use crate::contract::{Contract, Ending};
 use crate::wire::{ReplyEnd, Wire};
 
-/// The most clients that a case opens in order to fill a server.
+/// The most connections that a case opens to reach a server's connection limit.
 pub(super) const MOST_CLIENTS: usize = 256;
 
-/// Something that a contract must say for a case to apply.
+/// A declaration that a case needs in the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// It calculates.
+    /// The server is a calculator.
     Calc,
-    /// It echoes.
+    /// The server is an echo server.
     Echo,
-    /// It serves this many clients at once.
+    /// The connection limit is at least this number.
     Clients(usize),
-    /// It can be filled, and says what one client more meets.
+    /// The connection limit and the overload policy are declared, and a case can reach the limit.
     Full,
-    /// It does not say that it serves more clients than a case opens.
+    /// The declared connection limit plus queue is at most what a case opens.
     Fillable,
-    /// It takes in clients to wait for a place.
+    /// The server accepts connections over the limit and lets them wait for a slot.
     Queue,
-    /// What one client more meets is this.
+    /// The overload policy is this one.
     WhenFull(OverloadPolicy),
-    /// One client more is turned away rather than left to wait.
+    /// The overload policy rejects connections over the limit rather than letting them wait.
     TurnsAway,
-    /// It says how long a request may be.
+    /// The longest permitted request is declared.
     MaxLine,
-    /// It does not say that requests must be shorter than this.
+    /// Requests of this size are not declared too long.
     LinesOf(usize),
-    /// Whole numbers are of 64 bits.
+    /// Integers have 64 bits, and overflow is an error.
     Overflow,
-    /// It says what errors begin with.
+    /// The prefix of error replies is declared.
     ErrorPrefix,
-    /// It closes silent clients.
+    /// The server closes idle connections.
     IdleTimeout,
-    /// It ends at SIGTERM and SIGINT.
+    /// The behaviour on SIGTERM and SIGINT is declared.
     Ends,
-    /// It drains then.
+    /// The server drains connections on SIGTERM.
     Drain,
-    /// It ends at once then.
+    /// The server exits at once on SIGTERM.
     Abort,
-    /// It can be told on which host to listen.
+    /// The host to listen on can be set.
     Host,
-    /// It can be told to listen on ::1.
+    /// The server can listen on ::1.
     Ipv6,
-    /// There are requests that it must answer with an error.
+    /// Some requests must get an error reply.
     Mistakes,
-    /// It calculates what is written so.
+    /// The calculator's dialect has this expression.
     Reads(&'static str),
-    /// It is seen on the wire where a request ends.
+    /// Requests have a boundary on the wire.
     Delimited,
-    /// Requests are lines, and nothing else.
+    /// Requests are lines.
     Lines,
-    /// A request may have this byte in it.
+    /// A request may contain this byte.
     Passes(u8),
-    /// Several requests may be sent at once.
+    /// Requests can be pipelined.
     Pipelining,
-    /// It is seen on the wire where a reply ends.
+    /// Replies end with a fixed byte sequence.
     EndedReplies,
-    /// A connection is for any number of requests.
+    /// A connection has no limit of requests.
     Lasting,
-    /// It serves client after client.
+    /// The server has no limit of clients after which it exits.
     Lives,
-    /// It is launched here.
+    /// The harness launches the server.
     Launched,
-    /// It can be told on which port to listen.
+    /// The port to listen on can be set.
     Port,
-    /// It greets, or shakes hands.
+    /// The server sends a greeting or needs a handshake.
     Greets,
-    /// It knows a word that ends the connection.
+    /// The server has a quit command.
     Quits,
-    /// A connection is for so many requests and no more.
+    /// A connection carries a limited number of requests.
     Bounded,
-    /// It ends after so many clients.
+    /// The server exits after a number of clients.
     Mortal,
-    /// The case tries more where this is met; it applies in any case.
+    /// The case tests more if this holds, but applies in any case.
     Preferably(&'static Precondition),
 }
 
 impl Precondition {
-    /// Whether the contract says so.
+    /// Checks this precondition against a contract.
     ///
     /// # Errors
-    /// Why the case does not apply.
+    /// Returns why the case does not apply.
     pub fn met_by(self, contract: &Contract) -> Result<(), String> {
         let undeclared = |what: &str, flag: &str| Err(format!("{what} is not declared ({flag})"));
         match self {
@@ -189,7 +190,7 @@ impl Precondition {
         }
     }
 
-    /// Whether the wire lets one try it.
+    /// Checks this precondition against the wire format.
     fn met_by_wire(self, wire: &Wire) -> Result<(), String> {
         let unless = |is_so: bool, words: &str| if is_so { Ok(()) } else { Err(words.to_owned()) };
         match self {
@@ -238,7 +239,7 @@ impl Precondition {
 }
 
 impl Precondition {
-    /// What servers do that it holds for, after "servers that …".
+    /// Describes the servers that meet it, to follow "servers that …".
     pub fn words(self) -> String {
         let words = match self {
             Precondition::Calc => "calculate",

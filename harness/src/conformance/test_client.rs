@@ -1,4 +1,4 @@
-//! A client in a case: a conversation that knows what it may expect.
+//! Test client: one connection of a case, with deadlines and expectations.
 
 use std::io::{Read, Write};
 use std::sync::mpsc;
@@ -12,39 +12,39 @@ use crate::server::diag;
 use crate::text::printable;
 use crate::wire::ReplyEnd;
 
-/// How long a case listens to be sure that nothing comes. A server that is slower than this can
-/// pass when it should not, but none can fail when it should not.
+/// Silence after which a case concludes that the server sends nothing. A server slower than this
+/// may pass wrongly, but no server can fail wrongly.
 pub(super) const QUIET: Duration = Duration::from_millis(120);
 
-/// How long it takes to see what is there.
+/// Timeout for reading bytes that have already arrived.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// Pauses between two looks at whether a server is still.
+/// Shortest and longest interval between two checks for whether a server can make progress.
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
 const LONGEST_PAUSE: Duration = Duration::from_millis(64);
 
-/// Requests sent between two looks at the memory of a server that is stuffed: a look at each of
-/// many processes takes longer than the sending.
+/// Requests sent between two measurements of the server's memory. With many processes, a
+/// measurement takes longer than the sending.
 const STUFFED_AT_ONCE: usize = 10_000;
 
-/// Requests that are answered before more are sent than can be.
+/// Requests that must be answered before the server is sent more than it can buffer.
 const REHEARSED: usize = 20;
 
-/// How much a server's memory may grow for what it will not need, in bytes.
+/// Permitted growth of a server's memory while it should buffer nothing, in bytes.
 pub(super) const GROWTH: u64 = 4 * 1024 * 1024;
 
-/// What a server is sent that should stop reading, in bytes: more than the kernel keeps for both
+/// Bytes sent at most to a server that should stop reading. This exceeds the socket buffers of both
 /// sides (`tcp_rmem`, `tcp_wmem`).
 const MOST_STUFFED: usize = 64 * 1024 * 1024;
 
-/// The cases that judge whether a plain request gets the right reply.
+/// The cases that test whether a plain request gets the right reply.
 const VALUES: &[&str] = &["results/arithmetic", "results/echo-is-identical"];
 
-/// The case that judges requests that are sent together.
+/// The case that tests pipelined requests.
 pub(super) const PIPELINED: &[&str] = &["framing/pipelined"];
 
-/// The cases that judge whether a client finds a place: as many as are declared, and those of
-/// clients that have left.
+/// The cases that test whether a client gets a connection slot: up to the declared limit, and after
+/// other clients have left.
 pub(super) const PLACES: &[&str] = &[
     "contract/capacity",
     "isolation/churn",
@@ -53,39 +53,40 @@ pub(super) const PLACES: &[&str] = &[
     "refusal/place-freed-in-request",
 ];
 
-/// A client in a case.
+/// A client connection of a case.
 pub struct TestClient<'s> {
     pub(super) ctx: &'s TestContext<'s>,
-    /// Its end of the connection, for what goes wrong by intention.
+    /// The underlying client, for deliberate protocol violations.
     pub client: Client,
-    /// The greeting was read, and the handshake made.
+    /// Whether the greeting was read and the handshake is complete.
     pub(super) is_greeted: bool,
-    /// Requests that were sent on this connection.
+    /// Number of requests sent on this connection.
     pub(super) asked: u32,
 }
 
-/// What became of a server whose client sends and does not read.
+/// How a server behaves if its client sends requests and reads no replies.
 #[derive(Clone, Copy, Debug)]
 pub enum Stuffed {
-    /// It reads no more until the client does.
+    /// It stops reading until the client reads (back-pressure).
     Waits {
-        /// By how much its memory has grown, in bytes.
+        /// Growth of its memory, in bytes.
         grown: u64,
     },
-    /// It goes on reading.
+    /// It goes on reading and buffers without bound.
     Hoards {
-        /// What it was sent, in bytes.
+        /// Bytes sent to it.
         sent: usize,
-        /// By how much its memory has grown, in bytes.
+        /// Growth of its memory, in bytes.
         grown: u64,
     },
 }
 
 impl TestClient<'_> {
-    /// Learns what the server answers to a plain request, to compare with later.
+    /// Learns the server's reply to a plain request, to compare later replies with it.
     ///
     /// # Errors
-    /// There is no answer, or none that tells requests apart: then nothing can be exercised.
+    /// The server does not answer, or answers different requests alike. The case is then
+    /// inconclusive.
     pub fn learn(&mut self, request: &[u8]) -> Result<Vec<u8>, Failure> {
         let plain = printable(request);
         let asked = Instant::now();
@@ -116,7 +117,7 @@ impl TestClient<'_> {
     /// Sends a request and waits for its reply.
     ///
     /// # Errors
-    /// There is none.
+    /// No reply arrives.
     pub fn ask(&mut self, request: &[u8]) -> Result<Vec<u8>, ClientError> {
         self.tell(request)?;
         self.line()
@@ -125,23 +126,23 @@ impl TestClient<'_> {
     /// Sends a request.
     ///
     /// # Errors
-    /// The server does not take it.
+    /// The server does not accept it.
     pub fn tell(&mut self, request: &[u8]) -> Result<(), ClientError> {
         self.transmit(&self.ctx.sent(request))?;
         self.asked += 1;
         Ok(())
     }
 
-    /// Whether the connection was for as many requests as were sent.
+    /// Returns whether the connection has carried as many requests as the contract allows.
     fn is_used_up(&self) -> bool {
         self.ctx.contract.wire.requests().is_some_and(|most| self.asked >= most)
     }
 
-    /// Sends bytes, after what the server and its clients say first. A connection that was for as
-    /// many requests as were sent is replaced by another one.
+    /// Sends bytes, after the greeting and the handshake. Replaces a connection that has carried
+    /// all the requests that the contract allows.
     ///
     /// # Errors
-    /// The server does not take them, or does not say its part.
+    /// The bytes cannot be sent, or the greeting or handshake fails.
     pub fn transmit(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         if self.is_used_up() {
             let TestClient { client, .. } = self.ctx.try_connect()?;
@@ -151,10 +152,10 @@ impl TestClient<'_> {
         self.client.send(bytes)
     }
 
-    /// Reads the greeting and makes the handshake, if that was not done yet.
+    /// Reads the greeting and completes the handshake, unless already done.
     ///
     /// # Errors
-    /// The server does not say its part.
+    /// The greeting or the handshake fails.
     pub fn be_greeted(&mut self) -> Result<(), ClientError> {
         let patience = self.ctx.patience_left()?;
         self.be_greeted_within(patience)
@@ -167,7 +168,7 @@ impl TestClient<'_> {
         let wire = &self.ctx.contract.wire;
         if let Some(greeting) = &wire.greeting {
             let said = self.client.greeting(greeting, patience);
-            // One that is silent may be greeted later.
+            // After a timeout the greeting may still arrive, so the next call waits for it again.
             self.is_greeted = !matches!(said, Err(ClientError::Silent(..)));
             let said = said?;
             if self.ctx.contract.is_busy(&said) {
@@ -183,10 +184,10 @@ impl TestClient<'_> {
         Ok(())
     }
 
-    /// Says the word at which the server ends the connection, if there is one.
+    /// Sends the quit command, if the contract declares one.
     ///
     /// # Errors
-    /// The server does not take it.
+    /// It cannot be sent.
     pub fn quit(&mut self) -> Result<(), ClientError> {
         match &self.ctx.contract.wire.quit {
             Some(word) => self.transmit(word),
@@ -194,19 +195,19 @@ impl TestClient<'_> {
         }
     }
 
-    /// Waits for the next reply line. A carriage return before its end is not part of it.
+    /// Waits for the next reply line. A carriage return before the line feed is stripped.
     ///
     /// # Errors
-    /// None comes.
+    /// No line arrives.
     pub fn line(&mut self) -> Result<Vec<u8>, ClientError> {
         let left = self.ctx.patience_left()?;
         self.hear(left)
     }
 
-    /// Waits for the next reply for so long.
+    /// Waits up to `patience` for the next reply.
     ///
     /// # Errors
-    /// None comes.
+    /// No reply arrives.
     pub fn line_within(&mut self, patience: Duration) -> Result<Vec<u8>, ClientError> {
         let wire = &self.ctx.contract.wire;
         self.be_greeted()?;
@@ -218,29 +219,33 @@ impl TestClient<'_> {
         Ok(wire.value_of(line))
     }
 
-    /// What has come already.
+    /// Returns a reply that has already arrived.
     ///
     /// # Errors
-    /// No whole line has.
+    /// No complete line has arrived.
     pub fn heard(&mut self) -> Result<Vec<u8>, ClientError> {
         self.line_within(LOOK)
     }
 
-    /// Waits for the next reply line. Silence is believed after `quiet`, of a server that rests:
-    /// one that works may only lack a processor, and is waited for.
+    /// Waits at least `quiet` for the next reply line.
+    ///
+    /// Reports silence only when the server is asleep. A server that uses the CPU may only lack CPU
+    /// time, so it gets longer.
     ///
     /// # Errors
-    /// None comes.
+    /// No line arrives.
     pub fn hear(&mut self, quiet: Duration) -> Result<Vec<u8>, ClientError> {
         self.unless_it_works(quiet, Self::line_within)
     }
 
-    /// Sends a request and waits for its reply, as an experiment does on a server that has answered a
-    /// plain request: after `quiet` as [`hear`](Self::hear), and before that as soon as the server
-    /// can say nothing more ([`mechanism::is_still`](crate::concurrency::is_still)).
+    /// Sends a request in an experiment and waits for its reply.
+    ///
+    /// The server has already answered a plain request. Gives up after `quiet`, as
+    /// [`hear`](Self::hear) does. Gives up earlier if the server can make no progress
+    /// ([`concurrency::is_still`](crate::concurrency::is_still)).
     ///
     /// # Errors
-    /// The server does not take it, or there is no reply.
+    /// The request cannot be sent, or no reply arrives.
     pub(super) fn ask_out(
         &mut self,
         request: &[u8],
@@ -251,10 +256,10 @@ impl TestClient<'_> {
         self.hear_out(quiet)
     }
 
-    /// As [`ask_out`](Self::ask_out), of a request that was sent.
+    /// Waits for a reply as [`ask_out`](Self::ask_out) does, after the request was sent.
     ///
     /// # Errors
-    /// There is no reply.
+    /// No reply arrives.
     pub(super) fn hear_out(&mut self, quiet: Duration) -> Result<Vec<u8>, ClientError> {
         self.until_still(quiet, |party, pause| {
             party.be_greeted_within(pause)?;
@@ -275,7 +280,8 @@ impl TestClient<'_> {
                 found => return found,
             }
             if self.ctx.is_still_since(began) && self.is_delivered() {
-                // What it wrote before it came to rest is there now.
+                // The reply may have arrived after the last wait, just before the server fell
+                // asleep.
                 return wait(self, LOOK).map_err(|trouble| match trouble {
                     ClientError::Silent(_, bytes) => ClientError::Silent(began.elapsed(), bytes),
                     other => other,
@@ -286,13 +292,13 @@ impl TestClient<'_> {
         self.unless_it_works(quiet.saturating_sub(began.elapsed()).max(LOOK), wait)
     }
 
-    /// Whether all that it and the server have sent has arrived.
+    /// Returns whether all bytes that this client and the server have sent have arrived.
     pub(super) fn is_delivered(&self) -> bool {
         self.client.ends().is_some_and(|(client, server)| diag::is_delivered(server, client))
     }
 
-    /// Waits for something with `wait`, which is told for how long. It is called again while it
-    /// finds silence and the server works, and once more when the server has come to rest.
+    /// Calls `wait` with a timeout, repeatedly while it times out and the server uses the CPU.
+    /// Calls it once more when the server is asleep.
     fn unless_it_works<T>(
         &mut self,
         quiet: Duration,
@@ -303,14 +309,15 @@ impl TestClient<'_> {
         let found = loop {
             waited += quiet;
             match wait(self, quiet) {
-                // What it wrote before it came to rest is there now.
+                // The reply may have arrived after the last wait, just before the server fell
+                // asleep.
                 Err(ClientError::Silent(..)) if self.ctx.is_asleep() => break wait(self, LOOK),
                 Err(ClientError::Silent(..)) if began.elapsed() < left * WORKING => {}
                 found => break found,
             }
         };
         found.map_err(|trouble| match trouble {
-            // Silence for less than the patience of one wait is the end of that of the whole case.
+            // The wait was shorter than a usual timeout, so the deadline of the case has passed.
             ClientError::Silent(..) if left <= waited && left < self.ctx.patience => {
                 ClientError::OutOfTime
             }
@@ -319,10 +326,10 @@ impl TestClient<'_> {
         })
     }
 
-    /// The reply is the one that was learned.
+    /// Requires the reply that was learned for this request.
     ///
     /// # Errors
-    /// It is another.
+    /// The reply differs.
     pub fn is_as_learned(&self, request: &[u8], reply: &[u8]) -> Result<(), Failure> {
         match self.ctx.learned.borrow().get(request) {
             Some(learned) if learned == reply => {
@@ -334,7 +341,7 @@ impl TestClient<'_> {
         }
     }
 
-    /// Sends bytes that the server should take.
+    /// Sends bytes that the server must accept.
     ///
     /// # Errors
     /// It does not.
@@ -344,7 +351,7 @@ impl TestClient<'_> {
         })
     }
 
-    /// Sends a request that the server should take.
+    /// Sends a request that the server must accept.
     ///
     /// # Errors
     /// It does not.
@@ -354,10 +361,10 @@ impl TestClient<'_> {
         })
     }
 
-    /// The next line is this reply.
+    /// Requires that the next line is this reply.
     ///
     /// # Errors
-    /// It is another, or none comes.
+    /// It is another reply, or none arrives.
     pub fn expect(&mut self, reply: &[u8]) -> Result<(), Failure> {
         let expected = format!("the reply {}", printable(reply));
         match self.line() {
@@ -370,10 +377,10 @@ impl TestClient<'_> {
         }
     }
 
-    /// The next line is an error reply, as far as the contract says what that is.
+    /// Requires that the next line is an error reply, as far as the contract defines one.
     ///
     /// # Errors
-    /// It is something else, or none comes.
+    /// It is another reply, or none arrives.
     pub fn expect_error(&mut self) -> Result<Vec<u8>, Failure> {
         let contract = self.ctx.contract;
         let expected = match (&contract.error_prefix, &contract.wire.error) {
@@ -393,20 +400,20 @@ impl TestClient<'_> {
         }
     }
 
-    /// Some line comes.
+    /// Requires any reply line.
     ///
     /// # Errors
-    /// None does.
+    /// No line arrives.
     pub fn expect_any_line(&mut self) -> Result<(), Failure> {
         self.line().map_err(|trouble| Failure::trouble("one reply line", &trouble))?;
         self.ctx.was_met();
         Ok(())
     }
 
-    /// Nothing comes for a while.
+    /// Requires that the server sends nothing for 120 ms.
     ///
     /// # Errors
-    /// Something does.
+    /// It sends something.
     pub fn expect_silence(&mut self, while_what: &str) -> Result<(), Failure> {
         let expected = format!("nothing is sent {while_what}");
         match self.listen(QUIET) {
@@ -415,25 +422,25 @@ impl TestClient<'_> {
                 Ok(())
             }
             Ok(bytes) => Err(Failure::fail(expected, printable(&bytes))),
-            // That was all that the connection was for.
+            // The server closes a connection that has carried all its requests.
             Err(ClientError::Closed(rest)) if rest.is_empty() && self.is_used_up() => Ok(()),
             Err(trouble) => Err(Failure::trouble(expected, &trouble)),
         }
     }
 
-    /// What comes within so long, but for a prompt.
+    /// Returns the bytes that arrive within `quiet`, without prompts.
     ///
     /// # Errors
-    /// The server ends the connection.
+    /// The server closes the connection.
     pub fn listen(&mut self, quiet: Duration) -> Result<Vec<u8>, ClientError> {
         let came = self.client.listen(quiet)?;
         Ok(self.ctx.contract.wire.without_prompt(came))
     }
 
-    /// Whatever comes until the server ends the connection.
+    /// Returns all bytes until the server closes the connection.
     ///
     /// # Errors
-    /// It is not ended by a FIN.
+    /// The connection does not end with a FIN.
     pub fn rest(&mut self) -> Result<Vec<u8>, ClientError> {
         let left = self.ctx.patience_left()?;
         let rest =
@@ -441,10 +448,10 @@ impl TestClient<'_> {
         Ok(self.ctx.contract.wire.without_prompt(rest))
     }
 
-    /// The server sends nothing more and ends the connection with a FIN.
+    /// Requires that the server sends nothing more and closes with a FIN.
     ///
     /// # Errors
-    /// It sends more, resets, or does not end it.
+    /// It sends more, resets the connection, or leaves it open.
     pub fn expect_end(&mut self) -> Result<(), Failure> {
         let expected = "the server closes cleanly (FIN), with nothing more to say";
         match self.rest() {
@@ -457,11 +464,12 @@ impl TestClient<'_> {
         }
     }
 
-    /// Requests that are sent together are answered: what cases of many requests take for granted.
-    /// It has learned the reply to `request(1)`.
+    /// Requires replies to pipelined requests, which cases with many requests assume.
+    ///
+    /// The client must have learned the reply to `request(1)`.
     ///
     /// # Errors
-    /// They are not: then nothing can be exercised.
+    /// A reply is missing or differs. The case is then inconclusive.
     pub fn rehearse(&mut self, requests: usize) -> Result<(), Failure> {
         let vacuous =
             |seen: String| Failure::blocked(PIPELINED, format!("even without more: {seen}"));
@@ -474,11 +482,11 @@ impl TestClient<'_> {
         Ok(())
     }
 
-    /// Sends requests and reads no reply, until the server waits for this client to read, or has
-    /// taken in more than it should.
+    /// Sends requests and reads no replies, until the server stops reading or has buffered too
+    /// much.
     ///
     /// # Errors
-    /// The server goes on working, or ends the connection.
+    /// The server neither stops reading nor buffers, or never becomes idle.
     pub fn stuff(&mut self) -> Result<Stuffed, Failure> {
         self.rehearse(REHEARSED)?;
         let requests = self.ctx.sent(&request(1)).repeat(STUFFED_AT_ONCE);
@@ -494,7 +502,7 @@ impl TestClient<'_> {
             if grown() > GROWTH {
                 stuffed = Some(Stuffed::Hoards { sent, grown: grown() });
             } else if sent > MOST_STUFFED {
-                // It is larger than what it was sent if it owes the replies.
+                // If it kept the replies, its memory would have grown by more than the bytes sent.
                 return Err(Failure::blocked(PIPELINED, "it reads on and keeps no replies"));
             } else if blocked && self.ctx.is_asleep() {
                 stuffed = Some(Stuffed::Waits { grown: grown() });
@@ -505,8 +513,8 @@ impl TestClient<'_> {
             .ok_or_else(|| Failure::vacuous("the server never came to wait for its client to read"))
     }
 
-    /// Sends requests without end, and reads the replies, for as long as `meanwhile` takes. The
-    /// connection is cut then.
+    /// Sends requests without pause and reads the replies while `meanwhile` runs. Then shuts the
+    /// connection down.
     ///
     /// # Errors
     /// The harness has no descriptor or thread left.
@@ -525,7 +533,7 @@ impl TestClient<'_> {
                 }
             })
             .inspect_err(|_| self.client.cut())?;
-            // Before the flood is there nothing could be seen of it.
+            // `meanwhile` must not start before the flood does.
             let _ = first_answer.recv_timeout(self.ctx.patience);
             let seen = meanwhile();
             // Both threads end with the connection.
@@ -534,21 +542,21 @@ impl TestClient<'_> {
         })
     }
 
-    /// Ends the sending side.
+    /// Shuts down the sending side (half-close).
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection is already closed.
     pub fn half_close(&mut self) -> Result<(), Failure> {
         self.client.half_close().map_err(|trouble| {
             Failure::trouble("the connection lives until the client ends it", &trouble)
         })
     }
 
-    /// Ends the connection by a reset.
+    /// Resets the connection.
     pub fn reset(self) {
         self.client.reset();
     }
 
-    /// Ends the connection, as a client does that has read all that it was owed.
+    /// Closes the connection after reading all replies.
     pub fn close(self) {}
 }
