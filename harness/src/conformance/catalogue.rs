@@ -1,4 +1,4 @@
-//! All cases, by topic.
+//! Catalogue of all cases, by topic.
 
 use super::case::Case;
 use super::cases::{
@@ -6,7 +6,7 @@ use super::cases::{
     malformed, oversize, refusal, results, shutdown, startup, timeouts, wire,
 };
 
-/// The catalogue, by topic.
+/// The cases of each topic.
 pub const TOPICS: &[&[Case]] = &[
     framing::CASES,
     contract::CASES,
@@ -26,7 +26,7 @@ pub const TOPICS: &[&[Case]] = &[
     leaks::CASES,
 ];
 
-/// Every case.
+/// Iterates over all cases.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
     TOPICS.iter().copied().flatten()
 }

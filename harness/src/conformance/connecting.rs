@@ -1,4 +1,4 @@
-//! The clients of a case: how they connect, and what is true of several of them.
+//! Connects the clients of a case and checks what several of them get.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -11,26 +11,26 @@ use crate::client::{Client, ClientError, Window};
 use crate::server::diag;
 
 impl TestContext<'_> {
-    /// Connects another client.
+    /// Connects a client.
     ///
     /// # Errors
-    /// How the connection failed.
+    /// The connection fails.
     pub fn try_connect(&self) -> Result<TestClient<'_>, ClientError> {
         self.try_connect_within(self.patience)
     }
 
-    /// As [`try_connect`](Self::try_connect), for so long at the most.
+    /// Same as [`try_connect`](Self::try_connect), with a timeout.
     ///
     /// # Errors
-    /// How the connection failed.
+    /// The connection fails.
     pub fn try_connect_within(&self, patience: Duration) -> Result<TestClient<'_>, ClientError> {
         self.try_connect_with(self.living()?, Window::Usual, patience)
     }
 
-    /// Connects a client to another of the servers that were started.
+    /// Connects a client to another instance of the server, such as one that the case started.
     ///
     /// # Errors
-    /// How the connection failed.
+    /// The connection fails.
     pub fn try_connect_to(&self, address: SocketAddr) -> Result<TestClient<'_>, ClientError> {
         self.try_connect_with(address, Window::Usual, self.patience)
     }
@@ -48,38 +48,39 @@ impl TestContext<'_> {
         Ok(TestClient { ctx: self, client, is_greeted: false, asked: 0 })
     }
 
-    /// As [`try_connect`](Self::try_connect), for a client whose first bytes the server is to have
-    /// received when it accepts the connection: they must be sent at once.
+    /// Connects a client whose first bytes reach the server before it accepts the connection.
+    ///
+    /// The case must send them at once.
     ///
     /// # Errors
-    /// How the connection failed.
+    /// The connection fails.
     pub fn try_connect_with_data(&self) -> Result<TestClient<'_>, ClientError> {
         self.try_connect_with(self.living()?, Window::OpensWithData, self.patience)
     }
 
-    /// Connects a client with a small window, for which the kernel takes in little.
+    /// Connects a client with a small receive window, so that the kernel buffers little.
     ///
     /// # Errors
-    /// It cannot: then nothing can be exercised.
+    /// The connection fails. The case is then inconclusive.
     pub fn connect_with_small_window(&self) -> Result<TestClient<'_>, Failure> {
         self.living()
             .and_then(|address| self.try_connect_with(address, Window::Small, self.patience))
             .map_err(|trouble| self.not_served("a client is connected", &trouble))
     }
 
-    /// Connects a client for what the case is about, where connecting is taken for granted.
+    /// Connects a client in a case that assumes that connecting works.
     ///
     /// # Errors
-    /// It cannot: then nothing can be exercised.
+    /// The connection fails. The case is then inconclusive.
     pub fn connect(&self) -> Result<TestClient<'_>, Failure> {
         self.try_connect().map_err(|trouble| self.not_served("a client is connected", &trouble))
     }
 
-    /// Connects a client that is served, again and again if it is turned away: the one before it
-    /// may not have been seen off yet. It has learned the reply to the request.
+    /// Connects a client and learns the reply to a request. Retries if the server turns the client
+    /// away, as it may not have seen the last one leave.
     ///
     /// # Errors
-    /// None is served within the patience of the case: then nothing can be exercised.
+    /// No client gets a reply within the timeout. The case is then inconclusive.
     pub fn connect_soon(&self, request: &[u8]) -> Result<TestClient<'_>, Failure> {
         let deadline = Instant::now() + self.hurry.get().unwrap_or(self.patience);
         let before = self.learned.borrow().get(request).cloned();
@@ -94,19 +95,21 @@ impl TestContext<'_> {
                 return served;
             }
             if let Some(before) = before.clone().filter(|_| is_turned_away) {
-                // What it was told is no reply.
+                // A rejected client may have stored the busy message as the reply.
                 self.learned.borrow_mut().insert(request.to_vec(), before);
             }
             thread::sleep(TRY_EVERY);
         }
     }
 
-    /// Two clients get their own replies, although their requests arrive in turns: what most cases
-    /// of two clients take for granted. The first has learned the reply to `request(1)`, the other
-    /// learns the one to `request(2)`.
+    /// Requires that two clients with interleaved requests each get their own reply. Most cases
+    /// with two clients assume this.
+    ///
+    /// The first client must have learned the reply to `request(1)`; the second learns the reply to
+    /// `request(2)`.
     ///
     /// # Errors
-    /// They do not: then nothing can be exercised.
+    /// A client does not get its own reply. The case is then inconclusive.
     pub fn tells_apart<'p>(
         &self,
         one: &mut TestClient<'p>,
@@ -127,11 +130,12 @@ impl TestContext<'_> {
         })
     }
 
-    /// Each sends the first half of its request before any sends the second; whole requests, where
-    /// one read is one request.
+    /// Sends the first half of each request before the second half of any.
+    ///
+    /// Sends whole requests if the wire format treats one read as one request.
     ///
     /// # Errors
-    /// The server does not take them.
+    /// The server does not accept the bytes.
     pub(super) fn in_turns(
         &self,
         parties: &mut [&mut TestClient<'_>],
@@ -144,7 +148,7 @@ impl TestContext<'_> {
         for (party, (half, _)) in parties.iter_mut().zip(halves()) {
             party.send(&half)?;
         }
-        // One that has not read them yet would read the halves as a whole.
+        // A server that has not read the first halves yet would read whole requests.
         self.let_it_rest();
         for (party, (_, half)) in parties.iter_mut().zip(halves()) {
             party.send(&half)?;
@@ -152,22 +156,22 @@ impl TestContext<'_> {
         Ok(())
     }
 
-    /// A client goes while it is owed replies, and then another is served.
+    /// Resets a client that may be owed replies, and requires that another one is served.
     ///
     /// # Errors
-    /// None is.
+    /// No other client is served.
     pub fn outlives(&self, client: TestClient<'_>) -> Result<(), Failure> {
         client.reset();
-        // Now it has noticed.
+        // The server has handled the reset after this.
         self.let_it_rest();
         self.serves_soon("a client is served once that one is gone")
     }
 
-    /// As many clients as the server declares to serve at once, each of them served, and as many
-    /// more as it declares to take in to wait.
+    /// Fills the server: connects as many served clients as its connection limit, and as many
+    /// waiting clients as its queue.
     ///
     /// # Errors
-    /// Fewer are served: then nothing can be exercised.
+    /// Fewer clients are served. The case is then inconclusive.
     pub fn fill(&self) -> Result<Incumbents<'_>, Failure> {
         let capacity = self.contract.capacity.unwrap_or(1);
         let served: Result<_, _> =
@@ -177,7 +181,7 @@ impl TestContext<'_> {
         Ok(Incumbents { served: served?, waiting: waiting? })
     }
 
-    /// A client that comes now is served, at once.
+    /// Requires that a new client is served without a retry.
     ///
     /// # Errors
     /// It is not.
@@ -186,10 +190,10 @@ impl TestContext<'_> {
         self.judge_service(expected, served)
     }
 
-    /// A client is served within a short time from now: one that is turned away tries again.
+    /// Requires that a new client is served soon. A client that is turned away tries again.
     ///
     /// # Errors
-    /// None is within the patience of the case.
+    /// No client is served within the timeout of the case.
     pub fn serves_soon(&self, expected: &str) -> Result<(), Failure> {
         let deadline = Instant::now() + self.patience;
         loop {
@@ -206,8 +210,8 @@ impl TestContext<'_> {
         }
     }
 
-    /// Waits until the server can do nothing by itself any more about what these clients have sent,
-    /// or else for `quiet`.
+    /// Waits until the server can make no progress on the bytes of these clients, at most for
+    /// `quiet`.
     pub(super) fn let_it_be_still(&self, clients: &[TestClient<'_>], quiet: Duration) {
         let began = Instant::now();
         while began.elapsed() < quiet {
@@ -218,13 +222,15 @@ impl TestContext<'_> {
         }
     }
 
-    /// Whether the server has taken the client in, rather than the kernel's queue alone.
+    /// Returns whether the server has accepted the connection. Otherwise it is still in the
+    /// kernel's accept queue.
     pub fn has_accepted(&self, client: &TestClient<'_>) -> bool {
         client.client.ends().is_some_and(|(client, server)| diag::is_accepted(server, client))
     }
 
-    /// Waits until the server's kernel has the connection, so that nothing that the client does
-    /// next can overtake the end of the handshake.
+    /// Waits until the connection is established on the server's side.
+    ///
+    /// The next segments of the client then cannot overtake the end of the TCP handshake.
     pub fn wait_until_established(&self, client: &TestClient<'_>) {
         let Some((own, server)) = client.client.ends() else { return };
         let deadline = Instant::now() + PROMPT;
@@ -236,16 +242,17 @@ impl TestContext<'_> {
     }
 }
 
-/// The clients of a server that is full.
+/// The clients of a full server.
 pub struct Incumbents<'s> {
-    /// Those that are served.
+    /// Clients that hold a connection slot.
     pub served: Vec<TestClient<'s>>,
-    /// Those that were taken in and wait, the first of them first.
+    /// Clients that wait for a slot, in the order of their connections.
     pub waiting: Vec<TestClient<'s>>,
 }
 
 impl<'s> Incumbents<'s> {
-    /// One that is served leaves, and so do all that wait: the next one that comes has a place.
+    /// Removes a served client and closes all waiting ones, so that the next connection gets a
+    /// slot.
     pub fn make_room(&mut self) -> TestClient<'s> {
         self.waiting.clear();
         self.served.pop().expect("a capacity of at least one")

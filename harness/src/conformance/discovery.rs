@@ -5,27 +5,27 @@ use shlex::try_join;
 use crate::concurrency::Mechanism;
 use crate::contract::Declared;
 
-/// A discovered property. The sentence and the flags that people read are made from it.
+/// A detected property, from which the report's sentence and flags are made.
 #[derive(Clone, Debug, Default)]
 pub struct Discovery {
-    /// What was seen, in a sentence.
+    /// The observation, as a sentence.
     pub seen: String,
-    /// The declaration that follows from what was seen; nothing where none follows.
+    /// The declaration that follows from the observation; empty if none does.
     pub declares: Declared,
-    /// An error reply that was seen meanwhile.
+    /// An error reply received during the experiment.
     pub error: Option<Vec<u8>>,
-    /// The concurrency model, where the experiment looked at it.
+    /// The concurrency model, if the experiment detected it.
     pub mechanism: Option<Mechanism>,
 }
 
 impl Discovery {
-    /// Returns what was seen, and the flags that would declare it.
+    /// Returns the observation, with the flags that declare it.
     pub(super) fn sentence(&self) -> String {
         let seen = &self.seen;
         let flags = self.declares.flags();
         match try_join(flags.iter().map(String::as_str)) {
             Ok(flags) if !flags.is_empty() => format!("{seen}; declare it with {flags}"),
-            // A word of a command line cannot hold NUL.
+            // A command-line argument cannot contain NUL.
             _ => seen.to_owned(),
         }
     }

@@ -1,8 +1,8 @@
-//! What servers are known to fail in.
+//! Known failures: the accepted failures of servers.
 
 use super::case_result::{CaseResult, Known, KnownVerdict, State};
 
-/// What is expected of servers other than to pass.
+/// The accepted failures, from a file.
 #[derive(Clone, Debug, Default)]
 pub struct KnownFailures {
     pub(crate) entries: Vec<Entry>,
@@ -11,15 +11,15 @@ pub struct KnownFailures {
 /// An entry of a file of known failures.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    /// A server's name; every server's, if none is given.
+    /// Name of the server; none applies to every server.
     pub(crate) server: Option<String>,
-    /// A case's name, or a topic with a slash after it.
+    /// Name of a case, or a topic followed by a slash.
     pub(crate) case: String,
     pub(crate) known: Known,
 }
 
 impl KnownFailures {
-    /// Why a judgement was to be expected, if it was.
+    /// Returns the entry that expects this case result.
     pub fn known(&self, server: &str, judgement: &CaseResult) -> Option<Known> {
         let entry = self.entries.iter().find(|entry| {
             entry.is_about(server, judgement.name) && entry.known.verdict.is_of(judgement)
@@ -27,7 +27,7 @@ impl KnownFailures {
         Some(entry.known.clone())
     }
 
-    /// Why a case that was not judged is known to fail, if it is.
+    /// Returns the entry of a case that did not run and is known to fail.
     pub fn known_unjudged(&self, server: &str, case: &str) -> Option<Known> {
         let entry = self.entries.iter().find(|entry| {
             entry.is_about(server, case) && entry.known.verdict != KnownVerdict::Loose
@@ -61,13 +61,14 @@ impl Entry {
     }
 }
 
-/// Whether a row named after its pattern is about the server of that name: it is judged as a
-/// calculator.
+/// Returns whether an entry that names a pattern applies to the server of this name.
+///
+/// The pattern's own name stands for its calculator.
 fn is_pattern_of(row: &str, server: &str) -> bool {
     servers::find(row).is_some_and(|found| found.pattern.id == row && found.name() == server)
 }
 
-/// Whether what an entry names, a case or a topic, includes a case.
+/// Returns whether a case is the named one or belongs to the named topic.
 pub(crate) fn covers(named: &str, case: &str) -> bool {
     named == case || named.ends_with('/') && case.starts_with(named)
 }

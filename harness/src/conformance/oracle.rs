@@ -1,5 +1,7 @@
-//! An expression that knows its own value. It is drawn as a tree and only then written down, so
-//! it needs no parser, and shares no code with any evaluator.
+//! Oracle: random arithmetic expressions and their values.
+//!
+//! An expression is drawn as a tree and then formatted. So the oracle needs no parser and shares no
+//! code with any evaluator.
 
 use std::fmt;
 
@@ -12,19 +14,19 @@ use crate::contract::{Contract, Dialect, Division};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expression {
-    /// A whole number, not negative.
+    /// A non-negative integer.
     Whole(i64),
-    /// A number of quarters, not negative: exact in binary.
+    /// A non-negative number of quarters, which is exact in binary.
     Quarters(u32),
-    /// The negative of another.
+    /// Unary minus.
     Negative(Box<Expression>),
-    /// Two, and what is done with them.
+    /// A binary operation.
     Of(Operator, Box<Expression>, Box<Expression>),
-    /// Another, in parentheses that may not be needed.
+    /// Parentheses, which may be redundant.
     Group(Box<Expression>),
 }
 
-/// What can be done with two numbers.
+/// A binary operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operator {
@@ -40,24 +42,24 @@ pub enum Operator {
     Remainder,
 }
 
-/// Whole numbers up to this one are exact in double precision.
+/// Integers up to this one are exact in double precision.
 const EXACT: i64 = 1 << 53;
 
-/// What an expression is worth.
+/// The value of an expression.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
-    /// A whole number.
+    /// An integer.
     Whole(i64),
-    /// A number in double precision.
+    /// A double-precision number.
     Double(f64),
     /// An error.
     Error,
-    /// The dialect does not say.
+    /// The dialect does not define the value.
     Undefined,
 }
 
 impl Expression {
-    /// Its value in a dialect.
+    /// Returns the value in a dialect.
     pub fn value(&self, dialect: Dialect) -> Value {
         match self {
             Expression::Whole(number) => Value::Whole(*number),
@@ -81,8 +83,9 @@ impl Expression {
         }
     }
 
-    /// Whether it has a value, and no whole number on the way to it is larger: one that doubles
-    /// cannot hold would make the value another one.
+    /// Returns whether the value is defined and no intermediate integer exceeds `largest`.
+    ///
+    /// An integer that a double cannot represent would change the result.
     fn is_within(&self, largest: i64, dialect: Dialect) -> bool {
         let is_small = match self.value(dialect) {
             Value::Whole(number) => number.unsigned_abs() <= largest.unsigned_abs(),
@@ -101,7 +104,7 @@ impl Expression {
             }
     }
 
-    /// How tightly it holds together when written down: a sum least, a number most.
+    /// Returns the binding strength for parentheses: 0 for a sum, 3 for a number.
     fn tightness(&self) -> u8 {
         match self {
             Expression::Of(Operator::Plus | Operator::Minus, ..) => 0,
@@ -122,7 +125,7 @@ fn of_wholes(operator: Operator, left: i64, right: i64, dialect: Dialect) -> Val
         (Operator::Over, Some(Division::Integer)) => whole(left.checked_div(right), dialect),
         (Operator::Remainder, Some(Division::Integer)) => whole(left.checked_rem(right), dialect),
         (Operator::Over, Some(Division::Exact)) => Value::Double(left as f64 / right as f64),
-        // Of what sign it is, languages differ.
+        // The sign of the remainder differs between languages.
         (Operator::Remainder, Some(Division::Exact)) => Value::Undefined,
     }
 }
@@ -155,14 +158,14 @@ impl Value {
         }
     }
 
-    /// Whether a reply says this value, as far as the contract lets one tell.
+    /// Returns whether a reply has this value, as far as the contract defines that.
     pub fn is_said_by(self, reply: &[u8], contract: &Contract) -> Said {
         let text = std::str::from_utf8(reply).unwrap_or("");
         let number = || text.trim().parse::<f64>().ok();
         let yes = |condition| if condition { Said::Yes } else { Said::No };
         match self {
             Value::Whole(value) if text == value.to_string() => Said::Yes,
-            // Written otherwise, as 3.0 for 3.
+            // The same number in another format, such as 3.0 for 3.
             Value::Whole(value) => match number() {
                 Some(number)
                     if number == value as f64 && value.unsigned_abs() <= EXACT.unsigned_abs() =>
@@ -180,18 +183,18 @@ impl Value {
     }
 }
 
-/// Whether a reply says a value.
+/// Whether a reply has the expected value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// It does.
+    /// The reply has the value.
     Yes,
-    /// It does, in other words.
+    /// The reply has the value in another format.
     Otherwise,
-    /// It does not.
+    /// The reply has another value.
     No,
 }
 
-/// Expressions that have a value in the dialect. What is an error has cases of its own.
+/// Returns a strategy for expressions with a value in the dialect. Other cases test errors.
 pub fn expressions(dialect: Dialect) -> impl Strategy<Value = Expression> {
     let mut operators = vec![Operator::Plus, Operator::Minus, Operator::Times];
     match dialect.division {
@@ -201,7 +204,7 @@ pub fn expressions(dialect: Dialect) -> impl Strategy<Value = Expression> {
     }
     operators.retain(|operator| dialect.operators.has(operator.sign()));
     let operator = proptest::sample::select(operators);
-    // Where nothing is said of 64 bits, numbers may be doubles, which are exact up to 2^53.
+    // Without declared 64-bit integers, numbers may be doubles, which are exact up to 2^53.
     let largest = if dialect.overflow_is_error { i64::MAX } else { EXACT };
     let number = prop_oneof![
         6 => (0i64..20).prop_map(Expression::Whole),
@@ -251,7 +254,7 @@ impl fmt::Display for Expression {
                 let own = self.tightness();
                 part(formatter, left, own)?;
                 write!(formatter, " {operator} ")?;
-                // Operators of one rank group from the left.
+                // Operators of equal precedence are left-associative.
                 part(formatter, right, own + 1)
             }
         }

@@ -2,8 +2,7 @@
 
 use super::context::TestContext;
 
-/// The request, brought to a size by what means nothing to a calculator, and nothing special to an
-/// echo.
+/// Pads the request to `size` bytes: with spaces for a calculator, with zeros for an echo server.
 pub(super) fn padded(ctx: &TestContext<'_>, request: &[u8], size: usize) -> Vec<u8> {
     let mut padded = request.to_vec();
     let padding = match ctx.contract.service {
@@ -14,7 +13,8 @@ pub(super) fn padded(ctx: &TestContext<'_>, request: &[u8], size: usize) -> Vec<
     padded
 }
 
-/// What answers a padded request: itself, or what answers the bare one.
+/// Returns the expected reply to a padded request: an echo of it, or the reply to the short
+/// request.
 pub(super) fn reply_to_padded(ctx: &TestContext<'_>, short: &[u8], padded: &[u8]) -> Vec<u8> {
     match ctx.contract.service {
         servers::Service::Calc => short.to_vec(),

@@ -1,5 +1,6 @@
-//! Preflight checks: whether there is a server, and whether it is what it is declared to be. Where it
-//! is not, every case would fail for that one reason.
+//! Preflight checks: whether a server can be launched and matches its declaration.
+//!
+//! If not, every case would fail for this one reason.
 
 use std::path::Path;
 
@@ -13,33 +14,33 @@ use crate::server::{LaunchError, LaunchSpec, Place};
 use crate::text::printable;
 use crate::wire::ReplyEnd;
 
-/// A request that calculators and echo servers answer differently, and its value.
+/// A request that calculators and echo servers answer differently, and the calculator's reply.
 const SUM: &[u8] = b"17+25";
 const VALUE: &[u8] = b"42";
 
-/// Endings of file names that an interpreter is started with.
+/// File extensions of scripts that an interpreter runs.
 const SCRIPTS: &[&str] =
     &["py", "js", "mjs", "cjs", "ts", "rb", "pl", "php", "lua", "sh", "jar", "exs", "r", "tcl"];
 
-/// Why a server cannot be judged.
+/// Why the cases cannot run on a server.
 #[derive(Debug)]
 pub struct Obstacle {
-    /// What is wrong, and what to do.
+    /// The problem and its remedy.
     pub words: String,
-    /// What is to be changed.
+    /// What the user must change.
     pub blame: Blame,
-    /// Whether there is a server.
+    /// Whether a server is running.
     pub(super) is_launched: bool,
-    /// The same as the finding of a case.
+    /// The same problem as the failure of a case.
     pub(super) finding: Failure,
 }
 
-/// What is to be changed so that a server can be judged.
+/// What the user must change before the cases can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// What was typed, or stands in the manifest: the command, the address or what is declared.
+    /// The command line or the manifest: the command, the address or the declaration.
     Usage,
-    /// The server, or the machine.
+    /// The server or the machine.
     NoServer,
 }
 
@@ -47,9 +48,9 @@ impl Runner {
     /// Launches a server and sends it one request.
     ///
     /// # Errors
-    /// Why it cannot be judged.
+    /// The cases cannot run on this server.
     pub fn preflight(&self, spec: &LaunchSpec) -> Result<(), Box<Obstacle>> {
-        // It is this thread's as long as the server is there.
+        // The port lease is held until the server is stopped.
         let launched = Place::take(spec)
             .and_then(|place| self.launcher.launch(spec).map(|server| (place, server)));
         let (place, server) = launched.map_err(|error| Box::new(not_launched(spec, error)))?;
@@ -64,25 +65,25 @@ impl Runner {
     }
 }
 
-/// What came in reply to the request.
+/// The reply to the request.
 enum Reply {
-    /// The value in a whole reply.
+    /// The value of a complete reply.
     Value(Vec<u8>),
-    /// Something without the end that a reply has.
+    /// Bytes without the delimiter of a reply.
     Unended(Vec<u8>),
-    /// Nothing that tells anything.
+    /// No reply, or an error.
     Nothing,
 }
 
-/// Asks once.
+/// Sends one request and waits for the reply.
 ///
 /// # Errors
-/// There is no connection.
+/// The connection fails.
 fn reply(ctx: &TestContext<'_>) -> Result<Reply, ClientError> {
     let mut client = ctx.try_connect()?;
     let mut begun = Vec::new();
     let heard = client.tell(SUM).and_then(|()| match client.hear(PROMPT) {
-        // It has begun to answer, and may be slow.
+        // The server has begun its reply and may be slow.
         Err(ClientError::Silent(_, bytes)) if !bytes.is_empty() => {
             begun = bytes;
             client.line()
@@ -95,12 +96,12 @@ fn reply(ctx: &TestContext<'_>) -> Result<Reply, ClientError> {
             Reply::Unended(bytes)
         }
         Err(ClientError::Closed(bytes)) if !bytes.is_empty() => Reply::Unended(bytes),
-        // What that means is for the cases to say.
+        // The cases test such errors.
         Err(_) => Reply::Nothing,
     })
 }
 
-/// There is no server to launch.
+/// Describes a launch that failed.
 fn not_launched(spec: &LaunchSpec, error: LaunchError) -> Obstacle {
     let words = error.to_string();
     let (blame, remedy) = match &error {
@@ -130,7 +131,7 @@ fn not_launched(spec: &LaunchSpec, error: LaunchError) -> Obstacle {
             );
             (Blame::Usage, Some(remedy))
         }
-        // The words have it.
+        // The error already contains the remedy.
         LaunchError::NotRun(_) => (Blame::Usage, None),
         LaunchError::NoPort(_) | LaunchError::Supervisor(_) | LaunchError::NoThread(_) => {
             (Blame::NoServer, None)
@@ -145,7 +146,7 @@ fn not_launched(spec: &LaunchSpec, error: LaunchError) -> Obstacle {
     Obstacle { words, blame, is_launched: false, finding }
 }
 
-/// A file that the command names and that is not there.
+/// Returns a script that the command names and that does not exist.
 fn missing_file(spec: &LaunchSpec) -> Option<&str> {
     let folder = spec.folder.as_deref().unwrap_or(Path::new(""));
     let is_file = |word: &&str| {
@@ -163,8 +164,9 @@ fn folder_of(spec: &LaunchSpec) -> String {
     folder.map_or("this folder".to_owned(), |folder| folder.display().to_string())
 }
 
-/// Nobody can connect to a server that was to run already. One that was launched, and does not take
-/// its first client, is judged for that.
+/// Describes a failed connection to a running server.
+///
+/// If the harness launched the server, the cases test the failed connection instead.
 fn unreachable(spec: &LaunchSpec, trouble: &ClientError) -> Option<Obstacle> {
     let address = spec.elsewhere?;
     let words = match trouble {
@@ -179,7 +181,7 @@ fn unreachable(spec: &LaunchSpec, trouble: &ClientError) -> Option<Obstacle> {
     Some(Obstacle { words, blame: Blame::NoServer, is_launched: false, finding })
 }
 
-/// It is another server than it is declared to be.
+/// Describes a server that does not match its declaration.
 fn mistaken(spec: &LaunchSpec, reply: &Reply) -> Option<Obstacle> {
     let sum = printable(SUM);
     let (expected, seen, remedy) = match (spec.contract.service, reply) {
@@ -212,7 +214,7 @@ fn mistaken(spec: &LaunchSpec, reply: &Reply) -> Option<Obstacle> {
     Some(Obstacle { words, blame: Blame::Usage, is_launched: true, finding })
 }
 
-/// The command that detects how a server speaks.
+/// Returns the command that detects the server's protocol.
 fn probe(spec: &LaunchSpec) -> String {
     let quoted = |text: &str| shlex::try_quote(text).map_or(text.to_owned(), Into::into);
     if let Some(address) = spec.elsewhere {

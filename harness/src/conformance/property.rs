@@ -1,5 +1,6 @@
-//! Properties: what must hold for every value that can be drawn, tried on a live server; and the
-//! smallest value found for which it does not, which can be tried again.
+//! Property tests on a live server: random values, and shrinking of a value that fails.
+//!
+//! The smallest counterexample can be replayed.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
@@ -15,29 +16,34 @@ use super::failure::Failure;
 use super::settings::PATIENCES;
 use crate::wire::ReplyEnd;
 
-/// How long the smallest counterexample is looked for.
+/// Time limit for shrinking.
 const SHRINKING: Duration = Duration::from_secs(8);
 
-/// How many of the smallest are tried again until one fails again: chance may have its part in it.
+/// Number of smallest counterexamples that are retried until one fails again. A failure may depend
+/// on timing.
 const SMALLEST: usize = 6;
 
-/// How much slower than the slowest good run an answer may be meanwhile, and how slow in any case.
-/// Haste may mislead, and so the smallest counterexample is tried again without it.
+/// Timeout while shrinking: a multiple of the slowest passed run, and its lower bound.
+///
+/// A short timeout may cause wrong failures, so the smallest counterexample is retried with the
+/// full timeout.
 const SLOWER: u32 = 4;
 const LEAST_PATIENCE: Duration = Duration::from_millis(150);
 
-/// A property of a server: what every run begins with, and what holds then.
+/// A property of a server: the setup of a run, and the check.
 struct Property<P, H> {
     prepare: P,
     holds: H,
 }
 
 impl<'a> TestContext<'a> {
-    /// Tries a property on so many random values. What `prepare` gives is used for as long as the
-    /// property holds. In a replay the value of the replay is tried, and no other.
+    /// Tests a property on `runs` random values.
+    ///
+    /// The fixture of `prepare` is reused while the property holds. A replay tests only the saved
+    /// value.
     ///
     /// # Errors
-    /// It does not hold: the finding has the smallest counterexample.
+    /// The property does not hold. The failure has the smallest counterexample.
     pub(super) fn property<F, T>(
         &self,
         runs: u32,
@@ -69,7 +75,8 @@ impl<'a> TestContext<'a> {
             match (property.holds)(&mut fixture, &tree.current()) {
                 Ok(()) => slowest = slowest.max(began.elapsed()),
                 Err(finding) if finding.verdict.is_none() => return Err(finding),
-                // A client that was silent for so long may be closed, and shows nothing by it.
+                // The idle timeout may have closed an idle client, so this is no failure of the
+                // property.
                 Err(finding)
                     if finding.state == State::Ok
                         && self.contract.idle_timeout.is_some_and(|it| began.elapsed() >= it) =>
@@ -86,7 +93,7 @@ impl<'a> TestContext<'a> {
         Ok(())
     }
 
-    /// So many runs, or as many as a case has time for where each reply takes its time to end.
+    /// Returns `runs`, or fewer if a case has no time for them because replies end by a timeout.
     fn runs_in_time(&self, runs: u32) -> u32 {
         match self.contract.wire.reply_end {
             ReplyEnd::Quiet(quiet) => {
@@ -98,8 +105,8 @@ impl<'a> TestContext<'a> {
         }
     }
 
-    /// The finding of the smallest value that fails twice: in haste and then with patience, on a
-    /// fresh server.
+    /// Returns the failure of the smallest value that fails twice: with the short timeout, and then
+    /// with the full timeout on a new server.
     fn smallest<F, T, P, H>(
         &self,
         property: &Property<P, H>,
@@ -117,7 +124,7 @@ impl<'a> TestContext<'a> {
             self.relaunch().ok()?;
             property.of_fresh(value).err().filter(|finding| finding.verdict.is_some())
         };
-        // First of all: a server that is about to die has a moment to do it.
+        // The relaunch comes first: it gives a server that is about to crash a moment to exit.
         if self.relaunch().is_err() {
             return first.of(&whole);
         }
@@ -133,7 +140,7 @@ impl<'a> TestContext<'a> {
         Failure { observed, ..first }.of(&whole)
     }
 
-    /// Ever smaller values that fail.
+    /// Returns smaller and smaller values that fail.
     fn shrunk<F, T, P, H>(
         &self,
         property: &Property<P, H>,
@@ -164,7 +171,7 @@ impl<'a> TestContext<'a> {
             if let Err(finding) = held {
                 drop(fixture);
                 let afresh = |_| self.relaunch().and_then(|()| (property.prepare)());
-                // A server that hangs would go on doing so, and one that died is not there.
+                // A server that hangs or crashed must be replaced.
                 fixture = match finding.state {
                     State::Hang => afresh(finding).ok(),
                     _ => (property.prepare)().or_else(afresh).ok(),
@@ -186,7 +193,7 @@ impl<P, H> Property<P, H> {
 }
 
 impl Failure {
-    /// This finding, of that value.
+    /// Adds the counterexample to a failure.
     fn of(self, value: &impl Serialize) -> Failure {
         let counterexample = serde_json::to_value(value).ok().map(Box::new);
         let hint = self.hint.or(Some("this is the smallest counterexample that was found".into()));
@@ -194,7 +201,7 @@ impl Failure {
     }
 }
 
-/// The chances of a seed.
+/// Returns the random generator of a seed.
 fn random(seed: u64) -> TestRng {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());

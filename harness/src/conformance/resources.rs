@@ -1,4 +1,4 @@
-//! What a server holds while a case is run, over time.
+//! Samples a server's resource usage during a case.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -9,37 +9,38 @@ use serde::Serialize;
 
 use crate::server::proc::{self, Pid};
 
-/// The first pause between two looks, and the longest: a case that takes long mostly waits.
+/// First and longest sampling interval. It grows, as a long case mostly waits.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// A look that cost much, at a server of many processes, is followed by a pause of so many times its
-/// processor time: looking must not become what the processors do.
+/// Least interval after a sample, as a multiple of its CPU time. Sampling a server with many
+/// processes must not load the CPUs.
 const REST: u32 = 300;
 
-/// The most samples that are kept.
+/// Most samples kept.
 const KEPT: usize = 64;
 
-/// A change of memory below this is none: allocators and page tables breathe.
+/// Changes of memory below this are noise of allocators and page tables, in bytes.
 const SAME_MEMORY: u64 = 64 * 1024;
 
-/// What a server held at one moment of a case, summed over its processes.
+/// Resource usage of a server at one moment of a case, summed over its processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Sample {
-    /// Since the case began, in microseconds.
+    /// Time since the start of the case, in microseconds.
     pub at_us: u64,
-    /// Processes, zombies included.
+    /// Number of processes, with zombies.
     pub processes: usize,
-    /// Threads.
+    /// Number of threads.
     pub threads: usize,
-    /// Open descriptors.
+    /// Number of open descriptors.
     pub descriptors: usize,
-    /// Resident anonymous memory.
+    /// Resident anonymous memory, in bytes.
     pub anonymous_bytes: u64,
 }
 
-/// Looks at what the descendants of `supervisor` hold, before and during `meanwhile`; and after it
-/// where `is_wanted` says so, as when something is to be found out.
+/// Samples the descendants of `supervisor` before and during `meanwhile`.
+///
+/// Takes another sample at the end if `is_wanted` returns true, as after a failure.
 pub(super) fn watched<T>(
     supervisor: Pid,
     meanwhile: impl FnOnce() -> T,
@@ -50,7 +51,7 @@ pub(super) fn watched<T>(
     let (first, cost) = costed(look);
     let (over, is_over) = mpsc::channel::<()>();
     thread::scope(|scope| {
-        // Where the machine has no thread left it is done without.
+        // If the system cannot create a thread, only the first sample is taken.
         let watching = thread::Builder::new()
             .spawn_scoped(scope, move || watch(first, cost, look, &is_over))
             .ok();
@@ -82,7 +83,7 @@ fn watch(
     samples
 }
 
-/// What `look` gives, and the processor time that it took.
+/// Returns the result of `look` and the CPU time that it took.
 fn costed<T>(look: impl Fn() -> T) -> (T, Duration) {
     let now = || ClockId::CLOCK_THREAD_CPUTIME_ID.now().map_or(Duration::ZERO, Duration::from);
     let before = now();
@@ -90,7 +91,7 @@ fn costed<T>(look: impl Fn() -> T) -> (T, Duration) {
     (seen, now().saturating_sub(before))
 }
 
-/// Keeps what has changed. If it becomes too much, every other one is forgotten.
+/// Keeps a sample that differs from the last one. If there are too many, drops every other one.
 fn keep(samples: &mut Vec<Sample>, new: Option<Sample>) {
     let Some(new) = new else { return };
     if samples.last().is_some_and(|last| last.is_like(&new)) {
@@ -106,7 +107,7 @@ fn keep(samples: &mut Vec<Sample>, new: Option<Sample>) {
     samples.push(new);
 }
 
-/// `None` if there is no process.
+/// Takes a sample. Returns `None` if the server has no process.
 fn sample(supervisor: Pid, began: Instant) -> Option<Sample> {
     let held = proc::holdings(&proc::tree(supervisor)[1..]);
     let at_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -127,8 +128,9 @@ impl Sample {
     }
 }
 
-/// How what was held went, in a line: `2 → 62 → 3 descriptors` is that of the beginning, the most
-/// in between, and that of the end. Nothing without samples.
+/// Formats the course of the resource usage, or returns `None` without samples.
+///
+/// `2 → 62 → 3 descriptors` has the first value, the maximum and the last value.
 pub fn held(samples: &[Sample]) -> Option<String> {
     let (first, last) = (samples.first()?, samples.last()?);
     let course = |of: fn(&Sample) -> u64, unit: &str| {

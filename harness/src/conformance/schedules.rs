@@ -1,10 +1,9 @@
-//! Schedules: what several clients do, one step after another, drawn by chance and checked against
-//! a model of what the server declares.
+//! Random schedules: steps of several clients, checked against a model of the contract.
 //!
-//! The model keeps to what is certain. A client counts as served when it has been answered; the
-//! place of one that has left is free a little later, so that the next may have to try again; a
-//! client that the server has not taken in yet may leave unseen. Whatever one client alone already
-//! finds wrong is the matter of other cases: it is rehearsed first.
+//! The model asserts only what is certain. A client counts as served when it gets a reply. The slot
+//! of a client that leaves is free a little later, so the next client may have to retry. A client
+//! may leave before the server has accepted it, without the server's notice. Other cases test a
+//! single client, so this one first rehearses that and is inconclusive if it fails.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -26,67 +25,67 @@ use super::test_client::TestClient;
 use crate::client::ClientError;
 use crate::text::printable;
 
-/// Schedules that a server is put through.
+/// Number of schedules per server.
 const RUNS: u32 = 12;
 
-/// The most steps of one.
+/// Most steps of a schedule.
 const STEPS: usize = 25;
 
-/// The most clients of a schedule that are there at a time.
+/// Most clients connected at the same time.
 const CLIENTS: usize = 6;
 
-/// The most requests sent at once.
+/// Most requests sent at once.
 const BURST: usize = 8;
 
-/// A server of so many places leaves them all to the schedule; one of more leaves few, and the
-/// others are held from beginning to end.
+/// With at most `SMALL` slots, the schedule uses all of them. With more it uses `FEW`, and
+/// background clients hold the others throughout.
 const SMALL: usize = 3;
 const FEW: usize = 2;
 
-/// Requests of one schedule, each unlike the others; so many of them are for its end.
+/// Number of distinct requests of a schedule. The last `LAST_REQUESTS` are reserved for its end.
 const REQUESTS: usize = 80;
 const LAST_REQUESTS: usize = 24;
 
-/// How long a client may stall, so that whatever should not come can.
+/// Duration of a stall, in which unexpected bytes can arrive.
 const STALL: Duration = Duration::from_millis(2);
 
-/// How long one that should be turned away listens before it is seen whether anything can come.
+/// Time for which a client that must be turned away listens before the server's state is checked.
 const LISTEN: Duration = Duration::from_millis(20);
 
-/// What is done next. A client is given by its place among those that are there; what makes no
-/// sense at the moment is left out.
+/// A step of a schedule. A client is given by its index among those connected. A step that is
+/// impossible in the current state is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Step {
     Connect,
-    /// It sends the first half of a request.
+    /// The client sends the first half of a request.
     SendPart(usize),
-    /// It sends the rest of a request, or a whole one.
+    /// The client sends the rest of a request, or a whole one.
     Finish(usize),
-    /// It sends so many requests at once.
+    /// The client sends this many requests at once.
     Burst(usize, usize),
-    /// Nobody does anything for a while.
+    /// All clients pause.
     Stall,
     Read(usize),
     ReadSlowly(usize),
-    /// It ends its sending side, and reads to the end.
+    /// The client half-closes, and reads to the end.
     HalfClose(usize),
     Close(usize),
     Reset(usize),
 }
 
-/// Requires that a server keeps to its contract under random schedules of many clients.
+/// Requires that a server keeps to its contract under random schedules of several clients.
 ///
 /// # Errors
-/// It does not: the finding tells the shortest schedule that was found.
+/// It does not. The failure has the shortest schedule found.
 pub(super) fn check(ctx: &TestContext<'_>) -> Result<(), Failure> {
     let open = || House::open(ctx);
     let schedules = Schedules { drawn: schedules().boxed(), begun: Cell::default() };
     ctx.property(RUNS, "schedules", schedules, open, |house, schedule| house.play(schedule))
 }
 
-/// The schedule that is tried first: whatever is drawn, each kind of step and each way to leave was
-/// tried with all places taken.
+/// The schedule that is tried first. It tests each kind of step and each way to leave with all
+/// slots taken, whatever is drawn later.
 const FIRST: &[Step] = &[
     Step::Connect,
     Step::Connect,
@@ -116,7 +115,7 @@ const FIRST: &[Step] = &[
     Step::Stall,
 ];
 
-/// The first schedule, and then those that are drawn.
+/// The fixed first schedule, followed by random ones.
 #[derive(Debug)]
 struct Schedules {
     drawn: BoxedStrategy<Vec<Step>>,
@@ -137,18 +136,18 @@ impl Strategy for Schedules {
     }
 }
 
-/// A schedule that is made shorter step by step, from its end.
+/// Shrinks a schedule by leaving out steps one by one, from its end.
 struct Shorter {
     steps: Vec<Step>,
-    /// How many steps have not yet been tried without.
+    /// Number of steps whose removal was not tried yet.
     left: usize,
-    /// The step that is left out for now.
+    /// Index of the step that is currently left out.
     without: Option<usize>,
 }
 
 impl Shorter {
     fn leave_out_next(&mut self) -> bool {
-        // What depends on a pause might fail without it too, but not each time.
+        // Stalls are kept: without them a race may still fail, but not each time.
         self.without = (0..self.left).rev().find(|&at| self.steps[at] != Step::Stall);
         self.left = self.without.unwrap_or(0);
         self.without.is_some()
@@ -192,7 +191,7 @@ fn schedules() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..=STEPS)
 }
 
-/// The cases that judge what one client does before several play a schedule.
+/// The cases that test what a single client does before several run a schedule.
 const REHEARSED: &[&str] = &[
     "framing/pipelined",
     "framing/byte-by-byte",
@@ -201,16 +200,16 @@ const REHEARSED: &[&str] = &[
     "disconnects/half-close-many",
 ];
 
-/// A server, with as many clients in it as leave a few places.
+/// A server with background clients that leave a few slots to the schedule.
 struct House<'s> {
     ctx: &'s TestContext<'s>,
-    /// Each of them with the number of the request that it asks.
+    /// Each background client with the number of its request.
     incumbents: Vec<(TestClient<'s>, usize)>,
-    /// How many clients of a schedule it serves at once.
+    /// Number of slots for the clients of a schedule.
     places: usize,
-    /// How many more may wait, in the server or in the kernel.
+    /// Number of clients that may wait, in the server or in the kernel.
     waiting: usize,
-    /// Whether the next one is turned away then. If not, it does not come.
+    /// Whether the server turns away the next client then. If not, the schedule connects no more.
     turns_away: bool,
 }
 
@@ -256,14 +255,14 @@ impl<'s> House<'s> {
             _ => return Ok(alone),
         };
         if held > 0 && contract.idle_timeout.is_some() {
-            // Those who hold the other places would be closed.
+            // The idle timeout would close the background clients.
             return Ok(alone);
         }
         let incumbents = (REQUESTS..REQUESTS + held)
             .map(|number| Ok((ctx.connect_soon(&request(number))?, number)))
             .collect::<Result<_, Failure>>()?;
         let waits = contract.when_full == Some(OverloadPolicy::Wait);
-        // The shortest queue of the kernel's has room for one.
+        // The shortest accept queue of the kernel has room for one connection.
         let waiting = if waits { 1 } else { queue };
         Ok(House { incumbents, waiting, turns_away: !waits, ..alone })
     }
@@ -286,7 +285,7 @@ impl<'s> House<'s> {
         }
     }
 
-    /// Those who hold the other places are served as ever.
+    /// Requires that the background clients are still served.
     fn is_undisturbed(&mut self) -> Result<(), Failure> {
         let expected = "a client that has been there all the time is served as before";
         for (party, _) in &mut self.incumbents {
@@ -305,35 +304,35 @@ impl<'s> House<'s> {
     }
 }
 
-/// What has come, without waiting for it.
+/// Returns the bytes that have arrived, without waiting.
 fn heard(party: &mut TestClient<'_>) -> Result<Vec<u8>, ClientError> {
     if party.client.is_readable() { party.listen(STALL) } else { Ok(Vec::new()) }
 }
 
-/// A client in a schedule.
+/// A client of a schedule.
 struct Guest<'s> {
     number: usize,
     party: TestClient<'s>,
-    /// It has no place yet.
+    /// Whether it still waits for a slot.
     waits: bool,
-    /// The requests whose replies it has not read.
+    /// The requests whose replies it has not read yet.
     owed: VecDeque<usize>,
-    /// The request that it has sent half of.
+    /// The request of which it has sent only the first half.
     begun: Option<usize>,
 }
 
-/// One schedule, under way.
+/// A schedule in progress.
 struct Run<'h, 's> {
     ctx: &'s TestContext<'s>,
     house: &'h House<'s>,
-    /// Those that are there, the first to come first.
+    /// Connected clients, in the order of their connections.
     guests: Vec<Guest<'s>>,
-    /// Clients that left before they had a place: the server may not have seen them go.
+    /// Clients that left without a slot, perhaps before the server accepted them.
     left_unseen: usize,
-    /// Clients that came, and requests that were used.
+    /// Numbers of clients connected and of requests used.
     came: usize,
     asked: usize,
-    /// What was done, in words.
+    /// The steps so far, for the failure.
     story: Vec<String>,
 }
 
@@ -401,10 +400,10 @@ impl<'h, 's> Run<'h, 's> {
         }
     }
 
-    /// There is a place for it: it is served.
+    /// Connects a client that must get a slot and a reply.
     fn enter(&mut self) -> Result<(), Failure> {
         if mem::take(&mut self.left_unseen) > 0 {
-            // They are in the way of the next one only until the server has seen them.
+            // The server may still have to handle clients that left before it accepted them.
             self.ctx.let_it_rest();
         }
         self.came += 1;
@@ -441,7 +440,7 @@ impl<'h, 's> Run<'h, 's> {
         }
     }
 
-    /// All places are taken, and it may wait for one.
+    /// Connects a client that must wait, as all slots are taken.
     fn line_up(&mut self) -> Result<(), Failure> {
         self.came += 1;
         let number = self.came;
@@ -459,7 +458,7 @@ impl<'h, 's> Run<'h, 's> {
         self.guests.push(Guest { number, party, waits, owed, begun });
     }
 
-    /// All places are taken, and nobody may wait. How it is turned away is another case's matter.
+    /// Connects a client that must be turned away. Other cases test how this happens.
     fn is_turned_away(&mut self) -> Result<(), Failure> {
         self.came += 1;
         let number = self.came;
@@ -475,7 +474,8 @@ impl<'h, 's> Run<'h, 's> {
         let deadline = Instant::now() + patience;
         let told = loop {
             match party.line_within(LISTEN) {
-                // It asks only when nothing comes: a busy line may be lost over unread input.
+                // It sends a request only if nothing arrives: unread input would reset the
+                // connection and lose the busy message.
                 Err(ClientError::Silent(..))
                     if Instant::now() > deadline || self.ctx.is_asleep() =>
                 {
@@ -502,7 +502,7 @@ impl<'h, 's> Run<'h, 's> {
         self.transmit(at, &half)
     }
 
-    /// Requests to their ends, the one that was begun first.
+    /// Sends the rest of a begun request, then whole ones, `count` in total.
     fn send(&mut self, at: usize, count: usize) -> Result<(), Failure> {
         let mut bytes = Vec::new();
         for _ in 0..count {
@@ -535,7 +535,7 @@ impl<'h, 's> Run<'h, 's> {
             .try_for_each(|at| self.hears_nothing(at))
     }
 
-    /// It waits for a place, or is owed nothing.
+    /// Requires that a client gets no bytes while it waits for a slot or is owed no reply.
     fn hears_nothing(&mut self, at: usize) -> Result<(), Failure> {
         let places = self.house.places + self.house.incumbents.len();
         let guest = &mut self.guests[at];
@@ -550,7 +550,7 @@ impl<'h, 's> Run<'h, 's> {
         }
     }
 
-    /// The next reply that it is owed comes.
+    /// Requires the next reply that the client is owed.
     fn reply(&mut self, at: usize) -> Result<(), Failure> {
         let guest = &mut self.guests[at];
         let Some(asked) = guest.owed.pop_front() else { return Ok(()) };
@@ -618,7 +618,7 @@ impl<'h, 's> Run<'h, 's> {
         self.next_enters()
     }
 
-    /// Whoever waits longest has the place that is free now, and is served.
+    /// Requires that the client that waits longest gets a free slot and a reply.
     fn next_enters(&mut self) -> Result<(), Failure> {
         while self.served() < self.house.places
             && let Some(at) = self.guests.iter().position(|guest| guest.waits)
@@ -633,10 +633,11 @@ impl<'h, 's> Run<'h, 's> {
         Ok(())
     }
 
-    /// All get what they are owed and one reply more, and leave; all the places are free then.
+    /// Reads the owed replies and one more per client, closes all clients, and requires that all
+    /// slots are free.
     fn end(&mut self) -> Result<(), Failure> {
         while !self.guests.is_empty() {
-            // Whoever came first is served, if anybody is.
+            // If any client is served, it is the first.
             self.send(0, 1)?;
             self.tell(0, "reads all its replies");
             self.replies(0)?;
@@ -656,7 +657,7 @@ impl<'h, 's> Run<'h, 's> {
 
     fn next_request(&mut self) -> usize {
         self.asked += 1;
-        // There are always enough of them.
+        // A schedule never uses more requests than this.
         (self.asked - 1) % REQUESTS
     }
 }
