@@ -1,4 +1,4 @@
-//! The command line: every flag, parsed once.
+//! Command-line parser. Its doc comments are the `--help` texts of all commands.
 
 use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ Exit codes: 0 all passed, 1 a verdict or a measurement failed (--fail-on), 2 bad
 harness could not do its work, or its output could not be written. A reader that closes the pipe, \
 as `head` does, changes no exit code.";
 
-/// Judges and measures socket servers, and writes the comparison.
+/// Test and benchmark TCP socket servers and generate a comparison report.
 #[derive(Debug, Parser)]
 #[command(name = "harness", version, after_help = EXIT_CODES, args_conflicts_with_subcommands = true)]
 pub struct Cli {
@@ -38,69 +38,70 @@ pub struct Cli {
     run: Run,
 }
 
-/// What to do.
+/// A command and its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Launch, judge and measure servers, and write the report (the default).
+    /// Launch, test and benchmark servers, and write the report (the default).
     Run(Run),
-    /// Judge servers: the built-in ones by name, or any command.
+    /// Test servers: built-in ones by name, or any command.
     Check(Box<Check>),
-    /// Meet a server that nobody described: work out how it speaks, what it keeps to and how it is
-    /// built, and write the entry of a manifest to standard output.
+    /// Detect an unknown server's protocol, limits and concurrency model, and print a manifest
+    /// entry.
     Probe(Probe),
-    /// Try again what a server failed at: a counterexample that was found before.
+    /// Re-run a saved counterexample.
     Replay(Replay),
-    /// Load whoever listens somewhere, and print what that gave.
+    /// Run a load test against a listening server and print the results.
     Load(Load),
-    /// Launch servers and measure them under the workloads.
+    /// Launch servers and benchmark them under the workloads.
     Bench(Bench),
-    /// Let the load engine prove itself on servers whose right figures are known beforehand.
+    /// Validate the load engine against reference servers with known results.
     Selftest(Selftest),
-    /// Compare the load engine with others that are installed.
+    /// Compare the load engine with installed reference load generators (wrk, redis-benchmark).
     Calibrate(Calibrate),
-    /// Run one server in the foreground, until Ctrl-C.
+    /// Run one built-in server in the foreground, until Ctrl-C.
     Serve(Serve),
-    /// Talk to a server: a line in, a line out.
+    /// Send lines from standard input to a server and print its replies.
     Client(Client),
-    /// What there is.
+    /// List built-in servers, test cases, workloads or report formats.
     List(List),
-    /// Own a server on behalf of the harness (for its own use).
+    /// Supervise one server on behalf of the harness (internal).
     #[command(hide = true)]
     Supervise(Supervise),
-    /// Be a server of which it is known what the load engine must find.
+    /// Run a known-answer server, which validates the load engine (internal).
     #[command(hide = true)]
     Known(Known),
 }
 
-/// What to run.
+/// Arguments of `harness run`.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct Run {
-    /// Which servers: select-echo, select (with calc), server1 … server4. All, if none is named.
+    /// Built-in servers, such as select-echo, select (with calc) or server1 … server4 (default:
+    /// all).
     #[arg(value_name = "SERVER", value_parser = server)]
     pub servers: Vec<Server>,
-    /// Judge and measure every pattern with both services, calc and echo (default: one row per
-    /// pattern, judged as calc and measured as echo).
+    /// Test and benchmark every pattern with both services, calc and echo (default: one row per
+    /// pattern, tested with calc and benchmarked with echo).
     #[arg(long, conflicts_with = "servers")]
     pub all: bool,
-    /// How long to measure.
+    /// Benchmark plan: duration per workload, and selection of workloads.
     #[arg(long, value_enum, default_value_t = PlanName::Standard)]
     pub plan: PlanName,
-    /// Where the report goes.
+    /// Directory for the report.
     #[arg(long, value_name = "DIR", default_value = "reports/latest")]
     pub output: PathBuf,
-    /// Repeats the chances of an earlier run.
+    /// Random seed; use the seed of an earlier run to repeat it (default: random).
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// What fails the run.
+    /// Failure criteria.
     #[command(flatten)]
     pub gate: Gate,
 }
 
-/// What fails a run, for CI.
+/// Failure criteria of a run, for CI.
 #[derive(Debug, Args)]
 pub struct Gate {
-    /// What makes the exit code 1, separated by commas.
+    /// Results that make the exit code 1, separated by commas; `none` only alone.
     #[arg(
         long,
         value_enum,
@@ -109,23 +110,23 @@ pub struct Gate {
         default_value = "fail,undecided"
     )]
     pub fail_on: Vec<FailOn>,
-    /// A TOML file of known failures, each with a reason: they do not fail the run, until they pass.
+    /// TOML file of known failures, each with a reason: they do not fail the run until they pass.
     #[arg(long, value_name = "FILE")]
     pub expected: Option<PathBuf>,
 }
 
-/// How much to measure.
+/// A benchmark plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PlanName {
-    /// 100 ms per workload: enough to see that everything works.
+    /// 100 ms per workload: a smoke test.
     Quick,
-    /// 250 ms per workload: a first look at all servers in less than two minutes.
+    /// 250 ms per workload: a first comparison of all servers in less than 2 minutes.
     Standard,
-    /// 10 s per workload, all workloads, each on a freshly launched server: for figures to be quoted.
+    /// 10 s per workload, all workloads, each on a freshly launched server: for published results.
     Thorough,
 }
 
-/// Makes values of a type that knows nothing of clap into values of a flag, with their help.
+/// Implements [`ValueEnum`], with help texts, for a type of a module that does not depend on clap.
 macro_rules! value_enum {
     ($type:ident { $($variant:ident => $help:literal,)+ }) => {
         impl ValueEnum for $type {
@@ -145,13 +146,13 @@ macro_rules! value_enum {
 
 value_enum!(Arrivals {
     Constant => "Equal intervals",
-    Poisson => "Exponentially distributed intervals, as of many independent clients",
+    Poisson => "Exponentially distributed intervals (many independent clients)",
 });
 
 value_enum!(Pin {
-    Apart => "The load on the last CPUs, one for each of its threads; the server on all others",
-    Together => "Both on the first CPU",
-    None => "Wherever the kernel puts them",
+    Apart => "Pin the load to the last CPUs, one per generator thread, and the server to all others",
+    Together => "Pin both to the first CPU",
+    None => "Do not pin: leave the choice to the kernel",
 });
 
 value_enum!(FailOn {
@@ -162,211 +163,214 @@ value_enum!(FailOn {
     None => "Nothing",
 });
 
-/// How long to wait for what should come, unless told otherwise.
+/// Default of `--timeout`, as written on the command line.
 pub const DEFAULT_TIMEOUT: &str = "5s";
 
-/// Whom to judge, and by what.
+/// Arguments of `harness check`.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES, group = ArgGroup::new("own").args(["cmd", "connect"]))]
 pub struct Check {
-    /// Built-in servers, or with --manifest those of the file. All, if none is named.
+    /// Names of built-in servers, or of servers in the --manifest file (default: all).
     #[arg(value_name = "SERVER", conflicts_with = "own")]
     pub servers: Vec<String>,
-    /// A server of your own: the command that starts it, such as "python3 my.py {host} {port}".
+    /// Command that starts the server to test, such as "python3 my.py {host} {port}".
     #[arg(long, value_name = "COMMAND")]
     pub cmd: Option<String>,
-    /// A server that runs already: nothing is launched, and what needs its processes is left out.
+    /// Address of a running server to test. Nothing is launched, and cases that need its processes
+    /// do not apply.
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub connect: Option<SocketAddr>,
-    /// Servers that a TOML file describes.
+    /// TOML file that describes servers (a manifest).
     #[arg(long, value_name = "FILE", conflicts_with = "own")]
     pub manifest: Option<PathBuf>,
-    /// Keep the servers from harm: memory, processes, files and time are limited, and where the
-    /// kernel permits it the network is their own and the file system read-only.
+    /// Confine the servers: limit their memory, processes, file sizes and run time. Where the
+    /// kernel permits it, also isolate their network and make the file system read-only.
     #[arg(long, conflicts_with = "connect")]
     pub confine: bool,
-    /// How long the judgement of one server may take.
+    /// Time limit for all cases of one server (default: none).
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub within: Option<Duration>,
-    /// Run only cases whose name begins with PREFIX, such as `refusal/` or `framing/pipelined`. May
-    /// be repeated.
+    /// Run only cases whose name begins with PREFIX, such as `refusal/` or `framing/pipelined`
+    /// (default: all). May be repeated.
     #[arg(long = "case", value_name = "PREFIX")]
     pub cases: Vec<String>,
-    /// Also write a report into this folder.
+    /// Also write a report into the directory DIR.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Also write the verdicts as JUnit XML into this file.
+    /// Also write the verdicts to FILE, as JUnit XML.
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// Where counterexamples go, for `harness replay`; with --output, into its folder.
+    /// Directory for counterexamples, which `harness replay` re-runs. With --output, a
+    /// subdirectory of the report is used instead.
     #[arg(long, value_name = "DIR", default_value = REPLAYS)]
     pub replays: PathBuf,
-    /// Print one JSON document, and nothing else, to standard output: an object for one server, a
-    /// list for several.
+    /// Print one JSON document, and nothing else, to standard output: an object for one server, an
+    /// array for several.
     #[arg(long)]
     pub json: bool,
-    /// Repeats the chances of an earlier check.
+    /// Random seed; use the seed of an earlier check to repeat it (default: random).
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// How long to wait for what should come.
+    /// Timeout for each expected reply or event.
     #[arg(long, value_name = "TIME", default_value = DEFAULT_TIMEOUT, value_parser = duration)]
     pub timeout: Duration,
-    /// Cases at a time; one, of a server that runs already.
+    /// Number of cases to run in parallel, from 1 to 64 (always 1 with --connect).
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: u16,
-    /// What fails the run.
+    /// Failure criteria.
     #[command(flatten)]
     pub gate: Gate,
-    /// What the server declares.
+    /// Declared properties of the server.
     #[command(flatten)]
     pub declared: DeclaredFlags,
 }
 
 const PROBE_EXIT_CODES: &str = "\
-Exit codes: 0 it is described, 1 it does not answer as a calculator or an echo, 2 bad usage, 3 there is no server to talk to.";
+Exit codes: 0 the server was described, 1 it does not answer as a calculator or an echo server, \
+2 bad usage, 3 there is no server to connect to.";
 
-/// Whom to meet.
+/// Arguments of `harness probe`.
 #[derive(Debug, Args)]
 #[command(after_help = PROBE_EXIT_CODES, group = ArgGroup::new("met").args(["cmd", "connect"]).required(true))]
 pub struct Probe {
-    /// The command that starts it. Without {port} in it the server is tried with a port of its own,
-    /// and then with one on standard input.
+    /// Command that starts the server. Without {port} in it, probe first assumes a fixed port, and
+    /// then writes a port to the server's standard input.
     #[arg(long, value_name = "COMMAND")]
     pub cmd: Option<String>,
-    /// Where it runs already.
+    /// Address of a running server to probe.
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub connect: Option<SocketAddr>,
-    /// Its name in the manifest.
+    /// Name of the server in the manifest (default: derived from the program's file name).
     #[arg(long, value_name = "NAME", requires = "cmd")]
     pub name: Option<String>,
-    /// Add the entry to this file, in place of standard output.
+    /// Append the entry to the manifest FILE instead of printing it.
     #[arg(long, value_name = "FILE", requires = "cmd")]
     pub output: Option<PathBuf>,
 }
 
-/// The name of the folder of counterexamples.
+/// Name of the directory of counterexamples.
 pub const REPLAYS: &str = "replays";
 
 const REPLAY_EXIT_CODES: &str = "\
-Exit codes: 0 it is as required now, 1 it still is not, 2 bad usage or a file that cannot be \
-replayed, 3 the harness could not do its work.";
+Exit codes: 0 the requirement is met now, 1 it is still not met, 2 bad usage or a file that cannot \
+be replayed, 3 the harness could not do its work.";
 
-/// What to try again, and on whom.
+/// Arguments of `harness replay`.
 #[derive(Debug, Args)]
 #[command(after_help = REPLAY_EXIT_CODES, group = ArgGroup::new("own").args(["cmd"]))]
 pub struct Replay {
-    /// A file that `harness check` or `harness run` has written.
+    /// Counterexample file, written by `harness check` or `harness run`.
     pub file: PathBuf,
-    /// A built-in server, in place of the one that failed.
+    /// Built-in server to test instead of the recorded one.
     #[arg(value_name = "SERVER", value_parser = server, conflicts_with = "cmd")]
     pub server: Option<Server>,
-    /// A server of your own, in place of the one that failed: the command that starts it.
+    /// Command that starts the server to test instead of the recorded one.
     #[arg(long, value_name = "COMMAND")]
     pub cmd: Option<String>,
     /// Print one JSON document, and nothing else, to standard output.
     #[arg(long)]
     pub json: bool,
-    /// How long to wait for what should come.
+    /// Timeout for each expected reply or event (default: as recorded; 5s for another server).
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub timeout: Option<Duration>,
-    /// What the server declares.
+    /// Declared properties of the server.
     #[command(flatten)]
     pub declared: DeclaredFlags,
 }
 
 const BENCH_EXIT_CODES: &str = "\
-Exit codes: 0 it was measured, 1 what --require asks for is not so or a server failed while it was \
-compared, 2 bad usage or no workload applies, 3 the harness could not do its work, 130 it was interrupted, and what was \
-measured until then is written.";
+Exit codes: 0 measured, 1 --require is not met or a server failed, 2 bad usage or no workload \
+applies, 3 the harness could not do its work, 130 interrupted (the results so far are written).";
 
 const LOAD_EXIT_CODES: &str = "\
-Exit codes: 0 it was measured, 1 no request was answered, or what --require asks for is not so, 2 bad usage, 3 the harness could \
-not do its work, 130 it was interrupted, and what was measured until then is written.";
+Exit codes: 0 measured, 1 no request was answered or --require is not met, 2 bad usage, 3 the \
+harness could not do its work, 130 interrupted (the results so far are written).";
 
-/// How to measure.
+/// Measurement settings of `harness load` and `harness bench`.
 #[derive(Clone, Debug, Args)]
 pub struct Measured {
-    /// Generators: each has a thread and a part of the connections.
+    /// Number of load generator threads, which share the connections; from 1 to 64.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub threads: u16,
-    /// Who runs on which processors.
+    /// CPU affinity of the load generator, and of the server if the harness launches it.
     #[arg(long, value_enum, default_value_t)]
     pub pin: Pin,
-    /// Measure until the p99 is known to so many percent to either side.
+    /// Extend the run until the 95 % confidence interval of the p99 latency is within ±PERCENT.
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     pub precision: Option<f64>,
-    /// How many times the duration a run may become for that.
+    /// Maximum length of an extended run, as a multiple of its duration; from 1 to 1000.
     #[arg(long, value_name = "TIMES", default_value_t = 8, requires = "precision", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub extend: u32,
-    /// Repeats the chances of an earlier run.
+    /// Random seed; use the seed of an earlier run to repeat it (default: random).
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// What must be so for the exit code 0.
+    /// Additional condition for the exit code 0 (default: none).
     #[arg(long, value_enum, value_name = "WHAT")]
     pub require: Option<Require>,
 }
 
-/// What a measurement must be.
+/// A condition that results must meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Require {
-    /// Its figures are to be believed.
+    /// Every measurement is rated valid.
     Valid,
-    /// Every comparison is faster, slower or equal (with --against).
+    /// Every comparison concludes: faster, slower or equal (with --against).
     Conclusive,
-    /// Every comparison shows that the server is not slower by more than --margin (with --against).
+    /// Every comparison shows that the server is at most --margin slower (with --against).
     NotSlower,
 }
 
-/// Whom to load, and how.
+/// Arguments of `harness load`.
 #[derive(Debug, Args)]
 #[command(after_help = LOAD_EXIT_CODES)]
 pub struct Load {
-    /// Where the server listens, such as 127.0.0.1:8080; an IPv6 address stands in brackets.
+    /// Address of the server, such as 127.0.0.1:8080, or [::1]:8080 for IPv6.
     #[arg(value_name = "HOST:PORT", value_parser = address)]
     pub address: SocketAddr,
-    /// What it answers.
+    /// Service of the server: determines the requests and the expected replies.
     #[arg(long, value_parser = service, default_value = "echo", value_name = "calc|echo")]
     pub service: Service,
-    /// How it speaks, as in the `wire` of a manifest: 'reply-end = "\\r\\n", prompt = "> "'.
+    /// Protocol, as in the `wire` table of a manifest: 'reply-end = "\\r\\n", prompt = "> "'
+    /// (default: a request is a line, and so is a reply).
     #[arg(long, value_name = "TOML", value_parser = wire)]
     pub wire: Option<Wire>,
-    /// How many connections.
+    /// Number of concurrent connections.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = positive)]
     pub connections: usize,
-    /// Requests under way on each connection, in a closed loop.
+    /// Requests in flight on each connection, in a closed loop; from 1 to 256.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256), conflicts_with = "rate")]
     pub depth: u32,
-    /// An open loop: so many requests per second in all, whether they are answered or not.
+    /// Open loop: send requests at this total rate, whether earlier ones are answered or not
+    /// (default: closed loop).
     #[arg(long, value_name = "PER SECOND", value_parser = rate)]
     pub rate: Option<f64>,
-    /// The distances between the requests of an open loop.
+    /// Distribution of the intervals between requests, in an open loop.
     #[arg(long, value_enum, default_value_t = Arrivals::Constant, requires = "rate")]
     pub arrivals: Arrivals,
-    /// How long to measure.
+    /// Duration of the measurement.
     #[arg(long, value_name = "TIME", default_value = "4s", value_parser = duration)]
     pub duration: Duration,
-    /// How long to load before that; 0s records from the start.
+    /// Duration of the warm-up before the measurement; 0s records from the start.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration_or_none)]
     pub warm_up: Duration,
-    /// Print one JSON document, and nothing else, to standard output; with =FILE, write it to that
-    /// file.
+    /// Print one JSON document, and nothing else, to standard output; with =FILE, write it to FILE.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     pub json: Option<PathBuf>,
-    /// Also write the latency of each interval to this file, as an HdrHistogram log (V2).
+    /// Also write the latency of each interval to FILE, as an HdrHistogram log (V2).
     #[arg(long, value_name = "FILE")]
     pub histogram_log: Option<PathBuf>,
-    /// How to measure.
+    /// Measurement settings.
     #[command(flatten)]
     pub measured: Measured,
 }
 
-/// How to compare the load engine with others.
+/// Arguments of `harness calibrate`.
 #[derive(Debug, Args)]
 pub struct Calibrate {
-    /// How often each is run, in turns.
+    /// Number of rounds, from 1 to 1000; each runs the load engine and a reference load generator.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: u32,
-    /// How long each run is.
+    /// Duration of each run.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
     pub duration: Duration,
     /// Print one JSON document, and nothing else, to standard output.
@@ -375,9 +379,9 @@ pub struct Calibrate {
 }
 
 const SELFTEST_EXIT_CODES: &str = "\
-Exit codes: 0 every figure is as predicted, 1 one is not, 3 the harness could not do its work.";
+Exit codes: 0 every result is as predicted, 1 a result is not, 3 the harness could not do its work.";
 
-/// How to prove itself.
+/// Arguments of `harness selftest`.
 #[derive(Debug, Args)]
 #[command(after_help = SELFTEST_EXIT_CODES)]
 pub struct Selftest {
@@ -386,59 +390,60 @@ pub struct Selftest {
     pub json: bool,
 }
 
-/// Whom to measure, and under what.
+/// Arguments of `harness bench`.
 #[derive(Debug, Args)]
 #[command(after_help = BENCH_EXIT_CODES)]
 pub struct Bench {
-    /// Which servers, or with --manifest which of the file. All, if none is named.
+    /// Names of built-in servers, or of servers in the --manifest file (default: all).
     #[arg(value_name = "SERVER")]
     pub servers: Vec<String>,
-    /// Servers that a TOML file describes.
+    /// TOML file that describes servers (a manifest).
     #[arg(long, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
-    /// Only workloads whose name begins so: `closed-`, `churn`. Several may be given.
+    /// Run only workloads whose name begins with PREFIX, such as `closed-` or `churn` (default:
+    /// all). May be repeated.
     #[arg(long, value_name = "PREFIX")]
     pub workload: Vec<String>,
-    /// How long to measure.
+    /// Benchmark plan: duration per workload, and selection of workloads.
     #[arg(long, value_enum, default_value_t = PlanName::Standard)]
     pub plan: PlanName,
-    /// How long to measure under each workload, in place of what the plan says; with --against how
-    /// long all slices of a comparison take together (default: 6s).
+    /// Duration of each measurement (default: that of the plan). With --against, total duration of
+    /// all slices of a comparison (default: 6s).
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
-    /// How long to load before that, likewise.
+    /// Duration of the warm-up before each measurement; 0s records from the start (default: that of
+    /// the plan).
     #[arg(long, value_name = "TIME", value_parser = duration_or_none)]
     pub warm_up: Option<Duration>,
-    /// Also count the system calls for each request, in closed loops, in a run that is not timed.
+    /// Also count the system calls per request of closed loops, in a separate run without timing.
     #[arg(long)]
     pub syscalls: bool,
-    /// Compare the servers with this one, in place of measuring them under workloads: the load
-    /// alternates between the two in short slices, over several fresh launches.
+    /// Compare the servers with SERVER instead of running workloads: the load alternates between
+    /// the two in short slices, over several fresh launches.
     #[arg(long, value_name = "SERVER", conflicts_with_all = ["workload", "plan", "warm_up", "output", "syscalls", "precision", "threads"])]
     pub against: Option<String>,
-    /// Connections of a comparison.
+    /// Number of concurrent connections of a comparison.
     #[arg(long, value_name = "N", default_value_t = InterleavedComparison::default().connections, value_parser = positive, requires = "against")]
     pub connections: usize,
-    /// Fresh launches of both servers in a comparison; an interval needs 4.
+    /// Fresh launches of both servers in a comparison; at least 4, for a confidence interval.
     #[arg(long, value_name = "N", default_value_t = InterleavedComparison::default().launches, value_parser = clap::value_parser!(u32).range(LEAST_LAUNCHES as i64..=1000), requires = "against")]
     pub launches: u32,
-    /// Call servers equal if their throughputs differ by less than this, to either side.
+    /// Rate servers as equal if their throughputs differ by less than PERCENT, in either direction.
     #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = percent, requires = "against")]
     pub margin: f64,
-    /// Also write a report into this folder.
+    /// Also write a report into the directory DIR.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Print one JSON document, and nothing else, to standard output: a list of servers with their
-    /// measurements.
+    /// Print one JSON document, and nothing else, to standard output: an array of servers with
+    /// their measurements.
     #[arg(long)]
     pub json: bool,
-    /// How to measure.
+    /// Measurement settings.
     #[command(flatten)]
     pub measured: Measured,
 }
 
-/// The flags that declare the properties of a server of the user's own, one for each of
-/// [`PROPERTIES`].
+/// The flags that declare properties of an external server, one for each of [`PROPERTIES`].
 #[derive(Clone, Debug, Default)]
 pub struct DeclaredFlags(pub Declared);
 
@@ -489,106 +494,109 @@ impl Args for DeclaredFlags {
     }
 }
 
-/// Which server to run, where, and within what limits.
+/// Arguments of `harness serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Which server: select-echo, select (with calc), server1 … server4.
+    /// Built-in server, such as select-echo, select (with calc) or server1 … server4.
     #[arg(value_parser = named_server)]
     pub server: NamedServer,
-    /// Where to listen: a name or an address of this machine.
+    /// Address or host name to listen on.
     pub host: String,
-    /// On which port; 0 takes any free one.
+    /// Port to listen on; 0 selects a free one.
     pub port: u16,
-    /// What to answer, where the server's name leaves it open.
+    /// Service, where the server's name does not determine it (default: calc).
     #[arg(long, value_parser = service, value_name = "calc|echo")]
     pub service: Option<Service>,
-    /// How many threads or processes serve, where the pattern has a fixed number.
+    /// Number of worker threads or processes, where the pattern has a fixed number (default: that
+    /// of the pattern).
     #[arg(long, value_name = "N", value_parser = positive)]
     pub workers: Option<usize>,
-    /// The most clients taken in at once.
+    /// Maximum number of connections, including those that wait for a worker (default: that of the
+    /// pattern).
     #[arg(long, value_name = "N", value_parser = positive)]
     pub max_connections: Option<usize>,
-    /// The length of the accept queue to ask the kernel for (it caps it at net.core.somaxconn).
+    /// Length of the accept queue; the kernel caps it at net.core.somaxconn (default: that of the
+    /// pattern).
     #[arg(long, value_name = "N")]
     pub backlog: Option<u32>,
-    /// Close clients that are silent for so long.
+    /// Close connections idle for longer than TIME (default: never).
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub idle_timeout: Option<Duration>,
-    /// The longest request.
+    /// Maximum length of a request, such as 4096 or 64KiB, without its line end (default: 4KiB).
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub max_line: Option<usize>,
 }
 
-/// A server, and how it was named.
+/// A built-in server, and the name that the user wrote.
 #[derive(Clone, Debug)]
 pub struct NamedServer {
-    /// As the user wrote it.
+    /// Name, as the user wrote it.
     pub name: String,
-    /// Which that is.
+    /// The server of that name.
     pub server: Server,
 }
 
 const CLIENT_EXIT_CODES: &str = "\
 Exit codes: 0 every request was answered, 2 bad usage, 3 this machine's input, output or network \
-failed, 4 no server is started there, 5 the server refused, 6 it did not answer in time, 7 it \
-closed the connection before a reply.";
+failed, 4 no server is started there, 5 the server refused the connection, 6 the server did not \
+answer in time, 7 the server closed the connection before a reply.";
 
-/// Whom to talk to.
+/// Arguments of `harness client`.
 #[derive(Debug, Args)]
 #[command(after_help = CLIENT_EXIT_CODES)]
 pub struct Client {
-    /// Where the server is: a name or an address.
+    /// Address or host name of the server.
     pub host: String,
-    /// On which port.
+    /// Port of the server, from 1 to 65535.
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,
-    /// How long to wait for the connection, and for each reply.
+    /// Timeout for the connection and for each reply.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
     pub timeout: Duration,
 }
 
-/// What to list.
+/// Arguments of `harness list`.
 #[derive(Debug, Args)]
 pub struct List {
-    /// Of what.
+    /// Table to list.
     #[arg(value_enum)]
     pub what: Listed,
-    /// Print one JSON document.
+    /// Print one JSON document: an array of objects.
     #[arg(long)]
     pub json: bool,
 }
 
-/// What can be listed.
+/// A table of the harness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Listed {
-    /// The built-in servers.
+    /// Built-in servers.
     Servers,
-    /// The cases that servers are judged by.
+    /// Test cases.
     Cases,
-    /// The loads that servers are measured under.
+    /// Workloads of the benchmarks.
     Workloads,
-    /// The files of a report.
+    /// Files of a report, one per format.
     Exporters,
 }
 
-/// What to own is told on standard input.
+/// Arguments of `harness supervise`: none, as the launch request is read from standard input.
 #[derive(Debug, Args)]
 pub struct Supervise {}
 
-/// Which known-answer server to be, and where.
+/// Arguments of `harness known`.
 #[derive(Debug, Args)]
 #[command(after_help = Answer::help())]
 pub struct Known {
-    /// What it does with a line: a name, and parameters after a colon.
+    /// Behaviour: a name, and parameters after a colon.
     pub answer: Answer,
-    /// Where to listen: a name or an address of this machine.
+    /// Address or host name to listen on.
     pub host: String,
-    /// On which port; 0 takes any free one.
+    /// Port to listen on; 0 selects a free one.
     pub port: u16,
 }
 
-/// The commands that become part of a server. It is started thousands of times, and the flags of all
-/// other commands would take most of that.
+/// The commands that run as server or supervisor processes. Such processes start thousands of
+/// times, and building the flags of all other commands would take most of their start-up time.
 #[derive(Parser)]
 #[command(name = "harness", disable_help_flag = true, disable_help_subcommand = true)]
 enum Role {
@@ -598,7 +606,8 @@ enum Role {
 }
 
 impl Role {
-    /// The role that the command line names, if it is one without a fault.
+    /// Parses the command line as a role. Returns `None` for other commands and for bad usage,
+    /// which the full parser reports.
     fn read() -> Option<Command> {
         let name = std::env::args_os().nth(1)?;
         if !["serve", "supervise", "known"].iter().any(|role| name == *role) {
@@ -613,7 +622,7 @@ impl Role {
 }
 
 impl Cli {
-    /// Reads the command line of this process. Bad usage ends it with exit code 2, `--help` with 0.
+    /// Parses the command line of this process. Exits with code 2 on bad usage, with 0 on `--help`.
     pub fn read() -> Command {
         if let Some(role) = Role::read() {
             return role;
@@ -630,10 +639,10 @@ impl Cli {
 }
 
 impl Check {
-    /// Reads what follows `harness check`, and names one server.
+    /// Parses arguments of `harness check` that select exactly one server.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The arguments are bad usage, or select no server or several.
     pub fn of_words(words: &str) -> Result<Check, String> {
         let words = shlex::split(words).ok_or("a quote is open")?;
         let line = ["harness", "check"].map(str::to_owned).into_iter().chain(words);
@@ -655,7 +664,7 @@ impl Check {
 }
 
 impl Replay {
-    /// The server that was named in place of the one that failed.
+    /// Returns a check of the server that replaces the recorded one, if any.
     pub fn elsewhere(&self) -> Option<Check> {
         if self.server.is_none() && self.cmd.is_none() {
             return None;
@@ -669,7 +678,7 @@ impl Replay {
 }
 
 impl Serve {
-    /// The limits asked for.
+    /// Returns the limits that the user set.
     pub fn limits(&self) -> Limits {
         Limits {
             workers: self.workers,
@@ -695,11 +704,10 @@ fn named_server(name: &str) -> Result<NamedServer, String> {
     server(name).map(|server| NamedServer { name: name.to_owned(), server })
 }
 
-/// How long one of several addresses may take to accept a connection.
+/// Connect timeout for each address of a host name with several.
 const REACHED: Duration = Duration::from_millis(500);
 
-/// Where a server listens: HOST:PORT. Of a name with several addresses, the first at which a server
-/// listens.
+/// Parses HOST:PORT. Of a host name with several addresses, selects the first with a listener.
 fn address(text: &str) -> Result<SocketAddr, String> {
     if text.contains("://") {
         return Err("this is a URL: write HOST:PORT, such as 127.0.0.1:8080".to_owned());
@@ -725,7 +733,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     let answers = |address: &&SocketAddr| TcpStream::connect_timeout(address, REACHED).is_ok();
     Ok(match all.as_slice() {
         [one] => *one,
-        // A connection is tried only where nothing is known of the listener: it takes a slot.
+        // Connecting is the last resort, because a connection takes a slot of the server.
         several => *several
             .iter()
             .find(listens)
@@ -796,7 +804,7 @@ mod tests {
     #[test]
     fn of_the_addresses_of_a_name_the_one_that_is_listened_on_is_taken() {
         for host in ["127.0.0.1", "::1"] {
-            // Where there is no such address, there is nothing to choose from.
+            // Without IPv6, there is nothing to choose from.
             let Ok(listener) = std::net::TcpListener::bind((host, 0)) else { continue };
             let listens = listener.local_addr().expect("its address");
             let localhost = format!("localhost:{}", listens.port());
