@@ -1,39 +1,89 @@
-//! Judges and measures socket servers, and writes the comparison.
+//! Test and benchmark harness for TCP socket servers.
 //!
-//! The order of a run is the order of these modules: [`cli`] says what to do, [`run`] does it:
-//! for each server, launch ([`server`]), judge ([`conformance`], by way of [`client`]), measure
-//! ([`load`]), and write ([`report`]).
+//! The harness launches a server, or connects to a running one, and tests it against its contract:
+//! results, framing, connection limit, timeouts, shutdown. It benchmarks servers with a load
+//! generator that checks every reply, and writes the results as a comparison report. The program
+//! `harness` is a thin wrapper around [`cli`] and [`commands`].
+//!
+//! # Use in the tests of another project
+//!
+//! [`testing::judge`] launches a command and runs every applicable test case against it:
+//!
+//! ```no_run
+//! use harness::contract::Declared;
+//! use harness::testing::judge;
+//!
+//! let declared = Declared { capacity: Some(1), ..Declared::default() };
+//! let result = judge("python3 server.py {host} {port}", &declared)?;
+//! assert!(result.is_fine(), "{result:#?}");
+//! # Ok::<(), harness::testing::JudgeError>(())
+//! ```
+//!
+//! # Layers
+//!
+//! A module imports only from lower layers; a test of this crate enforces it. From top to bottom:
+//!
+//! | layer | modules |
+//! |---|---|
+//! | entry point for tests | [`testing`] |
+//! | commands | [`commands`] |
+//! | command line, known failures, calibration | [`cli`], [`known_failures`], [`calibrate`] |
+//! | reports and tools | [`report`], [`probe`], [`selftest`], `counterexamples` |
+//! | test cases and load engine | [`conformance`], [`load`] |
+//! | clients, detection, manifests | [`client`], [`concurrency`], [`manifest`] |
+//! | server under test | [`server`] |
+//! | declared properties | [`contract`] |
+//! | standard streams, protocol | [`stdio`], [`wire`] |
+//! | utilities | [`environment`], [`exit`], [`init`], [`stats`], [`text`], [`usage_error`] |
 
 #![cfg(target_os = "linux")]
-// They panic where a stream is closed or full: see `stdio`.
+// `print!` and its kin panic if the stream is closed or full; see `stdio`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
-pub mod cli;
-pub mod commands;
-mod counterexamples;
-pub mod init;
-mod interrupt;
-pub mod known_failures;
-pub mod manifest;
-pub mod probe;
-pub mod stdio;
+// Entry point for tests of other projects.
 pub mod testing;
-pub mod usage_error;
 
+// The commands of the program.
+pub mod commands;
+
+// Command line, known failures, comparison with other load generators.
 pub mod calibrate;
+pub mod cli;
+pub mod known_failures;
+
+// Reports, and the tools on top of test cases and load engine.
+mod counterexamples;
+pub mod probe;
+pub mod report;
+pub mod selftest;
+
+// Test cases and load engine.
+pub mod conformance;
+pub mod load;
+
+// Test clients, detection of the concurrency model, manifests.
 pub mod client;
 pub mod concurrency;
-mod config_source;
-pub mod conformance;
+pub mod manifest;
+
+// Launching and supervising the server under test.
+pub mod server;
+
+// Declared properties of a server.
 pub mod contract;
+
+// Standard streams, and the protocol on the wire.
+pub mod stdio;
+pub mod wire;
+
+// Utilities.
+mod config_source;
 pub mod environment;
 pub mod exit;
 mod figures;
-pub mod load;
-pub mod report;
-pub mod selftest;
-pub mod server;
+pub mod init;
+mod interrupt;
 pub mod stats;
 pub mod text;
 mod units;
-pub mod wire;
+pub mod usage_error;
