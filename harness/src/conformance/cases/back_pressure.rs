@@ -1,4 +1,4 @@
-//! Clients that read slowly, or not at all.
+//! Cases for back-pressure: clients that read slowly or not at all.
 
 use std::io::Write;
 use std::thread;
@@ -10,12 +10,12 @@ use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::test_client::{GROWTH, PIPELINED, Stuffed};
 
-/// Replies that a slow reader is owed, and what it asks for them in turns: at 16 bytes each more
-/// than fit into what the kernel keeps for it.
+/// Replies owed to a slow reader, and the two requests it alternates. At 16 bytes each, the replies
+/// exceed the socket buffers.
 const REPLIES: usize = 25_000;
 const ASKED: [&[u8]; 2] = [b"123456789012345", b"543210987654321"];
 
-/// Requests whose replies are read at once before that.
+/// Pipelined requests that must be answered before that.
 const REHEARSED: usize = 200;
 
 pub(in crate::conformance) const CASES: &[Case] = &[
@@ -78,9 +78,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let mut stream =
                 client.client.stream().map_err(|trouble| Failure::trouble("a clone", &trouble))?;
             thread::scope(|scope| {
-                // It ends with the connection, at the latest when the client's patience does.
+                // The thread ends with the connection, or when the client's timeout expires.
                 beside(scope, move || stream.write_all(&requests))?;
-                // A server slower than its reader would never have to wait for it.
+                // The server must be ahead of its reader, or it would never have to wait for it.
                 ctx.let_it_rest();
                 for number in 0..REPLIES {
                     if number % (REPLIES / 50) == 0 {

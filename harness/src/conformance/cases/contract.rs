@@ -1,4 +1,5 @@
-//! What a server declares is what it does. What it does not declare is found out and told.
+//! Cases that compare each declared property with the detected one, and report undeclared
+//! properties.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use crate::contract::{Declared, SHORTEST_JUDGED};
 use crate::exit::Exit;
 use crate::text::printable;
 
-/// How long a silent client is watched that no idle timeout was declared for.
+/// Time for which an idle connection is observed if no idle timeout is declared.
 const KEPT: Duration = Duration::from_secs(1);
 
 pub(in crate::conformance) const CASES: &[Case] = &[
@@ -109,7 +110,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             match ctx.contract.queue {
                 None if crowd.is_endless() => tell(ctx, &crowd.full_words(), Declared::default()),
                 None => {
-                    // Of a queue that was not filled the length is not known.
+                    // The length of a queue that was not filled is unknown.
                     let queue = crowd.next.is_some().then_some(waiting);
                     tell(ctx, &seen, Declared { queue, ..Declared::default() })
                 }
@@ -205,7 +206,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             match (declared, &idle.ended) {
                 (_, Ok(line)) => Err(Failure::fail("nothing is sent unasked", printable(line))),
                 (None, _) if idle.is_ended() => {
-                    // What is seen is a little late.
+                    // The harness sees the close a little late, so the time is rounded down to 50
+                    // ms.
                     let rounded = u64::try_from((after - after % 50).max(1)).unwrap_or(u64::MAX);
                     let idle_timeout = Some(Duration::from_millis(rounded));
                     tell(ctx, &seen, Declared { idle_timeout, ..Declared::default() })
@@ -266,7 +268,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     return tell(ctx, &seen, declares);
                 }
                 declared if declared == as_it_is => return as_declared(ctx, seen),
-                // It may have answered all before it was told to end.
+                // The server may have sent all replies before it received the signal.
                 Some(Ending::Abort) if ended.exit.is_some() => return as_declared(ctx, seen),
                 Some(Ending::Abort) => "it ends at once",
                 Some(Ending::Drain) => "what had arrived is answered, then exit code 0",
@@ -277,21 +279,21 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
 ];
 
-/// What was seen is what is declared.
+/// Records that the detected property matches the declared one.
 fn as_declared(ctx: &TestContext<'_>, seen: String) -> Result<(), Failure> {
     ctx.was_met();
     ctx.observe(seen);
     Ok(())
 }
 
-/// Nothing is declared: tells what was seen, and what would declare it, if anything does.
+/// Reports an undeclared property, with the declaration that follows from it, if any.
 fn tell(ctx: &TestContext<'_>, seen: &str, declares: Declared) -> Result<(), Failure> {
     ctx.discovered(Discovery { seen: seen.to_owned(), declares, ..Discovery::default() });
     Ok(())
 }
 
 impl Crowd<'_> {
-    /// Whether all the clients that a case may open were served.
+    /// Returns whether the server answered all the clients that a case may open.
     fn is_endless(&self) -> bool {
         self.next.is_none() && self.waiting.is_empty()
     }
@@ -317,7 +319,7 @@ impl Crowd<'_> {
         }
     }
 
-    /// What would declare this, as far as it is not.
+    /// Returns the declarations that follow from this and are still missing.
     fn declares(&self, ctx: &TestContext<'_>) -> Declared {
         if self.is_endless() {
             return Declared::default();
@@ -329,7 +331,7 @@ impl Crowd<'_> {
 }
 
 impl Met {
-    /// What would declare this.
+    /// Returns the declaration of this overload policy.
     fn declares(&self) -> Declared {
         let (when_full, busy_prefix) = match self {
             Met::Told(line) => match stable_prefix(line) {
@@ -342,8 +344,10 @@ impl Met {
     }
 }
 
-/// What of a line that was seen once can be expected of others: a number in it, such as that of the
-/// clients, may be another one the next time.
+/// Returns the part of a line that other lines will share.
+///
+/// It ends before the first digit: a number, such as that of the connected clients, may differ the
+/// next time.
 pub(crate) fn stable_prefix(line: &[u8]) -> Option<String> {
     let number = line.iter().position(u8::is_ascii_digit).unwrap_or(line.len());
     let prefix = std::str::from_utf8(&line[..number]).ok()?;

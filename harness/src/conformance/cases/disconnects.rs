@@ -1,4 +1,4 @@
-//! Clients that leave: politely, half, or by a reset.
+//! Cases for clients that disconnect: by a FIN, by a half-close, or by a reset.
 
 use std::time::Duration;
 
@@ -8,13 +8,14 @@ use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::test_client::PIPELINED;
 
-/// Requests sent at once before the end.
+/// Requests sent at once before the half-close.
 const MANY: usize = 200;
 
-/// Clients that end their side: what is not closed adds as many descriptors, which chance does not.
+/// Clients that half-close. A server that leaks their descriptors adds as many, which does not
+/// happen by chance.
 const FINS: usize = 6;
 
-/// How long to wait at first for a descriptor to be closed.
+/// First timeout for the server to close a descriptor.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 
 pub(in crate::conformance) const CASES: &[Case] = &[
@@ -69,7 +70,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             ctx.connect()?.learn(&request(1))?;
             let held = || ctx.holdings().descriptors;
             let mut outcome = Ok(());
-            // A pool that is still being set up adds some once; what is not closed adds some each time.
+            // A worker pool that still starts adds descriptors once; a leak adds some each time.
             for patience in [FIRST_PATIENCE, FIRST_PATIENCE, ctx.patience] {
                 ctx.let_it_rest();
                 let before = held();
@@ -103,7 +104,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         check: |ctx| {
             ctx.connect()?.learn(&request(7))?;
             for _ in 0..20 {
-                // It may be refused while the one before is being seen off.
+                // The server may refuse it while it still handles the last one.
                 drop(ctx.try_connect());
             }
             ctx.serves_soon("the next client is served")
@@ -148,7 +149,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let many = ctx.sent(&request(1)).repeat(2000);
             for _ in 0..5 {
                 let mut client = ctx.connect_soon(&request(1))?;
-                // The server may have been too slow to take it all.
+                // The server may be too slow to accept all the bytes.
                 let _ = client.client.send(&many);
                 client.reset();
             }

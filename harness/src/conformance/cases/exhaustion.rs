@@ -1,4 +1,4 @@
-//! When the server has nothing left to serve with.
+//! Cases for a server that has run out of descriptors.
 
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::test_client::TestClient;
 
-/// How soon a newcomer should know that it is not served.
+/// Deadline for a new connection to be rejected.
 const TOLD: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether a server sleeps that has nothing to do. One that spins never
-/// does, one that looks again after a pause now and then. Processor time would not tell: on a busy
-/// machine one that spins gets little of it.
+/// Number of polls for whether a server with nothing to do sleeps.
+///
+/// A server that spins never sleeps; one that polls with a pause sleeps in some polls. CPU time
+/// would prove nothing: on a busy machine a spinning server gets little of it.
 const LOOKS: usize = 100;
 
 pub(in crate::conformance) const CASES: &[Case] = &[
@@ -26,7 +27,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         check: |ctx| {
             ctx.connect()?.learn(&request(7))?;
             ctx.without_descriptors(|| {
-                // The first may be served by the descriptor that a blocked accept holds already.
+                // A blocked accept may already hold a descriptor, which serves the first
+                // connection.
                 for _ in 0..4 {
                     let met = ctx.try_connect().and_then(|mut party| {
                         party.tell(&request(7))?;
@@ -54,7 +56,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         check: |ctx| {
             ctx.connect()?.learn(&request(7))?;
             ctx.without_descriptors(|| {
-                // The first may be served by the descriptor that a blocked accept holds already.
+                // A blocked accept may already hold a descriptor, which serves the first
+                // connection.
                 let _ = ctx.try_connect().map(|party| party.client.cut());
                 let _at_the_door: Vec<Result<TestClient<'_>, ClientError>> =
                     (0..3).map(|_| ctx.try_connect()).collect();

@@ -1,4 +1,4 @@
-//! Clients that want more than their share.
+//! Cases for fairness between clients with high and low load.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -11,10 +11,10 @@ use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::wire::ReplyEnd;
 
-/// Requests of the modest client.
+/// Requests of the client with low load.
 const REQUESTS: usize = 50;
 
-/// Clients that want the same, and for how long.
+/// Clients with equal load, and the duration of their load.
 const EQUALS: usize = 4;
 const SHARED: Duration = Duration::from_millis(10);
 
@@ -98,7 +98,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
 ];
 
-/// Asks again and again, and says how often there was an answer.
+/// Sends requests in a closed loop until `until` and returns the number of replies.
 fn ask_until(
     until: Instant,
     mut stream: &TcpStream,
@@ -122,7 +122,7 @@ fn ask_until(
     Ok(answered)
 }
 
-/// 1 where all shares are the same, one over their number where one has it all.
+/// Returns Jain's fairness index: 1 if all shares are equal, 1/n if one of n has everything.
 fn jain(shares: &[usize]) -> f64 {
     let sum: f64 = shares.iter().map(|&share| share as f64).sum();
     let squares: f64 = shares.iter().map(|&share| (share as f64).powi(2)).sum();

@@ -1,4 +1,4 @@
-//! One reply for one request, however the bytes arrive.
+//! Cases for framing: one reply per request, however TCP segments the bytes.
 
 use std::mem;
 use std::thread::sleep;
@@ -15,17 +15,17 @@ use crate::conformance::precondition::Precondition;
 use crate::conformance::test_client::PIPELINED;
 use crate::text::printable;
 
-/// Pause between two pieces that must not arrive as one. A server slower than this sees them
-/// together and is judged on less; none is judged wrongly.
+/// Pause between two pieces that must not arrive as one. A slower server sees both at once and is
+/// tested less strictly, but never failed wrongly.
 const GAP: Duration = Duration::from_millis(3);
 
-/// The longest pause between two pieces of a stream.
+/// Longest pause between two pieces of a stream, in milliseconds.
 const LONGEST_PAUSE_MS: u64 = 3;
 
-/// Streams of requests that a server is sent in pieces.
+/// Number of random request streams sent in pieces.
 const STREAMS: u32 = 25;
 
-/// Requests that are answered, whole and one by one, before any is cut.
+/// Requests that must be answered, whole and one by one, before any is split.
 const WHOLE: usize = 150;
 
 pub(in crate::conformance) const CASES: &[Case] = &[
@@ -86,7 +86,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         needs: &[Precondition::Delimited, Precondition::Lasting],
         check: |ctx| {
             let mut client = ctx.connect()?;
-            // In turns, so that a reply too many is not taken for the next.
+            // Alternating requests detect an extra reply, which could otherwise pass for the next
+            // one.
             let replies = [client.learn(&request(1))?, client.learn(&request(2))?];
             for cut in 1..=request(1).len() {
                 let line = ctx.sent(&request(1 + cut % 2));
@@ -183,7 +184,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     let reply = ctx.learned.borrow()[&plain(*number)].clone();
                     client.expect(&reply).map_err(expected)?;
                 }
-                // A reply too many would be taken for the next one.
+                // This request detects an extra reply, which would otherwise pass for the next one.
                 client.request(&request(1))?;
                 let reply = ctx.learned.borrow()[&request(1)].clone();
                 client.expect(&reply).map_err(expected)
@@ -242,25 +243,25 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
 ];
 
-/// Requests that are sent in one go, but for some cuts.
+/// Pipelined requests with some cuts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Stream {
     requests: Vec<u32>,
     cuts: Vec<Cut>,
 }
 
-/// A place in a stream where what was written so far is sent.
+/// A position in a stream at which the bytes so far are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Cut {
-    /// How many bytes are before it.
+    /// Number of bytes before the cut.
     after: usize,
-    /// How long the rest waits.
+    /// Pause before the rest is sent, in milliseconds.
     pause_ms: u64,
 }
 
 fn streams() -> impl Strategy<Value = Stream> {
     let number = prop_oneof![0u32..10, 10u32..1000, 1000u32..1_000_000];
-    // A long pause is the simpler one: what comes at once may arrive together or not.
+    // Shrinking prefers long pauses, as pieces without a pause may arrive as one or not.
     let cut = (1usize..30, 0..=LONGEST_PAUSE_MS)
         .prop_map(|(after, less)| Cut { after, pause_ms: LONGEST_PAUSE_MS - less });
     let requests = proptest::collection::vec(number, 1..6);
@@ -269,7 +270,7 @@ fn streams() -> impl Strategy<Value = Stream> {
 }
 
 impl Stream {
-    /// What is sent, and how long after what was sent before.
+    /// Returns the pieces, each with the pause before it.
     fn pieces(&self, sent: impl Fn(u32) -> Vec<u8>) -> Vec<(Vec<u8>, Duration)> {
         let mut rest: Vec<u8> = self.requests.iter().flat_map(|&number| sent(number)).collect();
         let mut cuts = self.cuts.clone();
@@ -303,7 +304,7 @@ fn plain(number: u32) -> Vec<u8> {
     number.to_string().into_bytes()
 }
 
-/// What is sent unasked; an end has causes of its own.
+/// Adds a hint to a failure because of unexpected bytes. A closed connection has other causes.
 fn says_too_much(finding: Failure) -> Failure {
     match finding.general_hint {
         Some(_) => finding,

@@ -1,4 +1,4 @@
-//! Clients do not notice each other.
+//! Cases for isolation between clients.
 
 use crate::conformance::case::Case;
 use crate::conformance::context::request;
@@ -7,13 +7,14 @@ use crate::conformance::precondition::Precondition;
 use crate::conformance::schedules;
 use crate::conformance::test_client::{QUIET, TestClient};
 
-/// A line that is longer than most servers take, and short enough to be kept by the kernel.
+/// A line longer than most servers accept, and short enough for the socket buffers.
 const TOO_LONG: usize = 8 * 1024;
 
-/// Long calculations that are asked for at once.
+/// Number of expensive requests sent at once.
 const HEAVY: usize = 20;
 
-/// Operators in each: no more than is taken also where they are counted, or computed by recursion.
+/// Operators per expensive request. Servers that limit their number or evaluate recursively accept
+/// as many.
 const OPERATORS: usize = 250;
 
 pub(in crate::conformance) const CASES: &[Case] = &[
@@ -75,7 +76,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 bad.reset();
                 good.request(&request(1))?;
                 good.expect(&reply)?;
-                // The next one shall not find its place still taken.
+                // The next client must not find the connection slot still taken.
                 ctx.let_it_rest();
             }
             Ok(())
@@ -95,11 +96,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let deep = "(".repeat(most);
             let long = "1".repeat(most + 1);
             for poison in ["1+*(", "\0", "1\0+2", "\u{1b}[2J", &deep, &long] {
-                // What becomes of the bad client is its own affair.
+                // The server may close the bad client.
                 let _ = bad.tell(poison.as_bytes());
                 good.request(&request(1))?;
                 good.expect(&reply)?;
-                // Once it has been swallowed.
+                // By now the server has handled the bad line.
                 let _ = bad.hear(QUIET);
                 good.request(&request(1))?;
                 good.expect(&reply)?;
@@ -123,14 +124,14 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let mut heavy = ctx.connect()?;
             ctx.tells_apart(&mut light, &mut heavy)?;
             let most = ctx.contract.max_line.unwrap_or(TOO_LONG).min(TOO_LONG);
-            // As with any poison, what becomes of the heavy client is its own affair.
+            // As for any bad client, the server may close it.
             let heavy_one = "1.5*".repeat(((most - 1) / 4).min(OPERATORS)) + "1";
             let _ = heavy.transmit(&ctx.sent(heavy_one.as_bytes()).repeat(HEAVY));
             for _ in 0..HEAVY {
                 light.request(&request(1))?;
                 light.expect(&reply)?;
             }
-            // It takes what it is owed, and leaves in good order.
+            // It reads the replies it is owed and closes cleanly.
             while heavy.hear(QUIET).is_ok() {}
             Ok(())
         },

@@ -1,4 +1,4 @@
-//! What clients leave behind in a server: nothing.
+//! Cases for resources that a server must release when clients leave.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use crate::conformance::precondition::Precondition;
 use crate::conformance::test_client::{PIPELINED, QUIET};
 use crate::server::proc::ResourceUsage;
 
-/// Clients that come and go.
+/// Clients that connect and leave.
 const CLIENTS: usize = 60;
 
-/// How much may be added meanwhile: a pool may still be growing, and needs few clients for that.
+/// Permitted increase of a count: a worker pool may still grow, and needs few clients for that.
 const SLACK: usize = CLIENTS / 10;
 
-/// How long to wait for what may only have been late in coming.
+/// First timeout, enough for a server that releases resources late.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Clients that send much and go, and how much each of them sends: as much as the kernel keeps for
-/// both sides. Together it is more than a server may have grown by.
+/// Clients that send much and leave, and the bytes each sends: as many as fit in the socket buffers
+/// of both sides. All together exceed the permitted growth, in bytes.
 const SENDING_CLIENTS: usize = 16;
 const SENT_BY_EACH: usize = 32 * 1024;
 const MOST_GROWTH: u64 = 192 * 1024;
@@ -28,10 +28,10 @@ const MOST_GROWTH: u64 = 192 * 1024;
 /// The longest line that they send.
 const SENT_LINE: usize = 1000;
 
-/// How often they come at the most: a pool of many threads has each of them set up once.
+/// Most rounds of such clients. In a pool of many threads, each thread has one-time setup costs.
 const MEMORY_ROUNDS: usize = 16;
 
-/// How a client leaves.
+/// How a client closes its connection.
 #[derive(Clone, Copy, PartialEq)]
 enum Leaving {
     Closing,
@@ -97,8 +97,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         ],
         check: |ctx| {
             let mut outcome = Ok(());
-            // What is set up once is no leak, and an allocator, or a collector of garbage, may take
-            // its time to settle: what is lost with each client is lost in each round.
+            // One-time setup is no leak, and an allocator or a garbage collector may take time to
+            // settle. A leak per client recurs in each round.
             for round in 1..=MEMORY_ROUNDS {
                 let last = round == MEMORY_ROUNDS;
                 ctx.let_it_rest();
@@ -167,8 +167,8 @@ fn settles(
     leaving: Leaving,
     count: fn(&ResourceUsage) -> usize,
 ) -> Result<(), Failure> {
-    // What a server sets up once, or up to some number, is set up by the first, or meanwhile: a
-    // pool may take its time to grow. What leaks goes on growing.
+    // One-time setup happens during the first round, and a pool may grow for a while. A leak goes
+    // on growing.
     come_and_go(ctx, leaving)?;
     let settled = adds_little(ctx, what, leaving, count, FIRST_PATIENCE);
     settled.or_else(|_| adds_little(ctx, what, leaving, count, ctx.patience))
@@ -182,7 +182,7 @@ fn adds_little(
     patience: Duration,
 ) -> Result<(), Failure> {
     ctx.let_it_rest();
-    // The last of them may not have been seen off yet: the least of some looks is the baseline.
+    // The server may still handle the last client, so the least of several samples is the baseline.
     let mut before = usize::MAX;
     for _ in 0..5 {
         before = before.min(count(&ctx.holdings()));
@@ -211,7 +211,7 @@ fn come_and_go(ctx: &TestContext<'_>, leaving: Leaving) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Clients send many long lines, one after another, and read all that answers them.
+/// Connects clients one after another that send many long lines and read all replies.
 fn come_and_send(ctx: &TestContext<'_>) -> Result<(), Failure> {
     let size = ctx.contract.max_line.unwrap_or(SENT_LINE).min(SENT_LINE);
     let line = ctx.sent(&padded(ctx, &request(1), size));
@@ -221,7 +221,7 @@ fn come_and_send(ctx: &TestContext<'_>) -> Result<(), Failure> {
         let mut client = ctx.connect_soon(&request(1))?;
         let reply = client.learn(&request(2))?;
         let mut answered = client.transmit(&lines);
-        // The last reply is the only one of its kind.
+        // Only the last reply differs from the others.
         while answered.is_ok() {
             match client.line() {
                 Ok(line) if line == reply => break,

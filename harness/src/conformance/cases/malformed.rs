@@ -1,4 +1,4 @@
-//! What is no request gets an error reply, and harms nobody.
+//! Cases for malformed requests: each gets an error reply and does no harm.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::conformance::padding::padded;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::test_client::TestClient;
 
-/// Levels of parentheses, and operators, where a line may be long enough.
+/// Nesting depth and number of operators, if the line limit allows them.
 const DEEP: usize = 10_000;
 
 pub(in crate::conformance) const CASES: &[Case] = &[
@@ -107,7 +107,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "malformed/injection",
         requirement: "an expression cannot run code on the server's host",
         source: "CWE-95 (eval injection); CWE-78 (OS command injection)",
-        // Only the file system of a server that was launched here is known to be this one's.
+        // Only a server launched by the harness is known to share its file system.
         needs: &[Precondition::Calc, Precondition::Launched],
         check: |ctx| {
             let canary = Canary::new(ctx);
@@ -122,7 +122,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             ];
             let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
             let answered = each_is_answered(ctx, &lines).and_then(|()| evaluates_no_object(ctx));
-            // What it started may outlast the reply.
+            // A process that the request started may outlive the reply.
             ctx.let_it_rest();
             if ctx.has_file(&canary.0)? {
                 let seen = "a client's line created a file on the server's host";
@@ -134,7 +134,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
 ];
 
-/// What an eval without builtins still gives away, and with it all of the interpreter.
+/// Requires that attribute access is not evaluated. An eval without builtins still gives access to
+/// the whole interpreter through it.
 fn evaluates_no_object(ctx: &TestContext<'_>) -> Result<(), Failure> {
     let mut client = ctx.connect_soon(&request(1))?;
     client.request(b"().__class__.__base__.__name__")?;
@@ -146,12 +147,12 @@ fn evaluates_no_object(ctx: &TestContext<'_>) -> Result<(), Failure> {
                  the expression, and allow what is known",
             ))
         }
-        // That it answers at all is asked elsewhere.
+        // Other cases test whether the server answers at all.
         _ => Ok(()),
     }
 }
 
-/// A plain request as long as what follows is answered as ever.
+/// Requires that a plain request of `bytes` bytes gets its usual reply.
 fn takes_a_line_of(ctx: &TestContext<'_>, bytes: usize) -> Result<(), Failure> {
     let mut client = ctx.connect()?;
     let reply = client.learn(&request(1))?;
@@ -163,14 +164,14 @@ fn takes_a_line_of(ctx: &TestContext<'_>, bytes: usize) -> Result<(), Failure> {
     })
 }
 
-/// A file that must not come into being. It is where every server may write, a confined one too.
+/// A file that no request may create, in a directory that even a confined server can write to.
 struct Canary(PathBuf);
 
 impl Canary {
     fn new(ctx: &TestContext<'_>) -> Canary {
         let name = format!("harness-canary-{}-{}", std::process::id(), ctx.address().port());
         let canary = Canary(Path::new("/tmp").join(name));
-        // One of an earlier process with this one's id.
+        // An earlier process with the same id may have left one.
         let _ = std::fs::remove_file(&canary.0);
         canary
     }
@@ -178,7 +179,7 @@ impl Canary {
 
 impl Drop for Canary {
     fn drop(&mut self) {
-        // It is there only if the server is at fault.
+        // It exists only if the server is at fault.
         let _ = std::fs::remove_file(&self.0);
     }
 }
@@ -188,7 +189,7 @@ fn each_is_error_or_answer(
     lines: &[&[u8]],
     expect: impl Fn(&mut TestClient<'_>, &[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    // The one before it may not have been seen off yet.
+    // The server may still handle the client of an earlier check.
     let mut client = ctx.connect_soon(&request(1))?;
     let reply = client.learn(&request(1))?;
     let wire = &ctx.contract.wire;
@@ -212,7 +213,7 @@ fn each_is_an_error(ctx: &TestContext<'_>, lines: &[&[u8]]) -> Result<(), Failur
     each_is_error_or_answer(ctx, lines, |client, _| client.expect_error().map(drop))
 }
 
-/// Each line gets some line from a calculator, and itself from an echo.
+/// Requires a reply line to each line from a calculator, and the line itself from an echo server.
 fn each_is_answered(ctx: &TestContext<'_>, lines: &[&[u8]]) -> Result<(), Failure> {
     each_is_error_or_answer(ctx, lines, |client, line| match ctx.contract.service {
         Service::Calc => client.expect_any_line(),

@@ -1,4 +1,4 @@
-//! The cases, a file for each topic.
+//! The cases, one module per topic.
 
 pub(super) mod back_pressure;
 pub(super) mod contract;

@@ -1,4 +1,4 @@
-//! Requests at the limit, past it, and without an end.
+//! Cases for requests at the line limit, above it, and without an end.
 
 use crate::conformance::case::Case;
 use crate::conformance::context::request;
@@ -7,10 +7,10 @@ use crate::conformance::padding::{padded, reply_to_padded};
 use crate::conformance::precondition::Precondition;
 use crate::conformance::test_client::{GROWTH, QUIET};
 
-/// Sent without a line feed, in bytes: far more than any server needs to keep.
+/// Bytes sent without a line feed: far more than any server needs to buffer.
 const ENDLESS: usize = 5 * 1024 * 1024;
 
-/// The same beside a client that asks meanwhile.
+/// Same, beside a client that sends requests at the same time.
 const BESIDE: usize = 1024 * 1024;
 
 pub(in crate::conformance) const CASES: &[Case] = &[
@@ -71,7 +71,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             }
             client.send(&ctx.contract.wire.request.after)?;
             client.expect_error()?;
-            // The error may come before the rest has been read.
+            // The server may send the error before it has read the rest.
             ctx.wait_until(
                 || ctx.is_asleep(),
                 || Failure::vacuous("the server does not come to rest after a long line"),
@@ -96,7 +96,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let reply = good.learn(&request(1))?;
             let mut endless = ctx.connect()?;
             ctx.tells_apart(&mut good, &mut endless)?;
-            // A server without a limit may stop reading rather than keep it all.
+            // A server without a line limit may stop reading rather than buffer everything.
             endless.client.set_patience(QUIET);
             let piece = vec![b'1'; 64 * 1024];
             for _ in 0..BESIDE / piece.len() {

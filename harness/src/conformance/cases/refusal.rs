@@ -1,4 +1,4 @@
-//! What a client meets that finds the server full.
+//! Cases for connections over the limit.
 
 use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
@@ -18,25 +18,25 @@ use crate::conformance::precondition::Precondition;
 use crate::conformance::test_client::{QUIET, TestClient};
 use crate::text::printable;
 
-/// The case that judges whom a server turns away, and how.
+/// The case that tests the overload policy.
 const AS_DECLARED: &[&str] = &["refusal/as-declared"];
 
-/// Clients turned away in a row.
+/// Connections over the limit in a row.
 const TURNED_AWAY: usize = 50;
 
-/// Clients that are turned away too late, before that is believed of the server.
+/// Connections that must all be rejected too late before the server fails.
 const PROMPT_TRIES: usize = 10;
 
-/// Times that a client comes while another leaves.
+/// Number of connections that race with a client that leaves.
 const RACES: usize = 30;
 
-/// Clients that are left to wait, at the most.
+/// Most clients left waiting.
 const BACKLOG: usize = 64;
 
-/// Clients that come all at once: more than select(2) has descriptors for.
+/// Connections opened at once: more than the descriptors that select(2) can handle.
 const STORM: usize = 1_100;
 
-/// How many more they are than a server takes that declares a number.
+/// Connections above a declared limit.
 const TOO_MANY: usize = 300;
 
 pub(in crate::conformance) const CASES: &[Case] = &[
@@ -49,8 +49,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let _incumbents = ctx.fill()?;
             let declared = ctx.contract.when_full.unwrap_or(OverloadPolicy::Wait);
             let (mut met, mut after) = meet(ctx);
-            // A busy machine may be late now and then; a server that makes clients wait is so
-            // every time.
+            // A busy machine may delay one rejection; a server that delays rejections delays all.
             for _ in 1..PROMPT_TRIES {
                 if met.kind() != Some(declared)
                     || declared == OverloadPolicy::Wait
@@ -92,14 +91,14 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                          sending side, read until the client ends, then close",
                     )
                 };
-                // A server that closes over unread input resets the connection, if the input is
-                // there when it closes. It is there when the server accepts, unless this thread is
-                // kept from the processor for 200 ms between the two calls, 20 times in a row.
+                // A server that closes a socket with unread input resets the connection. The input
+                // is there when the server accepts. It is missing only if this thread gets no CPU
+                // for 200 ms between the two calls, 20 times in a row.
                 let mut client = ctx.try_connect_with_data().map_err(finding)?;
                 let _ = client.client.send(&ctx.sent(b"1+2").repeat(2));
                 let line = client.line().map_err(finding)?;
                 if !ctx.contract.is_busy(&line) {
-                    // Whom it turns away, and how, is the case refusal/as-declared.
+                    // The case refusal/as-declared tests the overload policy.
                     let seen =
                         format!("a client that should be turned away got {}", printable(&line));
                     return Err(Failure::blocked(AS_DECLARED, seen));
@@ -121,9 +120,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         check: |ctx| {
             let mut incumbents = ctx.fill()?;
             for _ in 0..TURNED_AWAY {
-                // What it meets is another case's matter, unless it is nothing at all. The server
-                // has turned it away before the other asks: a thread that accepts may not have
-                // run until then.
+                // Another case tests the rejection; only a timeout matters here. Waiting for it
+                // ensures that the server has rejected the connection before the served client
+                // sends: an accepting thread may not have run earlier.
                 let met = ctx.try_connect().and_then(|mut client| {
                     client.client.send(&ctx.sent(b"1+2"))?;
                     let _ = client.hear_out(QUIET);
@@ -171,7 +170,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             for client in &mut waiting {
                 client.request(&request(0))?;
             }
-            // All but one of the places stay taken, so they come through one by one.
+            // All slots but one stay taken, so the waiting clients get it one by one.
             let mut served = incumbents.make_room();
             for mut next in waiting {
                 next.expect_silence("while those before it are served")?;
@@ -237,7 +236,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             if met.kind() != ctx.contract.when_full {
                 return Err(Failure::blocked(AS_DECLARED, met.words()));
             }
-            // Once without a race.
+            // The first time without a race.
             incumbents.make_room().close();
             let again = ctx.connect_soon(&request(0)).map_err(|finding| {
                 Failure::blocked(&["refusal/place-freed-by-fin"], finding.observed)
@@ -305,8 +304,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 let Some(served) = &mut incumbent else { return Ok(()) };
                 let answered = served.ask(&request(7));
                 if answered.is_err() && came.elapsed() >= idle {
-                    // On a busy machine it may not have spoken in time; whether it is closed
-                    // although it has is the case timeouts/activity-keeps-alive.
+                    // On a busy machine the client may have exceeded the idle timeout. The case
+                    // timeouts/activity-keeps-alive tests whether it is closed earlier.
                     incumbent = None;
                     return Ok(());
                 }
@@ -325,7 +324,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     is_served()?;
                 }
             }
-            // It takes in all that it will.
+            // Waits until the server has accepted all it will.
             let mut served = Ok(());
             let _ = ctx.wait_until(
                 || {
@@ -336,7 +335,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             );
             served?;
             if most < STORM && ctx.contract.capacity.is_none() {
-                // Too few descriptors here for as many as might end it.
+                // The harness has too few descriptors for as many connections as might crash the
+                // server.
                 ctx.inform(storm.words());
             } else {
                 ctx.observe(storm.words());
@@ -350,30 +350,32 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
 ];
 
-/// Clients that come all at once. Each asks to be connected, and is not waited for.
+/// Connections opened at once with non-blocking connects.
 #[derive(Default)]
 struct Storm(Vec<Socket>);
 
 impl Storm {
-    /// How many they may be: whoever declares how many it serves is not brought past select(2).
-    /// Other cases go on meanwhile, and need descriptors too.
+    /// Returns the number of connections.
+    ///
+    /// A server with a declared limit is not brought beyond select(2)'s. Cases that run in parallel
+    /// need descriptors, too.
     fn most(capacity: Option<usize>) -> usize {
         let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
         let most = STORM.min(usize::try_from(soft).unwrap_or(STORM) / 16);
         capacity.map_or(most, |capacity| most.min(capacity + TOO_MANY))
     }
 
-    /// One more comes, if there is a descriptor for it.
+    /// Opens one more connection, if a descriptor is free.
     fn grow(&mut self, address: SocketAddr) -> bool {
         let client = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None);
         let Ok(client) = client else { return false };
-        // It is under way, or has failed, which is seen later.
+        // The connect is in progress or has failed; reads report that later.
         let _ = client.connect(&address.into());
         self.0.push(client);
         true
     }
 
-    /// What they have met so far.
+    /// Describes the outcomes of the connections so far.
     fn words(&self) -> String {
         let mut met =
             [("refused", 0), ("reset", 0), ("closed", 0), ("told something", 0), ("waiting", 0)];
@@ -396,7 +398,7 @@ impl Storm {
     }
 }
 
-/// Whether a client met the end of its connection, and no half of a line.
+/// Returns whether the server rejected the connection without sending part of a line.
 fn is_turned_away(trouble: &ClientError) -> bool {
     match trouble {
         ClientError::Refused | ClientError::Reset => true,

@@ -1,4 +1,4 @@
-//! What is answered: the only topic that asks the oracle.
+//! Cases for correct replies: the only topic that uses the oracle.
 
 use std::cell::RefCell;
 
@@ -14,13 +14,13 @@ use crate::conformance::test_client::TestClient;
 use crate::text::printable;
 use crate::wire::ReplyEnd;
 
-/// Expressions that a server is asked for in one case.
+/// Number of random expressions in a case.
 const EXPRESSIONS: u32 = 300;
 
-/// Lines that an echo is asked for in one case.
+/// Number of random lines sent to an echo server in a case.
 const LINES: u32 = 200;
 
-/// How often each of two clients asks the same.
+/// Number of equal requests from each of two clients.
 const REPEATED: usize = 50;
 
 pub(in crate::conformance) const CASES: &[Case] = &[
@@ -67,8 +67,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         needs: &[Precondition::Calc, Precondition::Reads("2+3*4")],
         check: |ctx| {
             let mut client = ctx.connect()?;
-            // Each is compared with what the server makes of its last step: a server that adds
-            // wrongly may still know what to add first.
+            // Each expression is compared with the server's reply to its last step. A server that
+            // adds wrongly may still have the right precedence.
             for (expression, step) in [
                 ("2+3*4", "2+12"),
                 ("20-2*6", "20-12"),
@@ -170,13 +170,14 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let limit = ctx.contract.max_line.unwrap_or(1000).min(1000);
             let line = part_of_a_line(any::<u8>(), limit)
                 .prop_filter("it is one line", |line| fits(ctx, line));
-            // Nearly all bytes of a random line are printable in one half of the lines.
+            // In half of the lines all bytes are printable; random bytes would make such lines
+            // rare.
             let text = part_of_a_line(b' '..b'~', limit);
             let text = text.prop_filter("it is one request", |text| fits(ctx, text));
             let lines = prop_oneof![line, text].prop_map(Line);
             let prepare = || {
                 let mut client = served(ctx)?;
-                // What a server is tempted to change.
+                // Lines that servers tend to alter.
                 let tempting = [&b" x"[..], b"x ", b"\tx\t", b"a  b", b" ", b"", b"X", b"%s\\n\"'"];
                 for line in tempting.into_iter().filter(|line| fits(ctx, line)) {
                     is_echoed(&mut client, line)?;
@@ -188,7 +189,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
 ];
 
-/// Asks for each expression that the dialect has, in turn, and compares.
+/// Requires the expected value of each expression that the dialect has.
 fn has_values(ctx: &TestContext<'_>, rows: &[(&str, Value)]) -> Result<(), Failure> {
     let mut client = ctx.connect()?;
     client.learn(&request(1))?;
@@ -206,7 +207,7 @@ fn has_values(ctx: &TestContext<'_>, rows: &[(&str, Value)]) -> Result<(), Failu
     Ok(())
 }
 
-/// Whether these bytes are one request on the wire, and their echo one reply.
+/// Returns whether these bytes are one request, and their echo is one reply.
 fn fits(ctx: &TestContext<'_>, line: &[u8]) -> bool {
     let wire = &ctx.contract.wire;
     let is_one_reply = match &wire.reply_end {
@@ -222,7 +223,7 @@ fn fits(ctx: &TestContext<'_>, line: &[u8]) -> bool {
         && (wire.is_delimited() || !line.is_empty())
 }
 
-/// Some bytes out of the middle of others: what is around them is left out by halves.
+/// Draws a slice of random bytes, so that shrinking halves the bytes around a failing part.
 fn part_of_a_line(byte: impl Strategy<Value = u8>, limit: usize) -> impl Strategy<Value = Vec<u8>> {
     let bytes = proptest::collection::vec(byte, 0..limit);
     (0..limit, 0..limit, bytes).prop_map(|(end, length, mut bytes)| {
@@ -231,7 +232,7 @@ fn part_of_a_line(byte: impl Strategy<Value = u8>, limit: usize) -> impl Strateg
     })
 }
 
-/// A client that is served.
+/// Connects a client and learns the reply to a plain request.
 fn served<'s>(ctx: &'s TestContext<'_>) -> Result<TestClient<'s>, Failure> {
     let mut client = ctx.connect()?;
     client.learn(&request(1))?;
@@ -248,7 +249,7 @@ fn is_echoed(client: &mut TestClient<'_>, line: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Bytes that are written down as letters of the same numbers.
+/// Bytes serialized as a string with one character per byte value (Latin-1).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 struct Line(Vec<u8>);

@@ -1,4 +1,4 @@
-//! Ending in good order.
+//! Cases for shutdown.
 
 use std::thread;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use crate::contract::Ending;
 use crate::exit::Exit;
 use crate::text::printable;
 
-/// Replies that wait for a client when it resets: more than its small window takes.
+/// Replies pending for a client when it resets: more than its small receive window takes.
 const UNREAD: usize = 5_000;
 
 pub(in crate::conformance) const CASES: &[Case] = &[
@@ -61,7 +61,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     Failure::blocked(PIPELINED, format!("even without a signal: {seen}"))
                 })?;
             }
-            // The last one has not arrived as a whole, and is nobody's.
+            // The last request is incomplete, so it gets no reply.
             client.send(&[&requests[..], b"12"].concat())?;
             ctx.signal(Signal::SIGTERM);
             for _ in 0..50 {
@@ -102,7 +102,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         source: "the contract: ending; RFC 9293 section 3.5.3 (reset processing)",
         needs: &[Precondition::Drain, Precondition::Pipelining, Precondition::Lasting],
         check: |ctx| {
-            // Replies that the kernel has taken and the client has not.
+            // The kernel has accepted replies that the client has not received.
             let mut client = ctx.connect_with_small_window()?;
             client.learn(&request(1))?;
             client.send(&ctx.sent(&request(1)).repeat(UNREAD))?;
@@ -121,7 +121,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         source: "the contract: ending; signal(7)",
         needs: &[Precondition::Drain, Precondition::Pipelining, Precondition::Lasting],
         check: |ctx| {
-            // Replies that nobody reads keep the drain waiting.
+            // Unread replies block the drain.
             let mut client = ctx.connect_with_small_window()?;
             client.learn(&request(1))?;
             if let Stuffed::Hoards { .. } = client.stuff()? {
@@ -156,7 +156,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         source: "the contract: ending; signal(7)",
         needs: &[Precondition::Abort, Precondition::Pipelining, Precondition::Lasting],
         check: |ctx| {
-            // Replies that nobody reads, and half a request.
+            // Leaves unread replies and an incomplete request.
             let mut client = ctx.connect_with_small_window()?;
             client.learn(&request(1))?;
             client.send(&ctx.sent(&request(1)).repeat(UNREAD))?;
@@ -176,7 +176,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             if ctx.exits_within(ctx.patience * GONE).is_none() {
                 return Err(Failure::blocked(&["shutdown/sigterm"], "it goes on"));
             }
-            // The kernel may take a moment to end what a ring still does.
+            // The kernel may need a moment to cancel pending io_uring operations.
             let mut met = None;
             ctx.wait_until(
                 || {

@@ -1,4 +1,4 @@
-//! Coming up, and not being able to.
+//! Cases for startup, and for a startup that fails.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -16,13 +16,13 @@ use crate::conformance::precondition::Precondition;
 use crate::exit::Exit;
 use crate::server::{LaunchError, Port, Process, READY_DEADLINE, proc};
 
-/// An address that is nobody's (RFC 5737).
+/// An address of no host (TEST-NET-1, RFC 5737).
 const NOBODYS: &str = "192.0.2.1";
 
-/// A port that only the system's own services may listen on, and that hardly any does.
+/// A privileged port that hardly any service uses.
 const PRIVILEGED: &str = "81";
 
-/// From which port on anybody may listen.
+/// The file with the first unprivileged port.
 const FIRST_UNPRIVILEGED: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 
 pub(in crate::conformance) const CASES: &[Case] = &[
@@ -114,7 +114,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         requirement: "told to listen on a host that does not exist it says so and ends with an error code",
         source: "getaddrinfo(3) (EAI_NONAME); POSIX (exit status)",
         needs: &[Precondition::Host, Precondition::Port],
-        // A label has 63 letters at most (RFC 1035), so no resolver asks another machine.
+        // The name exceeds 63 letters in a label (RFC 1035), so no resolver sends a query.
         check: |ctx| cannot_start_on(ctx, &"nobody".repeat(12)),
     },
     Case {
@@ -149,7 +149,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         needs: &[Precondition::Lives, Precondition::Launched],
         check: |ctx| {
             ctx.connect()?.learn(&request(7))?;
-            // Some close their listener while they serve.
+            // Some servers close their listener while they serve a client.
             ctx.wait_until(
                 || ctx.is_listening(),
                 || Failure::vacuous("the first server does not listen once its client has left"),
@@ -171,7 +171,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         check: |ctx| {
             let mut client = ctx.connect()?;
             client.learn(&request(1))?;
-            // The server closes first, so its side is the one that goes to TIME_WAIT.
+            // The server closes first, so its side enters TIME_WAIT.
             ctx.signal(Signal::SIGTERM);
             if ctx.exits_within(ctx.patience * GONE).is_none() {
                 return Err(Failure::blocked(&["shutdown/sigterm"], "it goes on"));
@@ -187,20 +187,20 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
 ];
 
-/// A server that is told this host gives up.
+/// Requires that a server with this host exits with an error.
 fn cannot_start_on(ctx: &TestContext<'_>, host: &str) -> Result<(), Failure> {
     ctx.connect()?.learn(&request(1))?;
-    // The port is free: it is the host that is wrong.
+    // The port is free, so only the host is wrong.
     let port = Port::take(Ipv4Addr::LOCALHOST.into()).map_err(LaunchError::NoPort)?;
     gives_up(ctx, ctx.start_at(host, &port.number().to_string())?)
 }
 
-/// A server that cannot start says so, and ends by itself with an error code.
+/// Requires that a server that cannot start prints a message and exits with an error code.
 fn gives_up(ctx: &TestContext<'_>, started: Process) -> Result<(), Failure> {
     let expected = "it ends by itself, with an exit code other than 0 and a word about it";
     let ended = || started.exit().is_some();
-    // It is not waited for one that has started after all. One that works, as an interpreter that
-    // starts on a busy machine does, is given more time.
+    // Stops waiting once the server listens. A server that uses the CPU gets more time, such as an
+    // interpreter that starts on a busy machine.
     let (began, patience) = (Instant::now(), ctx.patience * GONE);
     while !ended() && started.listening().is_empty() {
         let waited = began.elapsed();
@@ -233,7 +233,7 @@ fn gives_up(ctx: &TestContext<'_>, started: Process) -> Result<(), Failure> {
     Err(Failure::fail(expected, seen))
 }
 
-/// A client of another of the servers that were started is served.
+/// Requires that a client of another instance is served.
 fn serves_at(ctx: &TestContext<'_>, place: (&str, u16), reply: &[u8]) -> Result<(), Failure> {
     let (host, port) = place;
     let address = SocketAddr::new(host.parse().expect("an address"), port);

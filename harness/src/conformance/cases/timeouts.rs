@@ -1,4 +1,4 @@
-//! Waiting, and giving up, on either side.
+//! Cases for the idle timeout and for slow clients.
 
 use std::time::{Duration, Instant};
 
@@ -13,13 +13,13 @@ use crate::conformance::precondition::MOST_CLIENTS;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::test_client::TestClient;
 
-/// How often it is tried to speak in time.
+/// Number of attempts to send within the idle timeout.
 const TRIES: usize = 10;
 
-/// The patience of the original's client.
+/// Timeout of the client of the original teaching servers.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Clients that drip, and their pause between two bytes.
+/// Number of clients that send single bytes, and the pause between two bytes.
 const DRIPPING: usize = 8;
 const DRIP: Duration = Duration::from_millis(10);
 
@@ -88,7 +88,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             flooding.learn(&request(1))?;
             let mut silent = ctx.connect()?;
             silent.learn(&request(2))?;
-            // The flood is there when the time comes; before that it would only cost.
+            // Starts the flood just before the timeout expires; earlier it would only cost CPU
+            // time.
             std::thread::sleep(declared * 4 / 5);
             let closed =
                 flooding.while_it_floods(|| silent.line_within(declared * 2 + ctx.patience))?;
@@ -110,7 +111,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         source: "the contract: idle timeout",
         needs: &[Precondition::IdleTimeout, Precondition::Lasting],
         check: |ctx| {
-            // Whoever is kept from speaking by a machine that is busy has not spoken in time.
+            // On a busy machine the harness may send too late, so it tries again.
             for _ in 0..TRIES {
                 if speaks_in_time(ctx)? {
                     return Ok(());
@@ -132,7 +133,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             ctx.tells_apart(&mut client, &mut dripping[0])?;
             for byte in request(2) {
                 for slow in &mut dripping {
-                    // It may be closed for being slow.
+                    // The server may close it for being slow.
                     let _ = slow.client.send(&[byte]);
                 }
                 client.request(&request(1))?;
@@ -154,7 +155,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let reply = client.learn(&request(7))?;
             let mut silent: Vec<TestClient<'_>> =
                 (0..others(ctx)).map(|_| ctx.connect()).collect::<Result<_, _>>()?;
-            // One that is still to be accepted may take the last place instead.
+            // A client that is still in the accept queue could take the last slot instead.
             ctx.let_it_rest();
             for party in &mut silent {
                 if !matches!(party.heard(), Err(ClientError::Silent(..))) {
@@ -172,17 +173,18 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
 ];
 
-/// The places beside one, as far as a case fills them.
+/// Returns the connection slots besides one, limited to what a case opens.
 fn others(ctx: &TestContext<'_>) -> usize {
     ctx.contract.capacity.unwrap_or(1).min(MOST_CLIENTS) - 1
 }
 
-/// A client that speaks within the idle timeout, again and again, is answered. Not so if the machine
-/// kept it from speaking in time.
+/// Requires replies to a client that sends within the idle timeout several times.
+///
+/// Returns false if a reply is missing after the machine delayed a request beyond the timeout.
 fn speaks_in_time(ctx: &TestContext<'_>) -> Result<bool, Failure> {
     let declared = ctx.contract.idle_timeout.unwrap_or_default();
     let mut client = ctx.connect()?;
-    // The server has heard of it later than that, so it was not silent for longer.
+    // The server receives the request later than this, so its idle time is shorter.
     let mut spoke = Instant::now();
     let reply = client.learn(&request(1))?;
     for _ in 0..4 {

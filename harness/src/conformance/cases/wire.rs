@@ -1,4 +1,4 @@
-//! What a server and its clients have agreed on beside requests and replies.
+//! Cases for the wire format besides requests and replies: greeting, handshake, quit.
 
 use crate::conformance::case::Case;
 use crate::conformance::context::request;
@@ -34,7 +34,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let mut client = ctx.connect()?;
             client.learn(&request(1))?;
             client.quit().map_err(|trouble| Failure::trouble("it takes the word", &trouble))?;
-            // A word of farewell is no fault.
+            // A goodbye message is permitted.
             match client.rest() {
                 Ok(_) => {
                     ctx.was_met();
