@@ -1,7 +1,7 @@
-//! What a server that may mean ill cannot do and have.
+//! Confinement: resource limits and isolation of a server that may be malicious.
 //!
-//! This is no prison: whoever looks for a hole in the kernel is not held. It keeps what goes wrong
-//! with somebody's first server from the machine, and from the harness.
+//! This is no security boundary against exploits of the kernel. It protects the machine and the
+//! harness from the usual defects of a first server.
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
@@ -22,19 +22,20 @@ use serde::{Deserialize, Serialize};
 
 use super::{namespace, proc};
 
-/// The only place that a server with a read-only file system may write to, and what it may keep
-/// there: in memory, and gone with the server.
+/// The only directory that a server with a read-only file system may write to, with
+/// [`SHARED_MEMORY`]. Its content is in memory and vanishes with the server.
 const WRITABLE: &str = "/tmp";
-/// Where shared memory has its names (shm_overview(7)), semaphores of Python's among it.
+/// Mount point of named shared memory (shm_overview(7)); Python's semaphores need it.
 const SHARED_MEMORY: &str = "/dev/shm";
 const ROOM: &str = "size=16m,nr_inodes=8192,mode=1777";
 
-/// Devices that a confined server may open. Through others it could write to a disk, or to the
-/// terminal of a user.
+/// Devices that a confined server may open. Others would let it write to a disk, or to a user's
+/// terminal.
 const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
-/// The kernel counts all tasks of a user, this server's and those of others: as a second line it
-/// allows so many times as many as the server may have, beside what is there already.
+/// Factor of the task limit for RLIMIT_NPROC, on top of the tasks that already run. The kernel
+/// counts all tasks of a user, including those of other servers, so this is a second line of
+/// defence.
 const TASKS_OF_OTHERS: u64 = 32;
 
 // Constants of linux/mount.h and linux/landlock.h.
@@ -43,27 +44,28 @@ const MOUNT_ATTR_NODEV: u64 = 0x4;
 const LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET: u64 = 0x1;
 const LANDLOCK_SCOPE_SIGNAL: u64 = 0x2;
 
-/// What a server may not do and have. By default nothing is kept from it.
+/// Resource limits and isolation of a server. The default has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
-    /// Memory that each of its processes may have, in bytes (RLIMIT_AS).
+    /// Address space of each process, in bytes (RLIMIT_AS).
     pub memory_bytes: Option<u64>,
-    /// Threads and processes that it may have at a time, all together: with more it is ended.
+    /// Total number of threads and processes at a time; the server is killed when it exceeds it.
     pub tasks: Option<usize>,
-    /// Processor time that each of its processes may use, in seconds (RLIMIT_CPU).
+    /// CPU time of each process, in seconds (RLIMIT_CPU).
     pub cpu_seconds: Option<u64>,
-    /// How large a file it writes may become, in bytes (RLIMIT_FSIZE).
+    /// Size of each written file, in bytes (RLIMIT_FSIZE).
     pub file_bytes: Option<u64>,
-    /// How long it may live: then it is ended.
+    /// Lifetime; the server is killed at its end.
     pub lifetime: Option<Duration>,
-    /// It has a network of its own, and reaches nobody beyond it.
+    /// The server runs in a network namespace and reaches no other address.
     pub network_alone: bool,
-    /// It may write to /tmp only, which is its own, small, and gone with it.
+    /// The server may write only to a /tmp of its own, which is small and vanishes with it.
     pub read_only: bool,
 }
 
 impl Confinement {
-    /// For servers of strangers: far more than an honest one needs while it is judged.
+    /// Returns limits for servers from strangers, far above the needs of a regular server under
+    /// test.
     pub fn strict() -> Confinement {
         Confinement {
             // A thousand threads have 8 MiB of stack each.
@@ -77,48 +79,48 @@ impl Confinement {
         }
     }
 
-    /// Whether it is to be kept from others, and not only from having too much.
+    /// Returns whether the server is isolated from other processes, beside its resource limits.
     pub(super) fn is_shut_in(&self) -> bool {
         self.network_alone || self.read_only
     }
 
-    /// The kernel's limits, for setrlimit(2).
+    /// Returns the limits for setrlimit(2): resource, soft and hard limit.
     pub(super) fn resources(&self) -> Vec<(Resource, rlim_t, rlim_t)> {
         let mut limits = Vec::new();
         let mut limit = |resource, soft: Option<u64>, more: u64| {
-            // What cannot be asked for cannot be limited either. Nobody may have more than before.
+            // A limit that cannot be read cannot be set either. No hard limit is raised.
             if let (Some(soft), Ok((_, most))) = (soft, getrlimit(resource)) {
                 limits.push((resource, soft.min(most), soft.saturating_add(more).min(most)));
             }
         };
         limit(Resource::RLIMIT_AS, self.memory_bytes, 0);
         limit(Resource::RLIMIT_FSIZE, self.file_bytes, 0);
-        // First it is told, which ends it usually; a second later it is killed.
+        // SIGXCPU at the soft limit ends most processes; SIGKILL follows a second later.
         limit(Resource::RLIMIT_CPU, self.cpu_seconds, 1);
-        // Root has as many as there are.
+        // The kernel does not apply RLIMIT_NPROC to root.
         let tasks = self.tasks.filter(|_| !geteuid().is_root()).and_then(|tasks| {
             let there = proc::tasks_of_all()? as u64;
             Some((tasks as u64).saturating_mul(TASKS_OF_OTHERS).saturating_add(there))
         });
         limit(Resource::RLIMIT_NPROC, tasks, 0);
         if *self != Confinement::default() {
-            // What is left of a process that died would go to the disk.
+            // A core dump would be written to the disk.
             limit(Resource::RLIMIT_CORE, Some(0), 0);
         }
         limits
     }
 }
 
-/// What a supervisor has done to confine the server that it is about to start.
+/// Isolation that a supervisor has applied to the server that it is about to start.
 pub(super) struct Shut {
-    /// What the server must do itself, before it is one.
+    /// Landlock domain that the server must enter itself, before exec.
     pub(super) scope: Option<Scope>,
-    /// What could not be done.
+    /// Descriptions of the isolation that could not be applied.
     pub(super) undone: Vec<String>,
 }
 
-/// Confines this process, which has one thread, and with it all that it starts: the file system
-/// and privileges. The server runs in `folder`.
+/// Isolates this process, which must have a single thread, and all its children from the file
+/// system and from privileges. The server runs in `folder`.
 pub(super) fn shut_in(limits: &Confinement, folder: &Path, command: &[String]) -> Shut {
     let mut shut = Shut { scope: None, undone: Vec::new() };
     if !limits.is_shut_in() {
@@ -142,7 +144,7 @@ pub(super) fn shut_in(limits: &Confinement, folder: &Path, command: &[String]) -
     shut
 }
 
-/// Whoever is root could undo all of it.
+/// Drops all capabilities but the one for privileged ports: root could undo the isolation.
 fn drop_privileges() -> io::Result<()> {
     rustix::thread::set_no_new_privs(true)?;
     for number in 0..u64::BITS {
@@ -152,9 +154,9 @@ fn drop_privileges() -> io::Result<()> {
         }
         match remove_capability_from_bounding_set(capability) {
             Ok(()) => {}
-            // The kernel has no more of them.
+            // The kernel has no capability with this number.
             Err(rustix::io::Errno::INVAL) => break,
-            // Who may not change theirs has none.
+            // A process that may not change its bounding set has no capabilities.
             Err(rustix::io::Errno::PERM) if !geteuid().is_root() => break,
             Err(error) => return Err(error.into()),
         }
@@ -166,7 +168,7 @@ fn make_read_only(folder: &Path, command: &[String]) -> io::Result<()> {
     own_mounts()?;
     let nothing: Option<&str> = None;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
-    // A mount each, to be treated differently.
+    // A separate mount each, so that it can have other attributes.
     let devices = DEVICES.iter().filter(|device| {
         mount(Some(**device), **device, nothing, MsFlags::MS_BIND, nothing).is_ok()
     });
@@ -175,7 +177,7 @@ fn make_read_only(folder: &Path, command: &[String]) -> io::Result<()> {
     for device in devices {
         set_attributes(device, 0, 0, MOUNT_ATTR_NODEV)?;
     }
-    // What is needed of the folder that the new one hides.
+    // Files that the new mounts hide and the server needs.
     let kept: Vec<(PathBuf, File)> = needed(folder, command)
         .into_iter()
         .map(|path| {
@@ -200,7 +202,7 @@ fn make_read_only(folder: &Path, command: &[String]) -> io::Result<()> {
         let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
         mount(Some(hidden.as_str()), &path, nothing, flags, nothing)?;
     }
-    // The same folder, by way of what is there now.
+    // Enter the same directory through the new mounts.
     std::env::set_current_dir(folder)
 }
 
@@ -214,19 +216,19 @@ fn own_mounts() -> io::Result<()> {
     }
 }
 
-/// What the server needs to see of the folder for temporary files: its own folder, and where the
-/// files are that its command names.
+/// Returns the paths below the temporary directory that the server needs to see: its working
+/// directory, and the directories of the files in its command.
 fn needed(folder: &Path, command: &[String]) -> Vec<PathBuf> {
     let named = command.iter().filter_map(|word| folder.join(word).canonicalize().ok());
     let named = named.map(|path| match path.parent() {
-        // What is beside a program is part of it.
+        // Files next to a program are part of it.
         Some(parent) if path.is_file() && parent != Path::new(WRITABLE) => parent.to_path_buf(),
         _ => path,
     });
     let mut needed: Vec<PathBuf> = named.chain([folder.to_path_buf()]).collect();
     needed.retain(|path| path.starts_with(WRITABLE) && path != Path::new(WRITABLE));
     needed.sort_unstable();
-    // What is in one of them is there with it.
+    // A path below another one in the list is visible with that.
     needed.dedup_by(|path, before| path.starts_with(before));
     needed
 }
@@ -258,12 +260,12 @@ fn set_attributes(path: &str, flags: i32, set: u64, clear: u64) -> io::Result<()
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Puts this process, for good, where it can send signals to itself and to its descendants, and to
-/// nobody else. Who is not root gives up privileges of programs for that (`no_new_privs`): so it is
-/// done for root, and for whoever is shut in anyway.
+/// Restricts this process permanently to signals to itself and to its descendants. A process other
+/// than root must give up the privileges of setuid programs for that (`no_new_privs`). So it only
+/// works for root, and for a server that is isolated anyway.
 ///
 /// # Errors
-/// The kernel cannot do that.
+/// The kernel does not support it.
 pub(super) fn signal_descendants_only(limits: &Confinement) -> io::Result<()> {
     if limits.is_shut_in() {
         rustix::thread::set_no_new_privs(true)?;
@@ -271,7 +273,7 @@ pub(super) fn signal_descendants_only(limits: &Confinement) -> io::Result<()> {
     Scope::of(LANDLOCK_SCOPE_SIGNAL)?.enter()
 }
 
-/// Those in it can send signals to nobody outside, and trace nobody there (landlock(7)).
+/// A Landlock domain: its processes cannot signal or trace processes outside (landlock(7)).
 #[derive(Debug)]
 pub(super) struct Scope(OwnedFd);
 
@@ -293,14 +295,14 @@ impl Scope {
         if ruleset < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the kernel has just opened it, and nobody else has it.
+        // SAFETY: the kernel has just opened the descriptor, and no other value owns it.
         Ok(Scope(unsafe { OwnedFd::from_raw_fd(ruleset as i32) }))
     }
 
-    /// Puts this process into it, for good. It allocates nothing and takes no lock.
+    /// Moves this process into the domain permanently. Does not allocate and takes no lock.
     #[allow(unsafe_code, reason = "landlock_restrict_self(2), which no library here has")]
     pub(super) fn enter(&self) -> io::Result<()> {
-        // SAFETY: it takes numbers only.
+        // SAFETY: the call takes only numbers.
         let done =
             unsafe { libc::syscall(libc::SYS_landlock_restrict_self, self.0.as_raw_fd(), 0) };
         if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

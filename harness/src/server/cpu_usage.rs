@@ -1,5 +1,4 @@
-//! What a running process tree has used so far: processor time, and how often its threads were
-//! switched. To be told twice, and subtracted.
+//! CPU time and context switches of a running process tree. Take two readings and subtract them.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,34 +8,34 @@ use nix::time::ClockId;
 
 use super::proc::{Pid, cpu_ticks, number, threads};
 
-/// Of more threads it is not asked how often they were switched: each has a file to be read.
+/// Maximum number of threads for reading context switches, since each thread has a file.
 const MOST_THREADS: usize = 2_000;
 
 /// A tick of /proc/PID/stat, in milliseconds.
 const TICK_MS: u64 = 10;
 
-/// Fewer ticks tell nothing of how the time is split: the kernel looks at each timer interrupt
-/// which mode a process is in, so of n looks the split is uncertain by 1 / (2 √n), here a tenth.
+/// Minimum number of ticks for the split into user and system time. The kernel samples the mode at
+/// each timer interrupt. With n samples the uncertainty of the split is 1 / (2 √n), here a tenth.
 const LEAST_TICKS: u64 = 25;
 
-/// Processor time that a process tree has used.
+/// CPU time of a process tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CpuUsed {
-    /// In user and kernel mode: to the nanosecond for processes that are there, threads of theirs
-    /// that have ended included; in ticks of 10 ms for children that have ended and were waited
-    /// for. What a child that nobody of the tree waits for has used is lost when it is gone.
+    /// Time in user and kernel mode. For running processes it is exact to 1 ns and includes exited
+    /// threads. For children that have exited and were waited for it is in ticks of 10 ms. The time
+    /// of a child that no process of the tree waits for is lost when it exits.
     pub total: Duration,
     user_ticks: u64,
     system_ticks: u64,
-    /// Of children that have ended and were waited for.
+    /// Time of children that have exited and were waited for.
     ended_ticks: u64,
-    /// Whose it is.
+    /// Processes of the tree.
     processes: Vec<Pid>,
 }
 
-/// Processor time that the processes and the children they have waited for have used. The total is
-/// that of their clocks (clock_getcpuclockid(3)), which the kernel takes from the scheduler as it
-/// does schedstat, for a whole process at once.
+/// Returns the CPU time of the processes and of the children that they have waited for. The total
+/// comes from their CPU clocks (clock_getcpuclockid(3)). The kernel takes those from the scheduler,
+/// like schedstat, but for the whole process at once.
 pub fn cpu_used(tree: &[Pid]) -> CpuUsed {
     let mut sum = CpuUsed::default();
     for &pid in tree {
@@ -61,8 +60,8 @@ fn clock(pid: Pid) -> Option<Duration> {
 }
 
 impl CpuUsed {
-    /// What was used since `before`; `None` if processes are gone, and what they had used is not
-    /// with those who waited for them.
+    /// Returns the CPU time since `before`. `None` if processes have disappeared and their time was
+    /// not added to a parent that waited for them.
     pub fn since(&self, before: &CpuUsed) -> Option<CpuUsed> {
         let is_gone = |pid: &Pid| !self.processes.contains(pid);
         if before.processes.iter().any(is_gone) && self.ended_ticks <= before.ended_ticks {
@@ -77,30 +76,30 @@ impl CpuUsed {
         })
     }
 
-    /// The part that was used in user mode, between 0 and 1, by the kernel's sampling at timer
-    /// interrupts; `None` if less than a quarter of a second was used.
+    /// Returns the share of user mode, between 0 and 1, as sampled by the kernel at timer
+    /// interrupts. `None` for less than 0.25 s of CPU time.
     pub fn user_part(&self) -> Option<f64> {
         let ticks = self.user_ticks + self.system_ticks;
         (ticks >= LEAST_TICKS).then(|| self.user_ticks as f64 / ticks as f64)
     }
 }
 
-/// How often a thread, or several, gave a processor away.
+/// Context switches of one thread or of several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Switched {
-    /// To wait for something.
+    /// Voluntary: the thread waits for something.
     pub voluntary: u64,
-    /// Because others were to run.
+    /// Involuntary: the scheduler runs another thread.
     pub involuntary: u64,
 }
 
-/// How often each thread has given a processor away.
+/// Context switches of each thread.
 #[derive(Clone, Debug, Default)]
 pub struct Switches(HashMap<Pid, Switched>);
 
 impl Switches {
-    /// Of the threads that the processes have now (/proc/PID/task/TID/status); `None` if there are
-    /// more than 2,000.
+    /// Reads the context switches of the current threads of the processes
+    /// (/proc/PID/task/TID/status). `None` for more than 2,000 threads.
     pub fn of(tree: &[Pid]) -> Option<Switches> {
         let of_each: Vec<(Pid, Vec<Pid>)> =
             tree.iter().map(|&pid| (pid, threads(&[pid]))).collect();
@@ -119,8 +118,8 @@ impl Switches {
         Some(Switches(all.collect()))
     }
 
-    /// Those since `before`, added up over the threads that are there now. What threads did that
-    /// have ended meanwhile is lost.
+    /// Returns the sum of the context switches since `before` over the current threads. Those of
+    /// threads that have exited are lost.
     pub fn since(&self, before: &Switches) -> Switched {
         self.0.iter().fold(Switched::default(), |sum, (thread, now)| {
             let before = before.0.get(thread).copied().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What the kernel tells of the sockets that it is asked for (sock_diag(7)). The tables in /proc/net
-//! tell the same of all sockets at once, which takes long where tens of thousands have just ended.
+//! Socket queries with sock_diag(7). The tables in /proc/net list all sockets at once, which is
+//! slow after tens of thousands of connections have just closed.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -24,7 +24,7 @@ const INET_DIAG_SKV6ONLY: u16 = 11;
 /// Length of `struct nlmsghdr`, and of it with `struct inet_diag_req_v2`.
 const HEADER: usize = 16;
 const REQUEST: usize = HEADER + 56;
-/// Where fields of `struct inet_diag_msg` are in an answer.
+/// Offsets of fields of `struct inet_diag_msg` in an answer.
 const FAMILY: usize = HEADER;
 const STATE: usize = HEADER + 1;
 const PORT: usize = HEADER + 4;
@@ -34,28 +34,28 @@ const SENT: usize = RECEIVED + 4;
 const INODE: usize = HEADER + 4 + 48 + 16;
 const ANSWER: usize = INODE + 4;
 
-/// The most that is read of an answer at a time (the kernel's own tools take as much).
+/// Size of the read buffer, the same as in the kernel's own tools.
 const LONGEST_ANSWER: usize = 32 * 1024;
 
-/// A server's end of a connection, or a listening socket.
+/// The server's end of a connection, or a listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TcpSocket {
-    /// Its own address.
+    /// Local address.
     pub(super) local: SocketAddr,
-    /// Bytes that it has received and nobody has read; of a listening socket, connections that
-    /// nobody has accepted (`idiag_rqueue`, sock_diag(7)).
+    /// Bytes received and not yet read. For a listening socket: connections in the accept queue
+    /// (`idiag_rqueue`, sock_diag(7)).
     pub(super) received: u32,
-    /// Bytes that it has sent and the other end has not acknowledged (`idiag_wqueue`); 0 of a
-    /// listening socket, for which the kernel tells its backlog there.
+    /// Bytes sent and not yet acknowledged (`idiag_wqueue`). 0 for a listening socket, where the
+    /// kernel reports the backlog instead.
     pub(super) sent: u32,
-    /// By which the descriptors of processes refer to it.
+    /// Inode, to which the descriptors of processes refer.
     pub(super) inode: u64,
 }
 
-/// The sockets in one of these states at a port, or at any if it is 0.
+/// Returns the sockets in one of these states at a port, or at any port if it is 0.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The kernel does not answer the query.
 pub(super) fn sockets(states: &[u8], port: u16) -> io::Result<Vec<TcpSocket>> {
     let mut found = Vec::new();
     for any in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
@@ -64,8 +64,8 @@ pub(super) fn sockets(states: &[u8], port: u16) -> io::Result<Vec<TcpSocket>> {
     Ok(found)
 }
 
-/// Whether the socket that listens on `::` at this port takes clients of IPv6 alone (IPV6_V6ONLY of
-/// ipv6(7)). `None` where the kernel does not tell.
+/// Returns whether the socket that listens on `::` at this port accepts only IPv6 (IPV6_V6ONLY of
+/// ipv6(7)). `None` if the kernel does not report it.
 pub(super) fn is_ipv6_only(port: u16) -> Option<bool> {
     let any = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     let mut found = None;
@@ -78,8 +78,8 @@ pub(super) fn is_ipv6_only(port: u16) -> Option<bool> {
     found
 }
 
-/// Hands over what the kernel tells of each socket in one of these states, of the family of the
-/// address and at its port, or at any if it is 0.
+/// Passes on the kernel's answer for each socket in one of these states. `at` selects the address
+/// family, and the port unless it is 0.
 fn dump(states: &[u8], at: SocketAddr, mut with: impl FnMut(&[u8])) -> io::Result<()> {
     let states = states.iter().fold(0, |set, state| set | 1 << state);
     let any_client = SocketAddr::new(at.ip(), 0);
@@ -99,7 +99,7 @@ fn dump(states: &[u8], at: SocketAddr, mut with: impl FnMut(&[u8])) -> io::Resul
     }
 }
 
-/// The first byte of an attribute (`struct rtattr` of rtnetlink(7)) that follows an answer.
+/// Returns the first byte of an attribute (`struct rtattr` of rtnetlink(7)) after an answer.
 fn attribute(answer: &[u8], wanted: u16) -> Option<u8> {
     let mut rest = answer.get(ANSWER..)?;
     loop {
@@ -108,13 +108,13 @@ fn attribute(answer: &[u8], wanted: u16) -> Option<u8> {
         if kind == wanted {
             return rest.get(4).copied();
         }
-        // Attributes begin at multiples of four bytes, and are no shorter than their head.
+        // Attributes are aligned to 4 bytes, and are at least as long as their header.
         rest = rest.get(length.max(4).next_multiple_of(4)..)?;
     }
 }
 
-/// Whether a process holds the server's end of a connection on this machine. One that is still in
-/// the accept queue has no inode. Where the kernel does not tell, none is held.
+/// Returns whether a process holds the server's end of a local connection. A connection in the
+/// accept queue has no inode. False if the kernel does not answer.
 pub fn is_accepted(server: SocketAddr, client: SocketAddr) -> bool {
     server_end(server, client).is_some_and(|end| end.inode.is_some())
 }
@@ -122,22 +122,22 @@ pub fn is_accepted(server: SocketAddr, client: SocketAddr) -> bool {
 /// The server's end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ServerEnd {
-    /// By which the descriptors of processes refer to it; `None` while nobody has accepted it.
+    /// Inode, to which the descriptors of processes refer; `None` while it is in the accept queue.
     pub(crate) inode: Option<u64>,
-    /// The kernel has not yet heard that the client is there, and the server neither.
+    /// In the state SYN-RECEIVED: the handshake is incomplete, so the server cannot see it yet.
     pub(crate) is_under_way: bool,
-    /// The other end has not acknowledged all that it has sent.
+    /// Some sent bytes are not yet acknowledged.
     pub(crate) is_sending: bool,
 }
 
-/// The server's end of a connection on this machine, if there is one and the kernel tells.
+/// Returns the server's end of a local connection, if it exists and the kernel answers.
 pub(crate) fn server_end(server: SocketAddr, client: SocketAddr) -> Option<ServerEnd> {
     let mut answer = [0; 4096];
     let mut socket = ask(&request(NLM_F_REQUEST, u32::MAX, server, client)).ok()?;
     let length = socket.read(&mut answer).ok()?;
     let Some((SOCK_DIAG_BY_FAMILY, answer, _)) = next(&answer[..length]) else { return None };
     let TcpSocket { inode, sent, .. } = parse(answer)?;
-    // Where there is no such connection, it tells of the listening socket.
+    // For an unknown connection the kernel answers with the listening socket.
     (answer[STATE] != TCP_LISTEN).then_some(ServerEnd {
         inode: (inode != 0).then_some(inode),
         is_under_way: answer[STATE] == TCP_SYN_RECV,
@@ -145,20 +145,20 @@ pub(crate) fn server_end(server: SocketAddr, client: SocketAddr) -> Option<Serve
     })
 }
 
-/// Whether all that both ends of a connection on this machine have sent has arrived at the other end.
-/// False where the kernel does not tell.
+/// Returns whether all bytes sent by both ends of a local connection have arrived. False if the
+/// kernel does not answer.
 pub fn is_delivered(server: SocketAddr, client: SocketAddr) -> bool {
     let is_quiet =
         |end: Option<ServerEnd>| end.is_some_and(|it| !it.is_under_way && !it.is_sending);
     is_quiet(server_end(server, client)) && is_quiet(server_end(client, server))
 }
 
-/// The kind of the next message, the message itself, and what follows it.
+/// Returns the type of the next message, the message, and the rest.
 fn next(messages: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let length = u32::from_ne_bytes(messages.get(..4)?.try_into().ok()?) as usize;
     let kind = u16::from_ne_bytes(messages.get(4..6)?.try_into().ok()?);
     let message = messages.get(..length.max(HEADER))?;
-    // Messages begin at multiples of four bytes.
+    // Messages are aligned to 4 bytes.
     let following = messages.get(length.next_multiple_of(4)..).unwrap_or_default();
     Some((kind, message, following))
 }
@@ -195,7 +195,7 @@ fn request(flags: u16, states: u32, server: SocketAddr, client: SocketAddr) -> V
             IpAddr::V6(address) => address.octets().to_vec(),
         });
     }
-    // On any interface, and no cookie (INET_DIAG_NOCOOKIE).
+    // Any interface, and no cookie (INET_DIAG_NOCOOKIE).
     request.extend([0; 4]);
     request.extend([u8::MAX; 8]);
     request
@@ -240,7 +240,7 @@ mod tests {
         while !is_delivered(server, own) {
             assert!(std::time::Instant::now() < deadline, "loopback takes no seconds");
         }
-        // Nobody reads: what exceeds the window stays with its sender.
+        // The server does not read: bytes beyond the window stay with the sender.
         client.set_nonblocking(true).expect("it can be");
         while client.write(&[b'1'; 65_536]).is_ok() {}
         assert!(!is_delivered(server, own));

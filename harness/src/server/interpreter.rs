@@ -1,8 +1,8 @@
 //! Finds the interpreter behind the shim of a version manager.
 //!
 //! pyenv, asdf, nodenv and others put a shell script named `python3` or `node` first in PATH. It
-//! takes 0.1 s of CPU time and more before it executes the interpreter, at each launch, and a check
-//! launches a server a hundred times. So the interpreter is asked once where it is.
+//! takes 0.1 s of CPU time or more at each launch before it executes the interpreter. A check
+//! launches a server a hundred times, so the path of the interpreter is queried once.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -19,30 +19,30 @@ use nix::unistd::Pid;
 
 use super::LaunchSpec;
 
-/// Programs that can say where they are, and how they are asked: by the beginning of their names.
+/// Interpreters by the prefix of their name, and the arguments that make them print their path.
 const INTERPRETERS: &[(&str, &[&str])] = &[
     ("python", &["-c", "import sys; print(sys.executable)"]),
     ("node", &["-p", "process.execPath"]),
     ("ruby", &["-e", "puts RbConfig.ruby"]),
 ];
 
-/// How long an interpreter may take to answer. One that does not is launched by its shim.
+/// Timeout for the answer. Without an answer the shim itself is launched.
 const DEADLINE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// The longest answer that is read, in bytes.
+/// Maximum length of the answer, in bytes.
 const LONGEST_PATH: u64 = 4096;
 
-/// A program, and the folder in which it is started: the version may depend on a file there.
+/// A program and its working directory: a file there may select the version.
 type Asked = (String, Option<PathBuf>);
 
 static ANSWERS: Mutex<Option<HashMap<Asked, Option<PathBuf>>>> = Mutex::new(None);
 
-/// Returns the path of the interpreter that the command of a server starts by way of a shim.
+/// Returns the path of the interpreter that a server's command starts through a shim.
 ///
-/// None for any other program, for one that is named by a path, and for a confined server: a shim
-/// reads files in the server's folder, and would do so outside of the confinement. None, too, where
-/// the server has an environment of its own, by which the shim may choose.
+/// Returns `None` for any other program, and for a program with a path. It also returns `None` for
+/// a confined server: the shim would read files in the server's folder, outside the confinement.
+/// The same goes for a server with environment variables, which may affect the shim's choice.
 pub(super) fn behind_shim(spec: &LaunchSpec) -> Option<PathBuf> {
     let program = spec.command.first()?;
     if spec.limits != super::Confinement::default() || !spec.environment.is_empty() {
@@ -53,7 +53,7 @@ pub(super) fn behind_shim(spec: &LaunchSpec) -> Option<PathBuf> {
         return None;
     }
     let key = (program.clone(), spec.folder.clone());
-    // Whoever else launches it meanwhile waits for the same answer.
+    // Other threads that launch the same program wait for this answer.
     let mut answers = ANSWERS.lock().unwrap_or_else(PoisonError::into_inner);
     let answers = answers.get_or_insert_default();
     answers.entry(key).or_insert_with(|| ask(program, question, spec.folder.as_deref())).clone()
@@ -79,19 +79,20 @@ fn ask(program: &str, question: &[&str], folder: Option<&Path>) -> Option<PathBu
     let mut child = command.spawn().ok()?;
     let pid = Pid::from_raw(child.id() as i32);
     let deadline = Instant::now() + DEADLINE;
-    // It is reaped after its group is killed: until then no other group has its number.
+    // The child is reaped after its process group is killed: until then the group's id cannot be
+    // reused.
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     let has_ended = || waitid(Id::Pid(pid), flags) != Ok(WaitStatus::StillAlive);
     while !has_ended() && Instant::now() < deadline {
         thread::sleep(LOOK_EVERY);
     }
-    // Nothing that it has started holds its output open, or outlives the question.
+    // No descendant may hold the output open, or outlive the query.
     let _ = killpg(pid, Signal::SIGKILL);
     let status = child.wait().ok()?;
     let mut answer = String::new();
     child.stdout.take()?.take(LONGEST_PATH).read_to_string(&mut answer).ok()?;
     let path = PathBuf::from(answer.trim_end());
-    // One that is a script again is no gain.
+    // If the result is a script too, there is nothing to gain.
     let is_usable = status.success() && path.is_absolute() && path.is_file() && !is_script(&path);
     is_usable.then_some(path)
 }
@@ -102,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder with a program that is this script.
+    /// Creates a folder with this script as an executable.
     fn with_script(name: &str, script: &str) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join(name);

@@ -1,4 +1,4 @@
-//! What a server writes: its end is kept, and it is read no faster than is good for the harness.
+//! Captures the end of a server's output, at a limited rate.
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -7,20 +7,19 @@ use std::time::{Duration, Instant};
 
 use crate::text::visible;
 
-/// How much of the end of a server's output is kept, in bytes.
+/// Number of bytes kept from the end of a server's output.
 const KEPT: usize = 16 * 1024;
 
-/// How many of the last pieces of a server's output are kept with the time they came at. A piece is
-/// what one read gave.
+/// Number of chunks kept with their times of arrival. A chunk is the result of one read.
 const PIECES_KEPT: usize = 32;
 
-/// How much of a server's output is read in a slice of time. A server that writes more waits: one
-/// that never ends would keep a processor busy with being read. Logs of a line for each request stay
-/// below.
+/// Maximum number of bytes read from a server per time slice. A server that writes more has to
+/// wait; otherwise endless output would keep a CPU busy. A log line per request stays below the
+/// limit.
 const MOST_IN_A_SLICE: usize = 512 * 1024;
 const SLICE: Duration = Duration::from_millis(25);
 
-/// The end of what a server wrote.
+/// End of a server's output.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     end: VecDeque<u8>,
@@ -38,19 +37,19 @@ impl Log {
         self.pieces.push_back((Instant::now(), piece.to_vec()));
     }
 
-    /// The last pieces, and when each came. They are kept no longer.
+    /// Removes and returns the last chunks with their times of arrival.
     pub(super) fn take_pieces(&mut self) -> Vec<(Instant, Vec<u8>)> {
         self.pieces.drain(..).collect()
     }
 
-    /// Control characters are made visible, so that they can do nothing to a terminal.
+    /// Returns the text with control characters replaced, so that they cannot affect a terminal.
     pub(super) fn text(&self) -> String {
         let (front, back) = self.end.as_slices();
         visible(String::from_utf8_lossy(&[front, back].concat()).trim_end()).into_owned()
     }
 }
 
-/// Reads all that a server writes, and hands each piece to the log.
+/// Reads a server's output to its end, and passes each chunk to the log.
 pub(super) fn read(mut output: impl Read, mut with_log: impl FnMut(&dyn Fn(&mut Log))) {
     let mut buffer = [0; 4096];
     let (mut slice, mut read) = (Instant::now(), 0);
@@ -65,7 +64,7 @@ pub(super) fn read(mut output: impl Read, mut with_log: impl FnMut(&dyn Fn(&mut 
     }
 }
 
-/// The last lines of a log, cut where they are long.
+/// Returns the last 5 lines of a log, with at most 200 characters each.
 pub fn last_lines(log: &str) -> String {
     let mut lines: Vec<String> =
         log.lines().rev().take(5).map(|line| line.chars().take(200).collect()).collect();

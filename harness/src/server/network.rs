@@ -1,7 +1,7 @@
-//! Networks of their own (network_namespaces(7)): in each of them a server finds its port free,
-//! whoever else listens there, and reaches nobody but whoever is in it.
+//! Network namespaces (network_namespaces(7)). In each, a server finds its port free, and reaches
+//! only processes in the same namespace.
 //!
-//! A network is a thread's. What the thread starts, threads and processes, is in the same one.
+//! A network namespace belongs to a thread. Threads and processes that it starts inherit it.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::namespace;
 
-/// By which a thread can come back to its network.
+/// Path of the thread's network namespace, for the way back.
 const THIS: &str = "/proc/thread-self/ns/net";
 
 // Constants of linux/netlink.h, linux/rtnetlink.h and linux/if_addr.h.
@@ -31,37 +31,36 @@ const NLM_F_CREATE: u16 = 0x400;
 const IFA_LOCAL: u16 = 2;
 const AF_INET: u8 = 2;
 const IFF_UP: u32 = 1;
-/// The loopback interface has this number in every network.
+/// The loopback interface has this index in every network namespace.
 const LOOPBACK: u32 = 1;
 /// Length of `struct nlmsghdr`.
 const HEADER: usize = 16;
 
-/// A network that this thread is in. When it is dropped, the thread is where it was before.
+/// The network namespace that this thread is in. Dropping it moves the thread back.
 #[derive(Debug)]
 pub struct Network {
     former: File,
-    /// It is this thread's.
+    /// Not `Send`: it belongs to this thread.
     _thread: PhantomData<*const ()>,
 }
 
 impl Network {
-    /// Takes this thread into a new network. There is a loopback interface in it, which has all
-    /// the addresses of this machine, so that a server that wants one of them can have it, and
-    /// nothing else.
+    /// Moves this thread into a new network namespace. It has only a loopback interface, with all
+    /// addresses of this machine, so that a server can bind any of them.
     ///
     /// # Errors
-    /// This process may not: see [`prepare`].
+    /// The process is not permitted to do so (see [`prepare`]), or the kernel lacks resources.
     pub fn of_its_own() -> io::Result<Network> {
         let network = Network { former: File::open(THIS)?, _thread: PhantomData };
         enter_new()?;
         Ok(network)
     }
 
-    /// Takes this thread into another new network: what lingers in the one before is out of the
-    /// way. That one lives for as long as others are in it.
+    /// Moves this thread into another new network namespace, away from connections in TIME_WAIT.
+    /// The previous one lasts as long as other threads or processes are in it.
     ///
     /// # Errors
-    /// As before.
+    /// As [`Network::of_its_own`].
     pub fn renew(&self) -> io::Result<()> {
         enter_new()
     }
@@ -69,7 +68,7 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        // Who could leave it may enter it again.
+        // A thread that was permitted to leave the namespace may enter it again.
         let _ = setns(&self.former, CloneFlags::CLONE_NEWNET);
     }
 }
@@ -77,19 +76,19 @@ impl Drop for Network {
 fn enter_new() -> io::Result<()> {
     let addresses = addresses();
     unshare(CloneFlags::CLONE_NEWNET)?;
-    // Family and kind, interface, flags, and which of them are meant.
+    // Family and type, interface index, flags, mask of flags to change.
     ask(RTM_NEWLINK, 0, &[0, LOOPBACK, IFF_UP, IFF_UP].map(u32::to_ne_bytes))?;
     addresses.into_iter().try_for_each(add)
 }
 
-/// Lets threads of this process have networks of their own. Where that takes a user namespace, this
-/// process is given one, which it can only have while there is no other thread: so this is called
-/// from main, before any other thread exists, and only where it is needed. The whole process is in a
-/// network of its own then, as it could not come back to the machine's, and programs that change
-/// the user, as sudo does, work no more.
+/// Makes network namespaces available to the threads of this process. If that takes a user
+/// namespace, the process enters one, which is possible only with a single thread. So call it from
+/// main, before there is another thread, and only if needed. The whole process is then in a network
+/// namespace of its own, because it could not return to the machine's. Programs that change the
+/// user, such as sudo, no longer work.
 ///
 /// # Errors
-/// Words for why they cannot.
+/// A message that says why it is not possible.
 pub fn prepare() -> Result<(), String> {
     match Network::of_its_own() {
         Ok(_) => Ok(()),
@@ -100,12 +99,12 @@ pub fn prepare() -> Result<(), String> {
     }
 }
 
-/// Whether threads of this process can have networks of their own.
+/// Returns whether threads of this process can have network namespaces.
 ///
 /// # Errors
-/// Words for why they cannot.
+/// A message that says why they cannot.
 pub fn available() -> Result<(), String> {
-    // On a thread of its own: this one may be in a network already.
+    // On a separate thread: this one may be in a network namespace already.
     let tried = thread::Builder::new().spawn(|| Network::of_its_own().map(drop));
     tried
         .and_then(|trial| trial.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())))
@@ -116,7 +115,7 @@ fn words(error: &io::Error) -> String {
     format!("no network of its own for a server: {error} (it takes root or a user namespace)")
 }
 
-/// The addresses of this machine, other than those of the loopback network.
+/// Returns the IPv4 addresses of this machine outside the loopback network.
 fn addresses() -> Vec<Ipv4Addr> {
     let interfaces = getifaddrs().into_iter().flatten();
     let mut addresses: Vec<Ipv4Addr> = interfaces
@@ -128,16 +127,16 @@ fn addresses() -> Vec<Ipv4Addr> {
     addresses
 }
 
-/// Gives the loopback interface one more address.
+/// Adds an address to the loopback interface.
 fn add(address: Ipv4Addr) -> io::Result<()> {
-    // Family, length of the network's part, flags, scope (the machine's), interface.
+    // Family, prefix length, flags, scope (RT_SCOPE_UNIVERSE), interface index.
     let [one, two] = [[AF_INET, 32, 0, 0], LOOPBACK.to_ne_bytes()];
     let [length, kind] = [8u16, IFA_LOCAL].map(u16::to_ne_bytes);
     let attribute = [length[0], length[1], kind[0], kind[1]];
     ask(RTM_NEWADDR, NLM_F_CREATE, &[one, two, attribute, address.octets()])
 }
 
-/// Asks the kernel for something about an interface, and waits until it is done.
+/// Sends a request about an interface to the kernel and waits for the acknowledgement.
 fn ask(kind: u16, flags: u16, body: &[[u8; 4]]) -> io::Result<()> {
     let mut message = Vec::new();
     message.extend(((HEADER + body.len() * 4) as u32).to_ne_bytes());
@@ -152,7 +151,7 @@ fn ask(kind: u16, flags: u16, body: &[[u8; 4]]) -> io::Result<()> {
     socket.write_all(&message)?;
     let mut answer = [0; 512];
     let length = socket.read(&mut answer)?;
-    // An acknowledgement is an error of number 0.
+    // An acknowledgement is an error with number 0.
     match answer[..length].get(HEADER..HEADER + 4).map(|word| word.try_into()) {
         Some(Ok(word)) if answer[4..6] == NLMSG_ERROR.to_ne_bytes() => {
             match i32::from_ne_bytes(word) {

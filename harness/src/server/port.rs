@@ -1,5 +1,5 @@
-//! Ports for servers under test: free, not to be chosen by the kernel for somebody's client, and
-//! not handed out twice, whichever harness on this machine asks.
+//! Port leases for servers under test. A port is free, outside the ephemeral range, and leased only
+//! once among all harnesses on this machine.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,41 +14,42 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::proc;
 
-/// The first port handed out: above those of well-known services.
+/// First port to lease: above those of well-known services.
 const FIRST: u32 = 10_000;
 
-/// How long connections that have ended may hold a port: they do for a minute (TIME_WAIT).
+/// Timeout for closed connections that hold a port: TIME_WAIT lasts a minute.
 const LINGERING: Duration = Duration::from_secs(75);
 
-/// How long a server that still listens there may take to be gone.
+/// Timeout for a server that still listens on the port.
 const LISTENING: Duration = Duration::from_secs(5);
 
-/// Pause between two looks at whether a port is free.
+/// Pause between two checks of a port.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Held while a port is tried, and while a process is started: between fork and exec a child has
-/// a copy of every descriptor, and a port that was tried would stay taken by it for that moment.
+/// Held while a port is tried, and while a process is started. Between fork and exec a child has a
+/// copy of every descriptor, so that the tried port would still be in use.
 pub(super) static STARTING: Mutex<()> = Mutex::new(());
 
-/// A port that is this process's for as long as the value lives.
+/// A port leased to this process for the lifetime of the value.
 #[derive(Debug)]
 pub struct Port {
     number: u16,
-    /// A socket in the kernel's abstract namespace, which vanishes with its process: a lock that
-    /// cannot be left behind.
+    /// Socket in the kernel's abstract namespace. It vanishes with its process, so that the lock
+    /// cannot become stale.
     _lock: UnixListener,
 }
 
 impl Port {
-    /// Takes a port that nobody uses on `host`.
+    /// Leases a port that is free on `host`.
     ///
     /// # Errors
-    /// When no port is left, or `host` is not an address of this machine.
+    /// No port is left, or `host` is not an address of this machine.
     pub fn take(host: IpAddr) -> io::Result<Port> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        // Below the ephemeral range: a client that connects to a port there can meet itself.
+        // Below the ephemeral range: a client that connects to an unused port in that range can
+        // connect to itself.
         let count = first_ephemeral().saturating_sub(FIRST).max(1);
-        // Harnesses that start together begin in different places.
+        // Harnesses that start at the same time begin at different ports.
         let offset = std::process::id().wrapping_mul(97);
         for _ in 0..count {
             let step = NEXT.fetch_add(1, Relaxed);
@@ -64,16 +65,16 @@ impl Port {
         ))
     }
 
-    /// Takes a certain port, whether or not it is free.
+    /// Leases a given port, free or not.
     fn lock(number: u16) -> io::Result<Port> {
         let name = UnixAddress::from_abstract_name(format!("socket-harness-port-{number}"))?;
         Ok(Port { number, _lock: UnixListener::bind_addr(&name)? })
     }
 
-    /// Takes a certain port, once no harness on this machine has it.
+    /// Leases a given port, once no other harness on this machine holds it.
     ///
     /// # Errors
-    /// Others have it for longer than so.
+    /// Other harnesses hold it for longer than `patience`.
     pub(super) fn take_turn(number: u16, patience: Duration) -> io::Result<Port> {
         let deadline = Instant::now() + patience;
         loop {
@@ -90,21 +91,20 @@ impl Port {
         }
     }
 
-    /// Its number.
+    /// Returns the port number.
     pub fn number(&self) -> u16 {
         self.number
     }
 }
 
-/// Waits until a server could listen on this port, at any address, that does not even set
-/// SO_REUSEADDR.
+/// Waits until a server that does not set SO_REUSEADDR could listen on this port, at any address.
 ///
 /// # Errors
-/// It cannot: somebody listens there, or connections linger for longer than they should.
+/// Another process listens on it, or connections stay in TIME_WAIT for longer than expected.
 pub(super) fn wait_until_free(number: u16) -> io::Result<()> {
     let began = Instant::now();
     loop {
-        // One that listens at :: takes the addresses of IPv4, too.
+        // A socket that listens on :: takes the IPv4 addresses too.
         let either = [IpAddr::from(Ipv6Addr::UNSPECIFIED), Ipv4Addr::UNSPECIFIED.into()];
         let taken = either.into_iter().any(|any| is_free(any, number).is_ok_and(|free| !free));
         if !taken {
@@ -123,7 +123,7 @@ pub(super) fn wait_until_free(number: u16) -> io::Result<()> {
     }
 }
 
-/// Whether a server could listen there that does not even set SO_REUSEADDR.
+/// Returns whether a server that does not set SO_REUSEADDR could listen there.
 fn is_free(host: IpAddr, port: u16) -> io::Result<bool> {
     let _nobody_starts = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
     let address = std::net::SocketAddr::new(host, port);

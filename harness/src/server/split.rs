@@ -1,22 +1,22 @@
-//! A command line, split into the words that a program is started with. No shell runs it, so what
-//! only a shell understands is rejected, with the command to write instead.
+//! Splits a command line into words. No shell runs it, so shell syntax is rejected with a message
+//! that says what to write instead.
 
 use super::launch_spec_error::LaunchSpecError;
 
-/// A character of a command line, and how it is quoted.
+/// Quoting of a character in a command line.
 #[derive(Clone, Copy, PartialEq)]
 enum Quoted {
     No,
     /// In double quotes, where a shell still expands variables.
     Double,
-    /// In single quotes, or behind a backslash.
+    /// In single quotes, or after a backslash.
     Single,
 }
 
-/// Splits a command line into words as a shell does, with quotes and backslashes.
+/// Splits a command line into words like a shell, with quotes and backslashes.
 ///
 /// # Errors
-/// A quote is open, or the line needs a shell.
+/// A quote is not closed, or the line uses shell syntax.
 pub fn split(command: &str) -> Result<Vec<String>, LaunchSpecError> {
     let words = shlex::split(command).ok_or_else(|| LaunchSpecError::Words(command.to_owned()))?;
     match needs_shell(command) {
@@ -25,7 +25,7 @@ pub fn split(command: &str) -> Result<Vec<String>, LaunchSpecError> {
     }
 }
 
-/// What in the command line only a shell understands, and what to write instead.
+/// Returns a message about the first shell syntax in the command line, if any.
 fn needs_shell(command: &str) -> Option<String> {
     let words = quoted_words(command);
     let in_a_shell = || {
@@ -62,7 +62,7 @@ fn needs_shell(command: &str) -> Option<String> {
     })
 }
 
-/// The words of a command line, with each character's quoting, without the quotes.
+/// Returns the words of a command line without the quotes, and the quoting of each character.
 fn quoted_words(command: &str) -> Vec<Vec<(char, Quoted)>> {
     let mut words = Vec::new();
     let mut word = None::<Vec<(char, Quoted)>>;
@@ -98,12 +98,12 @@ fn quoted_words(command: &str) -> Vec<Vec<(char, Quoted)>> {
     words
 }
 
-/// A word with a blank for each quoted character.
+/// Returns a word with a space for each quoted character.
 fn unquoted(word: &[(char, Quoted)]) -> String {
     word.iter().map(|&(letter, how)| if how == Quoted::No { letter } else { ' ' }).collect()
 }
 
-/// The variable that a word assigns to, if it is an assignment.
+/// Returns the name of the variable if the word is an assignment.
 fn assigned(word: &str) -> Option<&str> {
     let (name, _) = word.split_once('=')?;
     let is_name = name.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_')
@@ -111,7 +111,7 @@ fn assigned(word: &str) -> Option<&str> {
     is_name.then_some(name)
 }
 
-/// The operator that a word is, begins with, or ends in.
+/// Returns the shell operator that the word is, begins with or ends with.
 fn operator(word: &str) -> Option<&str> {
     const WHOLE: &[&str] = &["&&", "||", "|", ";", "&"];
     const BEGINNING: &[&str] = &[">", "<", "1>", "2>", "&>"];
@@ -122,8 +122,8 @@ fn operator(word: &str) -> Option<&str> {
     is_one.then_some(word)
 }
 
-/// The variable or substitution that a shell would expand at the beginning of a word, or of a part
-/// of it. Elsewhere a dollar sign is a letter, as in the class `Main$Server`.
+/// Returns the variable or command substitution that a shell would expand at the start of a word or
+/// of a part of it. Elsewhere a dollar sign is a plain character, as in the class `Main$Server`.
 fn variable(word: &[(char, Quoted)]) -> Option<String> {
     let at = (0..word.len()).find(|&at| {
         let (letter, how) = word[at];
