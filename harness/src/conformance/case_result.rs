@@ -204,7 +204,7 @@ pub struct CaseResult {
     pub transcript: Vec<Event>,
     /// The end of the server's output.
     pub log: String,
-    /// How the server exited, if it did so unasked.
+    /// How the server exited, if it did so by itself.
     pub exit: Option<Exit>,
     /// Processes that outlived the server's first process.
     pub survivors: Vec<Survivor>,

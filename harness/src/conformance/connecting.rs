@@ -76,8 +76,8 @@ impl TestContext<'_> {
         self.try_connect().map_err(|trouble| self.not_served("a client is connected", &trouble))
     }
 
-    /// Connects a client and learns the reply to a request. Retries if the server turns the client
-    /// away, as it may not have seen the last one leave.
+    /// Connects a client and learns the reply to a request. Retries if the server rejects the
+    /// client, as it may not have seen the last one leave.
     ///
     /// # Errors
     /// No client gets a reply within the timeout. The case is then inconclusive.
@@ -190,7 +190,7 @@ impl TestContext<'_> {
         self.judge_service(expected, served)
     }
 
-    /// Requires that a new client is served soon. A client that is turned away tries again.
+    /// Requires that a new client is served soon. A rejected client tries again.
     ///
     /// # Errors
     /// No client is served within the timeout of the case.

@@ -25,22 +25,22 @@ use crate::text::printable;
 /// The host that a launched server listens on.
 pub(super) const LOOPBACK: &str = "127.0.0.1";
 
-/// Deadline for a server to turn away a connection over the limit.
+/// Deadline for a server to reject a connection over the limit.
 pub(super) const PROMPT: Duration = Duration::from_secs(1);
 
 /// Deadline for a server to become idle before it is measured. A server that spins never does.
 const REST: Duration = Duration::from_secs(1);
 
-/// Deadline for the process of a server that failed a case to exit.
+/// Time that a server gets to exit after a failed case, so that a crash is seen.
 pub(super) const DYING: Duration = Duration::from_millis(200);
 
-/// Factor of the slowest reply time after which silence counts as no reply.
+/// Multiple of the slowest reply time after which silence counts as no reply.
 const SLOWER: u32 = 6;
 
 /// Shortest silence after which a server that cannot make progress counts as silent.
 const SOON: Duration = Duration::from_millis(10);
 
-/// Factor of the timeout for which a server that uses the CPU is still waited for.
+/// Multiple of the timeout for which a server that uses the CPU is still waited for.
 pub(super) const WORKING: u32 = 3;
 
 /// Interval at which a condition is polled that takes a moment to become true.
@@ -61,7 +61,7 @@ pub struct TestContext<'a> {
     spec: &'a LaunchSpec,
     place: &'a Place,
     server: RefCell<Server>,
-    /// How the first of several servers exited, if it did so unasked.
+    /// How the first of several servers exited, if it did so by itself.
     death: RefCell<Option<Ended>>,
     /// Timeout that replaces `patience` while a counterexample is shrunk.
     pub(super) hurry: Cell<Option<Duration>>,
@@ -195,7 +195,7 @@ impl<'a> TestContext<'a> {
     }
 
     /// Returns the address for one more connection. Launches a new server if the current one has
-    /// served the clients after which it exits.
+    /// reached its client limit.
     pub(super) fn living(&self) -> Result<SocketAddr, ClientError> {
         if self.contract.wire.clients_per_life.is_some_and(|most| self.of_this_life.get() >= most) {
             self.relaunch().map_err(|finding| ClientError::NotConnected(finding.observed))?;
@@ -505,8 +505,8 @@ impl<'a> TestContext<'a> {
         server.process.listening().contains(&server.listens_on)
     }
 
-    /// Launches a new server in place of the current one. Keeps how that exited, if it did so
-    /// unasked.
+    /// Launches a new server in place of the current one. Keeps how that exited, if it did so by
+    /// itself.
     ///
     /// # Errors
     /// The new server cannot be launched.

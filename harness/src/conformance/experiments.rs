@@ -27,7 +27,7 @@ const MISTAKES: [&[u8]; 6] = [b"1+", b"(1", b"*", b"abc", b"'", b"1/0"];
 const UNDER_WAY: usize = 1000;
 const REHEARSED: usize = 200;
 
-/// Factor of the timeout within which a server must exit.
+/// Multiple of the timeout within which a server must exit.
 pub(super) const GONE: u32 = 2;
 
 /// The clients of a server whose connection limit was reached.

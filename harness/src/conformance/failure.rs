@@ -6,7 +6,7 @@ use super::case_result::{State, Verdict};
 use crate::client::ClientError;
 use crate::server::LaunchError;
 
-/// The expected value in a replay's failure if the counterexample is not one of this case.
+/// The expected behaviour in the failure of a replay whose counterexample belongs to another case.
 pub const FITTING: &str = "a counterexample of this case";
 
 /// Why a requirement is not met, or could not be tested.

@@ -27,7 +27,7 @@ const SCRIPTS: &[&str] =
 pub struct Obstacle {
     /// The problem and its remedy.
     pub words: String,
-    /// What the user must change.
+    /// Where the user must look for the cause.
     pub blame: Blame,
     /// Whether a server is running.
     pub(super) is_launched: bool,
@@ -35,7 +35,7 @@ pub struct Obstacle {
     pub(super) finding: Failure,
 }
 
-/// What the user must change before the cases can run.
+/// Where the cause of an obstacle is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
     /// The command line or the manifest: the command, the address or the declaration.

@@ -49,7 +49,7 @@ const LAST_REQUESTS: usize = 24;
 /// Duration of a stall, in which unexpected bytes can arrive.
 const STALL: Duration = Duration::from_millis(2);
 
-/// Time for which a client that must be turned away listens before the server's state is checked.
+/// Time for which a client that must be rejected listens before the server's state is checked.
 const LISTEN: Duration = Duration::from_millis(20);
 
 /// A step of a schedule. A client is given by its index among those connected. A step that is
@@ -209,7 +209,7 @@ struct House<'s> {
     places: usize,
     /// Number of clients that may wait, in the server or in the kernel.
     waiting: usize,
-    /// Whether the server turns away the next client then. If not, the schedule connects no more.
+    /// Whether the server rejects the next client then. If not, the schedule connects no more.
     turns_away: bool,
 }
 
@@ -458,7 +458,7 @@ impl<'h, 's> Run<'h, 's> {
         self.guests.push(Guest { number, party, waits, owed, begun });
     }
 
-    /// Connects a client that must be turned away. Other cases test how this happens.
+    /// Connects a client that must be rejected. Other cases test how this happens.
     fn is_turned_away(&mut self) -> Result<(), Failure> {
         self.came += 1;
         let number = self.came;

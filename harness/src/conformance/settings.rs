@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::known_failures::KnownFailures;
 use crate::server::Launcher;
 
-/// Deadline of a case in timeouts of one wait. A server that is slow at everything must not delay
-/// the run without bound.
+/// Deadline of a case, as a multiple of the timeout of one wait. A server that is slow at
+/// everything must not delay the run without bound.
 pub(super) const PATIENCES: u32 = 6;
 
 /// The cases that test whether a plain request is answered by one line.

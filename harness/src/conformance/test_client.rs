@@ -557,6 +557,6 @@ impl TestClient<'_> {
         self.client.reset();
     }
 
-    /// Closes the connection after reading all replies.
+    /// Closes the connection normally: with a FIN, if all replies were read.
     pub fn close(self) {}
 }
