@@ -324,7 +324,7 @@ pub enum Require {
 #[derive(Debug, Args)]
 #[command(after_help = LOAD_EXIT_CODES)]
 pub struct Load {
-    /// Address of the server, such as 127.0.0.1:8080, or [::1]:8080 for IPv6.
+    /// Address of the server, such as 127.0.0.1:8080, or `[::1]:8080` for IPv6.
     #[arg(value_name = "HOST:PORT", value_parser = address)]
     pub address: SocketAddr,
     /// Service of the server: determines the requests and the expected replies.
