@@ -38,8 +38,8 @@ const LOST: f64 = 1.0 - ACHIEVED;
 /// wake-up waits for some microseconds: at many thousand per second that makes a few percent.
 const CROWDED: f64 = 0.1;
 
-/// Minimum CPU time of other processes: it is counted in ticks of mostly 10 ms, and fewer prove
-/// nothing.
+/// Minimum CPU time of other processes: it is counted in ticks of mostly 10 ms, and a smaller value
+/// proves nothing.
 const LEAST_OTHERS: Duration = Duration::from_millis(50);
 
 /// Send lateness that is tolerated in itself, in nanoseconds: a shared machine causes it now and

@@ -1,4 +1,4 @@
-//! The latency of each interval as a log that other tools read: HdrHistogram's interval log, with
+//! Latency of each interval in a format for other tools: HdrHistogram's interval log, with
 //! histograms in its V2 format, deflated (hdrhistogram.github.io/HdrHistogram).
 
 use std::io::{self, Write};
@@ -10,14 +10,15 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use super::engine::Ran;
 use super::recorder::Interval;
 
-/// Milliseconds are what the log's readers show by convention: a value over this is shown.
+/// Divisor of the printed values: by convention, the log's readers show milliseconds.
 const NANOSECONDS_PER_MILLISECOND: f64 = 1e6;
 
-/// Writes the log: for each interval, and what came after the end, the latency from when requests
-/// were due, tagged `intended`, and from when they were sent, tagged `sent`.
+/// Writes the log, with two histograms for each interval and for the time after the end.
+///
+/// The tag `intended` marks latencies from the due time, `sent` those from the time of sending.
 ///
 /// # Errors
-/// It cannot be written.
+/// The log cannot be written.
 pub fn write(to: impl Write, ran: &Ran) -> io::Result<()> {
     write_intervals(to, ran.clock_began, ran.intervals.iter().chain([&ran.after]))
 }

@@ -1,4 +1,4 @@
-//! A herd: many connections held at once, of which a bounded number ask at a time.
+//! Idle connections: many connections held open, with a bounded number of requests in flight.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,34 +13,35 @@ use super::outcome::{Outcome, Outcomes};
 use super::recorder::{Clock, Recorder};
 use super::request_reply::{Cycle, different};
 
-/// Requests under way at once. A loop whose turn costs time for each client that there is has so
-/// many to answer in a turn; and the accept queue, which is longer, never overflows.
+/// Maximum number of requests in flight. An event loop whose turn costs time per connection has this
+/// many requests to answer in a turn. The accept queue is longer, so it never overflows.
 pub const WINDOW: usize = 256;
 
-/// How often overdue replies are looked for, at the least.
+/// Maximum time between two checks for overdue replies, in milliseconds.
 const LOOK_EVERY_MS: u16 = 100;
 
-/// How long all together may take to connect. Those that have not by then are not tried.
+/// Time limit for connecting all clients. The remaining ones are then not tried.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Connections that are held. Dropping it resets them, so that no port of theirs waits for a
-/// minute (TIME_WAIT).
+/// Connections held open. Dropping them resets them, so that none of their ports stays in TIME_WAIT
+/// for a minute.
 #[derive(Debug)]
 pub struct IdleConnections {
     connections: Connections,
-    /// In which order they ask.
+    /// Order in which the clients send.
     order: Vec<usize>,
     events: Events,
     gaps: Gaps,
 }
 
 impl IdleConnections {
-    /// Connects one client after the other; each asks at once, and is to get its own answer: no
-    /// two ask the same. A connection that fails is an outcome, and the last. It is the end of all
-    /// waiting when it does not go on.
+    /// Connects one client after the other; each sends a request at once.
+    ///
+    /// All requests differ, so a reply to another client's request is detected. A connection that
+    /// fails is an outcome, and the last attempt. Stops waiting as soon as `goes_on` returns false.
     ///
     /// # Errors
-    /// The kernel refuses the generator what it needs.
+    /// The kernel denies the generator a resource.
     pub fn connect(
         address: SocketAddr,
         service: Service,
@@ -80,27 +81,30 @@ impl IdleConnections {
         Ok(herd)
     }
 
-    /// The gaps of its loop since it was asked last.
+    /// Returns the gaps of the loop since the last call.
     pub(super) fn take_gaps(&mut self) -> Gaps {
         std::mem::take(&mut self.gaps)
     }
 
-    /// What became of the connections so far; those that live count as answered.
+    /// Returns the outcomes of the connections so far. Open connections with a correct reply count
+    /// as answered.
     pub fn connection_outcomes(&self) -> Outcomes {
         self.connections.outcomes(0)
     }
 
-    /// How many are connected.
+    /// Returns the number of open connections with a correct reply.
     pub fn living(&self) -> u64 {
         self.connection_outcomes().get(Outcome::Answered)
     }
 
-    /// Every client that is connected asks once, in an order of chance. No two ask the same, and
-    /// none what it asked the last time. Those that have not when it does not go on do not, and what
-    /// is under way then is over as in flight.
+    /// Sends one request on every open connection, in random order.
+    ///
+    /// No two requests are the same, and none repeats the previous one of its connection. When
+    /// `goes_on` returns false, the remaining requests are not sent, and those in flight are
+    /// recorded as such.
     ///
     /// # Errors
-    /// The kernel refuses to wait.
+    /// The kernel does not let the generator wait.
     pub fn ask_all(
         &mut self,
         recorder: &mut Recorder,
@@ -116,7 +120,7 @@ impl IdleConnections {
         self.receive_the_rest(recorder, goes_on)
     }
 
-    /// Asks when there is room in the window, and says whether that was so.
+    /// Sends a request when fewer than [`WINDOW`] are in flight. Returns whether that happened.
     fn send(
         &mut self,
         index: usize,
@@ -126,7 +130,7 @@ impl IdleConnections {
         if !self.receive_while_more_than(WINDOW as u64 - 1, recorder, goes_on)? {
             return Ok(false);
         }
-        // It may have ended meanwhile.
+        // The connection may have been closed while waiting.
         if self.connections.is_open(index) {
             self.connections.ask(index, 1, None, self.connections.clock.now(), recorder);
         }
@@ -144,7 +148,7 @@ impl IdleConnections {
         Ok(())
     }
 
-    /// Says whether there are no more under way in the end.
+    /// Receives until at most `most` requests are in flight. Returns whether that happened.
     fn receive_while_more_than(
         &mut self,
         most: u64,
@@ -186,7 +190,8 @@ mod tests {
 
     use super::*;
 
-    /// Serves two clients, in turns, and answers what `answer` makes of the line and the one before.
+    /// Runs a server for two clients that answers each line with `answer` of it and the line
+    /// before.
     fn two_clients(answer: fn(String, String) -> String) -> (IdleConnections, Recorder) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -243,7 +248,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let (looks, mut recorder) = (std::cell::Cell::new(0), Recorder::new());
-        // It does not go on when it is looked for the third time.
+        // Returns false at the third check.
         let goes_on = || looks.replace(looks.get() + 1) < 2;
         let began = Instant::now();
         let herd = IdleConnections::connect(address, Service::Echo, 2, &mut recorder, &goes_on)

@@ -1,8 +1,8 @@
-//! Time that the generator lost during a run, and to what: a server must not be charged with it.
+//! Time that the generator lost during a run, by cause. It must not be charged to the server.
 //!
-//! Four independent sources: gaps in the generator's own loop (a stopped process, a suspended
-//! virtual machine), time on the run queue (`/proc/thread-self/schedstat`), throttling by a cgroup's
-//! CPU quota (`cpu.stat`), and what else ran on the generator's processor (`/proc/stat`).
+//! There are four independent sources: gaps in the generator's own loop (a stopped process, a
+//! suspended virtual machine), time on the run queue (`/proc/thread-self/schedstat`), throttling by
+//! a cgroup's CPU quota (`cpu.stat`), and other processes on the generator's CPU (`/proc/stat`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,32 +14,35 @@ use serde::Serialize;
 
 use super::recorder::thread_cpu_ns;
 
-/// A shorter gap is what waking up and a full batch of events take.
+/// Minimum gap, in nanoseconds: waking up and a full batch of events may take as long.
 const SHORTEST_GAP: u64 = 5_000_000;
 
-/// How often the processor time of the loop is sampled, so that a gap in which it worked is none.
+/// Sampling interval of the loop's CPU time, in nanoseconds: time in which the loop worked is no
+/// gap.
 const SAMPLE_EVERY: u64 = 1_000_000;
 
-/// A tick of `/proc/stat` (USER_HZ, 100 per second whatever the kernel's own clock).
+/// A tick of `/proc/stat` in nanoseconds (USER_HZ is 100 per second, whatever the kernel's own
+/// clock).
 const TICK: u64 = 10_000_000;
 
-/// Watches the loop of one generator for gaps: time in which it neither ran nor waited for an event.
+/// Detector of gaps in the loop of one generator: time in which it neither ran nor waited for an
+/// event.
 #[derive(Debug, Default)]
 pub(super) struct Gaps {
-    /// When the last iteration began; 0 before the first.
+    /// Start of the last iteration; 0 before the first.
     looked: u64,
     cpu_at: u64,
     cpu: u64,
-    /// All gaps together, and the longest.
+    /// Sum of all gaps, and the longest.
     total: u64,
     longest: u64,
-    /// When the last one ended, and how long it was.
+    /// End of the last gap, and its length.
     last: (u64, u64),
 }
 
 impl Gaps {
-    /// An iteration begins at `now`; the one before may have waited for `waited` in the kernel. Time
-    /// before `since` is not counted. Returns the length of the gap between them, 0 for none.
+    /// Starts an iteration at `now`, after a wait of at most `waited` in the kernel. Returns the
+    /// length of the gap since the last iteration, 0 for none. Time before `since` is not counted.
     pub(super) fn look(&mut self, now: u64, waited: u64, since: u64) -> u64 {
         self.look_with(now, waited, since, thread_cpu_ns)
     }
@@ -49,7 +52,7 @@ impl Gaps {
         self.looked = now;
         let mut lost = 0;
         if from > 0 && now.saturating_sub(from) > waited + SHORTEST_GAP {
-            // From the last sample on, so that no work counts as a gap.
+            // Work since the last sample is no gap.
             let worked = cpu().saturating_sub(self.cpu);
             lost = (now - from).saturating_sub(waited).saturating_sub(worked);
         }
@@ -69,27 +72,28 @@ impl Gaps {
     }
 }
 
-/// Time that generators lost, in nanoseconds. None where the kernel does not tell.
+/// Time that generators lost, in nanoseconds. `None` if the kernel does not report it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LostTime {
-    /// How long the generators were watched, summed over them.
+    /// Time that the generators were watched, summed over them.
     pub watched_ns: u64,
     /// Time in gaps of their loops, summed.
     pub gaps_ns: u64,
-    /// The longest gap.
+    /// Longest gap.
     pub longest_gap_ns: u64,
-    /// When the last gap ended, by the clock of the run, and how long it was.
+    /// End of the last gap by the run's clock, and its length.
     pub last_gap: (u64, u64),
-    /// Time on the run queue, summed: runnable, and another thread had the processor.
+    /// Time on the run queue, summed: a thread was runnable, and another one had the CPU.
     pub run_queue_ns: Option<u64>,
-    /// Time in which the process's cgroups were throttled, by the one that was so for longest.
+    /// Longest time for which one of the process's cgroups was throttled.
     pub throttled_ns: Option<u64>,
-    /// Processor time of others on the generators' processors, summed, where each has one.
+    /// CPU time of other processes on the generators' CPUs, summed, if each generator is pinned to
+    /// one.
     pub others_ns: Option<u64>,
 }
 
 impl LostTime {
-    /// Adds what another generator of the same run lost.
+    /// Adds the lost time of another generator of the same run.
     pub(super) fn add(&mut self, other: &LostTime) {
         let sum = |one: Option<u64>, two: Option<u64>| Some(one? + two?);
         let is_first = self.watched_ns == 0;
@@ -112,12 +116,12 @@ impl LostTime {
         };
     }
 
-    /// As parts of the time that was recorded, by so many generators.
+    /// Returns the lost time as shares of the time recorded by this number of generators.
     pub(super) fn shares(&self, elapsed: Duration, threads: usize) -> LostShares {
         let elapsed = (elapsed.as_nanos() as f64).max(1.0);
         let watched = (self.watched_ns as f64).max(1.0);
         let part = |ns: u64| (ns as f64 / watched).min(1.0);
-        // One clock for all of them.
+        // The cgroups are those of the whole process: their time is not summed over the generators.
         let each = (watched / threads.max(1) as f64).max(1.0);
         LostShares {
             gaps_share: (self.gaps_ns as f64 / elapsed / threads.max(1) as f64).min(1.0),
@@ -129,22 +133,22 @@ impl LostTime {
     }
 }
 
-/// Time that the generator lost, as parts of the run: 0 for none, 1 for all.
+/// Time that the generator lost, as shares of the run: 0 for none, 1 for all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct LostShares {
     /// Gaps in the generator's loop: it neither ran nor waited for an event.
     pub gaps_share: f64,
-    /// The longest gap.
+    /// Longest gap, in nanoseconds.
     pub longest_gap_ns: u64,
-    /// It was runnable, and another thread had the processor.
+    /// Time on the run queue: the generator was runnable, and another thread had the CPU.
     pub run_queue_share: Option<f64>,
-    /// A cgroup's CPU quota was used up.
+    /// Time in which a cgroup's CPU quota was used up.
     pub throttled_share: Option<f64>,
-    /// Processor time of others on its processor.
+    /// CPU time of other processes on the generator's CPU.
     pub other_load_share: Option<f64>,
 }
 
-/// Measures what the calling thread loses, from its creation on.
+/// Meter of the time that the calling thread loses from the creation of the meter on.
 #[derive(Debug)]
 pub(super) struct LostTimeMeter {
     began_ns: u64,
@@ -162,7 +166,7 @@ struct Reading {
 }
 
 impl LostTimeMeter {
-    /// Begins at this time of the run's clock.
+    /// Starts the meter at this time of the run's clock.
     pub(super) fn begin(now: u64) -> LostTimeMeter {
         let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
         let cpu_stats = cpu_stat_files(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"));
@@ -171,7 +175,7 @@ impl LostTimeMeter {
         LostTimeMeter { began_ns: now, cpu_stats, processor, before }
     }
 
-    /// What was lost until now.
+    /// Returns the time lost until now.
     pub(super) fn end(&self, now: u64, gaps: &Gaps) -> LostTime {
         let (before, after) = (&self.before, Reading::take(&self.cpu_stats, self.processor));
         let since = |before: Option<u64>, after: Option<u64>| Some(after?.saturating_sub(before?));
@@ -203,7 +207,7 @@ impl Reading {
     }
 }
 
-/// The processor that the calling thread is pinned to, if it may use only one.
+/// Returns the CPU that the calling thread is pinned to, if it is only one.
 fn own_processor() -> Option<usize> {
     let set = sched_getaffinity(Pid::from_raw(0)).ok()?;
     let mut usable = (0..CpuSet::count()).filter(|&number| set.is_set(number) == Ok(true));
@@ -211,13 +215,13 @@ fn own_processor() -> Option<usize> {
     usable.next().is_none().then_some(first)
 }
 
-/// Time on the run queue, the second field of `schedstat` (proc(5)): nanoseconds.
+/// Returns the time on the run queue in nanoseconds: the second field of `schedstat` (proc(5)).
 fn run_queue_ns(schedstat: &str) -> Option<u64> {
     schedstat.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Throttled time of `cpu.stat`: `throttled_usec` in cgroup v2, `throttled_time` (ns) in v1. Both are
-/// missing where the CPU controller is not enabled.
+/// Returns the throttled time of `cpu.stat` in nanoseconds: `throttled_usec` in cgroup v2,
+/// `throttled_time` (ns) in v1. Both are missing if the CPU controller is not enabled.
 fn throttled_ns(cpu_stat: &str) -> Option<u64> {
     let value = |name: &str| -> Option<u64> {
         let mut fields = cpu_stat.lines().filter_map(|line| line.split_once(' '));
@@ -226,8 +230,11 @@ fn throttled_ns(cpu_stat: &str) -> Option<u64> {
     value("throttled_usec").map(|us| us.saturating_mul(1000)).or_else(|| value("throttled_time"))
 }
 
-/// The `cpu.stat` of a process's cgroup and of those above it, as far as they are mounted, given its
-/// `/proc/PID/cgroup` and `/proc/PID/mountinfo` (cgroups(7), proc(5)): a quota of each limits it.
+/// Returns the `cpu.stat` files of a process's cgroup and its ancestors, as far as they are
+/// mounted: the quota of each limits the process.
+///
+/// The arguments are the contents of `/proc/PID/cgroup` and `/proc/PID/mountinfo` (cgroups(7),
+/// proc(5)).
 fn cpu_stat_files(cgroup: &str, mountinfo: &str) -> Vec<PathBuf> {
     let membership = |is_unified: bool| {
         cgroup.lines().find_map(|line| {
@@ -255,7 +262,7 @@ fn cpu_stat_files(cgroup: &str, mountinfo: &str) -> Vec<PathBuf> {
             _ => None,
         };
         let Some(path) = path else { continue };
-        // In a container the mount may begin at the process's own cgroup, or below the path.
+        // In a container the mount may start at the process's own cgroup, or below the path.
         let is_outside = path.split('/').any(|name| name == "..");
         let inside = path.strip_prefix(root.trim_end_matches('/')).filter(|_| !is_outside);
         let mut directory = PathBuf::from(point);
@@ -268,8 +275,8 @@ fn cpu_stat_files(cgroup: &str, mountinfo: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Processor time that was used on one processor, in user and kernel mode without interrupts, which
-/// are mostly the run's own network traffic (`/proc/stat`, proc(5)).
+/// Returns the CPU time used on one CPU, in user and kernel mode. Interrupts are left out: they are
+/// mostly the run's own network traffic (`/proc/stat`, proc(5)).
 fn busy_ns(stat: &str, processor: usize) -> Option<u64> {
     let name = format!("cpu{processor}");
     let line = stat.lines().find(|line| line.split(' ').next() == Some(&name))?;
@@ -286,15 +293,15 @@ mod tests {
     #[test]
     fn a_gap_is_time_in_which_the_loop_neither_ran_nor_was_to_wait() {
         let mut gaps = Gaps::default();
-        // Now, waited, processor time so far, the gap that is found; in milliseconds.
+        // Time, wait and CPU time so far, and the expected gap, all in milliseconds.
         for (now, waited, cpu, gap) in [
             (10, 0, 1, 0),
             (12, 0, 2, 0),
-            // It waited for as long as it was to.
+            // It waited no longer than allowed.
             (34, 20, 3, 0),
             // It worked.
             (64, 0, 33, 0),
-            // It was stopped, also while it waited.
+            // It was stopped, the second time during a wait.
             (2_064, 0, 33, 2_000),
             (3_084, 20, 33, 1_000),
             (3_088, 0, 33, 0),
@@ -325,7 +332,7 @@ mod tests {
             throttled_ns("nr_periods 7\nnr_throttled 2\nthrottled_time 1500\n"),
             Some(1_500)
         );
-        // The root has no quota, and says nothing of one.
+        // The root cgroup has no quota and does not report one.
         assert_eq!(throttled_ns("usage_usec 9\nuser_usec 5\nsystem_usec 4\n"), None);
         assert_eq!(throttled_ns(""), None);
     }

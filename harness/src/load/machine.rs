@@ -1,8 +1,8 @@
-//! What the machine itself did during a run.
+//! CPU time of the whole machine during a run.
 
 use std::fs;
 
-/// Processor time of the whole machine, in ticks.
+/// CPU time of the whole machine, in ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ticks {
     all: u64,
@@ -10,8 +10,10 @@ pub(super) struct Ticks {
 }
 
 impl Ticks {
-    /// So far (/proc/stat, proc_stat(5)): user, nice, system, idle, iowait, irq, softirq, and
-    /// steal, which is what a virtual machine would have used and others were given.
+    /// Returns the ticks so far (/proc/stat, proc_stat(5)).
+    ///
+    /// The sum is over user, nice, system, idle, iowait, irq, softirq and steal. Steal is time that
+    /// a virtual machine would have used and other guests were given.
     pub(super) fn now() -> Ticks {
         fs::read_to_string("/proc/stat").map(|text| Ticks::of(&text)).unwrap_or_default()
     }
@@ -23,7 +25,7 @@ impl Ticks {
         Ticks { all: times.iter().sum(), stolen: times.get(7).copied().unwrap_or(0) }
     }
 
-    /// The part of the machine's processor time that was stolen since then.
+    /// Returns the stolen share of the machine's CPU time since `before`.
     pub(super) fn stolen_since(self, before: Ticks) -> f64 {
         let all = self.all.saturating_sub(before.all).max(1);
         self.stolen.saturating_sub(before.stolen) as f64 / all as f64

@@ -1,4 +1,4 @@
-//! Measuring a server: a load, who watches it, and what that comes to.
+//! Measurement of a server: runs a load, observes the server and assesses the result.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -23,55 +23,55 @@ use crate::contract::Contract;
 use crate::server::Server;
 use crate::server::proc::Pid;
 
-/// Intervals of a run: enough to see a change.
+/// Number of intervals of a run: enough to detect a change.
 const INTERVALS: u32 = 10;
 
-/// The p99 that a rate must keep to be the one that is looked for.
+/// Latency limit (p99) of the search for the highest sustained rate.
 const LIMIT: Duration = Duration::from_millis(10);
 
-/// The first rate that is tried, per second, and how near the last two tries are.
+/// First rate of the search, per second, and the ratio of failed to sustained rate that ends it.
 const FIRST_RATE: f64 = 1_000.0;
 const NEAR: f64 = 1.1;
 
-/// A lower rate is not tried: too few requests would say nothing.
+/// Lowest rate of the search: fewer requests would give no p99.
 const LEAST_RATE: f64 = 100.0;
 
-/// For how long system calls are counted.
+/// Time for which system calls are counted.
 const COUNTED: Duration = Duration::from_millis(100);
 
-/// Rates that are tried, at the most, and how often the one that was found is tried for as long as any
-/// other workload.
+/// Maximum number of rates in the search, and of full runs to confirm the rate found.
 const MOST_TRIES: usize = 16;
 
-/// How many tries of a search are made again, because the generator or the machine was to blame.
+/// Number of attempts that are repeated because the generator or the machine disturbed them.
 const RETRIES: usize = 4;
 
-/// Requests that are due while a rate is tried, at the least: fewer have no p99.
+/// Minimum number of requests due at a rate: fewer have no p99.
 const LEAST_TRIED: f64 = 1_100.0;
 
-/// How to measure, beside what a workload says.
+/// Settings of a measurement, besides the workload.
 #[derive(Clone, Copy, Debug)]
 pub struct Measuring<'a> {
-    /// For how long.
+    /// Durations and sizes.
     pub plan: Plan,
-    /// Who runs where.
+    /// CPU pinning of the server and the generators.
     pub pin: Pin,
-    /// Generators.
+    /// Number of generators.
     pub threads: usize,
-    /// For all chance.
+    /// Random seed.
     pub seed: u64,
-    /// How precise the p99 is to be, as a part of it: the run is extended for that.
+    /// Requested precision of the p99, relative to it: the run is extended until it is reached.
     pub precision: Option<f64>,
-    /// How long it may become by that, as a multiple of the plan's duration.
+    /// Maximum duration of an extended run, as a multiple of the planned one.
     pub extended: u32,
     /// Whether to count the server's system calls, in a run of its own.
     pub syscalls: bool,
-    /// Whether to stop now.
+    /// Set to stop the measurement.
     pub interrupted: &'a AtomicBool,
 }
 
 impl<'a> Measuring<'a> {
-    /// One generator, both parties on processors of their own, no more than the plan.
+    /// Returns the default settings: one generator, server and generator on separate CPUs, no
+    /// extension.
     pub fn usual(plan: Plan, seed: u64, interrupted: &'a AtomicBool) -> Measuring<'a> {
         let (pin, precision) = (Pin::default(), None);
         Measuring {
@@ -86,10 +86,11 @@ impl<'a> Measuring<'a> {
         }
     }
 
-    /// Who runs where. The server is launched by the placement's launcher.
+    /// Returns the CPUs of the server and the generators. Launch the server with the placement's
+    /// launcher.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel does not report the usable CPUs.
     pub fn placement(&self) -> io::Result<Placement> {
         Ok(Placement::find(self.pin, self.threads)?)
     }
@@ -101,10 +102,11 @@ impl<'a> Measuring<'a> {
     }
 }
 
-/// Loads a running server with so many connections.
+/// Measures a running server with this number of connections.
 ///
 /// # Errors
-/// The kernel refuses the generator what it needs. What the server does wrong is an outcome.
+/// The server runs on other CPUs than planned, or the kernel denies the generator a resource.
+/// Faults of the server are outcomes, not errors.
 pub fn measure(
     server: &Server,
     (contract, dialog): (&Contract, &ReplyTemplate),
@@ -131,11 +133,11 @@ pub fn measure(
     Ok(measurement)
 }
 
-/// Puts a load on whoever listens where the demand says. `server` is who that is, if it was
-/// launched here.
+/// Runs a load spec against any listening server. `server` is its process, if the harness launched
+/// it.
 ///
 /// # Errors
-/// The kernel refuses the generator what it needs. What the server does wrong is an outcome.
+/// The kernel denies the generator a resource. Faults of the server are outcomes, not errors.
 pub fn load(
     server: Option<&Server>,
     demand: &LoadSpec,
@@ -146,7 +148,7 @@ pub fn load(
     let measured = &demand.groups[0];
     let mut watcher = Watcher::of(server, measuring.precision);
     let pin = |number| match placement.pin_load_thread(number) {
-        // The thread ends with the run.
+        // The thread ends with the run, so the pinning need not be undone.
         Ok(pinned) => {
             std::mem::forget(pinned);
             Ok(())
@@ -165,8 +167,8 @@ pub fn load(
     Ok((Measurement::of(&ran, about, watcher.side), ran))
 }
 
-/// How many system calls the server makes for each right reply, if there was any; or why the
-/// kernel does not let them be counted. What is counted is not timed.
+/// Counts the server's system calls per correct reply, if there was any reply. Returns the reason
+/// if the kernel does not permit it. Counting slows the server, so this run gives no latency.
 fn syscalls(
     server: &Server,
     demand: &LoadSpec,
@@ -182,12 +184,12 @@ fn syscalls(
         Err(reason) => return Ok(Err(reason)),
     };
     let calls = counter.count()?;
-    // Those of the warm-up are answered, too.
+    // The count includes the warm-up, and so do the replies.
     let answered = ran.answered_in_all;
     Ok(Ok((answered > 0).then(|| calls as f64 / answered as f64)))
 }
 
-/// Counts the system calls from when all are connected.
+/// Observer that counts system calls once all connections are established.
 struct Counting {
     tree: Vec<Pid>,
     counter: Result<SyscallCounter, String>,
@@ -203,13 +205,14 @@ impl Watch for Counting {
     }
 }
 
-/// Samples the server, from the warm-up on to the last reply, and knows when a run is precise enough.
+/// Observer that samples the server from the warm-up to the last reply, and decides whether a run
+/// is precise enough.
 struct Watcher<'s> {
     server: Option<&'s Server>,
     sampler: Option<Sampler>,
     side: Option<ServerSide>,
     precision: Option<f64>,
-    /// All intervals so far, where it is asked how precise they are.
+    /// Sum of all intervals so far, if a precision is requested.
     total: Interval,
 }
 
@@ -241,19 +244,20 @@ impl Watch for Watcher<'_> {
     }
 
     fn ends(&mut self, answered: u64) {
-        // What the server did for the warm-up is in it, and so are the replies then.
+        // The server's resource use includes the warm-up, and so do the replies.
         self.side = self.sampler.take().map(|sampler| sampler.finish(answered));
     }
 }
 
-/// What trying a rate shows.
+/// Result of an attempt at a rate.
 #[derive(Clone, Debug, PartialEq)]
 enum Attempt {
-    /// The server keeps up.
+    /// The server sustains the rate.
     Sustained,
-    /// It does not.
+    /// The server does not sustain the rate.
     TooMuch,
-    /// Nothing about the server: the generator or the machine is to blame, in words.
+    /// The attempt says nothing about the server: the generator or the machine limited it, with the
+    /// reason.
     NotCounted(String),
 }
 
@@ -271,11 +275,11 @@ impl Attempt {
     }
 }
 
-/// The search for the highest rate that is sustained: rates are doubled, then halved in between.
+/// Search for the highest sustained rate: doubles the rate, then bisects on a logarithmic scale.
 struct Search {
     good: Option<f64>,
     bad: Option<f64>,
-    /// Why the lowest bad rate says nothing about the server, if so.
+    /// Reason why the lowest failed rate says nothing about the server, if so.
     not_counted: Option<String>,
     rate: f64,
 }
@@ -285,8 +289,8 @@ impl Search {
         Search { good: None, bad: None, not_counted: None, rate: FIRST_RATE }
     }
 
-    /// Takes note of what trying [`rate`](Self::rate) showed, and chooses the next one. Returns false
-    /// if the search is over.
+    /// Records the result at [`rate`](Self::rate) and chooses the next rate. Returns false if the
+    /// search is over.
     fn goes_on(&mut self, attempt: Attempt) -> bool {
         match attempt {
             Attempt::Sustained => self.good = Some(self.rate),
@@ -299,7 +303,7 @@ impl Search {
             (Some(good), Some(bad)) if bad / good < NEAR => return false,
             (Some(good), Some(bad)) => (good * bad).sqrt(),
             (Some(good), None) => good * 2.0,
-            // A lower rate makes the generator no faster, and the machine no less busy.
+            // A lower rate does not make the generator faster or the machine less busy.
             (None, _) if self.rate <= LEAST_RATE || self.not_counted.is_some() => return false,
             (None, _) => (self.rate / 2.0).max(LEAST_RATE),
         };
@@ -307,9 +311,11 @@ impl Search {
     }
 }
 
-/// The highest rate whose p99 is within the limit, measured as long as any other workload. Only runs
-/// count that do not blame the generator or the machine; where no higher rate is reached because of
-/// those, the result says so.
+/// Finds the highest rate whose p99 is within the limit, and measures at it for the planned
+/// duration.
+///
+/// Runs limited by the generator or the machine do not count. If they prevented a higher rate, the
+/// result has a caveat.
 fn saturation(
     server: &Server,
     demand: &LoadSpec,
@@ -341,14 +347,14 @@ fn saturation(
             break;
         }
     }
-    // What was good for a moment may not be so for longer.
+    // A rate that was sustained briefly may not be sustained for longer.
     let mut rate = search.good.unwrap_or(search.rate);
     let (mut not_counted, mut tries) = (search.not_counted, 0);
     let mut confirmed = loop {
         let (ran, attempt) = at(rate, measuring.plan, measuring.precision)?;
         tries += 1;
         let is_over = tries == MOST_TRIES || rate <= LEAST_RATE;
-        // One that does not count says so itself: that a lower rate would, nobody knows.
+        // A disturbed run has its own caveat; a lower rate might be disturbed just as well.
         if attempt != Attempt::TooMuch || is_over || measuring.interrupted.load(Relaxed) {
             break ran;
         }
@@ -389,7 +395,7 @@ fn held(
     let (meter, began) = (LostTimeMeter::begin(clock.now()), Instant::now());
     herd.take_gaps();
     let duration = measuring.plan.duration;
-    // Whole rounds, so that each asks as often as any other, unless that takes too long.
+    // Whole rounds, so that all clients send equally often, unless a round takes too long.
     let round_goes_on = || goes_on() && began.elapsed() < duration + PATIENCE;
     while goes_on() && herd.living() > 0 && began.elapsed() < duration {
         herd.ask_all(&mut recorder, &round_goes_on)?;
@@ -437,7 +443,8 @@ fn held(
 mod tests {
     use super::*;
 
-    /// The rates that are tried where a server sustains less than so much, and the generator so much.
+    /// Simulates a search with these limits of the server and of the generator, in requests per
+    /// second.
     fn searched(server: f64, generator: f64) -> Search {
         let mut search = Search::new();
         for _ in 0..MOST_TRIES {
@@ -463,7 +470,7 @@ mod tests {
         let good = found.good.expect("a rate");
         assert!((20_000.0 / NEAR..=20_000.0).contains(&good), "{good}");
         assert_eq!(found.not_counted.as_deref(), Some("it was late"));
-        // A slow server is found by lower rates, a slow generator is not.
+        // Lower rates help to find a slow server, but not a slow generator.
         let good = searched(200.0, f64::MAX).good.expect("a rate");
         assert!((200.0 / NEAR..=200.0).contains(&good), "{good}");
         let found = searched(f64::MAX, 10.0);

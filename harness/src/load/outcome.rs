@@ -1,37 +1,37 @@
-//! What can become of a request or of a connection. They are kept apart and never averaged.
+//! Outcomes of requests and connections. They are counted apart and never averaged.
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-/// What became of one request, or of one connection.
+/// Outcome of one request, or of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The right reply.
+    /// Correct reply.
     Answered,
-    /// Another reply.
+    /// Wrong reply.
     WrongReply,
-    /// An error line where a value was due.
+    /// Error line in place of a value.
     ErrorReply,
-    /// Nobody listened.
+    /// Connection refused: no process listens.
     Refused,
-    /// No connection in time.
+    /// Timeout while connecting.
     ConnectTimeout,
-    /// The connection was reset.
+    /// Connection reset.
     Reset,
-    /// The connection was closed.
+    /// Connection closed.
     Closed,
     /// Turned away with a busy line.
     Busy,
-    /// The server took no more input.
+    /// Not sent: the server read no more input.
     Stalled,
-    /// No reply in time.
+    /// Timeout of a reply.
     TimedOut,
-    /// Still under way at the end.
+    /// In flight at the end.
     InFlight,
 }
 
 impl Outcome {
-    /// All of them, in the order of reports.
+    /// All outcomes, in the order of reports.
     pub const ALL: &[Outcome] = &[
         Outcome::Answered,
         Outcome::WrongReply,
@@ -46,7 +46,7 @@ impl Outcome {
         Outcome::InFlight,
     ];
 
-    /// The name in documents.
+    /// Returns the name used in documents.
     pub fn name(self) -> &'static str {
         match self {
             Outcome::Answered => "answered",
@@ -63,43 +63,43 @@ impl Outcome {
         }
     }
 
-    /// The name in sentences.
+    /// Returns the name used in sentences.
     pub fn words(self) -> String {
         self.name().replace('_', " ")
     }
 }
 
-/// How often each outcome occurred.
+/// Number of occurrences of each outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcomes([u64; Outcome::ALL.len()]);
 
 impl Outcomes {
-    /// Counts one more.
+    /// Counts one occurrence.
     pub fn add(&mut self, outcome: Outcome) {
         self.add_many(outcome, 1);
     }
 
-    /// Counts so many more.
+    /// Counts `count` occurrences.
     pub fn add_many(&mut self, outcome: Outcome, count: u64) {
         self.0[outcome as usize] += count;
     }
 
-    /// Adds what was counted elsewhere.
+    /// Adds the counts of `other`.
     pub fn add_all(&mut self, other: &Outcomes) {
         self.0.iter_mut().zip(other.0).for_each(|(mine, others)| *mine += others);
     }
 
-    /// Whether there was no other outcome than a right reply.
+    /// Returns whether there was no other outcome than a correct reply.
     pub fn is_all_answered(&self) -> bool {
         self.sum() == self.get(Outcome::Answered)
     }
 
-    /// How many there were in all.
+    /// Returns the sum of all counts.
     pub fn sum(&self) -> u64 {
         self.0.iter().sum()
     }
 
-    /// How often it occurred.
+    /// Returns the count of one outcome.
     pub fn get(&self, outcome: Outcome) -> u64 {
         self.0[outcome as usize]
     }

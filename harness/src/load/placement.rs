@@ -1,5 +1,4 @@
-//! Where the parties of a run may run: processors for the server and others for the load, so that
-//! neither takes the other's.
+//! Placement on CPUs: some for the server and others for the load, so that neither slows the other.
 
 use std::slice;
 
@@ -9,23 +8,23 @@ use nix::unistd::Pid;
 
 use crate::server::Launcher;
 
-/// How the parties are to be pinned.
+/// CPU pinning of the server and the load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pin {
-    /// The load on the last processors, one for each of its threads; the server on all others.
+    /// The load on the last CPUs, one for each of its threads; the server on all others.
     #[default]
     Apart,
-    /// Both on the first processor.
+    /// Both on the first CPU.
     Together,
-    /// Wherever the kernel puts them.
+    /// No pinning: the kernel chooses the CPUs.
     None,
 }
 
 impl Pin {
-    /// All of them.
+    /// All settings.
     pub const ALL: &[Pin] = &[Pin::Apart, Pin::Together, Pin::None];
 
-    /// Returns its name in flags.
+    /// Returns the name used in flags.
     pub fn name(self) -> &'static str {
         match self {
             Pin::Apart => "apart",
@@ -35,35 +34,36 @@ impl Pin {
     }
 }
 
-/// Who may run on which processors, by the kernel's numbers.
+/// CPUs of the server and the load, by the kernel's numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// Neither takes the other's.
+    /// Separate CPUs.
     Apart {
-        /// The server's.
+        /// CPUs of the server.
         server: Vec<usize>,
-        /// One for each thread of the load, unless it has more threads than there are processors.
+        /// CPUs of the load: one for each of its threads, unless it has more threads than there are
+        /// CPUs.
         load: Vec<usize>,
     },
-    /// Both on this one.
+    /// Both on this CPU.
     Together(usize),
-    /// There is only one.
+    /// The machine has only one usable CPU.
     OneOnly,
-    /// Nobody is pinned.
+    /// Nothing is pinned.
     None,
 }
 
-/// The calling thread's lot until dropped: then it may run where it might before.
+/// Guard of the calling thread's pinning. Dropping it restores the previous CPU affinity.
 #[derive(Debug)]
 pub struct Pinned(CpuSet);
 
 const THIS_THREAD: Pid = Pid::from_raw(0);
 
 impl Placement {
-    /// Divides the processors that the calling thread may use, for a load of so many threads.
+    /// Divides the CPUs that the calling thread may use, for a load with this number of threads.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel does not report the usable CPUs.
     pub fn find(pin: Pin, threads: usize) -> Result<Placement, Errno> {
         let usable = sched_getaffinity(THIS_THREAD)?;
         let numbers = (0..CpuSet::count()).filter(|&number| usable.is_set(number) == Ok(true));
@@ -83,7 +83,7 @@ impl Placement {
         }
     }
 
-    /// The processors that a server is to be launched on; `None` for all.
+    /// Returns the CPUs to launch a server on; `None` for all.
     pub fn of_server(&self) -> Option<&[usize]> {
         match self {
             Placement::Apart { server, .. } => Some(server),
@@ -92,14 +92,14 @@ impl Placement {
         }
     }
 
-    /// A launcher whose servers are started on the server's processors. They cannot be put there
-    /// later: one with a worker for each processor has counted them by then.
+    /// Returns a launcher that starts servers on the server's CPUs. Moving a server later is too
+    /// late: with one worker per CPU, it has counted the CPUs by then.
     pub fn launcher(&self, launcher: &Launcher) -> Launcher {
         launcher.on(self.of_server())
     }
 
-    /// What stands beside every figure where server and generator take processor time from each
-    /// other; `None` where each has processors of its own.
+    /// Returns the caveat for results of a server and a generator that share CPUs; `None` if each
+    /// has its own.
     pub fn caveat(&self) -> Option<String> {
         match self {
             Placement::Apart { .. } => None,
@@ -108,7 +108,7 @@ impl Placement {
         }
     }
 
-    /// The processor of the load's thread of this number (from 0), if it has one.
+    /// Returns the CPU of the load's thread with this number (from 0), if it is pinned.
     pub fn of_load_thread(&self, number: usize) -> Option<usize> {
         match self {
             Placement::Apart { load, .. } => Some(load[number % load.len()]),
@@ -117,11 +117,11 @@ impl Placement {
         }
     }
 
-    /// Gives the calling thread, the load's one of this number (from 0), its processor. What it
-    /// starts meanwhile will have that too.
+    /// Pins the calling thread, the load's thread with this number (from 0), to its CPU. Threads
+    /// and processes that it starts while pinned inherit the pinning.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel does not report or set the CPU affinity.
     pub fn pin_load_thread(&self, number: usize) -> Result<Pinned, Errno> {
         let before = sched_getaffinity(THIS_THREAD)?;
         if let Some(processor) = self.of_load_thread(number) {
@@ -130,12 +130,12 @@ impl Placement {
         Ok(Pinned(before))
     }
 
-    /// Whether each thread of the load has a processor that the server does not use.
+    /// Returns whether each thread of the load has a CPU that the server does not use.
     pub fn is_apart(&self) -> bool {
         matches!(self, Placement::Apart { .. })
     }
 
-    /// Who runs where, for a report.
+    /// Describes the placement for a report.
     pub fn words(&self) -> String {
         match self {
             Placement::Apart { server, load } => {
@@ -150,7 +150,7 @@ impl Placement {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        // It could run there before.
+        // Cannot fail: the thread had this affinity before.
         let _ = sched_setaffinity(THIS_THREAD, &self.0);
     }
 }

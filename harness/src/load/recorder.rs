@@ -1,4 +1,4 @@
-//! What is recorded of a run, interval by interval.
+//! Recorder of a run's requests, interval by interval.
 
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -8,14 +8,14 @@ use nix::time::ClockId;
 
 use super::outcome::{Outcome, Outcomes};
 
-/// The longest time that is told from a longer one.
+/// Longest recorded time; longer ones count as this.
 const LONGEST: Duration = Duration::from_secs(120);
 
 /// Significant digits of a recorded latency, and of other times.
 const DIGITS: u8 = 3;
 const FEW_DIGITS: u8 = 2;
 
-/// Nanoseconds since a run began. Copies agree.
+/// Nanoseconds since a run began. Copies share the same start.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock(Instant);
 
@@ -29,35 +29,35 @@ impl Clock {
     }
 }
 
-/// What was recorded in one interval. Times are in nanoseconds.
+/// Records of one interval. Times are in nanoseconds.
 #[derive(Clone, Debug)]
 pub struct Interval {
-    /// When it began, since the run did.
+    /// Start, relative to that of the run.
     pub start_ns: u64,
-    /// How long it was.
+    /// Duration.
     pub duration_ns: u64,
-    /// Of right replies: from when each request was due to be sent. Empty in a closed loop, where
+    /// Latency of correct replies, from the due time of each request. Empty in a closed loop, where
     /// a request is due when it is sent.
     pub intended: Histogram<u64>,
-    /// Of right replies: from when each request was sent.
+    /// Latency of correct replies, from the sending of each request.
     pub sent: Histogram<u64>,
-    /// How much later than due each request was sent. Empty in a closed loop.
+    /// Delay between due time and sending of each request. Empty in a closed loop.
     pub lateness: Histogram<u64>,
-    /// How long connecting took, where it succeeded.
+    /// Times of successful connects.
     pub connects: Histogram<u64>,
-    /// What became of requests.
+    /// Outcomes of requests.
     pub outcomes: Outcomes,
-    /// How long that took, of those that were not answered rightly.
+    /// Times until the outcome of requests without a correct reply, by outcome.
     pub failures: Vec<(Outcome, Histogram<u64>)>,
-    /// Requests under way, summed over time: their number times nanoseconds. They are counted by the
-    /// connections, apart from what is recorded of each.
+    /// Requests in flight, integrated over time: their number times nanoseconds. The connections
+    /// count them, independently of the records of single requests.
     pub level_ns: u64,
-    /// How many were due.
+    /// Number of requests due.
     pub asked: u64,
-    /// Right replies that came in it, also to requests that were due before anything was recorded:
-    /// as many as came too late for the last interval.
+    /// Correct replies that arrived in the interval, including those to requests due before the
+    /// recording. They make up for replies too late for the last interval.
     pub replies: u64,
-    /// Processor time that the generator's thread used.
+    /// CPU time of the generator's thread.
     pub generator_cpu_ns: u64,
 }
 
@@ -67,7 +67,7 @@ fn times(digits: u8) -> Histogram<u64> {
 }
 
 impl Interval {
-    /// One that begins now.
+    /// Returns an empty interval that starts at `start_ns`.
     pub fn new(start_ns: u64) -> Interval {
         Interval {
             start_ns,
@@ -85,7 +85,7 @@ impl Interval {
         }
     }
 
-    /// Adds what another one recorded, beside it or after it.
+    /// Adds the records of another interval, of the same or a later time.
     pub fn add(&mut self, other: &Interval) {
         let pairs = [
             (&mut self.intended, &other.intended),
@@ -115,26 +115,26 @@ impl Interval {
     }
 }
 
-/// Records requests of one group of connections: those that were due from some time on.
+/// Recorder of one group of connections, for requests that are due after a start time.
 #[derive(Debug)]
 pub struct Recorder {
     current: Interval,
     since_ns: u64,
-    /// How long an interval is, and when the current one is over.
+    /// Length of an interval, and end of the current one.
     every_ns: u64,
     until_ns: u64,
-    /// Requests under way of which nothing is recorded: they were due before.
+    /// Requests in flight that are not recorded, because they were due before the start.
     early: u64,
-    /// Until when it was told how many were under way.
+    /// Time until which the requests in flight were integrated.
     passed_ns: u64,
     cpu_before: u64,
     told: Option<Sender<Interval>>,
-    /// Right replies, also before anything is recorded.
+    /// Correct replies, including those before the start.
     answered: u64,
 }
 
 impl Recorder {
-    /// All in one interval.
+    /// Returns a recorder with a single interval.
     pub fn new() -> Recorder {
         Recorder {
             current: Interval::new(0),
@@ -149,34 +149,35 @@ impl Recorder {
         }
     }
 
-    /// Tells each interval when it is over. What was due before `since_ns` is not recorded.
+    /// Returns a recorder that sends each interval when it is over. Requests due before `since_ns`
+    /// are not recorded.
     pub(super) fn telling(told: Sender<Interval>, every: Duration, since_ns: u64) -> Recorder {
         let every_ns = (every.as_nanos() as u64).max(1);
         let (current, until_ns) = (Interval::new(since_ns), since_ns);
         Recorder { current, since_ns, every_ns, until_ns, told: Some(told), ..Recorder::new() }
     }
 
-    /// All in one interval, but for what was due before `since_ns`.
+    /// Returns a recorder with a single interval, for requests due from `since_ns` on.
     pub(super) fn recording_since(since_ns: u64) -> Recorder {
         Recorder { since_ns, ..Recorder::new() }
     }
 
-    /// What was recorded in the interval that is not over.
+    /// Returns the records of the current interval.
     pub fn current(&self) -> &Interval {
         &self.current
     }
 
-    /// From when on requests are recorded.
+    /// Returns the time from which requests are recorded.
     pub(super) fn since(&self) -> u64 {
         self.since_ns
     }
 
-    /// Right replies so far, also before anything is recorded.
+    /// Returns the number of correct replies so far, including those before the start.
     pub(super) fn answered(&self) -> u64 {
         self.answered
     }
 
-    /// Begins another interval if this one is over.
+    /// Starts another interval if the current one is over.
     pub(super) fn look(&mut self, now: u64) {
         if now < self.until_ns {
             return;
@@ -186,23 +187,23 @@ impl Recorder {
         } else {
             self.finish(now);
         }
-        // In step with the clock, also after a pause.
+        // Keeps intervals aligned with the clock, even after a pause.
         self.until_ns += ((now - self.until_ns) / self.every_ns + 1) * self.every_ns;
     }
 
-    /// Ends the interval that is not over, and tells it.
+    /// Ends the current interval and sends it.
     pub(super) fn finish(&mut self, now: u64) {
         if self.told.is_none() {
             return;
         }
         let over = self.rest(now);
         if let Some(told) = &self.told {
-            // Who does not listen any more does not want it.
+            // The receiver may be gone; then the interval is not needed.
             let _ = told.send(over);
         }
     }
 
-    /// The interval that is not over, as far as it has come, and begins another.
+    /// Ends the current interval early and returns it. Starts another one.
     pub(super) fn rest(&mut self, now: u64) -> Interval {
         let mut over = std::mem::replace(&mut self.current, Interval::new(now));
         over.duration_ns = now.saturating_sub(over.start_ns);
@@ -211,8 +212,8 @@ impl Recorder {
         over
     }
 
-    /// Until now so many requests of the group were under way, by the count of its connections.
-    /// Whatever is wrong with what is recorded of the single ones is not wrong with this.
+    /// Integrates the group's requests in flight until now, as counted by its connections. The
+    /// result is independent of errors in the records of single requests.
     pub(super) fn passed(&mut self, under_way: u64, now: u64) {
         let from = self.passed_ns.max(self.since_ns);
         let recorded = under_way.saturating_sub(self.early);
@@ -220,7 +221,7 @@ impl Recorder {
         self.passed_ns = self.passed_ns.max(now);
     }
 
-    /// Requests were sent, that much after they were due.
+    /// Records that requests were sent, and their delay after the due time.
     pub(super) fn sent(&mut self, flight: Flight) {
         let count = u64::from(flight.count);
         if flight.due() < self.since_ns {
@@ -233,21 +234,21 @@ impl Recorder {
         }
     }
 
-    /// A request was due that is not sent.
+    /// Records a request that was due and is not sent.
     pub(super) fn not_sent(&mut self, outcome: Outcome, due: u64, now: u64) {
         if due >= self.since_ns {
             self.current.asked += 1;
             self.current.outcomes.add(outcome);
             let late = now.saturating_sub(due);
             self.current.failures_of(outcome).saturating_record(late);
-            // It was never its turn: had it been, it would be as late.
+            // A request that never got its turn is at least this late.
             if outcome == Outcome::InFlight {
                 self.current.lateness.saturating_record(late);
             }
         }
     }
 
-    /// Requests are over.
+    /// Records that requests are complete, with this outcome.
     pub(super) fn over(&mut self, outcome: Outcome, flight: Flight, now: u64) {
         if outcome == Outcome::Answered {
             self.answered += u64::from(flight.count);
@@ -269,7 +270,7 @@ impl Recorder {
         }
     }
 
-    /// A connection was made that was begun at that time.
+    /// Records a connect that began at this time.
     pub(super) fn connected(&mut self, began: u64, now: u64) {
         if began >= self.since_ns {
             self.current.connects.saturating_record(now - began);
@@ -277,7 +278,7 @@ impl Recorder {
     }
 }
 
-/// Processor time that this thread has used.
+/// Returns the CPU time of the calling thread.
 pub(super) fn thread_cpu_ns() -> u64 {
     let time = ClockId::CLOCK_THREAD_CPUTIME_ID.now().map_or(Duration::ZERO, Duration::from);
     time.as_nanos() as u64
@@ -289,10 +290,10 @@ impl Default for Recorder {
     }
 }
 
-/// Requests that were sent together on one connection.
+/// Requests sent together on one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flight {
-    /// When they were due, where that is not when they were sent.
+    /// Due time, if it differs from the time of sending.
     pub(super) intended: Option<u64>,
     pub(super) sent: u64,
     pub(super) count: u32,

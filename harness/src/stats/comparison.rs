@@ -1,32 +1,32 @@
-//! Which of two servers is faster.
+//! Statistical comparison of two servers' throughputs.
 
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 use statrs::statistics::Statistics;
 
-/// How many times as fast one server is as another, from pairs of slices in several launches.
+/// Ratio of two servers' throughputs, estimated from pairs of slices in several launches.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// How many times as fast: a geometric mean, in which every launch has the same weight.
+    /// Ratio of the throughputs: a geometric mean in which every launch has the same weight.
     pub ratio: f64,
-    /// Where that of all launches is with 95 % confidence: the lower end.
+    /// Lower end of the 95 % confidence interval.
     pub low: f64,
-    /// The upper end.
+    /// Upper end of the 95 % confidence interval.
     pub high: f64,
-    /// How many launches it is from.
+    /// Number of launches used.
     pub launches: usize,
-    /// How many pairs of slices, in all launches.
+    /// Number of pairs of slices, in all launches used.
     pub pairs: usize,
 }
 
-/// The fewest launches that an interval is computed from. Student's t is 12.7 for two launches and
-/// 3.2 for four: with fewer, an interval holds nearly every ratio.
+/// Minimum number of launches for an interval. Student's t is 12.7 for two launches and 3.2 for
+/// four: with fewer, an interval contains nearly every ratio.
 pub const LEAST_LAUNCHES: usize = 4;
 
-/// The fewest pairs of slices by which a launch counts: a quarter is cut off at either end.
+/// Minimum number of pairs of slices in a launch: a quarter is cut off at either end.
 pub const LEAST_PAIRS: usize = 4;
 
-/// Why pairs of slices have no interval.
+/// Reason why a comparison has no confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoInterval {
     /// Too few launches have enough pairs.
@@ -45,7 +45,7 @@ pub enum NoInterval {
     NotFinite,
 }
 
-/// What a comparison says of the first server.
+/// Classification of the first server, relative to the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
@@ -60,7 +60,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// In words.
+    /// Returns the word used in reports.
     pub fn words(self) -> &'static str {
         match self {
             Verdict::Faster => "faster",
@@ -72,17 +72,19 @@ impl Verdict {
 }
 
 impl Comparison {
-    /// Compares by the ratios of the pairs of each launch, which are positive: the throughput of
-    /// the first server over that of the second. Launches with fewer than [`LEAST_PAIRS`] pairs do
-    /// not count.
+    /// Compares two servers by the ratios of each launch's pairs: the throughput of the first
+    /// server over that of the second.
     ///
-    /// Pairs of one launch depend on each other and have its circumstances in common, so that a
-    /// launch is one value only: the interquartile mean of the logarithms of its ratios, which
-    /// does not mind some slices whose time others have taken (Rosenberger and Gasko in Hoaglin,
-    /// Mosteller and Tukey, "Understanding Robust and Exploratory Data Analysis", 1983). Launches
-    /// are independent; their mean has the interval of Student's t with one degree of freedom
-    /// less than there are launches. It holds the variation within launches, too, whatever that is
-    /// like (batch means, as in [`super::effective_sample_size`]).
+    /// The ratios are positive. Launches with fewer than [`LEAST_PAIRS`] pairs are left out.
+    ///
+    /// The pairs of one launch are correlated, so a launch gives one value only: the interquartile
+    /// mean of the logarithms of its ratios. That mean is robust against slices disturbed by other
+    /// processes (Rosenberger and Gasko in Hoaglin, Mosteller and Tukey, "Understanding Robust and
+    /// Exploratory Data Analysis", 1983).
+    ///
+    /// Launches are independent. Their mean has the interval of Student's t, with one degree of
+    /// freedom fewer than launches. It includes the variation within launches, whatever its
+    /// distribution (batch means, as in [`super::effective_sample_size`]).
     ///
     /// # Errors
     /// There are too few launches or pairs, or a launch has no finite mean (a server that answers
@@ -111,8 +113,8 @@ impl Comparison {
         })
     }
 
-    /// Classifies the interval. A margin of 0.05 reaches from 1 / 1.05 to 1.05, so that the verdict
-    /// of the reciprocal is the opposite one.
+    /// Classifies the interval. A margin of 0.05 extends from 1 / 1.05 to 1.05, so that swapping
+    /// the servers gives the opposite verdict.
     pub fn verdict(&self, margin: f64) -> Verdict {
         if self.low > 1.0 {
             Verdict::Faster
@@ -125,25 +127,27 @@ impl Comparison {
         }
     }
 
-    /// Whether the whole interval is inside the margin.
+    /// Returns whether the whole interval is inside the margin.
     pub fn is_within(&self, margin: f64) -> bool {
         self.is_not_below(margin) && self.high <= 1.0 + margin
     }
 
-    /// Whether the whole interval is above the lower end of the margin: the first server is not
-    /// slower than the second by more than that (non-inferiority).
+    /// Returns whether the whole interval is above the lower end of the margin: the first server is
+    /// not slower than the second by more than the margin (non-inferiority).
     pub fn is_not_below(&self, margin: f64) -> bool {
         self.low >= 1.0 / (1.0 + margin)
     }
 
-    /// The half-width of the interval as a part of the ratio.
+    /// Returns the half-width of the interval, relative to the ratio.
     pub fn half_width(&self) -> f64 {
         (self.high / self.low).sqrt() - 1.0
     }
 
-    /// Ratio, lower end and upper end in decimals, with no more digits than the interval supports:
-    /// the last one is a tenth of the half-width or more. The ends are rounded outward, and where
-    /// 1 is not in the interval it is not in the one that is shown.
+    /// Formats the ratio, the lower end and the upper end with no more digits than the interval
+    /// supports.
+    ///
+    /// The last digit is at least a tenth of the half-width. The ends are rounded outward; if the
+    /// interval excludes 1, the printed one does, too.
     pub fn figures(&self) -> [String; 3] {
         let half = (self.high - self.low) / 2.0;
         let supported = -(half / 10.0).log10();
@@ -163,10 +167,10 @@ impl Comparison {
     }
 }
 
-/// The most decimals that a figure is shown with.
+/// Maximum number of printed decimals.
 const MOST_DECIMALS: usize = 6;
 
-/// The interquartile mean of the logarithms; not a number of nothing.
+/// Returns the interquartile mean of the logarithms, or NaN for an empty slice.
 fn mean_log(ratios: &[f64]) -> f64 {
     let mut logs: Vec<f64> = ratios.iter().map(|ratio| ratio.ln()).collect();
     logs.sort_by(f64::total_cmp);
@@ -182,15 +186,15 @@ mod tests {
     use super::super::noise::Noise;
     use super::*;
 
-    /// The margin of the command line.
+    /// Default margin of the command line.
     const MARGIN: f64 = 0.05;
 
-    /// As many launches, and as many pairs in each, as the default settings give.
+    /// Launches, and pairs in each, with the default settings.
     const LAUNCHES: usize = 20;
     const PAIRS: usize = 12;
 
-    /// Pairs with noise of 5 %, each correlated with the one before; of the slices, one in 20
-    /// loses half of its time; launches differ by 1 %.
+    /// Simulates launches whose pairs have 5 % of noise, each correlated with the one before. One
+    /// slice in 20 loses half of its time; launches differ by 1 %.
     fn launches(noise: &mut Noise, ratio: f64) -> Vec<Vec<f64>> {
         let launch = |_| {
             let of_launch = ratio.ln() + 0.01 * noise.normal();
@@ -201,13 +205,13 @@ mod tests {
         (0..LAUNCHES).map(launch).collect()
     }
 
-    /// Comparisons of servers that differ by this ratio.
+    /// Simulates comparisons of servers with this ratio of throughputs.
     fn simulated(simulations: u64, ratio: f64) -> Vec<Comparison> {
         let compare = |seed| Comparison::of(&launches(&mut Noise::seeded(seed), ratio));
         (0..simulations).map(|seed| compare(seed).expect("enough launches")).collect()
     }
 
-    /// How many of them have this verdict.
+    /// Counts the comparisons with this verdict.
     fn count(found: &[Comparison], verdict: Verdict) -> usize {
         found.iter().filter(|one| one.verdict(MARGIN) == verdict).count()
     }
@@ -249,15 +253,15 @@ mod tests {
 
     #[test]
     fn the_interval_is_that_of_student() {
-        // Logarithms -1 and 1, of standard deviation √(4 / 3): the standard error is 1 / √3, and t
-        // with 3 degrees of freedom 3.182.
+        // Logarithms -1 and 1, with standard deviation √(4 / 3): the standard error is 1 / √3, and
+        // t with 3 degrees of freedom is 3.182.
         let launch = |at: i32| vec![f64::from(at % 2 * 2 - 1).exp(); LEAST_PAIRS];
         let four: Vec<Vec<f64>> = (0..4).map(launch).collect();
         let four = Comparison::of(&four).expect("four launches");
         assert!(four.ratio.ln().abs() < 1e-9);
         assert!((four.high.ln() - 3.1824 / 3f64.sqrt()).abs() < 1e-3, "{}", four.high.ln());
         assert_eq!((four.launches, four.pairs), (4, 16));
-        // Eight launches of standard deviation √(8 / 7): t with 7 degrees of freedom is 2.365.
+        // Eight launches with standard deviation √(8 / 7): t with 7 degrees of freedom is 2.365.
         let eight: Vec<Vec<f64>> = (0..8).map(launch).collect();
         let eight = Comparison::of(&eight).expect("eight launches");
         assert!((eight.high.ln() - 2.3646 / 7f64.sqrt()).abs() < 1e-4, "{}", eight.high.ln());
@@ -307,12 +311,12 @@ mod tests {
             (0.084, 7.725, 0.05, Inconclusive),
             (0.96, 1.04, 0.05, Equal),
             (0.96, 1.04, 0.03, Inconclusive),
-            // The margin is as wide in either direction: 1 / 1.05 is 0.9524.
+            // The margin is equally wide in both directions: 1 / 1.05 is 0.9524.
             (0.9525, 1.0499, 0.05, Equal),
             (0.9523, 1.02, 0.05, Inconclusive),
             (0.98, 1.051, 0.05, Inconclusive),
             (1.0, 1.0, 0.05, Equal),
-            // A difference that is shown is one, however small.
+            // A significant difference counts, however small.
             (1.001, 1.02, 0.05, Faster),
             (0.9, 0.999, 0.05, Slower),
         ] {
@@ -328,7 +332,7 @@ mod tests {
             (1.0654, 1.2031, ["1.13", "1.06", "1.21"]),
             (0.99412, 1.00673, ["1.000", "0.994", "1.007"]),
             (0.084, 7.725, ["0.81", "0.08", "7.73"]),
-            // Its verdict is not contradicted by how it is written.
+            // The printed interval does not contradict the verdict.
             (1.0004, 1.09, ["1.0442", "1.0004", "1.0900"]),
             (0.8, 0.99996, ["0.89441", "0.80000", "0.99996"]),
             (1.0, 1.0, ["1.0000", "1.0000", "1.0000"]),

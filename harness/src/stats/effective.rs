@@ -1,33 +1,36 @@
-//! How much the requests of a run are worth as a sample.
+//! Effective sample size of a run's requests.
 
-/// Fewer say too little about how their means vary.
+/// Minimum number of batches: fewer do not show how their means vary.
 pub const LEAST_BATCHES: usize = 5;
 
-/// One interval of a run: what its values come to.
+/// Summary of the values of one interval of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Batch {
-    /// How many values it has.
+    /// Number of values.
     pub count: u64,
-    /// Their mean.
+    /// Mean of the values.
     pub mean: f64,
-    /// Their variance.
+    /// Variance of the values.
     pub variance: f64,
 }
 
-/// As many independent values would say as much about the mean as the values of these successive
-/// batches, which may depend on each other; never more than there are. None for fewer than
-/// [`LEAST_BATCHES`] that have any value.
+/// Returns the number of independent values with the same information about the mean as the values
+/// of these successive batches.
 ///
-/// The method of batch means: n / max(1, VIF), where the variance inflation factor VIF is the mean
-/// batch size times the variance of the batch means, by the variance of all values; it is 1 for
-/// independent ones. Law, "Simulation Modeling and Analysis", 5th edition, section 9.5.3;
-/// Alexopoulos and Seila, "Output data analysis" in Banks, "Handbook of Simulation", 1998. Batches
-/// of different size are weighted by it (the mean square between groups of a variance analysis).
-/// Each batch should be longer than what its values have in common lasts. From k batches the factor
-/// is known to about √(2 / (k - 1)) of itself.
+/// The values may be correlated. The result is at most their number; `None` if fewer than
+/// [`LEAST_BATCHES`] batches have any value.
 ///
-/// It is the size for the mean. For a quantile, give for each batch the part `p` of its values
-/// that is above the quantile as its mean, and `p (1 - p)` as its variance.
+/// The method of batch means: n / max(1, VIF). The variance inflation factor VIF is the mean batch
+/// size times the variance of the batch means, divided by the variance of all values; it is 1 for
+/// independent values. Law, "Simulation Modeling and Analysis", 5th edition, section 9.5.3;
+/// Alexopoulos and Seila, "Output data analysis" in Banks, "Handbook of Simulation", 1998.
+///
+/// Batches of different size are weighted by their size (the mean square between groups of an
+/// analysis of variance). Each batch should be longer than the correlation between its values
+/// lasts. With k batches the relative error of the factor is about √(2 / (k - 1)).
+///
+/// The result is for the mean. For a quantile, pass as the mean of each batch the share `p` of its
+/// values above the quantile, and `p (1 - p)` as its variance.
 pub fn effective_sample_size(batches: &[Batch]) -> Option<f64> {
     let batches: Vec<&Batch> = batches.iter().filter(|batch| batch.count > 0).collect();
     if batches.len() < LEAST_BATCHES {
@@ -57,7 +60,8 @@ mod tests {
         Batch { count: values.len() as u64, mean: values.mean(), variance: values.variance() }
     }
 
-    /// What a value is worth in so many batches of 500, each correlated with the one before.
+    /// Returns the effective share of the values in this many batches of 500. Each value is
+    /// correlated with the one before.
     fn worth(seed: u64, correlation: f64, batches: usize) -> f64 {
         let values = Noise::seeded(seed).correlated(correlation, 500 * batches);
         let batches: Vec<Batch> = values.chunks(500).map(batch).collect();
@@ -72,7 +76,8 @@ mod tests {
 
     #[test]
     fn correlated_values_are_worth_what_theory_says() {
-        // A mean of AR(1) values varies (1 + ρ) / (1 - ρ) times as much as of independent ones.
+        // The mean of AR(1) values has (1 + ρ) / (1 - ρ) times the variance of that of independent
+        // values.
         let worth = worth(2, 0.8, 200);
         assert!((worth - 0.2 / 1.8).abs() < 0.03, "{worth}");
     }

@@ -1,10 +1,12 @@
 //! Little's law.
 
-/// How far the figures of a run are from Little's law, L = λW: what throughput and latency say was
-/// in flight, less what was, as a part of that; 0.05 is 5 % too much. It holds of whatever enters
-/// and leaves, however it arrives (Little, "A proof for the queuing formula L = λW", Operations
-/// Research 9, 1961), so a residual is the measurement's: requests counted but not timed, or timed
-/// from another moment than they were in flight from. Not a number if nothing was in flight.
+/// Returns the residual of Little's law, L = λW: throughput times latency over the measured mean
+/// number in flight, minus 1. 0.05 is 5 % too much.
+///
+/// The law holds for any arrival process (Little, "A proof for the queuing formula L = λW",
+/// Operations Research 9, 1961). So a residual is an error of the measurement: requests that were
+/// counted but not timed, or timed from another moment than they were in flight from. NaN if
+/// nothing was in flight.
 pub fn littles_residual(mean_in_flight: f64, throughput_per_s: f64, mean_latency_s: f64) -> f64 {
     throughput_per_s * mean_latency_s / mean_in_flight - 1.0
 }

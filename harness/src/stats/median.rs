@@ -1,22 +1,23 @@
-//! The median of a sample, with its interval.
+//! Median of a sample, with its confidence interval.
 
 use super::order::too_few;
 
-/// The median of a sample, and where that of all values is with 95 % confidence at least.
+/// Median of a sample, with a confidence interval of at least 95 %.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Median {
-    /// The sample's.
+    /// Median of the sample.
     pub value: f64,
-    /// The interval's lower end.
+    /// Lower end of the interval.
     pub low: f64,
-    /// The interval's upper end.
+    /// Upper end of the interval.
     pub high: f64,
 }
 
 impl Median {
-    /// That of a sample; none if it has too few values for an interval. The ends are values of
-    /// the sample (order statistics): nothing is supposed about how the values are distributed,
-    /// but that they are independent.
+    /// Computes the median; `None` if the sample has too few values for an interval.
+    ///
+    /// The ends are values of the sample (order statistics). The values must be independent; no
+    /// distribution is assumed.
     pub fn of(sample: &[f64]) -> Option<Median> {
         let mut sorted = sample.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -41,7 +42,7 @@ mod tests {
             };
             assert_eq!(median.value, (count + 1) as f64 / 2.0);
             assert_eq!(median.low + median.high, (count + 1) as f64);
-            // It fails to hold the median if fewer than `low` values are below it, or above it:
+            // The interval misses the median if fewer than `low` values are below it, or above it:
             // sums of binomial coefficients, each the one before times (count - k) / (k + 1).
             let mut coefficient = 1.0;
             let mut fewer = 0.0;

@@ -1,4 +1,4 @@
-//! Figures from samples: pure functions, no clock and no socket.
+//! Statistics of samples: pure functions, without clocks or sockets.
 
 mod comparison;
 mod effective;

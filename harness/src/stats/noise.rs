@@ -1,4 +1,4 @@
-//! Random values for tests, the same for the same seed.
+//! Random values for tests, determined by a seed.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -11,18 +11,18 @@ impl Noise {
         Noise(StdRng::seed_from_u64(seed), Normal::standard())
     }
 
-    /// From 0 to 1.
+    /// Returns a value uniformly distributed from 0 to 1.
     pub(super) fn uniform(&mut self) -> f64 {
         self.0.random()
     }
 
-    /// Of mean 0 and standard deviation 1.
+    /// Returns a normally distributed value, with mean 0 and standard deviation 1.
     pub(super) fn normal(&mut self) -> f64 {
         let uniform = self.uniform();
         self.1.inverse_cdf(uniform.max(f64::EPSILON))
     }
 
-    /// Such values, each correlated with the one before (AR(1)).
+    /// Returns normally distributed values, each correlated with the one before (AR(1)).
     pub(super) fn correlated(&mut self, correlation: f64, count: usize) -> Vec<f64> {
         let fresh = (1.0 - correlation * correlation).sqrt();
         let mut value = self.normal();

@@ -1,16 +1,18 @@
-//! Between which values of a sample a quantile lies.
+//! Bounds on the rank of a quantile in a sample.
 
-/// Half of what is left of 95 % is beyond it, on either side (standard normal).
+/// 97.5 % quantile of the standard normal distribution: 2.5 % of it are above.
 const Z: f64 = 1.96;
 
-/// The largest number of values that may lie on one side of a quantile without being too few: of
-/// `count` independent values, each on that side with probability `part`, so few or fewer are with
-/// 2.5 % at most; one fewer at most than the exact number. None if even none at all is not so rare.
+/// Returns the largest n for which the probability of n or fewer values on one side of a quantile is
+/// at most 2.5 %.
 ///
-/// The number is binomial. This is the normal approximation, with the correction for continuity and
-/// the one for skewness (Cornish and Fisher, "Moments and cumulants in the specification of
-/// distributions", 1938), which is what matters at the edges. The incomplete beta function of
-/// `statrs` would be exact, but not for the numbers of a load run: it gives up after 140 terms.
+/// Each of `count` independent values is on that side with probability `part`. The result is at
+/// most one less than the exact number. `None` if even no value on that side is more probable.
+///
+/// The number is binomial. This is the normal approximation with the corrections for continuity and
+/// for skewness (Cornish and Fisher, "Moments and cumulants in the specification of distributions",
+/// 1938); the latter matters at the edges. The incomplete beta function of `statrs` would be exact,
+/// but not for the numbers of a load run: it gives up after 140 terms.
 pub(super) fn too_few(count: f64, part: f64) -> Option<f64> {
     let deviation = (count * part * (1.0 - part)).sqrt();
     let skewness = (1.0 - 2.0 * part) * (Z * Z - 1.0) / 6.0;

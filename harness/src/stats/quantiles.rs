@@ -1,35 +1,36 @@
-//! Quantiles of a histogram, with their intervals.
+//! Quantiles of a histogram, with their confidence intervals.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::order::too_few;
 
-/// A quantile has a value only where so many recorded values are expected beyond it: with fewer, it
-/// is little else than the largest of them.
+/// Minimum number of values expected beyond a quantile. With fewer, the quantile is little more
+/// than the largest value.
 const LEAST_BEYOND: f64 = 10.0;
 
-/// Quantiles of a recorded time, in nanoseconds. Each is a value that was recorded, to three
-/// significant digits, such that at least that part of all values is not above it. None where too few
-/// values were recorded.
+/// Quantiles of a recorded time, in nanoseconds.
+///
+/// Each is a recorded value, to three significant digits: at least that share of all values is not
+/// larger. `None` if there are too few values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Quantiles {
-    /// The median, of 20 values or more.
+    /// Median; needs 20 values or more.
     pub p50: Option<u64>,
-    /// 90 % are not above it; of 100 values or more.
+    /// 90th percentile; needs 100 values or more.
     pub p90: Option<u64>,
-    /// 99 % are not above it; of 1,000 values or more.
+    /// 99th percentile; needs 1,000 values or more.
     pub p99: Option<u64>,
-    /// 99.9 % are not above it; of 10,000 values or more.
+    /// 99.9th percentile; needs 10,000 values or more.
     pub p999: Option<u64>,
-    /// The largest, of one value or more.
+    /// Maximum; needs one value or more.
     pub max: Option<u64>,
-    /// How many values there were.
+    /// Number of values.
     pub count: u64,
 }
 
 impl Quantiles {
-    /// Those of a histogram; none for an empty one.
+    /// Returns the quantiles of a histogram. All are `None` for an empty one.
     pub fn of(histogram: &Histogram<u64>) -> Quantiles {
         let at = |quantile| {
             has_enough(histogram.len(), quantile).then(|| histogram.value_at_quantile(quantile))
@@ -45,30 +46,31 @@ impl Quantiles {
     }
 }
 
-/// Whether so many values are enough to tell a quantile (0 to 1).
+/// Returns whether this many values suffice for a quantile (0 to 1).
 fn has_enough(count: u64, quantile: f64) -> bool {
-    // Rounded, because 1 - 0.9 is no exact tenth.
+    // Rounded, because 1 - 0.9 is not exactly 0.1.
     (count as f64 * (1.0 - quantile) * 1e6).round() >= LEAST_BEYOND * 1e6
 }
 
-/// Where a figure is with 95 % confidence, both ends included.
+/// 95 % confidence interval of a figure, including both ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Interval<T> {
-    /// The lower end.
+    /// Lower end.
     pub low: T,
-    /// The upper end.
+    /// Upper end.
     pub high: T,
 }
 
-/// Where a quantile (0 to 1) of all values is, given those in the histogram, which are worth as
-/// many independent ones as `effective` says ([`super::effective_sample_size`]; never more than
-/// there are). None if too few values are beyond the quantile, above or below, to bound it: for the
-/// 99th percentile, some 390 independent values are enough.
+/// Returns the confidence interval of a quantile (0 to 1), given a histogram and its effective
+/// sample size ([`super::effective_sample_size`]).
 ///
-/// The ends are recorded values (order statistics), so nothing is supposed about how the values are
-/// distributed: David and Nagaraja, "Order Statistics", 3rd edition, section 7.1. Each independent
-/// value stands for as many neighbours in the order as there are recorded values to one independent
-/// one, and the interval ends at the outermost of them.
+/// The effective size is limited to the number of values. `None` if too few values are above or
+/// below the quantile to bound it: for the 99th percentile, some 390 independent values are enough.
+///
+/// The ends are recorded values (order statistics), so no distribution is assumed: David and
+/// Nagaraja, "Order Statistics", 3rd edition, section 7.1. Each independent value stands for a
+/// group of neighbouring values, of the size recorded values / independent values. The interval
+/// ends at the outermost value of such a group.
 pub fn quantile_interval(
     histogram: &Histogram<u64>,
     quantile: f64,
@@ -79,7 +81,7 @@ pub fn quantile_interval(
     let below = too_few(effective, quantile)?;
     let above = too_few(effective, 1.0 - quantile)?;
     let recorded = |values: f64| values * count / effective;
-    // Half a rank lower than meant, as the histogram rounds up.
+    // Half a rank lower, because the histogram rounds up.
     let at_rank = |rank: f64| histogram.value_at_quantile((rank - 0.5) / count);
     let low = at_rank(recorded(below).floor() + 1.0);
     let high = at_rank(recorded(effective - above).ceil());
@@ -146,8 +148,8 @@ mod tests {
     #[test]
     fn the_interval_of_a_quantile_ends_at_order_statistics() {
         let thousand = histogram(1..=1000);
-        // Ranks by the binomial distribution: at most 468 of 1000 values are below the median with
-        // 2.5 %, at most 3 above the 99th percentile, and 17 or more with 2.5 %.
+        // Ranks by the binomial distribution, each with a probability of 2.5 %: at most 468 of 1000
+        // values below the median; at most 3 above the 99th percentile; 17 or more above it.
         let interval = |quantile| quantile_interval(&thousand, quantile, 1e9);
         assert_eq!(interval(0.5), Some(Interval { low: 469, high: 532 }));
         assert_eq!(interval(0.99), Some(Interval { low: 983, high: 997 }));

@@ -1,51 +1,56 @@
-//! Whether a run was the same at its end as at its beginning.
+//! Stationarity of a run: whether it changed from its start to its end.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Fewer than so many cannot show a shift: halves of four are apart by chance in 3 of 100 cases.
+/// Minimum number of intervals for a shift: halves of four are apart by chance in 3 of 100 cases.
 pub const LEAST_INTERVALS: usize = 10;
 
-/// A smaller difference between the halves is not worth a word, however sure it is.
+/// Minimum relative difference between the halves to report, even if it is significant.
 const LEAST_CHANGE: f64 = 0.1;
 
-/// The standard normal is further from 0 in 1 of 100 cases.
+/// 99.5 % quantile of the standard normal distribution: 1 of 100 values is further from 0.
 const Z: f64 = 2.576;
 
-/// What the figures of a run's successive intervals say. `change` is by how much the mean of the
-/// second half differs from that of the first, as a part of the first: -0.2 is a fall by 20 %.
+/// Change of a figure over the successive intervals of a run.
+///
+/// `change` is the relative difference between the means of the second and the first half: -0.2 is
+/// a decrease of 20 %.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "state")]
 pub enum Stationarity {
-    /// No change is shown: what there is may be noise, or is less than 10 %.
+    /// No significant change, or one of less than 10 %.
     Stationary,
-    /// It went one way throughout.
+    /// The figure rises or falls throughout.
     Trend {
-        /// By how much.
+        /// Relative difference between the halves.
         change: f64,
     },
-    /// One half is all above the other.
+    /// All values of one half are above all of the other.
     Shift {
-        /// By how much.
+        /// Relative difference between the halves.
         change: f64,
     },
-    /// It has too few intervals to say.
+    /// Too few intervals for a test.
     TooShort {
-        /// How many.
+        /// Number of intervals.
         intervals: usize,
     },
 }
 
 impl Stationarity {
-    /// That of a series of figures, such as throughput or median latency of each interval.
+    /// Tests a series of figures, such as the throughput or the median latency of each interval.
     ///
-    /// What changes the figure by more than 10 %, and what chance does to independent figures in 1
-    /// of 100 cases at most, by either of two tests that suppose nothing about how they are
-    /// distributed: the trend test of Mann (Econometrica 13, 1945) and Kendall ("Rank Correlation
-    /// Methods", 1975), normal approximation with ties and continuity corrected; or all figures of
-    /// one half above all of the other, which is seen sooner where a short run changes at once (a
-    /// rank-sum test at its extreme: 2 of the 252 ways to halve ten).
+    /// A change is reported if it is larger than 10 % and significant by either of two
+    /// distribution-free tests. Each raises a false alarm for independent figures in at most 1 of
+    /// 100 cases.
+    ///
+    /// One is the trend test of Mann (Econometrica 13, 1945) and Kendall ("Rank Correlation
+    /// Methods", 1975): the normal approximation, corrected for ties and continuity. The other
+    /// checks whether all figures of one half are above all of the other, and detects an abrupt
+    /// change in a short run sooner (a rank-sum test at its extreme: 2 of the 252 ways to halve
+    /// ten).
     pub fn of(figures: &[f64]) -> Stationarity {
         let intervals = figures.len();
         if intervals < LEAST_INTERVALS {
@@ -89,7 +94,7 @@ fn all_below(low: &[f64], high: &[f64]) -> bool {
     low.iter().all(|low| high.iter().all(|high| low < high))
 }
 
-/// The Mann-Kendall test, two-sided, at 1 %.
+/// Applies the Mann-Kendall test, two-sided, at 1 %.
 fn has_trend(figures: &[f64]) -> bool {
     let mut score = 0.0f64;
     for (at, earlier) in figures.iter().enumerate() {
@@ -111,8 +116,8 @@ mod tests {
     use super::super::noise::Noise;
     use super::*;
 
-    /// In how many of so many series of ten intervals a change is shown. Each figure is what it
-    /// would be at that part of the run, with noise of this coefficient of variation.
+    /// Counts the simulated series of ten intervals in which a change is reported. `at` gives the
+    /// figure at a position from 0 to 1; `noise` is its coefficient of variation.
     fn alarms(series: u64, noise: f64, at: impl Fn(f64) -> f64) -> usize {
         (0..series)
             .filter(|&seed| {
@@ -172,7 +177,8 @@ mod tests {
 
     #[test]
     fn figures_that_are_equal_take_nothing_from_a_trend() {
-        // 47 more pairs rise than fall: 2.94 standard deviations, 2.52 if ties were not counted.
+        // 47 more pairs rise than fall: 2.94 standard deviations, or 2.52 without the correction
+        // for ties.
         let figures = [1, 1, 1, 1, 1, 1, 2, 1, 2, 2, 2, 2, 2, 2].map(f64::from);
         assert!(matches!(Stationarity::of(&figures), Stationarity::Trend { .. }));
     }
@@ -183,7 +189,7 @@ mod tests {
             figures in prop::collection::vec(1.0..2.0, 10..30),
             exponent in -20..20i32,
         ) {
-            // Powers of two, so that nothing is rounded.
+            // Powers of two avoid rounding.
             let unit = 2f64.powi(exponent);
             let scaled: Vec<f64> = figures.iter().map(|figure| figure * unit).collect();
             prop_assert_eq!(Stationarity::of(&scaled), Stationarity::of(&figures));

@@ -1,15 +1,15 @@
-//! Replies, compared with those that are due.
+//! Comparison of received replies with the expected ones.
 
 use super::{Connection, Connections};
 use crate::load::outcome::Outcome;
 use crate::load::recorder::Recorder;
 use crate::load::request_reply::Cycle;
 
-/// The longest reply that differs from the right one and is still looked at.
+/// Maximum length of an unexpected reply that is still read, in bytes.
 const LONGEST_STRANGE: usize = 4096;
 
 impl Connections {
-    /// Takes so many bytes from the buffer, and says how many requests are over by that.
+    /// Consumes `count` bytes of the buffer, and returns the number of requests completed.
     pub(super) fn take(
         &mut self,
         index: usize,
@@ -29,7 +29,7 @@ impl Connections {
                 at += same;
                 connection.opening_received += same as u16;
                 if same < bytes.len().min(opening.len()) {
-                    // A word that it is busy, say, in place of the greeting.
+                    // For example a busy line in place of the greeting.
                     let begun = &self.opening.reply[..usize::from(connection.opening_received)];
                     connection.strange = Some(Box::new(begun.to_vec()));
                     connection.opening_received = self.opening.reply.len() as u16;
@@ -50,7 +50,7 @@ impl Connections {
                 at += same;
                 over += answered;
                 self.over(index, Outcome::Answered, answered, now, recorder);
-                // One too many, however right: nothing was asked.
+                // A surplus reply is wrong even if its bytes match: no request was sent.
                 if whole > answered {
                     self.end(index, Outcome::WrongReply, recorder);
                     return over;
@@ -85,7 +85,8 @@ impl Connections {
         over
     }
 
-    /// A line has come that is not the reply that was due. Says whether the connection lasts.
+    /// Completes a request whose reply was not the expected one. Returns whether the connection
+    /// stays open.
     fn is_over_strangely(
         &mut self,
         index: usize,
@@ -95,7 +96,8 @@ impl Connections {
     ) -> bool {
         let connection = &mut self.connections[index];
         let cycle = &self.cycles[usize::from(connection.group)];
-        // After two in a row, replies are out of step, and nothing more can be learned.
+        // After two wrong replies in a row, replies and requests are out of step: further ones
+        // prove nothing.
         let is_out_of_step =
             outcome == Outcome::WrongReply && connection.last == Outcome::WrongReply;
         connection.strange = None;
@@ -114,7 +116,7 @@ impl Connections {
 }
 
 impl Connection {
-    /// Takes bytes that are as they should be, and says how many replies are whole by that.
+    /// Consumes bytes that match the expected replies, and returns the number of replies completed.
     fn advance(&mut self, cycle: &Cycle, bytes: u32) -> u32 {
         let mut replies = 0;
         self.received += bytes;
@@ -130,7 +132,7 @@ impl Connection {
     }
 }
 
-/// What a line is that is not the right reply.
+/// Classifies a line that is not the expected reply.
 fn judge(line: &[u8]) -> Outcome {
     if line.starts_with(b"error: busy") {
         Outcome::Busy

@@ -1,4 +1,4 @@
-//! What connections do at ticks: those that come again and again, and those that drip.
+//! Periodic actions of the generator: reconnecting clients, and clients that send byte by byte.
 
 use std::io;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use super::{Generator, Members};
 use crate::load::load_spec::ArrivalProcess;
 use crate::load::recorder::Recorder;
 
-/// How long a connection that was not made is not tried again, where it is to be.
+/// Delay before another attempt after a failed connect.
 const RECONNECT_AFTER: Duration = Duration::from_millis(1);
 
 impl Generator {
-    /// When something else is to be done next.
+    /// Returns the time of the next periodic action.
     pub(super) fn next_tick(&self) -> u64 {
         let tick = |members: &Members| match members.pace {
             ArrivalProcess::Storm { .. } | ArrivalProcess::Drip { .. } => members.tick,
@@ -21,7 +21,7 @@ impl Generator {
         self.groups.iter().map(tick).min().unwrap_or(u64::MAX)
     }
 
-    /// Requests that are due, and what is to be done at ticks.
+    /// Sends the requests that are due, and performs the periodic actions that are due.
     pub(super) fn do_what_is_due(
         &mut self,
         now: u64,
@@ -52,7 +52,7 @@ impl Generator {
         Ok(())
     }
 
-    /// One byte of each connection.
+    /// Sends one byte on each connection.
     fn drip(&mut self, group: usize, now: u64, recorder: &mut Recorder) {
         let members = &self.groups[group];
         for index in members.first..members.first + members.count {
@@ -63,7 +63,7 @@ impl Generator {
         }
     }
 
-    /// All are reset, and come again at once.
+    /// Resets all connections and opens them again at once.
     fn storm(&mut self, group: usize, recorders: &mut [Recorder]) -> io::Result<()> {
         let members = &self.groups[group];
         let all = members.first..members.first + members.count;
@@ -76,7 +76,8 @@ impl Generator {
         Ok(())
     }
 
-    /// Connects in the place of a connection that has ended, and asks if that is done at once.
+    /// Connects in the slot of a closed connection, and sends the first request if connected at
+    /// once.
     pub(super) fn connect_again(
         &mut self,
         index: usize,
@@ -91,8 +92,8 @@ impl Generator {
         Ok(())
     }
 
-    /// Whoever comes again and again does so in a while, if there is no connection now: it may be
-    /// over by whatever was done with it.
+    /// Schedules a reconnect if the connection of a reconnecting client is closed; handling an
+    /// event may have closed it.
     pub(super) fn come_again(&mut self, index: usize) {
         let members = &mut self.groups[self.connections.group(index)];
         let is_gone = members.pace == ArrivalProcess::Churn && self.connections.is_free(index);
