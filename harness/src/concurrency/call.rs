@@ -1,5 +1,5 @@
-//! Which system call a thread sleeps in: /proc/PID/task/TID/syscall, or else the kernel function
-//! that waits (wchan).
+//! The system call that a thread sleeps in, from /proc/PID/task/TID/syscall, or else from the
+//! kernel function in which it waits (wchan).
 
 use std::fs;
 
@@ -7,15 +7,16 @@ use serde::Serialize;
 
 use crate::server::proc::Pid;
 
-/// What a thread waits by. Calls that a design does not tell apart have one name.
+/// System call of a waiting thread. Calls that stand for the same concurrency model share a
+/// variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Call {
     /// accept, accept4.
     Accept,
-    /// recv, read and their kind.
+    /// recv, read and similar.
     Receive,
-    /// send, write and their kind.
+    /// send, write and similar.
     Send,
     /// select, pselect6.
     Select,
@@ -25,32 +26,32 @@ pub enum Call {
     Epoll,
     /// io_uring_enter.
     IoUring,
-    /// A mutex, a condition variable, the end of a thread.
+    /// futex: a mutex, a condition variable, the exit of a thread.
     Futex,
-    /// wait4, waitid: the end of a child.
+    /// wait4, waitid: the exit of a child.
     WaitChild,
     /// nanosleep, clock_nanosleep.
     Pause,
-    /// flock, fcntl: a file's lock.
+    /// flock, fcntl: a file lock.
     Lock,
     /// sigtimedwait, sigsuspend, pause.
     Signal,
-    /// It does not sleep.
+    /// Not in a system call.
     Running,
-    /// Something else, as the kernel names it.
+    /// Another call, as named by the kernel.
     Other(String),
 }
 
-/// A call and what it was given.
+/// A system call with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Waiting {
     pub(super) call: Call,
-    /// The first arguments; `None` where the kernel tells only where it waits.
+    /// First arguments; `None` if only the kernel function is known.
     pub(super) arguments: Option<[u64; 4]>,
 }
 
 impl Call {
-    /// Its name in sentences.
+    /// Returns its name in messages.
     pub fn name(&self) -> &str {
         match self {
             Call::Accept => "accept",
@@ -70,24 +71,25 @@ impl Call {
         }
     }
 
-    /// Whether it can wait for several descriptors.
+    /// Returns whether it can wait for several descriptors.
     pub(super) fn is_multiplexing(&self) -> bool {
         matches!(self, Call::Select | Call::Poll | Call::Epoll)
     }
 }
 
-/// What a thread waits by now. `None` if it has ended.
+/// Returns the call that a thread waits in now, or `None` if it has exited.
 pub(super) fn of(pid: Pid, tid: Pid) -> Option<Waiting> {
     let read = |name| fs::read_to_string(format!("/proc/{pid}/task/{tid}/{name}"));
     match read("syscall").ok().as_deref().and_then(parse) {
         Some(waiting) => Some(waiting),
-        // Not permitted, or a call that goes on after a signal, or no call.
+        // No permission, a call that was restarted after a signal, or no call.
         None => Some(Waiting { call: of_function(read("wchan").ok()?.trim()), arguments: None }),
     }
 }
 
-/// Whether a thread sleeps in a call that has no time limit: only something from outside ends it.
-/// False where the kernel does not tell. A limit that a socket has (SO_RCVTIMEO) is not seen.
+/// Returns whether a thread sleeps in a call without a timeout, which only an event from outside
+/// ends. False if the kernel does not report the call. The timeout of a socket (SO_RCVTIMEO) is not
+/// visible.
 pub(super) fn is_unlimited(pid: Pid, tid: Pid) -> bool {
     let line = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall"));
     line.ok().as_deref().and_then(unlimited).unwrap_or(false)
@@ -117,12 +119,12 @@ fn unlimited(line: &str) -> Option<bool> {
         libc::SYS_epoll_wait => is_negative(3),
         #[cfg(target_arch = "x86_64")]
         libc::SYS_pause => true,
-        // A pause, a ring of io_uring, restart_syscall, and whatever else may end by itself.
+        // nanosleep, io_uring_enter, restart_syscall, and any call that may time out.
         _ => false,
     })
 }
 
-/// `NUMBER ARGUMENT… SP PC` (proc_pid_syscall(5)), or `running`.
+/// Parses `NUMBER ARGUMENT… SP PC` (proc_pid_syscall(5)), or `running`.
 fn parse(line: &str) -> Option<Waiting> {
     let mut words = line.split_whitespace();
     let number = match words.next()? {
@@ -135,8 +137,8 @@ fn parse(line: &str) -> Option<Waiting> {
     Some(Waiting { call, arguments: Some(arguments) })
 }
 
-/// The call of this number. `None` for what names no call: a thread that waits outside of any (-1),
-/// and restart_syscall, behind which any may be.
+/// Returns the call with this number. `None` for a thread that waits outside any call (-1), and for
+/// restart_syscall, which may stand for several calls.
 fn of_number(number: i64, second: u64) -> Option<Call> {
     if number < 0 || number == libc::SYS_restart_syscall {
         return None;
@@ -160,14 +162,14 @@ fn of_number(number: i64, second: u64) -> Option<Call> {
     })
 }
 
-/// Of linux/unistd.h since Linux 6.7, the same on every architecture.
+/// From linux/unistd.h since Linux 6.7, the same on every architecture.
 const FUTEX_WAIT: i64 = 455;
 
 fn waits_for_lock(command: u64) -> bool {
     [libc::F_SETLKW, libc::F_OFD_SETLKW].map(|one| one as u64).contains(&command)
 }
 
-/// Calls that newer architectures no longer have.
+/// Returns a call that newer architectures do not have.
 #[cfg(target_arch = "x86_64")]
 fn of_old_number(number: i64) -> Call {
     match number {
@@ -184,7 +186,7 @@ fn of_old_number(number: i64) -> Call {
     Call::Other(format!("system call {number}"))
 }
 
-/// By a function of the kernel's in which a thread waits.
+/// Returns the call that waits in this kernel function.
 fn of_function(name: &str) -> Call {
     const FUNCTIONS: &[(&str, Call)] = &[
         ("csk_accept", Call::Accept),

@@ -1,4 +1,4 @@
-//! The clients that look at a server: they connect and say nothing.
+//! Idle connections of the observation: they connect and send nothing.
 
 use std::io::{ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -9,14 +9,13 @@ use socket2::SockRef;
 
 use crate::server::diag;
 
-/// How long the kernel is waited for to connect. It does so without the server, unless the accept
-/// queue is full.
+/// Timeout for connecting. The kernel connects without the server, unless the accept queue is full.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// How often a client reads before it is looked at: some servers talk without end.
+/// Maximum number of reads per check: some servers send without end.
 const MOST_READS: usize = 64;
 
-/// What a server has done about a client.
+/// State of a connection on the server's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
@@ -24,13 +23,13 @@ pub enum Fate {
     Accepted,
     /// It is in the accept queue.
     Waiting,
-    /// The kernel did not connect it.
+    /// The kernel did not establish it.
     Refused,
-    /// The server has ended it.
+    /// The server has closed it.
     Ended,
 }
 
-/// A client, which resets its connection in the end: nothing of it is left over.
+/// An idle connection. It is closed by a reset, which leaves no state behind.
 #[derive(Debug)]
 pub(super) struct Client {
     stream: Option<TcpStream>,
@@ -41,7 +40,7 @@ impl Client {
     pub(super) fn connect(address: SocketAddr) -> Client {
         let stream = TcpStream::connect_timeout(&address, CONNECT).ok();
         if let Some(stream) = &stream {
-            // It fails for a connection that is over already.
+            // It fails for a connection that is closed already.
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
             let _ = stream.set_nonblocking(true);
         }
@@ -53,12 +52,14 @@ impl Client {
         diag::server_end(stream.peer_addr().ok()?, stream.local_addr().ok()?)
     }
 
-    /// The server cannot have seen it yet.
+    /// Returns whether the handshake is incomplete, so that the server cannot see the connection
+    /// yet.
     pub(super) fn is_under_way(&self) -> bool {
         self.server_end().is_some_and(|end| end.is_under_way)
     }
 
-    /// What became of it, and the inode of the server's end if a process holds that.
+    /// Returns the state of the connection, and the inode of the server's end if a process holds
+    /// it.
     pub(super) fn fate(&mut self) -> (Fate, Option<u64>) {
         if self.stream.is_none() {
             return (Fate::Refused, None);
@@ -72,7 +73,7 @@ impl Client {
         }
     }
 
-    /// Whether the server has ended the connection. What it says is read and forgotten.
+    /// Returns whether the server has closed the connection. Reads and discards its data.
     fn has_ended(&mut self) -> bool {
         let Some(stream) = &mut self.stream else { return true };
         let mut buffer = [0; 4096];
@@ -91,7 +92,7 @@ impl Client {
         self.has_ended
     }
 
-    /// Tells the server that nothing will come.
+    /// Shuts down the sending side.
     pub(super) fn finish(&self) {
         if let Some(stream) = &self.stream {
             let _ = stream.shutdown(Shutdown::Write);

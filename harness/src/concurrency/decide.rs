@@ -1,4 +1,4 @@
-//! From what is seen to how the server is built.
+//! Derives the concurrency model from snapshots.
 
 use std::collections::BTreeSet;
 
@@ -7,49 +7,49 @@ use super::model::Mechanism;
 use super::snapshot::{Snapshot, ThreadSeen};
 use crate::server::proc::Pid;
 
-/// Programs one of whose threads serves, and whose others are the runtime's.
+/// Programs in which one thread serves and the others belong to the runtime.
 const ONE_THREAD_SERVES: &[&str] = &["node", "MainThread", "nodejs", "bun", "deno"];
 
-/// How the threads of known runtimes are called.
+/// Prefixes of thread names of known runtimes.
 const RUNTIMES: &[&str] = &["tokio", "libuv-worker", "V8Worker", "async-std", "smol-"];
 
-/// What was concluded.
+/// The derived concurrency model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Decision {
     pub(super) mechanism: Mechanism,
-    /// What looks the same from outside, or is the case, too.
+    /// Models that look the same from outside, or are also in use.
     pub(super) also: Vec<Mechanism>,
-    /// How many event loops wait for clients.
+    /// Number of event loops that wait for connections.
     pub(super) loops: usize,
-    /// In how many processes clients are waited for.
+    /// Number of processes that wait for connections.
     pub(super) processes: usize,
-    /// In how many threads.
+    /// Number of threads that wait for connections.
     pub(super) threads: usize,
-    /// Those were started when their clients came.
+    /// Those threads were started for their connections.
     pub(super) on_demand: bool,
-    /// And stayed when their clients had left.
+    /// And stayed after their connections were closed.
     pub(super) kept: bool,
-    /// The one loop's threads wait in turns.
+    /// The threads of the single loop wait in turns.
     pub(super) in_turns: bool,
-    /// One thread waits for several clients.
+    /// A thread waits for several connections.
     pub(super) serves_several: bool,
 }
 
 type Thread<'s> = (Pid, &'s ThreadSeen);
 
-/// The snapshots that tell most.
+/// The most informative snapshots.
 struct Facts<'s> {
     all: &'s [Snapshot],
-    /// Before any client.
+    /// Before the first connection.
     base: &'s Snapshot,
-    /// With the most clients that are held.
+    /// With the most accepted connections.
     most: &'s Snapshot,
-    /// After they have left.
+    /// After the connections were closed.
     after: Option<&'s Snapshot>,
 }
 
-/// Decides by the snapshot with the most clients: what waits for them there, and what that did
-/// before they came and does after they have left.
+/// Derives the model from the snapshot with the most accepted connections: the threads that wait
+/// for them, and what those did before they were opened and do after they were closed.
 pub(super) fn decide(all: &[Snapshot]) -> Decision {
     let Some(facts) = Facts::of(all) else { return Decision::default() };
     if facts.most.accepted() == 0 {
@@ -70,7 +70,7 @@ pub(super) fn decide(all: &[Snapshot]) -> Decision {
         return facts.blocking(&loops);
     }
     if loops.is_empty() && singles.is_empty() {
-        // The kernel did not tell for what they wait.
+        // The kernel does not report what the threads wait for.
         loops = facts.most.threads().filter(|(_, thread)| is_untold_loop(thread)).collect();
     }
     let rings: Vec<Thread<'_>> = facts.most.threads().filter(|(_, thread)| rings(thread)).collect();
@@ -94,11 +94,11 @@ impl<'s> Facts<'s> {
         })
     }
 
-    /// A call that reads from a client, or that waits until that would be possible.
+    /// Returns whether the thread reads from one connection, or waits until it can.
     fn waits_for_one(&self, thread: &ThreadSeen) -> bool {
         match (&thread.call, &thread.watched) {
             (Call::Receive, Some(watched)) => !watched.clients.is_empty(),
-            // For what, the kernel did not tell; not for what it waited for before, at least.
+            // Descriptor unknown: it waits for a connection only if it was not in this call before.
             (Call::Receive, None) => {
                 self.base.thread(thread.tid).is_none_or(|before| before.call != Call::Receive)
             }
@@ -107,13 +107,14 @@ impl<'s> Facts<'s> {
         }
     }
 
-    /// It waits for one client in a call that could wait for many, in which it was not before.
+    /// Returns whether the thread waits for one connection, in a multiplexing call that it was not
+    /// in before.
     fn is_for_one_client(&self, (_, thread): &Thread<'_>) -> bool {
         let before = self.base.thread(thread.tid);
         clients(thread) == 1 && before.is_none_or(|before| before.call != thread.call)
     }
 
-    /// Each thread waits for a client of its own.
+    /// Model of threads that wait for one connection each.
     fn blocking(&self, threads: &[Thread<'_>]) -> Decision {
         let pids: BTreeSet<Pid> = threads.iter().map(|(pid, _)| *pid).collect();
         let new_processes = pids.iter().filter(|&&pid| !self.base.has_process(pid)).count();
@@ -123,7 +124,7 @@ impl<'s> Facts<'s> {
             self.after.is_some_and(|after| after.thread(thread.tid).is_some())
         };
         let on_demand = 2 * new_threads > threads.len();
-        // One that stayed may be about to end.
+        // A thread that stayed may be about to exit.
         let kept = on_demand && 2 * threads.iter().filter(stays).count() > threads.len();
         let by_process = 2 * new_processes > pids.len();
         let pooled = pids.len() < threads.len();
@@ -143,7 +144,7 @@ impl<'s> Facts<'s> {
         Decision { mechanism, also, processes, threads, on_demand, kept, ..Decision::default() }
     }
 
-    /// Each thread waits for several clients at once.
+    /// Model of threads that wait for several connections each.
     fn looping(&self, threads: &[Thread<'_>]) -> Decision {
         let call = threads[0].1.call.clone();
         let word = match call {
@@ -175,14 +176,14 @@ impl<'s> Facts<'s> {
             decision.mechanism = Mechanism::LoopAndWorkers;
             decision.also = vec![word];
         }
-        // A runtime without other threads is a loop like any other.
+        // A runtime without further threads looks like any other event loop.
         if is_epoll && decision.mechanism != Mechanism::AsyncRuntime && !shares {
             decision.also.push(Mechanism::AsyncRuntime);
         }
         if pids.len() > 1 && pids.iter().all(|&pid| self.base.has_process(pid)) {
             decision.also.push(Mechanism::Prefork);
         }
-        // It waits for its one client in a call that could wait for more.
+        // It waits for its only connection in a call that could wait for more.
         let most = self.most;
         if !serves_several && most.accepted() == 1 && most.clients.len() > 1 && !loops_accept {
             decision.also.push(Mechanism::Iterative);
@@ -190,9 +191,10 @@ impl<'s> Facts<'s> {
         decision
     }
 
-    /// The sets of descriptors in which the listener or a client was waited for by `call`: those
-    /// of an epoll by its descriptor, those of other calls by their thread. Where loops do not accept
-    /// for themselves, who calls select or poll for the listener alone is no loop, but accepts.
+    /// Returns the descriptor sets in which `call` waited for the listener or a connection. An
+    /// epoll set is identified by its descriptor, any other by its thread. If loops do not accept
+    /// connections themselves, a thread that waits for the listener alone by select or poll is an
+    /// acceptor, not a loop.
     fn sets(&self, call: &Call, loops_accept: bool) -> BTreeSet<(Pid, u64)> {
         self.all
             .iter()
@@ -208,7 +210,7 @@ impl<'s> Facts<'s> {
             .collect()
     }
 
-    /// The threads that waited for the listener or a client by `call` at some time.
+    /// Returns the threads that waited by `call` for the listener or a connection in any snapshot.
     fn waiters(&self, call: &Call) -> BTreeSet<Pid> {
         let threads = self.all.iter().flat_map(|snapshot| snapshot.threads());
         let waits = |thread: &ThreadSeen| {
@@ -221,8 +223,8 @@ impl<'s> Facts<'s> {
             .collect()
     }
 
-    /// Threads beside these in the same processes that wait to be given work. The first thread of
-    /// a process that has others mostly waits for their end.
+    /// Returns the other threads of the same processes that wait for work. The first thread of a
+    /// process is left out, as it usually waits for the others to exit.
     fn workers(&self, beside: &[Thread<'_>]) -> Vec<Pid> {
         self.most
             .threads()
@@ -235,7 +237,7 @@ impl<'s> Facts<'s> {
             .collect()
     }
 
-    /// Whether names tell of a runtime.
+    /// Returns whether a thread has the name of a known runtime.
     fn is_known_runtime(&self) -> bool {
         self.most.threads().any(|(_, thread)| {
             RUNTIMES.iter().any(|name| thread.name.starts_with(name))
@@ -243,7 +245,7 @@ impl<'s> Facts<'s> {
         })
     }
 
-    /// The kernel serves, and the threads wait for what it has done.
+    /// Model of threads that wait for completions of the kernel (io_uring).
     fn ringing(&self, threads: &[Thread<'_>]) -> Decision {
         let pids: BTreeSet<Pid> = threads.iter().map(|(pid, _)| *pid).collect();
         Decision {
@@ -257,7 +259,8 @@ impl<'s> Facts<'s> {
         }
     }
 
-    /// Nobody waits for the clients that are held: somebody may look at them again and again.
+    /// Model without any thread that waits for the accepted connections: it may poll them in a
+    /// loop.
     fn restless(&self) -> Decision {
         let looks = |call: &Call| matches!(call, Call::Running | Call::Pause);
         let threads = self.most.threads().filter(|(_, thread)| looks(&thread.call)).count();
@@ -267,7 +270,8 @@ impl<'s> Facts<'s> {
     }
 }
 
-/// Whether the programs of this snapshot have one thread that serves, whatever others there are.
+/// Returns whether one thread serves in this snapshot; threads of a single-threaded runtime do not
+/// count.
 pub(super) fn one_thread_serves(snapshot: &Snapshot) -> bool {
     matches!(snapshot.processes.as_slice(), [one]
         if one.threads.len() == 1 || ONE_THREAD_SERVES.contains(&one.name.as_str()))
@@ -289,7 +293,7 @@ fn is_untold_loop(thread: &ThreadSeen) -> bool {
     thread.call.is_multiplexing() && thread.watched.is_none()
 }
 
-/// It waits for a ring, or for something else and a ring.
+/// Returns whether the thread waits for a ring of io_uring, alone or among others.
 fn rings(thread: &ThreadSeen) -> bool {
     thread.call == Call::IoUring || thread.watched.as_ref().is_some_and(|watched| watched.ring)
 }

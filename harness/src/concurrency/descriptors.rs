@@ -1,5 +1,5 @@
-//! Which sockets a waiting thread waits for: the descriptors that its call was given, looked up in
-//! its process.
+//! Sockets that a waiting thread waits for: the descriptors in the arguments of its call, looked up
+//! in its process.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
@@ -10,37 +10,37 @@ use serde::Serialize;
 use super::call::{Call, Waiting};
 use crate::server::proc::Pid;
 
-/// The most descriptors of one select or poll that are looked at.
+/// Maximum number of descriptors of a select or poll that are read.
 const MOST_DESCRIPTORS: u64 = 4096;
 
-/// Size of `struct pollfd`, which begins with the descriptor.
+/// Size of `struct pollfd`, which starts with the descriptor.
 const POLLFD: usize = 8;
 
-/// The sockets of a server, by their inodes.
+/// Sockets of a server, by inode.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sockets {
-    /// Those that listen, or did.
+    /// Sockets that listen, or have listened.
     pub(super) listeners: HashSet<u64>,
-    /// The server's ends of the connections, and which client each is for.
+    /// The server's ends of the connections, each with the number of its connection.
     pub(super) clients: HashMap<u64, usize>,
 }
 
-/// What a thread waits for.
+/// Targets of a waiting thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Watched {
-    /// New clients.
+    /// The listener: new connections.
     pub listener: bool,
-    /// These clients, in the order in which they connected.
+    /// Connections, by their number in the order in which they were opened.
     pub clients: BTreeSet<usize>,
-    /// How many other descriptors: pipes, timers, sockets of its own.
+    /// Number of other descriptors: pipes, timers, sockets of its own.
     pub others: usize,
-    /// A ring of io_uring is among them.
+    /// A ring of io_uring.
     pub ring: bool,
-    /// The number of the epoll descriptor, by which threads that share one are known.
+    /// The epoll descriptor, by which threads that share it are recognised.
     pub epoll: Option<u64>,
 }
 
-/// What a descriptor refers to.
+/// Target of a descriptor.
 enum Target {
     Listener,
     Client(usize),
@@ -48,7 +48,7 @@ enum Target {
     Other,
 }
 
-/// The open descriptors of a process.
+/// Open descriptors of a process.
 #[derive(Debug, Default)]
 pub(super) struct Descriptors(HashMap<u64, String>);
 
@@ -63,7 +63,7 @@ impl Sockets {
 }
 
 impl Watched {
-    /// It waits for one client and nothing else, as a call that reads would.
+    /// Returns whether it waits for one connection only, like a call that reads.
     pub(super) fn is_one_client(&self) -> bool {
         self.clients.len() == 1 && !self.listener && self.others == 0 && !self.ring
     }
@@ -88,7 +88,7 @@ impl Descriptors {
         Descriptors(folder.flatten().filter_map(link).collect())
     }
 
-    /// Whether the process has the listener or a client.
+    /// Returns whether the process holds the listener or a connection.
     pub(super) fn serves(&self, sockets: &Sockets) -> bool {
         self.0
             .values()
@@ -110,8 +110,8 @@ fn socket_inode(link: &str) -> Option<u64> {
     link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// What the call of a thread waits for. `None` where it waits for no descriptor, or the kernel does
-/// not tell for which.
+/// Returns the targets of a thread's call. `None` if it waits for no descriptor, or the descriptors
+/// are unknown.
 pub(super) fn watched(
     pid: Pid,
     waiting: &Waiting,
@@ -129,7 +129,7 @@ pub(super) fn watched(
             let table = memory(pid, arguments[0], count * POLLFD)?;
             for entry in table.chunks_exact(POLLFD) {
                 let descriptor = i32::from_ne_bytes([entry[0], entry[1], entry[2], entry[3]]);
-                // Negative ones are left out by the kernel, too.
+                // The kernel ignores negative descriptors too.
                 if let Ok(descriptor) = u64::try_from(descriptor) {
                     watched.add(descriptors.target(descriptor, sockets));
                 }
@@ -144,7 +144,7 @@ pub(super) fn watched(
             watched.epoll = Some(arguments[0]);
             let list = fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", arguments[0])).ok()?;
             for (descriptor, inode) in list.lines().filter_map(registered) {
-                // The socket may be registered by a descriptor that is closed by now.
+                // The socket may be registered under a descriptor that has been closed since.
                 watched.add(match sockets.target(inode) {
                     Target::Other => descriptors.target(descriptor, sockets),
                     socket => socket,
@@ -156,7 +156,7 @@ pub(super) fn watched(
     Some(watched)
 }
 
-/// The descriptors in the sets of a select: bits in words of the machine.
+/// Returns the descriptors in the sets of a select: bits in 64-bit words.
 fn in_sets(pid: Pid, [count, sets @ ..]: [u64; 4]) -> Option<BTreeSet<u64>> {
     let count = count.min(MOST_DESCRIPTORS);
     let length = count.div_ceil(64) as usize * 8;
@@ -173,7 +173,8 @@ fn in_sets(pid: Pid, [count, sets @ ..]: [u64; 4]) -> Option<BTreeSet<u64>> {
     Some(found)
 }
 
-/// `tfd: 5 events: 19 data: 5 pos:0 ino:1a2b sdev:8` (proc_pid_fdinfo(5)): descriptor and inode.
+/// Parses descriptor and inode of `tfd: 5 events: 19 data: 5 pos:0 ino:1a2b sdev:8`
+/// (proc_pid_fdinfo(5)).
 fn registered(line: &str) -> Option<(u64, u64)> {
     let mut words = line.strip_prefix("tfd:")?.split_whitespace();
     let descriptor = words.next()?.parse().ok()?;
@@ -181,7 +182,7 @@ fn registered(line: &str) -> Option<(u64, u64)> {
     Some((descriptor, u64::from_str_radix(inode, 16).ok()?))
 }
 
-/// Memory of a process that sleeps, as it was when it called.
+/// Reads memory of a sleeping process, which is unchanged since its call.
 fn memory(pid: Pid, address: u64, length: usize) -> Option<Vec<u8>> {
     let mut bytes = vec![0; length];
     let memory = File::open(format!("/proc/{pid}/mem")).ok()?;

@@ -1,11 +1,12 @@
-//! How a running server is built, told from outside: what its threads sleep in while silent clients
-//! are connected.
+//! Detects the concurrency model of a running server from outside: the system calls that its
+//! threads block in while idle connections are open.
 //!
-//! [`see`] connects clients one after the other. With 0, 1, 2 and 5 of them, and after they have
-//! said that nothing will come, it waits until the server rests and takes a [`Snapshot`]: of every
-//! thread the system call, and which sockets that waits for. From what waits for the clients, and
-//! what that did before they came, the [`Mechanism`] follows. No request is sent, so what a server
-//! would do with one is not seen: a thread that sleeps may be a worker, or a garbage collector.
+//! [`see`] opens connections one after the other. With 0, 1, 2 and 5 of them, and after they have
+//! shut down their sending sides, it waits until the server is idle and takes a [`Snapshot`]. A
+//! snapshot has the system call of every thread and the sockets that the call waits for. The
+//! [`Mechanism`] follows from the threads that wait for connections, and from their calls before
+//! the connections were opened. No request is sent, so the handling of requests is not observed: a
+//! sleeping thread may be a worker, or a garbage collector.
 
 mod call;
 mod clients;

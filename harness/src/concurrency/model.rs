@@ -4,43 +4,43 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// How a server is built.
+/// Concurrency model of a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mechanism {
-    /// One client at a time.
+    /// One connection at a time.
     Iterative,
-    /// A process for each connection.
+    /// One process per connection.
     Fork,
-    /// Processes that serve a client each, or have a loop each, and are there before the clients.
+    /// Pre-forked processes, each of which serves one connection or runs an event loop.
     Prefork,
-    /// A thread for each connection.
+    /// One thread per connection.
     Threads,
-    /// A pool of threads that serve a client each.
+    /// A pool of threads that serve one connection each.
     ThreadPool,
-    /// One or several event loops over select.
+    /// One or more event loops over select.
     Select,
-    /// The same over poll.
+    /// One or more event loops over poll.
     Poll,
-    /// The same over epoll.
+    /// One or more event loops over epoll.
     Epoll,
-    /// The same over io_uring.
+    /// One or more event loops over io_uring.
     #[serde(rename = "io_uring")]
     IoUring,
-    /// An event loop and the threads of a runtime.
+    /// An event loop and the threads of an asynchronous runtime.
     AsyncRuntime,
-    /// An event loop and other threads, or one for which several threads wait: half-sync/half-async,
-    /// stages, leader and followers.
+    /// An event loop with worker threads, or one that several threads wait for:
+    /// half-sync/half-async, staged event-driven, or leader/followers.
     LoopAndWorkers,
-    /// It asks again and again instead of waiting.
+    /// Polls in a loop instead of waiting.
     BusyLoop,
-    /// It cannot be told.
+    /// Not detected.
     #[default]
     Unknown,
 }
 
 impl Mechanism {
-    /// Its word.
+    /// Returns its name in flags and files.
     pub fn name(self) -> &'static str {
         match self {
             Mechanism::Iterative => "iterative",

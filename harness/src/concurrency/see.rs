@@ -1,4 +1,4 @@
-//! Looking at a running server, and what follows.
+//! Observation of a running server, and the concurrency model that follows from it.
 
 use std::collections::HashSet;
 
@@ -11,37 +11,39 @@ use super::{decide, snapshot, words};
 use crate::contract::Expected;
 use crate::server::Server;
 
-/// With how many clients the server is looked at.
+/// Numbers of connections at which a snapshot is taken.
 const CLIENTS: &[usize] = &[0, 1, 2, 5];
 
-/// How a server was seen to be built.
+/// Concurrency model of a server, with its evidence.
 #[derive(Clone, Debug, Serialize)]
 pub struct Seen {
-    /// What it rests on.
+    /// Snapshots that the result follows from.
     pub snapshots: Vec<Snapshot>,
-    /// The word that fits best.
+    /// Best matching model.
     pub mechanism: Mechanism,
-    /// Words that fit too, because they look the same from outside or are the case as well.
+    /// Further models that match: indistinguishable from outside, or also in use.
     pub also: Vec<Mechanism>,
-    /// How many event loops wait for clients; at least so many, where there are more than clients.
+    /// Number of event loops that wait for connections; a lower bound if there are more loops than
+    /// connections.
     pub loops: usize,
-    /// A thread waits for several clients at once.
+    /// A thread waits for several connections at once.
     pub serves_several: bool,
-    /// All is done by one thread; those of a runtime whose programs have one thread do not count.
+    /// A single thread does all the work; other threads of a single-threaded runtime do not count.
     pub is_single_thread: bool,
-    /// Whether the second client is accepted while the first is held. `None` if none was held.
+    /// The second connection is accepted while the first is open. `None` if the first was not
+    /// accepted.
     pub second_is_accepted: Option<bool>,
-    /// What was seen and what follows, in a sentence.
+    /// Observation and conclusion, in a sentence.
     pub words: String,
-    /// A line for each snapshot.
+    /// One line per snapshot.
     pub evidence: Vec<String>,
 }
 
 impl Seen {
-    /// Whether the server is built as expected.
+    /// Checks the server against the expected concurrency model.
     ///
     /// # Errors
-    /// In words: what was expected, and what was seen.
+    /// A message with the expected and the observed model.
     pub fn meets(&self, expected: Expected) -> Result<(), String> {
         if self.fits(expected) {
             return Ok(());
@@ -69,12 +71,12 @@ impl Seen {
 }
 
 impl Seen {
-    /// Whether this word fits.
+    /// Returns whether this model matches.
     pub fn is(&self, mechanism: Mechanism) -> bool {
         self.mechanism == mechanism || self.also.contains(&mechanism)
     }
 
-    /// What follows from the snapshots.
+    /// Derives the result from the snapshots.
     pub(super) fn of(snapshots: Vec<Snapshot>) -> Seen {
         let decision = decide::decide(&snapshots);
         let words = words::conclusion(&decision, &snapshots);
@@ -99,8 +101,8 @@ impl Seen {
     }
 }
 
-/// Looks at a server that was just launched and has no clients. It has had some afterwards: one
-/// that ends after its first client is gone.
+/// Observes a server that was just launched and has no connections yet. A server that exits after
+/// its first connection has exited afterwards.
 pub fn see(server: &Server) -> Seen {
     let mut listeners = HashSet::new();
     let mut clients: Vec<Client> = Vec::new();
@@ -112,7 +114,7 @@ pub fn see(server: &Server) -> Seen {
         let snapshot = snapshot::take(server, &mut clients, &mut listeners, false);
         let is_full = snapshot.accepted() < number;
         snapshots.push(snapshot);
-        // More would wait, or be turned away, as this one.
+        // Further connections would wait or be rejected like this one.
         if is_full || server.process.exit().is_some() {
             break;
         }
@@ -122,7 +124,7 @@ pub fn see(server: &Server) -> Seen {
     Seen::of(snapshots)
 }
 
-/// Of the snapshots with two clients or more, of which the first is held.
+/// Uses the first snapshot of at least two connections of which the first is accepted.
 fn second_is_accepted(snapshots: &[Snapshot]) -> Option<bool> {
     snapshots.iter().filter(|snapshot| !snapshot.finished).find_map(|snapshot| {
         match snapshot.clients.as_slice() {

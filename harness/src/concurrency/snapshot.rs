@@ -1,8 +1,8 @@
-//! One look at a server: its processes, their threads, and what each of those waits by.
+//! Snapshots of a server: its processes, their threads, and the call that each thread waits in.
 //!
-//! What is read of many threads one after the other is true of one moment only if nothing happened
-//! meanwhile. So it counts how often each thread was given a processor, before and after: if none
-//! was, the look is as good as a photograph, on a loaded machine too.
+//! Threads are read one after the other, so a snapshot is consistent only if no thread ran in
+//! between. The number of context switches of each thread is read before and after. If it has not
+//! changed, the snapshot is consistent, even on a loaded machine.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -18,83 +18,83 @@ use crate::server::proc::{self, Pid};
 use crate::server::{Process, Server};
 use crate::text::visible;
 
-/// How long a server that works may take until it rests.
+/// Time limit for a server that does not become idle.
 const REST: Duration = Duration::from_secs(2);
 
-/// How much it must have worked meanwhile, or else it lacked a processor and is given more time.
+/// CPU time that it must have used by then; with less it was starved and gets more time.
 const WORKED: Duration = Duration::from_millis(500);
 
-/// How long it is waited for at most.
+/// Time limit in any case.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// Pause between two looks.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// In so many looks in a row it must rest; in more where clients are waiting that it might be about
-/// to accept.
+/// Number of consecutive attempts in which it must be idle. More are needed while connections wait
+/// that it may be about to accept.
 const LOOKS: usize = 2;
 const LOOKS_IF_CLIENTS_WAIT: usize = 6;
 
-/// A server at rest with so many clients.
+/// State of an idle server with some connections.
 #[derive(Clone, Debug, Serialize)]
 pub struct Snapshot {
-    /// What became of each client so far, in the order in which they connected.
+    /// State of each connection, in the order in which they were opened.
     pub clients: Vec<Fate>,
-    /// The clients have said that nothing will come from them.
+    /// The clients have shut down their sending sides.
     pub finished: bool,
-    /// Nothing moved while it was taken. Otherwise the server never rests.
+    /// No thread ran while the snapshot was taken; otherwise the server does not become idle.
     pub steady: bool,
-    /// The processes that have to do with the listener or its clients.
+    /// Processes that hold the listener or connections.
     pub processes: Vec<ProcessSeen>,
 }
 
 /// A process of a server.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProcessSeen {
-    /// Its id.
+    /// Process id.
     pub pid: Pid,
-    /// Its name in the kernel.
+    /// Name in the kernel.
     pub name: String,
-    /// Its threads; those that the kernel has for itself left out.
+    /// Threads, without kernel threads.
     pub threads: Vec<ThreadSeen>,
 }
 
 /// A thread of a server.
 #[derive(Clone, Debug, Serialize)]
 pub struct ThreadSeen {
-    /// Its id; the first thread's is that of its process.
+    /// Thread id; that of the first thread is the process id.
     pub tid: Pid,
-    /// Its name in the kernel.
+    /// Name in the kernel.
     pub name: String,
-    /// What it sleeps in.
+    /// System call that it sleeps in.
     pub call: Call,
-    /// For what, if that is told.
+    /// Descriptors that the call waits for, if known.
     pub watched: Option<Watched>,
 }
 
 impl Snapshot {
-    /// How many clients the server holds.
+    /// Returns the number of accepted connections.
     pub fn accepted(&self) -> usize {
         self.clients.iter().filter(|&&fate| fate == Fate::Accepted).count()
     }
 
-    /// Its threads, and the process of each.
+    /// Returns all threads, each with its process id.
     pub fn threads(&self) -> impl Iterator<Item = (Pid, &ThreadSeen)> {
         self.processes.iter().flat_map(|one| one.threads.iter().map(|thread| (one.pid, thread)))
     }
 
-    /// Whether it has a process of this id.
+    /// Returns whether there is a process with this id.
     pub(super) fn has_process(&self, pid: Pid) -> bool {
         self.processes.iter().any(|process| process.pid == pid)
     }
 
-    /// The thread of this id, if it has it.
+    /// Returns the thread with this id.
     pub(super) fn thread(&self, tid: Pid) -> Option<&ThreadSeen> {
         self.threads().map(|(_, thread)| thread).find(|thread| thread.tid == tid)
     }
 }
 
-/// Looks at the server until it rests, or is seen not to.
+/// Takes snapshots until the server is idle, or a time limit shows that it does not become idle.
 pub(super) fn take(
     Server { process, address, .. }: &Server,
     clients: &mut [Client],
@@ -120,7 +120,7 @@ pub(super) fn take(
         }
         let waited = began.elapsed();
         let worked = proc::cpu_time(&process.tree()).saturating_sub(worked_before);
-        // One that sleeps again and again for a short time is asleep in most looks.
+        // A thread that sleeps repeatedly for a short time is asleep in most attempts.
         let naps = restful_looks >= LOOKS_IF_CLIENTS_WAIT;
         if waited > LONGEST || waited > REST && (naps || worked >= WORKED) {
             return snapshot;
@@ -129,7 +129,7 @@ pub(super) fn take(
     }
 }
 
-/// What a thread was doing, and how often it was given a processor before.
+/// State of a thread and its number of context switches.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Moment {
     tid: Pid,
@@ -137,7 +137,7 @@ pub(super) struct Moment {
     switches: Vec<u64>,
 }
 
-/// All threads of the processes. One that has ended is asleep for ever.
+/// Returns the state of all threads of the processes. A thread that has exited counts as asleep.
 pub(super) fn moment(tree: &[Pid]) -> Vec<Moment> {
     let mut threads = Vec::new();
     for pid in tree {
@@ -162,7 +162,7 @@ fn look(
     listeners: &mut HashSet<u64>,
     finished: bool,
 ) -> Snapshot {
-    // Some are added while it starts; one that has stopped to listen for a while is still the one.
+    // Listeners may be added during the start, and one that has paused listening still counts.
     listeners.extend(proc::listeners(port));
     let mut sockets = Sockets { listeners: listeners.clone(), ..Sockets::default() };
     let mut fates = Vec::new();
@@ -184,8 +184,8 @@ fn look(
     Snapshot { clients: fates, finished, steady: false, processes }
 }
 
-/// Those that have the listener or a client, and what descends from them; not the shell or the
-/// package runner that started them. All, where nobody is seen to have any.
+/// Returns the processes that hold the listener or a connection, and their descendants. This
+/// excludes a shell or package runner that started them. Returns all if none holds any.
 fn serving(described: &[(Pid, Descriptors)], sockets: &Sockets) -> BTreeSet<Pid> {
     let mut serving = BTreeSet::new();
     for (pid, descriptors) in described {
@@ -207,7 +207,7 @@ fn seen(pid: Pid, descriptors: &Descriptors, sockets: &Sockets) -> ProcessSeen {
             let (_, rest) = stat.rsplit_once(") ")?;
             let name = fs::read_to_string(format!("/proc/{pid}/task/{tid}/comm")).ok()?;
             let name = visible(name.trim_end()).into_owned();
-            // One that has ended; and those by which io_uring works, which are the kernel's.
+            // Exited threads, and the kernel's worker threads of io_uring.
             if rest.starts_with(['Z', 'X']) || name.starts_with("iou-") {
                 return None;
             }

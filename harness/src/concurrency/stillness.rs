@@ -1,4 +1,4 @@
-//! Whether a server can do anything by itself: silence of one that cannot is final at once.
+//! Detects whether a server can still act without input. If it cannot, its silence is final.
 
 use std::fs;
 
@@ -6,12 +6,12 @@ use super::call;
 use super::snapshot::moment;
 use crate::server::proc::{self, Pid};
 
-/// Returns whether a process tree does nothing until something reaches it from outside: every thread
-/// sleeps in a call without a time limit, and no timer is armed. False for an empty tree, and where
-/// the kernel does not tell.
+/// Returns whether a process tree does nothing until an event from outside: every thread sleeps in
+/// a call without a timeout, and no timer is armed. False for an empty tree, and where the kernel
+/// does not report the calls.
 ///
-/// Two timers are not seen: the alarm of a process (setitimer(2)), and the time limit of a blocking
-/// socket (SO_RCVTIMEO). A caller therefore first waits several times as long as a reply takes.
+/// Two timers are not visible: the alarm of a process (setitimer(2)), and the timeout of a blocking
+/// socket (SO_RCVTIMEO). A caller therefore first waits several times the duration of a reply.
 pub fn is_still(tree: &[Pid]) -> bool {
     let before = moment(tree);
     !before.is_empty()
@@ -20,10 +20,10 @@ pub fn is_still(tree: &[Pid]) -> bool {
         && before == moment(tree)
 }
 
-/// Whether a process waits only for what others do.
+/// Returns whether a process waits only for events from outside.
 fn waits_for_others(pid: Pid) -> bool {
     let threads = proc::threads(&[pid]);
-    // Of a process that has ended nothing comes.
+    // A process that has exited does nothing any more.
     let has_ended = || {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with(['Z', 'X']))
@@ -31,9 +31,9 @@ fn waits_for_others(pid: Pid) -> bool {
     threads.iter().all(|&tid| call::is_unlimited(pid, tid)) && !has_timer(pid) || has_ended()
 }
 
-/// Whether a process has a timer that is armed, or a ring of io_uring, which may have one.
+/// Returns whether a process has an armed timer, or a ring of io_uring, which may have one.
 fn has_timer(pid: Pid) -> bool {
-    // Timers of POSIX (timer_create(2)), where the kernel tells of them.
+    // POSIX timers (timer_create(2)), if the kernel lists them.
     if fs::read_to_string(format!("/proc/{pid}/timers")).is_ok_and(|timers| !timers.is_empty()) {
         return true;
     }
@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether this child comes to be still within a while.
+    /// Returns whether this child becomes still within the time.
     fn becomes_still(child: &mut Child, within: Duration) -> bool {
         let tree = [child.id() as Pid];
         let deadline = Instant::now() + within;

@@ -1,11 +1,11 @@
-//! What follows from snapshots that no program at hand gives: those of kernels that tell less, of
-//! runtimes that are not installed.
+//! Snapshots that no available program produces: kernels that report less, and runtimes that are
+//! not installed.
 
 use super::snapshot::{ProcessSeen, Snapshot, ThreadSeen};
 use super::{Call, Fate, Mechanism, Seen, Watched};
 use crate::contract::Expected;
 
-/// A thread that waits for nothing that is known.
+/// A thread with an unknown target.
 fn thread(tid: i32, call: Call) -> ThreadSeen {
     ThreadSeen { tid, name: "server".to_owned(), call, watched: None }
 }
@@ -17,7 +17,7 @@ fn watching(tid: i32, call: Call, listener: bool, clients: &[usize]) -> ThreadSe
     ThreadSeen { watched, ..thread(tid, call) }
 }
 
-/// One process whose clients are all accepted.
+/// A snapshot of one process that has accepted all connections.
 fn snapshot(clients: usize, threads: Vec<ThreadSeen>) -> Snapshot {
     let process = ProcessSeen { pid: 1, name: "server".to_owned(), threads };
     let clients = vec![Fate::Accepted; clients];

@@ -1,4 +1,4 @@
-//! What was seen, in sentences.
+//! Descriptions of snapshots and of the concurrency model.
 
 use super::call::Call;
 use super::clients::Fate;
@@ -6,16 +6,16 @@ use super::decide::Decision;
 use super::model::Mechanism;
 use super::snapshot::{Snapshot, ThreadSeen};
 
-/// How many kinds of waiting a sentence names at most.
+/// Maximum number of kinds of waiting threads in a sentence.
 const MOST_KINDS: usize = 6;
 
-/// One snapshot in a line.
+/// Describes a snapshot in one line.
 pub(super) fn line(snapshot: &Snapshot) -> String {
     let moves = if snapshot.steady { "" } else { ", and it does not rest" };
     format!("{}: {}{moves}", clients(snapshot), inventory(snapshot))
 }
 
-/// The conclusion and what it rests on.
+/// Describes the conclusion and its evidence.
 pub(super) fn conclusion(decision: &Decision, snapshots: &[Snapshot]) -> String {
     let told = snapshots.iter().filter(|snapshot| !snapshot.finished);
     let Some(most) = told.max_by_key(|snapshot| snapshot.accepted()) else {
@@ -32,7 +32,7 @@ pub(super) fn conclusion(decision: &Decision, snapshots: &[Snapshot]) -> String 
     format!("with {clients} it has {}: {rest}", inventory(most))
 }
 
-/// How it is built.
+/// Describes the concurrency model.
 fn design(decision: &Decision) -> String {
     let loops = count(decision.loops, "event loop", "event loops");
     let where_from = if decision.processes > 1 {
@@ -77,7 +77,7 @@ fn design(decision: &Decision) -> String {
     }
 }
 
-/// What becomes of the clients that are not served.
+/// Describes the state of the connections that are not accepted.
 fn others_fare(snapshot: &Snapshot) -> &'static str {
     let fate = snapshot.clients.iter().find(|&&fate| fate != Fate::Accepted);
     match fate {
@@ -142,7 +142,7 @@ fn inventory(snapshot: &Snapshot) -> String {
     format!("{who} ({})", parts.join(", "))
 }
 
-/// What a thread waits in, and for what.
+/// Describes the call that a thread waits in, and its target.
 fn waiting(thread: &ThreadSeen) -> String {
     let name = thread.call.name();
     let Some(watched) = &thread.watched else { return name.to_owned() };
