@@ -1,4 +1,4 @@
-//! What a run found out.
+//! Data model of the report.
 
 use serde::Serialize;
 
@@ -7,27 +7,27 @@ use crate::environment::Environment;
 use crate::load::Measurement;
 use crate::server::LaunchSpec;
 
-/// What makes the exit code of a run 1.
+/// A kind of result that makes the exit code of a run 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailOn {
-    /// A verdict or a measurement failed, or a known failure is none any more.
+    /// A verdict or a measurement failed, or a known failure now passes.
     Fail,
-    /// A case could not find out.
+    /// A case was inconclusive.
     Undecided,
-    /// A server works, but not as the strict wording asks.
+    /// A server works, but deviates from the strict requirement.
     Loose,
-    /// A case is ruled out by the contract.
+    /// The contract rules a case out.
     NotApplicable,
     /// Nothing.
     None,
 }
 
 impl FailOn {
-    /// All of them.
+    /// All kinds, in the order of the help.
     pub const ALL: &[FailOn] =
         &[FailOn::Fail, FailOn::Undecided, FailOn::Loose, FailOn::NotApplicable, FailOn::None];
 
-    /// Returns its name in flags.
+    /// Returns the name in flags.
     pub fn name(self) -> &'static str {
         match self {
             FailOn::Fail => "fail",
@@ -53,77 +53,77 @@ impl FailOn {
     }
 }
 
-/// Raised when a reader of `report.json` would have to change.
+/// Format version of `report.json`; incremented by incompatible changes.
 pub const FORMAT: u32 = 3;
 
-/// Everything that a run found out.
+/// All results of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// [`FORMAT`].
+    /// Format version: [`FORMAT`].
     pub format: u32,
-    /// Whether the run came to its end.
+    /// Whether the run completed.
     pub complete: bool,
-    /// Where and when.
+    /// Machine, program and start time of the run.
     pub environment: Environment,
-    /// How much was measured, in words.
+    /// Description of the benchmark plan.
     pub plan: String,
-    /// What repeats the chances of the run.
+    /// Random seed of the run.
     pub seed: u64,
-    /// Server by server.
+    /// Results, one entry per server.
     pub servers: Vec<ServerResult>,
 }
 
-/// What was found out about one server.
+/// All results of one server.
 #[derive(Clone, Debug, Serialize)]
 pub struct ServerResult {
-    /// Its name.
+    /// Name of the server.
     #[serde(rename = "server")]
     pub name: String,
-    /// Which of the original four programs it is, or which ones its pattern is that of, if any.
+    /// Aliases `server1` to `server4` that name this server or its pattern, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub original: Option<String>,
-    /// The command that was judged.
+    /// Command line of the tested server.
     pub command: String,
-    /// Whether it was not written here.
+    /// Whether the server is external to this project.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub foreign: bool,
-    /// What it declares, in words.
+    /// Description of the declared contract.
     pub contract: String,
-    /// How it is built, in words, if that was found out.
+    /// Description of the detected concurrency model, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mechanism: Option<String>,
-    /// Why it could not be run here, if so: it has neither passed nor failed.
+    /// Reason why the server cannot run on this machine, if so. It has neither passed nor failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_run: Option<String>,
-    /// The verdicts, by case.
+    /// Results of the test cases.
     pub cases: Vec<CaseResult>,
-    /// How long judging it took, in milliseconds, if that was measured.
+    /// Duration of all test cases in milliseconds, if recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<u64>,
-    /// The command that was measured.
+    /// Command line of the benchmarked server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured_command: Option<String>,
-    /// The measurements, by workload.
+    /// Measurements, one per workload.
     pub measurements: Vec<Measurement>,
-    /// Workloads that the contract rules out, and why.
+    /// Workloads that were not measured, with the reasons.
     pub not_measured: Vec<String>,
-    /// Why it could not be measured, if so.
+    /// Reason why a measurement failed, if one did.
     pub problem: Option<String>,
 }
 
 impl Report {
-    /// Every judgement.
+    /// Iterates over the case results of all servers.
     pub fn judgements(&self) -> impl Iterator<Item = &CaseResult> {
         self.servers.iter().flat_map(|server| &server.cases)
     }
 
-    /// Whether every verdict and every measurement is fine.
+    /// Returns whether no case and no measurement needs attention.
     pub fn is_fine(&self) -> bool {
         self.judgements().all(CaseResult::is_fine) && self.problems().next().is_none()
     }
 
-    /// The exit code of a program that made this report: 0 if all is fine, 1 if there is something
-    /// to fail on, 3 if the harness could not do its work.
+    /// Returns the exit code of the program: 3 if the harness failed in a case, otherwise 1 if a
+    /// criterion of `fail_on` is met, otherwise 0.
     pub fn exit_code(&self, fail_on: &[FailOn]) -> u8 {
         if self.judgements().any(|judgement| judgement.state == State::HarnessError) {
             3
@@ -132,12 +132,12 @@ impl Report {
         }
     }
 
-    /// What stands against the measurements, server by server.
+    /// Iterates over the problems of all measurements, server by server.
     pub fn problems(&self) -> impl Iterator<Item = String> {
         self.servers.iter().flat_map(ServerResult::problems)
     }
 
-    /// The judgements that were expected not to pass and did not, with their servers.
+    /// Returns the known failures, with their servers.
     pub(super) fn known(&self) -> Vec<(&ServerResult, &CaseResult, &Known)> {
         let mut found = Vec::new();
         for server in &self.servers {
@@ -150,17 +150,17 @@ impl Report {
         found
     }
 
-    /// The servers that were run.
+    /// Returns the servers that could run.
     pub(super) fn run(&self) -> Vec<&ServerResult> {
         self.servers.iter().filter(|server| server.not_run.is_none()).collect()
     }
 
-    /// The servers that could not be run here, and why.
+    /// Iterates over the servers that could not run on this machine, with the reasons.
     pub fn not_run(&self) -> impl Iterator<Item = (&ServerResult, &str)> {
         self.servers.iter().filter_map(|server| Some((server, server.not_run.as_deref()?)))
     }
 
-    /// The cases that occur, in order.
+    /// Returns the names and requirements of all cases, in order of first occurrence.
     pub(super) fn case_names(&self) -> Vec<(&'static str, &'static str)> {
         let mut names = Vec::new();
         for judgement in self.judgements() {
@@ -171,7 +171,7 @@ impl Report {
         names
     }
 
-    /// The workloads that occur, in order.
+    /// Returns the names of all workloads, in order of first occurrence.
     pub(super) fn workloads(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for measurement in self.servers.iter().flat_map(|server| &server.measurements) {
@@ -184,7 +184,8 @@ impl Report {
 }
 
 impl ServerResult {
-    /// A server with its verdicts, of which there are none if it cannot be run; not measured.
+    /// Returns the results of a server without measurements. `cases` is empty if the server
+    /// cannot run.
     pub fn new(spec: &LaunchSpec, cases: Vec<CaseResult>) -> ServerResult {
         ServerResult {
             name: spec.name.clone(),
@@ -203,7 +204,7 @@ impl ServerResult {
         }
     }
 
-    /// Whether every verdict and every measurement is fine.
+    /// Returns whether no case and no measurement needs attention.
     pub fn is_fine(&self) -> bool {
         self.cases.iter().all(CaseResult::is_fine) && self.problems().next().is_none()
     }
@@ -215,7 +216,7 @@ impl ServerResult {
         }
     }
 
-    /// What stands against its measurements.
+    /// Iterates over the problems of the server's measurements.
     pub(super) fn problems(&self) -> impl Iterator<Item = String> {
         let own = self.problem.iter().map(|problem| format!("{}: {problem}", self.name));
         let measured = self.measurements.iter().filter_map(|measurement| {

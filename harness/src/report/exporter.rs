@@ -1,14 +1,14 @@
-//! A format of a report.
+//! A file format of the report.
 
 use super::document::Report;
 
-/// A format to write a report in.
+/// A file format of the report.
 #[derive(Debug)]
 pub struct Exporter {
-    /// The file in the report's folder.
+    /// File name in the report's directory.
     pub file_name: &'static str,
-    /// What it is for.
+    /// Purpose of the format, in a line.
     pub summary: &'static str,
-    /// The file's content; none if the report has nothing for it.
+    /// Renders the file. Returns `None` if the report has no content for this format.
     pub render: fn(&Report) -> Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `index.html`: the whole report for a person, in one file that needs neither network nor script.
+//! `index.html`: the complete report for readers, in one file without scripts or network access.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -17,7 +17,7 @@ pub(super) const EXPORTER: Exporter = Exporter {
     render: |report| Some(render(report)),
 };
 
-/// Events shown at each end of the transcript of a case in which all was well.
+/// Number of events shown at each end of the transcript of a passed case.
 const SHOWN: usize = 15;
 
 const STYLE: &str = include_str!("style.css");
@@ -205,8 +205,8 @@ fn evidence(report: &Report) -> Markup {
     }
 }
 
-/// All of it where something is to be found out. Otherwise how it began and ended and how much lies
-/// between, and without the server's output, which stands below.
+/// Renders the transcript: all events, unless the case passed. Of a passed case it renders the
+/// first and last events, without the server's output, which has a section of its own.
 fn transcript(judgement: &CaseResult) -> Markup {
     let is_fine = judgement.found().is_fine();
     let events: Vec<&Event> =
@@ -232,7 +232,7 @@ fn transcript(judgement: &CaseResult) -> Markup {
     }
 }
 
-/// Each sample where something is to be found out, otherwise a line.
+/// Renders the resource usage: one line, and all samples unless the case passed.
 fn resources(judgement: &CaseResult) -> Markup {
     html! {
         @if let Some(held) = held(&judgement.resources) {
@@ -406,7 +406,7 @@ fn servers(report: &Report) -> Markup {
     }
 }
 
-/// What the cases of the contract saw, whether it was declared or not.
+/// Renders the observations of the contract cases, declared or not.
 fn observed(server: &ServerResult) -> Markup {
     let seen = server.cases.iter().filter_map(|judgement| {
         let what = judgement.name.strip_prefix("contract/")?;

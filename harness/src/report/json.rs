@@ -1,4 +1,4 @@
-//! `report.json`: everything, for programs.
+//! `report.json`: the complete report, for programs.
 
 use super::document::Report;
 use super::exporter::Exporter;

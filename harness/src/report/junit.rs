@@ -1,4 +1,4 @@
-//! `junit.xml`: verdicts for the test page of a CI system.
+//! `junit.xml`: case results for the test page of a CI system.
 
 use std::fmt::{self, Write as _};
 
@@ -25,10 +25,10 @@ pub(super) fn render(report: &Report) -> String {
     document
 }
 
-/// A test suite of the document.
+/// A test suite of the document: one server.
 struct Suite {
     name: String,
-    /// Not known where nothing was run, in ms.
+    /// Sum of the durations of all cases in ms; 0 if none ran.
     took_ms: u64,
     cases: Vec<Case>,
 }
@@ -40,25 +40,25 @@ impl Suite {
     }
 }
 
-/// A test case of the document.
+/// A test case of the document, with its duration in ms if known.
 struct Case {
     name: String,
     took_ms: Option<u64>,
-    /// None if it passed.
+    /// `None` if the case passed.
     status: Option<Status>,
     system_out: Option<String>,
 }
 
-/// Why a test case did not pass.
+/// Reason why a test case did not pass.
 struct Status {
-    /// `skipped`, `failure` or `error`.
+    /// Element name: `skipped`, `failure` or `error`.
     element: &'static str,
     message: String,
     kind: String,
     text: String,
 }
 
-/// What keeps half a run from reading as green.
+/// Returns a suite with an error, so that an incomplete run is not reported as passed.
 fn unfinished() -> Suite {
     let status = Status::new("error", "unfinished", "the run was not finished");
     Suite { name: "harness".to_owned(), took_ms: 0, cases: vec![Case::new("run", Some(status))] }
@@ -81,7 +81,7 @@ fn suite(server: &ServerResult) -> Suite {
     for problem in server.problems() {
         cases.push(Case::new("measurement", Some(Status::new("failure", "problem", &problem))));
     }
-    // Cases are run several at a time: this is more than it took.
+    // Cases run in parallel, so the sum exceeds the elapsed time.
     let took_ms = cases.iter().filter_map(|case| case.took_ms).sum();
     Suite { name: server.name.clone(), took_ms, cases }
 }
@@ -120,7 +120,7 @@ fn status(server: &ServerResult, judgement: &CaseResult) -> Option<Status> {
     Some(Status { text, ..Status::new(element, &kind, &judgement.observed) })
 }
 
-/// Writes the document. Its form is that of Jenkins' JUnit plugin, which others read too.
+/// Writes the document in the dialect of Jenkins' JUnit plugin, which other CI systems also read.
 fn write(to: &mut String, name: &str, suites: &[Suite]) -> fmt::Result {
     let all = |element| suites.iter().map(|suite| suite.count(element)).sum::<usize>();
     let tests: usize = suites.iter().map(|suite| suite.cases.len()).sum();
@@ -181,8 +181,8 @@ fn seconds(took_ms: u64) -> String {
     format!("{}.{:03}", took_ms / 1000, took_ms % 1000)
 }
 
-/// A text or the value of an attribute, escaped. What XML 1.0 has no place for, or advises against,
-/// is made visible.
+/// Escapes text for elements and attributes. Characters that XML 1.0 forbids or discourages become
+/// U+FFFD.
 struct Xml<'t>(&'t str);
 
 impl fmt::Display for Xml<'_> {

@@ -1,4 +1,4 @@
-//! `summary.md`: the report in short, for a page of a code host.
+//! `summary.md`: a summary of the report for code hosts and CI pages.
 
 use std::fmt::Write;
 
@@ -89,7 +89,7 @@ fn known(report: &Report, page: &mut String) -> std::fmt::Result {
     writeln!(page)
 }
 
-/// What was seen where nothing was required.
+/// Writes observations of cases that required nothing.
 fn told(report: &Report, page: &mut String) -> std::fmt::Result {
     let told = |judgement: &&CaseResult| judgement.verdict == Some(Verdict::Info);
     if !report.judgements().any(|judgement| told(&judgement)) {
@@ -193,7 +193,7 @@ fn held(report: &Report, page: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-/// A server's words are not to be taken for Markdown or HTML.
+/// Escapes text from a server, so that it cannot be interpreted as Markdown or HTML.
 pub(super) fn escaped(words: &str) -> String {
     let mut escaped = String::new();
     for letter in words.chars() {

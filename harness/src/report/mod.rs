@@ -1,7 +1,7 @@
-//! The report: data, and the formats it is written in.
+//! The report: its data model and its formats.
 //!
-//! Touches data and its own files only: no socket, no process, no clock. The same report always
-//! renders to the same bytes.
+//! This module reads the data and writes the report's files. It uses no sockets, processes or
+//! clocks, so equal reports render to equal bytes.
 
 mod document;
 mod exporter;

@@ -1,6 +1,8 @@
-//! Writing a report into its folder: created before anything is run, so that a path that cannot
-//! be written is known in the first second, and written again after each step, so that an
-//! interrupted run keeps what it had.
+//! Output directory of a report.
+//!
+//! The directory is created before the first server starts, so that an unwritable path fails at
+//! once. The report is rewritten while the run proceeds, so that an interrupted run keeps its
+//! results.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -11,17 +13,17 @@ use super::document::Report;
 use super::exporters::EXPORTERS;
 use super::junit;
 
-/// The folder of a report.
+/// The output directory of a report.
 #[derive(Debug)]
 pub struct Output {
     folder: PathBuf,
 }
 
 impl Output {
-    /// Creates the folder and tries to write in it.
+    /// Creates the directory and checks that it is writable.
     ///
     /// # Errors
-    /// The path cannot be a folder to write in.
+    /// The directory cannot be created or written to.
     pub fn create(folder: &Path) -> Result<Output> {
         let output = Output { folder: folder.to_path_buf() };
         fs::create_dir_all(folder).with_context(|| {
@@ -30,11 +32,10 @@ impl Output {
         output.put("report.json", "").map(|()| output)
     }
 
-    /// Writes every format that has something to say, and removes what an earlier report had to say
-    /// in one that has not.
+    /// Writes the file of every format, and removes stale files of formats without content.
     ///
     /// # Errors
-    /// A file cannot be written.
+    /// A file cannot be written or removed.
     pub fn write(&self, report: &Report) -> Result<()> {
         EXPORTERS.iter().try_for_each(|exporter| match (exporter.render)(report) {
             Some(content) => self.put(exporter.file_name, &content),
@@ -42,7 +43,7 @@ impl Output {
         })
     }
 
-    /// Where a person begins to read.
+    /// Returns the path of the HTML page.
     pub fn page(&self) -> PathBuf {
         self.folder.join("index.html")
     }
@@ -65,7 +66,7 @@ impl Output {
     }
 }
 
-/// The file of `--junit`.
+/// The JUnit XML file of `--junit`.
 #[derive(Debug)]
 pub struct Junit {
     folder: PathBuf,
@@ -73,10 +74,10 @@ pub struct Junit {
 }
 
 impl Junit {
-    /// Creates the file's folder and tries to write in it.
+    /// Creates the file's directory and checks that the file can be written.
     ///
     /// # Errors
-    /// The path cannot be a file to write.
+    /// The path is a directory, or the file cannot be written.
     pub fn create(file: &Path) -> Result<Junit> {
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name.with_context(|| format!("{} (--junit) is no file", file.display()))?;
@@ -90,7 +91,7 @@ impl Junit {
         junit.put("").map(|()| junit)
     }
 
-    /// Writes the report's verdicts.
+    /// Writes the verdicts of the report.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -110,13 +111,14 @@ impl Junit {
     }
 }
 
-/// Replaces a file as a whole: a reader never sees half of one. Without content, only tries to.
+/// Replaces a file atomically, so that a reader never sees a partial file. Empty content only
+/// checks that the directory is writable.
 fn put(folder: &Path, name: &str, content: &str) -> io::Result<()> {
     let (file, new) = (folder.join(name), folder.join(format!(".{name}.new")));
     let put = fs::write(&new, content).and_then(|()| match content {
         "" => fs::remove_file(&new),
         _ => fs::rename(&new, &file),
     });
-    // What could not take its place is of no use to anyone.
+    // A temporary file that cannot replace its target is useless.
     put.inspect_err(|_| drop(fs::remove_file(&new)))
 }

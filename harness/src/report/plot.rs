@@ -1,4 +1,4 @@
-//! Plots as SVG, to be put into a page: no script, no file of their own.
+//! SVG plots for inclusion in an HTML page, without scripts or separate files.
 
 use maud::{Markup, html};
 
@@ -11,9 +11,10 @@ const LABELS: f64 = 240.0;
 const ROW: f64 = 22.0;
 const TOP: f64 = 26.0;
 
-/// Latency under one workload, from when requests were due, as in the table below it: a row for each
-/// server, from the median to the largest, on an axis of powers of ten, so that a tail is seen beside
-/// the median. What too few requests leave unknown has no dot.
+/// Plots the latency of all servers under one workload, measured from the scheduled send time.
+///
+/// Each server has a row with quantiles from the median to the maximum. The axis is logarithmic, so
+/// that median and tail are both visible. Quantiles without enough samples have no dot.
 pub(super) fn latency(report: &Report, workload: &str) -> Markup {
     let rows: Vec<(String, Vec<Mark>)> = report
         .servers
@@ -52,10 +53,10 @@ pub(super) fn latency(report: &Report, workload: &str) -> Markup {
     }
 }
 
-/// The name of a quantile, and its value.
+/// Name and value of a quantile, in nanoseconds.
 type Mark = (&'static str, u64);
 
-/// Those that are known, in ascending order.
+/// Returns the known quantiles, in ascending order.
 fn marks(quantiles: &Quantiles) -> Vec<Mark> {
     let all = [
         ("p50", quantiles.p50),
@@ -67,7 +68,7 @@ fn marks(quantiles: &Quantiles) -> Vec<Mark> {
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-/// An axis from one power of ten to another, of nanoseconds.
+/// A logarithmic axis in nanoseconds, between two powers of ten.
 struct Axis {
     least: i32,
     most: i32,

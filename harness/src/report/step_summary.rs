@@ -1,4 +1,4 @@
-//! The summary of a step of GitHub Actions: a file of Markdown that is shown on the page of a run.
+//! Step summary of GitHub Actions: a Markdown file that the page of a workflow run shows.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -9,15 +9,15 @@ use anyhow::{Context, Result};
 use super::document::Report;
 use super::markdown;
 
-/// Where the runner says which file that is.
+/// Environment variable with the path of the step summary, set by the runner.
 const VARIABLE: &str = "GITHUB_STEP_SUMMARY";
 
-/// What the file may hold, all in all; of more, GitHub shows nothing.
+/// Maximum size of the file in bytes. GitHub discards larger summaries.
 const LIMIT: usize = 1024 * 1024;
 
 const CUT: &str = "\n**Cut here: a step summary holds 1 MiB. The report has the rest.**\n";
 
-/// Appends the report in short, where the environment asks for it.
+/// Appends the Markdown summary of the report, if the environment names a file.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -37,7 +37,7 @@ fn append_to(path: &Path, report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// The text, or as many whole lines of it as there is room for, and a word that it is cut.
+/// Truncates a text to `room` bytes at a line end, with a note that it is truncated.
 fn cut(mut text: String, room: usize) -> String {
     if text.len() > room {
         let mut end = room.saturating_sub(CUT.len());

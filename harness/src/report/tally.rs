@@ -1,13 +1,13 @@
-//! Counts of verdicts.
+//! Counts of case results by kind.
 
 use crate::conformance::{CaseResult, Kind};
 
-/// How many judgements there are of each kind.
+/// Number of case results of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally([usize; Kind::ALL.len()]);
 
 impl Tally {
-    /// Counts judgements.
+    /// Counts case results.
     pub fn of<'j>(judgements: impl IntoIterator<Item = &'j CaseResult>) -> Tally {
         let mut tally = Tally::default();
         for judgement in judgements {
@@ -16,12 +16,12 @@ impl Tally {
         tally
     }
 
-    /// How many there are of a kind.
+    /// Returns the number of results of a kind.
     pub fn get(&self, kind: Kind) -> usize {
         self.0[kind as usize]
     }
 
-    /// In words, without the kinds that did not occur.
+    /// Formats the counts. Passed and failed are always shown, other kinds only if they occur.
     pub fn words(&self) -> String {
         let counted = |kind: Kind| {
             let word = match kind {

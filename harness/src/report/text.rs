@@ -1,4 +1,4 @@
-//! Verdicts as lines for a terminal.
+//! Case results and measurements as text for a terminal.
 
 use super::document::ServerResult;
 use crate::conformance::{CaseResult, Kind, Known, held};
@@ -7,12 +7,12 @@ use crate::load::{Measurement, Outcome, Outcomes, Verdict};
 use crate::server::last_lines;
 use crate::stats::Quantiles;
 
-/// A server that could not be run here, in a line.
+/// Formats a server that could not run on this machine, in one line. `None` if it could run.
 pub fn not_run(server: &ServerResult) -> Option<String> {
     Some(format!("{}: not run: {}", server.name, server.not_run.as_ref()?))
 }
 
-/// A judgement in a line; one that needs a look in some lines more, unless nothing was run.
+/// Formats a case result in one line. A failure has several lines, unless nothing was exercised.
 pub fn line(server: &str, judgement: &CaseResult) -> String {
     let (words, name) = (judgement.words(), judgement.name);
     if judgement.kind() == Kind::Undecided && judgement.transcript.is_empty() {
@@ -31,7 +31,7 @@ pub fn line(server: &str, judgement: &CaseResult) -> String {
     }
 }
 
-/// A judgement that needs a look, with its evidence in short.
+/// Formats a failed, inconclusive or stale case result, with a summary of its evidence.
 pub fn failure(server: &str, judgement: &CaseResult) -> String {
     let mut rows = vec![
         ("required", judgement.requirement.to_owned()),
@@ -57,12 +57,12 @@ pub fn failure(server: &str, judgement: &CaseResult) -> String {
     lines
 }
 
-/// A measurement in a line, after the name of the server.
+/// Formats a measurement in one line, to follow the name of the server.
 pub fn brief(one: &Measurement) -> String {
     let latency = &one.latency_intended_ns;
     let [p50, p99] = [latency.p50, latency.p99].map(time_or_dash);
     let held = one.held.map(|held| format!(", {} bytes each", held.memory_per_connection_bytes));
-    // Beside any other verdict `measurement` has the caveats.
+    // For other verdicts, `measurement` prints the caveats.
     let valid = one.validity.verdict == Verdict::Valid;
     let caveats = one.validity.caveats.iter().filter(|_| valid);
     let caveats: String = caveats.map(|caveat| format!("; {}", caveat.words)).collect();
@@ -78,7 +78,7 @@ pub fn brief(one: &Measurement) -> String {
     )
 }
 
-/// A measurement in some lines.
+/// Formats a measurement in several lines, one per quantity.
 pub fn measurement(one: &Measurement) -> String {
     let mut rows = vec![
         ("verdict", verdict(one)),
@@ -130,7 +130,7 @@ fn verdict(one: &Measurement) -> String {
     }
 }
 
-/// For how long, and of how long if it is less than was asked for.
+/// Formats the recorded duration, with the planned duration if the run was shorter.
 fn measured(one: &Measurement) -> String {
     let seconds = |ms: u64| rate(ms as f64 / 1e3);
     let took = seconds(one.duration_ms);
@@ -146,7 +146,7 @@ fn quantiles(of: &Quantiles) -> String {
     format!("p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max}")
 }
 
-/// The outcomes that occurred.
+/// Formats the counts of all outcomes that occurred.
 fn counts(outcomes: &Outcomes) -> String {
     let words: Vec<String> = Outcome::ALL
         .iter()
