@@ -1,5 +1,4 @@
-//! Another program, run to its end: pinned, for a bounded time, with what it printed and what it
-//! took.
+//! Runs a program to its end: pinned and with a timeout. Returns its output and CPU time.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -15,24 +14,24 @@ use nix::time::ClockId;
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
 
-/// So much of what it prints is read; it blocks when a pipe is full, at 64 KiB by default.
+/// Maximum output read, in bytes; the program blocks when a pipe is full, at 64 KiB by default.
 const LONGEST_OUTPUT: u64 = 64 * 1024;
 
-/// What a program did.
+/// Result of a program.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) status: ExitStatus,
     pub(super) output: String,
     pub(super) errors: String,
-    /// Processor time of all its threads, from its start to its end.
+    /// CPU time of all its threads, from start to end.
     pub(super) cpu: Duration,
 }
 
-/// Runs a program to its end; none if it did not end in time, and was killed. With a processor, all
-/// its threads run there only.
+/// Runs a program to its end; `None` if it exceeded the timeout and was killed. With `processor`,
+/// all its threads run on that CPU only.
 ///
 /// # Errors
-/// It does not start, or what the kernel says.
+/// The program does not start, or a system call fails.
 pub(super) fn run(
     command: Command,
     processor: Option<usize>,
@@ -43,7 +42,7 @@ pub(super) fn run(
     if !has_ended(child, patience)? {
         return Ok(None);
     }
-    // It has ended and was not waited for: its clock has stopped, and is there still.
+    // The process is a zombie: its CPU clock has stopped and is still readable.
     let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(child.id() as i32))?;
     let cpu = clock.now()?.into();
     Ok(Some(Ended {
@@ -54,7 +53,7 @@ pub(super) fn run(
     }))
 }
 
-/// Killed when dropped, unless it has ended.
+/// Guard that kills the process when dropped, unless it has ended.
 struct Owned(Child);
 
 impl Drop for Owned {
@@ -69,7 +68,8 @@ fn spawn(mut command: Command, processor: Option<usize>) -> io::Result<Child> {
     let Some(processor) = processor else { return command.spawn() };
     let mut set = CpuSet::new();
     set.set(processor)?;
-    // A process begins where the thread that starts it may run: this one lasts no longer.
+    // A process inherits the CPU affinity of the thread that starts it: this thread ends right
+    // after.
     let pinned = || {
         sched_setaffinity(Pid::from_raw(0), &set)?;
         command.spawn()
@@ -77,7 +77,7 @@ fn spawn(mut command: Command, processor: Option<usize>) -> io::Result<Child> {
     thread::scope(|scope| scope.spawn(pinned).join()).unwrap_or_else(|it| panic::resume_unwind(it))
 }
 
-/// Waits until a process has ended, or for so long. It is not reaped.
+/// Waits until a process has ended, or for the timeout. Does not reap it.
 fn has_ended(child: &Child, patience: Duration) -> io::Result<bool> {
     // pidfd_open(2): readable when the process terminates and becomes a zombie.
     let process = pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty())?;

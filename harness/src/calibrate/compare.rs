@@ -1,4 +1,4 @@
-//! Rounds of the engine and a rival.
+//! Comparison of the load generator with a reference load generator, in rounds.
 
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,37 +17,37 @@ use crate::load::{
 use crate::selftest::known;
 use crate::server::{Launcher, Server};
 
-/// Connections, and requests under way on each, that rivals are compared at.
+/// Numbers of connections, and of requests in flight on each, for the comparisons.
 pub const LOADS: &[(usize, usize)] = &[(50, 1), (1_000, 1), (50, 16)];
 
-/// Before anything is recorded of the engine. The rivals warm up as they do.
+/// Warm-up of the load generator. The reference generators have their own.
 const WARM_UP: Duration = Duration::from_millis(200);
 
-/// How the engine compares with a rival: ratios of the engine's figure to the rival's, one of each
-/// round, in ascending order.
+/// Result of a comparison with a reference generator: ratios of this generator's figure to the
+/// other's, one per round, in ascending order.
 #[derive(Clone, Debug, Serialize)]
 pub struct Calibration {
-    /// The rival.
+    /// Name of the reference generator.
     pub rival: &'static str,
-    /// Connections.
+    /// Number of connections.
     pub connections: usize,
-    /// Requests under way on each.
+    /// Requests in flight on each connection.
     pub depth: usize,
-    /// Requests per second.
+    /// Ratios of the requests per second.
     pub throughput: Vec<f64>,
-    /// Processor time of the generator per request.
+    /// Ratios of the generators' CPU time per request.
     pub cpu_per_request: Vec<f64>,
-    /// The last round's requests per second: the engine's and the rival's.
+    /// Requests per second of the last round: this generator's, and the reference generator's.
     pub per_s: (f64, f64),
-    /// How busy the server's processor was under the engine, in the last round.
+    /// Busy share of the server's CPU under this generator's load, in the last round.
     pub server_cpu_share: Option<f64>,
-    /// How busy the engine was then.
+    /// Busy share of this generator in the last round.
     pub generator_cpu_share: f64,
-    /// What stands against the engine's runs, for each that is not valid.
+    /// Caveats of this generator's runs, one for each run that is not valid.
     pub doubts: Vec<String>,
 }
 
-/// Compares the engine with a rival in so many rounds.
+/// Compares the load generator with a reference generator in this number of rounds.
 ///
 /// # Errors
 /// The server cannot be launched, or a run fails.
@@ -77,7 +77,7 @@ pub fn compare(
         if interrupt::flag().load(Relaxed) {
             break;
         }
-        // Whoever is first has no advantage of it in the end.
+        // Alternates the order, so that the advantage of being first cancels out.
         let rivals = |before: bool| match before == (round % 2 == 1) {
             true => run(rival, server.address, load).map(Some),
             false => Ok(None),
@@ -106,7 +106,7 @@ pub fn compare(
     Ok(compared)
 }
 
-/// The engine's run, with the rival's bytes.
+/// Runs the load generator with the reference generator's request bytes.
 fn engine(
     server: &Server,
     rival: &ReferenceGenerator,

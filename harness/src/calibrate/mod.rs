@@ -1,5 +1,5 @@
-//! Other load generators as yardsticks: what each gets out of the same server, with the same bytes,
-//! in alternation with this one.
+//! Calibration against reference load generators: interleaved runs on the same server, with the
+//! same request bytes.
 
 mod child;
 mod compare;

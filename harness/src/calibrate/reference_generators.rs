@@ -1,4 +1,4 @@
-//! The other load generators: how each is told what to do, and what is read from what it prints.
+//! Reference load generators: their command lines, and the parsers of their output.
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -7,37 +7,37 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// The load that a rival is to put on a server, from one thread.
+/// Load that a reference generator puts on a server, from one thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReferenceLoad {
-    /// Connections, all held for the whole run.
+    /// Connections, all open for the whole run.
     pub connections: usize,
     /// Requests that a connection sends at once; the next ones follow when all are answered.
     pub depth: usize,
-    /// For how long: wrk runs for whole seconds (rounded up), redis-benchmark for as many requests
-    /// as it did in such a time in a shorter run.
+    /// Duration. wrk runs for whole seconds, rounded up. redis-benchmark sends as many requests as
+    /// a shorter run predicts for this time.
     pub duration: Duration,
-    /// The processor on which all its threads run; any, if none.
+    /// CPU for all its threads; `None` for any.
     pub processor: Option<usize>,
 }
 
 /// A load generator that may be installed.
 #[derive(Debug)]
 pub struct ReferenceGenerator {
-    /// Its stable name, which is its program's.
+    /// Stable name, which is that of its program.
     pub name: &'static str,
-    /// The Debian package that has it.
+    /// Debian package of the program.
     pub package: &'static str,
-    /// The bytes of one request: a valid reply, so that a server may echo them. Nothing else is
-    /// sent on the connections that are counted; each rival opens one more at first.
+    /// Bytes of one request. They are also a valid reply, so that an echo server can answer. The
+    /// counted connections send nothing else; each generator first opens one more connection.
     pub request: &'static [u8],
-    /// It is told how many requests to send, not for how long.
+    /// Whether the program takes a number of requests instead of a duration.
     pub(super) counts: bool,
     pub(super) arguments: fn(&Asked<'_>, &mut Command),
     pub(super) parse: fn(&str, u64) -> Option<Told>,
 }
 
-/// The rivals, in the order in which they are told of.
+/// Reference generators, in the order of reports.
 pub const REFERENCE_GENERATORS: &[ReferenceGenerator] = &[
     ReferenceGenerator {
         name: "wrk",
@@ -57,18 +57,18 @@ pub const REFERENCE_GENERATORS: &[ReferenceGenerator] = &[
     },
 ];
 
-/// What is asked of a rival's program.
+/// Input for a reference generator's command line.
 pub(super) struct Asked<'a> {
     pub(super) address: SocketAddr,
     pub(super) load: ReferenceLoad,
     pub(super) request: &'a [u8],
-    /// How many, where the rival counts.
+    /// Number of requests, if the program takes one.
     pub(super) requests: u64,
-    /// The file with wrk's script.
+    /// File with wrk's script.
     pub(super) script: &'a Path,
 }
 
-/// What a rival's program told.
+/// Results printed by a reference generator.
 #[derive(Debug, PartialEq)]
 pub(super) struct Told {
     pub(super) requests: u64,
@@ -95,15 +95,15 @@ fn from_wrk(output: &str, _: u64) -> Option<Told> {
     let numbers = [failed, refused].into_iter().flat_map(|text| text.split([' ', ',']));
     Some(Told {
         requests: requests.trim().parse().ok()?,
-        // A ratio to no requests at all would be infinite.
+        // Without any request the ratio would be infinite.
         per_s: after("Requests/sec:")?.trim().parse().ok().filter(|it: &f64| it.is_normal())?,
-        // Now and then, with many connections, it says 0.00us.
+        // With many connections wrk sometimes prints 0.00us.
         p99: after("99%").and_then(time_of_wrk).filter(|p99| !p99.is_zero()),
         errors: numbers.filter_map(|word| word.parse::<u64>().ok()).sum(),
     })
 }
 
-/// A time as wrk writes it: `355.00us`, `1.04ms`, `1.20s`, `2.00m`, `1.00h`.
+/// Parses a time in wrk's format: `355.00us`, `1.04ms`, `1.20s`, `2.00m`, `1.00h`.
 fn time_of_wrk(text: &str) -> Option<Duration> {
     let text = text.trim();
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic())?);
@@ -118,8 +118,8 @@ fn time_of_wrk(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
 }
 
-/// `-t ping_mbulk` sends PING as an array, which is a valid reply as it comes back. So is what it
-/// asks at first on a connection of its own, CONFIG GET.
+/// Builds the command line. `-t ping_mbulk` sends PING as an array, which is a valid reply when
+/// echoed. So is CONFIG GET, which it first sends on a connection of its own.
 fn for_redis_benchmark(asked: &Asked<'_>, command: &mut Command) {
     let Asked { address, load, requests, .. } = asked;
     command.args(["-t", "ping_mbulk", "--csv"]);
@@ -128,7 +128,8 @@ fn for_redis_benchmark(asked: &Asked<'_>, command: &mut Command) {
     command.args(["-n", &requests.to_string()]);
 }
 
-/// It ends when so many have been answered, or never: a connection that fails ends it.
+/// Parses the output. The program ends when all requests are answered. A failed connection ends it,
+/// too, so there are no errors to count.
 fn from_redis_benchmark(output: &str, requests: u64) -> Option<Told> {
     let rows = |start: &str| output.lines().find(|line| line.starts_with(start)).map(cells);
     let (names, values) = (rows("\"test\"")?, rows("\"PING_MBULK\"")?);
@@ -147,7 +148,7 @@ fn cells(row: &str) -> Vec<&str> {
 mod tests {
     use super::*;
 
-    /// What the programs print: wrk 4.1.0, redis-benchmark 7.0.15.
+    /// Output of wrk 4.1.0 and redis-benchmark 7.0.15.
     const WRK: &str = include_str!("../../tests/calibrate/wrk.txt");
     const WRK_WITH_ERRORS: &str = include_str!("../../tests/calibrate/wrk-errors.txt");
     const REDIS_BENCHMARK: &str = include_str!("../../tests/calibrate/redis-benchmark.csv");

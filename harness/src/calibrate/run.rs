@@ -1,4 +1,4 @@
-//! A run of another load generator.
+//! Runs a reference load generator.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -8,48 +8,48 @@ use std::time::Duration;
 use super::child;
 use super::reference_generators::{Asked, ReferenceGenerator, ReferenceLoad, Told};
 
-/// What a rival did, by its own account but for the processor time.
+/// Result of a reference generator, as it reports itself; only the CPU time is measured here.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ReferenceRun {
-    /// Requests that were answered.
+    /// Requests answered.
     pub requests: u64,
-    /// Requests that were answered, per second.
+    /// Requests answered per second.
     pub per_s: f64,
-    /// 99 % of the latencies are not above it, where it says so: with more than one request at a
-    /// time, of all that are sent at once. wrk makes it larger where a long wait kept it from
-    /// sending (`stats_correct` in its source).
+    /// 99th percentile of the latency, if reported. With several requests in flight it is that of a
+    /// whole batch. wrk corrects it upward if a long wait kept it from sending (`stats_correct` in
+    /// its source).
     pub p99: Option<Duration>,
-    /// Connections that failed, requests not answered in time (wrk: 2 s), replies that say error.
+    /// Failed connections, requests not answered in time (wrk: 2 s), and error replies.
     pub errors: u64,
-    /// Processor time that it took for each request, from its start to its end, in nanoseconds.
+    /// CPU time per request from the program's start to its end, in nanoseconds.
     pub cpu_ns_per_request: f64,
 }
 
-/// Why a rival's run is none.
+/// Reason why a reference generator gave no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ReferenceError {
-    /// There is no such program.
+    /// The program is not installed.
     #[error("{0} is not installed (Debian package {1})")]
     NotInstalled(&'static str, &'static str),
-    /// It could not be run.
+    /// The program could not be run.
     #[error("cannot run {0}: {1}")]
     NotRun(&'static str, io::Error),
-    /// It did not end.
+    /// The program exceeded its timeout.
     #[error("{0} had not ended after {1:?}, and was killed")]
     Hung(&'static str, Duration),
-    /// It ended otherwise than well.
+    /// The program failed.
     #[error("{0} failed ({1}): {2}")]
     Failed(&'static str, ExitStatus, String),
-    /// It printed something else than it does in the versions that are known.
+    /// The output differs from that of the known versions.
     #[error("what {0} printed is not understood: {1}")]
     NotUnderstood(&'static str, String),
 }
 
-/// Loads a server that echoes bytes, such as they come.
+/// Runs a reference generator against a server that echoes bytes unchanged.
 ///
 /// # Errors
-/// The rival is not installed, cannot be run, does not end within ten seconds and three times the
-/// duration (then it is killed), fails, or is not understood.
+/// The program is not installed, cannot be run, exceeds ten seconds plus three times the duration
+/// (then it is killed), fails, or prints unknown output.
 pub fn run(
     rival: &ReferenceGenerator,
     address: SocketAddr,
@@ -62,8 +62,8 @@ pub fn run(
     once(rival, address, load, requests)
 }
 
-/// How many requests take about as long as the load is to last. Short runs grow until what
-/// happens only at their beginning is a small part of them.
+/// Returns the number of requests that take about the planned duration. Trial runs grow fourfold
+/// until the cost of starting is a small part of them.
 fn enough(
     rival: &ReferenceGenerator,
     address: SocketAddr,
@@ -80,10 +80,10 @@ fn enough(
     }
 }
 
-/// Fewer are over before redis-benchmark's clock of milliseconds has moved.
+/// Minimum number of requests: fewer end before redis-benchmark's millisecond clock advances.
 const LEAST_REQUESTS: u64 = 4_000;
 
-/// redis-benchmark keeps their number in an int.
+/// Maximum number of requests: redis-benchmark keeps it in an int.
 const MOST_REQUESTS: u64 = i32::MAX as u64;
 
 const SCRIPT: &str = include_str!("wrk.lua");
@@ -100,7 +100,7 @@ fn once(
     let asked = Asked { address, load, request: rival.request, requests, script: script.path() };
     let mut command = Command::new(rival.name);
     (rival.arguments)(&asked, &mut command);
-    // On a machine that others use as well, so many requests may take longer than the last time.
+    // On a shared machine the same number of requests may take longer than the last time.
     let patience = Duration::from_secs(10) + 3 * load.duration;
     let ended = child::run(command, load.processor, patience)
         .map_err(|error| match error.kind() {

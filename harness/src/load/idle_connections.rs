@@ -13,8 +13,8 @@ use super::outcome::{Outcome, Outcomes};
 use super::recorder::{Clock, Recorder};
 use super::request_reply::{Cycle, different};
 
-/// Maximum number of requests in flight. An event loop whose turn costs time per connection has this
-/// many requests to answer in a turn. The accept queue is longer, so it never overflows.
+/// Maximum number of requests in flight. An event loop whose turn costs time per connection has
+/// this many requests to answer in a turn. The accept queue is longer, so it never overflows.
 pub const WINDOW: usize = 256;
 
 /// Maximum time between two checks for overdue replies, in milliseconds.

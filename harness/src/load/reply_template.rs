@@ -1,5 +1,5 @@
-//! How a server is loaded that does not speak the line protocol: what its replies look like is
-//! learned from it, so that under load checking one is a comparison of bytes as ever.
+//! Reply templates for servers that do not use the line protocol. The form of the replies is
+//! learned from the server, so that checking a reply under load remains a comparison of bytes.
 
 use std::net::SocketAddr;
 use std::thread::sleep;
@@ -13,37 +13,37 @@ use crate::client::{Client, ClientError, LONGEST_REPLY, Transcript, Window};
 use crate::contract::Contract;
 use crate::wire::{Bytes, ReplyEnd, Wire};
 
-/// How long each thing may take that a server says while it is learned from.
+/// Timeout for each message of the server while its replies are learned.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a connection beside others is waited for, before those are asked whether they are
-/// answered, and how often that is tried.
+/// Timeout of a connection while others are open, and number of attempts. After each timeout the
+/// other connections are checked for replies.
 const BESIDE: Duration = Duration::from_secs(1);
 const TRIES_BESIDE: usize = 2;
 
-/// How long a prompt is waited for that may come before the first request.
+/// Time to wait for a prompt that may precede the first request.
 const QUIET: Duration = Duration::from_millis(150);
 
-/// How long is listened at a time.
+/// Time to receive before each check.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Pause before a client that was turned away tries again: those before it may not be seen off yet.
+/// Pause before a rejected client tries again: the server may still be closing the previous one.
 const TRY_EVERY: Duration = Duration::from_millis(20);
 
-/// What is asked to learn from it: values of different lengths.
+/// Requests to learn from: their values differ in length.
 const ASKED: &[Asked] = &[("41+1", "42"), ("1000+24", "1024"), ("3+4", "7")];
 
 /// A request, and its value.
 type Asked = (&'static str, &'static str);
 
-/// What stands before a value and behind it, and with what replies of one size are filled up.
+/// Bytes before a value, bytes after it, and the padding byte of replies of fixed size.
 type Around = (Vec<u8>, Vec<u8>, u8);
 
-/// Why nothing was learned from a connection.
+/// Reason why nothing was learned from a connection.
 enum Unlearned {
-    /// What failed, and how.
+    /// The step that failed, and its error.
     ClientError(&'static str, ClientError),
-    /// It answers otherwise, in words.
+    /// The reply has another form than expected; the text describes it.
     Wrong(String),
 }
 
@@ -56,25 +56,24 @@ impl Unlearned {
     }
 }
 
-/// How a server is asked, and what its replies are.
+/// Request format and reply template of a server.
 #[derive(Clone, Debug)]
 pub struct ReplyTemplate {
     contract: Contract,
-    /// What stands around the value in a reply, ends and prompt included.
+    /// Constant bytes around the value in a reply, including the delimiter and the prompt.
     before: Vec<u8>,
     after: Vec<u8>,
-    /// With what replies of one size are filled up.
+    /// Padding byte of replies of fixed size.
     filling: u8,
-    /// What is sent and received on each connection before the first request.
+    /// Bytes sent and received on each connection before the first request.
     pub opening: RequestReply,
 }
 
 impl ReplyTemplate {
-    /// That of a server with this contract: of the line protocol, or as it is learned from the
-    /// server that listens there.
+    /// Returns the template of the line protocol, or learns it from the server at this address.
     ///
     /// # Errors
-    /// Why it cannot be loaded, in words.
+    /// The server cannot be used for a load run; the message gives the reason.
     pub fn of(contract: &Contract, address: SocketAddr) -> Result<ReplyTemplate, String> {
         let mut dialog = ReplyTemplate {
             contract: contract.clone(),
@@ -94,9 +93,12 @@ impl ReplyTemplate {
         Ok(dialog)
     }
 
-    /// Asks on several connections, all of them open at once: what differs between such connections,
-    /// as the id of a thread does, may be the same again on connections that are made one after the
-    /// other. A server that does not serve one beside another is asked by one after the other.
+    /// Learns from several connections that are open at the same time, if the server serves them
+    /// concurrently.
+    ///
+    /// Bytes that differ between concurrent connections, such as a thread id, may be the same on
+    /// connections opened in sequence. If the server does not serve them concurrently, the
+    /// connections are opened in sequence.
     fn learn(&mut self, address: SocketAddr) -> Result<Vec<Around>, Unlearned> {
         let most = self.contract.capacity.unwrap_or(usize::MAX);
         let (mut held, mut known) = (Vec::<Client>::new(), Vec::new());
@@ -114,7 +116,7 @@ impl ReplyTemplate {
             let deadline = Instant::now() + PATIENCE;
             let (client, around) = loop {
                 match self.connection(address, asked, PATIENCE) {
-                    // The one before it may not be seen off yet.
+                    // The server may still be closing the previous connection.
                     Err(_) if !known.is_empty() && Instant::now() < deadline => sleep(TRY_EVERY),
                     learned => break learned?,
                 }
@@ -122,7 +124,7 @@ impl ReplyTemplate {
             held.push(client);
             known.push(around);
         }
-        // And what differs between requests on one connection, as a counter does.
+        // Detects bytes that differ between requests on one connection, such as a counter.
         if let Some(last) = held.last_mut().filter(|_| self.contract.wire.requests().is_none()) {
             known.push(self.asked(last, ASKED[0], PATIENCE)?);
         }
@@ -130,7 +132,8 @@ impl ReplyTemplate {
         Ok(known)
     }
 
-    /// Asks on one more connection beside others. `None` if the server does not serve it meanwhile.
+    /// Learns from one more connection while others are open. `None` if the server does not serve
+    /// it.
     fn beside(
         &mut self,
         address: SocketAddr,
@@ -143,7 +146,7 @@ impl ReplyTemplate {
                 Err(Unlearned::ClientError(_, ClientError::Silent(..))) => {}
                 Err(_) => return Ok(None),
             }
-            // If those before it are answered, the server does not lack a processor.
+            // If an earlier connection gets its reply, the server is not just short of CPU time.
             if self.contract.wire.requests().is_none() {
                 self.asked(&mut held[0], asked, PATIENCE)?;
             }
@@ -151,7 +154,7 @@ impl ReplyTemplate {
         Ok(None)
     }
 
-    /// Connects and asks once.
+    /// Connects and sends one request.
     fn connection(
         &mut self,
         address: SocketAddr,
@@ -171,7 +174,7 @@ impl ReplyTemplate {
         Ok((client, around))
     }
 
-    /// Asks once, and returns what stands around the value.
+    /// Sends one request and returns the bytes around the value in the reply.
     fn asked(
         &mut self,
         client: &mut Client,
@@ -188,7 +191,7 @@ impl ReplyTemplate {
         self.around(reply, value).map_err(Unlearned::Wrong)
     }
 
-    /// The next reply as it comes, with its end and the prompt behind it.
+    /// Receives the next reply with its delimiter and the prompt after it.
     fn heard(&mut self, client: &mut Client, patience: Duration) -> Result<Vec<u8>, ClientError> {
         let (mut bytes, mut last) = (Vec::new(), Instant::now());
         let deadline = last + patience;
@@ -225,7 +228,7 @@ impl ReplyTemplate {
         }
     }
 
-    /// A prompt before the first reply that came later than it was waited for is of the opening.
+    /// Moves a prompt that arrived late, before the first reply, to the opening.
     fn notice_late_prompt(&mut self, bytes: &mut Vec<u8>) {
         if let Some(prompt) = &self.contract.wire.prompt
             && bytes.starts_with(prompt)
@@ -236,7 +239,7 @@ impl ReplyTemplate {
         }
     }
 
-    /// Whether a reply is there with all that follows it.
+    /// Returns whether the reply is complete, including the prompt after it.
     fn is_whole(&self, bytes: &[u8], silent_for: Duration) -> bool {
         let wire = &self.contract.wire;
         if let ReplyEnd::Quiet(quiet) = wire.reply_end {
@@ -247,12 +250,12 @@ impl ReplyTemplate {
             (Ok(Some(_)), Some(prompt)) => rest.ends_with(prompt),
             (Ok(Some(_)), None) => true,
             (Ok(None), _) => false,
-            // There will be no reply of this form.
+            // No further bytes will complete a reply of this form.
             (Err(_), _) => true,
         }
     }
 
-    /// What is said before the first request, by both.
+    /// Exchanges the opening: greeting, handshake and first prompt.
     fn opened(&self, client: &mut Client, patience: Duration) -> Result<RequestReply, ClientError> {
         let wire = &self.contract.wire;
         let mut opening = RequestReply { request: Vec::new(), reply: Vec::new() };
@@ -272,7 +275,7 @@ impl ReplyTemplate {
         if let Some(prompt) = &wire.prompt
             && !opening.reply.ends_with(prompt)
         {
-            // It comes before each request, mostly the first too.
+            // The prompt precedes each request, usually the first one, too.
             let prompted = client.listen(QUIET)?;
             if *prompted == **prompt {
                 opening.reply.extend(prompted);
@@ -283,7 +286,7 @@ impl ReplyTemplate {
         Ok(opening)
     }
 
-    /// What stands around a value in a reply.
+    /// Returns the bytes around the value in a reply.
     fn around(&self, reply: Vec<u8>, value: &str) -> Result<Around, String> {
         let wire = &self.contract.wire;
         let filling = reply.last().copied().filter(|byte| *byte == 0).unwrap_or(b' ');
@@ -302,7 +305,7 @@ impl ReplyTemplate {
             let said = crate::text::printable(&body);
             return Err(format!("its reply {said} is not the one that was expected"));
         };
-        // A number may be written as 42.0.
+        // A number may be formatted as 42.0.
         let end = place.start + value.len();
         let mut after = body[end..].to_vec();
         if let ReplyEnd::Bytes(end) = &wire.reply_end {
@@ -314,7 +317,7 @@ impl ReplyTemplate {
         Ok((body[..place.start].to_vec(), after, filling))
     }
 
-    /// An exchange of the line protocol's as this server has it.
+    /// Converts a request and reply of the line protocol to this server's protocol.
     pub fn exchange(&self, lines: &RequestReply) -> RequestReply {
         let text = |line: &[u8]| line.strip_suffix(b"\n").unwrap_or(line).to_vec();
         let (asked, value) = (text(&lines.request), text(&lines.reply));
@@ -327,16 +330,16 @@ impl ReplyTemplate {
         RequestReply { request: self.contract.sent(&asked), reply }
     }
 
-    /// Some exchanges of the line protocol's.
+    /// Converts several requests and replies of the line protocol.
     pub(super) fn all(&self, lines: &[RequestReply]) -> Vec<RequestReply> {
         lines.iter().map(|one| self.exchange(one)).collect()
     }
 }
 
-/// Ends connections, and waits for the server to have seen that: what follows finds it free.
+/// Closes connections and waits until the server has closed them, too: then it is free again.
 fn leave(mut clients: Vec<Client>) {
     for client in &mut clients {
-        // It fails where the server has ended the connection.
+        // Fails if the server has closed the connection.
         let _ = client.half_close();
     }
     let deadline = Instant::now() + BESIDE;
@@ -355,7 +358,7 @@ mod tests {
 
     use super::*;
 
-    /// How a server of these tests serves.
+    /// Concurrency of a test server.
     #[derive(Clone, Copy, PartialEq)]
     enum Serves {
         /// All clients at once.
@@ -364,8 +367,8 @@ mod tests {
         One,
     }
 
-    /// What one client of a server is told: the number of those that are served at the moment, and
-    /// of its requests so far.
+    /// Serves one client. `reply` gets the sum, the number of other clients at the start, and the
+    /// number of earlier requests on the connection.
     fn converse(client: TcpStream, beside: &AtomicUsize, reply: fn(i64, usize, usize) -> Vec<u8>) {
         let place = beside.fetch_add(1, SeqCst);
         let mut to = client.try_clone().expect("a clone");
@@ -379,8 +382,8 @@ mod tests {
         beside.fetch_sub(1, SeqCst);
     }
 
-    /// What is learned of a server that greets, and answers each line of a sum with what `reply`
-    /// makes of it. It is there until the test ends.
+    /// Learns the template of a server that sends a greeting and answers each line with `reply`.
+    /// The server runs until the test ends.
     fn learned_of(
         serves: Serves,
         wire: &str,
@@ -410,15 +413,15 @@ mod tests {
         learned_of(Serves::All, wire, reply)
     }
 
-    /// The place stands for the id of a thread: it is another one beside others, and the same again
-    /// once they have left.
+    /// The client number stands for a thread id: it differs between concurrent connections, and
+    /// repeats after they are closed.
     #[test]
     fn what_differs_between_connections_that_are_open_at_once_is_seen() {
         let by_place = |sum: i64, place: usize, _| format!("[{place}] = {sum}\n").into_bytes();
         let wire = "greeting = { lines = 1 }\nvalue = '= (.*)$'";
         let error = learned_of(Serves::All, wire, by_place).expect_err("it differs");
         assert!(error.contains("always the same"), "{error}");
-        // Of a server that takes one client at a time there are no others to differ from.
+        // A server with one client at a time has no concurrent connections to differ from.
         let lines = RequestReply { request: b"2+3\n".to_vec(), reply: b"5\n".to_vec() };
         let one = learned_of(Serves::One, wire, by_place).expect("it is always [0]");
         assert_eq!(one.exchange(&lines).reply, b"[0] = 5\n");

@@ -1,31 +1,31 @@
-//! Requests whose replies are known beforehand, so that checking a reply is a comparison.
+//! Requests with precomputed replies, so that checking a reply is a comparison.
 
 use servers::Service;
 
 use crate::contract::Contract;
 
-/// A request and its one right reply, both with their line end.
+/// A request with its only correct reply, both with their line end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestReply {
-    /// To be sent.
+    /// Bytes to send.
     pub request: Vec<u8>,
-    /// To be received.
+    /// Bytes to receive.
     pub reply: Vec<u8>,
 }
 
-/// How many different exchanges there are: enough that a reply to another client's request, or
-/// to an earlier one, is noticed.
+/// Number of different requests: enough to detect a reply to another client's or an earlier
+/// request.
 const DIFFERENT: i64 = 251;
 
-/// The most requests that are sent with one call.
+/// Maximum number of requests sent with one system call.
 pub(super) const MOST_AT_ONCE: usize = 256;
 
-/// The exchanges of a service, all different.
+/// Returns the standard requests of a service, all different.
 pub fn exchanges(service: Service) -> Vec<RequestReply> {
     different(service, DIFFERENT)
 }
 
-/// Those of a server with this contract, in the line protocol: sums only, if it reads no more.
+/// Returns the standard requests of a server, in the line protocol: only sums if it reads no more.
 pub fn usual(contract: &Contract) -> Vec<RequestReply> {
     if contract.service == Service::Echo || contract.dialect.reads("1*4+1") {
         return exchanges(contract.service);
@@ -37,12 +37,13 @@ pub fn usual(contract: &Contract) -> Vec<RequestReply> {
     (0..DIFFERENT).map(|number| sum(number * 8)).collect()
 }
 
-/// So many of them.
+/// Returns `count` different requests.
 pub(super) fn different(service: Service, count: i64) -> Vec<RequestReply> {
     (0..count)
         .map(|number| {
             let (request, reply) = match service {
-                // Signs and precedence are the matter of cases, work that of other workloads.
+                // Simple on purpose: conformance cases cover signs and precedence, other workloads
+                // cover long calculations.
                 Service::Calc => (format!("{number}*4+{}", number % 7), number * 4 + number % 7),
                 Service::Echo => (format!("{}", 1_000_000 + number), 1_000_000 + number),
             };
@@ -51,8 +52,7 @@ pub(super) fn different(service: Service, count: i64) -> Vec<RequestReply> {
         .collect()
 }
 
-/// Exchanges of many sizes, up to `longest` bytes a line: each twice as long as the one before,
-/// again and again.
+/// Returns requests of many sizes, in cycles of doubling size, up to `longest` bytes a line.
 pub(super) fn mixed(service: Service, longest: usize) -> Vec<RequestReply> {
     let sizes: Vec<usize> = std::iter::successors(Some(8), |size| Some(size * 2))
         .take_while(|&it| it < longest)
@@ -72,8 +72,8 @@ pub(super) fn mixed(service: Service, longest: usize) -> Vec<RequestReply> {
     exchanges(service).into_iter().enumerate().map(|(at, one)| pad(at, one)).collect()
 }
 
-/// Expressions that take a calculator a while, all with the same operators: a chain of `operators`
-/// additions.
+/// Returns requests that take long to calculate, all with the same operators: a chain of
+/// `operators` additions.
 pub(super) fn heavy(operators: usize) -> Vec<RequestReply> {
     (0..DIFFERENT)
         .map(|number| {
@@ -92,18 +92,18 @@ fn line(text: String) -> Vec<u8> {
     line
 }
 
-/// Exchanges one after another, again and again: so many requests from any place on are one slice,
-/// and what is received is compared with where it belongs.
+/// Requests and replies in a cycle. Consecutive requests from any index on are one slice, and
+/// received bytes are compared in place.
 #[derive(Debug)]
 pub(super) struct Cycle {
     /// All requests, and the first [`MOST_AT_ONCE`] once more.
     requests: Vec<u8>,
-    /// Where each of these begins, and the end.
+    /// Start of each of these requests, and the end of the last one.
     request_starts: Vec<u32>,
     /// All replies, once.
     replies: Vec<u8>,
     reply_ends: Vec<u32>,
-    /// What ends each of them, if it is one byte that no value has.
+    /// Delimiter of every reply, if it is one byte that occurs in no value.
     end: Option<u8>,
 }
 
@@ -126,24 +126,24 @@ impl Cycle {
         Cycle { requests, request_starts, replies, reply_ends, end }
     }
 
-    /// What ends each reply. Where nothing does, what one read gives counts as one.
+    /// Returns the delimiter of every reply. Without one, the bytes of one read count as a reply.
     pub(super) fn end(&self) -> Option<u8> {
         self.end
     }
 
-    /// How many different ones there are.
+    /// Returns the number of different requests.
     pub(super) fn len(&self) -> u32 {
         self.reply_ends.len() as u32
     }
 
-    /// `count` requests from this one on, [`MOST_AT_ONCE`] at the most.
+    /// Returns the bytes of `count` requests from this index on, at most [`MOST_AT_ONCE`].
     pub(super) fn requests(&self, from: u32, count: u32) -> &[u8] {
         let [start, end] = [from, from + count].map(|at| self.request_starts[at as usize] as usize);
         &self.requests[start..end]
     }
 
-    /// Of `backlog` requests from this one on, so many bytes were sent: how many are left, and how
-    /// much of the first of those was sent.
+    /// Returns what is left of `backlog` requests after `sent` bytes: the number of unsent
+    /// requests, and the bytes sent of the first of them.
     pub(super) fn left(&self, from: u32, backlog: u32, sent: u32) -> (u32, u32) {
         let start = self.request_starts[from as usize];
         let mut done = 0;
@@ -153,19 +153,18 @@ impl Cycle {
         (backlog - done, sent - (self.request_starts[(from + done) as usize] - start))
     }
 
-    /// What is left of the reply to this one after so many bytes, and all that follow in this
-    /// round.
+    /// Returns the expected bytes after `received` bytes of this reply, up to the end of the cycle.
     pub(super) fn replies(&self, from: u32, received: u32) -> &[u8] {
         &self.replies[self.reply_start(from) + received as usize..]
     }
 
-    /// The beginning of the reply to this one.
+    /// Returns the first `received` bytes of this reply.
     pub(super) fn reply(&self, of: u32, received: u32) -> &[u8] {
         let start = self.reply_start(of);
         &self.replies[start..start + received as usize]
     }
 
-    /// How long the reply to this one is.
+    /// Returns the length of this reply, in bytes.
     pub(super) fn reply_len(&self, of: u32) -> u32 {
         self.reply_ends[of as usize] - self.reply_start(of) as u32
     }

@@ -1,4 +1,5 @@
-//! The server's side of a run, as the kernel tells it: nothing here touches the server.
+//! Server stats: the server's resource use during a run, read from the kernel without touching the
+//! server.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,51 +11,51 @@ use crate::server::Server;
 use crate::server::cpu_usage::{CpuUsed, Switches, cpu_used};
 use crate::server::proc::{self, Pid, ResourceUsage};
 
-/// A look is followed by a pause of so many times its processor time, so that looking takes less
-/// than a hundredth of a processor. A look at a server of one thread takes some 0.1 ms; what it takes
-/// grows with the threads, each of which may have children.
+/// Minimum pause between samples, as a multiple of a sample's CPU time: sampling takes less than 1
+/// % of a CPU. A sample of a server with one thread takes some 0.1 ms. The cost grows with the
+/// number of threads, each of which may have child processes.
 const REST: u32 = 100;
 
-/// What a server did and held during a run, over all of its processes and threads.
+/// Resource use of a server during a run, summed over all of its processes and threads.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ServerSide {
-    /// Processor time for each request, in nanoseconds, of the warm-up, too; `None` if none was
-    /// answered, or processes were gone at the end that nobody had waited for.
+    /// CPU time per request, in nanoseconds, including the warm-up. `None` if no request was
+    /// answered, or if a process was gone at the end whose parent had not waited for it.
     pub cpu_ns_per_request: Option<u64>,
-    /// That part of it that was spent in user mode. The kernel splits the time by sampling at its
-    /// timer interrupts; `None` if there was less than a quarter of a second of it.
+    /// User time per request. The kernel splits CPU time by sampling at its timer interrupts, so
+    /// this is `None` for less than a quarter of a second of it.
     pub user_cpu_ns_per_request: Option<u64>,
-    /// That part of it that was spent in the kernel, likewise.
+    /// System time per request, with the same limitation.
     pub system_cpu_ns_per_request: Option<u64>,
-    /// Processor time over the run's, 1 for one processor that was kept busy.
+    /// CPU time over the run's time; 1 is one CPU kept busy.
     pub cpu_share: Option<f64>,
-    /// Threads, at most, as far as was seen.
+    /// Maximum number of threads in the samples.
     pub threads: usize,
-    /// Processes, likewise.
+    /// Maximum number of processes in the samples.
     pub processes: usize,
-    /// Open descriptors, likewise.
+    /// Maximum number of open descriptors in the samples.
     pub descriptors: usize,
-    /// Resident anonymous memory in bytes, likewise.
+    /// Maximum resident anonymous memory in the samples, in bytes.
     pub anonymous_bytes: u64,
-    /// How often a thread stopped running to wait for something, for each request. Threads that
-    /// ended during the run are not counted. `None` beyond 2,000 threads.
+    /// Voluntary context switches per request: a thread waited for an event. Threads that ended
+    /// during the run are not counted. `None` beyond 2,000 threads.
     pub voluntary_switches_per_request: Option<f64>,
-    /// How often a thread stopped running because others were to run, likewise.
+    /// Involuntary context switches per request: another thread got the CPU. With the same
+    /// limitations.
     pub involuntary_switches_per_request: Option<f64>,
-    /// Connections that waited to be accepted, at most, as far as was seen; `None` where nobody
-    /// was seen to listen.
+    /// Maximum length of the accept queue in the samples; `None` if no listening socket was found.
     pub accept_queue_depth_max: Option<u64>,
 }
 
-/// Watches a server during a run.
+/// Sampler of a server's resource use during a run.
 #[derive(Debug)]
 pub struct Sampler {
-    /// The process whose descendants are the server.
+    /// Process whose descendants are the server.
     supervisor: Pid,
     address: SocketAddr,
     most: ResourceUsage,
     longest_queue: Option<u64>,
-    /// When the last look was over, and the processor time that it took.
+    /// End of the last sample, and its CPU time.
     looked: Instant,
     cost: Duration,
     switches: Option<Switches>,
@@ -63,7 +64,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Takes down what is so before a run.
+    /// Records the values before a run.
     pub fn begin(server: &Server) -> Sampler {
         Sampler::below(server.process.supervisor().expect("it was launched here"), server.address)
     }
@@ -89,8 +90,8 @@ impl Sampler {
         sampler
     }
 
-    /// Looks at what the server holds, if the last look is not too recent for what it cost: to be
-    /// called some ten times in a run.
+    /// Takes a sample, unless the last one is too recent for its cost. Call it some ten times in a
+    /// run.
     pub fn look(&mut self) {
         if self.looked.elapsed() >= self.cost * REST {
             self.look_now();
@@ -116,8 +117,8 @@ impl Sampler {
         proc::tree(self.supervisor).split_off(1)
     }
 
-    /// What came out of a run with so many requests answered. To be called when it has ended and
-    /// the server is still there.
+    /// Returns the server stats of a run with this number of replies. Call it after the run, while
+    /// the server still runs.
     pub fn finish(mut self, requests: u64) -> ServerSide {
         let elapsed = self.began.elapsed();
         let tree = self.tree();
@@ -163,10 +164,10 @@ mod tests {
     use super::*;
     use crate::server::proc::testing::wait_until;
 
-    /// Where nobody listens.
+    /// Address without a listener.
     const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
-    /// A shell with one child, which does what the words say. Both end when it is dropped.
+    /// A shell with one child that runs a script. Dropping it kills both.
     struct Below(Child);
 
     impl Below {
@@ -215,7 +216,7 @@ mod tests {
     fn without_a_request_or_a_server_nothing_is_said_for_each() {
         let idle = Below::start("sleep 60");
         let sampler = Sampler::below(idle.id(), NOWHERE);
-        // What never ran has used nothing that could be lost.
+        // A process that never ran has no CPU time to lose.
         wait_until("it runs", || !cpu_used(&sampler.tree()).total.is_zero());
         assert_eq!(sampler.finish(0).cpu_ns_per_request, None);
         let sampler = Sampler::below(idle.id(), NOWHERE);

@@ -1,6 +1,5 @@
-//! System calls of a running server, counted by the kernel at its tracepoint
-//! `raw_syscalls:sys_enter`. Counting makes each call dearer: it is done in a run of its
-//! own, of which no time is believed.
+//! Counter of a running server's system calls, at the kernel's tracepoint `raw_syscalls:sys_enter`.
+//! Counting slows each call, so it needs a run of its own, whose times are not used.
 
 use std::fs;
 use std::io;
@@ -10,24 +9,25 @@ use perf_event::{Builder, Counter};
 
 use crate::server::proc::{Pid, threads};
 
-/// Each thread costs a descriptor.
+/// Maximum number of threads: each costs a descriptor.
 const MOST_THREADS: usize = 2_000;
 
-/// Where the kernel shows its tracepoints; the second is where it did before there was the first.
+/// Directories of the kernel's tracepoints: the current one, and that of older kernels.
 const TRACEPOINTS: [&str; 2] = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
 
-/// Counts until it is dropped.
+/// Counter of system calls; dropping it stops the counting.
 #[derive(Debug)]
 pub struct SyscallCounter(Vec<Counter>);
 
 impl SyscallCounter {
-    /// Counts for every thread of the processes from now on, and for those that they start, even
-    /// when they have ended (perf_event_open(2), `inherit`). What an io_uring does without system
-    /// calls is none. To be attached to a server at rest: a thread that is started meanwhile by
-    /// one that was not reached yet is missed.
+    /// Counts the system calls of all threads of these processes from now on.
+    ///
+    /// The count includes threads and processes that they start, even if those have ended
+    /// (perf_event_open(2), `inherit`). It excludes io_uring operations without a system call. The
+    /// server must be idle: a new thread is missed if its parent has not been attached yet.
     ///
     /// # Errors
-    /// Why it is not permitted or not there, in words.
+    /// The kernel does not permit or support the counting; the message gives the reason.
     pub fn attach(tree: &[Pid]) -> Result<SyscallCounter, String> {
         let tracepoint = Tracepoint::with_id(id()?);
         let threads = threads(tree);
@@ -40,12 +40,12 @@ impl SyscallCounter {
             let counter = Builder::new(tracepoint)
                 .observe_pid(thread)
                 .inherit(true)
-                // Where it is passed is in the kernel.
+                // The tracepoint is in the kernel.
                 .include_kernel()
                 .enabled(true)
                 .build();
             match counter {
-                // It has ended.
+                // The thread has ended.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
                 other => Some(other),
             }
@@ -56,16 +56,16 @@ impl SyscallCounter {
         })
     }
 
-    /// How many were made since it was attached.
+    /// Returns the number of system calls since the counter was attached.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel does not return a counter.
     pub fn count(&mut self) -> io::Result<u64> {
         self.0.iter_mut().map(Counter::read).sum()
     }
 }
 
-/// The number that this kernel has for the tracepoint.
+/// Returns this kernel's number of the tracepoint.
 fn id() -> Result<u64, String> {
     let read = |folder| fs::read_to_string(format!("{folder}/raw_syscalls/sys_enter/id"));
     let text = match read(TRACEPOINTS[0]) {
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_child_that_reads_and_writes_a_byte_a_thousand_times_makes_two_thousand_calls() {
-        // It waits until it is attached to, and has a child do it.
+        // The shell waits for a line, then starts a child that makes the calls.
         let mut shell = Command::new("sh")
             .args(["-c", "read line; dd bs=1 count=1000 if=/dev/zero of=/dev/null; :"])
             .stdin(Stdio::piped())
@@ -101,7 +101,7 @@ mod tests {
         match &mut counter {
             Ok(counter) => {
                 let count = counter.count().expect("a number");
-                // Beside those it takes some hundred to start a program.
+                // Starting a program takes some hundred more.
                 assert!((2_000..3_000).contains(&count), "{count}");
             }
             Err(reason) => println!("not counted: {reason}"),
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn nothing_is_counted_for_what_is_gone() {
-        // Process ids end below 2^22 on Linux.
+        // Process ids are below 2^22 on Linux.
         assert!(SyscallCounter::attach(&[1 << 30]).is_err());
     }
 }

@@ -3,8 +3,8 @@
 /// 97.5 % quantile of the standard normal distribution: 2.5 % of it are above.
 const Z: f64 = 1.96;
 
-/// Returns the largest n for which the probability of n or fewer values on one side of a quantile is
-/// at most 2.5 %.
+/// Returns the largest n for which the probability of n or fewer values on one side of a quantile
+/// is at most 2.5 %.
 ///
 /// Each of `count` independent values is on that side with probability `part`. The result is at
 /// most one less than the exact number. `None` if even no value on that side is more probable.
