@@ -1,4 +1,4 @@
-//! What a calculator calculates, found out by asking it.
+//! Detects the arithmetic of a calculator server with sample expressions.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use super::speech::{Speech, ask};
 use crate::contract::{Dialect, Division, Operators};
 use crate::wire::respaced;
 
-/// An expression for each operator, and its value.
+/// A sample expression and its value for each operator.
 const OPERATORS: &[(char, &str, &str)] = &[
     ('+', "41+1", "42"),
     ('-', "50-8", "42"),
@@ -19,16 +19,16 @@ const OPERATORS: &[(char, &str, &str)] = &[
     ('%', "142%50", "42"),
 ];
 
-/// Instances of a server that ends with its client.
+/// Number of instances of a server that exits with its connection.
 const MORTALS: usize = 4;
 
-/// What a calculator calculates, and that in words.
+/// Detected dialect and its description.
 pub(super) struct Found {
     pub(super) dialect: Dialect,
     pub(super) words: Vec<String>,
 }
 
-/// What else is asked.
+/// Further sample expressions.
 const OTHERS: &[&str] = &[
     "41",
     "1+2+3",
@@ -41,8 +41,8 @@ const OTHERS: &[&str] = &[
     "9223372036854775807+1",
 ];
 
-/// Asks, each expression on a connection of its own. A server that ends with its client has several
-/// instances for that.
+/// Sends each expression on a new connection. Uses several instances of a server that exits with
+/// its connection.
 pub(super) fn find_out(origin: &Origin, speech: &Speech) -> Found {
     let mut dialect = Dialect::default();
     if speech.service == Service::Echo {
@@ -102,7 +102,7 @@ pub(super) fn find_out(origin: &Origin, speech: &Speech) -> Found {
     Found { dialect, words }
 }
 
-/// What these expressions are answered by one instance.
+/// Returns one instance's replies to these expressions.
 fn asked(origin: &Origin, speech: &Speech, expressions: &[&str]) -> Vec<Option<Vec<u8>>> {
     let Ok(mut instance) = origin.instance() else { return vec![None; expressions.len()] };
     let spaced = |expression: &&str| match speech.wire.spaced {

@@ -1,5 +1,5 @@
-//! Instances of the probed server: each experiment has one of its own, so that they run side by side
-//! and none meets what another has left. A server that runs already is the same one for all of them.
+//! Instances of the probed server. Each experiment has its own, so that experiments run in parallel
+//! without side effects on each other. They share an external server.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -21,69 +21,68 @@ use crate::server::{
 };
 use crate::usage_error::UsageError;
 
-/// After how much silence nothing more is expected of a server that sleeps, but may wake up by
-/// itself.
+/// Silence after which a sleeping server with timers is not expected to send any more.
 const QUIET: Duration = Duration::from_millis(250);
 
-/// After how much silence at least nothing more is expected of a server that cannot wake up by itself,
-/// and how many times as long as its slowest reply took.
+/// Silence after which a server without timers is not expected to send any more: at least this, and
+/// at least this multiple of its slowest reply.
 const SOON: Duration = Duration::from_millis(10);
 const SLOWER: u32 = 6;
 
-/// How long a server is waited for that does not sleep; less, once it has had this much of a
-/// processor.
+/// Time limit for a server that is not asleep, and the CPU time after which silence is final.
 const WORKING: Duration = Duration::from_secs(10);
 const WORKED: Duration = Duration::from_millis(500);
 
-/// How long it may go on talking, and how much it may say.
+/// Time limit and size limit for a server that keeps sending.
 const TALKING: Duration = Duration::from_secs(5);
 const MOST_HEARD: usize = 256 * 1024;
 
-/// How long a server may take to end that was seen to end before.
+/// Timeout for the exit of a server that has exited before.
 const ENDING: Duration = Duration::from_secs(3);
 
-/// How long a connection may take, and how often it is tried again meanwhile.
+/// Timeout for connecting, and the pause between two attempts.
 const PATIENCE: Duration = Duration::from_secs(2);
 const TRY_EVERY: Duration = Duration::from_millis(20);
 
-/// Pauses between two looks at what a client hears.
+/// Pauses between two checks of a client's input.
 const FIRST_PAUSE: Duration = Duration::from_millis(3);
 const LONGEST_PAUSE: Duration = Duration::from_millis(32);
 
-/// How long a server may take that has been told no port, until it is told one on standard input.
+/// Timeout until a server listens without having been given a port; then it gets one on standard
+/// input.
 const SILENT_START: Duration = Duration::from_secs(10);
 
-/// Experiments at a time. They mostly wait for interpreters to start.
+/// Number of parallel experiments. They mostly wait for interpreters to start.
 const AT_ONCE: usize = 8;
 
-/// How instances come about, and what is known of all of them.
+/// Source of instances, and what is known about all of them.
 #[derive(Clone)]
 pub(super) struct Origin {
     pub(super) launcher: Launcher,
     pub(super) spec: LaunchSpec,
-    /// It ends when its first client has left.
+    /// It exits after its first connection.
     pub(super) is_mortal: bool,
-    /// The slowest reply so far; none while nothing was answered.
+    /// Slowest reply so far; `None` before the first reply.
     pub(super) slowest: Option<Duration>,
-    /// It serves several clients at once.
+    /// It serves several connections at once.
     pub(super) serves_several: bool,
 }
 
-/// An instance, which is launched again when it has ended.
+/// An instance, which is launched again after it has exited.
 pub(super) struct Instance<'o> {
     origin: &'o Origin,
     server: Option<Server>,
     transcript: Transcript,
     clients: usize,
-    /// Of them, those of the server that is there now.
+    /// Number of connections since the last launch.
     of_this_life: usize,
     is_mortal: bool,
     slowest: Cell<Option<Duration>>,
-    /// It is kept until the server is gone.
+    /// Dropped after the server: its network namespace or port lease.
     place: Place,
 }
 
-/// What came, and whether the server ended the connection then.
+/// Received bytes, and whether the server closed the connection after them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Heard {
     pub(super) bytes: Vec<u8>,
@@ -91,11 +90,11 @@ pub(super) struct Heard {
 }
 
 impl Origin {
-    /// That of a command. How the server takes its port is found out if the command has no place for
-    /// it.
+    /// Returns the source for a command. If the command has no `{port}`, detects how the server
+    /// gets its port.
     ///
     /// # Errors
-    /// It cannot be a command, or does not become a server that listens.
+    /// The command is invalid, or does not start a server that listens.
     pub(super) fn of_command(launcher: Launcher, command: &str) -> Result<Origin> {
         let contract = || Contract::undeclared(Service::Calc);
         let usage = |error: crate::server::LaunchSpecError| UsageError(error.to_string());
@@ -105,7 +104,7 @@ impl Origin {
             let told =
                 Surroundings { input: Some("{port}\n".to_owned()), ..Surroundings::default() };
             let told = LaunchSpec::foreign_in(command, told, contract()).map_err(usage)?;
-            // Before there is another thread. Where it cannot be, instances take turns.
+            // Before any other thread exists. If it fails, the instances take turns.
             let _ = network::prepare();
             match own_port(&launcher, &told)? {
                 None => told,
@@ -118,10 +117,10 @@ impl Origin {
         Ok(Origin::of(launcher, spec))
     }
 
-    /// That of a server that runs already.
+    /// Returns the source for a server that already runs.
     ///
     /// # Errors
-    /// Nobody can connect to it.
+    /// The connection failed.
     pub(super) fn elsewhere(launcher: Launcher, address: SocketAddr) -> Result<Origin> {
         let transcript = Transcript::begin();
         let connected = Client::connect(1, address, Window::Usual, PATIENCE, &transcript);
@@ -143,7 +142,7 @@ impl Origin {
         self.spec.elsewhere.is_some()
     }
 
-    /// How it takes its port, in words.
+    /// Describes how the server gets its port.
     pub(super) fn words(&self) -> String {
         match (self.spec.fixed_port, &self.spec.input, self.spec.elsewhere) {
             (Some(port), ..) => format!("it always listens on port {port}"),
@@ -153,10 +152,10 @@ impl Origin {
         }
     }
 
-    /// A fresh instance, for this thread.
+    /// Launches a fresh instance for this thread.
     ///
     /// # Errors
-    /// It does not start, or does not listen.
+    /// The server does not start, or does not listen.
     pub(super) fn instance(&self) -> Result<Instance<'_>, LaunchError> {
         let mut instance = Instance {
             origin: self,
@@ -172,8 +171,8 @@ impl Origin {
         Ok(instance)
     }
 
-    /// Runs an experiment on each of these, several at a time, and returns the results in their
-    /// order. One server that serves a client at a time is met by one experiment after the other.
+    /// Runs an experiment on each item, several in parallel, and returns the results in order.
+    /// Experiments on an external server that serves one connection at a time run in sequence.
     pub(super) fn each<I: Sync, T: Send>(
         &self,
         items: &[I],
@@ -191,8 +190,8 @@ impl Origin {
                 results.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
             }
         };
-        // Each on a thread of its own, which may be in a network of its own. Where none is to be had,
-        // fewer run at a time.
+        // Each on a separate thread, which may have its own network namespace. If no thread can be
+        // started, fewer run in parallel.
         thread::scope(|scope| {
             for _ in 1..at_once {
                 if thread::Builder::new().spawn_scoped(scope, work).is_err() {
@@ -208,7 +207,7 @@ impl Origin {
 }
 
 impl Instance<'_> {
-    /// The server, which is launched afresh if it is not there.
+    /// Returns the server, which is launched again if it has exited.
     pub(super) fn server(&mut self) -> Result<&Server, LaunchError> {
         if self.server.as_ref().is_some_and(|server| server.process.exit().is_some()) {
             self.is_mortal = true;
@@ -220,15 +219,15 @@ impl Instance<'_> {
         Ok(self.server.as_ref().expect("it was just launched"))
     }
 
-    /// Ends the server: the next client meets another one.
+    /// Ends the server; the next connection launches a new one.
     pub(super) fn forget(&mut self) -> Result<(), LaunchError> {
         self.server = None;
         self.of_this_life = 0;
         self.place.clear()
     }
 
-    /// How this life ended by itself, if it does within a moment: until the server can do nothing by
-    /// itself any more.
+    /// Returns the exit status if the server exits by itself soon. The wait ends when the server
+    /// can no longer act without input.
     pub(super) fn exit(&self) -> Option<Exit> {
         let process = &self.server.as_ref().filter(|_| !self.origin.is_elsewhere())?.process;
         let patience = if self.is_mortal { ENDING } else { QUIET };
@@ -244,7 +243,7 @@ impl Instance<'_> {
         process.exit()
     }
 
-    /// Whether it was seen to end when its first client had left.
+    /// Returns whether it has exited after its first connection.
     pub(super) fn is_mortal(&self) -> bool {
         self.is_mortal
     }
@@ -262,11 +261,11 @@ impl Instance<'_> {
         Client::connect(self.clients, address, Window::Usual, PATIENCE, &self.transcript)
     }
 
-    /// Connects, again and again where one client more is turned away, and launches the server
-    /// afresh where nobody listens.
+    /// Connects; retries while the connection is refused or reset, and launches the server again if
+    /// that does not help.
     pub(super) fn connect(&mut self) -> Option<Client> {
         if self.of_this_life > 0 && (self.clients == 1 || self.is_mortal) {
-            // The client before this one has left.
+            // The previous client has disconnected.
             self.is_mortal |= self.exit().is_some();
         }
         for life in 0..2 {
@@ -285,29 +284,30 @@ impl Instance<'_> {
         None
     }
 
-    /// The client leaves, and the server has heard of it.
+    /// Disconnects the client and waits until the server has seen it.
     pub(super) fn leave(&self, mut client: Client) {
         if client.half_close().is_ok() {
             self.hear(&mut client);
         }
     }
 
-    /// What comes until the server has nothing more to say.
+    /// Returns the bytes that arrive until the server is not expected to send any more.
     pub(super) fn hear(&self, client: &mut Client) -> Heard {
         self.hear_since(client, Instant::now())
     }
 
-    /// As [`hear`](Self::hear), where the server has had time since then.
+    /// Like [`hear`](Self::hear), for a server that has had time since `since`.
     pub(super) fn hear_since(&self, client: &mut Client, since: Instant) -> Heard {
         self.hear_until(client, since, |_| false)
     }
 
-    /// What a client is greeted with, until that is enough or all.
+    /// Returns the greeting, until it is complete or the server is silent.
     pub(super) fn greeting(&self, client: &mut Client, is_enough: impl Fn(&[u8]) -> bool) -> Heard {
         self.hear_until(client, Instant::now(), is_enough)
     }
 
-    /// Asks, and hears what comes until that is enough or all. `None` if the server takes no request.
+    /// Sends a request and returns the bytes that arrive until they are complete or the server is
+    /// silent. `None` if the request cannot be sent.
     pub(super) fn ask(
         &self,
         client: &mut Client,
@@ -324,8 +324,8 @@ impl Instance<'_> {
         Some(heard)
     }
 
-    /// What comes until that is enough, or the server has nothing more to say: it has ended the
-    /// connection; it can do nothing by itself any more; or it sleeps, and is silent.
+    /// Returns the bytes that arrive until they are complete, the server has closed the connection,
+    /// it cannot act without input, or it sleeps and is silent.
     fn hear_until(
         &self,
         client: &mut Client,
@@ -368,8 +368,8 @@ impl Instance<'_> {
         }
     }
 
-    /// Whether the server can do nothing by itself any more about what this client has sent. While
-    /// it is not known how long a reply takes, that is not asked of one that has said nothing.
+    /// Returns whether the server can no longer act on this client's data without further input.
+    /// False for a silent server whose reply time is unknown.
     fn is_still(&self, client: &Client, silent: Duration, bytes: &[u8]) -> bool {
         let least = match (self.slowest.get(), bytes) {
             (Some(slowest), _) => SOON.max(slowest * SLOWER),
@@ -391,10 +391,10 @@ impl Instance<'_> {
     }
 }
 
-/// The port that a server takes without being told; none if it takes none until it is told one on
-/// standard input.
+/// Returns the port that a server chooses by itself, or `None` if it first reads one from standard
+/// input.
 fn own_port(launcher: &Launcher, told: &LaunchSpec) -> Result<Option<u16>> {
-    // Whoever else has its port is not in this network.
+    // A process that uses the server's port is outside this network namespace.
     let _network = Network::of_its_own();
     let untold = LaunchSpec { input: None, ..told.clone() };
     let process = launcher.start(&untold, "127.0.0.1", "0")?;
@@ -405,7 +405,7 @@ fn own_port(launcher: &Launcher, told: &LaunchSpec) -> Result<Option<u16>> {
         }
         sleep(TRY_EVERY);
     }
-    // It may only be slow to start: then it does not listen where it is told either.
+    // It may only be slow to start: then it does not listen on the given port either.
     drop(process);
     let process = launcher.start(told, "127.0.0.1", "0")?;
     let _ = process.wait_until_listening(READY_DEADLINE)?;

@@ -1,5 +1,5 @@
-//! `harness probe`: meets a server that nobody described, works out by experiment how it speaks, what
-//! it keeps and how it is built, tells it in words, and writes the entry of a manifest.
+//! `harness probe`: detects the protocol, the limits and the concurrency model of an unknown
+//! server, prints the results, and writes a manifest entry.
 
 mod dialect;
 mod instance;
@@ -30,8 +30,8 @@ use dialect::Found as Calculates;
 use instance::Origin;
 use speech::{Speech, Unknown};
 
-/// Experiments on a server whose requests and replies are known. The first three settle which of the
-/// others there is a way to try.
+/// Experiments on a server whose protocol is known. The results of the first three determine how
+/// the others can be run.
 #[derive(Clone, Copy)]
 enum Experiment {
     Pipelining,
@@ -42,7 +42,7 @@ enum Experiment {
     Contract(&'static Case),
 }
 
-/// What an experiment found out, if anything.
+/// Result of an experiment, if any.
 enum Outcome {
     Pipelining(Option<bool>),
     Life(Option<u32>),
@@ -52,23 +52,23 @@ enum Outcome {
     Contract(Option<Box<places::Observation>>),
 }
 
-/// What to probe.
+/// Arguments of `harness probe`.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The command that starts the server.
+    /// Command that starts the server.
     pub cmd: Option<String>,
-    /// Where it runs already.
+    /// Address of a server that already runs.
     pub connect: Option<SocketAddr>,
-    /// Its name in the manifest.
+    /// Name in the manifest.
     pub name: Option<String>,
-    /// The manifest to add the entry to, in place of standard output.
+    /// Manifest to append the entry to, instead of standard output.
     pub output: Option<PathBuf>,
 }
 
-/// Probes a server, and tells what is found out.
+/// Probes a server and prints the results.
 ///
 /// # Errors
-/// Bad usage, or there is no server to talk to.
+/// The arguments are wrong, or the server cannot be launched or connected to.
 pub fn probe(arguments: &Request) -> Result<ExitCode> {
     raise_descriptor_limit();
     if let (Some(file), Some(command)) = (&arguments.output, &arguments.cmd) {
@@ -83,7 +83,7 @@ pub fn probe(arguments: &Request) -> Result<ExitCode> {
         (None, None) => Err(UsageError("give it --cmd or --connect".to_owned()).into()),
     };
     let mut origin = origin?;
-    // Some of it is said by the server.
+    // Some of the text is quoted from the server.
     let tell = |words: &str| stdio::error_line(visible(words));
     tell(&origin.words());
     let mut speech = match speech::find_out(&mut origin) {
@@ -120,7 +120,7 @@ pub fn probe(arguments: &Request) -> Result<ExitCode> {
     let experiments: Vec<Experiment> =
         contract.chain([Experiment::Mechanism, Experiment::Quit]).collect();
     let (mut observations, mut seen) = (Vec::new(), None);
-    // One server that runs already is filled by one of them after the other.
+    // The experiments fill an external server, which all of them share, so they must not overlap.
     let one_by_one = Origin { serves_several: false, ..origin.clone() };
     for found in one_by_one.each(&experiments, |it| it.run(&origin, &speech)) {
         match found {
@@ -174,7 +174,7 @@ impl Experiment {
     }
 }
 
-/// How it is built, told from an instance that has served nobody yet.
+/// Detects the concurrency model with a fresh instance.
 fn mechanism(origin: &Origin) -> Option<Box<Seen>> {
     if origin.is_elsewhere() {
         return None;
@@ -183,7 +183,7 @@ fn mechanism(origin: &Origin) -> Option<Box<Seen>> {
     instance.server().ok().map(|server| Box::new(concurrency::see(server)))
 }
 
-/// Why there is no server, and what to do about it.
+/// Adds advice to a launch error.
 fn explained(error: anyhow::Error, command: &str) -> anyhow::Error {
     match error.downcast::<LaunchError>() {
         Ok(LaunchError::NotRun(words)) => UsageError(words).into(),
@@ -201,7 +201,7 @@ fn explained(error: anyhow::Error, command: &str) -> anyhow::Error {
     }
 }
 
-/// A text that a terminal shows and does not obey.
+/// Returns the text with control characters escaped for a terminal.
 fn visible(words: &str) -> String {
     let shown = |letter: char| match letter.is_control() {
         true => letter.escape_default().to_string(),
@@ -214,10 +214,10 @@ fn name_in(arguments: &Request, command: &str) -> String {
     arguments.name.clone().unwrap_or_else(|| name_of(command))
 }
 
-/// Checks, before anything is tried, that a file takes an entry of that name.
+/// Checks before the experiments that an entry with this name can be added to the file.
 ///
 /// # Errors
-/// It is no manifest, or has a server of that name.
+/// The file is not a manifest, or already has a server with that name.
 fn check_output(file: &Path, name: &str) -> Result<()> {
     if file.metadata().map_or(true, |metadata| metadata.is_file() && metadata.len() == 0) {
         return Ok(());
@@ -233,10 +233,10 @@ fn check_output(file: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// A name for a command: that of the file that it runs.
+/// Returns a server name for a command: the name of the file that it runs.
 fn name_of(command: &str) -> String {
     let words = shlex::split(command).unwrap_or_default();
-    // 127.0.0.1 is none.
+    // An address such as 127.0.0.1 is not a file.
     let is_file = |word: &&String| {
         let extension = Path::new(word).extension().and_then(|it| it.to_str()).unwrap_or_default();
         extension.contains(|it: char| it.is_ascii_alphabetic()) && !word.contains('{')
@@ -248,10 +248,10 @@ fn name_of(command: &str) -> String {
     if servers::find(&name).is_some() { format!("my-{name}") } else { name }
 }
 
-/// Writes the entry to standard output, or behind what a file has.
+/// Writes the entry to standard output, or appends it to a file.
 fn write(file: Option<&Path>, mut entry: Entry) -> Result<()> {
     if let Some(folder) = file.and_then(Path::parent).filter(|folder| *folder != Path::new("")) {
-        // It is started where the command was given.
+        // The server must start in the directory in which the command was given.
         let here = std::env::current_dir()?;
         entry.folder = (folder.canonicalize().ok().as_ref() != Some(&here)).then_some(here);
     }
@@ -274,7 +274,7 @@ fn write(file: Option<&Path>, mut entry: Entry) -> Result<()> {
     Ok(())
 }
 
-/// A table and those in it, each key on a line of its own.
+/// Formats a table and its sections, with one line per key.
 fn written(name: &str, table: &toml::Table, header: &str) -> String {
     const FIRST: &[&str] = &["name", "command", "folder", "port", "input", "service", "expect"];
     let mut text = format!("{header}\n");

@@ -1,20 +1,20 @@
-//! What a server keeps to: how many clients, how long lines, what errors, times and endings. The
-//! cases of the contract find it out; what they tell is taken down.
+//! Limits of a server: connections, line length, errors, timeouts and shutdown. The cases of the
+//! contract detect them.
 
 use crate::conformance::{Case, Discovery, Kind, Runner, State, cases, stable_prefix};
 use crate::contract::Declared;
 use crate::manifest::Places;
 use crate::server::LaunchSpec;
 
-/// What an experiment observed.
+/// An observation of one experiment.
 pub(super) struct Observation {
-    /// In a sentence.
+    /// Description in a sentence.
     pub(super) seen: String,
-    /// What would declare it.
+    /// Properties that would declare it.
     pub(super) declares: Declared,
 }
 
-/// Runs one case of the contract. `None` if it could not find out.
+/// Runs one case of the contract. Returns `None` if it is inconclusive.
 pub(super) fn observe(
     judge: &Runner,
     spec: &LaunchSpec,
@@ -29,10 +29,11 @@ pub(super) fn observe(
     Some(Observation { seen, declares })
 }
 
-/// Puts together what the experiments found out. `example` is a reply to a plain request.
+/// Combines the results of the experiments. `example` is a reply to a plain request.
 pub(super) fn places(found: &[Observation], example: &[u8]) -> Places {
     let prefix = agreed(found, |one| one.error_prefix.clone());
-    // A number in it is another one the next time. What other replies begin with is no mark.
+    // A digit may differ the next time, and a prefix of ordinary replies does not identify an
+    // error.
     let is_mark = |prefix: &String| {
         !prefix.contains(|it: char| it.is_ascii_digit()) && !example.starts_with(prefix.as_bytes())
     };
@@ -50,15 +51,15 @@ pub(super) fn places(found: &[Observation], example: &[u8]) -> Places {
     }
 }
 
-/// What the experiments found out that looked at it. Where two contradict each other it is unknown.
+/// Returns the value on which all experiments agree. Contradicting values are dropped.
 fn agreed<T: PartialEq>(found: &[Observation], of: impl Fn(&Declared) -> Option<T>) -> Option<T> {
     let mut values = found.iter().filter_map(|one| of(&one.declares));
     let first = values.next()?;
     values.all(|value| value == first).then_some(first)
 }
 
-/// Whether it answers a line that is longer with an error, and goes on: that is what a limit means
-/// that is declared.
+/// Returns whether the server answers a longer line with an error and continues, as a declared
+/// limit demands.
 fn tells_of_it(judge: &Runner, spec: &LaunchSpec, (bytes, error): &(usize, String)) -> bool {
     let mut spec = spec.clone();
     spec.contract.max_line = Some(*bytes);

@@ -1,18 +1,18 @@
-//! The form of replies, from some whose values are known.
+//! Derives the framing of replies from samples with known values.
 
 use std::time::Duration;
 
 use super::instance::Heard;
 use crate::wire::{Bytes, Length, Pattern, ReplyEnd};
 
-/// Silence that ends a reply, where nothing else does.
+/// Silence that ends a reply without any other delimiter.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// How lengths may be written before a reply.
+/// Encodings of a length prefix, in the order in which they are tried.
 const LENGTHS: &[Length] =
     &[Length::U32Be, Length::U32Le, Length::U16Be, Length::U16Le, Length::U8, Length::Line];
 
-/// The form of replies.
+/// Framing of replies.
 #[derive(Debug, PartialEq)]
 pub(super) struct Form {
     pub(super) end: ReplyEnd,
@@ -20,12 +20,13 @@ pub(super) struct Form {
     pub(super) prompt: Option<Vec<u8>>,
 }
 
-/// Whether a text has this number in it, and not as a part of a longer one. `42.0` is 42.
+/// Returns whether a text contains this number, not as part of a longer one. `42.0` is 42.
 pub(super) fn has_number(text: &[u8], number: &str) -> bool {
     place_of(text, number).is_some()
 }
 
-/// Where a number is in a text: the last place, as what comes before may repeat the request.
+/// Returns the range of a number in a text: the last occurrence, since the text before may repeat
+/// the request.
 fn place_of(text: &[u8], number: &str) -> Option<(usize, usize)> {
     let number = number.as_bytes();
     let is_digit = |at: Option<&u8>| at.is_some_and(u8::is_ascii_digit);
@@ -47,17 +48,17 @@ fn place_of(text: &[u8], number: &str) -> Option<(usize, usize)> {
     })
 }
 
-/// Whether a text has this value in it: a number, or an echo.
+/// Returns whether a text contains this value, as a number or as an echo.
 pub(super) fn has_value(text: &[u8], value: &str) -> bool {
     has_number(text, value) || text.windows(value.len()).any(|some| some == value.as_bytes())
 }
 
-/// Whether a reply is the request again, with little around it.
+/// Returns whether a reply repeats the request with at most 16 more bytes.
 pub(super) fn is_plain_echo(reply: &[u8], request: &[u8]) -> bool {
     reply.windows(request.len()).any(|some| some == request) && reply.len() <= request.len() + 16
 }
 
-/// The form that some replies have, each with its value.
+/// Derives the framing that these replies share, each given with its value.
 pub(super) fn form(replies: &[(Heard, &str)]) -> Form {
     let raw: Vec<Vec<u8>> = replies.iter().map(|(heard, _)| heard.bytes.clone()).collect();
     let prompt = prompt(&raw);
@@ -77,7 +78,7 @@ pub(super) fn form(replies: &[(Heard, &str)]) -> Form {
     Form { end, value, prompt }
 }
 
-/// What all replies have behind their last line, if they have lines at all.
+/// Returns the common text after the last line of all replies, if they consist of lines.
 fn prompt(raw: &[Vec<u8>]) -> Option<Vec<u8>> {
     let behind = |reply: &[u8]| {
         let newline = reply.iter().rposition(|&byte| byte == b'\n')?;
@@ -88,11 +89,11 @@ fn prompt(raw: &[Vec<u8>]) -> Option<Vec<u8>> {
     (is_same && !first.is_empty() && !first.iter().all(|byte| *byte == 0)).then_some(first)
 }
 
-/// Where they end.
+/// Returns the terminator of the replies.
 fn end(raw: &[&[u8]], is_over: bool) -> ReplyEnd {
     for end in [&b"\r\n"[..], b"\n", b"\0"] {
         let end = Bytes::from(end);
-        // Once, and at the end.
+        // Exactly once, and at the end.
         if raw.iter().all(|reply| end.find_end(reply) == Some(reply.len())) {
             return ReplyEnd::Bytes(end);
         }
@@ -116,12 +117,12 @@ fn end(raw: &[&[u8]], is_over: bool) -> ReplyEnd {
     if is_over { ReplyEnd::Close } else { ReplyEnd::Quiet(QUIET) }
 }
 
-/// How much of a reply is not filling.
+/// Returns the length of a reply without its padding.
 fn filled(reply: &[u8]) -> usize {
     reply.iter().rposition(|byte| !matches!(byte, b' ' | 0)).map_or(0, |last| last + 1)
 }
 
-/// Where the value is, if there is something around it.
+/// Returns a pattern for the value, if there is text around it.
 fn value(known: &[(&[u8], &str)]) -> Option<Pattern> {
     let around: Option<Vec<(String, String)>> = known
         .iter()
@@ -148,13 +149,13 @@ fn value(known: &[(&[u8], &str)]) -> Option<Pattern> {
         let first = of(&around[0]);
         around.iter().all(|one| of(one) == first).then_some(first)
     };
-    // A number there may be another one the next time, though it was the same so far.
+    // A number in that text may change, even if it was the same in all samples.
     let before = same(&|(before, _)| general(before)).unwrap_or_else(|| ".*?".to_owned());
     let after = same(&|(_, after)| general(after)).unwrap_or_else(|| ".*".to_owned());
     Pattern::new(&format!(r"(?s)^{before}(-?[0-9][0-9.e+-]*){after}$")).ok()
 }
 
-/// A text as a pattern, with any number for each number in it.
+/// Returns a text as a pattern that matches any number in place of each number in it.
 fn general(text: &str) -> String {
     let mut pattern = String::new();
     let mut digits = false;

@@ -1,4 +1,4 @@
-//! How a server speaks, found out by speaking to it.
+//! Protocol detection: derives a server's protocol from its replies.
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,12 @@ use crate::server::LaunchError;
 use crate::text::printable;
 use crate::wire::{Bytes, Greeting, Template, Wire};
 
-/// What is asked for: written without spaces and with, and what it comes to.
+/// Sample requests without and with spaces, and their values.
 pub(super) const ASKED: &[(&str, &str, &str)] =
     &[("41+1", "41 + 1", "42"), ("1000+24", "1000 + 24", "1024"), ("3+4", "3 + 4", "7")];
 
-/// Ways to ask: what ends a request, and whether there are spaces around operators. The first that is
-/// answered rightly counts. Most servers are asked in one of the first two.
+/// Request formats: the terminator, and whether there are spaces around operators. The first one
+/// that gets the right reply is used. Most servers accept one of the first two.
 const WAYS: &[(&[u8], bool)] = &[
     (b"", false),
     (b"\n", false),
@@ -32,58 +32,59 @@ const WAYS: &[(&[u8], bool)] = &[
 ];
 const MOSTLY: usize = 2;
 
-/// How often is asked on a connection to see whether it lasts.
+/// Number of requests that test whether a connection stays open.
 const LASTING: usize = 5;
 
-/// Words that end a connection with some servers, and one that ends it with none.
+/// Words that close a connection of some servers, and one that closes none.
 const QUITS: &[&str] = &["quit", "exit", "bye", "q", "close", "end", "stop", "QUIT", "EXIT"];
 const NO_QUIT: &str = "zzz";
 
-/// How many clients a server is sent to see whether it lives on.
+/// Number of connections that test whether a server stays alive.
 const LIVES: u32 = 3;
 
-/// Silence that ends a greeting of which nothing else is known.
+/// Silence that ends a greeting without a known delimiter.
 const SILENCE: Duration = Duration::from_millis(250);
 
-/// How long it takes to see what is there.
+/// Time to check for available input.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// How long is tried to be served once those before have left.
+/// Timeout for being served after the previous clients have disconnected.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How a server speaks.
+/// Protocol of a server.
 #[derive(Clone)]
 pub(super) struct Speech {
     pub(super) service: Service,
     pub(super) wire: Wire,
-    /// Whether it was asked with spaces around operators.
+    /// Sample requests had spaces around operators.
     pub(super) spaced: bool,
-    /// What it said to the first request.
+    /// Reply to the first request.
     pub(super) example: Vec<u8>,
 }
 
-/// Why a server is not understood.
+/// Reason that the protocol is unknown.
 pub(super) enum Unknown {
-    /// There is no server to talk to.
+    /// The server could not be launched.
     Launch(LaunchError),
-    /// Nothing is answered as a calculator or an echo does: in words, what was.
+    /// No reply is that of a calculator or an echo server; the message quotes a reply.
     Otherwise(String),
 }
 
-/// Whether a way to ask gets an answer.
+/// Result of a request format.
 enum Tried {
-    /// It does; what was learned of all instances comes with it.
+    /// The right reply, with what was learned about all instances.
     Answered(Box<(Speech, Origin)>),
-    /// Something else is said.
+    /// Another reply.
     Otherwise(String),
-    /// Nothing is.
+    /// No reply.
     Silence,
-    /// Nobody could be asked.
+    /// The server could not be launched.
     Launch(LaunchError),
 }
 
-/// Asks a server in all ways that are known, and learns the form of its replies. What shows only
-/// when more is asked is not in the wire yet. What is learned of all instances is kept in `origin`.
+/// Tries all known request formats, and derives the framing of the replies. Properties that take
+/// further requests to detect are not yet in the wire. Updates `origin` with what is known about
+/// all instances.
 pub(super) fn find_out(origin: &mut Origin) -> Result<Speech, Unknown> {
     let (mut otherwise, mut not_launched) = (None, None);
     let (first, others) = WAYS.split_at(MOSTLY);
@@ -110,14 +111,14 @@ pub(super) fn find_out(origin: &mut Origin) -> Result<Speech, Unknown> {
     })))
 }
 
-/// A connection, what it was greeted with, and what it was answered.
+/// A connection with its greeting and its reply.
 struct Answered {
     client: Client,
     greeting: Vec<u8>,
     heard: Heard,
 }
 
-/// What was heard on each of several connections.
+/// Greetings and replies of several connections.
 #[derive(Default)]
 struct Samples {
     greetings: Vec<Vec<u8>>,
@@ -146,8 +147,8 @@ fn try_way(origin: &Origin, end: &'static [u8], spaced: bool) -> Tried {
         Service::Echo => asked(index),
         Service::Calc => ASKED[index].2,
     };
-    // All of these are open at once: what differs between such connections, as the id of a thread
-    // does, may be the same again on connections that are made one after the other.
+    // All these connections are open at once. Text that differs between concurrent connections,
+    // such as a thread id, may repeat on consecutive ones.
     let (mut samples, mut held, mut serves_several) = (Samples::default(), vec![first], true);
     for index in 1..ASKED.len() {
         let is_answered = |it: &Answered| reply::has_value(&it.heard.bytes, value(index));
@@ -166,7 +167,7 @@ fn try_way(origin: &Origin, end: &'static [u8], spaced: bool) -> Tried {
                 }
             }
         });
-        // It no longer answers what it has answered before.
+        // It no longer gives the right reply to a format that it has accepted.
         let Some(next) = next else { return Tried::Silence };
         held.push(next);
     }
@@ -200,7 +201,7 @@ fn try_way(origin: &Origin, end: &'static [u8], spaced: bool) -> Tried {
 }
 
 impl Samples {
-    /// Keeps what was heard on a connection, which is over then.
+    /// Closes a connection and keeps its greeting and reply.
     fn take(&mut self, instance: &Instance<'_>, one: Answered) {
         if !one.heard.is_over {
             instance.leave(one.client);
@@ -210,7 +211,8 @@ impl Samples {
     }
 }
 
-/// Hears the greeting, and asks. `None` where the server ends the connection before.
+/// Reads the greeting and sends the request. Returns `None` if the server closes the connection
+/// first.
 fn ask_raw(
     instance: &Instance<'_>,
     mut client: Client,
@@ -226,7 +228,7 @@ fn template(end: &[u8]) -> Template {
     Template { before: Bytes::default(), after: Bytes::from(end) }
 }
 
-/// Where the greeting ends, if there is one beside the prompt.
+/// Derives the end of the greeting, if there is one beside the prompt.
 fn greeting(samples: &[Vec<u8>], wire: &Wire) -> Option<Greeting> {
     let samples: Vec<Vec<u8>> =
         samples.iter().map(|sample| wire.without_prompt(sample.clone())).collect();
@@ -238,7 +240,7 @@ fn greeting(samples: &[Vec<u8>], wire: &Wire) -> Option<Greeting> {
     if samples.iter().all(has_lines) {
         return Some(Greeting::Lines(lines(&samples[0])));
     }
-    // The end that all of them have in common.
+    // The longest common suffix.
     let common = |one: &[u8], other: &[u8]| {
         one.iter().rev().zip(other.iter().rev()).take_while(|(one, other)| one == other).count()
     };
@@ -258,10 +260,10 @@ fn greeting(samples: &[Vec<u8>], wire: &Wire) -> Option<Greeting> {
     }
 }
 
-/// Asks once on a connection that is served, and gives the value of the reply.
+/// Sends one request on a served connection and returns the value of the reply.
 pub(super) fn ask(instance: &mut Instance<'_>, speech: &Speech, request: &[u8]) -> Option<Vec<u8>> {
     let mut client = match speech.wire.requests() {
-        // There is no way to see it beforehand.
+        // With a single request per connection it cannot be tested before.
         Some(1) => {
             let mut client = instance.connect()?;
             greeted(instance, &mut client, &speech.wire);
@@ -289,7 +291,7 @@ fn greeted(instance: &Instance<'_>, client: &mut Client, wire: &Wire) {
     }
 }
 
-/// The value of the reply, and whether the connection is over then.
+/// Returns the value of the reply, and whether the connection was closed after it.
 fn answer(
     instance: &Instance<'_>,
     client: &mut Client,
@@ -305,7 +307,7 @@ fn answer(
     (!reply.is_empty()).then(|| (wire.value_of(reply), heard.is_over))
 }
 
-/// Whether a reply is there, with the prompt behind it.
+/// Returns whether a reply is complete, including the prompt after it.
 fn is_whole(wire: &Wire, bytes: &[u8]) -> bool {
     let mut rest = bytes.to_vec();
     matches!(wire.reply_end.take(&mut rest), Ok(Some(_)))
@@ -313,7 +315,7 @@ fn is_whole(wire: &Wire, bytes: &[u8]) -> bool {
 }
 
 impl Speech {
-    /// A plain request, unlike those of other numbers, and its value.
+    /// Returns a plain request that is different for each number, and its value.
     fn request(&self, number: usize) -> (String, String) {
         let (first, value) = (40 + number, 41 + number);
         let asked = if self.spaced { format!("{first} + 1") } else { format!("{first}+1") };
@@ -323,7 +325,8 @@ impl Speech {
         }
     }
 
-    /// A client that is served, which may take a moment: those before it may not be seen off yet.
+    /// Opens a connection that is served. Retries, because the server may not have seen earlier
+    /// clients disconnect.
     fn connected(&self, instance: &mut Instance<'_>) -> Option<Client> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -335,7 +338,7 @@ impl Speech {
         }
     }
 
-    /// Asks a plain request: a client that is served. `None` if it is not.
+    /// Sends a plain request, and returns the client if it gets the right reply.
     fn served(&self, instance: &Instance<'_>, mut client: Client) -> Option<Client> {
         let (asked, value) = self.request(1);
         greeted(instance, &mut client, &self.wire);
@@ -344,7 +347,7 @@ impl Speech {
     }
 }
 
-/// For how many requests a connection is, if the server ends it after few.
+/// Returns the number of requests per connection, if the server closes it after a few.
 fn lasting(instance: &mut Instance<'_>, speech: &Speech) -> Option<u32> {
     let mut client = instance.connect()?;
     greeted(instance, &mut client, &speech.wire);
@@ -357,7 +360,7 @@ fn lasting(instance: &mut Instance<'_>, speech: &Speech) -> Option<u32> {
                 return (number > 1).then_some(number as u32 - 1);
             }
             Some(heard) if heard.is_over => return Some(number as u32),
-            // Silence is no end.
+            // Silence is not a close.
             Some(heard) if heard.bytes.is_empty() => return None,
             Some(_) => {}
             None => return (number > 1).then_some(number as u32 - 1),
@@ -367,7 +370,7 @@ fn lasting(instance: &mut Instance<'_>, speech: &Speech) -> Option<u32> {
     None
 }
 
-/// Whether two requests that are sent at once get two replies; none if that was not seen.
+/// Returns whether two requests sent at once get two replies; `None` if inconclusive.
 pub(super) fn takes_two(origin: &Origin, speech: &Speech) -> Option<bool> {
     if !speech.wire.is_delimited() || speech.wire.requests().is_some() {
         return None;
@@ -384,12 +387,12 @@ pub(super) fn takes_two(origin: &Origin, speech: &Speech) -> Option<bool> {
     let heard = instance.ask(&mut client, &both, has_both)?;
     match has_both(&heard.bytes) {
         true => Some(true),
-        // An end of the connection may have another reason, and so may silence.
+        // A closed connection, or silence, may have another reason.
         false => (!heard.is_over && !heard.bytes.is_empty()).then_some(false),
     }
 }
 
-/// After how many clients it ends with exit code 0, if it does.
+/// Returns the number of connections after which the server exits with code 0, if it does.
 pub(super) fn life(origin: &Origin, speech: &Speech) -> Option<u32> {
     if origin.is_elsewhere() {
         return None;
@@ -397,7 +400,7 @@ pub(super) fn life(origin: &Origin, speech: &Speech) -> Option<u32> {
     let mut instance = origin.instance().ok()?;
     for number in 1..=LIVES {
         let client = instance.try_connect().ok()?;
-        // One that ends the connection after its reply may end, too.
+        // A server that closes the connection after its reply may exit too.
         if let Some(client) = speech.served(&instance, client) {
             instance.leave(client);
         }
@@ -408,17 +411,17 @@ pub(super) fn life(origin: &Origin, speech: &Speech) -> Option<u32> {
     None
 }
 
-/// A word that ends the connection.
+/// Detects a word that closes the connection.
 pub(super) fn quit(origin: &Origin, speech: &Speech) -> Option<Bytes> {
     if speech.wire.requests() == Some(1) {
         return None;
     }
     let words: Vec<&str> = [NO_QUIT].iter().chain(QUITS).copied().collect();
-    // One that ends with its client has a life for each word.
+    // A server that exits with its connection needs an instance for each word.
     let several = if origin.is_mortal { 1 } else { words.len() };
     let groups: Vec<&[&str]> = words.chunks(several).collect();
     let ends = origin.each(&groups, |words| ends_by(origin, speech, words)).concat();
-    // It ends by any word.
+    // The server closes the connection after any word.
     if ends.first() != Some(&false) {
         return None;
     }
@@ -426,8 +429,9 @@ pub(super) fn quit(origin: &Origin, speech: &Speech) -> Option<Bytes> {
     is_ended_by(origin, speech, word).then(|| Bytes::from(&speech.wire.sent(word.as_bytes())[..]))
 }
 
-/// Whether it is the word that ends a connection, and not how long that has been silent: another word,
-/// said before it on a connection beside it, does not. Where there is none beside it, none is.
+/// Returns whether the word closes the connection, and not the time since its last request. As a
+/// control, another word is sent first on a second connection, which must stay open. A server that
+/// serves one connection at a time has no control.
 fn is_ended_by(origin: &Origin, speech: &Speech, word: &str) -> bool {
     let Ok(mut instance) = origin.instance() else { return false };
     let Some(mut ended) = speech.connected(&mut instance) else { return false };
@@ -452,8 +456,8 @@ fn client_says(client: &mut Client, wire: &Wire, word: &str) -> bool {
     client.send(&wire.sent(word.as_bytes())).is_ok()
 }
 
-/// Which of these words end a connection, each said on one that was served before. As many are open
-/// at once as the server serves.
+/// Returns which of these words close a connection, each sent on a connection that was served
+/// before. Uses as many connections in parallel as the server serves.
 fn ends_by(origin: &Origin, speech: &Speech, words: &[&str]) -> Vec<bool> {
     let mut ends = Vec::new();
     let Ok(mut instance) = origin.instance() else { return vec![false; words.len()] };
@@ -476,13 +480,13 @@ fn ends_by(origin: &Origin, speech: &Speech, words: &[&str]) -> Vec<bool> {
             }
         }
         if clients.is_empty() {
-            // It is not served any more, and nothing is known of the other words.
+            // It is no longer served, so the results of the other words are unknown.
             ends.resize(words.len(), false);
             break;
         }
         let (said, since) = (&words[ends.len()..], Instant::now());
         for (client, word) in clients.iter_mut().zip(said) {
-            // One that is over already has not been ended by a word.
+            // Sending fails if the connection is closed already.
             let _ = client.send(&speech.wire.sent(word.as_bytes()));
         }
         let heard: Vec<bool> =
@@ -494,7 +498,7 @@ fn ends_by(origin: &Origin, speech: &Speech, words: &[&str]) -> Vec<bool> {
 }
 
 impl Speech {
-    /// What was found out, a line each.
+    /// Describes the protocol, one line per property.
     pub(super) fn words(&self) -> Vec<String> {
         let mut words = vec![
             format!("it answers as a server of `{}` does", self.service.name()),
