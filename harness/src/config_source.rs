@@ -1,11 +1,11 @@
-//! Files that people write in TOML: errors name the line, the field, and what may stand there.
+//! TOML files of a user; error messages name the line, the field and the valid values.
 
 use std::fs;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-/// A file's name and text.
+/// Name and text of a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(crate) name: String,
@@ -13,10 +13,10 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Reads a file that a flag names.
+    /// Reads the file that is the value of a flag.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The file cannot be read.
     pub(crate) fn read(file: &Path, flag: &str) -> Result<Source, String> {
         let name = file.display().to_string();
         match fs::read_to_string(file) {
@@ -25,13 +25,14 @@ impl Source {
         }
     }
 
-    /// The file and the line of a byte.
+    /// Returns the file and line of a byte offset.
     pub(crate) fn place(&self, at: usize) -> String {
         let line = self.text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1;
         format!("{}, line {line}", self.name)
     }
 
-    /// Words about what stands at a byte, with the field if it is one's value.
+    /// Returns an error message about a byte offset, with the name of the field whose value is
+    /// there.
     pub(crate) fn wrong(&self, at: usize, words: &str) -> String {
         let begin = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
         let before = self.text[begin..].lines().next().unwrap_or_default();
@@ -41,10 +42,10 @@ impl Source {
         }
     }
 
-    /// What is written.
+    /// Parses the text.
     ///
     /// # Errors
-    /// What is wrong, and where.
+    /// A message with the error and its line.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, String> {
         toml::from_str(&self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
@@ -53,7 +54,7 @@ impl Source {
     }
 }
 
-/// A value in one line.
+/// Formats a value on one line.
 pub(crate) fn inline(value: &toml::Value) -> String {
     let quoted = |text: &str| {
         let escaped = text.chars().map(|letter| match letter {

@@ -1,4 +1,4 @@
-//! Counterexamples in files.
+//! Saved counterexamples.
 
 use std::fs;
 use std::path::Path;
@@ -11,38 +11,38 @@ use crate::conformance::{CaseResult, cases};
 use crate::server::LaunchSpec;
 use crate::usage_error::UsageError;
 
-/// Raised when files of before cannot be read any more.
+/// Format version; raised when older files can no longer be read.
 const FORMAT: u32 = 1;
 
-/// The most letters of a server's name in the name of a file.
+/// Maximum length of a server's name in a file name, in characters.
 const LONGEST_NAME: usize = 80;
 
-/// A case that failed, and the value for which it did.
+/// A failed case and the input for which it failed.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Recorded {
     /// [`FORMAT`].
     format: u32,
-    /// The server's name, for people.
+    /// Name of the server, for information.
     server: String,
-    /// How to name it to `harness check`, and what it declares.
+    /// Arguments that select the server in `harness check`, and its declared properties.
     pub(crate) check: String,
     pub(crate) case: String,
     pub(crate) seed: u64,
-    /// The value, as the case writes it.
+    /// The input, in the format of the case.
     pub(crate) counterexample: Value,
 }
 
-/// What is tried again, and how to do so once more.
+/// A counterexample to reproduce, and the command that does so.
 pub(crate) struct Again {
     pub(crate) value: Value,
     pub(crate) command: String,
 }
 
-/// Sees to it that a folder of counterexamples can be one. It is made only when it is needed.
+/// Checks that the folder for counterexamples can be created. It is created only when needed.
 ///
 /// # Errors
-/// Something that is no folder is in its place.
+/// The path, or one of its parents, is not a folder.
 pub(crate) fn check_folder(folder: &Path) -> Result<()> {
     match folder.ancestors().find(|one| one.exists()) {
         Some(there) if !there.is_dir() => bail!(
@@ -55,8 +55,8 @@ pub(crate) fn check_folder(folder: &Path) -> Result<()> {
     }
 }
 
-/// Writes the counterexample of a judgement, if it has one, into the folder, which is made when it
-/// is needed; the judgement then says how to try it again.
+/// Saves the counterexample of a case result, if there is one, and creates the folder if needed.
+/// Adds the command that reproduces it to the result.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -118,7 +118,7 @@ pub(crate) fn in_file(file: &Path, words: &str) -> UsageError {
     UsageError(format!("{}: {words}", file.display()))
 }
 
-/// A name in letters that every file system takes and no shell minds.
+/// Returns a name with only those characters that need no quoting in file systems and shells.
 fn clean(name: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '.';
     let words = name.split(|letter| !plain(letter)).map(|word| word.trim_matches('.'));

@@ -1,35 +1,35 @@
-//! On what machine, by what program, the figures were made.
+//! Machine and program that produced a report.
 
 use std::fs;
 use std::process::{Command, Stdio};
 
 use serde::Serialize;
 
-/// Where and when a report was made.
+/// Environment of a run: machine, program and time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Environment {
-    /// When it began, in UTC.
+    /// Start of the run, in UTC.
     pub began: String,
-    /// The command, as it was typed.
+    /// Command line.
     pub command: String,
-    /// This program's version.
+    /// Version of the harness.
     pub version: String,
-    /// The commit of the folder that it was run in, if that is a git repository.
+    /// Commit of the working directory, if that is a git repository.
     pub folder_commit: Option<String>,
-    /// How it was compiled.
+    /// Build profile: `debug` or `release`.
     pub build: String,
-    /// The operating system's kernel.
+    /// Kernel release.
     pub kernel: String,
-    /// The processor.
+    /// CPU model.
     pub processor: String,
-    /// Processors that this process may use.
+    /// Number of CPUs that this process may use.
     pub processors: usize,
     /// Memory in MiB.
     pub memory_mib: u64,
 }
 
 impl Environment {
-    /// That of this process.
+    /// Returns the environment of this process.
     pub fn detect() -> Environment {
         let arguments = std::env::args().skip(1).collect::<Vec<_>>();
         let words = std::iter::once("harness").chain(arguments.iter().map(String::as_str));

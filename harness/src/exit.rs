@@ -1,16 +1,16 @@
-//! How a process ended.
+//! Exit status of a process.
 
 use std::fmt;
 
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-/// How a process ended.
+/// Exit status of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
-    /// By itself, with this code.
+    /// Exited with this code.
     Code(i32),
-    /// By this signal.
+    /// Killed by this signal.
     Signal(i32),
 }
 

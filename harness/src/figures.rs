@@ -1,6 +1,6 @@
-//! Times, rates and counts, written for people.
+//! Formats times, rates and counts for output.
 
-/// Nanoseconds for people, to three digits.
+/// Formats a time in ns with three digits and a unit.
 pub(crate) fn time(ns: u64) -> String {
     match ns {
         0..1_000 => format!("{ns} ns"),
@@ -10,7 +10,7 @@ pub(crate) fn time(ns: u64) -> String {
     }
 }
 
-/// A time for people, or a dash where there is none.
+/// Formats a time in ns, or a dash if there is none.
 pub(crate) fn time_or_dash(ns: Option<u64>) -> String {
     ns.map_or_else(|| "-".to_owned(), time)
 }
@@ -23,7 +23,7 @@ fn three_digits(value: f64) -> String {
     }
 }
 
-/// A rate per second for people: with three digits where it is small.
+/// Formats a rate per second, with decimals below 100.
 pub(crate) fn rate(per_s: f64) -> String {
     let decimals = match per_s {
         100.0.. => return count(per_s),
@@ -35,7 +35,7 @@ pub(crate) fn rate(per_s: f64) -> String {
     digits.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// A count for people, with thin spaces between thousands.
+/// Formats a count with thin spaces between thousands.
 pub(crate) fn count(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut grouped = String::new();

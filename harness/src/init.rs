@@ -1,7 +1,7 @@
-//! Being the first process of a PID namespace (pid_namespaces(7)), as a container's command is. To
-//! that one the kernel delivers no signal that it has no handler for, so SIGTERM would do nothing,
-//! and every orphan of the namespace becomes its child. So the work is done by a child, which is a
-//! process like any other; the first one passes signals on, and waits for whoever ends.
+//! Runs as the first process of a PID namespace (pid_namespaces(7)), such as a container's command.
+//! The kernel delivers no signal to that process without a handler, so SIGTERM would have no
+//! effect, and it becomes the parent of every orphan. A child therefore does the work. The first
+//! process forwards signals to it and reaps all children.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -14,30 +14,30 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// Whether this process is the first one of its namespace.
+/// Returns whether this process is the first one of its PID namespace.
 pub fn is_first() -> bool {
     std::process::id() == 1
 }
 
 const PASSED_ON: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
 
-/// Unblocks the signals that end a program. Whoever started this one may have blocked them, and the
-/// mask is inherited.
+/// Unblocks the signals that end a program. The parent process may have blocked them, and the mask
+/// is inherited.
 pub fn let_signals_in() {
-    // It fails for no set.
+    // It does not fail for these signals.
     let _ = SigSet::from_iter(PASSED_ON).thread_unblock();
 }
 
-/// Runs this program once more, with the same arguments, and gives its exit code, as a shell would
-/// where a signal ended it. When this process ends, the kernel kills all others of the namespace.
+/// Runs this program again with the same arguments. Returns its exit code, or 128 plus the signal
+/// number, like a shell. When this process exits, the kernel kills all others of the namespace.
 ///
 /// # Errors
-/// The kernel refuses a process or the signals.
+/// The process cannot be started, or the signals cannot be received.
 pub fn run() -> io::Result<ExitCode> {
     let signals = SigSet::from_iter(PASSED_ON.into_iter().chain([Signal::SIGCHLD]));
     signals.thread_block()?;
     let received = SignalFd::new(&signals)?;
-    // It inherits the mask, and lets signals in when it begins.
+    // The worker inherits the mask, and unblocks the signals when it starts.
     let worker =
         Command::new(std::env::current_exe()?).args(std::env::args_os().skip(1)).spawn()?;
     let worker = Pid::from_raw(worker.id() as i32);
@@ -52,25 +52,25 @@ pub fn run() -> io::Result<ExitCode> {
             Err(error) => return Err(error.into()),
         }
         let Some(signal) = received.read_signal()? else { continue };
-        // What the terminal sends (SI_KERNEL of sigaction(2)) has reached the worker too.
+        // A signal from the terminal (SI_KERNEL of sigaction(2)) has reached the worker too.
         if signal.ssi_code != libc::SI_KERNEL
             && let Ok(signal) = Signal::try_from(signal.ssi_signo as i32)
             && signal != Signal::SIGCHLD
         {
-            // It fails for none: the worker has not been waited for.
+            // The worker has not been reaped, so its process id is valid.
             let _ = kill(worker, signal);
         }
     }
 }
 
-/// Waits for whoever has ended. The worker's exit code, if it is among them.
+/// Reaps all exited children. Returns the exit code of the worker if it is one of them.
 fn reap(worker: Pid) -> Option<u8> {
     let mut code = None;
     loop {
         let (pid, ended) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(pid, code)) => (pid, code),
             Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, 128 + signal as i32),
-            // Nobody else has ended, or nobody else is there.
+            // No other child has exited, or there is none.
             Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return code,
             _ => continue,
         };

@@ -1,4 +1,4 @@
-//! Ctrl-C in the middle of a measurement: what was measured is written, and then it ends.
+//! Handles Ctrl-C during a measurement: the results so far are written before the program exits.
 
 use std::process::{ExitCode, exit};
 use std::sync::OnceLock;
@@ -7,19 +7,20 @@ use std::thread;
 
 use nix::sys::signal::{SigSet, Signal};
 
-/// The exit code of a program that Ctrl-C ended, as shells have it: 128 and the signal's number.
+/// Exit code after Ctrl-C, as in shells: 128 plus the signal number.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// The exit code, if it was interrupted.
+/// Returns the exit code if the program was interrupted.
 pub(crate) fn exit_code() -> Option<ExitCode> {
     flag().load(Relaxed).then(|| ExitCode::from(INTERRUPTED))
 }
 
 static FLAG: AtomicBool = AtomicBool::new(false);
 
-/// Whether SIGINT or SIGTERM has come; a second one ends the program at once. The calling thread
-/// and those that it starts from now on leave the signals to a thread that waits for them. So do
-/// child processes: supervisors and servers are given an empty mask when they begin.
+/// Returns the flag that SIGINT or SIGTERM sets; a second signal exits at once. The first call
+/// blocks both signals in the calling thread, and in threads that it starts later, and starts a
+/// thread that waits for them. Child processes inherit the mask; supervisors and servers unblock
+/// the signals when they start.
 pub(crate) fn flag() -> &'static AtomicBool {
     static WATCH: OnceLock<()> = OnceLock::new();
     WATCH.get_or_init(|| {
@@ -31,7 +32,7 @@ pub(crate) fn flag() -> &'static AtomicBool {
                 }
             }
         };
-        // Where it cannot be done, a signal ends the program as ever.
+        // On failure, a signal ends the program as by default.
         if signals.thread_block().is_ok()
             && thread::Builder::new().name("signals".to_owned()).spawn(wait).is_err()
         {

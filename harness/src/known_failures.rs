@@ -1,5 +1,5 @@
-//! `--expected FILE`: what servers are known to fail in, and why. A known failure is put up with; one
-//! that passes now is told, so that the file does not outlive its reasons.
+//! `--expected FILE`: known failures of servers, with reasons. A known failure is accepted. A known
+//! failure that now passes is reported, so that the file stays up to date.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::conformance::{self, CaseResult, Known, KnownFailures, KnownVerdict, S
 use crate::report::ServerResult;
 use crate::usage_error::UsageError;
 
-/// The file, as it is written.
+/// Content of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -32,11 +32,11 @@ struct WrittenEntry {
 }
 
 impl KnownFailures {
-    /// Reads a file, which may be about built-in servers, commands, and servers of these names.
+    /// Reads a file with entries for built-in servers, for commands, and for servers with these
+    /// names.
     ///
     /// # Errors
-    /// It cannot be read, or says something that cannot be; the words name the line, and what may
-    /// stand there.
+    /// The file cannot be read or is invalid. The message has the line and the valid values.
     pub fn read(file: &Path, names: &[String]) -> Result<KnownFailures> {
         let source = Source::read(file, "--expected").map_err(UsageError)?;
         Ok(KnownFailures::parse(&source, names).map_err(UsageError)?)
@@ -73,8 +73,8 @@ impl KnownFailures {
         Ok(KnownFailures { entries })
     }
 
-    /// What names a server other than a built-in one and the one command that is judged: most
-    /// likely, the command was changed since.
+    /// Returns a message for each entry about a server that is neither built in nor the command
+    /// under test. Most likely the command has changed since.
     pub fn of_others<'e>(&'e self, command: &'e str) -> impl Iterator<Item = String> + 'e {
         self.entries.iter().filter_map(move |entry| {
             let server = entry.server.as_deref()?;
@@ -84,9 +84,9 @@ impl KnownFailures {
         })
     }
 
-    /// Marks what was expected and did not come about, once all servers are judged. An entry for
-    /// several servers or cases is out of date when nothing it is about is as it says; the first
-    /// of them is marked, of those that apply if any does. One that is about something that was not judged says nothing.
+    /// Marks stale entries once all servers are tested. An entry for several servers or cases is
+    /// stale if none of their results is as expected. The mark goes to the first of them that
+    /// applies, or to the first if none does. An entry whose cases were not all run is not marked.
     pub fn mark_stale(&self, servers: &mut [ServerResult]) {
         for entry in &self.entries {
             let wanted = conformance::cases().filter(|case| covers(&entry.case, case.name)).count();
@@ -113,7 +113,8 @@ impl KnownFailures {
     }
 }
 
-/// A server's name in reports: built-in servers have short names too, a command stands for itself.
+/// Returns the server's name in reports. A built-in server has short names too; a command is its
+/// own name.
 fn full_name(name: &str, names: &[String]) -> Result<String, String> {
     match servers::find(name) {
         Some(server) => Ok(server.name()),
@@ -172,7 +173,7 @@ reason = 'it cannot be filled'
         }
     }
 
-    /// A server that is judged so in the cases whose name begins so.
+    /// A server with this verdict in the cases with this name prefix.
     fn server(name: &str, begin: &str, verdict: impl Fn(&str) -> Option<Verdict>) -> ServerResult {
         let judge = |name: &'static str| {
             let mut judgement = judgement(name, verdict(name));
@@ -212,7 +213,7 @@ reason = 'it cannot be filled'
         };
         let fail = Some(Verdict::Fail);
         assert_eq!(kind("select-calc", "framing/crlf", fail), Kind::Known);
-        // The row of a pattern is that of its calculator.
+        // A pattern's name stands for its calculator.
         assert_eq!(kind("select", "framing/crlf", fail), Kind::Known);
         assert_eq!(kind("poll", "framing/crlf", fail), Kind::Fail);
         assert_eq!(kind("select-echo", "framing/crlf", fail), Kind::Fail);

@@ -1,5 +1,5 @@
-//! The harness: `cargo run --release` launches every server, judges, measures, and writes the
-//! report.
+//! The harness: `cargo run --release` launches every server, runs the tests and measurements, and
+//! writes the report.
 
 use std::process::ExitCode;
 
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     }
     init::let_signals_in();
     let done = match Cli::read() {
-        // Roles first: no thread may exist when a server begins.
+        // Roles first: a server must start before the process has other threads.
         Command::Serve(arguments) => role::serve(&arguments),
         Command::Supervise(arguments) => role::supervise(&arguments),
         Command::Known(arguments) => role::known(&arguments),

@@ -1,9 +1,9 @@
 //! Standard output and standard error of the whole program.
 //!
 //! `print!` panics when its stream fails, so nothing here uses it (clippy denies it). A reader that
-//! closes the pipe, as `head` does, has read enough: the rest of the output is dropped, and the exit
-//! code is that of the result. Any other failure, such as a full disk, loses output that somebody
-//! needs: it is reported once on standard error, the work goes on, and the exit code is 3.
+//! closes the pipe, like `head`, has read enough. The rest of the output is dropped, and the exit
+//! code is that of the result. Any other failure, such as a full disk, loses output. It is reported
+//! once on standard error, the program continues, and the exit code is 3.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -12,16 +12,16 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::text::visible;
 
-/// Whether output was lost.
+/// Output was lost.
 static HAS_FAILED: AtomicBool = AtomicBool::new(false);
 
-/// The exit code when output was lost.
+/// Exit code after lost output.
 const FAILED: u8 = 3;
 
 /// Writes bytes to standard output and flushes. Returns false if the reader has closed the pipe.
 ///
 /// # Errors
-/// Any other failure of standard output. The caller reports it.
+/// Any other failure of standard output, which the caller reports.
 pub(crate) fn write(bytes: &[u8]) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
@@ -35,13 +35,13 @@ pub fn print(text: &str) {
     record(write(text.as_bytes()).map(drop));
 }
 
-/// Prints a line to standard output. It may quote a server: control characters are replaced.
+/// Prints a line to standard output. Control characters are replaced, since it may quote a server.
 pub fn line(words: &str) {
     print(&format!("{}\n", visible(words)));
 }
 
-/// Prints text to standard error, without control characters. What cannot be written is dropped:
-/// there is no stream left to report it on.
+/// Prints text to standard error, without control characters. A failure is ignored: there is no
+/// other stream to report it on.
 pub fn error(text: &str) {
     let _ = io::stderr().lock().write_all(visible(text).as_bytes());
 }
@@ -51,8 +51,7 @@ pub fn error_line(words: impl Display) {
     error(&format!("{words}\n"));
 }
 
-/// Takes note of what became of a write to standard output, by whomever it was done, and reports
-/// the first failure.
+/// Records the result of a write to standard output, and reports the first failure.
 pub(crate) fn record(written: io::Result<()>) {
     if let Err(error) = written
         && error.kind() != ErrorKind::BrokenPipe
@@ -64,12 +63,12 @@ pub(crate) fn record(written: io::Result<()>) {
     }
 }
 
-/// The exit code of the program: that of its result, or 3 if output was lost.
+/// Returns the exit code of the program: that of its result, or 3 if output was lost.
 pub fn exit_code(result: ExitCode) -> ExitCode {
     if HAS_FAILED.load(Relaxed) { ExitCode::from(FAILED) } else { result }
 }
 
-/// Ends the program: with the exit code of its result, or 3 if output was lost.
+/// Exits with the code of the result, or with 3 if output was lost.
 pub(crate) fn exit(result: u8) -> ! {
     std::process::exit(if HAS_FAILED.load(Relaxed) { FAILED } else { result }.into())
 }

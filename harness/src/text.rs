@@ -1,10 +1,10 @@
-//! Text from servers, made safe to show.
+//! Makes text from servers safe to display.
 
 use std::borrow::Cow;
 
-/// Replaces each control character but line feed and tab by U+FFFD. A server could otherwise move
-/// the cursor, rewrite lines, or send commands to the user's terminal. The controls of writing
-/// direction count too: they show text in another order than it has.
+/// Replaces each control character except line feed and tab by U+FFFD. A server could otherwise
+/// move the cursor, rewrite lines, or send commands to the user's terminal. Bidirectional controls
+/// count too, because they change the order in which text is displayed.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_visible) {
         return Cow::Borrowed(text);
@@ -21,10 +21,10 @@ fn is_visible(letter: char) -> bool {
     }
 }
 
-/// Bytes of one message that are shown.
+/// Maximum number of bytes of a message to display.
 const SHOWN: usize = 96;
 
-/// Bytes as a quoted string in ASCII; a long one is cut, and says how long it is.
+/// Returns bytes as a quoted ASCII string. A long one is cut and followed by its length.
 pub fn printable(bytes: &[u8]) -> String {
     let shown = &bytes[..bytes.len().min(SHOWN)];
     let text = shown.escape_ascii();
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn no_control_character_but_line_feed_and_tab_is_shown() {
-        // ESC and BEL of ECMA-48, its one-byte CSI, DEL, CR, and an override of direction.
+        // ESC and BEL of ECMA-48, its one-byte CSI, DEL, CR, and a bidirectional override.
         assert_eq!(
             visible("\x1b]0;t\x07\u{9b}J\x7f\r\u{202e}"),
             "\u{fffd}]0;t\u{fffd}\u{fffd}J\u{fffd}\u{fffd}\u{fffd}"

@@ -1,8 +1,8 @@
-//! Durations, sizes, rates and numbers, read and written as people write them.
+//! Parses and formats durations, sizes, rates and numbers of the command line.
 
 use std::time::Duration;
 
-/// The longest time that can be asked for, so that a deadline can be reckoned with.
+/// Maximum duration: a deadline must not overflow.
 const LONGEST_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -12,7 +12,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// As [`duration`], where 0 means to leave something out.
+/// Parses a duration like [`duration`], except that 0 is permitted and means "none".
 pub(crate) fn duration_or_none(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration > LONGEST_TIME => Err("a year is the most".to_owned()),
@@ -21,7 +21,7 @@ pub(crate) fn duration_or_none(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A duration as it is written on the command line.
+/// Formats a duration in the syntax of the command line.
 pub(crate) fn written(time: Duration) -> String {
     humantime::format_duration(time).to_string().replace(' ', "")
 }
@@ -40,7 +40,7 @@ pub(crate) fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A number that may be 0.
+/// Parses a number that may be 0.
 pub(crate) fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "write a whole number".to_owned())
 }
@@ -59,7 +59,7 @@ pub(crate) fn positive(text: &str) -> Result<usize, String> {
     }
 }
 
-/// The longest line that any server keeps, so that a buffer has a bound.
+/// Maximum size of a line, which bounds the buffers of servers.
 const LONGEST_LINE: usize = 16 * 1024 * 1024;
 
 pub(crate) fn size(text: &str) -> Result<usize, String> {
@@ -77,7 +77,7 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A text in which `\n`, `\r`, `\t`, `\0` and `\\` are what they are in most languages.
+/// Replaces the escapes `\n`, `\r`, `\t`, `\0` and `\\` as most languages do.
 pub(crate) fn text(written: &str) -> Result<String, String> {
     let mut text = String::new();
     let mut letters = written.chars();

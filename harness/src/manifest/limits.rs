@@ -1,4 +1,4 @@
-//! What all servers of a manifest may have and do, as it is written there.
+//! Limits for all servers of a manifest.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::server::Confinement;
 
-/// The `[limits]` of a manifest. What is left out is not limited.
+/// The `[limits]` table of a manifest. A missing key means no limit.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(super) struct Limits {
@@ -29,18 +29,18 @@ struct Size(u64);
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Network {
-    /// Nobody but itself.
+    /// Only the server's own network namespace.
     Loopback,
-    /// All that the harness reaches.
+    /// Every address that the harness can reach.
     All,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum FileSystem {
-    /// It may write to a /tmp of its own.
+    /// Writes only to a /tmp of its own.
     ReadOnly,
-    /// It may write wherever the harness may.
+    /// Writes wherever the harness may.
     All,
 }
 

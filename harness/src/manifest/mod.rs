@@ -1,4 +1,4 @@
-//! `servers.toml`: servers that were not written for the harness, each described as it is.
+//! `servers.toml`: launch specs and contracts of external servers.
 
 mod limits;
 
@@ -21,114 +21,114 @@ use crate::usage_error::UsageError;
 use crate::wire::{Wire, humantime_text, is_default};
 use limits::Limits;
 
-/// The file, as it is written.
+/// Content of the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    /// What all of them may have and do.
+    /// Limits for all servers of the file.
     #[serde(default)]
     limits: Option<Limits>,
     #[serde(default)]
     server: Vec<Spanned<Entry>>,
 }
 
-/// A server, as it is written.
+/// A `[[server]]` entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Entry {
-    /// Its name in reports, unlike all others in the file.
+    /// Name in reports, unique in the file.
     pub name: String,
-    /// What starts it.
+    /// Command that starts the server.
     pub command: Command,
-    /// Where it is started, from the manifest's folder on.
+    /// Working directory, relative to the manifest's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<PathBuf>,
-    /// What is added to its environment.
+    /// Variables added to the environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
-    /// Where it listens, if it cannot be told.
+    /// Port, if it cannot be configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<Port>,
-    /// What it is given on standard input.
+    /// Text written to standard input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
-    /// What it answers.
+    /// Service: calculator or echo.
     #[serde(default = "calc", with = "service")]
     pub service: Service,
-    /// How it is to be built.
+    /// Expected concurrency model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<Expected>,
-    /// What it declares.
+    /// Declared limits.
     #[serde(default, skip_serializing_if = "is_default")]
     pub contract: Places,
-    /// What it calculates.
+    /// Arithmetic of the calculator.
     #[serde(default, skip_serializing_if = "is_default")]
     pub dialect: Dialect,
-    /// How it speaks.
+    /// Wire protocol.
     #[serde(default, skip_serializing_if = "is_default")]
     pub wire: Wire,
 }
 
-/// A command: words as in a shell, or one by one.
+/// A command: a shell-like line, or a list of words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "a command is a text, or a list of words")]
 pub enum Command {
-    /// To be split as a shell would.
+    /// A line that is split into words like by a shell.
     Line(String),
-    /// As they are.
+    /// Words that are used as they are.
     Words(Vec<String>),
 }
 
-/// On which port a server listens.
+/// Port that a server listens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "write \"argument\", or the number of the port that it always takes")]
 pub enum Port {
-    /// Always this one.
+    /// A fixed port.
     Fixed(u16),
-    /// The one that it is told.
+    /// A port given to the server.
     Told(Argument),
 }
 
-/// The word for a port that a server is told.
+/// Keyword for a port that is given to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Argument {
-    /// In its command, its environment, or on standard input.
+    /// In the command, in the environment, or on standard input.
     Argument,
 }
 
-/// What a server declares of clients, lines and times.
+/// Declared limits: connections, line length and timeouts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Places {
-    /// How many clients it serves at once.
+    /// Number of connections served at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity: Option<usize>,
-    /// How many more it takes in to wait.
+    /// Number of further connections that are accepted and wait for a free slot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<usize>,
-    /// What one client more meets.
+    /// Behaviour towards a connection over the limit.
     #[serde(skip_serializing_if = "Option::is_none", with = "when_full")]
     pub when_full: Option<OverloadPolicy>,
-    /// The longest request in bytes.
+    /// Longest request in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_line: Option<usize>,
-    /// What every error reply begins with.
+    /// Prefix of every error reply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_prefix: Option<String>,
-    /// What the line begins with that says that it is full.
+    /// Prefix of the reply to a connection over the limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub busy_prefix: Option<String>,
-    /// How long a client may be silent.
+    /// Idle time after which the server closes a connection.
     #[serde(skip_serializing_if = "Option::is_none", with = "time")]
     pub idle_timeout: Option<Duration>,
-    /// How much later it may be closed.
+    /// Permitted delay of the close after the idle timeout.
     #[serde(skip_serializing_if = "Option::is_none", with = "time")]
     pub idle_tolerance: Option<Duration>,
-    /// What SIGTERM and SIGINT do.
+    /// Behaviour on SIGTERM and SIGINT.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
-    /// Whether it can be told to listen on ::1.
+    /// The server can be configured to listen on ::1.
     #[serde(skip_serializing_if = "is_default")]
     pub ipv6: bool,
 }
@@ -137,11 +137,11 @@ fn calc() -> Service {
     Service::Calc
 }
 
-/// The servers of a file, or those of them that are named.
+/// Returns the servers of a manifest, or only those with the given names.
 ///
 /// # Errors
-/// The file cannot be read, or says something that cannot be: the words name the line, the field,
-/// and what may stand there. Or a name is none of a server's in it.
+/// The file cannot be read, is invalid, or has no server with one of the names. The message has the
+/// line, the field and the valid values.
 pub fn specs(file: &Path, names: &[String]) -> Result<Vec<LaunchSpec>> {
     let source = Source::read(file, "--manifest").map_err(UsageError)?;
     let folder = match file.parent() {
@@ -184,10 +184,10 @@ fn parse(source: &Source, folder: &Path) -> Result<Vec<LaunchSpec>, String> {
 }
 
 impl Entry {
-    /// As it is launched and judged.
+    /// Returns the launch spec of the entry.
     ///
     /// # Errors
-    /// What cannot be, and what may.
+    /// A message with the invalid field and its valid values.
     pub fn spec(&self, folder: &Path, limits: Confinement) -> Result<LaunchSpec, String> {
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
         if self.name.is_empty() || !self.name.chars().all(is_plain) {
@@ -227,7 +227,7 @@ impl Entry {
     }
 }
 
-/// Why a command cannot be run on this machine, if the program that it begins with is not there.
+/// Returns the reason that a command cannot run on this machine, if its program is not installed.
 fn missing(words: &[String], folder: &Path) -> Option<String> {
     let program = words.first()?;
     let is_there = if program.contains('/') {
@@ -265,7 +265,7 @@ impl Places {
     }
 }
 
-/// A time that may be left out.
+/// Optional duration.
 mod time {
     use std::time::Duration;
 
@@ -290,7 +290,7 @@ mod time {
     }
 }
 
-/// What one client more meets, by its name.
+/// Overload policy by name.
 mod when_full {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use servers::OverloadPolicy;
@@ -309,7 +309,7 @@ mod when_full {
     }
 }
 
-/// What is answered, by its name.
+/// Service by name.
 mod service {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use servers::Service;

@@ -1,4 +1,4 @@
-//! Bytes, templates and patterns as they are written in a manifest.
+//! Byte strings, templates and patterns of a manifest.
 
 use std::fmt;
 use std::ops::{Deref, Range};
@@ -10,28 +10,28 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::text::printable;
 
-/// How much memory a compiled pattern may take, in bytes.
+/// Memory limit of a compiled pattern, in bytes.
 const LARGEST_PATTERN: usize = 1 << 20;
 
-/// Bytes: a text, or a list of numbers where they are none.
+/// A byte string, written as text, or as a list of numbers if it is not UTF-8.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bytes(Vec<u8>);
 
-/// What is sent for a request: `{}` stands for the request.
+/// Template of a request as sent: `{}` stands for the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// What comes before it.
+    /// Bytes before the request.
     pub before: Bytes,
-    /// What comes after it, and ends it.
+    /// Bytes after the request, which terminate it.
     pub after: Bytes,
 }
 
-/// A regular expression. Matching takes time in proportion to what is matched.
+/// A regular expression. Matching takes time linear in the length of the input.
 #[derive(Clone, Debug)]
 pub struct Pattern(Regex);
 
 impl Bytes {
-    /// Where these bytes end for the first time in others, if they occur.
+    /// Returns the end of the first occurrence of these bytes in `received`.
     pub fn find_end(&self, received: &[u8]) -> Option<usize> {
         if self.is_empty() {
             return Some(0);
@@ -39,7 +39,7 @@ impl Bytes {
         received.windows(self.len()).position(|some| some == &self[..]).map(|at| at + self.len())
     }
 
-    /// As it is shown to people.
+    /// Returns the bytes as a quoted string for messages.
     pub fn shown(&self) -> String {
         printable(&self.0)
     }
@@ -99,14 +99,14 @@ impl<'d> Deserialize<'d> for Bytes {
 }
 
 impl Default for Template {
-    /// A line.
+    /// Returns the template of a line.
     fn default() -> Template {
         Template { before: Bytes::default(), after: Bytes::from(&b"\n"[..]) }
     }
 }
 
 impl Template {
-    /// As it is shown to people.
+    /// Returns the template as a quoted string for messages.
     pub fn words(&self) -> String {
         let text = [&self.before[..], b"{}", &self.after[..]].concat();
         format!("{} ({{}} is the request)", printable(&text))
@@ -136,29 +136,29 @@ impl Pattern {
     /// Compiles a regular expression.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A message that says what is wrong with it.
     pub fn new(text: &str) -> Result<Pattern, String> {
         let built = RegexBuilder::new(text).size_limit(LARGEST_PATTERN).build();
         built.map(Pattern).map_err(|error| format!("it is no regular expression: {error}"))
     }
 
-    /// The first group, or all that matches; none if nothing does.
+    /// Returns the first group, or the whole match. `None` if there is no match.
     pub fn found_in<'r>(&self, reply: &'r [u8]) -> Option<&'r [u8]> {
         self.place_in(reply).map(|place| &reply[place])
     }
 
-    /// Where that is.
+    /// Returns the range of the first group, or of the whole match.
     pub fn place_in(&self, reply: &[u8]) -> Option<Range<usize>> {
         let captures = self.0.captures(reply)?;
         captures.get(1).or_else(|| captures.get(0)).map(|found| found.range())
     }
 
-    /// Whether it matches somewhere.
+    /// Returns whether it matches anywhere.
     pub fn is_in(&self, reply: &[u8]) -> bool {
         self.0.is_match(reply)
     }
 
-    /// As it is written.
+    /// Returns the regular expression as text.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }

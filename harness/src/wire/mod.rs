@@ -1,8 +1,7 @@
-//! How requests and replies lie on the wire: where each begins and ends, and which part of a reply
-//! is the value. The line protocol is one such wire, and the default.
+//! Wire protocol: the framing of requests and replies, and the part of a reply that is the value.
+//! The default is the line protocol.
 //!
-//! Nothing here has a socket: bytes are taken apart and put together. Who waits for them, and for
-//! how long, is the client's matter.
+//! This module only encodes and decodes bytes. Sockets and timeouts belong to the client.
 
 mod bytes;
 mod reply;
@@ -16,65 +15,65 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest greeting that is waited for to its end, in bytes.
+/// Maximum length of a greeting, in bytes.
 pub const LONGEST_GREETING: usize = 64 * 1024;
 
-/// What a server and its clients have agreed on. Written as it stands in a manifest.
+/// Wire protocol of a server, in the syntax of a manifest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Wire {
-    /// What is sent for a request.
+    /// Format of a request.
     #[serde(skip_serializing_if = "is_default")]
     pub request: Template,
-    /// Whether the parts of an expression have spaces between them; as it comes, if it is not said.
+    /// The parts of an expression are separated by spaces; unchanged if undeclared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spaced: Option<bool>,
-    /// Whether several requests may be sent at once; if it is not said, where they have an end.
+    /// Several requests may be sent at once. The default is true if requests are delimited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pipelining: Option<bool>,
-    /// Where a reply ends.
+    /// Terminator of a reply.
     #[serde(skip_serializing_if = "is_default")]
     pub reply_end: ReplyEnd,
-    /// Where the value is in a reply: the first group, or all that matches.
+    /// Pattern of the value in a reply: the first group, or the whole match.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<Pattern>,
-    /// What an error reply looks like.
+    /// Pattern of an error reply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Pattern>,
-    /// What a client is sent before it has asked anything.
+    /// Greeting that the server sends on connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub greeting: Option<Greeting>,
-    /// What is said before the first request.
+    /// Exchange before the first request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub handshake: Vec<Step>,
-    /// What is sent when the next request is awaited.
+    /// Prompt that the server sends when it waits for a request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt: Option<Bytes>,
-    /// What makes the server end the connection.
+    /// Bytes that make the server close the connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quit: Option<Bytes>,
-    /// How many requests a connection is for.
+    /// Number of requests per connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_connection: Option<u32>,
-    /// How many clients the server serves before it ends.
+    /// Number of connections after which the server exits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients_per_life: Option<u32>,
 }
 
-/// Whether a value need not be written.
+/// Returns whether a value is the default, which is left out of a file.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Where a greeting ends.
+/// Terminator of a greeting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Greeting {
-    /// Behind these bytes.
+    /// These bytes.
     Until(Bytes),
-    /// After so many lines.
+    /// A number of lines.
     Lines(usize),
-    /// When nothing has come for so long, a moment without any greeting included.
+    /// Silence of this duration, which may also follow no greeting at all.
     #[serde(with = "humantime_text")]
     Quiet(Duration),
 }
@@ -83,15 +82,15 @@ pub enum Greeting {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// What the client says.
+    /// Bytes that the client sends.
     pub send: Bytes,
-    /// Up to where it then reads.
+    /// Bytes up to which the client then reads.
     pub expect: Bytes,
 }
 
 impl Greeting {
-    /// How much of what was received is the greeting, if all of it is there. One that ends in
-    /// silence never is.
+    /// Returns the length of the greeting in the received bytes, if it is complete. `None` for a
+    /// greeting that ends with silence.
     pub fn length(&self, received: &[u8]) -> Option<usize> {
         match self {
             Greeting::Until(end) => end.find_end(received),
@@ -105,10 +104,10 @@ impl Greeting {
 }
 
 impl Wire {
-    /// What cannot be, in words that say what may.
+    /// Checks the settings for contradictions.
     ///
     /// # Errors
-    /// The words.
+    /// A message with the valid settings.
     pub fn check(&self) -> Result<(), String> {
         let is_zero = |number: Option<u32>| number == Some(0);
         if is_zero(self.requests_per_connection) || is_zero(self.clients_per_life) {
@@ -128,22 +127,23 @@ impl Wire {
         Ok(())
     }
 
-    /// Whether it is seen on the wire where a request ends. Otherwise one read is one request.
+    /// Returns whether requests have a terminator. Without one, the server takes each read as a
+    /// request.
     pub fn is_delimited(&self) -> bool {
         !self.request.after.is_empty()
     }
 
-    /// Whether several requests may be sent at once.
+    /// Returns whether several requests may be sent at once.
     pub fn is_pipelined(&self) -> bool {
         self.pipelining.unwrap_or(self.is_delimited())
     }
 
-    /// Whether requests are lines that a line feed ends, with nothing around them.
+    /// Returns whether requests are plain lines that end with a line feed.
     pub fn has_lines(&self) -> bool {
         self.request.before.is_empty() && *self.request.after == *b"\n"
     }
 
-    /// For how many requests a connection is, if that is bounded.
+    /// Returns the number of requests per connection, if limited.
     pub fn requests(&self) -> Option<u32> {
         match self.reply_end {
             ReplyEnd::Close => Some(1),
@@ -151,17 +151,17 @@ impl Wire {
         }
     }
 
-    /// What is sent for a request.
+    /// Returns the bytes that are sent for a request.
     pub fn sent(&self, request: &[u8]) -> Vec<u8> {
         [&self.request.before[..], request, &self.request.after[..]].concat()
     }
 
-    /// Whether a request with this byte in it is one request.
+    /// Returns whether this byte can occur in a request without ending it.
     pub fn passes(&self, byte: u8) -> bool {
         self.request.after.first().is_none_or(|first| *first != byte)
     }
 
-    /// The value in a reply; all of it where no value is found, or it is an error.
+    /// Returns the value in a reply. Returns the whole reply if it has no value or is an error.
     pub fn value_of(&self, reply: Vec<u8>) -> Vec<u8> {
         if self.error.as_ref().is_some_and(|error| error.is_in(&reply)) {
             return reply;
@@ -172,7 +172,7 @@ impl Wire {
         }
     }
 
-    /// What was received, without a prompt behind it.
+    /// Returns the received bytes without a prompt at their end.
     pub fn without_prompt(&self, mut received: Vec<u8>) -> Vec<u8> {
         if let Some(prompt) = &self.prompt
             && received.ends_with(prompt)
@@ -182,7 +182,7 @@ impl Wire {
         received
     }
 
-    /// In words, where it is not the line protocol.
+    /// Describes the protocol for messages, unless it is the line protocol.
     pub fn words(&self) -> Option<String> {
         if *self == Wire::default() {
             return None;
@@ -208,13 +208,13 @@ impl Wire {
     }
 }
 
-/// Durations as people write them.
+/// Durations in the syntax of humantime.
 pub(crate) mod humantime_text {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    /// As `250ms`.
+    /// Writes the duration as `250ms`.
     pub(crate) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&crate::units::written(*time))
     }

@@ -1,4 +1,4 @@
-//! Where a reply ends.
+//! Terminators of replies.
 
 use std::time::Duration;
 
@@ -7,59 +7,60 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use super::bytes::Bytes;
 use crate::units::{duration, written};
 
-/// The word for replies that the end of the connection ends.
+/// Name of the terminator [`ReplyEnd::Close`] in a manifest.
 const CLOSE: &str = "close";
 
-/// Where a reply ends.
+/// Terminator of a reply.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReplyEnd {
-    /// Behind these bytes.
+    /// These bytes.
     Bytes(Bytes),
-    /// After so many bytes: all replies are of one size, filled up with spaces or NULs.
+    /// A fixed size in bytes; shorter replies are padded with spaces or NULs.
     Size(usize),
-    /// After as many bytes as stand before it.
+    /// A length prefix.
     Length(Length),
-    /// With the connection.
+    /// Close of the connection.
     Close,
-    /// When nothing more has come for so long.
+    /// Silence of this duration.
     Quiet(Duration),
 }
 
-/// How a length is written before a reply.
+/// Encoding of a length prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Length {
-    /// A byte.
+    /// 1 byte.
     U8,
-    /// Two bytes, the higher one first.
+    /// 2 bytes, big-endian.
     U16Be,
-    /// Two bytes, the lower one first.
+    /// 2 bytes, little-endian.
     U16Le,
-    /// Four bytes, the highest first.
+    /// 4 bytes, big-endian.
     U32Be,
-    /// Four bytes, the lowest first.
+    /// 4 bytes, little-endian.
     U32Le,
-    /// Decimal digits, and a line feed.
+    /// Decimal digits and a line feed.
     Line,
 }
 
 impl Default for ReplyEnd {
-    /// A line feed.
+    /// Returns a line feed.
     fn default() -> ReplyEnd {
         ReplyEnd::Bytes(Bytes::from(&b"\n"[..]))
     }
 }
 
-/// Something is written for a length that is none.
+/// The length prefix of a reply is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoLength;
 
 impl ReplyEnd {
-    /// Takes the first whole reply out of what was received, without what ends it. None as long as
-    /// it is not whole; what only silence or the end of the connection ends never is.
+    /// Removes the first complete reply from the received bytes and returns it without its
+    /// terminator. Returns `None` if it is incomplete. A reply that ends with silence or with the
+    /// connection never is complete.
     ///
     /// # Errors
-    /// There is no length before it.
+    /// The length prefix is invalid.
     pub fn take(&self, received: &mut Vec<u8>) -> Result<Option<Vec<u8>>, NoLength> {
         let (before, length, after) = match self {
             ReplyEnd::Bytes(end) => match end.find_end(received) {
@@ -86,7 +87,7 @@ impl ReplyEnd {
         Ok(Some(reply))
     }
 
-    /// In words, after "replies".
+    /// Describes the terminator, as the predicate of "replies".
     pub fn words(&self) -> String {
         match self {
             ReplyEnd::Bytes(end) => format!("end in {}", end.shown()),
@@ -99,7 +100,7 @@ impl ReplyEnd {
 }
 
 impl Length {
-    /// What stands before a reply of that length.
+    /// Encodes the length prefix of a reply.
     pub fn written(self, length: usize) -> Vec<u8> {
         match self {
             Length::U8 => vec![length as u8],
@@ -111,7 +112,7 @@ impl Length {
         }
     }
 
-    /// How long the header is, and the reply that follows it, once the header is there.
+    /// Returns the lengths of the prefix and of the reply, once the prefix is complete.
     fn read(self, received: &[u8]) -> Result<Option<(usize, usize)>, NoLength> {
         let number = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
         let reversed = |bytes: &[u8]| number(&bytes.iter().rev().copied().collect::<Vec<_>>());
@@ -135,7 +136,7 @@ impl Length {
     }
 }
 
-/// As it is written in a table.
+/// Terminators that are written as a table.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 enum Table {
@@ -144,7 +145,7 @@ enum Table {
     Quiet(String),
 }
 
-/// As it is written.
+/// A terminator as written in a manifest.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Written {

@@ -1,7 +1,7 @@
 //! Spaces between the parts of an expression.
 
-/// The expression with a space around each operator and parenthesis, or with none at all. A sign
-/// stays with its number. What is no expression is left as it is.
+/// Returns the expression with a space around each operator and parenthesis, or with none. A sign
+/// stays with its number. Returns any other text unchanged.
 pub fn respaced(expression: &[u8], spaced: bool) -> Vec<u8> {
     let is_part = |byte: &u8| byte.is_ascii_digit() || b"+-*/%().e \t".contains(byte);
     if !expression.iter().all(is_part) {
@@ -29,7 +29,7 @@ pub fn respaced(expression: &[u8], spaced: bool) -> Vec<u8> {
     tokens.join(&b" "[..usize::from(spaced)])
 }
 
-/// Whether what follows is an operator rather than a sign.
+/// Returns whether a following `+` or `-` is an operator, not a sign.
 fn ends_operand(token: Option<&Vec<u8>>) -> bool {
     token.and_then(|token| token.last()).is_some_and(|&last| last.is_ascii_digit() || last == b')')
 }
