@@ -170,6 +170,8 @@ reason = 'it cannot be filled'
             known: None,
             took_ms: 0,
             discovery: None,
+            client_saw: None,
+            quoted: None,
         }
     }
 

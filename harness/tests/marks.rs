@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::common::trials;
-use harness::client::Event;
+use harness::client::{Event, EventKind};
 use harness::conformance::{CaseResult, Known, KnownVerdict, State, Verdict};
 use harness::environment::Environment;
 use harness::exit::Exit;
@@ -40,6 +40,8 @@ fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Case
         known: None,
         took_ms: 12,
         discovery: None,
+        client_saw: None,
+        quoted: None,
     }
 }
 
@@ -47,6 +49,12 @@ fn events(of: &[(usize, &str)]) -> Vec<Event> {
     let event = |(at, &(client, what)): (usize, &(usize, &str))| Event {
         at_us: at as u64 * 100,
         client,
+        kind: match what {
+            _ if what.starts_with("→ ") => EventKind::Sent,
+            _ if what.starts_with("← ") => EventKind::Received,
+            _ if what.starts_with("the server ended") => EventKind::Exited,
+            _ => EventKind::Note,
+        },
         what: what.to_owned(),
     };
     of.iter().enumerate().map(event).collect()
@@ -67,6 +75,7 @@ fn failed(name: &'static str, observed: &str, hint: &str) -> CaseResult {
 fn crashed(name: &'static str) -> CaseResult {
     CaseResult {
         state: State::Crash,
+        client_saw: Some("connection closed".to_owned()),
         exit: Some(Exit::Code(1)),
         log: format!("Traceback (most recent call last):\nUnicodeDecodeError: {HOSTILE}"),
         transcript: events(&[

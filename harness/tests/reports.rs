@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::common::trials;
-use harness::client::Event;
+use harness::client::{Event, EventKind};
 use harness::conformance::{CaseResult, Kind, Known, KnownVerdict, Sample, State, Verdict};
 use harness::environment::Environment;
 use harness::exit::Exit;
@@ -46,6 +46,8 @@ fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Case
         known: None,
         took_ms: 12,
         discovery: None,
+        client_saw: None,
+        quoted: None,
     }
 }
 
@@ -55,10 +57,27 @@ fn failed() -> CaseResult {
         observed: "the server ended, with exit code 101".to_owned(),
         hint: Some("what the server wrote last tells where it died".to_owned()),
         transcript: vec![
-            Event { at_us: 31, client: 1, what: "connected in 20 µs".to_owned() },
-            Event { at_us: 1_234, client: 1, what: "→ \"1+2\\n\"".to_owned() },
-            Event { at_us: 2_300, client: 0, what: "server wrote: \"oh <no>\"".to_owned() },
-            Event { at_us: 2_345, client: 1, what: "← RST".to_owned() },
+            Event {
+                at_us: 31,
+                client: 1,
+                kind: EventKind::Note,
+                what: "connected in 20 µs".to_owned(),
+            },
+            Event {
+                at_us: 1_234,
+                client: 1,
+                kind: EventKind::Sent,
+                what: "→ \"1+2\\n\"".to_owned(),
+            },
+            Event {
+                at_us: 2_300,
+                client: 0,
+                kind: EventKind::Output,
+                what: "server wrote: \"oh <no>\"".to_owned(),
+            },
+            Event {
+                at_us: 2_345, client: 1, kind: EventKind::Received, what: "← RST".to_owned()
+            },
         ],
         resources: vec![sample(4, 9), sample(50_123, 62)],
         survivors: vec![Survivor { pid: 4242, name: "sleep".to_owned() }],

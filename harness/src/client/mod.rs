@@ -4,7 +4,7 @@ mod command;
 mod transcript;
 
 pub use command::{Ended, converse};
-pub use transcript::{Event, Happening, Transcript};
+pub use transcript::{Event, EventKind, Happening, Transcript};
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};

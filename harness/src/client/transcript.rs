@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::exit::Exit;
 use crate::text::printable;
 use serde::Serialize;
 
@@ -30,8 +31,26 @@ pub struct Event {
     pub at_us: u64,
     /// Number of the client, from 1; 0 is the harness itself.
     pub client: usize,
+    /// Kind of the event.
+    pub kind: EventKind,
     /// Description of the event, with the bytes escaped.
     pub what: String,
+}
+
+/// Kinds of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// The client sent bytes, FIN or RST.
+    Sent,
+    /// The server sent bytes or FIN.
+    Received,
+    /// The server wrote to its standard output or standard error.
+    Output,
+    /// The server's first process exited.
+    Exited,
+    /// Anything else, such as an action of the harness.
+    Note,
 }
 
 /// An event of a client or of the server.
@@ -53,6 +72,8 @@ pub enum Happening {
     ClientError(String),
     /// The server wrote to its standard output or standard error.
     ServerWrote(Vec<u8>),
+    /// The server's first process exited.
+    Exited(Exit),
     /// The harness did something to the server, or observed it.
     Note(String),
 }
@@ -84,7 +105,7 @@ impl Transcript {
         let mut events = inner.first.clone();
         if let (Some(next), 1..) = (inner.last.front(), inner.left_out) {
             let what = format!("({} more happenings left out)", inner.left_out);
-            events.push(Event { at_us: next.at_us, client: 0, what });
+            events.push(Event { at_us: next.at_us, client: 0, kind: EventKind::Note, what });
         }
         events.extend(inner.last.iter().cloned());
         events
@@ -105,7 +126,7 @@ impl Transcript {
     fn event(&self, at: Instant, client: usize, happening: Happening) -> Event {
         let since = at.saturating_duration_since(self.began).as_micros();
         let at_us = u64::try_from(since).unwrap_or(u64::MAX);
-        Event { at_us, client, what: happening.words() }
+        Event { at_us, client, kind: happening.kind(), what: happening.words() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -113,23 +134,33 @@ impl Transcript {
     }
 }
 
-/// Prefix of an event with the server's output.
-const SERVER_WROTE: &str = "server wrote: ";
-
 impl Event {
     /// Returns whether the event is output of the server.
     pub fn is_output(&self) -> bool {
-        self.client == 0 && self.what.starts_with(SERVER_WROTE)
+        self.kind == EventKind::Output
     }
 }
 
 impl Happening {
+    fn kind(&self) -> EventKind {
+        match self {
+            Happening::Sent(_) | Happening::Ended | Happening::Reset => EventKind::Sent,
+            Happening::Received(_) | Happening::ServerEnded => EventKind::Received,
+            Happening::ServerWrote(_) => EventKind::Output,
+            Happening::Exited(_) => EventKind::Exited,
+            Happening::Connected(_) | Happening::ClientError(_) | Happening::Note(_) => {
+                EventKind::Note
+            }
+        }
+    }
+
     fn words(&self) -> String {
         match self {
             Happening::Connected(time) => format!("connected in {} µs", time.as_micros()),
             Happening::Sent(bytes) => format!("→ {}", printable(bytes)),
             Happening::Received(bytes) => format!("← {}", printable(bytes)),
-            Happening::ServerWrote(bytes) => format!("{SERVER_WROTE}{}", printable(bytes)),
+            Happening::ServerWrote(bytes) => format!("server wrote: {}", printable(bytes)),
+            Happening::Exited(exit) => format!("the server ended: {exit}"),
             Happening::Ended => "→ FIN".to_owned(),
             Happening::Reset => "→ RST".to_owned(),
             Happening::ServerEnded => "← FIN".to_owned(),

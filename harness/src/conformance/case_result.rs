@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::discovery::Discovery;
+use super::quoted::Quoted;
 use super::resources::Sample;
 use crate::client::Event;
 use crate::exit::Exit;
@@ -218,6 +219,12 @@ pub struct CaseResult {
     /// The property of the server that the case detected.
     #[serde(skip)]
     pub discovery: Option<Box<Discovery>>,
+    /// The observation of the client, if the server exited during the case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_saw: Option<String>,
+    /// The parts of an observation that quotes the server's output.
+    #[serde(skip)]
+    pub quoted: Option<Box<Quoted>>,
 }
 
 impl Verdict {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::case_result::{State, Verdict};
+use super::quoted::Quoted;
 use crate::client::ClientError;
 use crate::server::LaunchError;
 
@@ -30,6 +31,8 @@ pub struct Failure {
     ///
     /// [`CaseResult::blocked_by`]: super::CaseResult::blocked_by
     pub blocked_by: &'static [&'static str],
+    /// The parts of an observation that quotes the server's output.
+    pub quoted: Option<Box<Quoted>>,
 }
 
 impl Failure {
@@ -44,6 +47,7 @@ impl Failure {
             general_hint: None,
             counterexample: None,
             blocked_by: &[],
+            quoted: None,
         }
     }
 
@@ -136,7 +140,9 @@ fn usual_cause(trouble: &ClientError) -> &'static str {
 
 impl From<LaunchError> for Failure {
     fn from(error: LaunchError) -> Failure {
-        let finding = Failure::fail("a server that listens", error.to_string());
+        let quoted = error.quoted().map(|(seen, output)| Box::new(Quoted { seen, output }));
+        let finding =
+            Failure { quoted, ..Failure::fail("a server that listens", error.to_string()) };
         match error {
             LaunchError::Exited { .. } => Failure { state: State::Crash, ..finding }
                 .hint("what it wrote last tells why; does the command run by hand?"),

@@ -144,6 +144,8 @@ impl Runner {
             known: None,
             took_ms: 0,
             discovery: None,
+            client_saw: None,
+            quoted: None,
         }
     }
 
@@ -181,10 +183,8 @@ impl Runner {
         let ended = evidence.process.end();
         let ended = evidence.death.unwrap_or(ended);
         let wrote = ended.wrote.into_iter().map(|(at, bytes)| (at, Happening::ServerWrote(bytes)));
-        let exited = ended
-            .exited_at
-            .zip(ended.exit)
-            .map(|(at, exit)| (at, Happening::Note(format!("the server ended: {exit}"))));
+        let exited =
+            ended.exited_at.zip(ended.exit).map(|(at, exit)| (at, Happening::Exited(exit)));
         judgement.transcript = transcript.events_with(wrote.chain(exited));
         judgement.log = ended.log;
         judgement.exit = ended.exit;
@@ -193,6 +193,7 @@ impl Runner {
             let most = spec.limits.tasks.unwrap_or(MOST_TASKS);
             let seen = std::mem::take(&mut judgement.observed);
             let words = format!("it had more, and was ended; the client saw: {seen}");
+            judgement.client_saw = Some(seen);
             let finding = Failure::fail(format!("at most {most} threads and processes"), words)
                 .hint("what is started for each client must end with it, and have a bound");
             judgement.take(Failure { state: State::Crash, ..finding });
@@ -206,10 +207,10 @@ impl Runner {
             && !spec.contract.may_end_by(exit)
             && (served || judgement.state != State::Vacuous)
         {
-            let seen = match judgement.found() {
-                Kind::Pass => String::new(),
-                _ => format!("; the client saw: {}", judgement.observed),
-            };
+            let seen = std::mem::take(&mut judgement.observed);
+            judgement.client_saw = (judgement.found() != Kind::Pass).then_some(seen);
+            let seen = judgement.client_saw.as_ref();
+            let seen = seen.map_or_else(String::new, |seen| format!("; the client saw: {seen}"));
             judgement.verdict = Some(Verdict::Fail);
             judgement.state = State::Crash;
             judgement.blocked_by.clear();
@@ -239,6 +240,7 @@ impl CaseResult {
         self.hint = finding.hint;
         self.blocked_by = finding.blocked_by.to_vec();
         self.counterexample = finding.counterexample.map(|value| *value);
+        self.quoted = finding.quoted;
     }
 
     fn conclude(&mut self, checked: thread::Result<Result<(), Failure>>, evidence: &Evidence) {

@@ -48,6 +48,23 @@ pub enum LaunchError {
     },
 }
 
+impl LaunchError {
+    /// Returns the error without the server's output, and the end of the output, if the error quotes
+    /// it.
+    pub fn quoted(&self) -> Option<(String, String)> {
+        match self {
+            LaunchError::Exited { exit, log } => {
+                Some((format!("the server ended before it listened, with {exit}"), last_lines(log)))
+            }
+            LaunchError::NotListening { waited, log } => {
+                let words = format!("the server did not listen within {} ms", waited.as_millis());
+                Some((words, last_lines(log)))
+            }
+            _ => None,
+        }
+    }
+}
+
 pub(super) fn said(log: &str) -> String {
     match last_lines(log).as_str() {
         "" => ", saying nothing".to_owned(),

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::rank::never_ran;
-use crate::client::Event;
+use crate::client::{Event, EventKind};
 use crate::conformance::{CaseResult, State};
 
 /// One line of evidence.
@@ -39,8 +39,10 @@ const TRAILING: &[&str] = &["note:", "at ", "node.js v", "goroutine ", "exit sta
 pub(super) fn of(judgement: &CaseResult) -> Vec<Line> {
     let line = |label, words: &str| Line { label, words: short(words, LONG) };
     if never_ran(judgement) {
-        let (ended, log) =
-            judgement.observed.split_once("; it said: ").unwrap_or((&judgement.observed, ""));
+        let (ended, log) = match &judgement.quoted {
+            Some(quoted) => (&quoted.seen, quoted.output.as_str()),
+            None => (&judgement.observed, ""),
+        };
         let wrote = last_words(log).map(|words| line("wrote", &words));
         return [Some(line("came", ended)), wrote, Some(line("wanted", &judgement.expected))]
             .into_iter()
@@ -58,8 +60,7 @@ pub(super) fn of(judgement: &CaseResult) -> Vec<Line> {
         lines.push(line("wanted", &judgement.expected));
         return lines;
     };
-    let saw = judgement.observed.split_once("; the client saw: ").map(|(_, saw)| saw);
-    lines.push(match saw {
+    lines.push(match &judgement.client_saw {
         Some(saw) => line("came", saw),
         None => line("wanted", &judgement.expected),
     });
@@ -135,11 +136,11 @@ fn sent(judgement: &CaseResult) -> Option<Line> {
 }
 
 fn is_death(event: &Event) -> bool {
-    event.client == 0 && event.what.starts_with("the server ended: ")
+    event.kind == EventKind::Exited
 }
 
 fn is_sent(event: &Event) -> bool {
-    event.client > 0 && event.what.starts_with("→ ")
+    event.client > 0 && event.kind == EventKind::Sent
 }
 
 /// The client that waited last, if it had sent something; otherwise the one that sent last.

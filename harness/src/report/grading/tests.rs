@@ -3,8 +3,8 @@ use super::sheet::*;
 use super::text::sheet as sheet_words;
 use super::words::*;
 use super::{evidence, words};
-use crate::client::Event;
-use crate::conformance::{CaseResult, State};
+use crate::client::{Event, EventKind};
+use crate::conformance::{CaseResult, Quoted, State};
 use crate::conformance::{Verdict, cases};
 use crate::exit::Exit;
 use crate::report::document::ServerResult;
@@ -29,11 +29,20 @@ fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> Case
         known: None,
         took_ms: 1,
         discovery: None,
+        client_saw: None,
+        quoted: None,
     }
 }
 
 fn event(at_us: u64, client: usize, what: &str) -> Event {
-    Event { at_us, client, what: what.to_owned() }
+    let kind = match what {
+        _ if what.starts_with("→ ") => EventKind::Sent,
+        _ if what.starts_with("← ") => EventKind::Received,
+        _ if what.starts_with("server wrote: ") => EventKind::Output,
+        _ if what.starts_with("the server ended: ") => EventKind::Exited,
+        _ => EventKind::Note,
+    };
+    Event { at_us, client, kind, what: what.to_owned() }
 }
 
 fn failed(name: &'static str) -> CaseResult {
@@ -50,6 +59,7 @@ fn crashed(name: &'static str, log: &str) -> CaseResult {
     transcript.extend((2..9).map(|client| event(40, client, "connection refused")));
     CaseResult {
         observed: "the server ended, with exit code 1; the client saw: connection closed".into(),
+        client_saw: Some("connection closed".into()),
         log: log.to_owned(),
         exit: Some(Exit::Code(1)),
         transcript,
@@ -225,6 +235,10 @@ fn a_server_that_does_not_start_has_one_fault() {
         transcript: Vec::new(),
         expected: "a server that listens".to_owned(),
         observed: "the server ended before it listened, with exit code 1; it said: Traceback\nTypeError: no".to_owned(),
+            quoted: Some(Box::new(Quoted {
+                seen: "the server ended before it listened, with exit code 1".to_owned(),
+                output: "Traceback\nTypeError: no".to_owned(),
+            })),
         ..judgement(name, Some(Verdict::Fail), State::Crash)
     }
     };
