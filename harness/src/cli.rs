@@ -1,7 +1,8 @@
 //! Command-line parser. Its doc comments are the `--help` texts of all commands.
 
+use std::ffi::OsStr;
 use std::net::{Ipv6Addr, SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::PossibleValue;
@@ -692,12 +693,32 @@ impl Serve {
 
 pub(crate) fn server(name: &str) -> Result<Server, String> {
     servers::find(name).ok_or_else(|| {
+        if Path::new(name).is_file() {
+            return format!(
+                "`{name}` is a file, and not a built-in server: judge it by the command that starts it, \
+                 as in harness check --cmd \"{} {{host}} {{port}}\"",
+                started_by(name)
+            );
+        }
         let ids: Vec<&str> = servers::PATTERNS.iter().map(|pattern| pattern.id).collect();
         format!(
             "there is no such server; choose {}, each with -calc or -echo after it, or server1 to server4",
             ids.join(", ")
         )
     })
+}
+
+/// Returns the beginning of a command that runs a program.
+fn started_by(file: &str) -> String {
+    let interpreter = match Path::new(file).extension().and_then(OsStr::to_str) {
+        Some("py") => "python3 ",
+        Some("js" | "mjs") => "node ",
+        Some("rb") => "ruby ",
+        Some("pl") => "perl ",
+        _ if file.contains('/') => "",
+        _ => "./",
+    };
+    format!("{interpreter}{file}")
 }
 
 fn named_server(name: &str) -> Result<NamedServer, String> {

@@ -19,6 +19,7 @@ trials![
     of_several_servers_the_others_are_judged_and_each_has_its_entry,
     a_server_that_cannot_be_judged_is_in_the_report_and_in_junit,
     any_address_of_localhost_is_found,
+    a_file_in_place_of_a_servers_name_is_told_the_command_that_judges_it,
 ];
 
 const EXE: &str = env!("CARGO_BIN_EXE_harness");
@@ -235,4 +236,15 @@ fn any_address_of_localhost_is_found() {
             ["check", "--service", "echo", "--case", "framing/single", "--connect", &address];
         harness().args(check).assert().code(0);
     }
+}
+
+fn a_file_in_place_of_a_servers_name_is_told_the_command_that_judges_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("aio.py"), "").expect("a file");
+    harness()
+        .args(["check", "aio.py"])
+        .current_dir(folder.path())
+        .assert()
+        .code(2)
+        .stderr(contains("harness check --cmd \"python3 aio.py {host} {port}\""));
 }

@@ -135,7 +135,14 @@ pub fn probe(arguments: &Request) -> Result<ExitCode> {
     if let Some(seen) = &seen {
         tell(&format!("it is built as `{}`: {}", seen.mechanism, seen.words));
     }
-    observations.iter().for_each(|one| tell(&one.seen));
+    let mut told: Vec<&str> = Vec::new();
+    for observation in &observations {
+        // Two cases may observe the same.
+        if !told.contains(&observation.seen.as_str()) {
+            tell(&observation.seen);
+            told.push(&observation.seen);
+        }
+    }
     let expect = seen.and_then(|seen| {
         let word = Expected::from_str(seen.mechanism.name()).ok()?;
         seen.meets(word).is_ok().then_some(word)
