@@ -1,5 +1,5 @@
-//! The evidence of a fault in three lines: what was sent, what came, what should have come; or how
-//! the server ended.
+//! Evidence of a fault in at most three lines: sent, received and expected data, or the server's
+//! exit.
 
 use serde::Serialize;
 
@@ -10,32 +10,32 @@ use crate::conformance::{CaseResult, State};
 /// One line of evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// What it tells: `sent`, `came`, `wanted`, `ended`.
+    /// Label: `sent`, `done`, `came`, `wanted`, `wrote` or `ended`.
     pub label: &'static str,
-    /// In words.
+    /// Text of the line.
     pub words: String,
 }
 
-/// Letters of a line.
+/// Maximum length of a line, in characters.
 const LONG: usize = 200;
 
-/// Letters of one piece of what was sent.
+/// Maximum length of one write in the line of sent data, in characters.
 const PIECE: usize = 96;
 
-/// Pieces of what was sent that are shown.
+/// Maximum number of writes in the line of sent data.
 const PIECES: usize = 6;
 
-/// Letters of a kind that are shown when many follow each other.
+/// Length of the longest run of equal characters that is not abbreviated.
 const RUN: usize = 8;
 
-/// What a line of output has in it that tells why something went wrong.
+/// Words that mark a log line as an error message, in lower case.
 const TELLING: &[&str] =
     &["error", "exception", "panic", "fault", "abort", "assert", "terminate", "overflow", "fatal"];
 
-/// What lines begin with that come after the one that tells: of Rust, Node.js, Java, Go.
+/// Prefixes of lines after the error message, in the logs of Rust, Node.js, Java and Go.
 const TRAILING: &[&str] = &["note:", "at ", "node.js v", "goroutine ", "exit status "];
 
-/// Three lines, or fewer.
+/// Returns the evidence of a failed case, in at most three lines.
 pub(super) fn of(judgement: &CaseResult) -> Vec<Line> {
     let line = |label, words: &str| Line { label, words: short(words, LONG) };
     if never_ran(judgement) {
@@ -69,17 +69,17 @@ pub(super) fn of(judgement: &CaseResult) -> Vec<Line> {
     lines
 }
 
-/// Words in one line, shortened.
+/// Formats text as one line, truncated to the maximum length.
 pub(super) fn line(words: &str) -> String {
     short(words, LONG)
 }
 
-/// Whether the fault is that the server ended.
+/// Returns whether the fault is an unexpected exit of the server.
 pub(super) fn died(judgement: &CaseResult) -> bool {
     judgement.state == State::Crash && judgement.exit.is_some()
 }
 
-/// The last line that tells why something went wrong; without one, the last line.
+/// Returns the last error message of a log, or its last line if there is no error message.
 pub(super) fn last_words(log: &str) -> Option<String> {
     let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let tells = |line: &&str| {
@@ -90,14 +90,14 @@ pub(super) fn last_words(log: &str) -> Option<String> {
     let Some(place) = lines.iter().rposition(tells) else {
         return lines.last().map(|line| plain(line));
     };
-    // Rust says where in one line, and what in the next.
+    // Rust prints the location of a panic in one line, and its message in the next.
     let next = lines.get(place + 1).filter(|_| lines[place].contains("panicked at"));
     let words = next.map_or(lines[place].to_owned(), |next| format!("{} {next}", lines[place]));
     Some(plain(&words))
 }
 
-/// What the server wrote of an error before the client gave up waiting: mostly why it waited in
-/// vain. What it writes afterwards is about the client that has gone.
+/// Returns an error message that the server logged before the client timed out. It is probably the
+/// cause. Later output concerns the disconnect of the client.
 pub(super) fn stuck_with(judgement: &CaseResult) -> Option<String> {
     let last = judgement.transcript.iter().rev().find(|event| event.client > 0)?;
     let wrote = |event: &Event| event.is_output() && event.at_us < last.at_us;
@@ -110,8 +110,8 @@ pub(super) fn stuck_with(judgement: &CaseResult) -> Option<String> {
     is_before.then(|| last_words(&judgement.log))?.filter(telling)
 }
 
-/// What was done last, to which an answer was due: writes, FIN and RST of one client, or what the
-/// harness did to the server.
+/// Returns the last stimulus: the last writes, FIN or RST of one client, or the last action of the
+/// harness on the server.
 fn sent(judgement: &CaseResult) -> Option<Line> {
     let death = judgement.transcript.iter().position(is_death);
     let end = death.filter(|_| died(judgement)).unwrap_or(judgement.transcript.len());
@@ -143,7 +143,7 @@ fn is_sent(event: &Event) -> bool {
     event.client > 0 && event.kind == EventKind::Sent
 }
 
-/// The client that waited last, if it had sent something; otherwise the one that sent last.
+/// Returns the client with the last event, if it sent something; otherwise the last sender.
 fn focus(events: &[Event]) -> Option<usize> {
     let has_sent = |client| events.iter().any(|event| event.client == client && is_sent(event));
     let waited = events.iter().rev().find(|event| event.client > 0)?.client;
@@ -164,7 +164,7 @@ fn pieces(client: usize, pieces: Vec<String>) -> String {
     format!("{who}{cut}{shown}{many}")
 }
 
-/// How the connection ended, where the words do not say it.
+/// Returns the end of the connection, FIN or RST, unless the observation mentions it.
 fn ending(judgement: &CaseResult) -> &'static str {
     let said = |word: &str| judgement.observed.contains(word);
     let client = judgement.transcript.iter().rev().find(|event| event.client > 0);
@@ -175,7 +175,7 @@ fn ending(judgement: &CaseResult) -> &'static str {
     }
 }
 
-/// The same letter again and again is shown a few times.
+/// Abbreviates long runs of equal characters.
 fn squeezed(words: &str) -> String {
     let letters: Vec<char> = words.chars().collect();
     let mut squeezed = String::new();
@@ -187,7 +187,8 @@ fn squeezed(words: &str) -> String {
     squeezed.replace("……", "…")
 }
 
-/// In plain letters, with `…` for what there is no room for. How many bytes a message had stays.
+/// Truncates text to `room` characters, with `…` for the omitted part. A byte count at the end is
+/// kept.
 fn short(words: &str, room: usize) -> String {
     let words = squeezed(&plain(words));
     if words.chars().count() <= room {
@@ -199,7 +200,8 @@ fn short(words: &str, room: usize) -> String {
     format!("{}…{end}", kept.trim_end_matches('…'))
 }
 
-/// Without line ends, and without what a terminal or a reader's eye would be led astray by.
+/// Replaces line ends and tabs by spaces, and control, invisible and bidirectional formatting
+/// characters by U+FFFD.
 pub(super) fn plain(words: &str) -> String {
     let is_unseen = |letter: char| matches!(letter, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}');
     words

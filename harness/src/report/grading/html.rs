@@ -1,4 +1,5 @@
-//! `marks.html`: the same for the screen and for paper: the table of several, then a page for each.
+//! `marks.html`: the grading reports for screen and print: the comparison table, then one page per
+//! server.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 

@@ -1,4 +1,4 @@
-//! `marks.md`: the mark sheets of servers that were not written here, and the table of several.
+//! `marks.md`: the grading reports of external servers, and their comparison table.
 
 use std::fmt::Write;
 
@@ -119,8 +119,8 @@ fn groups(title: &str, groups: &[Group], page: &mut String) -> std::fmt::Result 
     writeln!(page)
 }
 
-/// Words in a fence of backticks that is longer than any in them, so that they cannot end it. Not
-/// for a table: a bar would end the cell.
+/// Formats text as a Markdown code span, with a fence longer than any run of backticks in the text.
+/// Unsuitable for tables, because a `|` would end the cell.
 fn code(words: &str) -> String {
     let words = super::evidence::plain(words);
     let longest = words.split(|letter| letter != '`').map(str::len).max().unwrap_or(0);

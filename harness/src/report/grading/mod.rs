@@ -1,5 +1,5 @@
-//! The mark sheet: what works in a server that was not written here and what does not, for its
-//! author; and the table of several, for whoever judges them.
+//! Grading report: the strengths and faults of an external server, for its author; and a comparison
+//! table of several servers, for teachers.
 
 mod evidence;
 mod html;

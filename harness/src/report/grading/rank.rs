@@ -1,37 +1,37 @@
-//! How important a fault is.
+//! Severity of faults.
 
 use serde::Serialize;
 
 use crate::conformance::{CaseResult, State};
 
-/// What a fault means for those who want to use the server, the worst first.
+/// Severity of a fault for users of the server, most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Importance {
-    /// Nothing else can be looked at before this is mended.
+    /// The server does not run or reply: nothing else can be tested.
     NoAnswer,
-    /// It does reliably what nobody wants.
+    /// The server returns wrong results.
     WrongResults,
-    /// Whoever can run code there can do all that is below, and read what is not theirs.
+    /// A client can run code on the server's host. This includes all faults below.
     TakenOver,
-    /// One client is enough to take it from everyone.
+    /// One client can crash or block the server for all clients.
     Falls,
-    /// Somebody does not get a reply, or gets another's.
+    /// A client misses a reply, or receives the reply to another client.
     LosesReplies,
-    /// It works for one client, as long as no other stands in its way.
+    /// One client degrades the service for others.
     HarmsOthers,
-    /// It is otherwise than it says of itself.
+    /// The server violates its declared contract.
     Contract,
-    /// It works today, and not for a week.
+    /// The server leaks resources, so that it cannot run for long.
     Leaks,
-    /// It is a trouble to those who run it, not to its clients.
+    /// The server affects its operators rather than its clients, at startup or shutdown.
     Manners,
-    /// What remains.
+    /// Minor faults.
     LooseEnds,
 }
 
 impl Importance {
-    /// The words of a heading.
+    /// Returns the heading of this severity.
     pub fn words(self) -> &'static str {
         match self {
             Importance::NoAnswer => "it does not run, or does not answer",
@@ -48,9 +48,10 @@ impl Importance {
     }
 }
 
-/// Cases whose names begin so, in a state or in any; the first row that fits decides. A crash
-/// counts more than the case that met it, except where the case is about starting and ending, or
-/// takes the server's descriptors away: that is not what any client can do.
+/// Severity by name prefix and state of the case (`None`: any state); the first matching row applies.
+///
+/// A crash outranks the subject of the case. Exceptions are cases of startup, shutdown and
+/// descriptor exhaustion, because not every client can cause these conditions.
 #[rustfmt::skip]
 const RANKS: &[(&str, Option<State>, Importance)] = &[
     ("framing/single", None, Importance::NoAnswer),
@@ -61,10 +62,10 @@ const RANKS: &[(&str, Option<State>, Importance)] = &[
     ("exhaustion/", None, Importance::HarmsOthers),
     ("malformed/injection", Some(State::Ok), Importance::TakenOver),
     ("", Some(State::Crash), Importance::Falls),
-    // A leak is slow, whichever case has seen it.
+    // A leak harms slowly, whichever case detects it.
     ("", Some(State::Leak), Importance::Leaks),
     ("leaks/", None, Importance::Leaks),
-    // No reply at all to a single client: that connection, or the server, is stuck.
+    // No reply to the only client: the connection or the server is stuck.
     ("results/", Some(State::Hang), Importance::Falls),
     ("malformed/", Some(State::Hang), Importance::Falls),
     ("oversize/endless-beside", None, Importance::HarmsOthers),
@@ -74,7 +75,7 @@ const RANKS: &[(&str, Option<State>, Importance)] = &[
     ("malformed/escapes", None, Importance::LooseEnds),
     ("malformed/", None, Importance::LosesReplies),
     ("oversize/", None, Importance::LosesReplies),
-    // Silence is another client's doing there; a wrong reply is a mix-up.
+    // A missing reply is caused by another client; a wrong reply was sent to the wrong client.
     ("isolation/own-answers", Some(State::Ok), Importance::LosesReplies),
     ("isolation/", None, Importance::HarmsOthers),
     ("back-pressure/slow-reader", None, Importance::LosesReplies),
@@ -93,7 +94,7 @@ const RANKS: &[(&str, Option<State>, Importance)] = &[
     ("wire/", None, Importance::Contract),
 ];
 
-/// How important it is that a case failed so.
+/// Returns the severity of a failed case.
 pub(super) fn importance(judgement: &CaseResult) -> Importance {
     if never_ran(judgement) {
         return Importance::NoAnswer;
@@ -108,10 +109,10 @@ fn rank(case: &str, state: State) -> Option<Importance> {
     RANKS.iter().find(fits).map(|&(_, _, importance)| importance)
 }
 
-/// What is expected of a server that was launched and is not to be connected to.
+/// Expectation in the result of a server that could not be launched.
 const LISTENS: &str = "a server that listens";
 
-/// Whether the server failed before anyone could connect: nothing was on the wire.
+/// Returns whether the server failed before a client could connect.
 pub(super) fn never_ran(judgement: &CaseResult) -> bool {
     judgement.transcript.is_empty() && judgement.expected == LISTENS
 }

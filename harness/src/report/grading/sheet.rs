@@ -1,4 +1,4 @@
-//! What works in a server and what does not, grouped for its author.
+//! Data model of the grading report: strengths and faults of a server, grouped for its author.
 
 use serde::Serialize;
 
@@ -9,115 +9,115 @@ use crate::conformance::{CaseResult, Kind, Known, State};
 use crate::report::document::{Report, ServerResult};
 use crate::report::tally::Tally;
 
-/// The marks of one server.
+/// Grading report of one server.
 #[derive(Clone, Debug, Serialize)]
 pub struct Grading {
-    /// Its name.
+    /// Name of the server.
     pub name: String,
-    /// The command that was judged.
+    /// Command line of the tested server.
     pub command: String,
-    /// What it declares.
+    /// Description of the declared contract.
     pub contract: String,
-    /// How it is built, if that is known.
+    /// Detected concurrency model, if any.
     pub mechanism: Option<String>,
-    /// Why it could not be run, if so.
+    /// Reason why the server could not run, if so.
     pub not_run: Option<String>,
-    /// How many cases there are of each kind, in words.
+    /// Description of the number of cases of each kind.
     pub tally: String,
-    /// Topics of which something works, in the order of the cases.
+    /// Topics with at least one passed case, in the order of the cases.
     pub works: Vec<Works>,
-    /// What does not work, the most important first.
+    /// Faults, most severe first.
     pub faults: Vec<Fault>,
-    /// What works loosely, was only looked at, or was expected otherwise.
+    /// Notes on cases that passed loosely, were only observed, or concern known failures.
     pub notes: Vec<Note>,
-    /// What could not be found out, by the reason.
+    /// Inconclusive cases, grouped by reason.
     pub undecided: Vec<Group>,
-    /// What does not apply, by the reason.
+    /// Cases that do not apply, grouped by reason.
     pub not_applicable: Vec<Group>,
 }
 
-/// How much of a topic works.
+/// Result of one topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Works {
-    /// What it is about.
+    /// Description of the topic.
     pub topic: String,
-    /// Cases that work, strictly or loosely.
+    /// Number of cases that passed, strictly or loosely.
     pub works: usize,
-    /// Cases that were decided.
+    /// Number of conclusive cases.
     pub of: usize,
 }
 
-/// One thing that is wrong, in however many cases it shows.
+/// One fault, with all cases that it fails.
 #[derive(Clone, Debug, Serialize)]
 pub struct Fault {
-    /// What is wrong, in a sentence.
+    /// Summary of the fault, in a sentence.
     pub title: String,
-    /// How important that is.
+    /// Severity of the fault.
     pub importance: Importance,
-    /// What was seen, in three lines at most.
+    /// Evidence from the first of `cases`, in at most three lines.
     pub evidence: Vec<Line>,
-    /// What is likely to be the cause.
+    /// Likely cause.
     pub cause: String,
-    /// The command that shows it again.
+    /// Command that reproduces the fault.
     pub again: String,
-    /// The cases in which it shows. The evidence is from the first.
+    /// Names of the failed cases, most severe first.
     pub cases: Vec<&'static str>,
 }
 
-/// Something about one case.
+/// A note on one case.
 #[derive(Clone, Debug, Serialize)]
 pub struct Note {
-    /// The case.
+    /// Name of the case.
     pub case: &'static str,
-    /// What is to be said.
+    /// Text of the note.
     pub words: String,
 }
 
-/// Cases that have the same reason.
+/// Cases with the same reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Group {
-    /// The reason.
+    /// Reason of all cases.
     pub reason: String,
-    /// The cases.
+    /// Names of the cases.
     pub cases: Vec<&'static str>,
 }
 
-/// A server's row in the table of several.
+/// Row of one server in the comparison table.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// Its name.
+    /// Name of the server.
     pub name: String,
-    /// Cases that work.
+    /// Number of cases that passed strictly.
     pub works: usize,
-    /// Cases that work loosely.
+    /// Number of cases that passed loosely.
     pub loose: usize,
-    /// Cases that fail.
+    /// Number of cases that failed unexpectedly.
     pub fails: usize,
-    /// Cases that fail, as was expected.
+    /// Number of known failures.
     pub known: usize,
-    /// Cases that could not be found out.
+    /// Number of inconclusive cases.
     pub undecided: usize,
-    /// The most important fault, or why there is nothing to say.
+    /// Title of the most severe fault, or the reason why there is none.
     pub first: String,
-    /// How long judging it took.
+    /// Duration of all test cases in milliseconds, if recorded.
     pub took_ms: Option<u64>,
-    /// How it is built, if that is known.
+    /// Detected concurrency model, if any.
     pub mechanism: Option<String>,
 }
 
-/// What is said where the case knows no cause.
+/// Cause of a fault for which no case suggests one.
 const NO_CAUSE: &str =
     "not told by this alone: compare what came with what should have come, byte by byte";
 
-/// What is said of an error that was written while a client waited.
+/// Cause of a fault where the server logged an error while a client waited for its reply.
 pub(super) const STUCK: &str = "an error ended what served this client, and nobody told it: catch errors where one \
      client is served, answer with a line, and close its socket on every way out";
 
-/// What hints begin with that name no cause.
+/// Prefixes of hints that do not name a cause.
 const NO_HINTS: &[&str] = &["--output DIR", "this is the smallest counterexample"];
 
 impl Grading {
-    /// The marks of a server, from its verdicts.
+    /// Builds the grading report of a server from its case results.
     pub fn of(server: &ServerResult) -> Grading {
         let of_kind = |kind| server.cases.iter().filter(move |one| one.kind() == kind);
         Grading {
@@ -137,7 +137,7 @@ impl Grading {
 }
 
 impl Row {
-    /// The row of a server.
+    /// Builds the row of a server.
     pub fn of(server: &ServerResult) -> Row {
         let marks = Grading::of(server);
         let tally = Tally::of(&server.cases);
@@ -160,7 +160,7 @@ impl Row {
         }
     }
 
-    /// How many cases fail, and how many more were expected to.
+    /// Formats the number of failed cases and of known failures.
     pub(super) fn fails_words(&self) -> String {
         let known = (self.known > 0).then(|| format!(" (+{} known)", self.known));
         format!("{}{}", self.fails, known.unwrap_or_default())
@@ -172,7 +172,7 @@ impl Row {
 }
 
 impl Report {
-    /// The servers that were not written here.
+    /// Returns the external servers.
     pub fn foreign(&self) -> Vec<&ServerResult> {
         self.servers.iter().filter(|server| server.foreign).collect()
     }
@@ -221,9 +221,10 @@ fn fault(mut group: Vec<&CaseResult>) -> Fault {
     }
 }
 
-/// Equal for cases that failed by the same cause, as far as that can be told: the server could not
-/// be run, or it ended with the same last words, or it was stuck with the same, or the hint is the
-/// same and of the same weight, or it knew no cause and did the same.
+/// Returns a key that is equal for cases with probably the same cause.
+///
+/// The key is the first that applies: the server could not run; its last log line before it exited;
+/// its last log line before it hung; the hint and the severity; the observation and its topic.
 fn cause_key(judgement: &CaseResult) -> String {
     let importance = rank::importance(judgement);
     if rank::never_ran(judgement) {
@@ -231,7 +232,7 @@ fn cause_key(judgement: &CaseResult) -> String {
     }
     let numberless = |words: String| words.replace(|letter: char| letter.is_ascii_digit(), "");
     if evidence::died(judgement) {
-        // A program of several threads may end one way or another by the same error.
+        // The exit of a multithreaded program varies with the same error, so its log decides.
         let exit = judgement.exit.map_or(String::new(), |exit| exit.to_string());
         let last = evidence::last_words(&judgement.log).map(numberless);
         return last.map_or_else(
@@ -256,7 +257,7 @@ fn hint(judgement: &CaseResult) -> Option<&str> {
     judgement.hint.as_deref().filter(names_a_cause)
 }
 
-/// Of several hints the one that fewest others have: it is the least general.
+/// Returns the rarest hint of the group, which is the most specific.
 fn cause(group: &[&CaseResult]) -> Option<String> {
     let hints: Vec<&str> = group.iter().filter_map(|judgement| hint(judgement)).collect();
     let others = |hint: &&str| hints.iter().filter(|other| *other == hint).count();
@@ -292,7 +293,7 @@ fn note(judgement: &CaseResult) -> Option<Note> {
     Some(Note { case: judgement.name, words: plain(&words) })
 }
 
-/// Why a case could not find out: another that must work first, if it names one.
+/// Returns the reason of an inconclusive case: the case that must pass first, if known.
 fn undecided_by(judgement: &CaseResult) -> String {
     if judgement.state == State::HarnessError {
         return format!("the harness could not do its work: {}", plain(&judgement.observed));

@@ -1,18 +1,18 @@
-//! The mark sheet and the class table for a terminal.
+//! Grading report and comparison table for a terminal.
 
 use super::sheet::{Fault, Grading, Group, Row};
 use crate::report::document::ServerResult;
 
-/// Letters of a line. Commands are longer: they are there to be copied.
+/// Line width in characters. Commands may exceed it, because users copy them.
 const WIDTH: usize = 88;
 
-/// Cases that are named where a fault shows in more.
+/// Maximum number of cases named for one fault.
 const NAMED: usize = 9;
 
-/// Letters of the first column of the class table, at most.
+/// Maximum width of the first and the last column of the comparison table, in characters.
 const NAME: usize = 24;
 
-/// A server's mark sheet.
+/// Formats the grading report of one server.
 pub fn sheet(server: &ServerResult) -> String {
     let marks = Grading::of(server);
     let mut page = Page::default();
@@ -50,7 +50,7 @@ pub fn sheet(server: &ServerResult) -> String {
     page.0.trim_end().to_owned()
 }
 
-/// The table of several servers.
+/// Formats the comparison table of several servers.
 pub fn class(servers: &[&ServerResult]) -> String {
     let rows: Vec<Row> = servers.iter().map(|server| Row::of(server)).collect();
     let width = |of: fn(&Row) -> &str, title: &str| {
@@ -111,7 +111,7 @@ impl Page {
         self.line(&format!("{words}\n{}", "-".repeat(words.chars().count())));
     }
 
-    /// A label, and words that go on below themselves.
+    /// Appends a label and its text, wrapped with a hanging indent.
     fn labelled(&mut self, indent: usize, label: &str, words: &str) {
         let begin = format!("{:indent$}{label:9} ", "");
         self.wrapped(&begin, indent + 10, words);

@@ -1,7 +1,7 @@
-//! What is wrong, in plain words, for each case; and what a topic is about.
+//! Descriptions of the fault of each case, and of topics.
 
-/// A case that failed, in words: `when` completes "it ends when …", `wrong` says what is wrong
-/// where it does not end.
+/// Description of a failed case. `when` completes "it ends when …" for a server that exited;
+/// `wrong` describes the fault of a server that did not.
 #[derive(Debug)]
 pub(super) struct Wrong {
     pub(super) case: &'static str,
@@ -9,7 +9,7 @@ pub(super) struct Wrong {
     pub(super) wrong: &'static str,
 }
 
-/// What a topic is about, as what works.
+/// Descriptions of topics, as capabilities of the server.
 pub(super) const TOPICS: &[(&str, &str)] = &[
     ("framing", "tells requests apart, however TCP cuts and joins them"),
     ("contract", "keeps what it declares"),
@@ -33,7 +33,7 @@ const fn row(case: &'static str, when: &'static str, wrong: &'static str) -> Wro
     Wrong { case, when, wrong }
 }
 
-/// Every case, by topic.
+/// Descriptions of all cases, by topic.
 #[rustfmt::skip]
 pub(super) const WRONG: &[Wrong] = &[
     row("framing/single", "it is asked for the first time", "a plain request gets no reply line"),
@@ -143,17 +143,17 @@ pub(super) const WRONG: &[Wrong] = &[
     row("leaks/resets", "a client resets", "a client that resets leaves something behind"),
 ];
 
-/// The words for a case, if there are any.
+/// Returns the description of a case, if any.
 pub(super) fn wrong(case: &str) -> Option<&'static Wrong> {
     WRONG.iter().find(|row| row.case == case)
 }
 
-/// What a topic is about; its name, if nobody has written that down.
+/// Returns the description of a topic, or its name if it has no description.
 pub(super) fn topic(name: &str) -> &str {
     TOPICS.iter().find(|(topic, _)| *topic == name).map_or(name, |(_, words)| words)
 }
 
-/// The topic of a case.
+/// Returns the topic of a case: its name up to the first `/`.
 pub(super) fn topic_of(case: &str) -> &str {
     case.split('/').next().unwrap_or(case)
 }
