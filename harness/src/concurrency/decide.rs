@@ -48,8 +48,9 @@ struct Facts<'s> {
     after: Option<&'s Snapshot>,
 }
 
-/// Derives the model from the snapshot with the most accepted connections: the threads that wait
-/// for them, and what those did before they were opened and do after they were closed.
+/// Derives the model from the snapshot with the most accepted connections. Looks at the threads
+/// that wait for those, and at the same threads before the connections were opened and after they
+/// were closed.
 pub(super) fn decide(all: &[Snapshot]) -> Decision {
     let Some(facts) = Facts::of(all) else { return Decision::default() };
     if facts.most.accepted() == 0 {

@@ -1,12 +1,12 @@
 //! Detects the concurrency model of a running server from outside: the system calls that its
 //! threads block in while idle connections are open.
 //!
-//! [`see`] opens connections one after the other. With 0, 1, 2 and 5 of them, and after they have
-//! shut down their sending sides, it waits until the server is idle and takes a [`Snapshot`]. A
-//! snapshot has the system call of every thread and the sockets that the call waits for. The
-//! [`Mechanism`] follows from the threads that wait for connections, and from their calls before
-//! the connections were opened. No request is sent, so the handling of requests is not observed: a
-//! sleeping thread may be a worker, or a garbage collector.
+//! [`see`] opens connections one after the other. It takes a [`Snapshot`] with 0, 1, 2 and 5 of
+//! them, and another one after they have shut down their sending sides. Before each, it waits until
+//! the server is idle. A snapshot has the system call of every thread and the sockets that the call
+//! waits for. The [`Mechanism`] follows from the threads that wait for connections, and from their
+//! calls before the connections were opened. No request is sent, so the handling of requests is not
+//! observed: a sleeping thread may be a worker, or a garbage collector.
 
 mod call;
 mod clients;

@@ -6,7 +6,7 @@ use super::call;
 use super::snapshot::moment;
 use crate::server::proc::{self, Pid};
 
-/// Returns whether a process tree does nothing until an event from outside: every thread sleeps in
+/// Returns whether a process tree does nothing until an event from outside. Every thread sleeps in
 /// a call without a timeout, and no timer is armed. False for an empty tree, and where the kernel
 /// does not report the calls.
 ///

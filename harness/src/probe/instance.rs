@@ -24,8 +24,8 @@ use crate::usage_error::UsageError;
 /// Silence after which a sleeping server with timers is not expected to send any more.
 const QUIET: Duration = Duration::from_millis(250);
 
-/// Silence after which a server without timers is not expected to send any more: at least this, and
-/// at least this multiple of its slowest reply.
+/// Silence after which a server without timers is not expected to send any more. It is also at
+/// least the given multiple of the slowest reply.
 const SOON: Duration = Duration::from_millis(10);
 const SLOWER: u32 = 6;
 
@@ -324,8 +324,8 @@ impl Instance<'_> {
         Some(heard)
     }
 
-    /// Returns the bytes that arrive until they are complete, the server has closed the connection,
-    /// it cannot act without input, or it sleeps and is silent.
+    /// Returns the bytes that arrive until they are complete or no more are expected. That is so
+    /// once the server closes the connection, cannot act without input, or sleeps in silence.
     fn hear_until(
         &self,
         client: &mut Client,

@@ -246,7 +246,8 @@ struct Attributes {
 fn set_attributes(path: &str, flags: i32, set: u64, clear: u64) -> io::Result<()> {
     let path = CString::new(path)?;
     let attributes = Attributes { set, clear, propagation: 0, user_namespace: 0 };
-    // SAFETY: the path and the attributes live as long as the call, and their size is the given one.
+    // SAFETY: the path and the attributes live as long as the call, and the size is that of the
+    // attributes.
     let done = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,

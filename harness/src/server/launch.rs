@@ -121,8 +121,8 @@ struct State {
 impl Launcher {
     /// Launches a server on a free port, or on its fixed port, and waits until it listens.
     ///
-    /// A server with a fixed port, or one to be isolated in a network, needs a [`Place`]: this
-    /// thread's, or a new one that lasts as long as the server.
+    /// A [`Place`] is needed for a server with a fixed port, or with an isolated network. It is the
+    /// calling thread's, or a new one that lasts as long as the server.
     ///
     /// # Errors
     /// The server could not be launched, or did not listen in time.
@@ -262,7 +262,7 @@ impl Launcher {
 }
 
 /// Returns the loopback address of a socket that listens on all addresses. `::` usually accepts
-/// IPv4 too, and that is the only way to reach it where IPv6 is disabled.
+/// IPv4 too. Where IPv6 is disabled, IPv4 is the only way to reach it.
 fn reached_at(listens_on: SocketAddr) -> SocketAddr {
     let is_ipv6_only = || {
         diag::is_ipv6_only(listens_on.port()).unwrap_or_else(|| {

@@ -37,8 +37,9 @@ impl Launcher {
         Launcher { unprivileged: true, ..self.clone() }
     }
 
-    /// Returns a launcher that limits servers to [`MOST_TASKS`](super::MOST_TASKS) threads and processes, unless their
-    /// spec sets a limit. A server over the limit is killed before the machine runs out of them.
+    /// Returns a launcher that limits servers to [`MOST_TASKS`](super::MOST_TASKS) threads and
+    /// processes, unless their spec sets a limit. A server over the limit is killed before the
+    /// machine runs out of them.
     pub fn bounded(&self) -> Launcher {
         Launcher { bounded: true, ..self.clone() }
     }

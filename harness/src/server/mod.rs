@@ -1,7 +1,7 @@
 //! The server under test: launching, supervision, observation and shutdown.
 //!
-//! Built-in and external servers are launched in the same way: a command with `{host}` and
-//! `{port}`, below a supervisor that owns every process that the command starts.
+//! Built-in and external servers are launched in the same way, by a command with `{host}` and
+//! `{port}`. The command runs below a supervisor that owns every process that it starts.
 
 mod confinement;
 pub mod cpu_usage;

@@ -1,6 +1,6 @@
 //! Port leases and network namespaces. Most servers only need a free port. A server with a fixed
-//! port needs that port exclusively: it gets a network namespace, or, where that is not permitted,
-//! a lease of the port.
+//! port needs that port exclusively. It gets a network namespace or, where that is not permitted, a
+//! lease of the port.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -21,8 +21,8 @@ thread_local! {
 }
 
 /// Network namespace or port lease for one server, or for several that are launched in sequence. A
-/// server with a fixed port must be launched and connected to on the thread that holds this value,
-/// or on threads that it has started since.
+/// server with a fixed port must be launched on the thread that holds this value, and connected to
+/// on it or on threads that it has started since.
 #[derive(Debug, Default)]
 pub struct Place {
     network: Option<Network>,

@@ -220,10 +220,10 @@ pub fn cpu_time(tree: &[Pid]) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// Returns the CPU time of a process in user and kernel mode, and that of the children that it has
-/// waited for, in ticks of 10 ms. They are fields 14 to 17 of /proc/PID/stat (proc(5)). Field 2,
-/// the name, may contain any character and ends with the last parenthesis. USER_HZ is 100 on every
-/// architecture that Rust's std supports.
+/// Returns the CPU time of a process in user and kernel mode, and that of its waited-for children,
+/// in ticks of 10 ms. They are fields 14 to 17 of /proc/PID/stat (proc(5)). Field 2, the name, may
+/// contain any character and ends with the last parenthesis. USER_HZ is 100 on every architecture
+/// that Rust's std supports.
 pub(super) fn cpu_ticks(pid: Pid) -> Option<[u64; 4]> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
