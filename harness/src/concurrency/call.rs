@@ -36,7 +36,7 @@ pub enum Call {
     Lock,
     /// sigtimedwait, sigsuspend, pause.
     Signal,
-    /// Not in a system call.
+    /// It does not sleep.
     Running,
     /// Another call, as named by the kernel.
     Other(String),

@@ -20,9 +20,9 @@ thread_local! {
     static TAKEN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Network namespace or port lease for one server, or for several that are launched in sequence. A
-/// server with a fixed port must be launched on the thread that holds this value, and connected to
-/// on it or on threads that it has started since.
+/// Network namespace or port lease for one server, or for several that are launched in sequence.
+/// Launch a server with a fixed port on the thread that holds this value. Connect to it on that
+/// thread, or on threads that it has started since.
 #[derive(Debug, Default)]
 pub struct Place {
     network: Option<Network>,
