@@ -1,15 +1,15 @@
-//! How late the load engine's open loop sends, beside the best that this machine allows: a bare
-//! sender, which does nothing but look at the clock until it is time to send.
+//! Send lateness of the load generator's open loop, compared with the best that this machine
+//! permits: a bare sender, which only polls the clock until the next due time.
 //!
-//! Both ask the same server from the same processor, in turns, in slices of some tenths of a
-//! second: time that others steal makes both late. It comes in bursts, and one burst may be all
-//! there is above the 99.9th percentile of one side. So what was recorded of a side in all slices
-//! is compared, and beside it what the ratios of the single pairs of slices say.
+//! Both send to the same server from the same CPU, in alternating slices of some tenths of a
+//! second, so that stolen time delays both. It comes in bursts, and a single burst may make up all
+//! values above the 99.9th percentile of one side. So the values of all slices together are
+//! compared, and in addition the ratios of the single pairs of slices.
 //!
 //! It takes half a minute; with `BENCH_FULL=1` there are 30 pairs of slices for each rate.
 //!
-//! It ends with exit code 1 if the engine is late by a microsecond in the median, or if its p99 or
-//! p99.9 is more than 1.5 times the bare sender's by both ways of comparing.
+//! The exit code is 1 if the median lateness of the generator is a microsecond or more, or if its
+//! p99 or p99.9 is more than 1.5 times the bare sender's by both methods.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -29,29 +29,29 @@ use harness::server::{Launcher, Server};
 use harness::stats::{Median, Quantiles};
 use servers::Service;
 
-/// Requests per second.
+/// Offered rates, in requests per second.
 const RATES: [u32; 2] = [10_000, 50_000];
 
-/// The engine's connections. The bare sender has one.
+/// Connections of the generator. The bare sender has one.
 const CONNECTIONS: usize = 8;
 
-/// Before anything is recorded of a slice.
+/// Warm-up before each slice is recorded.
 const WARM_UP: Duration = Duration::from_millis(20);
 
-/// How late the engine must not be in the median, in nanoseconds.
+/// Limit of the generator's median lateness, in nanoseconds.
 const LATE: u64 = 1_000;
 
-/// How many times as late as the bare sender the engine may be.
+/// Maximum ratio of the generator's lateness to the bare sender's.
 const TIMES: f64 = 1.5;
 
-/// The quantiles that are compared.
+/// Quantiles to compare.
 const COMPARED: [(&str, f64); 2] = [("p99", 0.99), ("p99.9", 0.999)];
 
-/// How long the bare sender waits for what is still to come when it has sent all.
+/// Time for the missing replies after the bare sender has sent all requests.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() -> Result<ExitCode> {
-    // The server is this very program, started again.
+    // The server is this same program, started again.
     role::take();
     let is_full = asked::is_full();
     let (pairs, slice) = match Asked::of("lateness") {
@@ -72,7 +72,7 @@ fn main() -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!are_met)))
 }
 
-/// What both sides are to send.
+/// Settings of both sides.
 struct Sending<'s> {
     server: &'s Server,
     placement: &'s Placement,
@@ -81,7 +81,7 @@ struct Sending<'s> {
 }
 
 impl Sending<'_> {
-    /// One slice of the load engine.
+    /// Runs one slice of the load generator.
     fn by_engine(&self) -> Result<Interval> {
         let pace = ArrivalProcess::Open { arrivals: Arrivals::Constant, per_s: self.per_s.into() };
         let exchanges = exchanges(Service::Echo);
@@ -94,7 +94,7 @@ impl Sending<'_> {
             threads: 1,
         };
         let pin = |number| {
-            // The thread ends with the run.
+            // The thread ends with the run, so the pinning need not be undone.
             std::mem::forget(self.placement.pin_load_thread(number)?);
             Ok(())
         };
@@ -105,7 +105,7 @@ impl Sending<'_> {
         Ok(total)
     }
 
-    /// One slice of the bare sender, in the calling thread.
+    /// Runs one slice of the bare sender, in the calling thread.
     fn by_bare_sender(&self) -> Result<Interval> {
         let _pinned = self.placement.pin_load_thread(0)?;
         let mut bare = Bare::connect(self.server.address)?;
@@ -127,7 +127,7 @@ impl Sending<'_> {
     }
 }
 
-/// Looks at the clock until so much time has passed. Gives how much that is.
+/// Polls the clock until the due time, and returns the time since the start.
 fn wait_until(began: Instant, due: Duration) -> Duration {
     loop {
         let now = began.elapsed();
@@ -138,16 +138,16 @@ fn wait_until(began: Instant, due: Duration) -> Duration {
     }
 }
 
-/// A connection that asks and takes in what there is, and knows nothing else.
+/// A connection that sends requests and discards the replies.
 struct Bare {
     stream: TcpStream,
-    /// Bytes that are still to come.
+    /// Bytes of replies still missing.
     to_come: usize,
     buffer: [u8; 4096],
 }
 
 impl Bare {
-    /// As long as those of the engine.
+    /// As long as the generator's requests.
     const REQUEST: &[u8] = b"1000000\n";
 
     fn connect(address: SocketAddr) -> Result<Bare> {
@@ -158,7 +158,7 @@ impl Bare {
     }
 
     fn ask(&mut self) -> Result<()> {
-        // As short a request is taken whole, or not at all where the server takes in nothing.
+        // The kernel accepts such a short request whole, or not at all if the server does not read.
         self.to_come += self.stream.write(Bare::REQUEST)?;
         self.take_in()
     }
@@ -187,11 +187,11 @@ impl Bare {
     }
 }
 
-/// What was recorded of both at one rate.
+/// Results of both sides at one rate.
 struct Found {
     bare: Interval,
     engine: Interval,
-    /// The engine's over the bare sender's in each pair of slices, by quantile.
+    /// Ratios of the generator's lateness to the bare sender's in each pair of slices, by quantile.
     ratios: [Vec<f64>; COMPARED.len()],
 }
 
@@ -200,7 +200,7 @@ impl Found {
         let (bare, engine) = (Interval::new(0), Interval::new(0));
         let mut found = Found { bare, engine, ratios: Default::default() };
         for pair in 0..pairs {
-            // Whoever is first has no advantage of it in the end.
+            // Alternates the order, so that the advantage of being first cancels out.
             let (bare, engine) = if pair % 2 == 0 {
                 let bare = sending.by_bare_sender()?;
                 (bare, sending.by_engine()?)
@@ -217,14 +217,14 @@ impl Found {
         Ok(found)
     }
 
-    /// Prints it, and says whether nothing is against the engine.
+    /// Prints the results, and returns whether the generator meets the limits.
     fn tell(&self, per_s: u32) -> bool {
         println!("{per_s} requests/s");
         for (name, side) in [("bare sender", &self.bare), ("engine", &self.engine)] {
             let Quantiles { p50, p99, p999, max, count, .. } = Quantiles::of(&side.lateness);
             let [p50, p99, p999, max] = [p50, p99, p999, max].map(|time| match time {
                 Some(ns) => format!("{:.2} µs", ns as f64 / 1e3),
-                // Too few requests tell nothing of it.
+                // Too few requests for this quantile.
                 None => "-".to_owned(),
             });
             println!("    {name:11} p50 {p50}, p99 {p99}, p99.9 {p999}, max {max}, of {count}");
@@ -246,7 +246,7 @@ impl Found {
     }
 }
 
-/// How many times as late the engine was.
+/// Returns the ratio of the generator's lateness to the bare sender's.
 fn ratio(engine: &Interval, bare: &Interval, quantile: f64) -> f64 {
     let [engine, bare] =
         [engine, bare].map(|side| side.lateness.value_at_quantile(quantile).max(1) as f64);

@@ -1,14 +1,13 @@
-//! Whether the load generator would be faster if its loop were io_uring's and not epoll's.
+//! Comparison of epoll and io_uring as the loop of the load generator.
 //!
-//! Three closed loops ask the same server, each on connections of its own, in turns, in short
-//! slices: the load engine; the least that asks and checks by epoll; and the same by io_uring. The
-//! engine keeps more of a record than the other two, so what the mechanism is worth is the ratio
-//! of those; what could be gained at most is the ratio to the engine.
+//! Three closed loops send to the same server, each on its own connections, in short alternating
+//! slices: the load generator, a minimal loop with epoll, and a minimal loop with io_uring. The
+//! generator records more than the other two. So the ratio of the minimal loops shows the effect of
+//! the mechanism, and the ratio to the generator shows the maximum gain.
 //!
-//! Where it is the server that limits the throughput, a faster generator does not show in it. So
-//! it is printed how busy the server was, and what processor time the generator used for each
-//! request, which counts everywhere. It says what it finds, and has no threshold. It takes a minute;
-//! `BENCH_FULL=1` has more and longer launches.
+//! If the server limits the throughput, a faster generator does not increase it. So the benchmark
+//! also prints the busy share of the server, and the generator's CPU time per request, which always
+//! matters. There is no threshold. It takes a minute; `BENCH_FULL=1` has more and longer launches.
 
 #[path = "loops/ring.rs"]
 mod ring;
@@ -36,48 +35,46 @@ use nix::time::ClockId;
 use ring::Ring;
 use servers::{Limits, Service};
 
-/// The server that all ask.
+/// Server for all loops.
 const SERVER: &str = "epoll-level-echo";
 
-/// Asks so many requests, as many on every connection, and waits for their replies.
+/// Sends this many requests, the same number on every connection, and waits for the replies.
 type Ask = Box<dyn FnMut(u64) -> Result<()>>;
 
-/// How one who asks is connected.
+/// Connects a loop.
 type Connect = fn(SocketAddr, usize, u32) -> Result<Ask>;
 
-/// Who asks.
+/// The loops, with their names.
 const LOOPS: [(&str, Connect); 3] =
     [("engine", by_engine), ("bare-epoll", by_epoll), ("bare-ring", by_ring)];
 
-/// Who is compared with whom, by place.
+/// Pairs of loops to compare, by index.
 const PAIRS: [(usize, usize); 3] = [(2, 1), (2, 0), (1, 0)];
 
-/// Connections, requests under way on each, and how long one loop asks before it is the next one's
-/// turn. A slice begins and ends with nothing under way, so that many connections need a longer
-/// one.
+/// Connections, requests in flight on each, and length of a slice. No requests are in flight at the
+/// start and the end of a slice, so many connections need a longer slice.
 const SETTINGS: [(usize, u32, Duration); 3] = [
     (50, 1, Duration::from_millis(25)),
     (1000, 1, Duration::from_millis(100)),
     (50, 16, Duration::from_millis(25)),
 ];
 
-/// How often the server is launched afresh for a setting, and how long it is asked each time; and
-/// the same in a long study.
+/// Number of launches per setting, and duration of each; the second line is for a long study.
 const LAUNCHES: (usize, Duration) = (5, Duration::from_millis(2_600));
 const FULL_LAUNCHES: (usize, Duration) = (12, Duration::from_secs(4));
 
-/// How long anything is waited for.
+/// Timeout for every wait.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Batches of every connection before anything is measured.
+/// Warm-up, in batches on every connection.
 const WARM_UP: u64 = 20;
 
-/// Bytes received at once, and events taken from the kernel.
+/// Size of the receive buffer in bytes, and maximum number of events per wait.
 const BUFFER: usize = 4096;
 const EVENTS: usize = 256;
 
 fn main() -> Result<()> {
-    // The servers are this very program, started again.
+    // The servers are this same program, started again.
     role::take();
     let usual = if asked::is_full() { FULL_LAUNCHES } else { LAUNCHES };
     let (launches, time) = match Asked::of("loops") {
@@ -117,7 +114,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The load engine.
+/// Returns the loop of the load generator.
 fn by_engine(address: SocketAddr, connections: usize, depth: u32) -> Result<Ask> {
     let pace = ArrivalProcess::Closed { depth };
     let group = Group { exchanges: exchanges(Service::Echo), connections, pace };
@@ -133,7 +130,7 @@ fn by_engine(address: SocketAddr, connections: usize, depth: u32) -> Result<Ask>
     }))
 }
 
-/// The least that asks by epoll.
+/// Returns a minimal loop with epoll.
 fn by_epoll(address: SocketAddr, connections: usize, depth: u32) -> Result<Ask> {
     let streams = connect(address, connections)?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -157,7 +154,7 @@ fn by_epoll(address: SocketAddr, connections: usize, depth: u32) -> Result<Ask> 
             ensure!(count > 0, "the server does not reply in time");
             for event in &events[..count] {
                 let index = event.data() as usize;
-                // A batch is shorter than the buffer, so that one read empties the socket.
+                // A batch is shorter than the buffer, so one read empties the socket.
                 let came = match (&streams[index]).read(&mut buffer) {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
                     other => other?,
@@ -176,7 +173,7 @@ fn send(mut stream: &TcpStream, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The least that asks by io_uring.
+/// Returns a minimal loop with io_uring.
 fn by_ring(address: SocketAddr, connections: usize, depth: u32) -> Result<Ask> {
     let mut ring = Ring::new(connect(address, connections)?)?;
     let mut batches = Batches::new(connections, depth);
@@ -195,31 +192,31 @@ fn connect(address: SocketAddr, connections: usize) -> Result<Vec<TcpStream>> {
     let connect = |_| {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true)?;
-        // Closing it resets the connection, so that no port waits for a minute.
+        // Closing resets the connection, so that no port stays in TIME_WAIT for a minute.
         setsockopt(&stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 })?;
         Ok(stream)
     };
     (0..connections).map(connect).collect()
 }
 
-/// What both bare loops do: who is to send what, and whether the replies are right.
+/// Common part of both minimal loops: which connection sends what, and the check of the replies.
 struct Batches {
-    /// All requests one after the other, and the first ones again, so that a batch is in one piece
-    /// wherever it begins. The replies are the same.
+    /// All requests, and the first ones again, so that a batch is contiguous wherever it starts.
+    /// The replies are the same bytes.
     lines: &'static [u8],
     /// Bytes of all requests, and of a batch.
     round: usize,
     batch: usize,
     depth: u64,
     clients: Vec<Client>,
-    /// Batches that are still to be asked, and those under way.
+    /// Batches still to send, and batches in flight.
     left: u64,
     under_way: u64,
     asked: u64,
     record: Interval,
 }
 
-/// Where its batch begins, how much of the reply has come, and when the batch was sent.
+/// Start of its batch, received bytes of the reply, and time of sending.
 struct Client {
     at: usize,
     came: usize,
@@ -230,7 +227,7 @@ impl Batches {
     fn new(connections: usize, depth: u32) -> Batches {
         let requests = exchanges(Service::Echo).into_iter().map(|one| one.request);
         let requests: Vec<Vec<u8>> = requests.collect();
-        // All are as long.
+        // All requests have the same length.
         let (line, mut lines) = (requests[0].len(), requests.concat());
         let (round, batch) = (lines.len(), line * depth as usize);
         lines.extend_from_within(..batch);
@@ -240,7 +237,7 @@ impl Batches {
         Batches { lines, round, batch, depth, clients, left: 0, under_way: 0, asked: 0, record }
     }
 
-    /// Lets so many requests be asked. Gives what each client begins with.
+    /// Starts `requests` requests, and returns the first batch of each client.
     fn begin(&mut self, requests: u64) -> Vec<(usize, &'static [u8])> {
         self.left = requests / self.depth;
         self.asked += requests;
@@ -248,7 +245,7 @@ impl Batches {
         (0..self.clients.len()).filter_map(|of| Some((of, self.next(of, now)?))).collect()
     }
 
-    /// What a client is to send, if there is something left.
+    /// Returns the next batch of a client, if any are left.
     fn next(&mut self, of: usize, now: Instant) -> Option<&'static [u8]> {
         self.left = self.left.checked_sub(1)?;
         self.under_way += 1;
@@ -257,7 +254,7 @@ impl Batches {
         Some(&self.lines[client.at..][..self.batch])
     }
 
-    /// A client has received something. Gives what it is to send next, if its batch is over.
+    /// Handles received bytes. Returns the client's next batch when the current one is complete.
     fn came(&mut self, of: usize, bytes: &[u8]) -> Result<Option<&'static [u8]>> {
         let now = Instant::now();
         let client = &mut self.clients[of];
@@ -282,18 +279,18 @@ impl Batches {
     }
 }
 
-/// Loops that ask one server in turns.
+/// Loops that send to one server in turn.
 struct Trial {
     loops: Vec<Ask>,
     server: Vec<Pid>,
-    /// A batch on every connection.
+    /// Requests of one batch on every connection.
     least: u64,
-    /// Whose turn is the first.
+    /// Index of the loop whose turn is first.
     first: usize,
 }
 
 impl Trial {
-    /// Lets one ask so many batches on every connection.
+    /// Lets one loop send this many batches on every connection.
     fn slice(&mut self, which: usize, batches: u64) -> Result<Took> {
         let cpu = || ClockId::CLOCK_THREAD_CPUTIME_ID.now().map(Duration::from);
         let requests = batches * self.least;
@@ -305,8 +302,8 @@ impl Trial {
         Ok(Took { requests, time, cpu, server })
     }
 
-    /// Lets all ask in turns, there and back, so that a machine that becomes slower or faster
-    /// meanwhile makes no difference.
+    /// Lets all loops send in turn, forward and back, so that a steady drift of the machine's speed
+    /// cancels out.
     fn round(&mut self, batches: u64) -> Result<[Took; LOOPS.len()]> {
         let mut took = [Took::default(); LOOPS.len()];
         let first = self.first;
@@ -319,7 +316,7 @@ impl Trial {
     }
 }
 
-/// What some slices took: time, the generator's processor time, and the server's.
+/// Cost of some slices: time, and CPU time of the generator and the server.
 #[derive(Clone, Copy, Default)]
 struct Took {
     requests: u64,
@@ -338,7 +335,7 @@ impl Took {
     }
 }
 
-/// What was found in a setting: of each loop in all, and the rounds of each launch.
+/// Results of a setting: totals of each loop, and the rounds of each launch.
 #[derive(Default)]
 struct Found {
     total: [Took; LOOPS.len()],

@@ -1,16 +1,16 @@
-//! Throughput of one server over another's: of patterns over bare loops, which is what framing,
-//! limits and draining cost, and of one pattern over another.
+//! Ratio of two servers' throughputs: of patterns to minimal loops, which shows the cost of
+//! framing, limits and draining, and of one pattern to another.
 //!
 //! It takes half a minute; with `BENCH_FULL=1` it measures three times as long.
 //!
-//! Both servers of a pair stay up, on one processor, and the load, on another, alternates between
-//! them in slices of some milliseconds, so that whatever else the machine does befalls both alike.
-//! It ends with exit code 1 if a ratio is below its threshold for sure.
+//! Both servers of a pair stay up, on one CPU. The load, on another CPU, alternates between them in
+//! slices of some milliseconds, so that disturbances of the machine affect both alike. The exit
+//! code is 1 if the confidence interval of a ratio is below its threshold.
 //!
-//! A load that does not keep the servers busy measures itself, and the ratio comes out nearer to 1.
-//! So it is printed how busy they were, and beside an idle yardstick nothing is said to be met. The
-//! ratio by processor time does not depend on that, nor on others who take the processor, but for
-//! what those leave in its caches; it knows nothing of a server that sleeps when it should not.
+//! A load that does not keep the servers busy brings the ratio closer to 1. So the benchmark prints
+//! the busy shares, and no threshold is met with an idle reference server. The ratio by CPU time
+//! does not depend on that, nor on other processes, except for their effect on the CPU's caches. It
+//! does not detect a server that sleeps when it should not.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,19 +29,19 @@ use harness::server::{LaunchSpec, Launcher};
 use harness::stats::Median;
 use servers::{Limits, Service};
 
-/// A server, the yardstick, and the ratio of their throughputs that is wanted at least.
+/// Server, reference server, and the minimum ratio of their throughputs.
 const PAIRS: &[(&str, &str, f64)] = &[
     ("epoll-level-echo", "bare-epoll", 0.9),
     ("tokio-current-thread-echo", "bare-tokio", 0.9),
     ("uring-echo", "epoll-level-echo", 0.95),
 ];
 
-/// How long each ratio is measured, and how long in a long study.
+/// Duration of each measurement, and duration in a long study.
 const TIME: Duration = Duration::from_secs(6);
 const FULL_TIME: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
-    // The servers are this very program, started again.
+    // The servers are this same program, started again.
     bare::take().expect("a bare loop serves");
     role::take();
     let launcher = Launcher::this_program().expect("the kernel knows which program this is");
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         .configure_from_args();
 
     let mut group = criterion.benchmark_group("ratio");
-    // A sample is a number of pairs of slices; the same number each time.
+    // Each sample has the same number of pairs of slices.
     group.sampling_mode(SamplingMode::Flat);
     let mut verdicts = Vec::new();
     for &(name, yardstick, threshold) in PAIRS {
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
             eprintln!("{name}/{yardstick} skipped: {}", reasons.collect::<Vec<_>>().join("; "));
             continue;
         };
-        // Launched when it is first asked, so that listing launches nothing.
+        // Launched on first use, so that listing the benchmarks launches nothing.
         let mut trial: Option<Trial> = None;
         group.bench_function(format!("{name}/{yardstick}"), |bencher| {
             let trial = trial.get_or_insert_with(|| {
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(verdicts.contains(&Verdict::Below)))
 }
 
-/// What to launch by that name, or why there is nothing to launch.
+/// Returns the launch spec for a name, or the reason why there is none.
 fn spec(launcher: &Launcher, name: &str) -> std::result::Result<LaunchSpec, String> {
     if BARE.iter().any(|bare| bare.name == name) {
         let command = format!("bench {name} {{host}} {{port}}");
@@ -101,7 +101,7 @@ fn spec(launcher: &Launcher, name: &str) -> std::result::Result<LaunchSpec, Stri
     }
 }
 
-/// Two servers that are loaded in turns.
+/// Two servers that are loaded in turn.
 struct Trial {
     pair: Pair,
     began: [Before; 2],
@@ -131,7 +131,7 @@ impl Trial {
         ratio
     }
 
-    /// Says what came out. There is no verdict from too few ratios, as of a trial run.
+    /// Prints the results. There is no verdict from too few ratios, as in a trial run.
     fn verdict(&self, threshold: f64) -> Option<Verdict> {
         let median = Median::of(&self.ratios)?;
         let [one, yardstick] =

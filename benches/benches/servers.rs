@@ -1,11 +1,12 @@
 //! Latency and throughput of every pattern, each server in a process of its own.
 //!
-//! Patterns are measured as `echo`, half a second for each figure, which takes a minute or two; with
-//! `BENCH_FULL=1` as `calc`, too, and 2 seconds for each. `cargo bench -- latency/select` runs a
-//! part. Criterion does the statistics, the harness's load
-//! engine the asking: a reply that is not the right one ends the benchmark. To tell two servers
-//! apart, compare within one run: what Criterion says of an earlier run includes how busy the
-//! machine was then.
+//! The patterns are measured as `echo`, half a second for each figure, which takes a minute or two.
+//! With `BENCH_FULL=1` they are also measured as `calc`, and for 2 seconds each.
+//! `cargo bench -- latency/select` runs a part.
+//!
+//! Criterion computes the statistics, and the load generator sends the requests: a wrong reply ends
+//! the benchmark. To compare two servers, use figures of the same run: Criterion's comparison with
+//! an earlier run includes the load of the machine at that time.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ use servers::{Capacity, Limits, Service};
 const CONNECTIONS: usize = 8;
 
 fn main() {
-    // The servers are this very program, started again.
+    // The servers are this same program, started again.
     role::take();
     let launcher = Launcher::this_program().expect("the kernel knows which program this is");
     let is_full = asked::is_full();
@@ -58,7 +59,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// Whether the server can be run here. One that cannot is left out, with a word.
+/// Returns whether the server can run on this machine. Prints the reason if not.
 fn can_be_run(server: &servers::Server) -> bool {
     let unavailable = server.pattern.unavailable();
     if let Some(words) = &unavailable {
@@ -67,14 +68,14 @@ fn can_be_run(server: &servers::Server) -> bool {
     unavailable.is_none()
 }
 
-/// The time for one request, with as many connections asking as fast as they are answered.
+/// Measures the time per request, in a closed loop on this number of connections.
 fn bench(
     group: &mut BenchmarkGroup<'_, WallTime>,
     launcher: &Launcher,
     server: &servers::Server,
     connections: usize,
 ) {
-    // Launched when it is first asked, so that listing launches nothing.
+    // Launched on first use, so that listing the benchmarks launches nothing.
     let mut loaded: Option<(Generator, Server)> = None;
     group.bench_function(server.name(), |bencher| {
         let (load, _running) = loaded.get_or_insert_with(|| launch(launcher, server, connections));

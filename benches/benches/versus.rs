@@ -1,14 +1,15 @@
-//! Whether a comparison says what is so, at the settings that `harness bench --against` has by
-//! default, of servers of which it is known.
+//! Accuracy of interleaved comparisons at the default settings of `harness bench --against`, on
+//! servers with known differences.
 //!
-//! A server compared with itself must be called different in 5 % of the comparisons at the most:
-//! that is what 95 % confidence means. Servers that need 3 % and 5 % more processor time should be
-//! found out. How often each happens is printed with its interval. It ends with exit code 1 where a
-//! server is called different from itself more often, or the one that needs 5 % more is found out
-//! less often, than chance explains.
+//! A server compared with itself may be called different in at most 5 % of the comparisons: that is
+//! the meaning of 95 % confidence. Servers that need 3 % and 5 % more CPU time should be detected.
+//! The frequency of each result is printed with its confidence interval.
 //!
-//! `VERSUS_TRIALS=100 cargo bench --bench versus` compares as often, `BENCH_FULL=1` 20 times. For
-//! a study that can be interrupted and continued: `benches/studies/comparison`.
+//! The exit code is 1 if a server is called different from itself more often than chance explains,
+//! or if the server that needs 5 % more is detected less often.
+//!
+//! `VERSUS_TRIALS=100 cargo bench --bench versus` sets the number of comparisons; `BENCH_FULL=1`
+//! makes 20. For a study that can be interrupted and continued, see `benches/studies/comparison`.
 
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -26,24 +27,24 @@ use harness::server::{LaunchSpec, Launcher};
 use harness::stats::{Median, Verdict};
 use statrs::distribution::{Binomial, DiscreteCDF};
 
-/// How often each server is compared, and how often in a long study.
+/// Comparisons for each server, and their number in a long study.
 const TRIALS: u64 = 2;
 const FULL_TRIALS: u64 = 20;
 
-/// The margin that `harness bench --against` has by default.
+/// Default margin of `harness bench --against`.
 const MARGIN: f64 = 0.05;
 
-/// In what part of the comparisons a server may be called different from itself.
+/// Maximum share of comparisons in which a server is called different from itself.
 const WRONG: f64 = 0.05;
 
-/// In what part of them a server that needs 5 % more processor time should be called slower.
+/// Minimum share in which a server that needs 5 % more CPU time is called slower.
 const FOUND: f64 = 0.8;
 
-/// How long a server is loaded to see how busy that keeps it.
+/// Time for which a server is loaded to measure its busy share.
 const LOOK: Duration = Duration::from_millis(500);
 
 fn main() -> Result<ExitCode> {
-    // The servers are this very program, started again.
+    // The servers are this same program, started again.
     role::take();
     let asked = Asked::of("versus");
     let usual = if asked::is_full() { FULL_TRIALS } else { TRIALS };
@@ -71,7 +72,7 @@ fn main() -> Result<ExitCode> {
         println!("a trial run: no verdict");
         return Ok(ExitCode::SUCCESS);
     }
-    // One run in a hundred of comparisons that are right goes beyond these.
+    // One correct run in a hundred exceeds these limits.
     let most = Binomial::new(WRONG, trials)?.inverse_cdf(0.99);
     let least = Binomial::new(FOUND, trials)?.inverse_cdf(0.01);
     let is_fair = itself.of(Verdict::Faster) + itself.of(Verdict::Slower) <= most;
@@ -81,7 +82,7 @@ fn main() -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!is_fair || !is_sharp)))
 }
 
-/// Who compares, where, and how often.
+/// Settings of the comparisons.
 struct Versus {
     launcher: Launcher,
     placement: Placement,
@@ -89,7 +90,7 @@ struct Versus {
     trials: u64,
 }
 
-/// The verdicts of some comparisons.
+/// Verdicts of some comparisons.
 struct Verdicts(Vec<Verdict>);
 
 impl Verdicts {
@@ -99,7 +100,7 @@ impl Verdicts {
 }
 
 impl Versus {
-    /// What the server does under the load by which it is compared.
+    /// Returns the busy share of the server, under the load of the comparisons.
     fn work(&self, spec: &LaunchSpec) -> Result<Work> {
         let connections = self.alternation.connections;
         let mut loaded = Loaded::launch(&self.launcher, spec, connections, &self.placement)?;
@@ -135,7 +136,7 @@ impl Versus {
             let part = Proportion::of(verdicts.of(verdict), self.trials);
             println!("    {:12} {part}", verdict.words());
         }
-        // Whoever says next to nothing is not wrong either.
+        // Wide intervals avoid errors but say little, so their width is printed, too.
         if let Some(Median { value, .. }) = Median::of(&half_widths) {
             println!("    half of the intervals are wider than ±{value:.1} %");
         }

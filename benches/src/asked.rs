@@ -1,19 +1,19 @@
-//! What the command line asks of a bench that is not Criterion's, by the flags that cargo and
-//! Criterion's users know.
+//! Command line of benchmarks that do not use Criterion, with the flags that users of cargo and
+//! Criterion know.
 
-/// What a bench is to do.
+/// Task of a benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// Nothing: another one is meant, or a list was.
+    /// No run: the command line selects another benchmark, or a list.
     Nothing,
-    /// To run once and shortly, without a verdict: whether it works at all.
+    /// A short run without a verdict, to check that the benchmark works.
     Try,
-    /// To measure.
+    /// A measurement.
     Measure,
 }
 
 impl Asked {
-    /// What the command line of this program says to the bench of this name.
+    /// Returns the task of the benchmark with this name, from the command line of this process.
     pub fn of(name: &str) -> Asked {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         let asked = Asked::by(&arguments, name);
@@ -31,17 +31,17 @@ impl Asked {
         } else if has("--bench") && !has("--test") {
             Asked::Measure
         } else {
-            // Cargo says --bench to benches unless they are to be tested.
+            // Cargo passes --bench to benchmarks unless it tests them.
             Asked::Try
         }
     }
 }
 
-/// The variable that asks for long studies.
+/// Environment variable that requests long studies.
 const FULL: &str = "BENCH_FULL";
 
-/// Whether `BENCH_FULL` asks for a long study in place of the default, which takes a minute or two.
-/// A value that is neither 0 nor 1 ends the program with exit code 2.
+/// Returns whether `BENCH_FULL` requests a long study instead of the default, which takes a minute
+/// or two. A value other than 0 or 1 ends the program with exit code 2.
 pub fn is_full() -> bool {
     variable(FULL, is_switched_on).unwrap_or(false)
 }
@@ -54,8 +54,8 @@ fn is_switched_on(value: &str) -> Result<bool, String> {
     }
 }
 
-/// A number of trials from a variable of this name, if it is set. One that is not a number from 1
-/// to 10,000 ends the program with exit code 2.
+/// Returns the number of trials from this environment variable, if it is set. A value that is not a
+/// number from 1 to 10,000 ends the program with exit code 2.
 pub fn trials(name: &str) -> Option<u64> {
     variable(name, number_of_trials)
 }

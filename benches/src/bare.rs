@@ -1,6 +1,6 @@
-//! Bare loops: the least that echoes over the same mechanism as a pattern. No framing, no limits,
-//! no draining, no help against a client that does not read: what a pattern costs beside them is
-//! the price of those.
+//! Minimal echo loops with the same I/O mechanism as a pattern. They have no framing, no limits, no
+//! draining, and no protection against a client that does not read. The difference to a pattern is
+//! the cost of those.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,15 +10,15 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// A bare loop, and the word by which a program of this package is told to be it.
+/// A minimal echo loop, and the argument that starts it in a program of this package.
 #[derive(Debug)]
 pub struct Bare {
-    /// The word.
+    /// Name of the loop, and the argument.
     pub name: &'static str,
     serve: fn(TcpListener) -> io::Result<()>,
 }
 
-/// All of them.
+/// All minimal loops.
 pub const BARE: &[Bare] = &[
     Bare { name: "bare-epoll", serve: echo_by_epoll },
     Bare { name: "bare-tokio", serve: echo_by_tokio },
@@ -26,11 +26,11 @@ pub const BARE: &[Bare] = &[
 
 const BUFFER: usize = 4096;
 
-/// Takes the role of a bare loop, if that is what this process was started for:
-/// `bare-epoll HOST PORT`. It serves until it is killed.
+/// Runs a minimal loop if the command line requests one: `bare-epoll HOST PORT`. It serves until it
+/// is killed.
 ///
 /// # Errors
-/// What the kernel says.
+/// A system call fails.
 pub fn take() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [role, host, port] = &arguments[..] else { return Ok(()) };
@@ -38,14 +38,13 @@ pub fn take() -> io::Result<()> {
     (bare.serve)(TcpListener::bind(format!("{host}:{port}"))?)
 }
 
-/// One thread: wait, then read and write wherever something is ready. A client that errs in any
-/// way is dropped.
+/// Echoes with one thread and level-triggered epoll. Drops a client on any error.
 fn echo_by_epoll(listener: TcpListener) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     let door = listener.as_raw_fd() as u64;
     epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, door))?;
-    // By descriptor.
+    // Clients by descriptor.
     let mut clients: Vec<Option<TcpStream>> = Vec::new();
     let mut events = [EpollEvent::empty(); 256];
     let mut buffer = [0; BUFFER];
@@ -84,7 +83,7 @@ fn echo_by_epoll(listener: TcpListener) -> io::Result<()> {
     }
 }
 
-/// A task for each client, all on one thread.
+/// Echoes with one task per client, all on one thread.
 fn echo_by_tokio(listener: TcpListener) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
@@ -117,7 +116,7 @@ mod tests {
         for bare in BARE {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
             let address = listener.local_addr().expect("its address");
-            // It serves for as long as this process lasts.
+            // The thread serves until the process ends.
             thread::spawn(|| (bare.serve)(listener));
             let connect = |_| TcpStream::connect(address).expect("it listens");
             let mut clients: Vec<TcpStream> = (0..3).map(connect).collect();

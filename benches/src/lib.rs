@@ -1,6 +1,6 @@
-//! What the benchmarks in `benches/` share: yardsticks to measure servers by, the ratio as something
-//! that Criterion measures, how busy a server was, the interval of a proportion, and what a bench
-//! without Criterion is asked for.
+//! Shared code of the benchmarks in `benches/`: reference loops, ratios as a Criterion measurement,
+//! the busy share of a server, confidence intervals of proportions, and the command line of
+//! benchmarks without Criterion.
 
 #![cfg(target_os = "linux")]
 

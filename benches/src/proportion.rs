@@ -1,27 +1,27 @@
-//! A proportion with its interval.
+//! Proportion with its confidence interval.
 
 use std::fmt;
 
-/// Half of what is left of 95 % is beyond it, on either side (standard normal).
+/// 97.5 % quantile of the standard normal distribution: 2.5 % of it are above.
 const Z: f64 = 1.959_964;
 
-/// How often something happened in independent trials, with the 95 % confidence interval of its
+/// Frequency of an event in independent trials, with the 95 % confidence interval of its
 /// probability (Wilson, "Probable inference, the law of succession, and statistical inference",
 /// 1927).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Proportion {
-    /// How often it happened.
+    /// Number of occurrences.
     pub count: u64,
-    /// How often it might have.
+    /// Number of trials.
     pub trials: u64,
-    /// The interval's lower end.
+    /// Lower end of the interval.
     pub low: f64,
-    /// The interval's upper end.
+    /// Upper end of the interval.
     pub high: f64,
 }
 
 impl Proportion {
-    /// That of so many of so many trials. Without a trial the interval is all that there is.
+    /// Computes the interval. Without a trial it is 0 to 1.
     pub fn of(count: u64, trials: u64) -> Proportion {
         if trials == 0 {
             return Proportion { count, trials, low: 0.0, high: 1.0 };
@@ -53,8 +53,8 @@ mod tests {
 
     #[test]
     fn the_interval_is_that_of_wilson() {
-        // Agresti and Coull, "Approximate is better than exact", 1998, and by hand: 0 of n reaches
-        // to Z² / (n + Z²).
+        // Agresti and Coull, "Approximate is better than exact", 1998, and by hand: for 0 of n the
+        // upper end is Z² / (n + Z²).
         for (count, trials, low, high) in [
             (0, 100, 0.0, 0.0370),
             (5, 100, 0.0215, 0.1118),

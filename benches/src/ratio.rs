@@ -1,4 +1,4 @@
-//! A ratio as something that Criterion measures, and what a threshold makes of it.
+//! Ratios as a Criterion measurement, and their comparison with a threshold.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use criterion::Throughput;
 use criterion::measurement::{Measurement, ValueFormatter};
 use harness::stats::Median;
 
-/// How many times as fast. An iteration measures it itself: there is no clock to read before and
+/// Ratio of two throughputs. Each iteration measures it: there is no clock to read before and
 /// after.
 #[derive(Clone, Copy, Debug)]
 pub struct Ratio;
@@ -56,21 +56,21 @@ impl ValueFormatter for Ratio {
     }
 }
 
-/// What a threshold makes of a ratio.
+/// Comparison of a ratio with a threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is at the threshold or above.
+    /// The ratio is at the threshold or above.
     Met,
-    /// It may be either.
+    /// The data does not decide.
     NotShown,
-    /// It is below.
+    /// The ratio is below the threshold.
     Below,
 }
 
 impl Verdict {
-    /// That of a median, with the whole interval on one side of the threshold. A yardstick that
-    /// the load did not keep busy could have been faster, and the ratio lower: then there is no
-    /// saying that it is met.
+    /// Compares the confidence interval of a median with the threshold. If the load did not keep
+    /// the reference server busy, that server could be faster and the ratio lower. Then the
+    /// threshold is never met.
     pub fn of(median: Median, threshold: f64, yardstick_is_busy: bool) -> Verdict {
         if median.low >= threshold && yardstick_is_busy {
             Verdict::Met

@@ -1,5 +1,4 @@
-//! What a server did with the time in which it was loaded: whether it is what limited the
-//! throughput.
+//! Busy share of a server under load: whether the server limited the throughput.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,14 +6,13 @@ use std::time::Duration;
 use harness::load::interleaved::Loaded;
 use harness::server::proc::{Scheduled, scheduled};
 
-/// A server that had something to do for a smaller part of the time is not what limited the
-/// throughput.
+/// Minimum busy share of a server that limits the throughput.
 const BUSY: f64 = 0.9;
 
-/// A server that waited for a processor for a larger part of the time did not have one to itself.
+/// Maximum share of time on the run queue of a server with a CPU of its own.
 const TAKEN: f64 = 0.1;
 
-/// What was so when a server's work began to count.
+/// Values at the start of an observation.
 #[derive(Clone, Copy, Debug)]
 pub struct Before {
     scheduled: Scheduled,
@@ -23,7 +21,7 @@ pub struct Before {
 }
 
 impl Before {
-    /// It begins to count now.
+    /// Starts an observation.
     pub fn of(loaded: &Loaded) -> Before {
         Before {
             scheduled: scheduled(&loaded.running.process.tree()),
@@ -33,19 +31,19 @@ impl Before {
     }
 }
 
-/// What a server did with the time in which it was loaded.
+/// Use of the time in which a server was loaded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Work {
-    /// The part in which it ran.
+    /// Share in which the server ran.
     pub ran: f64,
-    /// The part in which it would have run if others had not.
+    /// Share in which it was runnable, and another thread had the CPU.
     pub waited: f64,
-    /// How long it ran for each request, in seconds.
+    /// CPU time per request, in seconds.
     pub each: f64,
 }
 
 impl Work {
-    /// From then until now.
+    /// Returns the values since `before`.
     pub fn since(before: &Before, loaded: &Loaded) -> Work {
         let time = loaded.time.saturating_sub(before.time);
         let now = scheduled(&loaded.running.process.tree());
@@ -58,7 +56,7 @@ impl Work {
         Work { ran, waited, each: ran * time.as_secs_f64() / asked }
     }
 
-    /// Whether it had something to do all the time.
+    /// Returns whether the server was busy all the time.
     pub fn is_busy(&self) -> bool {
         self.ran + self.waited >= BUSY
     }

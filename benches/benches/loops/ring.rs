@@ -1,6 +1,5 @@
-//! io_uring in the least way that a closed loop needs: sockets that are known beforehand, one
-//! system call for all that is to be sent and for what has come, nothing sent from memory that is
-//! ever freed.
+//! Minimal use of io_uring for a closed loop. The sockets are known in advance. One system call
+//! submits all sends and collects all completions. Sent bytes are static, and never freed.
 
 #![allow(unsafe_code, reason = "the kernel is told of memory, and shares a queue")]
 
@@ -18,26 +17,26 @@ use nix::libc::{ENOBUFS, MSG_WAITALL};
 
 use crate::PATIENCE;
 
-/// The name of the buffers in operations, and the size of each in bytes.
+/// Id of the buffer group, and size of each buffer in bytes.
 const GROUP: u16 = 0;
 const BUFFER: usize = 512;
 
 const PAGE: usize = 4096;
 
-/// Tells a send from a receive, beside the number of the socket.
+/// Marks the completion of a send, in the user data next to the socket's index.
 const SENT: u64 = 1 << 32;
 
-/// A ring, and what it receives into.
+/// A ring with its receive buffers.
 pub(crate) struct Ring {
     uring: IoUring,
     buffers: Buffers,
 }
 
 impl Ring {
-    /// A ring for this thread alone, which receives from all of these sockets. They are open as
-    /// long as it is.
+    /// Creates a ring for this thread only, which receives from all of these sockets. The ring
+    /// keeps them open.
     pub(crate) fn new(sockets: Vec<TcpStream>) -> io::Result<Ring> {
-        // In a turn a socket is sent to once, and received from anew once at the most.
+        // In a turn each socket has at most one send and one new receive.
         let room = (2 * sockets.len() as u32).next_power_of_two();
         let mut uring = IoUring::builder()
             .setup_single_issuer()
@@ -53,13 +52,12 @@ impl Ring {
         Ok(Ring { uring, buffers })
     }
 
-    /// Queues what a socket is to send.
+    /// Queues a send on a socket.
     pub(crate) fn send(&mut self, socket: usize, bytes: &'static [u8]) {
         push(&mut self.uring.submission(), &sending(socket, bytes));
     }
 
-    /// Hands over what is queued, waits until something has come, and queues what it is replied
-    /// by.
+    /// Submits the queue, waits for completions, and queues the replies to received bytes.
     pub(crate) fn turn(
         &mut self,
         mut reply: impl FnMut(usize, &[u8]) -> Result<Option<&'static [u8]>>,
@@ -78,7 +76,7 @@ impl Ring {
             if one.user_data() & SENT != 0 {
                 bail!("sending failed: {}", io::Error::from_raw_os_error(-result));
             }
-            // Without a buffer nothing was received yet.
+            // Without a free buffer nothing was received.
             if result != -ENOBUFS {
                 ensure!(result >= 0, io::Error::from_raw_os_error(-result));
                 let buffer = cqueue::buffer_select(one.flags());
@@ -100,7 +98,7 @@ fn receiving(socket: usize) -> Entry {
     opcode::RecvMulti::new(Fixed(socket as u32), GROUP).build().user_data(socket as u64)
 }
 
-/// It is told only if it fails, which it does unless everything is sent (WAITALL).
+/// Posts a completion only on failure. A partial send is a failure (WAITALL).
 fn sending(socket: usize, bytes: &'static [u8]) -> Entry {
     opcode::Send::new(Fixed(socket as u32), bytes.as_ptr(), bytes.len() as u32)
         .flags(MSG_WAITALL)
@@ -110,14 +108,14 @@ fn sending(socket: usize, bytes: &'static [u8]) -> Entry {
 }
 
 fn push(queue: &mut SubmissionQueue<'_>, entry: &Entry) {
-    // SAFETY: all entries are made above. What they send is static, what they receive into is
-    // never freed, and the sockets are the ring's own, since they are registered.
+    // SAFETY: all entries are made above. The bytes to send are static, the receive buffers are
+    // never freed, and the sockets belong to the ring, because they are registered.
     unsafe { queue.push(entry) }.expect("there is room for two of each socket");
 }
 
-/// Where the kernel puts what it receives.
+/// Receive buffers of the kernel.
 struct Buffers {
-    /// In which it finds those that it may use.
+    /// Ring of the buffers that the kernel may use.
     queue: NonNull<BufRingEntry>,
     bytes: NonNull<u8>,
     count: u16,
@@ -129,8 +127,8 @@ struct Buffers {
 struct Page([u8; PAGE]);
 
 impl Buffers {
-    /// So many, a power of two. They are never freed: a ring that is dropped ends what is under
-    /// way some time later, and until then the kernel may write to them.
+    /// Creates `count` buffers, a power of two. They are never freed: the operations of a dropped
+    /// ring end some time later, and until then the kernel may write to them.
     fn new(uring: &IoUring, count: u16) -> io::Result<Buffers> {
         let memory = |size: usize| {
             NonNull::from(vec![Page([0; PAGE]); size.div_ceil(PAGE)].leak()).cast::<u8>()
@@ -138,21 +136,21 @@ impl Buffers {
         let queue = memory(usize::from(count) * size_of::<BufRingEntry>()).cast();
         let bytes = memory(usize::from(count) * BUFFER);
         let address = queue.as_ptr() as u64;
-        // SAFETY: the queue is of so many entries, on a page boundary, and is never freed.
+        // SAFETY: the queue has `count` entries, starts on a page boundary, and is never freed.
         unsafe { uring.submitter().register_buf_ring_with_flags(address, count, GROUP, 0)? };
         let mut buffers = Buffers { queue, bytes, count, tail: 0 };
         (0..count).for_each(|buffer| buffers.provide(buffer));
         Ok(buffers)
     }
 
-    /// The kernel may use the buffer, for the first time or again.
+    /// Provides a buffer to the kernel, for the first time or again.
     fn provide(&mut self, buffer: u16) {
         let place = usize::from(self.tail % self.count);
         self.tail = self.tail.wrapping_add(1);
-        // SAFETY: both are within their memory. The kernel does not look at an entry beyond the
-        // tail, and there are no more buffers than entries, so this one was used up. The tail lies
-        // where the kernel expects it, aligned for a u16, and is written with release so that the
-        // kernel sees the entry first.
+        // SAFETY: both are within their memory. The kernel does not read an entry beyond the tail,
+        // and there are no more buffers than entries, so this entry is used up. The tail is where
+        // the kernel expects it and aligned for a u16. It is written with release ordering so that
+        // the kernel sees the entry first.
         unsafe {
             let entry = self.queue.add(place).as_mut();
             entry.set_addr(self.bytes.add(usize::from(buffer) * BUFFER).as_ptr() as u64);
@@ -163,11 +161,11 @@ impl Buffers {
         }
     }
 
-    /// What the kernel has put into a buffer that was not provided again.
+    /// Returns the bytes that the kernel has put into a buffer that was not provided again.
     fn bytes(&self, buffer: u16, count: usize) -> &[u8] {
         assert!(buffer < self.count && count <= BUFFER, "the kernel keeps to the buffers");
-        // SAFETY: it is within the memory, which was zero before the kernel wrote to it, and it is
-        // not provided again before `&mut self` is to be had.
+        // SAFETY: the slice is within the memory, which was zero before the kernel wrote to it. The
+        // buffer is not provided again before the next use of `&mut self`.
         unsafe {
             let start = self.bytes.add(usize::from(buffer) * BUFFER);
             std::slice::from_raw_parts(start.as_ptr(), count)

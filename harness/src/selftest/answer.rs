@@ -1,51 +1,51 @@
-//! What a known-answer server does with a line, and how that is written on the command line.
+//! Behaviours of a known-answer server, and their syntax on the command line.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::units::{duration, positive};
 
-/// What a known-answer server does with a line.
+/// Behaviour of a known-answer server.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Answer {
-    /// Bytes are written back as they come.
+    /// Echoes bytes unchanged.
     Echo,
-    /// Each line is answered so long after it was read.
+    /// Answers each line this long after it was read.
     Delay(Duration),
-    /// Every so many lines of a connection one has another delay.
+    /// Delays one line in `every` of a connection by another time.
     TwoHumps {
-        /// The delay of most lines.
+        /// Delay of most lines.
         usual: Duration,
-        /// The delay of the one.
+        /// Delay of the other line.
         rare: Duration,
-        /// Which line that is, from 1.
+        /// Period of the other delay, in lines, from 1.
         every: usize,
     },
-    /// Nothing is done for a while, again and again.
+    /// Freezes periodically: does nothing for a while.
     Freeze {
-        /// How long.
+        /// Duration of a freeze.
         frozen: Duration,
-        /// From the beginning of one freeze to that of the next.
+        /// Time from the start of one freeze to the start of the next.
         period: Duration,
     },
-    /// So many connections are served, and later ones reset.
+    /// Serves this many connections, and resets later ones.
     First(usize),
-    /// One of so many lines is answered wrongly.
+    /// Answers one line in this many wrongly.
     Wrong(usize),
-    /// One of so many lines is not answered.
+    /// Leaves one line in this many unanswered.
     Lost(usize),
-    /// So much time at least lies between the turns of two lines.
+    /// Minimum time between the answers to two lines.
     Rate(Duration),
-    /// Everything takes this part of the processor time more.
+    /// Uses this share of CPU time in addition.
     Slower(f64),
 }
 
-/// The most that a server can be made slower, in percent.
+/// Maximum slowdown of a server, in percent.
 const SLOWEST: f64 = 1000.0;
 
 struct Row {
     name: &'static str,
-    /// The parameters, where none are given.
+    /// Default parameters.
     usual: &'static str,
     what: &'static str,
 }
@@ -75,7 +75,7 @@ const ROWS: &[Row] = &[
 ];
 
 impl Answer {
-    /// All answers, a line for each, with their usual parameters.
+    /// Returns the help text: one line for each behaviour, with its default parameters.
     pub fn help() -> String {
         let line = |row: &Row| {
             let colon = if row.usual.is_empty() { "" } else { ":" };
@@ -90,7 +90,7 @@ impl Answer {
 impl FromStr for Answer {
     type Err = String;
 
-    /// Reads `delay`, or `delay:20ms`.
+    /// Parses `delay`, or `delay:20ms`.
     fn from_str(text: &str) -> Result<Answer, String> {
         let (name, given) = text.split_once(':').map_or((text, None), |(a, b)| (a, Some(b)));
         let row = ROWS.iter().find(|row| row.name == name).ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! One client of a known-answer server: what is read from it, and what it is owed.
+//! One client of a known-answer server: its input, and its unsent replies.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,26 +10,27 @@ use nix::sys::epoll::EpollFlags;
 use super::answer::Answer;
 use super::lines::{Lines, Reply};
 
-/// Bytes owed to a client that does not read them, and of a line without an end.
+/// Maximum size in bytes of unsent replies, and of an incomplete line.
 const MOST: usize = 1024 * 1024;
 
 pub(super) struct Client {
     pub(super) stream: TcpStream,
-    /// The kernel may have more to be read.
+    /// Whether the kernel may have more input.
     is_readable: bool,
-    /// The client has closed: when all is read, there is the end to be read.
+    /// Whether the client has closed: end-of-file follows the input.
     has_closed: bool,
-    /// The end was read.
+    /// Whether end-of-file was read.
     is_at_end: bool,
-    /// The beginning of a line.
+    /// Incomplete line.
     begun: Vec<u8>,
-    /// How many lines there were before.
+    /// Number of lines received.
     lines: usize,
-    /// Replies, from the first byte that is not sent.
+    /// Unsent replies.
     owed: Vec<u8>,
-    /// How many of these bytes are due.
+    /// Number of these bytes that are due.
     ready: usize,
-    /// When those after them are due, so many at a time: none before the one in front of it.
+    /// Due times of the other bytes, with their numbers, in order: no reply overtakes an earlier
+    /// one.
     later: VecDeque<(Instant, usize)>,
 }
 
@@ -48,13 +49,13 @@ impl Client {
         }
     }
 
-    /// What the kernel is asked to tell of a client. Edge-triggered, so that it does not look at
-    /// each a second time, and tells of room to write only after there was none.
+    /// Returns the epoll events of a client. They are edge-triggered: the kernel does not check
+    /// each client a second time, and reports a writable socket only after it was full.
     pub(super) fn events() -> EpollFlags {
         EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET
     }
 
-    /// Sends what is due, and reads and takes in what has arrived, once.
+    /// Sends the replies that are due, then reads and handles the input once.
     pub(super) fn serve(
         &mut self,
         events: EpollFlags,
@@ -77,7 +78,7 @@ impl Client {
             Err(error) => return Err(error),
         };
         self.is_at_end = count == 0;
-        // Of a stream, less than there was room for is all (epoll(7)).
+        // On a stream, a short read means that all input was read (epoll(7)).
         self.is_readable = count == buffer.len() || self.has_closed && !self.is_at_end;
         if lines.answer == Answer::Echo {
             self.write_back(&buffer[..count])
@@ -87,17 +88,17 @@ impl Client {
         }
     }
 
-    /// When the first reply is due that is not due yet.
+    /// Returns the due time of the next reply that is not due yet.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.later.front().map(|(at, _)| *at)
     }
 
-    /// Whether there is more to be read, and room for it.
+    /// Returns whether there is more input, and room for it.
     pub(super) fn has_more(&self) -> bool {
         self.is_readable && self.owed.len() < MOST
     }
 
-    /// Whether it has closed and has been sent everything.
+    /// Returns whether the client has closed and all replies were sent.
     pub(super) fn is_done(&self) -> bool {
         self.is_at_end && self.owed.is_empty()
     }
@@ -129,7 +130,7 @@ impl Client {
         Ok(())
     }
 
-    /// Owes it the line that was read, or one like it.
+    /// Queues the current line as a reply, or a wrong one of the same length.
     fn owe(&mut self, reply: &Reply) {
         let length = self.begun.len();
         if reply.is_wrong {
@@ -153,7 +154,8 @@ impl Client {
         Ok(())
     }
 
-    /// Writes until all is written or there is no room: only then the kernel tells when there is.
+    /// Writes until all is written or the socket is full: only then does the kernel report it as
+    /// writable.
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut written = 0;
         while written < bytes.len() {

@@ -1,4 +1,5 @@
-//! `harness known ANSWER HOST PORT`: one thread with one epoll that answers lines as it is told.
+//! `harness known ANSWER HOST PORT`: a server with one thread and one epoll instance that answers
+//! lines in a known way.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
@@ -23,17 +24,17 @@ use crate::stdio;
 
 const BACKLOG: i32 = 4096;
 
-/// The kernel wakes a thread up to some tens of microseconds late: for so long before a reply is
-/// due, the thread stays awake.
+/// Time before a due time in which the thread does not sleep: the kernel may wake it some tens of
+/// microseconds late.
 const AWAKE: Duration = Duration::from_micros(100);
 
-/// Bytes received at once.
+/// Size of the receive buffer, in bytes.
 const BUFFER: usize = 64 * 1024;
 
-/// Events taken from the kernel at once.
+/// Maximum number of events per wait.
 const EVENTS: usize = 256;
 
-/// A known-answer server, to be launched.
+/// Returns the launch spec of a known-answer server.
 pub fn spec(launcher: &Launcher, answer: &str) -> LaunchSpec {
     let command = format!("harness known {answer} {{host}} {{port}}");
     let mut spec = LaunchSpec::foreign(&command, Contract::undeclared(Service::Echo))
@@ -43,10 +44,10 @@ pub fn spec(launcher: &Launcher, answer: &str) -> LaunchSpec {
     spec
 }
 
-/// Serves until it is killed.
+/// Serves until the process is killed.
 ///
 /// # Errors
-/// It cannot listen, or the kernel refuses it what it needs.
+/// The server cannot listen, or the kernel denies it a resource.
 pub fn serve(answer: Answer, host: &str, port: u16) -> Result<ExitCode> {
     raise_descriptor_limit();
     let listener = TcpListener::bind((host, port))
@@ -61,11 +62,11 @@ pub fn serve(answer: Answer, host: &str, port: u16) -> Result<ExitCode> {
 struct Known {
     epoll: Epoll,
     listener: TcpListener,
-    /// How many clients there have been.
+    /// Number of clients so far.
     accepted: usize,
-    /// By descriptor.
+    /// Clients, by descriptor.
     clients: Vec<Option<Client>>,
-    /// When a reply is due to whom, who may be gone.
+    /// Due times of replies, with the client's descriptor. The client may be gone.
     due: BTreeSet<(Instant, usize)>,
     lines: Lines,
     buffer: Box<[u8]>,
@@ -109,14 +110,14 @@ impl Known {
         }
     }
 
-    /// Waits until something happens or is due.
+    /// Waits until an event occurs or a reply is due.
     fn wait(&self, events: &mut [EpollEvent]) -> io::Result<usize> {
         let mut timeout = EpollTimeout::NONE;
         if let Some((at, _)) = self.due.first() {
             timeout = EpollTimeout::ZERO;
             let rest = at.saturating_duration_since(Instant::now()).saturating_sub(AWAKE);
             if !rest.is_zero() {
-                // The timeout of epoll_wait is in milliseconds.
+                // The timeout of epoll_wait is in milliseconds, which is too coarse.
                 let mut polled = [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)];
                 match ppoll(&mut polled, Some(rest.into()), None) {
                     Ok(_) | Err(Errno::EINTR) => {}
@@ -130,7 +131,7 @@ impl Known {
         }
     }
 
-    /// Lets one client in, or not. For another there is another event.
+    /// Accepts one client. Level-triggered epoll reports further ones again.
     fn accept(&mut self) -> io::Result<()> {
         let client = match self.listener.accept() {
             Ok((client, _)) => client,
@@ -156,7 +157,7 @@ impl Known {
         Ok(())
     }
 
-    /// Reads and writes what can be. A client that errs in any way is dropped.
+    /// Handles the input and output of a client. Drops the client on any error.
     fn attend(&mut self, key: usize, events: EpollFlags) -> io::Result<()> {
         let Some(slot) = self.clients.get_mut(key) else { return Ok(()) };
         let Some(client) = slot else { return Ok(()) };
@@ -166,7 +167,7 @@ impl Known {
             Ok(()) => {
                 self.due.extend(client.next_due().map(|at| (at, key)));
                 if client.has_more() {
-                    // Others come first.
+                    // Re-registers the client, so that other clients come first.
                     let mut again = EpollEvent::new(Client::events(), key as u64);
                     self.epoll.modify(&client.stream, &mut again)?;
                 }

@@ -1,4 +1,4 @@
-//! When, and how, a known-answer server answers its next line.
+//! Decisions of a known-answer server: when and how it answers the next line.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,28 +7,28 @@ use nix::time::ClockId;
 
 use super::answer::Answer;
 
-/// How old the server is when it first freezes.
+/// Age of the server at its first freeze.
 const FIRST_FREEZE: Duration = Duration::from_secs(1);
 
-/// Processor time that a server which is to be compared spends on each line.
+/// CPU time that the server for comparisons spends on each line.
 const WORK: Duration = Duration::from_micros(10);
 
-/// What decides about the next line.
+/// State that determines the next answer.
 pub(super) struct Lines {
     pub(super) answer: Answer,
     began: Instant,
-    /// How many there have been.
+    /// Number of lines so far.
     count: usize,
-    /// When the next may be answered, at a limited rate.
+    /// Earliest time of the next answer, at a limited rate.
     turn: Instant,
     padding: Padding,
 }
 
-/// How a line is answered.
+/// Answer to a line.
 pub(super) struct Reply {
-    /// When it is due.
+    /// Due time.
     pub(super) at: Instant,
-    /// By an x for each byte.
+    /// Whether every byte is replaced by an x.
     pub(super) is_wrong: bool,
 }
 
@@ -38,8 +38,8 @@ impl Lines {
         Lines { answer, began, count: 0, turn: began, padding: Padding::new() }
     }
 
-    /// How a line is answered that was just read, and is that of its client by this number, from
-    /// 1. `None` if it is not.
+    /// Returns the answer to a line that was just read, the client's line `number` (from 1). `None`
+    /// if it stays unanswered.
     pub(super) fn next(&mut self, number: usize, read: Instant) -> Option<Reply> {
         self.count += 1;
         let one_in = |every| self.count.is_multiple_of(every);
@@ -64,15 +64,15 @@ impl Lines {
         Some(Reply { at, is_wrong })
     }
 
-    /// Makes everything that was done since the last time take longer, what the kernel did for it
-    /// included, if that is the answer.
+    /// Uses additional CPU time in proportion to the work since the last call, including kernel
+    /// time, if the server is a slowed one.
     pub(super) fn pad(&mut self) {
         if let Answer::Slower(part) = self.answer {
             self.padding.pad(part);
         }
     }
 
-    /// Returns when the server is not frozen.
+    /// Sleeps until the end of the current freeze, if there is one.
     pub(super) fn stay_frozen(&self) {
         if let Answer::Freeze { frozen, period } = self.answer
             && let Some(rest) = until_thawed(self.began.elapsed(), frozen, period)
@@ -82,17 +82,17 @@ impl Lines {
     }
 }
 
-/// How long a freeze lasts that is under way at this age of the server.
+/// Returns the remaining time of a freeze at this age of the server.
 fn until_thawed(age: Duration, frozen: Duration, period: Duration) -> Option<Duration> {
     let since_first = age.checked_sub(FIRST_FREEZE)?;
     let into_period = (since_first.as_nanos() % period.as_nanos()) as u64;
     frozen.checked_sub(Duration::from_nanos(into_period)).filter(|rest| !rest.is_zero())
 }
 
-/// Processor time of this thread, spent so that it has this much more than it needs. A time by the
-/// clock would have in it what others took, on a machine that is busy.
+/// Additional CPU time of this thread, as a share of its work. CPU time is unaffected by other
+/// processes, unlike time by the clock.
 struct Padding {
-    /// What it had when it was looked at last.
+    /// CPU time at the last call.
     before: Duration,
     needed: Duration,
     padded: Duration,
@@ -104,7 +104,8 @@ impl Padding {
         Padding { before, needed: Duration::ZERO, padded: Duration::ZERO }
     }
 
-    /// Pads by a part of what was needed. What was once too much is made up for.
+    /// Uses this share of the CPU time since the last call in addition. An earlier excess is
+    /// deducted.
     fn pad(&mut self, part: f64) {
         let now = processor_time();
         self.needed += now - self.before;
@@ -113,7 +114,7 @@ impl Padding {
     }
 }
 
-/// Spends processor time, and says how much this thread has had then.
+/// Uses CPU time, and returns the thread's CPU time afterwards.
 fn spend(time: Duration) -> Duration {
     let end = processor_time() + time;
     loop {
@@ -124,7 +125,7 @@ fn spend(time: Duration) -> Duration {
     }
 }
 
-/// Processor time that this thread has had.
+/// Returns the CPU time of this thread.
 fn processor_time() -> Duration {
     ClockId::CLOCK_THREAD_CPUTIME_ID.now().expect("every thread has this clock").into()
 }

@@ -1,4 +1,5 @@
-//! Servers whose right figures are known beforehand, against which the load engine proves itself.
+//! Known-answer servers, which validate the load generator: their correct results are known in
+//! advance.
 
 pub mod answer;
 mod client;

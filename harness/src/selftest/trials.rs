@@ -1,4 +1,4 @@
-//! What the load engine must find of known-answer servers: predicted beside measured.
+//! Trials of the load generator on known-answer servers: predicted results next to measured ones.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -15,83 +15,83 @@ use crate::load::{
 };
 use crate::server::Launcher;
 
-/// A load on a known-answer server, and what is known of it.
+/// A load on a known-answer server, with its predicted results.
 pub struct Trial {
-    /// Its stable name.
+    /// Stable name.
     pub name: &'static str,
-    /// What the server does.
+    /// Behaviour of the server.
     answer: &'static str,
     connections: usize,
     pace: ArrivalProcess,
     predictions: &'static [Prediction],
 }
 
-/// A figure that is known beforehand.
+/// A predicted figure.
 struct Prediction {
-    /// What it is.
+    /// Name of the figure.
     figure: &'static str,
     of: fn(&Measurement) -> f64,
     predicted: Predicted,
 }
 
-/// What is predicted.
+/// Predicted value, with its tolerance.
 #[derive(Clone, Copy)]
 enum Predicted {
-    /// This, as near as the rigour asks for.
+    /// This value, within the tolerance of the rigour.
     Near(f64),
-    /// This, exactly.
+    /// Exactly this value.
     Exactly(f64),
-    /// What other figures of the same run come to, exactly.
+    /// Exactly the value of other figures of the same run.
     Same(fn(&Measurement) -> f64),
-    /// That, but for less than 1 more or less.
+    /// The value of other figures of the same run, plus or minus at most 1.
     Beside(fn(&Measurement) -> f64),
     /// At most this.
     AtMost(f64),
 }
 
-/// A millisecond in nanoseconds.
+/// One millisecond in nanoseconds.
 const MS: f64 = 1e6;
 
-/// How a trial is made.
+/// Tolerance and durations of the trials.
 #[derive(Clone, Copy, Debug)]
 pub struct Rigour {
-    /// How near a figure must be, as a part of the smaller one.
+    /// Relative tolerance: larger over smaller value, minus 1.
     near: f64,
-    /// For how long is measured: a freeze, and anything else.
+    /// Duration of trials with a freeze, and of all others.
     frozen: Duration,
     other: Duration,
 }
 
 impl Rigour {
-    /// For a machine that does nothing else.
+    /// For an otherwise idle machine.
     pub const WHOLE: Rigour =
         Rigour { near: 0.05, frozen: Duration::from_secs(8), other: Duration::from_secs(2) };
 
-    /// For one that may be busy: what waits for a processor, too, takes several times as long.
+    /// For a busy machine, where waiting for a CPU may multiply the times.
     pub const SHORT: Rigour =
         Rigour { near: 4.0, frozen: Duration::from_secs(4), other: Duration::from_secs(1) };
 }
 
-/// A figure that was predicted, and what was measured.
+/// A predicted figure next to the measured one.
 #[derive(Clone, Debug, Serialize)]
 pub struct Compared {
-    /// The trial.
+    /// Name of the trial.
     pub trial: &'static str,
-    /// The figure.
+    /// Name of the figure.
     pub figure: &'static str,
-    /// What was predicted, in words.
+    /// Predicted value, formatted.
     pub predicted: String,
-    /// What was measured: times in nanoseconds.
+    /// Measured value; times are in nanoseconds.
     pub measured: f64,
-    /// Whether that is as predicted.
+    /// Whether the measured value meets the prediction.
     pub is_right: bool,
 }
 
 impl Trial {
-    /// Launches the server, loads it, and compares.
+    /// Launches the server, loads it, and compares the results with the predictions.
     ///
     /// # Errors
-    /// The server cannot be launched, or the kernel refuses the generator what it needs.
+    /// The server cannot be launched, or the kernel denies the generator a resource.
     pub fn run(
         &self,
         launcher: &Launcher,
@@ -136,7 +136,7 @@ impl Prediction {
     }
 }
 
-/// A time; one that is not known is as predicted nowhere.
+/// Converts a time; an unknown one becomes NaN, which meets no prediction.
 fn known(time: Option<u64>) -> f64 {
     time.map_or(f64::NAN, |ns| ns as f64)
 }
@@ -187,12 +187,12 @@ const fn open(per_s: f64) -> ArrivalProcess {
 
 const CLOSED: ArrivalProcess = ArrivalProcess::Closed { depth: 1 };
 
-/// A server that is frozen for one second of four makes a quarter of independent arrivals wait for
-/// the rest of that second: between 0 and 1 s, all alike likely. So 10 % wait for longer than 0.6 s,
-/// and 1 % for longer than 0.96 s.
+/// Predictions for a server that is frozen for one second of four. A quarter of independent
+/// arrivals wait for the rest of that second: uniformly between 0 and 1 s. So 10 % wait for longer
+/// than 0.6 s, and 1 % for longer than 0.96 s.
 const FREEZE: &[Prediction] = &[near("p90", p90, 600.0 * MS), near("p99", p99, 960.0 * MS)];
 
-/// All of them.
+/// All trials.
 pub const TRIALS: &[Trial] = &[
     Trial {
         name: "delay, open loop",
@@ -215,7 +215,8 @@ pub const TRIALS: &[Trial] = &[
     Trial {
         name: "two humps, closed loop",
         answer: "two-humps:5ms,50ms,10",
-        // A p99 takes a thousand requests, also in a second on a machine that is five times slower.
+        // Enough connections for the thousand requests of a p99, in one second on a machine that is
+        // five times slower.
         connections: 50,
         pace: CLOSED,
         predictions: &[
@@ -245,8 +246,8 @@ pub const TRIALS: &[Trial] = &[
         connections: 8,
         pace: CLOSED,
         predictions: &[
-            // Each connection has one request in four seconds that waits: the others are not
-            // even sent. Who looks at this p99 alone does not see the freeze.
+            // Each connection has one request in four seconds that waits; the others are not even
+            // sent. This p99 alone does not show the freeze (coordinated omission).
             Prediction { figure: "p99", of: p99, predicted: Predicted::AtMost(100.0 * MS) },
             near("max", max, 1000.0 * MS),
         ],
@@ -272,7 +273,7 @@ pub const TRIALS: &[Trial] = &[
             Prediction {
                 figure: "wrong replies",
                 of: |one| requests(one, Outcome::WrongReply),
-                // The server counts those of the warm-up, too.
+                // The server counts lines of the warm-up, too.
                 predicted: Predicted::Beside(|one| one.outcomes.sum() as f64 / 1000.0),
             },
             Prediction {

@@ -1,4 +1,4 @@
-//! What is made of runs whose figures are known.
+//! Tests of the assessment, on runs with known figures.
 
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,7 @@ use crate::load::placement::Placement;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// A run of a second, with one connection that lasted.
+/// Returns a run of one second, with one connection that lasted.
 fn ran(interval: Interval) -> Ran {
     Ran {
         clock_began: SystemTime::UNIX_EPOCH,
@@ -36,7 +36,7 @@ fn counts(outcome: Outcome, count: u64) -> Outcomes {
     counts
 }
 
-/// A second in which so many requests were due and answered.
+/// Returns one second in which `count` requests were due and answered.
 fn answered(count: u64) -> Interval {
     let outcomes = counts(Outcome::Answered, count);
     let duration_ns = SECOND;
@@ -60,7 +60,7 @@ fn a_server_that_answers_all_that_is_due_keeps_up_however_many_chance_makes_that
     let fewer = ran(answered(900));
     assert_eq!(judged(&fewer, Some(1000.0), false).verdict, Verdict::Valid);
     let mut more = ran(answered(1000));
-    // They were sent before the end, and answered after it.
+    // The further 100 were sent before the end, and answered after it.
     more.intervals[0].asked = 1100;
     more.after.outcomes = counts(Outcome::Answered, 100);
     let judged = judged(&more, Some(1000.0), false);
@@ -85,7 +85,7 @@ fn what_goes_wrong_beside_is_a_fault_unless_it_is_to_be_turned_away() {
         for (are_turned_away, expected) in [(false, faulty), (true, of_turned_away)] {
             let is_faulty = |ran| judged(ran, None, are_turned_away).verdict == Verdict::Faulty;
             assert_eq!(is_faulty(&requests), expected, "{outcome:?}");
-            // None is connected only to be told that.
+            // A busy line is no fault of a request, but a background connection must not get one.
             let expected = expected || outcome == Outcome::Busy && !are_turned_away;
             assert_eq!(is_faulty(&connections), expected, "{outcome:?}");
         }
@@ -102,8 +102,8 @@ fn a_connection_that_was_never_asked_is_no_fault_of_the_server() {
     assert_eq!(judged(&rare, None, false).verdict, Verdict::Faulty);
 }
 
-/// A run of a request at a time, again and again, each of which takes as long as it is told here
-/// and is stamped as sent so much earlier.
+/// Returns a run with one request at a time. Each takes `took` ns, is stamped as sent `earlier` ns
+/// too early, and is counted `times_counted` times.
 fn stamped(took: u64, earlier: u64, times_counted: u32) -> Ran {
     let (told, tell) = mpsc::channel();
     let mut recorder = Recorder::telling(told, Duration::from_secs(2), 0);
@@ -130,18 +130,19 @@ fn counts_and_times_that_are_right_agree_and_those_that_are_not_do_not() {
     assert!(early.contains("disagree by 20.0 % (Little's law)"), "{early}");
     let twice = reasons(&stamped(1_000_000, 0, 2));
     assert!(twice.contains("of 999 requests 1998"), "{twice}");
-    // As many as were asked, but not those.
+    // The counts agree, but not with the requests in flight.
     let mut half = stamped(1_000_000, 0, 2);
     half.intervals[0].asked *= 2;
     assert!(reasons(&half).contains("disagree by 100.0 % (Little's law)"), "{half:?}");
 }
 
-/// The kinds of what stands against a run in which so many of 1,000 requests due were answered in time.
+/// Returns the kinds of a run's caveats.
 fn kinds(ran: &Ran, offered_per_s: Option<f64>) -> Vec<CaveatKind> {
     judged(ran, offered_per_s, false).caveats.iter().map(|caveat| caveat.kind).collect()
 }
 
-/// An open loop of 1,000 requests in a second, of which these were answered in time.
+/// Returns an open loop with 1,000 requests due in one second, of which this many are answered in
+/// time.
 fn short_of(answered_in_time: u64) -> Ran {
     let mut short = ran(answered(answered_in_time));
     short.intervals[0].asked = 1000;
@@ -154,11 +155,11 @@ fn what_the_generator_did_not_send_in_time_is_no_overload_of_the_server() {
     use CaveatKind::{GeneratorStopped, Overload, SentLate};
     assert_eq!(kinds(&short_of(985), Some(1000.0)), []);
     assert_eq!(kinds(&short_of(970), Some(1000.0)), [Overload]);
-    // It was sent after the end.
+    // The others were sent after the end.
     let mut unsent = short_of(500);
     (unsent.intervals[0].asked, unsent.after.asked) = (500, 500);
     assert_eq!(kinds(&unsent, Some(1000.0)), [SentLate]);
-    // It was sent shortly before the end, when the generator had been stopped.
+    // The others were sent shortly before the end, after the generator had been stopped.
     let mut burst = short_of(500);
     burst.lost = LostTime {
         watched_ns: SECOND,
@@ -168,7 +169,7 @@ fn what_the_generator_did_not_send_in_time_is_no_overload_of_the_server() {
         ..LostTime::default()
     };
     assert_eq!(kinds(&burst, Some(1000.0)), [SentLate, GeneratorStopped]);
-    // There was time enough to answer it.
+    // The gap ended early enough for an answer.
     burst.lost.last_gap.0 = SECOND / 2;
     assert_eq!(kinds(&burst, Some(1000.0)), [Overload, GeneratorStopped]);
 }

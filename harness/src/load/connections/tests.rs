@@ -1,4 +1,4 @@
-//! Connections, event by event: what the other end does is known by then.
+//! Tests of connections, event by event, with a known state of the other end.
 
 use std::net::{Shutdown, TcpListener};
 use std::time::Instant;
@@ -8,17 +8,17 @@ use servers::Service;
 use super::super::request_reply::exchanges;
 use super::*;
 
-/// One connection, whose other end is told what to do.
+/// One connection, with a controlled other end.
 struct Alone {
     connections: Connections,
     events: Events,
     recorder: Recorder,
-    /// None when it is closed.
+    /// `None` when it is closed.
     server: Option<TcpStream>,
 }
 
 impl Alone {
-    /// The kernel has connected it, and nobody has looked yet.
+    /// Connects in the kernel, before any event is handled.
     fn connect() -> Alone {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let mut connections = none_yet(&listener);
@@ -32,7 +32,8 @@ impl Alone {
         self.server.as_ref().expect("it is open")
     }
 
-    /// Does what happens, and asks when it is connected, until the connection has ended so.
+    /// Handles events, and sends a request once connected, until the connection ends with this
+    /// outcome.
     fn ends(&mut self, outcome: Outcome) {
         self.until(|it| it.connections.is_free(0));
         let expected: Outcomes = [outcome].into_iter().collect();
@@ -99,7 +100,7 @@ fn a_right_reply_stays_one_though_one_too_many_comes_with_it() {
 #[test]
 fn a_connection_that_is_not_made_or_not_asked_does_not_count_as_answered() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    // There is a place for one or two; the kernel does not let others in.
+    // The accept queue has room for one or two; the kernel does not accept more.
     SockRef::from(&listener).listen(0).expect("it can be");
     let mut connections = none_yet(&listener);
     let (mut recorder, mut events) = (Recorder::new(), Events::new());

@@ -1,4 +1,4 @@
-//! Whole runs, against little servers.
+//! Tests of whole runs, on small servers.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -23,7 +23,7 @@ fn ran(demand: &LoadSpec, course: Course, watch: &mut dyn Watch) -> Ran {
     run(demand, course, |_| Ok(()), watch, &AtomicBool::new(false)).expect("a run")
 }
 
-/// Echoes the lines of so many clients, and says how many there were of each in the end.
+/// Echoes the lines of this many clients, and returns the number of lines of each.
 fn echo(clients: usize) -> (SocketAddr, thread::JoinHandle<Vec<usize>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -64,7 +64,7 @@ fn silent_clients_ask_once_and_what_became_of_that_is_told() {
     assert_eq!(server.join().expect("it ends")[..3], [1, 1, 1]);
 }
 
-/// Takes so long to begin, and counts how often it is asked whether it is enough.
+/// Observer that takes this long to begin, and counts the calls of `is_enough`.
 struct Slow(Duration, usize);
 
 impl Watch for Slow {
@@ -121,7 +121,7 @@ fn intervals_of_several_generators_are_those_of_the_same_time() {
     for start in [1000, 2010, 3005] {
         one.send(interval(start, 1000, 1)).expect("it is taken");
     }
-    // It was held up.
+    // This generator was stopped for a while.
     for (start, duration) in [(1000, 2020), (3020, 980)] {
         other.send(interval(start, duration, 10)).expect("it is taken");
     }

@@ -1,4 +1,4 @@
-//! A generator, against little servers.
+//! Tests of a generator, on small servers.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
@@ -16,8 +16,8 @@ fn demand(address: SocketAddr, connections: usize, pace: ArrivalProcess) -> Load
     LoadSpec::new(address, Group { exchanges, connections, pace }, 1)
 }
 
-/// What a run of so many requests by one connection gives, on a server that answers with what
-/// `answer` makes of each number and line, byte by byte, and closes when that is nothing.
+/// Runs this many requests on one connection. The server sends `answer` of each line's number and
+/// text byte by byte, and closes when that is `None`.
 fn loaded(
     answer: fn(usize, Vec<u8>) -> Option<Vec<u8>>,
     requests: u64,
@@ -76,7 +76,7 @@ fn a_wrong_reply_is_an_outcome_and_no_latency() {
 
 #[test]
 fn a_connection_is_given_up_when_its_replies_are_out_of_step() {
-    // One reply is sent twice: all that follow belong to the request before.
+    // One reply is sent twice, so all later ones belong to the previous request.
     let twice = |number, line: Vec<u8>| Some(if number == 5 { line.repeat(2) } else { line });
     let (recorder, connections) = loaded(twice, 20, 4);
     assert_eq!(counts(&recorder, Outcome::Answered), (6, 6));
@@ -110,7 +110,7 @@ fn an_open_loop_asks_all_that_is_due_before_its_end_and_no_more() {
     load.run(Until::Past(Duration::from_millis(100)), &mut recorders).expect("a run");
     drop(load);
     server.join().expect("the server ends");
-    // The first is due after one distance, and the 500th at the end.
+    // The first request is due after one interarrival time, and the 500th at the end.
     assert_eq!(recorders[0].current().asked, 499);
     assert_eq!(counts(&recorders[0], Outcome::Answered), (499, 499));
 }
@@ -127,7 +127,7 @@ fn a_connection_that_is_refused_is_an_outcome() {
     assert_eq!(recorders[0].current().outcomes, Outcomes::default());
 }
 
-/// How long what should happen may take.
+/// Timeout for expected events.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 #[test]
