@@ -1,4 +1,4 @@
-//! What commands have in common: the servers and the seed that are asked for, JSON documents.
+//! Shared parts of commands: selected servers, random seed, JSON output.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -8,17 +8,17 @@ use crate::cli;
 use crate::stdio;
 use crate::usage_error::UsageError;
 
-/// The servers asked for, or all.
+/// Returns the selected servers, or all built-in servers if none is selected.
 pub(crate) fn chosen(servers: &[Server]) -> Vec<Server> {
     if servers.is_empty() { servers::servers().collect() } else { servers.to_vec() }
 }
 
-/// The seed asked for, or one by chance that is short enough to be typed.
+/// Returns the seed of the command line, or a random one that is short enough to type.
 pub(crate) fn seed_or_chance(seed: Option<u64>) -> u64 {
     seed.unwrap_or_else(|| rand::random_range(1..1_000_000))
 }
 
-/// The built-in servers of these names, or all.
+/// Returns the built-in servers with these names, or all for an empty list.
 pub(crate) fn named(names: &[String]) -> Result<Vec<Server>> {
     let servers: Result<Vec<_>, String> = names.iter().map(|name| cli::server(name)).collect();
     Ok(chosen(&servers.map_err(UsageError)?))

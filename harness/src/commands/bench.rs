@@ -1,4 +1,4 @@
-//! Measuring alone: whoever listens somewhere, or servers under workloads.
+//! `harness load` and `harness bench`: benchmarks of a listening server, and of launched servers.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -56,16 +56,15 @@ impl Measured {
     }
 }
 
-/// Loads whoever listens there.
+/// Runs a load test against a listening server, and prints the results.
 ///
 /// # Errors
-/// Bad usage, or the kernel refuses what is needed. What the server does wrong is in what is
-/// printed.
+/// Bad usage, or a system call fails. Faults of the server are part of the results.
 pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
     raise_descriptor_limit();
     measured_alone(arguments.measured.require)?;
     load::enough_descriptors(arguments.connections).map_err(UsageError)?;
-    // A path that cannot be written is known at once.
+    // Open the files first, so that an unwritable path fails before the load test.
     let json = match arguments.json.as_deref() {
         Some(path) if path != Path::new("-") => Some(create(path)?),
         _ => None,
@@ -128,7 +127,7 @@ pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
     Ok(arguments.measured.exit_code([&measurement]))
 }
 
-/// What only a comparison can be is not required of a measurement.
+/// Rejects conditions that only apply to comparisons.
 fn measured_alone(require: Option<Require>) -> Result<()> {
     match require {
         None | Some(Require::Valid) => Ok(()),
@@ -152,7 +151,7 @@ fn write_json(mut to: impl Write, document: &impl Serialize) -> Result<()> {
     to.flush().context("the JSON document")
 }
 
-/// Launches servers and measures them under the workloads.
+/// Launches servers and benchmarks them under the workloads.
 ///
 /// # Errors
 /// Bad usage, or the harness could not do its work.
@@ -183,7 +182,8 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
         servers: Vec::new(),
     };
     let people = if arguments.json { People::Stderr } else { People::Stdout };
-    // Every built-in server is left out of some workload, which is no news unless that was asked for.
+    // Every built-in server lacks some workload: report that only if the user selected workloads or
+    // a manifest.
     let is_asked_for = arguments.manifest.is_some() || !arguments.workload.is_empty();
     let progress = Progress::new(contenders.len() * workloads.len(), people);
     'servers: for Contender { judged: spec, measured: as_measured } in &contenders {
@@ -237,10 +237,10 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
     Ok(arguments.measured.exit_code(all))
 }
 
-/// Whether there is a figure, or a server that failed to give one.
+/// Checks that at least one measurement was attempted.
 ///
 /// # Errors
-/// Why there is none: no server can be run here, or no workload applies.
+/// No server can run on this machine, or no workload applies.
 fn something_measured(report: &Report) -> Result<()> {
     if report.servers.iter().all(|server| server.not_run.is_some()) {
         bail!("nothing was measured: none of the servers can be run here");
@@ -257,12 +257,12 @@ fn something_measured(report: &Report) -> Result<()> {
     Err(UsageError(format!("nothing was measured: {}", reasons.join("; "))).into())
 }
 
-/// How many reasons are given at once.
+/// Maximum number of reasons in an error message.
 const MOST_REASONS: usize = 4;
 
-/// The workloads whose names begin so; all for none.
+/// Returns the workloads whose names begin with one of the prefixes; all for an empty list.
 fn workloads(prefixes: &[String]) -> Result<Vec<&'static Workload>> {
-    // A whole name is that workload's, and not the beginning of another's.
+    // A complete name selects only that workload.
     let is_meant =
         |workload: &Workload, prefix: &str| match WORKLOADS.iter().any(|it| it.name == prefix) {
             true => workload.name == prefix,

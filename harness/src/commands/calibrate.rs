@@ -1,4 +1,4 @@
-//! `harness calibrate`.
+//! `harness calibrate`: compares the load engine with reference load generators.
 
 use std::process::ExitCode;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,7 +12,7 @@ use crate::load::placement::{Pin, Placement};
 use crate::server::{Launcher, raise_descriptor_limit};
 use crate::stdio;
 
-/// Runs the engine and each rival that is installed in alternation, and prints the ratios.
+/// Runs the load engine and each installed reference load generator in turn, and prints the ratios.
 ///
 /// # Errors
 /// The server cannot be launched, or a run fails.
@@ -34,7 +34,7 @@ pub fn calibrate(arguments: &cli::Calibrate) -> Result<ExitCode> {
                 arguments.rounds,
                 arguments.duration,
             );
-            // Rounds that were cut short say nothing.
+            // The results of interrupted rounds are invalid.
             if interrupt::flag().load(Relaxed) {
                 break 'rivals;
             }

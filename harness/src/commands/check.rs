@@ -1,4 +1,4 @@
-//! `harness check`: verdicts alone, on built-in servers or on any command.
+//! `harness check`: tests built-in servers, or any command, without benchmarks.
 
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
@@ -23,7 +23,7 @@ use crate::units::written;
 use crate::usage_error::UsageError;
 use crate::{manifest, stdio};
 
-/// Judges.
+/// Tests the selected servers, and prints and writes the results.
 ///
 /// # Errors
 /// Bad usage, or the harness could not do its work.
@@ -31,7 +31,7 @@ pub fn check(arguments: &Check) -> Result<ExitCode> {
     judge(arguments, None)
 }
 
-/// Judges; in a replay, by the value that is tried again.
+/// Tests the selected servers. `again` is the counterexample of a replay.
 pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode> {
     raise_descriptor_limit();
     let cases = wanted(&arguments.cases)?;
@@ -53,7 +53,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
     };
     let judge = Runner {
         patience: arguments.timeout,
-        // Whoever runs already is one server for all cases.
+        // All cases share the one running server.
         at_once: if arguments.connect.is_some() { 1 } else { arguments.jobs.into() },
         within: arguments.within,
         expected: arguments.gate.expected(&names)?,
@@ -69,7 +69,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
         servers: Vec::new(),
     };
     let people = if arguments.json { People::Stderr } else { People::Stdout };
-    // Before there is a thread.
+    // Before any thread starts: it may create a network namespace.
     let unconfined = unconfined(&judge.launcher, &specs)?;
     let progress = Progress::new(specs.len() * cases.len(), people);
     unconfined.iter().for_each(|words| progress.line(&format!("not confined: {words}")));
@@ -91,11 +91,11 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
         let obstacle = judge.preflight(spec).err();
         match &obstacle {
             None => progress.line(&format!("{} ({})", spec.shown, spec.contract.words())),
-            // Of several, the others are judged all the same.
+            // The other servers are tested regardless.
             Some(obstacle) if specs.len() > 1 => {
                 progress.line(&format!("{}: not judged: {}", spec.name, obstacle.words));
             }
-            // It is told in the end.
+            // The obstacle of a single server is the error of the command, below.
             Some(_) => {}
         }
         let so_far = Mutex::new((&mut files, &mut report));
@@ -137,7 +137,7 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
             Blame::NoServer => bail!(words),
         }
     }
-    // Of a single case, the lines above say all.
+    // For a single case, the lines above are complete.
     if cases.len() > 1 {
         mark_sheets(&report, &progress);
     }
@@ -166,12 +166,12 @@ pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode>
     Ok(ExitCode::from(report.exit_code(&arguments.gate.fail_on)))
 }
 
-/// Makes ready for servers that need a network of their own, and says what of their confinement is
-/// not to be had here.
+/// Prepares networks for servers that need one, and returns the parts of the confinement that are
+/// not available on this machine.
 fn unconfined(launcher: &Launcher, specs: &[LaunchSpec]) -> Result<Vec<String>> {
     let needs_network = |spec: &LaunchSpec| spec.fixed_port.is_some() || spec.limits.network_alone;
     if specs.iter().any(needs_network) {
-        // Where it cannot be, servers take turns, or are not confined, which is told below.
+        // Without a network namespace, servers take turns, or are not confined, as reported below.
         let _ = network::prepare();
     }
     match specs.iter().find(|spec| spec.limits != Confinement::default()) {
@@ -180,7 +180,7 @@ fn unconfined(launcher: &Launcher, specs: &[LaunchSpec]) -> Result<Vec<String>> 
     }
 }
 
-/// The mark sheets of servers that were not written here, and the table of several.
+/// Prints the grading reports of external servers, and the comparison table of several.
 fn mark_sheets(report: &Report, progress: &Progress) {
     let foreign = report.foreign();
     foreign.iter().for_each(|server| progress.line(&grading::sheet_words(server)));
@@ -192,14 +192,14 @@ fn mark_sheets(report: &Report, progress: &Progress) {
     }
 }
 
-/// How often a report that grows is written.
+/// Minimum interval between two writes of an incomplete report.
 const OFTEN: Duration = Duration::from_secs(1);
 
-/// Where the report goes.
+/// Output files of the check.
 struct Files {
     output: Option<Output>,
     junit: Option<Junit>,
-    /// When that was last done.
+    /// Time of the last write.
     written: Instant,
 }
 
@@ -207,13 +207,13 @@ impl Files {
     fn write(&mut self, report: &Report) -> Result<()> {
         let output = self.output.as_ref().map_or(Ok(()), |output| output.write(report));
         let junit = self.junit.as_ref().map_or(Ok(()), |junit| junit.write(report));
-        // Only now, so that a big report leaves time for other things.
+        // Restart the interval after the write, so that a large report does not take all the time.
         self.written = Instant::now();
         output.and(junit)
     }
 
-    /// Adds a judgement to the last server's, in the order of the cases. Now and then writes what
-    /// there is, so that it is there if the check is killed.
+    /// Adds a case result to the last server, in the order of the cases. Writes the report from
+    /// time to time, so that a killed check leaves its results.
     fn add(&mut self, report: &mut Report, cases: &[&Case], judgement: &CaseResult) -> Result<()> {
         if self.output.is_none() && self.junit.is_none() {
             return Ok(());
@@ -227,8 +227,8 @@ impl Files {
     }
 }
 
-/// The cases whose names are these or begin with them, in the order of the catalogue; all of them
-/// if there is no name.
+/// Returns the cases with these names or name prefixes, in the order of the catalogue; all for an
+/// empty list. A complete name selects only that case.
 fn wanted(prefixes: &[String]) -> Result<Vec<&'static Case>> {
     let is_name = |prefix: &str| conformance::cases().any(|case| case.name == prefix);
     let names = |prefix: &str, case: &Case| match is_name(prefix) {
@@ -276,7 +276,7 @@ fn specs(arguments: &Check, launcher: &Launcher) -> Result<Vec<LaunchSpec>> {
     Ok(specs)
 }
 
-/// The server of `--cmd` or `--connect`.
+/// Returns the launch specification of the server of `--cmd` or `--connect`.
 fn own(arguments: &Check) -> Result<LaunchSpec> {
     let declared = &arguments.declared.0;
     let contract = declared.contract();
@@ -305,7 +305,7 @@ fn own(arguments: &Check) -> Result<LaunchSpec> {
     Ok(spec)
 }
 
-/// One document for one server, a list of them for several.
+/// Formats the JSON document: an object for one server, an array for several.
 fn document(report: &Report) -> Result<String> {
     #[derive(Serialize)]
     struct Checked<'r> {

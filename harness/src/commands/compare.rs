@@ -1,4 +1,4 @@
-//! `harness bench --against`: servers compared with one other.
+//! `harness bench --against`: interleaved comparisons of servers with a baseline server.
 
 use std::collections::HashSet;
 use std::process::ExitCode;
@@ -24,33 +24,33 @@ use crate::stats::Verdict;
 use crate::units::written;
 use crate::usage_error::UsageError;
 
-/// A comparison, as it is printed.
+/// Result of a comparison, as printed in text and JSON.
 #[derive(Serialize)]
 struct Compared {
     server: String,
     against: String,
-    /// How many times the throughput of the other server, with the ends of its 95 % confidence
-    /// interval; null where there is no interval.
+    /// Throughput relative to the baseline, with the bounds of its 95 % confidence interval; null
+    /// without an interval.
     ratio: Option<f64>,
     low: Option<f64>,
     high: Option<f64>,
-    /// Launches and pairs of slices that the interval is from.
+    /// Number of launches and of pairs of slices behind the interval.
     launches: usize,
     pairs: usize,
     margin: f64,
     verdict: Verdict,
-    /// What the interval does not say about the verdict.
+    /// Reason for the verdict beyond the interval.
     reason: Option<String>,
-    /// What happened to a server that failed during the comparison.
+    /// Description of a server failure during the comparison.
     failed: Option<String>,
-    /// Parts of the time in which the server and the generator were busy, for both servers.
+    /// Fractions of the time in which server and load generator were busy, for both servers.
     busy: Option<[Busy; 2]>,
     seed: u64,
-    /// Whether it was interrupted, and has fewer launches or slices than it was to have.
+    /// Whether the comparison was interrupted, and has fewer launches or slices than planned.
     partial: bool,
 }
 
-/// Compares servers with another one.
+/// Compares the selected servers with the baseline `other`, and prints the results.
 ///
 /// # Errors
 /// Bad usage, or the harness could not do its work.
@@ -68,7 +68,7 @@ pub(crate) fn against(arguments: &cli::Bench, other: &str) -> Result<ExitCode> {
         seed: seed_or_chance(arguments.measured.seed),
         ..usual
     };
-    // Both servers are connected to at once.
+    // Both servers hold connections at the same time.
     enough_descriptors(alternation.connections.saturating_mul(2)).map_err(UsageError)?;
     let launcher = Launcher::this_program()?;
     let placement = Placement::find(arguments.measured.pin, 1)?;
@@ -96,7 +96,7 @@ pub(crate) fn against(arguments: &cli::Bench, other: &str) -> Result<ExitCode> {
                 Ok(found) => Compared::of(found, margin),
                 Err(Some(failed)) => Compared::failed(failed),
                 Err(None) => {
-                    // What was found before is not lost.
+                    // Earlier results are not lost.
                     print(arguments.json, &all)?;
                     return found.map(|_| ExitCode::SUCCESS);
                 }
@@ -197,17 +197,17 @@ impl Compared {
     }
 }
 
-/// Who is compared with whom.
+/// The servers of a comparison.
 struct Sides {
     servers: Vec<LaunchSpec>,
     other: LaunchSpec,
-    /// Servers that were not named and cannot be compared, in words.
+    /// Reasons why servers that were not named explicitly are excluded.
     left_out: Vec<String>,
 }
 
 impl Sides {
-    /// Finds the servers among the built-in ones or in a manifest. Each one that is named must be
-    /// comparable; of all of them, those that are.
+    /// Finds the servers among the built-in ones or in a manifest. Servers named on the command
+    /// line must be comparable; without names, servers that are not comparable are excluded.
     fn find(
         arguments: &cli::Bench,
         other: &str,
@@ -234,7 +234,7 @@ impl Sides {
         let mut left_out = Vec::new();
         if names.is_empty() {
             servers.retain(|server| match comparable(server, &other, connections) {
-                // It is no news that a server is as fast as itself.
+                // Comparing the baseline with itself yields no information.
                 Ok(()) => server.name != other.name,
                 Err(words) => {
                     left_out.push(format!("not compared: {words}"));
@@ -251,7 +251,7 @@ impl Sides {
     }
 }
 
-/// Whether the server can be loaded as the other one is, while that one is running.
+/// Checks that the server can run beside the baseline, and under the same load.
 fn comparable(server: &LaunchSpec, other: &LaunchSpec, connections: usize) -> Result<(), String> {
     let name = &server.name;
     let contract = &server.contract;

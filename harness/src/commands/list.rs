@@ -1,4 +1,4 @@
-//! `harness list`: what there is, from the very tables that the harness works by.
+//! `harness list`: prints the tables that the harness itself uses.
 
 use std::process::ExitCode;
 
@@ -12,10 +12,10 @@ use crate::load::WORKLOADS;
 use crate::report::EXPORTERS;
 use crate::stdio;
 
-/// Lists.
+/// Prints the table that the arguments select, as text or JSON.
 ///
 /// # Errors
-/// The list cannot be written.
+/// The table cannot be converted to JSON.
 pub fn list(arguments: &List) -> Result<ExitCode> {
     let rows: Vec<Value> = match arguments.what {
         Listed::Servers => servers::servers().map(|server| row(&server)).collect(),
@@ -47,7 +47,7 @@ pub fn list(arguments: &List) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What there is to say about a server where the user sets no limits.
+/// Returns the description of a server with default limits.
 fn row(server: &Server) -> Value {
     let pattern = server.pattern;
     let mut row = json!({
@@ -71,7 +71,7 @@ fn row(server: &Server) -> Value {
     row
 }
 
-/// What is said of each, the name first, after it all that there is.
+/// Columns after the name, with the prefix of each in text output.
 const COLUMNS: &[(&str, &str)] = &[
     ("original", ""),
     ("summary", ""),
@@ -85,7 +85,7 @@ const COLUMNS: &[(&str, &str)] = &[
     ("unavailable", "does not run here: "),
 ];
 
-/// What there is to say about each, in the order of [`COLUMNS`].
+/// Returns the non-empty columns of a row, in the order of [`COLUMNS`].
 fn said(row: &Value) -> Vec<String> {
     let text = |key: &str| row[key].as_str().filter(|words| !words.is_empty());
     COLUMNS.iter().filter_map(|(key, before)| Some(format!("{before}{}", text(key)?))).collect()
@@ -95,13 +95,13 @@ fn name(row: &Value) -> &str {
     row["name"].as_str().unwrap_or_default()
 }
 
-/// A line for each, the name first.
+/// Formats one line per row, the name first.
 fn table(rows: &[Value]) -> String {
     let width = rows.iter().map(|row| name(row).len()).max().unwrap_or(0);
     rows.iter().map(|row| format!("{:width$}  {}\n", name(row), said(row).join("; "))).collect()
 }
 
-/// A name for each, and below it a line for everything that is said.
+/// Formats each row as its name, and below it one line per column.
 fn paragraphs(rows: &[Value]) -> String {
     rows.iter().map(|row| format!("{}\n    {}\n", name(row), said(row).join("\n    "))).collect()
 }

@@ -1,4 +1,4 @@
-//! The commands of the command line.
+//! The commands of the program, one module each.
 
 mod asked;
 pub mod bench;

@@ -1,4 +1,4 @@
-//! `harness probe`.
+//! `harness probe`: detects the protocol, limits and concurrency model of an unknown server.
 
 use std::process::ExitCode;
 
@@ -7,10 +7,10 @@ use anyhow::Result;
 use crate::cli::Probe;
 use crate::probe::{self, Request};
 
-/// Probes a server.
+/// Probes a server, and prints or appends its manifest entry.
 ///
 /// # Errors
-/// Bad usage, or there is no server to talk to.
+/// Bad usage, or no server to connect to.
 pub fn probe(arguments: &Probe) -> Result<ExitCode> {
     let Probe { cmd, connect, name, output } = arguments;
     probe::probe(&Request {

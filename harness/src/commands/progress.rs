@@ -1,4 +1,4 @@
-//! Telling a person how far things are: a bar on a terminal, plain lines elsewhere.
+//! Progress display: a progress bar on a terminal, plain lines elsewhere.
 
 use std::io::IsTerminal;
 
@@ -7,13 +7,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::stdio;
 
-/// Where the work stands. What it tells goes to standard error if standard output is spoken for.
+/// A progress bar, and an output for lines. Lines go to standard error if standard output is
+/// reserved for a document.
 pub(crate) struct Progress {
     bar: ProgressBar,
     to_stderr: bool,
 }
 
-/// Which stream people read.
+/// The stream for lines that users read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum People {
     Stdout,
@@ -29,22 +30,22 @@ impl Progress {
         Progress { bar, to_stderr: people == People::Stderr }
     }
 
-    /// What is being done.
+    /// Shows the current activity.
     pub(crate) fn doing(&self, words: impl Into<String>) {
         self.bar.set_message(visible(&words.into()).into_owned());
     }
 
-    /// One more step is done.
+    /// Advances by one step.
     pub(crate) fn step(&self) {
         self.bar.inc(1);
     }
 
-    /// So many steps will not be done.
+    /// Advances by steps that are skipped.
     pub(crate) fn skip(&self, steps: usize) {
         self.bar.inc(steps as u64);
     }
 
-    /// A line that stays. It may quote a server.
+    /// Prints a permanent line. It may quote a server.
     pub(crate) fn line(&self, words: &str) {
         self.bar.suspend(|| {
             if self.to_stderr {

@@ -1,4 +1,4 @@
-//! `harness replay`.
+//! `harness replay`: re-runs a saved counterexample.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use super::check;
 use crate::cli::{Check, Replay};
 use crate::counterexamples::{Again, Recorded, command, in_file};
 
-/// Tries a counterexample again.
+/// Re-runs a counterexample against the recorded server or another one.
 ///
 /// # Errors
 /// Bad usage, or the harness could not do its work.

@@ -1,5 +1,4 @@
-//! The roles that a program of this crate can take in a process of its own: server, supervisor,
-//! client, known-answer server.
+//! Roles of a process of this program: server, supervisor, client, known-answer server.
 
 use std::process::ExitCode;
 
@@ -15,8 +14,9 @@ use crate::server::supervise;
 use crate::stdio;
 use crate::usage_error::{UsageError, exit_code_of};
 
-/// Takes the role of a server or of a supervisor, if that is what this process was started for. A
-/// program that launches servers by running itself calls this first of all.
+/// Runs as a server, known-answer server or supervisor and exits, if the command line says so.
+///
+/// A program that launches servers by running itself calls this function first.
 pub fn take() {
     let role = std::env::args().nth(1);
     if !matches!(role.as_deref(), Some("serve" | "supervise" | "known")) {
@@ -35,18 +35,18 @@ pub fn take() {
     stdio::exit(0);
 }
 
-/// Becomes a known-answer server.
+/// Runs a known-answer server.
 ///
 /// # Errors
-/// It cannot listen, or the kernel refuses what it needs.
+/// The server cannot listen, or a system call fails.
 pub fn known(arguments: &cli::Known) -> Result<ExitCode> {
     known::serve(arguments.answer, &arguments.host, arguments.port)
 }
 
-/// Serves until SIGTERM or SIGINT.
+/// Runs a built-in server until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// It cannot listen, or not within those limits.
+/// The server cannot listen, or does not support the limits.
 pub fn serve(arguments: &cli::Serve) -> Result<ExitCode> {
     let server = chosen(arguments)?;
     let limits = arguments.limits();
@@ -80,7 +80,7 @@ fn chosen(arguments: &cli::Serve) -> Result<Server> {
     Ok(Server { pattern, service: wanted })
 }
 
-/// The error, and by which flag the limit was set.
+/// Formats the error with the flag that sets the limit.
 fn with_flag(error: &LimitsError) -> String {
     let flag = match error {
         LimitsError::ServesOne(_)
@@ -100,19 +100,19 @@ fn words(server: &Server, limits: &Limits) -> Result<String, LimitsError> {
     Ok(format!("{}; {}; {places}", pattern.summary, pattern.workers.description(limits.workers)))
 }
 
-/// Looks after one server until standard input ends.
+/// Supervises one server until end of file on standard input.
 ///
 /// # Errors
-/// What the kernel refuses.
+/// A system call fails.
 pub fn supervise(_: &cli::Supervise) -> Result<ExitCode> {
     supervise::run().context("supervising failed")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Talks to a server on behalf of a user.
+/// Runs the interactive client. The exit code tells how the connection ended.
 ///
 /// # Errors
-/// The host cannot be resolved.
+/// The host is a URL, or cannot be resolved.
 pub fn client(arguments: &cli::Client) -> Result<ExitCode> {
     if arguments.host.contains("://") {
         bail!(UsageError(format!(

@@ -1,4 +1,4 @@
-//! The main job: judge every server, measure every server, write the report.
+//! `harness run`: tests and benchmarks servers, and writes the report.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -26,17 +26,17 @@ use crate::server::raise_descriptor_limit;
 use crate::server::{LaunchSpec, Launcher, Place, Server as Running};
 use crate::usage_error::UsageError;
 
-/// Servers that are judged at a time, each with the cases at a time of [`Runner`]. Cases mostly wait:
-/// the last long ones of a server leave the processors to the first ones of the next.
+/// Number of servers tested in parallel, each with parallel cases (see [`Runner`]). Cases mostly
+/// wait, so the last slow cases of one server overlap with the first cases of the next.
 const JUDGED_AT_ONCE: usize = 4;
 
-/// How often a report that grows is written: each time takes as long as all of it.
+/// Minimum interval between two writes of an incomplete report, because each writes all of it.
 const WRITE_EVERY: Duration = Duration::from_secs(5);
 
-/// Does it all.
+/// Tests and benchmarks the selected servers, and writes the report.
 ///
 /// # Errors
-/// The harness could not do its work. What servers do wrong is in the report.
+/// Bad usage, or the harness could not do its work. Faults of servers are results in the report.
 pub fn run(arguments: &Run) -> Result<ExitCode> {
     raise_descriptor_limit();
     arguments.gate.check()?;
@@ -87,7 +87,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
             return Ok(());
         }
         let result = output.write(report);
-        // Only now, so that a large report leaves time for other things.
+        // Restart the interval after the write, so that a large report does not take all the time.
         written = Instant::now();
         result
     };
@@ -116,13 +116,13 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
     Ok(ExitCode::from(report.exit_code(&arguments.gate.fail_on)))
 }
 
-/// A server as it is judged, with a low connection limit, and as it is measured, with a high one.
+/// A server in two configurations: tested with a low connection limit, benchmarked with a high one.
 pub(crate) struct Contender {
     pub(crate) judged: LaunchSpec,
     pub(crate) measured: LaunchSpec,
 }
 
-/// The servers in other languages that belong to this project.
+/// Manifest of the project's servers in other languages, relative to the workspace root.
 const EXTERNAL: &str = "servers/external/external.toml";
 
 impl Contender {
@@ -134,8 +134,8 @@ impl Contender {
         servers.iter().map(contender).collect()
     }
 
-    /// One for each pattern: judged as a calculator, to which most cases apply, and measured as an
-    /// echo server, whose replies take no time to calculate.
+    /// Returns one contender per pattern. The calculator is tested, because most cases apply to it.
+    /// The echo server is benchmarked, because its replies need no computation.
     fn patterns(launcher: &Launcher) -> Result<Vec<Contender>> {
         let contender = |pattern: &'static Pattern| {
             let judged = Server { pattern, service: Service::Calc };
@@ -153,27 +153,27 @@ impl Contender {
         first_things_first().into_iter().map(contender).collect()
     }
 
-    /// Servers of a manifest.
+    /// Returns contenders for servers of a manifest, the same in both configurations.
     pub(crate) fn described(specs: Vec<LaunchSpec>) -> impl Iterator<Item = Contender> {
         specs.into_iter().map(|spec| Contender { judged: spec.clone(), measured: spec })
     }
 
-    /// Those that belong to this project, where its folder is there.
+    /// Returns the project's servers in other languages; none without the source directory.
     fn external() -> Result<Vec<Contender>> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
         let file = root.join(EXTERNAL);
         if !file.exists() {
             return Ok(Vec::new());
         }
-        // As it is typed by whoever stands in the project's folder.
+        // A relative path, as a user in the source directory would type it.
         let here = std::env::current_dir()?;
         let file = file.strip_prefix(&here).unwrap_or(&file);
         Ok(Contender::described(manifest::specs(file, &[])?).collect())
     }
 }
 
-/// The patterns in the order in which a reader meets them: those of the original programs, then one
-/// of each other family, then the others.
+/// Returns the patterns in the order of the report: those of `server1` to `server4` first, then one
+/// of each other family, then the rest.
 fn first_things_first() -> Vec<&'static Pattern> {
     let is_original = |pattern: &'static Pattern| {
         Service::ALL.iter().any(|&service| Server { pattern, service }.original().is_some())
@@ -195,7 +195,7 @@ fn first_things_first() -> Vec<&'static Pattern> {
     ordered
 }
 
-/// What is to be said when all servers are judged.
+/// Completes the report: marks stale known failures, and appends the step summary.
 pub(crate) fn conclude(report: &mut Report, judge: &Runner, progress: &Progress) {
     judge.expected.mark_stale(&mut report.servers);
     report.complete = true;
@@ -209,7 +209,7 @@ pub(crate) fn conclude(report: &mut Report, judge: &Runner, progress: &Progress)
     }
 }
 
-/// Judges servers, several at a time, and passes on each that is finished.
+/// Tests servers in parallel, and passes the results of each server to `finished`.
 fn judge_servers(
     judge: &Runner,
     contenders: &[Contender],
@@ -237,7 +237,7 @@ fn judge_servers(
         }
     };
     thread::scope(|scope| {
-        // This thread is one of them. Where no more are to be had, fewer servers are judged at a time.
+        // This thread also works. If no more threads can be spawned, fewer servers run in parallel.
         for _ in 1..JUDGED_AT_ONCE.min(contenders.len()) {
             if thread::Builder::new().spawn_scoped(scope, work).is_err() {
                 break;
@@ -272,7 +272,7 @@ fn judged(
     ServerResult { mechanism, ..ServerResult::new(spec, judgements) }
 }
 
-/// Measures a server under all workloads.
+/// Benchmarks a server under all workloads.
 fn measure_server(
     (launcher, contender): (&Launcher, &Contender),
     workloads: &[&Workload],
@@ -282,7 +282,7 @@ fn measure_server(
 ) -> Result<()> {
     let spec = &contender.measured;
     let mut bench = Bench::new(launcher, spec);
-    // What a connection costs is seen in a process that has not served others before.
+    // The memory per connection is measured first, in a process that has served no clients yet.
     let mut in_order = workloads.to_vec();
     in_order.sort_by_key(|workload| workload.load != Load::Held);
     for workload in in_order {
@@ -296,14 +296,14 @@ fn measure_server(
     Ok(())
 }
 
-/// A server that is measured. In short plans it stays up from one workload to the next; one that has
-/// ended meanwhile is launched afresh.
+/// A server under benchmark. In short plans it keeps running from one workload to the next; if it
+/// has exited in between, it is launched again.
 pub(crate) struct Bench<'a> {
     launcher: &'a Launcher,
     spec: &'a LaunchSpec,
-    /// Why it cannot be loaded, if so.
+    /// The running server, and its reply template, or the reason why it cannot be loaded.
     running: Option<(Running, Result<ReplyTemplate, String>)>,
-    /// Kept until the server is gone.
+    /// Port or network of the server; outlives it.
     place: Option<Place>,
 }
 
@@ -312,10 +312,10 @@ impl<'a> Bench<'a> {
         Bench { launcher, spec, running: None, place: None }
     }
 
-    /// Measures it under one workload.
+    /// Benchmarks the server under one workload.
     ///
     /// # Errors
-    /// The harness could not do its work. What the server does wrong is in the entry.
+    /// The harness could not do its work. Faults of the server are recorded in `entry`.
     pub(crate) fn measure(
         &mut self,
         workload: &Workload,
@@ -394,7 +394,7 @@ fn summary(report: &Report, output: &Output, progress: &Progress) {
 }
 
 impl Gate {
-    /// Whether what fails the run can be.
+    /// Checks that the failure criteria are consistent.
     ///
     /// # Errors
     /// Bad usage.
@@ -405,7 +405,7 @@ impl Gate {
         Ok(())
     }
 
-    /// The known failures, of built-in servers and of those with these names.
+    /// Reads the known failures. The file may name built-in servers and servers in `names`.
     pub(crate) fn expected(&self, names: &[String]) -> Result<KnownFailures> {
         let read = |file| KnownFailures::read(file, names);
         self.expected.as_deref().map_or_else(|| Ok(KnownFailures::default()), read)
@@ -427,7 +427,7 @@ impl PlanName {
         self.words_of(self.plan())
     }
 
-    /// The plan's name, and for how long it is measured after all.
+    /// Formats the plan's name and the duration of each measurement in `plan`.
     pub(crate) fn words_of(self, plan: Plan) -> String {
         let name = match self {
             PlanName::Quick => "quick",

@@ -1,4 +1,4 @@
-//! `harness selftest`.
+//! `harness selftest`: validates the load engine against servers with known results.
 
 use std::process::ExitCode;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,16 +11,15 @@ use crate::selftest::{Compared, Rigour, TRIALS};
 use crate::server::Launcher;
 use crate::stdio;
 
-/// How often a trial is made at the most: a machine that others use, too, may be away for a moment,
-/// and a server that is held up then cannot do what is predicted. An engine that is wrong is so
-/// each time.
+/// Maximum number of attempts per trial. On a shared machine, a delayed server cannot behave as
+/// predicted. A wrong load engine fails every attempt.
 const TRIES: usize = 5;
 
-/// Makes all trials, and prints what was predicted beside what was measured. The exit code is 1 if
-/// any figure is off.
+/// Runs all trials, and prints predicted and measured results. The exit code is 1 if a result
+/// differs from its prediction.
 ///
 /// # Errors
-/// A server cannot be launched, or the kernel refuses what is needed.
+/// A server cannot be launched, or a system call fails.
 pub fn selftest(arguments: &cli::Selftest) -> Result<ExitCode> {
     let launcher = Launcher::this_program()?;
     let mut all = Vec::new();
@@ -35,7 +34,7 @@ pub fn selftest(arguments: &cli::Selftest) -> Result<ExitCode> {
             stdio::error_line(format_args!("{}: {words}", trial.name));
             compared = trial.run(&launcher, Rigour::WHOLE, interrupt::flag())?;
         }
-        // A trial that was cut short says nothing.
+        // The results of an interrupted trial are invalid.
         if is_interrupted() {
             break;
         }
