@@ -18,7 +18,7 @@ pub enum FailOn {
     Loose,
     /// The contract rules a case out.
     NotApplicable,
-    /// Nothing.
+    /// No result.
     None,
 }
 

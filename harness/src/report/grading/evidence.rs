@@ -7,7 +7,7 @@ use super::rank::never_ran;
 use crate::client::{Event, EventKind};
 use crate::conformance::{CaseResult, State};
 
-/// One line of evidence.
+/// A line of evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Line {
     /// Label: `sent`, `done`, `came`, `wanted`, `wrote` or `ended`.

@@ -48,7 +48,7 @@ impl Importance {
     }
 }
 
-/// Severity by name prefix and state of the case (`None`: any state); the first matching row applies.
+/// Severity by name prefix and state of the case (`None`: any state); the first match applies.
 ///
 /// A crash outranks the subject of the case. Exceptions are cases of startup, shutdown and
 /// descriptor exhaustion, because not every client can cause these conditions.
