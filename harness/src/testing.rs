@@ -1,9 +1,11 @@
-//! Judging a server from the tests of any project: `harness` is a development dependency, and a test
-//! calls [`judge`].
+//! Library interface for the tests of other projects.
 //!
-//! A server runs below a supervisor, which is the test program itself, started once more. So that this
-//! works in any test program, this crate takes the role of the supervisor before the main function,
-//! if the environment variable `HARNESS_ROLE` says so, and does nothing otherwise.
+//! Add `harness` as a development dependency, and call [`judge`] in a test.
+//!
+//! A server runs below a supervisor process, which is another instance of the test program. To
+//! support any test program, an initializer of this crate runs before the main function. If the
+//! environment variable `HARNESS_ROLE` is set, it runs the supervisor and exits. Otherwise, it does
+//! nothing.
 
 use std::io;
 
@@ -15,26 +17,27 @@ use crate::contract::Declared;
 use crate::report::ServerResult;
 use crate::server::{LaunchSpec, LaunchSpecError, Launcher, ROLE, raise_descriptor_limit};
 
-/// Why a server cannot be judged.
+/// Error of [`judge`].
 #[derive(Debug, thiserror::Error)]
 pub enum JudgeError {
     /// The command cannot start a server.
     #[error(transparent)]
     Command(#[from] LaunchSpecError),
-    /// The kernel does not tell which program this is.
+    /// The path of the running program is unknown.
     #[error("cannot find the program that runs: {0}")]
     Program(#[from] io::Error),
 }
 
-/// Judges the server that a command starts, in all cases that apply to what is declared about it.
-/// `{host}` and `{port}` in the command stand for where the server has to listen. Takes seconds: a
-/// server is launched for each case.
+/// Launches a server by a command and runs all test cases that apply to its declared properties.
 ///
-/// A server that does not start, or that is another than it is declared to be, fails: the result
-/// says why.
+/// The placeholders `{host}` and `{port}` in `command` are replaced by the address to listen on.
+/// The call takes seconds, because each case launches a server of its own.
+///
+/// A server that does not start, or that violates its declaration, fails cases of the result. Such
+/// failures are not errors.
 ///
 /// # Errors
-/// The command cannot start a server, or the program that runs is not known.
+/// The command cannot start a server, or the path of the running program is unknown.
 ///
 /// ```
 /// use harness::contract::Declared;
@@ -56,7 +59,7 @@ pub enum JudgeError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn judge(command: &str, declared: &Declared) -> Result<ServerResult, JudgeError> {
-    // The linker keeps what is used.
+    // Referencing the initializer keeps the linker from discarding it.
     std::hint::black_box(&BEFORE_MAIN);
     raise_descriptor_limit();
     let spec = LaunchSpec::foreign(command, declared.contract())?;
@@ -70,12 +73,12 @@ pub fn judge(command: &str, declared: &Declared) -> Result<ServerResult, JudgeEr
     Ok(ServerResult::new(&spec, judged))
 }
 
-/// Takes a role before the main function.
+/// Initializer: runs `before_main` before the main function.
 #[allow(unsafe_code, reason = "no other section of a program runs before its main function")]
-// SAFETY: the section holds pointers to functions that the C library calls once, one after the other,
-// before the main function (System V ABI, “Initialization and Termination Functions”). The one of the
-// standard library, which keeps the arguments, has an earlier place. This one starts no thread and
-// does not return if it takes a role.
+// SAFETY: the section holds pointers to functions that the C library calls once, in sequence,
+// before the main function (System V ABI, “Initialization and Termination Functions”). The
+// initializer of the standard library, which stores the arguments, runs earlier. This one starts
+// threads only in a role, and then it does not return.
 #[unsafe(link_section = ".init_array")]
 #[used]
 static BEFORE_MAIN: extern "C" fn() = before_main;
@@ -84,13 +87,14 @@ extern "C" fn before_main() {
     if std::env::var_os(ROLE).is_none() {
         return;
     }
-    // As the standard library does before the main function: writing to a closed pipe is an error.
+    // The standard library ignores SIGPIPE only later, right before the main function. Ignore it
+    // here, so that a write to a closed pipe returns an error.
     ignore_broken_pipes();
     role::take();
 }
 
 #[allow(unsafe_code, reason = "changing what a signal does is unsafe")]
 fn ignore_broken_pipes() {
-    // SAFETY: no handler of this program is installed.
+    // SAFETY: SIG_IGN installs no handler of this program.
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) };
 }
