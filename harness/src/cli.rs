@@ -315,7 +315,7 @@ pub struct Measured {
 pub enum Require {
     /// Every measurement is rated valid.
     Valid,
-    /// Every comparison concludes: faster, slower or equal (with --against).
+    /// Every comparison is conclusive: faster, slower or equal (with --against).
     Conclusive,
     /// Every comparison shows that the server is at most --margin slower (with --against).
     NotSlower,
@@ -505,7 +505,7 @@ pub struct Serve {
     pub host: String,
     /// Port to listen on; 0 selects a free one.
     pub port: u16,
-    /// Service, where the server's name does not determine it (default: calc).
+    /// Service to run, if the name of the server does not determine it (default: calc).
     #[arg(long, value_parser = service, value_name = "calc|echo")]
     pub service: Option<Service>,
     /// Number of worker threads or processes, where the pattern has a fixed number (default: that
