@@ -1,5 +1,5 @@
 //! Send lateness of the load generator's open loop, compared with the best that this machine
-//! permits: a bare sender, which only polls the clock until the next due time.
+//! permits. The reference is a bare sender, which only polls the clock until the next due time.
 //!
 //! Both send to the same server from the same CPU, in alternating slices of some tenths of a
 //! second, so that stolen time delays both. It comes in bursts, and a single burst may make up all
@@ -8,8 +8,10 @@
 //!
 //! It takes half a minute; with `BENCH_FULL=1` there are 30 pairs of slices for each rate.
 //!
-//! The exit code is 1 if the median lateness of the generator is a microsecond or more, or if its
-//! p99 or p99.9 is more than 1.5 times the bare sender's by both methods.
+//! The exit code is 1 if the generator misses one of these limits:
+//!
+//! - Its median lateness is below a microsecond.
+//! - Its p99 and p99.9 are at most 1.5 times the bare sender's, by one of the two methods.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,9 +1,9 @@
 //! Comparison of epoll and io_uring as the loop of the load generator.
 //!
 //! Three closed loops send to the same server, each on its own connections, in short alternating
-//! slices: the load generator, a minimal loop with epoll, and a minimal loop with io_uring. The
-//! generator records more than the other two. So the ratio of the minimal loops shows the effect of
-//! the mechanism, and the ratio to the generator shows the maximum gain.
+//! slices. They are the load generator, a minimal loop with epoll, and a minimal loop with
+//! io_uring. The generator records more than the other two. So the ratio of the minimal loops shows
+//! the effect of the mechanism, and the ratio to the generator shows the maximum gain.
 //!
 //! If the server limits the throughput, a faster generator does not increase it. So the benchmark
 //! also prints the busy share of the server, and the generator's CPU time per request, which always

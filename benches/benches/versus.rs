@@ -5,8 +5,8 @@
 //! the meaning of 95 % confidence. Servers that need 3 % and 5 % more CPU time should be detected.
 //! The frequency of each result is printed with its confidence interval.
 //!
-//! The exit code is 1 if a server is called different from itself more often than chance explains,
-//! or if the server that needs 5 % more is detected less often.
+//! The exit code is 1 if chance does not explain the frequencies: a server is called different from
+//! itself too often, or the one that needs 5 % more is detected too rarely.
 //!
 //! `VERSUS_TRIALS=100 cargo bench --bench versus` sets the number of comparisons; `BENCH_FULL=1`
 //! makes 20. For a study that can be interrupted and continued, see `benches/studies/comparison`.

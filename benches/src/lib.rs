@@ -1,6 +1,8 @@
-//! Shared code of the benchmarks in `benches/`: reference loops, ratios as a Criterion measurement,
-//! the busy share of a server, confidence intervals of proportions, and the command line of
-//! benchmarks without Criterion.
+//! Shared code of the benchmarks in `benches/`.
+//!
+//! It has the minimal loops, ratios as a Criterion measurement, and the busy share of a server. It
+//! also has confidence intervals of proportions, and the command line of benchmarks without
+//! Criterion.
 
 #![cfg(target_os = "linux")]
 

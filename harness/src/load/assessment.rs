@@ -183,7 +183,7 @@ fn shortfall(one: &Measurement, ran: &Ran) -> Shortfall {
 }
 
 /// Returns the share of the requests that the server could not answer in time because the generator
-/// sent them late: after the end, or shortly before it after a gap.
+/// sent them late. They were sent after the end, or shortly before it after a gap.
 fn not_sent_in_time(ran: &Ran) -> f64 {
     let unsent = ran.after.asked as f64 / ran.asked().max(1) as f64;
     let (elapsed, end) = (ran.elapsed.as_nanos() as u64, ran.after.start_ns);

@@ -291,8 +291,8 @@ impl Generator {
         }
     }
 
-    /// Returns whether the run is complete: no reply is missing and no request was due before the
-    /// end, or the timeout after the end has passed.
+    /// Returns whether the run is complete: every request due before the end has its reply, or the
+    /// timeout after the end has passed.
     fn is_over(&self, end: u64, now: u64, due: u64) -> bool {
         let is_answered = self.connections.under_way(0) == 0 && due == u64::MAX;
         let gives_up_at = end.saturating_add(self.patience).max(self.catches_up_until);

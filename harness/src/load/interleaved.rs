@@ -1,5 +1,7 @@
-//! Interleaved comparison of two servers: both stay up, and the load alternates between them in
-//! short slices, so that disturbances of the machine affect both alike.
+//! Interleaved comparison of two servers.
+//!
+//! Both stay up, and the load alternates between them in short slices, so that disturbances of the
+//! machine affect both alike.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};

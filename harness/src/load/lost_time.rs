@@ -1,8 +1,11 @@
 //! Time that the generator lost during a run, by cause. It must not be charged to the server.
 //!
-//! There are four independent sources: gaps in the generator's own loop (a stopped process, a
-//! suspended virtual machine), time on the run queue (`/proc/thread-self/schedstat`), throttling by
-//! a cgroup's CPU quota (`cpu.stat`), and other processes on the generator's CPU (`/proc/stat`).
+//! There are four independent sources:
+//!
+//! - gaps in the generator's own loop (a stopped process, a suspended virtual machine)
+//! - time on the run queue (`/proc/thread-self/schedstat`)
+//! - throttling by a cgroup's CPU quota (`cpu.stat`)
+//! - other processes on the generator's CPU (`/proc/stat`)
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -33,7 +33,7 @@ const LIMIT: Duration = Duration::from_millis(10);
 const FIRST_RATE: f64 = 1_000.0;
 const NEAR: f64 = 1.1;
 
-/// Lowest rate of the search: fewer requests would give no p99.
+/// Lowest rate of the search: with fewer requests the result would mean little.
 const LEAST_RATE: f64 = 100.0;
 
 /// Time for which system calls are counted.

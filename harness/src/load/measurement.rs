@@ -41,9 +41,10 @@ pub struct Measurement {
     pub throughput_per_s: f64,
     /// Time from a request's due time to its correct reply.
     ///
-    /// In a closed loop a request is due when it is sent, and a slow reply delays the next request:
-    /// this is the latency that one client saw, not that of independent arrivals. Requests still in
-    /// flight at the end count with their age, which is a lower bound; `outcomes` has their number.
+    /// In a closed loop a request is due when it is sent, and a slow reply delays the next request.
+    /// So this is the latency that one client saw, not that of independent arrivals. Requests still
+    /// in flight at the end count with their age, which is a lower bound; `outcomes` has their
+    /// number.
     pub latency_intended_ns: Quantiles,
     /// Time from sending a request to its correct reply.
     pub latency_sent_ns: Quantiles,

@@ -46,8 +46,8 @@ pub enum Load {
     Mixed(usize),
     /// Closed loop over this many connections, next to background clients.
     Beside(usize, Others),
-    /// As many idle connections as the plan asks for or the server takes. [`WINDOW`](super::WINDOW)
-    /// of them have a request in flight at a time.
+    /// Idle connections, as many as the plan asks for or the server takes. Up to
+    /// [`WINDOW`](super::WINDOW) of them have a request in flight at a time.
     Held,
 }
 

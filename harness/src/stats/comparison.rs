@@ -132,8 +132,8 @@ impl Comparison {
         self.is_not_below(margin) && self.high <= 1.0 + margin
     }
 
-    /// Returns whether the whole interval is above the lower end of the margin: the first server is
-    /// not slower than the second by more than the margin (non-inferiority).
+    /// Returns whether the whole interval is above the lower end of the margin (non-inferiority).
+    /// Then the first server is not slower than the second by more than the margin.
     pub fn is_not_below(&self, margin: f64) -> bool {
         self.low >= 1.0 / (1.0 + margin)
     }

@@ -21,7 +21,7 @@ pub struct Batch {
 /// [`LEAST_BATCHES`] batches have any value.
 ///
 /// The method of batch means: n / max(1, VIF). The variance inflation factor VIF is the mean batch
-/// size times the variance of the batch means, divided by the variance of all values; it is 1 for
+/// size times the variance of the batch means, divided by the variance of all values. It is 1 for
 /// independent values. Law, "Simulation Modeling and Analysis", 5th edition, section 9.5.3;
 /// Alexopoulos and Seila, "Output data analysis" in Banks, "Handbook of Simulation", 1998.
 ///
@@ -29,8 +29,8 @@ pub struct Batch {
 /// analysis of variance). Each batch should be longer than the correlation between its values
 /// lasts. With k batches the relative error of the factor is about √(2 / (k - 1)).
 ///
-/// The result is for the mean. For a quantile, pass as the mean of each batch the share `p` of its
-/// values above the quantile, and `p (1 - p)` as its variance.
+/// The result is for the mean. For a quantile, let `p` be the share of a batch's values above the
+/// quantile. Pass `p` as the mean of the batch, and `p (1 - p)` as its variance.
 pub fn effective_sample_size(batches: &[Batch]) -> Option<f64> {
     let batches: Vec<&Batch> = batches.iter().filter(|batch| batch.count > 0).collect();
     if batches.len() < LEAST_BATCHES {

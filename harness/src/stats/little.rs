@@ -4,9 +4,9 @@
 /// number in flight, minus 1. 0.05 is 5 % too much.
 ///
 /// The law holds for any arrival process (Little, "A proof for the queuing formula L = λW",
-/// Operations Research 9, 1961). So a residual is an error of the measurement: requests that were
-/// counted but not timed, or timed from another moment than they were in flight from. NaN if
-/// nothing was in flight.
+/// Operations Research 9, 1961). So a residual is an error of the measurement. Either requests were
+/// counted but not timed, or their time in flight and their latency start at different moments. NaN
+/// if nothing was in flight.
 pub fn littles_residual(mean_in_flight: f64, throughput_per_s: f64, mean_latency_s: f64) -> f64 {
     throughput_per_s * mean_latency_s / mean_in_flight - 1.0
 }

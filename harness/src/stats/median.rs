@@ -42,8 +42,9 @@ mod tests {
             };
             assert_eq!(median.value, (count + 1) as f64 / 2.0);
             assert_eq!(median.low + median.high, (count + 1) as f64);
-            // The interval misses the median if fewer than `low` values are below it, or above it:
-            // sums of binomial coefficients, each the one before times (count - k) / (k + 1).
+            // The interval misses the median if fewer than `low` values are below it, or above it.
+            // The probability is a sum of binomial coefficients, each the one before times
+            // (count - k) / (k + 1).
             let mut coefficient = 1.0;
             let mut fewer = 0.0;
             for k in 0..median.low as usize {

@@ -11,7 +11,7 @@ const Z: f64 = 1.96;
 ///
 /// The number is binomial. This is the normal approximation with the corrections for continuity and
 /// for skewness (Cornish and Fisher, "Moments and cumulants in the specification of distributions",
-/// 1938); the latter matters at the edges. The incomplete beta function of `statrs` would be exact,
+/// 1938). The latter matters at the edges. The incomplete beta function of `statrs` would be exact,
 /// but not for the numbers of a load run: it gives up after 140 terms.
 pub(super) fn too_few(count: f64, part: f64) -> Option<f64> {
     let deviation = (count * part * (1.0 - part)).sqrt();

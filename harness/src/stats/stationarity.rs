@@ -43,12 +43,12 @@ impl Stationarity {
     /// Tests a series of figures, such as the throughput or the median latency of each interval.
     ///
     /// A change is reported if it is larger than 10 % and significant by either of two
-    /// distribution-free tests. Each raises a false alarm for independent figures in at most 1 of
+    /// distribution-free tests. They raise a false alarm for independent figures in at most 1 of
     /// 100 cases.
     ///
     /// One is the trend test of Mann (Econometrica 13, 1945) and Kendall ("Rank Correlation
     /// Methods", 1975): the normal approximation, corrected for ties and continuity. The other
-    /// checks whether all figures of one half are above all of the other, and detects an abrupt
+    /// checks whether all figures of one half are above all of the other. It detects an abrupt
     /// change in a short run sooner (a rank-sum test at its extreme: 2 of the 252 ways to halve
     /// ten).
     pub fn of(figures: &[f64]) -> Stationarity {
