@@ -1,5 +1,5 @@
-//! Modules import only from lower layers, and no files import each other in a cycle:
-//! `cargo test layers::`.
+//! Modules import only from lower layers, no files import each other in a cycle, and no stage takes
+//! a message of another apart: `cargo test layers::`.
 //!
 //! Read from the text: every `use`, also nested and renamed, every path that begins with `crate`,
 //! `self`, `super` or the name of a module; re-exports lead to the file of what they name. Items
@@ -39,11 +39,32 @@ const HARNESS: &[&[&str]] = &[
 /// Where clap may be used.
 const KNOW_CLAP: &[&str] = &["cli", "commands"];
 
+/// What reads text that is not the harness's own: files of /proc, output of other programs.
+const READ_OTHERS: &[&str] = &["server", "concurrency", "calibrate"];
+
+/// Words that may be looked for elsewhere: of a Rust program that panics, and the size behind bytes that
+/// are shown shortened, which is kept where they are shortened again.
+const WORDS_OF_OTHERS: &[&str] = &["panicked at", " bytes)"];
+
+/// Methods that take a text apart or look into it.
+const TAKE_APART: &[&str] = &[
+    ".split_once(\"",
+    ".rsplit_once(\"",
+    ".split(\"",
+    ".strip_prefix(\"",
+    ".strip_suffix(\"",
+    ".starts_with(\"",
+    ".ends_with(\"",
+    ".contains(\"",
+    ".find(\"",
+];
+
 trials![
     modules_of_harness_import_only_from_lower_layers,
     no_files_of_harness_import_each_other_in_a_cycle,
     no_files_of_servers_import_each_other_in_a_cycle,
     only_the_command_line_knows_clap,
+    no_stage_takes_a_message_of_another_apart,
     an_import_is_found_however_it_is_written,
 ];
 
@@ -379,6 +400,31 @@ fn only_the_command_line_knows_clap() {
         let knows = module.first().is_some_and(|name| KNOW_CLAP.contains(&name.as_str()));
         assert!(knows || !text.contains("clap"), "{} uses clap", file.display());
     }
+}
+
+/// Data between stages is typed: a word in a sentence can be changed without a verdict changing.
+fn no_stage_takes_a_message_of_another_apart() {
+    let root = source_of("harness");
+    let mut wrong = Vec::new();
+    for (module, (file, _)) in &Sources::read(&root).modules {
+        let is_of_tests = file.ends_with("tests.rs");
+        if is_of_tests || module.first().is_some_and(|name| READ_OTHERS.contains(&name.as_str())) {
+            continue;
+        }
+        let text = fs::read_to_string(root.join(file)).expect("a text");
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for method in TAKE_APART {
+            for (at, _) in text.match_indices(method) {
+                let literal = text[at + method.len()..].split('"').next().unwrap_or_default();
+                let is_sentence = literal.contains(' ') && literal.contains(char::is_alphabetic)
+                    || matches!(literal, ": " | "; " | ", ");
+                if is_sentence && !WORDS_OF_OTHERS.contains(&literal) {
+                    wrong.push(format!("{}: {method}{literal}\")", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// Each way to write an import of `b` in `a`, and of `a` in `b`.

@@ -25,14 +25,21 @@ pub struct Failure {
     pub hint: Option<String>,
     /// The usual cause of such an error. It is shown if the case gives no hint of its own.
     pub general_hint: Option<&'static str>,
-    /// The random input for which the server does not meet the requirement.
-    pub counterexample: Option<Box<Value>>,
     /// Cases that test the assumptions of this one: [`CaseResult::blocked_by`].
     ///
     /// [`CaseResult::blocked_by`]: super::CaseResult::blocked_by
     pub blocked_by: &'static [&'static str],
+    /// More than the words.
+    pub detail: Option<Box<Detail>>,
+}
+
+/// What belongs to a failure beside its words.
+#[derive(Clone, Debug)]
+pub enum Detail {
+    /// The random input for which the server does not meet the requirement.
+    Counterexample(Value),
     /// The parts of an observation that quotes the server's output.
-    pub quoted: Option<Box<Quoted>>,
+    Quoted(Quoted),
 }
 
 impl Failure {
@@ -45,9 +52,8 @@ impl Failure {
             observed: observed.into(),
             hint: None,
             general_hint: None,
-            counterexample: None,
             blocked_by: &[],
-            quoted: None,
+            detail: None,
         }
     }
 
@@ -140,9 +146,10 @@ fn usual_cause(trouble: &ClientError) -> &'static str {
 
 impl From<LaunchError> for Failure {
     fn from(error: LaunchError) -> Failure {
-        let quoted = error.quoted().map(|(seen, output)| Box::new(Quoted { seen, output }));
+        let quoted = |(seen, output)| Box::new(Detail::Quoted(Quoted { seen, output }));
+        let detail = error.quoted().map(quoted);
         let finding =
-            Failure { quoted, ..Failure::fail("a server that listens", error.to_string()) };
+            Failure { detail, ..Failure::fail("a server that listens", error.to_string()) };
         match error {
             LaunchError::Exited { .. } => Failure { state: State::Crash, ..finding }
                 .hint("what it wrote last tells why; does the command run by hand?"),

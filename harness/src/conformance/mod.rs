@@ -34,7 +34,7 @@ pub use catalogue::{TOPICS, cases};
 pub use connecting::Incumbents;
 pub use context::TestContext;
 pub use discovery::Discovery;
-pub use failure::{FITTING, Failure};
+pub use failure::{Detail, FITTING, Failure};
 pub use known_failures::KnownFailures;
 pub use precondition::Precondition;
 pub use preflight::{Blame, Obstacle};

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::case_result::State;
 use super::context::TestContext;
-use super::failure::Failure;
+use super::failure::{Detail, Failure};
 use super::settings::PATIENCES;
 use crate::wire::ReplyEnd;
 
@@ -195,9 +195,10 @@ impl<P, H> Property<P, H> {
 impl Failure {
     /// Adds the counterexample to a failure.
     fn of(self, value: &impl Serialize) -> Failure {
-        let counterexample = serde_json::to_value(value).ok().map(Box::new);
+        let counterexample = serde_json::to_value(value).ok();
+        let detail = counterexample.map(|value| Box::new(Detail::Counterexample(value)));
         let hint = self.hint.or(Some("this is the smallest counterexample that was found".into()));
-        Failure { counterexample, hint, ..self }
+        Failure { detail, hint, ..self }
     }
 }
 

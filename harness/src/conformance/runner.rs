@@ -12,7 +12,7 @@ use super::case::Case;
 use super::case_result::Kind;
 use super::case_result::{CaseResult, State, Verdict, find_causes};
 use super::context::{DYING, Evidence, TestContext};
-use super::failure::Failure;
+use super::failure::{Detail, Failure};
 use super::preflight::Obstacle;
 use super::resources::watched;
 use super::settings::PATIENCES;
@@ -239,8 +239,11 @@ impl CaseResult {
         self.observed = finding.observed;
         self.hint = finding.hint;
         self.blocked_by = finding.blocked_by.to_vec();
-        self.counterexample = finding.counterexample.map(|value| *value);
-        self.quoted = finding.quoted;
+        (self.counterexample, self.quoted) = match finding.detail.map(|detail| *detail) {
+            Some(Detail::Counterexample(value)) => (Some(value), None),
+            Some(Detail::Quoted(quoted)) => (None, Some(Box::new(quoted))),
+            None => (None, None),
+        };
     }
 
     fn conclude(&mut self, checked: thread::Result<Result<(), Failure>>, evidence: &Evidence) {
