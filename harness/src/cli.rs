@@ -367,6 +367,7 @@ pub struct Load {
 
 /// Arguments of `harness calibrate`.
 #[derive(Debug, Args)]
+#[command(after_help = CALIBRATE_EXIT_CODES)]
 pub struct Calibrate {
     /// Number of rounds, from 1 to 1000; each runs the load engine and a reference load generator.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -380,7 +381,11 @@ pub struct Calibrate {
 }
 
 const SELFTEST_EXIT_CODES: &str = "\
-Exit codes: 0 every result is as predicted, 1 a result is not, 3 the harness could not do its work.";
+Exit codes: 0 every result is as predicted, 1 a result is not, 3 the harness could not do its work, \
+130 it was interrupted.";
+
+const CALIBRATE_EXIT_CODES: &str = "\
+Exit codes: 0 it was compared, 3 the harness could not do its work, 130 it was interrupted.";
 
 /// Arguments of `harness selftest`.
 #[derive(Debug, Args)]
@@ -455,7 +460,9 @@ impl DeclaredFlags {
             .long(property.name)
             .help(property.help)
             .requires(owner)
-            .help_heading("What a server of your own declares (what it does not is not judged)");
+            .help_heading(
+                "Properties that a server of your own declares (cases about others do not apply)",
+            );
         let Some(value) = property.value else { return flag.action(ArgAction::SetTrue) };
         let read =
             |text: &str| (property.read)(&mut Declared::default(), text).map(|()| text.to_owned());
