@@ -41,16 +41,15 @@ fn the_reading_order_names_every_pattern() {
 }
 
 #[test]
-fn the_example_in_the_architecture_is_current() {
+fn the_example_of_a_pattern_in_the_documents_is_current() {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let architecture =
-        fs::read_to_string(package.join("../ARCHITECTURE.md")).expect("it is beside the package");
+    let document = fs::read_to_string(package.join("../docs/extending.md")).expect("it is there");
     let pattern = fs::read_to_string(package.join("src/patterns/prefork_mutex.rs"))
         .expect("the example is there");
     let (_, code) = pattern.split_once("\n\n").expect("the code follows the module comment");
     assert!(
-        architecture.contains(&format!("```rust\n{code}```\n")),
-        "ARCHITECTURE.md shows an old version"
+        document.contains(&format!("```rust\n{code}```\n")),
+        "docs/extending.md shows an old version"
     );
 }
 
