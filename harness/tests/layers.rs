@@ -61,6 +61,7 @@ const TAKE_APART: &[&str] = &[
 
 trials![
     modules_of_harness_import_only_from_lower_layers,
+    modules_of_servers_import_only_from_those_before_them,
     no_files_of_harness_import_each_other_in_a_cycle,
     no_files_of_servers_import_each_other_in_a_cycle,
     only_the_command_line_knows_clap,
@@ -366,17 +367,36 @@ fn without_tests(code: &str) -> String {
 }
 
 fn modules_of_harness_import_only_from_lower_layers() {
-    let sources = Sources::read(&source_of("harness"));
-    let layer = |module: &Module| {
-        let name = module.first()?;
-        let found = HARNESS.iter().position(|layer| layer.contains(&name.as_str()));
-        Some(found.unwrap_or_else(|| panic!("`{name}` is in no layer of tests/layers.rs")))
+    let layer = |name: &str| {
+        let found = HARNESS.iter().position(|layer| layer.contains(&name));
+        found.unwrap_or_else(|| panic!("`{name}` is in no layer of tests/layers.rs"))
     };
+    imports_only_from_below("harness", layer);
+}
+
+/// Their order is that of `lib.rs`.
+fn modules_of_servers_import_only_from_those_before_them() {
+    let text = fs::read_to_string(source_of("servers").join("lib.rs")).expect("a text");
+    let modules: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub ").unwrap_or(line).strip_prefix("mod "))
+        .filter_map(|line| line.strip_suffix(';'))
+        .collect();
+    assert!(modules.len() > 5, "{modules:?}");
+    let layer = |name: &str| {
+        let found = modules.iter().position(|module| *module == name);
+        found.unwrap_or_else(|| panic!("`{name}` is not in lib.rs of servers"))
+    };
+    imports_only_from_below("servers", layer);
+}
+
+fn imports_only_from_below(krate: &str, layer: impl Fn(&str) -> usize) {
+    let sources = Sources::read(&source_of(krate));
     let mut wrong = Vec::new();
     for (module, targets) in &sources.imports() {
         for (target, path) in targets {
-            let (Some(from), Some(to)) = (layer(module), layer(target)) else { continue };
-            if module[0] != target[0] && to >= from {
+            let (Some(from), Some(to)) = (module.first(), target.first()) else { continue };
+            if from != to && layer(to) >= layer(from) {
                 wrong
                     .push(format!("{} imports `{path}`, which is not below", sources.file(module)));
             }
