@@ -275,11 +275,43 @@ fn is_right(
     let unexpected: Vec<String> =
         failed(&document).into_iter().filter(|case| !weak.contains(&case.as_str())).collect();
     let least = if topics.is_empty() { 20 } else { 5 };
-    if !unexpected.is_empty() || passed < least {
+    if passed < least || !are_right_alone(folder.path(), &file, name, &unexpected, &document)? {
         let evidence = text(&output.stderr);
         return Err(format!("{passed} passed, wrong {unexpected:?}: {evidence}").into());
     }
     Ok(())
+}
+
+/// How often cases are run again that a busy machine left inconclusive.
+const TRIES: usize = 3;
+
+/// Whether these cases are only inconclusive, and pass when nothing of the check runs beside them: a
+/// slow server under a flood may have no time left on a busy machine.
+fn are_right_alone(
+    folder: &Path,
+    manifest: &str,
+    name: &str,
+    cases: &[String],
+    document: &Value,
+) -> Result<bool, Failed> {
+    let is_failure = |name: &String| {
+        let judged = document["cases"].as_array().into_iter().flatten();
+        judged.into_iter().any(|case| case["name"] == **name && case["verdict"] == "fail")
+    };
+    if cases.iter().any(is_failure) {
+        return Ok(false);
+    }
+    let mut left = cases.to_vec();
+    for _ in 0..TRIES {
+        if left.is_empty() {
+            break;
+        }
+        let mut check = vec!["check", "--manifest", manifest, name, "--json", "--jobs", "1"];
+        check.extend(left.iter().flat_map(|case| ["--case", case]));
+        let output = harness(folder, &check)?;
+        left = failed(&serde_json::from_slice(&output.stdout)?);
+    }
+    Ok(left.is_empty())
 }
 
 fn text(bytes: &[u8]) -> String {
