@@ -52,7 +52,7 @@ const LOOPS: [(&str, Connect); 3] =
 const PAIRS: [(usize, usize); 3] = [(2, 1), (2, 0), (1, 0)];
 
 /// Connections, requests in flight on each, and length of a slice. No requests are in flight at the
-/// start and the end of a slice, so many connections need a longer slice.
+/// start and the end of a slice, and more connections need a longer slice.
 const SETTINGS: [(usize, u32, Duration); 3] = [
     (50, 1, Duration::from_millis(25)),
     (1000, 1, Duration::from_millis(100)),

@@ -152,26 +152,9 @@ reason = 'it cannot be filled'
 
     fn judgement(name: &'static str, verdict: Option<Verdict>) -> CaseResult {
         CaseResult {
-            name,
-            requirement: "",
             verdict,
             state: if verdict.is_some() { State::Ok } else { State::Vacuous },
-            expected: String::new(),
-            observed: String::new(),
-            hint: None,
-            counterexample: None,
-            blocked_by: Vec::new(),
-            replay: String::new(),
-            transcript: Vec::new(),
-            log: String::new(),
-            exit: None,
-            survivors: Vec::new(),
-            resources: Vec::new(),
-            known: None,
-            took_ms: 0,
-            discovery: None,
-            client_saw: None,
-            quoted: None,
+            ..CaseResult::new(name, "")
         }
     }
 

@@ -57,6 +57,7 @@ const TAKE_APART: &[&str] = &[
     ".ends_with(\"",
     ".contains(\"",
     ".find(\"",
+    "== \"",
 ];
 
 trials![
@@ -169,13 +170,14 @@ impl Sources {
         let mut imports = Imports::new();
         for (module, (_, text)) in &self.modules {
             let found = imports.entry(module.clone()).or_default();
-            // A re-export is followed where it is used.
-            let used = uses(text).into_iter().filter(|import| !import.is_public);
-            let used = used.map(|import| import.path).chain(inline_paths(&without_uses(text)));
-            for path in used {
+            let paths = inline_paths(&without_uses(text)).into_iter().map(|path| (false, path));
+            let used = uses(text).into_iter().map(|import| (import.is_public, import.path));
+            for (is_public, path) in used.chain(paths) {
                 if let Some(target) = self.absolute(module, &path)
                     && let Some(target) = self.leads_to(&target, 0)
                     && target != *module
+                    // What a module re-exports of its own folder is followed where it is used.
+                    && !(is_public && target.starts_with(module))
                 {
                     found.entry(target).or_insert(path);
                 }
@@ -311,7 +313,7 @@ fn defines(text: &str, name: &str) -> bool {
     words.windows(2).any(|pair| kinds.contains(&pair[0]) && pair[1] == name)
 }
 
-/// A source without comments and literals.
+/// A source with blanks in place of comments and literals, as long as before.
 fn code_of(text: &str) -> String {
     let mut code = String::new();
     let mut rest = text;
@@ -339,14 +341,21 @@ fn code_of(text: &str) -> String {
             rest.char_indices().nth(3).map_or(rest.len(), |(at, _)| at)
         } else {
             code.push(first);
-            first.len_utf8()
+            rest = &rest[first.len_utf8()..];
+            continue;
         };
+        code.push_str(&blank(&rest[..skipped]));
         rest = &rest[skipped..];
     }
     code
 }
 
-/// A source without the items under `#[cfg(test)]`.
+/// As many blanks as a text has bytes; its lines stay lines.
+fn blank(text: &str) -> String {
+    text.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect()
+}
+
+/// A source with blanks in place of the items under `#[cfg(test)]`, as long as before.
 fn without_tests(code: &str) -> String {
     const MARK: &str = "#[cfg(test)]";
     let mut kept = String::new();
@@ -361,6 +370,7 @@ fn without_tests(code: &str) -> String {
                 break;
             }
         }
+        kept.push_str(&blank(&rest[at..end]));
         rest = &rest[end..];
     }
     kept + rest
@@ -426,25 +436,41 @@ fn only_the_command_line_knows_clap() {
 fn no_stage_takes_a_message_of_another_apart() {
     let root = source_of("harness");
     let mut wrong = Vec::new();
-    for (module, (file, _)) in &Sources::read(&root).modules {
+    for (module, (file, code)) in &Sources::read(&root).modules {
         let is_of_tests = file.ends_with("tests.rs");
         if is_of_tests || module.first().is_some_and(|name| READ_OTHERS.contains(&name.as_str())) {
             continue;
         }
         let text = fs::read_to_string(root.join(file)).expect("a text");
-        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-        for method in TAKE_APART {
-            for (at, _) in text.match_indices(method) {
-                let literal = text[at + method.len()..].split('"').next().unwrap_or_default();
-                let is_sentence = literal.contains(' ') && literal.contains(char::is_alphabetic)
-                    || matches!(literal, ": " | "; " | ", ");
-                if is_sentence && !WORDS_OF_OTHERS.contains(&literal) {
-                    wrong.push(format!("{}: {method}{literal}\")", file.display()));
-                }
-            }
-        }
+        wrong.extend(taken_apart(&text, code).map(|words| format!("{}: {words}", file.display())));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for (source, is_found) in [
+        ("fn f(a: &str) -> bool { a.starts_with(\"the server ended\") }", true),
+        ("fn f(a: &str) -> bool { a == \"connection reset\" }", true),
+        ("fn f(a: &str) { a.split_once(\": \"); }", true),
+        ("fn f(a: &str) -> bool { a.ends_with(\".rs\") }", false),
+        ("// a.starts_with(\"the server ended\")", false),
+        ("#[cfg(test)]\nmod tests { fn f(a: &str) { a.find(\"a b\"); } }\nfn f() {}", false),
+        ("#[cfg(test)]\nmod tests;\nfn f(a: &str) { a.find(\"a b\"); }", true),
+    ] {
+        let code = without_tests(&code_of(source));
+        assert_eq!(taken_apart(source, &code).next().is_some(), is_found, "{source}");
+    }
+}
+
+/// Where the code of a source looks into a sentence.
+fn taken_apart(text: &str, code: &str) -> impl Iterator<Item = String> {
+    TAKE_APART.iter().flat_map(move |method| {
+        text.match_indices(method).filter_map(move |(at, _)| {
+            let literal = text[at + method.len()..].split('"').next().unwrap_or_default();
+            let is_sentence = literal.contains(' ') && literal.contains(char::is_alphabetic)
+                || matches!(literal, ": " | "; " | ", ");
+            let is_code = code.as_bytes()[at] == text.as_bytes()[at];
+            let is_wrong = is_sentence && is_code && !WORDS_OF_OTHERS.contains(&literal);
+            is_wrong.then(|| format!("{method}{literal}\""))
+        })
+    })
 }
 
 /// Each way to write an import of `b` in `a`, and of `a` in `b`.
@@ -453,7 +479,8 @@ fn an_import_is_found_however_it_is_written() {
         ("use crate::b::B;", ""),
         ("use super::b::{self, C as D};", ""),
         ("use std::fmt;\nuse crate::{b::{B, C}, text};", ""),
-        ("pub fn f() -> crate::b::B { todo!() }", ""),
+        ("pub fn f() -> Option<crate::b::B> { None }", ""),
+        ("pub use crate::b::B;", ""),
         ("use super::b;\nfn f() { b::f() }", ""),
         ("fn f() { super::b::f(); }", ""),
         ("use crate::B;", "pub use b::B;"),

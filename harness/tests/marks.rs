@@ -2,9 +2,10 @@
 //! writes the golden files anew.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::common::trials;
-use harness::client::{Event, EventKind};
+use harness::client::{Event, Happening};
 use harness::conformance::{CaseResult, Known, KnownVerdict, State, Verdict};
 use harness::environment::Environment;
 use harness::exit::Exit;
@@ -22,42 +23,29 @@ const HOSTILE: &str = "<script>alert(1)</script> | `tick` ``` [a](http://b) *c* 
 
 fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> CaseResult {
     CaseResult {
-        name,
-        requirement: "what is required",
         verdict,
         state,
         expected: "the reply \"3\"".to_owned(),
         observed: "as required".to_owned(),
-        counterexample: None,
-        blocked_by: Vec::new(),
-        hint: None,
         replay: format!("harness check --cmd 'python3 ben.py {{host}} {{port}}' --case {name}"),
-        transcript: events(&[(1, "connected in 20 µs"), (1, "→ \"1+2\\n\""), (1, "← \"3\\n\"")]),
-        log: String::new(),
-        exit: None,
-        survivors: Vec::new(),
-        resources: Vec::new(),
-        known: None,
+        transcript: events(&[
+            (1, connected()),
+            (1, Happening::Sent(b"1+2\n".to_vec())),
+            (1, Happening::Received(b"3\n".to_vec())),
+        ]),
         took_ms: 12,
-        discovery: None,
-        client_saw: None,
-        quoted: None,
+        ..CaseResult::new(name, "what is required")
     }
 }
 
-fn events(of: &[(usize, &str)]) -> Vec<Event> {
-    let event = |(at, &(client, what)): (usize, &(usize, &str))| Event {
-        at_us: at as u64 * 100,
-        client,
-        kind: match what {
-            _ if what.starts_with("→ ") => EventKind::Sent,
-            _ if what.starts_with("← ") => EventKind::Received,
-            _ if what.starts_with("the server ended") => EventKind::Exited,
-            _ => EventKind::Note,
-        },
-        what: what.to_owned(),
-    };
-    of.iter().enumerate().map(event).collect()
+/// One event every 100 µs.
+fn events(of: &[(usize, Happening)]) -> Vec<Event> {
+    let of = of.iter().zip(0_u64..);
+    of.map(|((client, happening), number)| Event::of(number * 100, *client, happening)).collect()
+}
+
+fn connected() -> Happening {
+    Happening::Connected(Duration::from_micros(20))
 }
 
 fn passed(name: &'static str) -> CaseResult {
@@ -79,10 +67,10 @@ fn crashed(name: &'static str) -> CaseResult {
         exit: Some(Exit::Code(1)),
         log: format!("Traceback (most recent call last):\nUnicodeDecodeError: {HOSTILE}"),
         transcript: events(&[
-            (1, "connected in 20 µs"),
-            (1, "→ \"\\xff\\xfe\\n\""),
-            (1, "← FIN"),
-            (0, "the server ended: exit code 1"),
+            (1, connected()),
+            (1, Happening::Sent(b"\xff\xfe\n".to_vec())),
+            (1, Happening::ServerEnded),
+            (0, Happening::Exited(Exit::Code(1))),
         ]),
         ..failed(
             name,
@@ -113,10 +101,10 @@ fn server(name: &str, cases: Vec<CaseResult>) -> ServerResult {
 fn ben() -> ServerResult {
     let split = |name, observed: &str| CaseResult {
         transcript: events(&[
-            (1, "connected in 20 µs"),
-            (1, "→ \"1\""),
-            (1, "→ \"+2\\n\""),
-            (1, "← \"1\\n\""),
+            (1, connected()),
+            (1, Happening::Sent(b"1".to_vec())),
+            (1, Happening::Sent(b"+2\n".to_vec())),
+            (1, Happening::Received(b"1\n".to_vec())),
         ]),
         ..failed(name, observed, "does it take what one read returns for one request?")
     };

@@ -4,7 +4,7 @@
 use std::fs;
 
 use harness::cli::Check;
-use harness::contract::{Declared, PROPERTIES, Property};
+use harness::contract::{Declared, Expected, PROPERTIES, Property};
 use harness::manifest;
 use harness::server::{LaunchSpec, Surroundings};
 
@@ -13,6 +13,7 @@ use crate::common::trials;
 trials![
     every_property_has_one_meaning_as_flag_as_replay_flag_and_in_a_manifest,
     every_property_is_in_the_help_of_check_and_replay,
+    the_help_names_the_values_that_a_property_takes,
 ];
 
 /// A value of each property as its flag takes it, and how a manifest declares the same.
@@ -94,5 +95,26 @@ fn every_property_is_in_the_help_of_check_and_replay() {
             let is_there = help.lines().any(|line| line.trim().split(' ').any(|it| it == flag));
             assert!(is_there, "{command} does not know {flag}");
         }
+    }
+}
+
+/// Values in the help, such as `drain|abort`, are understood; a value that is not there is told which
+/// are. The help of `--expect` names every concurrency model.
+fn the_help_names_the_values_that_a_property_takes() {
+    for property in PROPERTIES {
+        let Some((values, read)) =
+            property.value.filter(|it| it.contains('|')).zip(Some(property.read))
+        else {
+            continue;
+        };
+        let told = read(&mut Declared::default(), "no such value").expect_err(property.name);
+        for value in values.split('|') {
+            assert_eq!(read(&mut Declared::default(), value), Ok(()), "{}", property.name);
+            assert!(told.contains(value), "{}: {told}", property.name);
+        }
+    }
+    let expect = PROPERTIES.iter().find(|property| property.name == "expect").expect("it is there");
+    for model in Expected::ALL {
+        assert!(expect.help.contains(model.name()), "{model} is not in: {}", expect.help);
     }
 }

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::common::trials;
-use harness::client::{Event, EventKind};
+use harness::client::{Event, Happening};
 use harness::conformance::{CaseResult, Kind, Known, KnownVerdict, Sample, State, Verdict};
 use harness::environment::Environment;
 use harness::exit::Exit;
@@ -28,26 +29,12 @@ trials![
 
 fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> CaseResult {
     CaseResult {
-        name,
-        requirement: "what is <required>",
         verdict,
         state,
-        expected: "what is <required>".to_owned(),
         observed: "what was seen".to_owned(),
-        counterexample: None,
-        blocked_by: Vec::new(),
-        hint: None,
         replay: format!("harness check one-calc --case {name} --seed 7"),
-        transcript: Vec::new(),
-        log: String::new(),
-        exit: None,
-        survivors: Vec::new(),
-        resources: Vec::new(),
-        known: None,
         took_ms: 12,
-        discovery: None,
-        client_saw: None,
-        quoted: None,
+        ..CaseResult::new(name, "what is <required>")
     }
 }
 
@@ -57,27 +44,10 @@ fn failed() -> CaseResult {
         observed: "the server ended, with exit code 101".to_owned(),
         hint: Some("what the server wrote last tells where it died".to_owned()),
         transcript: vec![
-            Event {
-                at_us: 31,
-                client: 1,
-                kind: EventKind::Note,
-                what: "connected in 20 µs".to_owned(),
-            },
-            Event {
-                at_us: 1_234,
-                client: 1,
-                kind: EventKind::Sent,
-                what: "→ \"1+2\\n\"".to_owned(),
-            },
-            Event {
-                at_us: 2_300,
-                client: 0,
-                kind: EventKind::Output,
-                what: "server wrote: \"oh <no>\"".to_owned(),
-            },
-            Event {
-                at_us: 2_345, client: 1, kind: EventKind::Received, what: "← RST".to_owned()
-            },
+            Event::of(31, 1, &Happening::Connected(Duration::from_micros(20))),
+            Event::of(1_234, 1, &Happening::Sent(b"1+2\n".to_vec())),
+            Event::of(2_300, 0, &Happening::ServerWrote(b"oh <no>".to_vec())),
+            Event::of(2_345, 1, &Happening::ServerReset),
         ],
         resources: vec![sample(4, 9), sample(50_123, 62)],
         survivors: vec![Survivor { pid: 4242, name: "sleep".to_owned() }],

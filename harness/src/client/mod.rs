@@ -109,7 +109,7 @@ impl Client {
         });
         match &stream {
             Ok(_) => transcript.add(number, Happening::Connected(asked.elapsed())),
-            Err(trouble) => transcript.add(number, Happening::ClientError(trouble.to_string())),
+            Err(trouble) => transcript.add(number, happening(trouble)),
         }
         let stream = stream?;
         let ready = stream
@@ -158,7 +158,7 @@ impl Client {
         });
         match &sent {
             Ok(()) => self.note(Happening::Sent(bytes.to_vec())),
-            Err(trouble) => self.note(Happening::ClientError(trouble.to_string())),
+            Err(trouble) => self.note(happening(trouble)),
         }
         sent
     }
@@ -371,7 +371,7 @@ impl Client {
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
             Err(error) => {
                 let trouble = trouble_of(&error, &self.received, patience);
-                self.note(Happening::ClientError(trouble.to_string()));
+                self.note(happening(&trouble));
                 Err(trouble)
             }
         }
@@ -379,6 +379,14 @@ impl Client {
 
     fn note(&self, happening: Happening) {
         self.transcript.add(self.number, happening);
+    }
+}
+
+/// Returns how a client error appears in the transcript.
+fn happening(error: &ClientError) -> Happening {
+    match error {
+        ClientError::Reset => Happening::ServerReset,
+        other => Happening::ClientError(other.to_string()),
     }
 }
 

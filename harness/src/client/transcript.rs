@@ -43,7 +43,7 @@ pub struct Event {
 pub enum EventKind {
     /// The client sent bytes, FIN or RST.
     Sent,
-    /// The server sent bytes or FIN.
+    /// The server sent bytes, FIN or RST.
     Received,
     /// The server wrote to its standard output or standard error.
     Output,
@@ -68,6 +68,8 @@ pub enum Happening {
     Reset,
     /// The server closed its sending side (FIN).
     ServerEnded,
+    /// The server reset the connection (RST).
+    ServerReset,
     /// An operation of the client failed.
     ClientError(String),
     /// The server wrote to its standard output or standard error.
@@ -104,8 +106,8 @@ impl Transcript {
         let inner = self.inner();
         let mut events = inner.first.clone();
         if let (Some(next), 1..) = (inner.last.front(), inner.left_out) {
-            let what = format!("({} more happenings left out)", inner.left_out);
-            events.push(Event { at_us: next.at_us, client: 0, kind: EventKind::Note, what });
+            let words = format!("({} more happenings left out)", inner.left_out);
+            events.push(Event::of(next.at_us, 0, &Happening::Note(words)));
         }
         events.extend(inner.last.iter().cloned());
         events
@@ -126,7 +128,7 @@ impl Transcript {
     fn event(&self, at: Instant, client: usize, happening: Happening) -> Event {
         let since = at.saturating_duration_since(self.began).as_micros();
         let at_us = u64::try_from(since).unwrap_or(u64::MAX);
-        Event { at_us, client, kind: happening.kind(), what: happening.words() }
+        Event::of(at_us, client, &happening)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -135,6 +137,11 @@ impl Transcript {
 }
 
 impl Event {
+    /// Returns the event for a happening.
+    pub fn of(at_us: u64, client: usize, happening: &Happening) -> Event {
+        Event { at_us, client, kind: happening.kind(), what: happening.words() }
+    }
+
     /// Returns whether the event is output of the server.
     pub fn is_output(&self) -> bool {
         self.kind == EventKind::Output
@@ -145,7 +152,9 @@ impl Happening {
     fn kind(&self) -> EventKind {
         match self {
             Happening::Sent(_) | Happening::Ended | Happening::Reset => EventKind::Sent,
-            Happening::Received(_) | Happening::ServerEnded => EventKind::Received,
+            Happening::Received(_) | Happening::ServerEnded | Happening::ServerReset => {
+                EventKind::Received
+            }
             Happening::ServerWrote(_) => EventKind::Output,
             Happening::Exited(_) => EventKind::Exited,
             Happening::Connected(_) | Happening::ClientError(_) | Happening::Note(_) => {
@@ -164,7 +173,7 @@ impl Happening {
             Happening::Ended => "→ FIN".to_owned(),
             Happening::Reset => "→ RST".to_owned(),
             Happening::ServerEnded => "← FIN".to_owned(),
-            Happening::ClientError(words) if words == "connection reset" => "← RST".to_owned(),
+            Happening::ServerReset => "← RST".to_owned(),
             Happening::ClientError(words) | Happening::Note(words) => words.clone(),
         }
     }

@@ -1,4 +1,4 @@
-//! Shared parts of commands: selected servers, random seed, JSON output.
+//! Shared parts of commands: selected servers and rows of tables, random seed, JSON output.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -7,6 +7,33 @@ use servers::Server;
 use crate::cli;
 use crate::stdio;
 use crate::usage_error::UsageError;
+
+/// Returns the rows with one of these names, or whose names begin with one of these prefixes, in the
+/// order of the table; all rows for an empty list. A whole name selects its row only.
+///
+/// # Errors
+/// A prefix selects nothing. `kind` names a row in the message, and its plural `harness list`.
+pub(crate) fn selected<T>(
+    rows: impl Iterator<Item = &'static T> + Clone,
+    name: fn(&T) -> &'static str,
+    prefixes: &[String],
+    kind: &str,
+) -> Result<Vec<&'static T>> {
+    let is_meant = |row: &T, prefix: &str| match rows.clone().any(|row| name(row) == prefix) {
+        true => name(row) == prefix,
+        false => name(row).starts_with(prefix),
+    };
+    for prefix in prefixes {
+        if !rows.clone().any(|row| is_meant(row, prefix)) {
+            let words = format!("no {kind} begins with `{prefix}`: see `harness list {kind}s`");
+            return Err(UsageError(words).into());
+        }
+    }
+    let is_wanted = |row: &&'static T| {
+        prefixes.is_empty() || prefixes.iter().any(|prefix| is_meant(row, prefix))
+    };
+    Ok(rows.clone().filter(is_wanted).collect())
+}
 
 /// Returns the selected servers, or all built-in servers if none is selected.
 pub(crate) fn chosen(servers: &[Server]) -> Vec<Server> {

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use super::asked::{named, print_json, seed_or_chance};
+use super::asked::{named, print_json, seed_or_chance, selected};
 use super::compare;
 use super::progress::{People, Progress};
 use super::run::{Bench, Contender};
@@ -20,12 +20,11 @@ use crate::interrupt;
 use crate::load::placement::{Pin, Placement};
 use crate::load::{
     self, ArrivalProcess, Group, LoadSpec, Measurement, Measuring, Outcome, Plan, ReplyTemplate,
-    Verdict, WORKLOADS, Workload, histogram_log, usual,
+    Verdict, WORKLOADS, histogram_log, usual,
 };
 use crate::manifest;
 use crate::report::{FORMAT, Output, Report, ServerResult, brief, measurement_words};
-use crate::server::Launcher;
-use crate::server::raise_descriptor_limit;
+use crate::server::{Launcher, raise_descriptor_limit};
 use crate::stdio;
 use crate::usage_error::UsageError;
 
@@ -161,7 +160,7 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
         return compare::against(arguments, other);
     }
     measured_alone(arguments.measured.require)?;
-    let workloads = workloads(&arguments.workload)?;
+    let workloads = selected(WORKLOADS.iter(), |it| it.name, &arguments.workload, "workload")?;
     let launcher = Launcher::this_program()?;
     let contenders: Vec<Contender> = match &arguments.manifest {
         Some(file) => Contender::described(manifest::specs(file, &arguments.servers)?).collect(),
@@ -259,24 +258,3 @@ fn something_measured(report: &Report) -> Result<()> {
 
 /// Maximum number of reasons in an error message.
 const MOST_REASONS: usize = 4;
-
-/// Returns the workloads whose names begin with one of the prefixes; all for an empty list.
-fn workloads(prefixes: &[String]) -> Result<Vec<&'static Workload>> {
-    // A complete name selects only that workload.
-    let is_meant =
-        |workload: &Workload, prefix: &str| match WORKLOADS.iter().any(|it| it.name == prefix) {
-            true => workload.name == prefix,
-            false => workload.name.starts_with(prefix),
-        };
-    let wanted = |workload: &&Workload| {
-        prefixes.is_empty() || prefixes.iter().any(|prefix| is_meant(workload, prefix))
-    };
-    for prefix in prefixes {
-        if !WORKLOADS.iter().any(|workload| workload.name.starts_with(prefix)) {
-            bail!(UsageError(format!(
-                "no workload begins with {prefix:?}: see `harness list workloads`"
-            )));
-        }
-    }
-    Ok(WORKLOADS.iter().filter(wanted).collect())
-}

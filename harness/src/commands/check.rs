@@ -7,18 +7,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use super::asked::{chosen, seed_or_chance};
+use super::asked::{named, seed_or_chance, selected};
 use super::progress::{People, Progress};
 use super::run;
-use crate::cli::{self, Check, DEFAULT_TIMEOUT, REPLAYS};
+use crate::cli::{Check, DEFAULT_TIMEOUT, REPLAYS};
 use crate::conformance::{
     self, Blame, Case, CaseResult, FITTING, Kind, Obstacle, Runner, judge_all,
 };
 use crate::counterexamples::{self, Again};
 use crate::environment::Environment;
 use crate::report::{FORMAT, Junit, Output, Report, ServerResult, Tally, grading, line, not_run};
-use crate::server::raise_descriptor_limit;
-use crate::server::{Confinement, LaunchSpec, Launcher, Surroundings, network};
+use crate::server::{
+    Confinement, LaunchSpec, Launcher, Surroundings, network, raise_descriptor_limit,
+};
 use crate::units::written;
 use crate::usage_error::UsageError;
 use crate::{manifest, stdio};
@@ -34,7 +35,7 @@ pub fn check(arguments: &Check) -> Result<ExitCode> {
 /// Tests the selected servers. `again` is the counterexample of a replay.
 pub(crate) fn judge(arguments: &Check, again: Option<Again>) -> Result<ExitCode> {
     raise_descriptor_limit();
-    let cases = wanted(&arguments.cases)?;
+    let cases = selected(conformance::cases(), |case| case.name, &arguments.cases, "case")?;
     let launcher = Launcher::this_program()?;
     let specs = specs(arguments, &launcher)?;
     arguments.gate.check()?;
@@ -227,25 +228,6 @@ impl Files {
     }
 }
 
-/// Returns the cases with these names or name prefixes, in the order of the catalogue; all for an
-/// empty list. A complete name selects only that case.
-fn wanted(prefixes: &[String]) -> Result<Vec<&'static Case>> {
-    let is_name = |prefix: &str| conformance::cases().any(|case| case.name == prefix);
-    let names = |prefix: &str, case: &Case| match is_name(prefix) {
-        true => case.name == prefix,
-        false => case.name.starts_with(prefix),
-    };
-    for prefix in prefixes {
-        if !conformance::cases().any(|case| names(prefix, case)) {
-            bail!(UsageError(format!("no case begins with `{prefix}`: see `harness list cases`")));
-        }
-    }
-    let is_wanted = |case: &&'static Case| {
-        prefixes.is_empty() || prefixes.iter().any(|prefix| names(prefix, case))
-    };
-    Ok(conformance::cases().filter(is_wanted).collect())
-}
-
 fn specs(arguments: &Check, launcher: &Launcher) -> Result<Vec<LaunchSpec>> {
     let mut specs = match (&arguments.manifest, &arguments.cmd, arguments.connect) {
         (Some(file), ..) => manifest::specs(file, &arguments.servers)?,
@@ -255,9 +237,7 @@ fn specs(arguments: &Check, launcher: &Launcher) -> Result<Vec<LaunchSpec>> {
                     "--confine is for servers of your own: --cmd or --manifest".into()
                 ));
             }
-            let servers: Result<Vec<_>, String> =
-                arguments.servers.iter().map(|name| cli::server(name)).collect();
-            let servers = chosen(&servers.map_err(UsageError)?);
+            let servers = named(&arguments.servers)?;
             return Ok(servers.iter().map(|server| LaunchSpec::judged(launcher, server)).collect());
         }
         _ => vec![own(arguments)?],

@@ -8,8 +8,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use servers::Limits;
 
-use super::asked::seed_or_chance;
-use super::asked::{named, print_json};
+use super::asked::{named, print_json, seed_or_chance};
 use super::progress::{People, Progress};
 use crate::cli::{self, Require};
 use crate::interrupt;

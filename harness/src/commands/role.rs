@@ -9,8 +9,7 @@ use crate::cli;
 use crate::client::{self, Ended};
 use crate::contract::Contract;
 use crate::selftest::known;
-use crate::server::raise_descriptor_limit;
-use crate::server::supervise;
+use crate::server::{raise_descriptor_limit, supervise};
 use crate::stdio;
 use crate::usage_error::{UsageError, exit_code_of};
 
@@ -18,8 +17,7 @@ use crate::usage_error::{UsageError, exit_code_of};
 ///
 /// A program that launches servers by running itself calls this function first.
 pub fn take() {
-    let role = std::env::args().nth(1);
-    if !matches!(role.as_deref(), Some("serve" | "supervise" | "known")) {
+    if !cli::is_role() {
         return;
     }
     let done = match cli::Cli::read() {

@@ -13,8 +13,7 @@ use servers::{Family, Limits, PATTERNS, Pattern, Server, Service};
 use super::asked::{chosen, seed_or_chance};
 use super::progress::{People, Progress};
 use crate::cli::{Gate, PlanName, REPLAYS, Run};
-use crate::conformance::KnownFailures;
-use crate::conformance::{self, Case, CaseResult, Kind, Runner, judge_all};
+use crate::conformance::{self, Case, Kind, KnownFailures, Runner, judge_all};
 use crate::counterexamples;
 use crate::environment::Environment;
 use crate::load::{self, Load, Measurement, Measuring, Plan, ReplyTemplate, WORKLOADS, Workload};
@@ -22,8 +21,7 @@ use crate::manifest;
 use crate::report::{
     self, FORMAT, FailOn, Output, Report, ServerResult, Tally, failure, not_run, step_summary,
 };
-use crate::server::raise_descriptor_limit;
-use crate::server::{LaunchSpec, Launcher, Place, Server as Running};
+use crate::server::{LaunchSpec, Launcher, Place, Server as Running, raise_descriptor_limit};
 use crate::usage_error::UsageError;
 
 /// Number of servers tested in parallel, each with parallel cases (see [`Runner`]). Cases mostly
@@ -268,8 +266,7 @@ fn judged(
             progress.line(&report::line(&spec.name, judgement));
         }
     });
-    let mechanism = judgements.iter().find_map(CaseResult::mechanism);
-    ServerResult { mechanism, ..ServerResult::new(spec, judgements) }
+    ServerResult::new(spec, judgements)
 }
 
 /// Benchmarks a server under all workloads.

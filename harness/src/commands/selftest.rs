@@ -30,7 +30,7 @@ pub fn selftest(arguments: &cli::Selftest) -> Result<ExitCode> {
             if compared.iter().all(|one| one.is_right) || is_interrupted() {
                 break;
             }
-            let words = "off: made again, as others may have had the machine meanwhile";
+            let words = "off: the trial is repeated, because other programs may have used the CPU";
             stdio::error_line(format_args!("{}: {words}", trial.name));
             compared = trial.run(&launcher, Rigour::WHOLE, interrupt::flag())?;
         }

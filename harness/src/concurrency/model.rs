@@ -12,7 +12,7 @@ pub enum Mechanism {
     Iterative,
     /// One process per connection.
     Fork,
-    /// Pre-forked processes, each of which serves one connection or runs an event loop.
+    /// Pre-forked processes. Each serves one connection or runs an event loop.
     Prefork,
     /// One thread per connection.
     Threads,

@@ -298,6 +298,32 @@ pub(super) fn find_causes(
 }
 
 impl CaseResult {
+    /// Returns the result of a case that was not run: inconclusive, with no evidence.
+    pub fn new(name: &'static str, requirement: &'static str) -> CaseResult {
+        CaseResult {
+            name,
+            requirement,
+            verdict: None,
+            state: State::Vacuous,
+            expected: requirement.to_owned(),
+            observed: String::new(),
+            hint: None,
+            counterexample: None,
+            blocked_by: Vec::new(),
+            replay: String::new(),
+            transcript: Vec::new(),
+            log: String::new(),
+            exit: None,
+            survivors: Vec::new(),
+            resources: Vec::new(),
+            known: None,
+            took_ms: 0,
+            discovery: None,
+            client_saw: None,
+            quoted: None,
+        }
+    }
+
     /// Returns whether the case is inconclusive and another case may be the cause.
     pub(super) fn is_blocked(&self) -> bool {
         self.kind() == Kind::Undecided && !self.blocked_by.is_empty()

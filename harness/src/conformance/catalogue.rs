@@ -27,7 +27,7 @@ pub const TOPICS: &[&[Case]] = &[
 ];
 
 /// Iterates over all cases.
-pub fn cases() -> impl Iterator<Item = &'static Case> {
+pub fn cases() -> impl Iterator<Item = &'static Case> + Clone {
     TOPICS.iter().copied().flatten()
 }
 

@@ -146,7 +146,7 @@ impl<'a> TestContext<'a> {
     ///
     /// On a busy machine the case would otherwise time out. The extension is at most the usual
     /// duration of a case.
-    pub(super) fn make_up_for_waiting(&self) {
+    fn make_up_for_waiting(&self) {
         let server = proc::scheduled(&self.server.borrow().process.tree()).waited;
         let waited = proc::scheduled_thread().waited + server;
         // The sum counts threads that wait in parallel one by one, and omits threads that have

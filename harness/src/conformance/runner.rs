@@ -9,14 +9,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::case::Case;
-use super::case_result::Kind;
-use super::case_result::{CaseResult, State, Verdict, find_causes};
+use super::case_result::{CaseResult, Kind, State, Verdict, find_causes};
 use super::context::{DYING, Evidence, TestContext};
 use super::failure::{Detail, Failure};
 use super::preflight::Obstacle;
 use super::resources::watched;
-use super::settings::PATIENCES;
-use super::settings::{PLAIN, Runner};
+use super::settings::{PATIENCES, PLAIN, Runner};
 use crate::client::Happening;
 use crate::server::{LaunchSpec, MOST_TASKS, Place};
 use crate::text::visible;
@@ -123,29 +121,13 @@ impl Runner {
     fn unjudged(&self, spec: &LaunchSpec, case: &'static Case) -> CaseResult {
         let unmet = case.unmet_by(&spec.contract);
         CaseResult {
-            name: case.name,
-            requirement: case.requirement,
-            verdict: None,
             state: if unmet.is_some() { State::NotApplicable } else { State::Vacuous },
-            expected: case.requirement.to_owned(),
             observed: unmet.unwrap_or_default(),
-            hint: None,
-            counterexample: None,
-            blocked_by: Vec::new(),
             replay: format!(
                 "harness check {} --case {} --seed {}",
                 spec.check_arguments, case.name, self.seed
             ),
-            transcript: Vec::new(),
-            log: String::new(),
-            exit: None,
-            survivors: Vec::new(),
-            resources: Vec::new(),
-            known: None,
-            took_ms: 0,
-            discovery: None,
-            client_saw: None,
-            quoted: None,
+            ..CaseResult::new(case.name, case.requirement)
         }
     }
 

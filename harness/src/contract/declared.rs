@@ -262,9 +262,15 @@ fn set_to_true(property: &mut bool) -> Result<(), String> {
 
 /// Returns the value with this name, or an error that lists all names.
 fn named<T: Copy>(all: &[T], name: fn(T) -> &'static str, text: &str) -> Result<T, String> {
-    let names: Vec<&str> = all.iter().map(|&one| name(one)).collect();
     let found = all.iter().find(|&&one| name(one) == text);
-    found.copied().ok_or_else(|| format!("choose {}", names.join(" or ")))
+    found.copied().ok_or_else(|| {
+        let names: Vec<&str> = all.iter().map(|&one| name(one)).collect();
+        match names.split_last() {
+            Some((last, [])) => format!("choose {last}"),
+            Some((last, others)) => format!("choose {} or {last}", others.join(", ")),
+            None => "there is nothing to choose".to_owned(),
+        }
+    })
 }
 
 /// Parses a wire protocol in one line, in the syntax of the `wire` table of a manifest.
@@ -288,13 +294,11 @@ struct InLine {
 }
 
 pub(crate) fn service(name: &str) -> Result<Service, String> {
-    let found = Service::ALL.iter().find(|service| service.name() == name);
-    found.copied().ok_or("choose calc or echo".to_owned())
+    named(Service::ALL, Service::name, name)
 }
 
 pub(crate) fn when_full(name: &str) -> Result<OverloadPolicy, String> {
-    let found = OverloadPolicy::ALL.iter().find(|when_full| when_full.name() == name);
-    found.copied().ok_or("choose wait, refuse, reset or busy".to_owned())
+    named(OverloadPolicy::ALL, OverloadPolicy::name, name)
 }
 
 /// Parses a request length limit of at least [`SHORTEST_JUDGED`] bytes.

@@ -11,6 +11,7 @@ use super::connections::LONGEST_OPENING;
 use super::request_reply::RequestReply;
 use crate::client::{Client, ClientError, LONGEST_REPLY, Transcript, Window};
 use crate::contract::Contract;
+use crate::text::printable;
 use crate::wire::{Bytes, ReplyEnd, Wire};
 
 /// Timeout for each message of the server while its replies are learned.
@@ -302,7 +303,7 @@ impl ReplyTemplate {
         let said = place.clone().and_then(|place| body.get(place)).unwrap_or_default();
         let place = place.filter(|_| said.starts_with(value.as_bytes()));
         let Some(place) = place.filter(|_| rest.is_empty()) else {
-            let said = crate::text::printable(&body);
+            let said = printable(&body);
             return Err(format!("its reply {said} is not the one that was expected"));
         };
         // A number may be formatted as 42.0.

@@ -193,7 +193,7 @@ impl ServerResult {
             command: spec.shown.clone(),
             foreign: spec.original.is_none() && servers::find(&spec.name).is_none(),
             contract: spec.contract.words(),
-            mechanism: None,
+            mechanism: cases.iter().find_map(CaseResult::mechanism),
             not_run: spec.unavailable.clone(),
             cases,
             took_ms: None,

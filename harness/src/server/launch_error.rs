@@ -23,7 +23,7 @@ pub enum LaunchError {
     #[error("{0}")]
     NotRun(String),
     /// The server exited before it listened.
-    #[error("the server ended before it listened, with {exit}{}", said(log))]
+    #[error("{}{}", exited(*exit), said(log))]
     Exited {
         /// Exit status.
         exit: Exit,
@@ -39,7 +39,7 @@ pub enum LaunchError {
         found: SocketAddr,
     },
     /// The server runs but does not listen.
-    #[error("the server did not listen within {} ms{}", waited.as_millis(), said(log))]
+    #[error("{}{}", not_listening(*waited), said(log))]
     NotListening {
         /// Time waited.
         waited: Duration,
@@ -53,16 +53,21 @@ impl LaunchError {
     /// it.
     pub fn quoted(&self) -> Option<(String, String)> {
         match self {
-            LaunchError::Exited { exit, log } => {
-                Some((format!("the server ended before it listened, with {exit}"), last_lines(log)))
-            }
+            LaunchError::Exited { exit, log } => Some((exited(*exit), last_lines(log))),
             LaunchError::NotListening { waited, log } => {
-                let words = format!("the server did not listen within {} ms", waited.as_millis());
-                Some((words, last_lines(log)))
+                Some((not_listening(*waited), last_lines(log)))
             }
             _ => None,
         }
     }
+}
+
+fn exited(exit: Exit) -> String {
+    format!("the server ended before it listened, with {exit}")
+}
+
+fn not_listening(waited: Duration) -> String {
+    format!("the server did not listen within {} ms", waited.as_millis())
 }
 
 pub(super) fn said(log: &str) -> String {

@@ -40,7 +40,7 @@ impl LingeringConnections {
         self.0.push_back(connection);
     }
 
-    /// Waits until one of the descriptors is readable. Advances the refused connections meanwhile.
+    /// Advances the refused connections until one of the descriptors is readable.
     ///
     /// # Errors
     /// Those of poll(2) other than EINTR.

@@ -79,7 +79,7 @@ impl<'l> SharedEpoll<'l> {
         })
     }
 
-    /// Handles an event. The connection belongs to this thread meanwhile.
+    /// Handles an event. Until it returns, the connection belongs to this thread.
     ///
     /// # Errors
     /// The kernel refuses a resource that the whole server needs.

@@ -23,7 +23,7 @@ use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
     id: "iterative-refuse",
-    summary: "serves one client and does not listen meanwhile",
+    summary: "stops listening while it serves a client",
     family: Family::Iterative,
     stevens: &[],
     used_by: "sendmail under load (the refusal)",

@@ -10,6 +10,7 @@ use crate::conformance::failure::Failure;
 use crate::conformance::padding::padded;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::test_client::TestClient;
+use crate::text::printable;
 
 /// Nesting depth and number of operators, if the line limit allows them.
 const DEEP: usize = 10_000;
@@ -95,7 +96,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 client.request(line)?;
                 let reply = client.expect_error()?;
                 if reply.iter().any(|byte| byte.is_ascii_control()) {
-                    let seen = crate::text::printable(&reply);
+                    let seen = printable(&reply);
                     return Err(Failure::fail("an error in printable characters", seen)
                         .hint("do not quote the client's bytes in an error, or escape them"));
                 }
@@ -196,7 +197,7 @@ fn each_is_error_or_answer(
     let is_one =
         |line: &&&[u8]| !wire.is_delimited() || wire.request.after.find_end(line).is_none();
     for line in lines.iter().filter(is_one) {
-        let sent = crate::text::printable(line);
+        let sent = printable(line);
         let said = |finding: Failure| Failure {
             expected: format!("after {sent}: {}", finding.expected),
             ..finding

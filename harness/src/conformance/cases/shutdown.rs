@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::client::ClientError;
 use crate::conformance::case::Case;
+use crate::conformance::case_result::State;
 use crate::conformance::context::{TestContext, request};
 use crate::conformance::experiments::GONE;
 use crate::conformance::failure::Failure;
@@ -215,10 +216,7 @@ fn gone(ctx: &TestContext<'_>) -> Result<(), Failure> {
         Some(_) => {}
         None => {
             let seen = format!("it is still there after {} s", (ctx.patience * GONE).as_secs());
-            return Err(Failure {
-                state: crate::conformance::case_result::State::Hang,
-                ..Failure::fail(expected, seen)
-            });
+            return Err(Failure { state: State::Hang, ..Failure::fail(expected, seen) });
         }
     }
     ctx.wait_until(

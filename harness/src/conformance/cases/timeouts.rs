@@ -12,6 +12,7 @@ use crate::conformance::failure::Failure;
 use crate::conformance::precondition::MOST_CLIENTS;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::test_client::TestClient;
+use crate::text::printable;
 
 /// Number of attempts to send within the idle timeout.
 const TRIES: usize = 10;
@@ -73,7 +74,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     Ok(())
                 }
                 Err(trouble) => Err(Failure::trouble(expected, &trouble)),
-                Ok(line) => Err(Failure::fail(expected, crate::text::printable(&line))),
+                Ok(line) => Err(Failure::fail(expected, printable(&line))),
             }
         },
     },
@@ -101,7 +102,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 }
                 Err(trouble) => Err(Failure::trouble(expected, &trouble)
                     .hint("are deadlines looked at only when nothing else happens?")),
-                Ok(line) => Err(Failure::fail(expected, crate::text::printable(&line))),
+                Ok(line) => Err(Failure::fail(expected, printable(&line))),
             }
         },
     },

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::evidence::plain;
 use super::sheet::{Fault, Grading, Group, Row};
 use crate::report::document::Report;
 use crate::report::exporter::Exporter;
@@ -122,7 +123,7 @@ fn groups(title: &str, groups: &[Group], page: &mut String) -> std::fmt::Result 
 /// Formats text as a Markdown code span, with a fence longer than any run of backticks in the text.
 /// Unsuitable for tables, because a `|` would end the cell.
 fn code(words: &str) -> String {
-    let words = super::evidence::plain(words);
+    let words = plain(words);
     let longest = words.split(|letter| letter != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);
     let pad = if words.starts_with('`') || words.ends_with('`') { " " } else { "" };

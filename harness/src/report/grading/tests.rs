@@ -1,48 +1,37 @@
+use std::time::Duration;
+
 use super::rank::*;
 use super::sheet::*;
 use super::text::sheet as sheet_words;
 use super::words::*;
 use super::{evidence, words};
-use crate::client::{Event, EventKind};
-use crate::conformance::{CaseResult, Quoted, State};
-use crate::conformance::{Verdict, cases};
+use crate::client::{Event, Happening};
+use crate::conformance::{CaseResult, Quoted, State, Verdict, cases};
 use crate::exit::Exit;
 use crate::report::document::ServerResult;
 
 fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> CaseResult {
     CaseResult {
-        name,
-        requirement: "what is required",
         verdict,
         state,
         expected: "what is right".to_owned(),
         observed: format!("what was seen in {name}"),
-        counterexample: None,
-        blocked_by: Vec::new(),
-        hint: None,
         replay: format!("harness check --cmd x --case {name}"),
-        transcript: vec![event(10, 1, "connected in 20 µs"), event(20, 1, "→ \"1+2\\n\"")],
-        log: String::new(),
-        exit: None,
-        survivors: Vec::new(),
-        resources: Vec::new(),
-        known: None,
+        transcript: vec![
+            Event::of(10, 1, &Happening::Connected(Duration::from_micros(20))),
+            Event::of(20, 1, &sent(b"1+2\n")),
+        ],
         took_ms: 1,
-        discovery: None,
-        client_saw: None,
-        quoted: None,
+        ..CaseResult::new(name, "what is required")
     }
 }
 
-fn event(at_us: u64, client: usize, what: &str) -> Event {
-    let kind = match what {
-        _ if what.starts_with("→ ") => EventKind::Sent,
-        _ if what.starts_with("← ") => EventKind::Received,
-        _ if what.starts_with("server wrote: ") => EventKind::Output,
-        _ if what.starts_with("the server ended: ") => EventKind::Exited,
-        _ => EventKind::Note,
-    };
-    Event { at_us, client, kind, what: what.to_owned() }
+fn note(words: &str) -> Happening {
+    Happening::Note(words.to_owned())
+}
+
+fn sent(bytes: &[u8]) -> Happening {
+    Happening::Sent(bytes.to_vec())
 }
 
 fn failed(name: &'static str) -> CaseResult {
@@ -55,8 +44,8 @@ fn hinted(name: &'static str, hint: &str) -> CaseResult {
 
 fn crashed(name: &'static str, log: &str) -> CaseResult {
     let mut transcript = failed(name).transcript;
-    transcript.push(event(30, 0, "the server ended: exit code 1"));
-    transcript.extend((2..9).map(|client| event(40, client, "connection refused")));
+    transcript.push(Event::of(30, 0, &Happening::Exited(Exit::Code(1))));
+    transcript.extend((2..9).map(|client| Event::of(40, client, &note("connection refused"))));
     CaseResult {
         observed: "the server ended, with exit code 1; the client saw: connection closed".into(),
         client_saw: Some("connection closed".into()),
@@ -70,7 +59,7 @@ fn crashed(name: &'static str, log: &str) -> CaseResult {
 fn hung(name: &'static str) -> CaseResult {
     let mut judgement = judgement(name, Some(Verdict::Fail), State::Hang);
     judgement.observed = "silence for 5000 ms".to_owned();
-    judgement.transcript.push(event(90, 1, "silence for 5000 ms"));
+    judgement.transcript.push(Event::of(90, 1, &note("silence for 5000 ms")));
     judgement
 }
 
@@ -258,13 +247,13 @@ fn a_server_that_does_not_start_has_one_fault() {
 fn the_evidence_is_what_was_sent_what_came_and_what_should_have_come() {
     let mut cut = failed("framing/byte-by-byte");
     cut.transcript = vec![
-        event(1, 1, "→ \"1+2\\n\""),
-        event(2, 1, "← \"3\\n\""),
-        event(3, 1, "→ \"1\""),
-        event(4, 0, "server wrote: \"hm\""),
-        event(5, 1, "→ \"+2\\n\""),
-        event(6, 1, "→ FIN"),
-        event(7, 1, "← RST"),
+        Event::of(1, 1, &sent(b"1+2\n")),
+        Event::of(2, 1, &Happening::Received(b"3\n".to_vec())),
+        Event::of(3, 1, &sent(b"1")),
+        Event::of(4, 0, &Happening::ServerWrote(b"hm".to_vec())),
+        Event::of(5, 1, &sent(b"+2\n")),
+        Event::of(6, 1, &Happening::Ended),
+        Event::of(7, 1, &Happening::ServerReset),
     ];
     let faults = faults_of(vec![cut]);
     let wanted = [
@@ -290,7 +279,7 @@ fn the_evidence_of_a_crash_is_what_was_sent_before_and_the_last_words() {
 fn an_error_that_was_written_while_a_client_waited_is_told_and_a_later_one_is_not() {
     for (at_us, is_told) in [(50, true), (95, false)] {
         let mut stuck = hung("malformed/syntax");
-        stuck.transcript.push(event(at_us, 0, "server wrote: \"NameError\""));
+        stuck.transcript.push(Event::of(at_us, 0, &Happening::ServerWrote(b"NameError".to_vec())));
         stuck.transcript.sort_by_key(|event| event.at_us);
         stuck.log = "NameError: abc".to_owned();
         let faults = faults_of(vec![stuck]);

@@ -1,5 +1,6 @@
 //! Grading report and comparison table for a terminal.
 
+use super::evidence::plain;
 use super::sheet::{Fault, Grading, Group, Row};
 use crate::report::document::ServerResult;
 
@@ -146,7 +147,7 @@ impl Page {
             self.labelled(4, line.label, &line.words);
         }
         self.labelled(4, "cause?", &fault.cause);
-        self.line(&format!("    {:9} {}", "again", super::evidence::plain(&fault.again)));
+        self.line(&format!("    {:9} {}", "again", plain(&fault.again)));
         let named = fault.cases[..fault.cases.len().min(NAMED)].join(" ");
         let more = fault.cases.len().saturating_sub(NAMED);
         let more = (more > 0).then(|| format!(" and {more} cases more"));

@@ -1,28 +1,30 @@
 //! Command-line parser. Its doc comments are the `--help` texts of all commands.
 
+mod address;
+mod declared_flags;
+
 use std::ffi::OsStr;
-use std::net::{Ipv6Addr, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::PossibleValue;
-use clap::error::ErrorKind;
-use clap::{
-    Arg, ArgAction, ArgGroup, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum,
-};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use servers::{Limits, Server, Service};
 
-use crate::contract::{Declared, PROPERTIES, Property, service, wire};
+use crate::contract::{service, wire};
 use crate::load::Arrivals;
 use crate::load::interleaved::InterleavedComparison;
 use crate::load::placement::Pin;
 use crate::report::FailOn;
 use crate::selftest::answer::Answer;
-use crate::server::proc;
 use crate::stats::LEAST_LAUNCHES;
 use crate::stdio;
 use crate::units::{duration, duration_or_none, percent, positive, rate, size};
 use crate::wire::Wire;
+use address::address;
+
+pub use declared_flags::DeclaredFlags;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 all passed, 1 a verdict or a measurement failed (--fail-on), 2 bad usage, 3 the \
@@ -449,59 +451,6 @@ pub struct Bench {
     pub measured: Measured,
 }
 
-/// The flags that declare properties of an external server, one for each of [`PROPERTIES`].
-#[derive(Clone, Debug, Default)]
-pub struct DeclaredFlags(pub Declared);
-
-impl DeclaredFlags {
-    fn flag(property: &'static Property) -> Arg {
-        let owner = if property.is_of_command { "cmd" } else { "own" };
-        let flag = Arg::new(property.name)
-            .long(property.name)
-            .help(property.help)
-            .requires(owner)
-            .help_heading(
-                "Properties that a server of your own declares (cases about others do not apply)",
-            );
-        let Some(value) = property.value else { return flag.action(ArgAction::SetTrue) };
-        let read =
-            |text: &str| (property.read)(&mut Declared::default(), text).map(|()| text.to_owned());
-        flag.value_name(value).value_parser(read)
-    }
-}
-
-impl FromArgMatches for DeclaredFlags {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<DeclaredFlags, clap::Error> {
-        let mut flags = DeclaredFlags::default();
-        flags.update_from_arg_matches(matches)?;
-        Ok(flags)
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        for property in PROPERTIES {
-            let text = match property.value {
-                Some(_) => matches.get_one::<String>(property.name).map(String::as_str),
-                None => matches.get_flag(property.name).then_some(""),
-            };
-            if let Some(text) = text {
-                (property.read)(&mut self.0, text)
-                    .map_err(|words| clap::Error::raw(ErrorKind::InvalidValue, words))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Args for DeclaredFlags {
-    fn augment_args(command: clap::Command) -> clap::Command {
-        command.args(PROPERTIES.iter().map(DeclaredFlags::flag))
-    }
-
-    fn augment_args_for_update(command: clap::Command) -> clap::Command {
-        DeclaredFlags::augment_args(command)
-    }
-}
-
 /// Arguments of `harness serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
@@ -613,12 +562,16 @@ enum Role {
     Known(Known),
 }
 
+/// Returns whether the command line names a role.
+pub(crate) fn is_role() -> bool {
+    std::env::args().nth(1).is_some_and(|name| Role::has_subcommand(&name))
+}
+
 impl Role {
     /// Parses the command line as a role. Returns `None` for other commands and for bad usage,
     /// which the full parser reports.
     fn read() -> Option<Command> {
-        let name = std::env::args_os().nth(1)?;
-        if !["serve", "supervise", "known"].iter().any(|role| name == *role) {
+        if !is_role() {
             return None;
         }
         Some(match Role::try_parse().ok()? {
@@ -732,44 +685,6 @@ fn named_server(name: &str) -> Result<NamedServer, String> {
     server(name).map(|server| NamedServer { name: name.to_owned(), server })
 }
 
-/// Connect timeout for each address of a host name with several.
-const REACHED: Duration = Duration::from_millis(500);
-
-/// Parses HOST:PORT. Of a host name with several addresses, selects the first with a listener.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    if text.contains("://") {
-        return Err("this is a URL: write HOST:PORT, such as 127.0.0.1:8080".to_owned());
-    }
-    if text.parse::<Ipv6Addr>().is_ok() {
-        return Err(format!("it has no port: write [ADDRESS]:PORT, such as [{text}]:8080"));
-    }
-    let Some((host, port)) = text.rsplit_once(':').filter(|_| !text.ends_with(']')) else {
-        return Err(format!("it has no port: write HOST:PORT, such as {text}:8080"));
-    };
-    if host.is_empty() {
-        return Err("it has no host: write HOST:PORT, such as 127.0.0.1:8080".to_owned());
-    }
-    let port: u16 = port.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
-        format!("`{port}` is not a port: write a number from 1 to 65535, such as {host}:8080")
-    })?;
-    if host.contains(':') && !host.starts_with('[') {
-        return Err(format!("an IPv6 address stands in brackets: [{host}]:{port}"));
-    }
-    let all = servers::sockets::resolve(host, port)
-        .map_err(|error| format!("{error}; correct the name, or write an address"))?;
-    let listens = |address: &&SocketAddr| proc::accept_queue(**address).is_some();
-    let answers = |address: &&SocketAddr| TcpStream::connect_timeout(address, REACHED).is_ok();
-    Ok(match all.as_slice() {
-        [one] => *one,
-        // Connecting is the last resort, because a connection takes a slot of the server.
-        several => *several
-            .iter()
-            .find(listens)
-            .or_else(|| several.iter().find(answers))
-            .unwrap_or(&several[0]),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -802,45 +717,6 @@ mod tests {
                 panic!("it is a load")
             };
             assert_eq!(load.json.as_deref(), Some(std::path::Path::new("-")));
-        }
-    }
-
-    #[test]
-    fn a_wrong_address_is_told_what_is_wrong_with_it() {
-        for (text, words) in [
-            ("http://127.0.0.1:8080/", "URL"),
-            ("127.0.0.1", "no port: write HOST:PORT, such as 127.0.0.1:8080"),
-            ("localhost", "such as localhost:8080"),
-            ("[::1]", "such as [::1]:8080"),
-            ("::1", "such as [::1]:8080"),
-            ("2001:db8::1:9000:x", "`x` is not a port"),
-            ("fe80::1%lo:80", "in brackets"),
-            (":8080", "no host"),
-            ("127.0.0.1:http", "`http` is not a port"),
-            ("127.0.0.1:0", "`0` is not a port"),
-            ("127.0.0.1:65536", "65535"),
-            ("no such host:80", "cannot resolve host `no such host`"),
-        ] {
-            let error = address(text).expect_err(text);
-            assert!(error.contains(words), "{text}: {error}");
-        }
-        for text in ["127.0.0.1:80", "[::1]:80", "localhost:80"] {
-            assert!(address(text).is_ok_and(|it| it.port() == 80 && it.ip().is_loopback()));
-        }
-    }
-
-    #[test]
-    fn of_the_addresses_of_a_name_the_one_that_is_listened_on_is_taken() {
-        for host in ["127.0.0.1", "::1"] {
-            // Without IPv6, there is nothing to choose from.
-            let Ok(listener) = std::net::TcpListener::bind((host, 0)) else { continue };
-            let listens = listener.local_addr().expect("its address");
-            let localhost = format!("localhost:{}", listens.port());
-            let all = servers::sockets::resolve("localhost", listens.port()).expect("it is one");
-            let count = all.iter().filter(|one| proc::accept_queue(**one).is_some()).count();
-            if all.contains(&listens) && count == 1 {
-                assert_eq!(address(&localhost), Ok(listens));
-            }
         }
     }
 
