@@ -1,17 +1,17 @@
-//! Send lateness of the load generator's open loop, compared with the best that this machine
-//! permits. The reference is a bare sender, which only polls the clock until the next due time.
+//! Send lateness of the load generator's open loop, compared with the minimum on this machine. The
+//! reference is a bare sender, which only polls the clock until the next scheduled time.
 //!
-//! Both send to the same server from the same CPU, in alternating slices of some tenths of a
-//! second, so that stolen time delays both. It comes in bursts, and a single burst may make up all
-//! values above the 99.9th percentile of one side. So the values of all slices together are
-//! compared, and in addition the ratios of the single pairs of slices.
+//! Both senders use the same server and the same CPU, in alternating slices of some tenths of a
+//! second, so that stolen time delays both. Stolen time comes in bursts, and a single burst may
+//! cause all values above the 99.9th percentile of one sender. So the benchmark compares in two
+//! ways: the values of all slices together, and the median of the ratios of single pairs of slices.
 //!
-//! It takes half a minute; with `BENCH_FULL=1` there are 30 pairs of slices for each rate.
+//! The benchmark takes half a minute; with `BENCH_FULL=1`, it has 30 pairs of slices for each rate.
 //!
 //! The exit code is 1 if the generator misses one of these limits:
 //!
-//! - Its median lateness is below a microsecond.
-//! - Its p99 and p99.9 are at most 1.5 times the bare sender's, by one of the two methods.
+//! - Its median lateness is below 1 µs.
+//! - Its p99 and p99.9 are at most 1.5 times those of the bare sender, in one of the two ways.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -20,12 +20,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use benches::asked::{self, Asked};
+use benches::bench_mode::{self, BenchMode};
 use harness::commands::role;
 use harness::load::placement::{Pin, Placement};
 use harness::load::{
-    ArrivalProcess, Arrivals, Course, Group, Interval, LoadSpec, Outcome, exchanges, run,
+    ArrivalProcess, Arrivals, ConnectionGroup, Interval, LoadSpec, RunSettings, exchanges, run,
 };
+use harness::results::Outcome;
 use harness::selftest::known;
 use harness::server::{Launcher, Server};
 use harness::stats::{Median, Quantiles};
@@ -34,47 +35,47 @@ use servers::Service;
 /// Offered rates, in requests per second.
 const RATES: [u32; 2] = [10_000, 50_000];
 
-/// Connections of the generator. The bare sender has one.
+/// Number of connections of the generator. The bare sender has one connection.
 const CONNECTIONS: usize = 8;
 
-/// Warm-up before each slice is recorded.
+/// Warm-up at the start of each slice.
 const WARM_UP: Duration = Duration::from_millis(20);
 
 /// Limit of the generator's median lateness, in nanoseconds.
-const LATE: u64 = 1_000;
+const MAX_MEDIAN: u64 = 1_000;
 
-/// Maximum ratio of the generator's lateness to the bare sender's.
-const TIMES: f64 = 1.5;
+/// Maximum ratio of the generator's lateness to the lateness of the bare sender.
+const MAX_RATIO: f64 = 1.5;
 
 /// Quantiles to compare.
-const COMPARED: [(&str, f64); 2] = [("p99", 0.99), ("p99.9", 0.999)];
+const QUANTILES: [(&str, f64); 2] = [("p99", 0.99), ("p99.9", 0.999)];
 
-/// Time for the missing replies after the bare sender has sent all requests.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout for the missing replies after the bare sender has sent all requests.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn main() -> Result<ExitCode> {
-    // The server is this same program, started again.
+    // A process that was started as a server serves here and does not return.
     role::take();
-    let is_full = asked::is_full();
-    let (pairs, slice) = match Asked::of("lateness") {
-        Asked::Nothing => return Ok(ExitCode::SUCCESS),
-        Asked::Try => (2, Duration::from_millis(50)),
-        Asked::Measure => (if is_full { 30 } else { 12 }, Duration::from_millis(400)),
+    let is_full = bench_mode::is_full();
+    let (pairs, slice) = match BenchMode::of("lateness") {
+        BenchMode::Skip => return Ok(ExitCode::SUCCESS),
+        BenchMode::Test => (2, Duration::from_millis(50)),
+        BenchMode::Measure => (if is_full { 30 } else { 12 }, Duration::from_millis(400)),
     };
     let launcher = Launcher::this_program()?;
     let placement = Placement::find(Pin::Apart, 1)?;
-    println!("lateness of sending, {pairs} pairs of slices of {slice:?}; {}", placement.words());
+    println!("send lateness, {pairs} pairs of slices of {slice:?}; {}", placement.description());
     let server = placement.launcher(&launcher).launch(&known::spec(&launcher, "echo"))?;
     let mut are_met = true;
     for per_s in RATES {
         let sending = Sending { server: &server, placement: &placement, per_s, slice };
-        let found = Found::of(&sending, pairs)?;
-        are_met &= found.tell(per_s);
+        let found = RateResult::of(&sending, pairs)?;
+        are_met &= found.print(per_s);
     }
     Ok(ExitCode::from(u8::from(!are_met)))
 }
 
-/// Settings of both sides.
+/// Settings of both senders.
 struct Sending<'s> {
     server: &'s Server,
     placement: &'s Placement,
@@ -84,11 +85,13 @@ struct Sending<'s> {
 
 impl Sending<'_> {
     /// Runs one slice of the load generator.
-    fn by_engine(&self) -> Result<Interval> {
-        let pace = ArrivalProcess::Open { arrivals: Arrivals::Constant, per_s: self.per_s.into() };
+    fn run_generator(&self) -> Result<Interval> {
+        let arrival_process =
+            ArrivalProcess::Open { arrivals: Arrivals::Constant, per_s: self.per_s.into() };
         let exchanges = exchanges(Service::Echo);
-        let group = Group { exchanges, connections: CONNECTIONS, pace };
-        let course = Course {
+        let group =
+            ConnectionGroup { requests: exchanges, connections: CONNECTIONS, arrival_process };
+        let settings = RunSettings {
             warm_up: WARM_UP,
             duration: self.slice,
             at_most: self.slice,
@@ -96,40 +99,40 @@ impl Sending<'_> {
             threads: 1,
         };
         let pin = |number| {
-            // The thread ends with the run, so the pinning need not be undone.
+            // The thread ends with the run, so its affinity need not be restored.
             std::mem::forget(self.placement.pin_load_thread(number)?);
             Ok(())
         };
-        let demand = LoadSpec::new(self.server.address, group, 0);
-        let total = run(&demand, course, pin, &mut (), &AtomicBool::new(false))?.total();
+        let load_spec = LoadSpec::new(self.server.address, group, 0);
+        let total = run(&load_spec, settings, pin, &mut (), &AtomicBool::new(false))?.total();
         let answered = total.outcomes.get(Outcome::Answered);
-        ensure!(answered == total.asked, "of {} requests: {:?}", total.asked, total.outcomes);
+        ensure!(answered == total.requests, "of {} requests: {:?}", total.requests, total.outcomes);
         Ok(total)
     }
 
     /// Runs one slice of the bare sender, in the calling thread.
-    fn by_bare_sender(&self) -> Result<Interval> {
+    fn run_bare_sender(&self) -> Result<Interval> {
         let _pinned = self.placement.pin_load_thread(0)?;
-        let mut bare = Bare::connect(self.server.address)?;
+        let mut bare = BareSender::connect(self.server.address)?;
         let gap = Duration::from_secs(1) / self.per_s;
         let began = Instant::now();
         let mut interval = Interval::new(0);
         let mut due = gap;
         while due < WARM_UP + self.slice {
             let now = wait_until(began, due);
-            bare.ask()?;
+            bare.send_request()?;
             if due >= WARM_UP {
-                interval.asked += 1;
+                interval.requests += 1;
                 interval.lateness.saturating_record((now - due).as_nanos() as u64);
             }
             due += gap;
         }
-        bare.take_in_the_rest()?;
+        bare.receive_rest()?;
         Ok(interval)
     }
 }
 
-/// Polls the clock until the due time, and returns the time since the start.
+/// Polls the clock until the scheduled time, and returns the time since the start.
 fn wait_until(began: Instant, due: Duration) -> Duration {
     loop {
         let now = began.elapsed();
@@ -141,35 +144,35 @@ fn wait_until(began: Instant, due: Duration) -> Duration {
 }
 
 /// A connection that sends requests and discards the replies.
-struct Bare {
+struct BareSender {
     stream: TcpStream,
-    /// Bytes of replies still missing.
-    to_come: usize,
+    /// Number of reply bytes that are missing.
+    missing: usize,
     buffer: [u8; 4096],
 }
 
-impl Bare {
-    /// As long as the generator's requests.
+impl BareSender {
+    /// Request of the same length as the generator's requests.
     const REQUEST: &[u8] = b"1000000\n";
 
-    fn connect(address: SocketAddr) -> Result<Bare> {
+    fn connect(address: SocketAddr) -> Result<BareSender> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        Ok(Bare { stream, to_come: 0, buffer: [0; 4096] })
+        Ok(BareSender { stream, missing: 0, buffer: [0; 4096] })
     }
 
-    fn ask(&mut self) -> Result<()> {
-        // The kernel accepts such a short request whole, or not at all if the server does not read.
-        self.to_come += self.stream.write(Bare::REQUEST)?;
-        self.take_in()
+    fn send_request(&mut self) -> Result<()> {
+        // A short request is written completely, or not at all if the server does not read.
+        self.missing += self.stream.write(BareSender::REQUEST)?;
+        self.receive()
     }
 
-    fn take_in(&mut self) -> Result<()> {
+    fn receive(&mut self) -> Result<()> {
         match self.stream.read(&mut self.buffer) {
             Ok(count) => {
-                ensure!(0 < count && count <= self.to_come, "the server does not echo");
-                self.to_come -= count;
+                ensure!(0 < count && count <= self.missing, "the server does not echo");
+                self.missing -= count;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error.into()),
@@ -177,53 +180,54 @@ impl Bare {
         Ok(())
     }
 
-    fn take_in_the_rest(mut self) -> Result<()> {
+    fn receive_rest(mut self) -> Result<()> {
         self.stream.set_nonblocking(false)?;
-        self.stream.set_read_timeout(Some(PATIENCE))?;
-        while self.to_come > 0 {
-            let before = self.to_come;
-            self.take_in()?;
-            ensure!(self.to_come < before, "{before} bytes did not come");
+        self.stream.set_read_timeout(Some(TIMEOUT))?;
+        while self.missing > 0 {
+            let before = self.missing;
+            self.receive()?;
+            ensure!(self.missing < before, "{before} bytes did not arrive");
         }
         Ok(())
     }
 }
 
-/// Results of both sides at one rate.
-struct Found {
+/// Results of both senders at one rate.
+struct RateResult {
     bare: Interval,
-    engine: Interval,
-    /// Ratios of the generator's lateness to the bare sender's in each pair of slices, by quantile.
-    ratios: [Vec<f64>; COMPARED.len()],
+    generator: Interval,
+    /// Ratios of the generator's lateness to the bare sender's lateness, by quantile and pair of
+    /// slices.
+    ratios: [Vec<f64>; QUANTILES.len()],
 }
 
-impl Found {
-    fn of(sending: &Sending<'_>, pairs: usize) -> Result<Found> {
-        let (bare, engine) = (Interval::new(0), Interval::new(0));
-        let mut found = Found { bare, engine, ratios: Default::default() };
+impl RateResult {
+    fn of(sending: &Sending<'_>, pairs: usize) -> Result<RateResult> {
+        let (bare, generator) = (Interval::new(0), Interval::new(0));
+        let mut found = RateResult { bare, generator, ratios: Default::default() };
         for pair in 0..pairs {
             // Alternates the order, so that the advantage of being first cancels out.
-            let (bare, engine) = if pair % 2 == 0 {
-                let bare = sending.by_bare_sender()?;
-                (bare, sending.by_engine()?)
+            let (bare, generator) = if pair % 2 == 0 {
+                let bare = sending.run_bare_sender()?;
+                (bare, sending.run_generator()?)
             } else {
-                let engine = sending.by_engine()?;
-                (sending.by_bare_sender()?, engine)
+                let generator = sending.run_generator()?;
+                (sending.run_bare_sender()?, generator)
             };
-            for (ratios, (_, quantile)) in found.ratios.iter_mut().zip(COMPARED) {
-                ratios.push(ratio(&engine, &bare, quantile));
+            for (ratios, (_, quantile)) in found.ratios.iter_mut().zip(QUANTILES) {
+                ratios.push(ratio(&generator, &bare, quantile));
             }
             found.bare.add(&bare);
-            found.engine.add(&engine);
+            found.generator.add(&generator);
         }
         Ok(found)
     }
 
     /// Prints the results, and returns whether the generator meets the limits.
-    fn tell(&self, per_s: u32) -> bool {
+    fn print(&self, per_s: u32) -> bool {
         println!("{per_s} requests/s");
-        for (name, side) in [("bare sender", &self.bare), ("engine", &self.engine)] {
-            let Quantiles { p50, p99, p999, max, count, .. } = Quantiles::of(&side.lateness);
+        for (name, sender) in [("bare sender", &self.bare), ("generator", &self.generator)] {
+            let Quantiles { p50, p99, p999, max, count, .. } = Quantiles::of(&sender.lateness);
             let [p50, p99, p999, max] = [p50, p99, p999, max].map(|time| match time {
                 Some(ns) => format!("{:.2} µs", ns as f64 / 1e3),
                 // Too few requests for this quantile.
@@ -232,41 +236,42 @@ impl Found {
             println!("    {name:11} p50 {p50}, p99 {p99}, p99.9 {p999}, max {max}, of {count}");
         }
         let mut is_met = true;
-        for (ratios, (name, quantile)) in self.ratios.iter().zip(COMPARED) {
-            let merged = ratio(&self.engine, &self.bare, quantile);
+        for (ratios, (name, quantile)) in self.ratios.iter().zip(QUANTILES) {
+            let merged = ratio(&self.generator, &self.bare, quantile);
             match Median::of(ratios) {
-                None => println!("    {name}: {merged:.2}×; no verdict from so few pairs"),
-                Some(of_pairs) => is_met &= tell_ratio(name, merged, of_pairs),
+                None => println!("    {name}: {merged:.2}×; too few pairs for a verdict"),
+                Some(of_pairs) => is_met &= print_ratio(name, merged, of_pairs),
             }
         }
-        let p50 = self.engine.lateness.value_at_quantile(0.5);
-        if p50 >= LATE {
+        let p50 = self.generator.lateness.value_at_quantile(0.5);
+        if p50 >= MAX_MEDIAN {
             println!("    p50 below 1 µs: missed");
         }
         // A trial run has no verdict.
-        Median::of(&self.ratios[0]).is_none() || is_met && p50 < LATE
+        Median::of(&self.ratios[0]).is_none() || is_met && p50 < MAX_MEDIAN
     }
 }
 
-/// Returns the ratio of the generator's lateness to the bare sender's.
-fn ratio(engine: &Interval, bare: &Interval, quantile: f64) -> f64 {
-    let [engine, bare] =
-        [engine, bare].map(|side| side.lateness.value_at_quantile(quantile).max(1) as f64);
-    engine / bare
+/// Returns the ratio of the generator's lateness to the bare sender's lateness.
+fn ratio(generator: &Interval, bare: &Interval, quantile: f64) -> f64 {
+    let [generator, bare] =
+        [generator, bare].map(|sender| sender.lateness.value_at_quantile(quantile).max(1) as f64);
+    generator / bare
 }
 
-fn tell_ratio(name: &str, merged: f64, of_pairs: Median) -> bool {
+/// Prints the ratios of one quantile, and returns whether the limit is met in one of the two ways.
+fn print_ratio(name: &str, merged: f64, of_pairs: Median) -> bool {
     let Median { value, low, high } = of_pairs;
-    let in_all = if merged <= TIMES { "met" } else { "missed" };
-    let by_pairs = match (low > TIMES, high > TIMES) {
+    let in_all = if merged <= MAX_RATIO { "met" } else { "missed" };
+    let by_pairs = match (low > MAX_RATIO, high > MAX_RATIO) {
         (true, _) => "missed",
         (false, true) => "not shown",
         (false, false) => "met",
     };
     println!(
-        "    {name}, engine over bare sender: {merged:.2}× in all; median of the pairs {value:.2}×, \
-         95 % confidence {low:.2}× to {high:.2}×; at most {TIMES}×: {in_all} in all, {by_pairs} by \
-         the pairs"
+        "    {name}, generator over bare sender: {merged:.2}× overall; median of the pairs \
+         {value:.2}×, 95 % confidence {low:.2}× to {high:.2}×; at most {MAX_RATIO}×: {in_all} \
+         overall, {by_pairs} by the pairs"
     );
-    merged <= TIMES || low <= TIMES
+    merged <= MAX_RATIO || low <= MAX_RATIO
 }

@@ -1,13 +1,15 @@
 //! Comparison of epoll and io_uring as the loop of the load generator.
 //!
-//! Three closed loops send to the same server, each on its own connections, in short alternating
-//! slices. They are the load generator, a minimal loop with epoll, and a minimal loop with
-//! io_uring. The generator records more than the other two. So the ratio of the minimal loops shows
-//! the effect of the mechanism, and the ratio to the generator shows the maximum gain.
+//! Three closed loops send to the same server, each on separate connections, in short alternating
+//! slices: the load generator, a minimal loop with epoll, and a minimal loop with io_uring. The
+//! generator records more than the minimal loops. So the ratio of the minimal loops shows the
+//! effect of the mechanism, and the ratio of the io_uring loop to the generator shows the maximum
+//! gain.
 //!
-//! If the server limits the throughput, a faster generator does not increase it. So the benchmark
-//! also prints the busy share of the server, and the generator's CPU time per request, which always
-//! matters. There is no threshold. It takes a minute; `BENCH_FULL=1` has more and longer launches.
+//! If the server limits the throughput, a faster generator does not increase the throughput. So the
+//! benchmark also prints the busy share of the server and the CPU time of the loop per request.
+//! There is no threshold. The benchmark takes a minute; with `BENCH_FULL=1`, it has more and longer
+//! launches.
 
 #[path = "loops/ring.rs"]
 mod ring;
@@ -17,14 +19,15 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use benches::asked::{self, Asked};
+use benches::bench_mode::{self, BenchMode};
 use benches::work::Work;
 use harness::commands::role;
 use harness::load::placement::{Pin, Placement};
 use harness::load::{
-    ArrivalProcess, Generator, Group, Interval, LoadSpec, Outcome, Recorder, Until, exchanges,
+    ArrivalProcess, ConnectionGroup, Generator, Interval, LoadSpec, Recorder, Until, exchanges,
 };
-use harness::server::proc::{Pid, Scheduled, scheduled};
+use harness::results::Outcome;
+use harness::server::proc::{Pid, SchedStats, sched_stats};
 use harness::server::{LaunchSpec, Launcher};
 use harness::stats::Comparison;
 use nix::errno::Errno;
@@ -38,61 +41,66 @@ use servers::{Limits, Service};
 /// Server for all loops.
 const SERVER: &str = "epoll-level-echo";
 
-/// Sends this many requests, the same number on every connection, and waits for the replies.
-type Ask = Box<dyn FnMut(u64) -> Result<()>>;
+/// Sends a number of requests, evenly distributed over the connections, and waits for the replies.
+type SendRequests = Box<dyn FnMut(u64) -> Result<()>>;
 
-/// Connects a loop.
-type Connect = fn(SocketAddr, usize, u32) -> Result<Ask>;
+/// Connects a loop: address, number of connections, requests in flight on each connection.
+type Connect = fn(SocketAddr, usize, u32) -> Result<SendRequests>;
 
 /// The loops, with their names.
 const LOOPS: [(&str, Connect); 3] =
-    [("engine", by_engine), ("bare-epoll", by_epoll), ("bare-ring", by_ring)];
+    [("generator", load_generator_loop), ("bare-epoll", epoll_loop), ("bare-ring", ring_loop)];
 
 /// Pairs of loops to compare, by index.
 const PAIRS: [(usize, usize); 3] = [(2, 1), (2, 0), (1, 0)];
 
-/// Connections, requests in flight on each, and length of a slice. No requests are in flight at the
-/// start and the end of a slice, and more connections need a longer slice.
+/// Number of connections, requests in flight on each connection, and duration of a slice. At the
+/// start and the end of a slice, few requests are in flight. With more connections, these phases
+/// are longer, so the slice is also longer.
 const SETTINGS: [(usize, u32, Duration); 3] = [
     (50, 1, Duration::from_millis(25)),
     (1000, 1, Duration::from_millis(100)),
     (50, 16, Duration::from_millis(25)),
 ];
 
-/// Number of launches per setting, and duration of each; the second line is for a long study.
+/// Number of launches per setting, and duration of each launch.
 const LAUNCHES: (usize, Duration) = (5, Duration::from_millis(2_600));
+
+/// Number and duration of launches in a long study.
 const FULL_LAUNCHES: (usize, Duration) = (12, Duration::from_secs(4));
 
-/// Timeout for every wait.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout of each wait.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Warm-up, in batches on every connection.
+/// Number of batches on each connection in the warm-up.
 const WARM_UP: u64 = 20;
 
-/// Size of the receive buffer in bytes, and maximum number of events per wait.
+/// Size of the receive buffer, in bytes.
 const BUFFER: usize = 4096;
+
+/// Maximum number of events per wait.
 const EVENTS: usize = 256;
 
 fn main() -> Result<()> {
-    // The servers are this same program, started again.
+    // A process that was started as a server serves here and does not return.
     role::take();
-    let usual = if asked::is_full() { FULL_LAUNCHES } else { LAUNCHES };
-    let (launches, time) = match Asked::of("loops") {
-        Asked::Nothing => return Ok(()),
-        Asked::Try => (2, Duration::ZERO),
-        Asked::Measure => usual,
+    let default_launches = if bench_mode::is_full() { FULL_LAUNCHES } else { LAUNCHES };
+    let (launches, time) = match BenchMode::of("loops") {
+        BenchMode::Skip => return Ok(()),
+        BenchMode::Test => (2, Duration::ZERO),
+        BenchMode::Measure => default_launches,
     };
     if let Some(reason) = servers::io_uring::unavailable() {
         println!("nothing to compare: {reason}");
         return Ok(());
     }
     let launcher = Launcher::this_program()?;
-    let server = servers::find(SERVER).context("there is such a server")?;
+    let server = servers::find(SERVER).with_context(|| format!("unknown server {SERVER}"))?;
     let spec = LaunchSpec::builtin(&launcher, &server, &Limits::default())?;
     let placement = Placement::find(Pin::Apart, 1)?;
-    println!("{SERVER} asked by three loops in turns; {}", placement.words());
+    println!("{SERVER} loaded by three loops in turn; {}", placement.description());
     for (connections, depth, slice) in SETTINGS {
-        let mut found = Found::default();
+        let mut found = SettingResult::default();
         for launch in 0..launches {
             let server = placement.launcher(&launcher).launch(&spec)?;
             let _pinned = placement.pin_load_thread(0)?;
@@ -103,35 +111,41 @@ fn main() -> Result<()> {
             let mut trial = Trial {
                 loops,
                 server: server.process.tree(),
-                least: connections as u64 * u64::from(depth),
+                batch_requests: connections as u64 * u64::from(depth),
                 first: launch % LOOPS.len(),
             };
             found.add(&mut trial, slice, time)?;
         }
-        println!("{connections} connections, {depth} under way on each");
-        found.tell();
+        println!("{connections} connections, {depth} requests in flight on each");
+        found.print();
     }
     Ok(())
 }
 
 /// Returns the loop of the load generator.
-fn by_engine(address: SocketAddr, connections: usize, depth: u32) -> Result<Ask> {
-    let pace = ArrivalProcess::Closed { depth };
-    let group = Group { exchanges: exchanges(Service::Echo), connections, pace };
+fn load_generator_loop(
+    address: SocketAddr,
+    connections: usize,
+    depth: u32,
+) -> Result<SendRequests> {
+    let arrival_process = ArrivalProcess::Closed { depth };
+    let group =
+        ConnectionGroup { requests: exchanges(Service::Echo), connections, arrival_process };
     let mut recorders = [Recorder::new()];
     let mut generator = Generator::connect(&LoadSpec::new(address, group, 0), &mut recorders)?;
-    let mut asked = 0;
+    let mut requested = 0;
     Ok(Box::new(move |requests| {
         generator.run(Until::Sent(requests), &mut recorders)?;
-        asked += requests;
+        requested += requests;
         let outcomes = &recorders[0].current().outcomes;
-        ensure!(outcomes.get(Outcome::Answered) == asked, "not all answered: {outcomes:?}");
+        let answered = outcomes.get(Outcome::Answered);
+        ensure!(answered == requested, "of {requested} requests: {outcomes:?}");
         Ok(())
     }))
 }
 
 /// Returns a minimal loop with epoll.
-fn by_epoll(address: SocketAddr, connections: usize, depth: u32) -> Result<Ask> {
+fn epoll_loop(address: SocketAddr, connections: usize, depth: u32) -> Result<SendRequests> {
     let streams = connect(address, connections)?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     for (index, stream) in streams.iter().enumerate() {
@@ -140,14 +154,14 @@ fn by_epoll(address: SocketAddr, connections: usize, depth: u32) -> Result<Ask> 
         epoll.add(stream, EpollEvent::new(events, index as u64))?;
     }
     let mut batches = Batches::new(connections, depth);
-    let patience = EpollTimeout::try_from(PATIENCE)?;
+    let timeout = EpollTimeout::try_from(TIMEOUT)?;
     let (mut events, mut buffer) = ([EpollEvent::empty(); EVENTS], [0; BUFFER]);
     Ok(Box::new(move |requests| {
         for (index, bytes) in batches.begin(requests) {
             send(&streams[index], bytes)?;
         }
-        while batches.under_way > 0 {
-            let count = match epoll.wait(&mut events, patience) {
+        while batches.in_flight > 0 {
+            let count = match epoll.wait(&mut events, timeout) {
                 Err(Errno::EINTR) => continue,
                 other => other?,
             };
@@ -155,11 +169,11 @@ fn by_epoll(address: SocketAddr, connections: usize, depth: u32) -> Result<Ask> 
             for event in &events[..count] {
                 let index = event.data() as usize;
                 // A batch is shorter than the buffer, so one read empties the socket.
-                let came = match (&streams[index]).read(&mut buffer) {
+                let count = match (&streams[index]).read(&mut buffer) {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
                     other => other?,
                 };
-                if let Some(bytes) = batches.came(index, &buffer[..came])? {
+                if let Some(bytes) = batches.handle_bytes(index, &buffer[..count])? {
                     send(&streams[index], bytes)?;
                 }
             }
@@ -169,20 +183,20 @@ fn by_epoll(address: SocketAddr, connections: usize, depth: u32) -> Result<Ask> 
 }
 
 fn send(mut stream: &TcpStream, bytes: &[u8]) -> Result<()> {
-    ensure!(stream.write(bytes)? == bytes.len(), "the server takes in nothing");
+    ensure!(stream.write(bytes)? == bytes.len(), "the server reads nothing");
     Ok(())
 }
 
 /// Returns a minimal loop with io_uring.
-fn by_ring(address: SocketAddr, connections: usize, depth: u32) -> Result<Ask> {
+fn ring_loop(address: SocketAddr, connections: usize, depth: u32) -> Result<SendRequests> {
     let mut ring = Ring::new(connect(address, connections)?)?;
     let mut batches = Batches::new(connections, depth);
     Ok(Box::new(move |requests| {
         for (index, bytes) in batches.begin(requests) {
             ring.send(index, bytes);
         }
-        while batches.under_way > 0 {
-            ring.turn(|index, bytes| batches.came(index, bytes))?;
+        while batches.in_flight > 0 {
+            ring.turn(|index, bytes| batches.handle_bytes(index, bytes))?;
         }
         batches.check()
     }))
@@ -190,7 +204,7 @@ fn by_ring(address: SocketAddr, connections: usize, depth: u32) -> Result<Ask> {
 
 fn connect(address: SocketAddr, connections: usize) -> Result<Vec<TcpStream>> {
     let connect = |_| {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
         stream.set_nodelay(true)?;
         // Closing resets the connection, so that no port stays in TIME_WAIT for a minute.
         setsockopt(&stream, sockopt::Linger, &linger { l_onoff: 1, l_linger: 0 })?;
@@ -199,134 +213,147 @@ fn connect(address: SocketAddr, connections: usize) -> Result<Vec<TcpStream>> {
     (0..connections).map(connect).collect()
 }
 
-/// Common part of both minimal loops: which connection sends what, and the check of the replies.
+/// Common part of both minimal loops: the batches of requests to send, and the check of the
+/// replies.
 struct Batches {
-    /// All requests, and the first ones again, so that a batch is contiguous wherever it starts.
+    /// All requests, followed by a copy of the first requests, so that every batch is contiguous.
     /// The replies are the same bytes.
     lines: &'static [u8],
-    /// Bytes of all requests, and of a batch.
+    /// Length of all requests, in bytes.
     round: usize,
+    /// Length of a batch, in bytes.
     batch: usize,
+    /// Number of requests in a batch.
     depth: u64,
     clients: Vec<Client>,
-    /// Batches still to send, and batches in flight.
+    /// Number of batches to send.
     left: u64,
-    under_way: u64,
-    asked: u64,
+    /// Number of batches in flight.
+    in_flight: u64,
+    /// Number of requests so far.
+    requested: u64,
     record: Interval,
 }
 
-/// Start of its batch, received bytes of the reply, and time of sending.
+/// State of one connection.
 struct Client {
+    /// Start of the current batch in `Batches::lines`.
     at: usize,
-    came: usize,
+    /// Number of bytes received of the reply to the current batch.
+    received: usize,
+    /// Time at which the current batch was sent.
     sent: Instant,
 }
 
 impl Batches {
     fn new(connections: usize, depth: u32) -> Batches {
-        let requests = exchanges(Service::Echo).into_iter().map(|one| one.request);
+        let requests = exchanges(Service::Echo).into_iter().map(|exchange| exchange.request);
         let requests: Vec<Vec<u8>> = requests.collect();
         // All requests have the same length.
         let (line, mut lines) = (requests[0].len(), requests.concat());
         let (round, batch) = (lines.len(), line * depth as usize);
         lines.extend_from_within(..batch);
-        let client = |index| Client { at: index * line % round, came: 0, sent: Instant::now() };
+        let client = |index| Client { at: index * line % round, received: 0, sent: Instant::now() };
         let clients = (0..connections).map(client).collect();
         let (lines, depth, record) = (lines.leak(), depth.into(), Interval::new(0));
-        Batches { lines, round, batch, depth, clients, left: 0, under_way: 0, asked: 0, record }
+        Batches { lines, round, batch, depth, clients, left: 0, in_flight: 0, requested: 0, record }
     }
 
-    /// Starts `requests` requests, and returns the first batch of each client.
+    /// Starts a slice of `requests` requests, and returns the first batch of each client.
     fn begin(&mut self, requests: u64) -> Vec<(usize, &'static [u8])> {
         self.left = requests / self.depth;
-        self.asked += requests;
+        self.requested += requests;
         let now = Instant::now();
-        (0..self.clients.len()).filter_map(|of| Some((of, self.next(of, now)?))).collect()
+        (0..self.clients.len()).filter_map(|index| Some((index, self.next(index, now)?))).collect()
     }
 
-    /// Returns the next batch of a client, if any are left.
-    fn next(&mut self, of: usize, now: Instant) -> Option<&'static [u8]> {
+    /// Returns the next batch of a client, if any batches are left.
+    fn next(&mut self, index: usize, now: Instant) -> Option<&'static [u8]> {
         self.left = self.left.checked_sub(1)?;
-        self.under_way += 1;
-        let client = &mut self.clients[of];
+        self.in_flight += 1;
+        let client = &mut self.clients[index];
         client.sent = now;
         Some(&self.lines[client.at..][..self.batch])
     }
 
     /// Handles received bytes. Returns the client's next batch when the current one is complete.
-    fn came(&mut self, of: usize, bytes: &[u8]) -> Result<Option<&'static [u8]>> {
+    fn handle_bytes(&mut self, index: usize, bytes: &[u8]) -> Result<Option<&'static [u8]>> {
         let now = Instant::now();
-        let client = &mut self.clients[of];
-        let due = &self.lines[client.at + client.came..client.at + self.batch];
-        ensure!(!bytes.is_empty() && due.starts_with(bytes), "the server does not echo");
-        client.came += bytes.len();
-        if client.came < self.batch {
+        let client = &mut self.clients[index];
+        let expected = &self.lines[client.at + client.received..client.at + self.batch];
+        ensure!(!bytes.is_empty() && expected.starts_with(bytes), "the server does not echo");
+        client.received += bytes.len();
+        if client.received < self.batch {
             return Ok(None);
         }
         let latency = now.duration_since(client.sent).as_nanos() as u64;
         self.record.sent.saturating_record_n(latency, self.depth);
         client.at = (client.at + self.batch) % self.round;
-        client.came = 0;
-        self.under_way -= 1;
-        Ok(self.next(of, now))
+        client.received = 0;
+        self.in_flight -= 1;
+        Ok(self.next(index, now))
     }
 
     fn check(&self) -> Result<()> {
         let answered = self.record.sent.len();
-        ensure!(answered == self.asked, "of {} requests {answered} were answered", self.asked);
+        ensure!(
+            answered == self.requested,
+            "{answered} of {} requests were answered",
+            self.requested
+        );
         Ok(())
     }
 }
 
-/// Loops that send to one server in turn.
+/// One launch of the server, with the loops that send to it in turn.
 struct Trial {
-    loops: Vec<Ask>,
+    loops: Vec<SendRequests>,
     server: Vec<Pid>,
-    /// Requests of one batch on every connection.
-    least: u64,
-    /// Index of the loop whose turn is first.
+    /// Number of requests in one batch on each connection.
+    batch_requests: u64,
+    /// Index of the loop that sends first.
     first: usize,
 }
 
 impl Trial {
-    /// Lets one loop send this many batches on every connection.
-    fn slice(&mut self, which: usize, batches: u64) -> Result<Took> {
+    /// Runs one loop for one slice: `batches` batches on each connection.
+    fn slice(&mut self, which: usize, batches: u64) -> Result<Cost> {
         let cpu = || ClockId::CLOCK_THREAD_CPUTIME_ID.now().map(Duration::from);
-        let requests = batches * self.least;
-        let (before, cpu_before, began) = (scheduled(&self.server), cpu()?, Instant::now());
+        let requests = batches * self.batch_requests;
+        let (before, cpu_before, began) = (sched_stats(&self.server), cpu()?, Instant::now());
         self.loops[which](requests)?;
-        let (time, cpu, after) = (began.elapsed(), cpu()? - cpu_before, scheduled(&self.server));
+        let (time, cpu, after) = (began.elapsed(), cpu()? - cpu_before, sched_stats(&self.server));
         let server =
-            Scheduled { ran: after.ran - before.ran, waited: after.waited - before.waited };
-        Ok(Took { requests, time, cpu, server })
+            SchedStats { ran: after.ran - before.ran, waited: after.waited - before.waited };
+        Ok(Cost { requests, time, cpu, server })
     }
 
-    /// Lets all loops send in turn, forward and back, so that a steady drift of the machine's speed
-    /// cancels out.
-    fn round(&mut self, batches: u64) -> Result<[Took; LOOPS.len()]> {
-        let mut took = [Took::default(); LOOPS.len()];
+    /// Runs all loops in turn, once in forward order and once in reverse order, so that a steady
+    /// drift of the machine's speed cancels out.
+    fn round(&mut self, batches: u64) -> Result<[Cost; LOOPS.len()]> {
+        let mut cost = [Cost::default(); LOOPS.len()];
         let first = self.first;
-        let there = (0..LOOPS.len()).map(|step| (first + step) % LOOPS.len());
-        for which in there.clone().chain(there.rev()) {
+        let forward = (0..LOOPS.len()).map(|step| (first + step) % LOOPS.len());
+        for which in forward.clone().chain(forward.rev()) {
             let slice = self.slice(which, batches)?;
-            took[which].add(&slice);
+            cost[which].add(&slice);
         }
-        Ok(took)
+        Ok(cost)
     }
 }
 
-/// Cost of some slices: time, and CPU time of the generator and the server.
+/// Cost of some slices of a loop.
 #[derive(Clone, Copy, Default)]
-struct Took {
+struct Cost {
     requests: u64,
     time: Duration,
+    /// CPU time of the loop.
     cpu: Duration,
-    server: Scheduled,
+    server: SchedStats,
 }
 
-impl Took {
-    fn add(&mut self, other: &Took) {
+impl Cost {
+    fn add(&mut self, other: &Cost) {
         self.requests += other.requests;
         self.time += other.time;
         self.cpu += other.cpu;
@@ -335,43 +362,46 @@ impl Took {
     }
 }
 
-/// Results of a setting: totals of each loop, and the rounds of each launch.
+/// Results of a setting.
 #[derive(Default)]
-struct Found {
-    total: [Took; LOOPS.len()],
-    launches: Vec<Vec<[Took; LOOPS.len()]>>,
+struct SettingResult {
+    /// Total cost of each loop.
+    total: [Cost; LOOPS.len()],
+    /// Rounds of each launch, with the cost of each loop.
+    launches: Vec<Vec<[Cost; LOOPS.len()]>>,
 }
 
-impl Found {
+impl SettingResult {
     fn add(&mut self, trial: &mut Trial, slice: Duration, time: Duration) -> Result<()> {
         trial.round(WARM_UP)?;
-        let fastest = trial.round(WARM_UP)?.map(|took| took.time).into_iter().min();
+        let fastest = trial.round(WARM_UP)?.map(|cost| cost.time).into_iter().min();
         let batch = fastest.unwrap_or_default().as_secs_f64() / (2 * WARM_UP) as f64;
         let batches = (slice.as_secs_f64() / batch).max(1.0) as u64;
         let (began, mut rounds) = (Instant::now(), Vec::new());
         while rounds.is_empty() || began.elapsed() < time {
             let round = trial.round(batches)?;
-            self.total.iter_mut().zip(&round).for_each(|(total, took)| total.add(took));
+            self.total.iter_mut().zip(&round).for_each(|(total, cost)| total.add(cost));
             rounds.push(round);
         }
         self.launches.push(rounds);
         Ok(())
     }
 
-    fn tell(&self) {
-        for ((name, _), took) in LOOPS.iter().zip(&self.total) {
-            let requests = took.requests as f64;
+    fn print(&self) {
+        for ((name, _), cost) in LOOPS.iter().zip(&self.total) {
+            let requests = cost.requests as f64;
             let [time, cpu, ran, waited] =
-                [took.time, took.cpu, took.server.ran, took.server.waited]
+                [cost.time, cost.cpu, cost.server.ran, cost.server.waited]
                     .map(|it| it.as_secs_f64());
-            let server = Work { ran: ran / time, waited: waited / time, each: ran / requests };
+            let server =
+                Work { ran: ran / time, waited: waited / time, cpu_per_request: ran / requests };
             println!(
-                "    {name}: {:.0} requests/s, ran {:.0} % of the time, {:.2} µs for each request",
+                "    {name}: {:.0} requests/s, ran {:.0} % of the time, {:.2} µs per request",
                 requests / time,
                 100.0 * cpu / time,
                 1e6 * cpu / requests
             );
-            println!("        its server: {server}");
+            println!("        server: {server}");
         }
         for (one, other) in PAIRS {
             println!("    {} over {}", LOOPS[one].0, LOOPS[other].0);
@@ -379,13 +409,13 @@ impl Found {
             self.compare("requests/s", |round| {
                 seconds(round[other].time) / seconds(round[one].time)
             });
-            self.compare("processor time for each request", |round| {
+            self.compare("CPU time per request", |round| {
                 seconds(round[one].cpu) / seconds(round[other].cpu)
             });
         }
     }
 
-    fn compare(&self, what: &str, ratio: impl Fn(&[Took; LOOPS.len()]) -> f64) {
+    fn compare(&self, what: &str, ratio: impl Fn(&[Cost; LOOPS.len()]) -> f64) {
         let of_launch = |rounds: &Vec<_>| rounds.iter().map(&ratio).collect();
         let ratios: Vec<Vec<f64>> = self.launches.iter().map(of_launch).collect();
         match Comparison::of(&ratios) {
@@ -393,7 +423,8 @@ impl Found {
                 let ([ratio, low, high], Comparison { launches, pairs, .. }) =
                     (found.figures(), found);
                 println!(
-                    "        {what}: {ratio}×, 95 % confidence {low}× to {high}×, of {pairs} rounds \
+                    "        {what}: {ratio}×, 95 % confidence {low}× to {high}×, of {pairs} \
+                     rounds \
                      in {launches} launches"
                 );
             }

@@ -1,22 +1,23 @@
-//! Latency and throughput of every pattern, each server in a process of its own.
+//! Latency and throughput of every pattern, with each server in a separate process.
 //!
-//! The patterns are measured as `echo`, half a second for each figure, which takes a minute or two.
-//! With `BENCH_FULL=1` they are also measured as `calc`, and for 2 seconds each.
-//! `cargo bench -- latency/select` runs a part.
+//! By default, measures the `echo` servers, for 0.5 s per figure; this takes a minute or two. With
+//! `BENCH_FULL=1`, also measures the `calc` servers, for 2 s per figure.
+//! `cargo bench -- latency/select` selects some of the figures.
 //!
-//! Criterion computes the statistics, and the load generator sends the requests: a wrong reply ends
-//! the benchmark. To compare two servers, use figures of the same run: Criterion's comparison with
-//! an earlier run includes the load of the machine at that time.
+//! The load generator sends the requests, and Criterion computes the statistics. A wrong reply ends
+//! the benchmark. To compare two servers, use figures of the same run. Criterion's comparison with
+//! an earlier run is affected by other load on the machine.
 
 use std::time::{Duration, Instant};
 
-use benches::asked;
+use benches::bench_mode;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use harness::commands::role;
 use harness::load::{
-    ArrivalProcess, Generator, Group, LoadSpec, Outcome, Recorder, Until, exchanges,
+    ArrivalProcess, ConnectionGroup, Generator, LoadSpec, Recorder, Until, exchanges,
 };
+use harness::results::Outcome;
 use harness::server::{LaunchSpec, Launcher, Server};
 use servers::{Capacity, Limits, Service};
 
@@ -24,15 +25,15 @@ use servers::{Capacity, Limits, Service};
 const CONNECTIONS: usize = 8;
 
 fn main() {
-    // The servers are this same program, started again.
+    // A process that was started as a server serves here and does not return.
     role::take();
-    let launcher = Launcher::this_program().expect("the kernel knows which program this is");
-    let is_full = asked::is_full();
+    let launcher = Launcher::this_program().expect("the path of this program");
+    let is_full = bench_mode::is_full();
     let [warm_up, time] =
         if is_full { [300, 2_000] } else { [100, 500] }.map(Duration::from_millis);
     let mut criterion = Criterion::default()
         .sample_size(20)
-        // The default of 100,000 takes as long as the measurement.
+        // The default of 100,000 resamples takes as long as the measurement.
         .nresamples(10_000)
         .warm_up_time(warm_up)
         .measurement_time(time)
@@ -62,8 +63,8 @@ fn main() {
 /// Returns whether the server can run on this machine. Prints the reason if not.
 fn can_be_run(server: &servers::Server) -> bool {
     let unavailable = server.pattern.unavailable();
-    if let Some(words) = &unavailable {
-        eprintln!("{server}: not run: {words}");
+    if let Some(reason) = &unavailable {
+        eprintln!("{server}: not run: {reason}");
     }
     unavailable.is_none()
 }
@@ -75,7 +76,7 @@ fn bench(
     server: &servers::Server,
     connections: usize,
 ) {
-    // Launched on first use, so that listing the benchmarks launches nothing.
+    // Launched on first use, because a list of the benchmarks needs no server.
     let mut loaded: Option<(Generator, Server)> = None;
     group.bench_function(server.name(), |bencher| {
         let (load, _running) = loaded.get_or_insert_with(|| launch(launcher, server, connections));
@@ -97,11 +98,17 @@ fn launch(
     server: &servers::Server,
     connections: usize,
 ) -> (Generator, Server) {
-    let spec = LaunchSpec::builtin(launcher, server, &Limits::default()).expect("its own limits");
+    let spec =
+        LaunchSpec::builtin(launcher, server, &Limits::default()).expect("valid default limits");
     let running = launcher.launch(&spec).expect("a built-in server listens");
     let exchanges = exchanges(server.service);
-    let group = Group { exchanges, connections, pace: ArrivalProcess::Closed { depth: 1 } };
-    let demand = LoadSpec::new(running.address, group, 0);
-    let load = Generator::connect(&demand, &mut [Recorder::new()]).expect("the generator connects");
+    let group = ConnectionGroup {
+        requests: exchanges,
+        connections,
+        arrival_process: ArrivalProcess::Closed { depth: 1 },
+    };
+    let load_spec = LoadSpec::new(running.address, group, 0);
+    let load =
+        Generator::connect(&load_spec, &mut [Recorder::new()]).expect("the generator connects");
     (load, running)
 }

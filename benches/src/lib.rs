@@ -1,13 +1,12 @@
 //! Shared code of the benchmarks in `benches/`.
 //!
-//! It has the minimal loops, ratios as a Criterion measurement, and the busy share of a server. It
-//! also has confidence intervals of proportions, and the command line of benchmarks without
-//! Criterion.
+//! Minimal echo loops, ratios as a Criterion measurement, the busy share of a server, confidence
+//! intervals of proportions, and the command line of benchmarks without Criterion.
 
 #![cfg(target_os = "linux")]
 
-pub mod asked;
-pub mod bare;
+pub mod bare_loops;
+pub mod bench_mode;
 pub mod proportion;
 pub mod ratio;
 pub mod work;

@@ -1,8 +1,8 @@
-//! Proportion with its confidence interval.
+//! A proportion with its confidence interval.
 
 use std::fmt;
 
-/// 97.5 % quantile of the standard normal distribution: 2.5 % of it are above.
+/// 97.5 % quantile of the standard normal distribution.
 const Z: f64 = 1.959_964;
 
 /// Frequency of an event in independent trials, with the 95 % confidence interval of its
@@ -21,7 +21,7 @@ pub struct Proportion {
 }
 
 impl Proportion {
-    /// Computes the interval. Without a trial it is 0 to 1.
+    /// Computes the proportion and its interval. Without trials, the interval is 0 to 1.
     pub fn of(count: u64, trials: u64) -> Proportion {
         if trials == 0 {
             return Proportion { count, trials, low: 0.0, high: 1.0 };
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_interval_is_that_of_wilson() {
+    fn the_interval_is_the_wilson_score_interval() {
         // Agresti and Coull, "Approximate is better than exact", 1998, and by hand: for 0 of n the
         // upper end is Z² / (n + Z²).
         for (count, trials, low, high) in [

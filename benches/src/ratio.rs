@@ -6,8 +6,7 @@ use criterion::Throughput;
 use criterion::measurement::{Measurement, ValueFormatter};
 use harness::stats::Median;
 
-/// Ratio of two throughputs. Each iteration measures it: there is no clock to read before and
-/// after.
+/// Ratio of two throughputs. Each iteration measures one ratio, so Criterion reads no clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Ratio;
 
@@ -18,11 +17,11 @@ impl Measurement for Ratio {
     fn start(&self) {}
 
     fn end(&self, (): ()) -> f64 {
-        unreachable!("an iteration says what its ratio was (iter_custom)")
+        unreachable!("iter_custom returns the ratios")
     }
 
-    fn add(&self, one: &f64, other: &f64) -> f64 {
-        one + other
+    fn add(&self, sum: &f64, ratio: &f64) -> f64 {
+        sum + ratio
     }
 
     fn zero(&self) -> f64 {
@@ -58,36 +57,36 @@ impl ValueFormatter for Ratio {
 
 /// Comparison of a ratio with a threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RatioVerdict {
     /// The ratio is at the threshold or above.
     Met,
-    /// The data does not decide.
+    /// The data does not decide whether the ratio is at or below the threshold.
     NotShown,
     /// The ratio is below the threshold.
     Below,
 }
 
-impl Verdict {
+impl RatioVerdict {
     /// Compares the confidence interval of a median with the threshold. If the load did not keep
-    /// the reference server busy, that server could be faster and the ratio lower. Then the
-    /// threshold is never met.
-    pub fn of(median: Median, threshold: f64, yardstick_is_busy: bool) -> Verdict {
-        if median.low >= threshold && yardstick_is_busy {
-            Verdict::Met
+    /// the reference server busy, the reference server could be faster, and the true ratio lower.
+    /// So the threshold is then not met.
+    pub fn of(median: Median, threshold: f64, reference_is_busy: bool) -> RatioVerdict {
+        if median.low >= threshold && reference_is_busy {
+            RatioVerdict::Met
         } else if median.high < threshold {
-            Verdict::Below
+            RatioVerdict::Below
         } else {
-            Verdict::NotShown
+            RatioVerdict::NotShown
         }
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for RatioVerdict {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Verdict::Met => "met",
-            Verdict::NotShown => "not shown",
-            Verdict::Below => "below",
+            RatioVerdict::Met => "met",
+            RatioVerdict::NotShown => "not shown",
+            RatioVerdict::Below => "below",
         })
     }
 }
@@ -99,15 +98,15 @@ mod tests {
     #[test]
     fn a_threshold_inside_the_interval_is_neither_met_nor_missed() {
         let median = Median { value: 0.95, low: 0.9, high: 1.0 };
-        let verdicts = [0.89, 0.9, 0.91, 1.0, 1.01].map(|at| Verdict::of(median, at, true));
-        use Verdict::{Below, Met, NotShown};
+        let verdicts = [0.89, 0.9, 0.91, 1.0, 1.01].map(|at| RatioVerdict::of(median, at, true));
+        use RatioVerdict::{Below, Met, NotShown};
         assert_eq!(verdicts, [Met, Met, NotShown, NotShown, Below]);
     }
 
     #[test]
-    fn nothing_is_met_beside_an_idle_yardstick_but_below_is_below() {
+    fn an_idle_reference_server_allows_the_verdict_below_but_never_met() {
         let median = Median { value: 0.95, low: 0.9, high: 1.0 };
-        let verdicts = [0.5, 1.5].map(|at| Verdict::of(median, at, false));
-        assert_eq!(verdicts, [Verdict::NotShown, Verdict::Below]);
+        let verdicts = [0.5, 1.5].map(|at| RatioVerdict::of(median, at, false));
+        assert_eq!(verdicts, [RatioVerdict::NotShown, RatioVerdict::Below]);
     }
 }

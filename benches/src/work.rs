@@ -1,31 +1,31 @@
-//! Busy share of a server under load: whether the server limited the throughput.
+//! Busy share of a server under load. It shows whether the server limited the throughput.
 
 use std::fmt;
 use std::time::Duration;
 
-use harness::load::interleaved::Loaded;
-use harness::server::proc::{Scheduled, scheduled};
+use harness::load::interleaved::LoadedServer;
+use harness::server::proc::{SchedStats, sched_stats};
 
 /// Minimum busy share of a server that limits the throughput.
 const BUSY: f64 = 0.9;
 
-/// Maximum share of time on the run queue of a server with a CPU of its own.
-const TAKEN: f64 = 0.1;
+/// Maximum share of time on the run queue. Above it, other processes used the server's CPU.
+const MAX_WAITED: f64 = 0.1;
 
-/// Values at the start of an observation.
+/// Values of a loaded server at the start of an observation.
 #[derive(Clone, Copy, Debug)]
-pub struct Before {
-    scheduled: Scheduled,
-    asked: u64,
+pub struct WorkStart {
+    sched_stats: SchedStats,
+    answered: u64,
     time: Duration,
 }
 
-impl Before {
+impl WorkStart {
     /// Starts an observation.
-    pub fn of(loaded: &Loaded) -> Before {
-        Before {
-            scheduled: scheduled(&loaded.running.process.tree()),
-            asked: loaded.asked,
+    pub fn of(loaded: &LoadedServer) -> WorkStart {
+        WorkStart {
+            sched_stats: sched_stats(&loaded.running.process.tree()),
+            answered: loaded.answered,
             time: loaded.time,
         }
     }
@@ -34,29 +34,29 @@ impl Before {
 /// Use of the time in which a server was loaded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Work {
-    /// Share in which the server ran.
+    /// Share of the time in which the server ran, summed over its threads.
     pub ran: f64,
-    /// Share in which it was runnable, and another thread had the CPU.
+    /// Share of the time on the run queue: the server was runnable, but another thread had the CPU.
     pub waited: f64,
     /// CPU time per request, in seconds.
-    pub each: f64,
+    pub cpu_per_request: f64,
 }
 
 impl Work {
     /// Returns the values since `before`.
-    pub fn since(before: &Before, loaded: &Loaded) -> Work {
+    pub fn since(before: &WorkStart, loaded: &LoadedServer) -> Work {
         let time = loaded.time.saturating_sub(before.time);
-        let now = scheduled(&loaded.running.process.tree());
-        let part = |now: Duration, before: Duration| {
+        let now = sched_stats(&loaded.running.process.tree());
+        let share = |now: Duration, before: Duration| {
             now.saturating_sub(before).as_secs_f64() / time.as_secs_f64()
         };
-        let ran = part(now.ran, before.scheduled.ran);
-        let waited = part(now.waited, before.scheduled.waited);
-        let asked = (loaded.asked - before.asked) as f64;
-        Work { ran, waited, each: ran * time.as_secs_f64() / asked }
+        let ran = share(now.ran, before.sched_stats.ran);
+        let waited = share(now.waited, before.sched_stats.waited);
+        let answered = (loaded.answered - before.answered) as f64;
+        Work { ran, waited, cpu_per_request: ran * time.as_secs_f64() / answered }
     }
 
-    /// Returns whether the server was busy all the time.
+    /// Returns whether the server was busy nearly all the time, so that it limited the throughput.
     pub fn is_busy(&self) -> bool {
         self.ran + self.waited >= BUSY
     }
@@ -64,19 +64,19 @@ impl Work {
 
 impl fmt::Display for Work {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Work { ran, waited, each } = self;
+        let Work { ran, waited, cpu_per_request } = self;
         write!(
             formatter,
-            "ran {:.0} % of the time and waited for a processor {:.0} %, {:.2} µs for each request",
+            "ran {:.0} % of the time and waited for a CPU {:.0} %, {:.2} µs per request",
             100.0 * ran,
             100.0 * waited,
-            1e6 * each
+            1e6 * cpu_per_request
         )?;
         if !self.is_busy() {
-            write!(formatter, "; it was the load that limited the throughput")?;
+            write!(formatter, "; the load generator limited the throughput")?;
         }
-        if *waited > TAKEN {
-            write!(formatter, "; others took its processor")?;
+        if *waited > MAX_WAITED {
+            write!(formatter, "; other processes used the server's CPU")?;
         }
         Ok(())
     }

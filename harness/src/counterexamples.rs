@@ -1,5 +1,6 @@
 //! Saved counterexamples.
 
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
@@ -7,25 +8,28 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::conformance::{CaseResult, cases};
+use crate::config_source::read_text;
+use crate::conformance::cases;
+use crate::renamed;
+use crate::results::CaseResult;
 use crate::server::LaunchSpec;
 use crate::usage_error::UsageError;
 
-/// Format version; raised when older files can no longer be read.
+/// Format version. Increase it when this program can no longer read older files.
 const FORMAT: u32 = 1;
 
 /// Maximum length of a server's name in a file name, in characters.
-const LONGEST_NAME: usize = 80;
+const MAX_NAME_LENGTH: usize = 80;
 
-/// A failed case and the input for which it failed.
+/// A failed case and the input for which the case failed.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Recorded {
+pub(crate) struct CounterexampleFile {
     /// [`FORMAT`].
     format: u32,
     /// Name of the server, for information.
     server: String,
-    /// Arguments that select the server in `harness check`, and its declared properties.
+    /// Arguments of `harness check` that select the server and declare its properties.
     pub(crate) check: String,
     pub(crate) case: String,
     pub(crate) seed: u64,
@@ -33,99 +37,114 @@ pub(crate) struct Recorded {
     pub(crate) counterexample: Value,
 }
 
-/// A counterexample to reproduce, and the command that does so.
-pub(crate) struct Again {
-    pub(crate) value: Value,
+/// A counterexample, and the command that reproduces it.
+pub(crate) struct Reproduction {
+    pub(crate) counterexample: Value,
     pub(crate) command: String,
 }
 
-/// Checks that the folder for counterexamples can be created. It is created only when needed.
+/// Checks that the directory for counterexamples can be created, without creating it.
 ///
 /// # Errors
-/// The path, or one of its parents, is not a folder.
+/// The path, or one of its parents, is not a directory.
 pub(crate) fn check_folder(folder: &Path) -> Result<()> {
-    match folder.ancestors().find(|one| one.exists()) {
-        Some(there) if !there.is_dir() => bail!(
-            "cannot keep counterexamples in {}: {} is no folder (--replays or --output names \
-             another)",
+    match folder.ancestors().find(|ancestor| ancestor.exists()) {
+        Some(existing) if !existing.is_dir() => bail!(
+            "cannot save counterexamples in {}: {} is not a directory; choose another directory \
+             with --counterexamples or --output",
             folder.display(),
-            there.display()
+            existing.display()
         ),
         _ => Ok(()),
     }
 }
 
-/// Saves the counterexample of a case result, if there is one, and creates the folder if needed.
-/// Adds the command that reproduces it to the result.
+/// Saves the counterexample of a case result, if any, and adds the command that reproduces the
+/// failure to the result. Creates the directory if it does not exist.
 ///
 /// # Errors
 /// The file cannot be written.
-pub(crate) fn keep(
+pub(crate) fn save(
     folder: &Path,
     spec: &LaunchSpec,
     seed: u64,
-    judgement: &mut CaseResult,
+    result: &mut CaseResult,
 ) -> Result<()> {
-    let Some(counterexample) = &judgement.counterexample else { return Ok(()) };
-    let recorded = Recorded {
+    let Some(counterexample) = &result.counterexample else { return Ok(()) };
+    let content = CounterexampleFile {
         format: FORMAT,
         server: spec.name.clone(),
         check: spec.check_arguments.clone(),
-        case: judgement.name.to_owned(),
+        case: result.name.to_owned(),
         seed,
         counterexample: counterexample.clone(),
     };
-    let name = format!("{}-{}.json", clean(&spec.name), clean(judgement.name));
-    let (file, text) = (folder.join(name), serde_json::to_string_pretty(&recorded)?);
+    let name = format!("{}-{}.json", clean(&spec.name), clean(&result.name));
+    let (file, text) = (folder.join(name), serde_json::to_string_pretty(&content)?);
     fs::create_dir_all(folder)
         .and_then(|()| fs::write(&file, text + "\n"))
         .with_context(|| format!("cannot write {}", file.display()))?;
-    judgement.replay = command(&file);
+    result.reproduce = command(&file);
     Ok(())
 }
 
+/// Returns the command that reproduces a saved counterexample.
 pub(crate) fn command(file: &Path) -> String {
     let file = file.display().to_string();
     let quoted = shlex::try_quote(&file).map_or(file.clone(), Into::into);
     format!("harness replay {quoted}")
 }
 
-impl Recorded {
-    pub(crate) fn read(file: &Path) -> Result<Recorded> {
+const HELP: &str = "`harness replay` takes a counterexample file: `harness check` and `harness \
+                    run` write one to `counterexamples/` when a server fails on a random input";
+
+impl CounterexampleFile {
+    /// Reads a counterexample file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not a counterexample file of this format.
+    pub(crate) fn read(file: &Path) -> Result<CounterexampleFile> {
         #[derive(Deserialize)]
         struct Format {
             format: u32,
         }
-        let wrong = |words: String| in_file(file, &words);
-        let text = fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-        let Format { format } =
-            serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let invalid = |message: String| file_error(file, &message);
+        let with_help = |error: &dyn Display| invalid(format!("{error}\n{HELP}"));
+        let text = read_text(file).map_err(|error| with_help(&error))?;
+        let Format { format } = serde_json::from_str(&text).map_err(|error| with_help(&error))?;
         if format != FORMAT {
-            let words = format!("format {format} is unknown; this harness reads format {FORMAT}");
-            return Err(wrong(words).into());
+            return Err(invalid(format!(
+                "format {format} is unknown; this version reads format {FORMAT}; run the check \
+                 again to get a new file"
+            ))
+            .into());
         }
-        let recorded: Recorded =
-            serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        if !cases().any(|case| case.name == recorded.case) {
-            let words = format!("there is no case `{}`: see `harness list cases`", recorded.case);
-            return Err(wrong(words).into());
+        let content: CounterexampleFile =
+            serde_json::from_str(&text).map_err(|error| with_help(&error))?;
+        let is_case = |name: &str| cases().any(|case| case.name == name);
+        if !is_case(&content.case) {
+            let case = &content.case;
+            let hint = renamed::hint(case, is_case);
+            let message = format!("there is no case `{case}`: see `harness list cases`");
+            return Err(invalid(hint.unwrap_or(message)).into());
         }
-        Ok(recorded)
+        Ok(content)
     }
 }
 
-pub(crate) fn in_file(file: &Path, words: &str) -> UsageError {
-    UsageError(format!("{}: {words}", file.display()))
+/// Returns a usage error about a file.
+pub(crate) fn file_error(file: &Path, message: &str) -> UsageError {
+    UsageError(format!("{}: {message}", file.display()))
 }
 
-/// Returns a name with only those characters that need no quoting in file systems and shells.
+/// Replaces the characters that need quoting in file names or shells.
 fn clean(name: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '.';
     let words = name.split(|letter| !plain(letter)).map(|word| word.trim_matches('.'));
     let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
     match words.join("-") {
         name if name.is_empty() => "server".to_owned(),
-        name => name.chars().take(LONGEST_NAME).collect(),
+        name => name.chars().take(MAX_NAME_LENGTH).collect(),
     }
 }
 
@@ -134,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_has_a_plain_name_whatever_the_server_is_called() {
+    fn file_names_are_sanitized_for_any_server_name() {
         for (name, plain) in [
             ("select-echo", "select-echo"),
             ("python3 './my server.py' {host} {port}", "python3-my-server.py-host-port"),
@@ -143,6 +162,6 @@ mod tests {
         ] {
             assert_eq!(clean(name), plain);
         }
-        assert_eq!(clean(&"x".repeat(1000)).len(), LONGEST_NAME);
+        assert_eq!(clean(&"x".repeat(1000)).len(), MAX_NAME_LENGTH);
     }
 }

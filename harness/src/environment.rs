@@ -1,29 +1,30 @@
-//! Machine and program that produced a report.
+//! Machine and program version of a report.
 
 use std::fs;
 use std::process::{Command, Stdio};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Environment of a run: machine, program and time.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Environment {
     /// Start of the run, in UTC.
-    pub began: String,
+    pub started_at: String,
     /// Command line.
     pub command: String,
     /// Version of the harness.
     pub version: String,
-    /// Commit of the working directory, if that is a git repository.
-    pub folder_commit: Option<String>,
+    /// Commit of the working directory, if the directory is in a git repository.
+    pub commit: Option<String>,
     /// Build profile: `debug` or `release`.
     pub build: String,
     /// Kernel release.
     pub kernel: String,
     /// CPU model.
-    pub processor: String,
-    /// Number of CPUs that this process may use.
-    pub processors: usize,
+    pub cpu_model: String,
+    /// Number of CPUs that the harness may use.
+    pub cpus: usize,
     /// Memory in MiB.
     pub memory_mib: u64,
 }
@@ -32,16 +33,16 @@ impl Environment {
     /// Returns the environment of this process.
     pub fn detect() -> Environment {
         let arguments = std::env::args().skip(1).collect::<Vec<_>>();
-        let words = std::iter::once("harness").chain(arguments.iter().map(String::as_str));
+        let command = std::iter::once("harness").chain(arguments.iter().map(String::as_str));
         Environment {
-            began: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
-            command: shlex::try_join(words).unwrap_or_default(),
+            started_at: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
+            command: shlex::try_join(command).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            folder_commit: folder_commit(),
+            commit: commit(),
             build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
             kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
-            processor: field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned()),
-            processors: std::thread::available_parallelism().map_or(1, usize::from),
+            cpu_model: field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned()),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
             memory_mib: field("/proc/meminfo", "MemTotal")
                 .and_then(|text| text.split(' ').next()?.parse::<u64>().ok())
                 .unwrap_or(0)
@@ -50,7 +51,7 @@ impl Environment {
     }
 }
 
-fn folder_commit() -> Option<String> {
+fn commit() -> Option<String> {
     let described = Command::new("git")
         .args(["describe", "--always", "--dirty", "--abbrev=12"])
         .stdin(Stdio::null())
@@ -76,9 +77,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_machine_is_known() {
+    fn the_kernel_cpus_and_memory_are_detected() {
         let environment = Environment::detect();
         assert!(environment.kernel.len() > "Linux ".len());
-        assert!(environment.processors >= 1 && environment.memory_mib > 0, "{environment:?}");
+        assert!(environment.cpus >= 1 && environment.memory_mib > 0, "{environment:?}");
     }
 }

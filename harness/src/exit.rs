@@ -1,4 +1,4 @@
-//! Exit status of a process.
+//! Exit statuses.
 
 use std::fmt;
 
@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 
 /// Exit status of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
 pub enum Exit {
-    /// Exited with this code.
+    /// The process exited with this code.
     Code(i32),
-    /// Killed by this signal.
+    /// This signal killed the process.
     Signal(i32),
 }
 

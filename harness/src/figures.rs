@@ -1,6 +1,8 @@
 //! Formats times, rates and counts for output.
 
-/// Formats a time in ns with three digits and a unit.
+use std::fmt::Display;
+
+/// Formats a time in ns with a unit and three significant digits.
 pub(crate) fn time(ns: u64) -> String {
     match ns {
         0..1_000 => format!("{ns} ns"),
@@ -10,7 +12,7 @@ pub(crate) fn time(ns: u64) -> String {
     }
 }
 
-/// Formats a time in ns, or a dash if there is none.
+/// Formats a time in ns, or `None` as a dash.
 pub(crate) fn time_or_dash(ns: Option<u64>) -> String {
     ns.map_or_else(|| "-".to_owned(), time)
 }
@@ -35,17 +37,23 @@ pub(crate) fn rate(per_s: f64) -> String {
     digits.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Formats a count with thin spaces between thousands.
+/// Formats a count with commas between thousands.
 pub(crate) fn count(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push('\u{2009}');
+            grouped.push(',');
         }
         grouped.push(digit);
     }
     grouped
+}
+
+/// Formats a number of things: `1 client`, `2 clients`. The noun has a regular plural.
+pub(crate) fn counted(number: impl Display, noun: &str) -> String {
+    let number = number.to_string();
+    format!("{number} {noun}{}", if number == "1" { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -53,17 +61,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_written_for_people() {
+    fn times_rates_and_counts_are_human_readable() {
+        assert_eq!([1, 2].map(|number| counted(number, "client")), ["1 client", "2 clients"]);
         let times = [999, 1_000, 12_340, 123_456, 1_500_000, 2_000_000_000].map(time);
         assert_eq!(times, ["999 ns", "1.00 µs", "12.3 µs", "123 µs", "1.50 ms", "2.00 s"]);
         assert_eq!([None, Some(5)].map(time_or_dash), ["-", "5 ns"]);
         assert_eq!(
             [0.0, 0.001, 0.5, 1.0, 1.25, 10.0, 33.34, 99.96, 1234.5].map(rate),
-            ["0", "0.001", "0.5", "1", "1.25", "10", "33.3", "100", "1\u{2009}234"]
+            ["0", "0.001", "0.5", "1", "1.25", "10", "33.3", "100", "1,234"]
         );
-        assert_eq!(
-            [7.0, 999.6, 1234567.0].map(count),
-            ["7", "1\u{2009}000", "1\u{2009}234\u{2009}567"]
-        );
+        assert_eq!([7.0, 999.6, 1234567.0].map(count), ["7", "1,000", "1,234,567"]);
     }
 }

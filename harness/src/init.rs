@@ -1,7 +1,10 @@
-//! Runs as the first process of a PID namespace (pid_namespaces(7)), such as a container's command.
-//! The kernel delivers no signal to that process without a handler, so SIGTERM would have no
-//! effect, and it becomes the parent of every orphan. A child therefore does the work. The first
-//! process forwards signals to it and reaps all children.
+//! Support for running as the first process of a PID namespace (pid_namespaces(7)), such as the
+//! command of a container.
+//!
+//! The kernel does not deliver a signal to the first process unless the process has a handler for
+//! the signal, so SIGTERM would have no effect. The first process also becomes the parent of every
+//! orphan. It therefore starts this program again as a worker, forwards signals to the worker, and
+//! reaps all children.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -14,27 +17,28 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// Returns whether this process is the first one of its PID namespace.
+/// Returns whether this process is the first process of its PID namespace.
 pub fn is_first() -> bool {
     std::process::id() == 1
 }
 
-const PASSED_ON: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
+const FORWARDED: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
 
-/// Unblocks the signals that end a program. The parent process may have blocked them, and the mask
-/// is inherited.
-pub fn let_signals_in() {
-    // It does not fail for these signals.
-    let _ = SigSet::from_iter(PASSED_ON).thread_unblock();
+/// Unblocks the signals that end a program. This process inherits the signal mask of its parent,
+/// which may have blocked them.
+pub fn unblock_signals() {
+    // Unblocking valid signals cannot fail.
+    let _ = SigSet::from_iter(FORWARDED).thread_unblock();
 }
 
-/// Runs this program again with the same arguments. Returns its exit code, or 128 plus the signal
-/// number, like a shell. When this process exits, the kernel kills all others of the namespace.
+/// Runs this program again with the same arguments, as the worker. Returns the worker's exit code,
+/// or 128 plus the number of the signal that killed the worker, like a shell. When this process
+/// exits, the kernel kills all other processes of the namespace.
 ///
 /// # Errors
-/// The process cannot be started, or the signals cannot be received.
+/// The worker cannot be started, or the signals cannot be received.
 pub fn run() -> io::Result<ExitCode> {
-    let signals = SigSet::from_iter(PASSED_ON.into_iter().chain([Signal::SIGCHLD]));
+    let signals = SigSet::from_iter(FORWARDED.into_iter().chain([Signal::SIGCHLD]));
     signals.thread_block()?;
     let received = SignalFd::new(&signals)?;
     // The worker inherits the mask, and unblocks the signals when it starts.
@@ -45,8 +49,8 @@ pub fn run() -> io::Result<ExitCode> {
         if let Some(code) = reap(worker) {
             return Ok(ExitCode::from(code));
         }
-        let mut waited = [PollFd::new(received.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut waited, PollTimeout::NONE) {
+        let mut poll_set = [PollFd::new(received.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut poll_set, PollTimeout::NONE) {
             Ok(_) => {}
             Err(Errno::EINTR) => continue,
             Err(error) => return Err(error.into()),
@@ -63,19 +67,19 @@ pub fn run() -> io::Result<ExitCode> {
     }
 }
 
-/// Reaps all exited children. Returns the exit code of the worker if it is one of them.
+/// Reaps all exited children. Returns the exit code of the worker, if the worker was among them.
 fn reap(worker: Pid) -> Option<u8> {
     let mut code = None;
     loop {
-        let (pid, ended) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        let (pid, status) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(pid, code)) => (pid, code),
             Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, 128 + signal as i32),
-            // No other child has exited, or there is none.
+            // No further child has exited, or no child exists.
             Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return code,
             _ => continue,
         };
         if pid == worker {
-            code = Some(u8::try_from(ended).unwrap_or(u8::MAX));
+            code = Some(u8::try_from(status).unwrap_or(u8::MAX));
         }
     }
 }

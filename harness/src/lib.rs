@@ -7,21 +7,21 @@
 //!
 //! # Use in the tests of another project
 //!
-//! [`testing::judge`] launches a command and runs every applicable test case against it:
+//! [`testing::test_server`] launches a server by a command, and runs every applicable test case:
 //!
 //! ```no_run
 //! use harness::contract::Declared;
-//! use harness::testing::judge;
+//! use harness::testing::test_server;
 //!
 //! let declared = Declared { capacity: Some(1), ..Declared::default() };
-//! let result = judge("python3 server.py {host} {port}", &declared)?;
+//! let result = test_server("python3 server.py {host} {port}", &declared)?;
 //! assert!(result.is_fine(), "{result:#?}");
-//! # Ok::<(), harness::testing::JudgeError>(())
+//! # Ok::<(), harness::testing::TestError>(())
 //! ```
 //!
 //! # Layers
 //!
-//! A module imports only from lower layers; a test of this crate enforces it. From top to bottom:
+//! A module imports only from lower layers, which a test of this crate checks. From top to bottom:
 //!
 //! | layer | modules |
 //! |---|---|
@@ -29,15 +29,16 @@
 //! | commands | [`commands`] |
 //! | command line, known failures, calibration | [`cli`], [`known_failures`], [`calibrate`] |
 //! | reports and tools | [`report`], [`probe`], [`selftest`], `counterexamples` |
-//! | test cases and load engine | [`conformance`], [`load`] |
+//! | test cases and load generator | [`conformance`], [`load`] |
 //! | clients, detection, manifests | [`client`], [`concurrency`], [`manifest`] |
 //! | server under test | [`server`] |
+//! | results | [`results`] |
 //! | declared properties | [`contract`] |
-//! | standard streams, protocol | [`stdio`], [`wire`] |
+//! | files of users, standard streams, protocol | `config_source`, [`stdio`], [`wire`] |
 //! | utilities | [`environment`], [`exit`], [`init`], [`stats`], [`text`], [`usage_error`] |
 
 #![cfg(target_os = "linux")]
-// `print!` and its kin panic if the stream is closed or full; see `stdio`.
+// `print!` and similar macros panic if the stream is closed or the disk is full; see `stdio`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 // Entry point for tests of other projects.
@@ -51,13 +52,13 @@ pub mod calibrate;
 pub mod cli;
 pub mod known_failures;
 
-// Reports, and the tools on top of test cases and load engine.
+// Reports, and the tools on top of test cases and load generator.
 mod counterexamples;
 pub mod probe;
 pub mod report;
 pub mod selftest;
 
-// Test cases and load engine.
+// Test cases and load generator.
 pub mod conformance;
 pub mod load;
 
@@ -69,20 +70,24 @@ pub mod manifest;
 // Launching and supervising the server under test.
 pub mod server;
 
+// Results: the data that tests and measurements produce, and reports read.
+pub mod results;
+
 // Declared properties of a server.
 pub mod contract;
 
-// Standard streams, and the protocol on the wire.
+// Files of users, standard streams, and the protocol on the wire.
+mod config_source;
 pub mod stdio;
 pub mod wire;
 
 // Utilities.
-mod config_source;
 pub mod environment;
 pub mod exit;
 mod figures;
 pub mod init;
 mod interrupt;
+mod renamed;
 pub mod stats;
 pub mod text;
 mod units;

@@ -1,12 +1,14 @@
-//! The harness: `cargo run --release` launches every server, runs the tests and measurements, and
-//! writes the report.
+//! The command-line program. Without a subcommand, it launches every built-in server, runs the
+//! tests and measurements, and writes a report.
 
 use std::process::ExitCode;
 
 #[cfg(target_os = "linux")]
 fn main() -> ExitCode {
     use harness::cli::{Cli, Command};
-    use harness::commands::{bench, calibrate, check, list, probe, replay, role, run, selftest};
+    use harness::commands::{
+        bench, calibrate, check, list, load, probe, replay, role, run, selftest,
+    };
     use harness::usage_error::exit_code_of;
     use harness::{init, stdio};
 
@@ -16,15 +18,14 @@ fn main() -> ExitCode {
             ExitCode::from(3)
         });
     }
-    init::let_signals_in();
-    let done = match Cli::read() {
-        // Roles first: a server must start before the process has other threads.
+    init::unblock_signals();
+    let result = match Cli::read() {
         Command::Serve(arguments) => role::serve(&arguments),
         Command::Supervise(arguments) => role::supervise(&arguments),
         Command::Known(arguments) => role::known(&arguments),
         Command::Client(arguments) => role::client(&arguments),
         Command::Run(arguments) => run::run(&arguments),
-        Command::Load(arguments) => bench::load(&arguments),
+        Command::Load(arguments) => load::load(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Calibrate(arguments) => calibrate::calibrate(&arguments),
         Command::Selftest(arguments) => selftest::selftest(&arguments),
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::List(arguments) => list::list(&arguments),
     };
-    stdio::exit_code(done.unwrap_or_else(|error| {
+    stdio::exit_code(result.unwrap_or_else(|error| {
         stdio::error_line(format_args!("harness: {error:#}"));
         ExitCode::from(exit_code_of(&error))
     }))
@@ -41,6 +42,8 @@ fn main() -> ExitCode {
 
 #[cfg(not(target_os = "linux"))]
 fn main() -> ExitCode {
-    eprintln!("harness: Linux only: it rests on /proc, epoll, subreapers and pdeathsig");
+    eprintln!(
+        "harness: only Linux is supported, because of /proc, epoll, subreapers and pdeathsig"
+    );
     ExitCode::from(3)
 }

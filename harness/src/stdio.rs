@@ -1,9 +1,11 @@
 //! Standard output and standard error of the whole program.
 //!
-//! `print!` panics when its stream fails, so nothing here uses it (clippy denies it). A reader that
-//! closes the pipe, like `head`, has read enough. The rest of the output is dropped, and the exit
-//! code is that of the result. Any other failure, such as a full disk, loses output. It is reported
-//! once on standard error, the program continues, and the exit code is 3.
+//! `print!` panics if its stream fails, so clippy denies it in this crate.
+//!
+//! - EPIPE: the reader, such as `head`, has closed the pipe because it has read enough. The program
+//!   drops the rest of the output, and the exit code does not change.
+//! - Any other failure, such as a full disk: output is lost. The program reports the first failure
+//!   on standard error, continues, and exits with code 3.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -12,13 +14,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::text::visible;
 
-/// Output was lost.
-static HAS_FAILED: AtomicBool = AtomicBool::new(false);
+/// Whether output was lost.
+static HAS_LOST_OUTPUT: AtomicBool = AtomicBool::new(false);
 
-/// Exit code after lost output.
-const FAILED: u8 = 3;
+/// Exit code if output was lost.
+const LOST_OUTPUT: u8 = 3;
 
-/// Writes bytes to standard output and flushes. Returns false if the reader has closed the pipe.
+/// Writes bytes to standard output and flushes. Returns `false` if the reader has closed the pipe.
 ///
 /// # Errors
 /// Any other failure of standard output, which the caller reports.
@@ -35,40 +37,42 @@ pub fn print(text: &str) {
     record(write(text.as_bytes()).map(drop));
 }
 
-/// Prints a line to standard output. Control characters are replaced, since it may quote a server.
-pub fn line(words: &str) {
-    print(&format!("{}\n", visible(words)));
+/// Prints a line to standard output. Replaces control characters, because the line may quote a
+/// server.
+pub fn line(text: &str) {
+    print(&format!("{}\n", visible(text)));
 }
 
-/// Prints text to standard error, without control characters. A failure is ignored: there is no
-/// other stream to report it on.
+/// Prints text to standard error, with control characters replaced. Ignores failures, because no
+/// stream is left to report them.
 pub fn error(text: &str) {
     let _ = io::stderr().lock().write_all(visible(text).as_bytes());
 }
 
-/// Prints a line to standard error, as [`error`] does.
-pub fn error_line(words: impl Display) {
-    error(&format!("{words}\n"));
+/// Prints a line to standard error, with control characters replaced.
+pub fn error_line(text: impl Display) {
+    error(&format!("{text}\n"));
 }
 
 /// Records the result of a write to standard output, and reports the first failure.
-pub(crate) fn record(written: io::Result<()>) {
-    if let Err(error) = written
+pub(crate) fn record(result: io::Result<()>) {
+    if let Err(error) = result
         && error.kind() != ErrorKind::BrokenPipe
-        && !HAS_FAILED.swap(true, Relaxed)
+        && !HAS_LOST_OUTPUT.swap(true, Relaxed)
     {
         error_line(format_args!(
-            "harness: cannot write to standard output: {error}; free space or redirect it elsewhere"
+            "harness: cannot write to standard output: {error}; free disk space, or redirect the \
+             output elsewhere"
         ));
     }
 }
 
-/// Returns the exit code of the program: that of its result, or 3 if output was lost.
+/// Returns the exit code of the program: the code of its result, or 3 if output was lost.
 pub fn exit_code(result: ExitCode) -> ExitCode {
-    if HAS_FAILED.load(Relaxed) { ExitCode::from(FAILED) } else { result }
+    if HAS_LOST_OUTPUT.load(Relaxed) { ExitCode::from(LOST_OUTPUT) } else { result }
 }
 
-/// Exits with the code of the result, or with 3 if output was lost.
-pub(crate) fn exit(result: u8) -> ! {
-    std::process::exit(if HAS_FAILED.load(Relaxed) { FAILED } else { result }.into())
+/// Exits with this code, or with 3 if output was lost.
+pub(crate) fn exit(code: u8) -> ! {
+    std::process::exit(if HAS_LOST_OUTPUT.load(Relaxed) { LOST_OUTPUT } else { code }.into())
 }

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-/// Replaces each control character except line feed and tab by U+FFFD. A server could otherwise
-/// move the cursor, rewrite lines, or send commands to the user's terminal. Bidirectional controls
-/// count too, because they change the order in which text is displayed.
+/// Replaces each control character except line feed and tab by U+FFFD. Otherwise a server could
+/// move the cursor, rewrite lines, or send commands to the user's terminal. Also replaces
+/// bidirectional controls, which change the order in which text is displayed.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_visible) {
         return Cow::Borrowed(text);
@@ -21,12 +21,13 @@ fn is_visible(letter: char) -> bool {
     }
 }
 
-/// Maximum number of bytes of a message to display.
-const SHOWN: usize = 96;
+/// Maximum number of bytes that [`printable`] displays.
+const MAX_PRINTED: usize = 96;
 
-/// Returns bytes as a quoted ASCII string. A long one is cut and followed by its length.
+/// Returns bytes as a quoted ASCII string. If there are more than 96 bytes, truncates the string
+/// and appends the number of bytes.
 pub fn printable(bytes: &[u8]) -> String {
-    let shown = &bytes[..bytes.len().min(SHOWN)];
+    let shown = &bytes[..bytes.len().min(MAX_PRINTED)];
     let text = shown.escape_ascii();
     if shown.len() == bytes.len() {
         format!("\"{text}\"")
@@ -40,12 +41,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_control_character_but_line_feed_and_tab_is_shown() {
-        // ESC and BEL of ECMA-48, its one-byte CSI, DEL, CR, and a bidirectional override.
+    fn control_characters_except_line_feed_and_tab_are_replaced() {
+        // ESC, BEL and the one-byte CSI of ECMA-48; DEL, CR, and a bidirectional override.
         assert_eq!(
             visible("\x1b]0;t\x07\u{9b}J\x7f\r\u{202e}"),
             "\u{fffd}]0;t\u{fffd}\u{fffd}J\u{fffd}\u{fffd}\u{fffd}"
         );
         assert_eq!(visible("a\tb\nü"), "a\tb\nü");
+    }
+
+    #[test]
+    fn unprintable_bytes_are_escaped_and_long_input_is_truncated() {
+        assert_eq!(printable(b"\x1b[2J\xff\n\"1\""), r#""\x1b[2J\xff\n\"1\"""#);
+        assert!(printable(&[b'x'; 1000]).ends_with("…\" (1000 bytes)"));
     }
 }

@@ -2,27 +2,29 @@
 
 use std::time::Duration;
 
-/// Maximum duration: a deadline must not overflow.
-const LONGEST_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Maximum duration, so that adding it to an `Instant` cannot overflow.
+const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match duration_or_none(text)? {
-        Duration::ZERO => Err("it must be more than nothing".to_owned()),
+        Duration::ZERO => Err("the duration must be greater than 0".to_owned()),
         duration => Ok(duration),
     }
 }
 
-/// Parses a duration like [`duration`], except that 0 is permitted and means "none".
+/// Parses a duration. 0 is permitted and means "none".
 pub(crate) fn duration_or_none(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(duration) if duration > LONGEST_TIME => Err("a year is the most".to_owned()),
+        Ok(duration) if duration > MAX_DURATION => {
+            Err("the duration must be at most 1 year".to_owned())
+        }
         Ok(duration) => Ok(duration),
         Err(_) => Err("write a duration such as 250ms or 2s".to_owned()),
     }
 }
 
-/// Formats a duration in the syntax of the command line.
-pub(crate) fn written(time: Duration) -> String {
+/// Formats a duration in the syntax that [`duration`] parses.
+pub(crate) fn format_duration(time: Duration) -> String {
     humantime::format_duration(time).to_string().replace(' ', "")
 }
 
@@ -54,13 +56,13 @@ pub(crate) fn port(text: &str) -> Result<u16, String> {
 
 pub(crate) fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) | Err(_) => Err("write a whole number from 1 up".to_owned()),
+        Ok(0) | Err(_) => Err("write a whole number of at least 1".to_owned()),
         Ok(number) => Ok(number),
     }
 }
 
-/// Maximum size of a line, which bounds the buffers of servers.
-const LONGEST_LINE: usize = 16 * 1024 * 1024;
+/// Maximum size. It bounds the buffers of servers.
+const MAX_SIZE: usize = 16 * 1024 * 1024;
 
 pub(crate) fn size(text: &str) -> Result<usize, String> {
     let (digits, unit) = match text.strip_suffix("KiB") {
@@ -72,15 +74,15 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
     };
     let bytes = digits.trim().parse::<usize>().ok().and_then(|count| count.checked_mul(unit));
     match bytes {
-        Some(bytes @ 1..=LONGEST_LINE) => Ok(bytes),
-        _ => Err("write a size such as 4096 or 64KiB, of 16MiB at most".to_owned()),
+        Some(bytes @ 1..=MAX_SIZE) => Ok(bytes),
+        _ => Err("write a size such as 4096 or 64KiB, at most 16MiB".to_owned()),
     }
 }
 
-/// Replaces the escapes `\n`, `\r`, `\t`, `\0` and `\\` as most languages do.
-pub(crate) fn text(written: &str) -> Result<String, String> {
+/// Replaces the escapes `\n`, `\r`, `\t`, `\0`, `\\`, `\'` and `\"`.
+pub(crate) fn unescape(escaped: &str) -> Result<String, String> {
     let mut text = String::new();
-    let mut letters = written.chars();
+    let mut letters = escaped.chars();
     while let Some(letter) = letters.next() {
         text.push(match letter {
             '\\' => match letters.next() {
@@ -104,16 +106,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_durations_are_read_as_people_write_them() {
+    fn valid_sizes_and_durations_are_parsed_and_invalid_ones_are_rejected() {
         assert_eq!(size("4096"), Ok(4096));
         assert_eq!(size("64KiB"), Ok(65_536));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        for wrong in ["", "0", "-1", "64K", "17MiB", "99999999999999999999KiB"] {
-            assert!(size(wrong).is_err(), "{wrong}");
+        for invalid in ["", "0", "-1", "64K", "17MiB", "99999999999999999999KiB"] {
+            assert!(size(invalid).is_err(), "{invalid}");
         }
-        for wrong in ["", "0s", "2", "soon", "2years"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-            assert_eq!(duration_or_none(wrong).is_err(), wrong != "0s", "{wrong}");
+        for invalid in ["", "0s", "2", "soon", "2years"] {
+            assert!(duration(invalid).is_err(), "{invalid}");
+            assert_eq!(duration_or_none(invalid).is_err(), invalid != "0s", "{invalid}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Servers with one fault each fail exactly the cases that name it: `cargo test broken::`. Each is
-//! judged in the topics of those cases; judging it in all cases is a variant.
-//! `BLESS=1 cargo test broken::` writes the table of them, tests/broken/README.md.
+//! Broken servers. Each has one fault, and fails exactly the cases in its row. A test runs the
+//! topics of those cases; a variant runs all cases. Run these tests with `cargo test broken::`.
+//! `BLESS=1 cargo test broken::` writes the table tests/broken/README.md.
 
 mod fault;
 mod rows;
@@ -12,38 +12,38 @@ use std::path::Path;
 use std::process::Command;
 
 use clap::ValueEnum;
-use fault::{Fault, name, sentence};
+use fault::{Fault, description, name};
 use libtest_mimic::Failed;
-use rows::{ROWS, Row, Undecided};
+use rows::{Inconclusive, ROWS, Row};
 use serde_json::Value;
 
 use crate::common::Test;
 
-/// How many cases a server without a fault passes at least: too few would show little.
-const LEAST_PASSED: usize = 35;
+/// Minimum number of cases that a server without a fault passes.
+const MIN_PASSED: usize = 35;
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     for row in ROWS {
         let name = format!("{}::{}", name(row.fault), name(row.shape));
-        let (only, of_all) = ("fails_its_cases_only", "fails_its_cases_only_of_all");
         let topics = topics(row);
         if !topics.is_empty() {
-            let of_all = Test::new(format!("{name}::{of_all}"), || fails_its_cases_only(row, &[]));
-            tests.push(of_all.variant(true));
+            let all_cases = format!("{name}::fails_exactly_its_cases_of_all");
+            let test = Test::new(all_cases, || fails_exactly_its_cases(row, &[]));
+            tests.push(test.variant(true));
         }
-        let only = Test::new(format!("{name}::{only}"), move || fails_its_cases_only(row, &topics));
-        tests.push(only);
+        let name = format!("{name}::fails_exactly_its_cases");
+        tests.push(Test::new(name, move || fails_exactly_its_cases(row, &topics)));
     }
     tests.push(Test::new("every_fault_has_a_row", every_fault_has_a_row));
     tests.push(Test::new("the_table_is_up_to_date", the_table_is_up_to_date));
     tests
 }
 
-/// The topics of the cases that it fails, and framing, by which every server is judged. None stands
-/// for all cases: where there is no fault, or hardly any case is run.
+/// Returns the topics to run: `framing/`, and those of the failing cases. An empty list means all
+/// cases, for a server without a fault or with `Inconclusive::AllOthers`.
 fn topics(row: &Row) -> Vec<&'static str> {
-    if row.failing.is_empty() || matches!(row.undecided, Undecided::AllOthers) {
+    if row.failing.is_empty() || matches!(row.inconclusive, Inconclusive::AllOthers) {
         return Vec::new();
     }
     let topic = |(case, _): &(&'static str, &str)| case.split_inclusive('/').next();
@@ -51,80 +51,93 @@ fn topics(row: &Row) -> Vec<&'static str> {
     topics.into_iter().collect()
 }
 
-fn fails_its_cases_only(row: &Row, topics: &[&str]) -> Result<(), Failed> {
+/// Checks a broken server against its row. Runs the cases of these topics, or all if `topics` is
+/// empty.
+fn fails_exactly_its_cases(row: &Row, topics: &[&str]) -> Result<(), Failed> {
     let program = std::env::current_exe()?;
     let (fault, shape) = (name(row.fault), name(row.shape));
     let command = format!("'{}' broken {fault} {shape} {{host}} {{port}}", program.display());
-    // Its counterexamples are of no use to anybody.
-    let replays = tempfile::tempdir()?;
-    let known = replays.path().join("known.toml");
+    // A temporary directory, because counterexamples of a broken server are of no use.
+    let counterexamples = tempfile::tempdir()?;
+    let known = counterexamples.path().join("known.toml");
     std::fs::write(&known, known_failures(row))?;
     let output = Command::new(env!("CARGO_BIN_EXE_harness"))
-        .args(["check", "--cmd", &command, "--json", "--timeout", row.patience, "--seed", "1"])
+        .args(["check", "--cmd", &command, "--json", "--timeout", row.timeout, "--seed", "1"])
         .args(row.shape.contract())
-        .arg("--replays")
-        .arg(replays.path())
-        .arg("--expected")
+        .arg("--counterexamples")
+        .arg(counterexamples.path())
+        .arg("--known-failures")
         .arg(&known)
         .args(topics.iter().flat_map(|topic| ["--case", topic]))
         .output()?;
     let document: Value = serde_json::from_slice(&output.stdout)
         .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))?;
-    let cases = document["cases"].as_array().ok_or("there are no cases")?;
-    let is_certain = |case: &&Value| !row.perhaps.contains(&text(&case["name"]));
-    let (certain, _): (Vec<&Value>, Vec<&Value>) = cases.iter().partition(is_certain);
-    let of = |verdict: &'static str| {
-        certain.iter().copied().filter(move |case| text(&case["verdict"]) == verdict)
+    let cases = document["cases"].as_array().ok_or("the document has no cases")?;
+    let is_deterministic = |case: &&Value| !row.timing_dependent.contains(&text(&case["name"]));
+    let deterministic: Vec<&Value> = cases.iter().filter(is_deterministic).collect();
+    // The verdict of an inconclusive case is null, and its text is empty.
+    let with_verdict = |verdict: &'static str| {
+        deterministic.iter().copied().filter(move |case| text(&case["verdict"]) == verdict)
     };
     let failed: Vec<(&str, &str)> =
-        of("fail").map(|case| (text(&case["name"]), text(&case["state"]))).collect();
-    let undecided: Vec<&str> = of("")
+        with_verdict("fail").map(|case| (text(&case["name"]), text(&case["state"]))).collect();
+    let inconclusive: Vec<&str> = with_verdict("")
         .filter(|case| case["state"] != "not-applicable")
         .map(|case| text(&case["name"]))
         .collect();
-    let passed = of("pass").count();
-    let as_expected = match row.undecided {
-        Undecided::These(expected) => {
-            let is_judged = |case: &&&str| {
+    let passed = with_verdict("pass").count();
+    let as_expected = match row.inconclusive {
+        Inconclusive::These(expected) => {
+            let is_selected = |case: &&&str| {
                 topics.is_empty() || topics.iter().any(|topic| case.starts_with(topic))
             };
-            let expected: Vec<&str> = expected.iter().filter(is_judged).copied().collect();
-            undecided == expected
+            let expected: Vec<&str> = expected.iter().filter(is_selected).copied().collect();
+            inconclusive == expected
         }
-        Undecided::AllOthers => passed <= 1,
+        Inconclusive::AllOthers => passed <= 1,
     };
     if failed != row.failing || !as_expected {
-        let evidence: Vec<String> = of("fail")
-            .chain(of("").filter(|case| case["state"] != "not-applicable"))
+        let evidence: Vec<String> = with_verdict("fail")
+            .chain(with_verdict("").filter(|case| case["state"] != "not-applicable"))
             .map(|case| format!("{} ({}): {}", case["name"], case["state"], case["observed"]))
             .collect();
         let evidence = evidence.join("\n");
         return Err(format!("expected {:?}, found\n{evidence}", row.failing).into());
     }
-    if row.fault == Fault::None && passed < LEAST_PASSED {
+    if row.fault == Fault::None && passed < MIN_PASSED {
         return Err(format!("only {passed} cases passed").into());
     }
-    let unexplained: Vec<String> = of("")
-        .filter(|case| case["state"] != "not-applicable" && case["known"].is_null())
+    let unexplained: Vec<String> = with_verdict("")
+        .filter(|case| case["state"] != "not-applicable" && case["known_failure"].is_null())
         .map(|case| format!("{}: {} {}", case["name"], case["observed"], case["blocked_by"]))
         .collect();
     if !unexplained.is_empty() {
         let unexplained = unexplained.join("\n");
-        return Err(format!("no known failure is named as the cause of\n{unexplained}").into());
+        return Err(format!(
+            "no known failure is the cause of these inconclusive cases:\n{unexplained}"
+        )
+        .into());
     }
-    // All that fails is known, and what is inconclusive because of it is known with it. Where
-    // chance decides, either code is right.
+    // All failures are known, and explain the inconclusive cases. Only a case that depends on
+    // timing can still fail the run.
+    let fails_run = |case: &&Value| {
+        let is_bad = case["verdict"] == "fail" || case["state"] == "inconclusive";
+        is_bad && case["known_failure"].is_null()
+    };
+    let expected =
+        i32::from(cases.iter().filter(|case| !is_deterministic(case)).any(|case| fails_run(&case)));
     match output.status.code() {
-        Some(0) => Ok(()),
-        Some(1) if !row.perhaps.is_empty() => Ok(()),
-        code => Err(format!("exit code {code:?}").into()),
+        Some(code) if code == expected => Ok(()),
+        code => Err(format!("exit code {code:?}, expected {expected}").into()),
     }
 }
 
-/// What the server fails, as a file of known failures. What is inconclusive is not in it.
+/// Returns the text of a file of known failures, with the failing cases only. They must explain the
+/// inconclusive cases.
 fn known_failures(row: &Row) -> String {
-    let entry =
-        |(case, _): &(&str, &str)| format!("[[expected]]\ncase = '{case}'\nreason = 'broken'\n");
+    let entry = |(case, _): &(&str, &str)| {
+        format!("[[known-failure]]\ncase = '{case}'\nreason = 'broken'\n")
+    };
     row.failing.iter().map(entry).collect()
 }
 
@@ -133,9 +146,13 @@ fn text(value: &Value) -> &str {
 }
 
 fn every_fault_has_a_row() -> Result<(), Failed> {
-    let have: HashSet<String> = ROWS.iter().map(|row| name(row.fault)).collect();
-    match Fault::value_variants().iter().map(|&fault| name(fault)).find(|it| !have.contains(it)) {
-        Some(fault) => Err(format!("{fault} has no row").into()),
+    let with_row: HashSet<String> = ROWS.iter().map(|row| name(row.fault)).collect();
+    match Fault::value_variants()
+        .iter()
+        .map(|&fault| name(fault))
+        .find(|name| !with_row.contains(name))
+    {
+        Some(fault) => Err(format!("fault {fault} has no row").into()),
         None => Ok(()),
     }
 }
@@ -146,7 +163,10 @@ fn the_table_is_up_to_date() -> Result<(), Failed> {
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(path, table)?;
     } else if std::fs::read_to_string(path)? != table {
-        return Err("write it again: BLESS=1 cargo test broken::".into());
+        return Err(
+            "tests/broken/README.md is out of date; update it with BLESS=1 cargo test broken::"
+                .into(),
+        );
     }
     Ok(())
 }
@@ -155,13 +175,14 @@ fn table() -> String {
     let mut table = "\
 # Broken servers
 
-Each of them is right in everything but one fault, and fails exactly the cases that name it; cases
-that cannot try what they are about then are undecided. Where chance has its part in it, either is
-right. `cargo test broken::` shows it. The
-faults are in [server.rs](server.rs), each in one place with a word about how real servers come by
-it. This table is generated: `BLESS=1 cargo test broken::`.
+Each of these servers has one fault, and fails exactly the cases in its row. Cases whose requirement
+cannot be tested because of the fault are inconclusive. The results in the last column depend on
+timing. `cargo test broken::` checks the table.
 
-| fault | shape | what it does wrong | fails | undecided | by chance |
+The faults are in [server](server), each in one place. A comment says how real servers get the
+fault. `BLESS=1 cargo test broken::` writes this file.
+
+| fault | configuration | description | fails | inconclusive | depends on timing |
 |---|---|---|---|---|---|
 "
     .to_owned();
@@ -170,19 +191,22 @@ it. This table is generated: `BLESS=1 cargo test broken::`.
             .failing
             .iter()
             .map(|(case, state)| match *state {
-                "ok" => format!("`{case}`"),
+                "completed" => format!("`{case}`"),
                 state => format!("`{case}` ({state})"),
             })
             .collect();
-        let undecided = match row.undecided {
-            Undecided::These(cases) => quoted(cases),
-            Undecided::AllOthers => "all others".to_owned(),
+        let inconclusive = match row.inconclusive {
+            Inconclusive::These(cases) => quoted(cases),
+            Inconclusive::AllOthers => "all others".to_owned(),
         };
         let (fault, shape) = (name(row.fault), name(row.shape));
-        let (sentence, failing) = (sentence(row.fault), failing.join(", "));
-        let perhaps = quoted(row.perhaps);
-        writeln!(table, "| {fault} | {shape} | {sentence} | {failing} | {undecided} | {perhaps} |")
-            .expect("a string takes it");
+        let (description, failing) = (description(row.fault), failing.join(", "));
+        let timing_dependent = quoted(row.timing_dependent);
+        writeln!(
+            table,
+            "| {fault} | {shape} | {description} | {failing} | {inconclusive} | {timing_dependent} |"
+        )
+        .expect("a write to a string does not fail");
     }
     table
 }

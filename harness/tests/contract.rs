@@ -1,23 +1,29 @@
-//! A wrong declaration fails the case that names it and no other; what is not declared is told.
+//! The topic `contract/`: a wrong declaration fails only the case of its property, and properties
+//! that are not declared are reported.
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
-use crate::common::trials;
+use crate::common::tests;
 use serde_json::Value;
 
-trials![
-    a_server_that_is_as_it_declares_passes,
-    a_wrong_declaration_fails_by_its_name_and_no_other_case_does,
-    an_idle_client_that_is_closed_later_than_tolerated_fails_the_declaration,
-    a_wrong_queue_fails_by_its_name,
-    what_is_not_declared_is_told_with_the_flags_that_would_declare_it,
-    an_echo_declares_a_longest_line_and_its_error,
-    a_server_that_does_not_drain_is_told_from_one_that_does,
+tests![
+    a_server_that_matches_its_declaration_passes,
+    a_wrong_declaration_fails_only_the_case_that_names_it,
+    closing_an_idle_client_after_the_tolerance_fails_the_declaration,
+    a_wrong_queue_declaration_fails_the_queue_case,
+    undeclared_properties_are_reported_with_the_flags_that_declare_them,
+    an_echo_server_can_declare_a_maximum_line_length_and_its_error
+    | "python3" =>
+    a_server_that_does_not_drain_is_distinguished_from_one_that_does,
+    the_rest_of_a_reply_is_awaited,
 ];
 
-/// A server with all that can be declared but a queue, and what it declares.
+/// Arguments of a built-in server without a queue, and the properties that it declares.
 const SELECT: &str = "serve select {host} {port} --max-connections 5 --idle-timeout 3s";
 const DECLARED: [(&str, &str); 8] = [
     ("capacity", "5"),
@@ -26,49 +32,52 @@ const DECLARED: [(&str, &str); 8] = [
     ("max-line", "4096"),
     ("error-prefix", "error: "),
     ("idle-timeout", "3s"),
-    ("ending", "drain"),
-    ("expect", "select"),
+    ("shutdown", "drain"),
+    ("concurrency-model", "select"),
 ];
 
-/// A server that takes in three clients to wait.
+/// Arguments of a built-in server that queues three connections.
 const POOL: &str = "serve thread-pool {host} {port} --workers 2 --max-connections 5";
 
-struct Seen {
+struct CaseSummary {
+    /// Name of the case, without `contract/`.
     case: String,
-    words: String,
+    /// Verdict, and the state unless it is `ok`.
+    verdict: String,
     observed: String,
 }
 
-/// What the contract's cases say of a command of this program.
-fn check(serve: &str, declared: &[(&str, &str)]) -> Vec<Seen> {
+/// Tests a server of the harness with the contract cases.
+fn check(serve: &str, declared: &[(&str, &str)]) -> Vec<CaseSummary> {
     let program = env!("CARGO_BIN_EXE_harness");
     check_command("contract/", &format!("'{program}' {serve}"), declared)
 }
 
-fn check_command(case: &str, command: &str, declared: &[(&str, &str)]) -> Vec<Seen> {
+/// Tests the server that `command` launches, with the cases that `case` selects.
+fn check_command(case: &str, command: &str, declared: &[(&str, &str)]) -> Vec<CaseSummary> {
     let flags = declared.iter().map(|(name, value)| format!("--{name}={value}"));
     let output = Command::new(env!("CARGO_BIN_EXE_harness"))
         .args(["check", "--case", case, "--json", "--cmd", command])
         .args(flags)
         .output()
         .expect("the harness runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    let document: Value = serde_json::from_slice(&output.stdout).expect(&said);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let document: Value = serde_json::from_slice(&output.stdout).expect(&stderr);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let cases = document["cases"].as_array().expect("cases");
-    let seen = |case: &Value| Seen {
+    let summary = |case: &Value| CaseSummary {
         case: text(&case["name"]).replace("contract/", ""),
-        words: match case["state"].as_str() {
-            Some("ok") => text(&case["verdict"]),
+        verdict: match case["state"].as_str() {
+            Some("completed") => text(&case["verdict"]),
             _ => format!("{} ({})", text(&case["verdict"]), text(&case["state"])),
         },
         observed: text(&case["observed"]),
     };
-    cases.iter().map(seen).collect()
+    cases.iter().map(summary).collect()
 }
 
-/// They mostly wait.
-fn at_once<T: Sync>(rows: &[T], check: impl Fn(&T) + Sync) {
+/// Runs the checks in parallel, because they mostly wait.
+fn in_parallel<T: Sync>(rows: &[T], check: impl Fn(&T) + Sync) {
     thread::scope(|scope| {
         for row in rows {
             scope.spawn(|| check(row));
@@ -76,33 +85,37 @@ fn at_once<T: Sync>(rows: &[T], check: impl Fn(&T) + Sync) {
     });
 }
 
-/// `DECLARED` with another value.
-fn but(name: &'static str, value: &'static str) -> Vec<(&'static str, &'static str)> {
-    DECLARED.iter().map(|&one| if one.0 == name { (name, value) } else { one }).collect()
+/// Returns `DECLARED` with one value replaced.
+fn declared_except(name: &'static str, value: &'static str) -> Vec<(&'static str, &'static str)> {
+    DECLARED.iter().map(|&row| if row.0 == name { (name, value) } else { row }).collect()
 }
 
-fn others_than<'s>(words: &str, seen: &'s [Seen]) -> Vec<(&'s str, &'s str, &'s str)> {
-    seen.iter()
-        .filter(|one| one.words != words)
-        .map(|one| (one.case.as_str(), one.words.as_str(), one.observed.as_str()))
+fn results_other_than<'s>(
+    verdict: &str,
+    results: &'s [CaseSummary],
+) -> Vec<(&'s str, &'s str, &'s str)> {
+    results
+        .iter()
+        .filter(|result| result.verdict != verdict)
+        .map(|result| (result.case.as_str(), result.verdict.as_str(), result.observed.as_str()))
         .collect()
 }
 
-fn a_server_that_is_as_it_declares_passes() {
-    assert_eq!(others_than("pass", &check(SELECT, &DECLARED)), []);
+fn a_server_that_matches_its_declaration_passes() {
+    assert_eq!(results_other_than("pass", &check(SELECT, &DECLARED)), []);
     let pool = [("capacity", "2"), ("queue", "3"), ("when-full", "busy")];
-    let seen = check(POOL, &pool);
-    assert_eq!(others_than("pass", &seen).len(), 5, "what is not declared");
+    let results = check(POOL, &pool);
+    assert_eq!(results_other_than("pass", &results).len(), 5, "five properties are not declared");
 }
 
-fn a_wrong_declaration_fails_by_its_name_and_no_other_case_does() {
-    let too_many = "serves 5 at once, then: \"error: busy, try again later\", then a clean end";
-    let busy = "after 5 that are served: \"error: busy, try again later\", then a clean end";
-    let lines = "lines up to 4096 bytes, then \"error: line too long (limit 4096 bytes)\"";
+fn a_wrong_declaration_fails_only_the_case_that_names_it() {
+    let too_many = "5 connections served at a time; the next one: \"error: busy, try again later\", then a clean close (FIN)";
+    let busy = "5 connections served; the next one: \"error: busy, try again later\", then a clean close (FIN)";
+    let lines = "requests up to 4096 bytes answered; a longer one: \"error: line too long (limit 4096 bytes)\"";
     let wrong = [
         ("capacity", "4", "capacity", too_many),
         ("capacity", "6", "capacity", too_many),
-        ("queue", "1", "queue", "takes in 0 to wait"),
+        ("queue", "1", "queue", "0 connections queued"),
         ("when-full", "refuse", "when-full", busy),
         ("when-full", "wait", "when-full", busy),
         ("max-line", "100", "max-line", lines),
@@ -110,121 +123,179 @@ fn a_wrong_declaration_fails_by_its_name_and_no_other_case_does() {
         ("max-line", "65536", "max-line", lines),
         ("error-prefix", "oops", "error-lines", ""),
         ("idle-timeout", "5s", "idle-timeout", "closed after "),
-        ("expect", "threads", "mechanism", "select: with "),
+        ("concurrency-model", "threads", "concurrency-model", "select: with "),
     ];
     let fails = |&(name, value, case, observed): &(_, _, &str, &str)| {
-        let seen = check(SELECT, &but(name, value));
-        let failed = others_than("pass", &seen);
-        let named: Vec<_> = failed.iter().map(|&(case, words, _)| (case, words)).collect();
+        let results = check(SELECT, &declared_except(name, value));
+        let failed = results_other_than("pass", &results);
+        let named: Vec<_> = failed.iter().map(|&(case, verdict, _)| (case, verdict)).collect();
         assert_eq!(named, [(case, "fail")], "{name} {value}: {failed:?}");
-        assert!(failed.iter().all(|one| one.2.starts_with(observed)), "{name} {value}: {failed:?}");
+        assert!(
+            failed.iter().all(|result| result.2.starts_with(observed)),
+            "{name} {value}: {failed:?}"
+        );
     };
-    at_once(&wrong, fails);
+    in_parallel(&wrong, fails);
 }
 
-fn an_idle_client_that_is_closed_later_than_tolerated_fails_the_declaration() {
-    let mut declared = but("idle-timeout", "2700ms");
-    assert_eq!(others_than("pass", &check(SELECT, &declared)), [], "by default 500 ms are");
+fn closing_an_idle_client_after_the_tolerance_fails_the_declaration() {
+    let mut declared = declared_except("idle-timeout", "2700ms");
+    assert_eq!(
+        results_other_than("pass", &check(SELECT, &declared)),
+        [],
+        "the default tolerance is 500 ms"
+    );
     declared.push(("idle-tolerance", "20ms"));
     let slow = SELECT.replace("3s", "10s");
-    let seen = check(&slow, &declared);
-    let failed = others_than("pass", &seen);
-    assert_eq!(failed, [("idle-timeout", "fail", "kept for 2720 ms at least")]);
+    let results = check(&slow, &declared);
+    let failed = results_other_than("pass", &results);
+    assert_eq!(failed, [("idle-timeout", "fail", "open for at least 2720 ms without a request")]);
 }
 
-fn a_wrong_queue_fails_by_its_name() {
-    at_once(&["0", "2", "4"], |queue| {
+fn a_wrong_queue_declaration_fails_the_queue_case() {
+    in_parallel(&["0", "2", "4"], |queue| {
         let declared = [("capacity", "2"), ("queue", *queue), ("when-full", "busy")];
-        let seen = check(POOL, &declared);
-        let failed: Vec<_> = seen.iter().filter(|one| one.words.starts_with("fail")).collect();
-        let named: Vec<_> = failed.iter().map(|one| (one.case.as_str(), &*one.observed)).collect();
-        assert_eq!(named, [("queue", "takes in 3 to wait")], "declared {queue}");
+        let results = check(POOL, &declared);
+        let failed: Vec<_> =
+            results.iter().filter(|result| result.verdict.starts_with("fail")).collect();
+        let named: Vec<_> =
+            failed.iter().map(|result| (result.case.as_str(), &*result.observed)).collect();
+        assert_eq!(named, [("queue", "3 connections queued")], "declared {queue}");
     });
 }
 
-fn what_is_not_declared_is_told_with_the_flags_that_would_declare_it() {
-    let busy = "\"error: busy, try again later\", then a clean end";
+fn undeclared_properties_are_reported_with_the_flags_that_declare_them() {
+    let busy = "\"error: busy, try again later\", then a clean close (FIN)";
     let pool = [
-        ("capacity", "serves 2 at once, then: taken in to wait; declare it with --capacity 2".to_owned()),
-        ("when-full", format!("after 2 that are served and 3 that wait: {busy}; declare it with --when-full busy")),
-        ("queue", "takes in 3 to wait; declare it with --queue 3".to_owned()),
-        ("max-line", "lines up to 4096 bytes, then \"error: line too long (limit 4096 bytes)\"; declare it with --max-line 4096".to_owned()),
-        ("error-lines", "errors begin with \"error: \"; declare it with --error-prefix 'error: '".to_owned()),
-        ("idle-timeout", "kept for 1000 ms at least".to_owned()),
-        ("mechanism", "declare it with --expect thread-pool".to_owned()),
-        ("ending", "every request under way is answered, then exit code 0; declare it with --ending drain".to_owned()),
+        ("capacity", "2 connections served at a time; the next one is queued; declare it with --capacity 2".to_owned()),
+        ("when-full", format!("2 connections served and 3 queued; the next one: {busy}; declare it with --when-full busy")),
+        ("queue", "3 connections queued; declare it with --queue 3".to_owned()),
+        ("max-line", "requests up to 4096 bytes answered; a longer one: \"error: line too long (limit 4096 bytes)\"; declare it with --max-line 4096".to_owned()),
+        ("error-lines", "error replies begin with \"error: \"; declare it with --error-prefix 'error: '".to_owned()),
+        ("idle-timeout", "open for at least 1000 ms without a request".to_owned()),
+        ("concurrency-model", "declare it with --concurrency-model thread-pool".to_owned()),
+        ("shutdown", "all requests in flight are answered, then exit code 0; declare it with --shutdown drain".to_owned()),
     ];
-    let seen = check(POOL, &[]);
-    assert_eq!(others_than("info", &seen), []);
-    // How many threads sleep where is the matter of other tests.
-    let said = |one: &Seen| match (one.case.as_str(), one.observed.split_once("; declare")) {
-        ("mechanism", Some((_, flags))) => format!("declare{flags}"),
-        _ => one.observed.clone(),
+    let results = check(POOL, &[]);
+    assert_eq!(results_other_than("info", &results), []);
+    // concurrency.rs tests the description of the threads.
+    let observed = |result: &CaseSummary| match (
+        result.case.as_str(),
+        result.observed.split_once("; declare"),
+    ) {
+        ("concurrency-model", Some((_, flags))) => format!("declare{flags}"),
+        _ => result.observed.clone(),
     };
-    let told: Vec<_> = seen.iter().map(|one| (one.case.as_str(), said(one))).collect();
-    assert_eq!(told, pool);
+    let reported: Vec<_> =
+        results.iter().map(|result| (result.case.as_str(), observed(result))).collect();
+    assert_eq!(reported, pool);
     let servers = [
         (
             "iterative",
-            "serves 1 at once, then: connected, and left without an answer; declare it with --capacity 1 --when-full wait",
+            "1 connection served at a time; the next one: connected, but no reply; declare it with --capacity 1 --when-full wait",
         ),
         (
             "iterative-refuse",
-            "serves 1 at once, then: connection refused; declare it with --capacity 1 --when-full refuse",
+            "1 connection served at a time; the next one: connection refused; declare it with --capacity 1 --when-full refuse",
         ),
         (
             "iterative-reset",
-            "serves 1 at once, then: connected, then reset; declare it with --capacity 1 --when-full reset",
+            "1 connection served at a time; the next one: connected, then reset; declare it with --capacity 1 --when-full reset",
         ),
-        ("select", "serves 256 at once, at least"),
+        ("select", "at least 256 connections served at a time"),
     ];
-    at_once(&servers, |(server, observed)| {
-        let seen = check(&format!("serve {server} {{host}} {{port}}"), &[]);
-        assert_eq!(seen[0].observed, *observed, "{server}");
+    in_parallel(&servers, |(server, observed)| {
+        let results = check(&format!("serve {server} {{host}} {{port}}"), &[]);
+        assert_eq!(results[0].observed, *observed, "{server}");
     });
-    let seen = check(&SELECT.replace("3s", "300ms"), &[("ending", "drain")]);
-    assert!(seen[5].observed.starts_with("closed after "), "{}", seen[5].observed);
-    assert!(seen[5].observed.contains(" ms of silence; declare it with --idle-timeout "));
+    let results = check(&SELECT.replace("3s", "300ms"), &[("shutdown", "drain")]);
+    assert!(results[5].observed.starts_with("closed after "), "{}", results[5].observed);
+    assert!(results[5].observed.contains(" ms without a request; declare it with --idle-timeout "));
 }
 
-fn an_echo_declares_a_longest_line_and_its_error() {
+fn an_echo_server_can_declare_a_maximum_line_length_and_its_error() {
     let serve = "serve select-echo {host} {port} --max-connections 5";
     let declared = [("service", "echo"), ("max-line", "4096"), ("error-prefix", "oops")];
-    let seen = check(serve, &declared);
-    let failed: Vec<_> = seen.iter().filter(|one| one.words == "fail").collect();
+    let results = check(serve, &declared);
+    let failed: Vec<_> = results.iter().filter(|result| result.verdict == "fail").collect();
     assert_eq!(failed.len(), 1);
     assert_eq!(failed[0].case, "error-lines");
-    let seen = check(serve, &[("service", "echo")]);
-    assert_eq!(others_than("info", &seen)[0].0, "error-lines", "no error is known of an echo");
+    let results = check(serve, &[("service", "echo")]);
+    assert_eq!(
+        results_other_than("info", &results)[0].0,
+        "error-lines",
+        "an echo server has no known error reply"
+    );
 }
 
-/// What a Python server does at SIGTERM, started after these shell words.
-fn python_ending(shell: &str, declared: &[(&str, &str)]) -> Option<(String, String)> {
-    let python = Command::new("python3").arg("--version").output();
-    if !python.is_ok_and(|output| output.status.success()) {
-        assert!(std::env::var_os("CI").is_none(), "python3 is not installed");
-        return None;
-    }
+/// Tests how a Python server handles SIGTERM. Returns the verdict and the observation. The `shell`
+/// commands run before the server.
+fn python_shutdown(shell: &str, declared: &[(&str, &str)]) -> (String, String) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/faulty.py");
     let script = script.display();
     let command =
         format!("sh -c '{shell} exec python3 -S -E {script} none $0 $1' {{host}} {{port}}");
-    let ending = check_command("contract/ending", &command, declared).pop().expect("it");
-    Some((ending.words, ending.observed))
+    let case = check_command("contract/shutdown", &command, declared).pop().expect("one case");
+    (case.verdict, case.observed)
 }
 
-fn a_server_that_does_not_drain_is_told_from_one_that_does() {
-    let drain = [("ending", "drain")];
+/// Time from each request to its reply. The harness waits several times as long for any reply, so a
+/// busy machine may delay one.
+const REPLY_TIME: Duration = Duration::from_millis(50);
+
+/// Pause before the last byte of a long reply: longer than the harness waits for its first byte.
+const PAUSE: Duration = Duration::from_millis(600);
+
+/// Echoes lines, each after [`REPLY_TIME`], and pauses before the last byte of a long line.
+fn echo_with_a_pause(client: UnixStream) -> std::io::Result<()> {
+    let mut lines = BufReader::new(client.try_clone()?);
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        let is_long = line.len() > 1000;
+        thread::sleep(REPLY_TIME);
+        (&client).write_all(&line[..line.len() - usize::from(is_long)])?;
+        if is_long {
+            thread::sleep(PAUSE);
+            (&client).write_all(b"\n")?;
+        }
+        line.clear();
+    }
+    Ok(())
+}
+
+/// The server under test is a relay to an echo server of this test, which the harness cannot see.
+/// While the echo server pauses, the relay waits without a timeout.
+fn the_rest_of_a_reply_is_awaited() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let path = folder.path().join("echo");
+    let server = UnixListener::bind(&path).expect("a Unix socket");
+    // The thread runs until this process exits.
+    thread::spawn(move || {
+        server
+            .incoming()
+            .flatten()
+            .for_each(|client| drop(thread::spawn(|| echo_with_a_pause(client))));
+    });
+    let relay = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/relay.py");
+    let command =
+        format!("python3 -S -E '{}' {{host}} {{port}} '{}'", relay.display(), path.display());
+    let case = check_command("contract/max-line", &command, &[("service", "echo")]).remove(0);
+    let expected = "requests up to 262144 bytes answered; longer requests were not tried";
+    assert_eq!((case.verdict.as_str(), case.observed.as_str()), ("info", expected));
+}
+
+fn a_server_that_does_not_drain_is_distinguished_from_one_that_does() {
+    let drain = [("shutdown", "drain")];
     let rows = [
         ("", &drain[..], "fail", "killed by SIGTERM"),
-        ("", &[("ending", "abort")], "pass", "killed by SIGTERM"),
-        ("", &[], "info", "killed by SIGTERM; declare it with --ending abort"),
-        ("trap \"\" TERM;", &[], "info", "the server goes on"),
-        ("trap \"\" TERM;", &drain, "fail (hang)", "the server goes on"),
+        ("", &[("shutdown", "abort")], "pass", "killed by SIGTERM"),
+        ("", &[], "info", "killed by SIGTERM; declare it with --shutdown abort"),
+        ("trap \"\" TERM;", &[], "info", "the server does not exit"),
+        ("trap \"\" TERM;", &drain, "fail (hang)", "the server does not exit"),
     ];
-    at_once(&rows, |&(shell, declared, words, end)| {
-        let Some((said, observed)) = python_ending(shell, declared) else { return };
-        assert_eq!(said, words, "{shell} {observed}");
+    in_parallel(&rows, |&(shell, declared, expected, end)| {
+        let (verdict, observed) = python_shutdown(shell, declared);
+        assert_eq!(verdict, expected, "{shell} {observed}");
         assert!(observed.ends_with(end), "{shell} {observed}");
     });
 }

@@ -1,8 +1,9 @@
-//! Every pattern by every case that applies to it. Each pair is a test of its own:
-//! `cargo test select-calc::framing/pipelined`. Both services of a pattern, and limits from the
-//! command line, are variants: `cargo test select -- --include-ignored`.
+//! Every pattern with every case that applies. Each pair of a server and a case is one test, such
+//! as `cargo test select-calc::framing/pipelined`. Variants run a case with the second service of a
+//! pattern, or with limits from the command line: `cargo test select -- --include-ignored`.
 
-use harness::conformance::{Case, Runner, State, Verdict, cases};
+use harness::conformance::{Case, Runner, cases};
+use harness::results::{State, Verdict};
 use harness::server::{LaunchSpec, Launcher};
 use libtest_mimic::{Completion, Failed};
 use servers::{Capacity, Limits, Server, Service, Workers};
@@ -11,33 +12,35 @@ use crate::common::Test;
 
 pub(crate) fn tests() -> Vec<Test> {
     let seed = match std::env::var("HARNESS_SEED") {
-        Ok(seed) => seed.parse().expect("HARNESS_SEED is a whole number"),
+        Ok(seed) => seed.parse().expect("HARNESS_SEED must be a non-negative integer"),
         Err(_) => rand::random_range(1..1_000_000),
     };
-    let judge = Runner::new(Launcher::new(env!("CARGO_BIN_EXE_harness")), seed);
+    let runner = Runner::new(Launcher::new(env!("CARGO_BIN_EXE_harness")), seed);
     let mut tests = Vec::new();
     for pattern in servers::PATTERNS {
-        let spec = |service| LaunchSpec::judged(&judge.launcher, &Server { pattern, service });
+        let spec = |service| {
+            LaunchSpec::builtin_under_test(&runner.launcher, &Server { pattern, service })
+        };
         let (calc, echo) = (spec(Service::Calc), spec(Service::Echo));
         for case in cases() {
-            tests.push(test(&judge, &calc, case));
-            // Where both services can show it, one is enough.
-            tests.push(test(&judge, &echo, case).variant(applies(case, &calc)));
+            tests.push(test(&runner, &calc, case));
+            // A case that applies to both services is a variant with the second one.
+            tests.push(test(&runner, &echo, case).variant(applies(case, &calc)));
         }
-        let narrow = narrow(&judge.launcher, &Server { pattern, service: Service::Echo });
-        let about_limits =
-            cases().filter(|case| LIMITED.iter().any(|topic| case.name.starts_with(topic)));
-        tests.extend(about_limits.map(|case| test(&judge, &narrow, case).variant(true)));
+        let narrow = narrow(&runner.launcher, &Server { pattern, service: Service::Echo });
+        let limit_cases =
+            cases().filter(|case| LIMIT_CASES.iter().any(|topic| case.name.starts_with(topic)));
+        tests.extend(limit_cases.map(|case| test(&runner, &narrow, case).variant(true)));
     }
     tests
 }
 
 fn applies(case: &Case, spec: &LaunchSpec) -> bool {
-    case.unmet_by(&spec.fitting(|contract| case.suits(contract)).contract).is_none()
+    case.unmet_precondition(&spec.fitting(|contract| case.suits(contract)).contract).is_none()
 }
 
-/// What limits from the command line change.
-const LIMITED: &[&str] = &[
+/// Cases and topics that depend on the configured limits.
+const LIMIT_CASES: &[&str] = &[
     "contract/capacity",
     "contract/when-full",
     "contract/queue",
@@ -47,7 +50,8 @@ const LIMITED: &[&str] = &[
     "isolation/schedules",
 ];
 
-/// A server with every limit set that it has: what it declares must follow.
+/// Returns a server with low limits: every limit that the pattern supports. The contract of the
+/// server must match them.
 fn narrow(launcher: &Launcher, server: &Server) -> LaunchSpec {
     let workers = match server.pattern.workers {
         Workers::One | Workers::PerClient(_) => None,
@@ -66,27 +70,27 @@ fn narrow(launcher: &Launcher, server: &Server) -> LaunchSpec {
         idle_timeout: None,
     };
     let mut spec =
-        LaunchSpec::builtin(launcher, server, &limits).expect("every pattern can keep these");
+        LaunchSpec::builtin(launcher, server, &limits).expect("limits that every pattern supports");
     spec.name.push_str("-narrow");
     spec
 }
 
-fn test(judge: &Runner, spec: &LaunchSpec, case: &'static Case) -> Test {
-    let (judge, spec) = (judge.clone(), spec.clone());
+fn test(runner: &Runner, spec: &LaunchSpec, case: &'static Case) -> Test {
+    let (runner, spec) = (runner.clone(), spec.clone());
     let name = format!("{}::{}", spec.name, case.name);
     Test::ignorable(name, move || {
-        if let Some(words) = &spec.unavailable {
-            return Ok(Completion::ignored_with(format!("not run: {words}")));
+        if let Some(reason) = &spec.unavailable {
+            return Ok(Completion::ignored_with(format!("not run: {reason}")));
         }
-        let judgement = judge.judge(&spec, case);
-        if judgement.state == State::NotApplicable {
-            return Ok(Completion::ignored_with(judgement.observed));
+        let result = runner.run_case(&spec, case);
+        if result.state == State::NotApplicable {
+            return Ok(Completion::ignored_with(result.observed));
         }
-        // What works loosely is good enough for others.
-        if judgement.is_fine() && judgement.verdict != Some(Verdict::Loose) {
+        // A built-in server must not get a warning.
+        if result.is_fine() && result.verdict != Some(Verdict::Warn) {
             return Ok(Completion::Completed);
         }
-        let evidence = serde_json::to_string_pretty(&judgement);
-        Err(Failed::from(evidence.expect("a judgement has only plain data")))
+        let evidence = serde_json::to_string_pretty(&result);
+        Err(Failed::from(evidence.expect("a result that serializes")))
     })
 }

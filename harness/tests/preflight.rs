@@ -1,5 +1,5 @@
-//! Before a server is judged it is looked at: one that cannot be judged gives one message with the
-//! remedy, and an exit code that is not that of a verdict.
+//! The checks before a server is tested. If the server cannot be tested, the harness prints one
+//! message with the remedy. The exit code is 2 or 3, not the 1 of a failed case.
 
 use std::fs;
 use std::net::TcpListener;
@@ -9,17 +9,18 @@ use predicates::str::contains;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-use crate::common::{self, Served, trials};
+use crate::common::{self, Served, tests};
 
-trials![
-    a_server_that_cannot_be_judged_gives_one_message_with_the_remedy,
+tests![
     shell_syntax_in_a_command_is_explained,
-    a_wrong_address_is_explained_in_every_command_that_takes_one,
+    every_command_that_takes_an_address_explains_an_invalid_one,
+    a_server_on_any_address_of_localhost_is_found,
+    a_file_given_as_a_server_name_is_answered_with_the_check_command
+    | "python3" =>
+    a_server_that_cannot_be_tested_gives_one_message_with_the_remedy,
     a_counterexample_is_not_replayed_on_a_server_that_does_not_start,
-    of_several_servers_the_others_are_judged_and_each_has_its_entry,
-    a_server_that_cannot_be_judged_is_in_the_report_and_in_junit,
-    any_address_of_localhost_is_found,
-    a_file_in_place_of_a_servers_name_is_told_the_command_that_judges_it,
+    servers_beside_an_untestable_one_are_tested_and_each_has_its_entry,
+    a_server_that_cannot_be_tested_is_in_the_report_and_in_junit,
 ];
 
 const EXE: &str = env!("CARGO_BIN_EXE_harness");
@@ -28,8 +29,8 @@ fn harness() -> assert_cmd::Command {
     assert_cmd::Command::from(common::harness())
 }
 
-/// A calculator that ends no reply.
-const UNENDED: &str = "\
+/// A calculator whose replies have no line end.
+const UNTERMINATED: &str = "\
 import socketserver, sys
 class Calculate(socketserver.BaseRequestHandler):
     def handle(self):
@@ -40,19 +41,24 @@ class Server(socketserver.ThreadingTCPServer):
 Server((sys.argv[1], int(sys.argv[2])), Calculate).serve_forever()
 ";
 
-/// An address on which nothing listens, for as long as the socket is held.
+/// Returns an address without a listener. The port is reserved until the socket is dropped.
 fn closed_port() -> (Socket, String) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket
-        .bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().expect("it is one").into())
+        .bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().expect("an address").into())
         .expect("a port");
-    let address = socket.local_addr().expect("its address").as_socket().expect("of IP").to_string();
+    let address = socket
+        .local_addr()
+        .expect("a local address")
+        .as_socket()
+        .expect("an IP address")
+        .to_string();
     (socket, address)
 }
 
-/// Nothing but one message of a few lines, in which all the words are.
+/// Matches a single message of at most 4 lines that contains all of `words`.
 fn one_message(words: &[&str]) -> impl Predicate<str> + use<> {
-    let words: Vec<String> = words.iter().map(|&it| it.to_owned()).collect();
+    let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
     predicate::function(move |text: &str| {
         text.starts_with("harness: ")
             && text.lines().filter(|line| line.starts_with("harness: ")).count() == 1
@@ -61,23 +67,23 @@ fn one_message(words: &[&str]) -> impl Predicate<str> + use<> {
     })
 }
 
-fn a_server_that_cannot_be_judged_gives_one_message_with_the_remedy() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let unended = folder.path().join("unended.py");
-    fs::write(&unended, UNENDED).expect("a file");
-    let unended = format!("python3 {} {{host}} {{port}}", unended.display());
-    let [echo, calc] =
-        ["select-echo", "select-calc"].map(|it| format!("'{EXE}' serve {it} {{host}} {{port}}"));
-    let elsewhere = format!("'{EXE}' serve select-calc {{host}} 0 --max-line=1{{port}}");
-    let (_held, closed) = closed_port();
+fn a_server_that_cannot_be_tested_gives_one_message_with_the_remedy() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let unterminated = folder.path().join("unterminated.py");
+    fs::write(&unterminated, UNTERMINATED).expect("a file");
+    let unterminated = format!("python3 {} {{host}} {{port}}", unterminated.display());
+    let [echo, calc] = ["select-echo", "select-calc"]
+        .map(|name| format!("'{EXE}' serve {name} {{host}} {{port}}"));
+    let on_another_port = format!("'{EXE}' serve select-calc {{host}} 0 --max-line=1{{port}}");
+    let (_reserved, closed) = closed_port();
     let served = Served::start(&["server4", "127.0.0.1", "0"]);
-    let echo_there = served.address.to_string();
-    let probe = format!("harness probe --cmd '{unended}'");
+    let running_echo = served.address.to_string();
+    let probe = format!("harness probe --cmd '{unterminated}'");
     let rows: &[(&[&str], i32, &[&str])] = &[
         (
             &["--cmd", "/no/such/program {port}"],
             2,
-            &["cannot run", "is `/no/such/program` installed"],
+            &["cannot run", "check that `/no/such/program` is installed"],
         ),
         (
             &["--cmd", "python3 missing.py {host} {port}"],
@@ -89,13 +95,13 @@ fn a_server_that_cannot_be_judged_gives_one_message_with_the_remedy() {
             3,
             &["exit code 7", "it is broken", "by hand"],
         ),
-        (&["--cmd", &echo], 2, &["it echoes", "use --service echo"]),
-        (&["--cmd", &calc, "--service", "echo"], 2, &["it calculates", "use --service calc"]),
-        (&["--cmd", &unended], 2, &["not lines", "\"42\"", "without a line feed", &probe]),
-        (&["--cmd", &elsewhere], 2, &["listens on", "--port"]),
+        (&["--cmd", &echo], 2, &["it is an echo server", "use --service echo"]),
+        (&["--cmd", &calc, "--service", "echo"], 2, &["it is a calculator", "use --service calc"]),
+        (&["--cmd", &unterminated], 2, &["not lines", "\"42\"", "without a line feed", &probe]),
+        (&["--cmd", &on_another_port], 2, &["listens on", "--port"]),
         (&["--cmd", "./server"], 2, &["no {port}", "--port PORT", "--input '{port}\\n'"]),
         (&["--connect", &closed], 3, &["no server listens on 127.0.0.1:", "start it first"]),
-        (&["--connect", &echo_there], 2, &["it echoes", "use --service echo"]),
+        (&["--connect", &running_echo], 2, &["it is an echo server", "use --service echo"]),
     ];
     for (arguments, code, words) in rows {
         harness()
@@ -114,19 +120,24 @@ fn shell_syntax_in_a_command_is_explained() {
         ("cd app && ./server {port}", "sh -c 'cd app && ./server {port}'"),
         ("PORT={port} ./server", "env PORT={port} ./server"),
         ("./server {port} | tee log", "sh -c"),
-        ("python3 ~/server.py {port}", "the whole path"),
+        ("python3 ~/server.py {port}", "the full path"),
     ] {
         for subcommand in ["check", "probe"] {
-            let said = one_message(&["no shell runs the command", words]);
-            harness().args([subcommand, "--cmd", command]).assert().code(2).stdout("").stderr(said);
+            let message = one_message(&["no shell runs the command", words]);
+            harness()
+                .args([subcommand, "--cmd", command])
+                .assert()
+                .code(2)
+                .stdout("")
+                .stderr(message);
         }
     }
 }
 
-fn a_wrong_address_is_explained_in_every_command_that_takes_one() {
+fn every_command_that_takes_an_address_explains_an_invalid_one() {
     for (address, words) in [
         ("http://127.0.0.1:80/", "this is a URL"),
-        ("127.0.0.1", "it has no port"),
+        ("127.0.0.1", "the port is missing"),
         ("no such host:80", "cannot resolve host `no such host`"),
     ] {
         for command in [&["check", "--connect"][..], &["probe", "--connect"], &["load"]] {
@@ -146,17 +157,17 @@ fn a_wrong_address_is_explained_in_every_command_that_takes_one() {
 }
 
 fn a_counterexample_is_not_replayed_on_a_server_that_does_not_start() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary directory");
     let file = folder.path().join("one.json");
     let text = "{\"format\": 1, \"server\": \"one\", \"check\": \"--cmd 'python3 missing.py {port}'\", \
                 \"case\": \"results/arithmetic\", \"seed\": 1, \"counterexample\": null}";
     fs::write(&file, text).expect("a file");
-    let said = one_message(&["there is no `missing.py`"]);
-    harness().arg("replay").arg(&file).assert().code(2).stdout("").stderr(said);
+    let message = one_message(&["there is no `missing.py`"]);
+    harness().arg("replay").arg(&file).assert().code(2).stdout("").stderr(message);
 }
 
-/// A manifest of an echo server that is declared to be a calculator, a script that is missing, and
-/// a server that is right.
+/// Writes a manifest of three servers: an echo server declared as a calculator, a missing script,
+/// and a server with a correct entry.
 fn manifest(folder: &std::path::Path) -> String {
     let entry = |name: &str, command: &str, service: &str| {
         format!(
@@ -174,21 +185,23 @@ fn manifest(folder: &std::path::Path) -> String {
     file.display().to_string()
 }
 
-fn of_several_servers_the_others_are_judged_and_each_has_its_entry() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn servers_beside_an_untestable_one_are_tested_and_each_has_its_entry() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
     let manifest = manifest(folder.path());
     let check = ["check", "--case", "framing/", "--json", "--manifest", &manifest];
     let output = harness().args(check).assert().code(1).get_output().clone();
     let words = String::from_utf8(output.stderr).expect("text");
-    for (name, said) in [("mistaken", "it echoes"), ("missing", "there is no `missing.py`")] {
-        let lines = words.lines().filter(|line| line.starts_with(&format!("{name}: not judged: ")));
+    for (name, message) in
+        [("mistaken", "it is an echo server"), ("missing", "there is no `missing.py`")]
+    {
+        let lines = words.lines().filter(|line| line.starts_with(&format!("{name}: not tested: ")));
         assert_eq!(lines.count(), 1, "{words}");
-        assert!(words.contains(said), "{words}");
+        assert!(words.contains(message), "{words}");
     }
     let document: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let verdicts = |name: &str| {
         let servers = document.as_array().expect("three servers");
-        let server = servers.iter().find(|one| one["server"] == name).expect(name);
+        let server = servers.iter().find(|server| server["name"] == name).expect(name);
         let cases = server["cases"].as_array().expect("cases").clone();
         cases.into_iter().filter(|case| case["state"] != "not-applicable").collect::<Vec<Value>>()
     };
@@ -202,8 +215,8 @@ fn of_several_servers_the_others_are_judged_and_each_has_its_entry() {
     assert!(others.iter().all(|case| case["blocked_by"] == serde_json::json!(["framing/single"])));
 }
 
-fn a_server_that_cannot_be_judged_is_in_the_report_and_in_junit() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn a_server_that_cannot_be_tested_is_in_the_report_and_in_junit() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
     let (report, junit) = (folder.path().join("report"), folder.path().join("junit.xml"));
     harness()
         .args(["check", "--cmd", "python3 missing.py {host} {port}", "--case", "framing/"])
@@ -214,22 +227,23 @@ fn a_server_that_cannot_be_judged_is_in_the_report_and_in_junit() {
         .assert()
         .code(2)
         .stdout("");
-    let text = fs::read_to_string(&junit).expect("it is there");
+    let text = fs::read_to_string(&junit).expect("a readable file");
     assert!(text.contains("framing/single") && text.contains("<failure"), "{text}");
-    let marks = fs::read_to_string(report.join("marks.md")).expect("it is there");
-    assert!(marks.contains("missing.py"), "{marks}");
+    let grading = fs::read_to_string(report.join("grading.md")).expect("a readable file");
+    assert!(grading.contains("missing.py"), "{grading}");
 }
 
-fn any_address_of_localhost_is_found() {
+fn a_server_on_any_address_of_localhost_is_found() {
     for host in ["127.0.0.1", "::1"] {
         if TcpListener::bind((host, 0)).is_err() {
-            // There is no such address on this machine.
+            // This machine does not have the address.
             continue;
         }
         let served = Served::start(&["server4", host, "0"]);
         let address = format!("localhost:{}", served.port());
-        let resolved = std::net::ToSocketAddrs::to_socket_addrs(&address).expect("it is a name");
-        if !resolved.into_iter().any(|one| one == served.address) {
+        let resolved =
+            std::net::ToSocketAddrs::to_socket_addrs(&address).expect("a name that resolves");
+        if !resolved.into_iter().any(|address| address == served.address) {
             continue;
         }
         let check =
@@ -238,8 +252,8 @@ fn any_address_of_localhost_is_found() {
     }
 }
 
-fn a_file_in_place_of_a_servers_name_is_told_the_command_that_judges_it() {
-    let folder = tempfile::tempdir().expect("a folder");
+fn a_file_given_as_a_server_name_is_answered_with_the_check_command() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
     fs::write(folder.path().join("aio.py"), "").expect("a file");
     harness()
         .args(["check", "aio.py"])

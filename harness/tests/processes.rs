@@ -1,11 +1,11 @@
-//! Servers of several processes, one of which is killed, or told to stop by itself.
+//! Servers with several processes. The tests kill a process of the server, or signal it.
 
 use std::collections::HashSet;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use crate::common::trials;
+use crate::common::tests;
 use crate::common::{DEADLINE, runs, wait_until};
 use harness::exit::Exit;
 use harness::server::{LaunchSpec, Launcher, Server, proc};
@@ -14,151 +14,152 @@ use nix::unistd::Pid;
 use servers::{Limits, Workers};
 use socket2::{Domain, Socket, Type};
 
-trials![
-    a_child_that_is_killed_takes_its_own_client_with_it_and_no_other,
-    children_that_are_killed_are_replaced,
-    a_child_told_to_stop_answers_its_client_and_is_replaced,
-    an_idle_child_told_to_stop_leaves_its_siblings_what_they_share,
-    a_signal_to_the_whole_group_is_one_request_to_stop,
-    a_child_killed_over_its_drain_makes_the_server_fail,
-    a_second_signal_ends_the_children_too,
-    a_server_that_is_killed_takes_its_children_with_it,
+tests![
+    killing_a_child_disconnects_only_its_own_client,
+    killed_children_are_replaced,
+    a_child_that_gets_sigterm_answers_its_client_and_is_replaced,
+    an_idle_child_that_gets_sigterm_does_not_block_its_siblings,
+    a_signal_to_the_process_group_counts_as_one_shutdown_request,
+    a_child_killed_while_it_drains_makes_the_server_fail,
+    a_second_signal_also_terminates_the_children,
+    killing_a_server_kills_its_children,
     a_child_has_no_descriptor_of_its_parent_or_siblings,
-    a_place_is_free_by_the_time_that_its_client_sees_the_end,
-    a_child_that_has_no_descriptor_for_its_client_is_free_for_the_next,
+    a_connection_slot_is_free_before_its_client_sees_the_close,
+    a_child_without_a_descriptor_for_its_client_can_take_the_next_one,
 ];
 
 const POOLS: [&str; 4] =
     ["prefork-accept-echo", "prefork-lock-echo", "prefork-mutex-echo", "prefork-fdpass-echo"];
 const ALL: [&str; 5] = [POOLS[0], POOLS[1], POOLS[2], POOLS[3], "fork-per-connection-echo"];
 
-/// Children of a pool.
+/// Number of children of each pool.
 const WORKERS: usize = 3;
 
 const REQUEST: &[u8] = b"a request\n";
 
-/// One that serves so many clients at once.
+/// Launches a server with this connection limit.
 fn launch(name: &str, clients: usize) -> Server {
     let launcher = Launcher::new(env!("CARGO_BIN_EXE_harness"));
-    let server = servers::find(name).expect("a server");
+    let server = servers::find(name).expect("a known server name");
     let is_pool = matches!(server.pattern.workers, Workers::Pool(..));
     let limits = Limits {
         workers: is_pool.then_some(clients),
         max_connections: (!is_pool).then_some(clients),
         ..Limits::default()
     };
-    let spec = LaunchSpec::builtin(&launcher, &server, &limits).expect("limits that it can keep");
-    let server = launcher.launch(&spec).expect("it listens");
+    let spec = LaunchSpec::builtin(&launcher, &server, &limits).expect("valid limits");
+    let server = launcher.launch(&spec).expect("a listening server");
     if is_pool {
-        wait_until("all children are there", || children(&server).len() == clients);
+        wait_until("all children have started", || children(&server).len() == clients);
     }
     server
 }
 
-/// The children that have not ended.
+/// Returns the children that have not exited.
 fn children(server: &Server) -> Vec<i32> {
     server.process.tree().split_off(1).into_iter().filter(|&pid| runs(pid)).collect()
 }
 
 fn connect(address: SocketAddr) -> TcpStream {
     let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    // Small buffers, so that little is under way where nobody reads.
-    client.set_recv_buffer_size(4096).expect("it can be set");
-    client.set_send_buffer_size(4096).expect("it can be set");
+    // Small buffers, so that few bytes are in flight while the client does not read.
+    client.set_recv_buffer_size(4096).expect("a socket option");
+    client.set_send_buffer_size(4096).expect("a socket option");
     client.connect(&address.into()).expect("a connection");
     let client = TcpStream::from(client);
-    client.set_read_timeout(Some(DEADLINE)).expect("it can be set");
-    client.set_write_timeout(Some(DEADLINE)).expect("it can be set");
+    client.set_read_timeout(Some(DEADLINE)).expect("a socket option");
+    client.set_write_timeout(Some(DEADLINE)).expect("a socket option");
     client
 }
 
 fn ask(mut client: &TcpStream) {
-    client.write_all(REQUEST).expect("it is sent");
+    client.write_all(REQUEST).expect("a request");
     let mut reply = [0; REQUEST.len()];
     client.read_exact(&mut reply).expect("a reply");
     assert_eq!(reply, REQUEST);
 }
 
-fn served(address: SocketAddr) -> TcpStream {
+/// Connects, and returns the connection after one reply.
+fn connect_and_ask(address: SocketAddr) -> TcpStream {
     let client = connect(address);
     ask(&client);
     client
 }
 
-/// The child that has the server's side of this connection.
+/// Returns the child that holds the server's side of this connection.
 fn child_of(client: &TcpStream, server: &Server) -> i32 {
-    let own = format!(":{:04X}", client.local_addr().expect("an address").port());
-    let theirs = format!(":{:04X}", server.address.port());
-    let table = fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+    let client_port = format!(":{:04X}", client.local_addr().expect("an address").port());
+    let server_port = format!(":{:04X}", server.address.port());
+    let table = fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
     let inode = table
         .lines()
         .map(|row| row.split_whitespace().collect::<Vec<_>>())
-        .find(|row| row[1].ends_with(&theirs) && row[2].ends_with(&own))
+        .find(|row| row[1].ends_with(&server_port) && row[2].ends_with(&client_port))
         .map(|row| format!("socket:[{}]", row[9]))
-        .expect("the server's side");
+        .expect("a row for the server's side");
     let holds = |pid: &i32| {
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
         let mut links = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
         links.any(|link| link.as_os_str() == inode.as_str())
     };
     let holders: Vec<i32> = server.process.tree().into_iter().filter(holds).collect();
-    assert_eq!(holders.len(), 1, "one process has it: the parent has closed its own");
+    assert_eq!(holders.len(), 1, "exactly one process has a descriptor of the connection");
     holders[0]
 }
 
 fn signal(pid: i32, signal: Signal) {
-    kill(Pid::from_raw(pid), signal).expect("it is there");
+    kill(Pid::from_raw(pid), signal).expect("an existing process");
 }
 
-/// Until they have ended a client may still be given to them.
+/// Kills the processes and waits until they have exited, because a dying process can still accept.
 fn kill_all(victims: &[i32]) {
     victims.iter().for_each(|&victim| signal(victim, Signal::SIGKILL));
-    wait_until("they have ended", || !victims.iter().any(|&victim| runs(victim)));
+    wait_until("the killed processes have exited", || !victims.iter().any(|&victim| runs(victim)));
 }
 
-fn sees_the_end(mut client: &TcpStream) {
+fn assert_closed(mut client: &TcpStream) {
     match client.read(&mut [0]) {
         Ok(0) => {}
         Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-        other => panic!("it goes on: {other:?}"),
+        other => panic!("the connection is still open: {other:?}"),
     }
 }
 
-/// Sends requests without reading until the server waits for it to read.
-fn stuff(mut client: &TcpStream, server: &Server) {
-    client.set_nonblocking(true).expect("it can be");
+/// Sends requests, without reading replies, until the server blocks in a write to this client.
+fn overfill(mut client: &TcpStream, server: &Server) {
+    client.set_nonblocking(true).expect("a socket option");
     let requests = REQUEST.repeat(1000);
-    wait_until("the server waits for its client to read", || {
+    wait_until("the server blocks in a write", || {
         while client.write(&requests).is_ok() {}
-        // Nor does it take any more while it sleeps.
+        // A sleeping server that does not empty the socket buffer is blocked in its write.
         proc::is_asleep(&server.process.tree()) && client.write(&requests).is_err()
     });
-    client.set_nonblocking(false).expect("it can be");
+    client.set_nonblocking(false).expect("a socket option");
 }
 
-fn a_child_that_is_killed_takes_its_own_client_with_it_and_no_other() {
+fn killing_a_child_disconnects_only_its_own_client() {
     for name in ALL {
         let server = launch(name, WORKERS);
-        let (one, other) = (served(server.address), served(server.address));
+        let (one, other) = (connect_and_ask(server.address), connect_and_ask(server.address));
         signal(child_of(&one, &server), Signal::SIGKILL);
-        sees_the_end(&one);
+        assert_closed(&one);
         ask(&other);
-        ask(&served(server.address));
+        ask(&connect_and_ask(server.address));
     }
 }
 
-fn children_that_are_killed_are_replaced() {
+fn killed_children_are_replaced() {
     for name in POOLS {
         let server = launch(name, WORKERS);
-        // One of them has the lock, or is about to be given a client.
+        // One child holds the lock, or accepts next.
         for victim in children(&server) {
             kill_all(&[victim]);
-            ask(&served(server.address));
+            ask(&connect_and_ask(server.address));
         }
-        // And nobody is left for a moment.
         let victims = children(&server);
         kill_all(&victims);
-        let clients: Vec<TcpStream> = (0..WORKERS).map(|_| served(server.address)).collect();
+        let clients: Vec<TcpStream> =
+            (0..WORKERS).map(|_| connect_and_ask(server.address)).collect();
         clients.iter().for_each(ask);
         let now = children(&server);
         assert_eq!(now.len(), WORKERS, "{name}");
@@ -166,59 +167,59 @@ fn children_that_are_killed_are_replaced() {
     }
 }
 
-fn a_child_told_to_stop_answers_its_client_and_is_replaced() {
+fn a_child_that_gets_sigterm_answers_its_client_and_is_replaced() {
     for name in ALL {
         let server = launch(name, WORKERS);
-        let (mut one, other) = (served(server.address), served(server.address));
-        let told = child_of(&one, &server);
-        one.write_all(&REQUEST.repeat(10)).expect("it is sent");
-        signal(told, Signal::SIGTERM);
+        let (mut one, other) = (connect_and_ask(server.address), connect_and_ask(server.address));
+        let child = child_of(&one, &server);
+        one.write_all(&REQUEST.repeat(10)).expect("a request");
+        signal(child, Signal::SIGTERM);
         let mut replies = Vec::new();
-        one.read_to_end(&mut replies).expect("a clean end");
+        one.read_to_end(&mut replies).expect("a close without a reset");
         assert_eq!(replies, REQUEST.repeat(10), "{name}");
-        wait_until("it has ended", || !runs(told));
+        wait_until("the child has exited", || !runs(child));
         ask(&other);
-        ask(&served(server.address));
+        ask(&connect_and_ask(server.address));
     }
 }
 
-fn an_idle_child_told_to_stop_leaves_its_siblings_what_they_share() {
+fn an_idle_child_that_gets_sigterm_does_not_block_its_siblings() {
     for name in POOLS {
         let server = launch(name, WORKERS);
-        // Where they take turns, the first has its turn and the last waits for it.
-        for told in children(&server).into_iter().rev() {
-            signal(told, Signal::SIGTERM);
-            wait_until("it has ended", || !runs(told));
-            wait_until("it is replaced", || children(&server).len() == WORKERS);
-            ask(&served(server.address));
+        // If the children share a lock, the first child holds it, and the last one waits the
+        // longest.
+        for child in children(&server).into_iter().rev() {
+            signal(child, Signal::SIGTERM);
+            wait_until("the child has exited", || !runs(child));
+            wait_until("the child is replaced", || children(&server).len() == WORKERS);
+            ask(&connect_and_ask(server.address));
         }
         let log = server.process.log();
-        assert!(!log.contains("drain took too long"), "{name}: {log}");
+        assert!(!log.contains("drain timeout exceeded"), "{name}: {log}");
     }
 }
 
-fn a_signal_to_the_whole_group_is_one_request_to_stop() {
+fn a_signal_to_the_process_group_counts_as_one_shutdown_request() {
     for name in ALL {
         let server = launch(name, 1);
-        let mut client = served(server.address);
-        stuff(&client, &server);
-        // As a terminal does: it reaches the child beside what the parent then tells it.
-        killpg(Pid::from_raw(server.process.tree()[0]), Signal::SIGINT).expect("it is there");
-        wait_until("the child was told by the parent too", || {
-            server.process.listening().is_empty()
-        });
-        // What had not even arrived is answered by a reset.
+        let mut client = connect_and_ask(server.address);
+        overfill(&client, &server);
+        // As after Ctrl-C: the child gets SIGINT, and the shutdown request of the parent.
+        killpg(Pid::from_raw(server.process.tree()[0]), Signal::SIGINT)
+            .expect("an existing process group");
+        wait_until("the parent has stopped listening", || server.process.listening().is_empty());
+        // The server may reset the connection if bytes arrive after the shutdown.
         while client.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {}
         let exit = server.process.wait_for_exit(DEADLINE);
         assert_eq!(exit, Some(Exit::Code(0)), "{name}: {}", server.process.log());
     }
 }
 
-fn a_child_killed_over_its_drain_makes_the_server_fail() {
+fn a_child_killed_while_it_drains_makes_the_server_fail() {
     for name in ALL {
         let mut server = launch(name, WORKERS);
-        let client = served(server.address);
-        stuff(&client, &server);
+        let client = connect_and_ask(server.address);
+        overfill(&client, &server);
         let child = child_of(&client, &server);
         server.process.signal(Signal::SIGTERM);
         wait_until("the drain has begun", || server.process.listening().is_empty());
@@ -229,69 +230,77 @@ fn a_child_killed_over_its_drain_makes_the_server_fail() {
     }
 }
 
-fn a_second_signal_ends_the_children_too() {
+fn a_second_signal_also_terminates_the_children() {
     for name in ALL {
         let mut server = launch(name, WORKERS);
-        let client = served(server.address);
-        stuff(&client, &server);
+        let client = connect_and_ask(server.address);
+        overfill(&client, &server);
         let tree: HashSet<i32> = server.process.tree().into_iter().collect();
-        // Two of a kind could become one.
+        // Different signals, because two pending signals of one number are delivered once.
         server.process.signal(Signal::SIGTERM);
         server.process.signal(Signal::SIGINT);
         let exit = server.process.wait_for_exit(DEADLINE);
         assert!(matches!(exit, Some(Exit::Signal(_))), "{name}: {exit:?}");
-        wait_until("all of them are gone", || !tree.iter().any(|&pid| runs(pid)));
+        wait_until("all processes of the server have exited", || {
+            !tree.iter().any(|&pid| runs(pid))
+        });
         let log = server.process.end().log;
-        assert!(!log.contains("drain took too long"), "{name}: {log}");
+        assert!(!log.contains("drain timeout exceeded"), "{name}: {log}");
     }
 }
 
-fn a_server_that_is_killed_takes_its_children_with_it() {
+fn killing_a_server_kills_its_children() {
     for name in ALL {
         let server = launch(name, WORKERS);
-        let client = served(server.address);
+        let client = connect_and_ask(server.address);
         let tree = server.process.tree();
         signal(tree[0], Signal::SIGKILL);
-        sees_the_end(&client);
-        wait_until("all of them are gone", || !tree.iter().any(|&pid| runs(pid)));
+        assert_closed(&client);
+        wait_until("all processes of the server have exited", || {
+            !tree.iter().any(|&pid| runs(pid))
+        });
     }
 }
 
 fn a_child_has_no_descriptor_of_its_parent_or_siblings() {
-    // The standard ones, its request to stop, what it tells its end by, the listener with its
-    // spare, the lock, its client.
-    const MOST: usize = 9;
+    // Three standard streams, shutdown request, exit notification, listener, reserve descriptor of
+    // the listener, lock, client.
+    const MAX_DESCRIPTORS: usize = 9;
     for name in ALL {
         let server = launch(name, WORKERS);
-        let _clients: Vec<TcpStream> = (0..WORKERS - 1).map(|_| served(server.address)).collect();
+        let _clients: Vec<TcpStream> =
+            (0..WORKERS - 1).map(|_| connect_and_ask(server.address)).collect();
         for child in children(&server) {
-            let held = || proc::holdings(&[child]).descriptors;
-            wait_until(&format!("a child of {name} has few"), || (5..=MOST).contains(&held()));
+            let descriptors = || proc::resource_usage(&[child]).descriptors;
+            wait_until(
+                &format!("a child of {name} has at most {MAX_DESCRIPTORS} descriptors"),
+                || (5..=MAX_DESCRIPTORS).contains(&descriptors()),
+            );
         }
     }
 }
 
-fn a_place_is_free_by_the_time_that_its_client_sees_the_end() {
+fn a_connection_slot_is_free_before_its_client_sees_the_close() {
     let server = launch("fork-per-connection-echo", 1);
     for _ in 0..200 {
-        let mut client = served(server.address);
-        client.shutdown(Shutdown::Write).expect("it can be");
-        assert_eq!(client.read(&mut [0]).expect("a clean end"), 0);
+        let mut client = connect_and_ask(server.address);
+        client.shutdown(Shutdown::Write).expect("an open connection");
+        assert_eq!(client.read(&mut [0]).expect("a close without a reset"), 0);
     }
 }
 
-fn a_child_that_has_no_descriptor_for_its_client_is_free_for_the_next() {
+fn a_child_without_a_descriptor_for_its_client_can_take_the_next_one() {
     let server = launch("prefork-fdpass-echo", 1);
     let child = children(&server);
-    // The child is set up, and has closed its client, when that one sees the end.
-    let mut client = served(server.address);
-    client.shutdown(Shutdown::Write).expect("it can be");
-    assert_eq!(client.read(&mut [0]).expect("a clean end"), 0);
-    let undo = proc::exhaust_descriptors(&child).expect("it may be limited");
+    // When the client sees the close, the child has started and has closed the connection.
+    let mut client = connect_and_ask(server.address);
+    client.shutdown(Shutdown::Write).expect("an open connection");
+    assert_eq!(client.read(&mut [0]).expect("a close without a reset"), 0);
+    let undo = proc::exhaust_descriptors(&child).expect("a lower descriptor limit");
     for _ in 0..3 {
-        sees_the_end(&connect(server.address));
+        assert_closed(&connect(server.address));
     }
     proc::restore_descriptors(&undo);
-    ask(&served(server.address));
-    assert_eq!(children(&server), child, "it is still the same");
+    ask(&connect_and_ask(server.address));
+    assert_eq!(children(&server), child, "the child was replaced");
 }

@@ -1,5 +1,5 @@
-//! Counterexamples: small, in files that fail again on the server that failed and pass on a right
-//! one.
+//! Counterexamples are small. The replay of a counterexample file fails on the same server, and
+//! passes on a correct server.
 
 pub(crate) mod server;
 
@@ -11,19 +11,44 @@ use tempfile::TempDir;
 
 use crate::common::Test;
 
-/// A fault; the case that finds it; how; how large the counterexample is at the most (the steps of
-/// a schedule, the letters of a line, the cuts in a stream), with room for a slow machine, which
-/// tries fewer; a word of what is seen.
-type Row = (&'static str, &'static str, &'static str, usize, &'static str);
+/// A fault, and the failure that it must cause.
+struct Row {
+    fault: &'static str,
+    /// Case that detects the fault.
+    case: &'static str,
+    state: &'static str,
+    /// Maximum size of the counterexample: steps of an interleaving of clients, characters of a line,
+    /// or points at which a stream is split. Includes a margin, because a slow machine has less time
+    /// to shrink.
+    max_size: usize,
+    /// Text that the observation contains.
+    observed: &'static str,
+}
+
+const fn row(
+    fault: &'static str,
+    case: &'static str,
+    state: &'static str,
+    max_size: usize,
+    observed: &'static str,
+) -> Row {
+    Row { fault, case, state, max_size, observed }
+}
 
 const FAULTS: &[Row] = &[
-    ("is-for-ascii", "results/echo-is-identical", "ok", 8, "?"),
-    ("dies", "results/echo-is-identical", "crash", 8, "exit code 9"),
-    ("hangs", "results/echo-is-identical", "hang", 8, "silence"),
-    ("serves-all", "isolation/schedules", "ok", 12, "it is served"),
-    ("one-buffer", "isolation/schedules", "ok", 12, "client 2"),
-    ("keeps-places-of-unfinished-requests", "isolation/schedules", "hang", 12, "again and again"),
-    ("answers-one-request-a-read", "framing/random-cuts", "hang", 4, "silence"),
+    row("is-for-ascii", "results/echo-is-identical", "completed", 8, "?"),
+    row("dies", "results/echo-is-identical", "crash", 8, "exit code 9"),
+    row("hangs", "results/echo-is-identical", "hang", 8, "no data"),
+    row("serves-all", "isolation/schedules", "completed", 12, "it is served"),
+    row("one-buffer", "isolation/schedules", "completed", 12, "client 2"),
+    row(
+        "keeps-slots-of-unfinished-requests",
+        "isolation/schedules",
+        "hang",
+        12,
+        "at every attempt until the timeout",
+    ),
+    row("answers-one-request-a-read", "framing/random-cuts", "hang", 4, "no data"),
 ];
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -36,7 +61,8 @@ pub(crate) fn tests() -> Vec<Test> {
     let mut tests: Vec<Test> = FAULTS
         .iter()
         .map(|row| {
-            let name = format!("a_server_with_the_fault::{}::has_a_small_counterexample", row.0);
+            let name =
+                format!("a_server_with_the_fault::{}::has_a_small_counterexample", row.fault);
             Test::new(name, || {
                 has_a_small_counterexample(row);
                 Ok(())
@@ -44,75 +70,96 @@ pub(crate) fn tests() -> Vec<Test> {
         })
         .collect();
     tests.extend([
-        test("a_right_server_has_no_counterexample", a_right_server_has_no_counterexample),
-        test("what_failed_once_and_not_again_is_told_so", what_failed_once_is_told_so),
-        test("a_report_has_its_counterexamples_with_it", a_report_has_them_with_it),
-        test("a_bad_file_is_told_by_its_name_and_place", a_bad_file_is_told),
+        test("a_correct_server_has_no_counterexample", a_correct_server_has_no_counterexample),
+        test(
+            "a_failure_that_does_not_recur_is_reported_as_not_reproduced",
+            a_failure_that_does_not_recur_is_reported_as_not_reproduced,
+        ),
+        test(
+            "counterexamples_are_written_to_the_report_directory",
+            counterexamples_are_written_to_the_report_directory,
+        ),
+        test(
+            "an_error_in_a_counterexample_file_names_the_file_and_the_location",
+            an_error_in_a_counterexample_file_names_the_file_and_the_location,
+        ),
     ]);
     tests
 }
 
 fn has_a_small_counterexample(row: &Row) {
-    let (fault, case, state, most, words) = *row;
+    let Row { fault, case, state, max_size, observed } = *row;
     let folder = folder();
     let output = harness(&folder, &check(fault, &["--case", case, "--seed", "7", "--json"]));
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    let document: Value = serde_json::from_slice(&output.stdout).expect("a document");
+    let document: Value = serde_json::from_slice(&output.stdout).expect("a JSON document");
     let found = &document["cases"][0];
     assert_eq!((&found["verdict"], &found["state"]), (&json!("fail"), &json!(state)), "{found}");
-    assert!(found["observed"].as_str().expect("words").contains(words), "{}", found["observed"]);
+    assert!(
+        found["observed"].as_str().expect("a string").contains(observed),
+        "{}",
+        found["observed"]
+    );
     let size = match &found["counterexample"] {
         Value::String(line) => line.chars().count(),
         Value::Array(steps) => steps.len(),
         stream => stream["cuts"].as_array().expect("cuts").len(),
     };
-    // Each try of what hangs costs patience: how small it gets depends on the machine.
-    assert!(size <= most || state == "hang", "{size}: {}", found["observed"]);
+    // Each attempt to shrink a hang takes one timeout, so the size depends on the machine.
+    assert!(size <= max_size || state == "hang", "{size}: {}", found["observed"]);
 
-    let replay = shlex::split(found["replay"].as_str().expect("a command")).expect("shell words");
+    let replay =
+        shlex::split(found["reproduce"].as_str().expect("a command")).expect("shell words");
     assert_eq!(replay[..2], ["harness", "replay"]);
     let again = harness(&folder, &replay[1..]);
     assert_eq!(again.status.code(), Some(1), "{}", text(&again.stdout));
-    assert!(text(&again.stdout).contains(words), "{}", text(&again.stdout));
-    let right = [&replay[1..], &of("none")].concat();
-    let elsewhere = harness(&folder, &right);
-    assert_eq!(elsewhere.status.code(), Some(0), "{}", text(&elsewhere.stdout));
+    assert!(text(&again.stdout).contains(observed), "{}", text(&again.stdout));
+    let on_correct_server = [&replay[1..], &flags_for("none")].concat();
+    let correct = harness(&folder, &on_correct_server);
+    assert_eq!(correct.status.code(), Some(0), "{}", text(&correct.stdout));
     let built_in = harness(&folder, &[&replay[1..], &["select-echo".to_owned()]].concat());
     assert_eq!(built_in.status.code(), Some(0), "{}", text(&built_in.stdout));
 }
 
-fn a_right_server_has_no_counterexample() {
+fn a_correct_server_has_no_counterexample() {
     let folder = folder();
     for case in ["results/", "isolation/", "framing/random-cuts"] {
         let output = harness(&folder, &check("none", &["--case", case]));
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
     }
-    assert!(!folder.path().join("replays").exists(), "nothing is written where nothing failed");
+    assert!(
+        !folder.path().join("counterexamples").exists(),
+        "counterexamples were written although nothing failed"
+    );
 }
 
-fn what_failed_once_is_told_so() {
+fn a_failure_that_does_not_recur_is_reported_as_not_reproduced() {
     let folder = folder();
     let fault = format!("errs-once={}", folder.path().join("done").display());
     let output = harness(&folder, &check(&fault, &["--case", "results/echo-is-identical"]));
     assert_eq!(output.status.code(), Some(1));
     let words = text(&output.stdout);
-    assert!(words.contains("(it failed once and not again)"), "{words}");
-    let again = harness(&folder, &["replay".to_owned(), only_file(&folder, "replays")]);
+    assert!(words.contains("(it failed once and did not fail again)"), "{words}");
+    let again = harness(&folder, &["replay".to_owned(), only_file(&folder, "counterexamples")]);
     assert_eq!(again.status.code(), Some(0), "{}", text(&again.stdout));
 }
 
-fn a_report_has_them_with_it() {
+fn counterexamples_are_written_to_the_report_directory() {
     let folder = folder();
     let flags = ["--case", "results/echo-is-identical", "--output", "report"];
     let output = harness(&folder, &check("is-for-ascii", &flags));
     assert_eq!(output.status.code(), Some(1));
-    let file = only_file(&folder, "report/replays");
-    let summary = std::fs::read_to_string(folder.path().join("report/summary.md")).expect("it");
+    let file = only_file(&folder, "report/counterexamples");
+    let summary =
+        std::fs::read_to_string(folder.path().join("report/summary.md")).expect("a readable file");
     assert!(summary.contains(&format!("harness replay {file}")), "{summary}");
-    assert!(!folder.path().join("replays").exists(), "it is in one place only");
+    assert!(
+        !folder.path().join("counterexamples").exists(),
+        "the counterexample was written twice"
+    );
 }
 
-fn a_bad_file_is_told() {
+fn an_error_in_a_counterexample_file_names_the_file_and_the_location() {
     let folder = folder();
     let good = json!({
         "format": 1,
@@ -127,16 +174,16 @@ fn a_bad_file_is_told() {
         file[key] = value;
         file.to_string()
     };
-    let mut short = good.clone();
-    short.as_object_mut().expect("an object").remove("seed");
+    let mut without_seed = good.clone();
+    without_seed.as_object_mut().expect("an object").remove("seed");
     for (content, code, words) in [
         (good.to_string(), 0, ""),
         (String::new(), 2, "line 1 column 0"),
         ("{\n  \"format\": 1,\n  oops".to_owned(), 2, "line 3 column 3"),
-        (short.to_string(), 2, "`seed`"),
+        (without_seed.to_string(), 2, "`seed`"),
         (with("format", json!(2)), 2, "format 2"),
         (with("case", json!("results/none")), 2, "`results/none`"),
-        (with("case", json!("framing/single")), 2, "draws nothing"),
+        (with("case", json!("framing/single")), 2, "no random input"),
         (with("more", json!(1)), 2, "`more`"),
         (with("check", json!("nobody")), 2, "nobody"),
         (with("check", json!("")), 2, "`check`"),
@@ -155,11 +202,11 @@ fn a_bad_file_is_told() {
 }
 
 fn folder() -> TempDir {
-    tempfile::tempdir().expect("a folder")
+    tempfile::tempdir().expect("a temporary directory")
 }
 
-/// How a server with that fault is named to the harness.
-fn of(fault: &str) -> Vec<String> {
+/// Returns the flags of `harness check` and `replay` for a server with this fault.
+fn flags_for(fault: &str) -> Vec<String> {
     let program = std::env::current_exe().expect("this program");
     let command = format!("'{}' replay '{fault}' {{port}}", program.display());
     let flags = ["--service", "echo", "--capacity", "3", "--when-full", "busy", "--timeout", "2s"];
@@ -168,7 +215,7 @@ fn of(fault: &str) -> Vec<String> {
 
 fn check(fault: &str, flags: &[&str]) -> Vec<String> {
     let flags = flags.iter().map(|&flag| flag.to_owned());
-    std::iter::once("check".to_owned()).chain(of(fault)).chain(flags).collect()
+    std::iter::once("check".to_owned()).chain(flags_for(fault)).chain(flags).collect()
 }
 
 fn harness(folder: &TempDir, words: &[String]) -> Output {
@@ -176,10 +223,11 @@ fn harness(folder: &TempDir, words: &[String]) -> Output {
     command.args(words).current_dir(folder).output().expect("the harness runs")
 }
 
-/// The one file in a folder, as it is named from the test's.
+/// Returns the only file in a subdirectory, as a path relative to `folder`.
 fn only_file(folder: &TempDir, inner: &str) -> String {
-    let entries = std::fs::read_dir(folder.path().join(inner)).expect("the folder is there");
-    let files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    let entries = std::fs::read_dir(folder.path().join(inner)).expect("an existing directory");
+    let files: Vec<PathBuf> =
+        entries.map(|entry| entry.expect("a directory entry").path()).collect();
     assert_eq!(files.len(), 1, "{files:?}");
     let name = files[0].file_name().expect("a name");
     Path::new(inner).join(name).display().to_string()

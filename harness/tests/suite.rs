@@ -1,9 +1,9 @@
-//! All integration tests of the harness in one program: `cargo test`. A part of a name selects
+//! All integration tests of the harness in one program: `cargo test`. A part of a test name selects
 //! tests: `cargo test select-calc::framing/crlf`, `cargo test load::`.
 //!
-//! One program links once, and one scheduler overlaps tests that wait. Tests that measure run alone.
-//! Variants that repeat others under further conditions are ignored unless `--include-ignored` is
-//! given.
+//! One program links once, and one scheduler overlaps tests that wait. At most two tests that
+//! measure run at a time. Variants, which repeat a test under further conditions, run only with
+//! `--include-ignored`.
 
 mod common;
 
@@ -12,18 +12,18 @@ mod calibrate;
 mod ci;
 mod command_line;
 mod comparison;
+mod concurrency;
 mod confinement;
 mod contract;
-mod foreign;
-mod held;
+mod external;
+mod grading;
 mod hostile;
+mod idle_memory;
 mod known;
 mod layers;
 mod limits;
 mod load;
-mod marks;
 mod matrix;
-mod mechanism;
 mod preflight;
 mod processes;
 mod properties;
@@ -33,16 +33,17 @@ mod reports;
 mod supervision;
 mod wires;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 
 use common::schedule::{self, Cost};
-use common::{Test, trials};
+use common::{Test, tests};
 
 /// A file of tests.
 struct Module {
-    /// The first part of its tests' names. None where the names are those of servers and cases.
+    /// First part of the test names. `None` if a test name is that of a server and a case.
     name: Option<&'static str>,
     cost: Cost,
     tests: fn() -> Vec<Test>,
@@ -52,107 +53,120 @@ const fn module(name: &'static str, cost: Cost, tests: fn() -> Vec<Test>) -> Mod
     Module { name: Some(name), cost, tests }
 }
 
-/// In the order in which they start, but for tests that measure, which are first, because nothing
-/// else can run beside them. The longest come first, so that the short ones fill the gaps at the end.
+/// Modules in starting order. The longest start first, so that short tests fill the gaps at the
+/// end. `main` moves tests that measure before all others, when little else runs.
 const MODULES: &[Module] = &[
-    module("load", Cost::ALONE, load::tests),
-    module("calibrate", Cost::ALONE, calibrate::tests),
-    module("held", Cost::ALONE, held::tests),
-    module("wires", Cost::SERVER, wires::tests),
-    module("hostile", Cost::GREEDY, hostile::tests),
-    module("broken", Cost::SERVER, broken::tests),
-    module("foreign", Cost::SERVER, foreign::tests),
-    module("ci", Cost::SERVER, ci::tests),
-    module("command_line", Cost::SERVER, command_line::tests),
-    module("comparison", Cost::SERVER, comparison::tests),
-    module("preflight", Cost::SERVER, preflight::tests),
-    module("supervision", Cost::SERVER, supervision::tests),
-    module("replay", Cost::SERVER, replay::tests),
-    module("contract", Cost::SERVER, contract::tests),
-    module("confinement", Cost::CASE, confinement::tests),
-    module("mechanism", Cost::CASE, mechanism::tests),
-    module("processes", Cost::CASE, processes::tests),
-    module("properties", Cost::CASE, properties::tests),
-    module("readiness", Cost::CASE, readiness::tests),
-    module("layers", Cost::CASE, layers::tests),
-    module("limits", Cost::CASE, limits::tests),
-    module("known", Cost::CASE, known::tests),
-    module("marks", Cost::CASE, marks::tests),
-    module("reports", Cost::CASE, reports::tests),
-    module("suite", Cost::CASE, tests),
-    Module { name: None, cost: Cost::CASE, tests: matrix::tests },
+    module("load", Cost::Measurement, load::tests),
+    module("wires", Cost::Server, wires::tests),
+    module("hostile", Cost::Greedy, hostile::tests),
+    module("broken", Cost::Server, broken::tests),
+    module("idle_memory", Cost::ManyConnections, idle_memory::tests),
+    module("external", Cost::Server, external::tests),
+    module("ci", Cost::Server, ci::tests),
+    module("command_line", Cost::Server, command_line::tests),
+    module("comparison", Cost::Server, comparison::tests),
+    module("preflight", Cost::Server, preflight::tests),
+    module("supervision", Cost::Server, supervision::tests),
+    module("replay", Cost::Server, replay::tests),
+    module("contract", Cost::Server, contract::tests),
+    module("calibrate", Cost::Case, calibrate::tests),
+    module("confinement", Cost::Case, confinement::tests),
+    module("concurrency", Cost::Case, concurrency::tests),
+    module("processes", Cost::Case, processes::tests),
+    module("properties", Cost::Case, properties::tests),
+    module("readiness", Cost::Case, readiness::tests),
+    module("layers", Cost::Case, layers::tests),
+    module("limits", Cost::Case, limits::tests),
+    module("known", Cost::Case, known::tests),
+    module("grading", Cost::Case, grading::tests),
+    module("reports", Cost::Case, reports::tests),
+    module("suite", Cost::Case, tests),
+    Module { name: None, cost: Cost::Case, tests: matrix::tests },
 ];
 
 fn main() -> ExitCode {
-    // Servers under test are this program with other arguments.
+    // Some servers under test are this program, started with the name of a role.
     broken::server::take_role();
     hostile::server::take_role();
     replay::server::take_role();
     confinement::take_role();
 
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(schedule::TEST_THREADS);
     harness::server::raise_descriptor_limit();
     let tests = |module: &Module| -> Vec<(Cost, Trial)> {
         (module.tests)().into_iter().map(|test| test.scheduled(module.name, module.cost)).collect()
     };
-    let all = MODULES.iter().flat_map(tests);
-    let (alone, others): (Vec<_>, Vec<_>) = all.partition(|(cost, _)| *cost == Cost::ALONE);
-    let trials = alone.into_iter().chain(others);
-    libtest_mimic::run(&arguments, trials.map(|(_, trial)| trial).collect()).exit_code()
+    let tests = MODULES.iter().flat_map(tests);
+    let (measurements, others): (Vec<_>, Vec<_>) =
+        tests.partition(|(cost, _)| *cost == Cost::Measurement);
+    let tests: Vec<_> = measurements.into_iter().chain(others).collect();
+    let threads = schedule::threads(tests.iter().map(|(cost, _)| *cost));
+    arguments.test_threads.get_or_insert(threads);
+    let tests = tests.into_iter().map(|(_, test)| test).collect();
+    libtest_mimic::run(&arguments, tests).exit_code()
 }
 
-trials![
-    every_file_of_tests_is_a_module,
+use schedule::measurements_and_many_connections_are_kept_apart;
+
+tests![
+    every_test_file_is_a_module,
+    measurements_and_many_connections_are_kept_apart,
     every_test_is_listed,
-    tests_that_measure_run_alone_in_nextest_too
+    nextest_reserves_the_same_slots_for_costly_tests
 ];
 
-/// The files of this directory, with their text.
-fn files() -> Vec<(String, String)> {
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
-    let entries = std::fs::read_dir(directory).expect("the directory of this file");
-    entries
-        .filter_map(|entry| {
-            let path = entry.expect("an entry").path();
-            let name = path.file_name()?.to_str()?.strip_suffix(".rs")?.to_owned();
-            (name != "suite").then(|| (name, std::fs::read_to_string(&path).expect("a text")))
-        })
-        .collect()
+/// Returns the Rust files of a directory, and of its subdirectories.
+fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("a directory of tests");
+    let (directories, files): (Vec<PathBuf>, Vec<PathBuf>) =
+        entries.map(|entry| entry.expect("a directory entry").path()).partition(|it| it.is_dir());
+    let files = files.into_iter().filter(|file| file.extension().is_some_and(|end| end == "rs"));
+    files.chain(directories.iter().flat_map(|directory| rust_files(directory))).collect()
 }
 
-fn every_file_of_tests_is_a_module() {
-    for (name, _) in files() {
-        let is_module = MODULES.iter().any(|module| module.name.unwrap_or("matrix") == name);
-        assert!(is_module, "tests/{name}.rs is not in MODULES of tests/suite.rs");
-    }
+fn tests_directory() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests"))
 }
 
-/// Without libtest the compiler drops a function with `#[test]` and says nothing.
-fn every_test_is_listed() {
-    for (name, text) in files() {
-        let attribute = text.lines().position(|line| line.trim() == "#[test]");
-        if let Some(line) = attribute {
-            panic!("tests/{name}.rs:{}: list the function in `trials!` instead", line + 1);
+fn every_test_file_is_a_module() {
+    for file in rust_files(tests_directory()) {
+        let is_test_file = file.parent() == Some(tests_directory());
+        let name = file.file_stem().and_then(|name| name.to_str()).expect("a UTF-8 name");
+        if is_test_file && name != "suite" {
+            let is_module = MODULES.iter().any(|module| module.name.unwrap_or("matrix") == name);
+            assert!(is_module, "tests/{name}.rs is not in MODULES of tests/suite.rs");
         }
     }
 }
 
-/// There each test is a process of its own, so a file says it.
-fn tests_that_measure_run_alone_in_nextest_too() {
+/// Without libtest, the compiler silently drops functions with `#[test]`.
+fn every_test_is_listed() {
+    for file in rust_files(tests_directory()) {
+        let text = std::fs::read_to_string(&file).expect("a readable file");
+        let attribute = text.lines().position(|line| line.trim() == "#[test]");
+        if let Some(line) = attribute {
+            let file = file.display();
+            panic!("{file}:{}: list the function in `tests!` instead", line + 1);
+        }
+    }
+}
+
+/// nextest runs each test in a separate process, so a file configures the slots.
+fn nextest_reserves_the_same_slots_for_costly_tests() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../.config/nextest.toml");
-    let text = std::fs::read_to_string(path).expect("it is in the repository");
-    let file: toml::Table = text.parse().expect("it is TOML");
+    let text = std::fs::read_to_string(path).expect(".config/nextest.toml");
+    let file: toml::Table = text.parse().expect("valid TOML");
     let profile = &file["profile"]["default"];
     assert_eq!(profile["test-threads"].as_integer(), Some(schedule::SLOTS as i64));
-    let alone: Vec<&str> = MODULES
-        .iter()
-        .filter(|module| module.cost == Cost::ALONE)
-        .filter_map(|module| module.name)
-        .collect();
-    let filter = format!("binary(suite) and test(/^({})::/)", alone.join("|"));
-    let overrides = profile["overrides"].as_array().expect("a list");
-    let exclusive = overrides.iter().find(|one| one["filter"].as_str() == Some(&filter));
-    let exclusive = exclusive.unwrap_or_else(|| panic!("no override with the filter {filter}"));
-    assert_eq!(exclusive["threads-required"].as_str(), Some("num-test-threads"));
+    for (cost, slots) in [(Cost::Measurement, 6), (Cost::ManyConnections, 7)] {
+        let has_cost = |module: &&Module| module.cost == cost;
+        let names: Vec<&str> =
+            MODULES.iter().filter(has_cost).filter_map(|module| module.name).collect();
+        let filter = format!("binary(suite) and test(/^({})::/)", names.join("|"));
+        let overrides = profile["overrides"].as_array().expect("a list");
+        let entry = overrides.iter().find(|entry| entry["filter"].as_str() == Some(&filter));
+        let entry = entry.unwrap_or_else(|| panic!("no override with the filter {filter}"));
+        assert_eq!(entry["threads-required"].as_integer(), Some(slots));
+        assert_eq!(cost.slots() as i64, slots);
+    }
 }

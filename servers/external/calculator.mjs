@@ -1,18 +1,18 @@
-// The service `calc`: a line that holds an expression is answered by its value, as JavaScript has it.
+// The service `calc`: replies with the value of an expression, as JavaScript computes it.
 //
-// All numbers are doubles: `7 / 2` is 3.5, and whole numbers are exact up to 2^53. There is no eval
-// here, which would hand the server to any stranger: the line is parsed by recursive descent, one
-// function for each rank of operators. Equals are a loop; what recurses (signs, parentheses) is
-// counted, because a stack has an end.
+// All numbers are doubles: `7 / 2` is 3.5, and integers are exact up to 2^53. The server does not
+// use eval, which would let clients run code. A recursive-descent parser has one function for each
+// precedence level. Operators of equal precedence are handled in a loop. Signs and parentheses
+// recurse, so their nesting is limited.
 
-const MOST_OPEN = 64; // signs and parentheses that wait for their end
+const MAX_DEPTH = 64; // nested signs and parentheses
 
 const NUMBER = /(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?/y;
 const SYMBOLS = '+-*/%()';
 
-class Refused extends Error {}
+class CalcError extends Error {}
 
-/** The value of the expression, or words that begin with `error: `. */
+/** Returns the value of the expression, or a message that begins with `error: `. */
 export function calc(line) {
   try {
     const parser = new Parser(line);
@@ -20,7 +20,7 @@ export function calc(line) {
     parser.end();
     return String(value);
   } catch (error) {
-    if (!(error instanceof Refused)) throw error;
+    if (!(error instanceof CalcError)) throw error;
     return `error: ${error.message}`;
   }
 }
@@ -28,27 +28,27 @@ export function calc(line) {
 class Parser {
   constructor(line) {
     this.line = line;
-    this.at = 0;
-    this.open = 0;
+    this.position = 0;
+    this.depth = 0;
     this.next();
   }
 
-  /** Looks at the next token: a number, or a symbol, which at the end is none. */
+  /** Reads the next token: `number` or `symbol` is set, or neither at the end of the line. */
   next() {
     const { line } = this;
-    while (line[this.at] === ' ' || line[this.at] === '\t') this.at += 1;
+    while (line[this.position] === ' ' || line[this.position] === '\t') this.position += 1;
     this.number = undefined;
-    this.symbol = line[this.at];
-    NUMBER.lastIndex = this.at;
+    this.symbol = line[this.position];
+    NUMBER.lastIndex = this.position;
     if (this.symbol === undefined) return;
     if (SYMBOLS.includes(this.symbol)) {
-      this.at += 1;
+      this.position += 1;
     } else if (NUMBER.test(line)) {
-      this.number = Number(line.slice(this.at, NUMBER.lastIndex));
-      this.at = NUMBER.lastIndex;
+      this.number = Number(line.slice(this.position, NUMBER.lastIndex));
+      this.position = NUMBER.lastIndex;
     } else {
-      // The error never repeats any of the client's bytes.
-      throw new Refused('unexpected character');
+      // An error never repeats bytes of the request.
+      throw new CalcError('unexpected character');
     }
   }
 
@@ -67,7 +67,7 @@ class Parser {
     while (this.symbol === '*' || this.symbol === '/' || this.symbol === '%') {
       const symbol = this.take();
       const right = this.signed();
-      if (symbol !== '*' && right === 0) throw new Refused('division by zero');
+      if (symbol !== '*' && right === 0) throw new CalcError('division by zero');
       if (symbol === '*') value = finite(value * right);
       else value = finite(symbol === '/' ? value / right : value % right);
     }
@@ -75,27 +75,27 @@ class Parser {
   }
 
   signed() {
-    if (this.symbol === '-') return -this.within(() => this.signed());
-    if (this.symbol === '+') return this.within(() => this.signed());
+    if (this.symbol === '-') return -this.nested(() => this.signed());
+    if (this.symbol === '+') return this.nested(() => this.signed());
     if (this.symbol === '(') {
-      const value = this.within(() => this.sum());
-      if (this.symbol !== ')') throw new Refused('unbalanced parentheses');
+      const value = this.nested(() => this.sum());
+      if (this.symbol !== ')') throw new CalcError('unbalanced parentheses');
       this.next();
       return value;
     }
-    if (this.number === undefined) throw new Refused('not an expression');
+    if (this.number === undefined) throw new CalcError('not an expression');
     const value = finite(this.number);
     this.next();
     return value;
   }
 
-  /** What follows a sign or an opening parenthesis. */
-  within(inner) {
-    if (this.open === MOST_OPEN) throw new Refused(`too deeply nested (limit ${MOST_OPEN})`);
-    this.open += 1;
+  /** Parses the operand of a sign or an opening parenthesis. */
+  nested(parseOperand) {
+    if (this.depth === MAX_DEPTH) throw new CalcError(`too deeply nested (limit ${MAX_DEPTH})`);
+    this.depth += 1;
     this.next();
-    const value = inner();
-    this.open -= 1;
+    const value = parseOperand();
+    this.depth -= 1;
     return value;
   }
 
@@ -106,11 +106,11 @@ class Parser {
   }
 
   end() {
-    if (this.symbol !== undefined) throw new Refused('not an expression');
+    if (this.symbol !== undefined) throw new CalcError('not an expression');
   }
 }
 
 function finite(number) {
-  if (!Number.isFinite(number)) throw new Refused('not a finite number');
+  if (!Number.isFinite(number)) throw new CalcError('not a finite number');
   return number;
 }

@@ -1,20 +1,21 @@
-// The line protocol without any socket: bytes in, replies out; lineserver.py in JavaScript. Bytes are
+// The line protocol without sockets: bytes in, replies out (lineserver.py in JavaScript). Bytes are
 // strings in the encoding `latin1`, in which each character is one byte.
 
-export const MAX_LINE = 4096; // bytes of a request, without its end
+export const MAX_LINE = 4096; // bytes of a request, without its line end
 export const BUSY = 'error: busy, try again later\n';
 
 const TOO_LONG = `error: line too long (limit ${MAX_LINE} bytes)\n`;
 
-/** One client's side of the protocol. `answer` makes a reply of a request, both without end. */
+/** The state of the protocol for one connection. `answer` returns the reply to a request; neither
+ * has a line end. */
 export class Session {
   constructor(answer) {
     this.answer = answer;
-    this.partial = ''; // the beginning of a request whose end has not come yet
-    this.discarding = false; // the request was too long and is answered; the rest is nobody's
+    this.partial = ''; // the beginning of a request whose line end has not arrived
+    this.discarding = false; // whether to discard the rest of a line that was too long
   }
 
-  /** Takes what the client sent, and gives the replies to the requests that it completes. */
+  /** Processes input, and returns the replies to the requests that it completes. */
   receive(data) {
     let replies = '';
     let from = 0;
@@ -34,7 +35,7 @@ export class Session {
     return replies;
   }
 
-  /** The client will send no more: an unfinished last request is answered too. */
+  /** Ends the input, and returns the reply to an unterminated last request, if any. */
   endOfInput() {
     const last = this.partial;
     this.partial = '';

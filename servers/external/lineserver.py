@@ -1,30 +1,33 @@
-"""The line protocol without any socket: bytes in, replies out. All servers here share it.
+"""The line protocol without sockets: bytes in, replies out. All Python servers here share it.
 
-A request is bytes up to a line feed; a carriage return before it is dropped. TCP is a stream: what
-one recv returns may be half a request, or fifty, so the rest of an unfinished one is kept here.
-Each request gets exactly one reply line, in order. One that is too long gets an error line at once,
-and what is left of it is thrown away; the connection lives on.
+A request is a line that ends with a line feed; a carriage return before the line feed is dropped.
+TCP is a stream: recv may return half a request or fifty requests, so the beginning of an incomplete
+request is buffered here. Each request gets exactly one reply line, in order. A request that is too
+long gets an error line at once. The rest of its line is discarded, and the connection stays open.
 """
 
-MAX_LINE = 4096  # bytes of a request, without its end
-OUTPUT_BOUND = 64 * 1024  # bytes of replies that may wait for a slow reader
+MAX_LINE = 4096  # bytes of a request, without its line end
+OUTPUT_BOUND = 64 * 1024  # bytes of unsent replies at which the server stops reading
 
 TOO_LONG = b"error: line too long (limit %d bytes)\n" % MAX_LINE
 BUSY = b"error: busy, try again later\n"
 
 
 class Session:
-    """One client's side of the protocol. `answer` makes a reply of a request, both without end."""
+    """The state of the protocol for one connection.
+
+    `answer` returns the reply to a request; neither has a line end.
+    """
 
     def __init__(self, answer):
-        self.output = bytearray()  # replies to be sent
+        self.output = bytearray()  # unsent replies
         self._answer = answer
-        self._partial = b""  # the beginning of a request whose end has not come yet
-        self._discarding = False  # the request was too long and is answered; the rest is nobody's
-        self._ended = False
+        self._partial = b""  # the beginning of a request whose line end has not arrived
+        self._discarding = False  # whether to discard the rest of a line that was too long
+        self._ended = False  # whether the input has ended
 
     def receive(self, data):
-        """Takes what the client sent, and answers the requests that it completes."""
+        """Processes input, and answers the requests that it completes."""
         *ends, rest = data.split(b"\n")
         for end in ends:
             line, self._partial = self._partial + end, b""
@@ -40,22 +43,25 @@ class Session:
             self._partial, self._discarding = b"", True
 
     def end_of_input(self):
-        """The client will send no more: an unfinished last request is answered too."""
+        """Ends the input, and answers an unterminated last request."""
         self._ended = True
         if self._partial:
             self._reply(self._partial)
             self._partial = b""
 
     def sent(self, count):
-        """So many bytes of the output are on their way."""
+        """Removes the first `count` bytes from the output: they were sent."""
         del self.output[:count]
 
     def wants_input(self):
-        """Whether to read more. When not, send first: the client's own window then fills."""
+        """Returns whether to read more input. If not, send output first.
+
+        If the client does not read, its TCP window fills, and the client waits (backpressure).
+        """
         return not self._ended and len(self.output) < OUTPUT_BOUND
 
     def is_finished(self):
-        """Whether the client has ended its input and every reply owed was sent."""
+        """Returns whether the input has ended and every reply was sent."""
         return self._ended and not self.output
 
     def _reply(self, line):
@@ -74,5 +80,5 @@ def is_too_long(line):
 
 
 def echo(line):
-    """The service of an echo server."""
+    """The service `echo`: replies with the request."""
     return line

@@ -1,35 +1,35 @@
-"""server1: serves one client at a time, and the next is refused.
+"""server1: an iterative server that refuses further connections while it serves a client.
 
     python3 server1.py HOST PORT
 
-While a client is served nobody listens: the kernel answers whoever comes with a reset, which is
-ECONNREFUSED to the client, in microseconds and without a byte sent. `listen(0)` would not do that:
-the next client would be connected, wait in the kernel's queue without a word, and only the third
-would be left out. The listening socket is shut rather than closed, which keeps the port.
+While the server serves a client, it does not listen: the kernel refuses new connections
+(ECONNREFUSED) within microseconds. `listen(0)` would not do that: the second client would be
+connected and wait in the accept queue, and only the third would be left out. The listening socket
+is shut with shutdown(2) rather than closed, which keeps the port.
 
-A client that comes just between accept and shut is reset; one that comes just after the end of a
-client is refused although the server is free.
+Each transition has a race. A client that connects between accept and shutdown is reset. A client
+that connects before the next listen is refused, although the previous client has been served.
 """
 
 import select
 import sys
 
 from calculator import calc
-from serving import Listener, Stop, converse
+from serving import Listener, Shutdown, serve_connection
 
 
 def main():
-    stop = Stop()
+    shutdown = Shutdown()
     listener = Listener(backlog=0)
-    while not stop.requested:
-        select.select([listener, stop], [], [])
-        client = None if stop.requested else listener.accept()
+    while not shutdown.requested:
+        select.select([listener, shutdown], [], [])
+        client = None if shutdown.requested else listener.accept()
         if client is None:
             continue
         listener.stop_listening()
         with client:
-            converse(client, calc, stop)
-        if not stop.requested:
+            serve_connection(client, calc, shutdown)
+        if not shutdown.requested:
             listen_again(listener)
 
 
@@ -37,7 +37,7 @@ def listen_again(listener):
     try:
         listener.listen_again()
     except OSError as error:
-        # Another program has taken the port meanwhile, which nobody can be told but who looks here.
+        # Another program now listens on the port.
         sys.exit(f"cannot listen again: {error}")
 
 

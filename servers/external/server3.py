@@ -1,64 +1,69 @@
-"""server3: one loop over select for all clients, up to a number; one more is told that it is busy.
+"""server3: an event loop over select, with a connection limit.
 
     python3 server3.py HOST PORT
 
-A reactor: one thread asks the kernel which of many sockets are ready, and gives each of those a
-turn that never blocks: one read, and as much written as the kernel takes. What does not fit waits
-in the client's session, and nothing more is read from a client that does not take its replies.
-A client too many gets the line `error: busy, …` and a clean end.
+A reactor: one thread asks the kernel which sockets are ready, and does a bounded amount of work for
+each of them without blocking. It reads once, and writes as much as the kernel accepts. Unsent
+replies wait in the client's session. The server does not read from a client that does not read its
+replies. A connection over the limit gets the line `error: busy, …` and a clean close.
 """
 
 import select
 
 from calculator import calc
 from lineserver import Session
-from serving import CHUNK, Listener, Lingering, Stop, has_ended, unacknowledged, unread
+from serving import (
+    READ_SIZE, LingeringClose, Listener, Shutdown, is_at_end_of_input, unacknowledged, unread
+)
 
 CAPACITY = 64  # far below the 1,024 descriptors of select
 BACKLOG = 128
-LOOK_EVERY_S = 0.005
+DRAIN_POLL_INTERVAL_S = 0.005
 
 
 class Client:
-    """A socket, and how far its conversation is."""
+    """A socket and the state of its protocol."""
 
     def __init__(self, socket, answer):
         socket.setblocking(False)
         self.socket = socket
         self.session = Session(answer)
-        self.unread = None  # once the server is to end: what had arrived by then, and was not read
+        self.drain_limit = None  # during a drain: number of bytes that may still be read
 
     def fileno(self):
         return self.socket.fileno()
 
-    def turn(self, is_readable):
-        """Reads once at the most, and writes what the kernel takes. False when it is over."""
+    def advance(self, is_readable):
+        """Reads at most once, and writes what the kernel accepts. Returns False to close."""
         try:
             if is_readable:
-                self.read(CHUNK)
+                self.read(READ_SIZE)
             self.write()
         except OSError:
-            return False  # a reset, say: it ends this client, and nobody else
+            return False  # An error of one client, such as a reset, closes only its connection.
         return not self.session.is_finished()
 
-    def last_turn(self):
-        """As turn, when the server is to end: only what had arrived by then is read. The client is
-        seen off when its kernel has taken in all replies."""
+    def drain(self):
+        """Like advance, but reads only the input that had arrived before the first call.
+
+        Returns False to close, when the client's kernel has acknowledged all replies.
+        """
         try:
-            if self.unread is None:
-                self.unread = unread(self.socket)
-            while self.unread > 0 and self.session.wants_input():
-                self.unread -= self.read(min(CHUNK, self.unread))
+            if self.drain_limit is None:
+                self.drain_limit = unread(self.socket)
+            while self.drain_limit > 0 and self.session.wants_input():
+                self.drain_limit -= self.read(min(READ_SIZE, self.drain_limit))
                 self.write()
-            if self.unread == 0 and has_ended(self.socket):
+            if self.drain_limit == 0 and is_at_end_of_input(self.socket):
                 self.session.end_of_input()
             self.write()
-            return self.unread > 0 or bool(self.session.output) or unacknowledged(self.socket) > 0
+            has_work = self.drain_limit > 0 or bool(self.session.output)
+            return has_work or unacknowledged(self.socket) > 0
         except OSError:
             return False
 
-    def read(self, most):
-        data = self.socket.recv(most)
+    def read(self, size):
+        data = self.socket.recv(size)
         if data:
             self.session.receive(data)
         else:
@@ -74,41 +79,42 @@ class Client:
 
 
 def serve(answer):
-    stop = Stop()
+    shutdown = Shutdown()
     listener = Listener(BACKLOG)
     clients = set()
-    lingering = Lingering()
-    while not stop.requested:
+    lingering = LingeringClose()
+    while not shutdown.requested:
         readers = [client for client in clients if client.session.wants_input()]
         writers = [client for client in clients if client.session.output]
-        readers += [listener, stop, *lingering.sockets()]
+        readers += [listener, shutdown, *lingering.sockets()]
         readable, writable, _ = select.select(readers, writers, [], lingering.timeout())
         for client in clients.intersection(readable + writable):
-            if not client.turn(client in readable):
-                see_off(client, clients)
-        lingering.look()
-        newcomer = listener.accept() if listener in readable else None
-        if newcomer is not None and len(clients) < CAPACITY:
-            clients.add(Client(newcomer, answer))
-        elif newcomer is not None:
-            lingering.add(newcomer)
+            if not client.advance(client in readable):
+                close(client, clients)
+        lingering.advance()
+        connection = listener.accept() if listener in readable else None
+        if connection is not None and len(clients) < CAPACITY:
+            clients.add(Client(connection, answer))
+        elif connection is not None:
+            lingering.reject(connection)
     listener.close()
     drain(clients)
 
 
-def see_off(client, clients):
-    # In this order the place is free by the time that the client sees the end.
+def close(client, clients):
+    # In this order: the slot must be free when the client sees the close.
     clients.remove(client)
     client.socket.close()
 
 
 def drain(clients):
-    """Answers what has arrived, and ends when every client has its replies."""
+    """Answers the input that has arrived, and returns when every client has its replies."""
     while clients:
         for client in list(clients):
-            if not client.last_turn():
-                see_off(client, clients)
-        select.select([], [one for one in clients if one.session.output], [], LOOK_EVERY_S)
+            if not client.drain():
+                close(client, clients)
+        writers = [client for client in clients if client.session.output]
+        select.select([], writers, [], DRAIN_POLL_INTERVAL_S)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""server4: the loop of server3, and an echo server.
+"""server4: the event loop of server3 as an echo server.
 
     python3 server4.py HOST PORT
 
-How clients are served and what they are answered have nothing to do with each other: each line
-comes back as it is. A client too many gets the line `error: busy, …` and a clean end.
+The event loop and the service are independent: here each line is echoed. A connection over the
+limit gets the line `error: busy, …` and a clean close.
 """
 
 from lineserver import echo

@@ -1,15 +1,15 @@
-// server5: the event loop that Node brings, up to a number of clients; one more is told that it is
-// busy.
+// server5: the event loop of Node, up to a connection limit. Further connections get a busy line.
 //
 //     node server5.mjs HOST PORT
 //
-// The loop of server3 is inside the runtime, over epoll, and calls back: data has come, the client
-// has ended, what was written has left. A client that does not take its replies is not read from:
-// `write` says when they wait, and `drain` when they have left. A client too many gets the line
-// `error: busy, …` and a clean end.
+// The runtime contains the loop of server3, over epoll, and calls back when input has arrived, the
+// client has ended its input, or output was sent. The server does not read from a client that does
+// not read its replies: `write` returns false when replies are buffered, and the event `drain`
+// follows when they were sent. A connection over the limit gets the line `error: busy, …` and a
+// clean close.
 
 import net from 'node:net';
-import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextIteration, setTimeout as sleep } from 'node:timers/promises';
 
 import { calc } from './calculator.mjs';
 import { BUSY, Session } from './lineserver.mjs';
@@ -17,10 +17,10 @@ import { BUSY, Session } from './lineserver.mjs';
 const CAPACITY = 64;
 const BACKLOG = 128;
 const LINGER_MS = 1000;
-const MOST_LINGERING = 16;
+const MAX_LINGERING = 16;
 const DRAIN_DEADLINE_MS = 3000;
-const LAST_READ_MS = 1000;
-const LOOK_EVERY_MS = 5;
+const DRAIN_READ_DEADLINE_MS = 1000;
+const DRAIN_POLL_INTERVAL_MS = 5;
 
 const clients = new Set();
 const lingering = new Set();
@@ -29,21 +29,21 @@ function main() {
   const [host, port] = process.argv.slice(2);
   if (host === undefined || port === undefined) fail('usage: node server5.mjs HOST PORT');
   if (!/^\d+$/.test(port) || port > 65_535) fail(`${port}: a port is a number from 0 to 65535`);
-  // A client that has ended its side is still owed its replies.
-  const server = net.createServer({ allowHalfOpen: true, noDelay: true }, welcome);
+  // With allowHalfOpen, a client that has ended its input still gets its replies.
+  const server = net.createServer({ allowHalfOpen: true, noDelay: true }, accept);
   server.on('error', (error) => fail(`cannot listen on ${host} port ${port}: ${error.message}`));
   server.listen({ host, port: Number(port), backlog: BACKLOG }, () => {
-    const { address, port: chosen } = server.address();
-    console.log(`listens on ${address} port ${chosen}`);
+    const { address, port: boundPort } = server.address();
+    console.log(`listens on ${address} port ${boundPort}`);
   });
-  for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => stop(server));
+  for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => shutDown(server));
 }
 
-function welcome(socket) {
-  // A reset, say: it ends this client, and nobody else. `close` follows.
+function accept(socket) {
+  // An error of one client, such as a reset, closes only its connection: `close` follows.
   socket.on('error', () => {});
   if (clients.size < CAPACITY) serve(socket);
-  else turnAway(socket);
+  else reject(socket);
 }
 
 function serve(socket) {
@@ -54,7 +54,7 @@ function serve(socket) {
   socket.on('data', (data) => {
     client.lastActive = performance.now();
     const replies = session.receive(data);
-    // At most the replies to one piece, of 64 KiB, wait in memory.
+    // This bounds the memory: at most the replies to one read of 64 KiB are buffered.
     if (replies !== '' && !socket.write(replies)) socket.pause();
   });
   socket.on('drain', () => {
@@ -63,7 +63,7 @@ function serve(socket) {
   });
   socket.on('end', () => {
     socket.write(session.endOfInput(), () => {
-      // In this order the place is free by the time that the client sees the end.
+      // In this order: the slot must be free when the client sees the close.
       clients.delete(client);
       socket.end();
     });
@@ -71,45 +71,48 @@ function serve(socket) {
   socket.on('close', () => clients.delete(client));
 }
 
-/** To close over input that was not read resets the connection, and the reset can overtake the busy
- * line. So the sending side is shut, and what the client sends is read and thrown away. */
-function turnAway(socket) {
-  if (lingering.size === MOST_LINGERING) lingering.values().next().value.destroy();
+/** Sends the busy line, with a lingering close: shuts the sending side, and discards input until
+ * the client closes. Closing with unread input would send a reset, which can overtake the busy
+ * line. */
+function reject(socket) {
+  if (lingering.size === MAX_LINGERING) lingering.values().next().value.destroy();
   lingering.add(socket);
-  const patience = setTimeout(() => socket.destroy(), LINGER_MS);
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
   socket.on('close', () => {
-    clearTimeout(patience);
+    clearTimeout(timer);
     lingering.delete(socket);
   });
   socket.end(BUSY);
   socket.resume();
 }
 
-/** What has arrived is answered, then the exit code is 0; it is 1 if that takes too long, as with a
- * client that does not read. A second signal ends the server at once. */
-async function stop(server) {
+/** Answers the input that has arrived, then exits with code 0. If that takes too long, for example
+ * because a client does not read, exits with code 1. A second signal ends the server at once. */
+async function shutDown(server) {
   process.removeAllListeners('SIGTERM').removeAllListeners('SIGINT');
-  setTimeout(fail, DRAIN_DEADLINE_MS, 'drain took too long: the remaining clients are cut');
+  setTimeout(fail, DRAIN_DEADLINE_MS, 'drain timeout exceeded: the remaining connections are closed');
   server.close();
   lingering.forEach((socket) => socket.destroy());
   const began = performance.now();
-  await Promise.all([...clients].map((client) => seeOff(client, began)));
+  await Promise.all([...clients].map((client) => drain(client, began)));
   process.exit(0);
 }
 
-/** Node does not tell how much has arrived. But each turn of its loop reads what has: a client of whom
- * nothing is heard for a turn has been read to the end. One that goes on asking is cut off. */
-async function seeOff(client, began) {
+/** Waits until the input that has arrived is answered, and closes the connection. Node does not
+ * report how much input has arrived. But each iteration of its loop reads from every ready socket:
+ * if an iteration brings no input of the client, all input was read. A client that keeps sending is
+ * cut off after DRAIN_READ_DEADLINE_MS. */
+async function drain(client, began) {
   const { socket } = client;
-  let looked;
+  let checked;
   do {
-    looked = performance.now();
-    await sleep(LOOK_EVERY_MS);
-    await turn();
+    checked = performance.now();
+    await sleep(DRAIN_POLL_INTERVAL_MS);
+    await nextIteration();
   } while (
     !socket.destroyed &&
     (socket.writableLength > 0 ||
-      (client.lastActive >= looked && looked < began + LAST_READ_MS))
+      (client.lastActive >= checked && checked < began + DRAIN_READ_DEADLINE_MS))
   );
   if (socket.destroyed) return;
   socket.pause();
@@ -119,8 +122,8 @@ async function seeOff(client, began) {
   });
 }
 
-function fail(words) {
-  console.error(words);
+function fail(message) {
+  console.error(message);
   process.exit(1);
 }
 

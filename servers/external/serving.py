@@ -1,5 +1,5 @@
-"""What these servers share beside the protocol: where to listen, when to end, how to turn a client
-away so that it hears of it, and how to serve one with calls that block. Linux only.
+"""Shared code of the Python servers, except the protocol: listening, shutdown, rejecting
+connections, and serving a connection with blocking calls. Linux only.
 """
 
 import errno
@@ -14,21 +14,22 @@ import time
 
 from lineserver import BUSY, Session
 
-CHUNK = 4096  # read at once: what one client gets of a turn
-FD_SETSIZE = 1024  # select takes no descriptor from this one on
+READ_SIZE = 4096  # bytes per read, the maximum that a client gets per iteration
+FD_SETSIZE = 1024  # select accepts only descriptors below this number
 DRAIN_DEADLINE_S = 3
 LINGER_S = 1
-MOST_LINGERING = 16
+MAX_LINGERING = 16
 BACK_OFF_S = 0.01
 
 TCP_CLOSE, TCP_CLOSE_WAIT = 7, 8  # the kernel's include/net/tcp_states.h
 
 
-class Stop:
-    """The request to end: SIGTERM or SIGINT. select finds it readable from then on.
+class Shutdown:
+    """The shutdown request: SIGTERM or SIGINT. Readable for select once it was requested.
 
-    Clients then get the replies to what they had sent, and the exit code is 0; it is 1 if that
-    takes too long, as with a client that does not read. A second signal ends the server at once.
+    The server then answers the input that has arrived, and exits with code 0. If that takes too
+    long, for example because a client does not read, it exits with code 1. A second signal ends the
+    server at once.
     """
 
     def __init__(self):
@@ -36,7 +37,7 @@ class Stop:
         self._reader, self._writer = os.pipe()
         signal.signal(signal.SIGTERM, self._request)
         signal.signal(signal.SIGINT, self._request)
-        signal.signal(signal.SIGALRM, self._give_up)
+        signal.signal(signal.SIGALRM, self._cut_drain)
 
     def fileno(self):
         return self._reader
@@ -46,30 +47,30 @@ class Stop:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.alarm(DRAIN_DEADLINE_S)
         self.requested = True
-        os.close(self._writer)  # the end of a pipe is seen by every thread, and for good
+        os.close(self._writer)  # The read end stays readable, for all threads.
 
-    def _give_up(self, *_):
-        os.write(sys.stderr.fileno(), b"drain took too long: the remaining clients are cut\n")
+    def _cut_drain(self, *_):
+        os.write(sys.stderr.fileno(), b"drain timeout exceeded: the remaining connections are closed\n")
         os._exit(1)
 
 
 class Listener:
-    """The socket that listens where the arguments say, and a spare descriptor for hard times."""
+    """The listening socket, at the address of the arguments, and a spare descriptor."""
 
     def __init__(self, backlog):
         if len(sys.argv) != 3:
             sys.exit(f"usage: python3 {sys.argv[0]} HOST PORT")
         host, port = sys.argv[1:]
         try:
-            self._socket = bound(host, int(port))
+            self._socket = bind(host, int(port))
             if int(port) == 0:
-                # A port that the kernel chose is lost when the socket stops listening, even for a
-                # moment. One that is bound by its number stays.
-                self._socket = bound(host, self._socket.getsockname()[1])
+                # A port that the kernel chose is released when the socket stops listening, even
+                # briefly. A port that was bound by number is not.
+                self._socket = bind(host, self._socket.getsockname()[1])
             self._socket.listen(backlog)
         except (OSError, OverflowError, ValueError) as error:
             sys.exit(f"cannot listen on {host} port {port}: {error}")
-        # Who was seen waiting may have gone again: that must not block the server.
+        # A client may disconnect after select has returned: then accept must not block.
         self._socket.setblocking(False)
         self._backlog = backlog
         self._spare = spare_descriptor()
@@ -79,23 +80,23 @@ class Listener:
         return self._socket.fileno()
 
     def accept(self):
-        """The next client, or None if there is none to be served. Nothing here ends the server."""
+        """Returns the next client to serve, or None if there is none. Never raises OSError."""
         try:
             client, _ = self._socket.accept()
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
-                self._turn_away_with_the_spare()
+                self._reject_with_spare()
             elif error.errno in (errno.ENOBUFS, errno.ENOMEM):
                 time.sleep(BACK_OFF_S)
             return None
         if client.fileno() >= FD_SETSIZE:
-            tell_busy(client)
+            reject_without_linger(client)
             return None
         return client
 
     def stop_listening(self):
-        """From now on the kernel refuses whoever comes (ECONNREFUSED)."""
+        """Stops listening: the kernel then refuses new connections (ECONNREFUSED)."""
         self._socket.shutdown(socket.SHUT_RD)
 
     def listen_again(self):
@@ -104,33 +105,36 @@ class Listener:
     def close(self):
         self._socket.close()
 
-    def _turn_away_with_the_spare(self):
-        """Without a descriptor accept fails at once, and the client stays at the door: a loop would
-        spin. One is given up for a moment to accept that client, tell it and close."""
+    def _reject_with_spare(self):
+        """Rejects a client when no descriptor is free, with the spare descriptor.
+
+        At the descriptor limit accept fails at once and the client stays queued, so the loop would
+        spin.
+        """
         if self._spare is not None:
             os.close(self._spare)
         try:
-            tell_busy(self._socket.accept()[0])
+            reject_without_linger(self._socket.accept()[0])
         except OSError:
             time.sleep(BACK_OFF_S)
         self._spare = spare_descriptor()
 
 
-class Lingering:
-    """Clients that were told that the server is busy, until they have closed their side.
+class LingeringClose:
+    """Rejected clients that got the busy line and have not closed their side yet.
 
-    To close over input that was not read resets the connection, and the reset can overtake the busy
-    line. So the sending side is shut, and what the client had sent already is read and thrown away.
+    Closing with unread input sends a reset, which can overtake the busy line. So the sending side
+    is shut, and the client's input is discarded.
     """
 
     def __init__(self):
-        self._clients = {}  # socket: when it is closed in any case
+        self._deadlines = {}  # by socket
 
-    def add(self, client):
-        if len(self._clients) == MOST_LINGERING:
-            self._close(next(iter(self._clients)))
+    def reject(self, client):
+        if len(self._deadlines) == MAX_LINGERING:
+            self._close(next(iter(self._deadlines)))
         client.setblocking(False)
-        self._clients[client] = time.monotonic() + LINGER_S
+        self._deadlines[client] = time.monotonic() + LINGER_S
         try:
             client.send(BUSY)
             client.shutdown(socket.SHUT_WR)
@@ -138,58 +142,61 @@ class Lingering:
             self._close(client)
 
     def sockets(self):
-        return list(self._clients)
+        return list(self._deadlines)
 
     def timeout(self):
-        """How long select may wait."""
-        if not self._clients:
+        """Returns the timeout for select, in seconds."""
+        if not self._deadlines:
             return None
-        return max(0, min(self._clients.values()) - time.monotonic())
+        return max(0, min(self._deadlines.values()) - time.monotonic())
 
-    def look(self):
-        for client, deadline in list(self._clients.items()):
+    def advance(self):
+        """Discards input, and closes the clients that are done or past their deadline."""
+        for client, deadline in list(self._deadlines.items()):
             try:
-                is_over = client.recv(CHUNK) == b""
+                is_done = client.recv(READ_SIZE) == b""
             except BlockingIOError:
-                is_over = False
+                is_done = False
             except OSError:
-                is_over = True
-            if is_over or deadline <= time.monotonic():
+                is_done = True
+            if is_done or deadline <= time.monotonic():
                 self._close(client)
 
     def _close(self, client):
-        del self._clients[client]
+        del self._deadlines[client]
         client.close()
 
 
-def converse(client, answer, stop):
-    """Serves one client with calls that block, until it ends or the server is to end."""
+def serve_connection(client, answer, shutdown):
+    """Serves a client with blocking calls until its input ends or the server shuts down."""
     session = Session(answer)
     try:
         while not session.is_finished():
-            select.select([client, stop], [], [])
-            if stop.requested:
-                return answer_what_has_arrived(client, session)
-            data = client.recv(CHUNK)
+            select.select([client, shutdown], [], [])
+            if shutdown.requested:
+                return drain(client, session)
+            data = client.recv(READ_SIZE)
             if data:
                 session.receive(data)
             else:
                 session.end_of_input()
             send_all(client, session)
     except OSError:
-        pass  # a reset, say: it ends this client, and nobody else
+        pass  # An error of one client, such as a reset, closes only its connection.
 
 
-def answer_what_has_arrived(client, session):
-    """The server is to end. A client that goes on asking cannot keep it: only what has arrived by
-    now is read."""
-    left = unread(client)
-    while left > 0:
-        data = client.recv(min(left, CHUNK))
-        left -= len(data)
+def drain(client, session):
+    """Answers the input that has arrived, and no later input.
+
+    Without that limit, a client that keeps sending could delay the shutdown for ever.
+    """
+    limit = unread(client)
+    while limit > 0:
+        data = client.recv(min(limit, READ_SIZE))
+        limit -= len(data)
         session.receive(data)
         send_all(client, session)
-    if has_ended(client):
+    if is_at_end_of_input(client):
         session.end_of_input()
         send_all(client, session)
     while unacknowledged(client) > 0:
@@ -197,16 +204,16 @@ def answer_what_has_arrived(client, session):
 
 
 def send_all(client, session):
-    client.sendall(session.output)  # it blocks while the client does not read
+    client.sendall(session.output)  # blocks while the client does not read
     session.sent(len(session.output))
 
 
-def bound(host, port):
+def bind(host, port):
     if not 0 <= port <= 65_535:
         raise ValueError("a port is a number from 0 to 65535")
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, protocol)
-    # Old connections in TIME_WAIT do not keep a new server from its port.
+    # Connections of an earlier run in TIME_WAIT must not block the port.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(address)
     return listener
@@ -219,8 +226,8 @@ def spare_descriptor():
         return None
 
 
-def tell_busy(client):
-    """Tells a client for whom there is no place to linger."""
+def reject_without_linger(client):
+    """Sends the busy line and closes the connection."""
     try:
         with client:
             client.setblocking(False)
@@ -230,23 +237,25 @@ def tell_busy(client):
 
 
 def unread(client):
-    """Bytes that have arrived and were not read (SIOCINQ)."""
-    return asked(client, termios.FIONREAD)
+    """Returns how many received bytes were not read (SIOCINQ)."""
+    return ioctl_int(client, termios.FIONREAD)
 
 
 def unacknowledged(client):
-    """Bytes that were sent and the client's kernel has not taken in yet (SIOCOUTQ). To close over
-    unread input before that would lose them."""
-    return 0 if state(client) == TCP_CLOSE else asked(client, termios.TIOCOUTQ)
+    """Returns how many sent bytes the client's kernel has not acknowledged (SIOCOUTQ).
+
+    Closing with unread input would discard these bytes.
+    """
+    return 0 if state(client) == TCP_CLOSE else ioctl_int(client, termios.TIOCOUTQ)
 
 
-def has_ended(client):
-    """Whether the client has ended its side, and all that it sent was read."""
+def is_at_end_of_input(client):
+    """Returns whether the client has sent a FIN and all its input was read."""
     return state(client) == TCP_CLOSE_WAIT and unread(client) == 0
 
 
-def asked(client, what):
-    return int.from_bytes(fcntl.ioctl(client, what, bytes(4)), sys.byteorder)
+def ioctl_int(client, request):
+    return int.from_bytes(fcntl.ioctl(client, request, bytes(4)), sys.byteorder)
 
 
 def state(client):

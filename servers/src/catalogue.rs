@@ -57,14 +57,14 @@ impl Server {
     }
 
     /// Returns the name of the original program that this server replaces, if any.
-    pub fn original(&self) -> Option<&'static str> {
+    pub fn alias(&self) -> Option<&'static str> {
         ORIGINALS
             .iter()
             .find(|(_, id, service)| *id == self.pattern.id && *service == self.service)
             .map(|(alias, ..)| *alias)
     }
 
-    /// Decides every limit.
+    /// Returns the configuration: the pattern's defaults with the user's overrides, checked.
     ///
     /// # Errors
     /// The pattern does not support a limit.
@@ -91,9 +91,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_server_is_found_by_its_own_name() {
+    fn every_server_is_found_by_its_name() {
         for server in servers() {
-            let found = find(&server.name()).expect("its own name");
+            let found = find(&server.name()).expect("a server with this name");
             assert_eq!(found.name(), server.name());
         }
     }
@@ -103,12 +103,12 @@ mod tests {
         for (alias, id, service) in ORIGINALS {
             let server = find(alias).expect("an original");
             assert_eq!((server.pattern.id, server.service), (*id, *service));
-            assert_eq!(server.original(), Some(*alias));
+            assert_eq!(server.alias(), Some(*alias));
         }
     }
 
     #[test]
-    fn a_bare_pattern_is_a_calculator_and_a_wrong_name_is_nothing() {
+    fn a_pattern_name_means_its_calculator_and_wrong_names_are_not_found() {
         assert_eq!(find("select").map(|server| server.service), Some(Service::Calc));
         for wrong in ["", "selec", "select-", "select-calcs", "server5", "-calc", "calc"] {
             assert!(find(wrong).is_none(), "{wrong}");
@@ -117,13 +117,16 @@ mod tests {
 
     #[test]
     fn a_pattern_rejects_unsupported_limits() {
-        let asked = |name: &str, clients| {
+        let max_connections = |name: &str, clients| {
             let limits = Limits { max_connections: Some(clients), ..Limits::default() };
             find(name).expect("a server").config(&limits).map(|config| config.max_connections)
         };
-        assert_eq!(asked("select", 64), Ok(64));
-        assert!(matches!(asked("select", 0), Err(LimitsError::TooMany { .. })));
-        assert!(matches!(asked("select", 1024), Err(LimitsError::TooMany { .. })));
-        assert!(matches!(asked("iterative", 2), Err(LimitsError::ServesOne("iterative"))));
+        assert_eq!(max_connections("select", 64), Ok(64));
+        assert!(matches!(max_connections("select", 0), Err(LimitsError::TooMany { .. })));
+        assert!(matches!(max_connections("select", 1024), Err(LimitsError::TooMany { .. })));
+        assert!(matches!(
+            max_connections("iterative", 2),
+            Err(LimitsError::ServesOne("iterative"))
+        ));
     }
 }

@@ -1,12 +1,12 @@
 //! Server patterns as small, exemplary programs that a reader can compare side by side.
 //!
 //! A [`Pattern`] is a way to organise accepting, reading and answering; a [`Service`] computes the
-//! replies. They are independent, and a [`Server`] is one of each. All patterns share one line
-//! protocol ([`protocol`]), one way to listen ([`sockets`]) and one way to shut down
-//! ([`shutdown`]), so two pattern files differ only where the patterns do.
+//! replies. A [`Server`] combines a pattern and a service. All patterns share the line protocol
+//! ([`protocol`]), and the code that listens ([`sockets`]) and shuts down ([`shutdown`]). So two
+//! pattern files show only the difference between the patterns.
 //!
-//! The modules are listed from low to high layers. Each imports only from modules above it in the
-//! list.
+//! The modules are listed from the lowest layer to the highest. Each imports only from modules that
+//! are listed before it.
 //!
 //! This crate measures nothing, prints nothing, and knows no command line.
 
@@ -41,7 +41,7 @@ mod catalogue;
 pub use catalogue::{Server, find, servers};
 pub use config::Config;
 pub use limits::{Limits, LimitsError, MAX_LINE, MAX_WORKERS};
-pub use pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
+pub use pattern::{Capacity, Family, OverloadPolicy, Pattern, WorkerKind, Workers};
 pub use patterns::PATTERNS;
 pub use protocol::Service;
 pub use sockets::{BindError, Listener};
@@ -52,7 +52,7 @@ use std::io;
 ///
 /// # Errors
 /// The pattern does not support the limits, or the kernel refuses a resource that the whole server
-/// needs. An error of one client ends that client alone.
+/// needs. An error of one client closes only its connection.
 pub fn serve(server: &Server, limits: &Limits, listener: Listener) -> io::Result<()> {
     let config = server
         .config(limits)

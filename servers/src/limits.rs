@@ -24,7 +24,8 @@ pub struct Limits {
     pub workers: Option<usize>,
     /// Length of the accept queue.
     pub backlog: Option<u32>,
-    /// Time after which a silent connection is closed.
+    /// Time without input, or without progress on unsent replies, after which a connection is
+    /// closed.
     pub idle_timeout: Option<Duration>,
     /// Maximum length of a request, in bytes.
     pub max_line: Option<usize>,
@@ -33,10 +34,10 @@ pub struct Limits {
 /// A limit that the pattern does not support.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LimitsError {
-    /// The pattern serves one client; another number was given.
+    /// The pattern serves one client, but another number was requested.
     #[error("{0} serves one client at a time; omit the connection limit")]
     ServesOne(&'static str),
-    /// The pattern serves one client per worker; a number of connections was given.
+    /// The pattern serves one client per worker, but a number of connections was requested.
     #[error("{0} serves one client per worker; set the number of workers instead")]
     ServesOnePerWorker(&'static str),
     /// Fewer connections than workers.
@@ -45,16 +46,18 @@ pub enum LimitsError {
     )]
     FewerThanWorkers(&'static str, usize),
     /// More connections than the pattern supports.
-    #[error("{id} serves at most {max} clients at once: {reason}; set a limit from 1 to {max}")]
+    #[error(
+        "{id} serves at most {max} connections at a time: {reason}; set a limit from 1 to {max}"
+    )]
     TooMany {
         /// The pattern.
         id: &'static str,
-        /// Its maximum.
+        /// Maximum of the pattern.
         max: usize,
         /// The reason for the maximum.
         reason: &'static str,
     },
-    /// More connections than this process may have descriptors.
+    /// More connections than the descriptor limit of this process allows.
     #[error(
         "this process may open {0} descriptors, which leaves {1} for clients; set a lower connection limit or raise the descriptor limit (ulimit -n)"
     )]
@@ -64,7 +67,7 @@ pub enum LimitsError {
     NoWorkers {
         /// The pattern.
         id: &'static str,
-        /// Its workers.
+        /// Description of the pattern's workers.
         workers: String,
     },
     /// The number of workers is out of range.
@@ -83,9 +86,9 @@ impl Pattern {
         }
     }
 
-    pub(crate) fn workers(&self, asked: Option<usize>) -> Result<usize, LimitsError> {
+    pub(crate) fn workers(&self, requested: Option<usize>) -> Result<usize, LimitsError> {
         let default = match self.workers {
-            Workers::One | Workers::PerClient(_) => match asked {
+            Workers::One | Workers::PerClient(_) => match requested {
                 None => return Ok(1),
                 Some(_) => {
                     let workers = self.workers.description(None);
@@ -95,7 +98,7 @@ impl Pattern {
             Workers::PerCore(_) => thread::available_parallelism().map_or(1, NonZero::get),
             Workers::Pool(_, default) => default,
         };
-        match asked.unwrap_or(default) {
+        match requested.unwrap_or(default) {
             workers @ 1..=MAX_WORKERS => Ok(workers),
             _ => Err(LimitsError::WorkersOutOfRange(self.id)),
         }
@@ -103,25 +106,27 @@ impl Pattern {
 
     pub(crate) fn max_connections(
         &self,
-        asked: Option<usize>,
+        requested: Option<usize>,
         workers: usize,
     ) -> Result<usize, LimitsError> {
-        match (self.capacity, asked) {
+        match (self.capacity, requested) {
             (Capacity::One, None | Some(1)) => Ok(1),
             (Capacity::One, Some(_)) => Err(LimitsError::ServesOne(self.id)),
             (Capacity::PerWorker, None) => Ok(workers),
             (Capacity::PerWorker, Some(_)) => Err(LimitsError::ServesOnePerWorker(self.id)),
             (Capacity::PerWorkerAndQueue(queue), None) => Ok(workers + queue),
-            (Capacity::PerWorkerAndQueue(_), Some(asked)) if asked < workers => {
+            (Capacity::PerWorkerAndQueue(_), Some(requested)) if requested < workers => {
                 Err(LimitsError::FewerThanWorkers(self.id, workers))
             }
-            (Capacity::PerWorkerAndQueue(_), Some(asked)) => within_descriptors(asked, workers),
+            (Capacity::PerWorkerAndQueue(_), Some(requested)) => {
+                within_descriptors(requested, workers)
+            }
             (Capacity::Limited { default, .. }, None) => {
                 Ok(default.min(available_for_connections(workers)).max(1))
             }
-            (Capacity::Limited { max, reason, .. }, Some(asked)) => {
-                if (1..=max).contains(&asked) {
-                    within_descriptors(asked, workers)
+            (Capacity::Limited { max, reason, .. }, Some(requested)) => {
+                if (1..=max).contains(&requested) {
+                    within_descriptors(requested, workers)
                 } else {
                     Err(LimitsError::TooMany { id: self.id, max, reason })
                 }
@@ -130,26 +135,26 @@ impl Pattern {
     }
 }
 
-/// Descriptors that a server needs besides those of its connections and workers, with a margin.
+/// Descriptors that a server needs in addition to its connections and workers, with a margin.
 const RESERVED_DESCRIPTORS: usize = 64;
 
-/// Descriptors of a worker: a listener, its spare one, and an epoll or a ring.
+/// Descriptors per worker: a listener, a spare descriptor, and an epoll instance or a ring.
 const DESCRIPTORS_PER_WORKER: usize = 3;
 
-fn within_descriptors(asked: usize, workers: usize) -> Result<usize, LimitsError> {
+fn within_descriptors(requested: usize, workers: usize) -> Result<usize, LimitsError> {
     match available_for_connections(workers) {
-        max if asked > max => Err(LimitsError::TooFewDescriptors(descriptors(), max)),
-        _ => Ok(asked),
+        max if requested > max => Err(LimitsError::TooFewDescriptors(descriptor_limit(), max)),
+        _ => Ok(requested),
     }
 }
 
-/// Returns how many connections the descriptors of this process allow.
+/// Returns how many connections the descriptor limit of this process allows.
 fn available_for_connections(workers: usize) -> usize {
-    descriptors().saturating_sub(RESERVED_DESCRIPTORS + DESCRIPTORS_PER_WORKER * workers)
+    descriptor_limit().saturating_sub(RESERVED_DESCRIPTORS + DESCRIPTORS_PER_WORKER * workers)
 }
 
-/// Returns the hard limit: a server raises its soft limit to it.
-fn descriptors() -> usize {
+/// Returns the hard limit of descriptors. A server raises its soft limit to the hard limit.
+fn descriptor_limit() -> usize {
     let hard = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(_, hard)| hard);
     usize::try_from(hard).unwrap_or(usize::MAX)
 }

@@ -15,16 +15,16 @@ pub struct Pattern {
     pub summary: &'static str,
     /// Group of related patterns.
     pub family: Family,
-    /// The designs 0 to 8 of Stevens, *UNIX Network Programming* volume 1 (third edition, chapter
-    /// 30), that it implements.
+    /// The designs (0 to 8) of Stevens, *UNIX Network Programming* volume 1, third edition, chapter
+    /// 30, that the pattern implements.
     pub stevens: &'static [u8],
     /// Known programs with this architecture.
     pub used_by: &'static str,
     /// The units that run concurrently.
     pub workers: Workers,
-    /// Number of clients that it serves at once.
+    /// Number of clients that are served at once.
     pub capacity: Capacity,
-    /// Its behaviour towards a connection over the limit.
+    /// What happens to a connection over the limit.
     pub when_full: OverloadPolicy,
     /// Default length of the accept queue.
     pub backlog: u32,
@@ -37,15 +37,15 @@ pub struct Pattern {
 pub enum Family {
     /// One client at a time.
     Iterative,
-    /// One process for each connection.
+    /// Each process serves one connection at a time.
     Processes,
-    /// One thread for each connection.
+    /// Each thread serves one connection at a time.
     Threads,
-    /// One thread waits for all connections.
+    /// One thread waits for events of all connections.
     Loop,
-    /// Several threads, each with its own connections.
+    /// Several threads, each with an event loop and separate connections.
     Loops,
-    /// One thread detects readiness, others serve.
+    /// Worker threads share one event queue.
     Workers,
     /// Tasks of an async runtime.
     Tasks,
@@ -73,8 +73,8 @@ impl Family {
             Family::Processes => "processes",
             Family::Threads => "threads",
             Family::Loop => "one event loop",
-            Family::Loops => "several event loops",
-            Family::Workers => "a loop and workers",
+            Family::Loops => "one event loop per core",
+            Family::Workers => "worker threads on one event queue",
             Family::Tasks => "tasks",
             Family::Rings => "io_uring",
         }
@@ -84,19 +84,19 @@ impl Family {
 /// The units that run concurrently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workers {
-    /// One thread serves.
+    /// One thread.
     One,
-    /// One per connection.
-    PerClient(Unit),
-    /// One per CPU, unless the user sets another number.
-    PerCore(Unit),
-    /// A fixed number, unless the user sets another.
-    Pool(Unit, usize),
+    /// One worker per connection.
+    PerClient(WorkerKind),
+    /// One worker per CPU, unless the user sets another number.
+    PerCore(WorkerKind),
+    /// This default number of workers, unless the user sets another.
+    Pool(WorkerKind, usize),
 }
 
 /// The kind of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
+pub enum WorkerKind {
     /// A process.
     Process,
     /// A thread.
@@ -105,9 +105,9 @@ pub enum Unit {
 
 impl Workers {
     /// Describes the workers: `one thread`, `one process per client`, `one thread per core`.
-    /// `asked` is the number that the user has set.
-    pub fn description(self, asked: Option<usize>) -> String {
-        match (self, asked) {
+    /// `configured` is the number that the user has set.
+    pub fn description(self, configured: Option<usize>) -> String {
+        match (self, configured) {
             (Workers::One, _) => "one thread".to_owned(),
             (Workers::PerClient(unit), _) => format!("one {} per client", unit.name()),
             (Workers::PerCore(unit), None) => format!("one {} per core", unit.name()),
@@ -119,19 +119,19 @@ impl Workers {
     }
 }
 
-impl Unit {
+impl WorkerKind {
     fn name(self) -> &'static str {
         match self {
-            Unit::Process => "process",
-            Unit::Thread => "thread",
+            WorkerKind::Process => "process",
+            WorkerKind::Thread => "thread",
         }
     }
 
     fn count(self, number: usize) -> String {
         match (self, number) {
             (_, 1) => format!("one {}", self.name()),
-            (Unit::Process, _) => format!("{number} processes"),
-            (Unit::Thread, _) => format!("{number} threads"),
+            (WorkerKind::Process, _) => format!("{number} processes"),
+            (WorkerKind::Thread, _) => format!("{number} threads"),
         }
     }
 }
@@ -139,18 +139,18 @@ impl Unit {
 /// Number of clients that a pattern serves at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capacity {
-    /// One, by construction.
+    /// One client; not configurable.
     One,
-    /// One per worker.
+    /// One client per worker.
     PerWorker,
-    /// One per worker, and this many more may wait for a worker, unless the user limits both
-    /// together.
+    /// One client per worker, plus a queue of this many accepted connections. `--max-connections`
+    /// is the sum of both.
     PerWorkerAndQueue(usize),
-    /// As many as the user sets.
+    /// A configurable number.
     Limited {
-        /// Default.
+        /// The default number.
         default: usize,
-        /// Maximum.
+        /// The maximum number.
         max: usize,
         /// The reason for the maximum.
         reason: &'static str,
@@ -168,7 +168,7 @@ impl Capacity {
         }
     }
 
-    /// The capacity of a pattern whose cost per connection is a descriptor and some memory.
+    /// The capacity of a pattern in which a connection costs only a descriptor and some memory.
     pub const BY_DESCRIPTORS: Capacity = Capacity::Limited {
         default: 10_000,
         max: 1_000_000,
@@ -199,7 +199,7 @@ impl OverloadPolicy {
         OverloadPolicy::Busy,
     ];
 
-    /// Describes the client's view.
+    /// Describes what the client sees.
     pub fn description(self) -> &'static str {
         match self {
             OverloadPolicy::Wait => "waits in the accept queue",
@@ -221,8 +221,8 @@ impl OverloadPolicy {
 }
 
 impl Pattern {
-    /// Returns why the pattern cannot run on this machine, if so. Such a server is not counted as
-    /// failed.
+    /// Returns why the pattern cannot run on this machine, or `None` if it can. A server that
+    /// cannot run is not counted as failed.
     pub fn unavailable(&self) -> Option<String> {
         match self.family {
             Family::Rings => io_uring::unavailable(),

@@ -1,5 +1,5 @@
-//! Accepting in an async runtime without free descriptors. In a process of its own, because the limit
-//! belongs to the process.
+//! Tests accepting in an async runtime without free descriptors. A separate test program, because
+//! the descriptor limit applies to the whole process.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,7 +15,7 @@ use tokio::runtime::Builder;
 
 const CLIENTS: usize = 5;
 
-/// Lowers the limit to the descriptors that are open.
+/// Lowers the descriptor limit so that no descriptor is free.
 fn exhaust_descriptors() {
     let lowest_free = File::open("/dev/null").expect("a descriptor").as_raw_fd() as u64;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
@@ -28,7 +28,7 @@ fn without_descriptors_every_queued_client_is_rejected() {
     listener.listen().expect("listening");
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (address, shutdown) = (listener.address(), listener.shutdown());
-    // All are queued before the first accept, so no later client causes a new edge.
+    // All clients are queued before the first accept, so no later client causes an event.
     let mut clients: Vec<TcpStream> =
         (0..CLIENTS).map(|_| TcpStream::connect(address).expect("a queued connection")).collect();
     exhaust_descriptors();
@@ -37,9 +37,9 @@ fn without_descriptors_every_queued_client_is_rejected() {
     });
     for client in &mut clients {
         client.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
-        let mut told = String::new();
-        client.read_to_string(&mut told).expect("a reply and a clean close");
-        assert!(told.starts_with("error: busy"), "{told}");
+        let mut reply = String::new();
+        client.read_to_string(&mut reply).expect("a reply and a clean close");
+        assert!(reply.starts_with("error: busy"), "{reply}");
     }
     shutdown.request();
     server.join().expect("no panic").expect("no error");

@@ -13,9 +13,9 @@ const END: &str = "<!-- the catalogue: end -->";
 #[test]
 fn the_table_matches_the_catalogue() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(&path).expect("there is a README");
-    let (before, rest) = readme.split_once(BEGIN).expect("the table begins");
-    let (table, after) = rest.split_once(END).expect("the table ends");
+    let readme = fs::read_to_string(&path).expect("README.md exists");
+    let (before, rest) = readme.split_once(BEGIN).expect("the marker before the table");
+    let (table, after) = rest.split_once(END).expect("the marker after the table");
     let expected = table_of(PATTERNS);
     if std::env::var_os("BLESS").is_some() {
         let readme = [before, BEGIN, &expected, END, after].concat();
@@ -28,24 +28,25 @@ fn the_table_matches_the_catalogue() {
 #[test]
 fn the_reading_order_names_every_pattern() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(&path).expect("there is a README");
-    let (_, chapters) = readme.split_once(END).expect("the table ends");
-    let mut place = 0;
+    let readme = fs::read_to_string(&path).expect("README.md exists");
+    let (_, chapters) = readme.split_once(END).expect("the marker after the table");
+    let mut position = 0;
     for pattern in PATTERNS {
-        let link = format!("[`{}`](src/patterns/{}.rs)", pattern.id, file(pattern));
-        let found = chapters[place..]
+        let link = format!("[`{}`](src/patterns/{}.rs)", pattern.id, file_stem(pattern));
+        let found = chapters[position..]
             .find(&link)
             .unwrap_or_else(|| panic!("{link} is missing or out of order"));
-        place += found;
+        position += found;
     }
 }
 
 #[test]
 fn the_example_of_a_pattern_in_the_documents_is_current() {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let document = fs::read_to_string(package.join("../docs/extending.md")).expect("it is there");
+    let document =
+        fs::read_to_string(package.join("../docs/extending.md")).expect("docs/extending.md exists");
     let pattern = fs::read_to_string(package.join("src/patterns/prefork_mutex.rs"))
-        .expect("the example is there");
+        .expect("prefork_mutex.rs exists");
     let (_, code) = pattern.split_once("\n\n").expect("the code follows the module comment");
     assert!(
         document.contains(&format!("```rust\n{code}```\n")),
@@ -59,12 +60,12 @@ fn every_pattern_is_one_short_file() {
     let mut lengths: Vec<usize> = PATTERNS
         .iter()
         .map(|pattern| {
-            let path = patterns.join(file(pattern)).with_extension("rs");
-            let text = fs::read_to_string(&path).expect("a pattern is named after its file");
-            for part in
-                ["//! # ", "//! Used by: ", "//! Good for: ", "//! Breaks: ", "//! Source: "]
+            let path = patterns.join(file_stem(pattern)).with_extension("rs");
+            let text = fs::read_to_string(&path).expect("a file with the name of the pattern");
+            for section in
+                ["//! # ", "//! Used by: ", "//! Good for: ", "//! Weakness: ", "//! Source: "]
             {
-                assert!(text.contains(part), "{} lacks {part:?}", path.display());
+                assert!(text.contains(section), "{} lacks {section:?}", path.display());
             }
             let length = text.lines().count();
             assert!(length <= 250, "{} has {length} lines", path.display());
@@ -72,11 +73,11 @@ fn every_pattern_is_one_short_file() {
         })
         .collect();
     lengths.sort_unstable();
-    assert!(lengths[lengths.len() / 2] < 120, "half of the files are long: {lengths:?}");
+    assert!(lengths[lengths.len() / 2] < 120, "the median length is too high: {lengths:?}");
 }
 
 #[test]
-fn all_nine_designs_of_stevens_are_present() {
+fn every_design_of_stevens_has_one_pattern() {
     let mut designs: Vec<u8> =
         PATTERNS.iter().flat_map(|pattern| pattern.stevens).copied().collect();
     designs.sort_unstable();
@@ -85,7 +86,7 @@ fn all_nine_designs_of_stevens_are_present() {
 
 fn table_of(patterns: &[Pattern]) -> String {
     let mut table =
-        "\n| pattern | mechanism | workers | clients at once | over the limit | used by |\n\
+        "\n| pattern | how it works | workers | connection limit (default, maximum) | over the limit | used by |\n\
                      |---|---|---|---|---|---|\n"
             .to_owned();
     for pattern in patterns {
@@ -118,6 +119,6 @@ fn with_commas(number: usize) -> String {
     }
 }
 
-fn file(pattern: &Pattern) -> String {
+fn file_stem(pattern: &Pattern) -> String {
     pattern.id.replace('-', "_")
 }

@@ -1,5 +1,5 @@
-//! Installing the shutdown request concurrently. In a process of its own, because the signal affects
-//! the whole process.
+//! Tests concurrent calls of `Shutdown::install`. A separate test program, because the signal
+//! affects the whole process.
 
 use std::sync::Barrier;
 use std::thread;
@@ -10,7 +10,7 @@ use servers::shutdown::Shutdown;
 const THREADS: usize = 64;
 
 #[test]
-fn concurrent_installs_share_one_request() {
+fn concurrent_installs_share_one_shutdown_request() {
     let barrier = Barrier::new(THREADS);
     thread::scope(|scope| {
         let install = || {
@@ -19,12 +19,12 @@ fn concurrent_installs_share_one_request() {
         };
         let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(install)).collect();
         let shutdowns: Vec<Shutdown> =
-            threads.into_iter().map(|one| one.join().expect("a request")).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
         shutdowns[0].request();
         for shutdown in shutdowns {
             assert!(shutdown.is_requested());
             let mut waited = [PollFd::new(shutdown.fd(), PollFlags::POLLIN)];
-            // All of them hold the eventfd that the handler notifies.
+            // All of them have the eventfd that the handler notifies.
             assert_eq!(poll(&mut waited, PollTimeout::from(20_000u16)), Ok(1));
         }
     });

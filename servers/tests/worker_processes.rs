@@ -1,5 +1,5 @@
-//! Worker processes. Every test runs in the main thread, because a process with several threads does
-//! not fork; hence no `#[test]`.
+//! Tests worker processes. The tests run in the main thread, without `#[test]`, because
+//! `WorkerProcesses` rejects a process with several threads.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -30,13 +30,13 @@ fn shutdown() -> Shutdown {
 }
 
 fn children() -> WorkerProcesses {
-    WorkerProcesses::new(shutdown()).expect("one thread")
+    WorkerProcesses::new(shutdown()).expect("a process with one thread")
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+fn wait_until(condition: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !holds() {
-        assert!(Instant::now() < deadline, "timed out waiting until {what}");
+        assert!(Instant::now() < deadline, "timed out waiting until {condition}");
         thread::sleep(Duration::from_millis(1));
     }
 }
@@ -46,24 +46,24 @@ fn a_child_never_returns_into_its_parents_code() {
     let mut children = children();
     let bodies: [fn() -> io::Result<()>; 3] =
         [|| Ok(()), || Err(io::Error::other("on purpose")), || panic!("on purpose")];
-    let own = std::process::id().to_ne_bytes();
+    let parent_id = std::process::id().to_ne_bytes();
     for body in bodies {
         children.fork(&[write.as_raw_fd()], body).expect("a child");
         // A child that reached this line would write another id.
         (&write).write_all(&std::process::id().to_ne_bytes()).expect("a complete write");
     }
-    let mut ended = 0;
+    let mut exited = 0;
     let deadline = Instant::now() + DEADLINE;
-    while ended < bodies.len() {
+    while exited < bodies.len() {
         assert!(Instant::now() < deadline, "timed out");
-        children.wait(&[]).expect("a shutdown");
-        ended += children.reap().len();
+        children.wait(&[]).expect("no error");
+        exited += children.reap().len();
     }
     assert_eq!(children.active(), 0);
     drop(write);
     let mut written = Vec::new();
     read.read_to_end(&mut written).expect("the end of the stream");
-    assert_eq!(written, own.repeat(bodies.len()));
+    assert_eq!(written, parent_id.repeat(bodies.len()));
 }
 
 fn failing_children_are_not_restarted_for_ever() {
@@ -72,7 +72,7 @@ fn failing_children_are_not_restarted_for_ever() {
     let mut children = children();
     let error = children
         .maintain(3, &[write.as_raw_fd()], || Ok(()), || (&write).write_all(b"."))
-        .expect_err("they end at once");
+        .expect_err("all children exit at once");
     assert!(error.to_string().contains("giving up"), "{error}");
     let mut forked = 0;
     loop {
@@ -82,22 +82,23 @@ fn failing_children_are_not_restarted_for_ever() {
             Err(error) => panic!("{error}"),
         }
     }
-    assert!((3..=3 * 20).contains(&forked), "{forked} were forked");
+    assert!((3..=3 * 20).contains(&forked), "{forked} children were forked");
 }
 
-/// Forks a child that writes its id once it holds the mutex, and keeps the mutex.
+/// Forks a child that writes its process id once it holds the mutex, and never releases the mutex.
 fn fork_holder(children: &mut WorkerProcesses, mutex: &SharedMutex, channel: &UnixStream) -> Pid {
-    let mut own = channel;
+    let mut channel_end = channel;
     let hold = || {
-        own.write_all(&std::process::id().to_ne_bytes())?;
-        // Blocks: no process writes to it.
-        own.read(&mut [0]).map(Some)
+        channel_end.write_all(&std::process::id().to_ne_bytes())?;
+        // Blocks, because no process writes to the channel.
+        channel_end.read(&mut [0]).map(Some)
     };
     let body = || mutex.hold(shutdown(), hold).map(drop);
     children.fork(&[channel.as_raw_fd()], body).expect("a child")
 }
 
-fn holder(mut channel: &UnixStream) -> Pid {
+/// Waits until a child holds the mutex, and returns its process id.
+fn wait_for_holder(mut channel: &UnixStream) -> Pid {
     channel.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     let mut number = [0; 4];
     channel.read_exact(&mut number).expect("a holder");
@@ -111,14 +112,14 @@ fn a_mutex_of_a_killed_holder_passes_to_the_next() {
     let mut waiting: Vec<Pid> =
         (0..3).map(|_| fork_holder(&mut children, &mutex, &theirs)).collect();
     while !waiting.is_empty() {
-        let holder = holder(&ours);
+        let holder = wait_for_holder(&ours);
         waiting.retain(|&pid| pid != holder);
-        kill(holder, Signal::SIGKILL).expect("present");
+        kill(holder, Signal::SIGKILL).expect("a child");
     }
     drop(children);
     for _ in 0..2 {
-        let mine = mutex.hold(shutdown(), || Ok(Some(()))).expect("a free mutex");
-        assert!(mine.is_some());
+        let result = mutex.hold(shutdown(), || Ok(Some(()))).expect("a free mutex");
+        assert!(result.is_some());
     }
 }
 
@@ -127,20 +128,20 @@ fn a_child_waiting_for_a_mutex_exits_on_sigterm() {
     let mutex = SharedMutex::new().expect("memory");
     let mut children = children();
     let first = fork_holder(&mut children, &mutex, &theirs);
-    assert_eq!(holder(&ours), first);
+    assert_eq!(wait_for_holder(&ours), first);
     let second = fork_holder(&mut children, &mutex, &theirs);
-    wait_until("the second waits for the mutex", || {
-        // The child sleeps for no other reason, and an earlier signal would do as well.
+    wait_until("the second child waits for the mutex", || {
+        // The child sleeps for no other reason. A signal before the wait has the same effect.
         let stat = fs::read_to_string(format!("/proc/{second}/stat")).expect("a child");
         stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('S'))
     });
-    kill(second, Signal::SIGTERM).expect("present");
-    let mut end = WaitStatus::StillAlive;
-    wait_until("it ends", || {
-        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        end = waitid(Id::Pid(second), look).expect("a child");
-        end != WaitStatus::StillAlive
+    kill(second, Signal::SIGTERM).expect("a child");
+    let mut status = WaitStatus::StillAlive;
+    wait_until("the second child exits", || {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        status = waitid(Id::Pid(second), flags).expect("a child");
+        status != WaitStatus::StillAlive
     });
-    assert_eq!(end, WaitStatus::Exited(second, 0));
-    assert_eq!(children.reap(), [second], "the first goes on");
+    assert_eq!(status, WaitStatus::Exited(second, 0));
+    assert_eq!(children.reap(), [second], "the first child runs");
 }

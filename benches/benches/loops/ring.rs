@@ -1,7 +1,7 @@
 //! Minimal use of io_uring for a closed loop. The sockets are known in advance. One system call
-//! submits all sends and collects all completions. Sent bytes are static, and never freed.
+//! submits all sends and waits for completions. The bytes to send are static, so never freed.
 
-#![allow(unsafe_code, reason = "the kernel is told of memory, and shares a queue")]
+#![allow(unsafe_code, reason = "io_uring: the kernel accesses memory of this process")]
 
 use std::io;
 use std::net::TcpStream;
@@ -15,15 +15,17 @@ use io_uring::types::{BufRingEntry, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 use nix::libc::{ENOBUFS, MSG_WAITALL};
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 
-/// Id of the buffer group, and size of each buffer in bytes.
+/// Id of the buffer group.
 const GROUP: u16 = 0;
+
+/// Size of each receive buffer, in bytes.
 const BUFFER: usize = 512;
 
 const PAGE: usize = 4096;
 
-/// Marks the completion of a send, in the user data next to the socket's index.
+/// Flag in the user data of a send. The other bits are the index of the socket.
 const SENT: u64 = 1 << 32;
 
 /// A ring with its receive buffers.
@@ -33,10 +35,10 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Creates a ring for this thread only, which receives from all of these sockets. The ring
-    /// keeps them open.
+    /// Creates a ring that receives from these sockets and keeps them open. Only the calling thread
+    /// may use the ring.
     pub(crate) fn new(sockets: Vec<TcpStream>) -> io::Result<Ring> {
-        // In a turn each socket has at most one send and one new receive.
+        // In a turn, each socket has at most one send and one new receive.
         let room = (2 * sockets.len() as u32).next_power_of_two();
         let mut uring = IoUring::builder()
             .setup_single_issuer()
@@ -57,36 +59,38 @@ impl Ring {
         push(&mut self.uring.submission(), &sending(socket, bytes));
     }
 
-    /// Submits the queue, waits for completions, and queues the replies to received bytes.
+    /// Submits the queue and waits for completions. Calls `reply` with the socket and the received
+    /// bytes, and queues a send of the result.
     pub(crate) fn turn(
         &mut self,
         mut reply: impl FnMut(usize, &[u8]) -> Result<Option<&'static [u8]>>,
     ) -> Result<()> {
-        let patience = Timespec::from(PATIENCE);
-        let arguments = SubmitArgs::new().timespec(&patience);
+        let timeout = Timespec::from(TIMEOUT);
+        let arguments = SubmitArgs::new().timespec(&timeout);
         match self.uring.submitter().submit_with_args(1, &arguments) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                return Err(error).context("waiting for what the server sends");
+                return Err(error).context("cannot wait for replies of the server");
             }
             _ => {}
         }
         let (_, mut queue, completions) = self.uring.split();
-        for one in completions {
-            let (socket, result) = ((one.user_data() & !SENT) as usize, one.result());
-            if one.user_data() & SENT != 0 {
+        for completion in completions {
+            let (data, result) = (completion.user_data(), completion.result());
+            let socket = (data & !SENT) as usize;
+            if data & SENT != 0 {
                 bail!("sending failed: {}", io::Error::from_raw_os_error(-result));
             }
-            // Without a free buffer nothing was received.
+            // With ENOBUFS, no buffer was free and nothing was received.
             if result != -ENOBUFS {
                 ensure!(result >= 0, io::Error::from_raw_os_error(-result));
-                let buffer = cqueue::buffer_select(one.flags());
+                let buffer = cqueue::buffer_select(completion.flags());
                 let buffer = buffer.context("the server has closed a connection")?;
                 if let Some(bytes) = reply(socket, self.buffers.bytes(buffer, result as usize))? {
                     push(&mut queue, &sending(socket, bytes));
                 }
                 self.buffers.provide(buffer);
             }
-            if !cqueue::more(one.flags()) {
+            if !cqueue::more(completion.flags()) {
                 push(&mut queue, &receiving(socket));
             }
         }
@@ -98,7 +102,8 @@ fn receiving(socket: usize) -> Entry {
     opcode::RecvMulti::new(Fixed(socket as u32), GROUP).build().user_data(socket as u64)
 }
 
-/// Posts a completion only on failure. A partial send is a failure (WAITALL).
+/// Returns a send that posts a completion only on failure. With MSG_WAITALL, a partial send is a
+/// failure.
 fn sending(socket: usize, bytes: &'static [u8]) -> Entry {
     opcode::Send::new(Fixed(socket as u32), bytes.as_ptr(), bytes.len() as u32)
         .flags(MSG_WAITALL)
@@ -108,15 +113,16 @@ fn sending(socket: usize, bytes: &'static [u8]) -> Entry {
 }
 
 fn push(queue: &mut SubmissionQueue<'_>, entry: &Entry) {
-    // SAFETY: all entries are made above. The bytes to send are static, the receive buffers are
-    // never freed, and the sockets belong to the ring, because they are registered.
-    unsafe { queue.push(entry) }.expect("there is room for two of each socket");
+    // SAFETY: `receiving` and `sending` make all entries. The bytes to send are static, the receive
+    // buffers are never freed, and the registered sockets belong to the ring.
+    unsafe { queue.push(entry) }.expect("room for two entries per socket");
 }
 
-/// Receive buffers of the kernel.
+/// Receive buffers that are provided to the kernel.
 struct Buffers {
-    /// Ring of the buffers that the kernel may use.
+    /// Ring of the entries for buffers that the kernel may use.
     queue: NonNull<BufRingEntry>,
+    /// Memory of all buffers.
     bytes: NonNull<u8>,
     count: u16,
     tail: u16,
@@ -145,14 +151,15 @@ impl Buffers {
 
     /// Provides a buffer to the kernel, for the first time or again.
     fn provide(&mut self, buffer: u16) {
-        let place = usize::from(self.tail % self.count);
+        let position = usize::from(self.tail % self.count);
         self.tail = self.tail.wrapping_add(1);
-        // SAFETY: both are within their memory. The kernel does not read an entry beyond the tail,
-        // and there are no more buffers than entries, so this entry is used up. The tail is where
-        // the kernel expects it and aligned for a u16. It is written with release ordering so that
-        // the kernel sees the entry first.
+        // SAFETY: the entry and the buffer are within their memory. The kernel does not read
+        // entries beyond the tail. The ring has an entry for each buffer, so the kernel has
+        // consumed this entry. `BufRingEntry::tail` returns the kernel's address of the tail,
+        // aligned for a u16. The release ordering makes the entry visible to the kernel before the
+        // new tail.
         unsafe {
-            let entry = self.queue.add(place).as_mut();
+            let entry = self.queue.add(position).as_mut();
             entry.set_addr(self.bytes.add(usize::from(buffer) * BUFFER).as_ptr() as u64);
             entry.set_len(BUFFER as u32);
             entry.set_bid(buffer);
@@ -161,11 +168,14 @@ impl Buffers {
         }
     }
 
-    /// Returns the bytes that the kernel has put into a buffer that was not provided again.
+    /// Returns the received bytes in a buffer. Call this before the buffer is provided again.
     fn bytes(&self, buffer: u16, count: usize) -> &[u8] {
-        assert!(buffer < self.count && count <= BUFFER, "the kernel keeps to the buffers");
-        // SAFETY: the slice is within the memory, which was zero before the kernel wrote to it. The
-        // buffer is not provided again before the next use of `&mut self`.
+        assert!(
+            buffer < self.count && count <= BUFFER,
+            "a buffer id and a length within the bounds"
+        );
+        // SAFETY: the slice is within the memory, which is initialized: it was zero before the
+        // kernel wrote to it. The buffer is not provided again before the next use of `&mut self`.
         unsafe {
             let start = self.bytes.add(usize::from(buffer) * BUFFER);
             std::slice::from_raw_parts(start.as_ptr(), count)

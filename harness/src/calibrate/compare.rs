@@ -9,41 +9,43 @@ use serde::Serialize;
 
 use super::reference_generators::{ReferenceGenerator, ReferenceLoad};
 use super::run::run;
+use crate::figures::count;
 use crate::interrupt;
 use crate::load::placement::Placement;
 use crate::load::{
-    self, ArrivalProcess, Group, LoadSpec, Measurement, Measuring, Plan, RequestReply, Verdict,
+    self, ArrivalProcess, ConnectionGroup, LoadSpec, MeasurementSettings, Plan, RequestReply,
 };
+use crate::results::{Measurement, ValidityLabel};
 use crate::selftest::known;
 use crate::server::{Launcher, Server};
 
-/// Numbers of connections, and of requests in flight on each, for the comparisons.
+/// Loads of the comparisons: number of connections, and requests in flight on each connection.
 pub const LOADS: &[(usize, usize)] = &[(50, 1), (1_000, 1), (50, 16)];
 
-/// Warm-up of the load generator. The reference generators have their own.
+/// Warm-up of the load generator.
 const WARM_UP: Duration = Duration::from_millis(200);
 
-/// Result of a comparison with a reference generator: ratios of this generator's figure to the
-/// other's, one per round, in ascending order.
+/// Result of a comparison with a reference generator. A ratio is the figure of the load generator
+/// divided by the figure of the reference generator.
 #[derive(Clone, Debug, Serialize)]
 pub struct Calibration {
     /// Name of the reference generator.
-    pub rival: &'static str,
+    pub reference: &'static str,
     /// Number of connections.
     pub connections: usize,
     /// Requests in flight on each connection.
     pub depth: usize,
-    /// Ratios of the requests per second.
+    /// Ratios of the requests per second, one per round, in ascending order.
     pub throughput: Vec<f64>,
-    /// Ratios of the generators' CPU time per request.
+    /// Ratios of the generators' CPU time per request, one per round, in ascending order.
     pub cpu_per_request: Vec<f64>,
-    /// Requests per second of the last round: this generator's, and the reference generator's.
+    /// Requests per second in the last round, of the load generator and of the reference generator.
     pub per_s: (f64, f64),
-    /// Busy share of the server's CPU under this generator's load, in the last round.
+    /// Busy share of the server under the load of the load generator, in the last round.
     pub server_cpu_share: Option<f64>,
-    /// Busy share of this generator in the last round.
+    /// Busy share of the load generator in the last round.
     pub generator_cpu_share: f64,
-    /// Caveats of this generator's runs, one for each run that is not valid.
+    /// Caveats of the load generator's runs that are not valid, one text per run.
     pub doubts: Vec<String>,
 }
 
@@ -52,7 +54,7 @@ pub struct Calibration {
 /// # Errors
 /// The server cannot be launched, or a run fails.
 pub fn compare(
-    rival: &'static ReferenceGenerator,
+    reference: &'static ReferenceGenerator,
     launcher: &Launcher,
     placement: &Placement,
     (connections, depth): (usize, usize),
@@ -63,7 +65,7 @@ pub fn compare(
     let load =
         ReferenceLoad { connections, depth, duration, processor: placement.of_load_thread(0) };
     let mut compared = Calibration {
-        rival: rival.name,
+        reference: reference.name,
         connections,
         depth,
         throughput: Vec::new(),
@@ -78,27 +80,30 @@ pub fn compare(
             break;
         }
         // Alternates the order, so that the advantage of being first cancels out.
-        let rivals = |before: bool| match before == (round % 2 == 1) {
-            true => run(rival, server.address, load).map(Some),
+        let run_reference = |before: bool| match before == (round % 2 == 1) {
+            true => run(reference, server.address, load).map(Some),
             false => Ok(None),
         };
-        let first = rivals(true)?;
-        let own = engine(&server, rival, (connections, depth), placement, duration)?;
-        let Some(other) = first.or(rivals(false)?) else { bail!("a round has a rival's run") };
+        let first = run_reference(true)?;
+        let own =
+            run_load_generator(&server, reference, (connections, depth), placement, duration)?;
+        let Some(other) = first.or(run_reference(false)?) else {
+            bail!("the reference generator did not run in this round")
+        };
         if let Some(problem) = own.problem() {
-            bail!("the engine against {} connections: {problem}", connections);
+            bail!("the load generator with {} connections: {problem}", connections);
         }
         compared.throughput.push(own.throughput_per_s / other.per_s);
         let Some(own_cpu) = own.generator_cpu_ns_per_request else {
-            bail!("the engine against {connections} connections: no request was answered");
+            bail!("the load generator with {connections} connections: no request was answered");
         };
         compared.cpu_per_request.push(own_cpu as f64 / other.cpu_ns_per_request);
-        if own.validity.verdict != Verdict::Valid {
-            let (verdict, words) = (own.validity.verdict.name(), own.validity.words());
-            compared.doubts.push(format!("{verdict}: {words}"));
+        if own.validity.label != ValidityLabel::Valid {
+            let (label, caveats) = (own.validity.label.name(), own.validity.text());
+            compared.doubts.push(format!("{label}: {caveats}"));
         }
         compared.per_s = (own.throughput_per_s, other.per_s);
-        compared.server_cpu_share = own.server.as_ref().and_then(|side| side.cpu_share);
+        compared.server_cpu_share = own.server_stats.as_ref().and_then(|stats| stats.cpu_share);
         compared.generator_cpu_share = own.generator_cpu_share;
     }
     compared.throughput.sort_by(f64::total_cmp);
@@ -106,24 +111,24 @@ pub fn compare(
     Ok(compared)
 }
 
-/// Runs the load generator with the reference generator's request bytes.
-fn engine(
+/// Runs the load generator with the request bytes of the reference generator.
+fn run_load_generator(
     server: &Server,
-    rival: &ReferenceGenerator,
+    reference: &ReferenceGenerator,
     (connections, depth): (usize, usize),
     placement: &Placement,
     duration: Duration,
 ) -> Result<Measurement> {
-    let bytes = rival.request.to_vec();
-    let group = Group {
-        exchanges: vec![RequestReply { request: bytes.clone(), reply: bytes }],
+    let bytes = reference.request.to_vec();
+    let group = ConnectionGroup {
+        requests: vec![RequestReply { request: bytes.clone(), reply: bytes }],
         connections,
-        pace: ArrivalProcess::Closed { depth: depth as u32 },
+        arrival_process: ArrivalProcess::Closed { depth: depth as u32 },
     };
-    let demand = LoadSpec::new(server.address, group, 1);
-    let plan = Plan { warm_up: WARM_UP, duration, held: 0, is_short: false };
-    let measuring = Measuring::usual(plan, 1, interrupt::flag());
-    Ok(load::load(Some(server), &demand, rival.name, &measuring, placement)?.0)
+    let load_spec = LoadSpec::new(server.address, group, 1);
+    let plan = Plan { warm_up: WARM_UP, duration, idle_connections: 0, is_short: false };
+    let measuring = MeasurementSettings::new(plan, 1, interrupt::flag());
+    Ok(load::load(Some(server), &load_spec, reference.name, &measuring, placement)?.0)
 }
 
 impl fmt::Display for Calibration {
@@ -138,13 +143,15 @@ impl fmt::Display for Calibration {
         let (own, other) = self.per_s;
         write!(
             formatter,
-            "{}, {} connections, depth {}: requests/s {} of it, processor time per request {}; \
-             last {own:.0}/s and {other:.0}/s, busy: generator {:.0} %",
-            self.rival,
+            "{}, {} connections, depth {}: ratio of requests/s {}, of CPU time per request {}; \
+             last round {}/s and {}/s, busy: generator {:.0} %",
+            self.reference,
             self.connections,
             self.depth,
             spread(&self.throughput),
             spread(&self.cpu_per_request),
+            count(own),
+            count(other),
             self.generator_cpu_share * 100.0,
         )?;
         if let Some(share) = self.server_cpu_share {
@@ -154,7 +161,10 @@ impl fmt::Display for Calibration {
             [] => Ok(()),
             [first, ..] => {
                 let (count, all) = (self.doubts.len(), self.throughput.len());
-                write!(formatter, "; {count} of {all} runs of the engine in doubt, as {first}")
+                write!(
+                    formatter,
+                    "; {count} of {all} runs of the load generator are not valid, such as {first}"
+                )
             }
         }
     }

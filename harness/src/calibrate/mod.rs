@@ -1,5 +1,5 @@
-//! Calibration against reference load generators: interleaved runs on the same server, with the
-//! same request bytes.
+//! Calibration against reference load generators: runs of both generators alternate, on the same
+//! server and with the same request bytes.
 
 mod child;
 mod compare;

@@ -1,28 +1,30 @@
-//! Flags that declare the properties of a server of the user's own.
+//! Flags that declare the properties of an external server.
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 
 use crate::contract::{Declared, PROPERTIES, Property};
 
-/// The flags that declare properties of an external server, one for each of [`PROPERTIES`].
+/// The flags that declare properties of an external server: one for each row of [`PROPERTIES`].
 #[derive(Clone, Debug, Default)]
 pub struct DeclaredFlags(pub Declared);
 
 impl DeclaredFlags {
     fn flag(property: &'static Property) -> Arg {
-        let owner = if property.is_of_command { "cmd" } else { "own" };
+        let required = if property.requires_cmd { "cmd" } else { "external_server" };
         let flag = Arg::new(property.name)
             .long(property.name)
             .help(property.help)
-            .requires(owner)
+            .requires(required)
             .help_heading(
-                "Properties that a server of your own declares (cases about others do not apply)",
+                "Properties of an external server. A declared property is tested; an undeclared property is only detected, where possible",
             );
-        let Some(value) = property.value else { return flag.action(ArgAction::SetTrue) };
-        let read =
-            |text: &str| (property.read)(&mut Declared::default(), text).map(|()| text.to_owned());
-        flag.value_name(value).value_parser(read)
+        let Some(placeholder) = property.placeholder else {
+            return flag.action(ArgAction::SetTrue);
+        };
+        let validate =
+            |text: &str| (property.parse)(&mut Declared::default(), text).map(|()| text.to_owned());
+        flag.value_name(placeholder).value_parser(validate)
     }
 }
 
@@ -35,13 +37,13 @@ impl FromArgMatches for DeclaredFlags {
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         for property in PROPERTIES {
-            let text = match property.value {
+            let text = match property.placeholder {
                 Some(_) => matches.get_one::<String>(property.name).map(String::as_str),
                 None => matches.get_flag(property.name).then_some(""),
             };
             if let Some(text) = text {
-                (property.read)(&mut self.0, text)
-                    .map_err(|words| clap::Error::raw(ErrorKind::InvalidValue, words))?;
+                (property.parse)(&mut self.0, text)
+                    .map_err(|message| clap::Error::raw(ErrorKind::InvalidValue, message))?;
             }
         }
         Ok(())

@@ -1,6 +1,5 @@
 //! `harness client`: an interactive client. Each input line is a request; the client prints the
-//! reply. It never waits longer than its timeout for the server, and reports the outcome in its
-//! message and in its exit code.
+//! reply. Every wait for the server has a timeout. A message and the exit code report the outcome.
 
 use std::io::{self, ErrorKind, IsTerminal};
 use std::net::SocketAddr;
@@ -9,9 +8,9 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, Stdin};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::timeout;
+use tokio::time;
 
-use super::LONGEST_REPLY;
+use super::error::MAX_REPLY_LENGTH;
 use crate::server::proc;
 use crate::stdio;
 use crate::text::visible;
@@ -20,105 +19,113 @@ const PROMPT: &str = "> ";
 
 /// Outcome of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The input ended and every request was answered.
+pub enum ClientOutcome {
+    /// The input ended, and every request got a reply.
     Done,
-    /// The connection was refused: no server listens there.
+    /// The connection was refused, and no client is connected to the address: no server listens
+    /// there.
     NotStarted,
-    /// A server is running and rejects this client.
-    Refused(String),
-    /// The server did not answer in time.
+    /// A server runs and rejected this client: by a refused or reset connection, or by a busy line.
+    Rejected(String),
+    /// The server did not reply in time, or did not accept the connection in time.
     Stalled(String),
-    /// The server closed the connection before a reply.
-    Closed(String),
+    /// The server closed the connection before a reply, sent a line without a request, or sent a
+    /// line that is too long.
+    ProtocolError(String),
     /// The terminal, a pipe or the network of this machine failed.
     Failed(String),
 }
 
-impl Ended {
+impl ClientOutcome {
     /// Returns the exit code of the program.
     pub fn code(&self) -> u8 {
         match self {
-            Ended::Done => 0,
-            Ended::Failed(_) => 3,
-            Ended::NotStarted => 4,
-            Ended::Refused(_) => 5,
-            Ended::Stalled(_) => 6,
-            Ended::Closed(_) => 7,
+            ClientOutcome::Done => 0,
+            ClientOutcome::Failed(_) => 3,
+            ClientOutcome::NotStarted => 4,
+            ClientOutcome::Rejected(_) => 5,
+            ClientOutcome::Stalled(_) => 6,
+            ClientOutcome::ProtocolError(_) => 7,
         }
     }
 }
 
 /// Sends the lines of standard input to the first of `addresses` that accepts a connection, until
-/// the input ends. `patience` is the timeout of connecting and of each reply.
-pub fn converse(addresses: &[SocketAddr], patience: Duration) -> Ended {
+/// the input ends. `timeout` applies to connecting and to each reply.
+pub fn run_interactive(addresses: &[SocketAddr], timeout: Duration) -> ClientOutcome {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return Ended::Failed(error.to_string()),
+        Err(error) => return ClientOutcome::Failed(error.to_string()),
     };
-    let ended = runtime.block_on(async {
-        match connect(addresses, patience).await {
-            Ok(stream) => match Conversation::over(stream, patience).run().await {
-                Ok(()) => Ended::Done,
-                Err(ended) => ended,
+    let outcome = runtime.block_on(async {
+        match connect(addresses, timeout).await {
+            Ok(stream) => match Session::new(stream, timeout).run().await {
+                Ok(()) => ClientOutcome::Done,
+                Err(outcome) => outcome,
             },
-            Err(ended) => ended,
+            Err(outcome) => outcome,
         }
     });
-    // A read from a terminal may still be in flight and cannot be cancelled.
+    // A read from the terminal may be in progress and cannot be cancelled.
     runtime.shutdown_background();
-    ended
+    outcome
 }
 
-async fn connect(addresses: &[SocketAddr], patience: Duration) -> Result<TcpStream, Ended> {
-    let mut ended = Ended::Failed("the host has no address".to_owned());
+async fn connect(addresses: &[SocketAddr], timeout: Duration) -> Result<TcpStream, ClientOutcome> {
+    let mut outcome = ClientOutcome::Failed("the host has no address".to_owned());
     for &address in addresses {
-        let reason = match timeout(patience, TcpStream::connect(address)).await {
+        outcome = match time::timeout(timeout, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
                 if proc::has_connections(address) {
-                    Ended::Refused("the server refused the connection: it is serving others and takes no more; try again later".to_owned())
+                    ClientOutcome::Rejected(
+                        "the server refused the connection: it is at its connection limit; try \
+                         again later"
+                            .to_owned(),
+                    )
                 } else {
-                    Ended::NotStarted
+                    ClientOutcome::NotStarted
                 }
             }
             Ok(Err(error)) if error.kind() == ErrorKind::ConnectionReset => reset(),
-            Ok(Err(error)) => Ended::Failed(format!("cannot connect to {address}: {error}")),
-            Err(_) => Ended::Stalled(format!(
-                "no connection within {}: the server's queue is full, or its host does not answer",
-                humantime::format_duration(patience)
+            Ok(Err(error)) => {
+                ClientOutcome::Failed(format!("cannot connect to {address}: {error}"))
+            }
+            Err(_) => ClientOutcome::Stalled(format!(
+                "no connection within {}: the server's accept queue is full, or its host does not \
+                 respond",
+                humantime::format_duration(timeout)
             )),
         };
-        ended = reason;
     }
-    Err(ended)
+    Err(outcome)
 }
 
-struct Conversation {
-    user: Lines<BufReader<Stdin>>,
+struct Session {
+    input: Lines<BufReader<Stdin>>,
     requests: OwnedWriteHalf,
     replies: OwnedReadHalf,
-    /// Received bytes that no returned line has used.
+    /// Bytes that were received and not yet returned.
     received: Vec<u8>,
-    patience: Duration,
+    timeout: Duration,
     interactive: bool,
 }
 
-impl Conversation {
-    fn over(stream: TcpStream, patience: Duration) -> Conversation {
+impl Session {
+    fn new(stream: TcpStream, timeout: Duration) -> Session {
         let _ = stream.set_nodelay(true);
         let (replies, requests) = stream.into_split();
-        Conversation {
-            user: BufReader::new(tokio::io::stdin()).lines(),
+        Session {
+            input: BufReader::new(tokio::io::stdin()).lines(),
             requests,
             replies,
             received: Vec::new(),
-            patience,
+            timeout,
             interactive: io::stdin().is_terminal(),
         }
     }
 
-    async fn run(&mut self) -> Result<(), Ended> {
+    async fn run(&mut self) -> Result<(), ClientOutcome> {
         loop {
             self.prompt()?;
             let Some(request) = self.next_request().await? else { break };
@@ -134,59 +141,69 @@ impl Conversation {
         Ok(())
     }
 
-    /// Returns the next input line, or `None` at the end of input. Also watches the server, which
-    /// may send a busy reply or a farewell first.
-    async fn next_request(&mut self) -> Result<Option<String>, Ended> {
+    /// Returns the next input line, or `None` at the end of input. Fails if the server sends a busy
+    /// line or another message first, or closes the connection.
+    async fn next_request(&mut self) -> Result<Option<String>, ClientOutcome> {
         let mut buffer = [0; 4096];
         tokio::select! {
             // Data from the server takes precedence over input.
             biased;
             read = self.replies.read(&mut buffer) => {
-                self.take_in(read, &buffer)?;
+                self.add_received(read, &buffer)?;
                 let reply = self.reply().await?;
-                self.leave_the_prompt()?;
+                self.end_prompt_line()?;
                 show(&reply)?;
                 if is_busy(&reply) {
                     return Err(busy());
                 }
-                Err(Ended::Closed("the server spoke without being asked".to_owned()))
+                let message = "the server sent a line without a request".to_owned();
+                Err(ClientOutcome::ProtocolError(message))
             }
-            line = self.user.next_line() => {
-                line.map_err(|error| Ended::Failed(format!("cannot read the input: {error}")))
+            line = self.input.next_line() => {
+                line.map_err(|error| {
+                    ClientOutcome::Failed(format!("cannot read the input: {error}"))
+                })
             }
         }
     }
 
-    async fn reply(&mut self) -> Result<Vec<u8>, Ended> {
-        let patience = self.patience;
-        timeout(patience, self.line()).await.unwrap_or_else(|_| {
-            Err(Ended::Stalled(format!(
-                "no reply within {}: the server is busy with another client, or hangs (--timeout waits longer)",
-                humantime::format_duration(patience)
+    async fn reply(&mut self) -> Result<Vec<u8>, ClientOutcome> {
+        let timeout = self.timeout;
+        time::timeout(timeout, self.line()).await.unwrap_or_else(|_| {
+            Err(ClientOutcome::Stalled(format!(
+                "no reply within {}: the server is busy with another client, or hangs; --timeout \
+                 sets a longer timeout",
+                humantime::format_duration(timeout)
             )))
         })
     }
 
-    async fn line(&mut self) -> Result<Vec<u8>, Ended> {
+    async fn line(&mut self) -> Result<Vec<u8>, ClientOutcome> {
         let mut buffer = [0; 4096];
         loop {
             if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
                 let rest = self.received.split_off(end + 1);
                 return Ok(std::mem::replace(&mut self.received, rest));
             }
-            if self.received.len() > LONGEST_REPLY {
-                let words =
-                    format!("a reply of more than {LONGEST_REPLY} bytes without a line end");
-                return Err(Ended::Closed(words));
+            if self.received.len() > MAX_REPLY_LENGTH {
+                let message =
+                    format!("the reply has more than {MAX_REPLY_LENGTH} bytes without a line end");
+                return Err(ClientOutcome::ProtocolError(message));
             }
             let read = self.replies.read(&mut buffer).await;
-            self.take_in(read, &buffer)?;
+            self.add_received(read, &buffer)?;
         }
     }
 
-    fn take_in(&mut self, read: io::Result<usize>, buffer: &[u8]) -> Result<(), Ended> {
+    fn add_received(
+        &mut self,
+        read: io::Result<usize>,
+        buffer: &[u8],
+    ) -> Result<(), ClientOutcome> {
         match read {
-            Ok(0) => Err(Ended::Closed("the server closed the connection".to_owned())),
+            Ok(0) => {
+                Err(ClientOutcome::ProtocolError("the server closed the connection".to_owned()))
+            }
             Ok(count) => {
                 self.received.extend_from_slice(&buffer[..count]);
                 Ok(())
@@ -195,11 +212,11 @@ impl Conversation {
         }
     }
 
-    fn prompt(&self) -> Result<(), Ended> {
+    fn prompt(&self) -> Result<(), ClientOutcome> {
         if self.interactive { print(PROMPT.as_bytes()) } else { Ok(()) }
     }
 
-    fn leave_the_prompt(&self) -> Result<(), Ended> {
+    fn end_prompt_line(&self) -> Result<(), ClientOutcome> {
         if self.interactive { print(b"\n") } else { Ok(()) }
     }
 }
@@ -208,16 +225,20 @@ fn is_busy(reply: &[u8]) -> bool {
     reply.starts_with(b"error: busy")
 }
 
-fn busy() -> Ended {
-    Ended::Refused("the server is busy and took no request; try again later".to_owned())
+fn busy() -> ClientOutcome {
+    ClientOutcome::Rejected(
+        "the server is busy and rejected the connection; try again later".to_owned(),
+    )
 }
 
-fn reset() -> Ended {
-    Ended::Refused("the server reset the connection: it takes no more clients, or died".to_owned())
+fn reset() -> ClientOutcome {
+    ClientOutcome::Rejected(
+        "the server reset the connection: it is at its connection limit, or it crashed".to_owned(),
+    )
 }
 
-/// Prints a reply: unchanged to a file or a pipe, without control characters to a terminal.
-fn show(reply: &[u8]) -> Result<(), Ended> {
+/// Prints a reply. If standard output is a terminal, replaces control characters.
+fn show(reply: &[u8]) -> Result<(), ClientOutcome> {
     if !io::stdout().is_terminal() {
         return print(reply);
     }
@@ -225,11 +246,11 @@ fn show(reply: &[u8]) -> Result<(), Ended> {
     print(visible(&reply).as_bytes())
 }
 
-fn print(bytes: &[u8]) -> Result<(), Ended> {
+fn print(bytes: &[u8]) -> Result<(), ClientOutcome> {
     match stdio::write(bytes) {
         Ok(true) => Ok(()),
-        // EPIPE: the reader of the output has closed it.
-        Ok(false) => Err(Ended::Done),
-        Err(error) => Err(Ended::Failed(format!("cannot write the output: {error}"))),
+        // EPIPE: the reader of the output has closed the pipe.
+        Ok(false) => Err(ClientOutcome::Done),
+        Err(error) => Err(ClientOutcome::Failed(format!("cannot write the output: {error}"))),
     }
 }

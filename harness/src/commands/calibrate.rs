@@ -1,4 +1,4 @@
-//! `harness calibrate`: compares the load engine with reference load generators.
+//! `harness calibrate`: compares the load generator with reference load generators.
 
 use std::process::ExitCode;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,22 +12,23 @@ use crate::load::placement::{Pin, Placement};
 use crate::server::{Launcher, raise_descriptor_limit};
 use crate::stdio;
 
-/// Runs the load engine and each installed reference load generator in turn, and prints the ratios.
+/// Runs the load generator and each installed reference load generator in turn, and prints the
+/// ratios.
 ///
 /// # Errors
-/// The server cannot be launched, or a run fails.
+/// The known-answer server cannot be launched, or a run fails.
 pub fn calibrate(arguments: &cli::Calibrate) -> Result<ExitCode> {
     raise_descriptor_limit();
     let launcher = Launcher::this_program()?;
     let placement = Placement::find(Pin::default(), 1)?;
-    let tell =
-        |words: &str| if arguments.json { stdio::error_line(words) } else { stdio::line(words) };
-    tell(&placement.words());
+    let print =
+        |line: &str| if arguments.json { stdio::error_line(line) } else { stdio::line(line) };
+    print(&placement.description());
     let mut all = Vec::new();
-    'rivals: for rival in REFERENCE_GENERATORS {
+    'generators: for generator in REFERENCE_GENERATORS {
         for &(connections, depth) in LOADS {
             let compared = compare(
-                rival,
+                generator,
                 &launcher,
                 &placement,
                 (connections, depth),
@@ -36,16 +37,16 @@ pub fn calibrate(arguments: &cli::Calibrate) -> Result<ExitCode> {
             );
             // The results of interrupted rounds are invalid.
             if interrupt::flag().load(Relaxed) {
-                break 'rivals;
+                break 'generators;
             }
             match compared {
-                Ok(one) => {
-                    tell(&one.to_string());
-                    all.push(one);
+                Ok(comparison) => {
+                    print(&comparison.to_string());
+                    all.push(comparison);
                 }
                 Err(error) => match error.downcast_ref() {
                     Some(missing @ ReferenceError::NotInstalled { .. }) => {
-                        tell(&format!("not run: {missing}"));
+                        print(&format!("not run: {missing}"));
                         break;
                     }
                     _ => return Err(error),

@@ -8,108 +8,112 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use servers::Limits;
 
-use super::asked::{named, print_json, seed_or_chance};
-use super::progress::{People, Progress};
+use super::progress::{OutputStream, Progress};
+use super::selection::{named, print_json, seed_or_random};
 use crate::cli::{self, Require};
 use crate::interrupt;
 use crate::load::enough_descriptors;
 use crate::load::interleaved::{
-    Busy, Failed, Found, InterleavedComparison, compare, shown_percent,
+    BusyShares, ComparisonResult, InterleavedComparison, ServerFailure, compare, margin_percent,
 };
 use crate::load::placement::Placement;
 use crate::manifest;
 use crate::server::{LaunchSpec, Launcher};
-use crate::stats::Verdict;
-use crate::units::written;
+use crate::stats::ComparisonVerdict;
+use crate::units::format_duration;
 use crate::usage_error::UsageError;
 
-/// Result of a comparison, as printed in text and JSON.
+/// Result of a comparison, printed as text or JSON.
 #[derive(Serialize)]
-struct Compared {
+struct ComparisonOutput {
     server: String,
     against: String,
-    /// Throughput relative to the baseline, with the bounds of its 95 % confidence interval; null
-    /// without an interval.
+    /// Throughput relative to the baseline; null without a confidence interval.
     ratio: Option<f64>,
+    /// Lower bound of the 95 % confidence interval of the ratio.
     low: Option<f64>,
+    /// Upper bound of the interval.
     high: Option<f64>,
-    /// Number of launches and of pairs of slices behind the interval.
+    /// Number of launches that the interval is based on.
     launches: usize,
+    /// Number of pairs of slices that the interval is based on.
     pairs: usize,
     margin: f64,
-    verdict: Verdict,
-    /// Reason for the verdict beyond the interval.
+    verdict: ComparisonVerdict,
+    /// Reason for the verdict, if it does not follow from the interval alone.
     reason: Option<String>,
     /// Description of a server failure during the comparison.
     failed: Option<String>,
-    /// Fractions of the time in which server and load generator were busy, for both servers.
-    busy: Option<[Busy; 2]>,
+    /// Busy shares of server and load generator, with the server and with the baseline.
+    busy: Option<[BusyShares; 2]>,
     seed: u64,
     /// Whether the comparison was interrupted, and has fewer launches or slices than planned.
     partial: bool,
 }
 
-/// Compares the selected servers with the baseline `other`, and prints the results.
+/// Compares the selected servers with the server named `baseline`, and prints the results.
 ///
 /// # Errors
-/// Bad usage, or the harness could not do its work.
-pub(crate) fn against(arguments: &cli::Bench, other: &str) -> Result<ExitCode> {
-    if arguments.measured.require == Some(Require::Valid) {
-        let words = "--require valid is for a measurement: with --against require conclusive or \
-                     not-slower";
-        bail!(UsageError(words.to_owned()));
+/// Bad usage, or the harness itself failed.
+pub(crate) fn against(arguments: &cli::Bench, baseline: &str) -> Result<ExitCode> {
+    if arguments.measurement.require == Some(Require::Valid) {
+        bail!(UsageError(
+            "--require valid does not apply to a comparison: use --require conclusive or --require \
+             not-slower"
+                .to_owned()
+        ));
     }
-    let usual = InterleavedComparison::default();
-    let alternation = InterleavedComparison {
+    let default = InterleavedComparison::default();
+    let settings = InterleavedComparison {
         connections: arguments.connections,
         launches: arguments.launches,
-        time: arguments.duration.unwrap_or(usual.time),
-        seed: seed_or_chance(arguments.measured.seed),
-        ..usual
+        time: arguments.duration.unwrap_or(default.time),
+        seed: seed_or_random(arguments.measurement.seed),
+        ..default
     };
-    // Both servers hold connections at the same time.
-    enough_descriptors(alternation.connections.saturating_mul(2)).map_err(UsageError)?;
+    // Both servers have open connections at the same time.
+    enough_descriptors(settings.connections.saturating_mul(2)).map_err(UsageError)?;
     let launcher = Launcher::this_program()?;
-    let placement = Placement::find(arguments.measured.pin, 1)?;
-    let Sides { servers, other, left_out } =
-        Sides::find(arguments, other, &launcher, alternation.connections)?;
+    let placement = Placement::find(arguments.measurement.pin, 1)?;
+    let ComparisonServers { servers, baseline, excluded } =
+        ComparisonServers::find(arguments, baseline, &launcher, settings.connections)?;
     let margin = arguments.margin;
-    let people = if arguments.json { People::Stderr } else { People::Stdout };
-    let progress = Progress::new(servers.len(), people);
-    progress.line(&format!("{}; seed {}", placement.words(), alternation.seed));
-    left_out.iter().for_each(|words| progress.line(words));
+    let text_stream = if arguments.json { OutputStream::Stderr } else { OutputStream::Stdout };
+    let progress = Progress::new(servers.len(), text_stream);
+    progress.line(&format!("{}; seed {}", placement.description(), settings.seed));
+    excluded.iter().for_each(|reason| progress.line(reason));
     let mut all = Vec::new();
     let mut is_met = true;
     for server in &servers {
-        progress.doing(format!("{} against {}", server.name, other.name));
+        progress.show_activity(format!("{} against {}", server.name, baseline.name));
         let found =
-            compare(&launcher, [server, &other], alternation, &placement, interrupt::flag());
+            compare(&launcher, [server, &baseline], settings, &placement, interrupt::flag());
         let partial = interrupt::flag().load(Relaxed);
-        let compared = Compared {
+        let output = ComparisonOutput {
             server: server.name.clone(),
-            against: other.name.clone(),
+            against: baseline.name.clone(),
             margin,
-            seed: alternation.seed,
+            seed: settings.seed,
             partial,
-            ..match found.as_ref().map_err(|error| error.downcast_ref::<Failed>()) {
-                Ok(found) => Compared::of(found, margin),
-                Err(Some(failed)) => Compared::failed(failed),
+            ..match found.as_ref().map_err(|error| error.downcast_ref::<ServerFailure>()) {
+                Ok(found) => ComparisonOutput::of(found, margin),
+                Err(Some(failed)) => ComparisonOutput::failed(failed),
                 Err(None) => {
-                    // Earlier results are not lost.
+                    // Print the earlier results before the error.
                     print(arguments.json, &all)?;
                     return found.map(|_| ExitCode::SUCCESS);
                 }
             }
         };
-        progress.line(&compared.words(alternation));
+        progress.line(&output.text(settings));
         progress.step();
-        is_met &= compared.failed.is_none()
-            && match arguments.measured.require {
-                Some(Require::Conclusive) => compared.verdict != Verdict::Inconclusive,
+        is_met &= output.failed.is_none()
+            && match arguments.measurement.require {
+                Some(Require::Conclusive) => output.verdict != ComparisonVerdict::Inconclusive,
                 Some(Require::NotSlower) => found.is_ok_and(|it| it.is_not_slower(margin)),
                 Some(Require::Valid) | None => true,
             };
-        all.push(compared);
+        all.push(output);
         if partial {
             break;
         }
@@ -119,15 +123,15 @@ pub(crate) fn against(arguments: &cli::Bench, other: &str) -> Result<ExitCode> {
     Ok(interrupt::exit_code().unwrap_or(ExitCode::from(u8::from(!is_met))))
 }
 
-fn print(json: bool, all: &[Compared]) -> Result<()> {
+fn print(json: bool, all: &[ComparisonOutput]) -> Result<()> {
     if json { print_json(&all) } else { Ok(()) }
 }
 
-impl Compared {
-    fn of(found: &Found, margin: f64) -> Compared {
+impl ComparisonOutput {
+    fn of(found: &ComparisonResult, margin: f64) -> ComparisonOutput {
         let (verdict, reason) = found.verdict(margin);
         let comparison = found.comparison.ok();
-        Compared {
+        ComparisonOutput {
             ratio: comparison.map(|it| it.ratio),
             low: comparison.map(|it| it.low),
             high: comparison.map(|it| it.high),
@@ -136,17 +140,21 @@ impl Compared {
             verdict,
             reason,
             busy: Some(found.busy),
-            ..Compared::nothing()
+            ..ComparisonOutput::empty()
         }
     }
 
-    fn failed(failed: &Failed) -> Compared {
-        let words = failed.to_string();
-        Compared { reason: Some(words.clone()), failed: Some(words), ..Compared::nothing() }
+    fn failed(failed: &ServerFailure) -> ComparisonOutput {
+        let message = failed.to_string();
+        ComparisonOutput {
+            reason: Some(message.clone()),
+            failed: Some(message),
+            ..ComparisonOutput::empty()
+        }
     }
 
-    fn nothing() -> Compared {
-        Compared {
+    fn empty() -> ComparisonOutput {
+        ComparisonOutput {
             server: String::new(),
             against: String::new(),
             ratio: None,
@@ -155,7 +163,7 @@ impl Compared {
             launches: 0,
             pairs: 0,
             margin: 0.0,
-            verdict: Verdict::Inconclusive,
+            verdict: ComparisonVerdict::Inconclusive,
             reason: None,
             failed: None,
             busy: None,
@@ -164,118 +172,135 @@ impl Compared {
         }
     }
 
-    fn words(&self, alternation: InterleavedComparison) -> String {
-        let Compared { server, against, launches, pairs, margin, .. } = self;
-        let mut words = format!("{server} against {against}: ");
+    fn text(&self, settings: InterleavedComparison) -> String {
+        let ComparisonOutput { server, against, launches, pairs, margin, .. } = self;
+        let mut text = format!("{server} against {against}: ");
         if let (Some(ratio), Some(low), Some(high)) = (self.ratio, self.low, self.high) {
             let (launches, pairs) = (*launches, *pairs);
             let comparison = crate::stats::Comparison { ratio, low, high, launches, pairs };
             let [ratio, low, high] = comparison.figures();
-            words.push_str(&format!(
+            text.push_str(&format!(
                 "{ratio} times the throughput, 95 % confidence {low} to {high}, {pairs} pairs of \
                  slices in {launches} launches: "
             ));
         }
-        words.push_str(self.verdict.words());
-        if self.verdict == Verdict::Equal {
-            words.push_str(&format!(" within ±{} %", shown_percent(*margin)));
+        text.push_str(self.verdict.description());
+        if self.verdict == ComparisonVerdict::Equal {
+            text.push_str(&format!(" within ±{} %", margin_percent(*margin)));
         }
         if let Some(reason) = &self.reason {
-            words.push_str(&format!(" ({reason})"));
+            text.push_str(&format!(" ({reason})"));
         }
         if self.partial {
-            words.push_str(" (interrupted: partial)");
-        } else if self.verdict == Verdict::Inconclusive && self.failed.is_none() {
-            words.push_str(&format!(
+            text.push_str(" (interrupted: partial)");
+        } else if self.verdict == ComparisonVerdict::Inconclusive && self.failed.is_none() {
+            text.push_str(&format!(
                 "; try a longer --duration (now {}) or more --launches (now {})",
-                written(alternation.time),
-                alternation.launches
+                format_duration(settings.time),
+                settings.launches
             ));
         }
-        words
+        text
     }
 }
 
 /// The servers of a comparison.
-struct Sides {
+struct ComparisonServers {
     servers: Vec<LaunchSpec>,
-    other: LaunchSpec,
-    /// Reasons why servers that were not named explicitly are excluded.
-    left_out: Vec<String>,
+    baseline: LaunchSpec,
+    /// Messages about excluded servers.
+    excluded: Vec<String>,
 }
 
-impl Sides {
-    /// Finds the servers among the built-in ones or in a manifest. Servers named on the command
-    /// line must be comparable; without names, servers that are not comparable are excluded.
+impl ComparisonServers {
+    /// Finds the servers in the manifest, or among the built-in servers. Without server names on
+    /// the command line, excludes servers that cannot be output with the baseline.
+    ///
+    /// # Errors
+    /// The baseline, or a server named on the command line, cannot be output.
     fn find(
         arguments: &cli::Bench,
-        other: &str,
+        baseline: &str,
         launcher: &Launcher,
         connections: usize,
-    ) -> Result<Sides> {
+    ) -> Result<ComparisonServers> {
         let names = &arguments.servers;
-        let (mut servers, other) = match &arguments.manifest {
+        let (mut servers, baseline) = match &arguments.manifest {
             Some(file) => {
-                let other = manifest::specs(file, &[other.to_owned()])?.swap_remove(0);
-                (manifest::specs(file, names)?, other)
+                let baseline = manifest::specs(file, &[baseline.to_owned()])?.swap_remove(0);
+                (manifest::specs(file, names)?, baseline)
             }
             None => {
                 let spec = |server: &servers::Server| -> Result<LaunchSpec> {
                     Ok(LaunchSpec::builtin(launcher, server, &Limits::default())?)
                 };
                 let all: Result<_> = named(names)?.iter().map(spec).collect();
-                let other = cli::server(other)
-                    .map_err(|words| UsageError(format!("--against {other}: {words}")))?;
-                (all?, spec(&other)?)
+                let baseline = cli::server(baseline)
+                    .map_err(|error| UsageError(format!("--against {baseline}: {error}")))?;
+                (all?, spec(&baseline)?)
             }
         };
-        comparable(&other, &other, connections).map_err(UsageError)?;
-        let mut left_out = Vec::new();
+        check_comparable(&baseline, connections).map_err(UsageError)?;
+        let check = |server: &LaunchSpec| {
+            check_same_service(server, &baseline)?;
+            check_comparable(server, connections)
+        };
+        let mut excluded = Vec::new();
         if names.is_empty() {
-            servers.retain(|server| match comparable(server, &other, connections) {
+            servers.retain(|server| match check(server) {
                 // Comparing the baseline with itself yields no information.
-                Ok(()) => server.name != other.name,
-                Err(words) => {
-                    left_out.push(format!("not compared: {words}"));
+                Ok(()) => server.name != baseline.name,
+                Err(reason) => {
+                    excluded.push(format!("not compared: {reason}"));
                     false
                 }
             });
         }
         for server in &servers {
-            comparable(server, &other, connections).map_err(UsageError)?;
+            check(server).map_err(UsageError)?;
         }
-        let mut seen = HashSet::new();
-        servers.retain(|server| seen.insert(server.name.clone()));
-        Ok(Sides { servers, other, left_out })
+        let mut names = HashSet::new();
+        servers.retain(|server| names.insert(server.name.clone()));
+        Ok(ComparisonServers { servers, baseline, excluded })
     }
 }
 
-/// Checks that the server can run beside the baseline, and under the same load.
-fn comparable(server: &LaunchSpec, other: &LaunchSpec, connections: usize) -> Result<(), String> {
+/// Checks that a server has the service of the baseline, so that both get the same load.
+fn check_same_service(server: &LaunchSpec, baseline: &LaunchSpec) -> Result<(), String> {
+    let [service, baseline_service] =
+        [server, baseline].map(|server| server.contract.service.name());
+    if service == baseline_service {
+        return Ok(());
+    }
+    Err(format!(
+        "{} serves {service}, but {} serves {baseline_service}: compare servers of the same service",
+        server.name, baseline.name
+    ))
+}
+
+/// Checks that a server can run at the same time as another server, with this number of lasting
+/// connections.
+fn check_comparable(server: &LaunchSpec, connections: usize) -> Result<(), String> {
     let name = &server.name;
     let contract = &server.contract;
     if let Some(reason) = &server.unavailable {
-        return Err(format!("{name} cannot be run here: {reason}"));
-    }
-    let [service, its] = [contract, &other.contract].map(|it| it.service.name());
-    if service != its {
-        return Err(format!(
-            "{name} answers {service} and {} {its}: compare servers of one service",
-            other.name
-        ));
+        return Err(format!("{name} cannot run on this machine: {reason}"));
     }
     if server.fixed_port.is_some() {
         return Err(format!(
-            "{name} listens on a port of its own: a comparison runs two servers at a time, and \
-             gives each a port"
+            "{name} has a fixed port: a comparison runs two servers at once, and must choose their \
+             ports"
         ));
     }
-    if contract.wire.requests().is_some() || contract.wire.clients_per_life.is_some() {
-        return Err(format!("{name}: by its wire a connection does not last"));
+    if contract.wire.requests().is_some() || contract.wire.connections_before_exit.is_some() {
+        return Err(format!(
+            "the `wire` of {name} limits requests per connection or connections before exit: a \
+             comparison needs connections that stay open"
+        ));
     }
     match contract.capacity {
-        Some(serves) if serves < connections => Err(format!(
-            "{name} cannot serve so many clients at once: compare with --connections {serves}"
+        Some(limit) if limit < connections => Err(format!(
+            "{name} has a connection limit of {limit}: compare with --connections {limit}"
         )),
         _ => Ok(()),
     }

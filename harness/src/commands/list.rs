@@ -1,4 +1,4 @@
-//! `harness list`: prints the tables that the harness itself uses.
+//! `harness list`: prints tables of the harness: servers, cases, workloads, formats.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use servers::Server;
 
-use crate::cli::{List, Listed};
+use crate::cli::{List, Table};
 use crate::conformance;
 use crate::load::WORKLOADS;
 use crate::report::EXPORTERS;
@@ -17,37 +17,38 @@ use crate::stdio;
 /// # Errors
 /// The table cannot be converted to JSON.
 pub fn list(arguments: &List) -> Result<ExitCode> {
-    let rows: Vec<Value> = match arguments.what {
-        Listed::Servers => servers::servers().map(|server| row(&server)).collect(),
-        Listed::Cases => conformance::cases()
+    let rows: Vec<Value> = match arguments.table {
+        Table::Servers => servers::servers().map(|server| row(&server)).collect(),
+        Table::Cases => conformance::cases()
             .map(|case| {
                 json!({
                     "name": case.name,
                     "requirement": case.requirement,
+                    "level": case.level.name(),
                     "source": case.source,
                     "applies_to": case.applies_to(),
                 })
             })
             .collect(),
-        Listed::Workloads => WORKLOADS
+        Table::Workloads => WORKLOADS
             .iter()
             .map(|workload| json!({ "name": workload.name, "summary": workload.summary }))
             .collect(),
-        Listed::Exporters => EXPORTERS
+        Table::Formats => EXPORTERS
             .iter()
             .map(|exporter| json!({ "name": exporter.file_name, "summary": exporter.summary }))
             .collect(),
     };
-    let text = match (arguments.json, arguments.what) {
+    let text = match (arguments.json, arguments.table) {
         (true, _) => serde_json::to_string_pretty(&rows)? + "\n",
-        (false, Listed::Cases) => paragraphs(&rows),
+        (false, Table::Cases) => paragraphs(&rows),
         (false, _) => table(&rows),
     };
     stdio::print(&text);
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the description of a server with default limits.
+/// Returns the row of a built-in server with default limits.
 fn row(server: &Server) -> Value {
     let pattern = server.pattern;
     let mut row = json!({
@@ -62,8 +63,8 @@ fn row(server: &Server) -> Value {
         "used_by": pattern.used_by,
         "stevens": pattern.stevens,
     });
-    if let Some(original) = server.original() {
-        row["original"] = json!(original);
+    if let Some(alias) = server.alias() {
+        row["alias"] = json!(alias);
     }
     if let Some(reason) = pattern.unavailable() {
         row["unavailable"] = json!(reason);
@@ -71,37 +72,38 @@ fn row(server: &Server) -> Value {
     row
 }
 
-/// Columns after the name, with the prefix of each in text output.
+/// Columns after the name, each with its prefix in text output.
 const COLUMNS: &[(&str, &str)] = &[
-    ("original", ""),
+    ("alias", ""),
     ("summary", ""),
     ("requirement", ""),
+    ("level", "level: "),
     ("source", "source: "),
     ("applies_to", "applies to: "),
     ("workers", "served by "),
-    ("capacity", "clients at once: "),
-    ("when_full", "one more: "),
+    ("capacity", "connection limit: "),
+    ("when_full", "over the limit: "),
     ("used_by", "used by "),
-    ("unavailable", "does not run here: "),
+    ("unavailable", "cannot run on this machine: "),
 ];
 
 /// Returns the non-empty columns of a row, in the order of [`COLUMNS`].
-fn said(row: &Value) -> Vec<String> {
-    let text = |key: &str| row[key].as_str().filter(|words| !words.is_empty());
-    COLUMNS.iter().filter_map(|(key, before)| Some(format!("{before}{}", text(key)?))).collect()
+fn columns(row: &Value) -> Vec<String> {
+    let text = |key: &str| row[key].as_str().filter(|text| !text.is_empty());
+    COLUMNS.iter().filter_map(|(key, prefix)| Some(format!("{prefix}{}", text(key)?))).collect()
 }
 
 fn name(row: &Value) -> &str {
     row["name"].as_str().unwrap_or_default()
 }
 
-/// Formats one line per row, the name first.
+/// Formats one line per row. The line begins with the name.
 fn table(rows: &[Value]) -> String {
     let width = rows.iter().map(|row| name(row).len()).max().unwrap_or(0);
-    rows.iter().map(|row| format!("{:width$}  {}\n", name(row), said(row).join("; "))).collect()
+    rows.iter().map(|row| format!("{:width$}  {}\n", name(row), columns(row).join("; "))).collect()
 }
 
-/// Formats each row as its name, and below it one line per column.
+/// Formats each row as a line with its name, followed by one indented line per column.
 fn paragraphs(rows: &[Value]) -> String {
-    rows.iter().map(|row| format!("{}\n    {}\n", name(row), said(row).join("\n    "))).collect()
+    rows.iter().map(|row| format!("{}\n    {}\n", name(row), columns(row).join("\n    "))).collect()
 }

@@ -1,14 +1,19 @@
 //! The commands of the program, one module each.
 
-mod asked;
 pub mod bench;
+mod benchmark;
 pub mod calibrate;
 pub mod check;
 mod compare;
+mod draft;
+mod exit_policy;
 pub mod list;
+pub mod load;
+mod measurement_args;
 pub mod probe;
 mod progress;
 pub mod replay;
 pub mod role;
 pub mod run;
+mod selection;
 pub mod selftest;

@@ -5,15 +5,15 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::cli::Probe;
-use crate::probe::{self, Request};
+use crate::probe::{self, ProbeArguments};
 
 /// Probes a server, and prints or appends its manifest entry.
 ///
 /// # Errors
-/// Bad usage, or no server to connect to.
+/// Bad usage, or the server cannot be launched or connected to.
 pub fn probe(arguments: &Probe) -> Result<ExitCode> {
     let Probe { cmd, connect, name, output } = arguments;
-    probe::probe(&Request {
+    probe::probe(&ProbeArguments {
         cmd: cmd.clone(),
         connect: *connect,
         name: name.clone(),

@@ -2,37 +2,38 @@
 
 use std::io::IsTerminal;
 
-use crate::text::visible;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::stdio;
+use crate::text::visible;
 
-/// A progress bar, and an output for lines. Lines go to standard error if standard output is
-/// reserved for a document.
+/// A progress bar, and the output stream for text lines.
+#[derive(Clone)]
 pub(crate) struct Progress {
     bar: ProgressBar,
     to_stderr: bool,
 }
 
-/// The stream for lines that users read.
+/// The stream for lines that users read. It is standard error if standard output is reserved for a
+/// JSON document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum People {
+pub(crate) enum OutputStream {
     Stdout,
     Stderr,
 }
 
 impl Progress {
-    pub(crate) fn new(steps: usize, people: People) -> Progress {
+    pub(crate) fn new(steps: usize, text_stream: OutputStream) -> Progress {
         let bar = ProgressBar::with_draw_target(Some(steps as u64), target());
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {wide_msg}")
-            .expect("the template is right");
+            .expect("a valid template");
         bar.set_style(style);
-        Progress { bar, to_stderr: people == People::Stderr }
+        Progress { bar, to_stderr: text_stream == OutputStream::Stderr }
     }
 
     /// Shows the current activity.
-    pub(crate) fn doing(&self, words: impl Into<String>) {
-        self.bar.set_message(visible(&words.into()).into_owned());
+    pub(crate) fn show_activity(&self, text: impl Into<String>) {
+        self.bar.set_message(visible(&text.into()).into_owned());
     }
 
     /// Advances by one step.
@@ -45,13 +46,14 @@ impl Progress {
         self.bar.inc(steps as u64);
     }
 
-    /// Prints a permanent line. It may quote a server.
-    pub(crate) fn line(&self, words: &str) {
+    /// Prints a permanent line. The text may contain output of a server: `stdio` escapes control
+    /// characters.
+    pub(crate) fn line(&self, text: &str) {
         self.bar.suspend(|| {
             if self.to_stderr {
-                stdio::error_line(words);
+                stdio::error_line(text);
             } else {
-                stdio::line(words);
+                stdio::line(text);
             }
         });
     }

@@ -6,18 +6,18 @@ use anyhow::Result;
 
 use super::check;
 use crate::cli::{Check, Replay};
-use crate::counterexamples::{Again, Recorded, command, in_file};
+use crate::counterexamples::{CounterexampleFile, Reproduction, command, file_error};
 
-/// Re-runs a counterexample against the recorded server or another one.
+/// Re-runs a counterexample against the recorded server or another server.
 ///
 /// # Errors
-/// Bad usage, or the harness could not do its work.
+/// Bad usage, or the harness itself failed.
 pub fn replay(arguments: &Replay) -> Result<ExitCode> {
-    let recorded = Recorded::read(&arguments.file)?;
-    let check = match arguments.elsewhere() {
+    let recorded = CounterexampleFile::read(&arguments.file)?;
+    let check = match arguments.replacement() {
         Some(check) => check,
-        None => Check::of_words(&recorded.check)
-            .map_err(|words| in_file(&arguments.file, &format!("`check`: {words}")))?,
+        None => Check::parse(&recorded.check)
+            .map_err(|error| file_error(&arguments.file, &format!("`check`: {error}")))?,
     };
     let check = Check {
         cases: vec![recorded.case.clone()],
@@ -26,6 +26,7 @@ pub fn replay(arguments: &Replay) -> Result<ExitCode> {
         ..check
     };
     let check = Check { timeout: arguments.timeout.unwrap_or(check.timeout), ..check };
-    let again = Again { value: recorded.counterexample, command: command(&arguments.file) };
-    check::judge(&check, Some(again))
+    let reproduction =
+        Reproduction { counterexample: recorded.counterexample, command: command(&arguments.file) };
+    check::test_servers(&check, Some(reproduction))
 }

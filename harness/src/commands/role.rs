@@ -1,4 +1,4 @@
-//! Roles of a process of this program: server, supervisor, client, known-answer server.
+//! Roles of a process: server, known-answer server, supervisor, client.
 
 use std::process::ExitCode;
 
@@ -6,27 +6,28 @@ use anyhow::{Context, Result, bail};
 use servers::{Limits, LimitsError, Listener, Server};
 
 use crate::cli;
-use crate::client::{self, Ended};
+use crate::client::{self, ClientOutcome};
 use crate::contract::Contract;
 use crate::selftest::known;
 use crate::server::{raise_descriptor_limit, supervise};
 use crate::stdio;
 use crate::usage_error::{UsageError, exit_code_of};
 
-/// Runs as a server, known-answer server or supervisor and exits, if the command line says so.
+/// If the command line names a role (server, known-answer server or supervisor), runs the role and
+/// exits the process. Otherwise, returns.
 ///
-/// A program that launches servers by running itself calls this function first.
+/// A program that launches servers by running itself must call this function first.
 pub fn take() {
     if !cli::is_role() {
         return;
     }
-    let done = match cli::Cli::read() {
+    let result = match cli::Cli::read() {
         cli::Command::Serve(arguments) => serve(&arguments),
         cli::Command::Supervise(arguments) => supervise(&arguments),
         cli::Command::Known(arguments) => known(&arguments),
         _ => return,
     };
-    if let Err(error) = done {
+    if let Err(error) = result {
         stdio::error_line(format_args!("harness: {error:#}"));
         stdio::exit(exit_code_of(&error));
     }
@@ -37,7 +38,7 @@ pub fn take() {
 ///
 /// # Errors
 /// The server cannot listen, or a system call fails.
-pub fn known(arguments: &cli::Known) -> Result<ExitCode> {
+pub fn known(arguments: &cli::KnownAnswer) -> Result<ExitCode> {
     known::serve(arguments.answer, &arguments.host, arguments.port)
 }
 
@@ -46,36 +47,37 @@ pub fn known(arguments: &cli::Known) -> Result<ExitCode> {
 /// # Errors
 /// The server cannot listen, or does not support the limits.
 pub fn serve(arguments: &cli::Serve) -> Result<ExitCode> {
-    let server = chosen(arguments)?;
+    let server = selected_server(arguments)?;
     let limits = arguments.limits();
     server.config(&limits).map_err(|error| UsageError(with_flag(&error)))?;
-    if let Some(words) = server.pattern.unavailable() {
-        bail!("{server} cannot be run here: {words}");
+    if let Some(reason) = server.pattern.unavailable() {
+        bail!("{server} cannot run on this machine: {reason}");
     }
     raise_descriptor_limit();
     let backlog = arguments.backlog.unwrap_or(server.pattern.backlog);
     let listener = Listener::bind(&arguments.host, arguments.port, backlog)?;
-    let words = words(&server, &limits)?;
+    let description = description(&server, &limits)?;
     let listener = listener.on_listening(move |address| {
-        stdio::line(&format!("{server} listens on {address}: {words}; end it with Ctrl-C"));
+        stdio::line(&format!("{server} listens on {address}: {description}; press Ctrl-C to stop"));
     });
     servers::serve(&server, &limits, listener).context("the server failed")?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn chosen(arguments: &cli::Serve) -> Result<Server> {
+/// Returns the named server, with the service of `--service` if the name does not determine it.
+fn selected_server(arguments: &cli::Serve) -> Result<Server> {
     let cli::NamedServer { name, server: Server { pattern, service } } = &arguments.server;
-    let wanted = arguments.service.unwrap_or(*service);
-    if wanted != *service && name != pattern.id {
+    let requested = arguments.service.unwrap_or(*service);
+    if requested != *service && name != pattern.id {
         bail!(UsageError(format!(
-            "{name} answers {}; for {} serve {}-{}",
+            "{name} serves {}; for {}, run `harness serve {}-{}`",
             service.name(),
-            wanted.name(),
+            requested.name(),
             pattern.id,
-            wanted.name()
+            requested.name()
         )));
     }
-    Ok(Server { pattern, service: wanted })
+    Ok(Server { pattern, service: requested })
 }
 
 /// Formats the error with the flag that sets the limit.
@@ -92,13 +94,17 @@ fn with_flag(error: &LimitsError) -> String {
     format!("{error} ({flag})")
 }
 
-fn words(server: &Server, limits: &Limits) -> Result<String, LimitsError> {
+fn description(server: &Server, limits: &Limits) -> Result<String, LimitsError> {
     let pattern = server.pattern;
-    let places = Contract::of(server, limits)?.places();
-    Ok(format!("{}; {}; {places}", pattern.summary, pattern.workers.description(limits.workers)))
+    let connections = Contract::of(server, limits)?.limits_summary();
+    Ok(format!(
+        "{}; {}; {connections}",
+        pattern.summary,
+        pattern.workers.description(limits.workers)
+    ))
 }
 
-/// Supervises one server until end of file on standard input.
+/// Supervises one server until standard input reaches end of file.
 ///
 /// # Errors
 /// A system call fails.
@@ -107,33 +113,33 @@ pub fn supervise(_: &cli::Supervise) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs the interactive client. The exit code tells how the connection ended.
+/// Runs the interactive client. The exit code gives the outcome.
 ///
 /// # Errors
 /// The host is a URL, or cannot be resolved.
 pub fn client(arguments: &cli::Client) -> Result<ExitCode> {
     if arguments.host.contains("://") {
         bail!(UsageError(format!(
-            "`{}` is a URL: write a host and a port, such as 127.0.0.1 8080",
+            "`{}` is a URL: write a host and a port, such as `127.0.0.1 8080`",
             arguments.host
         )));
     }
     let addresses = servers::sockets::resolve(&arguments.host, arguments.port)?;
-    let ended = client::converse(&addresses, arguments.timeout);
-    let place = format!("{}:{}", arguments.host, arguments.port);
-    match &ended {
-        Ended::Done => {}
-        Ended::NotStarted => {
+    let outcome = client::run_interactive(&addresses, arguments.timeout);
+    let server = format!("{}:{}", arguments.host, arguments.port);
+    match &outcome {
+        ClientOutcome::Done => {}
+        ClientOutcome::NotStarted => {
             stdio::error_line(format_args!(
-                "harness: no server is started on {place} (connection refused): start one, or check host and port"
+                "harness: no server listens on {server} (connection refused); start it, or correct host and port"
             ));
         }
-        Ended::Refused(words)
-        | Ended::Stalled(words)
-        | Ended::Closed(words)
-        | Ended::Failed(words) => {
-            stdio::error_line(format_args!("harness: {place}: {words}"));
+        ClientOutcome::Rejected(reason)
+        | ClientOutcome::Stalled(reason)
+        | ClientOutcome::ProtocolError(reason)
+        | ClientOutcome::Failed(reason) => {
+            stdio::error_line(format_args!("harness: {server}: {reason}"));
         }
     }
-    Ok(ExitCode::from(ended.code()))
+    Ok(ExitCode::from(outcome.code()))
 }

@@ -1,5 +1,5 @@
-//! The system call that a thread sleeps in, from /proc/PID/task/TID/syscall, or else from the
-//! kernel function in which it waits (wchan).
+//! The system call that a thread sleeps in. The source is /proc/PID/task/TID/syscall, or, if the
+//! kernel denies that, the kernel function that the thread waits in (wchan).
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::server::proc::Pid;
 
-/// System call of a waiting thread. Calls that stand for the same concurrency model share a
+/// System call of a waiting thread. Calls that are typical of the same concurrency model share a
 /// variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -36,9 +36,9 @@ pub enum Call {
     Lock,
     /// sigtimedwait, sigsuspend, pause.
     Signal,
-    /// It does not sleep.
+    /// The thread does not sleep.
     Running,
-    /// Another call, as named by the kernel.
+    /// Another call, with its number or its kernel function.
     Other(String),
 }
 
@@ -46,12 +46,12 @@ pub enum Call {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Waiting {
     pub(super) call: Call,
-    /// First arguments; `None` if only the kernel function is known.
+    /// The first 4 arguments; `None` if only the kernel function is known.
     pub(super) arguments: Option<[u64; 4]>,
 }
 
 impl Call {
-    /// Returns its name in messages.
+    /// Returns the name of the call in messages.
     pub fn name(&self) -> &str {
         match self {
             Call::Accept => "accept",
@@ -71,7 +71,7 @@ impl Call {
         }
     }
 
-    /// Returns whether it can wait for several descriptors.
+    /// Returns whether the call can wait for several descriptors.
     pub(super) fn is_multiplexing(&self) -> bool {
         matches!(self, Call::Select | Call::Poll | Call::Epoll)
     }
@@ -82,26 +82,29 @@ pub(super) fn of(pid: Pid, tid: Pid) -> Option<Waiting> {
     let read = |name| fs::read_to_string(format!("/proc/{pid}/task/{tid}/{name}"));
     match read("syscall").ok().as_deref().and_then(parse) {
         Some(waiting) => Some(waiting),
-        // No permission, a call that was restarted after a signal, or no call.
+        // The kernel denies access, the call was restarted after a signal, or the thread is not in
+        // a call.
         None => Some(Waiting { call: of_function(read("wchan").ok()?.trim()), arguments: None }),
     }
 }
 
-/// Returns whether a thread sleeps in a call without a timeout, which only an event from outside
-/// ends. False if the kernel does not report the call. The timeout of a socket (SO_RCVTIMEO) is not
-/// visible.
-pub(super) fn is_unlimited(pid: Pid, tid: Pid) -> bool {
+/// Returns whether a thread sleeps in a call without a timeout, which only an external event ends.
+/// Returns `false` if the kernel does not report the call. The timeout of a socket (SO_RCVTIMEO) is
+/// not visible.
+pub(super) fn has_no_timeout(pid: Pid, tid: Pid) -> bool {
     let line = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall"));
-    line.ok().as_deref().and_then(unlimited).unwrap_or(false)
+    line.ok().as_deref().and_then(parse_has_no_timeout).unwrap_or(false)
 }
 
-fn unlimited(line: &str) -> Option<bool> {
+/// Parses a line like [`parse`]. Returns `None` if the thread is running.
+fn parse_has_no_timeout(line: &str) -> Option<bool> {
     let mut words = line.split_whitespace();
     let number: i64 = words.next()?.parse().ok()?;
     let argument = |word: &str| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok();
     let arguments: Vec<u64> = words.take(6).map(argument).collect::<Option<_>>()?;
+    // A null pointer to the timeout.
     let is_null = |index: usize| arguments.get(index) == Some(&0);
-    let is_negative = |index: usize| arguments.get(index).is_some_and(|it| (*it as i32) < 0);
+    let is_negative = |index: usize| arguments.get(index).is_some_and(|value| (*value as i32) < 0);
     Some(match number {
         libc::SYS_accept | libc::SYS_accept4 => true,
         libc::SYS_read | libc::SYS_readv | libc::SYS_recvfrom | libc::SYS_recvmsg => true,
@@ -119,7 +122,7 @@ fn unlimited(line: &str) -> Option<bool> {
         libc::SYS_epoll_wait => is_negative(3),
         #[cfg(target_arch = "x86_64")]
         libc::SYS_pause => true,
-        // nanosleep, io_uring_enter, restart_syscall, and any call that may time out.
+        // nanosleep, io_uring_enter, restart_syscall, and any other call that may time out.
         _ => false,
     })
 }
@@ -137,9 +140,9 @@ fn parse(line: &str) -> Option<Waiting> {
     Some(Waiting { call, arguments: Some(arguments) })
 }
 
-/// Returns the call with this number. `None` for a thread that waits outside any call (-1), and for
-/// restart_syscall, which may stand for several calls.
-fn of_number(number: i64, second: u64) -> Option<Call> {
+/// Returns the call with this number and second argument. Returns `None` for a thread that waits
+/// outside of a call (-1), and for restart_syscall, which may stand for several calls.
+fn of_number(number: i64, second_argument: u64) -> Option<Call> {
     if number < 0 || number == libc::SYS_restart_syscall {
         return None;
     }
@@ -156,7 +159,7 @@ fn of_number(number: i64, second: u64) -> Option<Call> {
         libc::SYS_wait4 | libc::SYS_waitid => Call::WaitChild,
         libc::SYS_nanosleep | libc::SYS_clock_nanosleep => Call::Pause,
         libc::SYS_flock => Call::Lock,
-        libc::SYS_fcntl if waits_for_lock(second) => Call::Lock,
+        libc::SYS_fcntl if waits_for_lock(second_argument) => Call::Lock,
         libc::SYS_rt_sigtimedwait | libc::SYS_rt_sigsuspend => Call::Signal,
         _ => of_old_number(number),
     })
@@ -166,10 +169,10 @@ fn of_number(number: i64, second: u64) -> Option<Call> {
 const FUTEX_WAIT: i64 = 455;
 
 fn waits_for_lock(command: u64) -> bool {
-    [libc::F_SETLKW, libc::F_OFD_SETLKW].map(|one| one as u64).contains(&command)
+    [libc::F_SETLKW, libc::F_OFD_SETLKW].map(|command| command as u64).contains(&command)
 }
 
-/// Returns a call that newer architectures do not have.
+/// Returns a call that newer architectures no longer have.
 #[cfg(target_arch = "x86_64")]
 fn of_old_number(number: i64) -> Call {
     match number {
@@ -186,7 +189,7 @@ fn of_old_number(number: i64) -> Call {
     Call::Other(format!("system call {number}"))
 }
 
-/// Returns the call that waits in this kernel function.
+/// Returns the call in which threads wait in this kernel function.
 fn of_function(name: &str) -> Call {
     const FUNCTIONS: &[(&str, Call)] = &[
         ("csk_accept", Call::Accept),
@@ -225,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_is_known_by_its_number_and_tells_its_arguments() {
+    fn a_syscall_is_recognized_by_number_with_its_arguments() {
         let line = format!("{} 0x3 0x0 0x0 0x80000 0x0 0x0 0x7ffd 0x7f2e\n", libc::SYS_accept4);
         let arguments = Some([3, 0, 0, 0x80000]);
         assert_eq!(parse(&line), Some(Waiting { call: Call::Accept, arguments }));
@@ -234,15 +237,15 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_waits_outside_of_calls_is_asked_for_its_function() {
+    fn a_thread_outside_of_a_syscall_has_none() {
         assert_eq!(parse("-1 0x7ffd 0x7f2e"), None);
         assert_eq!(parse(""), None);
     }
 
     #[test]
-    fn a_call_that_ends_by_itself_is_told_from_one_that_does_not() {
+    fn calls_without_a_timeout_are_recognized() {
         let line = |number: i64, arguments: &str| format!("{number} {arguments} 0x7ffd 0x7f2e");
-        for (number, arguments, is_so) in [
+        for (number, arguments, has_no_timeout) in [
             (libc::SYS_accept4, "0x3 0x0 0x0 0x80000 0x0 0x0", true),
             (libc::SYS_epoll_pwait, "0x4 0x7f 0x40 0xffffffff 0x0 0x8", true),
             (libc::SYS_epoll_pwait, "0x4 0x7f 0x40 0xffffffffffffffff 0x0 0x8", true),
@@ -257,20 +260,21 @@ mod tests {
             (libc::SYS_io_uring_enter, "0x4 0x0 0x1 0x1 0x0 0x8", false),
             (libc::SYS_restart_syscall, "0x0 0x0 0x0 0x0 0x0 0x0", false),
         ] {
-            let found = unlimited(&line(number, arguments));
-            assert_eq!(found, Some(is_so), "{number} {arguments}");
+            let found = parse_has_no_timeout(&line(number, arguments));
+            assert_eq!(found, Some(has_no_timeout), "{number} {arguments}");
         }
-        assert_eq!((unlimited("running"), unlimited("-1 0x7ffd 0x7f2e")), (None, Some(false)));
+        assert_eq!(parse_has_no_timeout("running"), None);
+        assert_eq!(parse_has_no_timeout("-1 0x7ffd 0x7f2e"), Some(false));
     }
 
     #[test]
-    fn fcntl_waits_only_for_locks() {
+    fn fcntl_counts_as_a_lock_only_for_blocking_lock_commands() {
         assert_eq!(of_number(libc::SYS_fcntl, libc::F_SETLKW as u64), Some(Call::Lock));
         assert_ne!(of_number(libc::SYS_fcntl, libc::F_GETFL as u64), Some(Call::Lock));
     }
 
     #[test]
-    fn functions_of_several_kernels_are_known() {
+    fn functions_of_several_kernel_versions_are_recognized() {
         for (function, call) in [
             ("inet_csk_accept", Call::Accept),
             ("do_select", Call::Select),

@@ -1,4 +1,4 @@
-//! Idle connections of the observation: they connect and send nothing.
+//! Connections that send nothing, which the detection opens.
 
 use std::io::{ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -9,42 +9,43 @@ use socket2::SockRef;
 
 use crate::server::diag;
 
-/// Timeout for connecting. The kernel connects without the server, unless the accept queue is full.
-const CONNECT: Duration = Duration::from_secs(2);
+/// Timeout for connecting. The kernel completes the handshake even if the server does not accept
+/// the connection, unless the accept queue is full.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Maximum number of reads per check: some servers send without end.
-const MOST_READS: usize = 64;
+/// Maximum number of reads per check, for servers that send without end.
+const MAX_READS: usize = 64;
 
 /// State of a connection on the server's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Fate {
-    /// A process holds the connection.
+pub enum ConnectionState {
+    /// A process of the server holds the connection.
     Accepted,
-    /// It is in the accept queue.
-    Waiting,
-    /// The kernel did not establish it.
-    Refused,
-    /// The server has closed it.
-    Ended,
+    /// The connection is in the accept queue.
+    Queued,
+    /// The connection was refused, reset, or not established in time.
+    NotEstablished,
+    /// The server has closed or reset the connection.
+    Closed,
 }
 
-/// An idle connection. It is closed by a reset, which leaves no state behind.
+/// An idle connection. Dropping it resets the connection, which leaves no TIME_WAIT state behind.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct IdleConnection {
     stream: Option<TcpStream>,
-    has_ended: bool,
+    is_closed: bool,
 }
 
-impl Client {
-    pub(super) fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect_timeout(&address, CONNECT).ok();
+impl IdleConnection {
+    pub(super) fn connect(address: SocketAddr) -> IdleConnection {
+        let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).ok();
         if let Some(stream) = &stream {
-            // It fails for a connection that is closed already.
+            // Fails for a connection that the server has already reset.
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
             let _ = stream.set_nonblocking(true);
         }
-        Client { stream, has_ended: false }
+        IdleConnection { stream, is_closed: false }
     }
 
     fn server_end(&self) -> Option<diag::ServerEnd> {
@@ -52,44 +53,46 @@ impl Client {
         diag::server_end(stream.peer_addr().ok()?, stream.local_addr().ok()?)
     }
 
-    /// Returns whether the handshake is incomplete, so that the server cannot see the connection
+    /// Returns whether the handshake is incomplete, so that the server cannot accept the connection
     /// yet.
-    pub(super) fn is_under_way(&self) -> bool {
-        self.server_end().is_some_and(|end| end.is_under_way)
+    pub(super) fn is_connecting(&self) -> bool {
+        self.server_end().is_some_and(|end| end.is_connecting)
     }
 
-    /// Returns the state of the connection, and the inode of the server's end if a process holds
-    /// it.
-    pub(super) fn fate(&mut self) -> (Fate, Option<u64>) {
+    /// Returns the state of the connection, and the inode of the server's socket if the connection
+    /// is accepted.
+    pub(super) fn state(&mut self) -> (ConnectionState, Option<u64>) {
         if self.stream.is_none() {
-            return (Fate::Refused, None);
+            return (ConnectionState::NotEstablished, None);
         }
-        if self.has_ended() {
-            return (Fate::Ended, None);
+        if self.read_until_closed() {
+            return (ConnectionState::Closed, None);
         }
         match self.server_end() {
-            Some(diag::ServerEnd { inode: Some(inode), .. }) => (Fate::Accepted, Some(inode)),
-            _ => (Fate::Waiting, None),
+            Some(diag::ServerEnd { inode: Some(inode), .. }) => {
+                (ConnectionState::Accepted, Some(inode))
+            }
+            _ => (ConnectionState::Queued, None),
         }
     }
 
-    /// Returns whether the server has closed the connection. Reads and discards its data.
-    fn has_ended(&mut self) -> bool {
+    /// Reads and discards data of the server. Returns whether the server has closed the connection.
+    fn read_until_closed(&mut self) -> bool {
         let Some(stream) = &mut self.stream else { return true };
         let mut buffer = [0; 4096];
-        for _ in 0..MOST_READS {
+        for _ in 0..MAX_READS {
             match stream.read(&mut buffer) {
                 Ok(1..) => {}
-                Ok(0) => self.has_ended = true,
+                Ok(0) => self.is_closed = true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => self.has_ended = true,
+                Err(_) => self.is_closed = true,
             }
-            if self.has_ended {
+            if self.is_closed {
                 break;
             }
         }
-        self.has_ended
+        self.is_closed
     }
 
     /// Shuts down the sending side.

@@ -1,75 +1,85 @@
-//! Snapshots that no available program produces: kernels that report less, and runtimes that are
-//! not installed.
+//! Tests with hand-made snapshots, for kernels that report less and for runtimes that are not
+//! installed here.
 
-use super::snapshot::{ProcessSeen, Snapshot, ThreadSeen};
-use super::{Call, Fate, Mechanism, Seen, Watched};
-use crate::contract::Expected;
+use super::snapshot::{ProcessSnapshot, Snapshot, ThreadSnapshot};
+use super::{Call, ConnectionState, Detected, Watched};
+use crate::contract::RequiredModel;
+use crate::results::ConcurrencyModel;
 
-/// A thread with an unknown target.
-fn thread(tid: i32, call: Call) -> ThreadSeen {
-    ThreadSeen { tid, name: "server".to_owned(), call, watched: None }
+/// Returns a thread that waits for unknown descriptors.
+fn thread(tid: i32, call: Call) -> ThreadSnapshot {
+    ThreadSnapshot { tid, name: "server".to_owned(), call, watched: None }
 }
 
-fn watching(tid: i32, call: Call, listener: bool, clients: &[usize]) -> ThreadSeen {
+/// Returns a thread that waits for the listener, for connections, or for both.
+fn watching(tid: i32, call: Call, listener: bool, clients: &[usize]) -> ThreadSnapshot {
     let clients = clients.iter().copied().collect();
     let epoll = (call == Call::Epoll).then_some(4);
     let watched = Some(Watched { listener, clients, epoll, ..Watched::default() });
-    ThreadSeen { watched, ..thread(tid, call) }
+    ThreadSnapshot { watched, ..thread(tid, call) }
 }
 
-/// A snapshot of one process that has accepted all connections.
-fn snapshot(clients: usize, threads: Vec<ThreadSeen>) -> Snapshot {
-    let process = ProcessSeen { pid: 1, name: "server".to_owned(), threads };
-    let clients = vec![Fate::Accepted; clients];
+/// Returns a snapshot of one process that has accepted all connections.
+fn snapshot(clients: usize, threads: Vec<ThreadSnapshot>) -> Snapshot {
+    let process = ProcessSnapshot { pid: 1, name: "server".to_owned(), threads };
+    let clients = vec![ConnectionState::Accepted; clients];
     Snapshot { clients, finished: false, steady: true, processes: vec![process] }
 }
 
-fn finished(threads: Vec<ThreadSeen>) -> Snapshot {
-    let clients = vec![Fate::Ended];
+/// Returns a snapshot after the only connection was closed.
+fn finished(threads: Vec<ThreadSnapshot>) -> Snapshot {
+    let clients = vec![ConnectionState::Closed];
     Snapshot { clients, finished: true, ..snapshot(0, threads) }
 }
 
 #[test]
-fn threads_are_told_where_the_kernel_names_only_functions() {
+fn threads_are_detected_from_kernel_function_names_alone() {
     let threads = |clients: i32| {
-        let served = (0..clients).map(|client| thread(2 + client, Call::Receive));
-        std::iter::once(thread(1, Call::Accept)).chain(served).collect()
+        let receiving = (0..clients).map(|client| thread(2 + client, Call::Receive));
+        std::iter::once(thread(1, Call::Accept)).chain(receiving).collect()
     };
-    let seen = Seen::of(vec![
+    let detected = Detected::of(vec![
         snapshot(0, threads(0)),
         snapshot(1, threads(1)),
         snapshot(5, threads(5)),
         finished(threads(0)),
     ]);
-    assert_eq!(seen.mechanism, Mechanism::Threads, "{}", seen.words);
+    assert_eq!(detected.model, ConcurrencyModel::Threads, "{}", detected.description);
 }
 
 #[test]
-fn a_loop_is_told_where_the_kernel_names_only_functions() {
-    let one = || vec![thread(1, Call::Select)];
-    let seen = Seen::of(vec![snapshot(0, one()), snapshot(5, one()), finished(one())]);
-    assert_eq!((seen.mechanism, seen.loops), (Mechanism::Select, 1), "{}", seen.words);
-    assert_eq!(seen.meets(Expected::EventLoop), Ok(()));
+fn an_event_loop_is_detected_from_kernel_function_names_alone() {
+    let threads = || vec![thread(1, Call::Select)];
+    let detected =
+        Detected::of(vec![snapshot(0, threads()), snapshot(5, threads()), finished(threads())]);
+    assert_eq!(
+        (detected.model, detected.loops),
+        (ConcurrencyModel::Select, 1),
+        "{}",
+        detected.description
+    );
+    assert!(detected.meets(RequiredModel::EventLoop));
 }
 
 #[test]
-fn a_loop_whose_threads_take_turns_may_be_a_runtime() {
-    let turn = |leader: i32, clients: &[usize]| {
+fn an_event_loop_with_alternating_threads_may_be_an_async_runtime() {
+    let threads = |leader: i32, clients: &[usize]| {
         let thread = |tid| match tid == leader {
             true => watching(tid, Call::Epoll, true, clients),
             false => thread(tid, Call::Futex),
         };
         (2..5).map(thread).collect()
     };
-    let seen = Seen::of(vec![snapshot(0, turn(2, &[])), snapshot(2, turn(3, &[0, 1]))]);
-    assert_eq!(seen.mechanism, Mechanism::LoopAndWorkers, "{}", seen.words);
-    assert!(seen.words.contains("in turns"), "{}", seen.words);
-    assert_eq!(seen.meets(Expected::Async), Ok(()));
-    assert!(seen.meets(Expected::SingleThread).is_err());
+    let detected =
+        Detected::of(vec![snapshot(0, threads(2, &[])), snapshot(2, threads(3, &[0, 1]))]);
+    assert_eq!(detected.model, ConcurrencyModel::LoopAndWorkers, "{}", detected.description);
+    assert!(detected.description.contains("in turn"), "{}", detected.description);
+    assert!(detected.meets(RequiredModel::Async));
+    assert!(!detected.meets(RequiredModel::SingleThread));
 }
 
 #[test]
-fn threads_that_wait_for_a_client_each_are_no_loops_whatever_they_call() {
+fn threads_with_one_client_each_are_not_event_loops_even_with_epoll() {
     let pool = |clients: usize| {
         let thread = |tid: usize| match tid <= clients {
             true => watching(1 + tid as i32, Call::Epoll, false, &[tid - 1]),
@@ -77,28 +87,32 @@ fn threads_that_wait_for_a_client_each_are_no_loops_whatever_they_call() {
         };
         (1..=8).map(thread).chain([watching(1, Call::Accept, true, &[])]).collect()
     };
-    let seen = Seen::of(vec![snapshot(0, pool(0)), snapshot(5, pool(5)), finished(pool(0))]);
-    assert_eq!(seen.mechanism, Mechanism::ThreadPool, "{}", seen.words);
-    assert!(seen.meets(Expected::EventLoop).is_err());
+    let detected =
+        Detected::of(vec![snapshot(0, pool(0)), snapshot(5, pool(5)), finished(pool(0))]);
+    assert_eq!(detected.model, ConcurrencyModel::ThreadPool, "{}", detected.description);
+    assert!(!detected.meets(RequiredModel::EventLoop));
 }
 
 #[test]
-fn a_server_that_holds_no_silent_client_is_unknown() {
-    let one = || vec![watching(1, Call::Accept, true, &[])];
-    let waits = Snapshot { clients: vec![Fate::Waiting], ..snapshot(0, one()) };
-    let seen = Seen::of(vec![snapshot(0, one()), waits]);
-    assert_eq!((seen.mechanism, seen.second_is_accepted), (Mechanism::Unknown, None));
-    assert!(seen.words.contains("says nothing, the next waits"), "{}", seen.words);
-    for expected in ["iterative", "select", "event-loop"] {
-        let words = seen.meets(expected.parse().expect(expected));
-        assert!(words.is_err_and(|words| words.contains(expected)));
+fn the_model_is_unknown_if_no_idle_connection_stays_open() {
+    let threads = || vec![watching(1, Call::Accept, true, &[])];
+    let queued = Snapshot { clients: vec![ConnectionState::Queued], ..snapshot(0, threads()) };
+    let detected = Detected::of(vec![snapshot(0, threads()), queued]);
+    assert_eq!((detected.model, detected.second_is_accepted), (ConcurrencyModel::Unknown, None));
+    assert!(
+        detected.description.contains("no accepted connection stayed open; one waits"),
+        "{}",
+        detected.description
+    );
+    for required in ["iterative", "select", "event-loop"] {
+        assert!(!detected.meets(required.parse().expect(required)), "{required}");
     }
 }
 
 #[test]
-fn a_server_that_is_gone_is_unknown() {
-    let gone = Snapshot { processes: Vec::new(), ..snapshot(0, Vec::new()) };
-    let seen = Seen::of(vec![gone]);
-    assert_eq!(seen.mechanism, Mechanism::Unknown);
-    assert!(seen.words.contains("no process left"), "{}", seen.words);
+fn the_model_of_an_exited_server_is_unknown() {
+    let exited = Snapshot { processes: Vec::new(), ..snapshot(0, Vec::new()) };
+    let detected = Detected::of(vec![exited]);
+    assert_eq!(detected.model, ConcurrencyModel::Unknown);
+    assert!(detected.description.contains("no process left"), "{}", detected.description);
 }

@@ -4,6 +4,7 @@ use super::context::TestContext;
 use super::failure::Failure;
 use super::precondition::Precondition;
 use crate::contract::Contract;
+use crate::results::Level;
 
 /// A required behaviour with a stable name.
 #[derive(Debug)]
@@ -14,34 +15,40 @@ pub struct Case {
     pub requirement: &'static str,
     /// Source of the requirement: a standard, a manual page, a book, or the contract.
     pub source: &'static str,
-    /// Preconditions: what a server must declare for the case to apply.
-    pub needs: &'static [Precondition],
+    /// What a server must declare for the case to apply.
+    pub preconditions: &'static [Precondition],
+    /// The level of the requirement.
+    pub level: Level,
     /// The experiment. Returns `Ok` if the server meets the requirement.
     pub check: fn(&TestContext<'_>) -> Result<(), Failure>,
 }
 
 impl Case {
-    /// Returns why the case does not apply to a server with this contract.
-    pub fn unmet_by(&self, contract: &Contract) -> Option<String> {
-        self.needs.iter().find_map(|need| need.met_by(contract).err())
+    /// Returns why the case does not apply to a server with this contract, or `None` if it applies.
+    pub fn unmet_precondition(&self, contract: &Contract) -> Option<String> {
+        self.preconditions
+            .iter()
+            .find_map(|precondition| precondition.check_against(contract).err())
     }
 
     /// Describes the servers that the case applies to.
     pub fn applies_to(&self) -> String {
-        let required =
-            self.needs.iter().filter(|need| !matches!(need, Precondition::Preferably(_)));
-        let needs: Vec<String> = required.map(|need| need.words()).collect();
-        match needs.is_empty() {
-            true => "every server; one client is enough".to_owned(),
-            false => format!("servers that {}", needs.join(" and ")),
+        let is_required = |it: &&Precondition| !matches!(it, Precondition::Optional(_));
+        let required = self.preconditions.iter().filter(is_required);
+        let descriptions: Vec<String> =
+            required.map(|precondition| precondition.description()).collect();
+        match descriptions.split_last() {
+            None => "every server".to_owned(),
+            Some((only, [])) => format!("servers that {only}"),
+            Some((last, others)) => format!("servers that {} and {last}", others.join(", ")),
         }
     }
 
     /// Returns whether the case can test its whole requirement on a server with this contract.
     pub fn suits(&self, contract: &Contract) -> bool {
-        self.needs.iter().all(|need| match need {
-            Precondition::Preferably(other) => other.met_by(contract).is_ok(),
-            need => need.met_by(contract).is_ok(),
+        self.preconditions.iter().all(|precondition| match precondition {
+            Precondition::Optional(preferred) => preferred.check_against(contract).is_ok(),
+            required => required.check_against(contract).is_ok(),
         })
     }
 }

@@ -2,18 +2,14 @@
 
 use serde_json::Value;
 
-use super::case_result::{State, Verdict};
-use super::quoted::Quoted;
 use crate::client::ClientError;
+use crate::results::{Quoted, State, Verdict};
 use crate::server::LaunchError;
-
-/// The expected behaviour in the failure of a replay whose counterexample belongs to another case.
-pub const FITTING: &str = "a counterexample of this case";
 
 /// Why a requirement is not met, or could not be tested.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// The verdict on the server; none if the case is inconclusive.
+    /// The verdict on the server; `None` if the case is inconclusive.
     pub verdict: Option<Verdict>,
     /// How the case ended.
     pub state: State,
@@ -23,23 +19,27 @@ pub struct Failure {
     pub observed: String,
     /// Likely cause.
     pub hint: Option<String>,
-    /// The usual cause of such an error. It is shown if the case gives no hint of its own.
+    /// Most common cause of the client error; shown if `hint` is `None`.
     pub general_hint: Option<&'static str>,
-    /// Cases that test the assumptions of this one: [`CaseResult::blocked_by`].
+    /// The cases that test the assumptions of the failed case: [`CaseResult::blocked_by`].
     ///
-    /// [`CaseResult::blocked_by`]: super::CaseResult::blocked_by
+    /// [`CaseResult::blocked_by`]: crate::results::CaseResult::blocked_by
     pub blocked_by: &'static [&'static str],
-    /// More than the words.
+    /// Whether `observed` includes how the connection ended.
+    pub observes_connection_end: bool,
+    /// Further data of the failure.
     pub detail: Option<Box<Detail>>,
 }
 
-/// What belongs to a failure beside its words.
+/// Further data of a failure.
 #[derive(Clone, Debug)]
 pub enum Detail {
     /// The random input for which the server does not meet the requirement.
     Counterexample(Value),
-    /// The parts of an observation that quotes the server's output.
+    /// The observation and the server's output, which `observed` combines.
     Quoted(Quoted),
+    /// The value to replay is not a counterexample of the case.
+    WrongCounterexample,
 }
 
 impl Failure {
@@ -47,58 +47,68 @@ impl Failure {
     pub fn fail(expected: impl Into<String>, observed: impl Into<String>) -> Failure {
         Failure {
             verdict: Some(Verdict::Fail),
-            state: State::Ok,
+            state: State::Completed,
             expected: expected.into(),
             observed: observed.into(),
             hint: None,
             general_hint: None,
             blocked_by: &[],
+            observes_connection_end: false,
             detail: None,
         }
     }
 
     /// Returns the failure of a requirement because of a client error, such as a timeout.
-    pub fn trouble(expected: impl Into<String>, trouble: &ClientError) -> Failure {
-        let finding = Failure {
-            general_hint: Some(usual_cause(trouble)),
-            ..Failure::fail(expected, trouble.to_string())
+    pub fn client_error(expected: impl Into<String>, error: &ClientError) -> Failure {
+        let failure = Failure {
+            general_hint: Some(most_common_cause(error)),
+            observes_connection_end: matches!(error, ClientError::Reset | ClientError::Closed(_)),
+            ..Failure::fail(expected, error.to_string())
         };
-        match trouble {
+        match error {
             ClientError::Silent(..) | ClientError::ConnectTimedOut(_) | ClientError::NotRead(_) => {
-                Failure { state: State::Hang, ..finding }
+                Failure { state: State::Hang, ..failure }
             }
-            // The server or the machine is slow. The case tests neither.
-            ClientError::OutOfTime => Failure { verdict: None, state: State::Vacuous, ..finding },
-            _ => finding,
+            // The server or the machine is slow, and no case tests speed.
+            ClientError::OutOfTime => {
+                Failure { verdict: None, state: State::Inconclusive, ..failure }
+            }
+            _ => failure,
         }
     }
 
     /// Returns an inconclusive result: the case could not test its requirement.
-    pub fn vacuous(observed: impl Into<String>) -> Failure {
+    pub fn inconclusive(observed: impl Into<String>) -> Failure {
         Failure {
             verdict: None,
-            state: State::Vacuous,
-            ..Failure::fail("what the case is about can be tried", observed)
+            state: State::Inconclusive,
+            ..Failure::fail("a state in which the case can test its requirement", observed)
         }
     }
 
-    /// Returns an inconclusive result because the server fails an assumption of the case.
+    /// Returns an inconclusive result because an assumption of the case does not hold.
     ///
-    /// The cases `by` test this assumption. If one of them failed, it is the cause.
-    pub fn blocked(by: &'static [&'static str], observed: impl AsRef<str>) -> Failure {
-        let observed = format!("{} (see {})", observed.as_ref(), by.join(", "));
-        Failure { blocked_by: by, ..Failure::vacuous(observed) }
+    /// `tested_by` names the cases that test this assumption. If one of them failed, it is the
+    /// cause.
+    pub fn assumption_failed(
+        tested_by: &'static [&'static str],
+        observed: impl Into<String>,
+    ) -> Failure {
+        Failure { blocked_by: tested_by, ..Failure::inconclusive(observed) }
     }
 
-    /// Returns an error: the value to replay is not a counterexample of this case.
-    pub fn misfit(words: impl Into<String>) -> Failure {
-        Failure::harness_error(FITTING, words)
+    /// Returns a harness error: the value to replay is not a counterexample of this case.
+    pub fn wrong_counterexample(observed: impl Into<String>) -> Failure {
+        Failure {
+            detail: Some(Box::new(Detail::WrongCounterexample)),
+            ..Failure::harness_error("a counterexample of this case", observed)
+        }
     }
 
-    /// Returns an error of the harness itself.
+    /// Returns an error of the harness, which is no verdict on the server.
     pub fn harness_error(expected: impl Into<String>, observed: impl Into<String>) -> Failure {
-        let finding = Failure::fail(expected, observed);
-        Failure { verdict: None, state: State::HarnessError, ..finding }
+        let failure = Failure::fail(expected, observed);
+        Failure { verdict: None, state: State::HarnessError, ..failure }
     }
 
     /// Returns the failure of a server that did not release a resource.
@@ -106,63 +116,71 @@ impl Failure {
         Failure { state: State::Leak, ..Failure::fail(expected, observed) }
     }
 
+    /// Records that `observed` includes how the connection ended.
+    pub fn with_connection_end(mut self) -> Failure {
+        self.observes_connection_end = true;
+        self
+    }
+
     /// Adds a likely cause.
-    pub fn hint(mut self, words: impl Into<String>) -> Failure {
-        self.hint = Some(words.into());
+    pub fn hint(mut self, cause: impl Into<String>) -> Failure {
+        self.hint = Some(cause.into());
         self
     }
 }
 
 /// Returns the most common cause of a client error, for servers in any language.
-fn usual_cause(trouble: &ClientError) -> &'static str {
-    match trouble {
+fn most_common_cause(error: &ClientError) -> &'static str {
+    match error {
         ClientError::Refused => {
-            "nobody listened at that moment: does the listener stay open while clients are served?"
+            "no socket was listening at that moment: does the server close its listener while it serves clients?"
         }
         ClientError::ConnectTimedOut(_) => {
-            "the queue of clients to be accepted was full and stayed so: what blocks the loop that accepts?"
+            "the accept queue stayed full: what blocks the loop that accepts connections?"
         }
-        ClientError::NotConnected(_) => {
-            "is the address one of this machine, and does it have a port left?"
+        ClientError::Io(_) => {
+            "does the address belong to this machine, and does the machine have a free local port?"
         }
         ClientError::Reset => {
-            "closing a socket before all of its input was read sends a reset; so does a process that dies"
+            "a socket that is closed before all of its input is read sends a reset; so does a process that crashes"
         }
         ClientError::Closed(_) => {
-            "does an error, a short read or the client's end make it close before all replies are written?"
+            "does an error, a short read or the client's FIN make the server close before all replies are written?"
         }
         ClientError::Silent(..) => {
-            "is the reply left in a buffer, or does it wait for more input, another client or a lock?"
+            "is the reply still in a buffer, or does the server wait for more input, another client or a lock?"
         }
         ClientError::NotRead(_) => {
-            "it stopped reading: does one call that blocks, such as a write, keep it from all else?"
+            "the server stopped reading: does a blocking call, such as a write, stop everything else?"
         }
-        ClientError::Endless => "is each reply ended by a line feed, and sent once?",
+        ClientError::TooLong => "does each reply end with a line feed, and is it sent only once?",
         ClientError::OutOfTime => {
-            "is there a fixed delay in each request: a sleep, a poll with a timeout?"
+            "does each request have a fixed delay, such as a sleep or a poll with a timeout?"
         }
     }
 }
 
 impl From<LaunchError> for Failure {
     fn from(error: LaunchError) -> Failure {
-        let quoted = |(seen, output)| Box::new(Detail::Quoted(Quoted { seen, output }));
+        let quoted = |(observed, output)| Box::new(Detail::Quoted(Quoted { observed, output }));
         let detail = error.quoted().map(quoted);
-        let finding =
+        let failure =
             Failure { detail, ..Failure::fail("a server that listens", error.to_string()) };
         match error {
-            LaunchError::Exited { .. } => Failure { state: State::Crash, ..finding }
-                .hint("what it wrote last tells why; does the command run by hand?"),
-            LaunchError::NotListening { .. } => Failure { state: State::Hang, ..finding }
-                .hint("does it listen on {port} before it does anything that takes long?"),
-            LaunchError::Elsewhere { .. } => {
-                finding.hint("does the command pass {port} on, and does the server take it?")
-            }
-            LaunchError::NotRun(_) => {
-                finding.hint("is the program installed, and is the path right from this folder?")
-            }
+            LaunchError::Exited { .. } => Failure { state: State::Crash, ..failure }.hint(
+                "see the last lines that the server printed; does the command work in a terminal?",
+            ),
+            LaunchError::Killed { .. } => Failure { state: State::Crash, ..failure }
+                .hint("does the server need more processes or time than the limits permit?"),
+            LaunchError::NotListening { .. } => Failure { state: State::Hang, ..failure }
+                .hint("does the server listen on {port} before any slow initialization?"),
+            LaunchError::WrongPort { .. } => failure
+                .hint("does the command pass {port} to the server, and does the server use it?"),
+            LaunchError::NotRun(_) => failure.hint(
+                "is the program installed, and is its path correct from the current directory?",
+            ),
             LaunchError::NoPort(_) | LaunchError::Supervisor(_) | LaunchError::NoThread(_) => {
-                Failure { verdict: None, state: State::HarnessError, ..finding }
+                Failure { verdict: None, state: State::HarnessError, ..failure }
             }
         }
     }

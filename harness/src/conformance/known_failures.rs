@@ -1,6 +1,6 @@
 //! Known failures: the accepted failures of servers.
 
-use super::case_result::{CaseResult, Known, KnownVerdict, State};
+use crate::results::{CaseResult, KnownFailure, KnownVerdict, State};
 
 /// The accepted failures, from a file.
 #[derive(Clone, Debug, Default)]
@@ -11,64 +11,65 @@ pub struct KnownFailures {
 /// An entry of a file of known failures.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    /// Name of the server; none applies to every server.
+    /// Name of the server; `None` matches every server. `select-calc` also matches the name of its
+    /// pattern, `select`.
     pub(crate) server: Option<String>,
-    /// Name of a case, or a topic followed by a slash.
+    /// Name of a case, or a topic followed by `/`.
     pub(crate) case: String,
-    pub(crate) known: Known,
+    pub(crate) known: KnownFailure,
 }
 
 impl KnownFailures {
-    /// Returns the entry that expects this case result.
-    pub fn known(&self, server: &str, judgement: &CaseResult) -> Option<Known> {
+    /// Returns the known failure of the entry that matches this result, if any.
+    pub fn known(&self, server: &str, result: &CaseResult) -> Option<KnownFailure> {
         let entry = self.entries.iter().find(|entry| {
-            entry.is_about(server, judgement.name) && entry.known.verdict.is_of(judgement)
+            entry.applies_to(server, &result.name) && entry.known.verdict.kind() == result.found()
         })?;
         Some(entry.known.clone())
     }
 
-    /// Returns the entry of a case that did not run and is known to fail.
-    pub fn known_unjudged(&self, server: &str, case: &str) -> Option<Known> {
+    /// Returns the known failure of a case that did not run, if an entry accepts its failure.
+    pub fn known_without_result(&self, server: &str, case: &str) -> Option<KnownFailure> {
         let entry = self.entries.iter().find(|entry| {
-            entry.is_about(server, case) && entry.known.verdict != KnownVerdict::Loose
+            entry.applies_to(server, case) && entry.known.verdict != KnownVerdict::Warn
         })?;
         Some(entry.known.clone())
     }
 }
 
 impl Entry {
-    pub(crate) fn is_about(&self, server: &str, case: &str) -> bool {
-        let is_same = |name: &str| name == server || is_pattern_of(server, name);
+    /// Returns whether the entry applies to this case of this server.
+    pub(crate) fn applies_to(&self, server: &str, case: &str) -> bool {
+        let is_same = |name: &str| name == server || is_calculator_of(name, server);
         self.server.as_deref().is_none_or(is_same) && covers(&self.case, case)
     }
 
-    pub(crate) fn mark(&self, judgement: &mut CaseResult) {
-        let Known { verdict, reason, place, .. } = &self.known;
-        let what = if self.case.ends_with('/') {
+    /// Reports in a result that the known failure did not occur.
+    pub(crate) fn mark_stale(&self, result: &mut CaseResult) {
+        let KnownFailure { verdict, reason, location, .. } = &self.known;
+        let expected = if self.case.ends_with('/') {
             format!("`{}` in a case of {}", verdict.name(), self.case)
         } else {
             format!("`{}`", verdict.name())
         };
-        judgement.expected = format!("{what}, known as: {reason}");
-        judgement.hint = Some(match judgement.state {
+        result.expected = format!("the known result {expected} ({reason})");
+        result.hint = Some(match result.state {
             State::NotApplicable => format!(
-                "by what is declared, the case does not apply: remove the entry from {place}, or \
-                 declare again what the case needs"
+                "the case does not apply to what is declared: remove the entry at {location}, or declare \
+                 what the case needs"
             ),
-            _ => format!("it is mended: remove the entry from {place}"),
+            _ => format!("the known failure no longer occurs: remove the entry at {location}"),
         });
-        judgement.known = Some(self.known.clone());
+        result.known_failure = Some(self.known.clone());
     }
 }
 
-/// Returns whether an entry that names a pattern applies to the server of this name.
-///
-/// The pattern's own name stands for its calculator.
-fn is_pattern_of(row: &str, server: &str) -> bool {
-    servers::find(row).is_some_and(|found| found.pattern.id == row && found.name() == server)
+/// Returns whether `server` is the name of a pattern, and `name` the name of its calculator.
+fn is_calculator_of(name: &str, server: &str) -> bool {
+    servers::find(server).is_some_and(|found| found.pattern.id == server && found.name() == name)
 }
 
-/// Returns whether a case is the named one or belongs to the named topic.
-pub(crate) fn covers(named: &str, case: &str) -> bool {
-    named == case || named.ends_with('/') && case.starts_with(named)
+/// Returns whether `name` is this case, or its topic followed by `/`.
+pub(crate) fn covers(name: &str, case: &str) -> bool {
+    name == case || name.ends_with('/') && case.starts_with(name)
 }

@@ -1,7 +1,7 @@
 //! Oracle: random arithmetic expressions and their values.
 //!
-//! An expression is drawn as a tree and then formatted. So the oracle needs no parser and shares no
-//! code with any evaluator.
+//! An expression is generated as a tree and then formatted. So the oracle needs no parser and
+//! shares no code with the servers.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use crate::contract::{Contract, Dialect, Division};
 pub enum Expression {
     /// A non-negative integer.
     Whole(i64),
-    /// A non-negative number of quarters, which is exact in binary.
+    /// A non-negative multiple of 0.25, given as the number of quarters. It is exact in binary.
     Quarters(u32),
     /// Unary minus.
     Negative(Box<Expression>),
@@ -42,8 +42,8 @@ pub enum Operator {
     Remainder,
 }
 
-/// Integers up to this one are exact in double precision.
-const EXACT: i64 = 1 << 53;
+/// Largest integer up to which all integers are exact in double precision.
+const MAX_EXACT_INTEGER: i64 = 1 << 53;
 
 /// The value of an expression.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,14 +59,14 @@ pub enum Value {
 }
 
 impl Expression {
-    /// Returns the value in a dialect.
+    /// Returns the value of the expression in a dialect.
     pub fn value(&self, dialect: Dialect) -> Value {
         match self {
             Expression::Whole(number) => Value::Whole(*number),
             Expression::Quarters(quarters) => Value::Double(f64::from(*quarters) / 4.0),
             Expression::Group(inner) => inner.value(dialect),
             Expression::Negative(inner) => match inner.value(dialect) {
-                Value::Whole(number) => whole(number.checked_neg(), dialect),
+                Value::Whole(number) => integer_value(number.checked_neg(), dialect),
                 Value::Double(number) => Value::Double(-number),
                 other => other,
             },
@@ -75,17 +75,17 @@ impl Expression {
                     (Value::Undefined, _) | (_, Value::Undefined) => Value::Undefined,
                     (Value::Error, _) | (_, Value::Error) => Value::Error,
                     (Value::Whole(left), Value::Whole(right)) => {
-                        of_wholes(*operator, left, right, dialect)
+                        integer_operation(*operator, left, right, dialect)
                     }
-                    (left, right) => of_doubles(*operator, left.double(), right.double()),
+                    (left, right) => double_operation(*operator, left.double(), right.double()),
                 }
             }
         }
     }
 
-    /// Returns whether the value is defined and no intermediate integer exceeds `largest`.
+    /// Returns whether the value is a number, and no integer on the way to it exceeds `largest`.
     ///
-    /// An integer that a double cannot represent would change the result.
+    /// A server that computes with doubles would round a larger integer.
     fn is_within(&self, largest: i64, dialect: Dialect) -> bool {
         let is_small = match self.value(dialect) {
             Value::Whole(number) => number.unsigned_abs() <= largest.unsigned_abs(),
@@ -104,8 +104,8 @@ impl Expression {
             }
     }
 
-    /// Returns the binding strength for parentheses: 0 for a sum, 3 for a number.
-    fn tightness(&self) -> u8 {
+    /// Returns the precedence, from 0 for a sum or difference to 3 for a number or parentheses.
+    fn precedence(&self) -> u8 {
         match self {
             Expression::Of(Operator::Plus | Operator::Minus, ..) => 0,
             Expression::Of(..) => 1,
@@ -115,22 +115,26 @@ impl Expression {
     }
 }
 
-fn of_wholes(operator: Operator, left: i64, right: i64, dialect: Dialect) -> Value {
+fn integer_operation(operator: Operator, left: i64, right: i64, dialect: Dialect) -> Value {
     match (operator, dialect.division) {
-        (Operator::Plus, _) => whole(left.checked_add(right), dialect),
-        (Operator::Minus, _) => whole(left.checked_sub(right), dialect),
-        (Operator::Times, _) => whole(left.checked_mul(right), dialect),
+        (Operator::Plus, _) => integer_value(left.checked_add(right), dialect),
+        (Operator::Minus, _) => integer_value(left.checked_sub(right), dialect),
+        (Operator::Times, _) => integer_value(left.checked_mul(right), dialect),
         (_, None) => Value::Undefined,
         (_, Some(_)) if right == 0 => Value::Error,
-        (Operator::Over, Some(Division::Integer)) => whole(left.checked_div(right), dialect),
-        (Operator::Remainder, Some(Division::Integer)) => whole(left.checked_rem(right), dialect),
+        (Operator::Over, Some(Division::Integer)) => {
+            integer_value(left.checked_div(right), dialect)
+        }
+        (Operator::Remainder, Some(Division::Integer)) => {
+            integer_value(left.checked_rem(right), dialect)
+        }
         (Operator::Over, Some(Division::Exact)) => Value::Double(left as f64 / right as f64),
         // The sign of the remainder differs between languages.
         (Operator::Remainder, Some(Division::Exact)) => Value::Undefined,
     }
 }
 
-fn of_doubles(operator: Operator, left: f64, right: f64) -> Value {
+fn double_operation(operator: Operator, left: f64, right: f64) -> Value {
     let result = match operator {
         Operator::Plus => left + right,
         Operator::Minus => left - right,
@@ -141,7 +145,7 @@ fn of_doubles(operator: Operator, left: f64, right: f64) -> Value {
     if result.is_finite() { Value::Double(result) } else { Value::Undefined }
 }
 
-fn whole(result: Option<i64>, dialect: Dialect) -> Value {
+fn integer_value(result: Option<i64>, dialect: Dialect) -> Value {
     match result {
         Some(number) => Value::Whole(number),
         None if dialect.overflow_is_error => Value::Error,
@@ -158,43 +162,48 @@ impl Value {
         }
     }
 
-    /// Returns whether a reply has this value, as far as the contract defines that.
-    pub fn is_said_by(self, reply: &[u8], contract: &Contract) -> Said {
+    /// Compares a reply with this value. An undefined value equals every reply.
+    pub fn compare_reply(self, reply: &[u8], contract: &Contract) -> ReplyMatch {
         let text = std::str::from_utf8(reply).unwrap_or("");
         let number = || text.trim().parse::<f64>().ok();
-        let yes = |condition| if condition { Said::Yes } else { Said::No };
+        let equal_if =
+            |condition| if condition { ReplyMatch::Equal } else { ReplyMatch::Different };
         match self {
-            Value::Whole(value) if text == value.to_string() => Said::Yes,
-            // The same number in another format, such as 3.0 for 3.
+            Value::Whole(value) if text == value.to_string() => ReplyMatch::Equal,
             Value::Whole(value) => match number() {
                 Some(number)
-                    if number == value as f64 && value.unsigned_abs() <= EXACT.unsigned_abs() =>
+                    if number == value as f64
+                        && value.unsigned_abs() <= MAX_EXACT_INTEGER.unsigned_abs() =>
                 {
-                    Said::Otherwise
+                    ReplyMatch::OtherFormat
                 }
-                _ => Said::No,
+                _ => ReplyMatch::Different,
             },
             Value::Double(value) => {
-                yes(number().is_some_and(|number| (number - value).abs() <= 1e-12 * value.abs()))
+                let is_close = |number: f64| (number - value).abs() <= 1e-12 * value.abs();
+                equal_if(number().is_some_and(is_close))
             }
-            Value::Error => yes(contract.is_error(reply).unwrap_or_else(|| number().is_none())),
-            Value::Undefined => Said::Yes,
+            Value::Error => {
+                equal_if(contract.is_error(reply).unwrap_or_else(|| number().is_none()))
+            }
+            Value::Undefined => ReplyMatch::Equal,
         }
     }
 }
 
-/// Whether a reply has the expected value.
+/// Result of a comparison of a reply with the expected value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum ReplyMatch {
     /// The reply has the value.
-    Yes,
-    /// The reply has the value in another format.
-    Otherwise,
+    Equal,
+    /// The reply has the value in another format, such as 3.0 instead of 3.
+    OtherFormat,
     /// The reply has another value.
-    No,
+    Different,
 }
 
-/// Returns a strategy for expressions with a value in the dialect. Other cases test errors.
+/// Returns a strategy for expressions whose value in the dialect is a number. Other cases test
+/// errors.
 pub fn expressions(dialect: Dialect) -> impl Strategy<Value = Expression> {
     let mut operators = vec![Operator::Plus, Operator::Minus, Operator::Times];
     match dialect.division {
@@ -205,14 +214,14 @@ pub fn expressions(dialect: Dialect) -> impl Strategy<Value = Expression> {
     operators.retain(|operator| dialect.operators.has(operator.sign()));
     let operator = proptest::sample::select(operators);
     // Without declared 64-bit integers, numbers may be doubles, which are exact up to 2^53.
-    let largest = if dialect.overflow_is_error { i64::MAX } else { EXACT };
+    let largest = if dialect.overflow_is_error { i64::MAX } else { MAX_EXACT_INTEGER };
     let number = prop_oneof![
         6 => (0i64..20).prop_map(Expression::Whole),
         2 => (0i64..100_000).prop_map(Expression::Whole),
         1 => (0i64..=largest).prop_map(Expression::Whole),
         1 => (0u32..100).prop_map(Expression::Quarters),
     ];
-    let depth = if dialect.is_binary { 1 } else { 5 };
+    let depth = if dialect.two_operands { 1 } else { 5 };
     number
         .prop_recursive(depth, 24, 2, move |inner| {
             prop_oneof![
@@ -225,19 +234,19 @@ pub fn expressions(dialect: Dialect) -> impl Strategy<Value = Expression> {
                 1 => inner.prop_map(|inner| Expression::Group(Box::new(inner))),
             ]
         })
-        .prop_filter("it cannot be read", move |it| dialect.reads(&it.to_string()))
-        .prop_filter("it has no value in the dialect", move |expression| {
+        .prop_filter("not an expression of the dialect", move |it| dialect.reads(&it.to_string()))
+        .prop_filter("no number in the dialect, or too large", move |expression| {
             expression.is_within(largest, dialect)
         })
 }
 
 impl fmt::Display for Expression {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let part = |formatter: &mut fmt::Formatter<'_>, part: &Expression, least: u8| {
-            if part.tightness() < least {
-                write!(formatter, "({part})")
+        let write_operand = |formatter: &mut fmt::Formatter<'_>, operand: &Expression, min: u8| {
+            if operand.precedence() < min {
+                write!(formatter, "({operand})")
             } else {
-                write!(formatter, "{part}")
+                write!(formatter, "{operand}")
             }
         };
         match self {
@@ -248,14 +257,14 @@ impl fmt::Display for Expression {
             Expression::Group(inner) => write!(formatter, "({inner})"),
             Expression::Negative(inner) => {
                 formatter.write_str("-")?;
-                part(formatter, inner, 3)
+                write_operand(formatter, inner, 3)
             }
             Expression::Of(operator, left, right) => {
-                let own = self.tightness();
-                part(formatter, left, own)?;
+                let precedence = self.precedence();
+                write_operand(formatter, left, precedence)?;
                 write!(formatter, " {operator} ")?;
                 // Operators of equal precedence are left-associative.
-                part(formatter, right, own + 1)
+                write_operand(formatter, right, precedence + 1)
             }
         }
     }
@@ -299,34 +308,34 @@ mod tests {
     }
 
     #[test]
-    fn parentheses_are_written_where_they_are_needed() {
+    fn parentheses_are_written_only_where_needed() {
         let [one, two, three] = [1, 2, 3].map(Expression::Whole);
         let sum = of(Operator::Plus, one.clone(), two.clone());
         let difference = of(Operator::Minus, one.clone(), two.clone());
         let negative = Expression::Negative(Box::new(sum.clone()));
-        for (expression, written) in [
+        for (expression, formatted) in [
             (of(Operator::Times, sum.clone(), three.clone()), "(1 + 2) * 3"),
             (of(Operator::Minus, three.clone(), difference.clone()), "3 - (1 - 2)"),
             (of(Operator::Minus, difference, three.clone()), "1 - 2 - 3"),
             (of(Operator::Over, three.clone(), of(Operator::Times, one, two)), "3 / (1 * 2)"),
             (of(Operator::Times, negative, three), "-(1 + 2) * 3"),
         ] {
-            assert_eq!(expression.to_string(), written);
+            assert_eq!(expression.to_string(), formatted);
         }
     }
 
     #[test]
-    fn no_number_on_the_way_to_a_value_is_larger_than_doubles_hold() {
-        let large = of(Operator::Plus, Expression::Whole(EXACT), Expression::Whole(2));
+    fn intermediate_values_beyond_2_to_the_53_are_detected() {
+        let large = of(Operator::Plus, Expression::Whole(MAX_EXACT_INTEGER), Expression::Whole(2));
         let small = of(Operator::Minus, large, Expression::Whole(7));
         let exact = Dialect { division: Some(Division::Exact), ..Dialect::default() };
-        assert_eq!(small.value(exact), Value::Whole(EXACT - 5));
-        assert!(!small.is_within(EXACT, exact));
+        assert_eq!(small.value(exact), Value::Whole(MAX_EXACT_INTEGER - 5));
+        assert!(!small.is_within(MAX_EXACT_INTEGER, exact));
         assert!(small.is_within(i64::MAX, Dialect::of_64_bits()));
     }
 
     #[test]
-    fn dialects_differ_where_they_say_so() {
+    fn values_follow_the_declared_dialect() {
         let integer = Dialect::of_64_bits();
         let exact = Dialect { division: Some(Division::Exact), ..Dialect::default() };
         let [seven, two] = [7, 2].map(Expression::Whole);
@@ -334,10 +343,10 @@ mod tests {
         assert_eq!(division.value(integer), Value::Whole(3));
         assert_eq!(division.value(exact), Value::Double(3.5));
         assert_eq!(division.value(Dialect::default()), Value::Undefined);
-        let least = Expression::Negative(Box::new(seven));
-        assert_eq!(of(Operator::Remainder, least, two).value(integer), Value::Whole(-1));
-        let much = of(Operator::Plus, Expression::Whole(i64::MAX), Expression::Whole(1));
-        assert_eq!(much.value(integer), Value::Error);
-        assert_eq!(much.value(exact), Value::Undefined);
+        let negative = Expression::Negative(Box::new(seven));
+        assert_eq!(of(Operator::Remainder, negative, two).value(integer), Value::Whole(-1));
+        let overflow = of(Operator::Plus, Expression::Whole(i64::MAX), Expression::Whole(1));
+        assert_eq!(overflow.value(integer), Value::Error);
+        assert_eq!(overflow.value(exact), Value::Undefined);
     }
 }

@@ -1,46 +1,48 @@
 //! Preflight checks: whether a server can be launched and matches its declaration.
 //!
-//! If not, every case would fail for this one reason.
+//! Without these checks, every case would fail for the same reason.
 
 use std::path::Path;
 
 use servers::Service;
 
-use super::context::{PROMPT, TestContext};
+use super::context::{SHORT_TIMEOUT, TestContext};
 use super::failure::Failure;
 use super::settings::Runner;
 use crate::client::ClientError;
-use crate::server::{LaunchError, LaunchSpec, Place};
+use crate::server::{LaunchError, LaunchSpec, NetworkLease};
 use crate::text::printable;
-use crate::wire::ReplyEnd;
+use crate::wire::ReplyFraming;
 
-/// A request that calculators and echo servers answer differently, and the calculator's reply.
+/// A request that calculators and echo servers answer differently.
 const SUM: &[u8] = b"17+25";
-const VALUE: &[u8] = b"42";
 
-/// File extensions of scripts that an interpreter runs.
-const SCRIPTS: &[&str] =
+/// The reply of a calculator to [`SUM`].
+const SUM_REPLY: &[u8] = b"42";
+
+/// File extensions of scripts and other programs that an interpreter or virtual machine runs.
+const SCRIPT_EXTENSIONS: &[&str] =
     &["py", "js", "mjs", "cjs", "ts", "rb", "pl", "php", "lua", "sh", "jar", "exs", "r", "tcl"];
 
 /// Why the cases cannot run on a server.
 #[derive(Debug)]
-pub struct Obstacle {
+pub struct PreflightFailure {
     /// The problem and its remedy.
-    pub words: String,
-    /// Where the user must look for the cause.
+    pub message: String,
+    /// Where the cause is.
     pub blame: Blame,
-    /// Whether a server is running.
+    /// Whether the server was launched, so that only its declaration is wrong.
     pub(super) is_launched: bool,
-    /// The same problem as the failure of a case.
-    pub(super) finding: Failure,
+    /// The problem in the form of a case's failure.
+    pub(super) failure: Failure,
 }
 
-/// Where the cause of an obstacle is.
+/// Where the cause of a [`PreflightFailure`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// The command line or the manifest: the command, the address or the declaration.
+    /// In the command line or the manifest: the command, the address or the declaration.
     Usage,
-    /// The server or the machine.
+    /// In the server or the machine, or no server listens at the address.
     NoServer,
 }
 
@@ -49,85 +51,90 @@ impl Runner {
     ///
     /// # Errors
     /// The cases cannot run on this server.
-    pub fn preflight(&self, spec: &LaunchSpec) -> Result<(), Box<Obstacle>> {
-        // The port lease is held until the server is stopped.
-        let launched = Place::take(spec)
-            .and_then(|place| self.launcher.launch(spec).map(|server| (place, server)));
-        let (place, server) = launched.map_err(|error| Box::new(not_launched(spec, error)))?;
-        let ctx = TestContext::new(self, spec, server, &place);
-        let replied = reply(&ctx);
+    pub fn preflight(&self, spec: &LaunchSpec) -> Result<(), Box<PreflightFailure>> {
+        // The lease must outlive the server.
+        let launched = NetworkLease::take(spec)
+            .and_then(|lease| self.launcher.launch(spec).map(|server| (lease, server)));
+        let (lease, server) = launched.map_err(|error| Box::new(not_launched(spec, error)))?;
+        let ctx = TestContext::new(self, spec, server, &lease);
+        let received = reply_to_sum(&ctx);
         drop(ctx);
-        let obstacle = match replied {
-            Err(trouble) => unreachable(spec, &trouble),
-            Ok(reply) => mistaken(spec, &reply),
+        let preflight_failure = match received {
+            Err(error) => unreachable(spec, &error),
+            Ok(reply) => wrong_declaration(spec, &reply),
         };
-        obstacle.map_or(Ok(()), |obstacle| Err(Box::new(obstacle)))
+        preflight_failure.map_or(Ok(()), |failure| Err(Box::new(failure)))
     }
 }
 
-/// The reply to the request.
+/// The reply to [`SUM`].
 enum Reply {
     /// The value of a complete reply.
     Value(Vec<u8>),
-    /// Bytes without the delimiter of a reply.
-    Unended(Vec<u8>),
-    /// No reply, or an error.
+    /// Bytes without the declared end of a reply.
+    Unterminated(Vec<u8>),
+    /// No bytes, or a client error other than a failed connection.
     Nothing,
 }
 
-/// Sends one request and waits for the reply.
+/// Sends [`SUM`] and waits for the reply.
 ///
 /// # Errors
 /// The connection fails.
-fn reply(ctx: &TestContext<'_>) -> Result<Reply, ClientError> {
-    let mut client = ctx.try_connect()?;
-    let mut begun = Vec::new();
-    let heard = client.tell(SUM).and_then(|()| match client.hear(PROMPT) {
-        // The server has begun its reply and may be slow.
-        Err(ClientError::Silent(_, bytes)) if !bytes.is_empty() => {
-            begun = bytes;
-            client.line()
-        }
-        heard => heard,
-    });
-    Ok(match heard {
+fn reply_to_sum(ctx: &TestContext<'_>) -> Result<Reply, ClientError> {
+    let mut client = ctx.clients().try_connect()?;
+    let mut partial = Vec::new();
+    let received =
+        client.try_request(SUM).and_then(|()| match client.reply_until_asleep(SHORT_TIMEOUT) {
+            // The server has sent part of its reply and may be slow.
+            Err(ClientError::Silent(_, bytes)) if !bytes.is_empty() => {
+                partial = bytes;
+                client.reply()
+            }
+            received => received,
+        });
+    Ok(match received {
         Ok(value) => Reply::Value(value),
-        Err(ClientError::Silent(_, bytes)) if !bytes.is_empty() && bytes == begun => {
-            Reply::Unended(bytes)
+        Err(ClientError::Silent(_, bytes)) if !bytes.is_empty() && bytes == partial => {
+            Reply::Unterminated(bytes)
         }
-        Err(ClientError::Closed(bytes)) if !bytes.is_empty() => Reply::Unended(bytes),
-        // The cases test such errors.
+        Err(ClientError::Closed(bytes)) if !bytes.is_empty() => Reply::Unterminated(bytes),
+        // The cases test these errors.
         Err(_) => Reply::Nothing,
     })
 }
 
 /// Describes a launch that failed.
-fn not_launched(spec: &LaunchSpec, error: LaunchError) -> Obstacle {
-    let words = error.to_string();
+fn not_launched(spec: &LaunchSpec, error: LaunchError) -> PreflightFailure {
+    let message = error.to_string();
     let (blame, remedy) = match &error {
         LaunchError::Exited { .. } => match missing_file(spec) {
             Some(file) => {
-                let folder = folder_of(spec);
+                let folder = directory_of(spec);
                 let remedy = format!(
-                    "there is no `{file}` in {folder}: correct the path, or start from the folder \
-                     that it is relative to"
+                    "there is no `{file}` in {folder}: correct the path, or run the harness in the \
+                     directory that the path is relative to"
                 );
                 (Blame::Usage, Some(remedy))
             }
             None => {
-                let remedy = "does the command run by hand?".to_owned();
+                let remedy = "run the command by hand to see why it exits".to_owned();
                 (Blame::NoServer, Some(remedy))
             }
         },
-        LaunchError::NotListening { .. } => {
-            let remedy = "does it listen on {port} before it does anything that takes long?";
+        LaunchError::Killed { .. } => {
+            let remedy = "raise the limit, or let the server start within it";
             (Blame::NoServer, Some(remedy.to_owned()))
         }
-        LaunchError::Elsewhere { found, .. } => {
+        LaunchError::NotListening { .. } => {
+            let remedy = "let the server listen on {port} before it does anything slow";
+            (Blame::NoServer, Some(remedy.to_owned()))
+        }
+        LaunchError::WrongPort { found, .. } => {
             let port = found.port();
             let remedy = format!(
-                "pass {{port}} on to it; if it always listens there, use --port {port} (in a \
-                 manifest: port = {port})"
+                "pass {{port}} to the server; if it always listens on {port}, use --port {port} (in \
+                 a manifest: port = {port})"
             );
             (Blame::Usage, Some(remedy))
         }
@@ -137,90 +144,99 @@ fn not_launched(spec: &LaunchSpec, error: LaunchError) -> Obstacle {
             (Blame::NoServer, None)
         }
     };
-    let finding = Failure::from(error);
-    let finding = match &remedy {
-        Some(remedy) => finding.hint(remedy),
-        None => finding,
+    let failure = Failure::from(error);
+    let failure = match &remedy {
+        Some(remedy) => failure.hint(remedy),
+        None => failure,
     };
-    let words = remedy.map_or(words.clone(), |remedy| format!("{words}\n{remedy}"));
-    Obstacle { words, blame, is_launched: false, finding }
+    let message = match remedy {
+        Some(remedy) => format!("{message}\n{remedy}"),
+        None => message,
+    };
+    PreflightFailure { message, blame, is_launched: false, failure }
 }
 
-/// Returns a script that the command names and that does not exist.
+/// Returns the first script of the command that does not exist.
 fn missing_file(spec: &LaunchSpec) -> Option<&str> {
     let folder = spec.folder.as_deref().unwrap_or(Path::new(""));
     let is_file = |word: &&str| {
-        let ending = Path::new(word).extension().and_then(|ending| ending.to_str());
+        let extension = Path::new(word).extension().and_then(|it| it.to_str());
         let is_plain =
             !word.starts_with('-') && !word.contains("{port}") && !word.contains("{host}");
-        is_plain && ending.is_some_and(|it| SCRIPTS.contains(&it.to_ascii_lowercase().as_str()))
+        is_plain
+            && extension
+                .is_some_and(|it| SCRIPT_EXTENSIONS.contains(&it.to_ascii_lowercase().as_str()))
     };
     let files = spec.command.iter().skip(1).map(String::as_str).filter(is_file);
     files.into_iter().find(|file| !folder.join(file).exists())
 }
 
-fn folder_of(spec: &LaunchSpec) -> String {
+fn directory_of(spec: &LaunchSpec) -> String {
     let folder = spec.folder.clone().or_else(|| std::env::current_dir().ok());
-    folder.map_or("this folder".to_owned(), |folder| folder.display().to_string())
+    folder.map_or("this directory".to_owned(), |folder| folder.display().to_string())
 }
 
-/// Describes a failed connection to a running server.
+/// Describes a failed connection to a server that the harness did not launch (`--connect`).
 ///
-/// If the harness launched the server, the cases test the failed connection instead.
-fn unreachable(spec: &LaunchSpec, trouble: &ClientError) -> Option<Obstacle> {
-    let address = spec.elsewhere?;
-    let words = match trouble {
+/// Returns `None` for a launched server: the cases test its connections.
+fn unreachable(spec: &LaunchSpec, error: &ClientError) -> Option<PreflightFailure> {
+    let address = spec.running_at?;
+    let message = match error {
         ClientError::Refused => {
             format!(
-                "no server listens on {address} (connection refused): start it first, or correct host and port"
+                "no server listens on {address} (connection refused): start it first, or correct the host and port"
             )
         }
-        other => format!("cannot connect to {address}: {other}: correct host and port"),
+        other => format!("cannot connect to {address}: {other}: correct the host and port"),
     };
-    let finding = Failure::fail("a server that listens", &words);
-    Some(Obstacle { words, blame: Blame::NoServer, is_launched: false, finding })
+    let failure = Failure::fail("a server that listens", &message);
+    Some(PreflightFailure { message, blame: Blame::NoServer, is_launched: false, failure })
 }
 
 /// Describes a server that does not match its declaration.
-fn mistaken(spec: &LaunchSpec, reply: &Reply) -> Option<Obstacle> {
+fn wrong_declaration(spec: &LaunchSpec, reply: &Reply) -> Option<PreflightFailure> {
     let sum = printable(SUM);
-    let (expected, seen, remedy) = match (spec.contract.service, reply) {
+    let (expected, observed, remedy) = match (spec.contract.service, reply) {
         (Service::Calc, Reply::Value(value)) if value == SUM => {
-            let seen = format!("it echoes: {sum} was answered {}", printable(value));
+            let observed =
+                format!("it is an echo server: the reply to {sum} is {}", printable(value));
             let remedy = "use --service echo (in a manifest: service = \"echo\")";
-            ("a calculator", seen, remedy.to_owned())
+            ("a calculator", observed, remedy.to_owned())
         }
-        (Service::Echo, Reply::Value(value)) if value.trim_ascii() == VALUE => {
-            let seen = format!("it calculates: {sum} was answered {}", printable(value));
+        (Service::Echo, Reply::Value(value)) if value.trim_ascii() == SUM_REPLY => {
+            let observed =
+                format!("it is a calculator: the reply to {sum} is {}", printable(value));
             let remedy = "use --service calc (in a manifest: service = \"calc\")";
-            ("an echo server", seen, remedy.to_owned())
+            ("an echo server", observed, remedy.to_owned())
         }
-        (_, Reply::Unended(bytes)) if spec.contract.wire.reply_end == ReplyEnd::default() => {
-            let seen = format!(
-                "its replies are not lines: {sum} was answered {}, without a line feed",
+        (_, Reply::Unterminated(bytes))
+            if spec.contract.wire.reply_end == ReplyFraming::default() =>
+        {
+            let observed = format!(
+                "its replies are not lines: the reply to {sum} is {}, without a line feed",
                 printable(bytes)
             );
             let remedy = format!(
-                "end each reply with \\n; or have its protocol detected, and described in a \
-                 manifest, by: {}",
-                probe(spec)
+                "end each reply with \\n; or detect the protocol and write a manifest entry with: \
+                 {}",
+                probe_command(spec)
             );
-            ("replies that are lines", seen, remedy)
+            ("replies that are lines", observed, remedy)
         }
         _ => return None,
     };
-    let words = format!("{seen}\n{remedy}");
-    let finding = Failure::fail(expected, seen).hint(remedy);
-    Some(Obstacle { words, blame: Blame::Usage, is_launched: true, finding })
+    let message = format!("{observed}\n{remedy}");
+    let failure = Failure::fail(expected, observed).hint(remedy);
+    Some(PreflightFailure { message, blame: Blame::Usage, is_launched: true, failure })
 }
 
-/// Returns the command that detects the server's protocol.
-fn probe(spec: &LaunchSpec) -> String {
+/// Returns the `harness probe` command that detects the server's protocol.
+fn probe_command(spec: &LaunchSpec) -> String {
     let quoted = |text: &str| shlex::try_quote(text).map_or(text.to_owned(), Into::into);
-    if let Some(address) = spec.elsewhere {
+    if let Some(address) = spec.running_at {
         return format!("harness probe --connect {address}");
     }
-    let probe = format!("harness probe --cmd {}", quoted(&spec.shown));
+    let probe = format!("harness probe --cmd {}", quoted(&spec.shown_command));
     match &spec.folder {
         Some(folder) => format!("cd {} && {probe}", quoted(&folder.display().to_string())),
         None => probe,

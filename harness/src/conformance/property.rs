@@ -1,6 +1,4 @@
-//! Property tests on a live server: random values, and shrinking of a value that fails.
-//!
-//! The smallest counterexample can be replayed.
+//! Property tests on a running server: random values, and shrinking of a value that fails.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
@@ -10,27 +8,29 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::case_result::State;
 use super::context::TestContext;
 use super::failure::{Detail, Failure};
-use super::settings::PATIENCES;
-use crate::wire::ReplyEnd;
+use super::settings::TIMEOUTS_PER_CASE;
+use crate::results::State;
+use crate::wire::ReplyFraming;
 
 /// Time limit for shrinking.
-const SHRINKING: Duration = Duration::from_secs(8);
+const SHRINK_TIME: Duration = Duration::from_secs(8);
 
-/// Number of smallest counterexamples that are retried until one fails again. A failure may depend
-/// on timing.
-const SMALLEST: usize = 6;
+/// Maximum number of counterexamples that are retried, smallest first, until one fails again. A
+/// failure may depend on timing.
+const MAX_RETRIES: usize = 6;
 
-/// Timeout while shrinking: a multiple of the slowest passed run, and its lower bound.
+/// Timeout while shrinking, as a multiple of the slowest passed run.
 ///
-/// A short timeout may cause wrong failures, so the smallest counterexample is retried with the
+/// A short timeout may cause false failures, so the smallest counterexample is retried with the
 /// full timeout.
-const SLOWER: u32 = 4;
-const LEAST_PATIENCE: Duration = Duration::from_millis(150);
+const TIMEOUT_FACTOR: u32 = 4;
 
-/// A property of a server: the setup of a run, and the check.
+/// Shortest timeout while shrinking.
+const MIN_TIMEOUT: Duration = Duration::from_millis(150);
+
+/// A property of a server: `prepare` returns the fixture of a run, and `holds` checks a value.
 struct Property<P, H> {
     prepare: P,
     holds: H,
@@ -39,15 +39,15 @@ struct Property<P, H> {
 impl<'a> TestContext<'a> {
     /// Tests a property on `runs` random values.
     ///
-    /// The fixture of `prepare` is reused while the property holds. A replay tests only the saved
-    /// value.
+    /// `prepare` returns a fixture, which is reused while the property holds. `values_name` is the
+    /// plural noun for the values in the report. A replay tests only the saved value.
     ///
     /// # Errors
-    /// The property does not hold. The failure has the smallest counterexample.
+    /// The property does not hold. The failure contains the smallest counterexample found.
     pub(super) fn property<F, T>(
         &self,
         runs: u32,
-        what: &str,
+        values_name: &str,
         values: impl Strategy<Value = T>,
         prepare: impl Fn() -> Result<F, Failure>,
         holds: impl Fn(&mut F, &T) -> Result<(), Failure>,
@@ -56,92 +56,100 @@ impl<'a> TestContext<'a> {
         T: Debug + PartialEq + Serialize + DeserializeOwned,
     {
         let property = Property { prepare, holds };
-        if let Some(value) = self.replayed() {
-            let value =
-                T::deserialize(value).map_err(|error| Failure::misfit(error.to_string()))?;
-            property.of_fresh(&value).map_err(|finding| finding.of(&value))?;
-            self.observe("what failed once is as required now");
+        if let Some(value) = self.counterexample() {
+            let value = T::deserialize(value)
+                .map_err(|error| Failure::wrong_counterexample(error.to_string()))?;
+            property
+                .check_with_new_fixture(&value)
+                .map_err(|failure| failure.with_counterexample(&value))?;
+            self.evidence().observe("as required for the saved counterexample");
             return Ok(());
         }
         let mut fixture = (property.prepare)()?;
-        let mut runner = TestRunner::new_with_rng(Config::default(), random(self.seed));
+        let mut runner = TestRunner::new_with_rng(Config::default(), random_generator(self.seed));
         let mut slowest = Duration::ZERO;
         let runs = self.runs_in_time(runs);
         for _ in 0..runs {
             let began = Instant::now();
             let tree = values
                 .new_tree(&mut runner)
-                .unwrap_or_else(|reason| panic!("no value can be drawn: {reason}"));
+                .unwrap_or_else(|reason| panic!("no random value can be generated: {reason}"));
             match (property.holds)(&mut fixture, &tree.current()) {
                 Ok(()) => slowest = slowest.max(began.elapsed()),
-                Err(finding) if finding.verdict.is_none() => return Err(finding),
-                // The idle timeout may have closed an idle client, so this is no failure of the
-                // property.
-                Err(finding)
-                    if finding.state == State::Ok
+                Err(failure) if failure.verdict.is_none() => return Err(failure),
+                // The run took longer than the idle timeout, so the server may have closed the
+                // connection as its contract permits.
+                Err(failure)
+                    if failure.state == State::Completed
                         && self.contract.idle_timeout.is_some_and(|it| began.elapsed() >= it) =>
                 {
                     fixture = (property.prepare)()?;
                 }
-                Err(finding) => {
+                Err(failure) => {
                     drop(fixture);
-                    return Err(self.smallest(&property, tree, finding, slowest * SLOWER));
+                    return Err(self.smallest_failure(
+                        &property,
+                        tree,
+                        failure,
+                        slowest * TIMEOUT_FACTOR,
+                    ));
                 }
             }
         }
-        self.observe_unless_loose(format!("{runs} random {what}, all right"));
+        self.evidence().observe_unless_warned(format!("{runs} random {values_name}: all correct"));
         Ok(())
     }
 
-    /// Returns `runs`, or fewer if a case has no time for them because replies end by a timeout.
+    /// Returns `runs`, or fewer if replies end by a timeout and the case has no time for all runs.
     fn runs_in_time(&self, runs: u32) -> u32 {
         match self.contract.wire.reply_end {
-            ReplyEnd::Quiet(quiet) => {
-                let in_time =
-                    (self.patience * PATIENCES / 2).as_millis() / quiet.as_millis().max(1);
-                runs.min(u32::try_from(in_time).unwrap_or(runs)).max(1)
+            ReplyFraming::Quiet(quiet) => {
+                let max_runs =
+                    (self.timeout * TIMEOUTS_PER_CASE / 2).as_millis() / quiet.as_millis().max(1);
+                runs.min(u32::try_from(max_runs).unwrap_or(runs)).max(1)
             }
             _ => runs,
         }
     }
 
     /// Returns the failure of the smallest value that fails twice: with the short timeout, and then
-    /// with the full timeout on a new server.
-    fn smallest<F, T, P, H>(
+    /// with the full timeout on a new server. Returns `first` if no value fails twice.
+    fn smallest_failure<F, T, P, H>(
         &self,
         property: &Property<P, H>,
         mut tree: impl ValueTree<Value = T>,
         first: Failure,
-        patience: Duration,
+        timeout: Duration,
     ) -> Failure
     where
         T: PartialEq + Serialize,
         P: Fn() -> Result<F, Failure>,
         H: Fn(&mut F, &T) -> Result<(), Failure>,
     {
-        let whole = tree.current();
-        let again = |value: &T| {
+        let original = tree.current();
+        let retry = |value: &T| {
             self.relaunch().ok()?;
-            property.of_fresh(value).err().filter(|finding| finding.verdict.is_some())
+            property.check_with_new_fixture(value).err().filter(|failure| failure.verdict.is_some())
         };
-        // The relaunch comes first: it gives a server that is about to crash a moment to exit.
+        // Relaunch before the timeout is shortened, so that a server that is about to crash has
+        // time to exit.
         if self.relaunch().is_err() {
-            return first.of(&whole);
+            return first.with_counterexample(&original);
         }
-        self.hurry(Some(patience.max(LEAST_PATIENCE).min(self.patience)));
-        let small = self.shrunk(property, &mut tree);
-        self.hurry(None);
-        for value in small.iter().rev().take(SMALLEST).chain([&whole]) {
-            if let Some(finding) = again(value) {
-                return finding.of(value);
+        self.deadlines().override_timeout(Some(timeout.max(MIN_TIMEOUT).min(self.timeout)));
+        let smaller = self.shrink(property, &mut tree);
+        self.deadlines().override_timeout(None);
+        for value in smaller.iter().rev().take(MAX_RETRIES).chain([&original]) {
+            if let Some(failure) = retry(value) {
+                return failure.with_counterexample(value);
             }
         }
-        let observed = format!("{} (it failed once and not again)", first.observed);
-        Failure { observed, ..first }.of(&whole)
+        let observed = format!("{} (it failed once and did not fail again)", first.observed);
+        Failure { observed, ..first }.with_counterexample(&original)
     }
 
-    /// Returns smaller and smaller values that fail.
-    fn shrunk<F, T, P, H>(
+    /// Shrinks a value. Returns the values that failed, the smallest last.
+    fn shrink<F, T, P, H>(
         &self,
         property: &Property<P, H>,
         tree: &mut impl ValueTree<Value = T>,
@@ -151,30 +159,30 @@ impl<'a> TestContext<'a> {
         P: Fn() -> Result<F, Failure>,
         H: Fn(&mut F, &T) -> Result<(), Failure>,
     {
-        let deadline = Instant::now() + SHRINKING;
+        let deadline = Instant::now() + SHRINK_TIME;
         let (mut failed, mut fixture) = (Vec::new(), (property.prepare)().ok());
-        let mut smaller = tree.simplify();
-        while smaller && Instant::now() < deadline {
+        let mut has_next = tree.simplify();
+        while has_next && Instant::now() < deadline {
             let value = tree.current();
             if failed.last() == Some(&value) {
-                smaller = tree.simplify();
+                has_next = tree.simplify();
                 continue;
             }
             let Some(prepared) = &mut fixture else { break };
-            let held = (property.holds)(prepared, &value);
-            if held.as_ref().is_err_and(|finding| finding.verdict.is_some()) {
+            let result = (property.holds)(prepared, &value);
+            if result.as_ref().is_err_and(|failure| failure.verdict.is_some()) {
                 failed.push(value);
-                smaller = tree.simplify();
+                has_next = tree.simplify();
             } else {
-                smaller = tree.complicate();
+                has_next = tree.complicate();
             }
-            if let Err(finding) = held {
+            if let Err(failure) = result {
                 drop(fixture);
-                let afresh = |_| self.relaunch().and_then(|()| (property.prepare)());
-                // A server that hangs or crashed must be replaced.
-                fixture = match finding.state {
-                    State::Hang => afresh(finding).ok(),
-                    _ => (property.prepare)().or_else(afresh).ok(),
+                let on_new_server = |_| self.relaunch().and_then(|()| (property.prepare)());
+                // A server that hangs or has crashed must be replaced.
+                fixture = match failure.state {
+                    State::Hang => on_new_server(failure).ok(),
+                    _ => (property.prepare)().or_else(on_new_server).ok(),
                 };
             }
         }
@@ -183,7 +191,7 @@ impl<'a> TestContext<'a> {
 }
 
 impl<P, H> Property<P, H> {
-    fn of_fresh<F, T>(&self, value: &T) -> Result<(), Failure>
+    fn check_with_new_fixture<F, T>(&self, value: &T) -> Result<(), Failure>
     where
         P: Fn() -> Result<F, Failure>,
         H: Fn(&mut F, &T) -> Result<(), Failure>,
@@ -193,8 +201,8 @@ impl<P, H> Property<P, H> {
 }
 
 impl Failure {
-    /// Adds the counterexample to a failure.
-    fn of(self, value: &impl Serialize) -> Failure {
+    /// Adds a counterexample to the failure.
+    fn with_counterexample(self, value: &impl Serialize) -> Failure {
         let counterexample = serde_json::to_value(value).ok();
         let detail = counterexample.map(|value| Box::new(Detail::Counterexample(value)));
         let hint = self.hint.or(Some("this is the smallest counterexample that was found".into()));
@@ -202,8 +210,8 @@ impl Failure {
     }
 }
 
-/// Returns the random generator of a seed.
-fn random(seed: u64) -> TestRng {
+/// Returns a random number generator with this seed.
+fn random_generator(seed: u64) -> TestRng {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)

@@ -1,103 +1,94 @@
-//! Samples a server's resource usage during a case.
+//! Samples the resource usage of a server during a case.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::time::ClockId;
-use serde::Serialize;
 
+use crate::results::Sample;
 use crate::server::proc::{self, Pid};
 
-/// First and longest sampling interval. It grows, as a long case mostly waits.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// First sampling interval. The interval grows, because a long case mostly waits.
+const FIRST_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Least interval after a sample, as a multiple of its CPU time. Sampling a server with many
-/// processes must not load the CPUs.
-const REST: u32 = 300;
+/// Longest sampling interval.
+const MAX_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Most samples kept.
-const KEPT: usize = 64;
+/// Shortest interval after a sample, as a multiple of the CPU time that the sample took. Sampling a
+/// server with many processes must not load the CPUs.
+const MIN_INTERVAL_FACTOR: u32 = 300;
 
-/// Changes of memory below this are noise of allocators and page tables, in bytes.
-const SAME_MEMORY: u64 = 64 * 1024;
+/// Maximum number of samples of a case.
+const MAX_SAMPLES: usize = 64;
 
-/// Resource usage of a server at one moment of a case, summed over its processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Sample {
-    /// Time since the start of the case, in microseconds.
-    pub at_us: u64,
-    /// Number of processes, with zombies.
-    pub processes: usize,
-    /// Number of threads.
-    pub threads: usize,
-    /// Number of open descriptors.
-    pub descriptors: usize,
-    /// Resident anonymous memory, in bytes.
-    pub anonymous_bytes: u64,
-}
+/// Memory change that counts as noise of allocators and page tables, in bytes.
+const MEMORY_NOISE: u64 = 64 * 1024;
 
-/// Samples the descendants of `supervisor` before and during `meanwhile`.
+/// Samples the descendants of `supervisor` before and during `experiment`.
 ///
-/// Takes another sample at the end if `is_wanted` returns true, as after a failure.
-pub(super) fn watched<T>(
+/// Takes a last sample after the experiment if `needs_last_sample` returns true for its result.
+pub(super) fn sample_during<T>(
     supervisor: Pid,
-    meanwhile: impl FnOnce() -> T,
-    is_wanted: impl FnOnce(&T) -> bool,
+    experiment: impl FnOnce() -> T,
+    needs_last_sample: impl FnOnce(&T) -> bool,
 ) -> (T, Vec<Sample>) {
     let began = Instant::now();
-    let look = move || sample(supervisor, began);
-    let (first, cost) = costed(look);
-    let (over, is_over) = mpsc::channel::<()>();
+    let take_sample = move || sample(supervisor, began);
+    let (first, cost) = with_cpu_time(take_sample);
+    let (end_tx, end_rx) = mpsc::channel::<()>();
     thread::scope(|scope| {
-        // If the system cannot create a thread, only the first sample is taken.
-        let watching = thread::Builder::new()
-            .spawn_scoped(scope, move || watch(first, cost, look, &is_over))
+        // If the system cannot create a thread, the experiment runs without further samples.
+        let sampler = thread::Builder::new()
+            .spawn_scoped(scope, move || sample_until_end(first, cost, take_sample, &end_rx))
             .ok();
-        let done = meanwhile();
-        drop(over);
+        let result = experiment();
+        drop(end_tx);
         let mut samples =
-            watching.and_then(|it| it.join().ok()).unwrap_or_else(|| Vec::from_iter(first));
-        if is_wanted(&done) {
-            keep(&mut samples, look());
+            sampler.and_then(|thread| thread.join().ok()).unwrap_or_else(|| Vec::from_iter(first));
+        if needs_last_sample(&result) {
+            add_if_changed(&mut samples, take_sample());
         }
-        (done, samples)
+        (result, samples)
     })
 }
 
-fn watch(
+/// Takes samples until the sender of `end_rx` is dropped.
+fn sample_until_end(
     first: Option<Sample>,
     mut cost: Duration,
-    look: impl Fn() -> Option<Sample>,
-    is_over: &Receiver<()>,
+    take_sample: impl Fn() -> Option<Sample>,
+    end_rx: &Receiver<()>,
 ) -> Vec<Sample> {
     let mut samples: Vec<Sample> = first.into_iter().collect();
-    let mut pause = FIRST_PAUSE;
-    while is_over.recv_timeout(pause.max(cost * REST)) == Err(RecvTimeoutError::Timeout) {
+    let mut interval = FIRST_INTERVAL;
+    while end_rx.recv_timeout(interval.max(cost * MIN_INTERVAL_FACTOR))
+        == Err(RecvTimeoutError::Timeout)
+    {
         let sample;
-        (sample, cost) = costed(&look);
-        keep(&mut samples, sample);
-        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+        (sample, cost) = with_cpu_time(&take_sample);
+        add_if_changed(&mut samples, sample);
+        interval = (interval * 3 / 2).min(MAX_INTERVAL);
     }
     samples
 }
 
-/// Returns the result of `look` and the CPU time that it took.
-fn costed<T>(look: impl Fn() -> T) -> (T, Duration) {
+/// Runs `work` and returns its result and its CPU time.
+fn with_cpu_time<T>(work: impl Fn() -> T) -> (T, Duration) {
     let now = || ClockId::CLOCK_THREAD_CPUTIME_ID.now().map_or(Duration::ZERO, Duration::from);
     let before = now();
-    let seen = look();
-    (seen, now().saturating_sub(before))
+    let result = work();
+    (result, now().saturating_sub(before))
 }
 
-/// Keeps a sample that differs from the last one. If there are too many, drops every other one.
-fn keep(samples: &mut Vec<Sample>, new: Option<Sample>) {
+/// Adds a sample that differs from the last one. If the list is full, first drops every other
+/// sample.
+fn add_if_changed(samples: &mut Vec<Sample>, new: Option<Sample>) {
     let Some(new) = new else { return };
-    if samples.last().is_some_and(|last| last.is_like(&new)) {
+    if samples.last().is_some_and(|last| is_same_usage(last, &new)) {
         return;
     }
-    if samples.len() == KEPT {
+    if samples.len() == MAX_SAMPLES {
         let mut number = 0;
         samples.retain(|_| {
             number += 1;
@@ -109,95 +100,59 @@ fn keep(samples: &mut Vec<Sample>, new: Option<Sample>) {
 
 /// Takes a sample. Returns `None` if the server has no process.
 fn sample(supervisor: Pid, began: Instant) -> Option<Sample> {
-    let held = proc::holdings(&proc::tree(supervisor)[1..]);
+    let usage = proc::resource_usage(&proc::tree(supervisor)[1..]);
     let at_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-    (held.processes > 0).then_some(Sample {
+    (usage.processes > 0).then_some(Sample {
         at_us,
-        processes: held.processes,
-        threads: held.threads,
-        descriptors: held.descriptors,
-        anonymous_bytes: held.anonymous_bytes,
+        processes: usage.processes,
+        threads: usage.threads,
+        descriptors: usage.descriptors,
+        anonymous_bytes: usage.anonymous_bytes,
     })
 }
 
-impl Sample {
-    fn is_like(&self, other: &Sample) -> bool {
-        let counts = |sample: &Sample| (sample.processes, sample.threads, sample.descriptors);
-        counts(self) == counts(other)
-            && self.anonymous_bytes.abs_diff(other.anonymous_bytes) < SAME_MEMORY
-    }
-}
-
-/// Formats the course of the resource usage, or returns `None` without samples.
-///
-/// `2 → 62 → 3 descriptors` has the first value, the maximum and the last value.
-pub fn held(samples: &[Sample]) -> Option<String> {
-    let (first, last) = (samples.first()?, samples.last()?);
-    let course = |of: fn(&Sample) -> u64, unit: &str| {
-        let most = samples.iter().map(of).max().unwrap_or(0);
-        let mut course = vec![of(first), most, of(last)];
-        course.dedup();
-        let words: Vec<String> = course.iter().map(u64::to_string).collect();
-        format!("{} {unit}", words.join(" → "))
-    };
-    let mut words = vec![
-        course(|sample| sample.descriptors as u64, "descriptors"),
-        course(|sample| sample.threads as u64, "threads"),
-    ];
-    if samples.iter().any(|sample| sample.processes > 1) {
-        words.push(course(|sample| sample.processes as u64, "processes"));
-    }
-    words.push(course(|sample| sample.anonymous_bytes / 1024, "KiB"));
-    Some(words.join(", "))
+/// Returns whether two samples show the same resource usage, apart from [`MEMORY_NOISE`].
+fn is_same_usage(last: &Sample, new: &Sample) -> bool {
+    let counts = |sample: &Sample| (sample.processes, sample.threads, sample.descriptors);
+    counts(last) == counts(new) && last.anonymous_bytes.abs_diff(new.anonymous_bytes) < MEMORY_NOISE
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn descriptors(at_us: u64, descriptors: usize) -> Sample {
+    fn with_descriptors(at_us: u64, descriptors: usize) -> Sample {
         Sample { at_us, processes: 1, threads: 1, descriptors, anonymous_bytes: 4096 }
     }
 
     #[test]
-    fn only_changes_are_kept_and_not_without_end() {
+    fn only_changes_are_kept_up_to_a_maximum() {
         let mut samples = Vec::new();
         for number in 0..10 {
-            keep(&mut samples, Some(descriptors(number, 7)));
+            add_if_changed(&mut samples, Some(with_descriptors(number, 7)));
         }
-        keep(&mut samples, Some(Sample { anonymous_bytes: 8192, ..descriptors(10, 7) }));
-        assert_eq!(samples, [descriptors(0, 7)]);
+        let with_noise = Sample { anonymous_bytes: 8192, ..with_descriptors(10, 7) };
+        add_if_changed(&mut samples, Some(with_noise));
+        assert_eq!(samples, [with_descriptors(0, 7)]);
         for number in 0..1000 {
-            keep(&mut samples, Some(descriptors(number, number as usize)));
-            assert!(samples.len() <= KEPT);
+            add_if_changed(&mut samples, Some(with_descriptors(number, number as usize)));
+            assert!(samples.len() <= MAX_SAMPLES);
         }
-        assert_eq!(samples.last(), Some(&descriptors(999, 999)));
+        assert_eq!(samples.last(), Some(&with_descriptors(999, 999)));
     }
 
     #[test]
-    fn the_course_is_told_in_a_line() {
-        let told = |counts: &[usize]| {
-            held(&counts.iter().map(|&count| descriptors(0, count)).collect::<Vec<_>>())
-        };
-        assert_eq!(told(&[]), None);
-        for (counts, words) in
-            [(&[2][..], "2"), (&[2, 62], "2 → 62"), (&[9, 2, 9], "9"), (&[2, 62, 3], "2 → 62 → 3")]
-        {
-            assert_eq!(told(counts), Some(format!("{words} descriptors, 1 threads, 4 KiB")));
-        }
-    }
-
-    #[test]
-    fn what_is_held_in_between_is_seen() {
+    fn a_child_process_that_exits_during_the_experiment_is_sampled() {
         let this = std::process::id() as Pid;
-        let with_a_child = || {
-            let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("it");
-            thread::sleep(FIRST_PAUSE * 20);
-            child.kill().and_then(|()| child.wait()).expect("it ends");
+        let run_child = || {
+            let mut child =
+                std::process::Command::new("sleep").arg("60").spawn().expect("`sleep` starts");
+            thread::sleep(FIRST_INTERVAL * 20);
+            child.kill().and_then(|()| child.wait()).expect("the child exits on SIGKILL");
             7
         };
-        let (done, samples) = watched(this, with_a_child, |_| false);
-        assert_eq!(done, 7);
+        let (result, samples) = sample_during(this, run_child, |_| false);
+        assert_eq!(result, 7);
         assert!(samples.iter().any(|sample| sample.processes > 0), "{samples:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Arithmetic of a calculator server: the points where calculators differ, and the accepted syntax.
+//! Dialect of a calculator server: the accepted syntax, and arithmetic that varies between servers.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,22 +9,22 @@ pub struct Dialect {
     /// Result of `7 / 2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub division: Option<Division>,
-    /// Integers have 64 bits, and overflow is an error.
+    /// Whether integers have 64 bits and an overflow gets an error reply.
     #[serde(rename = "overflow", skip_serializing_if = "is_false")]
     pub overflow_is_error: bool,
     /// Supported operators.
     #[serde(skip_serializing_if = "Operators::is_all")]
     pub operators: Operators,
-    /// Every request has exactly two operands and one operator.
+    /// Whether every request must have exactly two operands and one operator.
     #[serde(rename = "shape", with = "shape", skip_serializing_if = "is_false")]
-    pub is_binary: bool,
-    /// Accepts negative numbers.
+    pub two_operands: bool,
+    /// Whether negative numbers are accepted.
     #[serde(skip_serializing_if = "is_true")]
     pub negative: bool,
-    /// Accepts decimals such as `1.25`.
+    /// Whether decimals such as `1.25` are accepted.
     #[serde(skip_serializing_if = "is_true")]
     pub decimals: bool,
-    /// Accepts parentheses.
+    /// Whether parentheses are accepted.
     #[serde(skip_serializing_if = "is_true")]
     pub parentheses: bool,
 }
@@ -51,7 +51,7 @@ impl Division {
     /// All variants.
     pub const ALL: &[Division] = &[Division::Integer, Division::Exact];
 
-    /// Returns its name in flags and files.
+    /// Returns the variant's name in flags and files.
     pub fn name(self) -> &'static str {
         match self {
             Division::Integer => "integer",
@@ -69,19 +69,19 @@ impl Operators {
     const ALL: &[u8] = b"+-*/%";
 
     fn is_all(&self) -> bool {
-        self.0.iter().all(|&there| there)
+        self.0.iter().all(|&supported| supported)
     }
 
     /// Returns whether the set contains this operator.
     pub fn has(self, operator: u8) -> bool {
-        Operators::ALL.iter().position(|&one| one == operator).is_some_and(|at| self.0[at])
+        Operators::ALL.iter().position(|&it| it == operator).is_some_and(|at| self.0[at])
     }
 }
 
 impl From<Operators> for String {
     fn from(operators: Operators) -> String {
-        let there = Operators::ALL.iter().filter(|&&operator| operators.has(operator));
-        there.map(|&operator| char::from(operator)).collect()
+        let supported = Operators::ALL.iter().filter(|&&operator| operators.has(operator));
+        supported.map(|&operator| char::from(operator)).collect()
     }
 }
 
@@ -89,17 +89,23 @@ impl TryFrom<String> for Operators {
     type Error = String;
 
     fn try_from(text: String) -> Result<Operators, String> {
-        let mut found = [false; Operators::ALL.len()];
+        let mut supported = [false; Operators::ALL.len()];
         for byte in text.bytes() {
-            match Operators::ALL.iter().position(|&one| one == byte) {
-                Some(at) => found[at] = true,
-                None => return Err("write some of +-*/%, such as \"+-*/\"".to_owned()),
+            match Operators::ALL.iter().position(|&it| it == byte) {
+                Some(index) => supported[index] = true,
+                None => {
+                    return Err(
+                        "expected a string of the operators +-*/%, such as \"+-*/\"".to_owned()
+                    );
+                }
             }
         }
-        if !found[0] {
-            return Err("a calculator is asked for sums at least: write + among them".to_owned());
+        if !supported[0] {
+            return Err(
+                "the operators must include +, which every test of a calculator uses".to_owned()
+            );
         }
-        Ok(Operators(found))
+        Ok(Operators(supported))
     }
 }
 
@@ -110,7 +116,7 @@ impl Default for Dialect {
             division: None,
             overflow_is_error: false,
             operators: Operators([true; Operators::ALL.len()]),
-            is_binary: false,
+            two_operands: false,
             negative: true,
             decimals: true,
             parentheses: true,
@@ -128,11 +134,10 @@ impl Dialect {
     /// Returns whether an expression is within the declared syntax.
     pub fn reads(self, expression: &str) -> bool {
         let is_operator = |byte: &u8| Operators::ALL.contains(byte);
-        let bytes = || expression.bytes().filter(|byte| *byte != b' ');
         let mut operators = 0;
-        let mut before = None;
-        for byte in bytes() {
-            let is_sign = byte == b'-' && before.is_none_or(|it| is_operator(&it) || it == b'(');
+        let mut previous = None;
+        for byte in expression.bytes().filter(|byte| *byte != b' ') {
+            let is_sign = byte == b'-' && previous.is_none_or(|it| is_operator(&it) || it == b'(');
             if is_sign {
                 if !self.negative {
                     return false;
@@ -143,27 +148,29 @@ impl Dialect {
                     return false;
                 }
             }
-            before = Some(byte);
+            previous = Some(byte);
         }
-        (!self.is_binary || operators <= 1)
+        (!self.two_operands || operators <= 1)
             && (self.decimals || !expression.contains('.'))
             && (self.parentheses || !expression.contains('('))
     }
 }
 
-/// Text form of `is_binary`: `any` or `binary`.
+/// Text form of `two_operands`: `any` or `two-operands`.
 mod shape {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(super) fn serialize<S: Serializer>(is_binary: &bool, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(if *is_binary { "binary" } else { "any" })
+    pub(super) fn serialize<S: Serializer>(two_operands: &bool, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(if *two_operands { "two-operands" } else { "any" })
     }
 
     pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<bool, D::Error> {
         match String::deserialize(from)?.as_str() {
             "any" => Ok(false),
-            "binary" => Ok(true),
-            _ => Err(D::Error::custom("write \"any\", or \"binary\" for a op b")),
+            "two-operands" => Ok(true),
+            _ => Err(D::Error::custom(
+                "expected \"any\", or \"two-operands\" for requests of the form a op b",
+            )),
         }
     }
 }
@@ -173,11 +180,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_calculator_reads_is_as_it_says() {
+    fn only_the_declared_syntax_is_accepted() {
         let all = Dialect::default();
         let plain = Dialect {
-            operators: Operators::try_from("+-".to_owned()).expect("they are operators"),
-            is_binary: true,
+            operators: Operators::try_from("+-".to_owned()).expect("valid operators"),
+            two_operands: true,
             negative: false,
             decimals: false,
             parentheses: false,
@@ -199,20 +206,19 @@ mod tests {
     }
 
     #[test]
-    fn a_dialect_is_written_as_it_is_read() {
-        let text =
-            "division = \"exact\"\noperators = \"+/\"\nshape = \"binary\"\nnegative = false\n";
-        let read: Dialect = toml::from_str(text).expect("it is right");
-        assert!(read.operators.has(b'/') && !read.operators.has(b'*') && read.is_binary);
-        let written = toml::to_string(&read).expect("it can be written");
+    fn toml_round_trips_and_rejects_invalid_values() {
+        let text = "division = \"exact\"\noperators = \"+/\"\nshape = \"two-operands\"\nnegative = false\n";
+        let read: Dialect = toml::from_str(text).expect("a valid dialect");
+        assert!(read.operators.has(b'/') && !read.operators.has(b'*') && read.two_operands);
+        let written = toml::to_string(&read).expect("a serializable dialect");
         assert_eq!(toml::from_str::<Dialect>(&written), Ok(read));
-        for (wrong, word) in [
+        for (invalid, quoted) in [
             ("operators = \"^\"", "+-*/%"),
-            ("shape = \"round\"", "binary"),
+            ("shape = \"round\"", "two-operands"),
             ("speed = 1", "unknown"),
         ] {
-            let error = toml::from_str::<Dialect>(wrong).expect_err(wrong);
-            assert!(error.message().contains(word), "{error}");
+            let error = toml::from_str::<Dialect>(invalid).expect_err(invalid);
+            assert!(error.message().contains(quoted), "{error}");
         }
     }
 }

@@ -2,11 +2,12 @@
 
 mod declared;
 mod dialect;
-mod expected;
+mod json;
 mod properties;
+mod required_model;
 
-pub use declared::{Declared, PROPERTIES, Property};
-pub(crate) use declared::{SHORTEST_JUDGED, service, when_full, wire};
+pub use declared::{Declared, PROPERTIES, Property, ValueType};
+pub(crate) use declared::{MIN_MAX_LINE, service, when_full, wire};
 pub use dialect::{Dialect, Division, Operators};
-pub use expected::{Expected, NoSuchWord};
-pub use properties::{BUSY_PREFIX, Contract, Ending};
+pub use properties::{BUSY_PREFIX, Contract, ShutdownPolicy};
+pub use required_model::{RequiredModel, UnknownModel};

@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use servers::{Limits, LimitsError, OverloadPolicy, Service};
 
-use super::{Dialect, Expected};
+use super::{Dialect, RequiredModel};
 use crate::exit::Exit;
 use crate::wire::{Wire, respaced};
 
-/// Contract of a server. `None` means undeclared: a case that needs the property does not apply,
-/// and reports which declaration is missing.
+/// Contract of a server. `None` means that a property is undeclared. A case that needs the property
+/// then does not apply, and reports the missing declaration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contract {
     /// Service: calculator or echo.
@@ -19,11 +19,11 @@ pub struct Contract {
     pub dialect: Dialect,
     /// Number of connections served at the same time.
     pub capacity: Option<usize>,
-    /// Number of further connections that are accepted and wait for a free slot.
+    /// Number of connections beyond the capacity that the server accepts and keeps waiting.
     pub queue: Option<usize>,
     /// Behaviour towards a connection over the limit.
     pub when_full: Option<OverloadPolicy>,
-    /// Longest request in bytes; a request one byte longer is answered with an error.
+    /// Longest accepted request in bytes; a longer request gets an error reply.
     pub max_line: Option<usize>,
     /// Prefix of every error reply.
     pub error_prefix: Option<String>,
@@ -34,48 +34,49 @@ pub struct Contract {
     /// Permitted delay of the close after the idle timeout.
     pub idle_tolerance: Option<Duration>,
     /// Behaviour on SIGTERM and SIGINT.
-    pub ending: Option<Ending>,
-    /// The host to listen on can be configured.
+    pub shutdown: Option<ShutdownPolicy>,
+    /// Whether the host to listen on can be configured.
     pub takes_host: bool,
-    /// The server can be configured to listen on ::1.
+    /// Whether the server can listen on ::1.
     pub ipv6: bool,
     /// Framing of requests and replies.
     pub wire: Wire,
-    /// The port to listen on can be configured.
+    /// Whether the port to listen on can be configured.
     pub takes_port: bool,
-    /// The harness launches the server, so that its processes can be inspected.
+    /// Whether the harness launches the server, and so can inspect the server's processes.
     pub is_launched: bool,
-    /// Expected concurrency model.
-    pub expect: Option<Expected>,
+    /// Required concurrency model.
+    pub concurrency_model: Option<RequiredModel>,
 }
 
 /// Behaviour of a server on SIGTERM and SIGINT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Ending {
+pub enum ShutdownPolicy {
     /// Answers the received requests, then exits with code 0.
     Drain,
     /// Exits at once, even with requests in flight.
     Abort,
 }
 
-impl Ending {
+impl ShutdownPolicy {
     /// All variants.
-    pub const ALL: &[Ending] = &[Ending::Drain, Ending::Abort];
+    pub const ALL: &[ShutdownPolicy] = &[ShutdownPolicy::Drain, ShutdownPolicy::Abort];
 
-    /// Returns its name in flags and files.
+    /// Returns the policy's name in flags and files.
     pub fn name(self) -> &'static str {
         match self {
-            Ending::Drain => "drain",
-            Ending::Abort => "abort",
+            ShutdownPolicy::Drain => "drain",
+            ShutdownPolicy::Abort => "abort",
         }
     }
 }
 
-/// Minimum of the permitted delay after the idle timeout, unless declared. Schedulers are late.
-const IDLE_TOLERANCE: Duration = Duration::from_millis(500);
+/// Default tolerance of the idle timeout. A quarter of the timeout applies if that is longer.
+/// Allows for scheduling delays.
+const DEFAULT_IDLE_TOLERANCE: Duration = Duration::from_millis(500);
 
-/// Prefix of the reply to a connection over the limit, unless declared.
+/// Default prefix of the reply to a connection over the limit.
 pub const BUSY_PREFIX: &str = "error: busy";
 
 impl Contract {
@@ -92,19 +93,19 @@ impl Contract {
             busy_prefix: BUSY_PREFIX.to_owned(),
             idle_timeout: None,
             idle_tolerance: None,
-            ending: None,
+            shutdown: None,
             takes_host: false,
             ipv6: false,
             wire: Wire::default(),
             takes_port: true,
             is_launched: true,
-            expect: None,
+            concurrency_model: None,
         }
     }
 
-    /// Returns the bytes that are sent for a request. If each request must have two operands, `+0`
-    /// is appended to a lone number. It replaces trailing spaces where there are any, so that the
-    /// length stays the same.
+    /// Returns the bytes to send for a request. If the dialect requires two operands, appends `+0`
+    /// to a request that is a single number. The `+0` overwrites trailing spaces, if any, so that
+    /// the length does not change.
     pub fn sent(&self, request: &[u8]) -> Vec<u8> {
         if self.service == Service::Echo {
             return self.wire.sent(request);
@@ -114,7 +115,7 @@ impl Contract {
         let is_number = !number.is_empty()
             && number.iter().all(|byte| byte.is_ascii_digit() || b".-".contains(byte))
             && !number[1..].contains(&b'-');
-        if self.dialect.is_binary && is_number {
+        if self.dialect.two_operands && is_number {
             let (length, size) = (number.len(), request.len());
             request.splice(length..(length + 2).min(size), *b"+0");
         }
@@ -126,29 +127,30 @@ impl Contract {
 
     /// Returns whether a reply is an error, or `None` if the format of errors is undeclared.
     pub fn is_error(&self, reply: &[u8]) -> Option<bool> {
-        let begins = self.error_prefix.as_ref().map(|it| reply.starts_with(it.as_bytes()));
-        let matches = self.wire.error.as_ref().map(|pattern| pattern.is_in(reply));
-        match (begins, matches) {
-            (None, found) | (found, None) => found,
-            (Some(one), Some(other)) => Some(one || other),
+        let has_prefix = self.error_prefix.as_ref().map(|it| reply.starts_with(it.as_bytes()));
+        let matches = self.wire.error.as_ref().map(|regex| regex.is_match(reply));
+        match (has_prefix, matches) {
+            (None, is_error) | (is_error, None) => is_error,
+            (Some(has_prefix), Some(matches)) => Some(has_prefix || matches),
         }
     }
 
-    /// Returns whether this exit is expected without a signal: after the declared number of
-    /// connections.
-    pub fn may_end_by(&self, exit: Exit) -> bool {
-        self.wire.clients_per_life.is_some() && exit == Exit::Code(0)
+    /// Returns whether the contract permits the server to exit with this status although the harness
+    /// sent no signal: with code 0, if the server declares `connections-before-exit`.
+    pub fn permits_exit(&self, exit: Exit) -> bool {
+        self.wire.connections_before_exit.is_some() && exit == Exit::Code(0)
     }
 
-    /// Returns whether a line reports that the server is full.
+    /// Returns whether a line begins with the busy prefix.
     pub fn is_busy(&self, line: &[u8]) -> bool {
         line.starts_with(self.busy_prefix.as_bytes())
     }
 
-    /// Returns the time by which an idle connection must have been closed.
+    /// Returns the idle time within which the server must have closed a connection: the idle
+    /// timeout and its tolerance.
     pub fn idle_until(&self) -> Duration {
         let timeout = self.idle_timeout.unwrap_or_default();
-        timeout + self.idle_tolerance.unwrap_or(IDLE_TOLERANCE.max(timeout / 4))
+        timeout + self.idle_tolerance.unwrap_or(DEFAULT_IDLE_TOLERANCE.max(timeout / 4))
     }
 
     /// Returns the contract of a built-in server with the given limits.
@@ -169,47 +171,46 @@ impl Contract {
             busy_prefix: BUSY_PREFIX.to_owned(),
             idle_timeout: config.idle_timeout,
             idle_tolerance: None,
-            ending: Some(Ending::Drain),
+            shutdown: Some(ShutdownPolicy::Drain),
             takes_host: true,
             ipv6: true,
             wire: Wire::default(),
             takes_port: true,
             is_launched: true,
-            expect: None,
+            concurrency_model: None,
         })
     }
 
-    /// Returns a summary of the contract for the output.
-    pub fn words(&self) -> String {
-        let mut words = vec![self.service.name().to_owned(), self.places()];
-        words.extend(self.wire.words());
+    /// Formats the contract in one line.
+    pub fn summary(&self) -> String {
+        let mut parts = vec![self.service.name().to_owned(), self.limits_summary()];
+        parts.extend(self.wire.description());
         if let Some(bytes) = self.max_line {
-            words.push(format!("lines up to {bytes} bytes"));
+            parts.push(format!("requests up to {bytes} bytes"));
         }
         if let Some(timeout) = self.idle_timeout {
-            words.push(format!("idle timeout {}", humantime::format_duration(timeout)));
+            parts.push(format!("idle timeout {}", humantime::format_duration(timeout)));
         }
-        words.join(", ")
+        parts.join(", ")
     }
 
-    /// Returns a summary of the connection limit and of the overload policy.
-    pub fn places(&self) -> String {
-        let mut words = vec![match self.capacity {
-            Some(1) => "one client at a time".to_owned(),
-            Some(clients) => format!("{clients} clients at once"),
-            None => "capacity not declared".to_owned(),
+    /// Formats the connection limit, the queue and the overload policy in one line.
+    pub fn limits_summary(&self) -> String {
+        let mut parts = vec![match self.capacity {
+            Some(limit) => format!("connection limit {limit}"),
+            None => "connection limit not declared".to_owned(),
         }];
         if let Some(queue @ 1..) = self.queue {
-            words.push(format!("{queue} more wait"));
+            parts.push(format!("queue of {queue}"));
         }
-        let next = match self.when_full {
-            Some(OverloadPolicy::Wait) => "the next waits",
-            Some(OverloadPolicy::Refuse) => "the next is refused",
-            Some(OverloadPolicy::Reset) => "the next is reset",
-            Some(OverloadPolicy::Busy) => "the next is told busy",
-            None => return words.join(", "),
+        let policy = match self.when_full {
+            Some(OverloadPolicy::Wait) => "connections over the limit wait",
+            Some(OverloadPolicy::Refuse) => "connections over the limit are refused",
+            Some(OverloadPolicy::Reset) => "connections over the limit are reset",
+            Some(OverloadPolicy::Busy) => "connections over the limit get a busy line",
+            None => return parts.join(", "),
         };
-        words.push(next.to_owned());
-        words.join(", ")
+        parts.push(policy.to_owned());
+        parts.join(", ")
     }
 }

@@ -1,5 +1,5 @@
 //! Latency of each interval in a format for other tools: HdrHistogram's interval log, with
-//! histograms in its V2 format, deflated (hdrhistogram.github.io/HdrHistogram).
+//! histograms in the compressed V2 format (hdrhistogram.github.io/HdrHistogram).
 
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
@@ -7,19 +7,19 @@ use std::time::{Duration, SystemTime};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
-use super::engine::Ran;
+use super::engine::RunResult;
 use super::recorder::Interval;
 
-/// Divisor of the printed values: by convention, the log's readers show milliseconds.
+/// Divisor of the printed values: by convention, programs that read the log show milliseconds.
 const NANOSECONDS_PER_MILLISECOND: f64 = 1e6;
 
 /// Writes the log, with two histograms for each interval and for the time after the end.
 ///
-/// The tag `intended` marks latencies from the due time, `sent` those from the time of sending.
+/// Latencies with the tag `intended` begin at the scheduled time, those with `sent` at the sending.
 ///
 /// # Errors
 /// The log cannot be written.
-pub fn write(to: impl Write, ran: &Ran) -> io::Result<()> {
+pub fn write(to: impl Write, ran: &RunResult) -> io::Result<()> {
     write_intervals(to, ran.clock_began, ran.intervals.iter().chain([&ran.after]))
 }
 
@@ -31,14 +31,15 @@ fn write_intervals<'i>(
     let mut serializer = V2DeflateSerializer::new();
     let mut log = IntervalLogWriterBuilder::new()
         .add_comment("[Histogram log format version 1.3]")
-        .add_comment("latency of right replies, in nanoseconds")
+        .add_comment("latency of correct replies, in nanoseconds")
         .with_max_value_divisor(NANOSECONDS_PER_MILLISECOND)
         .with_start_time(clock_began)
         .begin_log_with(&mut to, &mut serializer)?;
-    let tags = ["intended", "sent"].map(|tag| Tag::new(tag).expect("it has no comma"));
+    let tags =
+        ["intended", "sent"].map(|tag| Tag::new(tag).expect("a tag without commas or spaces"));
     for interval in intervals {
         let [start, duration] = [interval.start_ns, interval.duration_ns].map(Duration::from_nanos);
-        let both = [&interval.intended, &interval.sent];
+        let both = [&interval.scheduled, &interval.sent];
         for (histogram, tag) in both.into_iter().zip(tags) {
             if histogram.is_empty() {
                 continue;
@@ -57,13 +58,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_has_a_line_for_each_interval_in_which_something_was_recorded() {
+    fn the_log_has_one_line_per_interval_with_recorded_values() {
         let mut interval = Interval::new(5_000_000_000);
         interval.duration_ns = 1_000_000_000;
         let mut log = Vec::new();
-        let nothing = interval.clone();
+        let empty = interval.clone();
         interval.sent.record(2_000_000).expect("in range");
-        let intervals = [interval.clone(), nothing, interval];
+        let intervals = [interval.clone(), empty, interval];
         let began = SystemTime::UNIX_EPOCH + Duration::from_secs(7);
         write_intervals(&mut log, began, intervals.iter()).expect("a log");
         let starts = IntervalLogIterator::new(&log).filter_map(|entry| match entry {

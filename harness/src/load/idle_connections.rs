@@ -7,24 +7,26 @@ use std::time::{Duration, Instant};
 use rand::seq::SliceRandom;
 use servers::Service;
 
-use super::connections::{Connections, Events, PATIENCE};
-use super::lost_time::Gaps;
-use super::outcome::{Outcome, Outcomes};
+use super::connections::events::Events;
+use super::connections::{Connections, REPLY_TIMEOUT};
+use super::lost_time::gaps::Gaps;
 use super::recorder::{Clock, Recorder};
-use super::request_reply::{Cycle, different};
+use super::request_reply::{Cycle, distinct_exchanges};
+use crate::results::{Outcome, Outcomes};
 
-/// Maximum number of requests in flight. An event loop whose turn costs time per connection has
-/// this many requests to answer in a turn. The accept queue is longer, so it never overflows.
+/// Maximum number of requests in flight. An event loop whose iterations cost time per connection
+/// (select, poll) answers that many requests per iteration. Smaller than usual listen backlogs, so
+/// that the accept queue does not overflow.
 pub const WINDOW: usize = 256;
 
 /// Maximum time between two checks for overdue replies, in milliseconds.
-const LOOK_EVERY_MS: u16 = 100;
+const MAX_WAIT_MS: u16 = 100;
 
-/// Time limit for connecting all clients. The remaining ones are then not tried.
+/// Time limit for connecting all clients. After it, the remaining clients count as timed out.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Connections held open. Dropping them resets them, so that none of their ports stays in TIME_WAIT
-/// for a minute.
+/// Many open connections to one server. Drop resets them, so that no ports stay in TIME_WAIT for a
+/// minute.
 #[derive(Debug)]
 pub struct IdleConnections {
     connections: Connections,
@@ -35,10 +37,11 @@ pub struct IdleConnections {
 }
 
 impl IdleConnections {
-    /// Connects one client after the other; each sends a request at once.
+    /// Connects the clients in turn; each client sends a request when it is connected.
     ///
-    /// All requests differ, so a reply to another client's request is detected. A connection that
-    /// fails is an outcome, and the last attempt. Stops waiting as soon as `goes_on` returns false.
+    /// All requests differ, so a reply to another client's request is detected. A failed connection
+    /// is an outcome, not an error; the remaining clients then do not connect. Returns early when
+    /// `keep_going` returns false.
     ///
     /// # Errors
     /// The kernel denies the generator a resource.
@@ -47,12 +50,12 @@ impl IdleConnections {
         service: Service,
         clients: usize,
         recorder: &mut Recorder,
-        goes_on: &dyn Fn() -> bool,
+        keep_going: &dyn Fn() -> bool,
     ) -> io::Result<IdleConnections> {
-        let cycle = Cycle::new(&different(service, clients as i64));
+        let cycle = Cycle::new(&distinct_exchanges(service, clients as i64));
         let clock = Clock::start();
-        let connections = Connections::new(address, vec![cycle], PATIENCE, clock)?;
-        let mut herd = IdleConnections {
+        let connections = Connections::new(address, vec![cycle], REPLY_TIMEOUT, clock)?;
+        let mut idle = IdleConnections {
             connections,
             order: Vec::new(),
             events: Events::new(),
@@ -60,125 +63,127 @@ impl IdleConnections {
         };
         let deadline = Instant::now() + CONNECT_DEADLINE;
         for number in 0..clients {
-            let index = herd.connections.connect(0, recorder)?;
-            while herd.connections.connecting() > 0 && goes_on() {
-                herd.take_in(recorder)?;
+            let index = idle.connections.connect(0, recorder)?;
+            while idle.connections.connecting() > 0 && keep_going() {
+                idle.handle_events(recorder)?;
             }
-            if !herd.connections.is_open(index) {
+            if !idle.connections.is_open(index) {
                 break;
             }
-            herd.order.push(index);
-            herd.send(index, recorder, goes_on)?;
+            idle.order.push(index);
+            idle.send(index, recorder, keep_going)?;
             if Instant::now() > deadline {
-                (number + 1..clients).for_each(|_| herd.connections.despair(0));
+                (number + 1..clients).for_each(|_| idle.connections.count_as_timed_out(0));
                 break;
             }
-            if !goes_on() {
+            if !keep_going() {
                 break;
             }
         }
-        herd.receive_the_rest(recorder, goes_on)?;
-        Ok(herd)
+        idle.receive_missing(recorder, keep_going)?;
+        Ok(idle)
     }
 
-    /// Returns the gaps of the loop since the last call.
+    /// Returns the gaps in the loop since the last call.
     pub(super) fn take_gaps(&mut self) -> Gaps {
         std::mem::take(&mut self.gaps)
     }
 
-    /// Returns the outcomes of the connections so far. Open connections with a correct reply count
-    /// as answered.
+    /// Returns the outcomes of the connections so far. An open connection with a correct reply
+    /// counts as answered.
     pub fn connection_outcomes(&self) -> Outcomes {
         self.connections.outcomes(0)
     }
 
     /// Returns the number of open connections with a correct reply.
-    pub fn living(&self) -> u64 {
+    pub fn answered_and_open(&self) -> u64 {
         self.connection_outcomes().get(Outcome::Answered)
     }
 
     /// Sends one request on every open connection, in random order.
     ///
-    /// No two requests are the same, and none repeats the previous one of its connection. When
-    /// `goes_on` returns false, the remaining requests are not sent, and those in flight are
-    /// recorded as such.
+    /// All requests in a round differ, and each differs from the previous request of its
+    /// connection. When `keep_going` returns false, the remaining requests are not sent, and the
+    /// requests without a reply are recorded as in flight.
     ///
     /// # Errors
-    /// The kernel does not let the generator wait.
-    pub fn ask_all(
+    /// Waiting for events fails.
+    pub fn request_all(
         &mut self,
         recorder: &mut Recorder,
-        goes_on: &dyn Fn() -> bool,
+        keep_going: &dyn Fn() -> bool,
     ) -> io::Result<()> {
         self.order.shuffle(&mut rand::rng());
         for position in 0..self.order.len() {
             let index = self.order[position];
-            if self.connections.is_open(index) && !self.send(index, recorder, goes_on)? {
+            if self.connections.is_open(index) && !self.send(index, recorder, keep_going)? {
                 break;
             }
         }
-        self.receive_the_rest(recorder, goes_on)
+        self.receive_missing(recorder, keep_going)
     }
 
-    /// Sends a request when fewer than [`WINDOW`] are in flight. Returns whether that happened.
+    /// Waits until fewer than [`WINDOW`] requests are in flight, then sends a request. Returns
+    /// false if `keep_going` did before.
     fn send(
         &mut self,
         index: usize,
         recorder: &mut Recorder,
-        goes_on: &dyn Fn() -> bool,
+        keep_going: &dyn Fn() -> bool,
     ) -> io::Result<bool> {
-        if !self.receive_while_more_than(WINDOW as u64 - 1, recorder, goes_on)? {
+        if !self.receive_until_at_most(WINDOW as u64 - 1, recorder, keep_going)? {
             return Ok(false);
         }
         // The connection may have been closed while waiting.
         if self.connections.is_open(index) {
-            self.connections.ask(index, 1, None, self.connections.clock.now(), recorder);
+            self.connections.send_requests(index, 1, None, self.connections.clock.now(), recorder);
         }
         Ok(true)
     }
 
-    fn receive_the_rest(
+    fn receive_missing(
         &mut self,
         recorder: &mut Recorder,
-        goes_on: &dyn Fn() -> bool,
+        keep_going: &dyn Fn() -> bool,
     ) -> io::Result<()> {
-        if !self.receive_while_more_than(0, recorder, goes_on)? {
+        if !self.receive_until_at_most(0, recorder, keep_going)? {
             self.connections.abandon(0, recorder);
         }
         Ok(())
     }
 
-    /// Receives until at most `most` requests are in flight. Returns whether that happened.
-    fn receive_while_more_than(
+    /// Receives replies until at most `limit` requests are in flight. Returns false if `keep_going`
+    /// did before.
+    fn receive_until_at_most(
         &mut self,
-        most: u64,
+        limit: u64,
         recorder: &mut Recorder,
-        goes_on: &dyn Fn() -> bool,
+        keep_going: &dyn Fn() -> bool,
     ) -> io::Result<bool> {
-        while self.connections.under_way(0) > most {
-            if !goes_on() {
+        while self.connections.in_flight(0) > limit {
+            if !keep_going() {
                 return Ok(false);
             }
-            self.take_in(recorder)?;
+            self.handle_events(recorder)?;
         }
         Ok(true)
     }
 
-    fn take_in(&mut self, recorder: &mut Recorder) -> io::Result<()> {
-        let count = self.connections.wait(&mut self.events, LOOK_EVERY_MS)?;
+    fn handle_events(&mut self, recorder: &mut Recorder) -> io::Result<()> {
+        let count = self.connections.wait(&mut self.events, MAX_WAIT_MS)?;
         for at in 0..count {
-            self.connections.happen(self.events.get(at), recorder)?;
+            self.connections.handle(self.events.get(at), recorder)?;
         }
         let now = self.connections.clock.now();
-        self.gaps.look(now, u64::from(LOOK_EVERY_MS) * 1_000_000, 0);
-        self.connections.give_up_overdue(now, std::slice::from_mut(recorder));
+        self.gaps.check(now, u64::from(MAX_WAIT_MS) * 1_000_000, 0);
+        self.connections.close_overdue(now, std::slice::from_mut(recorder));
         Ok(())
     }
 }
 
 impl Drop for IdleConnections {
     fn drop(&mut self) {
-        self.connections.reset_at_the_end();
+        self.connections.reset_all_on_close();
     }
 }
 
@@ -190,9 +195,9 @@ mod tests {
 
     use super::*;
 
-    /// Runs a server for two clients that answers each line with `answer` of it and the line
-    /// before.
-    fn two_clients(answer: fn(String, String) -> String) -> (IdleConnections, Recorder) {
+    /// Connects two clients to a server. The server answers each line with the result of `answer`,
+    /// which gets the line and the previous line.
+    fn connect_two(answer: fn(String, String) -> String) -> (IdleConnections, Recorder) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let server = thread::spawn(move || {
@@ -205,57 +210,57 @@ mod tests {
                 let mut line = String::new();
                 client.read_line(&mut line).expect("a line");
                 let reply = answer(line.clone(), std::mem::replace(&mut before, line));
-                client.get_mut().write_all(reply.as_bytes()).expect("it is taken");
+                client.get_mut().write_all(reply.as_bytes()).expect("room in the send buffer");
             }
             clients
         });
         let mut recorder = Recorder::new();
-        let herd = IdleConnections::connect(address, Service::Echo, 2, &mut recorder, &|| true)
-            .expect("it");
+        let idle = IdleConnections::connect(address, Service::Echo, 2, &mut recorder, &|| true)
+            .expect("a set of connections");
         drop(server.join().expect("the server ends"));
-        (herd, recorder)
+        (idle, recorder)
     }
 
     #[test]
-    fn a_client_that_gets_its_own_answer_is_held() {
-        let (herd, recorder) = two_clients(|line, _| line);
+    fn a_connection_with_a_correct_reply_stays_open() {
+        let (idle, recorder) = connect_two(|line, _| line);
         assert_eq!(recorder.current().outcomes.get(Outcome::Answered), 2);
-        assert_eq!(herd.living(), 2);
+        assert_eq!(idle.answered_and_open(), 2);
     }
 
     #[test]
-    fn a_client_that_gets_the_answer_of_another_is_not() {
-        let (herd, recorder) =
-            two_clients(|line, before| if before.is_empty() { line } else { before });
+    fn a_connection_with_the_reply_of_another_client_does_not_count() {
+        let (idle, recorder) =
+            connect_two(|line, before| if before.is_empty() { line } else { before });
         assert_eq!(recorder.current().outcomes.get(Outcome::Answered), 1);
         assert_eq!(recorder.current().outcomes.get(Outcome::WrongReply), 1);
-        assert_eq!(herd.living(), 1);
+        assert_eq!(idle.answered_and_open(), 1);
     }
 
     #[test]
-    fn where_nobody_listens_one_client_tries_and_no_more() {
-        let port = crate::server::Port::take([127, 0, 0, 1].into()).expect("a port");
+    fn no_further_client_connects_after_a_refused_connection() {
+        let port = crate::server::PortLease::take([127, 0, 0, 1].into()).expect("a port");
         let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
         let mut recorder = Recorder::new();
-        let herd = IdleConnections::connect(address, Service::Echo, 1_000, &mut recorder, &|| true);
-        let herd = herd.expect("it");
-        assert_eq!(herd.connection_outcomes().get(Outcome::Refused), 1);
-        assert_eq!(herd.living(), 0);
+        let idle = IdleConnections::connect(address, Service::Echo, 1_000, &mut recorder, &|| true);
+        let idle = idle.expect("a set of connections");
+        assert_eq!(idle.connection_outcomes().get(Outcome::Refused), 1);
+        assert_eq!(idle.answered_and_open(), 0);
     }
 
     #[test]
-    fn a_herd_whose_server_is_silent_is_given_up_when_that_is_wanted() {
+    fn waiting_for_a_silent_server_ends_when_keep_going_returns_false() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let (looks, mut recorder) = (std::cell::Cell::new(0), Recorder::new());
+        let (checks, mut recorder) = (std::cell::Cell::new(0), Recorder::new());
         // Returns false at the third check.
-        let goes_on = || looks.replace(looks.get() + 1) < 2;
+        let keep_going = || checks.replace(checks.get() + 1) < 2;
         let began = Instant::now();
-        let herd = IdleConnections::connect(address, Service::Echo, 2, &mut recorder, &goes_on)
-            .expect("it");
-        assert!(began.elapsed() < PATIENCE);
-        assert_eq!(herd.living(), 0);
+        let idle = IdleConnections::connect(address, Service::Echo, 2, &mut recorder, &keep_going)
+            .expect("a set of connections");
+        assert!(began.elapsed() < REPLY_TIMEOUT);
+        assert_eq!(idle.answered_and_open(), 0);
         let recorded = recorder.current();
-        assert_eq!(recorded.outcomes.get(Outcome::InFlight), recorded.asked);
+        assert_eq!(recorded.outcomes.get(Outcome::InFlight), recorded.requests);
     }
 }

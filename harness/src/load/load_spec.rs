@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use super::connections::PATIENCE;
+use super::connections::REPLY_TIMEOUT;
 use super::request_reply::RequestReply;
 
 /// Load on one server.
@@ -15,35 +15,42 @@ pub struct LoadSpec {
     /// Address on which the server listens.
     pub address: SocketAddr,
     /// Groups of connections. The first group is measured; the others are background clients.
-    pub groups: Vec<Group>,
+    pub groups: Vec<ConnectionGroup>,
     /// Bytes sent and received on each connection before its first request.
     pub opening: RequestReply,
-    /// Whether the server may close a connection that has no request in flight: its protocol allows
-    /// few requests per connection.
-    pub may_end: bool,
+    /// Whether the server may close a connection that has no request in flight, because its
+    /// protocol limits the requests per connection.
+    pub may_close: bool,
     /// Timeout for connecting, and for each reply.
-    pub patience: Duration,
+    pub reply_timeout: Duration,
     /// Random seed.
     pub seed: u64,
 }
 
 impl LoadSpec {
     /// Returns the load of one group, with the default timeout.
-    pub fn new(address: SocketAddr, group: Group, seed: u64) -> LoadSpec {
+    pub fn new(address: SocketAddr, group: ConnectionGroup, seed: u64) -> LoadSpec {
         let opening = RequestReply { request: Vec::new(), reply: Vec::new() };
-        LoadSpec { address, groups: vec![group], opening, may_end: false, patience: PATIENCE, seed }
+        LoadSpec {
+            address,
+            groups: vec![group],
+            opening,
+            may_close: false,
+            reply_timeout: REPLY_TIMEOUT,
+            seed,
+        }
     }
 }
 
 /// Connections with the same requests and arrival process.
 #[derive(Clone, Debug)]
-pub struct Group {
+pub struct ConnectionGroup {
     /// Requests that each connection sends in turn, with their replies.
-    pub exchanges: Vec<RequestReply>,
+    pub requests: Vec<RequestReply>,
     /// Number of connections.
     pub connections: usize,
     /// Arrival process.
-    pub pace: ArrivalProcess,
+    pub arrival_process: ArrivalProcess,
 }
 
 /// Arrival process: when connections send their requests.
@@ -54,7 +61,7 @@ pub enum ArrivalProcess {
         /// Requests in flight on each connection, 1 or more.
         depth: u32,
     },
-    /// Open loop: requests are sent on schedule, whether earlier ones are answered or not. The
+    /// Open loop: requests are sent at scheduled times, regardless of earlier replies. The
     /// connections take turns, and each may have several requests in flight.
     Open {
         /// Distribution of the interarrival times.
@@ -64,7 +71,8 @@ pub enum ArrivalProcess {
     },
     /// Each client connects, sends one request, closes and starts over.
     Churn,
-    /// All clients are reset at once, then connect again and send one request each.
+    /// All clients reset their connections at the same time, then connect again and send one request
+    /// each.
     Storm {
         /// Time between two resets.
         every: Duration,
@@ -74,7 +82,7 @@ pub enum ArrivalProcess {
         /// Time between two bytes on one connection.
         every: Duration,
     },
-    /// Clients send one request after connecting, and are silent from then on.
+    /// Clients send one request after connecting, and then send nothing.
     Idle,
 }
 
@@ -83,7 +91,7 @@ pub enum ArrivalProcess {
 pub enum Arrivals {
     /// Constant interarrival times.
     Constant,
-    /// Exponentially distributed interarrival times, as of many independent clients.
+    /// Exponentially distributed interarrival times, like those of many independent clients.
     Poisson,
 }
 
@@ -114,8 +122,8 @@ impl ArrivalProcess {
         matches!(self, ArrivalProcess::Churn | ArrivalProcess::Storm { .. })
     }
 
-    /// Returns the share of one of `generators` generators.
-    pub(super) fn shared(self, generators: usize) -> ArrivalProcess {
+    /// Returns the part of one generator, if `generators` generators divide the load.
+    pub(super) fn divided(self, generators: usize) -> ArrivalProcess {
         match self {
             ArrivalProcess::Open { arrivals, per_s } => {
                 ArrivalProcess::Open { arrivals, per_s: per_s / generators as f64 }
@@ -125,41 +133,42 @@ impl ArrivalProcess {
     }
 }
 
-/// Schedule of an open loop: the due times of its requests, in nanoseconds.
+/// Schedule of an open loop: the times of its requests, in nanoseconds.
 #[derive(Debug)]
 pub(super) struct Schedule {
     arrivals: Arrivals,
     gap_ns: f64,
     due_ns: f64,
-    /// A due time to align constant arrivals with.
-    step_ns: Option<f64>,
-    chance: SmallRng,
+    /// Scheduled time of one request, if constant arrivals are aligned.
+    grid_ns: Option<f64>,
+    random: SmallRng,
 }
 
 impl Schedule {
     /// Returns a schedule whose first request is due one interarrival time after the start.
     pub(super) fn new(arrivals: Arrivals, per_s: f64, seed: u64) -> Schedule {
-        let chance = SmallRng::seed_from_u64(seed);
-        Schedule { arrivals, gap_ns: 1e9 / per_s, due_ns: 0.0, step_ns: None, chance }
+        let random = SmallRng::seed_from_u64(seed);
+        Schedule { arrivals, gap_ns: 1e9 / per_s, due_ns: 0.0, grid_ns: None, random }
     }
 
-    /// Aligns constant arrivals with `time` plus `part` of an interarrival time.
-    pub(super) fn keep_in_step_with(&mut self, time: u64, part: f64) {
-        self.step_ns = Some(time as f64 + part * self.gap_ns);
+    /// Shifts constant arrivals so that a request is scheduled at `time` plus `phase` interarrival
+    /// times. With different phases, the requests of several generators are evenly spaced.
+    pub(super) fn align(&mut self, time: u64, phase: f64) {
+        self.grid_ns = Some(time as f64 + phase * self.gap_ns);
     }
 
     pub(super) fn begin(&mut self, now: u64) {
         self.due_ns = now as f64;
-        match (self.arrivals, self.step_ns) {
-            (Arrivals::Constant, Some(step)) => {
-                let gaps = ((self.due_ns - step) / self.gap_ns).floor() + 1.0;
-                self.due_ns = step + gaps * self.gap_ns;
+        match (self.arrivals, self.grid_ns) {
+            (Arrivals::Constant, Some(grid)) => {
+                let gaps = ((self.due_ns - grid) / self.gap_ns).floor() + 1.0;
+                self.due_ns = grid + gaps * self.gap_ns;
             }
             _ => self.advance(),
         }
     }
 
-    /// Returns the due time of the next request.
+    /// Returns the scheduled time of the next request.
     pub(super) fn due(&self) -> u64 {
         self.due_ns as u64
     }
@@ -167,8 +176,8 @@ impl Schedule {
     pub(super) fn advance(&mut self) {
         self.due_ns += match self.arrivals {
             Arrivals::Constant => self.gap_ns,
-            // Inverse of the exponential distribution function, at a probability above 0.
-            Arrivals::Poisson => -(1.0 - self.chance.random::<f64>()).ln() * self.gap_ns,
+            // Inverse of the exponential distribution function. 1 - random is never 0.
+            Arrivals::Poisson => -(1.0 - self.random.random::<f64>()).ln() * self.gap_ns,
         };
     }
 }
@@ -196,14 +205,15 @@ mod tests {
     }
 
     #[test]
-    fn requests_of_several_generators_are_evenly_spaced_though_they_begin_at_other_times() {
-        let pace = ArrivalProcess::Open { arrivals: Arrivals::Constant, per_s: 1000.0 }.shared(2);
+    fn requests_of_generators_with_different_start_times_are_evenly_spaced() {
+        let arrival_process =
+            ArrivalProcess::Open { arrivals: Arrivals::Constant, per_s: 1000.0 }.divided(2);
         let mut due: Vec<u64> = [(0.0, 5_000_000), (0.5, 5_130_000)]
             .into_iter()
-            .flat_map(|(part, now)| {
-                let per_s = pace.offered_per_s().expect("it is an open loop");
+            .flat_map(|(phase, now)| {
+                let per_s = arrival_process.offered_per_s().expect("an open loop has a rate");
                 let mut schedule = Schedule::new(Arrivals::Constant, per_s, 7);
-                schedule.keep_in_step_with(9_000_000, part);
+                schedule.align(9_000_000, phase);
                 schedule.begin(now);
                 std::iter::repeat_with(move || {
                     let due = schedule.due();
@@ -219,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn poisson_arrivals_have_the_mean_and_the_spread_of_an_exponential_distribution() {
+    fn poisson_interarrival_times_have_exponential_mean_and_deviation() {
         let gaps = gaps(Arrivals::Poisson);
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;

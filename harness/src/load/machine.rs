@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// CPU time of the whole machine, in ticks.
+/// CPU time of the whole machine since boot, in ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ticks {
     all: u64,
@@ -10,10 +10,10 @@ pub(super) struct Ticks {
 }
 
 impl Ticks {
-    /// Returns the ticks so far (/proc/stat, proc_stat(5)).
+    /// Returns the current values (/proc/stat, proc_stat(5)).
     ///
-    /// The sum is over user, nice, system, idle, iowait, irq, softirq and steal. Steal is time that
-    /// a virtual machine would have used and other guests were given.
+    /// The sum is over user, nice, system, idle, iowait, irq, softirq and steal. Steal is time in
+    /// which this virtual machine was runnable, but the hypervisor ran other guests.
     pub(super) fn now() -> Ticks {
         fs::read_to_string("/proc/stat").map(|text| Ticks::of(&text)).unwrap_or_default()
     }
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stolen_time_is_a_part_of_all() {
+    fn stolen_time_is_a_share_of_all_cpu_time() {
         let before = Ticks::of("cpu  100 0 100 700 0 0 50 50 7 7\ncpu0 1 2 3\n");
         let after = Ticks::of("cpu  200 0 100 700 0 0 50 150 9 9\n");
         assert_eq!(before, Ticks { all: 1000, stolen: 50 });

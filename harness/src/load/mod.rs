@@ -1,11 +1,11 @@
 //! The load generator: measures a server under load.
 //!
-//! The generator checks every reply. A wrong reply is counted as an outcome and gives no latency.
+//! The generator checks every reply. A wrong reply is counted as an outcome and has no latency.
 //!
 //! A [`LoadSpec`] describes the requests, their connections and their arrival process. Each
-//! [`Generator`] runs on a thread of its own and sends the requests of its connections. [`run`]
-//! starts the generators and collects their intervals. A [`Measurement`] is the result of a run,
-//! with its validity.
+//! [`Generator`] runs on a separate thread and sends the requests of its connections. [`run`]
+//! starts the generators and collects their intervals. A
+//! [`Measurement`](crate::results::Measurement) has the results of a run and their validity.
 
 mod assessment;
 mod connections;
@@ -13,32 +13,34 @@ mod engine;
 mod generator;
 pub mod histogram_log;
 mod idle_connections;
+mod idle_measurement;
 pub mod interleaved;
 mod load_spec;
 mod lost_time;
 mod machine;
 mod measure;
-mod measurement;
-mod outcome;
+mod measurement_settings;
 pub mod placement;
 mod recorder;
 mod reply_template;
 mod request_reply;
+mod run_description;
+mod saturation;
 pub mod server_stats;
 pub mod syscalls;
-mod validity;
 mod workloads;
 
-pub use engine::{Course, Ran, Watch, run};
-pub use generator::{Generator, Until};
+pub use engine::{Observer, RunResult, RunSettings, run};
+pub use generator::Generator;
+pub use generator::quota::Until;
 pub use idle_connections::{IdleConnections, WINDOW};
-pub use load_spec::{ArrivalProcess, Arrivals, Group, LoadSpec};
-pub use lost_time::{LostShares, LostTime};
-pub use measure::{Measuring, load, measure};
-pub use measurement::{About, Held, Measurement};
-pub use outcome::{Outcome, Outcomes};
+pub use load_spec::{ArrivalProcess, Arrivals, ConnectionGroup, LoadSpec};
+pub use lost_time::LostTime;
+pub use measure::measure;
+pub use measurement_settings::{MeasurementSettings, load};
 pub use recorder::{Interval, Recorder};
 pub use reply_template::ReplyTemplate;
-pub use request_reply::{RequestReply, exchanges, usual};
-pub use validity::{Caveat, CaveatKind, Validity, Verdict};
-pub use workloads::{LEAST_HELD, Load, Others, Plan, WORKLOADS, Workload, enough_descriptors};
+pub use request_reply::{RequestReply, exchanges, exchanges_for};
+pub use run_description::RunDescription;
+pub use workloads::applicable::enough_descriptors;
+pub use workloads::{Background, Load, MIN_IDLE_CONNECTIONS, Plan, WORKLOADS, Workload};

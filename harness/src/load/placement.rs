@@ -1,4 +1,4 @@
-//! Placement on CPUs: some for the server and others for the load, so that neither slows the other.
+//! Placement of the server and the load on separate CPUs, so that neither slows the other.
 
 use std::slice;
 
@@ -11,7 +11,7 @@ use crate::server::Launcher;
 /// CPU pinning of the server and the load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pin {
-    /// The load on the last CPUs, one for each of its threads; the server on all others.
+    /// The load on the last CPUs, one per load thread; the server on all other CPUs.
     #[default]
     Apart,
     /// Both on the first CPU.
@@ -41,11 +41,10 @@ pub enum Placement {
     Apart {
         /// CPUs of the server.
         server: Vec<usize>,
-        /// CPUs of the load: one for each of its threads, unless it has more threads than there are
-        /// CPUs.
+        /// CPUs of the load: one per load thread, if enough CPUs are available.
         load: Vec<usize>,
     },
-    /// Both on this CPU.
+    /// Server and load on this CPU.
     Together(usize),
     /// The machine has only one usable CPU.
     OneOnly,
@@ -53,7 +52,7 @@ pub enum Placement {
     None,
 }
 
-/// Guard of the calling thread's pinning. Dropping it restores the previous CPU affinity.
+/// Guard of the calling thread's pinning. Drop restores the previous CPU affinity.
 #[derive(Debug)]
 pub struct Pinned(CpuSet);
 
@@ -92,23 +91,22 @@ impl Placement {
         }
     }
 
-    /// Returns a launcher that starts servers on the server's CPUs. Moving a server later is too
-    /// late: with one worker per CPU, it has counted the CPUs by then.
+    /// Returns a launcher that starts servers on the server's CPUs. Pinning a running server would
+    /// be too late: a server with one worker per CPU counts the CPUs when it starts.
     pub fn launcher(&self, launcher: &Launcher) -> Launcher {
-        launcher.on(self.of_server())
+        launcher.pinned_to(self.of_server())
     }
 
-    /// Returns the caveat for results of a server and a generator that share CPUs; `None` if each
-    /// has its own.
+    /// Returns the caveat for results if server and generator may share CPUs; otherwise `None`.
     pub fn caveat(&self) -> Option<String> {
         match self {
             Placement::Apart { .. } => None,
-            Placement::Together(_) | Placement::OneOnly => Some(self.words()),
-            Placement::None => Some("server and generator may share processors".to_owned()),
+            Placement::Together(_) | Placement::OneOnly => Some(self.description()),
+            Placement::None => Some("server and generator may share CPUs".to_owned()),
         }
     }
 
-    /// Returns the CPU of the load's thread with this number (from 0), if it is pinned.
+    /// Returns the CPU of load thread `number` (from 0), if the thread is pinned.
     pub fn of_load_thread(&self, number: usize) -> Option<usize> {
         match self {
             Placement::Apart { load, .. } => Some(load[number % load.len()]),
@@ -117,8 +115,8 @@ impl Placement {
         }
     }
 
-    /// Pins the calling thread, the load's thread with this number (from 0), to its CPU. Threads
-    /// and processes that it starts while pinned inherit the pinning.
+    /// Pins the calling thread to the CPU of load thread `number` (from 0). Threads and processes
+    /// that it starts while pinned inherit the affinity.
     ///
     /// # Errors
     /// The kernel does not report or set the CPU affinity.
@@ -130,19 +128,19 @@ impl Placement {
         Ok(Pinned(before))
     }
 
-    /// Returns whether each thread of the load has a CPU that the server does not use.
+    /// Returns whether the load threads have CPUs that the server does not use.
     pub fn is_apart(&self) -> bool {
         matches!(self, Placement::Apart { .. })
     }
 
     /// Describes the placement for a report.
-    pub fn words(&self) -> String {
+    pub fn description(&self) -> String {
         match self {
             Placement::Apart { server, load } => {
                 format!("server on {}, generator on {}", processors(server), processors(load))
             }
-            Placement::Together(both) => format!("server and generator share processor {both}"),
-            Placement::OneOnly => "one processor only: server and generator share it".to_owned(),
+            Placement::Together(both) => format!("server and generator share CPU {both}"),
+            Placement::OneOnly => "server and generator share the only CPU".to_owned(),
             Placement::None => "not pinned".to_owned(),
         }
     }
@@ -163,13 +161,13 @@ fn set(processors: &[usize]) -> Result<CpuSet, Errno> {
 
 fn processors(numbers: &[usize]) -> String {
     match numbers {
-        [one] => format!("processor {one}"),
+        [one] => format!("CPU {one}"),
         [first, _, .., last] if last - first + 1 == numbers.len() => {
-            format!("processors {first} to {last}")
+            format!("CPUs {first} to {last}")
         }
         several => {
             let numbers: Vec<String> = several.iter().map(usize::to_string).collect();
-            format!("processors {}", numbers.join(", "))
+            format!("CPUs {}", numbers.join(", "))
         }
     }
 }
@@ -181,24 +179,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_thread_of_the_load_has_a_processor_from_the_end_and_the_server_the_others() {
-        let words = |pin, usable: &[usize], threads| Placement::of(pin, usable, threads).words();
+    fn load_threads_get_the_last_cpus_and_the_server_gets_the_others() {
+        let description =
+            |pin, usable: &[usize], threads| Placement::of(pin, usable, threads).description();
         for (usable, threads, expected) in [
-            (&[0, 1][..], 1, "server on processor 0, generator on processor 1"),
-            (&[0, 1], 4, "server on processor 0, generator on processor 1"),
-            (&[0, 1, 2, 3], 1, "server on processors 0 to 2, generator on processor 3"),
-            (&[0, 2, 5, 6], 2, "server on processors 0, 2, generator on processors 5, 6"),
-            (&[7], 1, "one processor only: server and generator share it"),
+            (&[0, 1][..], 1, "server on CPU 0, generator on CPU 1"),
+            (&[0, 1], 4, "server on CPU 0, generator on CPU 1"),
+            (&[0, 1, 2, 3], 1, "server on CPUs 0 to 2, generator on CPU 3"),
+            (&[0, 2, 5, 6], 2, "server on CPUs 0, 2, generator on CPUs 5, 6"),
+            (&[7], 1, "server and generator share the only CPU"),
         ] {
-            assert_eq!(words(Pin::Apart, usable, threads), expected);
+            assert_eq!(description(Pin::Apart, usable, threads), expected);
         }
-        assert_eq!(words(Pin::Together, &[3, 4], 1), "server and generator share processor 3");
-        assert_eq!(words(Pin::Together, &[3], 1), words(Pin::Apart, &[3], 1));
-        assert_eq!(words(Pin::None, &[0, 1], 1), "not pinned");
+        assert_eq!(description(Pin::Together, &[3, 4], 1), "server and generator share CPU 3");
+        assert_eq!(description(Pin::Together, &[3], 1), description(Pin::Apart, &[3], 1));
+        assert_eq!(description(Pin::None, &[0, 1], 1), "not pinned");
     }
 
     #[test]
-    fn a_thread_is_pinned_until_it_is_not() {
+    fn a_thread_is_pinned_until_its_guard_is_dropped() {
         let before = sched_getaffinity(THIS_THREAD).expect("a set");
         for pin in [Pin::Apart, Pin::Together, Pin::None] {
             let placement = Placement::find(pin, 1).expect("a set");
@@ -207,7 +206,7 @@ mod tests {
                 Placement::Together(both) => set(&[*both]).expect("a set"),
                 Placement::OneOnly | Placement::None => before,
             };
-            let pinned = placement.pin_load_thread(0).expect("it can be");
+            let pinned = placement.pin_load_thread(0).expect("permitted CPUs");
             assert_eq!(sched_getaffinity(THIS_THREAD), Ok(expected), "{placement:?}");
             drop(pinned);
             assert_eq!(sched_getaffinity(THIS_THREAD), Ok(before), "{placement:?}");
@@ -215,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_may_use_one_processor_finds_one_only() {
+    fn a_thread_restricted_to_one_cpu_finds_only_one() {
         let Placement::Apart { server, .. } = Placement::find(Pin::Apart, 1).expect("a set") else {
             return;
         };
@@ -223,6 +222,6 @@ mod tests {
             sched_setaffinity(THIS_THREAD, &set(&server[..1])?)?;
             Placement::find(Pin::Apart, 1)
         });
-        assert_eq!(found.join().expect("it ends"), Ok(Placement::OneOnly));
+        assert_eq!(found.join().expect("no panic in the thread"), Ok(Placement::OneOnly));
     }
 }

@@ -1,17 +1,15 @@
 //! Table of the workloads.
 
+pub(super) mod applicable;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit};
-use servers::Service;
-
-use super::connections::PATIENCE;
-use super::load_spec::{ArrivalProcess, Arrivals, Group, LoadSpec};
+use super::connections::REPLY_TIMEOUT;
+use super::load_spec::{ArrivalProcess, Arrivals, ConnectionGroup, LoadSpec};
 use super::reply_template::ReplyTemplate;
-use super::request_reply::{RequestReply, heavy, mixed, usual};
+use super::request_reply::{RequestReply, exchanges_for, long_sums, mixed_sizes};
 use crate::contract::Contract;
-use crate::wire::Wire;
 
 /// A named load pattern.
 #[derive(Debug)]
@@ -22,7 +20,7 @@ pub struct Workload {
     pub summary: &'static str,
     /// Connections and their arrival process.
     pub load: Load,
-    /// Whether the shorter plans of the main job include this workload, too.
+    /// Whether the short plans of `harness run` also include this workload.
     pub is_common: bool,
 }
 
@@ -34,34 +32,35 @@ pub enum Load {
     /// Open loop: number of connections (fewer if the server's capacity is lower), arrivals, and
     /// requests per second over all connections.
     Open(usize, Arrivals, f64),
-    /// Search for the highest rate whose latency stays within a limit, with open-loop runs at
-    /// different rates.
+    /// Search for the highest rate whose latency is within a limit, with open-loop runs over this
+    /// many connections.
     Saturation(usize),
-    /// Number of clients that each connect, send one request, close and start over.
+    /// Number of clients. Each client repeatedly connects, sends one request and closes.
     Churn(usize),
-    /// Number of clients that connect and send one request all at once, and the time after which
-    /// they are reset and start over.
+    /// Number of clients that connect at once and send one request each, and time after which they
+    /// reset their connections and start over.
     Storm(usize, Duration),
     /// Closed loop over this many connections, with requests of many sizes.
     Mixed(usize),
-    /// Closed loop over this many connections, next to background clients.
-    Beside(usize, Others),
-    /// Idle connections, as many as the plan asks for or the server takes. Up to
-    /// [`WINDOW`](super::WINDOW) of them have a request in flight at a time.
-    Held,
+    /// Closed loop over this many connections, with background clients. With 0 connections and
+    /// rejected clients, the closed loop takes all connection slots of the server.
+    WithBackground(usize, Background),
+    /// Idle connections: the number in the plan, or the server's capacity if that is lower. Up to
+    /// [`WINDOW`](super::WINDOW) connections have a request in flight at a time.
+    IdleConnections,
 }
 
 /// Background clients of a workload, with their number.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Others {
-    /// Clients that stay silent.
+pub enum Background {
+    /// Clients that send one request, and then nothing.
     Idle(usize),
-    /// Clients whose requests take long to calculate.
+    /// Clients that request long calculations.
     Heavy(usize),
     /// Clients that send one byte at a time, at intervals.
     Dripping(usize),
-    /// Clients that the full server turns away, and that connect again each time.
-    TurnedAway(usize),
+    /// Clients over the connection limit, which reconnect after each rejection.
+    Rejected(usize),
 }
 
 const fn common(name: &'static str, summary: &'static str, load: Load) -> Workload {
@@ -72,7 +71,7 @@ const fn special(name: &'static str, summary: &'static str, load: Load) -> Workl
     Workload { name, summary, load, is_common: false }
 }
 
-/// All workloads, in the order of a report.
+/// All workloads, in the order of reports.
 pub const WORKLOADS: &[Workload] = &[
     common("closed-1", "closed loop, 1 connection", Load::Closed(1, 1)),
     common("closed-8", "closed loop, 8 connections", Load::Closed(8, 1)),
@@ -82,83 +81,80 @@ pub const WORKLOADS: &[Workload] = &[
     special("closed-8192", "closed loop, 8,192 connections", Load::Closed(8192, 1)),
     special(
         "pipelined-16",
-        "closed loop, 8 connections, 16 requests under way on each",
+        "closed loop, 8 connections, 16 requests in flight on each",
         Load::Closed(8, 16),
     ),
     special(
         "pipelined-128",
-        "closed loop, 8 connections, 128 requests under way on each",
+        "closed loop, 8 connections, 128 requests in flight on each",
         Load::Closed(8, 128),
     ),
     common(
         "open-constant",
-        "open loop, 5,000 requests/s at even distances, over 16 connections or as many as it serves",
+        "open loop, 5,000 requests/s at equal intervals, over 16 connections or the server's limit",
         Load::Open(16, Arrivals::Constant, 5_000.0),
     ),
     special(
         "open-poisson",
-        "open loop, 5,000 requests/s at distances of chance, over 16 connections or as many as it serves",
+        "open loop, 5,000 requests/s at exponentially distributed intervals, over 16 connections \
+         or the server's limit",
         Load::Open(16, Arrivals::Poisson, 5_000.0),
     ),
     special(
         "saturation",
-        "the highest rate, at distances of chance, whose p99 is at most 10 ms, and then a run at it",
+        "open loop: finds the highest rate with a p99 of at most 10 ms, then measures at that rate",
         Load::Saturation(16),
     ),
-    special("churn", "8 clients that connect, ask once and close, again and again", Load::Churn(8)),
     special(
-        "idle-herd",
-        "closed loop, 8 connections, beside 1,000 that are silent",
-        Load::Beside(8, Others::Idle(1_000)),
+        "churn",
+        "8 clients that repeatedly connect, send one request and close",
+        Load::Churn(8),
+    ),
+    special(
+        "idle-connections",
+        "closed loop, 8 connections, with 1,000 idle connections",
+        Load::WithBackground(8, Background::Idle(1_000)),
     ),
     special("mixed-sizes", "closed loop, 8 connections, lines of 8 to 2,048 bytes", Load::Mixed(8)),
     special(
         "heavy-beside-light",
-        "closed loop, 8 connections, beside 4 that ask for sums of 200 numbers",
-        Load::Beside(8, Others::Heavy(4)),
+        "closed loop, 8 connections, with 4 background clients that request sums of 200 numbers",
+        Load::WithBackground(8, Background::Heavy(4)),
     ),
     special(
         "dripping-crowd",
-        "closed loop, 8 connections, beside 50 that send a byte every 10 ms",
-        Load::Beside(8, Others::Dripping(50)),
+        "closed loop, 8 connections, with 50 background clients that send one byte every 10 ms",
+        Load::WithBackground(8, Background::Dripping(50)),
     ),
     special(
         "reconnect-storm",
-        "every 50 ms 100 clients are reset, connect all at once and ask once",
+        "every 50 ms, 100 clients reset, reconnect at once and send one request",
         Load::Storm(100, Duration::from_millis(50)),
     ),
     special(
         "refusal",
-        "closed loop that takes all places, beside 4 clients that are turned away again and again",
-        Load::Beside(0, Others::TurnedAway(4)),
+        "closed loop that takes all connection slots, with 4 background clients that are rejected \
+         and reconnect",
+        Load::WithBackground(0, Background::Rejected(4)),
     ),
     common(
-        "held",
-        "idle connections, as many as the plan says or as the server takes, each answered in turn",
-        Load::Held,
+        "idle-memory",
+        "memory per idle connection; the connections send requests in turn",
+        Load::IdleConnections,
     ),
 ];
 
 /// Minimum number of idle connections: fewer would not show the cost of many connections.
-pub const LEAST_HELD: usize = 1_000;
+pub const MIN_IDLE_CONNECTIONS: usize = 1_000;
 
-/// Additions in a heavy request: the most that every calculator of this project takes.
+/// Number of additions in a heavy request: the maximum that all calculators of this project accept.
 const HEAVY: usize = 199;
 
-/// Time between two bytes of a slow client.
+/// Time between two bytes of a dripping client.
 const DRIP: Duration = Duration::from_millis(10);
 
-/// Maximum number of connections to a server with no declared capacity.
-const UNDECLARED: usize = 64;
-
-/// Maximum length of a mixed request, in bytes, unless a shorter limit is declared.
-const LONGEST: usize = 4096;
-
-/// Maximum number of connection slots to fill in order to be turned away.
-const MOST_PLACES: usize = 256;
-
-/// Descriptors that this process needs besides its connections.
-const RESERVED_DESCRIPTORS: usize = 64;
+/// Maximum length of a request of mixed size, in bytes, unless the contract declares a lower limit.
+const MAX_MIXED_LENGTH: usize = 4096;
 
 /// Durations and sizes of the load runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -167,189 +163,85 @@ pub struct Plan {
     pub warm_up: Duration,
     /// Duration of the recording.
     pub duration: Duration,
-    /// Idle connections to open.
-    pub held: usize,
-    /// Whether the main job measures the common workloads only.
+    /// Number of idle connections to open.
+    pub idle_connections: usize,
+    /// Whether `harness run` measures only the common workloads.
     pub is_short: bool,
 }
 
 impl Workload {
-    /// Returns the least number of connections that this workload opens to a server with this
-    /// contract.
-    ///
-    /// # Errors
-    /// The reason why such a server cannot be measured with this workload.
-    pub fn connections(&self, contract: &Contract, plan: Plan) -> Result<usize, String> {
-        let serves = contract.capacity.unwrap_or(UNDECLARED);
-        let (connections, least) = match self.load {
-            Load::Closed(connections, _)
-            | Load::Churn(connections)
-            | Load::Storm(connections, _) => (connections, connections),
-            Load::Mixed(connections) => (connections.min(serves), 1),
-            Load::Open(connections, ..) | Load::Saturation(connections) => {
-                (connections.min(serves), 1)
-            }
-            Load::Beside(_, Others::TurnedAway(more)) => (serves.saturating_add(more), 1),
-            Load::Beside(connections, others) => {
-                let all = connections + others.count();
-                (all, all)
-            }
-            Load::Held => (plan.held.min(serves), LEAST_HELD),
-        };
-        if serves < least {
-            return Err(match serves {
-                _ if contract.capacity.is_none() => {
-                    format!(
-                        "how many clients it serves is not declared, and {UNDECLARED} are tried"
-                    )
-                }
-                1 => "it serves one client at a time".to_owned(),
-                clients => format!("it serves {clients} clients at once"),
-            });
-        }
-        self.suits(contract)?;
-        self.is_said_by(contract)?;
-        enough_descriptors(connections).map(|()| connections)
-    }
-
-    /// Checks that the server's protocol can express the requests of this workload.
-    fn is_said_by(&self, contract: &Contract) -> Result<(), String> {
-        let wire = &contract.wire;
-        let waits = "by its wire a request must wait for the reply to the one before it";
-        let (connects_again, asks_ahead) = match self.load {
-            Load::Churn(_) | Load::Storm(..) => (true, false),
-            Load::Closed(_, depth) => (false, depth > 1),
-            Load::Open(..) | Load::Saturation(_) => (false, true),
-            _ => (false, false),
-        };
-        let is_long = matches!(self.load, Load::Mixed(_))
-            || matches!(self.load, Load::Beside(_, Others::Heavy(_) | Others::Dripping(_)));
-        match (wire.clients_per_life, wire.requests()) {
-            (Some(clients), _) => Err(format!("it declares to end after {clients} client(s)")),
-            (_, Some(most)) if !connects_again => {
-                Err(format!("by its wire a connection is for {most} request(s)"))
-            }
-            _ if self.load == Load::Held && *wire != Wire::default() => {
-                Err("it does not speak the line protocol, in which clients are held".to_owned())
-            }
-            _ if asks_ahead && !wire.is_pipelined() => Err(waits.to_owned()),
-            _ if is_long && !wire.is_delimited() => {
-                Err("by its wire requests have no end: what one read returns is one request".into())
-            }
-            _ if matches!(self.load, Load::Beside(_, Others::Heavy(_)))
-                && !contract.dialect.reads("1+1+1") =>
-            {
-                Err("its dialect has no long sums".to_owned())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn suits(&self, contract: &Contract) -> Result<(), String> {
-        match self.load {
-            Load::Held if contract.service != Service::Echo => {
-                Err("what is answered makes no difference, so it is measured with echo".into())
-            }
-            Load::Beside(_, Others::Heavy(_)) if contract.service != Service::Calc => {
-                Err("an echo has no requests that take long".into())
-            }
-            Load::Beside(_, Others::Heavy(_))
-                if contract.max_line.is_some_and(|most| most < 2 * HEAVY + 4) =>
-            {
-                Err("its longest line is too short for a heavy request".into())
-            }
-            Load::Beside(_, Others::TurnedAway(_)) => match (contract.capacity, contract.when_full)
-            {
-                (None, _) | (_, None) => {
-                    Err("when it turns clients away is not declared".to_owned())
-                }
-                (_, Some(servers::OverloadPolicy::Wait)) => Err("it turns nobody away".to_owned()),
-                (Some(places), _) if places > MOST_PLACES => {
-                    Err(format!("it serves {places} clients at once"))
-                }
-                _ => Ok(()),
-            },
-            _ => Ok(()),
-        }
-    }
-
     /// Returns the load spec of this workload for a server with this contract.
     ///
-    /// The workload of idle connections and the search for a rate do not use it.
-    pub(super) fn demand(
+    /// `Load::IdleConnections` does not use the result, and `Load::Saturation` replaces the arrival
+    /// process.
+    pub(super) fn load_spec(
         &self,
         address: SocketAddr,
-        (contract, dialog): (&Contract, &ReplyTemplate),
+        (contract, template): (&Contract, &ReplyTemplate),
         connections: usize,
         seed: u64,
     ) -> LoadSpec {
         let service = contract.service;
-        let group = |connections, pace, exchanges: Vec<RequestReply>| Group {
-            exchanges,
+        let group = |connections, arrival_process, requests: Vec<RequestReply>| ConnectionGroup {
+            requests,
             connections,
-            pace,
+            arrival_process,
         };
-        let usual = || dialog.all(&usual(contract));
+        let standard = || template.all(&exchanges_for(contract));
         let closed = ArrivalProcess::Closed { depth: 1 };
         let groups = match self.load {
             Load::Closed(_, depth) => {
-                vec![group(connections, ArrivalProcess::Closed { depth }, usual())]
+                vec![group(connections, ArrivalProcess::Closed { depth }, standard())]
             }
             Load::Open(_, arrivals, per_s) => {
-                vec![group(connections, ArrivalProcess::Open { arrivals, per_s }, usual())]
+                vec![group(connections, ArrivalProcess::Open { arrivals, per_s }, standard())]
             }
-            Load::Saturation(_) | Load::Held => vec![group(connections, closed, usual())],
-            Load::Churn(_) => vec![group(connections, ArrivalProcess::Churn, usual())],
+            Load::Saturation(_) | Load::IdleConnections => {
+                vec![group(connections, closed, standard())]
+            }
+            Load::Churn(_) => vec![group(connections, ArrivalProcess::Churn, standard())],
             Load::Storm(_, every) => {
-                vec![group(connections, ArrivalProcess::Storm { every }, usual())]
+                vec![group(connections, ArrivalProcess::Storm { every }, standard())]
             }
             Load::Mixed(_) => {
-                let longest = contract.max_line.unwrap_or(LONGEST).min(LONGEST);
-                vec![group(connections, closed, dialog.all(&mixed(service, longest)))]
+                let longest = contract.max_line.unwrap_or(MAX_MIXED_LENGTH).min(MAX_MIXED_LENGTH);
+                vec![group(connections, closed, template.all(&mixed_sizes(service, longest)))]
             }
-            Load::Beside(_, others) => {
-                let (count, beside) = (others.count(), others.group(contract, dialog));
-                vec![group(connections - count, closed, usual()), beside]
+            Load::WithBackground(_, others) => {
+                let (count, background) = (others.count(), others.group(contract, template));
+                vec![group(connections - count, closed, standard()), background]
             }
         };
-        let (opening, may_end) = (dialog.opening.clone(), contract.wire.requests().is_some());
-        LoadSpec { address, groups, opening, may_end, patience: PATIENCE, seed }
+        let (opening, may_close) = (template.opening.clone(), contract.wire.requests().is_some());
+        LoadSpec { address, groups, opening, may_close, reply_timeout: REPLY_TIMEOUT, seed }
     }
 }
 
-impl Others {
-    fn count(self) -> usize {
+impl Background {
+    pub(super) fn count(self) -> usize {
         match self {
-            Others::Idle(count)
-            | Others::Heavy(count)
-            | Others::Dripping(count)
-            | Others::TurnedAway(count) => count,
+            Background::Idle(count)
+            | Background::Heavy(count)
+            | Background::Dripping(count)
+            | Background::Rejected(count) => count,
         }
     }
 
-    fn group(self, contract: &Contract, dialog: &ReplyTemplate) -> Group {
-        let (lines, pace) = match self {
-            Others::Idle(_) => (usual(contract), ArrivalProcess::Idle),
-            Others::Heavy(_) => (heavy(HEAVY), ArrivalProcess::Closed { depth: 1 }),
-            Others::Dripping(_) => (usual(contract), ArrivalProcess::Drip { every: DRIP }),
-            Others::TurnedAway(_) => (usual(contract), ArrivalProcess::Churn),
+    fn group(self, contract: &Contract, template: &ReplyTemplate) -> ConnectionGroup {
+        let (lines, arrival_process) = match self {
+            Background::Idle(_) => (exchanges_for(contract), ArrivalProcess::Idle),
+            Background::Heavy(_) => (long_sums(HEAVY), ArrivalProcess::Closed { depth: 1 }),
+            Background::Dripping(_) => {
+                (exchanges_for(contract), ArrivalProcess::Drip { every: DRIP })
+            }
+            Background::Rejected(_) => (exchanges_for(contract), ArrivalProcess::Churn),
         };
-        Group { exchanges: dialog.all(&lines), connections: self.count(), pace }
+        ConnectionGroup {
+            requests: template.all(&lines),
+            connections: self.count(),
+            arrival_process,
+        }
     }
-}
-
-/// Checks that the descriptor limit allows this many connections.
-///
-/// # Errors
-/// The limit is too low; the message names it.
-pub fn enough_descriptors(connections: usize) -> Result<(), String> {
-    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));
-    if soft >= (connections + RESERVED_DESCRIPTORS) as u64 {
-        return Ok(());
-    }
-    Err(format!(
-        "the harness may open {soft} descriptors, too few for {connections} clients (ulimit -n)"
-    ))
 }
 
 #[cfg(test)]
@@ -358,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_of_a_herd_is_no_more_than_the_herd() {
-        const { assert!(WINDOW <= LEAST_HELD) };
+    fn the_window_is_at_most_the_number_of_idle_connections() {
+        const { assert!(WINDOW <= MIN_IDLE_CONNECTIONS) };
     }
 }

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use servers::Service;
 
-use super::instance::Origin;
+use super::protocol::{Protocol, ask};
 use super::reply::has_number;
-use super::speech::{Speech, ask};
+use super::target::ProbeTarget;
 use crate::contract::{Dialect, Division, Operators};
 use crate::wire::respaced;
 
-/// A sample expression and its value for each operator.
+/// Each operator, with a sample expression and the value of the expression.
 const OPERATORS: &[(char, &str, &str)] = &[
     ('+', "41+1", "42"),
     ('-', "50-8", "42"),
@@ -19,17 +19,17 @@ const OPERATORS: &[(char, &str, &str)] = &[
     ('%', "142%50", "42"),
 ];
 
-/// Number of instances of a server that exits with its connection.
-const MORTALS: usize = 4;
+/// Number of instances to launch in parallel if the server exits after each connection.
+const PARALLEL_INSTANCES: usize = 4;
 
-/// Detected dialect and its description.
-pub(super) struct Found {
+/// Detected dialect, with its description in lines.
+pub(super) struct DetectedDialect {
     pub(super) dialect: Dialect,
-    pub(super) words: Vec<String>,
+    pub(super) lines: Vec<String>,
 }
 
-/// Further sample expressions.
-const OTHERS: &[&str] = &[
+/// Sample expressions for syntax, division and overflow.
+const OTHER_EXPRESSIONS: &[&str] = &[
     "41",
     "1+2+3",
     "(40+2)",
@@ -41,21 +41,21 @@ const OTHERS: &[&str] = &[
     "9223372036854775807+1",
 ];
 
-/// Sends each expression on a new connection. Uses several instances of a server that exits with
-/// its connection.
-pub(super) fn find_out(origin: &Origin, speech: &Speech) -> Found {
+/// Detects the dialect: sends each sample expression on a new connection. If the server exits after
+/// each connection, uses several instances in parallel.
+pub(super) fn detect(target: &ProbeTarget, protocol: &Protocol) -> DetectedDialect {
     let mut dialect = Dialect::default();
-    if speech.service == Service::Echo {
-        return Found { dialect, words: Vec::new() };
+    if protocol.service == Service::Echo {
+        return DetectedDialect { dialect, lines: Vec::new() };
     }
     let expressions: Vec<&str> = OPERATORS
         .iter()
         .map(|(_, expression, _)| *expression)
-        .chain(OTHERS.iter().copied())
+        .chain(OTHER_EXPRESSIONS.iter().copied())
         .collect();
-    let at_once = if origin.is_mortal { MORTALS } else { 1 };
-    let groups: Vec<&[&str]> = expressions.chunks(expressions.len().div_ceil(at_once)).collect();
-    let replies = origin.each(&groups, |group| asked(origin, speech, group)).concat();
+    let instances = if target.exits_by_itself { PARALLEL_INSTANCES } else { 1 };
+    let groups: Vec<&[&str]> = expressions.chunks(expressions.len().div_ceil(instances)).collect();
+    let replies = target.each(&groups, |group| ask_all(target, protocol, group)).concat();
     let replies: HashMap<&str, Vec<u8>> = expressions
         .into_iter()
         .zip(replies)
@@ -65,12 +65,12 @@ pub(super) fn find_out(origin: &Origin, speech: &Speech) -> Found {
     let is = |expression: &str, value: &str| {
         reply(expression).is_some_and(|reply| has_number(&reply, value))
     };
-    let there: String = OPERATORS
+    let operators: String = OPERATORS
         .iter()
         .filter(|(_, expression, value)| is(expression, value))
         .map(|(operator, ..)| *operator)
         .collect();
-    dialect.is_binary = !is("41", "41") || !is("1+2+3", "6");
+    dialect.two_operands = !is("41", "41") || !is("1+2+3", "6");
     dialect.parentheses = is("(40+2)", "42");
     dialect.negative = is("-5+7", "2");
     dialect.decimals = is("1.5+2", "3.5");
@@ -80,35 +80,39 @@ pub(super) fn find_out(origin: &Origin, speech: &Speech) -> Found {
         dialect.division = Some(Division::Integer);
     }
     let is_exact = is("9223372036854775807", "9223372036854775807");
-    let goes_on =
-        reply("9223372036854775807+1").is_some_and(|it| has_number(&it, "9223372036854775808"));
-    let words = reply("9223372036854775807+1").unwrap_or_default();
-    let is_number = String::from_utf8_lossy(&words).trim().parse::<f64>().is_ok();
-    dialect.overflow_is_error = is_exact && !goes_on && !words.is_empty() && !is_number;
-    dialect.operators = Operators::try_from(there.clone()).unwrap_or(dialect.operators);
+    let exceeds_64_bits = is("9223372036854775807+1", "9223372036854775808");
+    let overflow = reply("9223372036854775807+1").unwrap_or_default();
+    let is_number = String::from_utf8_lossy(&overflow).trim().parse::<f64>().is_ok();
+    dialect.overflow_is_error = is_exact && !exceeds_64_bits && !overflow.is_empty() && !is_number;
+    dialect.operators = Operators::try_from(operators.clone()).unwrap_or(dialect.operators);
     let division = match dialect.division {
-        Some(Division::Exact) => ", and 7/2 is 3.5",
-        Some(Division::Integer) => ", and 7/2 is 3",
+        Some(Division::Exact) => "; 7/2 is 3.5",
+        Some(Division::Integer) => "; 7/2 is 3",
         None => "",
     };
-    let mut words = vec![format!("it calculates with {there}{division}")];
-    let without = [
-        (dialect.is_binary, "it takes two numbers and an operator, and no more"),
-        (!dialect.parentheses, "it takes no parentheses"),
-        (!dialect.negative, "it takes no negative numbers"),
-        (!dialect.decimals, "it takes no decimals"),
+    let mut lines = vec![format!("operators: {operators}{division}")];
+    let restrictions = [
+        (dialect.two_operands, "only two numbers and an operator are accepted"),
+        (!dialect.parentheses, "parentheses are not accepted"),
+        (!dialect.negative, "negative numbers are not accepted"),
+        (!dialect.decimals, "decimal fractions are not accepted"),
     ];
-    words.extend(without.iter().filter(|(is_so, _)| *is_so).map(|(_, text)| (*text).to_owned()));
-    Found { dialect, words }
+    let restrictions = restrictions.iter().filter(|(applies, _)| *applies);
+    lines.extend(restrictions.map(|(_, text)| (*text).to_owned()));
+    DetectedDialect { dialect, lines }
 }
 
-/// Returns one instance's replies to these expressions.
-fn asked(origin: &Origin, speech: &Speech, expressions: &[&str]) -> Vec<Option<Vec<u8>>> {
-    let Ok(mut instance) = origin.instance() else { return vec![None; expressions.len()] };
-    let spaced = |expression: &&str| match speech.wire.spaced {
+/// Sends the expressions to one instance and returns the replies.
+fn ask_all(
+    target: &ProbeTarget,
+    protocol: &Protocol,
+    expressions: &[&str],
+) -> Vec<Option<Vec<u8>>> {
+    let Ok(mut instance) = target.instance() else { return vec![None; expressions.len()] };
+    let spaced = |expression: &&str| match protocol.wire.spaced {
         Some(spaced) => respaced(expression.as_bytes(), spaced),
         None => expression.as_bytes().to_vec(),
     };
-    let replies = expressions.iter().map(|it| ask(&mut instance, speech, &spaced(it)));
+    let replies = expressions.iter().map(|it| ask(&mut instance, protocol, &spaced(it)));
     replies.collect()
 }

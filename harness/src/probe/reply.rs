@@ -2,32 +2,39 @@
 
 use std::time::Duration;
 
-use super::instance::Heard;
-use crate::wire::{Bytes, Length, Pattern, ReplyEnd};
+use super::received::Received;
+use crate::wire::{Bytes, LengthPrefix, ReplyFraming, ReplyRegex};
 
-/// Silence that ends a reply without any other delimiter.
-const QUIET: Duration = Duration::from_millis(100);
+/// Silence that ends a reply without a terminator, size or length prefix.
+const REPLY_SILENCE: Duration = Duration::from_millis(100);
 
-/// Encodings of a length prefix, in the order in which they are tried.
-const LENGTHS: &[Length] =
-    &[Length::U32Be, Length::U32Le, Length::U16Be, Length::U16Le, Length::U8, Length::Line];
+/// Length prefixes, in the order in which they are tried.
+const LENGTH_PREFIXES: &[LengthPrefix] = &[
+    LengthPrefix::U32Be,
+    LengthPrefix::U32Le,
+    LengthPrefix::U16Be,
+    LengthPrefix::U16Le,
+    LengthPrefix::U8,
+    LengthPrefix::Line,
+];
 
-/// Framing of replies.
+/// Derived framing of replies, with the value and the prompt.
 #[derive(Debug, PartialEq)]
-pub(super) struct Form {
-    pub(super) end: ReplyEnd,
-    pub(super) value: Option<Pattern>,
+pub(super) struct Framing {
+    pub(super) end: ReplyFraming,
+    pub(super) value: Option<ReplyRegex>,
     pub(super) prompt: Option<Vec<u8>>,
 }
 
-/// Returns whether a text contains this number, not as part of a longer one. `42.0` is 42.
+/// Returns whether a text contains this number, and not only as part of a longer number. `42.0`
+/// counts as 42.
 pub(super) fn has_number(text: &[u8], number: &str) -> bool {
-    place_of(text, number).is_some()
+    range_of(text, number).is_some()
 }
 
-/// Returns the range of a number in a text: the last occurrence, since the text before may repeat
-/// the request.
-fn place_of(text: &[u8], number: &str) -> Option<(usize, usize)> {
+/// Returns the range of the last occurrence of a number in a text. Earlier occurrences may be part
+/// of a repeated request.
+fn range_of(text: &[u8], number: &str) -> Option<(usize, usize)> {
     let number = number.as_bytes();
     let is_digit = |at: Option<&u8>| at.is_some_and(u8::is_ascii_digit);
     let begins: Vec<usize> = text
@@ -43,28 +50,31 @@ fn place_of(text: &[u8], number: &str) -> Option<(usize, usize)> {
             end += if zeros > 0 { zeros + 1 } else { 0 };
         }
         let before = begin.checked_sub(1).map(|at| &text[at]);
-        let is_alone = !is_digit(before) && before != Some(&b'.') && !is_digit(text.get(end));
+        let is_fraction = text.get(end) == Some(&b'.') && is_digit(text.get(end + 1));
+        let is_alone =
+            !is_digit(before) && before != Some(&b'.') && !is_digit(text.get(end)) && !is_fraction;
         is_alone.then_some((begin, end))
     })
 }
 
 /// Returns whether a text contains this value, as a number or as an echo.
 pub(super) fn has_value(text: &[u8], value: &str) -> bool {
-    has_number(text, value) || text.windows(value.len()).any(|some| some == value.as_bytes())
+    has_number(text, value) || text.windows(value.len()).any(|window| window == value.as_bytes())
 }
 
 /// Returns whether a reply repeats the request with at most 16 more bytes.
 pub(super) fn is_plain_echo(reply: &[u8], request: &[u8]) -> bool {
-    reply.windows(request.len()).any(|some| some == request) && reply.len() <= request.len() + 16
+    reply.windows(request.len()).any(|window| window == request)
+        && reply.len() <= request.len() + 16
 }
 
-/// Derives the framing that these replies share, each given with its value.
-pub(super) fn form(replies: &[(Heard, &str)]) -> Form {
-    let raw: Vec<Vec<u8>> = replies.iter().map(|(heard, _)| heard.bytes.clone()).collect();
+/// Derives the framing that these replies share. Each reply is given with its value.
+pub(super) fn derive(replies: &[(Received, &str)]) -> Framing {
+    let raw: Vec<Vec<u8>> = replies.iter().map(|(received, _)| received.bytes.clone()).collect();
     let prompt = prompt(&raw);
     let length = prompt.as_ref().map_or(0, Vec::len);
     let raw: Vec<&[u8]> = raw.iter().map(|reply| &reply[..reply.len() - length]).collect();
-    let end = end(&raw, replies.iter().all(|(heard, _)| heard.is_over));
+    let end = end(&raw, replies.iter().all(|(received, _)| received.is_closed));
     let bodies: Vec<Vec<u8>> = raw
         .iter()
         .map(|reply| {
@@ -72,63 +82,63 @@ pub(super) fn form(replies: &[(Heard, &str)]) -> Form {
             end.take(&mut reply).ok().flatten().unwrap_or(reply)
         })
         .collect();
-    let known: Vec<(&[u8], &str)> =
+    let bodies_and_values: Vec<(&[u8], &str)> =
         bodies.iter().map(Vec::as_slice).zip(replies.iter().map(|(_, value)| *value)).collect();
-    let value = value(&known);
-    Form { end, value, prompt }
+    let value = value(&bodies_and_values);
+    Framing { end, value, prompt }
 }
 
-/// Returns the common text after the last line of all replies, if they consist of lines.
+/// Returns the text after the last line feed, if it is not empty and the same in all replies.
 fn prompt(raw: &[Vec<u8>]) -> Option<Vec<u8>> {
-    let behind = |reply: &[u8]| {
+    let after_last_line = |reply: &[u8]| {
         let newline = reply.iter().rposition(|&byte| byte == b'\n')?;
         Some(reply[newline + 1..].to_vec())
     };
-    let first = behind(&raw[0])?;
-    let is_same = raw.iter().all(|reply| behind(reply).as_ref() == Some(&first));
+    let first = after_last_line(&raw[0])?;
+    let is_same = raw.iter().all(|reply| after_last_line(reply).as_ref() == Some(&first));
     (is_same && !first.is_empty() && !first.iter().all(|byte| *byte == 0)).then_some(first)
 }
 
-/// Returns the terminator of the replies.
-fn end(raw: &[&[u8]], is_over: bool) -> ReplyEnd {
+/// Returns how the end of the replies is determined.
+fn end(raw: &[&[u8]], is_closed: bool) -> ReplyFraming {
     for end in [&b"\r\n"[..], b"\n", b"\0"] {
         let end = Bytes::from(end);
-        // Exactly once, and at the end.
+        // The terminator occurs once, at the end.
         if raw.iter().all(|reply| end.find_end(reply) == Some(reply.len())) {
-            return ReplyEnd::Bytes(end);
+            return ReplyFraming::Bytes(end);
         }
     }
     let size = raw[0].len();
-    let shortest = raw.iter().map(|reply| filled(reply)).min();
-    let longest = raw.iter().map(|reply| filled(reply)).max();
+    let shortest = raw.iter().map(|reply| unpadded_length(reply)).min();
+    let longest = raw.iter().map(|reply| unpadded_length(reply)).max();
     if raw.iter().all(|reply| reply.len() == size) && shortest != longest && size > 0 {
-        return ReplyEnd::Size(size);
+        return ReplyFraming::Size(size);
     }
-    for &length in LENGTHS {
-        let end = ReplyEnd::Length(length);
-        let is_whole = |reply: &&[u8]| {
+    for &length in LENGTH_PREFIXES {
+        let end = ReplyFraming::Length(length);
+        let is_complete = |reply: &&[u8]| {
             let mut rest = reply.to_vec();
             matches!(end.take(&mut rest), Ok(Some(body)) if rest.is_empty() && !body.is_empty())
         };
-        if raw.iter().all(is_whole) {
+        if raw.iter().all(is_complete) {
             return end;
         }
     }
-    if is_over { ReplyEnd::Close } else { ReplyEnd::Quiet(QUIET) }
+    if is_closed { ReplyFraming::Close } else { ReplyFraming::Quiet(REPLY_SILENCE) }
 }
 
 /// Returns the length of a reply without its padding.
-fn filled(reply: &[u8]) -> usize {
+fn unpadded_length(reply: &[u8]) -> usize {
     reply.iter().rposition(|byte| !matches!(byte, b' ' | 0)).map_or(0, |last| last + 1)
 }
 
-/// Returns a pattern for the value, if there is text around it.
-fn value(known: &[(&[u8], &str)]) -> Option<Pattern> {
-    let around: Option<Vec<(String, String)>> = known
+/// Returns a regular expression for the value, if the replies have text around the value.
+fn value(bodies_and_values: &[(&[u8], &str)]) -> Option<ReplyRegex> {
+    let around: Option<Vec<(String, String)>> = bodies_and_values
         .iter()
         .map(|(body, value)| {
-            let (begin, end) = match place_of(body, value) {
-                Some(place) => place,
+            let (begin, end) = match range_of(body, value) {
+                Some(range) => range,
                 None => {
                     let begin = body.windows(value.len()).position(|it| it == value.as_bytes())?;
                     (begin, begin + value.len())
@@ -143,74 +153,79 @@ fn value(known: &[(&[u8], &str)]) -> Option<Pattern> {
         return around
             .iter()
             .any(|(_, after)| !after.is_empty())
-            .then(|| Pattern::new(r"^(\S*)\s*$").expect("it is a regular expression"));
+            .then(|| ReplyRegex::new(r"^(\S*)\s*$").expect("a valid regular expression"));
     }
     let same = |of: &dyn Fn(&(String, String)) -> String| {
         let first = of(&around[0]);
         around.iter().all(|one| of(one) == first).then_some(first)
     };
-    // A number in that text may change, even if it was the same in all samples.
-    let before = same(&|(before, _)| general(before)).unwrap_or_else(|| ".*?".to_owned());
-    let after = same(&|(_, after)| general(after)).unwrap_or_else(|| ".*".to_owned());
-    Pattern::new(&format!(r"(?s)^{before}(-?[0-9][0-9.e+-]*){after}$")).ok()
+    // A number around the value may vary, even if it is the same in all samples.
+    let before = same(&|(before, _)| generalized(before)).unwrap_or_else(|| ".*?".to_owned());
+    let after = same(&|(_, after)| generalized(after)).unwrap_or_else(|| ".*".to_owned());
+    ReplyRegex::new(&format!(r"(?s)^{before}(-?[0-9][0-9.e+-]*){after}$")).ok()
 }
 
-/// Returns a text as a pattern that matches any number in place of each number in it.
-fn general(text: &str) -> String {
-    let mut pattern = String::new();
-    let mut digits = false;
+/// Returns a regular expression for the text, with `\d+` in place of each number.
+fn generalized(text: &str) -> String {
+    let mut regex = String::new();
+    let mut in_number = false;
     for letter in text.chars() {
         if letter.is_ascii_digit() {
-            if !digits {
-                pattern.push_str(r"\d+");
+            if !in_number {
+                regex.push_str(r"\d+");
             }
         } else {
-            pattern.push_str(&regex::escape(&letter.to_string()));
+            regex.push_str(&regex::escape(&letter.to_string()));
         }
-        digits = letter.is_ascii_digit();
+        in_number = letter.is_ascii_digit();
     }
-    pattern
+    regex
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(replies: &[(&str, &str)]) -> Form {
-        let heard = |text: &str| Heard { bytes: text.as_bytes().to_vec(), is_over: false };
-        let replies: Vec<_> = replies.iter().map(|(text, value)| (heard(text), *value)).collect();
-        form(&replies)
+    fn framing_of(replies: &[(&str, &str)]) -> Framing {
+        let received = |text: &str| Received { bytes: text.as_bytes().to_vec(), is_closed: false };
+        let replies: Vec<_> =
+            replies.iter().map(|(text, value)| (received(text), *value)).collect();
+        derive(&replies)
     }
 
     #[test]
-    fn ends_prompts_and_values_are_found() {
-        let lines = of(&[("42\n", "42"), ("1024\n", "1024")]);
-        assert_eq!(lines, Form { end: ReplyEnd::default(), value: None, prompt: None });
-        let prompted = of(&[("= 42\r\n> ", "42"), ("= 1024\r\n> ", "1024")]);
+    fn reply_ends_prompts_and_values_are_detected() {
+        let lines = framing_of(&[("42\n", "42"), ("1024\n", "1024")]);
+        assert_eq!(lines, Framing { end: ReplyFraming::default(), value: None, prompt: None });
+        let prompted = framing_of(&[("= 42\r\n> ", "42"), ("= 1024\r\n> ", "1024")]);
         assert_eq!(prompted.prompt.as_deref(), Some(&b"> "[..]));
-        assert_eq!(prompted.end, ReplyEnd::Bytes(Bytes::from(&b"\r\n"[..])));
-        assert_eq!(prompted.value.expect("it is").found_in(b"= 7"), Some(&b"7"[..]));
-        assert_eq!(of(&[("42  ", "42"), ("1024", "1024")]).end, ReplyEnd::Size(4));
-        let long = of(&[("\0\0\0\u{2}42", "42"), ("\0\0\0\u{4}1024", "1024")]);
-        assert_eq!((long.end, long.value), (ReplyEnd::Length(Length::U32Be), None));
-        assert_eq!(of(&[("42", "42"), ("1024", "1024")]).end, ReplyEnd::Quiet(QUIET));
+        assert_eq!(prompted.end, ReplyFraming::Bytes(Bytes::from(&b"\r\n"[..])));
+        assert_eq!(prompted.value.expect("a regular expression").value_in(b"= 7"), Some(&b"7"[..]));
+        assert_eq!(framing_of(&[("42  ", "42"), ("1024", "1024")]).end, ReplyFraming::Size(4));
+        let long = framing_of(&[("\0\0\0\u{2}42", "42"), ("\0\0\0\u{4}1024", "1024")]);
+        assert_eq!((long.end, long.value), (ReplyFraming::Length(LengthPrefix::U32Be), None));
+        assert_eq!(
+            framing_of(&[("42", "42"), ("1024", "1024")]).end,
+            ReplyFraming::Quiet(REPLY_SILENCE)
+        );
     }
 
     #[test]
-    fn what_changes_around_a_value_is_matched_too() {
+    fn varying_text_around_a_value_is_matched() {
         for second in ["[Thread-1042] = 1024\n", "[Thread-17] = 1024\n"] {
-            let form = of(&[("[Thread-17] = 42\n", "42"), (second, "1024")]);
-            let value = form.value.expect("there is something around it");
-            assert_eq!(value.found_in(b"[Thread-3] = 7"), Some(&b"7"[..]));
-            assert_eq!(value.found_in(b"invalid"), None);
+            let framing = framing_of(&[("[Thread-17] = 42\n", "42"), (second, "1024")]);
+            let value = framing.value.expect("a regular expression");
+            assert_eq!(value.value_in(b"[Thread-3] = 7"), Some(&b"7"[..]));
+            assert_eq!(value.value_in(b"invalid"), None);
         }
     }
 
     #[test]
-    fn a_number_is_found_whole() {
+    fn a_number_matches_only_as_a_whole() {
         assert!(has_number(b"41+1 = 42.0!", "42") && has_number(b"42", "42"));
-        for text in [&b"142"[..], b"421", b"4.42", b"42.5"] {
-            assert!(!has_number(text, "42") || text == b"42.5", "{text:?}");
+        assert!(has_number(b"The result is 42.", "42"));
+        for text in [&b"142"[..], b"421", b"4.42", b"42.5", b"42.05"] {
+            assert!(!has_number(text, "42"), "{text:?}");
         }
     }
 }

@@ -1,16 +1,16 @@
-//! `report.json`: the complete report, for programs.
+//! `report.json`: the complete report for programs.
 
-use super::document::Report;
 use super::exporter::Exporter;
+use crate::results::Report;
 
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "report.json",
-    summary: "everything, for programs; `format` is raised when a reader would have to change",
+    summary: "the complete report for programs; docs/report.schema.json describes it",
     render: |report| Some(render(report)),
 };
 
 fn render(report: &Report) -> String {
-    let mut text = serde_json::to_string_pretty(report).expect("a report has only plain data");
+    let mut text = serde_json::to_string_pretty(report).expect("a report can always be serialized");
     text.push('\n');
     text
 }

@@ -2,48 +2,49 @@
 
 use std::fmt::{self, Write as _};
 
-use super::document::{Report, ServerResult};
 use super::exporter::Exporter;
-use super::text::failure;
-use crate::conformance::{CaseResult, Kind, State};
+use super::text::failure_text;
+use crate::results::{CaseResult, Kind, Report, ServerResult, State};
 
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "junit.xml",
-    summary: "verdicts as JUnit XML, for the test page of a CI system; a suite is a server",
+    summary: "verdicts as JUnit XML, for the test page of a CI system; one suite per server",
     render: |report| Some(render(report)),
 };
 
 pub(super) fn render(report: &Report) -> String {
-    let finished = if report.complete { "" } else { " (the run was not finished)" };
+    let note = if report.complete { "" } else { " (the run is incomplete)" };
     let mut suites: Vec<Suite> = report.servers.iter().map(suite).collect();
     if !report.complete {
-        suites.push(unfinished());
+        suites.push(incomplete_run());
     }
     let mut document = String::new();
-    write(&mut document, &format!("harness{finished}"), &suites)
-        .expect("a String accepts everything");
+    write(&mut document, &format!("harness{note}"), &suites)
+        .expect("writing to a String cannot fail");
     document
 }
 
-/// A test suite of the document: one server.
+/// Test suite of one server.
 struct Suite {
     name: String,
-    /// Sum of the durations of all cases in ms; 0 if none ran.
-    took_ms: u64,
+    /// Sum of the durations of all cases in ms; 0 if no case was run.
+    duration_ms: u64,
     cases: Vec<Case>,
 }
 
 impl Suite {
+    /// Counts the test cases with this status element.
     fn count(&self, element: &str) -> usize {
-        let has = |case: &&Case| case.status.as_ref().is_some_and(|it| it.element == element);
-        self.cases.iter().filter(has).count()
+        let matches = |case: &&Case| case.status.as_ref().is_some_and(|it| it.element == element);
+        self.cases.iter().filter(matches).count()
     }
 }
 
-/// A test case of the document, with its duration in ms if known.
+/// Test case of the document.
 struct Case {
     name: String,
-    took_ms: Option<u64>,
+    /// Duration in ms, if known.
+    duration_ms: Option<u64>,
     /// `None` if the case passed.
     status: Option<Status>,
     system_out: Option<String>,
@@ -54,14 +55,20 @@ struct Status {
     /// Element name: `skipped`, `failure` or `error`.
     element: &'static str,
     message: String,
+    /// Attribute `type`.
     kind: String,
+    /// Content of the element.
     text: String,
 }
 
-/// Returns a suite with an error, so that an incomplete run is not reported as passed.
-fn unfinished() -> Suite {
-    let status = Status::new("error", "unfinished", "the run was not finished");
-    Suite { name: "harness".to_owned(), took_ms: 0, cases: vec![Case::new("run", Some(status))] }
+/// Returns a suite with an error, so that a CI system does not show an incomplete run as passed.
+fn incomplete_run() -> Suite {
+    let status = Status::new("error", "unfinished", "the run is incomplete");
+    Suite {
+        name: "harness".to_owned(),
+        duration_ms: 0,
+        cases: vec![Case::new("run", Some(status))],
+    }
 }
 
 fn suite(server: &ServerResult) -> Suite {
@@ -69,26 +76,26 @@ fn suite(server: &ServerResult) -> Suite {
     if let Some(reason) = &server.not_run {
         cases.push(Case::new("not run", Some(Status::new("skipped", "", reason))));
     }
-    for judgement in &server.cases {
-        let told = matches!(judgement.kind(), Kind::Loose | Kind::Info)
-            .then(|| format!("{}: {}", judgement.words(), judgement.observed));
+    for result in &server.cases {
+        let system_out = matches!(result.kind(), Kind::Warn | Kind::Info)
+            .then(|| format!("{}: {}", result.label(), result.observed));
         cases.push(Case {
-            took_ms: Some(judgement.took_ms),
-            system_out: told,
-            ..Case::new(judgement.name, status(server, judgement))
+            duration_ms: Some(result.duration_ms),
+            system_out,
+            ..Case::new(&result.name, status(server, result))
         });
     }
     for problem in server.problems() {
         cases.push(Case::new("measurement", Some(Status::new("failure", "problem", &problem))));
     }
     // Cases run in parallel, so the sum exceeds the elapsed time.
-    let took_ms = cases.iter().filter_map(|case| case.took_ms).sum();
-    Suite { name: server.name.clone(), took_ms, cases }
+    let duration_ms = cases.iter().filter_map(|case| case.duration_ms).sum();
+    Suite { name: server.name.clone(), duration_ms, cases }
 }
 
 impl Case {
     fn new(name: &str, status: Option<Status>) -> Case {
-        Case { name: name.to_owned(), took_ms: None, status, system_out: None }
+        Case { name: name.to_owned(), duration_ms: None, status, system_out: None }
     }
 }
 
@@ -99,39 +106,39 @@ impl Status {
     }
 }
 
-fn status(server: &ServerResult, judgement: &CaseResult) -> Option<Status> {
-    let element = match judgement.kind() {
-        Kind::Pass | Kind::Loose | Kind::Info => return None,
+fn status(server: &ServerResult, result: &CaseResult) -> Option<Status> {
+    let element = match result.kind() {
+        Kind::Pass | Kind::Warn | Kind::Info => return None,
         Kind::NotApplicable => {
-            return Some(Status::new("skipped", "not applicable", &judgement.observed));
+            return Some(Status::new("skipped", "not applicable", &result.observed));
         }
         Kind::Known => {
-            let known = judgement.known.as_ref().map(|known| known.reason.as_str());
-            return Some(Status::new("skipped", &judgement.words(), known.unwrap_or_default()));
+            let reason = result.known_failure.as_ref().map(|known| known.reason.as_str());
+            return Some(Status::new("skipped", &result.label(), reason.unwrap_or_default()));
         }
         Kind::Fail | Kind::Stale => "failure",
-        Kind::Undecided => "error",
+        Kind::Inconclusive => "error",
     };
-    let kind = match judgement.state {
-        State::Ok => judgement.words(),
+    let kind = match result.state {
+        State::Completed => result.label(),
         state => state.name().to_owned(),
     };
-    let text = failure(&server.name, judgement);
-    Some(Status { text, ..Status::new(element, &kind, &judgement.observed) })
+    let text = failure_text(&server.name, result);
+    Some(Status { text, ..Status::new(element, &kind, &result.observed_with_causes()) })
 }
 
-/// Writes the document in the dialect of Jenkins' JUnit plugin, which other CI systems also read.
+/// Writes the document in the format of Jenkins' JUnit plugin, which other CI systems also read.
 fn write(to: &mut String, name: &str, suites: &[Suite]) -> fmt::Result {
-    let all = |element| suites.iter().map(|suite| suite.count(element)).sum::<usize>();
+    let count = |element| suites.iter().map(|suite| suite.count(element)).sum::<usize>();
     let tests: usize = suites.iter().map(|suite| suite.cases.len()).sum();
     writeln!(to, r#"<?xml version="1.0" encoding="UTF-8"?>"#)?;
     writeln!(
         to,
         r#"<testsuites name="{}" tests="{tests}" skipped="{}" failures="{}" errors="{}">"#,
         Xml(name),
-        all("skipped"),
-        all("failure"),
-        all("error"),
+        count("skipped"),
+        count("failure"),
+        count("error"),
     )?;
     for suite in suites {
         writeln!(
@@ -142,7 +149,7 @@ fn write(to: &mut String, name: &str, suites: &[Suite]) -> fmt::Result {
             suite.count("skipped"),
             suite.count("error"),
             suite.count("failure"),
-            seconds(suite.took_ms),
+            seconds(suite.duration_ms),
         )?;
         for case in &suite.cases {
             write_case(to, &suite.name, case)?;
@@ -154,8 +161,8 @@ fn write(to: &mut String, name: &str, suites: &[Suite]) -> fmt::Result {
 
 fn write_case(to: &mut String, suite: &str, case: &Case) -> fmt::Result {
     write!(to, r#"        <testcase name="{}" classname="{}""#, Xml(&case.name), Xml(suite))?;
-    if let Some(took_ms) = case.took_ms {
-        write!(to, r#" time="{}""#, seconds(took_ms))?;
+    if let Some(duration_ms) = case.duration_ms {
+        write!(to, r#" time="{}""#, seconds(duration_ms))?;
     }
     if case.status.is_none() && case.system_out.is_none() {
         return writeln!(to, "/>");
@@ -177,12 +184,13 @@ fn write_case(to: &mut String, suite: &str, case: &Case) -> fmt::Result {
     writeln!(to, "        </testcase>")
 }
 
-fn seconds(took_ms: u64) -> String {
-    format!("{}.{:03}", took_ms / 1000, took_ms % 1000)
+/// Formats a duration in seconds.
+fn seconds(duration_ms: u64) -> String {
+    format!("{}.{:03}", duration_ms / 1000, duration_ms % 1000)
 }
 
-/// Escapes text for elements and attributes. Characters that XML 1.0 forbids or discourages become
-/// U+FFFD.
+/// Text, displayed with escapes for elements and attributes. Characters that XML 1.0 forbids or
+/// discourages become U+FFFD.
 struct Xml<'t>(&'t str);
 
 impl fmt::Display for Xml<'_> {

@@ -1,22 +1,21 @@
-//! `summary.md`: a summary of the report for code hosts and CI pages.
+//! `summary.md`: a summary of the report for the page of a CI run, a commit or a pull request.
 
 use std::fmt::Write;
 
-use super::document::Report;
 use super::exporter::Exporter;
 use super::tally::Tally;
-use crate::conformance::{CaseResult, Kind, Verdict};
 use crate::figures::{count, rate, time, time_or_dash};
+use crate::results::{CaseResult, Kind, Report, Verdict};
 
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "summary.md",
-    summary: "verdicts, failures and figures in short, as for the summary of a CI step",
+    summary: "verdicts, failures and figures as Markdown, for the summary of a CI step",
     render: |report| Some(render(report)),
 };
 
 pub(super) fn render(report: &Report) -> String {
     let mut page = String::new();
-    write(report, &mut page).expect("a string takes everything");
+    write(report, &mut page).expect("writing to a String cannot fail");
     page
 }
 
@@ -24,41 +23,46 @@ fn write(report: &Report, page: &mut String) -> std::fmt::Result {
     let environment = &report.environment;
     writeln!(page, "# Socket servers compared\n")?;
     if !report.complete {
-        writeln!(page, "**The run was not finished; this is what it had.**\n")?;
+        writeln!(
+            page,
+            "**The run is incomplete: the report has only the results from before it stopped.**\n"
+        )?;
     }
-    writeln!(page, "Verdicts: {}.\n", Tally::of(report.judgements()).words())?;
-    for (server, words) in report.not_run() {
-        writeln!(page, "Not run: **{}**: {}.\n", escaped(&server.label()), escaped(words))?;
+    if report.results().next().is_some() {
+        writeln!(page, "Verdicts: {}.\n", Tally::of(report.results()).summary())?;
+    }
+    for (server, reason) in report.servers_not_run() {
+        writeln!(page, "Not run: **{}**: {}.\n", escaped(&server.label()), escaped(reason))?;
     }
     writeln!(
         page,
-        "`{}`, seed {}, began {}; {}, {}, {} processors, {}; harness {}, {} build.\n",
+        "`{}`, seed {}, started {}; {}, {}, {} CPUs, {}; harness {}, {} build.\n",
         environment.command,
         report.seed,
-        environment.began,
+        environment.started_at,
         environment.kernel,
-        environment.processor,
-        environment.processors,
+        environment.cpu_model,
+        environment.cpus,
         report.plan,
         environment.version,
         environment.build,
     )?;
     failures(report, page)?;
     known(report, page)?;
-    told(report, page)?;
+    observations(report, page)?;
     matrix(report, page)?;
     measurements(report, page)
 }
 
 fn failures(report: &Report, page: &mut String) -> std::fmt::Result {
     for server in &report.servers {
-        for judgement in server.cases.iter().filter(|judgement| !judgement.is_fine()) {
+        for result in server.cases.iter().filter(|result| !result.is_fine()) {
             let name = escaped(&server.name);
-            writeln!(page, "- **{name} {}: {}**\\", judgement.name, judgement.words())?;
-            writeln!(page, "  Required: {}\\", escaped(judgement.requirement))?;
-            writeln!(page, "  Expected: {}\\", escaped(&judgement.expected))?;
-            writeln!(page, "  Observed: {}\\", escaped(&judgement.observed))?;
-            writeln!(page, "  Again: `{}`", judgement.replay)?;
+            writeln!(page, "- **{name} {}: {}**\\", result.name, result.label())?;
+            writeln!(page, "  Required: {}\\", escaped(&result.requirement))?;
+            writeln!(page, "  Expected: {}\\", escaped(&result.expected))?;
+            writeln!(page, "  Observed: {}\\", escaped(&result.observed_with_causes()))?;
+            writeln!(page, "  Reproduce: `{}`", result.reproduce)?;
         }
     }
     for problem in report.problems() {
@@ -71,42 +75,42 @@ fn failures(report: &Report, page: &mut String) -> std::fmt::Result {
 }
 
 fn known(report: &Report, page: &mut String) -> std::fmt::Result {
-    let known = report.known();
+    let known = report.known_failures();
     if known.is_empty() {
         return Ok(());
     }
     writeln!(page, "Known failures:\n")?;
-    for (server, judgement, known) in known {
+    for (server, result, known) in known {
         writeln!(
             page,
             "- {} {}: {}: {}",
             escaped(&server.name),
-            judgement.name,
-            judgement.words(),
-            escaped(&known.words())
+            result.name,
+            result.label(),
+            escaped(&known.text())
         )?;
     }
     writeln!(page)
 }
 
-/// Writes observations of cases that required nothing.
-fn told(report: &Report, page: &mut String) -> std::fmt::Result {
-    let told = |judgement: &&CaseResult| judgement.verdict == Some(Verdict::Info);
-    if !report.judgements().any(|judgement| told(&judgement)) {
+/// Writes the results of the kind `info`: properties that were observed but are not declared.
+fn observations(report: &Report, page: &mut String) -> std::fmt::Result {
+    let is_observation = |result: &&CaseResult| result.verdict == Some(Verdict::Info);
+    if !report.results().any(|result| is_observation(&result)) {
         return Ok(());
     }
     writeln!(page, "## Observed, not declared\n")?;
     for server in &report.servers {
-        for judgement in server.cases.iter().filter(told) {
-            let (name, observed) = (escaped(&server.name), escaped(&judgement.observed));
-            writeln!(page, "- {name} {}: {observed}", judgement.name)?;
+        for result in server.cases.iter().filter(is_observation) {
+            let (name, observed) = (escaped(&server.name), escaped(&result.observed));
+            writeln!(page, "- {name} {}: {observed}", result.name)?;
         }
     }
     writeln!(page)
 }
 
 fn matrix(report: &Report, page: &mut String) -> std::fmt::Result {
-    if report.judgements().next().is_none() {
+    if report.results().next().is_none() {
         return Ok(());
     }
     writeln!(page, "## Verdicts\n")?;
@@ -114,7 +118,7 @@ fn matrix(report: &Report, page: &mut String) -> std::fmt::Result {
         Kind::ALL.iter().map(|kind| format!("{} {}", kind.symbol(), kind.name())).collect();
     writeln!(page, "{}.\n", legend.join(", "))?;
     write!(page, "| case |")?;
-    let servers = report.run();
+    let servers = report.servers_run();
     for server in &servers {
         write!(page, " {} |", escaped(&server.label()))?;
     }
@@ -122,7 +126,7 @@ fn matrix(report: &Report, page: &mut String) -> std::fmt::Result {
     for (case, _) in report.case_names() {
         write!(page, "| {case} |")?;
         for server in &servers {
-            let symbol = server.judgement(case).map_or("", |one| one.kind().symbol());
+            let symbol = server.result(case).map_or("", |result| result.kind().symbol());
             write!(page, " {symbol} |")?;
         }
         writeln!(page)?;
@@ -137,12 +141,12 @@ fn measurements(report: &Report, page: &mut String) -> std::fmt::Result {
     writeln!(page, "## Measurements\n")?;
     writeln!(
         page,
-        "Server and generator share this machine, and each figure is of one run: repeat the run \
-         before believing a difference.\n"
+        "Server and generator share this machine, and each figure is from one run. Repeat the run \
+         before you rely on a difference.\n"
     )?;
     writeln!(
         page,
-        "| workload | server | requests/s | p50 | p90 | p99 | p99.9 | max | generator CPU/request | server CPU/request | verdict |"
+        "| workload | server | requests/s | p50 | p90 | p99 | p99.9 | max | generator CPU/request | server CPU/request | validity |"
     )?;
     writeln!(page, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|")?;
     for workload in report.workloads() {
@@ -161,42 +165,42 @@ fn measurements(report: &Report, page: &mut String) -> std::fmt::Result {
                 time_or_dash(latency.max),
                 time_or_dash(measured.generator_cpu_ns_per_request),
                 time_or_dash(measured.server_cpu_ns_per_request()),
-                measured.validity.verdict.name(),
+                measured.validity.label.name(),
             )?;
         }
     }
-    held(report, page)
+    idle_connections(report, page)
 }
 
-fn held(report: &Report, page: &mut String) -> std::fmt::Result {
+fn idle_connections(report: &Report, page: &mut String) -> std::fmt::Result {
     let mut measured = report
         .servers
         .iter()
-        .flat_map(|server| server.measurements.iter().map(move |one| (server, one)))
-        .filter_map(|(server, one)| Some((server, one, one.held?)))
+        .flat_map(|server| server.measurements.iter().map(move |it| (server, it)))
+        .filter_map(|(server, it)| Some((server, it, it.idle_connections?)))
         .peekable();
     if measured.peek().is_none() {
         return Ok(());
     }
-    writeln!(page, "\n| server | connections held | memory/connection | connected in |")?;
+    writeln!(page, "\n| server | idle connections | memory/connection | connected in |")?;
     writeln!(page, "|---|--:|--:|--:|")?;
-    for (server, one, held) in measured {
+    for (server, measurement, idle) in measured {
         writeln!(
             page,
             "| {} | {} | {} B | {} |",
             escaped(&server.label()),
-            count(one.clients as f64),
-            count(held.memory_per_connection_bytes as f64),
-            time(held.connected_in_ms * 1_000_000),
+            count(measurement.clients as f64),
+            count(idle.memory_per_connection_bytes as f64),
+            time(idle.connected_in_ms * 1_000_000),
         )?;
     }
     Ok(())
 }
 
-/// Escapes text from a server, so that it cannot be interpreted as Markdown or HTML.
-pub(super) fn escaped(words: &str) -> String {
+/// Escapes text that may come from a server, so that it is not interpreted as Markdown or HTML.
+pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::new();
-    for letter in words.chars() {
+    for letter in text.chars() {
         if "\\`*_[]<>|&#".contains(letter) {
             escaped.push('\\');
         }

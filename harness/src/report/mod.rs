@@ -1,11 +1,11 @@
-//! The report: its data model and its formats.
+//! The formats of the report.
 //!
-//! This module reads the data and writes the report's files. It uses no sockets, processes or
-//! clocks, so equal reports render to equal bytes.
+//! This module renders a [`Report`](crate::results::Report) into the report's files. Equal reports
+//! render to equal bytes, because the module uses no sockets, processes or clocks.
 
-mod document;
 mod exporter;
 mod exporters;
+mod fail_on;
 pub mod grading;
 mod html;
 mod json;
@@ -17,9 +17,9 @@ pub mod step_summary;
 mod tally;
 mod text;
 
-pub use document::{FORMAT, FailOn, Report, ServerResult};
 pub use exporter::Exporter;
 pub use exporters::EXPORTERS;
+pub use fail_on::FailOn;
 pub use output::{Junit, Output};
 pub use tally::Tally;
-pub use text::{brief, failure, line, measurement as measurement_words, not_run};
+pub use text::{case_text, failure_text, measurement_line, measurement_text, not_run_line};

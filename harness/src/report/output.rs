@@ -1,17 +1,18 @@
 //! Output directory of a report.
 //!
-//! The directory is created before the first server starts, so that an unwritable path fails at
-//! once. The report is rewritten while the run proceeds, so that an interrupted run keeps its
-//! results.
+//! The directory is created before the first server starts, so that an unwritable path fails
+//! immediately. The report is written several times during the run, so that an interrupted run
+//! keeps its results.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 
-use super::document::Report;
 use super::exporters::EXPORTERS;
 use super::junit;
+use crate::results::Report;
 
 /// The output directory of a report.
 #[derive(Debug)]
@@ -27,12 +28,13 @@ impl Output {
     pub fn create(folder: &Path) -> Result<Output> {
         let output = Output { folder: folder.to_path_buf() };
         fs::create_dir_all(folder).with_context(|| {
-            format!("cannot create the folder {} (--output names another)", folder.display())
+            format!("cannot create the folder {}; choose another with --output", folder.display())
         })?;
         output.put("report.json", "").map(|()| output)
     }
 
-    /// Writes the file of every format, and removes stale files of formats without content.
+    /// Writes a file for each format that has content, and removes the old files of the other
+    /// formats.
     ///
     /// # Errors
     /// A file cannot be written or removed.
@@ -59,7 +61,7 @@ impl Output {
     fn put(&self, name: &str, content: &str) -> Result<()> {
         put(&self.folder, name, content).with_context(|| {
             format!(
-                "cannot write {name} into {} (--output names another folder)",
+                "cannot write {name} into {}; choose another folder with --output",
                 self.folder.display()
             )
         })
@@ -80,13 +82,14 @@ impl Junit {
     /// The path is a directory, or the file cannot be written.
     pub fn create(file: &Path) -> Result<Junit> {
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
-        let name = name.with_context(|| format!("{} (--junit) is no file", file.display()))?;
+        let name = name
+            .with_context(|| format!("--junit: `{}` is not the name of a file", file.display()))?;
         if file.is_dir() {
-            bail!("{} (--junit) is a folder: name a file in it", file.display());
+            bail!("--junit: {} is a folder; name a file in it", file.display());
         }
         let junit = Junit { folder: file.with_file_name(""), name };
         if !junit.folder.as_os_str().is_empty() {
-            fs::create_dir_all(&junit.folder).with_context(|| junit.trouble())?;
+            fs::create_dir_all(&junit.folder).with_context(|| junit.write_error())?;
         }
         junit.put("").map(|()| junit)
     }
@@ -96,25 +99,47 @@ impl Junit {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, report: &Report) -> Result<()> {
+        if !report.complete && is_special(&self.file()) {
+            // Output to a pipe cannot be replaced, so write only the complete report.
+            return Ok(());
+        }
         self.put(&junit::render(report))
     }
 
-    fn put(&self, content: &str) -> Result<()> {
-        put(&self.folder, &self.name, content).with_context(|| self.trouble())
+    /// Returns the path of the file.
+    pub fn file(&self) -> PathBuf {
+        self.folder.join(&self.name)
     }
 
-    fn trouble(&self) -> String {
-        format!(
-            "cannot write {} (--junit names another file)",
-            self.folder.join(&self.name).display()
-        )
+    fn put(&self, content: &str) -> Result<()> {
+        put(&self.folder, &self.name, content).with_context(|| self.write_error())
+    }
+
+    fn write_error(&self) -> String {
+        format!("cannot write {}; choose another file with --junit", self.file().display())
     }
 }
 
-/// Replaces a file atomically, so that a reader never sees a partial file. Empty content only
-/// checks that the directory is writable.
+/// Returns whether a path is a device, a pipe or a socket, which must not be replaced.
+fn is_special(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|it| !it.is_file() && !it.is_dir())
+}
+
+/// Replaces a file atomically, so that no reader sees a partial file. With empty content, only
+/// checks that the directory is writable. If the file is a symbolic link, replaces the target of
+/// the link. If it is a device or a pipe, writes to it.
 fn put(folder: &Path, name: &str, content: &str) -> io::Result<()> {
-    let (file, new) = (folder.join(name), folder.join(format!(".{name}.new")));
+    let file = folder.join(name);
+    if is_special(&file) {
+        return fs::OpenOptions::new().write(true).open(&file)?.write_all(content.as_bytes());
+    }
+    // The target of a link may not exist yet.
+    let target = || fs::read_link(&file).map(|target| folder.join(target));
+    let file = fs::canonicalize(&file).or_else(|_| target()).unwrap_or(file);
+    let mut new = std::ffi::OsString::from(".");
+    new.push(file.file_name().unwrap_or_default());
+    new.push(".new");
+    let new = file.with_file_name(new);
     let put = fs::write(&new, content).and_then(|()| match content {
         "" => fs::remove_file(&new),
         _ => fs::rename(&new, &file),

@@ -1,4 +1,4 @@
-//! Step summary of GitHub Actions: a Markdown file that the page of a workflow run shows.
+//! Step summary of GitHub Actions: a Markdown file that is shown on the page of a workflow run.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -6,18 +6,21 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::document::Report;
 use super::markdown;
+use crate::results::Report;
 
 /// Environment variable with the path of the step summary, set by the runner.
 const VARIABLE: &str = "GITHUB_STEP_SUMMARY";
 
 /// Maximum size of the file in bytes. GitHub discards larger summaries.
-const LIMIT: usize = 1024 * 1024;
+const MAX_SIZE: usize = 1024 * 1024;
 
-const CUT: &str = "\n**Cut here: a step summary holds 1 MiB. The report has the rest.**\n";
+/// Note at the end of a truncated summary.
+const TRUNCATED: &str =
+    "\n**Truncated: a step summary has at most 1 MiB. The report has all results.**\n";
 
-/// Appends the Markdown summary of the report, if the environment names a file.
+/// Appends the Markdown summary of the report to the step summary, if the environment variable is
+/// set.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -32,20 +35,20 @@ pub fn append(report: &Report) -> Result<()> {
 
 fn append_to(path: &Path, report: &Report) -> Result<()> {
     let mut file = OpenOptions::new().append(true).create(true).open(path)?;
-    let room = LIMIT.saturating_sub(usize::try_from(file.metadata()?.len())?);
-    file.write_all(cut(markdown::render(report), room).as_bytes())?;
+    let max_size = MAX_SIZE.saturating_sub(usize::try_from(file.metadata()?.len())?);
+    file.write_all(truncated(markdown::render(report), max_size).as_bytes())?;
     Ok(())
 }
 
-/// Truncates a text to `room` bytes at a line end, with a note that it is truncated.
-fn cut(mut text: String, room: usize) -> String {
-    if text.len() > room {
-        let mut end = room.saturating_sub(CUT.len());
+/// Truncates a text to `max_size` bytes at a line end, and appends a note.
+fn truncated(mut text: String, max_size: usize) -> String {
+    if text.len() > max_size {
+        let mut end = max_size.saturating_sub(TRUNCATED.len());
         while !text.is_char_boundary(end) {
             end -= 1;
         }
         text.truncate(text[..end].rfind('\n').map_or(0, |line| line + 1));
-        text.push_str(if room < CUT.len() { "" } else { CUT });
+        text.push_str(if max_size < TRUNCATED.len() { "" } else { TRUNCATED });
     }
     text
 }
@@ -55,17 +58,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_long_is_cut_at_the_end_of_a_line() {
+    fn long_text_is_truncated_at_the_end_of_a_line() {
         let text = "first ✓\nsecond ✓\n".to_owned();
-        assert_eq!(cut(text.clone(), text.len()), text);
-        for room in 0..text.len() {
-            assert_eq!(cut(text.clone(), room), "", "there is no room to say it");
+        assert_eq!(truncated(text.clone(), text.len()), text);
+        for max_size in 0..text.len() {
+            assert_eq!(truncated(text.clone(), max_size), "", "no space for the note");
         }
         let long = "line ✓\n".repeat(100);
-        for room in [CUT.len(), CUT.len() + 3, 300, long.len() - 1] {
-            let cut = cut(long.clone(), room);
-            assert!(cut.len() <= room && cut.ends_with(CUT), "{cut}");
-            let kept = cut.strip_suffix(CUT).expect("it does");
+        for max_size in [TRUNCATED.len(), TRUNCATED.len() + 3, 300, long.len() - 1] {
+            let truncated = truncated(long.clone(), max_size);
+            assert!(truncated.len() <= max_size && truncated.ends_with(TRUNCATED), "{truncated}");
+            let kept = truncated.strip_suffix(TRUNCATED).expect("the note at the end");
             assert!(kept.is_empty() || kept.ends_with("✓\n"), "{kept}");
         }
     }

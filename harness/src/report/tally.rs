@@ -1,6 +1,7 @@
 //! Counts of case results by kind.
 
-use crate::conformance::{CaseResult, Kind};
+use crate::figures::count;
+use crate::results::{CaseResult, Kind};
 
 /// Number of case results of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -8,10 +9,10 @@ pub struct Tally([usize; Kind::ALL.len()]);
 
 impl Tally {
     /// Counts case results.
-    pub fn of<'j>(judgements: impl IntoIterator<Item = &'j CaseResult>) -> Tally {
+    pub fn of<'r>(results: impl IntoIterator<Item = &'r CaseResult>) -> Tally {
         let mut tally = Tally::default();
-        for judgement in judgements {
-            tally.0[judgement.kind() as usize] += 1;
+        for result in results {
+            tally.0[result.kind() as usize] += 1;
         }
         tally
     }
@@ -21,20 +22,21 @@ impl Tally {
         self.0[kind as usize]
     }
 
-    /// Formats the counts. Passed and failed are always shown, other kinds only if they occur.
-    pub fn words(&self) -> String {
-        let counted = |kind: Kind| {
+    /// Formats the counts. Passed and failed cases are always shown, other kinds only if they
+    /// occur.
+    pub fn summary(&self) -> String {
+        let text = |kind: Kind| {
             let word = match kind {
                 Kind::Pass => "passed",
                 Kind::Fail => "failed",
                 Kind::Known if self.get(kind) > 1 => "known failures",
-                Kind::Stale if self.get(kind) > 1 => "stale expectations",
+                Kind::Stale if self.get(kind) > 1 => "stale known failures",
                 other => other.name(),
             };
-            format!("{} {word}", self.get(kind))
+            format!("{} {word}", count(self.get(kind) as f64))
         };
         let always = [Kind::Pass, Kind::Fail];
         let shown = |kind: &&Kind| self.get(**kind) > 0 || always.contains(kind);
-        Kind::ALL.iter().filter(shown).map(|&kind| counted(kind)).collect::<Vec<_>>().join(", ")
+        Kind::ALL.iter().filter(shown).map(|&kind| text(kind)).collect::<Vec<_>>().join(", ")
     }
 }

@@ -1,128 +1,145 @@
 //! Case results and measurements as text for a terminal.
 
-use super::document::ServerResult;
-use crate::conformance::{CaseResult, Kind, Known, held};
 use crate::figures::{count, rate, time, time_or_dash};
-use crate::load::{Measurement, Outcome, Outcomes, Verdict};
+use crate::results::{
+    CaseResult, Kind, KnownFailure, Measurement, Outcome, Outcomes, ServerResult, ValidityLabel,
+    format_changes,
+};
 use crate::server::last_lines;
 use crate::stats::Quantiles;
 
-/// Formats a server that could not run on this machine, in one line. `None` if it could run.
-pub fn not_run(server: &ServerResult) -> Option<String> {
+/// Formats the reason why a server could not run, in one line. `None` if the server could run.
+pub fn not_run_line(server: &ServerResult) -> Option<String> {
     Some(format!("{}: not run: {}", server.name, server.not_run.as_ref()?))
 }
 
-/// Formats a case result in one line. A failure has several lines, unless nothing was exercised.
-pub fn line(server: &str, judgement: &CaseResult) -> String {
-    let (words, name) = (judgement.words(), judgement.name);
-    if judgement.kind() == Kind::Undecided && judgement.transcript.is_empty() {
-        return format!("{words} {name}: {}", judgement.observed);
+/// Formats a case result in one line, or in several if the case failed or is inconclusive. An
+/// inconclusive case without a transcript has one line.
+pub fn case_text(server: &str, result: &CaseResult) -> String {
+    let (label, name) = (result.label(), &result.name);
+    if result.kind() == Kind::Inconclusive && result.transcript.is_empty() {
+        return format!("{label} {name}: {}", result.observed_with_causes());
     }
-    if !judgement.is_fine() {
-        return failure(server, judgement);
+    if !result.is_fine() {
+        return failure_text(server, result);
     }
-    match judgement.observed.as_str() {
-        observed if judgement.kind() == Kind::Known => {
-            let known = judgement.known.as_ref().map(Known::words).unwrap_or_default();
-            format!("{words} {server} {name}: {observed}\n    known    : {known}")
+    match result.observed.as_str() {
+        observed if result.kind() == Kind::Known => {
+            let known = result.known_failure.as_ref().map(KnownFailure::text).unwrap_or_default();
+            format!("{label} {server} {name}: {observed}\n    known    : {known}")
         }
-        "as required" => format!("{words:4} {name}"),
-        observed => format!("{words:4} {name}: {observed}"),
+        "as required" => format!("{label:4} {name}"),
+        observed => format!("{label:4} {name}: {observed}"),
     }
 }
 
 /// Formats a failed, inconclusive or stale case result, with a summary of its evidence.
-pub fn failure(server: &str, judgement: &CaseResult) -> String {
+pub fn failure_text(server: &str, result: &CaseResult) -> String {
     let mut rows = vec![
-        ("required", judgement.requirement.to_owned()),
-        ("expected", judgement.expected.clone()),
-        ("observed", judgement.observed.clone()),
+        ("required", result.requirement.to_owned()),
+        ("expected", result.expected.clone()),
+        ("observed", result.observed_with_causes()),
     ];
-    rows.extend(judgement.hint.clone().map(|hint| ("hint", hint)));
-    let left: Vec<String> =
-        judgement.survivors.iter().map(|one| format!("{} ({})", one.name, one.pid)).collect();
-    if !left.is_empty() {
-        rows.push(("left over", left.join(", ")));
+    rows.extend(result.hint.clone().map(|hint| ("hint", hint)));
+    let survivors: Vec<String> =
+        result.survivors.iter().map(|it| format!("{} ({})", it.name, it.pid)).collect();
+    if !survivors.is_empty() {
+        rows.push(("survivors", survivors.join(", ")));
     }
-    rows.extend(held(&judgement.resources).map(|held| ("held", held)));
-    if !judgement.log.is_empty() {
-        rows.push(("it wrote", last_lines(&judgement.log)));
+    rows.extend(format_changes(&result.resources).map(|changes| ("resources", changes)));
+    if !result.log.is_empty() {
+        rows.push(("output", last_lines(&result.log)));
     }
-    rows.push(("again", judgement.replay.clone()));
-    let mut lines = format!("{} {server} {}", judgement.words(), judgement.name);
-    for (label, words) in rows {
-        let words = words.replace('\n', &format!("\n{:15}", ""));
-        lines += &format!("\n    {label:9}: {words}");
+    rows.push(("reproduce", result.reproduce.clone()));
+    let mut lines = format!("{} {server} {}", result.label(), result.name);
+    for (label, text) in rows {
+        let text = text.replace('\n', &format!("\n{:15}", ""));
+        lines += &format!("\n    {label:9}: {text}");
     }
     lines
 }
 
-/// Formats a measurement in one line, to follow the name of the server.
-pub fn brief(one: &Measurement) -> String {
-    let latency = &one.latency_intended_ns;
+/// Formats a measurement in one line, to print after the name of the server.
+pub fn measurement_line(measurement: &Measurement) -> String {
+    let latency = &measurement.latency_intended_ns;
     let [p50, p99] = [latency.p50, latency.p99].map(time_or_dash);
-    let held = one.held.map(|held| format!(", {} bytes each", held.memory_per_connection_bytes));
-    // For other verdicts, `measurement` prints the caveats.
-    let valid = one.validity.verdict == Verdict::Valid;
-    let caveats = one.validity.caveats.iter().filter(|_| valid);
-    let caveats: String = caveats.map(|caveat| format!("; {}", caveat.words)).collect();
-    let not_counted = &one.syscalls_not_counted;
-    let not_counted = not_counted.as_ref().map(|why| format!("; system calls not counted: {why}"));
+    let memory = measurement.idle_connections.map(|idle| {
+        format!(", {} bytes per connection", count(idle.memory_per_connection_bytes as f64))
+    });
+    let is_valid = measurement.validity.label == ValidityLabel::Valid;
+    let caveats = measurement.validity.caveats.iter().filter(|_| is_valid);
+    let caveats: String = caveats.map(|caveat| format!("; {}", caveat.text)).collect();
+    let not_counted = &measurement.syscalls_not_counted;
+    let not_counted =
+        not_counted.as_ref().map(|reason| format!("; system calls not counted: {reason}"));
     format!(
         "{}: {}/s, p50 {p50}, p99 {p99}{} ({}{caveats}){}",
-        one.workload,
-        rate(one.throughput_per_s),
-        held.unwrap_or_default(),
-        one.validity.verdict.name(),
+        measurement.workload,
+        rate(measurement.throughput_per_s),
+        memory.unwrap_or_default(),
+        measurement.validity.label.name(),
         not_counted.unwrap_or_default(),
     )
 }
 
 /// Formats a measurement in several lines, one per quantity.
-pub fn measurement(one: &Measurement) -> String {
+pub fn measurement_text(measurement: &Measurement) -> String {
     let mut rows = vec![
-        ("verdict", verdict(one)),
+        ("validity", validity(measurement)),
         (
             "requests",
-            format!("{} right replies/s; {}", rate(one.throughput_per_s), counts(&one.outcomes)),
+            format!(
+                "{} correct replies/s; {}",
+                rate(measurement.throughput_per_s),
+                counts(&measurement.outcomes)
+            ),
         ),
-        ("measured", measured(one)),
-        ("connections", format!("of {}: {}", one.clients, counts(&one.connections))),
+        ("measured", measured_duration(measurement)),
+        (
+            "connections",
+            format!("{} requested: {}", measurement.clients, counts(&measurement.connections)),
+        ),
     ];
-    if let Some(offered) = one.offered_per_s {
-        rows.push(("due", format!("{} requests/s", rate(offered))));
-        rows.push(("latency", format!("{} (from when due)", quantiles(&one.latency_intended_ns))));
-        rows.push(("", format!("{} (from when sent)", quantiles(&one.latency_sent_ns))));
+    if let Some(offered) = measurement.offered_per_s {
+        rows.push(("offered", format!("{} requests/s", rate(offered))));
+        rows.push((
+            "latency",
+            format!("{} (from the scheduled time)", quantiles(&measurement.latency_intended_ns)),
+        ));
+        rows.push((
+            "",
+            format!("{} (from the send time)", quantiles(&measurement.latency_sent_ns)),
+        ));
     } else {
-        rows.push(("latency", quantiles(&one.latency_sent_ns)));
+        rows.push(("latency", quantiles(&measurement.latency_sent_ns)));
     }
-    if let Some(interval) = &one.p99_interval_ns {
+    if let Some(interval) = &measurement.p99_interval_ns {
         let [low, high] = [interval.low, interval.high].map(time);
         rows.push(("", format!("p99 between {low} and {high} (95 % confidence)")));
     }
-    if one.offered_per_s.is_some() {
-        rows.push(("sent late", quantiles(&one.send_lateness_ns)));
+    if measurement.offered_per_s.is_some() {
+        rows.push(("lateness", quantiles(&measurement.send_lateness_ns)));
     }
-    for (outcome, times) in &one.failures_ns {
-        rows.push(("until", format!("{}: {}", outcome.replace('_', " "), quantiles(times))));
+    for (outcome, times) in &measurement.failures_ns {
+        rows.push(("failed after", format!("{}: {}", outcome.label(), quantiles(times))));
     }
-    rows.push(("connecting", quantiles(&one.connect_ns)));
+    rows.push(("connect", quantiles(&measurement.connect_ns)));
     rows.push((
         "generator",
         format!(
-            "{} of processor time per request, {:.0} % busy; {}",
-            time_or_dash(one.generator_cpu_ns_per_request),
-            one.generator_cpu_share * 100.0,
-            one.placement
+            "{} of CPU time per request, {:.0} % busy; {}",
+            time_or_dash(measurement.generator_cpu_ns_per_request),
+            measurement.generator_cpu_share * 100.0,
+            measurement.placement
         ),
     ));
-    rows.into_iter().map(|(label, words)| format!("{label:12} {words}\n")).collect()
+    rows.into_iter().map(|(label, text)| format!("{label:12} {text}\n")).collect()
 }
 
-fn verdict(one: &Measurement) -> String {
-    let reasons = one.validity.words();
-    let partial = if one.partial { " (interrupted: partial)" } else { "" };
-    let name = one.validity.verdict.name();
+fn validity(measurement: &Measurement) -> String {
+    let reasons = measurement.validity.text();
+    let partial = if measurement.partial { " (interrupted: partial)" } else { "" };
+    let name = measurement.validity.label.name();
     if reasons.is_empty() {
         format!("{name}{partial}")
     } else {
@@ -130,28 +147,29 @@ fn verdict(one: &Measurement) -> String {
     }
 }
 
-/// Formats the recorded duration, with the planned duration if the run was shorter.
-fn measured(one: &Measurement) -> String {
+/// Formats the measured duration, with the planned duration if the run was shorter.
+fn measured_duration(measurement: &Measurement) -> String {
     let seconds = |ms: u64| rate(ms as f64 / 1e3);
-    let took = seconds(one.duration_ms);
-    if one.duration_ms < one.planned_ms {
-        format!("{took} of {} s", seconds(one.planned_ms))
+    let duration = seconds(measurement.duration_ms);
+    if measurement.duration_ms < measurement.planned_ms {
+        format!("{duration} of {} s", seconds(measurement.planned_ms))
     } else {
-        format!("{took} s")
+        format!("{duration} s")
     }
 }
 
-fn quantiles(of: &Quantiles) -> String {
-    let [p50, p90, p99, p999, max] = [of.p50, of.p90, of.p99, of.p999, of.max].map(time_or_dash);
+fn quantiles(times: &Quantiles) -> String {
+    let Quantiles { p50, p90, p99, p999, max, .. } = *times;
+    let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(time_or_dash);
     format!("p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, max {max}")
 }
 
 /// Formats the counts of all outcomes that occurred.
 fn counts(outcomes: &Outcomes) -> String {
-    let words: Vec<String> = Outcome::ALL
+    let counts: Vec<String> = Outcome::ALL
         .iter()
         .filter(|&&outcome| outcomes.get(outcome) > 0)
-        .map(|&outcome| format!("{} {}", count(outcomes.get(outcome) as f64), outcome.words()))
+        .map(|&outcome| format!("{} {}", count(outcomes.get(outcome) as f64), outcome.label()))
         .collect();
-    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+    if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }
 }

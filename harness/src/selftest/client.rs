@@ -1,4 +1,4 @@
-//! One client of a known-answer server: its input, and its unsent replies.
+//! One client connection of a known-answer server, with its input and unsent replies.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -7,55 +7,55 @@ use std::time::Instant;
 
 use nix::sys::epoll::EpollFlags;
 
-use super::answer::Answer;
-use super::lines::{Lines, Reply};
+use super::answer::Behaviour;
+use super::lines::{Lines, ScheduledReply};
 
-/// Maximum size in bytes of unsent replies, and of an incomplete line.
-const MOST: usize = 1024 * 1024;
+/// Maximum size of the unsent replies in bytes, and maximum size of an incomplete line.
+const MAX_BUFFERED: usize = 1024 * 1024;
 
-pub(super) struct Client {
+pub(super) struct ClientConnection {
     pub(super) stream: TcpStream,
-    /// Whether the kernel may have more input.
+    /// Whether the socket may have unread input.
     is_readable: bool,
-    /// Whether the client has closed: end-of-file follows the input.
+    /// Whether the client has closed its sending side, so that end-of-file follows the input.
     has_closed: bool,
-    /// Whether end-of-file was read.
+    /// Whether the end-of-file was read.
     is_at_end: bool,
     /// Incomplete line.
-    begun: Vec<u8>,
+    partial_line: Vec<u8>,
     /// Number of lines received.
     lines: usize,
     /// Unsent replies.
-    owed: Vec<u8>,
-    /// Number of these bytes that are due.
-    ready: usize,
-    /// Due times of the other bytes, with their numbers, in order: no reply overtakes an earlier
-    /// one.
-    later: VecDeque<(Instant, usize)>,
+    unsent: Vec<u8>,
+    /// Number of bytes of `unsent` that are due.
+    due_bytes: usize,
+    /// Replies in `unsent` that are not due: scheduled time and length in bytes, in the order of
+    /// sending. No reply overtakes an earlier reply.
+    scheduled: VecDeque<(Instant, usize)>,
 }
 
-impl Client {
-    pub(super) fn new(stream: TcpStream) -> Client {
-        Client {
+impl ClientConnection {
+    pub(super) fn new(stream: TcpStream) -> ClientConnection {
+        ClientConnection {
             stream,
             is_readable: false,
             has_closed: false,
             is_at_end: false,
-            begun: Vec::new(),
+            partial_line: Vec::new(),
             lines: 0,
-            owed: Vec::new(),
-            ready: 0,
-            later: VecDeque::new(),
+            unsent: Vec::new(),
+            due_bytes: 0,
+            scheduled: VecDeque::new(),
         }
     }
 
-    /// Returns the epoll events of a client. They are edge-triggered: the kernel does not check
-    /// each client a second time, and reports a writable socket only after it was full.
+    /// Returns the epoll events of a client. Edge-triggered, so that epoll_wait need not check
+    /// reported sockets again, and reports EPOLLOUT only after the send buffer was full.
     pub(super) fn events() -> EpollFlags {
         EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET
     }
 
-    /// Sends the replies that are due, then reads and handles the input once.
+    /// Sends the replies that are due, then reads once and handles the input.
     pub(super) fn serve(
         &mut self,
         events: EpollFlags,
@@ -80,7 +80,7 @@ impl Client {
         self.is_at_end = count == 0;
         // On a stream, a short read means that all input was read (epoll(7)).
         self.is_readable = count == buffer.len() || self.has_closed && !self.is_at_end;
-        if lines.answer == Answer::Echo {
+        if lines.behaviour == Behaviour::Echo {
             self.write_back(&buffer[..count])
         } else {
             self.take(&buffer[..count], lines)?;
@@ -88,26 +88,26 @@ impl Client {
         }
     }
 
-    /// Returns the due time of the next reply that is not due yet.
+    /// Returns the scheduled time of the next reply.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.later.front().map(|(at, _)| *at)
+        self.scheduled.front().map(|(at, _)| *at)
     }
 
-    /// Returns whether there is more input, and room for it.
+    /// Returns whether the socket may have unread input, and the buffer has room for replies.
     pub(super) fn has_more(&self) -> bool {
-        self.is_readable && self.owed.len() < MOST
+        self.is_readable && self.unsent.len() < MAX_BUFFERED
     }
 
     /// Returns whether the client has closed and all replies were sent.
     pub(super) fn is_done(&self) -> bool {
-        self.is_at_end && self.owed.is_empty()
+        self.is_at_end && self.unsent.is_empty()
     }
 
     fn write_back(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let sent = if self.owed.is_empty() { self.write(bytes)? } else { 0 };
+        let sent = if self.unsent.is_empty() { self.write(bytes)? } else { 0 };
         if sent < bytes.len() {
-            self.owed.extend_from_slice(&bytes[sent..]);
-            self.ready = self.owed.len();
+            self.unsent.extend_from_slice(&bytes[sent..]);
+            self.due_bytes = self.unsent.len();
         }
         Ok(())
     }
@@ -115,47 +115,47 @@ impl Client {
     fn take(&mut self, bytes: &[u8], lines: &mut Lines) -> io::Result<()> {
         let read = Instant::now();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.begun.extend_from_slice(piece);
+            self.partial_line.extend_from_slice(piece);
             if piece.ends_with(b"\n") {
                 self.lines += 1;
                 if let Some(reply) = lines.next(self.lines, read) {
-                    self.owe(&reply);
+                    self.queue_reply(&reply);
                 }
-                self.begun.clear();
+                self.partial_line.clear();
             }
         }
-        if self.begun.len() > MOST {
+        if self.partial_line.len() > MAX_BUFFERED {
             return Err(ErrorKind::InvalidData.into());
         }
         Ok(())
     }
 
-    /// Queues the current line as a reply, or a wrong one of the same length.
-    fn owe(&mut self, reply: &Reply) {
-        let length = self.begun.len();
+    /// Queues the current line as a reply, or a wrong reply of the same length.
+    fn queue_reply(&mut self, reply: &ScheduledReply) {
+        let length = self.partial_line.len();
         if reply.is_wrong {
-            self.begun[..length - 1].fill(b'x');
+            self.partial_line[..length - 1].fill(b'x');
         }
-        self.owed.extend_from_slice(&self.begun);
-        self.later.push_back((reply.at, length));
+        self.unsent.extend_from_slice(&self.partial_line);
+        self.scheduled.push_back((reply.at, length));
     }
 
     fn send(&mut self) -> io::Result<()> {
-        if self.owed.is_empty() {
+        if self.unsent.is_empty() {
             return Ok(());
         }
         let now = Instant::now();
-        while let Some((_, length)) = self.later.pop_front_if(|(at, _)| *at <= now) {
-            self.ready += length;
+        while let Some((_, length)) = self.scheduled.pop_front_if(|(at, _)| *at <= now) {
+            self.due_bytes += length;
         }
-        let sent = self.write(&self.owed[..self.ready])?;
-        self.owed.drain(..sent);
-        self.ready -= sent;
+        let sent = self.write(&self.unsent[..self.due_bytes])?;
+        self.unsent.drain(..sent);
+        self.due_bytes -= sent;
         Ok(())
     }
 
-    /// Writes until all is written or the socket is full: only then does the kernel report it as
-    /// writable.
+    /// Writes until all bytes are written or write fails with EAGAIN. Edge-triggered epoll reports
+    /// EPOLLOUT only after EAGAIN. Returns the number of bytes written.
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut written = 0;
         while written < bytes.len() {

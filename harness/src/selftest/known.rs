@@ -1,5 +1,4 @@
-//! `harness known ANSWER HOST PORT`: a server with one thread and one epoll instance that answers
-//! lines in a known way.
+//! Known-answer server (`harness known ANSWER HOST PORT`), with one thread and one epoll instance.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
@@ -15,8 +14,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use servers::Service;
 use socket2::SockRef;
 
-use super::answer::Answer;
-use super::client::Client;
+use super::answer::Behaviour;
+use super::client::ClientConnection;
 use super::lines::Lines;
 use crate::contract::Contract;
 use crate::server::{LaunchSpec, Launcher, raise_descriptor_limit};
@@ -24,9 +23,9 @@ use crate::stdio;
 
 const BACKLOG: i32 = 4096;
 
-/// Time before a due time in which the thread does not sleep: the kernel may wake it some tens of
-/// microseconds late.
-const AWAKE: Duration = Duration::from_micros(100);
+/// Duration of busy waiting before the scheduled time of a reply. The kernel may wake a sleeping
+/// thread a hundred microseconds late, and on a virtual machine two hundred.
+const BUSY_WAIT: Duration = Duration::from_micros(250);
 
 /// Size of the receive buffer, in bytes.
 const BUFFER: usize = 64 * 1024;
@@ -37,8 +36,8 @@ const EVENTS: usize = 256;
 /// Returns the launch spec of a known-answer server.
 pub fn spec(launcher: &Launcher, answer: &str) -> LaunchSpec {
     let command = format!("harness known {answer} {{host}} {{port}}");
-    let mut spec = LaunchSpec::foreign(&command, Contract::undeclared(Service::Echo))
-        .expect("the command says where to listen");
+    let mut spec = LaunchSpec::external(&command, Contract::undeclared(Service::Echo))
+        .expect("a command with {host} and {port}");
     spec.command[0] = launcher.program();
     spec.name = format!("known {answer}");
     spec
@@ -48,62 +47,62 @@ pub fn spec(launcher: &Launcher, answer: &str) -> LaunchSpec {
 ///
 /// # Errors
 /// The server cannot listen, or the kernel denies it a resource.
-pub fn serve(answer: Answer, host: &str, port: u16) -> Result<ExitCode> {
+pub fn serve(behaviour: Behaviour, host: &str, port: u16) -> Result<ExitCode> {
     raise_descriptor_limit();
     let listener = TcpListener::bind((host, port))
         .with_context(|| format!("cannot listen on {host}, port {port}"))?;
     SockRef::from(&listener).listen(BACKLOG)?;
     let address = listener.local_addr()?;
-    stdio::line(&format!("a known-answer server listens on {address}: end it with Ctrl-C"));
-    Known::new(answer, listener)?.run().context("the server failed")?;
+    stdio::line(&format!("known-answer server listens on {address}; stop it with Ctrl-C"));
+    KnownAnswerServer::new(behaviour, listener)?.run().context("the server failed")?;
     Ok(ExitCode::SUCCESS)
 }
 
-struct Known {
+struct KnownAnswerServer {
     epoll: Epoll,
     listener: TcpListener,
-    /// Number of clients so far.
+    /// Number of clients accepted so far.
     accepted: usize,
     /// Clients, by descriptor.
-    clients: Vec<Option<Client>>,
-    /// Due times of replies, with the client's descriptor. The client may be gone.
+    clients: Vec<Option<ClientConnection>>,
+    /// Scheduled times of replies, with the client's descriptor. The client may have disconnected.
     due: BTreeSet<(Instant, usize)>,
     lines: Lines,
     buffer: Box<[u8]>,
 }
 
-impl Known {
-    fn new(answer: Answer, listener: TcpListener) -> io::Result<Known> {
+impl KnownAnswerServer {
+    fn new(behaviour: Behaviour, listener: TcpListener) -> io::Result<KnownAnswerServer> {
         listener.set_nonblocking(true)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let door = listener.as_raw_fd() as u64;
-        epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, door))?;
-        Ok(Known {
+        let listener_key = listener.as_raw_fd() as u64;
+        epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, listener_key))?;
+        Ok(KnownAnswerServer {
             epoll,
             listener,
             accepted: 0,
             clients: Vec::new(),
             due: BTreeSet::new(),
-            lines: Lines::new(answer),
+            lines: Lines::new(behaviour),
             buffer: vec![0; BUFFER].into(),
         })
     }
 
     fn run(mut self) -> io::Result<()> {
-        let door = self.listener.as_raw_fd() as usize;
+        let listener_key = self.listener.as_raw_fd() as usize;
         let mut events = [EpollEvent::empty(); EVENTS];
         loop {
             let count = self.wait(&mut events)?;
             let woke = Instant::now();
             while self.due.first().is_some_and(|(at, _)| *at <= woke) {
-                let (_, key) = self.due.pop_first().expect("there is a first");
-                self.attend(key, EpollFlags::empty())?;
+                let (_, key) = self.due.pop_first().expect("a scheduled reply");
+                self.serve_client(key, EpollFlags::empty())?;
             }
             for event in &events[..count] {
                 self.lines.stay_frozen();
                 match event.data() as usize {
-                    key if key == door => self.accept()?,
-                    key => self.attend(key, event.events())?,
+                    key if key == listener_key => self.accept()?,
+                    key => self.serve_client(key, event.events())?,
                 }
             }
             self.lines.pad();
@@ -115,7 +114,7 @@ impl Known {
         let mut timeout = EpollTimeout::NONE;
         if let Some((at, _)) = self.due.first() {
             timeout = EpollTimeout::ZERO;
-            let rest = at.saturating_duration_since(Instant::now()).saturating_sub(AWAKE);
+            let rest = at.saturating_duration_since(Instant::now()).saturating_sub(BUSY_WAIT);
             if !rest.is_zero() {
                 // The timeout of epoll_wait is in milliseconds, which is too coarse.
                 let mut polled = [PollFd::new(self.epoll.0.as_fd(), PollFlags::POLLIN)];
@@ -131,7 +130,7 @@ impl Known {
         }
     }
 
-    /// Accepts one client. Level-triggered epoll reports further ones again.
+    /// Accepts one client. Level-triggered epoll reports further clients again.
     fn accept(&mut self) -> io::Result<()> {
         let client = match self.listener.accept() {
             Ok((client, _)) => client,
@@ -143,22 +142,22 @@ impl Known {
             }
         };
         self.accepted += 1;
-        if matches!(self.lines.answer, Answer::First(places) if self.accepted > places) {
+        if matches!(self.lines.behaviour, Behaviour::First(count) if self.accepted > count) {
             return SockRef::from(&client).set_linger(Some(Duration::ZERO));
         }
         client.set_nonblocking(true)?;
         client.set_nodelay(true)?;
         let key = client.as_raw_fd() as usize;
-        self.epoll.add(&client, EpollEvent::new(Client::events(), key as u64))?;
+        self.epoll.add(&client, EpollEvent::new(ClientConnection::events(), key as u64))?;
         if self.clients.len() <= key {
             self.clients.resize_with(key + 1, || None);
         }
-        self.clients[key] = Some(Client::new(client));
+        self.clients[key] = Some(ClientConnection::new(client));
         Ok(())
     }
 
     /// Handles the input and output of a client. Drops the client on any error.
-    fn attend(&mut self, key: usize, events: EpollFlags) -> io::Result<()> {
+    fn serve_client(&mut self, key: usize, events: EpollFlags) -> io::Result<()> {
         let Some(slot) = self.clients.get_mut(key) else { return Ok(()) };
         let Some(client) = slot else { return Ok(()) };
         match client.serve(events, &mut self.lines, &mut self.buffer) {
@@ -167,8 +166,8 @@ impl Known {
             Ok(()) => {
                 self.due.extend(client.next_due().map(|at| (at, key)));
                 if client.has_more() {
-                    // Re-registers the client, so that other clients come first.
-                    let mut again = EpollEvent::new(Client::events(), key as u64);
+                    // Re-arms the edge trigger, so that other clients are served first.
+                    let mut again = EpollEvent::new(ClientConnection::events(), key as u64);
                     self.epoll.modify(&client.stream, &mut again)?;
                 }
             }

@@ -1,80 +1,80 @@
-//! Decisions of a known-answer server: when and how it answers the next line.
+//! Decides when and how a known-answer server answers the next line.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::time::ClockId;
 
-use super::answer::Answer;
+use super::answer::Behaviour;
 
 /// Age of the server at its first freeze.
 const FIRST_FREEZE: Duration = Duration::from_secs(1);
 
-/// CPU time that the server for comparisons spends on each line.
+/// CPU time that the behaviour `slower` spends on each line.
 const WORK: Duration = Duration::from_micros(10);
 
 /// State that determines the next answer.
 pub(super) struct Lines {
-    pub(super) answer: Answer,
+    pub(super) behaviour: Behaviour,
     began: Instant,
     /// Number of lines so far.
     count: usize,
-    /// Earliest time of the next answer, at a limited rate.
-    turn: Instant,
+    /// Earliest time of the next answer, for the behaviour `rate`.
+    next_slot: Instant,
     padding: Padding,
 }
 
-/// Answer to a line.
-pub(super) struct Reply {
-    /// Due time.
+/// Scheduled reply to a line.
+pub(super) struct ScheduledReply {
+    /// Scheduled time.
     pub(super) at: Instant,
     /// Whether every byte is replaced by an x.
     pub(super) is_wrong: bool,
 }
 
 impl Lines {
-    pub(super) fn new(answer: Answer) -> Lines {
+    pub(super) fn new(behaviour: Behaviour) -> Lines {
         let began = Instant::now();
-        Lines { answer, began, count: 0, turn: began, padding: Padding::new() }
+        Lines { behaviour, began, count: 0, next_slot: began, padding: Padding::new() }
     }
 
-    /// Returns the answer to a line that was just read, the client's line `number` (from 1). `None`
-    /// if it stays unanswered.
-    pub(super) fn next(&mut self, number: usize, read: Instant) -> Option<Reply> {
+    /// Returns the reply to a line; `None` for no reply. `number` is the number of the line in its
+    /// connection, from 1; `read` is the time at which it was read.
+    pub(super) fn next(&mut self, number: usize, read: Instant) -> Option<ScheduledReply> {
         self.count += 1;
         let one_in = |every| self.count.is_multiple_of(every);
-        let at = match self.answer {
-            Answer::Delay(delay) => read + delay,
-            Answer::TwoHumps { usual, rare, every } => {
+        let at = match self.behaviour {
+            Behaviour::Delay(delay) => read + delay,
+            Behaviour::Bimodal { usual, rare, every } => {
                 read + if number.is_multiple_of(every) { rare } else { usual }
             }
-            Answer::Rate(gap) => {
-                let turn = self.turn.max(read);
-                self.turn = turn + gap;
-                turn
+            Behaviour::Rate(gap) => {
+                let slot = self.next_slot.max(read);
+                self.next_slot = slot + gap;
+                slot
             }
-            Answer::Slower(_) => {
+            Behaviour::Slower(_) => {
                 spend(WORK);
                 read
             }
-            Answer::Lost(every) if one_in(every) => return None,
+            Behaviour::Lost(every) if one_in(every) => return None,
             _ => read,
         };
-        let is_wrong = matches!(self.answer, Answer::Wrong(every) if one_in(every));
-        Some(Reply { at, is_wrong })
+        let is_wrong = matches!(self.behaviour, Behaviour::Wrong(every) if one_in(every));
+        Some(ScheduledReply { at, is_wrong })
     }
 
-    /// Uses additional CPU time in proportion to the work since the last call, including kernel
-    /// time, if the server is a slowed one.
+    /// For the behaviour `slower`: uses additional CPU time, in proportion to the CPU time (user
+    /// and kernel) used since the last call.
     pub(super) fn pad(&mut self) {
-        if let Answer::Slower(part) = self.answer {
-            self.padding.pad(part);
+        if let Behaviour::Slower(share) = self.behaviour {
+            self.padding.pad(share);
         }
     }
 
-    /// Sleeps until the end of the current freeze, if there is one.
+    /// Sleeps until the end of the current freeze, if any.
     pub(super) fn stay_frozen(&self) {
-        if let Answer::Freeze { frozen, period } = self.answer
+        if let Behaviour::Freeze { frozen, period } = self.behaviour
             && let Some(rest) = until_thawed(self.began.elapsed(), frozen, period)
         {
             thread::sleep(rest);
@@ -89,27 +89,28 @@ fn until_thawed(age: Duration, frozen: Duration, period: Duration) -> Option<Dur
     frozen.checked_sub(Duration::from_nanos(into_period)).filter(|rest| !rest.is_zero())
 }
 
-/// Additional CPU time of this thread, as a share of its work. CPU time is unaffected by other
-/// processes, unlike time by the clock.
+/// Uses additional CPU time, as a share of the CPU time of this thread. Measures CPU time, which
+/// does not depend on other processes, unlike wall-clock time.
 struct Padding {
-    /// CPU time at the last call.
+    /// CPU time of the thread at the end of the last call.
     before: Duration,
-    needed: Duration,
+    /// CPU time without padding.
+    used: Duration,
+    /// CPU time of the padding.
     padded: Duration,
 }
 
 impl Padding {
     fn new() -> Padding {
         let before = processor_time();
-        Padding { before, needed: Duration::ZERO, padded: Duration::ZERO }
+        Padding { before, used: Duration::ZERO, padded: Duration::ZERO }
     }
 
-    /// Uses this share of the CPU time since the last call in addition. An earlier excess is
-    /// deducted.
-    fn pad(&mut self, part: f64) {
+    /// Uses `share` times the CPU time used since the last call, minus the excess of earlier calls.
+    fn pad(&mut self, share: f64) {
         let now = processor_time();
-        self.needed += now - self.before;
-        self.before = spend(self.needed.mul_f64(part).saturating_sub(self.padded));
+        self.used += now - self.before;
+        self.before = spend(self.used.mul_f64(share).saturating_sub(self.padded));
         self.padded += self.before - now;
     }
 }
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_freezes_at_one_second_and_then_once_in_each_period() {
+    fn the_server_freezes_at_one_second_and_then_once_per_period() {
         let ms = Duration::from_millis;
         for (age, rest) in [
             (0, None),
@@ -152,28 +153,28 @@ mod tests {
     }
 
     #[test]
-    fn turns_are_evenly_spaced_and_none_is_saved_up() {
+    fn reply_slots_are_evenly_spaced_and_unused_ones_expire() {
         let gap = Duration::from_millis(1);
-        let mut lines = Lines::new(Answer::Rate(gap));
-        let mut turn = |read| lines.next(1, read).expect("it is answered").at;
+        let mut lines = Lines::new(Behaviour::Rate(gap));
+        let mut slot = |read| lines.next(1, read).expect("a reply").at;
         let now = Instant::now();
-        assert_eq!([turn(now), turn(now), turn(now)], [now, now + gap, now + 2 * gap]);
+        assert_eq!([slot(now), slot(now), slot(now)], [now, now + gap, now + 2 * gap]);
         let later = now + 10 * gap;
-        assert_eq!([turn(later), turn(later)], [later, later + gap]);
+        assert_eq!([slot(later), slot(later)], [later, later + gap]);
     }
 
     #[test]
-    fn a_padded_thread_has_the_part_more_and_an_excess_is_made_up_for() {
+    fn padding_adds_a_share_of_the_work_and_deducts_earlier_excess() {
         let mut padding = Padding::new();
         for _ in 0..100 {
             spend(WORK);
             padding.pad(0.5);
         }
-        assert!(padding.needed >= 100 * WORK);
-        assert!(padding.padded >= padding.needed / 2);
+        assert!(padding.used >= 100 * WORK);
+        assert!(padding.padded >= padding.used / 2);
         padding.padded += Duration::from_secs(3600);
         let before = padding.padded;
         padding.pad(0.5);
-        assert!(padding.padded - before < padding.needed, "nothing more until it is made up for");
+        assert!(padding.padded - before < padding.used, "the excess is not deducted");
     }
 }

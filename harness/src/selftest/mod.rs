@@ -1,5 +1,5 @@
-//! Known-answer servers, which validate the load generator: their correct results are known in
-//! advance.
+//! Known-answer servers, which validate the load generator: the correct results of a load run are
+//! known in advance.
 
 pub mod answer;
 mod client;
@@ -7,4 +7,4 @@ pub mod known;
 mod lines;
 mod trials;
 
-pub use trials::{Compared, Rigour, TRIALS, Trial};
+pub use trials::{CheckedPrediction, TRIALS, Trial, TrialSettings};

@@ -1,5 +1,5 @@
-//! Socket queries with sock_diag(7). The tables in /proc/net list all sockets at once, which is
-//! slow after tens of thousands of connections have just closed.
+//! Socket queries with sock_diag(7). Unlike the tables in /proc/net, a query can select sockets.
+//! The tables always list all sockets, which is slow if tens of thousands are in TIME_WAIT.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,38 +21,44 @@ const TCP_SYN_RECV: u8 = 3;
 const TCP_LISTEN: u8 = 10;
 const INET_DIAG_SKV6ONLY: u16 = 11;
 
-/// Length of `struct nlmsghdr`, and of it with `struct inet_diag_req_v2`.
+/// Length of `struct nlmsghdr`.
 const HEADER: usize = 16;
+/// Length of `struct nlmsghdr` and `struct inet_diag_req_v2`.
 const REQUEST: usize = HEADER + 56;
-/// Offsets of fields of `struct inet_diag_msg` in an answer.
+// Offsets of the fields of `struct inet_diag_msg` in an answer.
 const FAMILY: usize = HEADER;
 const STATE: usize = HEADER + 1;
-const PORT: usize = HEADER + 4;
-const HOST: usize = HEADER + 8;
+const LOCAL_PORT: usize = HEADER + 4;
+const REMOTE_PORT: usize = HEADER + 6;
+const LOCAL_HOST: usize = HEADER + 8;
+const REMOTE_HOST: usize = HEADER + 24;
 const RECEIVED: usize = HEADER + 4 + 48 + 4;
 const SENT: usize = RECEIVED + 4;
 const INODE: usize = HEADER + 4 + 48 + 16;
+/// Length of an answer without attributes.
 const ANSWER: usize = INODE + 4;
 
-/// Size of the read buffer, the same as in the kernel's own tools.
-const LONGEST_ANSWER: usize = 32 * 1024;
+/// Size of the read buffer, as in iproute2.
+const MAX_ANSWER_LENGTH: usize = 32 * 1024;
 
-/// The server's end of a connection, or a listening socket.
+/// One end of a connection, or a listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TcpSocket {
     /// Local address.
     pub(super) local: SocketAddr,
+    /// Address of the peer. Unspecified for a listening socket.
+    pub(super) remote: SocketAddr,
     /// Bytes received and not yet read. For a listening socket: connections in the accept queue
     /// (`idiag_rqueue`, sock_diag(7)).
     pub(super) received: u32,
     /// Bytes sent and not yet acknowledged (`idiag_wqueue`). 0 for a listening socket, where the
     /// kernel reports the backlog instead.
     pub(super) sent: u32,
-    /// Inode, to which the descriptors of processes refer.
+    /// Inode. The links in /proc/PID/fd name it. 0 if no process holds the socket.
     pub(super) inode: u64,
 }
 
-/// Returns the sockets in one of these states at a port, or at any port if it is 0.
+/// Returns the sockets in one of these states on a port. Port 0 stands for all ports.
 ///
 /// # Errors
 /// The kernel does not answer the query.
@@ -64,8 +70,8 @@ pub(super) fn sockets(states: &[u8], port: u16) -> io::Result<Vec<TcpSocket>> {
     Ok(found)
 }
 
-/// Returns whether the socket that listens on `::` at this port accepts only IPv6 (IPV6_V6ONLY of
-/// ipv6(7)). `None` if the kernel does not report it.
+/// Returns whether the socket that listens on `::` and this port accepts only IPv6 (IPV6_V6ONLY of
+/// ipv6(7)). Returns `None` if no such socket exists or the kernel does not report the option.
 pub(super) fn is_ipv6_only(port: u16) -> Option<bool> {
     let any = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     let mut found = None;
@@ -78,34 +84,35 @@ pub(super) fn is_ipv6_only(port: u16) -> Option<bool> {
     found
 }
 
-/// Passes on the kernel's answer for each socket in one of these states. `at` selects the address
-/// family, and the port unless it is 0.
-fn dump(states: &[u8], at: SocketAddr, mut with: impl FnMut(&[u8])) -> io::Result<()> {
+/// Calls `handle` with the kernel's answer about each socket in one of these states. `at` selects
+/// the address family and the port. Port 0 stands for all ports.
+fn dump(states: &[u8], at: SocketAddr, mut handle: impl FnMut(&[u8])) -> io::Result<()> {
     let states = states.iter().fold(0, |set, state| set | 1 << state);
     let any_client = SocketAddr::new(at.ip(), 0);
-    let mut socket = ask(&request(NLM_F_REQUEST | NLM_F_DUMP, states, at, any_client))?;
-    let mut answers = vec![0; LONGEST_ANSWER];
+    let mut socket = send(&request(NLM_F_REQUEST | NLM_F_DUMP, states, at, any_client))?;
+    let mut answers = vec![0; MAX_ANSWER_LENGTH];
     loop {
         let length = socket.read(&mut answers)?;
         let mut rest = &answers[..length];
         while let Some((kind, answer, following)) = next(rest) {
             match kind {
-                SOCK_DIAG_BY_FAMILY => with(answer),
+                SOCK_DIAG_BY_FAMILY => handle(answer),
                 NLMSG_DONE => return Ok(()),
-                _ => return Err(io::Error::other("the kernel refuses")),
+                _ => return Err(io::Error::other("the kernel rejects the sock_diag request")),
             }
             rest = following;
         }
     }
 }
 
-/// Returns the first byte of an attribute (`struct rtattr` of rtnetlink(7)) after an answer.
-fn attribute(answer: &[u8], wanted: u16) -> Option<u8> {
+/// Returns the first byte of the attribute with this type (`struct rtattr` of rtnetlink(7)).
+fn attribute(answer: &[u8], wanted_kind: u16) -> Option<u8> {
     let mut rest = answer.get(ANSWER..)?;
     loop {
-        let half = |at: usize| Some(u16::from_ne_bytes(rest.get(at..at + 2)?.try_into().ok()?));
-        let (length, kind) = (usize::from(half(0)?), half(2)?);
-        if kind == wanted {
+        let half_word =
+            |at: usize| Some(u16::from_ne_bytes(rest.get(at..at + 2)?.try_into().ok()?));
+        let (length, kind) = (usize::from(half_word(0)?), half_word(2)?);
+        if kind == wanted_kind {
             return rest.get(4).copied();
         }
         // Attributes are aligned to 4 bytes, and are at least as long as their header.
@@ -113,8 +120,8 @@ fn attribute(answer: &[u8], wanted: u16) -> Option<u8> {
     }
 }
 
-/// Returns whether a process holds the server's end of a local connection. A connection in the
-/// accept queue has no inode. False if the kernel does not answer.
+/// Returns whether a process holds the server's end of a local connection. While the connection is
+/// in the accept queue, no process holds it. Returns `false` if the kernel does not answer.
 pub fn is_accepted(server: SocketAddr, client: SocketAddr) -> bool {
     server_end(server, client).is_some_and(|end| end.inode.is_some())
 }
@@ -122,38 +129,41 @@ pub fn is_accepted(server: SocketAddr, client: SocketAddr) -> bool {
 /// The server's end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ServerEnd {
-    /// Inode, to which the descriptors of processes refer; `None` while it is in the accept queue.
+    /// Inode. The links in /proc/PID/fd name it. `None` while the connection is in the accept
+    /// queue.
     pub(crate) inode: Option<u64>,
-    /// In the state SYN-RECEIVED: the handshake is incomplete, so the server cannot see it yet.
-    pub(crate) is_under_way: bool,
-    /// Some sent bytes are not yet acknowledged.
+    /// Whether the handshake is incomplete (SYN-RECEIVED), so that the server cannot accept the
+    /// connection yet.
+    pub(crate) is_connecting: bool,
+    /// Whether some sent bytes are not yet acknowledged.
     pub(crate) is_sending: bool,
 }
 
-/// Returns the server's end of a local connection, if it exists and the kernel answers.
+/// Returns the server's end of a local connection. Returns `None` if the connection does not exist
+/// or the kernel does not answer.
 pub(crate) fn server_end(server: SocketAddr, client: SocketAddr) -> Option<ServerEnd> {
     let mut answer = [0; 4096];
-    let mut socket = ask(&request(NLM_F_REQUEST, u32::MAX, server, client)).ok()?;
+    let mut socket = send(&request(NLM_F_REQUEST, u32::MAX, server, client)).ok()?;
     let length = socket.read(&mut answer).ok()?;
     let Some((SOCK_DIAG_BY_FAMILY, answer, _)) = next(&answer[..length]) else { return None };
     let TcpSocket { inode, sent, .. } = parse(answer)?;
-    // For an unknown connection the kernel answers with the listening socket.
+    // If the connection does not exist, the kernel answers with the listening socket.
     (answer[STATE] != TCP_LISTEN).then_some(ServerEnd {
         inode: (inode != 0).then_some(inode),
-        is_under_way: answer[STATE] == TCP_SYN_RECV,
+        is_connecting: answer[STATE] == TCP_SYN_RECV,
         is_sending: sent > 0,
     })
 }
 
-/// Returns whether all bytes sent by both ends of a local connection have arrived. False if the
-/// kernel does not answer.
+/// Returns whether all bytes that the ends of a local connection have sent are acknowledged.
+/// Returns `false` if the kernel does not answer.
 pub fn is_delivered(server: SocketAddr, client: SocketAddr) -> bool {
-    let is_quiet =
-        |end: Option<ServerEnd>| end.is_some_and(|it| !it.is_under_way && !it.is_sending);
-    is_quiet(server_end(server, client)) && is_quiet(server_end(client, server))
+    let is_acknowledged =
+        |end: Option<ServerEnd>| end.is_some_and(|end| !end.is_connecting && !end.is_sending);
+    is_acknowledged(server_end(server, client)) && is_acknowledged(server_end(client, server))
 }
 
-/// Returns the type of the next message, the message, and the rest.
+/// Splits off the next message. Returns its type, the message, and the rest.
 fn next(messages: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let length = u32::from_ne_bytes(messages.get(..4)?.try_into().ok()?) as usize;
     let kind = u16::from_ne_bytes(messages.get(4..6)?.try_into().ok()?);
@@ -164,17 +174,20 @@ fn next(messages: &[u8]) -> Option<(u16, &[u8], &[u8])> {
 }
 
 fn parse(answer: &[u8]) -> Option<TcpSocket> {
-    let host = answer.get(..ANSWER)?.get(HOST..HOST + 16)?;
-    let host = if answer[FAMILY] == AF_INET {
-        IpAddr::from(<[u8; 4]>::try_from(&host[..4]).ok()?)
-    } else {
-        IpAddr::from(<[u8; 16]>::try_from(host).ok()?)
+    let address = |host: usize, port: usize| {
+        let bytes = answer.get(..ANSWER)?.get(host..host + 16)?;
+        let host = if answer[FAMILY] == AF_INET {
+            IpAddr::from(<[u8; 4]>::try_from(&bytes[..4]).ok()?)
+        } else {
+            IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?)
+        };
+        Some(SocketAddr::new(host, u16::from_be_bytes([answer[port], answer[port + 1]])))
     };
-    let port = u16::from_be_bytes([answer[PORT], answer[PORT + 1]]);
+    let (local, remote) = (address(LOCAL_HOST, LOCAL_PORT)?, address(REMOTE_HOST, REMOTE_PORT)?);
     let word = |at: usize| Some(u32::from_ne_bytes(answer.get(at..at + 4)?.try_into().ok()?));
     let (received, inode) = (word(RECEIVED)?, word(INODE)?.into());
     let sent = if answer[STATE] == TCP_LISTEN { 0 } else { word(SENT)? };
-    Some(TcpSocket { local: SocketAddr::new(host, port), received, sent, inode })
+    Some(TcpSocket { local, remote, received, sent, inode })
 }
 
 fn request(flags: u16, states: u32, server: SocketAddr, client: SocketAddr) -> Vec<u8> {
@@ -201,7 +214,8 @@ fn request(flags: u16, states: u32, server: SocketAddr, client: SocketAddr) -> V
     request
 }
 
-fn ask(request: &[u8]) -> io::Result<Socket> {
+/// Opens a netlink socket and sends a request.
+fn send(request: &[u8]) -> io::Result<Socket> {
     let domain = Domain::from(AF_NETLINK);
     let mut socket = Socket::new(domain, Type::DGRAM, Some(Protocol::from(NETLINK_SOCK_DIAG)))?;
     socket.set_read_timeout(Some(Duration::from_secs(1)))?;
@@ -216,49 +230,57 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_for_ipv6_alone_is_told_from_one_for_both() {
-        for is_alone in [true, false] {
+    fn an_ipv6_only_socket_is_distinguished_from_a_dual_stack_one() {
+        for ipv6_only in [true, false] {
             let socket = Socket::new(Domain::IPV6, Type::STREAM, None).expect("a socket");
-            socket.set_only_v6(is_alone).expect("it can be set");
+            socket.set_only_v6(ipv6_only).expect("IPV6_V6ONLY is set");
             let any = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
             socket.bind(&any.into()).expect("a free port");
-            socket.listen(1).expect("it listens");
-            let port = socket.local_addr().expect("its address").as_socket().expect("IPv6").port();
-            assert_eq!(is_ipv6_only(port), Some(is_alone));
+            socket.listen(1).expect("a listener");
+            let port = socket
+                .local_addr()
+                .expect("a bound socket")
+                .as_socket()
+                .expect("an IPv6 address")
+                .port();
+            assert_eq!(is_ipv6_only(port), Some(ipv6_only));
         }
     }
 
     #[test]
-    fn what_was_sent_is_delivered_once_the_other_kernel_has_it() {
+    fn data_is_delivered_once_the_peer_kernel_has_received_it() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("its address");
-        let mut client = TcpStream::connect(address).expect("a place in the queue");
-        let (server, own) = (address, client.local_addr().expect("its address"));
-        let (_accepted, _) = listener.accept().expect("it");
-        client.write_all(b"41+1").expect("there is room");
+        let address = listener.local_addr().expect("the listening address");
+        let mut client = TcpStream::connect(address).expect("a connection");
+        let (server, local) = (address, client.local_addr().expect("the client's address"));
+        let (_accepted, _) = listener.accept().expect("the client");
+        client.write_all(b"41+1").expect("space in the send buffer");
         let deadline = std::time::Instant::now() + Duration::from_secs(20);
-        while !is_delivered(server, own) {
-            assert!(std::time::Instant::now() < deadline, "loopback takes no seconds");
+        while !is_delivered(server, local) {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "the data was not acknowledged within 20 s"
+            );
         }
-        // The server does not read: bytes beyond the window stay with the sender.
-        client.set_nonblocking(true).expect("it can be");
+        // The server does not read, so bytes beyond its receive window are not acknowledged.
+        client.set_nonblocking(true).expect("a nonblocking socket");
         while client.write(&[b'1'; 65_536]).is_ok() {}
-        assert!(!is_delivered(server, own));
+        assert!(!is_delivered(server, local));
     }
 
     #[test]
-    fn a_connection_is_accepted_when_a_process_has_taken_it_from_the_queue() {
+    fn a_connection_counts_as_accepted_when_a_process_holds_it() {
         for (host, to) in [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::", "127.0.0.1")] {
             let listener = TcpListener::bind((host, 0)).expect("a free port");
-            let port = listener.local_addr().expect("its address").port();
-            let client = TcpStream::connect((to, port)).expect("a place in the queue");
-            let server = client.peer_addr().expect("its address");
-            let client = client.local_addr().expect("its address");
-            assert!(!is_accepted(server, client), "{client} is in the queue of {host}");
-            let accepted = listener.accept().expect("it");
-            assert!(is_accepted(server, client), "{host} has {client}");
+            let port = listener.local_addr().expect("the listening address").port();
+            let client = TcpStream::connect((to, port)).expect("a connection");
+            let server = client.peer_addr().expect("the server's address");
+            let client = client.local_addr().expect("the client's address");
+            assert!(!is_accepted(server, client), "{client} is in the accept queue of {host}");
+            let accepted = listener.accept().expect("the client");
+            assert!(is_accepted(server, client), "{host} has accepted {client}");
             drop(accepted);
-            assert!(!is_accepted(server, client), "{client} is gone");
+            assert!(!is_accepted(server, client), "the server has closed {client}");
         }
     }
 }

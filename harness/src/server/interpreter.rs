@@ -1,8 +1,8 @@
 //! Finds the interpreter behind the shim of a version manager.
 //!
-//! pyenv, asdf, nodenv and others put a shell script named `python3` or `node` first in PATH. It
-//! takes 0.1 s of CPU time or more at each launch before it executes the interpreter. A check
-//! launches a server a hundred times, so the path of the interpreter is queried once.
+//! pyenv, asdf, nodenv and others put a shell script named `python3` or `node` first in PATH. At
+//! each launch the shim takes 0.1 s of CPU time or more before it executes the interpreter. A check
+//! launches a server a hundred times, so this module queries the path of the interpreter once.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -26,37 +26,39 @@ const INTERPRETERS: &[(&str, &[&str])] = &[
     ("ruby", &["-e", "puts RbConfig.ruby"]),
 ];
 
-/// Timeout for the answer. Without an answer the shim itself is launched.
-const DEADLINE: Duration = Duration::from_secs(10);
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Timeout of a query. If it expires, the server is launched through the shim.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Maximum length of the answer, in bytes.
-const LONGEST_PATH: u64 = 4096;
+/// Pause between two checks whether the shim has exited.
+const PAUSE: Duration = Duration::from_millis(5);
 
-/// A program and its working directory: a file there may select the version.
-type Asked = (String, Option<PathBuf>);
+/// Maximum length of the path that the interpreter prints, in bytes.
+const MAX_PATH_LENGTH: u64 = 4096;
 
-static ANSWERS: Mutex<Option<HashMap<Asked, Option<PathBuf>>>> = Mutex::new(None);
+/// A program and its working directory. A file in the directory may select the version.
+type Query = (String, Option<PathBuf>);
 
-/// Returns the path of the interpreter that a server's command starts through a shim.
+static ANSWERS: Mutex<Option<HashMap<Query, Option<PathBuf>>>> = Mutex::new(None);
+
+/// Returns the path of the interpreter, if a server's command starts one through a shim.
 ///
-/// Returns `None` for any other program, and for a program with a path. It also returns `None` for
-/// a confined server: the shim would read files in the server's folder, outside the confinement.
-/// The same goes for a server with environment variables, which may affect the shim's choice.
+/// Returns `None` for a confined server, because the shim would read files in the server's folder
+/// outside of the confinement. Returns `None` for a server with environment variables, which may
+/// affect the shim's choice.
 pub(super) fn behind_shim(spec: &LaunchSpec) -> Option<PathBuf> {
     let program = spec.command.first()?;
-    if spec.limits != super::Confinement::default() || !spec.environment.is_empty() {
+    if spec.confinement != super::Confinement::default() || !spec.environment.is_empty() {
         return None;
     }
-    let (_, question) = INTERPRETERS.iter().find(|(name, _)| program.starts_with(name))?;
+    let (_, arguments) = INTERPRETERS.iter().find(|(name, _)| program.starts_with(name))?;
     if program.contains('/') || !is_script(&found_in(&env::var_os("PATH")?, program)?) {
         return None;
     }
     let key = (program.clone(), spec.folder.clone());
-    // Other threads that launch the same program wait for this answer.
+    // Other threads that launch servers wait for this query.
     let mut answers = ANSWERS.lock().unwrap_or_else(PoisonError::into_inner);
     let answers = answers.get_or_insert_default();
-    answers.entry(key).or_insert_with(|| ask(program, question, spec.folder.as_deref())).clone()
+    answers.entry(key).or_insert_with(|| query(program, arguments, spec.folder.as_deref())).clone()
 }
 
 fn found_in(path: &std::ffi::OsStr, program: &str) -> Option<PathBuf> {
@@ -69,30 +71,30 @@ fn is_script(file: &Path) -> bool {
         && beginning == *b"#!"
 }
 
-fn ask(program: &str, question: &[&str], folder: Option<&Path>) -> Option<PathBuf> {
+/// Runs the shim with these arguments. Returns the path that the interpreter prints.
+fn query(program: &str, arguments: &[&str], folder: Option<&Path>) -> Option<PathBuf> {
     let mut command = Command::new(program);
-    command.args(question).process_group(0);
+    command.args(arguments).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     if let Some(folder) = folder {
         command.current_dir(folder);
     }
     let mut child = command.spawn().ok()?;
     let pid = Pid::from_raw(child.id() as i32);
-    let deadline = Instant::now() + DEADLINE;
-    // The child is reaped after its process group is killed: until then the group's id cannot be
-    // reused.
+    let deadline = Instant::now() + QUERY_TIMEOUT;
+    // Reap the child only after killing its process group, so that the group's id is not reused.
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    let has_ended = || waitid(Id::Pid(pid), flags) != Ok(WaitStatus::StillAlive);
-    while !has_ended() && Instant::now() < deadline {
-        thread::sleep(LOOK_EVERY);
+    let has_exited = || waitid(Id::Pid(pid), flags) != Ok(WaitStatus::StillAlive);
+    while !has_exited() && Instant::now() < deadline {
+        thread::sleep(PAUSE);
     }
-    // No descendant may hold the output open, or outlive the query.
+    // Descendants must not hold the output open or survive the query.
     let _ = killpg(pid, Signal::SIGKILL);
     let status = child.wait().ok()?;
     let mut answer = String::new();
-    child.stdout.take()?.take(LONGEST_PATH).read_to_string(&mut answer).ok()?;
+    child.stdout.take()?.take(MAX_PATH_LENGTH).read_to_string(&mut answer).ok()?;
     let path = PathBuf::from(answer.trim_end());
-    // If the result is a script too, there is nothing to gain.
+    // Another script may be a shim too, which saves no time.
     let is_usable = status.success() && path.is_absolute() && path.is_file() && !is_script(&path);
     is_usable.then_some(path)
 }
@@ -107,25 +109,26 @@ mod tests {
     fn with_script(name: &str, script: &str) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join(name);
-        fs::write(&file, script).expect("it is written");
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("it is executable");
+        fs::write(&file, script).expect("the script is written");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755))
+            .expect("the script is executable");
         (folder, file)
     }
 
-    fn asked(script: &str) -> Option<PathBuf> {
+    fn query_script(script: &str) -> Option<PathBuf> {
         let (_folder, file) = with_script("python3", script);
-        ask(file.to_str().expect("it is text"), INTERPRETERS[0].1, None)
+        query(file.to_str().expect("a UTF-8 path"), INTERPRETERS[0].1, None)
     }
 
     #[test]
-    fn the_interpreter_behind_a_script_is_the_one_that_it_names() {
+    fn the_interpreter_behind_a_shim_is_the_printed_path() {
         let shell = fs::canonicalize("/bin/sh").expect("a shell");
         let script = format!("#!/bin/sh\necho {}\n", shell.display());
-        assert_eq!(asked(&script), Some(shell));
+        assert_eq!(query_script(&script), Some(shell));
     }
 
     #[test]
-    fn a_script_that_fails_or_names_no_program_is_launched_as_it_is() {
+    fn a_shim_that_fails_or_prints_no_program_is_not_replaced() {
         for script in [
             "#!/bin/sh\nexit 1\n",
             "#!/bin/sh\necho /no/such/file\n",
@@ -134,12 +137,12 @@ mod tests {
             "#!/bin/sh\necho $0\n",
             "#!/bin/sh\necho /bin/sh\nkill $$\n",
         ] {
-            assert_eq!(asked(script), None, "{script}");
+            assert_eq!(query_script(script), None, "{script}");
         }
     }
 
     #[test]
-    fn a_program_is_looked_for_in_the_folders_of_path_in_order() {
+    fn a_program_is_searched_in_the_directories_of_path_in_order() {
         let (first, file) = with_script("node", "#!/bin/sh\n");
         let (second, _) = with_script("node", "#!/bin/sh\n");
         let path = env::join_paths([Path::new("/no/such/folder"), first.path(), second.path()]);
@@ -149,15 +152,15 @@ mod tests {
     }
 
     #[test]
-    fn only_an_interpreter_of_a_server_that_is_not_confined_is_asked() {
+    fn no_interpreter_is_queried_for_paths_other_programs_and_confined_servers() {
         let spec = |command: &str| {
             let contract = crate::contract::Contract::undeclared(servers::Service::Calc);
-            LaunchSpec::foreign(command, contract).expect("it is right")
+            LaunchSpec::external(command, contract).expect("a valid command")
         };
         assert_eq!(behind_shim(&spec("./python3 server.py {port}")), None);
         assert_eq!(behind_shim(&spec("sh server.sh {port}")), None);
         let confined = LaunchSpec {
-            limits: super::super::Confinement::strict(),
+            confinement: super::super::Confinement::strict(),
             ..spec("python3 server.py {port}")
         };
         assert_eq!(behind_shim(&confined), None);

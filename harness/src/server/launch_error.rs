@@ -1,4 +1,4 @@
-//! Errors when a server is launched.
+//! Launch errors.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,50 +10,74 @@ use crate::exit::Exit;
 /// Reason that a server could not be launched.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
-    /// No port could be reserved.
-    #[error("no port for the server: {0}")]
+    /// No port or network could be reserved.
+    #[error("cannot reserve a port for the server: {0}")]
     NoPort(io::Error),
     /// The supervisor could not be started.
     #[error("cannot start the supervisor: {0}")]
     Supervisor(io::Error),
     /// A thread that reads the supervisor's output could not be started.
-    #[error("the machine has no thread left to attend to the server: {0}")]
+    #[error(
+        "cannot start a thread that reads the server's output: {0}; the machine may have reached \
+         its limit of threads"
+    )]
     NoThread(io::Error),
     /// The command could not be executed.
     #[error("{0}")]
     NotRun(String),
     /// The server exited before it listened.
-    #[error("{}{}", exited(*exit), said(log))]
+    #[error("{}{}", exited(*exit), quote(log))]
     Exited {
         /// Exit status.
         exit: Exit,
-        /// End of its output.
+        /// End of the server's output.
         log: String,
     },
-    /// The server listens on another port than the requested one.
-    #[error("the server was to listen on port {asked}, and listens on {found}")]
-    Elsewhere {
-        /// Port in its command.
-        asked: u16,
-        /// Address that it listens on.
+    /// The harness killed the server before it listened, because the server exceeded a limit.
+    #[error("{}{}", killed(*limit), quote(log))]
+    Killed {
+        /// The exceeded limit.
+        limit: Limit,
+        /// End of the server's output.
+        log: String,
+    },
+    /// The server does not listen on the requested port, but on another port.
+    #[error(
+        "the server listens on {found} instead of port {requested}; make it listen on {{port}}, or \
+         set its port with --port"
+    )]
+    WrongPort {
+        /// Requested port.
+        requested: u16,
+        /// Address that the server listens on.
         found: SocketAddr,
     },
     /// The server runs but does not listen.
-    #[error("{}{}", not_listening(*waited), said(log))]
+    #[error("{}{}", not_listening(*waited), quote(log))]
     NotListening {
         /// Time waited.
         waited: Duration,
-        /// End of its output.
+        /// End of the server's output.
         log: String,
     },
 }
 
+/// A limit for which the harness kills a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Number of threads and processes.
+    Tasks,
+    /// Time since the launch.
+    Lifetime,
+}
+
 impl LaunchError {
-    /// Returns the error without the server's output, and the end of the output, if the error quotes
-    /// it.
+    /// Returns the error without the server's output, and the end of the output. Returns `None` if
+    /// the error quotes no output.
     pub fn quoted(&self) -> Option<(String, String)> {
         match self {
             LaunchError::Exited { exit, log } => Some((exited(*exit), last_lines(log))),
+            LaunchError::Killed { limit, log } => Some((killed(*limit), last_lines(log))),
             LaunchError::NotListening { waited, log } => {
                 Some((not_listening(*waited), last_lines(log)))
             }
@@ -63,16 +87,25 @@ impl LaunchError {
 }
 
 fn exited(exit: Exit) -> String {
-    format!("the server ended before it listened, with {exit}")
+    format!("the server exited before it listened: {exit}")
+}
+
+fn killed(limit: Limit) -> String {
+    let limit = match limit {
+        Limit::Tasks => "limit of threads and processes",
+        Limit::Lifetime => "lifetime limit",
+    };
+    format!("the server exceeded its {limit} before it listened, and was killed")
 }
 
 fn not_listening(waited: Duration) -> String {
     format!("the server did not listen within {} ms", waited.as_millis())
 }
 
-pub(super) fn said(log: &str) -> String {
+/// Quotes the end of the server's output in an error message.
+pub(super) fn quote(log: &str) -> String {
     match last_lines(log).as_str() {
-        "" => ", saying nothing".to_owned(),
-        words => format!("; it said: {words}"),
+        "" => "; it wrote no output".to_owned(),
+        output => format!("; its output: {output}"),
     }
 }

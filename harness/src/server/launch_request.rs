@@ -1,5 +1,5 @@
-//! Launch request: one line of JSON on the supervisor's standard input. A command line has less
-//! room, and every user of the machine can read it.
+//! Launch request: one line of JSON on the supervisor's standard input. Command-line arguments
+//! would be too short, and every user of the machine could read them.
 
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -8,55 +8,57 @@ use serde::{Deserialize, Serialize};
 
 use super::Confinement;
 
-/// Maximum length of the line in bytes: the largest capacity of a pipe, so that writing never
-/// blocks.
-pub(super) const LONGEST: usize = 1024 * 1024;
+/// Maximum length of the line, in bytes. It is the largest capacity of a pipe, so that writing
+/// never blocks.
+pub(super) const MAX_REQUEST_LENGTH: usize = 1024 * 1024;
 
-/// Command to start and its limits, with all placeholders replaced.
+/// Command to start, with all placeholders replaced, and its limits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LaunchRequest {
     /// Words of the command.
     pub(super) command: Vec<String>,
-    /// Working directory, if not that of the supervisor.
+    /// Working directory; `None` for the working directory of the supervisor.
     pub(super) folder: Option<PathBuf>,
-    /// Variables added to the environment.
+    /// Environment variables to set.
     pub(super) environment: Vec<(String, String)>,
-    /// Text written to standard input.
+    /// Text for standard input.
     pub(super) input: Option<String>,
     /// CPUs to run on, by kernel number; `None` for all CPUs of the supervisor.
     pub(super) processors: Option<Vec<usize>>,
-    /// Drop the capability to listen on privileged ports.
+    /// Whether to drop the capability to listen on privileged ports.
     pub(super) unprivileged: bool,
     /// Resource limits and isolation.
-    pub(super) limits: Confinement,
+    pub(super) confinement: Confinement,
 }
 
 impl LaunchRequest {
-    /// Returns the request as a line.
+    /// Formats the request as a line.
     ///
     /// # Errors
-    /// The line is too long, or the name of the folder is not UTF-8.
+    /// The line is too long, or the path of the folder is not UTF-8.
     pub(super) fn line(&self) -> io::Result<Vec<u8>> {
         let mut line = serde_json::to_vec(self)?;
         line.push(b'\n');
-        if line.len() > LONGEST {
-            return Err(io::Error::other("what the server is told is longer than a megabyte"));
+        if line.len() > MAX_REQUEST_LENGTH {
+            return Err(io::Error::other(
+                "the command, environment and input of the server are longer than 1 MiB",
+            ));
         }
         Ok(line)
     }
 
-    /// Reads the line. The harness writes nothing after it until the server has started.
+    /// Reads a request. The harness writes nothing after the line until the server has started.
     ///
     /// # Errors
-    /// The input ends before the line does, because the harness has exited, or the line is invalid.
+    /// The input ends in the line, because the harness has exited, or the line is invalid.
     pub(super) fn read(mut input: impl Read) -> io::Result<LaunchRequest> {
-        let (mut line, mut piece) = (Vec::new(), [0; 4096]);
+        let (mut line, mut chunk) = (Vec::new(), [0; 4096]);
         while line.last() != Some(&b'\n') {
-            match input.read(&mut piece)? {
+            match input.read(&mut chunk)? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => line.extend(&piece[..count]),
+                count => line.extend(&chunk[..count]),
             }
-            if line.len() > LONGEST {
+            if line.len() > MAX_REQUEST_LENGTH {
                 return Err(io::ErrorKind::InvalidData.into());
             }
         }
@@ -69,25 +71,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_arrives_as_it_was_given() {
-        let order = LaunchRequest {
+    fn a_launch_request_round_trips_and_a_truncated_line_is_an_error() {
+        let request = LaunchRequest {
             command: vec!["a b".to_owned(), "\n\0\u{fffd}".to_owned()],
             input: Some("x\n".repeat(30_000)),
-            limits: Confinement::strict(),
+            confinement: Confinement::strict(),
             ..LaunchRequest::default()
         };
-        let line = order.line().expect("it is short");
-        assert_eq!(LaunchRequest::read(&line[..]).expect("a line"), order);
-        let cut = &line[..line.len() - 1];
+        let line = request.line().expect("less than 1 MiB");
+        assert_eq!(LaunchRequest::read(&line[..]).expect("a valid line"), request);
+        let truncated = &line[..line.len() - 1];
         assert_eq!(
-            LaunchRequest::read(cut).expect_err("no end").kind(),
+            LaunchRequest::read(truncated).expect_err("a truncated line").kind(),
             io::ErrorKind::UnexpectedEof
         );
     }
 
     #[test]
-    fn an_order_that_no_pipe_holds_is_refused() {
-        let order = LaunchRequest { input: Some("x".repeat(LONGEST)), ..LaunchRequest::default() };
-        assert!(order.line().is_err());
+    fn a_launch_request_too_long_for_a_pipe_is_rejected() {
+        let request = LaunchRequest {
+            input: Some("x".repeat(MAX_REQUEST_LENGTH)),
+            ..LaunchRequest::default()
+        };
+        assert!(request.line().is_err());
     }
 }

@@ -1,7 +1,7 @@
-//! The server under test: launching, supervision, observation and shutdown.
+//! The server under test: launch, supervision, observation and shutdown.
 //!
 //! Built-in and external servers are launched in the same way, by a command with `{host}` and
-//! `{port}`. The command runs below a supervisor that owns every process that it starts.
+//! `{port}`. A supervisor runs the command and owns all processes that the command starts.
 
 mod confinement;
 pub mod cpu_usage;
@@ -17,23 +17,25 @@ mod launcher;
 mod log;
 mod namespace;
 pub mod network;
-mod place;
+mod network_lease;
 mod port;
 pub mod proc;
+mod process;
 mod split;
 pub mod supervise;
 
 pub use confinement::Confinement;
 pub use descriptor_limit::raise_descriptor_limit;
-pub use launch::{Ended, Process, READY_DEADLINE, Server};
-pub use launch_error::LaunchError;
-pub use launch_spec::{LaunchSpec, Surroundings};
-pub use launch_spec_error::{LaunchSpecError, MOST_INPUT};
+pub use launch::{READY_TIMEOUT, Server};
+pub use launch_error::{LaunchError, Limit};
+pub use launch_spec::{LaunchOptions, LaunchSpec};
+pub use launch_spec_error::{LaunchSpecError, MAX_INPUT};
 pub use launcher::Launcher;
 pub(crate) use launcher::ROLE;
 pub use log::last_lines;
 pub use network::Network;
-pub use place::Place;
-pub use port::Port;
+pub use network_lease::NetworkLease;
+pub use port::PortLease;
+pub use process::{ExitReport, Process};
 pub use split::split;
-pub use supervise::{MOST_TASKS, Survivor};
+pub use supervise::MAX_TASKS;

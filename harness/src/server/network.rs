@@ -1,7 +1,8 @@
-//! Network namespaces (network_namespaces(7)). In each, a server finds its port free, and reaches
-//! only processes in the same namespace.
+//! Network namespaces (network_namespaces(7)). In a new namespace, all ports are free, and a server
+//! reaches only processes of the namespace.
 //!
-//! A network namespace belongs to a thread. Threads and processes that it starts inherit it.
+//! Each thread is in one network namespace. Threads and processes inherit the namespace of the
+//! thread that starts them.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,8 +17,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::namespace;
 
-/// Path of the thread's network namespace, for the way back.
-const THIS: &str = "/proc/thread-self/ns/net";
+/// Path of the calling thread's network namespace.
+const CURRENT: &str = "/proc/thread-self/ns/net";
 
 // Constants of linux/netlink.h, linux/rtnetlink.h and linux/if_addr.h.
 const AF_NETLINK: i32 = 16;
@@ -31,36 +32,37 @@ const NLM_F_CREATE: u16 = 0x400;
 const IFA_LOCAL: u16 = 2;
 const AF_INET: u8 = 2;
 const IFF_UP: u32 = 1;
-/// The loopback interface has this index in every network namespace.
+/// Index of the loopback interface in every network namespace.
 const LOOPBACK: u32 = 1;
 /// Length of `struct nlmsghdr`.
 const HEADER: usize = 16;
 
-/// The network namespace that this thread is in. Dropping it moves the thread back.
+/// Guard of a thread in a new network namespace. Dropping the guard moves the thread back.
 #[derive(Debug)]
 pub struct Network {
-    former: File,
-    /// Not `Send`: it belongs to this thread.
+    previous: File,
+    /// Makes the guard `!Send`, because it belongs to this thread.
     _thread: PhantomData<*const ()>,
 }
 
 impl Network {
-    /// Moves this thread into a new network namespace. It has only a loopback interface, with all
-    /// addresses of this machine, so that a server can bind any of them.
+    /// Moves this thread into a new network namespace. The only interface is loopback. It has all
+    /// IPv4 addresses of this machine, so that a server can bind any of them.
     ///
     /// # Errors
-    /// The process is not permitted to do so (see [`prepare`]), or the kernel lacks resources.
-    pub fn of_its_own() -> io::Result<Network> {
-        let network = Network { former: File::open(THIS)?, _thread: PhantomData };
+    /// The process may not create network namespaces (see [`prepare`]), or the kernel lacks
+    /// resources.
+    pub fn enter() -> io::Result<Network> {
+        let network = Network { previous: File::open(CURRENT)?, _thread: PhantomData };
         enter_new()?;
         Ok(network)
     }
 
-    /// Moves this thread into another new network namespace, away from connections in TIME_WAIT.
-    /// The previous one lasts as long as other threads or processes are in it.
+    /// Moves this thread into another new network namespace, which has no connections in TIME_WAIT.
+    /// The namespace that the thread leaves exists as long as other threads or processes are in it.
     ///
     /// # Errors
-    /// As [`Network::of_its_own`].
+    /// See [`Network::enter`].
     pub fn renew(&self) -> io::Result<()> {
         enter_new()
     }
@@ -68,8 +70,8 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        // A thread that was permitted to leave the namespace may enter it again.
-        let _ = setns(&self.former, CloneFlags::CLONE_NEWNET);
+        // Cannot fail for lack of permission: the thread was permitted to leave this namespace.
+        let _ = setns(&self.previous, CloneFlags::CLONE_NEWNET);
     }
 }
 
@@ -77,45 +79,47 @@ fn enter_new() -> io::Result<()> {
     let addresses = addresses();
     unshare(CloneFlags::CLONE_NEWNET)?;
     // Family and type, interface index, flags, mask of flags to change.
-    ask(RTM_NEWLINK, 0, &[0, LOOPBACK, IFF_UP, IFF_UP].map(u32::to_ne_bytes))?;
+    request(RTM_NEWLINK, 0, &[0, LOOPBACK, IFF_UP, IFF_UP].map(u32::to_ne_bytes))?;
     addresses.into_iter().try_for_each(add)
 }
 
-/// Makes network namespaces available to the threads of this process. If that takes a user
-/// namespace, the process enters one, which is possible only with a single thread. So call it from
-/// main, before there is another thread, and only if needed. The whole process is then in a network
-/// namespace of its own, because it could not return to the machine's. Programs that change the
-/// user, such as sudo, no longer work.
+/// Makes network namespaces available to the threads of this process. Call this function from main,
+/// before the process starts threads, and only if a server needs a network namespace.
+///
+/// Without root, the process enters a user namespace, which requires that it has a single thread.
+/// The process then also enters a new network namespace, because its threads could not return to
+/// the network namespace of the machine. Programs that change the user, such as sudo, no longer
+/// work.
 ///
 /// # Errors
-/// A message that says why it is not possible.
+/// Returns the reason that network namespaces are not available.
 pub fn prepare() -> Result<(), String> {
-    match Network::of_its_own() {
+    match Network::enter() {
         Ok(_) => Ok(()),
-        Err(error) if namespace::is_not_permitted(&error) => {
-            namespace::own_user().and_then(|()| enter_new()).map_err(|error| words(&error))
-        }
-        Err(error) => Err(words(&error)),
+        Err(error) if namespace::is_not_permitted(&error) => namespace::enter_user_namespace()
+            .and_then(|()| enter_new())
+            .map_err(|error| message(&error)),
+        Err(error) => Err(message(&error)),
     }
 }
 
-/// Returns whether threads of this process can have network namespaces.
+/// Checks that threads of this process can enter network namespaces.
 ///
 /// # Errors
-/// A message that says why they cannot.
+/// Returns the reason that they cannot.
 pub fn available() -> Result<(), String> {
-    // On a separate thread: this one may be in a network namespace already.
-    let tried = thread::Builder::new().spawn(|| Network::of_its_own().map(drop));
-    tried
-        .and_then(|trial| trial.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())))
-        .map_err(|error| words(&error))
+    // Use a separate thread, because this thread may already be in a network namespace.
+    let trial = thread::Builder::new().spawn(|| Network::enter().map(drop));
+    trial
+        .and_then(|thread| thread.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())))
+        .map_err(|error| message(&error))
 }
 
-fn words(error: &io::Error) -> String {
-    format!("no network of its own for a server: {error} (it takes root or a user namespace)")
+fn message(error: &io::Error) -> String {
+    format!("cannot create a network namespace: {error} (needs root or user namespaces)")
 }
 
-/// Returns the IPv4 addresses of this machine outside the loopback network.
+/// Returns the IPv4 addresses of this machine, except loopback addresses.
 fn addresses() -> Vec<Ipv4Addr> {
     let interfaces = getifaddrs().into_iter().flatten();
     let mut addresses: Vec<Ipv4Addr> = interfaces
@@ -130,14 +134,14 @@ fn addresses() -> Vec<Ipv4Addr> {
 /// Adds an address to the loopback interface.
 fn add(address: Ipv4Addr) -> io::Result<()> {
     // Family, prefix length, flags, scope (RT_SCOPE_UNIVERSE), interface index.
-    let [one, two] = [[AF_INET, 32, 0, 0], LOOPBACK.to_ne_bytes()];
+    let [fields, index] = [[AF_INET, 32, 0, 0], LOOPBACK.to_ne_bytes()];
     let [length, kind] = [8u16, IFA_LOCAL].map(u16::to_ne_bytes);
     let attribute = [length[0], length[1], kind[0], kind[1]];
-    ask(RTM_NEWADDR, NLM_F_CREATE, &[one, two, attribute, address.octets()])
+    request(RTM_NEWADDR, NLM_F_CREATE, &[fields, index, attribute, address.octets()])
 }
 
 /// Sends a request about an interface to the kernel and waits for the acknowledgement.
-fn ask(kind: u16, flags: u16, body: &[[u8; 4]]) -> io::Result<()> {
+fn request(kind: u16, flags: u16, body: &[[u8; 4]]) -> io::Result<()> {
     let mut message = Vec::new();
     message.extend(((HEADER + body.len() * 4) as u32).to_ne_bytes());
     message.extend(kind.to_ne_bytes());
@@ -151,7 +155,7 @@ fn ask(kind: u16, flags: u16, body: &[[u8; 4]]) -> io::Result<()> {
     socket.write_all(&message)?;
     let mut answer = [0; 512];
     let length = socket.read(&mut answer)?;
-    // An acknowledgement is an error with number 0.
+    // An acknowledgement is an error message with number 0.
     match answer[..length].get(HEADER..HEADER + 4).map(|word| word.try_into()) {
         Some(Ok(word)) if answer[4..6] == NLMSG_ERROR.to_ne_bytes() => {
             match i32::from_ne_bytes(word) {
@@ -159,6 +163,6 @@ fn ask(kind: u16, flags: u16, body: &[[u8; 4]]) -> io::Result<()> {
                 number => Err(io::Error::from_raw_os_error(-number)),
             }
         }
-        _ => Err(io::Error::other("the kernel's answer is none")),
+        _ => Err(io::Error::other("the kernel sent no acknowledgement")),
     }
 }

@@ -20,80 +20,82 @@ pub struct Comparison {
 }
 
 /// Minimum number of launches for an interval. Student's t is 12.7 for two launches and 3.2 for
-/// four: with fewer, an interval contains nearly every ratio.
-pub const LEAST_LAUNCHES: usize = 4;
+/// four. With fewer than four launches, an interval is so wide that it decides nothing.
+pub const MIN_LAUNCHES: usize = 4;
 
-/// Minimum number of pairs of slices in a launch: a quarter is cut off at either end.
-pub const LEAST_PAIRS: usize = 4;
+/// Minimum number of pairs of slices in a launch: the interquartile mean drops the lowest and the
+/// highest quarter of the pairs.
+pub const MIN_PAIRS: usize = 4;
 
 /// Reason why a comparison has no confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoInterval {
     /// Too few launches have enough pairs.
     #[error(
-        "{enough} of {launches} launches have {LEAST_PAIRS} pairs of slices or more, and an interval \
-         needs {LEAST_LAUNCHES} such launches"
+        "{enough} of {launches} launches have at least {MIN_PAIRS} pairs of slices; a confidence \
+         interval needs {MIN_LAUNCHES} such launches"
     )]
     TooFew {
-        /// Launches with enough pairs.
+        /// Number of launches with enough pairs.
         enough: usize,
-        /// All launches.
+        /// Number of all launches.
         launches: usize,
     },
     /// The ratios of a launch have no finite mean.
-    #[error("a ratio is zero or not finite: one server answered nothing in many slices")]
+    #[error("a ratio is zero or not finite: one server answered no request in many slices")]
     NotFinite,
 }
 
-/// Classification of the first server, relative to the second.
+/// Classification of the throughput of the first server, relative to the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub enum ComparisonVerdict {
     /// The whole interval is above 1.
     Faster,
     /// The whole interval is below 1.
     Slower,
-    /// The interval contains 1 and is inside the margin.
+    /// The interval contains 1, and the whole interval is inside the margin.
     Equal,
-    /// The interval contains 1 and is not inside the margin, or there is no interval.
+    /// The interval contains 1 and exceeds the margin, or there is no interval.
     Inconclusive,
 }
 
-impl Verdict {
+impl ComparisonVerdict {
     /// Returns the word used in reports.
-    pub fn words(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
-            Verdict::Faster => "faster",
-            Verdict::Slower => "slower",
-            Verdict::Equal => "equal",
-            Verdict::Inconclusive => "inconclusive",
+            ComparisonVerdict::Faster => "faster",
+            ComparisonVerdict::Slower => "slower",
+            ComparisonVerdict::Equal => "equal",
+            ComparisonVerdict::Inconclusive => "inconclusive",
         }
     }
 }
 
 impl Comparison {
     /// Compares two servers by the ratios of each launch's pairs: the throughput of the first
-    /// server over that of the second.
+    /// server divided by the throughput of the second.
     ///
-    /// The ratios are positive. Launches with fewer than [`LEAST_PAIRS`] pairs are left out.
+    /// The ratios are positive. Launches with fewer than [`MIN_PAIRS`] pairs are left out.
     ///
-    /// The pairs of one launch are correlated, so a launch gives one value only: the interquartile
-    /// mean of the logarithms of its ratios. That mean is robust against slices disturbed by other
-    /// processes (Rosenberger and Gasko in Hoaglin, Mosteller and Tukey, "Understanding Robust and
-    /// Exploratory Data Analysis", 1983).
+    /// The pairs of one launch are correlated, so each launch contributes one value: the
+    /// interquartile mean of the logarithms of its ratios. This mean is robust against slices that
+    /// other processes disturb (Rosenberger and Gasko in Hoaglin, Mosteller and Tukey,
+    /// "Understanding Robust and Exploratory Data Analysis", 1983).
     ///
-    /// Launches are independent. Their mean has the interval of Student's t, with one degree of
-    /// freedom fewer than launches. It includes the variation within launches, whatever its
-    /// distribution (batch means, as in [`super::effective_sample_size`]).
+    /// Launches are independent. The confidence interval of their mean uses Student's t with
+    /// (launches - 1) degrees of freedom. Because each launch contributes one mean (batch means, as
+    /// in [`super::effective_sample_size`]), the interval also covers the variation within a
+    /// launch, and assumes no distribution of that variation.
     ///
     /// # Errors
-    /// There are too few launches or pairs, or a launch has no finite mean (a server that answers
-    /// nothing is not slow).
+    /// There are too few launches or pairs, or a launch has no finite mean (one server answered
+    /// nothing).
     pub fn of(launches: &[Vec<f64>]) -> Result<Comparison, NoInterval> {
         let counted: Vec<&Vec<f64>> =
-            launches.iter().filter(|pairs| pairs.len() >= LEAST_PAIRS).collect();
+            launches.iter().filter(|pairs| pairs.len() >= MIN_PAIRS).collect();
         let count = counted.len();
-        if count < LEAST_LAUNCHES {
+        if count < MIN_LAUNCHES {
             return Err(NoInterval::TooFew { enough: count, launches: launches.len() });
         }
         let logs: Vec<f64> = counted.iter().map(|pairs| mean_log(pairs)).collect();
@@ -115,15 +117,15 @@ impl Comparison {
 
     /// Classifies the interval. A margin of 0.05 extends from 1 / 1.05 to 1.05, so that swapping
     /// the servers gives the opposite verdict.
-    pub fn verdict(&self, margin: f64) -> Verdict {
+    pub fn verdict(&self, margin: f64) -> ComparisonVerdict {
         if self.low > 1.0 {
-            Verdict::Faster
+            ComparisonVerdict::Faster
         } else if self.high < 1.0 {
-            Verdict::Slower
+            ComparisonVerdict::Slower
         } else if self.is_within(margin) {
-            Verdict::Equal
+            ComparisonVerdict::Equal
         } else {
-            Verdict::Inconclusive
+            ComparisonVerdict::Inconclusive
         }
     }
 
@@ -133,7 +135,7 @@ impl Comparison {
     }
 
     /// Returns whether the whole interval is above the lower end of the margin (non-inferiority).
-    /// Then the first server is not slower than the second by more than the margin.
+    /// If so, the first server is at most as much slower as the margin permits.
     pub fn is_not_below(&self, margin: f64) -> bool {
         self.low >= 1.0 / (1.0 + margin)
     }
@@ -143,32 +145,33 @@ impl Comparison {
         (self.high / self.low).sqrt() - 1.0
     }
 
-    /// Formats the ratio, the lower end and the upper end with no more digits than the interval
+    /// Formats the ratio, the lower end and the upper end, with no more digits than the interval
     /// supports.
     ///
-    /// The last digit is at least a tenth of the half-width. The ends are rounded outward; if the
-    /// interval excludes 1, the printed one does, too.
+    /// Uses the most decimals, from 2 to 4, whose unit is at least a tenth of the half-width.
+    /// Rounds the ends outward. Adds decimals, up to 6, while the rounded interval contains 1 and
+    /// the exact interval does not.
     pub fn figures(&self) -> [String; 3] {
-        let half = (self.high - self.low) / 2.0;
-        let supported = -(half / 10.0).log10();
-        let least =
+        let half_width = (self.high - self.low) / 2.0;
+        let supported = -(half_width / 10.0).log10();
+        let min_decimals =
             if supported.is_finite() { supported.floor().clamp(2.0, 4.0) as usize } else { 4 };
-        let shown = |decimals: usize| {
+        let rounded = |decimals: usize| {
             let unit = 10f64.powi(decimals as i32);
             ((self.low * unit).floor() / unit, (self.high * unit).ceil() / unit)
         };
-        let says_the_same = |decimals: &usize| {
-            let (low, high) = shown(*decimals);
+        let agrees = |decimals: &usize| {
+            let (low, high) = rounded(*decimals);
             (low > 1.0, high < 1.0) == (self.low > 1.0, self.high < 1.0)
         };
-        let decimals = (least..MOST_DECIMALS).find(says_the_same).unwrap_or(MOST_DECIMALS);
-        let (low, high) = shown(decimals);
+        let decimals = (min_decimals..MAX_DECIMALS).find(agrees).unwrap_or(MAX_DECIMALS);
+        let (low, high) = rounded(decimals);
         [self.ratio, low, high].map(|figure| format!("{figure:.decimals$}"))
     }
 }
 
 /// Maximum number of printed decimals.
-const MOST_DECIMALS: usize = 6;
+const MAX_DECIMALS: usize = 6;
 
 /// Returns the interquartile mean of the logarithms, or NaN for an empty slice.
 fn mean_log(ratios: &[f64]) -> f64 {
@@ -189,12 +192,14 @@ mod tests {
     /// Default margin of the command line.
     const MARGIN: f64 = 0.05;
 
-    /// Launches, and pairs in each, with the default settings.
+    /// Default number of launches.
     const LAUNCHES: usize = 20;
+
+    /// Number of pairs per launch with the default settings.
     const PAIRS: usize = 12;
 
-    /// Simulates launches whose pairs have 5 % of noise, each correlated with the one before. One
-    /// slice in 20 loses half of its time; launches differ by 1 %.
+    /// Simulates launches. Pairs have 5 % of noise, correlated with the previous pair. One slice in
+    /// 20 loses half of its time. Launches differ by 1 %.
     fn launches(noise: &mut Noise, ratio: f64) -> Vec<Vec<f64>> {
         let launch = |_| {
             let of_launch = ratio.ln() + 0.01 * noise.normal();
@@ -212,50 +217,51 @@ mod tests {
     }
 
     /// Counts the comparisons with this verdict.
-    fn count(found: &[Comparison], verdict: Verdict) -> usize {
-        found.iter().filter(|one| one.verdict(MARGIN) == verdict).count()
+    fn count(found: &[Comparison], verdict: ComparisonVerdict) -> usize {
+        found.iter().filter(|comparison| comparison.verdict(MARGIN) == verdict).count()
     }
 
     #[test]
     fn the_interval_contains_the_ratio_in_95_of_100_simulated_comparisons() {
         for ratio in [1.0, 0.97, 1.5] {
             let found = simulated(1000, ratio);
-            let holds = |one: &&Comparison| one.low <= ratio && ratio <= one.high;
-            let held = found.iter().filter(holds).count();
-            assert!((935..=965).contains(&held), "{ratio}: {held} of 1000");
+            let covers = |it: &&Comparison| it.low <= ratio && ratio <= it.high;
+            let covered = found.iter().filter(covers).count();
+            assert!((935..=965).contains(&covered), "{ratio}: {covered} of 1000");
         }
     }
 
     #[test]
-    fn a_server_is_called_different_from_itself_in_5_of_100_simulated_comparisons() {
+    fn identical_servers_are_called_different_in_5_of_100_simulated_comparisons() {
         let found = simulated(1000, 1.0);
         let [faster, slower, equal] =
-            [Verdict::Faster, Verdict::Slower, Verdict::Equal].map(|it| count(&found, it));
+            [ComparisonVerdict::Faster, ComparisonVerdict::Slower, ComparisonVerdict::Equal]
+                .map(|it| count(&found, it));
         assert!((30..=70).contains(&(slower + faster)), "{slower} slower, {faster} faster");
         assert!(slower.min(faster) >= 10, "{slower} slower, {faster} faster: one side only");
-        assert!(equal >= 900, "{equal} equal: the margin can be reached");
+        assert!(equal >= 900, "{equal} equal");
     }
 
     #[test]
-    fn three_percent_are_told_apart() {
+    fn a_difference_of_three_percent_is_detected() {
         let found = simulated(200, 0.97);
-        let slower = count(&found, Verdict::Slower);
-        assert!(slower >= 180 && count(&found, Verdict::Faster) == 0, "{slower} slower");
+        let slower = count(&found, ComparisonVerdict::Slower);
+        assert!(slower >= 180 && count(&found, ComparisonVerdict::Faster) == 0, "{slower} slower");
     }
 
     #[test]
     fn servers_that_differ_by_the_margin_are_rarely_called_equal() {
         for ratio in [1.0 + MARGIN, 1.0 / (1.0 + MARGIN)] {
-            let equal = count(&simulated(1000, ratio), Verdict::Equal);
+            let equal = count(&simulated(1000, ratio), ComparisonVerdict::Equal);
             assert!(equal <= 50, "{ratio}: {equal} of 1000");
         }
     }
 
     #[test]
-    fn the_interval_is_that_of_student() {
+    fn the_interval_uses_students_t_distribution() {
         // Logarithms -1 and 1, with standard deviation √(4 / 3): the standard error is 1 / √3, and
         // t with 3 degrees of freedom is 3.182.
-        let launch = |at: i32| vec![f64::from(at % 2 * 2 - 1).exp(); LEAST_PAIRS];
+        let launch = |at: i32| vec![f64::from(at % 2 * 2 - 1).exp(); MIN_PAIRS];
         let four: Vec<Vec<f64>> = (0..4).map(launch).collect();
         let four = Comparison::of(&four).expect("four launches");
         assert!(four.ratio.ln().abs() < 1e-9);
@@ -274,29 +280,29 @@ mod tests {
         pairs.extend([f64::INFINITY; 10]);
         let comparison = Comparison::of(&vec![pairs; 4]).expect("four launches");
         assert!((comparison.ratio - 1.1).abs() < 1e-9);
-        assert_eq!(comparison.verdict(MARGIN), Verdict::Faster);
+        assert_eq!(comparison.verdict(MARGIN), ComparisonVerdict::Faster);
     }
 
     #[test]
-    fn too_few_launches_or_pairs_have_no_interval_and_the_reason_says_which() {
+    fn too_few_launches_or_pairs_give_no_interval_but_a_reason() {
         let of = |launches: &[Vec<f64>]| Comparison::of(launches);
         assert_eq!(of(&[]), Err(NoInterval::TooFew { enough: 0, launches: 0 }));
         let three = vec![vec![1.1; 100]; 3];
         assert_eq!(of(&three), Err(NoInterval::TooFew { enough: 3, launches: 3 }));
-        let short = [three, vec![vec![1.1; LEAST_PAIRS - 1]; 5]].concat();
-        let refused = NoInterval::TooFew { enough: 3, launches: 8 };
-        assert_eq!(of(&short), Err(refused));
-        let words = "3 of 8 launches have 4 pairs of slices or more, and an interval needs 4 such \
-                     launches";
-        assert_eq!(refused.to_string(), words);
+        let short = [three, vec![vec![1.1; MIN_PAIRS - 1]; 5]].concat();
+        let too_few = NoInterval::TooFew { enough: 3, launches: 8 };
+        assert_eq!(of(&short), Err(too_few));
+        let words = "3 of 8 launches have at least 4 pairs of slices; a confidence interval \
+                     needs 4 such launches";
+        assert_eq!(too_few.to_string(), words);
     }
 
     #[test]
-    fn a_server_that_answers_nothing_is_not_slow() {
-        for nothing in [0.0, f64::NAN, f64::INFINITY] {
+    fn a_server_that_sends_no_replies_is_not_called_slower() {
+        for ratio in [0.0, f64::NAN, f64::INFINITY] {
             let mut launches = vec![vec![1.1; 8]; 4];
-            launches[2] = vec![nothing; 8];
-            assert_eq!(Comparison::of(&launches), Err(NoInterval::NotFinite), "{nothing}");
+            launches[2] = vec![ratio; 8];
+            assert_eq!(Comparison::of(&launches), Err(NoInterval::NotFinite), "{ratio}");
         }
     }
 
@@ -305,8 +311,8 @@ mod tests {
     }
 
     #[test]
-    fn equal_is_a_whole_interval_inside_the_margin_and_a_wider_one_is_inconclusive() {
-        use Verdict::{Equal, Faster, Inconclusive, Slower};
+    fn an_interval_inside_the_margin_is_equal_and_a_wider_one_inconclusive() {
+        use ComparisonVerdict::{Equal, Faster, Inconclusive, Slower};
         for (low, high, margin, verdict) in [
             (0.084, 7.725, 0.05, Inconclusive),
             (0.96, 1.04, 0.05, Equal),
@@ -343,25 +349,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_other_way_round_is_the_reciprocal_with_the_opposite_verdict(
+        fn swapping_the_servers_gives_the_reciprocal_and_opposite_verdict(
             launches in prop::collection::vec(prop::collection::vec(0.1..10.0, 4..30), 4..8),
         ) {
-            let there = Comparison::of(&launches).expect("enough launches");
-            let turned = |launch: &Vec<f64>| launch.iter().map(|ratio: &f64| 1.0 / ratio).collect();
-            let back: Vec<Vec<f64>> = launches.iter().map(turned).collect();
-            let back = Comparison::of(&back).expect("as many");
-            for (one, other) in
-                [(there.ratio, back.ratio), (there.low, back.high), (there.high, back.low)]
-            {
-                prop_assert!((one * other - 1.0).abs() < 1e-6, "{} and {}", one, other);
+            let original = Comparison::of(&launches).expect("enough launches");
+            let swap = |launch: &Vec<f64>| launch.iter().map(|ratio: &f64| 1.0 / ratio).collect();
+            let swapped: Vec<Vec<f64>> = launches.iter().map(swap).collect();
+            let swapped = Comparison::of(&swapped).expect("enough launches");
+            for (figure, reciprocal) in [
+                (original.ratio, swapped.ratio),
+                (original.low, swapped.high),
+                (original.high, swapped.low),
+            ] {
+                let product = figure * reciprocal;
+                prop_assert!((product - 1.0).abs() < 1e-6, "{} and {}", figure, reciprocal);
             }
-            prop_assert!(there.low <= there.ratio && there.ratio <= there.high);
-            let opposite = match back.verdict(0.5) {
-                Verdict::Faster => Verdict::Slower,
-                Verdict::Slower => Verdict::Faster,
+            prop_assert!(original.low <= original.ratio && original.ratio <= original.high);
+            let opposite = match swapped.verdict(0.5) {
+                ComparisonVerdict::Faster => ComparisonVerdict::Slower,
+                ComparisonVerdict::Slower => ComparisonVerdict::Faster,
                 same => same,
             };
-            prop_assert_eq!(there.verdict(0.5), opposite);
+            prop_assert_eq!(original.verdict(0.5), opposite);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Effective sample size of a run's requests.
 
-/// Minimum number of batches: fewer do not show how their means vary.
-pub const LEAST_BATCHES: usize = 5;
+/// Minimum number of batches for an estimate of the variance of their means.
+pub const MIN_BATCHES: usize = 5;
 
 /// Summary of the values of one interval of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,11 +14,11 @@ pub struct Batch {
     pub variance: f64,
 }
 
-/// Returns the number of independent values with the same information about the mean as the values
-/// of these successive batches.
+/// Returns the effective sample size: the number of independent values that would give the mean
+/// with the same precision as the values of these successive batches.
 ///
-/// The values may be correlated. The result is at most their number; `None` if fewer than
-/// [`LEAST_BATCHES`] batches have any value.
+/// The values may be correlated. The result is at most the number of values; `None` if fewer than
+/// [`MIN_BATCHES`] batches have values.
 ///
 /// The method of batch means: n / max(1, VIF). The variance inflation factor VIF is the mean batch
 /// size times the variance of the batch means, divided by the variance of all values. It is 1 for
@@ -26,14 +26,14 @@ pub struct Batch {
 /// Alexopoulos and Seila, "Output data analysis" in Banks, "Handbook of Simulation", 1998.
 ///
 /// Batches of different size are weighted by their size (the mean square between groups of an
-/// analysis of variance). Each batch should be longer than the correlation between its values
-/// lasts. With k batches the relative error of the factor is about √(2 / (k - 1)).
+/// analysis of variance). Each batch should be longer than the distance over which values are
+/// correlated. With k batches the relative error of the VIF is about √(2 / (k - 1)).
 ///
 /// The result is for the mean. For a quantile, let `p` be the share of a batch's values above the
 /// quantile. Pass `p` as the mean of the batch, and `p (1 - p)` as its variance.
 pub fn effective_sample_size(batches: &[Batch]) -> Option<f64> {
     let batches: Vec<&Batch> = batches.iter().filter(|batch| batch.count > 0).collect();
-    if batches.len() < LEAST_BATCHES {
+    if batches.len() < MIN_BATCHES {
         return None;
     }
     let sum = |of: &dyn Fn(&Batch) -> f64| -> f64 { batches.iter().map(|batch| of(batch)).sum() };
@@ -60,46 +60,46 @@ mod tests {
         Batch { count: values.len() as u64, mean: values.mean(), variance: values.variance() }
     }
 
-    /// Returns the effective share of the values in this many batches of 500. Each value is
-    /// correlated with the one before.
-    fn worth(seed: u64, correlation: f64, batches: usize) -> f64 {
+    /// Returns the effective sample size of correlated values in batches of 500, as a share of the
+    /// number of values.
+    fn effective_share(seed: u64, correlation: f64, batches: usize) -> f64 {
         let values = Noise::seeded(seed).correlated(correlation, 500 * batches);
         let batches: Vec<Batch> = values.chunks(500).map(batch).collect();
         effective_sample_size(&batches).expect("enough batches") / values.len() as f64
     }
 
     #[test]
-    fn independent_values_are_worth_nearly_all() {
-        let worth = worth(1, 0.0, 200);
-        assert!((0.8..=1.0).contains(&worth), "{worth}");
+    fn the_effective_size_of_independent_values_is_near_their_count() {
+        let share = effective_share(1, 0.0, 200);
+        assert!((0.8..=1.0).contains(&share), "{share}");
     }
 
     #[test]
-    fn correlated_values_are_worth_what_theory_says() {
-        // The mean of AR(1) values has (1 + ρ) / (1 - ρ) times the variance of that of independent
-        // values.
-        let worth = worth(2, 0.8, 200);
-        assert!((worth - 0.2 / 1.8).abs() < 0.03, "{worth}");
+    fn the_effective_size_of_correlated_values_matches_theory() {
+        // The variance of the mean is (1 + ρ) / (1 - ρ) times larger for AR(1) values than for
+        // independent values.
+        let share = effective_share(2, 0.8, 200);
+        assert!((share - 0.2 / 1.8).abs() < 0.03, "{share}");
     }
 
     #[test]
-    fn ten_intervals_tell_the_size_to_a_factor_of_three() {
+    fn ten_intervals_estimate_the_effective_size_within_a_factor_of_four() {
         for seed in 0..20 {
-            let worth = worth(seed, 0.8, 10) / (0.2 / 1.8);
-            assert!((1.0 / 3.0..4.0).contains(&worth), "{seed}: {worth}");
+            let ratio = effective_share(seed, 0.8, 10) / (0.2 / 1.8);
+            assert!((1.0 / 3.0..4.0).contains(&ratio), "{seed}: {ratio}");
         }
     }
 
     #[test]
-    fn four_intervals_say_nothing_nor_do_empty_ones() {
-        let one = batch(&[1.0, 2.0, 4.0]);
+    fn four_intervals_are_too_few_and_empty_intervals_do_not_count() {
+        let full = batch(&[1.0, 2.0, 4.0]);
         let empty = Batch { count: 0, mean: f64::NAN, variance: f64::NAN };
-        assert_eq!(effective_sample_size(&[one, one, one, one, empty]), None);
-        assert_eq!(effective_sample_size(&[one, one, empty, one, one, one]), Some(15.0));
+        assert_eq!(effective_sample_size(&[full, full, full, full, empty]), None);
+        assert_eq!(effective_sample_size(&[full, full, empty, full, full, full]), Some(15.0));
     }
 
     #[test]
-    fn values_that_change_only_from_one_interval_to_the_next_are_worth_one_each() {
+    fn an_interval_of_constant_values_counts_as_one_value() {
         let batches =
             [1.0, 5.0, 2.0, 4.0, 3.0, 7.0].map(|mean| Batch { count: 100, mean, variance: 0.0 });
         let effective = effective_sample_size(&batches).expect("enough batches");
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn intervals_that_are_more_alike_than_chance_are_worth_no_more_than_their_values() {
+    fn the_effective_size_is_at_most_the_count_even_if_the_means_are_nearly_equal() {
         let batches =
             [1.0, 1.001, 0.999, 1.0, 1.001].map(|mean| Batch { count: 100, mean, variance: 1.0 });
         assert_eq!(effective_sample_size(&batches), Some(500.0));
@@ -115,7 +115,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_run_is_worth_no_more_than_its_values_and_the_unit_makes_no_difference(
+        fn the_effective_size_is_at_most_the_count_and_independent_of_the_unit(
             values in prop::collection::vec((1..1000u64, 1e-6..1.0, 0.0..1e-3), 5..30),
         ) {
             let batches = |unit: f64| -> Vec<Batch> {

@@ -1,8 +1,8 @@
 //! Median of a sample, with its confidence interval.
 
-use super::order::too_few;
+use super::rank_bounds::tail_count;
 
-/// Median of a sample, with a confidence interval of at least 95 %.
+/// Median of a sample, with a confidence interval at a level of at least 95 %.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Median {
     /// Median of the sample.
@@ -16,13 +16,13 @@ pub struct Median {
 impl Median {
     /// Computes the median; `None` if the sample has too few values for an interval.
     ///
-    /// The ends are values of the sample (order statistics). The values must be independent; no
-    /// distribution is assumed.
+    /// The ends of the interval are values of the sample (order statistics), so no distribution is
+    /// assumed. The values must be independent.
     pub fn of(sample: &[f64]) -> Option<Median> {
         let mut sorted = sample.to_vec();
         sorted.sort_by(f64::total_cmp);
         let count = sorted.len();
-        let low = too_few(count as f64, 0.5)? as usize;
+        let low = tail_count(count as f64, 0.5)? as usize;
         let value = f64::midpoint(sorted[(count - 1) / 2], sorted[count / 2]);
         Some(Median { value, low: sorted[low], high: sorted[count - 1 - low] })
     }
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_interval_of_a_median_holds_it_in_95_of_100_samples_at_least() {
+    fn the_median_interval_covers_the_median_in_at_least_95_of_100_samples() {
         for count in 1..=60usize {
             let sample: Vec<f64> = (1..=count).map(|value| value as f64).collect();
             let Some(median) = Median::of(&sample) else {
@@ -42,16 +42,16 @@ mod tests {
             };
             assert_eq!(median.value, (count + 1) as f64 / 2.0);
             assert_eq!(median.low + median.high, (count + 1) as f64);
-            // The interval misses the median if fewer than `low` values are below it, or above it.
-            // The probability is a sum of binomial coefficients, each the one before times
-            // (count - k) / (k + 1).
+            // The interval misses the true median if fewer than `median.low` sample values are on
+            // one side of the true median. The probability is a sum of binomial coefficients.
+            // C(count, k + 1) = C(count, k) * (count - k) / (k + 1).
             let mut coefficient = 1.0;
-            let mut fewer = 0.0;
+            let mut sum = 0.0;
             for k in 0..median.low as usize {
-                fewer += coefficient;
+                sum += coefficient;
                 coefficient *= (count - k) as f64 / (k + 1) as f64;
             }
-            let missed = 2.0 * fewer / 2f64.powi(count as i32);
+            let missed = 2.0 * sum / 2f64.powi(count as i32);
             assert!((0.001..0.05).contains(&missed), "{count} values: {missed}");
         }
     }

@@ -6,13 +6,13 @@ mod little;
 mod median;
 #[cfg(test)]
 mod noise;
-mod order;
 mod quantiles;
+mod rank_bounds;
 mod stationarity;
 
-pub use comparison::{Comparison, LEAST_LAUNCHES, LEAST_PAIRS, NoInterval, Verdict};
-pub use effective::{Batch, LEAST_BATCHES, effective_sample_size};
+pub use comparison::{Comparison, ComparisonVerdict, MIN_LAUNCHES, MIN_PAIRS, NoInterval};
+pub use effective::{Batch, MIN_BATCHES, effective_sample_size};
 pub use little::littles_residual;
 pub use median::Median;
 pub use quantiles::{Interval, Quantiles, quantile_interval};
-pub use stationarity::{LEAST_INTERVALS, Stationarity};
+pub use stationarity::{MIN_INTERVALS, Stationarity};

@@ -22,7 +22,7 @@ impl Noise {
         self.1.inverse_cdf(uniform.max(f64::EPSILON))
     }
 
-    /// Returns normally distributed values, each correlated with the one before (AR(1)).
+    /// Returns normally distributed values, each correlated with the previous value (AR(1)).
     pub(super) fn correlated(&mut self, correlation: f64, count: usize) -> Vec<f64> {
         let fresh = (1.0 - correlation * correlation).sqrt();
         let mut value = self.normal();

@@ -1,19 +1,20 @@
 //! Quantiles of a histogram, with their confidence intervals.
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::order::too_few;
+use super::rank_bounds::tail_count;
 
-/// Minimum number of values expected beyond a quantile. With fewer, the quantile is little more
-/// than the largest value.
-const LEAST_BEYOND: f64 = 10.0;
+/// Minimum number of values expected above a quantile. With fewer, the quantile is hardly more
+/// reliable than the largest value.
+const MIN_BEYOND: f64 = 10.0;
 
 /// Quantiles of a recorded time, in nanoseconds.
 ///
-/// Each is a recorded value, to three significant digits: at least that share of all values is not
-/// larger. `None` if there are too few values.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// A quantile is the smallest recorded value, to three significant digits, such that at least this
+/// share of all values is not larger. `None` if there are too few values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Quantiles {
     /// Median; needs 20 values or more.
     pub p50: Option<u64>,
@@ -30,7 +31,7 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
-    /// Returns the quantiles of a histogram. All are `None` for an empty one.
+    /// Returns the quantiles of a histogram.
     pub fn of(histogram: &Histogram<u64>) -> Quantiles {
         let at = |quantile| {
             has_enough(histogram.len(), quantile).then(|| histogram.value_at_quantile(quantile))
@@ -46,14 +47,15 @@ impl Quantiles {
     }
 }
 
-/// Returns whether this many values suffice for a quantile (0 to 1).
+/// Returns whether `count` values suffice for a quantile (0 to 1).
 fn has_enough(count: u64, quantile: f64) -> bool {
     // Rounded, because 1 - 0.9 is not exactly 0.1.
-    (count as f64 * (1.0 - quantile) * 1e6).round() >= LEAST_BEYOND * 1e6
+    (count as f64 * (1.0 - quantile) * 1e6).round() >= MIN_BEYOND * 1e6
 }
 
 /// 95 % confidence interval of a figure, including both ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Interval<T> {
     /// Lower end.
     pub low: T,
@@ -64,13 +66,13 @@ pub struct Interval<T> {
 /// Returns the confidence interval of a quantile (0 to 1), given a histogram and its effective
 /// sample size ([`super::effective_sample_size`]).
 ///
-/// The effective size is limited to the number of values. `None` if too few values are above or
-/// below the quantile to bound it: for the 99th percentile, some 390 independent values are enough.
+/// The effective size is limited to the number of values. `None` if there are too few values above
+/// or below the quantile. For the 99th percentile, about 390 independent values are enough.
 ///
 /// The ends are recorded values (order statistics), so no distribution is assumed: David and
-/// Nagaraja, "Order Statistics", 3rd edition, section 7.1. Each independent value stands for a
-/// group of neighbouring values, of the size recorded values / independent values. The interval
-/// ends at the outermost value of such a group.
+/// Nagaraja, "Order Statistics", 3rd edition, section 7.1. Each independent value represents a
+/// group of (recorded values / independent values) neighbouring values. The interval ends at the
+/// outermost value of such a group.
 pub fn quantile_interval(
     histogram: &Histogram<u64>,
     quantile: f64,
@@ -78,8 +80,8 @@ pub fn quantile_interval(
 ) -> Option<Interval<u64>> {
     let count = histogram.len() as f64;
     let effective = effective.min(count).floor();
-    let below = too_few(effective, quantile)?;
-    let above = too_few(effective, 1.0 - quantile)?;
+    let below = tail_count(effective, quantile)?;
+    let above = tail_count(effective, 1.0 - quantile)?;
     let recorded = |values: f64| values * count / effective;
     // Half a rank lower, because the histogram rounds up.
     let at_rank = |rank: f64| histogram.value_at_quantile((rank - 0.5) / count);
@@ -102,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_of_a_thousand_are_what_counting_gives() {
+    fn quantiles_of_a_thousand_values_match_their_ranks() {
         let quantiles = Quantiles::of(&histogram(1..=1000));
         let expected = Quantiles {
             p50: Some(500),
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quantile_has_a_value_where_ten_values_are_beyond_it() {
+    fn a_quantile_needs_ten_values_beyond_it() {
         let known = |count: u64| {
             let Quantiles { p50, p90, p99, p999, max, .. } =
                 Quantiles::of(&histogram((0..count).map(|_| 7)));
@@ -139,48 +141,53 @@ mod tests {
     }
 
     #[test]
-    fn nothing_recorded_has_no_quantile_and_no_interval() {
+    fn an_empty_histogram_has_no_quantiles_and_no_interval() {
         let empty = histogram([]);
         assert_eq!(Quantiles::of(&empty), Quantiles::default());
         assert_eq!(quantile_interval(&empty, 0.5, 1000.0), None);
     }
 
     #[test]
-    fn the_interval_of_a_quantile_ends_at_order_statistics() {
+    fn the_bounds_of_a_quantile_interval_are_order_statistics() {
         let thousand = histogram(1..=1000);
-        // Ranks by the binomial distribution, each with a probability of 2.5 %: at most 468 of 1000
-        // values below the median; at most 3 above the 99th percentile; 17 or more above it.
+        // By the binomial distribution, each of these has a probability of at most 2.5 %: at most
+        // 468 of 1000 values below the median, at most 3 above the 99th percentile, 18 or more
+        // above the 99th percentile.
         let interval = |quantile| quantile_interval(&thousand, quantile, 1e9);
         assert_eq!(interval(0.5), Some(Interval { low: 469, high: 532 }));
         assert_eq!(interval(0.99), Some(Interval { low: 983, high: 997 }));
-        assert_eq!(interval(0.999), None, "one value above it bounds nothing");
+        assert_eq!(interval(0.999), None, "one value above the quantile is too few");
     }
 
     #[test]
-    fn values_that_follow_each_other_count_for_fewer() {
+    fn a_lower_effective_sample_size_widens_or_removes_the_interval() {
         let thousand = histogram(1..=1000);
         let interval = |effective| quantile_interval(&thousand, 0.9, effective);
         assert_eq!(interval(100.0), Some(Interval { low: 831, high: 970 }));
         assert_eq!(interval(20.0), None);
-        assert_eq!(interval(f64::NAN), interval(1000.0), "not known is as many as there are");
+        assert_eq!(
+            interval(f64::NAN),
+            interval(1000.0),
+            "an unknown effective size is the number of values"
+        );
     }
 
     #[test]
-    fn a_99th_percentile_is_in_its_interval_95_times_of_100() {
+    fn the_interval_of_the_99th_percentile_covers_it_in_95_of_100_samples() {
         let mut noise = Noise::seeded(1);
-        let held = (0..1000)
+        let covered = (0..1000)
             .filter(|_| {
                 let drawn = histogram((0..1000).map(|_| (noise.uniform() * 2000.0) as u64));
                 let interval = quantile_interval(&drawn, 0.99, 1000.0).expect("enough values");
                 (interval.low..=interval.high).contains(&1980)
             })
             .count();
-        assert!((930..=985).contains(&held), "{held} of 1000");
+        assert!((930..=985).contains(&covered), "{covered} of 1000");
     }
 
     proptest! {
         #[test]
-        fn an_interval_holds_the_recorded_quantile_and_more_values_have_one_too(
+        fn an_interval_contains_its_quantile_and_exists_for_larger_effective_sizes(
             values in prop::collection::vec(0..1_000_000_000u64, 1..500),
             quantile in 0.01..0.99,
             effective in 1.0..500.0,

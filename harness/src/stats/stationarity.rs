@@ -1,22 +1,23 @@
-//! Stationarity of a run: whether it changed from its start to its end.
+//! Stationarity of a run: whether a figure changed between the first and the second half.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Minimum number of intervals for a shift: halves of four are apart by chance in 3 of 100 cases.
-pub const LEAST_INTERVALS: usize = 10;
+/// Minimum number of intervals for a test. With eight intervals, all values of one half are above
+/// all values of the other half by chance in 3 of 100 runs; with ten, in fewer than 1 of 100.
+pub const MIN_INTERVALS: usize = 10;
 
-/// Minimum relative difference between the halves to report, even if it is significant.
-const LEAST_CHANGE: f64 = 0.1;
+/// Relative difference between the halves that is ignored, even if it is significant.
+const MIN_CHANGE: f64 = 0.1;
 
-/// 99.5 % quantile of the standard normal distribution: 1 of 100 values is further from 0.
+/// 99.5 % quantile of the standard normal distribution, for a two-sided test at 1 %.
 const Z: f64 = 2.576;
 
 /// Change of a figure over the successive intervals of a run.
 ///
-/// `change` is the relative difference between the means of the second and the first half: -0.2 is
-/// a decrease of 20 %.
+/// `change` is the relative difference of the mean of the second half to the mean of the first:
+/// -0.2 is a decrease of 20 %.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "state")]
 pub enum Stationarity {
@@ -27,7 +28,7 @@ pub enum Stationarity {
         /// Relative difference between the halves.
         change: f64,
     },
-    /// All values of one half are above all of the other.
+    /// All values of one half are above all values of the other half.
     Shift {
         /// Relative difference between the halves.
         change: f64,
@@ -42,23 +43,23 @@ pub enum Stationarity {
 impl Stationarity {
     /// Tests a series of figures, such as the throughput or the median latency of each interval.
     ///
-    /// A change is reported if it is larger than 10 % and significant by either of two
-    /// distribution-free tests. They raise a false alarm for independent figures in at most 1 of
-    /// 100 cases.
+    /// A change is reported if it is larger than 10 % and significant by one of two
+    /// distribution-free tests. For independent figures, each test raises a false alarm in at most
+    /// 1 of 100 cases.
     ///
-    /// One is the trend test of Mann (Econometrica 13, 1945) and Kendall ("Rank Correlation
-    /// Methods", 1975): the normal approximation, corrected for ties and continuity. The other
-    /// checks whether all figures of one half are above all of the other. It detects an abrupt
-    /// change in a short run sooner (a rank-sum test at its extreme: 2 of the 252 ways to halve
-    /// ten).
+    /// - The trend test of Mann (Econometrica 13, 1945) and Kendall ("Rank Correlation Methods",
+    ///   1975): the normal approximation, corrected for ties and continuity.
+    /// - A test whether all figures of one half are above all figures of the other half. It detects
+    ///   an abrupt change in a short run better. It is the extreme case of a rank-sum test: 2 of
+    ///   the 252 ways to halve ten figures.
     pub fn of(figures: &[f64]) -> Stationarity {
         let intervals = figures.len();
-        if intervals < LEAST_INTERVALS {
+        if intervals < MIN_INTERVALS {
             return Stationarity::TooShort { intervals };
         }
         let (first, second) = figures.split_at(intervals / 2);
         let change = mean(second) / mean(first) - 1.0;
-        if change.abs() <= LEAST_CHANGE {
+        if change.abs() <= MIN_CHANGE {
             Stationarity::Stationary
         } else if has_trend(figures) {
             Stationarity::Trend { change }
@@ -73,9 +74,9 @@ impl Stationarity {
 impl fmt::Display for Stationarity {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (how, change) = match self {
-            Stationarity::Stationary => return formatter.write_str("no change is shown"),
+            Stationarity::Stationary => return formatter.write_str("no significant change"),
             Stationarity::TooShort { intervals } => {
-                return write!(formatter, "{intervals} intervals are too few to show a change");
+                return write!(formatter, "{intervals} intervals are too few to detect a change");
             }
             Stationarity::Trend { change } => ("a trend", change),
             Stationarity::Shift { change } => ("a shift", change),
@@ -116,9 +117,9 @@ mod tests {
     use super::super::noise::Noise;
     use super::*;
 
-    /// Counts the simulated series of ten intervals in which a change is reported. `at` gives the
-    /// figure at a position from 0 to 1; `noise` is its coefficient of variation.
-    fn alarms(series: u64, noise: f64, at: impl Fn(f64) -> f64) -> usize {
+    /// Simulates series of ten intervals, and counts the series in which a change is reported. `at`
+    /// gives the figure at a position from 0 to 1; `noise` is its coefficient of variation.
+    fn count_alarms(series: u64, noise: f64, at: impl Fn(f64) -> f64) -> usize {
         (0..series)
             .filter(|&seed| {
                 let mut random = Noise::seeded(seed);
@@ -131,52 +132,52 @@ mod tests {
     }
 
     #[test]
-    fn noise_is_called_a_change_in_two_of_a_hundred_runs_at_most() {
-        let false_alarms = alarms(100, 0.15, |_| 50_000.0);
+    fn noise_causes_false_alarms_in_at_most_two_of_a_hundred_runs() {
+        let false_alarms = count_alarms(100, 0.15, |_| 50_000.0);
         assert!(false_alarms <= 2, "{false_alarms} of 100");
-        let false_alarms = alarms(5_000, 0.15, |_| 50_000.0);
+        let false_alarms = count_alarms(5_000, 0.15, |_| 50_000.0);
         assert!(false_alarms <= 100, "{false_alarms} of 5000");
     }
 
     #[test]
-    fn a_step_in_the_middle_is_seen() {
-        let seen = alarms(100, 0.03, |part| if part < 0.5 { 1.0 } else { 0.7 });
+    fn a_step_in_the_middle_is_detected() {
+        let seen = count_alarms(100, 0.03, |part| if part < 0.5 { 1.0 } else { 0.7 });
         assert!(seen >= 95, "{seen} of 100");
     }
 
     #[test]
-    fn a_steady_fall_is_seen() {
-        let seen = alarms(100, 0.03, |part| 1.0 - 0.4 * part);
+    fn a_steady_decline_is_detected() {
+        let seen = count_alarms(100, 0.03, |part| 1.0 - 0.4 * part);
         assert!(seen >= 95, "{seen} of 100");
     }
 
     #[test]
-    fn a_change_below_a_tenth_is_none_however_sure() {
-        assert_eq!(alarms(100, 0.001, |part| 1.0 + 0.15 * part), 0);
+    fn a_change_below_ten_percent_is_ignored_even_if_significant() {
+        assert_eq!(count_alarms(100, 0.001, |part| 1.0 + 0.15 * part), 0);
     }
 
     #[test]
-    fn a_bad_interval_is_not_a_change() {
+    fn a_single_outlier_interval_is_not_a_change() {
         let mut figures = [100.0; 12];
         figures[9] = 5.0;
         assert_eq!(Stationarity::of(&figures), Stationarity::Stationary);
     }
 
     #[test]
-    fn the_words_say_what_changed_and_by_how_much() {
+    fn the_message_gives_the_kind_and_size_of_the_change() {
         let falling: Vec<f64> = (0..10).map(|interval| 100.0 - 5.0 * f64::from(interval)).collect();
         let trend = "a trend: the second half is 28 % below the first";
         assert_eq!(Stationarity::of(&falling).to_string(), trend);
         let step = [5.0, 4.0, 5.0, 4.0, 5.0, 7.0, 6.0, 7.0, 6.0, 7.0];
         let shift = "a shift: the second half is 43 % above the first";
         assert_eq!(Stationarity::of(&step).to_string(), shift);
-        let short = "9 intervals are too few to show a change";
+        let short = "9 intervals are too few to detect a change";
         assert_eq!(Stationarity::of(&step[..9]).to_string(), short);
-        assert_eq!(Stationarity::of(&[7.0; 10]).to_string(), "no change is shown");
+        assert_eq!(Stationarity::of(&[7.0; 10]).to_string(), "no significant change");
     }
 
     #[test]
-    fn figures_that_are_equal_take_nothing_from_a_trend() {
+    fn ties_do_not_hide_a_trend() {
         // 47 more pairs rise than fall: 2.94 standard deviations, or 2.52 without the correction
         // for ties.
         let figures = [1, 1, 1, 1, 1, 1, 2, 1, 2, 2, 2, 2, 2, 2].map(f64::from);
@@ -185,7 +186,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_unit_makes_no_difference(
+        fn the_result_does_not_depend_on_the_unit(
             figures in prop::collection::vec(1.0..2.0, 10..30),
             exponent in -20..20i32,
         ) {

@@ -1,4 +1,4 @@
-//! Byte strings, templates and patterns of a manifest.
+//! Byte strings, request templates and regular expressions of a manifest.
 
 use std::fmt;
 use std::ops::{Deref, Range};
@@ -10,33 +10,37 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::text::printable;
 
-/// Memory limit of a compiled pattern, in bytes.
-const LARGEST_PATTERN: usize = 1 << 20;
+/// Memory limit of a compiled regular expression, in bytes.
+const MAX_REGEX_SIZE: usize = 1 << 20;
 
-/// A byte string, written as text, or as a list of numbers if it is not UTF-8.
+/// A byte string. In TOML, it is a string, or an array of numbers if it is not UTF-8.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bytes(Vec<u8>);
 
-/// Template of a request as sent: `{}` stands for the request.
+/// Template of a request on the wire. In TOML, `{}` is the placeholder for the payload: an expression,
+/// or the line to echo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// Bytes before the request.
+    /// Bytes before the payload.
     pub before: Bytes,
-    /// Bytes after the request, which terminate it.
+    /// Bytes after the payload: the terminator of the request.
     pub after: Bytes,
 }
 
-/// A regular expression. Matching takes time linear in the length of the input.
+/// A regular expression for replies. Matching takes time linear in the length of the reply.
 #[derive(Clone, Debug)]
-pub struct Pattern(Regex);
+pub struct ReplyRegex(Regex);
 
 impl Bytes {
-    /// Returns the end of the first occurrence of these bytes in `received`.
+    /// Returns the index after the first occurrence of these bytes in `received`.
     pub fn find_end(&self, received: &[u8]) -> Option<usize> {
         if self.is_empty() {
             return Some(0);
         }
-        received.windows(self.len()).position(|some| some == &self[..]).map(|at| at + self.len())
+        received
+            .windows(self.len())
+            .position(|window| window == &self[..])
+            .map(|at| at + self.len())
     }
 
     /// Returns the bytes as a quoted string for messages.
@@ -74,12 +78,13 @@ impl Serialize for Bytes {
 
 impl<'d> Deserialize<'d> for Bytes {
     fn deserialize<D: Deserializer<'d>>(from: D) -> Result<Bytes, D::Error> {
-        struct Either;
-        impl<'d> Visitor<'d> for Either {
+        struct StringOrArray;
+        impl<'d> Visitor<'d> for StringOrArray {
             type Value = Bytes;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a text, such as \"\\r\\n\" or \"\\u0000\", or a list of bytes")
+                formatter
+                    .write_str("a string, such as \"\\r\\n\" or \"\\u0000\", or an array of bytes")
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Bytes, E> {
@@ -94,12 +99,12 @@ impl<'d> Deserialize<'d> for Bytes {
                 Ok(Bytes(bytes))
             }
         }
-        from.deserialize_any(Either)
+        from.deserialize_any(StringOrArray)
     }
 }
 
 impl Default for Template {
-    /// Returns the template of a line.
+    /// Returns the template of a line: the request and a line feed.
     fn default() -> Template {
         Template { before: Bytes::default(), after: Bytes::from(&b"\n"[..]) }
     }
@@ -107,7 +112,7 @@ impl Default for Template {
 
 impl Template {
     /// Returns the template as a quoted string for messages.
-    pub fn words(&self) -> String {
+    pub fn description(&self) -> String {
         let text = [&self.before[..], b"{}", &self.after[..]].concat();
         format!("{} ({{}} is the request)", printable(&text))
     }
@@ -122,39 +127,40 @@ impl Serialize for Template {
 impl<'d> Deserialize<'d> for Template {
     fn deserialize<D: Deserializer<'d>>(from: D) -> Result<Template, D::Error> {
         let text = Bytes::deserialize(from)?;
-        let ends = Bytes(b"{}".to_vec());
-        let end = ends.find_end(&text);
-        let Some(end) = end.filter(|&end| ends.find_end(&text[end..]).is_none()) else {
-            let words = "write {} once, where the request stands, as in \"{}\\n\"";
-            return Err(D::Error::custom(words));
+        let placeholder = Bytes(b"{}".to_vec());
+        let end = placeholder.find_end(&text);
+        let Some(end) = end.filter(|&end| placeholder.find_end(&text[end..]).is_none()) else {
+            let usage = "write {} once, in place of the payload, as in \"{}\\n\"";
+            return Err(D::Error::custom(usage));
         };
         Ok(Template { before: Bytes::from(&text[..end - 2]), after: Bytes::from(&text[end..]) })
     }
 }
 
-impl Pattern {
+impl ReplyRegex {
     /// Compiles a regular expression.
     ///
     /// # Errors
-    /// A message that says what is wrong with it.
-    pub fn new(text: &str) -> Result<Pattern, String> {
-        let built = RegexBuilder::new(text).size_limit(LARGEST_PATTERN).build();
-        built.map(Pattern).map_err(|error| format!("it is no regular expression: {error}"))
+    /// The text is not a valid regular expression, or needs too much memory. The message has the
+    /// reason.
+    pub fn new(text: &str) -> Result<ReplyRegex, String> {
+        let regex = RegexBuilder::new(text).size_limit(MAX_REGEX_SIZE).build();
+        regex.map(ReplyRegex).map_err(|error| format!("not a valid regular expression: {error}"))
     }
 
-    /// Returns the first group, or the whole match. `None` if there is no match.
-    pub fn found_in<'r>(&self, reply: &'r [u8]) -> Option<&'r [u8]> {
-        self.place_in(reply).map(|place| &reply[place])
+    /// Returns the first group, or the whole match if there is no group. `None` without a match.
+    pub fn value_in<'r>(&self, reply: &'r [u8]) -> Option<&'r [u8]> {
+        self.range_in(reply).map(|range| &reply[range])
     }
 
-    /// Returns the range of the first group, or of the whole match.
-    pub fn place_in(&self, reply: &[u8]) -> Option<Range<usize>> {
+    /// Returns the range of [`value_in`](Self::value_in).
+    pub fn range_in(&self, reply: &[u8]) -> Option<Range<usize>> {
         let captures = self.0.captures(reply)?;
-        captures.get(1).or_else(|| captures.get(0)).map(|found| found.range())
+        captures.get(1).or_else(|| captures.get(0)).map(|group| group.range())
     }
 
-    /// Returns whether it matches anywhere.
-    pub fn is_in(&self, reply: &[u8]) -> bool {
+    /// Returns whether the regular expression matches any part of the reply.
+    pub fn is_match(&self, reply: &[u8]) -> bool {
         self.0.is_match(reply)
     }
 
@@ -164,20 +170,20 @@ impl Pattern {
     }
 }
 
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Pattern) -> bool {
+impl PartialEq for ReplyRegex {
+    fn eq(&self, other: &ReplyRegex) -> bool {
         self.as_str() == other.as_str()
     }
 }
 
-impl Serialize for Pattern {
+impl Serialize for ReplyRegex {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(self.as_str())
     }
 }
 
-impl<'d> Deserialize<'d> for Pattern {
-    fn deserialize<D: Deserializer<'d>>(from: D) -> Result<Pattern, D::Error> {
-        Pattern::new(&String::deserialize(from)?).map_err(D::Error::custom)
+impl<'d> Deserialize<'d> for ReplyRegex {
+    fn deserialize<D: Deserializer<'d>>(from: D) -> Result<ReplyRegex, D::Error> {
+        ReplyRegex::new(&String::deserialize(from)?).map_err(D::Error::custom)
     }
 }

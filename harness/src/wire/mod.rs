@@ -7,16 +7,18 @@ mod bytes;
 mod reply;
 mod spacing;
 
-pub use bytes::{Bytes, Pattern, Template};
-pub use reply::{Length, ReplyEnd};
+pub use bytes::{Bytes, ReplyRegex, Template};
+pub use reply::{LengthPrefix, ReplyFraming};
 pub use spacing::respaced;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::figures::counted;
+
 /// Maximum length of a greeting, in bytes.
-pub const LONGEST_GREETING: usize = 64 * 1024;
+pub const MAX_GREETING_LENGTH: usize = 64 * 1024;
 
 /// Wire protocol of a server, in the syntax of a manifest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,25 +27,27 @@ pub struct Wire {
     /// Format of a request.
     #[serde(skip_serializing_if = "is_default")]
     pub request: Template,
-    /// The parts of an expression are separated by spaces; unchanged if undeclared.
+    /// Whether the client adds spaces around operators (true), removes them (false), or sends
+    /// expressions unchanged (undeclared).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spaced: Option<bool>,
-    /// Several requests may be sent at once. The default is true if requests are delimited.
+    /// Whether several requests may be in flight on a connection. The default is true if requests
+    /// have a terminator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pipelining: Option<bool>,
-    /// Terminator of a reply.
+    /// How the end of a reply is determined.
     #[serde(skip_serializing_if = "is_default")]
-    pub reply_end: ReplyEnd,
-    /// Pattern of the value in a reply: the first group, or the whole match.
+    pub reply_end: ReplyFraming,
+    /// Regular expression for the value in a reply: the first group, or the whole match.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<Pattern>,
-    /// Pattern of an error reply.
+    pub value: Option<ReplyRegex>,
+    /// Regular expression that matches error replies.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<Pattern>,
+    pub error: Option<ReplyRegex>,
     /// Greeting that the server sends on connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub greeting: Option<Greeting>,
-    /// Exchange before the first request.
+    /// Messages exchanged before the first request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub handshake: Vec<Step>,
     /// Prompt that the server sends when it waits for a request.
@@ -52,28 +56,28 @@ pub struct Wire {
     /// Bytes that make the server close the connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quit: Option<Bytes>,
-    /// Number of requests per connection.
+    /// Number of requests after which the server closes a connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_connection: Option<u32>,
     /// Number of connections after which the server exits.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub clients_per_life: Option<u32>,
+    pub connections_before_exit: Option<u32>,
 }
 
-/// Returns whether a value is the default, which is left out of a file.
+/// Returns whether a value is the default, so that serde omits the key.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Terminator of a greeting.
+/// How the end of a greeting is determined.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Greeting {
-    /// These bytes.
+    /// A terminator.
     Until(Bytes),
-    /// A number of lines.
+    /// The greeting has this number of lines.
     Lines(usize),
-    /// Silence of this duration, which may also follow no greeting at all.
+    /// No data arrives for this duration. The greeting may be empty.
     #[serde(with = "humantime_text")]
     Quiet(Duration),
 }
@@ -89,8 +93,8 @@ pub struct Step {
 }
 
 impl Greeting {
-    /// Returns the length of the greeting in the received bytes, if it is complete. `None` for a
-    /// greeting that ends with silence.
+    /// Returns the length of the greeting in the received bytes. `None` if it is incomplete, or if
+    /// it ends with silence.
     pub fn length(&self, received: &[u8]) -> Option<usize> {
         match self {
             Greeting::Until(end) => end.find_end(received),
@@ -104,36 +108,43 @@ impl Greeting {
 }
 
 impl Wire {
-    /// Checks the settings for contradictions.
+    /// Checks that the settings are valid and consistent.
     ///
     /// # Errors
-    /// A message with the valid settings.
+    /// A setting is invalid, or contradicts another setting. The message has the valid settings.
     pub fn check(&self) -> Result<(), String> {
         let is_zero = |number: Option<u32>| number == Some(0);
-        if is_zero(self.requests_per_connection) || is_zero(self.clients_per_life) {
-            return Err("requests-per-connection and clients-per-life are 1 at least".to_owned());
+        if is_zero(self.requests_per_connection) || is_zero(self.connections_before_exit) {
+            return Err(
+                "requests-per-connection and connections-before-exit must be at least 1".to_owned()
+            );
         }
         if self.greeting == Some(Greeting::Lines(0)) {
-            return Err("a greeting has 1 line at least; leave it out if there is none".to_owned());
+            return Err("a greeting has at least 1 line; omit `greeting` if the server sends none"
+                .to_owned());
         }
         if self.pipelining == Some(true) && !self.is_delimited() {
-            return Err("pipelining needs requests that have an end: something after {}".to_owned());
+            return Err("`pipelining = true` needs a terminator after {} in `request`, such as \
+                        \"{}\\n\""
+                .to_owned());
         }
-        if self.reply_end == ReplyEnd::Close
+        if self.reply_end == ReplyFraming::Close
             && self.requests_per_connection.is_some_and(|it| it > 1)
         {
-            return Err("a reply that ends with the connection is its only one".to_owned());
+            return Err("with `reply-end = \"close\"`, a connection has only one reply; \
+                        omit requests-per-connection"
+                .to_owned());
         }
         Ok(())
     }
 
-    /// Returns whether requests have a terminator. Without one, the server takes each read as a
-    /// request.
+    /// Returns whether requests have a terminator. Without a terminator, the server treats the
+    /// bytes of each read as one request.
     pub fn is_delimited(&self) -> bool {
         !self.request.after.is_empty()
     }
 
-    /// Returns whether several requests may be sent at once.
+    /// Returns whether several requests may be in flight on a connection.
     pub fn is_pipelined(&self) -> bool {
         self.pipelining.unwrap_or(self.is_delimited())
     }
@@ -143,36 +154,36 @@ impl Wire {
         self.request.before.is_empty() && *self.request.after == *b"\n"
     }
 
-    /// Returns the number of requests per connection, if limited.
+    /// Returns the number of requests per connection, if it is limited.
     pub fn requests(&self) -> Option<u32> {
         match self.reply_end {
-            ReplyEnd::Close => Some(1),
+            ReplyFraming::Close => Some(1),
             _ => self.requests_per_connection,
         }
     }
 
-    /// Returns the bytes that are sent for a request.
+    /// Returns the bytes to send for a request: the request in its template.
     pub fn sent(&self, request: &[u8]) -> Vec<u8> {
         [&self.request.before[..], request, &self.request.after[..]].concat()
     }
 
-    /// Returns whether this byte can occur in a request without ending it.
-    pub fn passes(&self, byte: u8) -> bool {
+    /// Returns whether a request can contain this byte. False if the terminator begins with it.
+    pub fn can_contain(&self, byte: u8) -> bool {
         self.request.after.first().is_none_or(|first| *first != byte)
     }
 
-    /// Returns the value in a reply. Returns the whole reply if it has no value or is an error.
+    /// Extracts the value from a reply. Returns the whole reply if it is an error or has no value.
     pub fn value_of(&self, reply: Vec<u8>) -> Vec<u8> {
-        if self.error.as_ref().is_some_and(|error| error.is_in(&reply)) {
+        if self.error.as_ref().is_some_and(|error| error.is_match(&reply)) {
             return reply;
         }
-        match self.value.as_ref().and_then(|value| value.found_in(&reply)) {
-            Some(found) => found.to_vec(),
+        match self.value.as_ref().and_then(|value| value.value_in(&reply)) {
+            Some(value) => value.to_vec(),
             None => reply,
         }
     }
 
-    /// Returns the received bytes without a prompt at their end.
+    /// Removes the prompt from the end of the received bytes.
     pub fn without_prompt(&self, mut received: Vec<u8>) -> Vec<u8> {
         if let Some(prompt) = &self.prompt
             && received.ends_with(prompt)
@@ -182,29 +193,29 @@ impl Wire {
         received
     }
 
-    /// Describes the protocol for messages, unless it is the line protocol.
-    pub fn words(&self) -> Option<String> {
+    /// Describes the protocol for messages. `None` for the line protocol.
+    pub fn description(&self) -> Option<String> {
         if *self == Wire::default() {
             return None;
         }
-        let mut words = vec![format!("requests {}", self.request.words())];
-        words.push(format!("replies {}", self.reply_end.words()));
+        let mut parts = vec![format!("requests {}", self.request.description())];
+        parts.push(format!("replies {}", self.reply_end.description()));
         if self.greeting.is_some() {
-            words.push("a greeting".to_owned());
+            parts.push("a greeting".to_owned());
         }
         if !self.handshake.is_empty() {
-            words.push("a handshake".to_owned());
+            parts.push("a handshake".to_owned());
         }
         if let Some(prompt) = &self.prompt {
-            words.push(format!("a prompt {}", prompt.shown()));
+            parts.push(format!("a prompt {}", prompt.shown()));
         }
         if let Some(requests) = self.requests() {
-            words.push(format!("{requests} on a connection"));
+            parts.push(format!("{} per connection", counted(requests, "request")));
         }
-        if let Some(clients) = self.clients_per_life {
-            words.push(format!("{clients} client(s) in a life"));
+        if let Some(connections) = self.connections_before_exit {
+            parts.push(format!("the server exits after {}", counted(connections, "connection")));
         }
-        Some(words.join(", "))
+        Some(parts.join(", "))
     }
 }
 
@@ -214,9 +225,9 @@ pub(crate) mod humantime_text {
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    /// Writes the duration as `250ms`.
+    /// Serializes a duration, such as `250ms`.
     pub(crate) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&crate::units::written(*time))
+        to.serialize_str(&crate::units::format_duration(*time))
     }
 
     pub(crate) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Duration, D::Error> {
@@ -236,15 +247,15 @@ mod tests {
 
     #[test]
     fn the_default_is_the_line_protocol() {
-        let lines = wire("").expect("nothing is said");
+        let lines = wire("").expect("an empty table is valid");
         assert_eq!(lines, Wire::default());
         assert_eq!(lines.sent(b"1+2"), b"1+2\n");
         assert!(lines.is_delimited() && lines.is_pipelined() && lines.has_lines());
-        assert_eq!(lines.words(), None);
+        assert_eq!(lines.description(), None);
     }
 
     #[test]
-    fn a_wire_is_written_as_it_is_read() {
+    fn a_wire_description_round_trips_through_toml() {
         let text = r#"
             request = "CALC {};"
             spaced = true
@@ -256,20 +267,20 @@ mod tests {
             prompt = "> "
             quit = [0, 255]
             requests-per-connection = 2
-            clients-per-life = 1
+            connections-before-exit = 1
         "#;
-        let read = wire(text).expect("it is right");
-        let written = toml::to_string(&read).expect("it can be written");
-        assert_eq!(wire(&written), Ok(read.clone()), "{written}");
-        assert_eq!(read.sent(b"1"), b"CALC 1;");
-        assert!(!read.passes(b';') && read.passes(b'\n'));
-        assert_eq!(read.value_of(b"[7] = 42".to_vec()), b"42");
-        assert_eq!(read.value_of(b"ERR".to_vec()), b"ERR");
+        let parsed = wire(text).expect("a valid wire table");
+        let toml = toml::to_string(&parsed).expect("every wire table can be serialized");
+        assert_eq!(wire(&toml), Ok(parsed.clone()), "{toml}");
+        assert_eq!(parsed.sent(b"1"), b"CALC 1;");
+        assert!(!parsed.can_contain(b';') && parsed.can_contain(b'\n'));
+        assert_eq!(parsed.value_of(b"[7] = 42".to_vec()), b"42");
+        assert_eq!(parsed.value_of(b"ERR".to_vec()), b"ERR");
     }
 
     #[test]
-    fn what_cannot_be_is_told_with_what_may() {
-        for (text, word) in [
+    fn the_error_for_an_invalid_wire_explains_what_is_valid() {
+        for (text, expected) in [
             ("request = \"x\"", "{}"),
             ("request = \"{}{}\"", "{}"),
             ("reply-end = \"\"", "close"),
@@ -278,18 +289,18 @@ mod tests {
             ("reply-end = { quiet = \"soon\" }", "250ms"),
             ("value = \"(\"", "regular expression"),
             ("speed = 1", "unknown field"),
-            ("clients-per-life = 0", "1 at least"),
-            ("request = \"{}\"\npipelining = true", "an end"),
+            ("connections-before-exit = 0", "at least 1"),
+            ("request = \"{}\"\npipelining = true", "a terminator after {}"),
             ("greeting = { lines = 0 }", "1 line"),
-            ("reply-end = \"close\"\nrequests-per-connection = 2", "only one"),
+            ("reply-end = \"close\"\nrequests-per-connection = 2", "only one reply"),
         ] {
             let error = wire(text).expect_err(text);
-            assert!(error.contains(word), "{text}: {error}");
+            assert!(error.contains(expected), "{text}: {error}");
         }
     }
 
     #[test]
-    fn a_greeting_ends_where_it_says() {
+    fn a_greeting_ends_after_its_lines_or_delimiter() {
         let greeting = Greeting::Lines(2);
         assert_eq!(greeting.length(b"one\ntwo"), None);
         assert_eq!(greeting.length(b"one\ntwo\nthree"), Some(8));

@@ -1,35 +1,38 @@
 //! Spaces between the parts of an expression.
 
-/// Returns the expression with a space around each operator and parenthesis, or with none. A sign
-/// stays with its number. Returns any other text unchanged.
+/// Returns the expression with a space around each operator and parenthesis if `spaced`, otherwise
+/// without spaces. A sign stays with its number. Returns text that is not an expression unchanged.
 pub fn respaced(expression: &[u8], spaced: bool) -> Vec<u8> {
-    let is_part = |byte: &u8| byte.is_ascii_digit() || b"+-*/%().e \t".contains(byte);
-    if !expression.iter().all(is_part) {
+    let is_allowed = |byte: &u8| byte.is_ascii_digit() || b"+-*/%().e \t".contains(byte);
+    if !expression.iter().all(is_allowed) {
         return expression.to_vec();
     }
     let mut tokens: Vec<Vec<u8>> = Vec::new();
-    let mut joins = false;
+    let mut continues_number = false;
     for &byte in expression {
         let is_number = byte.is_ascii_digit() || byte == b'.' || byte == b'e';
         match byte {
             b' ' | b'\t' => {
-                joins = false;
+                continues_number = false;
                 continue;
             }
-            _ if is_number && joins => tokens.last_mut().expect("there is one").push(byte),
+            _ if is_number && continues_number => {
+                tokens.last_mut().expect("a token to continue").push(byte)
+            }
             b'-' | b'+' if !ends_operand(tokens.last()) => {
                 tokens.push(vec![byte]);
-                joins = true;
+                continues_number = true;
                 continue;
             }
             _ => tokens.push(vec![byte]),
         }
-        joins = is_number;
+        continues_number = is_number;
     }
     tokens.join(&b" "[..usize::from(spaced)])
 }
 
-/// Returns whether a following `+` or `-` is an operator, not a sign.
+/// Returns whether the token ends an operand, so that a following `+` or `-` is an operator and not
+/// a sign.
 fn ends_operand(token: Option<&Vec<u8>>) -> bool {
     token.and_then(|token| token.last()).is_some_and(|&last| last.is_ascii_digit() || last == b')')
 }
@@ -39,16 +42,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operators_have_spaces_around_them_or_none_and_signs_stay_with_their_numbers() {
-        for (written, spaced, compact) in [
+    fn operators_are_spaced_or_compacted_and_signs_stay_with_their_numbers() {
+        for (expression, spaced, compact) in [
             ("1+2", "1 + 2", "1+2"),
             ("1 + 2", "1 + 2", "1+2"),
             ("-1.5*(2 - -3)", "-1.5 * ( 2 - -3 )", "-1.5*(2--3)"),
             ("41001", "41001", "41001"),
             ("abc + 1", "abc + 1", "abc + 1"),
         ] {
-            assert_eq!(respaced(written.as_bytes(), true), spaced.as_bytes());
-            assert_eq!(respaced(written.as_bytes(), false), compact.as_bytes());
+            assert_eq!(respaced(expression.as_bytes(), true), spaced.as_bytes());
+            assert_eq!(respaced(expression.as_bytes(), false), compact.as_bytes());
         }
     }
 }

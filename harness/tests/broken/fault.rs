@@ -1,170 +1,173 @@
-//! The faults, and the shapes of the server that has them.
+//! The faults of the broken server, and its configurations.
 
 use clap::ValueEnum;
 
-/// What a broken server does wrong. Everything else it does right.
+/// Fault of a broken server, which is correct in every other respect. The comments are the
+/// descriptions in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Fault {
-    /// it has none
+    /// none
     None,
 
-    /// sums are wrong by one
+    /// sums are off by one
     WrongSum,
-    /// it knows no precedence, and calculates from the left
+    /// ignores operator precedence and evaluates from left to right
     CalculatesFromTheLeft,
-    /// floats are printed with six digits
+    /// prints floats with six digits
     PrintsSixDigits,
-    /// whole numbers wrap at 64 bits
+    /// integers wrap around at 64 bits
     Wraps,
-    /// every 110th reply to a client is wrong
-    WrongNowAndThen,
-    /// it gives the client's expression to a shell
+    /// every 110th reply on a connection is wrong
+    SometimesWrong,
+    /// passes expressions to a shell
     UsesAShell,
-    /// a division by zero is never answered
+    /// never answers a division by zero
     HangsAtDivisionByZero,
-    /// it trims what it echoes
+    /// trims echoed lines
     TrimsTheEcho,
-    /// its echo ends at a NUL byte
+    /// cuts echoed lines at a NUL byte
     StopsAtNul,
-    /// it cuts lines at 1024 bytes
+    /// cuts echoed lines at 1024 bytes
     CutsAt1024,
 
-    /// what one read returns is taken for one request
-    TakesAReadForALine,
-    /// of the replies to requests that arrive together the last is lost
+    /// treats each read as one request
+    TreatsAReadAsALine,
+    /// loses the last reply to requests that arrive together
     LosesTheLastReply,
-    /// every request is answered twice
+    /// sends every reply twice
     AnswersTwice,
-    /// a prompt follows each reply
+    /// sends a prompt after each reply
     Prompts,
-    /// a carriage return is taken for part of the request
+    /// treats a carriage return as part of the request
     KeepsTheCarriageReturn,
-    /// a last request without a line feed is not answered
-    ForgetsTheLastLine,
-    /// an empty line is not answered
+    /// does not answer an unterminated last request
+    IgnoresAnUnterminatedLine,
+    /// does not answer an empty line
     IgnoresEmptyLines,
-    /// errors quote the client's bytes
-    QuotesTheClient,
-    /// it ends at bytes that are no UTF-8
-    DiesAtInvalidUtf8,
-    /// it overflows its stack at deep nesting
-    DiesAtNesting,
+    /// error replies quote the request's bytes
+    QuotesTheRequest,
+    /// crashes on bytes that are not valid UTF-8
+    CrashesOnInvalidUtf8,
+    /// closes the connection instead of sending an error reply
+    ClosesAtAnError,
+    /// overflows its stack on deeply nested parentheses
+    CrashesOnNesting,
 
-    /// the longest line that is allowed is refused
+    /// rejects a request of exactly the longest permitted length
     OffByOneAtTheLimit,
-    /// the rest of a line that is too long is taken for a request
+    /// treats the rest of a line that is too long as a request
     AnswersTheRestOfALongLine,
-    /// a line that is too long ends the connection
+    /// closes the connection after a line that is too long
     ClosesAtALongLine,
-    /// a line without an end is kept in memory
-    KeepsAnEndlessLine,
+    /// buffers a line without an end
+    BuffersAnEndlessLine,
 
-    /// there is one input buffer for all clients
+    /// uses one input buffer for all connections
     OneBufferForAll,
-    /// replies go to the client that came last
-    AnswersTheLastComer,
-    /// one client is served at a time, whatever is declared
+    /// sends all replies to the client that connected last
+    RepliesToTheLastClient,
+    /// serves one client at a time, despite a higher declared limit
     OneAtATime,
-    /// it takes on more clients than it declares
-    RefusesNobody,
-    /// it takes on fewer clients than it declares
+    /// serves more connections than declared
+    IgnoresTheConnectionLimit,
+    /// serves fewer connections than declared
     CountsAClientTwice,
-    /// it never frees a place
-    NeverFreesAPlace,
-    /// the place of a client that resets is never freed
-    KeepsThePlaceAfterAReset,
-    /// a client too many is accepted and left without a word
-    LeavesTheRefusedSilent,
-    /// a client too many is closed over what it had sent
-    ResetsTheRefused,
-    /// when it turns a client away it tells another one, too
-    DisturbsAnother,
-    /// a client too many is left in the kernel's queue in place of being refused
+    /// never frees a connection slot
+    NeverFreesASlot,
+    /// does not free the connection slot of a client that resets
+    KeepsTheSlotAfterAReset,
+    /// accepts a connection over the limit and sends nothing
+    IgnoresClientsOverTheLimit,
+    /// closes a connection over the limit with unread input, which resets it
+    ResetsRejectedClients,
+    /// also sends the busy line to another client
+    SendsTheBusyReplyToAnother,
+    /// leaves a connection over the limit in the accept queue instead of refusing it
     QueuesInsteadOfRefusing,
-    /// a client too many is closed in place of being reset
+    /// closes a connection over the limit instead of resetting it
     ClosesInsteadOfResetting,
 
-    /// a write to a client that is gone ends it (SIGPIPE)
-    DiesOfABrokenPipe,
-    /// a client that is gone before it was accepted ends it
-    DiesAtAnEarlyReset,
-    /// a client that ends its side is reset
+    /// is killed by SIGPIPE when it writes to a closed connection
+    DiesOfSigpipe,
+    /// crashes if a client resets before its connection is accepted
+    CrashesOnAnEarlyReset,
+    /// resets the connection after a half-close
     ResetsAtHalfClose,
-    /// a client that ends its side is taken for gone
-    ForgetsTheHalfClosed,
-    /// it keeps a descriptor of each client
+    /// treats a half-close as a disconnect and sends no replies
+    ClosesAtHalfClose,
+    /// leaks a descriptor per connection
     LeaksDescriptors,
-    /// it keeps a thread of each client
+    /// leaks a thread per connection
     LeaksThreads,
-    /// it keeps some memory of each client
+    /// leaks memory per connection
     LeaksMemory,
-    /// it starts a process for each client, and waits for none
+    /// starts a process per connection and never waits for it
     LeavesZombies,
-    /// it spins without a free descriptor
+    /// spins when it has no free descriptor
     SpinsWithoutDescriptors,
-    /// it ends without a free descriptor
-    DiesWithoutDescriptors,
+    /// exits when it has no free descriptor
+    ExitsWithoutDescriptors,
 
-    /// it reads on from a client that does not read
-    HoardsReplies,
-    /// a client that does not read blocks all others
+    /// keeps reading from a client that does not read, and buffers the replies
+    BuffersRepliesWithoutLimit,
+    /// blocks all connections while one client does not read
     BlocksInAWrite,
-    /// a client that goes on asking is served until it has no more to ask
-    ServesTheLoudest,
-    /// what a write did not take is lost
+    /// serves one client until it has no more requests
+    ServesTheBusiestClient,
+    /// discards the unwritten rest after a partial write
     IgnoresPartialWrites,
 
-    /// a silent client is never closed
-    NeverClosesTheSilent,
-    /// a silent client is closed too early
+    /// never closes idle connections
+    NeverClosesIdleClients,
+    /// closes idle connections before the idle timeout
     ClosesTooEarly,
-    /// a client is closed after the idle timeout, although it spoke
-    ClosesTheActive,
+    /// closes active connections after the idle timeout
+    ClosesActiveClients,
 
-    /// it exits with 0 when it cannot listen
-    ExitsWith0AtATakenPort,
-    /// it shares its port (SO_REUSEPORT)
+    /// exits with 0 when it cannot listen
+    ExitsWith0AfterAFailedStart,
+    /// shares its port (SO_REUSEPORT)
     SharesItsPort,
-    /// it listens on every address of the machine, where it is told the loopback one
-    BindsEverywhere,
-    /// it cannot listen over old connections (no SO_REUSEADDR)
+    /// listens on all addresses instead of 127.0.0.1
+    BindsAllAddresses,
+    /// cannot bind a port with connections in TIME_WAIT (no SO_REUSEADDR)
     CannotRestart,
-    /// it ignores SIGTERM
+    /// ignores SIGTERM
     IgnoresSigterm,
-    /// it ignores SIGINT
+    /// ignores SIGINT
     IgnoresSigint,
-    /// it exits with 1 when it is told to end
+    /// exits with 1 on SIGTERM and SIGINT
     ExitsWith1AtSigterm,
-    /// what had arrived when it is told to end is not answered
-    DropsWhatHadArrived,
-    /// it leaves a process behind
+    /// exits on SIGTERM without answering received requests
+    DropsReceivedRequests,
+    /// leaves a child process behind
     LeavesAChild,
-    /// a second signal does nothing
+    /// ignores a second signal
     IgnoresASecondSignal,
 }
 
-/// In which way the server is right otherwise, and what it declares.
+/// Configuration of the server: service, overload policy and idle timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Shape {
-    /// A calculator that tells the client too many that it is busy.
+    /// A calculator that sends a busy line to connections over the limit.
     Busy,
-    /// The same as an echo.
+    /// An echo server with a busy line.
     Echo,
-    /// A calculator that closes silent clients.
+    /// A calculator with a busy line and an idle timeout.
     Idle,
-    /// One whose client too many waits in the kernel's queue.
+    /// A calculator that leaves connections over the limit in the accept queue.
     Wait,
-    /// One whose client too many is refused.
+    /// A calculator that refuses connections over the limit.
     Refuse,
-    /// One whose client too many is reset.
+    /// A calculator that resets connections over the limit.
     Reset,
 }
 
 impl Shape {
-    /// What it declares, as `harness check` takes it.
+    /// Returns the contract as flags of `harness check`.
     pub(crate) fn contract(self) -> Vec<&'static str> {
         let mut flags = vec!["--capacity=3", "--max-line=4096", "--error-prefix=error: "];
-        flags.extend(["--queue=0", "--ending=drain", "--ipv6"]);
+        flags.extend(["--queue=0", "--shutdown=drain", "--ipv6"]);
         flags.push(match self {
             Shape::Busy | Shape::Echo | Shape::Idle => "--when-full=busy",
             Shape::Wait => "--when-full=wait",
@@ -182,14 +185,14 @@ impl Shape {
     }
 }
 
-/// As it is written on the command line.
+/// Returns the name of a fault or a shape on the command line.
 pub(crate) fn name(value: impl ValueEnum) -> String {
-    value.to_possible_value().expect("none is hidden").get_name().to_owned()
+    value.to_possible_value().expect("a variant that is not hidden").get_name().to_owned()
 }
 
-/// What the fault is, in one sentence.
-pub(crate) fn sentence(fault: Fault) -> String {
-    let words =
-        fault.to_possible_value().and_then(|value| value.get_help().map(|it| it.to_string()));
-    words.expect("every fault has a doc comment")
+/// Returns the description of a fault.
+pub(crate) fn description(fault: Fault) -> String {
+    let help =
+        fault.to_possible_value().and_then(|value| value.get_help().map(ToString::to_string));
+    help.expect("a doc comment")
 }

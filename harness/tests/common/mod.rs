@@ -1,4 +1,4 @@
-//! Shared by all test files.
+//! Helpers of all test files.
 
 pub(crate) mod schedule;
 
@@ -15,17 +15,18 @@ use schedule::{Cost, Slots};
 
 type Run = Box<dyn FnOnce() -> Result<Completion, Failed> + Send>;
 
-/// A test with its name inside its file.
+/// A test of a module.
 pub(crate) struct Test {
     name: String,
     run: Run,
+    /// Whether the test repeats another one, and runs only with `--include-ignored`.
     is_variant: bool,
-    /// Where it differs from that of its module.
+    /// Cost. `None` is the cost of the module.
     cost: Option<Cost>,
 }
 
 impl Test {
-    /// A test that fails by an error or a panic.
+    /// Creates a test. An error or a panic of `run` is a failure.
     pub(crate) fn new(
         name: impl Into<String>,
         run: impl FnOnce() -> Result<(), Failed> + Send + 'static,
@@ -33,7 +34,7 @@ impl Test {
         Test::ignorable(name, || run().map(|()| Completion::Completed))
     }
 
-    /// A test that finds out by itself that it cannot run here.
+    /// Creates a test. `run` may also report that this machine cannot run the test.
     pub(crate) fn ignorable(
         name: impl Into<String>,
         run: impl FnOnce() -> Result<Completion, Failed> + Send + 'static,
@@ -41,18 +42,24 @@ impl Test {
         Test { name: name.into(), run: Box::new(run), is_variant: false, cost: None }
     }
 
-    /// A variant of another test, run with `--include-ignored`.
+    /// Requires an installed program. Without the program, the test is ignored, or fails in CI.
+    pub(crate) fn needing(self, program: &'static str) -> Test {
+        let run = self.run;
+        Test { run: Box::new(move || if_installed(program, run)), ..self }
+    }
+
+    /// Sets whether the test is a variant, which runs only with `--include-ignored`.
     pub(crate) fn variant(self, is_variant: bool) -> Test {
         Test { is_variant, ..self }
     }
 
-    /// One that costs something else than the others of its module.
+    /// Replaces the cost of the module.
     pub(crate) fn costing(self, cost: Cost) -> Test {
         Test { cost: Some(cost), ..self }
     }
 
-    /// What it costs in a module of that cost, and how libtest-mimic runs it: when there are slots
-    /// for it.
+    /// Returns the cost, and a libtest-mimic trial that waits for free slots before `run`. `module`
+    /// and `cost` are the name and the cost of the module.
     pub(crate) fn scheduled(self, module: Option<&str>, cost: Cost) -> (Cost, Trial) {
         let cost = self.cost.unwrap_or(cost);
         let name = match module {
@@ -67,11 +74,26 @@ impl Test {
     }
 }
 
-/// Lists the tests of a file, in place of `#[test]`. A function that is not listed is dead code.
-/// After a semicolon come those that cost something else than the others.
-macro_rules! trials {
-    ($($name:ident),+ $(,)? $(; $cost:expr => $($other:ident),+ $(,)?)?) => {
-        pub(crate) fn tests() -> Vec<$crate::common::Test> {
+/// Lists the tests of a file, in place of `#[test]`, and defines a function that returns them. The
+/// compiler reports a function that is not listed as dead code. Tests with another cost follow a
+/// semicolon, and tests that need a program follow a bar. `fn NAME;` sets the name of the defined
+/// function (default: `tests`).
+macro_rules! tests {
+    (
+        $($name:ident),+ $(,)?
+        $(; $cost:expr => $($other:ident),+ $(,)?)?
+        $(| $program:literal => $($needing:ident),+ $(,)?)?
+    ) => {
+        tests![
+            fn tests; $($name),+ $(; $cost => $($other),+)? $(| $program => $($needing),+)?
+        ];
+    };
+    (
+        fn $tests:ident; $($name:ident),+ $(,)?
+        $(; $cost:expr => $($other:ident),+ $(,)?)?
+        $(| $program:literal => $($needing:ident),+ $(,)?)?
+    ) => {
+        pub(crate) fn $tests() -> Vec<$crate::common::Test> {
             let test = |name, run: fn()| {
                 $crate::common::Test::new(name, move || {
                     run();
@@ -81,61 +103,61 @@ macro_rules! trials {
             vec![
                 $(test(stringify!($name), $name),)+
                 $($(test(stringify!($other), $other).costing($cost),)+)?
+                $($(test(stringify!($needing), $needing).needing($program),)+)?
             ]
         }
     };
 }
-pub(crate) use trials;
+pub(crate) use tests;
 
-/// A test that runs a program of this machine. Without it the test is ignored, but in CI it fails.
-pub(crate) fn needs(
+fn if_installed(
     program: &'static str,
     run: impl FnOnce() -> Result<Completion, Failed>,
 ) -> Result<Completion, Failed> {
     let version = Command::new(program).arg("--version").output();
-    match (version.is_ok_and(|it| it.status.success()), std::env::var_os("CI").is_some()) {
+    match (version.is_ok_and(|output| output.status.success()), std::env::var_os("CI").is_some()) {
         (true, _) => run(),
         (false, true) => Err(format!("{program} is not installed, and CI requires it").into()),
         (false, false) => Ok(Completion::ignored_with(format!("{program} is not installed"))),
     }
 }
 
-/// How long anything may take that should happen.
+/// Deadline for every expected event.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The harness, to be run.
+/// Returns a command that runs the harness.
 pub(crate) fn harness() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
-    // What tests do is no part of a summary.
+    // In CI, the tests must not write to the step summary of the job.
     command.env_remove("GITHUB_STEP_SUMMARY");
     command
 }
 
-/// A known-answer server, ended when dropped.
+/// Launches a known-answer server, which is killed when dropped.
 pub(crate) fn known(answer: &str) -> Server {
     let launcher = Launcher::new(env!("CARGO_BIN_EXE_harness"));
     launcher.launch(&harness::selftest::known::spec(&launcher, answer)).expect(answer)
 }
 
-/// Waits until something is so.
+/// Waits until the condition holds. Panics after [`DEADLINE`].
 pub(crate) fn wait_until(what: &str, holds: impl FnMut() -> bool) {
     wait_for(DEADLINE, what, holds);
 }
 
-/// As [`wait_until`], for what takes several runs of a server.
+/// Like [`wait_until`], with six times the deadline, for commands that launch a server repeatedly.
 pub(crate) fn wait_long_until(what: &str, holds: impl FnMut() -> bool) {
     wait_for(6 * DEADLINE, what, holds);
 }
 
-fn wait_for(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + patience;
+fn wait_for(timeout: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + timeout;
     while !holds() {
-        assert!(Instant::now() < deadline, "it does not come about that {what}");
+        assert!(Instant::now() < deadline, "timed out waiting until {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Whether a process runs. One that has ended and was not waited for does not.
+/// Returns whether a process exists and is not a zombie.
 pub(crate) fn runs(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .ok()
@@ -143,7 +165,7 @@ pub(crate) fn runs(pid: i32) -> bool {
         .unwrap_or(false)
 }
 
-/// `harness serve`, ended when dropped.
+/// A running `harness serve`, killed when dropped.
 pub(crate) struct Served {
     pub(crate) child: Child,
     pub(crate) address: SocketAddr,
@@ -157,12 +179,12 @@ impl Served {
         Served::run(command)
     }
 
-    /// As [`start`](Self::start), by a command that was prepared.
+    /// Like [`start`](Self::start), with a complete command.
     pub(crate) fn run(mut command: Command) -> Served {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the harness starts");
         let mut first_line = String::new();
-        let output = child.stdout.take().expect("it is piped");
-        BufReader::new(output).read_line(&mut first_line).expect("a first line");
+        let output = child.stdout.take().expect("a pipe");
+        BufReader::new(output).read_line(&mut first_line).expect("a line of output");
         let address = first_line
             .split_once("listens on ")
             .and_then(|(_, rest)| rest.split_once(": "))

@@ -1,4 +1,5 @@
-//! Servers that tell what they were given, and servers that take what they should not have.
+//! The roles of this program as a server under test: some print their environment, others exceed
+//! limits or attack the harness.
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
@@ -9,69 +10,75 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::thread;
 
-use harness::server::{MOST_TASKS, proc};
+use harness::server::{MAX_TASKS, proc};
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use socket2::{Domain, Socket, Type};
 
-/// Takes a role, if this process was started for one.
+/// Runs the role that this process was started for, if any, and exits.
 pub(crate) fn take_role() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
-        ["role", "tells"] => tell().expect("it can tell"),
-        ["role", "fixed", port] => serve_at(port.parse().expect("a port")).expect("its port"),
-        ["role", "executes", port] => execute(port.parse().expect("a port")).expect("its port"),
-        ["role", "everywhere", port] => serve_everywhere(port.parse().expect("a port")),
-        ["role", "types", port] => type_and_serve(port.parse().expect("a port")),
+        ["role", "prints-environment"] => print_environment().expect("readable input"),
+        ["role", "fixed-port", port] => {
+            serve_fixed_port(port.parse().expect("a port")).expect("a free port");
+        }
+        ["role", "shell", port] => serve_shell(port.parse().expect("a port")).expect("a free port"),
+        ["role", "all-addresses", port] => serve_all_addresses(port.parse().expect("a port")),
+        ["role", "injects-input", port] => inject_input_and_serve(port.parse().expect("a port")),
         ["role", "allocates", bytes] => allocate(bytes.parse().expect("a number")),
-        ["role", "works"] => loop {
+        ["role", "spins"] => loop {
             std::hint::spin_loop();
         },
         ["role", "writes", ref paths @ ..] => paths.iter().copied().for_each(write),
-        ["role", "networks"] => {
-            print!("{}", fs::read_to_string("/proc/thread-self/net/dev").expect("interfaces"));
+        ["role", "prints-interfaces"] => {
+            print!(
+                "{}",
+                fs::read_to_string("/proc/thread-self/net/dev").expect("/proc/thread-self/net/dev")
+            );
         }
         ["role", "kills", pid] => {
-            let pid = Pid::from_raw(pid.parse().expect("a process"));
+            let pid = Pid::from_raw(pid.parse().expect("a process id"));
             println!("{:?}", kill(pid, Signal::SIGKILL));
         }
         ["role", "forks", count] => fork(count.parse().expect("a number")),
-        ["role", "bomb"] => bomb(),
-        ["role", "child"] => sleep(),
+        ["role", "fork-bomb"] => fork_bomb(),
+        ["role", "sleeps"] => sleep(),
         ["role", ref other @ ..] => panic!("no such role: {other:?}"),
         _ => return,
     }
     std::process::exit(0);
 }
 
-/// This program in a role.
+/// Returns the command line of this program in a role.
 pub(crate) fn words(role: &[&str]) -> Vec<String> {
-    let program = std::env::current_exe().expect("the kernel knows");
+    let program = std::env::current_exe().expect("the path of this program");
     let words = [&program.to_string_lossy(), "role"].map(str::to_owned);
     words.into_iter().chain(role.iter().map(|&word| word.to_owned())).collect()
 }
 
-fn this(role: &[&str]) -> Command {
+/// Returns a command that starts this program in a role.
+fn this_program(role: &[&str]) -> Command {
     let words = words(role);
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]);
     command
 }
 
-fn tell() -> io::Result<()> {
+fn print_environment() -> io::Result<()> {
     let mut input = String::new();
     io::stdin().read_to_string(&mut input)?;
     let environment: HashMap<String, String> =
-        std::env::vars().filter(|(name, _)| name.starts_with("TOLD_")).collect();
+        std::env::vars().filter(|(name, _)| name.starts_with("TEST_")).collect();
     println!("folder {}", std::env::current_dir()?.display());
     println!("environment {environment:?}");
     println!("input {input:?}");
     Ok(())
 }
 
-/// A calculator that leaves calculating to a shell, and does all else that a request says.
-fn execute(port: u16) -> io::Result<()> {
+/// A calculator that passes each request to a shell, which also runs commands in the request.
+fn serve_shell(port: u16) -> io::Result<()> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", port))?;
     for client in listener.incoming() {
         let mut client = client?;
@@ -89,43 +96,43 @@ fn execute(port: u16) -> io::Result<()> {
     Ok(())
 }
 
-/// Listens on `::`, for clients of IPv4 too, as servers in Go, Java and JavaScript do by default.
-fn serve_everywhere(port: u16) {
-    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).expect("its port");
+/// Listens on `::` with a dual-stack socket, as servers in Go, Java and JavaScript do by default.
+fn serve_all_addresses(port: u16) {
+    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).expect("a free port");
     echo(&listener, "");
 }
 
-/// What a terminal takes for a command: to have another title.
+/// Escape sequence that sets the title of a terminal.
 pub(crate) const TITLE: &str = "\x1b]0;";
 
-/// Puts a command into the input of each terminal that it gets hold of, writes what a terminal
-/// obeys wherever it can, and answers so.
-fn type_and_serve(port: u16) {
+/// Injects a command into the input of each reachable terminal. Writes escape sequences to the
+/// terminals, the process name, both outputs and the replies.
+fn inject_input_and_serve(port: u16) {
     for terminal in [0, 1, 2] {
-        type_into(terminal);
+        inject_input(terminal);
     }
     for path in ["/dev/tty", "/dev/console"] {
         if let Ok(mut terminal) = OpenOptions::new().read(true).write(true).open(path) {
-            type_into(terminal.as_raw_fd());
+            inject_input(terminal.as_raw_fd());
             let _ = terminal.write_all(format!("{TITLE}written\x07").as_bytes());
         }
     }
     let _ = fs::write("/proc/self/comm", format!("{TITLE}name\x07"));
     println!("{TITLE}printed\x07");
-    eprintln!("{TITLE}told\x07");
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("its port");
+    eprintln!("{TITLE}printed to stderr\x07");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
     echo(&listener, TITLE);
 }
 
 #[allow(unsafe_code, reason = "ioctl(2)")]
-fn type_into(terminal: RawFd) {
+fn inject_input(terminal: RawFd) {
     for byte in b"id\n" {
-        // SAFETY: TIOCSTI reads one byte at the pointer, which is to one that lives.
+        // SAFETY: TIOCSTI reads one byte at the pointer, which points to a static.
         let _ = unsafe { libc::ioctl(terminal, libc::TIOCSTI, std::ptr::from_ref(byte)) };
     }
 }
 
-/// Answers each line of one client after the other.
+/// Echoes every line with a prefix, one client after the other.
 fn echo(listener: &TcpListener, before: &str) {
     for client in listener.incoming() {
         let Ok(mut client) = client else { continue };
@@ -138,8 +145,9 @@ fn echo(listener: &TcpListener, before: &str) {
     }
 }
 
-/// Ends each connection first, so that its own side is what lingers, and does not set SO_REUSEADDR.
-fn serve_at(port: u16) -> io::Result<()> {
+/// Answers one line per connection, then closes it first, so that the server's port is in
+/// TIME_WAIT. Does not set SO_REUSEADDR.
+fn serve_fixed_port(port: u16) -> io::Result<()> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&SocketAddr::from(([0, 0, 0, 0], port)).into())?;
     socket.listen(16)?;
@@ -151,11 +159,12 @@ fn serve_at(port: u16) -> io::Result<()> {
     }
 }
 
-/// Becomes more and more, as long as there is room for others on this machine.
-fn bomb() -> ! {
+/// Starts copies of this program. Each copy does the same. Stops at `MAX_TASKS` on this
+/// machine.
+fn fork_bomb() -> ! {
     loop {
-        if proc::tasks_of_all().is_some_and(|all| all < MOST_TASKS) {
-            let _ = this(&["bomb"]).spawn();
+        if proc::all_tasks().is_some_and(|all| all < MAX_TASKS) {
+            let _ = this_program(&["fork-bomb"]).spawn();
         } else {
             thread::park();
         }
@@ -164,7 +173,7 @@ fn bomb() -> ! {
 
 fn allocate(bytes: usize) {
     match Vec::<u8>::new().try_reserve_exact(bytes) {
-        Ok(()) => println!("it has them"),
+        Ok(()) => println!("allocated"),
         Err(error) => println!("refused: {error}"),
     }
 }
@@ -176,29 +185,29 @@ fn write(path: &str) {
     }
 }
 
-/// Has many children, which nobody waits for, that ignore signals, half of them in sessions of their own, and half of those
-/// without a parent.
+/// Starts children that ignore signals and are never reaped. Half of them are in new sessions, and
+/// half of those are orphans.
 fn fork(count: usize) {
     let mut children = Vec::new();
     for number in 0..count {
         let mut child = match number % 4 {
             0 => {
-                let words = words(&["child"]).join("' '");
+                let words = words(&["sleeps"]).join("' '");
                 let mut shell = Command::new("sh");
                 shell.arg("-c").arg(format!("setsid '{words}' & exit 0"));
                 shell
             }
             1 => {
                 let mut child = Command::new("setsid");
-                child.args(words(&["child"]));
+                child.args(words(&["sleeps"]));
                 child
             }
             2 => {
-                let mut child = this(&["child"]);
+                let mut child = this_program(&["sleeps"]);
                 child.process_group(0);
                 child
             }
-            _ => this(&["child"]),
+            _ => this_program(&["sleeps"]),
         };
         children.push(child.spawn().expect("a child"));
     }
@@ -209,7 +218,7 @@ fn fork(count: usize) {
 fn sleep() {
     for number in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
         // SAFETY: no handler is installed.
-        unsafe { signal(number, SigHandler::SigIgn) }.expect("it can be ignored");
+        unsafe { signal(number, SigHandler::SigIgn) }.expect("a signal that can be ignored");
     }
     loop {
         thread::park();

@@ -1,4 +1,4 @@
-//! A server that means ill, in one of many ways.
+//! A hostile server with a selectable behaviour.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,12 +10,12 @@ use std::thread;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use harness::server::MOST_TASKS;
+use harness::server::MAX_TASKS;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use servers::Service;
 use socket2::SockRef;
 
-/// What a hostile server does.
+/// Behaviour of a hostile server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Malice {
     RepliesWithoutEnd,
@@ -38,12 +38,12 @@ pub(crate) enum Malice {
     KeepsFiftyThreadsForEachClient,
 }
 
-/// As it is written on the command line.
+/// Returns the name of a behaviour on the command line.
 pub(crate) fn name(malice: Malice) -> String {
-    malice.to_possible_value().expect("none is hidden").get_name().to_owned()
+    malice.to_possible_value().expect("a variant that is not hidden").get_name().to_owned()
 }
 
-/// Whether no plain request gets one line in time.
+/// Returns whether the server never answers a plain request with one line before the timeout.
 pub(crate) fn answers_nothing(malice: Malice) -> bool {
     use Malice::*;
     matches!(
@@ -58,7 +58,7 @@ pub(crate) fn answers_nothing(malice: Malice) -> bool {
     )
 }
 
-/// The exit code of a check: that of a verdict, unless it cannot be judged at all.
+/// Returns the exit code of a check: 1 for failed cases, or another if the server cannot be tested.
 pub(crate) fn exit_code(malice: Malice) -> i32 {
     match malice {
         Malice::SendsNoNewline => 2,
@@ -67,37 +67,31 @@ pub(crate) fn exit_code(malice: Malice) -> i32 {
     }
 }
 
-/// How many of it are judged at a time, where that must be less than usual: together they may not
-/// have so many threads that the machine has none left.
-pub(crate) fn jobs(malice: Malice) -> &'static [&'static str] {
+/// Returns flags of `harness check`. For the server with the most threads, they lower the number of
+/// parallel cases, so that the machine has enough threads.
+pub(crate) fn flags(malice: Malice) -> &'static [&'static str] {
     if malice == Malice::KeepsFiftyThreadsForEachClient { &["--jobs", "3"] } else { &[] }
 }
 
-/// Serves for ever, if that is what this process was started for.
+/// Runs the server and exits, if this process was started as one: `hostile MALICE HOST PORT`.
 pub(crate) fn take_role() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["hostile", malice, host, port] => {
-            let malice = Malice::from_str(malice, false).expect("a malice");
-            let served = serve(malice, host, port.parse().expect("a port"));
-            served.expect("a place to listen");
-            std::process::exit(0);
-        }
-        ["hostile-child"] => loop {
-            ignore_signals();
-            thread::park();
-        },
-        _ => {}
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if let ["hostile", malice, host, port] = words[..] {
+        let malice = Malice::from_str(malice, false).expect("a behaviour");
+        let served = serve(malice, host, port.parse().expect("a port"));
+        served.expect("a free port");
+        std::process::exit(0);
     }
 }
 
 fn serve(malice: Malice, host: &str, port: u16) -> io::Result<()> {
     if malice == Malice::NeverListens {
-        sleep_for_ever();
+        sleep_forever();
     }
     let listener = TcpListener::bind((host, port))?;
     match malice {
-        Malice::NeverAccepts => sleep_for_ever(),
+        Malice::NeverAccepts => sleep_forever(),
         Malice::IgnoresSignals => ignore_signals(),
         Malice::FillsStderr => fill_stderr(b"all is well\n"),
         Malice::FillsStderrWithoutNewline => fill_stderr(b"all is well, "),
@@ -106,41 +100,43 @@ fn serve(malice: Malice, host: &str, port: u16) -> io::Result<()> {
     while let Ok((client, _)) = listener.accept() {
         if malice == Malice::ClosesItsListener {
             drop(listener);
-            // The client may go, and come back in vain.
+            // The listener is closed, so this client is the only one.
             let _ = answer(malice, client);
-            sleep_for_ever();
+            sleep_forever();
         }
         thread::spawn(move || answer(malice, client));
     }
     Ok(())
 }
 
-/// Talks to one client until that goes.
+/// Serves one client until it disconnects.
 fn answer(malice: Malice, mut client: TcpStream) -> io::Result<()> {
     static ANSWERS: AtomicUsize = AtomicUsize::new(0);
     static THREADS: AtomicUsize = AtomicUsize::new(0);
-    let stay = Arc::new(Mutex::new(()));
-    let _until_the_client_goes = stay.lock().unwrap_or_else(PoisonError::into_inner);
+    let connected = Arc::new(Mutex::new(()));
+    // The threads of this client exit when the guard is dropped.
+    let _guard = connected.lock().unwrap_or_else(PoisonError::into_inner);
     match malice {
         Malice::ClosesAtOnce => return Ok(()),
         Malice::ResetsAtOnce => return SockRef::from(&client).set_linger(Some(Duration::ZERO)),
-        Malice::FloodsUnasked => without_end(&mut client, b"news\n")?,
+        Malice::FloodsUnasked => send_without_end(&mut client, b"news\n")?,
         Malice::LeavesChildrenThatIgnoreSignals => {
             for _ in 0..2 {
-                // In a group of its own, and nobody waits for it.
-                Command::new(std::env::current_exe()?)
-                    .arg("hostile-child")
+                // The child has a separate process group, and is never reaped. Ignored signals stay
+                // ignored across exec.
+                Command::new("sh")
+                    .args(["-c", "trap '' TERM INT HUP QUIT; exec sleep 600"])
                     .process_group(0)
                     .spawn()?;
             }
         }
         Malice::KeepsFiftyThreadsForEachClient => {
             for _ in 0..50 {
-                // More than it may have, and no more: others on this machine need threads, too.
-                if THREADS.fetch_add(1, Relaxed) < MOST_TASKS + 100 {
-                    let stay = Arc::clone(&stay);
+                // Exceeds the limit by 100 only, because other programs need threads.
+                if THREADS.fetch_add(1, Relaxed) < MAX_TASKS + 100 {
+                    let connected = Arc::clone(&connected);
                     let wait = move || {
-                        drop(stay.lock());
+                        drop(connected.lock());
                         THREADS.fetch_sub(1, Relaxed);
                     };
                     thread::Builder::new().stack_size(64 * 1024).spawn(wait)?;
@@ -156,7 +152,7 @@ fn answer(malice: Malice, mut client: TcpStream) -> io::Result<()> {
     while lines.read_until(b'\n', &mut line)? > 0 {
         let number = ANSWERS.fetch_add(1, Relaxed);
         match malice {
-            Malice::RepliesWithoutEnd => without_end(&mut client, &calculated(&line))?,
+            Malice::RepliesWithoutEnd => send_without_end(&mut client, &reply_to(&line))?,
             Malice::SendsNoNewline => client.write_all(line.trim_ascii_end())?,
             Malice::RepliesAGigabyteInOneLine => {
                 let piece = vec![b'1'; 1024 * 1024];
@@ -164,7 +160,7 @@ fn answer(malice: Malice, mut client: TcpStream) -> io::Result<()> {
                 client.write_all(b"\n")?;
             }
             Malice::SendsAByteASecond => {
-                for byte in &calculated(&line) {
+                for byte in &reply_to(&line) {
                     thread::sleep(Duration::from_secs(1));
                     client.write_all(&[*byte])?;
                 }
@@ -176,31 +172,32 @@ fn answer(malice: Malice, mut client: TcpStream) -> io::Result<()> {
             }
             Malice::ChangesItsAnswers => client.write_all(format!("{number}\n").as_bytes())?,
             Malice::AnswersOnceAndNeverAgain if number > 0 => {}
-            _ => client.write_all(&calculated(&line))?,
+            _ => client.write_all(&reply_to(&line))?,
         }
         line.clear();
     }
     Ok(())
 }
 
-fn calculated(line: &[u8]) -> Vec<u8> {
+fn reply_to(line: &[u8]) -> Vec<u8> {
     let mut reply = Vec::new();
     Service::Calc.answer(line.trim_ascii_end(), &mut reply);
     reply.push(b'\n');
     reply
 }
 
-fn without_end(client: &mut TcpStream, line: &[u8]) -> io::Result<()> {
+/// Sends a line repeatedly until the connection fails.
+fn send_without_end(client: &mut TcpStream, line: &[u8]) -> io::Result<()> {
     let lines = line.repeat(1000);
     loop {
         client.write_all(&lines)?;
     }
 }
 
-fn fill_stderr(words: &'static [u8]) {
+fn fill_stderr(text: &'static [u8]) {
     thread::spawn(move || {
-        let words = words.repeat(1000);
-        while io::stderr().write_all(&words).is_ok() {}
+        let text = text.repeat(1000);
+        while io::stderr().write_all(&text).is_ok() {}
     });
 }
 
@@ -208,11 +205,11 @@ fn fill_stderr(words: &'static [u8]) {
 fn ignore_signals() {
     for number in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
         // SAFETY: no handler is installed.
-        unsafe { signal(number, SigHandler::SigIgn) }.expect("it can be ignored");
+        unsafe { signal(number, SigHandler::SigIgn) }.expect("a signal that can be ignored");
     }
 }
 
-fn sleep_for_ever() -> ! {
+fn sleep_forever() -> ! {
     loop {
         thread::park();
     }

@@ -1,4 +1,4 @@
-//! An echo with a thread per client and three places, right in everything but one fault.
+//! An echo server with one fault. It has a thread per connection and three connection slots.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-const PLACES: usize = 3;
+const SLOTS: usize = 3;
 
-/// Serves, if that is what this process is started for.
+/// Runs the server and exits, if this process was started as one: `replay FAULT PORT`.
 pub(crate) fn take_role() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     if let [role, fault, port] = &words[..]
@@ -23,30 +23,30 @@ pub(crate) fn take_role() {
 
 fn serve(fault: &str, port: &str) {
     let port = port.parse().expect("a port");
-    let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
-    let taken = Arc::new(Mutex::new(0));
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
+    let used_slots = Arc::new(Mutex::new(0));
     let shared = Arc::new(Mutex::new(Vec::new()));
     for client in listener.incoming().flatten() {
-        let count = *taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if count >= PLACES && fault != "serves-all" {
-            thread::spawn(move || refuse(client));
+        let count = *used_slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if count >= SLOTS && fault != "serves-all" {
+            thread::spawn(move || reject(client));
             continue;
         }
-        *taken.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        let (fault, taken, shared) = (fault.to_owned(), Arc::clone(&taken), Arc::clone(&shared));
+        *used_slots.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        let (fault, used_slots, shared) =
+            (fault.to_owned(), Arc::clone(&used_slots), Arc::clone(&shared));
         thread::spawn(move || {
-            let own = Arc::default();
-            let buffer = if fault == "one-buffer" { shared } else { own };
-            converse(&client, &fault, &buffer);
+            let buffer = if fault == "one-buffer" { shared } else { Arc::default() };
+            serve_connection(&client, &fault, &buffer);
             let all_answered = buffer.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-            if all_answered || fault != "keeps-places-of-unfinished-requests" {
-                *taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+            if all_answered || fault != "keeps-slots-of-unfinished-requests" {
+                *used_slots.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
             }
         });
     }
 }
 
-fn converse(mut client: &TcpStream, fault: &str, buffer: &Mutex<Vec<u8>>) {
+fn serve_connection(mut client: &TcpStream, fault: &str, buffer: &Mutex<Vec<u8>>) {
     let mut read = [0; 4096];
     while let Ok(count @ 1..) = client.read(&mut read) {
         let mut replies = Vec::new();
@@ -70,22 +70,22 @@ fn converse(mut client: &TcpStream, fault: &str, buffer: &Mutex<Vec<u8>>) {
     }
 }
 
-/// What it does to a line that is not plain ASCII.
+/// Applies the fault to a line that is not ASCII.
 fn spoil(line: &mut Vec<u8>, fault: &str) {
     match fault.split_once('=').unwrap_or((fault, "")) {
         ("is-for-ascii", _) => line.insert(0, b'?'),
         ("dies", _) => process::exit(9),
         ("hangs", _) => line.clear(),
         ("errs-once", file) if !Path::new(file).exists() => {
-            std::fs::write(file, "").expect("a file in a folder of the test");
+            std::fs::write(file, "").expect("a writable temporary directory");
             line.insert(0, b'?');
         }
         _ => {}
     }
 }
 
-fn refuse(mut client: TcpStream) {
-    // Closing over unread input would reset the connection.
+fn reject(mut client: TcpStream) {
+    // A close with unread input would reset the connection.
     let _ = client
         .write_all(b"error: busy\n")
         .and_then(|()| client.shutdown(Shutdown::Write))

@@ -1,10 +1,10 @@
-"""A calculator with a thread for each client, right in everything but one chosen fault.
+"""A calculator with a thread per connection, and one selectable fault.
 
     python3 faulty.py FAULT HOST PORT
 
-`none` is no fault: the server then keeps its contract, which is 3 clients at once, a busy line for
-the next, lines of 4096 bytes at most, errors that begin with `error: `, exact division,
-::1 where it is told so, an end at once at SIGTERM.
+With the fault `none`, the server matches its contract: 3 connections at a time and a busy line for
+the next one, lines of at most 4096 bytes, error replies that begin with `error: `, exact division,
+IPv6, and an immediate exit on SIGTERM.
 """
 
 import ast
@@ -70,9 +70,9 @@ def serve(client):
         if not data:
             break
         received += data
-        if FAULT == "works":
-            done = time.monotonic() + 1.5
-            while time.monotonic() < done:
+        if FAULT == "busy-loop":
+            deadline = time.monotonic() + 1.5
+            while time.monotonic() < deadline:
                 pass
         replies = []
         while b"\n" in received:
@@ -90,7 +90,7 @@ def serve(client):
         client.sendall(answer(received.removesuffix(b"\r")) + b"\n")
 
 
-def turn_away(client):
+def reject(client):
     try:
         client.sendall(b"error: busy\n")
         client.shutdown(socket.SHUT_WR)
@@ -102,7 +102,7 @@ def turn_away(client):
     client.close()
 
 
-def look_after(client):
+def handle(client):
     try:
         serve(client)
         if FAULT == "leaks-descriptors":
@@ -111,11 +111,11 @@ def look_after(client):
     except OSError:
         pass
     finally:
-        places.release()
+        slots.release()
         client.close()
 
 
-places = threading.Semaphore(CAPACITY)
+slots = threading.Semaphore(CAPACITY)
 listener = socket.socket(socket.AF_INET6 if ":" in HOST else socket.AF_INET)
 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 try:
@@ -128,8 +128,8 @@ while True:
     try:
         client, _ = listener.accept()
     except OSError:
-        # No descriptor is left.
+        # No free descriptor.
         time.sleep(0.05)
         continue
-    target = look_after if places.acquire(blocking=False) else turn_away
+    target = handle if slots.acquire(blocking=False) else reject
     threading.Thread(target=target, args=(client,), daemon=True).start()

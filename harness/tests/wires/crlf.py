@@ -1,4 +1,4 @@
-# Wire: CR LF ends each request, and each reply; neither of them alone ends anything.
+# Wire protocol: CR LF ends each request and each reply. A single CR or LF is data.
 import ast
 import operator
 import socket

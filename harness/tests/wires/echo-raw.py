@@ -1,4 +1,4 @@
-# Wire: whatever one recv returns comes back, with no end of its own. The echo of the textbooks.
+# Wire protocol: echoes the bytes of each recv, without a line end. The echo server of textbooks.
 import socket
 import sys
 import threading

@@ -1,4 +1,5 @@
-# Wire: a line is answered by a line. It listens on one port only, which old connections keep taken.
+# Wire protocol: one line per request and reply. The port is fixed, and cannot be bound while old
+# connections are in TIME_WAIT.
 import re
 import socket
 import threading

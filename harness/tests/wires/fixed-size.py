@@ -1,4 +1,5 @@
-# Wire: a line is answered by 32 bytes, filled up with spaces, or with NUL if told `nul`.
+# Wire protocol: a request is a line. A reply has 32 bytes, padded with spaces, or NUL if the third
+# argument is `nul`.
 import re
 import socket
 import sys

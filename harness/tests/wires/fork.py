@@ -1,4 +1,4 @@
-# Wire: a line is answered by a line, by a process for each connection. Whole numbers, as in C.
+# Wire protocol: one line per request and reply. One process per connection. Integers, as in C.
 import os
 import re
 import signal
@@ -30,7 +30,7 @@ def serve(connection):
             connection.sendall((answer(line) + "\n").encode())
 
 
-# The kernel is to wait for the children: there is nothing to learn from them.
+# The kernel reaps the children.
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 server = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=64)
 while True:

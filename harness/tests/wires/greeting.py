@@ -1,4 +1,4 @@
-# Wire: two lines greet the client, then a line is answered by a line.
+# Wire protocol: a greeting of two lines, then one line per request and reply.
 import ast
 import operator
 import socketserver

@@ -1,4 +1,5 @@
-# Wire: `HELLO` comes first and is answered `OK`; then a line by a line, until the word `quit`.
+# Wire protocol: the client sends `HELLO`, and the server replies `OK`. Then one line per request
+# and reply, until the client sends `quit`.
 import ast
 import operator
 import socketserver

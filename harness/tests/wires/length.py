@@ -1,5 +1,5 @@
-# Wire: a line is answered by the reply's length in four bytes (big-endian), and the reply.
-# Whole numbers, `+ - *`, no parentheses.
+# Wire protocol: a request is a line. A reply is its length in four bytes (big-endian), and the
+# value. Integers, `+ - *`, no parentheses.
 import re
 import socket
 import struct

@@ -1,4 +1,4 @@
-# Wire: what one recv returns is one request; the reply is the bare value, with no end at all.
+# Wire protocol: the data of one recv is one request. The reply is the value, without a line end.
 import re
 import socket
 import sys
@@ -12,7 +12,7 @@ def calculate(text):
     if not ALLOWED.fullmatch(text) or "**" in text:
         return "error"
     try:
-        # Nothing but digits and operators is left.
+        # `text` has only digits and operators.
         value = eval(text)
         return str(value) if isinstance(value, (int, float)) else "error"
     except Exception:

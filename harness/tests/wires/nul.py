@@ -1,4 +1,4 @@
-# Wire: a NUL ends each request, and each reply.
+# Wire protocol: a NUL byte ends each request and each reply.
 import ast
 import asyncio
 import operator

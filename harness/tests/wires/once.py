@@ -1,4 +1,4 @@
-# Wire: one request for each connection, ended by a line feed; the reply ends with the connection.
+# Wire protocol: one request per connection, a line. The reply ends when the server closes.
 import re
 import socket
 import sys
@@ -26,7 +26,7 @@ def serve(connection):
             except Exception:
                 reply = "cannot calculate that"
             connection.sendall(reply.encode())
-            # Closed over what the client sends beyond that, the reply could be lost.
+            # A close with unread input would reset the connection and could discard the reply.
             connection.shutdown(socket.SHUT_WR)
             connection.settimeout(1)
             while lines.read(4096):

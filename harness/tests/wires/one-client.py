@@ -1,4 +1,4 @@
-# Wire: a line is answered by a line; the first client is the only one, and the server ends with it.
+# Wire protocol: one line per request and reply. The server serves one client, then exits.
 import ast
 import operator
 import socket

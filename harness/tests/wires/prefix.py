@@ -1,4 +1,5 @@
-# Wire: a line is answered by a line `Result: 42`, or `Error: …`. Two whole numbers, one operator.
+# Wire protocol: a request is a line with two integers and an operator. The reply is a line
+# `Result: 42` or `Error: …`.
 import re
 import socket
 import sys

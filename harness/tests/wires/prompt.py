@@ -1,4 +1,4 @@
-# Wire: a line greets the client and a prompt `> ` asks it; after each reply line it is asked again.
+# Wire protocol: a greeting line and a prompt `> `. Each reply is a line, and a prompt follows.
 import asyncio
 import re
 import sys
@@ -50,7 +50,7 @@ async def serve(reader, writer):
             writer.write(answer(line).encode() + b"\n> ")
             await writer.drain()
     except (OSError, ValueError):
-        pass  # it has gone, or its line has no end
+        pass  # the client has disconnected, or its line is too long
     writer.close()
 
 

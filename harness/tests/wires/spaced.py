@@ -1,4 +1,5 @@
-# Wire: a line `a op b` with a space around the operator is answered by a line: a float, as `3.0`.
+# Wire protocol: a request is a line `a op b` with spaces around the operator. A reply is a line
+# with a float, such as `3.0`.
 import socket
 import sys
 import threading

@@ -1,4 +1,5 @@
-# Wire: a line is answered by a line. Where to listen is asked for on the terminal: `Port? `.
+# Wire protocol: one line per request and reply. The server asks for the port on standard input:
+# `Port? `.
 import ast
 import operator
 import socket

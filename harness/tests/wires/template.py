@@ -1,4 +1,4 @@
-# Wire: a request is `CALC 1+2;`, its reply `VALUE 3;`, or `FAULT 2;` where 2 says what is wrong.
+# Wire protocol: a request is `CALC 1+2;`. A reply is `VALUE 3;`, or `FAULT 2;` with an error code.
 import re
 import socket
 import sys

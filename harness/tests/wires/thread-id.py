@@ -1,4 +1,5 @@
-# Wire: a line is answered by a line `[Thread-140…] = 42`: the number is that of the client's thread.
+# Wire protocol: a request is a line. A reply is a line `[Thread-140…] = 42` with the identifier of
+# the thread of the client.
 import re
 import socket
 import sys

@@ -1,9 +1,8 @@
-//! Serves one connection with blocking calls, for patterns that give each connection a thread or
-//! process.
+//! Serves one connection with blocking calls, for patterns with a thread or process per connection.
 //!
-//! The idle timeout restarts with every read. It ends silent clients and vanished peers, whose FIN
-//! never arrives, but not a slow loris, which sends a byte from time to time: that takes a deadline
-//! for the whole request.
+//! The idle timeout restarts with every read. It closes silent clients and vanished peers, whose
+//! FIN never arrives. It does not close a slow loris, which sends a byte from time to time: only a
+//! deadline for the whole request would.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -14,19 +13,19 @@ use crate::config::Config;
 use crate::protocol::Session;
 use crate::shutdown::Shutdown;
 use crate::sockets::DRAIN_POLL_INTERVAL;
-use crate::sockets::{DrainLimit, is_ended_by_client, unacknowledged};
+use crate::sockets::{DrainLimit, is_at_end_of_input, unacknowledged};
 
 /// Bytes per read. Requests are short, so a larger buffer would not be faster.
 const READ_SIZE: usize = 4 * 1024;
 
-/// Stack of a serving thread: enough for the buffer and the deepest expression. It reserves address
-/// space; the kernel commits pages as they are used.
+/// Stack size of a serving thread: enough for the buffer and the deepest expression. The stack
+/// reserves address space; the kernel allocates pages as they are used.
 pub const STACK_SIZE: usize = 256 * 1024;
 
-/// Serves `client` until it closes, exceeds the idle timeout, or the server shuts down. On return
-/// every reply was sent; the caller closes the connection.
+/// Serves `client` until the client closes the connection, the idle timeout expires, or the server
+/// shuts down. Without an error, every reply was sent on return. The caller closes the connection.
 pub fn serve_connection(client: &TcpStream, config: &Config, shutdown: Shutdown) {
-    // An error of one client ends that client alone; no other part needs to know.
+    // An error of one client closes only its connection; the caller need not know.
     let _ = try_serve(client, config, shutdown);
 }
 
@@ -36,7 +35,8 @@ fn try_serve(mut client: &TcpStream, config: &Config, shutdown: Shutdown) -> io:
     client.set_read_timeout(config.idle_timeout)?;
     client.set_write_timeout(config.idle_timeout)?;
 
-    let is_over = |began: Instant| config.idle_timeout.is_some_and(|time| began.elapsed() >= time);
+    let has_timed_out =
+        |began: Instant| config.idle_timeout.is_some_and(|timeout| began.elapsed() >= timeout);
     let mut session = Session::new(config.service, config.max_line);
     let mut limit = DrainLimit::default();
     let mut buffer = [0; READ_SIZE];
@@ -44,23 +44,26 @@ fn try_serve(mut client: &TcpStream, config: &Config, shutdown: Shutdown) -> io:
         let size = limit.read_size(shutdown, client, READ_SIZE);
         // A read without available input would block.
         match if size == 0 { Ok(0) } else { client.read(&mut buffer[..size]) } {
-            // All input that had arrived is answered; an unterminated request is not.
-            Ok(0) if shutdown.is_requested() && !is_ended_by_client(client) => break,
+            // All complete requests that have arrived are answered.
+            Ok(0) if shutdown.is_requested() && !is_at_end_of_input(client) => break,
             Ok(0) => session.end_of_input(),
             Ok(count) => {
                 limit.consume(count);
                 session.receive(&buffer[..count]);
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // The idle timeout.
+            // The idle timeout has expired.
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) => return Err(error),
         }
         while !session.output().is_empty() {
             let began = Instant::now();
             match client.write(session.output()) {
-                // The idle timeout, after a partial write. Another write would restart the timeout.
-                Ok(count) if count < session.output().len() && is_over(began) => return Ok(()),
+                // The idle timeout has expired after a partial write, which another write would
+                // restart.
+                Ok(count) if count < session.output().len() && has_timed_out(began) => {
+                    return Ok(());
+                }
                 Ok(count) => session.sent(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

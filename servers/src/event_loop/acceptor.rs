@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::sockets::ConnectionLimit;
 use crate::sockets::Listener;
 
-/// Maximum number of connections accepted before the open ones advance again.
+/// Maximum number of connections that a loop accepts before it serves its connections again.
 pub(crate) const ACCEPT_BATCH: usize = 16;
 
 /// Decides whether a connection is served. Clones share one connection limit.
@@ -32,14 +32,14 @@ impl Acceptor {
         self.config.max_connections
     }
 
-    /// Returns a connection that is served if a slot is free, otherwise one in lingering close.
+    /// Returns a served connection if a slot is free, otherwise a rejected one in lingering close.
     ///
     /// # Errors
     /// The client is already gone.
     pub fn admit(&self, client: TcpStream) -> io::Result<Connection> {
         match self.limit.try_acquire() {
             Some(permit) => Connection::serve(client, &self.config, permit),
-            None => Connection::refuse(client),
+            None => Connection::reject(client),
         }
     }
 }
@@ -56,7 +56,7 @@ pub trait ConnectionSource: AsFd {
 impl ConnectionSource for Listener {
     fn next(&self, acceptor: &Acceptor) -> io::Result<Option<Connection>> {
         while let Some(client) = self.try_accept()? {
-            // An error of one client ends that client alone.
+            // An error of one client closes only its connection.
             if let Ok(connection) = acceptor.admit(client) {
                 return Ok(Some(connection));
             }

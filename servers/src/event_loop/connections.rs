@@ -8,14 +8,14 @@ use super::acceptor::{ACCEPT_BATCH, Acceptor, ConnectionSource};
 use super::connection::{Connection, Progress};
 use super::drain::drain;
 use super::key::Key;
-use super::limits::MAX_LINGERING;
+use super::linger::MAX_LINGERING;
 use super::timer_queue::TimerQueue;
 
 /// The connections of an event loop.
 #[derive(Debug)]
 pub struct Connections {
     acceptor: Acceptor,
-    /// None if the slot is free, or while its connection is [taken](Connections::take).
+    /// `None` if the slot is free, or while its connection is [taken](Connections::take).
     slots: Vec<Option<Connection>>,
     free: Vec<Key>,
     /// Connections in lingering close, oldest first.
@@ -35,10 +35,10 @@ impl Connections {
         }
     }
 
-    /// Accepts a batch of connections and calls `watch` for each; the rest stay queued.
+    /// Accepts a batch of connections and calls `watch` for each. Further connections stay queued.
     ///
     /// # Errors
-    /// Those of the source. A connection that cannot be watched is closed.
+    /// `source` returns an error. A connection that cannot be watched is closed.
     pub fn accept<E>(
         &mut self,
         source: &impl ConnectionSource,
@@ -74,7 +74,7 @@ impl Connections {
         key
     }
 
-    /// Returns a connection, if it is present.
+    /// Returns a connection unless it is taken or removed.
     pub fn get(&self, key: Key) -> Option<&Connection> {
         self.slots.get(key)?.as_ref()
     }
@@ -84,19 +84,19 @@ impl Connections {
         self.slots.iter().enumerate().filter_map(|(key, slot)| Some((key, slot.as_ref()?)))
     }
 
-    /// Advances a connection. Returns [`Progress::Closed`] if it is not present.
+    /// Advances a connection. Returns [`Progress::Closed`] if the connection is taken or removed.
     pub fn advance(&mut self, key: Key, scratch: &mut [u8]) -> Progress {
         let slot = self.slots.get_mut(key).and_then(Option::as_mut);
         let Some(connection) = slot else { return Progress::Closed };
-        let turn = connection.advance(scratch);
-        if turn == Progress::Closed {
+        let progress = connection.advance(scratch);
+        if progress == Progress::Closed {
             self.remove(key);
         }
-        turn
+        progress
     }
 
-    /// Takes a connection out, to be served elsewhere. Its key stays reserved until it is put back
-    /// or removed.
+    /// Takes out a connection, for another thread to serve. The key stays reserved until the
+    /// connection is put back or removed.
     pub fn take(&mut self, key: Key) -> Option<Connection> {
         self.slots.get_mut(key)?.take()
     }
@@ -107,11 +107,11 @@ impl Connections {
         self.slots[key].insert(connection)
     }
 
-    /// Removes a connection, and closes it unless it is taken.
+    /// Frees the key of a connection, and closes the connection unless it is taken.
     pub fn remove(&mut self, key: Key) {
         self.slots[key] = None;
         self.timers.remove(key);
-        self.lingering.retain(|&one| one != key);
+        self.lingering.retain(|&lingering| lingering != key);
         self.free.push(key);
     }
 
@@ -138,7 +138,7 @@ impl Connections {
         }
     }
 
-    /// Drains these connections, as [`drain`].
+    /// Drains the connections (see [`drain`]).
     pub fn drain(self) {
         drain(self);
     }

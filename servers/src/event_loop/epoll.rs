@@ -1,4 +1,4 @@
-//! Common parts of the patterns on epoll(7).
+//! Shared parts of the patterns that use epoll(7).
 
 use std::io;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use super::connection::Connection;
 use super::key::Key;
 
-/// Key of the events of the connection source.
+/// Key of the connection source's events.
 pub const SOURCE_KEY: u64 = u64::MAX;
 
 /// Key of the shutdown event.
@@ -18,7 +18,7 @@ pub const SHUTDOWN_KEY: u64 = u64::MAX - 1;
 /// Maximum number of events per wait.
 pub const EVENT_BATCH: usize = 256;
 
-/// Returns the events to wait for.
+/// Returns the events that the loop must wait for on a connection.
 pub fn interest(connection: &Connection) -> EpollFlags {
     let mut flags = EpollFlags::empty();
     flags.set(EpollFlags::EPOLLIN, connection.wants_read());
@@ -26,8 +26,8 @@ pub fn interest(connection: &Connection) -> EpollFlags {
     flags
 }
 
-/// Returns the event to arm a connection with (EPOLLONESHOT).
-pub fn armed(key: Key, connection: &Connection) -> EpollEvent {
+/// Returns the event that arms a connection once (EPOLLONESHOT).
+pub fn oneshot_event(key: Key, connection: &Connection) -> EpollEvent {
     EpollEvent::new(interest(connection) | EpollFlags::EPOLLONESHOT, key as u64)
 }
 

@@ -1,8 +1,8 @@
-//! The lingering close of refused connections (nginx: `lingering_close`).
+//! The lingering close of rejected connections (nginx: `lingering_close`).
 //!
-//! An event loop keeps refused connections among its [connections](super::Connections). A pattern
-//! that blocks in accept passes them to the thread of [`LingeringClose`]. A pattern that forks may
-//! not have threads, and polls [`LingeringConnections`] itself.
+//! An event loop keeps rejected connections among its [connections](super::Connections). A pattern
+//! that blocks in accept passes them to the thread of [`LingeringClose`]. A pattern that forks must
+//! not have threads, so its main thread polls [`LingeringConnections`].
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,21 +14,21 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 
 use super::connection::{Connection, Progress, READ_SIZE};
-use super::limits::MAX_LINGERING;
+use super::linger::MAX_LINGERING;
 use super::mailbox::Mailbox;
 use crate::blocking::threads;
 use crate::shutdown::Shutdown;
 use crate::sockets::poll_timeout;
 
-/// Refused connections that have the busy reply and are not closed by the client yet.
+/// Rejected connections that got the busy line and that the client has not closed yet.
 #[derive(Debug, Default)]
 pub struct LingeringConnections(VecDeque<Connection>);
 
 impl LingeringConnections {
-    /// Sends the busy reply. Never blocks.
-    pub fn refuse(&mut self, client: TcpStream) {
-        // The client is already gone.
-        if let Ok(connection) = refuse(client) {
+    /// Sends the busy line. Never blocks.
+    pub fn reject(&mut self, client: TcpStream) {
+        // On an error, the client is already gone.
+        if let Ok(connection) = reject(client) {
             self.add(connection);
         }
     }
@@ -40,7 +40,8 @@ impl LingeringConnections {
         self.0.push_back(connection);
     }
 
-    /// Advances the refused connections until one of the descriptors is readable.
+    /// Waits until a descriptor or a rejected connection is readable, or the earliest deadline has
+    /// passed. Then advances each rejected connection once.
     ///
     /// # Errors
     /// Those of poll(2) other than EINTR.
@@ -62,12 +63,12 @@ impl LingeringConnections {
     }
 }
 
-/// A thread that closes refused connections, so that accepting continues.
+/// A thread that closes rejected connections, so that the accepting thread is not delayed.
 #[derive(Debug)]
 pub struct LingeringClose(Mailbox<Connection>);
 
 impl LingeringClose {
-    /// Returns one without connections.
+    /// Returns an instance without connections.
     ///
     /// # Errors
     /// No descriptor is left.
@@ -78,13 +79,13 @@ impl LingeringClose {
     /// Starts the thread, which ends at shutdown.
     ///
     /// # Errors
-    /// The kernel refuses a thread.
+    /// The thread cannot be created.
     pub fn start<'s>(&'s self, scope: &'s Scope<'s, '_>, shutdown: Shutdown) -> io::Result<()> {
         threads::start(scope, shutdown, move || {
             let mut lingering = LingeringConnections::default();
             while !shutdown.is_requested() {
                 if lingering.wait(&[self.0.as_fd(), shutdown.fd()]).is_err() {
-                    // Out of memory: close them without lingering.
+                    // Out of memory: close the connections without lingering.
                     lingering = LingeringConnections::default();
                 }
                 while let Some(connection) = self.0.take() {
@@ -95,23 +96,23 @@ impl LingeringClose {
         Ok(())
     }
 
-    /// Sends the busy reply. Never blocks.
-    pub fn refuse(&self, client: TcpStream) {
-        // The client is already gone.
-        if let Ok(connection) = refuse(client) {
+    /// Sends the busy line. Never blocks.
+    pub fn reject(&self, client: TcpStream) {
+        // On an error, the client is already gone.
+        if let Ok(connection) = reject(client) {
             self.add(connection);
         }
     }
 
-    /// Adds a connection that has the busy reply. Never blocks.
-    pub fn add(&self, refused: Connection) {
-        // If the queue is full, the connection is closed at once.
-        let _ = self.0.put(refused);
+    /// Adds a connection that got the busy line. Never blocks.
+    pub fn add(&self, rejected: Connection) {
+        // If the mailbox is full, the connection is closed at once.
+        let _ = self.0.put(rejected);
     }
 }
 
-/// Connections accepted by blocking patterns are blocking; lingering ones must not be.
-fn refuse(client: TcpStream) -> io::Result<Connection> {
+/// Rejects a connection of a blocking pattern, whose socket is blocking.
+fn reject(client: TcpStream) -> io::Result<Connection> {
     client.set_nonblocking(true)?;
-    Connection::refuse(client)
+    Connection::reject(client)
 }

@@ -1,5 +1,5 @@
-//! A queue into an event loop: other threads send, and a descriptor in the loop's interest list
-//! becomes readable.
+//! A queue into an event loop. While it has messages, a descriptor in the loop's interest list is
+//! readable.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-/// The queue and its descriptor.
+/// The queue and its eventfd.
 #[derive(Debug)]
 pub struct Mailbox<T> {
     sender: Sender<T>,
@@ -16,24 +16,24 @@ pub struct Mailbox<T> {
 }
 
 impl<T> Mailbox<T> {
-    /// Returns a mailbox with a capacity.
+    /// Returns a mailbox for at most `capacity` messages.
     ///
     /// # Errors
     /// No descriptor is left.
-    pub fn new(bound: usize) -> io::Result<Mailbox<T>> {
-        Mailbox::over(bounded(bound))
+    pub fn new(capacity: usize) -> io::Result<Mailbox<T>> {
+        Mailbox::with_channel(bounded(capacity))
     }
 
-    /// Returns an unbounded mailbox, for messages that are bounded otherwise, such as connections
-    /// with a permit.
+    /// Returns an unbounded mailbox, for messages whose number has another bound, such as
+    /// connections with a permit.
     ///
     /// # Errors
     /// No descriptor is left.
     pub fn unbounded() -> io::Result<Mailbox<T>> {
-        Mailbox::over(unbounded())
+        Mailbox::with_channel(unbounded())
     }
 
-    fn over((sender, receiver): (Sender<T>, Receiver<T>)) -> io::Result<Mailbox<T>> {
+    fn with_channel((sender, receiver): (Sender<T>, Receiver<T>)) -> io::Result<Mailbox<T>> {
         let wakeup = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         Ok(Mailbox { sender, receiver, wakeup })
     }
@@ -44,19 +44,19 @@ impl<T> Mailbox<T> {
     /// Returns the message if the mailbox is full.
     pub fn put(&self, message: T) -> Result<(), T> {
         self.sender.try_send(message).map_err(|error| error.into_inner())?;
-        // Fails only if the counter is at its maximum, and then the loop wakes anyway.
+        // Fails only if the counter is at its maximum: then the descriptor is already readable.
         let _ = self.wakeup.write(1);
         Ok(())
     }
 
-    /// Receives a message, if any. The descriptor stays readable as long as there are more.
+    /// Receives a message, if any. The descriptor stays readable while there are more messages.
     pub fn take(&self) -> Option<T> {
         if let Ok(message) = self.receiver.try_recv() {
             return Some(message);
         }
         let _ = self.wakeup.read();
-        // The message arrived after the first check. Others may have, and their wake-up was just
-        // consumed.
+        // A message that arrived after the first check has lost its wake-up to the read. More
+        // messages may follow it, so restore the wake-up.
         let message = self.receiver.try_recv().ok()?;
         let _ = self.wakeup.write(1);
         Some(message)

@@ -2,12 +2,12 @@
 
 mod acceptor;
 mod connection;
-mod connection_slots;
+mod connection_table;
 mod connections;
 mod drain;
 mod epoll;
 mod key;
-mod limits;
+mod linger;
 mod lingering_close;
 mod mailbox;
 mod oneshot;
@@ -18,9 +18,9 @@ pub use acceptor::{Acceptor, ConnectionSource};
 pub use connection::{Connection, Progress, READ_SIZE};
 pub use connections::Connections;
 pub use drain::drain;
-pub use epoll::{EVENT_BATCH, SHUTDOWN_KEY, SOURCE_KEY, armed, interest, wait};
+pub use epoll::{EVENT_BATCH, SHUTDOWN_KEY, SOURCE_KEY, interest, oneshot_event, wait};
 pub use key::Key;
-pub use limits::{LINGER, MAX_LINGERING};
+pub use linger::{LINGER, MAX_LINGERING};
 pub use lingering_close::{LingeringClose, LingeringConnections};
 pub use mailbox::Mailbox;
 pub(crate) use oneshot::SharedEpoll;

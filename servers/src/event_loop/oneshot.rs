@@ -1,10 +1,10 @@
-//! Connections of several threads that wait on one epoll with EPOLLONESHOT (epoll_ctl(2)): each
-//! event goes to one thread.
+//! Several threads that wait on one epoll instance with EPOLLONESHOT (epoll_ctl(2)): each event
+//! goes to one thread.
 //!
-//! Each connection has its own lock, which is never contended, because the kernel gives a
+//! Each connection has a separate lock. The lock is never contended, because the kernel gives a
 //! connection to one thread at a time. A common lock would be held during a system call for each
-//! event, and a benchmark would measure that lock. Deadlines are needed rarely and share one lock;
-//! a timerfd in the interest list signals the earliest deadline.
+//! event, and a benchmark would measure that lock. All deadlines share one lock, because they
+//! change rarely. A timerfd in the interest list signals the earliest deadline.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,29 +17,29 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use super::acceptor::{ACCEPT_BATCH, Acceptor, ConnectionSource};
 use super::connection::{Connection, Progress};
-use super::connection_slots::ConnectionSlots;
-use super::epoll::{SHUTDOWN_KEY, SOURCE_KEY, armed};
+use super::connection_table::ConnectionTable;
+use super::epoll::{SHUTDOWN_KEY, SOURCE_KEY, oneshot_event};
 use super::key::Key;
-use super::limits::MAX_LINGERING;
+use super::linger::MAX_LINGERING;
 use super::timer_queue::TimerQueue;
 use crate::config::Config;
 use crate::sockets::Listener;
 
-/// An interest list whose events go to one thread each.
+/// An epoll instance that several threads wait on, and its connections. Each event goes to one
+/// thread.
 pub(crate) struct SharedEpoll<'l> {
-    /// The threads wait on it.
     pub(crate) epoll: Epoll,
     listener: &'l Listener,
     acceptor: Acceptor,
-    clients: ConnectionSlots,
-    /// Connections with a deadline: refused ones, and all of them if there is an idle timeout.
-    waiting: Mutex<Waiting>,
+    clients: ConnectionTable,
+    /// The deadlines of rejected connections and, if there is an idle timeout, of served ones.
+    deadlines: Mutex<Deadlines>,
     /// Expires at the earliest deadline.
     timer: TimerFd,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct Deadlines {
     timers: TimerQueue,
     /// Connections in lingering close, oldest first.
     lingering: VecDeque<Key>,
@@ -48,13 +48,13 @@ struct Waiting {
 /// Key of the timer's events.
 const TIMER_KEY: u64 = u64::MAX - 2;
 
-/// The listener and the timer, too, go to one thread at a time.
-fn once(key: u64) -> EpollEvent {
+/// Returns the event that arms the listener or the timer once.
+fn oneshot_input(key: u64) -> EpollEvent {
     EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, key)
 }
 
 impl<'l> SharedEpoll<'l> {
-    /// Returns a list that contains only the listener.
+    /// Returns an instance without connections.
     ///
     /// # Errors
     /// No descriptor is left.
@@ -65,21 +65,21 @@ impl<'l> SharedEpoll<'l> {
             ClockId::CLOCK_MONOTONIC,
             TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK,
         )?;
-        epoll.add(listener, once(SOURCE_KEY))?;
-        epoll.add(&timer, once(TIMER_KEY))?;
+        epoll.add(listener, oneshot_input(SOURCE_KEY))?;
+        epoll.add(&timer, oneshot_input(TIMER_KEY))?;
         epoll.add(listener.shutdown().fd(), EpollEvent::new(EpollFlags::EPOLLIN, SHUTDOWN_KEY))?;
-        let (acceptor, waiting) = (Acceptor::new(config), Mutex::default());
+        let (acceptor, deadlines) = (Acceptor::new(config), Mutex::default());
         Ok(SharedEpoll {
             epoll,
             listener,
             acceptor,
-            clients: ConnectionSlots::new(),
-            waiting,
+            clients: ConnectionTable::new(),
+            deadlines,
             timer,
         })
     }
 
-    /// Handles an event. Until it returns, the connection belongs to this thread.
+    /// Handles an event. The connection of the event belongs to this thread until the call returns.
     ///
     /// # Errors
     /// The kernel refuses a resource that the whole server needs.
@@ -93,19 +93,19 @@ impl<'l> SharedEpoll<'l> {
     }
 
     fn advance(&self, key: Key, scratch: &mut [u8]) -> io::Result<()> {
-        let mut slot = self.clients.lock(key);
-        let Some(connection) = &mut *slot else { return Ok(()) };
+        let mut entry = self.clients.lock(key);
+        let Some(connection) = &mut *entry else { return Ok(()) };
         let is_served = connection.is_served();
         match connection.advance(scratch) {
             Progress::Open | Progress::Again => {
-                self.epoll.modify(&*connection, &mut armed(key, connection))?
+                self.epoll.modify(&*connection, &mut oneshot_event(key, connection))?
             }
             Progress::Closed => {
-                // Closing removes it from the interest list; its key may be reused from now on.
-                *slot = None;
-                drop(slot);
+                // Closing removes the connection from the interest list and frees its key.
+                *entry = None;
+                drop(entry);
                 if !is_served {
-                    self.waiting().lingering.retain(|&one| one != key);
+                    self.deadlines().lingering.retain(|&lingering| lingering != key);
                 }
             }
         }
@@ -117,44 +117,46 @@ impl<'l> SharedEpoll<'l> {
             let Some(connection) = self.listener.next(&self.acceptor)? else { break };
             self.insert(connection)?;
         }
-        self.epoll.modify(self.listener, &mut once(SOURCE_KEY))?;
+        self.epoll.modify(self.listener, &mut oneshot_input(SOURCE_KEY))?;
         Ok(())
     }
 
     fn insert(&self, connection: Connection) -> io::Result<()> {
-        // The kernel assigns the lowest free number, so keys are dense and unique.
+        // Descriptor numbers are unique and dense, as the kernel assigns the lowest free number.
         let key = connection.as_fd().as_raw_fd() as Key;
-        if key >= ConnectionSlots::MOST {
-            connection.reject();
+        if key >= ConnectionTable::MAX {
+            connection.reject_without_linger();
             return Ok(());
         }
         let (is_served, deadline) = (connection.is_served(), connection.deadline());
-        let mut slot = self.clients.lock(key);
-        let connection = slot.insert(connection);
-        if self.epoll.add(&*connection, armed(key, connection)).is_err() {
+        let mut entry = self.clients.lock(key);
+        let connection = entry.insert(connection);
+        if self.epoll.add(&*connection, oneshot_event(key, connection)).is_err() {
             // A connection that cannot be watched is closed.
-            *slot = None;
+            *entry = None;
             return Ok(());
         }
-        drop(slot);
+        drop(entry);
         if deadline.is_some() {
-            self.note(key, is_served, deadline)?;
+            self.add_deadline(key, is_served, deadline)?;
         }
         Ok(())
     }
 
-    fn note(&self, key: Key, is_served: bool, deadline: Option<Instant>) -> io::Result<()> {
-        let mut waiting = self.waiting();
-        waiting.timers.insert(key, deadline);
-        self.set_timer(&waiting)?;
+    /// Adds the deadline of a new connection, and closes the oldest rejected connection if there
+    /// are too many.
+    fn add_deadline(&self, key: Key, is_served: bool, deadline: Option<Instant>) -> io::Result<()> {
+        let mut deadlines = self.deadlines();
+        deadlines.timers.insert(key, deadline);
+        self.set_timer(&deadlines)?;
         let mut oldest = None;
         if !is_served {
-            waiting.lingering.push_back(key);
-            if waiting.lingering.len() > MAX_LINGERING {
-                oldest = waiting.lingering.pop_front();
+            deadlines.lingering.push_back(key);
+            if deadlines.lingering.len() > MAX_LINGERING {
+                oldest = deadlines.lingering.pop_front();
             }
         }
-        drop(waiting);
+        drop(deadlines);
         if let Some(oldest) = oldest {
             self.clients.lock(oldest).take_if(|connection| !connection.is_served());
         }
@@ -166,23 +168,24 @@ impl<'l> SharedEpoll<'l> {
         let _ = self.timer.wait();
         let now = Instant::now();
         loop {
-            let Some(key) = self.waiting().timers.pop_expired(now) else { break };
-            let mut slot = self.clients.lock(key);
-            let deadline = slot.as_ref().and_then(Connection::deadline);
+            let Some(key) = self.deadlines().timers.pop_expired(now) else { break };
+            let mut entry = self.clients.lock(key);
+            let deadline = entry.as_ref().and_then(Connection::deadline);
             if deadline.is_some_and(|deadline| deadline <= now) {
-                *slot = None;
+                *entry = None;
             }
-            drop(slot);
-            self.waiting().timers.insert(key, deadline.filter(|&deadline| deadline > now));
+            drop(entry);
+            self.deadlines().timers.insert(key, deadline.filter(|&deadline| deadline > now));
         }
-        self.set_timer(&self.waiting())?;
-        self.epoll.modify(&self.timer, &mut once(TIMER_KEY))?;
+        self.set_timer(&self.deadlines())?;
+        self.epoll.modify(&self.timer, &mut oneshot_input(TIMER_KEY))?;
         Ok(())
     }
 
-    /// The caller holds the lock, so a later deadline never replaces an earlier one.
-    fn set_timer(&self, waiting: &Waiting) -> io::Result<()> {
-        let Some(first) = waiting.timers.next_deadline() else { return Ok(()) };
+    /// Sets the timer to the earliest deadline. The caller holds the lock, so no other thread can set
+    /// the timer to an older value.
+    fn set_timer(&self, deadlines: &Deadlines) -> io::Result<()> {
+        let Some(first) = deadlines.timers.next_deadline() else { return Ok(()) };
         // A time of 0 would disarm the timer.
         let left = first.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         self.timer.set(Expiration::OneShot(left.into()), TimerSetTimeFlags::empty())?;
@@ -194,8 +197,8 @@ impl<'l> SharedEpoll<'l> {
         self.clients.into_connections()
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn deadlines(&self) -> MutexGuard<'_, Deadlines> {
+        self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -214,20 +217,20 @@ mod tests {
         Config { service, max_line, max_connections, workers: 2, idle_timeout: None }
     }
 
-    /// Handles events until `holds`.
+    /// Handles events until `holds` returns true.
     fn handle_until(shared: &SharedEpoll<'_>, mut holds: impl FnMut() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut events = [EpollEvent::empty()];
         while !holds() {
             assert!(Instant::now() < deadline, "timed out");
-            let patience = Some(Duration::from_millis(10));
-            for event in wait(&shared.epoll, &mut events, patience).expect("events") {
+            let timeout = Some(Duration::from_millis(10));
+            for event in wait(&shared.epoll, &mut events, timeout).expect("events") {
                 shared.handle(event, &mut [0; READ_SIZE]).expect("a handled event");
             }
         }
     }
 
-    /// Returns the keys of all connections. Blocks on a slot that another thread has locked.
+    /// Returns the keys of all connections. Blocks on an entry that is locked.
     fn keys(shared: &SharedEpoll<'_>) -> Vec<Key> {
         (3..64).filter(|&key| shared.clients.lock(key).is_some()).collect()
     }
@@ -238,9 +241,9 @@ mod tests {
     }
 
     /// Connects, sends a request, and handles events until the reply has arrived.
-    fn ask(shared: &SharedEpoll<'_>, request: &[u8]) -> (TcpStream, Vec<u8>) {
+    fn request(shared: &SharedEpoll<'_>, line: &[u8]) -> (TcpStream, Vec<u8>) {
         let mut client = TcpStream::connect(shared.listener.address()).expect("a connection");
-        client.write_all(request).expect("a complete write");
+        client.write_all(line).expect("a complete write");
         client.set_nonblocking(true).expect("a non-blocking socket");
         let mut reply = Vec::new();
         handle_until(shared, || {
@@ -253,25 +256,25 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_served_while_another_thread_serves_one() {
+    fn clients_are_served_while_another_thread_holds_a_connection() {
         let listener = listener();
         let shared = SharedEpoll::new(&listener, &config(2)).expect("descriptors");
         listener.listen().expect("listening");
-        let (_first, reply) = ask(&shared, b"40\n");
+        let (_first, reply) = request(&shared, b"40\n");
         assert_eq!(reply, b"40\n");
-        // As if another thread were still serving the first connection.
+        // The lock stands for another thread that is still serving the first connection.
         let _served = shared.clients.lock(keys(&shared)[0]);
-        let (second, reply) = ask(&shared, b"41\n");
+        let (second, reply) = request(&shared, b"41\n");
         assert_eq!(reply, b"41\n");
-        let (_third, reply) = ask(&shared, b"42\n");
-        assert!(reply.starts_with(b"error: busy"), "there are two slots");
+        let (_third, reply) = request(&shared, b"42\n");
+        assert!(reply.starts_with(b"error: busy"), "both connection slots are in use");
         drop(second);
-        // A slot becomes free, and the next client gets it.
-        handle_until(&shared, || ask(&shared, b"43\n").1 == b"43\n");
+        // The connection slot of the second client becomes free.
+        handle_until(&shared, || request(&shared, b"43\n").1 == b"43\n");
     }
 
     #[test]
-    fn a_refused_client_is_closed_at_its_deadline() {
+    fn a_rejected_client_is_closed_at_its_deadline() {
         let listener = listener();
         let shared = SharedEpoll::new(&listener, &config(0)).expect("descriptors");
         listener.listen().expect("listening");

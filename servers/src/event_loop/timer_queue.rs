@@ -5,18 +5,20 @@ use std::time::{Duration, Instant};
 
 use super::key::Key;
 
-/// One entry for each connection with a deadline. An entry may be earlier than the deadline, which
-/// moves back with every read: the entry is corrected when it expires, so a read costs nothing
-/// here.
+/// The queue has one entry per connection with a deadline.
+///
+/// A read moves the connection's deadline but not its entry. When an entry expires, the caller
+/// compares the connection's deadline with the clock, and inserts a new entry if the deadline is
+/// later.
 #[derive(Debug, Default)]
 pub struct TimerQueue {
     entries: BTreeSet<(Instant, Key)>,
-    /// The entry of each connection.
+    /// The deadline in the entry of each connection.
     by_key: Vec<Option<Instant>>,
 }
 
 impl TimerQueue {
-    /// Inserts an entry, unless the connection has one.
+    /// Inserts an entry, unless the connection already has one or has no deadline.
     pub fn insert(&mut self, key: Key, deadline: Option<Instant>) {
         let Some(deadline) = deadline else { return };
         if self.by_key.len() <= key {
@@ -30,8 +32,8 @@ impl TimerQueue {
 
     /// Removes the entry of a connection.
     pub fn remove(&mut self, key: Key) {
-        if let Some(look) = self.by_key.get_mut(key).and_then(Option::take) {
-            self.entries.remove(&(look, key));
+        if let Some(deadline) = self.by_key.get_mut(key).and_then(Option::take) {
+            self.entries.remove(&(deadline, key));
         }
     }
 
@@ -42,10 +44,10 @@ impl TimerQueue {
 
     /// Returns the time until the earliest deadline.
     pub fn timeout(&self) -> Option<Duration> {
-        self.next_deadline().map(|look| look.saturating_duration_since(Instant::now()))
+        self.next_deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Removes and returns a connection whose entry has expired.
+    /// Removes the entry of a connection whose entry has expired, and returns its key.
     pub fn pop_expired(&mut self, now: Instant) -> Option<Key> {
         let (_, key) = self.entries.first().copied().filter(|(deadline, _)| *deadline <= now)?;
         self.remove(key);
@@ -66,7 +68,7 @@ mod tests {
             timers.insert(key, deadline);
         }
         timers.insert(1, after(5));
-        assert_eq!(timers.next_deadline(), after(10), "the first word counts until the look");
+        assert_eq!(timers.next_deadline(), after(10), "a second insert leaves the entry as it is");
         timers.remove(2);
         let later = now + Duration::from_millis(30);
         assert_eq!(timers.pop_expired(now), None);

@@ -6,10 +6,10 @@ use super::setup::set_up;
 
 /// Returns why io_uring is unavailable and what to do about it, or `None` if it is available.
 pub fn unavailable() -> Option<String> {
-    try_set_up().err().map(|error| explain(&error, &setting("io_uring_disabled")))
+    try_set_up().err().map(|error| explain(&error, &kernel_setting("io_uring_disabled")))
 }
 
-/// Sets up a ring with the newest kernel features that the patterns need.
+/// Sets up a ring with all kernel features that the patterns need, and closes it.
 fn try_set_up() -> io::Result<()> {
     let (uring, buffers) = set_up(1, 2)?;
     let done = uring.submit();
@@ -19,14 +19,14 @@ fn try_set_up() -> io::Result<()> {
     done.map(drop)
 }
 
-fn setting(name: &str) -> String {
+fn kernel_setting(name: &str) -> String {
     let value = std::fs::read_to_string(format!("/proc/sys/kernel/{name}"));
     value.map_or_else(|_| String::new(), |value| value.trim().to_owned())
 }
 
 fn explain(error: &io::Error, disabled: &str) -> String {
-    let old = || {
-        let running = setting("osrelease");
+    let too_old = || {
+        let running = kernel_setting("osrelease");
         format!(
             "the io_uring features used here need Linux 6.1 or newer; the running kernel is {running}"
         )
@@ -34,9 +34,9 @@ fn explain(error: &io::Error, disabled: &str) -> String {
     match (error.raw_os_error(), disabled) {
         (Some(libc::ENOSYS), _) => format!(
             "the kernel ({}) has no io_uring; run Linux 6.1 or newer, built with io_uring, outside of sandboxes that hide it",
-            setting("osrelease")
+            kernel_setting("osrelease")
         ),
-        (Some(libc::EINVAL), _) => old(),
+        (Some(libc::EINVAL), _) => too_old(),
         (Some(libc::EPERM | libc::EACCES), "2") => {
             "io_uring is disabled; set the sysctl kernel.io_uring_disabled to 0".to_owned()
         }
@@ -73,9 +73,9 @@ mod tests {
             (libc::EMFILE, "0", "ulimit -n"),
             (libc::EIO, "0", "refuses io_uring"),
         ];
-        for (error, disabled, words) in rows {
-            let said = explain(&io::Error::from_raw_os_error(error), disabled);
-            assert!(said.contains(words) && !said.contains('\n'), "{said}");
+        for (error, disabled, remedy) in rows {
+            let message = explain(&io::Error::from_raw_os_error(error), disabled);
+            assert!(message.contains(remedy) && !message.contains('\n'), "{message}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Receive buffers shared by all connections (a provided buffer ring). The kernel takes one when
-//! input arrives, so idle connections need none.
+//! Receive buffers shared by all connections (a provided buffer ring). The kernel takes a buffer
+//! when input arrives, so idle connections need no buffer.
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;
@@ -9,54 +9,55 @@ use std::sync::atomic::{AtomicU16, Ordering::Release};
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 
-/// Size of a buffer in bytes: as much as one connection gets per event in other patterns.
+/// Size of a buffer in bytes: as much as other patterns read per event.
 pub const BUFFER: usize = crate::event_loop::READ_SIZE;
 
 /// Maximum number of buffers: 4 MiB in total.
 pub const MAX_BUFFERS: u16 = 1024;
 
-/// Initial number of buffers; doubled each time that they are exhausted.
+/// Initial number of buffers. The number doubles each time that the buffers are exhausted.
 const FIRST_BUFFERS: u16 = 128;
 
-/// The group id of these buffers.
+/// Buffer group id.
 pub(super) const GROUP: u16 = 0;
 
 const PAGE: usize = 4096;
 
 /// The buffers of a ring. The kernel may use their memory as long as the ring exists.
 pub(super) struct Buffers {
-    /// The queue of buffers that the kernel may use.
+    /// Queue of the buffers that the kernel may use (the buffer ring).
     queue: Memory,
     bytes: Memory,
     tail: u16,
-    made: u16,
-    /// Buffers were added in this iteration, so other operations that ended with ENOBUFS may
-    /// succeed now.
+    /// Number of buffers.
+    count: u16,
+    /// Whether buffers were added in this iteration. If so, other operations that ended with
+    /// ENOBUFS may now succeed without more buffers.
     has_grown: bool,
 }
 
 impl Buffers {
-    /// Registers buffers with the ring, which they must outlive.
+    /// Registers buffers with the ring. The buffers must outlive the ring.
     #[allow(unsafe_code, reason = "memory is registered with the kernel")]
     pub(super) fn new(uring: &IoUring) -> io::Result<Buffers> {
         let queue = Memory::zeroed(usize::from(MAX_BUFFERS) * size_of::<BufRingEntry>());
         // The kernel allocates pages at the first use.
         let bytes = Memory::uninitialised(usize::from(MAX_BUFFERS) * BUFFER);
         let address = queue.start.as_ptr() as u64;
-        // SAFETY: the queue has that many entries, is page-aligned, and is kept until the ring is
-        // closed, as the ring's drop ensures.
+        // SAFETY: the queue has MAX_BUFFERS entries, is page-aligned, and lives until the ring is
+        // closed, which `Ring::drop` ensures.
         unsafe {
             uring.submitter().register_buf_ring_with_flags(address, MAX_BUFFERS, GROUP, 0)?;
         }
-        let mut buffers = Buffers { queue, bytes, tail: 0, made: 0, has_grown: false };
-        buffers.make(FIRST_BUFFERS);
+        let mut buffers = Buffers { queue, bytes, tail: 0, count: 0, has_grown: false };
+        buffers.add(FIRST_BUFFERS);
         Ok(buffers)
     }
 
     /// Adds buffers after an ENOBUFS.
     pub(super) fn provide_more(&mut self) {
         if !std::mem::replace(&mut self.has_grown, true) {
-            self.make(self.made.min(MAX_BUFFERS - self.made));
+            self.add(self.count.min(MAX_BUFFERS - self.count));
         }
     }
 
@@ -65,14 +66,14 @@ impl Buffers {
         self.has_grown = false;
     }
 
-    fn make(&mut self, count: u16) {
-        for buffer in self.made..self.made + count {
+    fn add(&mut self, number: u16) {
+        for buffer in self.count..self.count + number {
             self.provide(buffer);
         }
-        self.made += count;
+        self.count += number;
     }
 
-    /// Gives a buffer to the kernel, for the first time or again.
+    /// Gives a new or used buffer to the kernel.
     #[allow(unsafe_code, reason = "the queue is shared with the kernel")]
     pub(super) fn provide(&mut self, buffer: u16) {
         let queue = self.queue.start.as_ptr().cast::<BufRingEntry>();
@@ -80,7 +81,7 @@ impl Buffers {
         let address = self.bytes.start.as_ptr() as usize + usize::from(buffer) * BUFFER;
         self.tail = self.tail.wrapping_add(1);
         // SAFETY: the position is inside the queue. The kernel does not read entries beyond the
-        // tail, and there are no more buffers than entries, so this entry is unused. The tail lies
+        // tail. The queue has an entry for each buffer, so this entry is unused. The tail lies
         // where the kernel expects it, aligned for a u16, and is stored with release ordering, so
         // the kernel sees the entry first.
         unsafe {
@@ -93,19 +94,19 @@ impl Buffers {
         }
     }
 
-    /// Leaks the memory: the kernel may use it even after the ring is closed.
+    /// Leaks the memory, for operations that may still use it after the ring is closed.
     pub(super) fn leak(&mut self) {
         self.queue.is_leaked = true;
         self.bytes.is_leaked = true;
     }
 
-    /// Returns the received bytes of a buffer, which must not have been provided again.
-    #[allow(unsafe_code, reason = "the kernel has written to it")]
+    /// Returns the received bytes of a buffer that is not provided to the kernel again yet.
+    #[allow(unsafe_code, reason = "the kernel has written to the buffer")]
     pub(super) fn bytes(&self, buffer: u16, count: usize) -> &[u8] {
         let start = usize::from(buffer) * BUFFER;
-        assert!(buffer < self.made && count <= BUFFER, "the kernel keeps to the buffers");
-        // SAFETY: the range is inside the memory, the kernel has written that many bytes, and it
-        // does not access the buffer until it is provided again, which takes `&mut self`.
+        assert!(buffer < self.count && count <= BUFFER, "an unknown buffer");
+        // SAFETY: the range is inside the memory, and the kernel has written `count` bytes. The
+        // kernel does not access the buffer until it is provided again, which needs `&mut self`.
         unsafe { std::slice::from_raw_parts(self.bytes.start.as_ptr().add(start), count) }
     }
 }
@@ -128,7 +129,7 @@ impl Memory {
 
     #[allow(unsafe_code, reason = "memory on a page boundary")]
     fn new(size: usize, allocate: unsafe fn(Layout) -> *mut u8) -> Memory {
-        let layout = Layout::from_size_align(size, PAGE).expect("a sensible size");
+        let layout = Layout::from_size_align(size, PAGE).expect("a valid layout");
         // SAFETY: the size is not zero.
         let start = unsafe { allocate(layout) };
         let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
@@ -140,7 +141,8 @@ impl Drop for Memory {
     #[allow(unsafe_code, reason = "memory on a page boundary")]
     fn drop(&mut self) {
         if !self.is_leaked {
-            // SAFETY: it was allocated with this layout, and no pointer to it is left.
+            // SAFETY: the memory was allocated with this layout, and no other pointer to it is
+            // left.
             unsafe { dealloc(self.start.as_ptr(), self.layout) }
         }
     }

@@ -8,5 +8,5 @@ mod setup;
 
 pub use availability::unavailable;
 pub use buffers::{BUFFER, MAX_BUFFERS};
-pub use ring::{Event, Ring};
+pub use ring::{Completion, Ring};
 pub use ring_connection::RingConnection;

@@ -1,18 +1,19 @@
 //! A ring and its connections.
 //!
 //! Operations are queued, and one system call ([`Ring::wait`]) submits all of them and waits for
-//! completions. The kernel accesses memory until it reports completion, so that memory belongs to
-//! this module: input lies in a buffer ring, output is copied. The connections belong to it too; a
-//! connection is dropped, and its socket closed, when no operation on it is in flight. Dropping the
-//! ring cancels all operations and waits for them.
+//! completions. The kernel accesses the memory of an operation until the operation completes.
+//! Therefore the ring owns this memory: input is in a buffer ring, and output is copied. The ring
+//! also owns the connections. It drops a connection, which closes the socket, when no operation on
+//! it is in flight. Dropping the ring cancels all operations and waits for them.
 
+mod completion;
+mod operation;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::TcpStream;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,18 +25,20 @@ use super::buffers::{self, BUFFER, Buffers};
 use super::setup::{BACK_OFF, completions, set_up};
 use crate::event_loop::Key;
 use crate::sockets::Listener;
+pub use operation::Completion;
+use operation::Operation;
 
-/// Size of the submission queue. More operations take another system call.
-const QUEUE: u32 = 1024;
+/// Size of the submission queue. More operations need another system call.
+const SUBMISSIONS: u32 = 1024;
 
-/// Maximum size of one send, which is copied.
+/// Maximum size of a send, whose output is copied.
 const SEND_SIZE: usize = 16 * 1024;
 
-/// Maximum number of send buffers kept for reuse, each of at most [`BUFFER`] bytes.
-const SPARE: usize = 128;
+/// Maximum number of send buffers that are kept for reuse, each of at most [`BUFFER`] bytes.
+const SPARE_OUTPUTS: usize = 128;
 
-/// Deadline for closing a ring. Memory of operations still in flight then is leaked.
-const END_DEADLINE: Duration = Duration::from_secs(1);
+/// Deadline for closing a ring. Afterwards the memory of operations in flight is leaked.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// A ring with its connections.
 pub struct Ring<'l, C: AsFd> {
@@ -45,31 +48,33 @@ pub struct Ring<'l, C: AsFd> {
     clients: Vec<Slot<C>>,
     free: Vec<Key>,
     queued: Vec<Entry>,
-    /// Queued operations whose last completion has not arrived.
+    /// Number of queued or submitted operations whose last completion is not handled.
     in_flight: usize,
     /// Completions that are not handled yet.
-    done: VecDeque<cqueue::Entry>,
-    /// Connections with a silent send in flight, and those whose silent send has completed.
-    silent: Vec<Key>,
-    silent_done: Vec<Key>,
-    /// Buffer and length of the current event's input.
+    completions: VecDeque<cqueue::Entry>,
+    /// Connections with a `skip_success` send in flight.
+    skip_success: Vec<Key>,
+    /// Connections whose `skip_success` send has completed.
+    skip_success_done: Vec<Key>,
+    /// Buffer and length of the current completion's input.
     current_buffer: Option<(u16, usize)>,
-    spare: Vec<Vec<u8>>,
+    spare_outputs: Vec<Vec<u8>>,
+    /// Whether all operations are being cancelled.
     is_ending: bool,
 }
 
 struct Slot<C> {
-    /// None if the slot is free.
+    /// `None` if the slot is free.
     client: Option<C>,
     /// Whether to receive input.
     wants_input: bool,
     receiving: OpState,
-    /// The client has closed its side.
+    /// Whether the input has ended.
     has_ended: bool,
     sending: OpState,
     /// Output that the kernel reads while it sends.
     output: Vec<u8>,
-    /// To be dropped when no operation is in flight.
+    /// Whether to drop the connection when no operation on it is in flight.
     is_closing: bool,
 }
 
@@ -77,59 +82,10 @@ struct Slot<C> {
 enum OpState {
     Idle,
     InFlight,
-    /// Completes only on failure; otherwise done once it was submitted.
-    InFlightSilent,
+    /// In flight; posts a completion only on failure. Without a failure, it is complete once
+    /// submitted.
+    InFlightSkipSuccess,
     Cancelling,
-}
-
-/// A completed operation.
-#[derive(Debug)]
-pub enum Event {
-    /// A connection was accepted.
-    Accepted(TcpStream),
-    /// The multishot accept has ended and must be [restarted](Ring::accept), which helps once a
-    /// descriptor is free. The listener has a spare one.
-    AcceptEnded,
-    /// A connection can be accepted, after [`watch`](Ring::watch).
-    Acceptable,
-    /// Input has arrived. [`received`](Ring::received) returns it until the next event.
-    Received(Key),
-    /// This many bytes of a connection's output were sent.
-    Sent(Key, usize),
-    /// The connection is gone.
-    Lost(Key),
-}
-
-/// The kind of a completed operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
-enum Operation {
-    Accept,
-    Watch,
-    Shutdown,
-    Receive,
-    Send,
-    /// A cancellation; it completes only if it failed.
-    Cancel,
-}
-
-impl Operation {
-    const ALL: [Operation; 6] = [
-        Operation::Accept,
-        Operation::Watch,
-        Operation::Shutdown,
-        Operation::Receive,
-        Operation::Send,
-        Operation::Cancel,
-    ];
-
-    fn tag(self, key: Key) -> u64 {
-        (key as u64) << 3 | self as u64
-    }
-
-    fn of(tag: u64) -> (Operation, Key) {
-        (Operation::ALL[(tag & 7) as usize], (tag >> 3) as Key)
-    }
 }
 
 impl<C> Slot<C> {
@@ -147,13 +103,13 @@ impl<C> Slot<C> {
 }
 
 impl<'l, C: AsFd> Ring<'l, C> {
-    /// Returns a ring for this thread and at most `clients` connections. It wakes at shutdown and
-    /// accepts nothing yet.
+    /// Returns a ring for this thread and at most `clients` connections. The ring wakes at
+    /// shutdown, but accepts no connections yet.
     ///
     /// # Errors
-    /// The kernel refuses it: [`unavailable`](super::unavailable) explains why.
+    /// The kernel refuses the ring: [`unavailable`](super::unavailable) explains why.
     pub fn new(listener: &'l Listener, clients: usize) -> io::Result<Ring<'l, C>> {
-        let (uring, buffers) = set_up(QUEUE, completions(clients))?;
+        let (uring, buffers) = set_up(SUBMISSIONS, completions(clients))?;
         let mut ring = Ring {
             uring,
             buffers,
@@ -162,16 +118,16 @@ impl<'l, C: AsFd> Ring<'l, C> {
             free: Vec::new(),
             queued: Vec::new(),
             in_flight: 0,
-            done: VecDeque::new(),
-            silent: Vec::new(),
-            silent_done: Vec::new(),
+            completions: VecDeque::new(),
+            skip_success: Vec::new(),
+            skip_success_done: Vec::new(),
             current_buffer: None,
-            spare: Vec::new(),
+            spare_outputs: Vec::new(),
             is_ending: false,
         };
         let shutdown = Fd(listener.shutdown().fd().as_raw_fd());
         let entry = opcode::PollAdd::new(shutdown, libc::POLLIN as u32).build();
-        ring.queue(entry, Operation::Shutdown, 0);
+        ring.queue(entry, Operation::PollShutdown, 0);
         Ok(ring)
     }
 
@@ -183,14 +139,14 @@ impl<'l, C: AsFd> Ring<'l, C> {
         self.queue(entry, Operation::Accept, 0);
     }
 
-    /// Waits once until a connection can be accepted; this needs no descriptor.
+    /// Reports once that a connection can be accepted. Unlike accept, this needs no descriptor.
     pub fn watch(&mut self) {
         let listener = Fd(self.listener.as_raw_fd());
         let entry = opcode::PollAdd::new(listener, libc::POLLIN as u32).build();
-        self.queue(entry, Operation::Watch, 0);
+        self.queue(entry, Operation::PollListener, 0);
     }
 
-    /// Adds a connection, without any operation.
+    /// Adds a connection, without starting an operation.
     pub fn add(&mut self, client: C) -> Key {
         let key = self.free.pop().unwrap_or_else(|| {
             self.clients.push(Slot::free());
@@ -200,16 +156,16 @@ impl<'l, C: AsFd> Ring<'l, C> {
         key
     }
 
-    /// Returns a connection unless it is closing. It must keep its socket, which operations refer
-    /// to.
+    /// Returns a connection unless it is closing. Do not replace its socket, because operations
+    /// refer to the socket's descriptor.
     pub fn client(&mut self, key: Key) -> Option<&mut C> {
         let slot = self.clients.get_mut(key)?;
         if slot.is_closing { None } else { slot.client.as_mut() }
     }
 
-    /// Starts or stops receiving. After a stop, only input that the kernel had received before the
-    /// next [`wait`](Self::wait) arrives. Per wait, one connection gets at most as much as there
-    /// are [buffers](super::MAX_BUFFERS); recent kernels stop after 32 of them.
+    /// Starts or stops receiving. After a stop, only input that the kernel has received before the
+    /// next [`wait`](Self::wait) is delivered. Per wait, one connection gets at most the input that
+    /// fits in the [buffers](super::MAX_BUFFERS). Recent kernels stop after 32 buffers.
     pub fn receive(&mut self, key: Key, wants_input: bool) {
         if self.client(key).is_none() {
             return;
@@ -236,12 +192,13 @@ impl<'l, C: AsFd> Ring<'l, C> {
         }
     }
 
-    /// Sends the output of a connection, or its beginning, unless a send is in flight.
+    /// Sends the beginning of a connection's output, unless a send is in flight.
     ///
-    /// A send that the kernel takes at once may be silent: it wakes no thread, and its event is
-    /// delivered with the next one. That suits connections for which nothing is to be done after
-    /// the send, and saves every second system call.
-    pub fn send(&mut self, key: Key, silently: bool, output: impl FnOnce(&C) -> &[u8]) {
+    /// With `skip_success`, a send that completes at once posts no completion
+    /// (IOSQE_CQE_SKIP_SUCCESS). [`Sent`](Completion::Sent) is then delivered with the next
+    /// completion. This saves every second system call. Use it if nothing must happen right after
+    /// the send.
+    pub fn send(&mut self, key: Key, skip_success: bool, output: impl FnOnce(&C) -> &[u8]) {
         let Some(slot) = self.clients.get_mut(key).filter(|slot| !slot.is_closing) else { return };
         let Some(client) = &slot.client else { return };
         if slot.sending != OpState::Idle || self.is_ending {
@@ -252,31 +209,32 @@ impl<'l, C: AsFd> Ring<'l, C> {
         if part.is_empty() {
             return;
         }
-        let silently = silently && part.len() == output.len();
-        slot.output = self.spare.pop().unwrap_or_default();
+        let skip_success = skip_success && part.len() == output.len();
+        slot.output = self.spare_outputs.pop().unwrap_or_default();
         slot.output.extend_from_slice(part);
-        if silently {
-            self.silent.push(key);
-            self.start_send(key, OpState::InFlightSilent);
+        if skip_success {
+            self.skip_success.push(key);
+            self.start_send(key, OpState::InFlightSkipSuccess);
         } else {
             self.start_send(key, OpState::InFlight);
         }
     }
 
-    fn start_send(&mut self, key: Key, doing: OpState) {
+    fn start_send(&mut self, key: Key, state: OpState) {
         let slot = &mut self.clients[key];
         let Some(client) = &slot.client else { return };
         let socket = Fd(client.as_fd().as_raw_fd());
         let entry = opcode::Send::new(socket, slot.output.as_ptr(), slot.output.len() as u32);
-        let entry = match doing {
-            // DONTWAIT: never deferred. WAITALL: fails unless everything is sent.
-            OpState::InFlightSilent => entry
+        let entry = match state {
+            // MSG_DONTWAIT: the kernel does not wait for the client. MSG_WAITALL: a partial send is
+            // a failure.
+            OpState::InFlightSkipSuccess => entry
                 .flags(libc::MSG_DONTWAIT | libc::MSG_WAITALL)
                 .build()
                 .flags(Flags::SKIP_SUCCESS),
             _ => entry.build(),
         };
-        slot.sending = doing;
+        slot.sending = state;
         self.queue(entry, Operation::Send, key);
     }
 
@@ -304,8 +262,8 @@ impl<'l, C: AsFd> Ring<'l, C> {
         }
     }
 
-    /// Starts no further operation and cancels those in flight. Events still arrive until the ring
-    /// [is idle](Self::is_idle).
+    /// Cancels the operations in flight, and starts no others. Completions still arrive until the
+    /// ring [is idle](Self::is_idle).
     pub fn cancel_all(&mut self) {
         self.is_ending = true;
     }
@@ -325,18 +283,19 @@ impl<'l, C: AsFd> Ring<'l, C> {
     /// Submits the queued operations and waits for a completion.
     ///
     /// # Errors
-    /// Those of io_uring_enter(2) other than an interruption or the timeout.
+    /// Those of io_uring_enter(2), except EINTR, ETIME, EBUSY, EAGAIN and ENOMEM.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.recycle_buffer();
         self.buffers.next_round();
         if self.is_ending && self.in_flight > 0 {
-            // Repeated until the ring is idle: an operation in progress cannot be cancelled.
+            // Repeated until the ring is idle, because a cancellation misses operations that the
+            // kernel is executing.
             let entry = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
             let tag = Operation::Cancel.tag(0);
             self.queued.push(entry.flags(Flags::SKIP_SUCCESS).user_data(tag));
         }
         let entered = loop {
-            self.pass_to_idle();
+            self.fill_submission_queue();
             let submitter = self.uring.submitter();
             let entered = match timeout.map(Timespec::from) {
                 _ if !self.queued.is_empty() => submitter.submit(),
@@ -347,10 +306,10 @@ impl<'l, C: AsFd> Ring<'l, C> {
                 break entered;
             }
         };
-        self.done.extend(self.uring.completion());
-        self.settle_silent_sends();
+        self.completions.extend(self.uring.completion());
+        self.complete_skip_success_sends();
         match entered.as_ref().map_err(io::Error::raw_os_error) {
-            // EBUSY: the completion queue has overflowed; handle completions first.
+            // EBUSY: the completion queue has overflowed, so completions must be handled first.
             Ok(_) | Err(Some(libc::EINTR | libc::ETIME | libc::EBUSY)) => Ok(()),
             Err(Some(libc::EAGAIN | libc::ENOMEM)) => {
                 thread::sleep(BACK_OFF);
@@ -360,141 +319,22 @@ impl<'l, C: AsFd> Ring<'l, C> {
         }
     }
 
-    /// Completes the silent sends that were submitted and have not failed.
-    fn settle_silent_sends(&mut self) {
-        for done in &self.done {
-            let (about, key) = Operation::of(done.user_data());
-            if about == Operation::Send && self.clients[key].sending == OpState::InFlightSilent {
+    /// Completes the `skip_success` sends that were submitted and have not failed.
+    fn complete_skip_success_sends(&mut self) {
+        for completion in &self.completions {
+            let (operation, key) = Operation::from_tag(completion.user_data());
+            if operation == Operation::Send
+                && self.clients[key].sending == OpState::InFlightSkipSuccess
+            {
                 self.clients[key].sending = OpState::InFlight;
-                self.silent.retain(|&one| one != key);
+                self.skip_success.retain(|&sending| sending != key);
             }
         }
         let submission = self.uring.submission();
         if self.queued.is_empty() && submission.is_empty() && !submission.cq_overflow() {
             drop(submission);
-            self.silent_done.append(&mut self.silent);
+            self.skip_success_done.append(&mut self.skip_success);
         }
-    }
-
-    /// Returns the next completed operation, if any.
-    pub fn next_event(&mut self) -> Option<Event> {
-        loop {
-            self.recycle_buffer();
-            let event = if let Some(key) = self.silent_done.pop() {
-                self.in_flight -= 1;
-                let count = self.clients[key].output.len();
-                self.sent(key, Ok(count))
-            } else {
-                let done = self.done.pop_front()?;
-                self.completed(&done)
-            };
-            if event.is_some() {
-                return event;
-            }
-        }
-    }
-
-    fn completed(&mut self, done: &cqueue::Entry) -> Option<Event> {
-        let (about, key) = Operation::of(done.user_data());
-        let is_last = !cqueue::more(done.flags());
-        if is_last && about != Operation::Cancel {
-            self.in_flight -= 1;
-        }
-        let result = match done.result() {
-            result @ 0.. => Ok(result as usize),
-            error => Err(-error),
-        };
-        match about {
-            Operation::Accept => self.accepted(result, is_last),
-            Operation::Watch => (!self.is_ending).then_some(Event::Acceptable),
-            Operation::Shutdown => None,
-            Operation::Receive => {
-                self.arrived(key, result, cqueue::buffer_select(done.flags()), is_last)
-            }
-            Operation::Send => self.sent(key, result),
-            Operation::Cancel => {
-                self.cancel_again(key, result);
-                None
-            }
-        }
-    }
-
-    fn accepted(&mut self, result: Result<usize, i32>, is_last: bool) -> Option<Event> {
-        match result {
-            Ok(descriptor) => {
-                let client = own(descriptor);
-                if is_last && !self.is_ending {
-                    self.accept();
-                }
-                Some(Event::Accepted(client))
-            }
-            Err(_) => (!self.is_ending).then_some(Event::AcceptEnded),
-        }
-    }
-
-    fn arrived(
-        &mut self,
-        key: Key,
-        result: Result<usize, i32>,
-        buffer: Option<u16>,
-        is_last: bool,
-    ) -> Option<Event> {
-        self.current_buffer = buffer.map(|buffer| (buffer, result.unwrap_or(0)));
-        let slot = &mut self.clients[key];
-        if is_last {
-            slot.receiving = OpState::Idle;
-        }
-        let event = match result {
-            Ok(count) => {
-                slot.has_ended = count == 0;
-                Some(Event::Received(key))
-            }
-            Err(libc::ENOBUFS) => {
-                self.buffers.provide_more();
-                None
-            }
-            Err(libc::ECANCELED | libc::EINTR | libc::EAGAIN) => None,
-            Err(_) => {
-                slot.has_ended = true;
-                Some(Event::Lost(key))
-            }
-        };
-        let is_closing = slot.is_closing;
-        self.start_receive(key);
-        self.free_if_idle(key);
-        event.filter(|_| !is_closing)
-    }
-
-    fn sent(&mut self, key: Key, result: Result<usize, i32>) -> Option<Event> {
-        let slot = &mut self.clients[key];
-        let goes_on = slot.sending == OpState::InFlight && !self.is_ending;
-        slot.sending = OpState::Idle;
-        if goes_on && matches!(result, Err(libc::EAGAIN | libc::EINTR)) {
-            // The client does not read: from now on the kernel waits for it.
-            self.start_send(key, OpState::InFlight);
-            return None;
-        }
-        let mut output = std::mem::take(&mut slot.output);
-        if output.capacity() <= BUFFER && self.spare.len() < SPARE {
-            output.clear();
-            self.spare.push(output);
-        }
-        let is_closing = slot.is_closing;
-        self.free_if_idle(key);
-        match result {
-            _ if is_closing => None,
-            Ok(count) => Some(Event::Sent(key, count)),
-            Err(libc::ECANCELED | libc::EAGAIN | libc::EINTR) => None,
-            Err(_) => Some(Event::Lost(key)),
-        }
-    }
-
-    /// Returns the current event's input and its connection. No bytes mean the end of the stream.
-    pub fn received(&mut self, key: Key) -> Option<(&mut C, &[u8])> {
-        let bytes = self
-            .current_buffer
-            .map_or(&[][..], |(buffer, count)| self.buffers.bytes(buffer, count));
-        Some((self.clients.get_mut(key)?.client.as_mut()?, bytes))
     }
 
     fn recycle_buffer(&mut self) {
@@ -503,41 +343,30 @@ impl<'l, C: AsFd> Ring<'l, C> {
         }
     }
 
-    fn cancel(&mut self, about: Operation, key: Key) {
-        let entry = opcode::AsyncCancel::new(about.tag(key)).build();
-        let tag = Operation::Cancel.tag(key << 1 | usize::from(about == Operation::Send));
+    fn cancel(&mut self, operation: Operation, key: Key) {
+        let entry = opcode::AsyncCancel::new(operation.tag(key)).build();
+        let tag = Operation::Cancel.tag(key << 1 | usize::from(operation == Operation::Send));
         self.queued.push(entry.flags(Flags::SKIP_SUCCESS).user_data(tag));
     }
 
-    /// Retries the cancellation of an operation that was in progress.
-    fn cancel_again(&mut self, key: Key, result: Result<usize, i32>) {
-        let (key, about) = (key >> 1, [Operation::Receive, Operation::Send][key & 1]);
-        let Some(slot) = self.clients.get(key) else { return };
-        let doing = if about == Operation::Send { slot.sending } else { slot.receiving };
-        // ENOENT does not mean completed: the operation may be moving between queues.
-        if doing == OpState::Cancelling && result.is_err() {
-            self.cancel(about, key);
-        }
-    }
-
-    fn queue(&mut self, entry: Entry, about: Operation, key: Key) {
-        self.queued.push(entry.user_data(about.tag(key)));
+    fn queue(&mut self, entry: Entry, operation: Operation, key: Key) {
+        self.queued.push(entry.user_data(operation.tag(key)));
         self.in_flight += 1;
     }
 
     /// Moves queued operations to the submission queue, as far as there is room.
     #[allow(unsafe_code, reason = "entries refer to memory and descriptors")]
-    fn pass_to_idle(&mut self) {
+    fn fill_submission_queue(&mut self) {
         let mut submission = self.uring.submission();
         let room = submission.capacity() - submission.len();
         let count = self.queued.len().min(room);
-        // SAFETY: an entry refers to the buffers of this ring or to an output, which is not touched
-        // before its completion; neither a slot nor the ring's memory is freed before. Its
-        // descriptor is the listener's, which outlives the ring, the shutdown event's, which is
-        // never closed, or a connection's, which is dropped only when no operation on it is in
-        // flight.
+        // SAFETY: an entry refers to memory and to a descriptor. The memory is a buffer of this
+        // ring or the output of a slot. It is neither changed nor freed before the operation
+        // completes. The descriptor is that of the listener, the shutdown event or a connection.
+        // The listener outlives the ring, and the shutdown event is never closed. A connection is
+        // dropped only when no operation on it is in flight.
         let pushed = unsafe { submission.push_multiple(&self.queued[..count]) };
-        pushed.expect("a complete write");
+        pushed.expect("room in the submission queue");
         drop(submission);
         self.queued.drain(..count);
     }
@@ -546,22 +375,15 @@ impl<'l, C: AsFd> Ring<'l, C> {
 impl<C: AsFd> Drop for Ring<'_, C> {
     fn drop(&mut self) {
         self.cancel_all();
-        let deadline = Instant::now() + END_DEADLINE;
+        let deadline = Instant::now() + CLOSE_DEADLINE;
         while !self.is_idle() {
             if Instant::now() > deadline || self.wait(Some(BACK_OFF)).is_err() {
-                // The kernel may still use them.
+                // The kernel may still use the buffers and outputs.
                 self.buffers.leak();
                 std::mem::forget(std::mem::take(&mut self.clients));
                 return;
             }
-            while self.next_event().is_some() {}
+            while self.next_completion().is_some() {}
         }
     }
-}
-
-#[allow(unsafe_code, reason = "a completion brings a descriptor as a number")]
-fn own(accepted: usize) -> TcpStream {
-    // SAFETY: the kernel has just opened the descriptor for this completion alone, which is handled
-    // once.
-    TcpStream::from(unsafe { OwnedFd::from_raw_fd(accepted as i32) })
 }

@@ -1,24 +1,24 @@
-//! A connection whose input the kernel receives.
+//! A connection whose input the kernel receives without being asked for each read.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::event_loop::{Connection, Progress, READ_SIZE};
 
-/// A connection, and the input that exceeds its share of an iteration. The kernel keeps receiving
-/// until receiving is stopped; a client that sends much must not get more requests answered at a time
-/// than in other patterns.
+/// A connection, with the input beyond its share of an iteration. The kernel keeps receiving until
+/// receiving is stopped. The share limits how many requests of one client are answered at a time,
+/// as in other patterns.
 #[derive(Debug)]
 pub struct RingConnection {
     connection: Connection,
     /// Input for later iterations.
     unprocessed: Vec<u8>,
-    /// How much of it is processed.
+    /// Number of bytes of `unprocessed` that are already processed.
     processed: usize,
-    /// The client has closed its side, after that input.
+    /// Whether the stream ends after the unprocessed input.
     has_ended: bool,
-    /// It has had its share of the next iteration.
-    had_turn: bool,
-    /// It is queued for the next iteration.
+    /// Whether the connection has already had its share of the next iteration.
+    had_share: bool,
+    /// Whether the connection is queued for the next iteration.
     is_queued: bool,
     is_closed: bool,
 }
@@ -31,16 +31,16 @@ impl RingConnection {
             unprocessed: Vec::new(),
             processed: 0,
             has_ended: false,
-            had_turn: false,
+            had_share: false,
             is_queued: true,
             is_closed: false,
         }
     }
 
-    /// Processes received input; no bytes mean the end of the stream. Returns whether to queue the
-    /// connection.
+    /// Processes received input. Empty input is the end of the stream. Returns whether the caller
+    /// must queue the connection.
     pub fn received(&mut self, bytes: &[u8]) -> bool {
-        if !self.had_turn && self.unprocessed.is_empty() && self.connection.wants_read() {
+        if !self.had_share && self.unprocessed.is_empty() && self.connection.wants_read() {
             self.answer(bytes);
         } else if bytes.is_empty() {
             self.has_ended = true;
@@ -50,15 +50,16 @@ impl RingConnection {
         !std::mem::replace(&mut self.is_queued, true)
     }
 
-    /// Removes output that was sent. Returns whether to queue the connection.
+    /// Removes output that was sent. Returns whether the caller must queue the connection.
     pub fn sent(&mut self, count: usize) -> bool {
         self.is_closed |= self.connection.sent(count) == Progress::Closed;
         !std::mem::replace(&mut self.is_queued, true)
     }
 
-    /// Answers the connection's share of its input. If more is left, it is queued again.
+    /// Answers one share of the input. Returns [`Progress::Again`] if more input is left and the
+    /// caller must queue the connection again.
     pub fn advance(&mut self) -> Progress {
-        if !self.had_turn && self.has_more() {
+        if !self.had_share && self.has_more() {
             let unprocessed = std::mem::take(&mut self.unprocessed);
             let end = unprocessed.len().min(self.processed + READ_SIZE);
             let share = &unprocessed[self.processed..end];
@@ -71,7 +72,7 @@ impl RingConnection {
                 self.processed = 0;
             }
         }
-        self.had_turn = false;
+        self.had_share = false;
         self.is_queued = self.has_more();
         match (self.is_closed, self.is_queued) {
             (true, _) => Progress::Closed,
@@ -81,7 +82,7 @@ impl RingConnection {
     }
 
     fn answer(&mut self, bytes: &[u8]) {
-        self.had_turn = true;
+        self.had_share = true;
         self.is_closed |= self.connection.received(bytes) == Progress::Closed;
     }
 
@@ -94,9 +95,9 @@ impl RingConnection {
         self.unprocessed.is_empty() && !self.has_ended && self.connection.wants_read()
     }
 
-    /// Returns whether nothing is to be done after a send: the connection neither closes nor has a
-    /// deadline to move.
-    pub fn can_send_silently(&self) -> bool {
+    /// Returns whether the completion of a send needs no action: the connection stays open and has
+    /// no deadline to move.
+    pub fn can_skip_success(&self) -> bool {
         self.wants_input() && self.connection.deadline().is_none()
     }
 
@@ -110,7 +111,7 @@ impl RingConnection {
         &self.connection
     }
 
-    /// Returns the connection, to be served without a ring.
+    /// Returns the connection, to be drained without the ring.
     pub fn into_connection(mut self) -> Connection {
         // A later read will return the end of the stream again.
         if !self.unprocessed.is_empty() {
@@ -132,21 +133,14 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::protocol::Service;
     use crate::sockets::ConnectionLimit;
 
     #[test]
-    fn a_flood_is_answered_in_shares_and_its_end_comes_last() {
+    fn a_flood_is_answered_in_chunks_and_end_of_input_comes_last() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let _client = TcpStream::connect(address).expect("listening");
-        let config = Config {
-            service: Service::Echo,
-            max_line: 4096,
-            max_connections: 1,
-            workers: 1,
-            idle_timeout: None,
-        };
+        let config = Config::for_test();
         let permit = ConnectionLimit::new(1).try_acquire().expect("a free slot");
         let (stream, _) = listener.accept().expect("the client");
         stream.set_nonblocking(true).expect("a non-blocking socket");
@@ -156,16 +150,16 @@ mod tests {
 
         let share = b"hello!!\n".repeat(READ_SIZE / 8);
         client.advance();
-        assert!(client.wants_input() && client.received(&share), "to be queued");
+        assert!(client.wants_input() && client.received(&share), "the caller must queue it");
         for _ in 0..9 {
             assert!(!client.received(&share), "already queued");
         }
         client.received(b"last");
         client.received(b"");
         let mut replies = Vec::new();
-        for turn in 0..12 {
-            let expected = if turn < 11 { Progress::Again } else { Progress::Open };
-            assert_eq!(client.advance(), expected, "turn {turn}");
+        for iteration in 0..12 {
+            let expected = if iteration < 11 { Progress::Again } else { Progress::Open };
+            assert_eq!(client.advance(), expected, "iteration {iteration}");
             assert!(client.output().len() <= READ_SIZE && !client.wants_input());
             replies.extend_from_slice(client.output());
             client.sent(client.output().len());

@@ -12,19 +12,19 @@ use super::buffers::{Buffers, MAX_BUFFERS};
 /// multishot operations, which are then restarted.
 const MAX_COMPLETIONS: usize = 16 * 1024;
 
-/// Operations of one connection that may complete at the same time, besides receives, which the
-/// buffers bound.
-const OPERATIONS: usize = 8;
+/// Maximum number of pending completions per connection, except receives. The number of buffers
+/// limits the completions of receives.
+const COMPLETIONS_PER_CONNECTION: usize = 8;
 
 /// Pause when the kernel is out of memory.
 pub(super) const BACK_OFF: Duration = Duration::from_millis(10);
 
-/// How long to retry when the kernel has no memory for a ring.
+/// Deadline for retries while the kernel has no memory for a ring.
 const SET_UP_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Sets up a ring for this thread, with its receive buffers. The kernel needs contiguous memory,
-/// which may be missing for a moment, and frees the memory of closed rings with a delay; therefore
-/// this retries on ENOMEM.
+/// Sets up a ring for this thread, with its receive buffers. Retries on ENOMEM: the kernel needs
+/// contiguous memory, which may be temporarily unavailable, and frees the memory of closed rings
+/// with a delay.
 pub(super) fn set_up(queue: u32, completions: u32) -> io::Result<(IoUring, Buffers)> {
     let deadline = Instant::now() + SET_UP_DEADLINE;
     loop {
@@ -39,15 +39,17 @@ pub(super) fn set_up(queue: u32, completions: u32) -> io::Result<(IoUring, Buffe
     }
 }
 
-/// Returns the size of the completion queue for a number of connections. No larger than needed:
-/// without CAP_IPC_LOCK a user's rings share 8 MiB by default (RLIMIT_MEMLOCK), at 16 bytes per
-/// completion.
+/// Returns the size of the completion queue for a number of connections. The queue is no larger
+/// than needed. Without CAP_IPC_LOCK, all rings of a user share 8 MiB by default (RLIMIT_MEMLOCK),
+/// and a completion takes 16 bytes.
 pub(super) fn completions(clients: usize) -> u32 {
-    let at_once = usize::from(MAX_BUFFERS).saturating_add(OPERATIONS.saturating_mul(clients));
+    let at_once =
+        usize::from(MAX_BUFFERS).saturating_add(COMPLETIONS_PER_CONNECTION.saturating_mul(clients));
     at_once.min(MAX_COMPLETIONS).next_power_of_two() as u32
 }
 
-/// DEFER_TASKRUN: the kernel does its part when the thread asks for it, and never interrupts it.
+/// Sets up a ring. With DEFER_TASKRUN, the kernel runs completion work only in io_uring_enter(2),
+/// and does not interrupt the thread.
 fn try_to_set_up(queue: u32, completions: u32) -> io::Result<(IoUring, Buffers)> {
     let uring = IoUring::builder()
         .setup_single_issuer()

@@ -1,23 +1,23 @@
 //! # Actors
 //!
-//! Each connection has an actor: a task that owns the connection's state, and a mailbox from which
-//! it takes one message at a time. A reader task, linked to the actor, posts the input. No other
-//! task can access the state, so nothing is shared and nothing is locked.
+//! Each connection has an actor: a task that owns the connection's state, and takes one message at
+//! a time from a mailbox. A reader task, linked to the actor, posts the input. No other task can
+//! access the state, so nothing is shared and nothing is locked.
 //!
 //! The mailbox is bounded: while it is full the reader does not read, the TCP window closes, and
-//! the client waits (backpressure). A shutdown takes the same path: the signal shuts the socket for
-//! reading, and the reader posts [`Message::Drain`] after all input that had arrived.
+//! the client waits (backpressure). A shutdown takes the same path: the signal shuts the socket
+//! down for reading, and the reader posts [`Message::Drain`] after all input that had arrived.
 //!
 //! Erlang's model also has supervisors that restart failed actors, monitors, and addresses on other
-//! machines; the link here is only a hint of those.
+//! machines. Here the link between reader and actor is all that exists of those.
 //!
 //! Used by: Ranch (and so Cowboy), RabbitMQ and ejabberd on Erlang's runtime; Apache Pekko (the
 //! maintained fork of Akka) with its I/O actors.
 //!
 //! Good for: connections that several parties write to: chat, games, message brokers.
 //!
-//! Breaks: on the hop: each request is copied into a message and wakes two tasks instead of one. An
-//! unbounded mailbox would turn a slow consumer into memory exhaustion.
+//! Weakness: the extra hop. Each request is copied into a message and wakes two tasks instead of
+//! one. With an unbounded mailbox, a slow consumer would exhaust the memory.
 //!
 //! Source: Hewitt, Bishop and Steiger, *A Universal Modular ACTOR Formalism for Artificial
 //! Intelligence*, IJCAI 1973; Armstrong, *Making reliable distributed systems in the presence of
@@ -33,11 +33,11 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
-use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, WorkerKind, Workers};
 use crate::protocol::Session;
 use crate::shutdown::Shutdown;
 use crate::sockets::Listener;
-use crate::sockets::{DrainLimit, is_ended_by_client};
+use crate::sockets::{DrainLimit, is_at_end_of_input};
 use crate::tasks::{BUFFER, read, send, wait_until_acknowledged, with_timeout, yield_now};
 use crate::tasks::{TaskPermit, accept_all};
 
@@ -46,24 +46,25 @@ pub(super) const PATTERN: Pattern = Pattern {
     summary: "one actor with a mailbox for each connection",
     family: Family::Tasks,
     stevens: &[],
-    used_by: "Ranch (so Cowboy), RabbitMQ, ejabberd, Apache Pekko",
-    workers: Workers::PerCore(Unit::Thread),
+    used_by: "Ranch (and so Cowboy), RabbitMQ, ejabberd, Apache Pekko",
+    workers: Workers::PerCore(WorkerKind::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
 
-/// Capacity of a mailbox, in messages of one read each: 16 KiB.
+/// Capacity of a mailbox in messages. A message has the input of one read, so a mailbox holds at
+/// most 16 KiB.
 const MAILBOX: usize = 4;
 
 /// The messages of an actor.
 enum Message {
     /// Input from the client.
     Received(Vec<u8>),
-    /// The client has closed its side.
+    /// The end of the client's stream.
     Ended,
-    /// The server shuts down; later input is ignored.
+    /// The server shuts down, and later input is ignored.
     Drain,
 }
 
@@ -73,19 +74,18 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let shutdown = listener.shutdown();
     runtime.block_on(accept_all(listener, config.max_connections, |client, permit| {
         let session = Session::new(config.service, config.max_line);
-        tokio::spawn(Actor::new(client, session, config.idle_timeout, shutdown).live(permit));
+        tokio::spawn(Actor::new(client, session, config.idle_timeout, shutdown).run(permit));
     }))
 }
 
-/// The state of a connection. There is no handle: tasks reach it only through the sending end of
-/// its mailbox.
+/// The state of a connection. Other tasks can only send to its mailbox.
 struct Actor {
     mailbox: Receiver<Message>,
     session: Session,
     client: OwnedWriteHalf,
     idle_timeout: Option<Duration>,
     shutdown: Shutdown,
-    /// The reader; dropping the set aborts it.
+    /// The reader task, which is aborted when the set is dropped.
     linked: JoinSet<()>,
 }
 
@@ -103,10 +103,10 @@ impl Actor {
         Actor { mailbox, session, client, idle_timeout, shutdown, linked }
     }
 
-    async fn live(mut self, permit: TaskPermit) {
-        // An error of one client ends that client alone.
+    async fn run(mut self, permit: TaskPermit) {
+        // An error of one client closes only its connection.
         let _ = self.handle_messages().await;
-        // The order matters: the reader's half of the socket, the slot, then the socket.
+        // In this order: first the reader's half of the socket, then the slot, then the socket.
         self.linked.shutdown().await;
         drop(permit);
         drop(self);
@@ -124,9 +124,9 @@ impl Actor {
                     count = bytes.len();
                 }
                 Some(Message::Ended) => self.session.end_of_input(),
-                // All input that had arrived is answered; an unterminated request is not.
+                // All complete requests that have arrived are answered.
                 Some(Message::Drain) => break,
-                // The reader got an error.
+                // The reader task has ended with an error.
                 None => return Ok(()),
             }
             send(client, &mut self.session, self.idle_timeout).await?;
@@ -137,14 +137,14 @@ impl Actor {
     }
 }
 
-/// The reader: posts the input of a socket to an actor.
+/// Posts the input of a socket to an actor (the reader task).
 async fn post_input(mut client: OwnedReadHalf, actor: Sender<Message>, shutdown: Shutdown) {
     let mut limit = DrainLimit::default();
     loop {
         let mut received = Vec::new();
         let size = limit.read_size(shutdown, client.as_ref(), BUFFER);
         let message = match read(&mut client, size, |bytes| received = bytes.to_vec()).await {
-            Ok(0) if shutdown.is_requested() && !is_ended_by_client(client.as_ref()) => {
+            Ok(0) if shutdown.is_requested() && !is_at_end_of_input(client.as_ref()) => {
                 Message::Drain
             }
             Ok(0) => Message::Ended,
@@ -189,7 +189,7 @@ mod tests {
             drop(actor);
             yield_now().await;
             assert_eq!(tasks(), 0, "the reader was aborted");
-            assert_eq!(client.read(&mut [0]).expect("a clean end"), 0);
+            assert_eq!(client.read(&mut [0]).expect("a clean close"), 0);
         });
     }
 }

@@ -1,17 +1,19 @@
 //! # Reactor over epoll(7), edge-triggered
 //!
 //! The kernel reports a descriptor once when its state changes, and not again until new data
-//! arrives. Each connection is registered once, for all events, without any later epoll_ctl(2). In
-//! return the loop must remember which connections may still have input. It keeps them in a queue
-//! and advances each in turn, so that a client that sends continuously does not starve the others.
+//! arrives. Each connection is registered once, for all events, without a later epoll_ctl(2). In
+//! return, the loop must remember which connections may still have input. It advances these
+//! connections in turn, from a queue, so a client that sends continuously does not starve the
+//! others.
 //!
 //! Used by: nginx for its connections (its listeners are level-triggered); mio, and so tokio; Netty
-//! up to 4.1, which gave it up for simplicity. Those run several such loops.
+//! up to 4.1 (later versions are level-triggered, for simplicity). All of these run several such
+//! loops.
 //!
 //! Good for: connections that alternate between reading and writing, without the two calls for
 //! EPOLLOUT.
 //!
-//! Breaks: by a lost event: a handler that stops before EAGAIN and forgets to continue waits for
+//! Weakness: lost events: a handler that stops before EAGAIN and forgets to continue waits for
 //! ever.
 //!
 //! Source: epoll(7), "Level-triggered and edge-triggered" and "Possible pitfalls".
@@ -43,15 +45,16 @@ pub(super) const PATTERN: Pattern = Pattern {
 };
 
 /// The events of each connection, registered once.
-const EVERYTHING: EpollFlags = EpollFlags::EPOLLIN
+const ALL_EVENTS: EpollFlags = EpollFlags::EPOLLIN
     .union(EpollFlags::EPOLLOUT)
     .union(EpollFlags::EPOLLPRI)
     .union(EpollFlags::EPOLLRDHUP)
     .union(EpollFlags::EPOLLET);
 
-/// FIN, reset or urgent data. A short read means that all input was read, but does not show the end
-/// of the stream, and it also stops at urgent data. The kernel does not report either again.
-const MORE: EpollFlags = EpollFlags::EPOLLRDHUP
+/// Events after which a short read is not the last read: FIN, reset and urgent data. A short read
+/// normally means that all input was read. But it does not show the end of the stream, and it stops
+/// at urgent data, and the kernel reports neither again.
+const READ_AGAIN: EpollFlags = EpollFlags::EPOLLRDHUP
     .union(EpollFlags::EPOLLHUP)
     .union(EpollFlags::EPOLLERR)
     .union(EpollFlags::EPOLLPRI);
@@ -66,7 +69,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let mut clients = Connections::new(Acceptor::new(config));
     let mut events = [EpollEvent::empty(); EVENT_BATCH];
     let mut scratch = [0; READ_SIZE];
-    let mut ready = Ready::default();
+    let mut ready = ReadyQueue::default();
     listener.listen()?;
     while !shutdown.is_requested() {
         let timeout = if ready.queue.is_empty() { clients.timeout() } else { Some(Duration::ZERO) };
@@ -75,22 +78,22 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
             match event.data() {
                 SOURCE_KEY => is_source_ready = true,
                 SHUTDOWN_KEY => {}
-                key => ready.add(key as Key, event.events().intersects(MORE)),
+                key => ready.add(key as Key, event.events().intersects(READ_AGAIN)),
             }
         }
         for _ in 0..ready.queue.len() {
-            let Some((key, has_more)) = ready.next() else { break };
+            let Some((key, reads_again)) = ready.next() else { break };
             match clients.advance(key, &mut scratch) {
-                Progress::Again => ready.add(key, has_more),
-                // One more read: a short read does not show the end of the stream.
-                Progress::Open if has_more => ready.add(key, false),
+                Progress::Again => ready.add(key, reads_again),
+                // The last read was short, but see `READ_AGAIN`.
+                Progress::Open if reads_again => ready.add(key, false),
                 Progress::Open | Progress::Closed => {}
             }
         }
         clients.close_expired();
         if is_source_ready {
             clients.accept(&listener, |key, client| {
-                epoll.add(client, EpollEvent::new(EVERYTHING, key as u64))
+                epoll.add(client, EpollEvent::new(ALL_EVENTS, key as u64))
             })?;
         }
     }
@@ -99,23 +102,22 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-/// The connections that may have more input, each once however often the kernel reports it, so that
-/// no connection advances twice in an iteration.
+/// Queue of the connections that may have more input. A connection is queued at most once, so it
+/// advances at most once per iteration.
 #[derive(Default)]
-struct Ready {
+struct ReadyQueue {
     queue: VecDeque<Key>,
-    /// By key: whether the connection is queued, and whether a short read must be followed by
-    /// another.
-    marks: Vec<(bool, bool)>,
+    /// By key: whether the connection is queued, and whether another read must follow a short read.
+    flags: Vec<(bool, bool)>,
 }
 
-impl Ready {
-    fn add(&mut self, key: Key, has_more: bool) {
-        if self.marks.len() <= key {
-            self.marks.resize(key + 1, (false, false));
+impl ReadyQueue {
+    fn add(&mut self, key: Key, reads_again: bool) {
+        if self.flags.len() <= key {
+            self.flags.resize(key + 1, (false, false));
         }
-        let (is_queued, more) = &mut self.marks[key];
-        *more |= has_more;
+        let (is_queued, again) = &mut self.flags[key];
+        *again |= reads_again;
         if !std::mem::replace(is_queued, true) {
             self.queue.push_back(key);
         }
@@ -123,8 +125,8 @@ impl Ready {
 
     fn next(&mut self) -> Option<(Key, bool)> {
         let key = self.queue.pop_front()?;
-        let (_, has_more) = std::mem::take(&mut self.marks[key]);
-        Some((key, has_more))
+        let (_, reads_again) = std::mem::take(&mut self.flags[key]);
+        Some((key, reads_again))
     }
 }
 
@@ -133,16 +135,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_advances_once_per_iteration_and_a_fin_is_kept() {
-        let mut ready = Ready::default();
-        for (key, has_more) in [(5, false), (2, true), (5, true), (5, false)] {
-            ready.add(key, has_more);
+    fn a_connection_is_queued_once_and_a_fin_is_kept() {
+        let mut ready = ReadyQueue::default();
+        for (key, reads_again) in [(5, false), (2, true), (5, true), (5, false)] {
+            ready.add(key, reads_again);
         }
         assert_eq!(
             [ready.next(), ready.next(), ready.next()],
             [Some((5, true)), Some((2, true)), None]
         );
         ready.add(5, false);
-        assert_eq!(ready.next(), Some((5, false)), "the next client of that key is another");
+        assert_eq!(ready.next(), Some((5, false)), "the flag is reset");
     }
 }

@@ -1,16 +1,16 @@
 //! # Reactor over epoll(7), level-triggered
 //!
-//! The kernel keeps the interest list and a program registers only changes. A wait returns the ready
-//! descriptors and costs time in proportion to those, not to all connections. Level-triggered means
-//! that a descriptor is reported as long as it is ready, so a handler may stop anywhere and
+//! The kernel keeps the interest list, and a program registers only changes. The cost of a wait is
+//! proportional to the number of ready descriptors, not to that of all connections. Level-triggered
+//! means that a descriptor is reported as long as it is ready, so a handler may stop anywhere and
 //! continue at the next event.
 //!
 //! Used by: Redis; memcached in each of its threads, through libevent.
 //!
 //! Good for: ten thousand connections and more, mostly idle, on one core.
 //!
-//! Breaks: when a request takes long to compute, because all other clients wait. A connection with
-//! unsent output needs EPOLLOUT, which must be removed afterwards: one epoll_ctl(2) each way. Slow
+//! Weakness: requests that take long to compute, because all other clients wait. A connection with
+//! unsent output needs EPOLLOUT, which must be removed afterwards: two calls of epoll_ctl(2). Slow
 //! and vanished clients cost little here (memory and a descriptor), but without an idle timeout
 //! they accumulate up to the connection limit.
 //!
@@ -89,7 +89,7 @@ pub(super) fn run(
     Ok(clients)
 }
 
-/// Advances a connection and updates its interest if that has changed.
+/// Advances a connection, and updates the interest list if its events have changed.
 fn advance(
     epoll: &Epoll,
     clients: &mut Connections,

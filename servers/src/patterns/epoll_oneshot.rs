@@ -1,17 +1,18 @@
 //! # One epoll, many threads, with EPOLLONESHOT
 //!
-//! All threads wait on the same interest list, and any idle thread serves any ready connection. An
-//! event disarms its descriptor, so no other thread gets an event for it. The thread that has
-//! served the connection re-arms it; input that arrived in between is reported at once.
+//! All threads wait on the same epoll instance, and any idle thread serves any ready connection. An
+//! event disarms its descriptor, so no other thread gets an event for the connection. The thread
+//! that has served the connection re-arms the descriptor. Input that arrived in between is then
+//! reported.
 //!
-//! Used by: the `polling` crate, and so smol; ntirpc (NFS-Ganesha) and Qpid Proton re-arm their
-//! connections in this way, but there one thread waits for each event channel, as in
+//! Used by: the `polling` crate, and so smol. ntirpc (NFS-Ganesha) and Qpid Proton re-arm their
+//! connections in this way, but in both one thread waits for each event channel, as in
 //! [`leader_followers`](super::leader_followers).
 //!
 //! Good for: requests of very different length: no connection is tied to a busy thread.
 //!
-//! Breaks: on one more system call for each event, and on connections that migrate between the
-//! caches of the cores. A connection that is not re-armed stays silent for ever.
+//! Weakness: an additional system call for each event, and connections that migrate between the
+//! caches of the cores. A connection that the server forgets to re-arm is never served again.
 //!
 //! Source: epoll_ctl(2), EPOLLONESHOT, since Linux 2.6.2.
 
@@ -25,7 +26,7 @@ use crate::event_loop::READ_SIZE;
 use crate::event_loop::SharedEpoll;
 use crate::event_loop::drain;
 use crate::event_loop::wait;
-use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, WorkerKind, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -34,7 +35,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     family: Family::Workers,
     stevens: &[],
     used_by: "smol; NFS-Ganesha, Qpid Proton (the re-arming)",
-    workers: Workers::PerCore(Unit::Thread),
+    workers: Workers::PerCore(WorkerKind::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: OverloadPolicy::Busy,
     backlog: 4096,

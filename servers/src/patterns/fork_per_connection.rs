@@ -1,15 +1,14 @@
 //! # Fork per connection
 //!
 //! The parent accepts and forks; the child inherits the connection, serves it with blocking calls,
-//! and exits. The parent closes its copy of the descriptor at once: while any copy is open, the
-//! client never sees the end of the connection. It also reaps exited children, or they remain as
-//! zombies.
+//! and exits. The parent closes its copy of the descriptor at once, because the client sees no FIN
+//! while a copy is open. The parent also reaps exited children, or they would remain as zombies.
 //!
 //! Used by: PostgreSQL (a backend for each session), sshd, inetd with `nowait`.
 //!
 //! Good for: isolation: a crash, a leak or a change of user or directory affects one client.
 //!
-//! Breaks: on short connections, which cost a fork each; fork gets slower as the parent's address
+//! Weakness: short connections, which cost a fork each; fork gets slower as the parent's address
 //! space grows. A slow client (slow loris) or a vanished peer holds a whole process.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 1.
@@ -20,7 +19,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use crate::blocking::serve_connection;
 use crate::config::Config;
 use crate::event_loop::LingeringConnections;
-use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, WorkerKind, Workers};
 use crate::processes::WorkerProcesses;
 use crate::sockets::Listener;
 
@@ -30,7 +29,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     family: Family::Processes,
     stevens: &[1],
     used_by: "PostgreSQL, sshd, inetd",
-    workers: Workers::PerClient(Unit::Process),
+    workers: Workers::PerClient(WorkerKind::Process),
     capacity: Capacity::Limited {
         default: 256,
         max: 30_000,
@@ -62,8 +61,8 @@ fn accept_all(
         children.reap();
         let Some(client) = listener.try_accept()? else { continue };
         let is_full = children.active() >= config.max_connections && {
-            // A child may have finished since, and its client, seeing the close, have connected
-            // again.
+            // A child may have finished after `reap`, and its client may have seen the close and
+            // connected again.
             children.reap();
             children.active() >= config.max_connections
         };
@@ -72,7 +71,7 @@ fn accept_all(
             Ok(())
         };
         if is_full || children.fork(&[client.as_raw_fd()], serve).is_err() {
-            lingering.refuse(client);
+            lingering.reject(client);
         }
     }
     Ok(())

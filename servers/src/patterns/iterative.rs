@@ -1,23 +1,22 @@
 //! # Iterative server
 //!
 //! Accepts a client, serves it until it closes, then accepts the next. Nothing runs concurrently,
-//! so there is nothing to lock and nothing to schedule. The second client waits in the kernel's
-//! accept queue.
+//! so no lock and no scheduling is needed. The second client waits in the kernel's accept queue.
 //!
 //! With `listen(0)` the queue holds one connection. The kernel never refuses a third client: it
 //! drops the SYN, and connect(2) hangs until the client gives up (ETIMEDOUT after about two minutes
 //! on Linux).
 //!
-//! A vanished peer (power loss, pulled cable) sends no FIN, so read(2) blocks for ever and so does
-//! every client behind it. Only an idle timeout or TCP keepalive ends that; the kernel's default
+//! A vanished peer (power loss, pulled cable) sends no FIN, so read(2) blocks for ever, and all
+//! clients in the queue wait. Only an idle timeout or TCP keepalive ends the wait. By default,
 //! keepalive starts after two hours (tcp(7)).
 //!
 //! Used by: inetd, for its internal `daytime` and `time` services.
 //!
-//! Good for: replies that take microseconds; the baseline that other patterns are compared with.
+//! Good for: replies that take microseconds; a baseline for comparison with other patterns.
 //!
-//! Breaks: with the first client that keeps its connection open. A client that sends one byte at a
-//! time (slow loris) blocks all others, and each byte restarts the idle timeout.
+//! Weakness: a client that keeps its connection open blocks all others. So does a client that sends
+//! one byte at a time (slow loris), and each byte restarts the idle timeout.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 0.
 

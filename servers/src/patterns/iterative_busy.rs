@@ -1,17 +1,17 @@
-//! # Iterative server with a busy reply
+//! # Iterative server with a busy line
 //!
-//! As [`iterative_reset`](super::iterative_reset), but a connection over the limit gets a reply
-//! line that says that the server is busy, followed by a lingering close: the server shuts its
-//! sending side and reads until the client closes, for a bounded time. Closing a socket with unread
-//! input sends a reset, and the reset can overtake the busy line.
+//! Like [`iterative_reset`](super::iterative_reset), but a connection over the limit gets a busy
+//! line and a lingering close. The server shuts its sending side, and reads until the client
+//! closes, for a bounded time. Closing a socket with unread input would send a reset, and the reset
+//! can overtake the busy line.
 //!
 //! Used by: Redis beyond `maxclients` (without the lingering close); Postfix postscreen ("421 4.3.2
-//! All server ports are busy"). Load shedding is the general term.
+//! All server ports are busy"). The general term is load shedding.
 //!
 //! Good for: clients that read the reply: they learn the cause and can retry later.
 //!
-//! Breaks: under a connection storm, because refusing becomes the load. Lingering closes must be
-//! bounded in time and in number.
+//! Weakness: connection storms, because rejecting connections becomes the load. Lingering closes
+//! must be bounded in time and number.
 //!
 //! Source: RFC 9112, section 9.6, for the staged close; RFC 5321 for reply code 421.
 
@@ -41,6 +41,6 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let lingering_close = LingeringClose::new()?;
     thread::scope(|scope| {
         lingering_close.start(scope, listener.shutdown())?;
-        serve_one(&listener, config, |client| lingering_close.refuse(client))
+        serve_one(&listener, config, |client| lingering_close.reject(client))
     })
 }

@@ -8,9 +8,9 @@
 //!
 //! Good for: a device with one user; clients that can try the next address.
 //!
-//! Breaks: with clients that retry at once, and with health checks. There is a race at each
-//! transition: a client that connects between accept and shutdown is reset, and one that connects
-//! between the end of a client and the next listen is refused although the server is free.
+//! Weakness: clients that retry at once, and health checks. Each transition has a race. A client
+//! that connects between accept and shutdown is reset. A client that connects before the next
+//! listen is refused, although the previous client has been served.
 //!
 //! Source: `inet_shutdown` in the kernel's net/ipv4/af_inet.c.
 

@@ -1,14 +1,14 @@
 //! # Iterative server that resets
 //!
-//! One thread serves a client at a time; another accepts continuously and resets every connection
-//! over the limit. The reset is an abortive close (SO_LINGER with a time of 0): one RST, no FIN,
-//! and no state kept in the kernel.
+//! One thread serves a client at a time. Another thread accepts continuously and resets every
+//! connection over the limit. The reset is an abortive close (SO_LINGER with a time of 0): one RST,
+//! no FIN, and no state kept in the kernel.
 //!
-//! Used by: HAProxy where a `tcp-request connection` rule rejects a client.
+//! Used by: HAProxy, when a `tcp-request connection` rule rejects a client.
 //!
-//! Good for: the cheapest refusal after a completed handshake.
+//! Good for: the cheapest rejection after a completed handshake.
 //!
-//! Breaks: for the client, which was connected and cannot tell a busy server from a crashed one.
+//! Weakness: the client was connected and cannot tell a busy server from a crashed one.
 //!
 //! Source: RFC 9293, section 3.10.5 (ABORT); Stevens, *UNIX Network Programming* volume 1, section
 //! 7.5.
@@ -52,7 +52,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
 pub(super) fn serve_one(
     listener: &Listener,
     config: &Config,
-    turn_away: impl Fn(TcpStream),
+    reject: impl Fn(TcpStream),
 ) -> io::Result<()> {
     let shutdown = listener.shutdown();
     let limit = ConnectionLimit::new(1);
@@ -61,7 +61,7 @@ pub(super) fn serve_one(
         threads::start(scope, shutdown, move || {
             for (permit, client) in served {
                 serve_connection(&client, config, shutdown);
-                // Before the socket, so that the slot is free when the client sees the close.
+                // The slot must be free when the client sees the close.
                 drop(permit);
                 drop(client);
             }
@@ -69,9 +69,9 @@ pub(super) fn serve_one(
         listener.listen().inspect_err(|_| shutdown.request())?;
         while let Some(client) = listener.accept().inspect_err(|_| shutdown.request())? {
             match limit.try_acquire() {
-                // Never blocks: one permit exists, so the channel holds at most one client.
+                // Never blocks: only one permit exists, so the channel has room.
                 Some(permit) => drop(sender.send((permit, client))),
-                None => turn_away(client),
+                None => reject(client),
             }
         }
         drop(sender);

@@ -1,18 +1,18 @@
 //! # Leader/Followers
 //!
-//! One thread, the leader, waits for an event. Before it serves the event's connection, it gives up
-//! the lead, and one of the followers waits in its place; afterwards it becomes a follower. No
+//! One thread, the leader, waits for an event. When an event arrives, the leader promotes a
+//! follower to wait, and serves the event's connection itself. Afterwards it becomes a follower. No
 //! request passes from thread to thread.
 //!
-//! Unlike [`epoll_oneshot`](super::epoll_oneshot), one thread waits at a time. Here too the event
-//! itself disarms the descriptor (EPOLLONESHOT); with select the leader would remove it from the
-//! set.
+//! Unlike in [`epoll_oneshot`](super::epoll_oneshot), one thread waits at a time. Each event
+//! disarms its descriptor in both patterns (EPOLLONESHOT). With select, the leader would remove the
+//! descriptor from the set.
 //!
 //! Used by: ACE's `TP_Reactor`, and so TAO; ZeroC Ice's thread pools.
 //!
 //! Good for: short requests: the thread that got the event serves it, with a warm cache.
 //!
-//! Breaks: at high rates: events are taken one by one, each with a change of leader.
+//! Weakness: high rates: each wait returns one event, and each event changes the leader.
 //!
 //! Source: Schmidt, O'Ryan, Kircher, Pyarali, Buschmann, *Leader/Followers*, PLoP 2000.
 
@@ -27,7 +27,7 @@ use crate::event_loop::READ_SIZE;
 use crate::event_loop::SharedEpoll;
 use crate::event_loop::drain;
 use crate::event_loop::wait;
-use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, WorkerKind, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -36,7 +36,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     family: Family::Workers,
     stevens: &[],
     used_by: "ACE and TAO, ZeroC Ice",
-    workers: Workers::PerCore(Unit::Thread),
+    workers: Workers::PerCore(WorkerKind::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: OverloadPolicy::Busy,
     backlog: 4096,
@@ -46,15 +46,15 @@ pub(super) const PATTERN: Pattern = Pattern {
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let listener = listener.with_nonblocking_clients();
     let shared = SharedEpoll::new(&listener, config)?;
-    let lead = Mutex::new(());
+    let leadership = Mutex::new(());
     let work = |_, ready: Ready<'_>| {
         let mut event = [EpollEvent::empty()];
         let mut scratch = [0; READ_SIZE];
         ready.wait()?;
         while !listener.shutdown().is_requested() {
-            let leader = lead.lock().unwrap_or_else(PoisonError::into_inner);
+            let leader = leadership.lock().unwrap_or_else(PoisonError::into_inner);
             let event = wait(&shared.epoll, &mut event, None)?;
-            // Promotes a follower before this thread serves.
+            // Promotes a follower.
             drop(leader);
             for event in event {
                 shared.handle(event, &mut scratch)?;

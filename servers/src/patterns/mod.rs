@@ -1,4 +1,5 @@
-//! One file for each pattern, with the same outline: what it is, its row in the table, `serve`.
+//! One file for each pattern, with the same outline: the explanation, the description `PATTERN`,
+//! and the function `serve`.
 
 mod iterative;
 mod iterative_busy;

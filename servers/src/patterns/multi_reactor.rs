@@ -1,15 +1,15 @@
 //! # Acceptor and several reactors
 //!
-//! One thread accepts and distributes the connections to event loops in turn (round robin); a
-//! connection stays with its loop. The program chooses the loop, which neither a shared listener
-//! nor a hash allows. Other names: main reactor and sub-reactors; Netty's boss and worker groups.
+//! One thread accepts and distributes the connections to event loops in turn (round robin). A
+//! connection stays with its loop. Unlike with a shared listener or a hash, the program chooses the
+//! loop. Other names: main reactor and sub-reactors; Netty's boss and worker groups.
 //!
 //! Used by: memcached; Netty; Kafka; actix-web.
 //!
-//! Good for: long-lived connections: equal numbers for all loops, state local to a loop.
+//! Good for: long-lived connections: all loops have equal numbers, and state is local to a loop.
 //!
-//! Breaks: with short connections, when the one acceptor becomes the bottleneck; with connections
-//! of unequal load, because none moves afterwards.
+//! Weakness: short connections, for which the single acceptor is the bottleneck; connections of
+//! unequal load, because a connection never moves to another loop.
 //!
 //! Source: Lea, *Scalable IO in Java*.
 
@@ -25,7 +25,7 @@ use crate::event_loop::Connection;
 use crate::event_loop::LingeringClose;
 use crate::event_loop::Mailbox;
 use crate::event_loop::{Acceptor, drain};
-use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, WorkerKind, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -34,7 +34,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     family: Family::Loops,
     stevens: &[],
     used_by: "memcached, Netty, Kafka, actix-web",
-    workers: Workers::PerCore(Unit::Thread),
+    workers: Workers::PerCore(WorkerKind::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: OverloadPolicy::Busy,
     backlog: 4096,
@@ -62,9 +62,8 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         Ok::<_, io::Error>(clients)
     })?;
     drop(listener);
-    let dispatched_late =
-        mailboxes.iter().flat_map(|mailbox| std::iter::from_fn(|| mailbox.take()));
-    drain(clients.into_iter().flatten().chain(dispatched_late));
+    let not_received = mailboxes.iter().flat_map(|mailbox| std::iter::from_fn(|| mailbox.take()));
+    drain(clients.into_iter().flatten().chain(not_received));
     Ok(())
 }
 
@@ -77,7 +76,7 @@ fn dispatch(
     let mut loops = mailboxes.iter().cycle();
     listener.listen()?;
     while let Some(client) = listener.accept()? {
-        // An error of one client ends that client alone.
+        // An error of one client closes only its connection.
         let Ok(connection) = acceptor.admit(client) else { continue };
         if !connection.is_served() {
             lingering_close.add(connection);

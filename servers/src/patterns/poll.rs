@@ -1,14 +1,14 @@
 //! # Reactor over poll(2)
 //!
-//! As [`select`](super::select), with a list of descriptors instead of bitmaps: no highest
-//! descriptor, and requested and returned events are separate fields. The kernel still scans the
-//! whole list on every call.
+//! Like [`select`](super::select), with a list of descriptors instead of bitmaps. Descriptors have
+//! no upper limit, and requested and returned events are separate fields. The kernel still scans
+//! the whole list on every call.
 //!
-//! Used by: thttpd; HAProxy, which prefers it to select where epoll is not available.
+//! Used by: thttpd; HAProxy, which prefers poll to select where epoll is not available.
 //!
-//! Good for: some hundred clients of which many are busy; every current Unix.
+//! Good for: some hundred clients, many of them busy; every current Unix.
 //!
-//! Breaks: with many clients of which few are busy, because each wait costs time for all of them.
+//! Weakness: many idle clients and few busy ones, because each wait costs time for all clients.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, sections 6.10 and 6.11.
 
@@ -52,17 +52,17 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
             PollFd::new(listener.as_fd(), PollFlags::POLLIN),
             PollFd::new(shutdown.fd(), PollFlags::POLLIN),
         ];
-        waited.extend(clients.iter().map(|(_, one)| PollFd::new(one.as_fd(), interest(one))));
+        let connections = clients.iter().map(|(_, connection)| connection);
+        waited.extend(connections.map(|c| PollFd::new(c.as_fd(), interest(c))));
         match poll(&mut waited, timeout(clients.timeout())) {
             Ok(_) => {}
             // Interrupted by a signal: no results.
             Err(Errno::EINTR) => continue,
             Err(error) => return Err(error.into()),
         }
-        let (own, theirs) = waited.split_at(2);
-        let is_source_ready = own[0].any() == Some(true);
-        let answers = clients.iter().zip(theirs);
-        ready.extend(answers.filter(|(_, fd)| fd.any() == Some(true)).map(|((key, _), _)| key));
+        let is_source_ready = waited[0].any() == Some(true);
+        let results = clients.iter().zip(&waited[2..]);
+        ready.extend(results.filter(|(_, fd)| fd.any() == Some(true)).map(|((key, _), _)| key));
 
         for key in ready.drain(..) {
             clients.advance(key, &mut scratch);
@@ -77,7 +77,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-/// poll(2) reports errors and hang-ups without being asked.
+/// Returns the requested events. poll(2) reports errors and hang-ups in any case.
 fn interest(connection: &Connection) -> PollFlags {
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::POLLIN, connection.wants_read());
@@ -85,7 +85,8 @@ fn interest(connection: &Connection) -> PollFlags {
     flags
 }
 
-/// Rounds up by a millisecond, so that the loop does not wake before the deadline.
+/// Returns the timeout for poll(2). Rounds up by a millisecond, so that the loop does not wake
+/// before the deadline.
 fn timeout(left: Option<Duration>) -> PollTimeout {
     let Some(left) = left else { return PollTimeout::NONE };
     PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)

@@ -1,8 +1,9 @@
 //! # Preforked processes with descriptor passing
 //!
 //! The parent accepts and passes each connection over a Unix socket (SCM_RIGHTS, unix(7)) to an
-//! idle child. The child serves it to its end and writes one byte back: it is idle again. While no
-//! child is idle the parent does not accept, and clients wait in the accept queue.
+//! idle child. The child serves the connection to its end, then writes one byte to report that it
+//! is idle again. While no child is idle, the parent does not accept, and clients wait in the
+//! accept queue.
 //!
 //! Used by: Postfix, from postscreen to smtpd; Node.js's cluster module, whose workers serve many
 //! clients each.
@@ -10,9 +11,9 @@
 //! Good for: a parent that chooses the worker, by address or load, or that opens resources for
 //! children without privileges.
 //!
-//! Breaks: the parent handles every connection, with about eight system calls in two processes
-//! where a shared accept takes one. If a child dies, a connection that it has not received yet is
-//! lost with it.
+//! Weakness: the parent handles every connection. That takes about eight system calls in two
+//! processes, where a shared accept takes one. If a child dies, a connection that was passed to it
+//! but not received is lost.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 5.
 
@@ -25,9 +26,9 @@ use nix::unistd::Pid;
 
 use crate::blocking::serve_connection;
 use crate::config::Config;
-use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, WorkerKind, Workers};
 use crate::processes::WorkerProcesses;
-use crate::processes::{Passed, pass, receive};
+use crate::processes::{Received, pass, receive};
 use crate::shutdown::Shutdown;
 use crate::sockets::Listener;
 
@@ -37,7 +38,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     family: Family::Processes,
     stevens: &[5],
     used_by: "Postfix postscreen, Node.js cluster",
-    workers: Workers::Pool(Unit::Process, 64),
+    workers: Workers::Pool(WorkerKind::Process, 64),
     capacity: Capacity::PerWorker,
     when_full: OverloadPolicy::Wait,
     backlog: 4096,
@@ -54,7 +55,8 @@ struct Worker {
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     listener.set_nonblocking()?;
     let mut children = WorkerProcesses::new(listener.shutdown())?;
-    // Kept open until the children have exited: they still write to it when they finish.
+    // The channels stay open until the children have exited, because a child writes to its channel
+    // when it finishes.
     let mut workers = Vec::new();
     let served = dispatch(&listener, config, &mut children, &mut workers);
     children.shut_down(listener);
@@ -94,24 +96,24 @@ fn dispatch(
 
         let mut readable = ready.iter();
         workers.retain_mut(|worker| readable.next() != Some(&true) || worker.read_ready());
-        let ended = children.reap();
-        workers.retain(|worker| !ended.contains(&worker.pid));
+        let exited = children.reap();
+        workers.retain(|worker| !exited.contains(&worker.pid));
         if accepts && readable.next() == Some(&true) {
             pending = listener.try_accept()?;
         }
         pending = pending.and_then(|client| pass_to_idle(client, workers));
     }
     if let Some(client) = pending {
-        // It was accepted, and no child is left to serve it.
+        // The connection was accepted, but no child is idle.
         serve_connection(&client, config, shutdown);
     }
     Ok(())
 }
 
-/// Passes a connection to the first child that takes it. Returns it if none does.
+/// Passes a connection to an idle child. Returns the connection if no child accepts it.
 fn pass_to_idle(client: TcpStream, workers: &mut [Worker]) -> Option<TcpStream> {
     for worker in workers.iter_mut().filter(|worker| worker.is_idle) {
-        // A child that takes nothing is about to exit.
+        // If passing fails, the child is about to exit.
         worker.is_idle = false;
         if pass(&worker.channel, &client).is_ok() {
             return None;
@@ -146,18 +148,18 @@ impl Worker {
     }
 }
 
-/// The child's loop.
+/// Runs the child: receives and serves connections.
 fn work(mut channel: &UnixStream, config: &Config, shutdown: Shutdown) -> io::Result<()> {
-    // The channel belongs to this child alone, so the signal may shut it. Connections that were
+    // The signal may shut the channel down, because no other child uses it. Connections that were
     // passed before are still delivered.
     let _registration = shutdown.register(channel);
     loop {
         // Reports that this child is idle.
         channel.write_all(&[0])?;
         match receive(channel)? {
-            Passed::Client(client) => serve_connection(&client, config, shutdown),
-            Passed::Lost => {}
-            Passed::End => return Ok(()),
+            Received::Client(client) => serve_connection(&client, config, shutdown),
+            Received::Lost => {}
+            Received::End => return Ok(()),
         }
     }
 }

@@ -1,19 +1,19 @@
 //! # Preforked processes with a mutex around accept
 //!
-//! As [`prefork-lock`](super::prefork_lock), with a mutex in shared memory instead of the file
+//! Like [`prefork-lock`](super::prefork_lock), with a mutex in shared memory instead of the file
 //! lock. The mutex is robust: when its holder dies, the kernel wakes the next waiter, which gets
 //! EOWNERDEAD and recovers the mutex.
 //!
 //! Used by: Apache's prefork MPM with `Mutex pthread`; mod_wsgi's daemons with `WSGIAcceptMutex
 //! pthread`.
 //!
-//! Good for: the uses of `prefork-lock`, where most children are busy: without contention, locking
-//! and unlocking need no system call.
+//! Good for: the uses of `prefork-lock`, if most children are busy: an uncontended mutex needs no
+//! system call.
 //!
-//! Breaks: as `prefork-lock`. Under contention a connection costs two system calls and a context
-//! switch here too. Without robustness, a child killed in accept would stop the server. No signal
-//! interrupts the wait for the mutex, so the signal handler itself exits a child that must
-//! stop while it waits.
+//! Weakness: that of `prefork-lock`; under contention, a connection also costs two system calls and
+//! a context switch. Without robustness, a child killed in accept would stop the server. No signal
+//! interrupts the wait for the mutex, so the signal handler exits a child that must stop while it
+//! waits.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 4;
 //! pthread_mutexattr_setrobust(3).
@@ -22,7 +22,7 @@ use std::io;
 
 use super::prefork_accept;
 use crate::config::Config;
-use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, WorkerKind, Workers};
 use crate::processes::SharedMutex;
 use crate::sockets::Listener;
 
@@ -32,7 +32,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     family: Family::Processes,
     stevens: &[4],
     used_by: "Apache prefork (Mutex pthread), mod_wsgi",
-    workers: Workers::Pool(Unit::Process, 64),
+    workers: Workers::Pool(WorkerKind::Process, 64),
     capacity: Capacity::PerWorker,
     when_full: OverloadPolicy::Wait,
     backlog: 4096,

@@ -1,20 +1,20 @@
 //! # Prethreaded server
 //!
 //! A fixed set of threads is created at start, and each is an iterative server on the same
-//! listening socket. The kernel wakes one of the threads that block in accept, the one that has
-//! waited longest; measured with four workers, it distributes 200 connections 50/50/50/50.
+//! listening socket. For each connection, the kernel wakes the thread that has waited longest in
+//! accept. Four workers got 50/50/50/50 of 200 connections (measured).
 //!
-//! The book puts a mutex around accept, for systems on which each connection wakes every waiting
-//! thread. On Linux a blocking accept wakes one, and the mutex would only move the queue into the
-//! process.
+//! Stevens puts a mutex around accept, for systems on which each connection wakes every waiting
+//! thread. On Linux, a connection wakes one thread in accept, and the mutex would only move the
+//! queue into the process.
 //!
-//! Used by: Varnish in part: a worker thread accepts until it hands accepting to another.
+//! Used by: Varnish, in part: a worker thread accepts until it passes this role to another thread.
 //!
 //! Good for: a known number of clients, without a thread creation on each connection.
 //!
-//! Breaks: when all threads are busy: the next client waits in the accept queue, where the server
-//! can neither see nor refuse it. Idle clients, slow clients (slow loris) and vanished peers hold
-//! their threads.
+//! Weakness: when all threads are busy, a further client waits in the accept queue, where the
+//! server can neither see nor refuse it. Idle clients, slow clients (slow loris) and vanished peers
+//! occupy a thread each.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 7 (with the mutex).
 
@@ -23,7 +23,7 @@ use std::io;
 use crate::blocking::serve_connection;
 use crate::blocking::threads::{self, Ready};
 use crate::config::Config;
-use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, WorkerKind, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -32,7 +32,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     family: Family::Threads,
     stevens: &[7],
     used_by: "Varnish (in part)",
-    workers: Workers::Pool(Unit::Thread, 64),
+    workers: Workers::Pool(WorkerKind::Thread, 64),
     capacity: Capacity::PerWorker,
     when_full: OverloadPolicy::Wait,
     backlog: 4096,

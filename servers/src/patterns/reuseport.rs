@@ -1,15 +1,15 @@
 //! # Listener and event loop per core, with SO_REUSEPORT
 //!
-//! Each worker has a listening socket of its own on the same port, and the kernel selects one by a
-//! hash of both addresses and ports: two connections from one host may reach different workers. The
-//! workers share nothing but the connection count.
+//! Each worker has a separate listening socket on the same port. For each connection, the kernel
+//! selects a socket by a hash of both addresses and ports, so two connections from one host may
+//! reach different workers. The workers share only the connection count.
 //!
 //! Used by: Envoy; nginx (`listen … reuseport`); HAProxy with `shards by-thread` (its default is
 //! one socket for each thread group, with connections redistributed between threads).
 //!
 //! Good for: many short connections on many cores.
 //!
-//! Breaks: when a worker stalls: the connections hashed to its queue wait while other workers are
+//! Weakness: when a worker stalls, the connections hashed to its queue wait while other workers are
 //! idle. With few clients the hash is uneven. Closing a listener resets the connections in its
 //! queue unless `net.ipv4.tcp_migrate_req` is set.
 //!
@@ -24,7 +24,7 @@ use super::epoll_level;
 use crate::blocking::threads::{self, Ready};
 use crate::config::Config;
 use crate::event_loop::{Acceptor, drain};
-use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, WorkerKind, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -33,7 +33,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     family: Family::Loops,
     stevens: &[],
     used_by: "Envoy, nginx (reuseport), HAProxy (shards by-thread)",
-    workers: Workers::PerCore(Unit::Thread),
+    workers: Workers::PerCore(WorkerKind::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: OverloadPolicy::Busy,
     backlog: 4096,
@@ -49,8 +49,8 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         let interest = EpollFlags::EPOLLIN;
         epoll_level::run(listener, interest, acceptor.clone(), shutdown, || ready.wait())
     };
-    let lead = || Listener::listen_all(&listeners);
-    let (clients, ()) = threads::each(&listeners, shutdown, work, lead)?;
+    let listen = || Listener::listen_all(&listeners);
+    let (clients, ()) = threads::each(&listeners, shutdown, work, listen)?;
     drop(listeners);
     drain(clients.into_iter().flatten());
     Ok(())

@@ -1,19 +1,19 @@
 //! # Reactor over select(2)
 //!
-//! A reactor waits for many sockets at once and runs the handler of each that is ready, in one
+//! A reactor waits for many sockets at once and runs the handlers of the ready sockets, in one
 //! thread. The descriptor sets are bitmaps that are copied and scanned on every call, so the cost
 //! of a wait grows with the number of connections.
 //!
 //! A set holds FD_SETSIZE (1,024) descriptors. That is the size of glibc's `fd_set`, not a limit of
-//! the kernel (select(2), BUGS); to exceed it, a program needs a larger set of its own. The
-//! connection limit keeps the descriptors below it. If descriptors that were open before the start
-//! push one above it, that client gets a busy reply.
+//! the kernel (select(2), BUGS): a program can allocate larger sets. The connection limit of this
+//! server keeps descriptors below FD_SETSIZE. If many descriptors were open before the start and a
+//! connection gets a higher descriptor, the connection gets a busy line.
 //!
 //! Used by: GNU libmicrohttpd by default; the MUD servers derived from CircleMUD.
 //!
 //! Good for: some hundred clients, on any system since 4.2BSD (1983).
 //!
-//! Breaks: at descriptor number 1,024.
+//! Weakness: no descriptor above 1,023.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, sections 6.3 and 6.8; select(2), BUGS.
 
@@ -49,8 +49,8 @@ pub(super) const PATTERN: Pattern = Pattern {
     serve,
 };
 
-/// A timeout that select(2) accepts on every system; one idle wake-up an hour.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// Maximum timeout: an hour, which select(2) accepts on every system.
+const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let listener = listener.with_nonblocking_clients();
@@ -79,7 +79,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         }
         let mut timeout = clients
             .timeout()
-            .map(|left| TimeVal::microseconds(left.min(LONGEST_WAIT).as_micros() as i64 + 1));
+            .map(|left| TimeVal::microseconds(left.min(MAX_WAIT).as_micros() as i64 + 1));
         match select(None, &mut readable, &mut writable, None, &mut timeout) {
             // Interrupted by a signal: the sets are unchanged.
             Err(Errno::EINTR) => continue,
@@ -90,7 +90,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
             readable.contains(connection.as_fd()) || writable.contains(connection.as_fd())
         };
         let ready: Vec<Key> =
-            clients.iter().filter(|(_, one)| is_ready(one)).map(|(key, _)| key).collect();
+            clients.iter().filter(|(_, client)| is_ready(client)).map(|(key, _)| key).collect();
         let is_source_ready = readable.contains(listener.as_fd());
         for key in ready {
             clients.advance(key, &mut scratch);
@@ -105,7 +105,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
-/// A listener that rejects descriptors beyond FD_SETSIZE.
+/// A listener that rejects connections whose descriptor does not fit into a set.
 struct SelectableSource<'l>(&'l Listener);
 
 impl ConnectionSource for SelectableSource<'_> {
@@ -113,7 +113,7 @@ impl ConnectionSource for SelectableSource<'_> {
         Ok(match self.0.next(acceptor)? {
             Some(connection) if !fits(&connection) => {
                 // Later connections wait for the next iteration.
-                connection.reject();
+                connection.reject_without_linger();
                 None
             }
             other => other,
@@ -127,7 +127,7 @@ impl AsFd for SelectableSource<'_> {
     }
 }
 
-/// Returns whether a set can hold the descriptor.
+/// Returns whether the descriptor fits into a set.
 fn fits(socket: &impl AsFd) -> bool {
     usize::try_from(socket.as_fd().as_raw_fd()).is_ok_and(|number| number < FD_SETSIZE)
 }

@@ -2,18 +2,19 @@
 //!
 //! Request processing is split into stages with bounded queues in between: read (one thread),
 //! answer (the worker threads) and write (one thread). A stage decides what to do when the next
-//! queue is full. Here the reader sheds load: each request that cannot be queued gets a busy reply
-//! at once. The answering stage waits for the writer.
+//! queue is full. Here the read stage sheds load: each request that cannot be queued gets a busy
+//! line at once. The answer stage waits for the write stage.
 //!
-//! The stages of the paper also have controllers that size their thread pools and batches at run
-//! time. Without those, this is a pipeline in the style of SEDA.
+//! In the paper, stages also have controllers that adjust thread pools and batch sizes at run time.
+//! This server is a pipeline in the style of SEDA, without controllers.
 //!
-//! Used by: Cassandra, inside the server (its stages share threads, and its client connections are
-//! Netty's).
+//! Used by: Cassandra, to process requests (its stages share threads, and Netty handles its client
+//! connections).
 //!
-//! Good for: overload: it shows in one growing queue and is shed there.
+//! Good for: overload, which is visible as a growing queue and is shed there.
 //!
-//! Breaks: on latency, because each stage is a switch of thread and cache.
+//! Weakness: latency, because each stage passes the request to another thread, often on a CPU whose
+//! cache does not have its data.
 //!
 //! Source: Welsh, Culler, Brewer, *SEDA: An Architecture for Well-Conditioned, Scalable Internet
 //! Services*, SOSP 2001, doi:10.1145/502034.502057.
@@ -28,7 +29,7 @@ use crate::blocking::threads::{self, Ready};
 use crate::config::Config;
 use crate::event_loop::Mailbox;
 use crate::event_loop::drain;
-use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, WorkerKind, Workers};
 use crate::sockets::Listener;
 
 pub(super) const PATTERN: Pattern = Pattern {
@@ -36,15 +37,16 @@ pub(super) const PATTERN: Pattern = Pattern {
     summary: "bounded queues between the stages read, answer and write, with load shedding",
     family: Family::Workers,
     stevens: &[],
-    used_by: "Cassandra (inside the server)",
-    workers: Workers::PerCore(Unit::Thread),
+    used_by: "Cassandra (to process requests)",
+    workers: Workers::PerCore(WorkerKind::Thread),
     capacity: Capacity::BY_DESCRIPTORS,
     when_full: OverloadPolicy::Busy,
     backlog: 4096,
     serve,
 };
 
-/// Capacity of the queue before a stage, in connections; each has one batch of requests in flight.
+/// Capacity of the queue before a stage, in connections. A queued connection has one batch of
+/// requests.
 const QUEUED: usize = 1024;
 
 fn serve(listener: Listener, config: &Config) -> io::Result<()> {
@@ -52,17 +54,17 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let shutdown = listener.shutdown();
     let (requests, next_requests) = bounded::<Job>(QUEUED);
     let (replies, next_replies) = bounded::<Job>(QUEUED);
-    // Back to the loop. Bounded by the number of connections.
-    let written = Mailbox::unbounded()?;
+    // Returns connections to the loop. Bounded by the number of connections.
+    let returned = Mailbox::unbounded()?;
     let (_, clients) = thread::scope(|scope| {
         threads::start(scope, shutdown, || {
             for (key, mut connection) in next_replies {
-                // The loop sees the error when it advances the connection again.
+                // The loop sees the error when it writes again.
                 let _ = connection.write();
-                let _ = written.put((key, connection));
+                let _ = returned.put((key, connection));
             }
         })?;
-        // Each stage ends when its queue is empty and the previous stage has ended.
+        // A stage ends when the previous stage has ended and its queue is empty.
         let work = |_, ready: Ready<'_>| {
             ready.report()?;
             for (key, mut connection) in &next_requests {
@@ -76,16 +78,16 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
             let dispatch = |job| {
                 if let Err(TrySendError::Full((key, mut connection))) = requests.try_send(job) {
                     connection.shed();
-                    let _ = written.put((key, connection));
+                    let _ = returned.put((key, connection));
                 }
             };
-            run(&listener, config, dispatch, &written)
+            run(&listener, config, dispatch, &returned)
         });
         drop(replies);
         answered
     })?;
     drop(listener);
-    let late = std::iter::from_fn(|| written.take()).map(|(_, connection)| connection);
-    drain(clients.into_iter().chain(late));
+    let not_received = std::iter::from_fn(|| returned.take()).map(|(_, connection)| connection);
+    drain(clients.into_iter().chain(not_received));
     Ok(())
 }

@@ -1,16 +1,17 @@
 //! # Thread pool with a bounded queue
 //!
-//! One thread accepts and queues connections; a fixed set of threads takes them from the queue and
-//! serves each to its end. The queue is bounded and belongs to the server, so the server can
-//! measure it and refuse connections when it is full.
+//! One thread accepts and queues connections. A fixed set of threads takes connections from the
+//! queue and serves each to its end. The server owns the queue, which is bounded. So the server can
+//! measure the queue, and reject connections when it is full.
 //!
-//! Used by: Apache's worker MPM, in part: its listener accepts only when a worker is idle, so its
+//! Used by: Apache's worker MPM, in part: the listener accepts only when a worker is idle, so the
 //! queue is never full.
 //!
 //! Good for: short connections: a bounded number of threads and a queue that can be monitored.
 //!
-//! Breaks: with long-lived connections. A thread belongs to its connection to the end, so as many
-//! idle, slow (slow loris) or vanished clients as threads starve the queue while the CPU is idle.
+//! Weakness: long-lived connections. A thread serves its connection to the end. If idle clients,
+//! slow clients (slow loris) or vanished peers occupy all threads, the queue starves while the CPU
+//! is idle.
 //!
 //! Source: Stevens, *UNIX Network Programming* volume 1, chapter 30, design 8.
 
@@ -24,7 +25,7 @@ use crate::blocking::serve_connection;
 use crate::blocking::threads::{self, Ready};
 use crate::config::Config;
 use crate::event_loop::LingeringClose;
-use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Unit, Workers};
+use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, WorkerKind, Workers};
 use crate::sockets::Listener;
 use crate::sockets::{ConnectionLimit, Permit};
 
@@ -34,7 +35,7 @@ pub(super) const PATTERN: Pattern = Pattern {
     family: Family::Threads,
     stevens: &[8],
     used_by: "Apache worker MPM (in part)",
-    workers: Workers::Pool(Unit::Thread, 64),
+    workers: Workers::Pool(WorkerKind::Thread, 64),
     capacity: Capacity::PerWorkerAndQueue(64),
     when_full: OverloadPolicy::Busy,
     backlog: 4096,
@@ -47,12 +48,12 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
     let (queue, clients) = bounded::<(Permit, TcpStream)>(config.max_connections);
     thread::scope(|scope| {
         lingering_close.start(scope, shutdown)?;
-        // The threads end when the queue is empty and the acceptor has dropped its end.
+        // The threads end when the accepting thread has dropped its sender and the queue is empty.
         let work = |_, ready: Ready<'_>| {
             ready.report()?;
             for (permit, client) in &clients {
                 serve_connection(&client, config, shutdown);
-                // Before the socket, so that the slot is free when the client sees the close.
+                // The slot must be free when the client sees the close.
                 drop(permit);
                 drop(client);
             }
@@ -77,7 +78,7 @@ fn accept_all(
         match limit.try_acquire() {
             // Never blocks: the queue has room for every permit.
             Some(permit) => drop(queue.send((permit, client))),
-            None => lingering_close.refuse(client),
+            None => lingering_close.reject(client),
         }
     }
     Ok(())

@@ -4,15 +4,15 @@
 //! state machine. Where a thread would block, a task returns control to the runtime, an event loop
 //! over edge-triggered epoll, which resumes the tasks whose sockets are ready.
 //!
-//! The code reads like thread per connection and costs what an event loop costs. Tasks never leave
-//! the thread, so they need not be `Send`: the configuration is shared through an `Rc`.
+//! The code reads like a thread per connection, but a connection costs no more than in an event loop.
+//! Tasks never leave the thread, so they need not be `Send`: they share the configuration through an `Rc`.
 //!
-//! Used by: Deno; Linkerd's proxy by default, which is one core.
+//! Used by: Deno; Linkerd's proxy by default (on one core).
 //!
 //! Good for: many connections that mostly wait; one such runtime per core where connections are
 //! independent.
 //!
-//! Breaks: on long computations and blocking calls, which delay every client: a task that does not
+//! Weakness: long computations and blocking calls, which delay every client: a task that does not
 //! await never yields.
 //!
 //! Source: the documentation of `tokio::runtime`; for the idea, von Behren and others, *Capriccio:
@@ -52,7 +52,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         let config = Rc::clone(&config);
         spawn_local(async move {
             serve_connection(&mut client, &config, shutdown).await;
-            // Before the socket, so that the slot is free when the client sees the close.
+            // The slot must be free when the client sees the close.
             drop(permit);
             drop(client);
         });

@@ -1,20 +1,21 @@
 //! # io_uring
 //!
-//! A proactor: the program submits operations instead of asking for readiness. The kernel accepts,
-//! receives into buffers that all connections share, and sends. One system call submits everything
-//! that is queued and waits for completions.
+//! A proactor: the program submits operations instead of waiting for readiness. The kernel accepts,
+//! receives into buffers that all connections share, and sends. One system call submits all queued
+//! operations and waits for completions.
 //!
 //! Accept and receive are multishot: submitted once, they complete repeatedly. So a request costs
 //! one submission, the send of its reply, and a busy server serves many requests with one system
-//! call. The price: memory belongs to the kernel until the operation completes, and a connection
-//! cannot be closed before its operations have ended.
+//! call. In return, the kernel owns the memory of an operation until the operation completes, and a
+//! connection cannot be closed before its operations have ended.
 //!
-//! Used by: Netty's io_uring transport; TigerBeetle, which submits each receive anew.
+//! Used by: Netty's io_uring transport; TigerBeetle, without multishot receive.
 //!
 //! Good for: many busy connections on few cores, above all where a system call is expensive.
 //!
-//! Breaks: on kernels older than 6.1, and in containers that forbid io_uring, as many do. A burst
-//! that exhausts the shared buffers ends multishot receives with ENOBUFS; they must be re-armed.
+//! Weakness: the pattern needs Linux 6.1, and many containers forbid io_uring. A burst that
+//! exhausts the shared buffers ends multishot receives with ENOBUFS, and the server must submit
+//! them again.
 //!
 //! Source: Axboe, *Efficient IO with io_uring*, 2019; Schmidt and others, *Pattern-Oriented
 //! Software Architecture* volume 2, "Proactor".
@@ -29,7 +30,7 @@ use crate::event_loop::MAX_LINGERING;
 use crate::event_loop::TimerQueue;
 use crate::event_loop::{Acceptor, Key, drain};
 use crate::event_loop::{Connection, Progress};
-use crate::io_uring::{Event, Ring, RingConnection};
+use crate::io_uring::{Completion, Ring, RingConnection};
 use crate::pattern::{Capacity, Family, OverloadPolicy, Pattern, Workers};
 use crate::sockets::DRAIN_POLL_INTERVAL;
 use crate::sockets::Listener;
@@ -62,7 +63,7 @@ pub(super) fn run(
     acceptor: Acceptor,
     ready: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<Vec<Connection>> {
-    // Only for the accepts that the server makes without the ring.
+    // Needed for `accept_with_spare` only.
     listener.set_nonblocking()?;
     let shutdown = listener.shutdown();
     let mut server = Server::new(listener, acceptor)?;
@@ -70,8 +71,8 @@ pub(super) fn run(
     server.ring.accept();
     while !shutdown.is_requested() {
         server.ring.wait(server.timeout())?;
-        server.handle_events()?;
-        server.run_ready();
+        server.handle_completions()?;
+        server.advance_runnable();
         server.close_expired();
         server.admit_accepted();
     }
@@ -83,7 +84,7 @@ struct Server<'l> {
     listener: &'l Listener,
     acceptor: Acceptor,
     /// The connections to advance.
-    turns: Vec<Key>,
+    runnable: Vec<Key>,
     /// Accepted connections. They are admitted last, after other connections may have freed slots.
     accepted: Vec<TcpStream>,
     /// Connections in lingering close, oldest first.
@@ -97,7 +98,7 @@ impl<'l> Server<'l> {
             ring: Ring::new(listener, acceptor.max_connections())?,
             listener,
             acceptor,
-            turns: Vec::new(),
+            runnable: Vec::new(),
             accepted: Vec::new(),
             lingering: VecDeque::new(),
             timers: TimerQueue::default(),
@@ -105,30 +106,29 @@ impl<'l> Server<'l> {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if self.turns.is_empty() { self.timers.timeout() } else { Some(Duration::ZERO) }
+        if self.runnable.is_empty() { self.timers.timeout() } else { Some(Duration::ZERO) }
     }
 
-    /// Handles the completions.
-    fn handle_events(&mut self) -> io::Result<()> {
-        while let Some(event) = self.ring.next_event() {
-            match event {
-                Event::Accepted(client) => self.accepted.push(client),
-                Event::AcceptEnded | Event::Acceptable => self.accept_with_spare()?,
-                Event::Received(key) => {
+    fn handle_completions(&mut self) -> io::Result<()> {
+        while let Some(completion) = self.ring.next_completion() {
+            match completion {
+                Completion::Accepted(client) => self.accepted.push(client),
+                Completion::AcceptEnded | Completion::Acceptable => self.accept_with_spare()?,
+                Completion::Received(key) => {
                     if let Some((client, bytes)) = self.ring.received(key)
                         && client.received(bytes)
                     {
-                        self.turns.push(key);
+                        self.runnable.push(key);
                     }
                 }
-                Event::Sent(key, count) => {
+                Completion::Sent(key, count) => {
                     if let Some(client) = self.ring.client(key)
                         && client.sent(count)
                     {
-                        self.turns.push(key);
+                        self.runnable.push(key);
                     }
                 }
-                Event::Lost(key) => self.close(key),
+                Completion::Lost(key) => self.close(key),
             }
         }
         Ok(())
@@ -140,33 +140,33 @@ impl<'l> Server<'l> {
         }
     }
 
-    /// Advances the queued connections and submits their next operations.
-    fn run_ready(&mut self) {
-        let called = self.turns.len();
-        for index in 0..called {
-            let key = self.turns[index];
+    /// Advances the runnable connections and queues their next operations.
+    fn advance_runnable(&mut self) {
+        let count = self.runnable.len();
+        for index in 0..count {
+            let key = self.runnable[index];
             let Some(client) = self.ring.client(key) else { continue };
             match client.advance() {
                 Progress::Closed => {
                     self.close(key);
                     continue;
                 }
-                Progress::Again => self.turns.push(key),
+                Progress::Again => self.runnable.push(key),
                 Progress::Open => {}
             }
-            let (wants_input, silently) = (client.wants_input(), client.can_send_silently());
-            self.ring.send(key, silently, RingConnection::output);
+            let (wants_input, skip_success) = (client.wants_input(), client.can_skip_success());
+            self.ring.send(key, skip_success, RingConnection::output);
             self.ring.receive(key, wants_input);
         }
-        self.turns.drain(..called);
+        self.runnable.drain(..count);
     }
 
     fn admit(&mut self, client: TcpStream) {
-        // An error of one client ends that client alone.
+        // An error of one client closes only its connection.
         let Ok(connection) = self.acceptor.admit(client) else { return };
         let (is_served, deadline) = (connection.is_served(), connection.deadline());
         let key = self.ring.add(RingConnection::new(connection));
-        self.turns.push(key);
+        self.runnable.push(key);
         self.timers.insert(key, deadline);
         if !is_served {
             self.lingering.push_back(key);
@@ -176,9 +176,9 @@ impl<'l> Server<'l> {
         }
     }
 
-    /// Accepts without the ring when descriptors run out: the kernel's accept needs a descriptor
-    /// and ends with an error when there is none. The listener has a spare one; until a client can
-    /// be served again, each is accepted and rejected one by one.
+    /// Accepts without the ring when descriptors run out, because the multishot accept then ends
+    /// with an error. The listener has a spare descriptor, with which it accepts and rejects one
+    /// client at a time until descriptors are free again.
     fn accept_with_spare(&mut self) -> io::Result<()> {
         match self.listener.try_accept()? {
             Some(client) => {
@@ -203,7 +203,7 @@ impl<'l> Server<'l> {
 
     fn close(&mut self, key: Key) {
         self.timers.remove(key);
-        self.lingering.retain(|&one| one != key);
+        self.lingering.retain(|&lingering| lingering != key);
         self.ring.close(key);
     }
 
@@ -213,7 +213,7 @@ impl<'l> Server<'l> {
         self.ring.cancel_all();
         while !self.ring.is_idle() {
             self.ring.wait(Some(DRAIN_POLL_INTERVAL))?;
-            self.handle_events()?;
+            self.handle_completions()?;
         }
         self.admit_accepted();
         Ok(self.ring.into_connections().into_iter().map(RingConnection::into_connection).collect())

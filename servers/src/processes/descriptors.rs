@@ -1,11 +1,11 @@
-//! Closes the descriptors that a child process inherited.
+//! Closes descriptors that a child process inherited.
 
 use std::io;
 use std::os::fd::RawFd;
 
 use nix::errno::Errno;
 
-/// Closes all descriptors but the standard ones and these.
+/// Closes all descriptors except the standard ones and `kept`.
 pub(super) fn close_all_but(kept: impl Iterator<Item = RawFd>) -> io::Result<()> {
     let mut kept: Vec<u32> = kept.filter_map(|number| u32::try_from(number).ok()).collect();
     kept.sort_unstable();
@@ -19,11 +19,11 @@ pub(super) fn close_all_but(kept: impl Iterator<Item = RawFd>) -> io::Result<()>
     close_range(first, u32::MAX)
 }
 
-#[allow(unsafe_code, reason = "descriptors are closed that belong to the parent's values")]
+#[allow(unsafe_code, reason = "closes descriptors that values of the parent own")]
 fn close_range(first: u32, last: u32) -> io::Result<()> {
-    // SAFETY: called in a child, which never returns into its parent's code, so none of the values
-    // that own these descriptors is used or dropped again. The descriptors that the child uses are
-    // not in the range: the callers of `fork` name them.
+    // SAFETY: called in a child, which never returns into its parent's code, so the values that own
+    // these descriptors are not used or dropped again. The range excludes the descriptors that the
+    // child uses: the callers of `fork` list them.
     let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     Errno::result(done).map(drop).map_err(io::Error::from)
 }

@@ -9,18 +9,18 @@ use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
-/// A received message.
+/// The result of [`receive`].
 #[derive(Debug)]
-pub enum Passed {
+pub enum Received {
     /// A connection.
     Client(TcpStream),
-    /// A connection for which this process had no free descriptor; the kernel has closed it.
+    /// A connection that the kernel has closed, because this process had no free descriptor.
     Lost,
-    /// The end of the stream.
+    /// The end of the stream: the other process has closed the channel.
     End,
 }
 
-/// Passes a connection. Never blocks. The caller closes its own descriptor.
+/// Passes a copy of the connection's descriptor. Never blocks.
 ///
 /// # Errors
 /// The channel is full or closed.
@@ -38,35 +38,37 @@ pub fn pass(channel: &UnixStream, client: &TcpStream) -> io::Result<()> {
 ///
 /// # Errors
 /// Those of the channel.
-pub fn receive(channel: &UnixStream) -> io::Result<Passed> {
+pub fn receive(channel: &UnixStream) -> io::Result<Received> {
     let mut byte = [0];
     let mut bytes = [IoSliceMut::new(&mut byte)];
     let mut space = cmsg_space!(RawFd);
     let message = loop {
         let (space, flags) = (Some(&mut space[..]), MsgFlags::MSG_CMSG_CLOEXEC);
         match recvmsg::<()>(channel.as_raw_fd(), &mut bytes, space, flags) {
-            Ok(message) => break (message.bytes, first_of(message.cmsgs())),
+            Ok(message) => break (message.bytes, passed_descriptor(message.cmsgs())),
             Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
     };
     Ok(match message {
-        (0, _) => Passed::End,
-        (_, Some(client)) => Passed::Client(TcpStream::from(own(client))),
-        (_, None) => Passed::Lost,
+        (0, _) => Received::End,
+        (_, Some(client)) => Received::Client(TcpStream::from(into_owned(client))),
+        (_, None) => Received::Lost,
     })
 }
 
-/// Returns the descriptor, which is missing if the message was truncated.
-fn first_of(messages: nix::Result<impl Iterator<Item = ControlMessageOwned>>) -> Option<RawFd> {
+/// Returns the passed descriptor, or `None` if the message was truncated.
+fn passed_descriptor(
+    messages: nix::Result<impl Iterator<Item = ControlMessageOwned>>,
+) -> Option<RawFd> {
     messages.ok()?.find_map(|message| match message {
         ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),
         _ => None,
     })
 }
 
-#[allow(unsafe_code, reason = "recvmsg(2) has no wrapper that gives an owned descriptor")]
-fn own(received: RawFd) -> OwnedFd {
-    // SAFETY: recvmsg has just opened the descriptor for this call alone.
+#[allow(unsafe_code, reason = "recvmsg(2) has no wrapper that returns an owned descriptor")]
+fn into_owned(received: RawFd) -> OwnedFd {
+    // SAFETY: recvmsg has just opened the descriptor, and nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(received) }
 }

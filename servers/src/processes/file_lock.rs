@@ -1,5 +1,5 @@
-//! A record lock shared by processes (fcntl(2)). The kernel releases it when its holder dies. The
-//! pattern `prefork-lock` lists its pitfalls.
+//! A record lock shared by processes (fcntl(2)). The kernel releases the lock when its holder dies.
+//! The pattern `prefork-lock` lists the pitfalls.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -15,11 +15,11 @@ use crate::shutdown::Shutdown;
 #[derive(Debug)]
 pub struct FileLock(OwnedFd);
 
-/// The held lock; dropping it releases it.
-struct Held<'l>(&'l FileLock);
+/// Guard that releases the lock when it is dropped.
+struct FileLockGuard<'l>(&'l FileLock);
 
 impl FileLock {
-    /// Returns a free lock.
+    /// Returns an unlocked lock.
     ///
     /// # Errors
     /// No descriptor or memory is left.
@@ -27,7 +27,7 @@ impl FileLock {
         Ok(FileLock(memfd_create("accept lock", MFdFlags::MFD_CLOEXEC)?))
     }
 
-    /// Waits for the lock and holds it during `work`. Returns `None` at shutdown.
+    /// Waits for the lock and holds it during `work`. Returns `None` at shutdown, without `work`.
     ///
     /// # Errors
     /// Those of `work` and of fcntl(2).
@@ -39,7 +39,7 @@ impl FileLock {
         while !shutdown.is_requested() {
             match self.set(libc::F_WRLCK) {
                 Ok(()) => {
-                    let _held = Held(self);
+                    let _guard = FileLockGuard(self);
                     return work();
                 }
                 Err(Errno::EINTR) => {}
@@ -50,14 +50,14 @@ impl FileLock {
     }
 
     fn set(&self, kind: libc::c_int) -> nix::Result<()> {
-        let whole = libc::flock {
+        let whole_file = libc::flock {
             l_type: kind as libc::c_short,
             l_whence: libc::SEEK_SET as libc::c_short,
             l_start: 0,
             l_len: 0,
             l_pid: 0,
         };
-        fcntl(&self.0, FcntlArg::F_SETLKW(&whole)).map(drop)
+        fcntl(&self.0, FcntlArg::F_SETLKW(&whole_file)).map(drop)
     }
 }
 
@@ -67,7 +67,7 @@ impl AsRawFd for FileLock {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for FileLockGuard<'_> {
     fn drop(&mut self) {
         // Releasing a held lock does not fail.
         let _ = self.0.set(libc::F_UNLCK);

@@ -1,13 +1,13 @@
-//! Worker processes: forked to run a part of the server, shut down with it, and reaped.
+//! Worker processes: forked to run a part of the server, shut down with the server, and reaped.
 //!
-//! A child must not continue as its parent. It closes all descriptors but those it was given;
-//! otherwise it would keep its siblings' connections open. It gets a shutdown request of its own,
-//! runs its body and leaves by `_exit`, never returning into the parent's code. When the parent
-//! dies for any reason, the kernel kills the child (PR_SET_PDEATHSIG).
+//! A child must not continue as its parent. It closes all descriptors except those that it was
+//! given, or it would keep the connections of its siblings open. It gets a separate shutdown
+//! request, runs its body, and ends with `_exit`, so it never returns into the parent's code. If
+//! the parent dies for any reason, the kernel kills the child (PR_SET_PDEATHSIG).
 //!
-//! The parent waits for children with a signalfd for SIGCHLD, next to its sockets. A child reports
-//! that it is done before it exits, so that its slot is free when its client sees the close. The
-//! slot of a child that dies without a report is free when the child is reaped.
+//! The parent waits for its sockets and for children, with a signalfd for SIGCHLD. A child reports
+//! that it is done before it exits, so that its slot is free when its client sees the close. If a
+//! child dies without a report, its slot is free when the child is reaped.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,7 +33,7 @@ use crate::shutdown::Shutdown;
 use crate::sockets::Listener;
 use crate::sockets::poll_timeout;
 
-/// Time for a joined thread to disappear from /proc.
+/// Deadline for a joined thread to disappear from /proc.
 const LAST_THREAD_DEADLINE: Duration = Duration::from_secs(1);
 
 const DRAIN_FAILED: &str = "a child process did not drain; replies may be lost\n";
@@ -44,18 +44,21 @@ pub struct WorkerProcesses {
     shutdown: Shutdown,
     /// The signal mask before SIGCHLD was blocked.
     mask: SigSet,
-    ends: SignalFd,
-    /// A pipe: a child writes its process id when it is done, and the negated id when it is ready.
-    done: (OwnedFd, Arc<OwnedFd>),
-    alive: BTreeMap<Pid, Child>,
+    /// Readable when a child has exited.
+    sigchld: SignalFd,
+    /// Read end of a pipe. A child writes its negated process id when it is ready to serve, and its
+    /// process id when it is done.
+    reports: OwnedFd,
+    report_writer: Arc<OwnedFd>,
+    children: BTreeMap<Pid, Child>,
     backoff: RestartBackoff,
+    /// Whether a child failed during the drain.
     has_lost_replies: bool,
 }
 
 #[derive(Debug)]
 struct Child {
-    since: Instant,
-    /// It is ready to serve.
+    forked_at: Instant,
     is_ready: bool,
     is_done: bool,
 }
@@ -64,21 +67,25 @@ impl WorkerProcesses {
     /// Returns a set without children.
     ///
     /// # Errors
-    /// This process has several threads (a child has only the forking thread, and locks held by
-    /// others would stay locked for ever), or the kernel refuses a resource.
+    /// The kernel refuses a resource, or this process has several threads. A child has only the
+    /// forking thread, and locks of the other threads would stay locked for ever.
     pub fn new(shutdown: Shutdown) -> io::Result<WorkerProcesses> {
         wait_to_be_the_only_thread()?;
-        let sigchld = SigSet::from(Signal::SIGCHLD);
-        // If SIGCHLD is ignored, as it may be inherited, exit statuses are lost.
+        let signals = SigSet::from(Signal::SIGCHLD);
+        // If this process inherited an ignored SIGCHLD, exit statuses would be lost.
         set_default(Signal::SIGCHLD)?;
-        let mask = sigchld.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-        let (done, is_done) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        let mask = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let (reports, report_writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         Ok(WorkerProcesses {
             shutdown,
             mask,
-            ends: SignalFd::with_flags(&sigchld, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
-            done: (done, Arc::new(is_done)),
-            alive: BTreeMap::new(),
+            sigchld: SignalFd::with_flags(
+                &signals,
+                SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
+            )?,
+            reports,
+            report_writer: Arc::new(report_writer),
+            children: BTreeMap::new(),
             backoff: RestartBackoff::default(),
             has_lost_replies: false,
         })
@@ -86,42 +93,43 @@ impl WorkerProcesses {
 
     /// Returns the number of children that are not done. [`reap`](Self::reap) updates it.
     pub fn active(&self) -> usize {
-        self.alive.values().filter(|child| !child.is_done).count()
+        self.children.values().filter(|child| !child.is_done).count()
     }
 
-    /// Forks a child that runs `body` and exits. It keeps the standard descriptors and `kept_fds`;
-    /// `body` must use no other.
+    /// Forks a child that runs `body` and exits. The child keeps the standard descriptors and
+    /// `kept_fds`; `body` must use no others.
     ///
     /// # Errors
-    /// fork(2) fails. Errors in the child end the child.
+    /// fork(2) fails. An error of `body` only ends the child.
     pub fn fork(
         &mut self,
         kept_fds: &[RawFd],
         body: impl FnOnce() -> io::Result<()>,
     ) -> io::Result<Pid> {
         let parent = getpid();
-        // Until the child has installed its own handlers, signals must stay pending.
+        // Signals must stay pending until the child has installed its handlers.
         let mask = Shutdown::signals().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let forked = fork();
         if let Ok(ForkResult::Child) = forked {
-            self.be_child(parent, kept_fds, body);
+            self.run_child(parent, kept_fds, body);
         }
         mask.thread_set_mask()?;
         let ForkResult::Parent { child } = forked? else { unreachable!("a child does not return") };
-        self.alive.insert(child, Child { since: Instant::now(), is_ready: false, is_done: false });
+        self.children
+            .insert(child, Child { forked_at: Instant::now(), is_ready: false, is_done: false });
         Ok(child)
     }
 
-    /// Runs the child to its end.
-    fn be_child(
+    /// Runs `body` in the child and exits.
+    fn run_child(
         &self,
         parent: Pid,
         kept_fds: &[RawFd],
         body: impl FnOnce() -> io::Result<()>,
     ) -> ! {
-        let begin = || {
-            let own = [self.shutdown.fd().as_raw_fd(), self.done.1.as_raw_fd()];
-            close_all_but(kept_fds.iter().chain(&own).copied())?;
+        let prepare = || {
+            let shared_fds = [self.shutdown.fd().as_raw_fd(), self.report_writer.as_raw_fd()];
+            close_all_but(kept_fds.iter().chain(&shared_fds).copied())?;
             self.shutdown.reset_in_child()?;
             prctl::set_pdeathsig(Signal::SIGKILL)?;
             if getppid() != parent {
@@ -131,7 +139,7 @@ impl WorkerProcesses {
             self.mask.thread_set_mask()?;
             Ok(())
         };
-        let code = match catch_unwind(AssertUnwindSafe(|| begin().and_then(|()| body()))) {
+        let code = match catch_unwind(AssertUnwindSafe(|| prepare().and_then(|()| body()))) {
             Ok(Ok(())) => 0,
             Ok(Err(error)) => {
                 let _ = writeln!(io::stderr(), "child process {}: {error}", getpid());
@@ -143,38 +151,41 @@ impl WorkerProcesses {
                 1
             }
         };
-        // If the pipe is full, the parent learns it when it reaps the child.
-        let _ = write(&self.done.1, &getpid().as_raw().to_ne_bytes());
+        // If the pipe is full, the parent notices the end of the child when it reaps the child.
+        let _ = write(&self.report_writer, &getpid().as_raw().to_ne_bytes());
         exit(code)
     }
 
-    /// Reaps exited children and returns them; reads the reports of the others. Never blocks.
+    /// Reaps exited children and returns their process ids. Reads the reports of the others. Never
+    /// blocks.
     pub fn reap(&mut self) -> Vec<Pid> {
-        while let Ok(Some(_)) = self.ends.read_signal() {}
-        let mut ended = Vec::new();
+        while let Ok(Some(_)) = self.sigchld.read_signal() {}
+        let mut exited = Vec::new();
         loop {
             let (pid, has_succeeded) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(pid, code)) => (pid, code == 0),
                 Ok(WaitStatus::Signaled(pid, ..)) => (pid, false),
                 _ => break,
             };
-            // A child from before this process became a server.
-            let Some(child) = self.alive.remove(&pid) else { continue };
+            // An unknown process, for example a child of a program that called exec(2), is not a
+            // worker.
+            let Some(child) = self.children.remove(&pid) else { continue };
             self.has_lost_replies |= self.shutdown.is_requested() && !has_succeeded;
-            self.backoff.ended(child.since.elapsed(), Instant::now());
-            ended.push(pid);
+            self.backoff.record_exit(child.forked_at.elapsed(), Instant::now());
+            exited.push(pid);
         }
-        self.read_notices();
-        ended
+        self.read_reports();
+        exited
     }
 
-    /// Called after exited children are removed: their ids, which may be reused, are no longer in
-    /// the pipe then.
-    fn read_notices(&mut self) {
+    /// Reads the reports of the children. Call it after exited children are removed, and before the
+    /// next fork. It then discards the reports of exited children, so that an old report cannot
+    /// match a reused process id.
+    fn read_reports(&mut self) {
         let mut numbers = [0; 1024];
-        while let Ok(count @ 1..) = read(&self.done.0, &mut numbers) {
-            for number in numbers[..count].as_chunks().0.iter().map(|&it| i32::from_ne_bytes(it)) {
-                if let Some(child) = self.alive.get_mut(&Pid::from_raw(number.abs())) {
+        while let Ok(count @ 1..) = read(&self.reports, &mut numbers) {
+            for number in numbers[..count].as_chunks().0.iter().map(|&id| i32::from_ne_bytes(id)) {
+                if let Some(child) = self.children.get_mut(&Pid::from_raw(number.abs())) {
                     child.is_ready = true;
                     child.is_done |= number > 0;
                 }
@@ -182,13 +193,13 @@ impl WorkerProcesses {
         }
     }
 
-    /// Waits until a descriptor is readable, a child exits, a restart is due, or the server shuts
-    /// down. Returns which descriptors are readable.
+    /// Waits until a descriptor is readable, a child exits, a restart delay ends, or the server
+    /// shuts down. Returns for each descriptor whether it is readable.
     ///
     /// # Errors
     /// Those of poll(2) other than EINTR.
     pub fn wait(&self, descriptors: &[BorrowedFd<'_>]) -> io::Result<Vec<bool>> {
-        let mut waited: Vec<PollFd<'_>> = [self.shutdown.fd(), self.ends.as_fd()]
+        let mut waited: Vec<PollFd<'_>> = [self.shutdown.fd(), self.sigchld.as_fd()]
             .iter()
             .chain(descriptors)
             .map(|&descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
@@ -198,19 +209,19 @@ impl WorkerProcesses {
             Err(Errno::EINTR) => return Ok(vec![false; descriptors.len()]),
             Err(error) => return Err(error.into()),
         }
-        Ok(waited[2..].iter().map(|one| one.any() == Some(true)).collect())
+        Ok(waited[2..].iter().map(|fd| fd.any() == Some(true)).collect())
     }
 
-    /// Returns how many children to fork now to reach `number`; 0 during a restart delay.
+    /// Returns how many children must be forked now to reach `number`, or 0 during a restart delay.
     ///
     /// # Errors
-    /// Children failed repeatedly, and none is left.
+    /// Children failed repeatedly, and no child is left.
     pub fn missing(&mut self, number: usize) -> io::Result<usize> {
-        let missing = number.saturating_sub(self.alive.len());
+        let missing = number.saturating_sub(self.children.len());
         if missing == 0 || !self.backoff.may_restart(Instant::now()) {
             return Ok(0);
         }
-        if self.alive.is_empty() && self.backoff.has_given_up() {
+        if self.children.is_empty() && self.backoff.has_given_up() {
             return Err(io::Error::other(
                 "worker processes exit at once or cannot be forked; giving up",
             ));
@@ -223,11 +234,12 @@ impl WorkerProcesses {
         self.backoff.record_failure(Instant::now());
     }
 
-    /// Keeps `number` children running, which all run `body`; replaces those that exit. Calls
-    /// `listen` once all are ready, and no child runs `body` before. Returns at shutdown.
+    /// Keeps `number` children running, and replaces those that exit. Once all children are ready,
+    /// calls `listen`; then the children run `body`. Returns at shutdown.
     ///
     /// # Errors
-    /// That of `listen`. Children repeatedly exit at once or cannot be forked, and none is left.
+    /// `listen` fails, or children repeatedly exit at once or cannot be forked and no child is
+    /// left.
     pub fn maintain(
         &mut self,
         number: usize,
@@ -235,16 +247,17 @@ impl WorkerProcesses {
         listen: impl FnOnce() -> io::Result<()>,
         body: impl Fn() -> io::Result<()>,
     ) -> io::Result<()> {
-        let (shutdown, notices) = (self.shutdown, Arc::clone(&self.done.1));
-        // The children wait for the end of this pipe, which the parent closes.
-        let (gate, open) = io::pipe()?;
-        let mut listen = Some((listen, open));
+        let (shutdown, report_writer) = (self.shutdown, Arc::clone(&self.report_writer));
+        // The children wait for the end of this pipe. The parent closes the write end after
+        // `listen`.
+        let (gate, gate_opener) = io::pipe()?;
+        let mut listen = Some((listen, gate_opener));
         while !shutdown.is_requested() {
             for _ in 0..self.missing(number)? {
                 let gate = gate.try_clone()?;
                 let kept_fds = [kept_fds, &[gate.as_raw_fd()]].concat();
                 let wait_and_serve = || {
-                    write(&notices, &(-getpid().as_raw()).to_ne_bytes())?;
+                    write(&report_writer, &(-getpid().as_raw()).to_ne_bytes())?;
                     if wait_until_open(gate, shutdown)? { body() } else { Ok(()) }
                 };
                 if self.fork(&kept_fds, wait_and_serve).is_err() {
@@ -252,32 +265,34 @@ impl WorkerProcesses {
                     break;
                 }
             }
-            self.wait(&[self.done.0.as_fd()])?;
+            self.wait(&[self.reports.as_fd()])?;
             self.reap();
-            let ready = self.alive.values().filter(|child| child.is_ready).count();
-            if let Some((listen, _open)) = listen.take_if(|_| ready == number) {
+            let ready = self.children.values().filter(|child| child.is_ready).count();
+            if let Some((listen, _gate_opener)) = listen.take_if(|_| ready == number) {
                 listen()?;
             }
         }
         Ok(())
     }
 
-    /// Shuts the server down: signals the children and returns when all have drained. If one dies
-    /// while draining, replies may be lost, and the server exits with code 1.
+    /// Shuts the server down: signals the children and returns when all have drained. If a child
+    /// fails while it drains, replies may be lost, and the server exits with code 1.
     pub fn shut_down(mut self, listener: Listener) {
-        // Starts the drain timer, which bounds the wait also if the server shuts down by itself.
+        // Starts the drain timer, which bounds the wait, even if no signal caused the shutdown.
         self.shutdown.request();
-        for &pid in self.alive.keys() {
-            // Cannot fail: the children are not reaped yet.
+        for &pid in self.children.keys() {
+            // Cannot fail, because the children are not reaped yet.
             let _ = kill(pid, Signal::SIGTERM);
         }
-        // Only now: a child without the signal would report an error. This also ends a blocking
-        // accept.
+        // Unblocks accept in the children. It must follow the signals, because a child without a
+        // shutdown request would report the stopped listener as an error.
         let _ = listener.stop_listening();
         drop(listener);
-        while !self.alive.is_empty() {
-            let _ =
-                poll(&mut [PollFd::new(self.ends.as_fd(), PollFlags::POLLIN)], poll_timeout(None));
+        while !self.children.is_empty() {
+            let _ = poll(
+                &mut [PollFd::new(self.sigchld.as_fd(), PollFlags::POLLIN)],
+                poll_timeout(None),
+            );
             self.reap();
         }
         if self.has_lost_replies {
@@ -289,13 +304,13 @@ impl WorkerProcesses {
 impl AsFd for WorkerProcesses {
     /// Readable when a child has exited.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ends.as_fd()
+        self.sigchld.as_fd()
     }
 }
 
 impl Drop for WorkerProcesses {
     fn drop(&mut self) {
-        for &pid in self.alive.keys() {
+        for &pid in self.children.keys() {
             let _ = kill(pid, Signal::SIGKILL);
             while waitpid(pid, None) == Err(Errno::EINTR) {}
         }
@@ -303,7 +318,7 @@ impl Drop for WorkerProcesses {
     }
 }
 
-/// Waits for the end of the pipe. Returns whether it came before the shutdown request.
+/// Waits for the end of the pipe. Returns false if the shutdown was requested before.
 fn wait_until_open(mut gate: PipeReader, shutdown: Shutdown) -> io::Result<bool> {
     while !shutdown.is_requested() {
         match gate.read(&mut [0]) {
@@ -334,7 +349,7 @@ fn fork() -> nix::Result<ForkResult> {
     unsafe { nix::unistd::fork() }
 }
 
-#[allow(unsafe_code, reason = "a child ends without what the parent registered for its end")]
+#[allow(unsafe_code, reason = "_exit(2): a child must not run the parent's exit handlers")]
 fn exit(code: i32) -> ! {
     // SAFETY: _exit(2) takes no pointer and runs no code of this process.
     unsafe { libc::_exit(code) }
@@ -353,9 +368,9 @@ mod tests {
 
     #[test]
     fn a_process_with_several_threads_does_not_fork() {
-        // Tests run in threads beside the main thread.
+        // A test runs in a thread, while the main thread waits for it.
         let shutdown = Shutdown::install().expect("handlers");
-        let error = WorkerProcesses::new(shutdown).expect_err("a test is a thread among others");
+        let error = WorkerProcesses::new(shutdown).expect_err("several threads");
         assert!(error.to_string().contains("only thread"), "{error}");
     }
 }

@@ -23,7 +23,7 @@ impl Service {
         }
     }
 
-    /// Appends the reply to one request; both without line end.
+    /// Appends the reply to one request. Neither has a line end.
     pub fn answer(self, request: &[u8], reply: &mut Vec<u8>) {
         match self {
             Service::Calc => calc::answer(request, reply),

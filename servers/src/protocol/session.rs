@@ -1,19 +1,19 @@
 //! The line protocol without I/O: bytes in, replies out.
 //!
 //! Each request gets exactly one reply line, in order, however the input was split. Memory is
-//! bounded: a request by the maximum line, the replies by [`OUTPUT_BOUND`] and one more reply.
-//! Beyond that bound the session stops answering and [`Session::wants_input`] returns false; the
-//! client's TCP window then fills, and the client waits (backpressure).
+//! bounded: a request by the maximum line, the replies by [`OUTPUT_BOUND`] plus one reply. Beyond
+//! that bound the session stops answering and [`Session::wants_input`] returns false; the client's
+//! TCP window then fills, and the client waits (backpressure).
 //!
-//! It never reads, writes, waits or looks at a clock.
+//! A session uses no socket and no clock, and never blocks.
 
 use super::replies::BUSY;
 use super::service::Service;
 
-/// Unsent replies, in bytes, beyond which the session answers no further request.
+/// With this many bytes of unsent replies, the session answers no further request.
 pub const OUTPUT_BOUND: usize = 64 * 1024;
 
-/// Larger buffers are freed once empty, because most connections are idle.
+/// Empty buffers with a larger capacity are freed, because most connections are idle.
 const RETAINED: usize = 4 * 1024;
 
 /// The state of the protocol for one connection.
@@ -21,16 +21,19 @@ const RETAINED: usize = 4 * 1024;
 pub struct Session {
     service: Service,
     max_line: usize,
-    /// The beginning of a request without its line end.
+    /// The beginning of a request whose line end has not arrived.
     partial: Vec<u8>,
-    /// Input that is not processed yet, for lack of output space.
+    /// Input that is not processed yet, because the output is full or answering is deferred.
     pending: Vec<u8>,
     output: Vec<u8>,
+    /// Number of bytes of `output` that were sent.
     sent: usize,
-    /// The line was too long and has its reply; its rest is discarded.
+    /// Whether the current line is too long: the error reply is already in `output`, and the rest
+    /// of the line is discarded.
     discarding: bool,
-    /// Requests get the busy reply.
+    /// Whether requests get the busy line.
     shedding: bool,
+    /// Whether the input has ended.
     ended: bool,
 }
 
@@ -85,14 +88,14 @@ impl Session {
         }
     }
 
-    /// Answers buffered requests with the busy reply.
+    /// Answers buffered requests with the busy line.
     pub fn shed_buffered(&mut self) {
         self.shedding = true;
         self.answer_buffered();
         self.shedding = false;
     }
 
-    /// Ends the input: an unterminated last request is answered.
+    /// Ends the input, and answers an unterminated last request.
     pub fn end_of_input(&mut self) {
         self.ended = true;
         self.answer_final_request();
@@ -119,7 +122,7 @@ impl Session {
         self.answer_buffered();
     }
 
-    /// Returns whether to read more. If not, send first.
+    /// Returns whether to read more input. If not, send output first.
     pub fn wants_input(&self) -> bool {
         !self.ended && self.pending.is_empty() && self.has_room()
     }
@@ -133,13 +136,14 @@ impl Session {
         self.output().len() < OUTPUT_BOUND
     }
 
-    /// Answers complete requests as long as there is output space. Returns the bytes used.
+    /// Answers complete requests as long as there is output space. Returns the number of bytes
+    /// used.
     fn answer(&mut self, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         while !rest.is_empty() && self.has_room() {
             match rest.iter().position(|&byte| byte == b'\n') {
                 Some(end) => {
-                    self.line(&rest[..end]);
+                    self.complete_line(&rest[..end]);
                     rest = &rest[end + 1..];
                 }
                 None => {
@@ -151,20 +155,22 @@ impl Session {
         bytes.len() - rest.len()
     }
 
-    fn line(&mut self, end: &[u8]) {
+    /// Answers the buffered line, completed by `last_piece`.
+    fn complete_line(&mut self, last_piece: &[u8]) {
         if std::mem::take(&mut self.discarding) {
             return;
         }
         if self.partial.is_empty() {
-            self.reply_to(without_return(end));
+            self.reply_to(without_return(last_piece));
         } else {
             let mut line = std::mem::take(&mut self.partial);
-            line.extend_from_slice(end);
+            line.extend_from_slice(last_piece);
             self.reply_to(without_return(&line));
         }
     }
 
-    /// Buffers the beginning of a request, unless it is already too long.
+    /// Buffers the beginning of a request. If it is already too long, replies with an error
+    /// instead.
     fn buffer_partial(&mut self, bytes: &[u8]) {
         if self.discarding {
             return;
@@ -173,7 +179,7 @@ impl Session {
         let ends_in_return = bytes.last() == Some(&b'\r');
         if length > self.max_line + usize::from(ends_in_return) {
             self.partial = Vec::new();
-            self.refuse_length();
+            self.reply_too_long();
             self.discarding = true;
         } else {
             self.partial.extend_from_slice(bytes);
@@ -189,7 +195,7 @@ impl Session {
 
     fn reply_to(&mut self, request: &[u8]) {
         if request.len() > self.max_line {
-            self.refuse_length();
+            self.reply_too_long();
         } else if self.shedding {
             self.output.extend_from_slice(BUSY);
         } else {
@@ -198,7 +204,7 @@ impl Session {
         }
     }
 
-    fn refuse_length(&mut self) {
+    fn reply_too_long(&mut self) {
         let message = format!("error: line too long (limit {} bytes)\n", self.max_line);
         self.output.extend_from_slice(message.as_bytes());
     }
@@ -217,14 +223,13 @@ mod tests {
 
     const MAX: usize = 16;
 
-    /// Returns all replies to `input`, which arrives in the given pieces and is written at most
-    /// `write` bytes at a time.
-    fn replies(pieces: &[&[u8]], write: usize) -> Vec<u8> {
+    /// Returns all replies to the input `pieces`. Sends at most `max_send` bytes at a time.
+    fn replies(pieces: &[&[u8]], max_send: usize) -> Vec<u8> {
         let mut session = Session::new(Service::Echo, MAX);
         let mut replies = Vec::new();
         let mut send = |session: &mut Session| {
             while !session.output().is_empty() {
-                let count = session.output().len().min(write);
+                let count = session.output().len().min(max_send);
                 replies.extend_from_slice(&session.output()[..count]);
                 session.sent(count);
             }
@@ -239,28 +244,32 @@ mod tests {
         replies
     }
 
-    fn whole(input: &[u8]) -> Vec<u8> {
+    fn replies_to_whole(input: &[u8]) -> Vec<u8> {
         replies(&[input], usize::MAX)
     }
 
     #[test]
     fn each_request_gets_one_reply_in_order() {
-        assert_eq!(whole(b"a\nb\r\n\nc"), b"a\nb\n\nc\n");
+        assert_eq!(replies_to_whole(b"a\nb\r\n\nc"), b"a\nb\n\nc\n");
     }
 
     #[test]
-    fn the_limit_counts_neither_the_line_feed_nor_the_return_before_it() {
+    fn the_line_limit_excludes_the_line_feed_and_carriage_return() {
         let longest = [b'x'; MAX];
         for end in [&b"\n"[..], b"\r\n", b"", b"\r"] {
             let line = [&longest[..], end].concat();
-            assert_eq!(whole(&line), [&longest[..], b"\n"].concat(), "{end:?}");
+            assert_eq!(replies_to_whole(&line), [&longest[..], b"\n"].concat(), "{end:?}");
             let line = [&longest[..], b"x", end].concat();
-            assert_eq!(whole(&line), b"error: line too long (limit 16 bytes)\n", "{end:?}");
+            assert_eq!(
+                replies_to_whole(&line),
+                b"error: line too long (limit 16 bytes)\n",
+                "{end:?}"
+            );
         }
     }
 
     #[test]
-    fn a_line_too_long_is_answered_before_it_ends_and_once() {
+    fn an_overlong_line_gets_one_reply_before_it_ends() {
         let mut session = Session::new(Service::Echo, MAX);
         session.receive(&[b'x'; MAX + 1]);
         let message = b"error: line too long (limit 16 bytes)\n";
@@ -282,7 +291,7 @@ mod tests {
         while session.wants_input() {
             session.receive(&flood);
             taken += flood.len();
-            assert!(taken <= OUTPUT_BOUND + flood.len(), "it never says no");
+            assert!(taken <= OUTPUT_BOUND + flood.len(), "the session never stops reading");
         }
         assert!(session.output().len() <= OUTPUT_BOUND + MAX + 1);
         let mut replies = 0;
@@ -290,7 +299,7 @@ mod tests {
             replies += 1;
             session.sent(1);
         }
-        assert_eq!(replies, taken, "and nothing is lost");
+        assert_eq!(replies, taken, "a reply was lost");
         assert!(session.wants_input());
     }
 
@@ -335,18 +344,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_replies_do_not_depend_on_how_the_bytes_were_cut(
+        fn replies_do_not_depend_on_how_the_input_is_split(
             input in proptest::collection::vec(prop_oneof![
                 4 => any::<u8>(), 2 => Just(b'\n'), 1 => Just(b'\r'), 4 => Just(b'x')
             ], 0..200),
             cuts in proptest::collection::vec(0usize..200, 0..20),
-            write in 1usize..50,
+            max_send in 1usize..50,
         ) {
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (input.len() + 1)).collect();
             cuts.extend([0, input.len()]);
             cuts.sort_unstable();
             let pieces: Vec<&[u8]> = cuts.windows(2).map(|cut| &input[cut[0]..cut[1]]).collect();
-            prop_assert_eq!(replies(&pieces, write), whole(&input));
+            prop_assert_eq!(replies(&pieces, max_send), replies_to_whole(&input));
         }
     }
 }

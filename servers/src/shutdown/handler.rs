@@ -18,7 +18,7 @@ pub const DRAIN_DEADLINE_MS: u32 = 3_000;
 /// Period of the drain timer, in milliseconds.
 const TICK_MS: u32 = 20;
 
-const DRAIN_TIMED_OUT: &[u8] = b"drain took too long: the remaining connections are cut\n";
+const DRAIN_TIMED_OUT: &[u8] = b"drain timeout exceeded; closing the remaining connections\n";
 
 static TICKS: AtomicU32 = AtomicU32::new(0);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
@@ -27,7 +27,7 @@ static HAS_NOTHING_TO_DRAIN: AtomicBool = AtomicBool::new(false);
 /// The eventfd to notify.
 static EVENT: AtomicI32 = AtomicI32::new(-1);
 
-/// Handles SIGTERM, SIGINT and SIGALRM from now on.
+/// Installs the handlers of SIGTERM, SIGINT and SIGALRM. A signal makes `event` readable.
 pub(super) fn install(event: RawFd) -> io::Result<()> {
     EVENT.store(event, SeqCst);
     handle_all(SaFlags::SA_RESTART)
@@ -41,8 +41,8 @@ pub(super) fn reset_in_child() {
     registry::clear();
 }
 
-/// Handles the signals in a child process. Without SA_RESTART, so that a call that blocks on a shared
-/// descriptor fails with EINTR.
+/// Installs the handlers in a child process, without SA_RESTART: a call that blocks on a shared
+/// descriptor then fails with EINTR.
 pub(super) fn install_in_child() -> io::Result<()> {
     handle_all(SaFlags::empty())
 }
@@ -51,7 +51,7 @@ pub(super) fn is_requested() -> bool {
     REQUESTED.load(SeqCst)
 }
 
-/// While set, the first signal exits a child process with code 0 at once.
+/// If `value` is true, the first signal exits a child process with code 0 at once.
 pub(super) fn set_nothing_to_drain(value: bool) {
     HAS_NOTHING_TO_DRAIN.store(value, SeqCst);
 }

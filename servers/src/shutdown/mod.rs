@@ -1,23 +1,26 @@
-//! Shutdown by signal: SIGTERM or SIGINT starts a drain that ends with exit code 0; a second signal
+//! Shutdown by signal. SIGTERM or SIGINT starts a drain that ends with exit code 0. A second signal
 //! terminates the process at once.
 //!
-//! The two ways of waiting need two notifications. An event loop adds [`Shutdown::fd`] to its interest
-//! list. A blocking call (accept, read) cannot wait for two descriptors, so its socket is registered
-//! and the signal handler shuts it for reading: accept then fails with EINVAL, and read returns 0
-//! after everything received before the signal. No thread polls, and no request costs an extra
-//! system call. Input that has arrived from accepted clients is answered; connections in the accept
-//! queue are reset.
+//! Event loops and blocking calls need different notifications. An event loop adds [`Shutdown::fd`]
+//! to its interest list. A blocking call (accept, read) cannot wait for two descriptors, so its
+//! socket is registered, and the signal handler shuts the socket down for reading. Then accept
+//! fails with EINVAL, and read returns 0 after the input that arrived before the signal. No thread
+//! polls, and no request costs an extra system call. Input that has arrived from accepted clients
+//! is answered; connections in the accept queue are reset.
 //!
-//! A timer bounds the drain: a client that never reads its replies is cut off, and the exit code is 1
-//! because replies were lost.
+//! A timer bounds the drain: it cuts off clients that never read their replies. The exit code is
+//! then 1, because replies were lost.
 //!
-//! A child process has a request of its own (`Shutdown::reset_in_child`). It must not shut the
-//! listener or the lock that it shares with its siblings; calls that block on those fail with EINTR. A
-//! signal that arrives just before such a call would be missed, so the timer interrupts the call
-//! again, as often as it ticks. No signal interrupts the wait for a mutex: the child marks that wait
-//! (`Shutdown::exit_at_once_during`), and the handler exits, since there is nothing to drain. A second
-//! signal to a child has no effect, because a terminal sends it to the whole process group. It
-//! terminates the parent, and the kernel then kills the children.
+//! A child process has a separate shutdown request (`Shutdown::reset_in_child`). It must not shut
+//! down the listener that it shares with its siblings. Instead, calls that block on the listener or
+//! on the shared file lock fail with EINTR. A signal that arrives just before such a call would be
+//! missed, so each tick of the timer interrupts the call again.
+//!
+//! No signal interrupts the wait for a shared mutex. A child that waits there has nothing to drain
+//! (`Shutdown::wait_with_nothing_to_drain`), so the handler exits the process.
+//!
+//! A terminal sends signals to the whole process group, so a child ignores a second signal. The
+//! second signal terminates the parent, and the kernel then kills the children.
 
 mod handler;
 mod registry;

@@ -9,10 +9,10 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::unistd::dup3_raw;
 
-use super::signal_safe::{exit_with_error, shut_for_reading};
+use super::signal_safe::{exit_with_error, shutdown_read};
 use super::{handler, registry};
 
-/// Set once the server has requested its own shutdown.
+/// Whether the server has requested the shutdown itself.
 static SELF_REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// The shutdown request of this process.
@@ -20,7 +20,7 @@ static SELF_REQUESTED: AtomicBool = AtomicBool::new(false);
 pub struct Shutdown(&'static OwnedFd);
 
 impl Shutdown {
-    /// Installs the handlers of SIGTERM and SIGINT. Further calls change nothing.
+    /// Installs the handlers of SIGTERM and SIGINT. Further calls return the same request.
     ///
     /// # Errors
     /// No descriptor is left, or sigaction(2) fails.
@@ -37,69 +37,71 @@ impl Shutdown {
         Ok(Shutdown(event))
     }
 
-    /// Gives a child process a shutdown request of its own. A child calls it first, with
-    /// [`signals`](Self::signals) blocked since before the fork: the parent's request and registered
-    /// sockets are not the child's.
+    /// Discards the parent's request and registered sockets, and installs the child's handlers.
+    /// Call it first in the child. Block [`signals`](Self::signals) before the fork, so that no
+    /// signal is handled with the parent's state.
     ///
     /// # Errors
     /// No descriptor is left, or sigaction(2) fails.
     pub(crate) fn reset_in_child(self) -> io::Result<()> {
         handler::reset_in_child();
         SELF_REQUESTED.store(false, SeqCst);
-        let own = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        replace_descriptor(&own, self.0.as_raw_fd())?;
+        let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        replace_descriptor(&event, self.0.as_raw_fd())?;
         handler::install_in_child()
     }
 
-    /// Returns the signals that start a drain, and that of the drain timer.
+    /// Returns SIGTERM and SIGINT, which start a drain, and SIGALRM, the drain timer.
     pub(crate) fn signals() -> SigSet {
         SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGALRM])
     }
 
-    /// Exits with code 1, as after a drain that timed out: replies were lost.
+    /// Prints `message` and exits with code 1, as after a drain timeout, because replies may be
+    /// lost.
     pub(crate) fn abort(self, message: &'static str) -> ! {
         exit_with_error(message.as_bytes())
     }
 
-    /// Requests the shutdown from inside the server, as the first signal does.
+    /// Requests the shutdown from inside the server, with the effect of the first signal.
     pub fn request(self) {
-        // Once: a second signal would terminate the process.
+        // At most once: a second signal would terminate the process.
         if !self.is_requested() && !SELF_REQUESTED.swap(true, SeqCst) {
             // raise(3) fails only for invalid signal numbers.
             let _ = raise(Signal::SIGTERM);
         }
     }
 
-    /// Returns whether the first signal has arrived.
+    /// Returns whether the shutdown is requested.
     pub fn is_requested(self) -> bool {
         handler::is_requested()
     }
 
-    /// Runs a wait that no signal interrupts. Returns `None` if the shutdown is already requested.
+    /// Runs a blocking wait during which there is nothing to drain. Returns `None`, without
+    /// waiting, if the shutdown is already requested.
     ///
-    /// A signal that arrives during the wait exits a child process at once with code 0; it has one
-    /// thread, which has nothing to drain. In other processes the signal does not end the wait.
-    pub(crate) fn exit_at_once_during<T>(self, wait: impl FnOnce() -> T) -> Option<T> {
+    /// In a child process, a signal during the wait exits the process with code 0. In other
+    /// processes, the signal does not end the wait.
+    pub(crate) fn wait_with_nothing_to_drain<T>(self, wait: impl FnOnce() -> T) -> Option<T> {
         handler::set_nothing_to_drain(true);
-        // The handler may have run just before the flag was set.
+        // If the handler ran before the flag was set, the process has not exited.
         let waited = (!self.is_requested()).then(wait);
         handler::set_nothing_to_drain(false);
         waited
     }
 
-    /// Returns the descriptor that is readable once the shutdown is requested, and stays readable.
+    /// Returns a descriptor that becomes readable at the shutdown request and stays readable.
     pub fn fd(self) -> BorrowedFd<'static> {
         self.0.as_fd()
     }
 
-    /// Lets the signal end calls that block on this socket, in any thread, until
-    /// [`deregister`](Self::deregister). Registering twice changes nothing.
-    pub(crate) fn register_permanently(self, socket: &impl AsFd) {
+    /// Registers a socket until [`deregister`](Self::deregister): the shutdown signal unblocks
+    /// calls on it in all threads. Registering a socket again has no effect.
+    pub(crate) fn register_without_guard(self, socket: &impl AsFd) {
         let fd = socket.as_fd().as_raw_fd();
         registry::insert(fd);
-        // The handler may have run just before the bit was set.
+        // The handler may have run just before the socket was registered.
         if self.is_requested() {
-            shut_for_reading(fd);
+            shutdown_read(fd);
         }
     }
 
@@ -108,15 +110,15 @@ impl Shutdown {
         registry::remove(socket.as_fd().as_raw_fd());
     }
 
-    /// Lets the signal end calls that block on this socket, as long as the guard lives.
+    /// Registers a socket as long as the guard lives: the shutdown signal unblocks calls on it.
     pub fn register<'s>(self, socket: &'s impl AsFd) -> Registration<'s> {
-        self.register_permanently(socket);
+        self.register_without_guard(socket);
         Registration(socket.as_fd())
     }
 }
 
-/// A socket that the signal shuts for reading. It borrows the socket, so it is deregistered before the
-/// descriptor can be closed.
+/// Guard of a socket that the shutdown signal shuts down for reading. The guard borrows the socket,
+/// so the socket is deregistered before its descriptor can be closed.
 #[derive(Debug)]
 pub struct Registration<'s>(BorrowedFd<'s>);
 
@@ -126,12 +128,12 @@ impl Drop for Registration<'_> {
     }
 }
 
-/// Makes `number` refer to the same file as `own`.
+/// Makes the descriptor `number` refer to `event`.
 #[allow(unsafe_code, reason = "a descriptor is replaced under its number")]
-fn replace_descriptor(own: &EventFd, number: RawFd) -> io::Result<()> {
-    // SAFETY: the number is that of the eventfd in `Shutdown`, which stays open and owned: in a child
-    // it now refers to the child's eventfd.
-    let replaced = unsafe { dup3_raw(own, number, nix::fcntl::OFlag::O_CLOEXEC) }?;
+fn replace_descriptor(event: &EventFd, number: RawFd) -> io::Result<()> {
+    // SAFETY: `number` is the eventfd of `Shutdown`, which stays open and owned. In a child it now
+    // refers to the child's eventfd.
+    let replaced = unsafe { dup3_raw(event, number, nix::fcntl::OFlag::O_CLOEXEC) }?;
     // `Shutdown` already owns the number.
     let _ = replaced.into_raw_fd();
     Ok(())

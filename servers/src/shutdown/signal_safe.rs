@@ -37,9 +37,9 @@ pub(super) fn notify(event: RawFd) {
     unsafe { libc::write(event, (&raw const one).cast(), size_of::<u64>()) };
 }
 
-/// Shuts a socket for reading. A call that blocks on it returns.
+/// Shuts a socket down for reading. A call that blocks on it returns.
 #[allow(unsafe_code, reason = "called in a signal handler: plain system calls")]
-pub(super) fn shut_for_reading(fd: RawFd) {
+pub(super) fn shutdown_read(fd: RawFd) {
     // SAFETY: shutdown(2) takes no pointer; on anything but a socket it fails and changes nothing.
     // signal-safety(7) lists it as async-signal-safe.
     unsafe { libc::shutdown(fd, libc::SHUT_RD) };

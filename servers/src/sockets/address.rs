@@ -6,8 +6,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// Timeout of the name resolution.
-const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
+/// Timeout for the name resolution.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a server cannot listen, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -53,15 +53,15 @@ pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, BindError> {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let unresolved = |reason: String| BindError::Unresolved { host: host.to_owned(), reason };
-    // The resolver has no timeout of its own, so it runs in a thread, which ends before the server
-    // starts.
+    // The resolver of libc has no timeout, so it runs in a thread. If it finishes in time, the
+    // thread ends before the server starts: a server that forks must have one thread.
     let (sender, receiver) = mpsc::sync_channel(1);
     let name = host.to_owned();
     let resolver = thread::spawn(move || {
         let found = (name.as_str(), port).to_socket_addrs();
         let _ = sender.send(found.map(Vec::from_iter));
     });
-    match receiver.recv_timeout(RESOLVE_DEADLINE) {
+    match receiver.recv_timeout(RESOLVE_TIMEOUT) {
         Ok(found) => {
             let _ = resolver.join();
             match found {
@@ -88,15 +88,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_parsed_without_a_name_server() {
-        assert_eq!(resolve("127.0.0.1", 7).expect("IPv4"), ["127.0.0.1:7".parse().expect("one")]);
-        assert_eq!(resolve("::1", 7).expect("IPv6"), ["[::1]:7".parse().expect("one")]);
-        assert_eq!(resolve("[::1]", 7).expect("IPv6"), ["[::1]:7".parse().expect("one")]);
+    fn numeric_addresses_are_parsed_without_dns() {
+        assert_eq!(
+            resolve("127.0.0.1", 7).expect("IPv4"),
+            ["127.0.0.1:7".parse().expect("an address")]
+        );
+        assert_eq!(resolve("::1", 7).expect("IPv6"), ["[::1]:7".parse().expect("an address")]);
+        assert_eq!(resolve("[::1]", 7).expect("IPv6"), ["[::1]:7".parse().expect("an address")]);
     }
 
     #[test]
-    fn a_name_with_no_address_is_an_error_that_names_it() {
-        let error = resolve("no such host", 7).expect_err("spaces are in no name");
+    fn the_error_for_an_unresolvable_name_contains_the_name() {
+        let error = resolve("no such host", 7).expect_err("a host name has no spaces");
         assert!(error.to_string().contains("`no such host`"), "{error}");
     }
 }

@@ -9,8 +9,8 @@ pub struct ConnectionLimit {
     free: AtomicUsize,
 }
 
-/// A connection slot. Drop it before the client's socket is closed, so that the slot is free when
-/// the client sees the close.
+/// A connection slot. Drop the permit before the client's socket is closed, so that the slot is
+/// free when the client sees the close.
 #[derive(Debug)]
 pub struct Permit(Arc<ConnectionLimit>);
 
@@ -22,8 +22,8 @@ impl ConnectionLimit {
 
     /// Takes a slot if one is free.
     pub fn try_acquire(self: &Arc<ConnectionLimit>) -> Option<Permit> {
-        let less = |free: usize| free.checked_sub(1);
-        self.free.fetch_update(SeqCst, SeqCst, less).ok().map(|_| Permit(Arc::clone(self)))
+        let decrement = |free: usize| free.checked_sub(1);
+        self.free.fetch_update(SeqCst, SeqCst, decrement).ok().map(|_| Permit(Arc::clone(self)))
     }
 }
 
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn permits_are_limited_and_return() {
+    fn permits_are_limited_and_released_on_drop() {
         let limit = ConnectionLimit::new(2);
         let taken = [limit.try_acquire(), limit.try_acquire()];
         assert!(taken.iter().all(Option::is_some));

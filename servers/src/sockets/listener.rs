@@ -1,5 +1,5 @@
-//! The listening socket: bind errors that say what to do, and an accept that no error of a client
-//! ends.
+//! The listening socket. Bind errors say what to do, and errors of single clients do not end
+//! accepting.
 
 use std::fmt;
 use std::fs::File;
@@ -17,42 +17,42 @@ use super::address::{BindError, explain, resolve};
 use crate::protocol::BUSY;
 use crate::shutdown::Shutdown;
 
-/// Pause after accept failed for lack of memory or descriptors: long enough not to spin, too short
-/// to be noticed.
+/// Pause after accept failed for lack of memory or descriptors, so that the server does not spin.
 const BACK_OFF: Duration = Duration::from_millis(10);
 
-/// A listening socket, with a spare descriptor for the time when all others are in use.
+/// A listening socket, with a spare descriptor to use when no other is free.
 ///
-/// It is bound at once but listens only after [`listen`](Self::listen), so a server that accepts
-/// connections is ready, with all its workers and descriptors.
+/// A new listener is bound but does not listen. The server calls [`listen`](Self::listen) once all
+/// its workers and descriptors exist, so a server that accepts connections is ready.
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     backlog: i32,
     shutdown: Shutdown,
     spare: Mutex<Option<File>>,
-    /// Child processes accept from it too, so this process must not shut it.
+    /// Whether child processes accept from the socket: if so, this process must not shut it down.
     is_shared: bool,
     /// Whether accepted sockets are blocking.
     clients_block: bool,
-    /// Called at the first listen.
+    /// Callback of the first listen.
     announce: Mutex<Option<Announce>>,
 }
 
 type Announce = Box<dyn FnOnce(SocketAddr) + Send>;
 
 impl Listener {
-    /// Binds to the first usable address of `host`. From now on SIGTERM and SIGINT start a drain.
+    /// Binds to the first usable address of `host`, and installs the signal handlers: from now on
+    /// SIGTERM and SIGINT start a drain.
     ///
     /// # Errors
-    /// The reason, in a message for the user.
+    /// The host cannot be resolved, or no address can be bound. The message says what to do.
     pub fn bind(host: &str, port: u16, backlog: u32) -> Result<Listener, BindError> {
         let mut first_error = None;
         for address in resolve(host, port)? {
             match Listener::bind_address(address, backlog) {
                 Ok(listener) => return Ok(listener),
                 Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                    // The user's clients would not find the server on another address of the host.
+                    // Clients that resolve the host would connect to the other server.
                     return Err(BindError::AddressInUse(address));
                 }
                 Err(error) => {
@@ -60,7 +60,7 @@ impl Listener {
                 }
             }
         }
-        Err(first_error.expect("resolve gives at least one address"))
+        Err(first_error.expect("resolve returns at least one address"))
     }
 
     fn bind_address(address: SocketAddr, backlog: u32) -> io::Result<Listener> {
@@ -68,15 +68,16 @@ impl Listener {
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         let mut socket = bound(address)?;
         if address.port() == 0 {
-            // The kernel frees a port of its own choice when the socket stops listening, even
-            // briefly. A port bound by number stays; the first socket holds it until then.
+            // A port that the kernel chose is released when the socket stops listening, even
+            // briefly; a port that was bound by number is not. So bind a second socket to the
+            // chosen number before the first is closed.
             let chosen = socket.local_addr()?.as_socket().expect("an internet address");
             socket = bound(chosen)?;
         }
-        Listener::over(socket, backlog, shutdown)
+        Listener::from_socket(socket, backlog, shutdown)
     }
 
-    fn over(socket: Socket, backlog: i32, shutdown: Shutdown) -> io::Result<Listener> {
+    fn from_socket(socket: Socket, backlog: i32, shutdown: Shutdown) -> io::Result<Listener> {
         let socket = TcpListener::from(socket);
         Ok(Listener {
             address: socket.local_addr()?,
@@ -90,7 +91,7 @@ impl Listener {
         })
     }
 
-    /// Calls `announce` with the actual address once the server listens.
+    /// Sets a callback that gets the bound address once the server listens.
     pub fn on_listening(mut self, announce: impl FnOnce(SocketAddr) + Send + 'static) -> Listener {
         self.announce = Mutex::new(Some(Box::new(announce)));
         self
@@ -102,8 +103,8 @@ impl Listener {
     /// Another server has started to listen on the port since the bind, or listen(2) fails.
     pub fn listen(&self) -> io::Result<()> {
         let socket = SockRef::from(&self.socket);
-        // Connections inherit the option; those in TIME_WAIT must not block the port for the next
-        // start.
+        // Accepted connections inherit SO_REUSEADDR. Without it, those in TIME_WAIT would block the
+        // port at the next start.
         socket.set_reuse_address(true)?;
         socket.listen(self.backlog).map_err(|error| match error.kind() {
             ErrorKind::AddrInUse => {
@@ -118,9 +119,9 @@ impl Listener {
         Ok(())
     }
 
-    /// Returns `number` sockets on the same address, this one first. Once all listen
-    /// ([`listen_all`](Self::listen_all)), the kernel distributes connections by a hash of the
-    /// addresses and ports (SO_REUSEPORT).
+    /// Returns `number` listeners on the same address; the first is this listener. Once all of them
+    /// listen ([`listen_all`](Self::listen_all)), the kernel distributes connections by a hash of
+    /// the addresses and ports (SO_REUSEPORT).
     ///
     /// # Errors
     /// A socket cannot be opened or bound.
@@ -129,7 +130,7 @@ impl Listener {
             let socket = unbound(self.address)?;
             socket.set_reuse_port(true)?;
             socket.bind(&self.address.into())?;
-            let mut sibling = Listener::over(socket, self.backlog, self.shutdown)?;
+            let mut sibling = Listener::from_socket(socket, self.backlog, self.shutdown)?;
             sibling.clients_block = self.clients_block;
             Ok(sibling)
         };
@@ -137,15 +138,15 @@ impl Listener {
         Ok(std::iter::once(self).chain(siblings?).collect())
     }
 
-    /// Starts listening on all of them.
+    /// Starts listening on all `listeners` of a group.
     ///
     /// # Errors
     /// As for [`listen`](Self::listen).
     pub fn listen_all(listeners: &[Listener]) -> io::Result<()> {
         let [first, siblings @ ..] = listeners else { return Ok(()) };
         let announce = first.announce.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // First without SO_REUSEPORT, so that it fails if another server listens. With the option
-        // it would silently join that server's group.
+        // The first listen is without SO_REUSEPORT, so that it fails if another server listens.
+        // With the option, the socket would silently join the other server's group.
         first.listen()?;
         SockRef::from(&first.socket).set_reuse_port(true)?;
         siblings.iter().try_for_each(Listener::listen)?;
@@ -161,15 +162,16 @@ impl Listener {
         self
     }
 
-    /// Returns the descriptors that a child process needs to accept.
+    /// Returns the descriptors that a child process needs to accept connections.
     pub(crate) fn descriptors(&self) -> Vec<RawFd> {
-        // The lock is released before the fork: a child would never see it released.
+        // This lock is released before the fork: a lock held across fork(2) stays locked in the
+        // child.
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let spare = spare.as_ref().map(AsRawFd::as_raw_fd);
         std::iter::once(self.socket.as_raw_fd()).chain(spare).collect()
     }
 
-    /// Returns the actual address, also for port 0.
+    /// Returns the bound address. For port 0, it has the port that the kernel chose.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -182,11 +184,11 @@ impl Listener {
     /// Waits for a connection. Returns `None` at shutdown.
     ///
     /// # Errors
-    /// Those of the listening socket itself. Errors of one client are skipped; when descriptors run
-    /// out, clients are rejected one by one.
+    /// Those of the listening socket itself. Errors of one client are skipped. If descriptors run
+    /// out, clients are rejected one at a time.
     pub fn accept(&self) -> io::Result<Option<TcpStream>> {
         if !self.is_shared {
-            self.shutdown.register_permanently(&self.socket);
+            self.shutdown.register_without_guard(&self.socket);
         }
         while !self.shutdown.is_requested() {
             match self.accept_once() {
@@ -204,7 +206,7 @@ impl Listener {
         Ok(None)
     }
 
-    /// Makes [`try_accept`](Self::try_accept) return at once.
+    /// Makes [`try_accept`](Self::try_accept) non-blocking.
     ///
     /// # Errors
     /// fcntl(2) fails.
@@ -212,8 +214,8 @@ impl Listener {
         self.socket.set_nonblocking(true)
     }
 
-    /// Makes accepted sockets non-blocking, as event loops need them (SOCK_NONBLOCK of accept4(2)),
-    /// without a system call for each connection.
+    /// Makes accepted sockets non-blocking, for event loops. SOCK_NONBLOCK of accept4(2) saves one
+    /// system call per connection.
     pub fn with_nonblocking_clients(mut self) -> Listener {
         self.clients_block = false;
         self
@@ -235,9 +237,9 @@ impl Listener {
         }
     }
 
-    /// Stops listening but keeps the port: new connections are refused (ECONNREFUSED), queued ones
-    /// are reset. Together with the next listen it takes about 15 µs; closing the socket would give
-    /// up the port.
+    /// Stops listening but keeps the port: new connections are refused (ECONNREFUSED), queued
+    /// connections are reset. Stopping and listening again takes about 15 µs. Closing the socket
+    /// would give up the port.
     ///
     /// # Errors
     /// shutdown(2) fails.
@@ -246,23 +248,24 @@ impl Listener {
         // While the socket does not listen, any socket with SO_REUSEADDR may bind its port.
         socket.set_reuse_address(false)?;
         match socket.shutdown(net::Shutdown::Read) {
-            // The shutdown signal has already shut it.
+            // The shutdown signal has already shut down the socket.
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
             other => other,
         }
     }
 
-    /// Accepts as std does, but fails with EINTR on a signal, where std retries.
+    /// Accepts a connection. Fails with EINTR on a signal, where std retries.
     fn accept_once(&self) -> io::Result<TcpStream> {
         let mut flags = SockFlag::SOCK_CLOEXEC;
         flags.set(SockFlag::SOCK_NONBLOCK, !self.clients_block);
         let client = accept4(self.socket.as_raw_fd(), flags)?;
-        Ok(TcpStream::from(own(client)))
+        Ok(TcpStream::from(into_owned(client)))
     }
 
-    /// Accepts with the spare descriptor. At the descriptor limit accept fails at once, whether or
-    /// not a client is queued: retrying would spin, waiting would leave the client hanging. If
-    /// another descriptor is free by then, the client is served; otherwise it gets the busy reply.
+    /// Accepts with the spare descriptor. At the descriptor limit, accept fails at once even if a
+    /// client is queued: retrying would spin, and waiting would leave the client hanging. If
+    /// another descriptor is free afterwards, the client is served. Otherwise it gets the busy
+    /// line.
     fn accept_with_spare(&self) -> Option<TcpStream> {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         if spare.take().is_none() {
@@ -309,9 +312,9 @@ impl AsFd for Listener {
     }
 }
 
-#[allow(unsafe_code, reason = "accept4(2) has no wrapper that gives an owned descriptor")]
-fn own(accepted: RawFd) -> OwnedFd {
-    // SAFETY: accept4 has just opened the descriptor for this call alone.
+#[allow(unsafe_code, reason = "accept4(2) has no wrapper that returns an owned descriptor")]
+fn into_owned(accepted: RawFd) -> OwnedFd {
+    // SAFETY: accept4 has just opened the descriptor, and nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(accepted) }
 }
 
@@ -332,8 +335,8 @@ fn spare_descriptor() -> io::Result<File> {
     File::open("/dev/null")
 }
 
-/// Returns whether the error concerns one client: it gave up, or accept(2) passes on a network
-/// error.
+/// Returns whether accept can be retried: after a signal, or an error of one client. Linux passes
+/// network errors of a new connection to accept(2).
 fn is_transient(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -358,9 +361,8 @@ fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
-/// Rejects a client without a lingering close, which would need the spare descriptor. Sends the
-/// busy reply and reads the input that has arrived, because closing with unread input sends a
-/// reset.
+/// Rejects a client without a lingering close, which would occupy the spare descriptor. Sends the
+/// busy line and reads the input that has arrived, because closing with unread input sends a reset.
 fn reject(mut client: TcpStream) {
     if client.set_nonblocking(true).is_err() {
         return;
@@ -384,39 +386,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_is_kept_while_the_server_does_not_listen() {
+    fn a_port_stays_reserved_while_the_server_does_not_listen() {
         let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
         let address = listener.address();
         assert_ne!(address.port(), 0);
         listener.listen().expect("listening");
-        listener.stop_listening().expect("a shutdown");
+        listener.stop_listening().expect("not listening");
         let refused = TcpStream::connect(address).expect_err("not listening");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         let thief = Listener::bind("127.0.0.1", address.port(), 8);
         assert!(matches!(thief, Err(BindError::AddressInUse(_))), "{thief:?}");
-        listener.listen().expect("reopened");
+        listener.listen().expect("listening again");
         TcpStream::connect(address).expect("the same port listens again");
     }
 
     #[test]
-    fn a_used_port_and_a_foreign_address_are_different_errors() {
+    fn a_port_in_use_and_a_nonlocal_address_are_different_errors() {
         let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
         listener.listen().expect("listening");
         let taken = Listener::bind("127.0.0.1", listener.address().port(), 8);
         assert!(matches!(taken, Err(BindError::AddressInUse(_))), "{taken:?}");
-        // TEST-NET-1 of RFC 5737 belongs to no machine.
-        let foreign = Listener::bind("192.0.2.1", 0, 8);
-        assert!(matches!(foreign, Err(BindError::AddressNotAvailable(_))), "{foreign:?}");
+        // TEST-NET-1 (RFC 5737) is assigned to no machine.
+        let nonlocal = Listener::bind("192.0.2.1", 0, 8);
+        assert!(matches!(nonlocal, Err(BindError::AddressNotAvailable(_))), "{nonlocal:?}");
     }
 
     #[test]
-    fn of_two_servers_bound_to_a_port_only_the_first_listens() {
+    fn only_the_first_of_two_servers_bound_to_a_port_listens() {
         for number in [1, 3] {
             let first = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
             let port = first.address().port();
             let second = Listener::bind("127.0.0.1", port, 8).expect("a free port");
             let [first, second] =
-                [first, second].map(|one| one.into_reuseport_group(number).expect("a free slot"));
+                [first, second].map(|one| one.into_reuseport_group(number).expect("a group"));
             Listener::listen_all(&first).expect("listening");
             let error = Listener::listen_all(&second).expect_err("the port is taken");
             assert_eq!(error.kind(), ErrorKind::AddrInUse);
@@ -425,13 +427,13 @@ mod tests {
     }
 
     #[test]
-    fn clients_connect_only_after_listen_which_is_announced() {
+    fn clients_connect_only_after_listen_and_listen_is_announced() {
         let (sender, announced) = mpsc::channel();
         let listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
         let address = listener.address();
         let listener =
             listener.on_listening(move |address| sender.send(address).expect("a receiver"));
-        let refused = TcpStream::connect(address).expect_err("it does not listen");
+        let refused = TcpStream::connect(address).expect_err("not listening");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         assert!(announced.try_recv().is_err());
         listener.listen().expect("listening");
@@ -440,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_block_unless_an_event_loop_asks_otherwise() {
+    fn accepted_sockets_block_unless_nonblocking_mode_is_requested() {
         for clients_block in [true, false] {
             let mut listener = Listener::bind("127.0.0.1", 0, 8).expect("a free port");
             if !clients_block {
@@ -448,8 +450,8 @@ mod tests {
             }
             listener.listen().expect("listening");
             let _client = TcpStream::connect(listener.address()).expect("a connection");
-            let client = listener.accept().expect("it waits").expect("no signal");
-            let flags = fcntl(&client, FcntlArg::F_GETFL).expect("its flags");
+            let client = listener.accept().expect("no error").expect("a connection");
+            let flags = fcntl(&client, FcntlArg::F_GETFL).expect("file status flags");
             assert_eq!(flags & libc::O_NONBLOCK == 0, clients_block);
         }
     }

@@ -12,4 +12,4 @@ pub use connection_limit::{ConnectionLimit, Permit};
 pub(crate) use drain_limit::DrainLimit;
 pub use listener::Listener;
 pub(crate) use poll_timeout::poll_timeout;
-pub(crate) use tcp_state::{DRAIN_POLL_INTERVAL, is_ended_by_client, unacknowledged};
+pub(crate) use tcp_state::{DRAIN_POLL_INTERVAL, is_at_end_of_input, unacknowledged};

@@ -1,5 +1,5 @@
-//! Accepts connections in an async runtime: a task for each served client, a busy reply for the
-//! others, and a wait at the end until all tasks are done.
+//! Accepts connections in an async runtime. Starts a task for each served client, sends a busy line
+//! to all others, and waits for the tasks at shutdown.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -20,8 +20,8 @@ use crate::event_loop::{LINGER, MAX_LINGERING};
 use crate::sockets::Listener;
 use crate::sockets::{ConnectionLimit, Permit};
 
-/// The permit of a task to serve a connection. Drop it before the socket is closed, so that the
-/// slot is free when the client sees the close.
+/// The permit of a task to serve a connection. Drop the permit before the socket is closed, so that
+/// the slot is free when the client sees the close.
 #[derive(Debug)]
 pub struct TaskPermit {
     _permit: Permit,
@@ -43,20 +43,20 @@ pub async fn accept_all(
     let listener = listener.with_nonblocking_clients();
     let (served, mut all_served) = channel(1);
     let limit = ConnectionLimit::new(max_connections);
-    let mut refused = LingeringTasks::default();
-    let accepted = accept_until_stop(&listener, |client| {
+    let mut rejected = LingeringTasks::default();
+    let accepted = accept_until_shutdown(&listener, |client| {
         match limit.try_acquire() {
             Some(permit) => {
-                // An error of one client ends that client alone.
+                // An error of one client closes only its connection.
                 if let Ok(client) = TcpStream::from_std(client) {
                     start(client, TaskPermit { _permit: permit, _served: served.clone() });
                 }
             }
-            None => refused.add(client),
+            None => rejected.add(client),
         }
     })
     .await
-    // Accepting failed for good, so the connections must drain too.
+    // The server can accept no more, so it must drain its connections.
     .inspect_err(|_| listener.shutdown().request());
     drop(listener);
     drop(served);
@@ -64,29 +64,30 @@ pub async fn accept_all(
     accepted
 }
 
-async fn accept_until_stop(
+async fn accept_until_shutdown(
     listener: &Listener,
-    mut read_input: impl FnMut(std::net::TcpStream),
+    mut on_accept: impl FnMut(std::net::TcpStream),
 ) -> io::Result<()> {
     listener.set_nonblocking()?;
-    // The runtime and its threads exist by now.
+    // Not earlier, because a server that accepts connections must be ready: the runtime and its
+    // threads exist now.
     listener.listen()?;
     let source = watch(listener.as_fd())?;
-    // It is never read, so it stays readable.
-    let stopped = watch(listener.shutdown().fd())?;
+    // The descriptor is never read, so it stays readable.
+    let shutdown = watch(listener.shutdown().fd())?;
     loop {
         let mut ready = select! {
             biased;
-            _ = stopped.readable() => return Ok(()),
+            _ = shutdown.readable() => return Ok(()),
             ready = source.readable() => ready?,
         };
         for _ in 0..ACCEPT_BATCH {
             if let Some(client) = listener.try_accept()? {
-                read_input(client);
+                on_accept(client);
                 continue;
             }
-            // The runtime is edge-triggered. When descriptors ran out, clients may still be queued,
-            // and a new edge may never come.
+            // The runtime is edge-triggered. After descriptors ran out, clients may still be
+            // queued, and they cause no further event.
             if !is_readable(listener) {
                 ready.clear_ready();
             }
@@ -106,10 +107,10 @@ fn is_readable(listener: &Listener) -> bool {
 struct LingeringTasks(VecDeque<AbortHandle>);
 
 impl LingeringTasks {
-    /// Sends the busy reply and spawns a task for the lingering close.
+    /// Sends the busy line and spawns a task for the lingering close.
     fn add(&mut self, client: std::net::TcpStream) {
-        // The client is already gone.
-        let Ok(connection) = Connection::refuse(client) else { return };
+        // On an error, the client is already gone.
+        let Ok(connection) = Connection::reject(client) else { return };
         self.0.retain(|task| !task.is_finished());
         if self.0.len() >= MAX_LINGERING
             && let Some(oldest) = self.0.pop_front()
@@ -121,11 +122,11 @@ impl LingeringTasks {
     }
 }
 
-async fn linger(mut refused: Connection) -> io::Result<()> {
+async fn linger(mut rejected: Connection) -> io::Result<()> {
     loop {
-        // A new registration reports the socket as long as it is readable.
-        drop(watch(refused.as_fd())?.readable().await?);
-        if refused.advance(&mut [0; READ_SIZE]) == Progress::Closed {
+        // A new registration reports a readable socket at once, so no event is missed.
+        drop(watch(rejected.as_fd())?.readable().await?);
+        if rejected.advance(&mut [0; READ_SIZE]) == Progress::Closed {
             return Ok(());
         }
     }
@@ -142,25 +143,25 @@ mod tests {
     use crate::protocol::BUSY;
 
     #[test]
-    fn every_refused_client_gets_a_busy_line_and_lingering_is_bounded() {
+    fn every_rejected_client_gets_a_busy_line_and_lingering_is_bounded() {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
             let address = listener.local_addr().expect("an address");
-            let mut refused = LingeringTasks::default();
+            let mut rejected = LingeringTasks::default();
             let mut clients = Vec::new();
             for _ in 0..2 * MAX_LINGERING {
                 clients.push(TcpStream::connect(address).expect("a connection"));
                 let (client, _) = listener.accept().expect("the client");
                 client.set_nonblocking(true).expect("a non-blocking socket");
-                refused.add(client);
+                rejected.add(client);
                 yield_now().await;
                 let tasks = Handle::current().metrics().num_alive_tasks();
-                assert!(tasks <= MAX_LINGERING, "{tasks} clients are waited for");
+                assert!(tasks <= MAX_LINGERING, "{tasks} tasks linger");
             }
             for mut client in clients {
                 let mut received = Vec::new();
-                client.read_to_end(&mut received).expect("a clean end");
+                client.read_to_end(&mut received).expect("a clean close");
                 assert_eq!(received, BUSY);
             }
         });

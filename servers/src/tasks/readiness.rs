@@ -1,4 +1,4 @@
-//! Awaits the readiness of a descriptor that another part reads from.
+//! Awaits the readiness of a descriptor that is not a socket of tokio.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -10,7 +10,7 @@ use tokio::io::unix::AsyncFd;
 ///
 /// # Errors
 /// epoll_ctl(2) fails.
-#[allow(unsafe_code, reason = "tokio cannot know that what it is given stays open")]
+#[allow(unsafe_code, reason = "tokio cannot know that the descriptor stays open")]
 pub(crate) fn watch(descriptor: BorrowedFd<'_>) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
     // SAFETY: the AsyncFd holds the borrow, during which the descriptor stays open, and as_raw_fd
     // always returns the same number.

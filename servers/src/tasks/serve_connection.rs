@@ -1,6 +1,6 @@
 //! Serves one connection in a task of an async runtime: the counterpart of
-//! [`blocking`](crate::blocking::serve_connection). Where a thread blocks there, a task is
-//! suspended here.
+//! [`blocking::serve_connection`](crate::blocking::serve_connection), in which a task is suspended
+//! where a thread would block.
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
@@ -17,15 +17,15 @@ use crate::config::Config;
 use crate::protocol::Session;
 use crate::shutdown::Shutdown;
 use crate::sockets::DRAIN_POLL_INTERVAL;
-use crate::sockets::{DrainLimit, is_ended_by_client, unacknowledged};
+use crate::sockets::{DrainLimit, is_at_end_of_input, unacknowledged};
 
-/// Bytes per read, and so the maximum that one client gets before the task yields.
+/// Bytes per read. A task yields after each full read.
 pub const BUFFER: usize = 4 * 1024;
 
-/// Serves `client` until it closes, exceeds the idle timeout, or the server shuts down. On return
-/// every reply was sent; the caller closes the connection.
+/// Serves `client` until the client closes the connection, the idle timeout expires, or the server
+/// shuts down. Without an error, every reply was sent on return. The caller closes the connection.
 pub async fn serve_connection(client: &mut TcpStream, config: &Config, shutdown: Shutdown) {
-    // An error of one client ends that client alone; no other part needs to know.
+    // An error of one client closes only its connection; the caller need not know.
     let _ = try_serve(client, config, shutdown).await;
 }
 
@@ -43,8 +43,8 @@ async fn try_serve(client: &mut TcpStream, config: &Config, shutdown: Shutdown) 
         let count = with_timeout(config.idle_timeout, reading).await??;
         limit.consume(count);
         if count == 0 {
-            // All input that had arrived is answered; an unterminated request is not.
-            if shutdown.is_requested() && !is_ended_by_client(client) {
+            // All complete requests that have arrived are answered.
+            if shutdown.is_requested() && !is_at_end_of_input(client) {
                 break;
             }
             session.end_of_input();
@@ -56,15 +56,16 @@ async fn try_serve(client: &mut TcpStream, config: &Config, shutdown: Shutdown) 
     Ok(())
 }
 
-/// Reads once, at most `size` bytes, passes the input to `take` and returns its length. The buffer
-/// is on the stack of the polling thread and not part of the task, so an idle connection has none.
+/// Reads once, at most `size` bytes, passes the input to `consume`, and returns its length. The
+/// buffer is on the stack of the polling thread and not part of the task, so an idle connection has
+/// no buffer.
 ///
 /// # Errors
 /// Those of the connection.
 pub async fn read(
     client: &mut (impl AsyncRead + Unpin),
     size: usize,
-    mut take: impl FnMut(&[u8]),
+    mut consume: impl FnMut(&[u8]),
 ) -> io::Result<usize> {
     if size == 0 {
         return Ok(0);
@@ -73,7 +74,7 @@ pub async fn read(
         let mut buffer = [MaybeUninit::uninit(); BUFFER];
         let mut buffer = ReadBuf::uninit(&mut buffer[..size]);
         ready!(Pin::new(&mut *client).poll_read(context, &mut buffer))?;
-        take(buffer.filled());
+        consume(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))
     })
     .await
@@ -100,7 +101,7 @@ pub async fn send(
     Ok(())
 }
 
-/// Awaits with a timeout, and without a timer if there is no limit.
+/// Awaits `future` for at most `limit`. Without a limit, sets no timer.
 ///
 /// # Errors
 /// The timeout expired.
@@ -111,17 +112,17 @@ pub async fn with_timeout<F: Future>(limit: Option<Duration>, future: F) -> io::
     }
 }
 
-/// Yields to other tasks after `count` bytes were read and answered. A task that always finds more
-/// input is never suspended, so one client could starve the others.
+/// Yields to other tasks if `count`, the number of bytes just read, is a full buffer. Otherwise a
+/// task that always has more input would starve the others.
 pub async fn yield_now(count: usize) {
     if count == BUFFER {
         tokio::task::yield_now().await;
     }
 }
 
-/// Waits during a drain until the client's kernel has acknowledged all replies. If the client keeps
-/// sending, closing earlier would reset the connection and lose replies. The drain timer cuts off a
-/// client that does not read.
+/// During a drain, waits until the client's kernel has acknowledged all replies. If the client
+/// keeps sending, closing earlier would reset the connection and lose replies. The drain timer
+/// bounds the wait for a client that does not read.
 pub async fn wait_until_acknowledged(client: &TcpStream, shutdown: Shutdown) {
     while shutdown.is_requested() && unacknowledged(client) > 0 {
         sleep(DRAIN_POLL_INTERVAL).await;
@@ -139,7 +140,6 @@ mod tests {
     use tokio::runtime::Builder;
 
     use super::*;
-    use crate::protocol::Service;
 
     const DEADLINE: Option<Duration> = Some(Duration::from_secs(20));
 
@@ -148,7 +148,7 @@ mod tests {
         runtime.block_on(future)
     }
 
-    /// Returns both ends of a connection; the server's end belongs to the runtime.
+    /// Returns both ends of a connection. The server's end is registered with the runtime.
     fn pair() -> (TcpStream, Client) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let client = Client::connect(listener.local_addr().expect("an address"));
@@ -157,36 +157,26 @@ mod tests {
         (TcpStream::from_std(server).expect("a runtime"), client.expect("a connection"))
     }
 
-    fn config() -> Config {
-        Config {
-            service: Service::Echo,
-            max_line: 4096,
-            max_connections: 1,
-            workers: 1,
-            idle_timeout: None,
-        }
-    }
-
-    /// Returns the input of one read, within the deadline.
-    async fn received(server: &mut TcpStream) -> Vec<u8> {
+    /// Reads once and returns the input.
+    async fn read_once(server: &mut TcpStream) -> Vec<u8> {
         let mut all = Vec::new();
         let reading =
             with_timeout(DEADLINE, read(server, BUFFER, |bytes| all.extend_from_slice(bytes)));
-        reading.await.expect("it is not left waiting").expect("no error");
+        reading.await.expect("a read within the deadline").expect("no error");
         all
     }
 
     #[test]
-    fn a_read_shutdown_is_seen_after_arrived_input() {
+    fn a_read_shutdown_is_detected_after_pending_input() {
         block_on(async {
             let (mut server, mut client) = pair();
             client.write_all(b"one").expect("a complete write");
             // A short read: the runtime assumes that no more input is available.
-            assert_eq!(received(&mut server).await, b"one");
+            assert_eq!(read_once(&mut server).await, b"one");
             client.write_all(b"two").expect("a complete write");
-            SockRef::from(&server).shutdown(net::Shutdown::Read).expect("a shutdown");
-            assert_eq!(received(&mut server).await, b"two");
-            assert_eq!(received(&mut server).await, b"");
+            SockRef::from(&server).shutdown(net::Shutdown::Read).expect("a read shutdown");
+            assert_eq!(read_once(&mut server).await, b"two");
+            assert_eq!(read_once(&mut server).await, b"");
         });
     }
 
@@ -195,9 +185,9 @@ mod tests {
         block_on(async {
             let (mut server, _client) = pair();
             let descriptor = SockRef::from(&server).try_clone().expect("a descriptor");
-            let (received, ()) = join!(received(&mut server), async {
+            let (received, ()) = join!(read_once(&mut server), async {
                 tokio::task::yield_now().await;
-                descriptor.shutdown(net::Shutdown::Read).expect("a shutdown");
+                descriptor.shutdown(net::Shutdown::Read).expect("a read shutdown");
             });
             assert_eq!(received, b"");
         });
@@ -210,15 +200,15 @@ mod tests {
             let (mut server, mut client) = pair();
             let flood = [&[b'x'; 63][..], b"\n"].concat().repeat(4 * BUFFER / 64);
             client.write_all(&flood).expect("a complete write");
-            client.shutdown(net::Shutdown::Write).expect("a shutdown");
+            client.shutdown(net::Shutdown::Write).expect("a FIN");
             client.set_nonblocking(true).expect("a non-blocking socket");
-            let config = config();
-            let mut conversation = pin!(serve_connection(&mut server, &config, shutdown));
+            let config = Config::for_test();
+            let mut serving = pin!(serve_connection(&mut server, &config, shutdown));
             let (mut replies, mut is_over) = (0, false);
             for _ in 0..100_000 {
                 if !is_over {
-                    let turn = poll_fn(|context| Poll::Ready(conversation.as_mut().poll(context)));
-                    is_over = turn.await.is_ready();
+                    let polled = poll_fn(|context| Poll::Ready(serving.as_mut().poll(context)));
+                    is_over = polled.await.is_ready();
                 }
                 let count = client.read(&mut vec![0; flood.len()]).unwrap_or(0);
                 assert!(count <= BUFFER, "{count} bytes were answered at once");
@@ -237,7 +227,7 @@ mod tests {
         let shutdown = Shutdown::install().expect("a handler");
         block_on(async {
             let (mut server, _client) = pair();
-            let size = size_of_val(&serve_connection(&mut server, &config(), shutdown));
+            let size = size_of_val(&serve_connection(&mut server, &Config::for_test(), shutdown));
             assert!(size < 1024, "a task takes {size} bytes");
         });
     }

@@ -4,89 +4,121 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
+use crate::conformance::assumptions::PIPELINING;
 use crate::conformance::case::Case;
-use crate::conformance::context::{beside, request};
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
-use crate::conformance::test_client::{GROWTH, PIPELINED, Stuffed};
+use crate::conformance::requests::request;
+use crate::conformance::test_client::{MAX_MEMORY_GROWTH, OverfillOutcome};
+use crate::conformance::threads::spawn_scoped;
+use crate::results::Level;
 
-/// Replies owed to a slow reader, and the two requests it alternates. At 16 bytes each, the replies
-/// exceed the socket buffers.
+/// Number of replies that a slow reader gets. At 16 bytes each, they exceed the socket buffers.
 const REPLIES: usize = 25_000;
-const ASKED: [&[u8]; 2] = [b"123456789012345", b"543210987654321"];
 
-/// Pipelined requests that must be answered before that.
-const REHEARSED: usize = 200;
+/// Requests that the slow reader sends in turn.
+const ALTERNATING_REQUESTS: [&[u8]; 2] = [b"123456789012345", b"543210987654321"];
+
+/// Number of pipelined requests that must be answered before the client reads slowly.
+const WARM_UP_REQUESTS: usize = 200;
 
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "back-pressure/never-reads",
-        requirement: "a client that sends and never reads costs bounded memory: the server stops reading",
+        requirement: "a client that sends requests and never reads makes the server stop reading, so that its memory is bounded",
         source: "CWE-770 (allocation of resources without limits); RFC 9293 section 3.8 (flow control by the window)",
-        needs: &[Precondition::Launched, Precondition::Pipelining, Precondition::Lasting],
+        preconditions: &[
+            Precondition::Launched,
+            Precondition::Pipelining,
+            Precondition::UnlimitedRequests,
+        ],
+        level: Level::Hardening,
         check: |ctx| {
-            let mut client = ctx.connect_with_small_window()?;
-            client.learn(&request(1))?;
-            match client.stuff()? {
-                Stuffed::Waits { grown } => {
-                    ctx.was_met();
-                    ctx.observe(format!("it stopped reading, {} KiB larger", grown / 1024));
-                    ctx.outlives(client)
+            let mut client = ctx.clients().connect_with_small_window()?;
+            client.learn_reply(&request(1))?;
+            match client.fill_buffers()? {
+                OverfillOutcome::BackPressure { growth } => {
+                    ctx.evidence().record_verified();
+                    ctx.evidence().observe(format!(
+                        "the server stopped reading; its memory grew by {} KiB",
+                        growth / 1024
+                    ));
+                    ctx.clients().expect_service_after_reset(client)
                 }
-                Stuffed::Hoards { sent, grown } => {
-                    let expected =
-                        format!("it stops reading, at most {} KiB larger", GROWTH / 1024);
-                    let seen = format!("{} KiB more, after {sent} bytes of requests", grown / 1024);
+                OverfillOutcome::Buffers { sent, growth } => {
+                    let expected = format!(
+                        "the server stops reading, and its memory grows by at most {} KiB",
+                        MAX_MEMORY_GROWTH / 1024
+                    );
+                    let seen = format!(
+                        "its memory grew by {} KiB after {sent} bytes of requests",
+                        growth / 1024
+                    );
                     Err(Failure::leak(expected, seen)
-                        .hint("while replies wait to be sent, read no further requests"))
+                        .hint("do not read further requests while replies wait to be sent"))
                 }
             }
         },
     },
     Case {
         name: "back-pressure/others-are-served",
-        requirement: "a client that sends and never reads does not keep others from being served",
+        requirement: "a client that sends requests and never reads does not block other clients",
         source: "CWE-400 (uncontrolled resource consumption); Stevens UNP 6.8 (denial of service)",
-        needs: &[Precondition::Clients(2), Precondition::Launched, Precondition::Pipelining],
+        preconditions: &[
+            Precondition::Clients(2),
+            Precondition::Launched,
+            Precondition::Pipelining,
+        ],
+        level: Level::Hardening,
         check: |ctx| {
-            let mut client = ctx.connect_with_small_window()?;
-            client.learn(&request(1))?;
-            client.stuff()?;
-            ctx.still_serves("another client is served").map_err(|finding| {
-                finding.hint("does a write that blocks hold up everyone? write what fits, and come back for the rest")
+            let mut client = ctx.clients().connect_with_small_window()?;
+            client.learn_reply(&request(1))?;
+            client.fill_buffers()?;
+            ctx.clients().expect_service("another client is served").map_err(|failure| {
+                failure.hint("does a blocking write stop all connections? write what fits, and the rest when the socket is writable")
             })?;
-            ctx.outlives(client)
+            ctx.clients().expect_service_after_reset(client)
         },
     },
     Case {
         name: "back-pressure/slow-reader",
-        requirement: "a client that reads slowly gets every reply, whole and in order",
+        requirement: "a client that reads slowly gets all replies, complete and in order",
         source: "RFC 9293 section 2.2 (TCP is a stream of bytes); Stevens UNP 16.2 (partial writes)",
-        needs: &[Precondition::Pipelining, Precondition::Lasting],
+        preconditions: &[Precondition::Pipelining, Precondition::UnlimitedRequests],
+        level: Level::Required,
         check: |ctx| {
-            let mut client = ctx.connect_with_small_window()?;
-            let replies = [client.learn(ASKED[0])?, client.learn(ASKED[1])?];
-            let pair = [ctx.sent(ASKED[0]), ctx.sent(ASKED[1])].concat();
-            client.send(&pair.repeat(REHEARSED / 2))?;
-            for number in 0..REHEARSED {
-                client.expect(&replies[number % 2]).map_err(|finding| {
-                    let seen = finding.observed;
-                    Failure::blocked(PIPELINED, format!("even read at once: {seen}"))
+            let mut client = ctx.clients().connect_with_small_window()?;
+            let [first, second] = ALTERNATING_REQUESTS;
+            let replies = [client.learn_reply(first)?, client.learn_reply(second)?];
+            let pair = [ctx.contract.sent(first), ctx.contract.sent(second)].concat();
+            client.send(&pair.repeat(WARM_UP_REQUESTS / 2))?;
+            for number in 0..WARM_UP_REQUESTS {
+                client.expect(&replies[number % 2]).map_err(|failure| {
+                    let seen = failure.observed;
+                    Failure::assumption_failed(
+                        PIPELINING,
+                        format!("even without a slow reader: {seen}"),
+                    )
                 })?;
             }
             let requests = pair.repeat(REPLIES / 2);
-            let mut stream =
-                client.client.stream().map_err(|trouble| Failure::trouble("a clone", &trouble))?;
+            let mut stream = client
+                .client
+                .stream()
+                .map_err(|error| Failure::client_error("a duplicate of the socket", &error))?;
             thread::scope(|scope| {
-                // The thread ends with the connection, or when the client's timeout expires.
-                beside(scope, move || stream.write_all(&requests))?;
-                // The server must be ahead of its reader, or it would never have to wait for it.
-                ctx.let_it_rest();
+                // This thread ends when the connection closes, or after the client's timeout.
+                spawn_scoped(scope, move || stream.write_all(&requests))?;
+                // The server must first fill the socket buffers, so that it has to wait for the
+                // reader.
+                ctx.process().wait_until_asleep();
                 for number in 0..REPLIES {
                     if number % (REPLIES / 50) == 0 {
                         thread::sleep(Duration::from_millis(2));
                     }
-                    client.expect(&replies[number % 2]).inspect_err(|_| client.client.cut())?;
+                    client
+                        .expect(&replies[number % 2])
+                        .inspect_err(|_| client.client.shut_down())?;
                 }
                 Ok(())
             })

@@ -1,5 +1,4 @@
-//! Cases that compare each declared property with the detected one, and report undeclared
-//! properties.
+//! Cases that detect a property, and compare it with the contract or report it if undeclared.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,52 +7,55 @@ use servers::OverloadPolicy;
 
 use crate::client::ClientError;
 use crate::conformance::case::Case;
-use crate::conformance::case_result::State;
 use crate::conformance::context::TestContext;
-use crate::conformance::discovery::Discovery;
 use crate::conformance::experiments::{
-    Crowd, Ended, Erroneous, Longest, Met, NotAnswered, common_prefix, ending, error_lines, idle,
-    longest_line, words_for,
+    ClientsAtLimit, ErrorReply, LongestLine, OverLimit, Shutdown, UnansweredOutcome, common_prefix,
+    error_replies, expected_outcome, longest_line, shut_down, stay_idle,
 };
 use crate::conformance::failure::Failure;
-use crate::conformance::precondition::MOST_CLIENTS;
+use crate::conformance::precondition::MAX_CLIENTS;
 use crate::conformance::precondition::Precondition;
-use crate::contract::Ending;
-use crate::contract::Expected;
-use crate::contract::{Declared, SHORTEST_JUDGED};
+use crate::contract::RequiredModel;
+use crate::contract::ShutdownPolicy;
+use crate::contract::{Declared, MIN_MAX_LINE};
 use crate::exit::Exit;
+use crate::figures::counted;
+use crate::results::{Discovery, Level, State};
 use crate::text::printable;
 
-/// Time for which an idle connection is observed if no idle timeout is declared.
-const KEPT: Duration = Duration::from_secs(1);
+/// Idle time of the client if no idle timeout is declared.
+const UNDECLARED_IDLE_TIME: Duration = Duration::from_secs(1);
 
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "contract/capacity",
-        requirement: "as many clients are served at once as the server declares, and no more",
-        source: "the contract: capacity",
-        needs: &[Precondition::Lasting, Precondition::Lives],
+        requirement: "the server serves exactly the declared number of connections at a time",
+        source: "the contract: connection limit",
+        preconditions: &[Precondition::UnlimitedRequests, Precondition::NoExitAfterConnections],
+        level: Level::Required,
         check: |ctx| {
-            let crowd = Crowd::gather(ctx)?;
-            let seen = crowd.served_words();
+            let clients = ClientsAtLimit::connect(ctx)?;
+            let seen = clients.served_text();
             let Some(declared) = ctx.contract.capacity else {
-                return tell(ctx, &seen, crowd.declares(ctx));
+                return report_undeclared(ctx, &seen, clients.declaration(ctx));
             };
-            match crowd.served.len() {
-                MOST_CLIENTS.. if declared >= MOST_CLIENTS => {}
+            match clients.served.len() {
+                MAX_CLIENTS.. if declared >= MAX_CLIENTS => {}
                 served if served == declared => {}
                 served => {
                     let hint = match served > declared {
                         true => {
-                            "is a client counted before it is taken on, and is the bound as declared?"
+                            "does the server check its limit before it serves a connection, and is this limit the declared one?"
                         }
                         false => {
-                            "does it serve one until that leaves, or count one twice? or is less declared?"
+                            "does the server serve one client at a time, or count a connection twice?"
                         }
                     };
-                    return Err(
-                        Failure::fail(format!("serves {declared} at once"), seen).hint(hint)
-                    );
+                    return Err(Failure::fail(
+                        format!("{} served at a time", counted(declared, "connection")),
+                        seen,
+                    )
+                    .hint(hint));
                 }
             }
             as_declared(ctx, seen)
@@ -61,94 +63,114 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
     Case {
         name: "contract/when-full",
-        requirement: "one client more than the server can take meets what it declares",
-        source: "the contract: when full",
-        needs: &[Precondition::Fillable, Precondition::Lasting, Precondition::Lives],
+        requirement: "the server handles a connection over the limit by its declared overload policy",
+        source: "the contract: overload policy",
+        preconditions: &[
+            Precondition::Fillable,
+            Precondition::UnlimitedRequests,
+            Precondition::NoExitAfterConnections,
+        ],
+        level: Level::Required,
         check: |ctx| {
-            let mut crowd = Crowd::gather(ctx)?;
-            crowd.take_in(ctx)?;
+            let mut clients = ClientsAtLimit::connect(ctx)?;
+            clients.fill_queue(ctx)?;
             let declared = ctx.contract.when_full;
-            match (&crowd.next, declared) {
-                (None, None) => tell(ctx, &crowd.full_words(), Declared::default()),
+            match (&clients.next, declared) {
+                (None, None) => {
+                    report_undeclared(ctx, &clients.overload_text(), Declared::default())
+                }
                 (None, Some(_)) => {
-                    Err(Failure::blocked(&["contract/capacity"], crowd.full_words()))
+                    Err(Failure::assumption_failed(&["contract/capacity"], clients.overload_text()))
                 }
-                (Some(met), None) => tell(ctx, &crowd.full_words(), met.declares()),
-                (Some(met), Some(declared)) if met.kind() == Some(declared) => {
-                    as_declared(ctx, crowd.full_words())
+                (Some(next), None) => {
+                    report_undeclared(ctx, &clients.overload_text(), next.declaration())
                 }
-                (Some(met), Some(declared)) => Err(Failure {
-                    hint: met.hint(declared),
-                    ..Failure::fail(words_for(declared), crowd.full_words())
+                (Some(next), Some(declared)) if next.policy() == Some(declared) => {
+                    as_declared(ctx, clients.overload_text())
+                }
+                (Some(next), Some(declared)) => Err(Failure {
+                    hint: next.hint(declared),
+                    ..Failure::fail(expected_outcome(declared), clients.overload_text())
                 }),
             }
         },
     },
     Case {
         name: "contract/queue",
-        requirement: "as many clients are taken in to wait as the server declares, and no more",
+        requirement: "the server queues exactly the declared number of connections over the limit",
         source: "the contract: queue",
-        needs: &[
+        preconditions: &[
             Precondition::Fillable,
-            Precondition::Lasting,
-            Precondition::Lives,
+            Precondition::UnlimitedRequests,
+            Precondition::NoExitAfterConnections,
             Precondition::Launched,
         ],
+        level: Level::Required,
         check: |ctx| {
-            let mut crowd = Crowd::gather(ctx)?;
-            if !crowd.is_told {
-                return Err(Failure::vacuous(
-                    "the kernel does not tell who was taken in (sock_diag)",
+            let mut clients = ClientsAtLimit::connect(ctx)?;
+            if !clients.is_acceptance_known {
+                return Err(Failure::inconclusive(
+                    "the kernel does not report which connections were accepted (sock_diag)",
                 ));
             }
-            crowd.take_in(ctx)?;
-            let waiting = crowd.waiting.len();
-            let seen = match &crowd.next {
-                Some(_) => format!("takes in {waiting} to wait"),
-                None => format!("takes in {waiting} to wait, at least"),
+            clients.fill_queue(ctx)?;
+            let waiting = clients.waiting.len();
+            let seen = match &clients.next {
+                Some(_) => format!("{} queued", counted(waiting, "connection")),
+                None => format!("at least {} queued", counted(waiting, "connection")),
             };
             match ctx.contract.queue {
-                None if crowd.is_endless() => tell(ctx, &crowd.full_words(), Declared::default()),
-                None => {
-                    // The length of a queue that was not filled is unknown.
-                    let queue = crowd.next.is_some().then_some(waiting);
-                    tell(ctx, &seen, Declared { queue, ..Declared::default() })
+                None if clients.has_no_limit() => {
+                    report_undeclared(ctx, &clients.overload_text(), Declared::default())
                 }
-                Some(_) if crowd.is_endless() => {
-                    Err(Failure::blocked(&["contract/capacity"], crowd.full_words()))
+                None => {
+                    // If the queue was not filled, its length is unknown.
+                    let queue = clients.next.is_some().then_some(waiting);
+                    report_undeclared(ctx, &seen, Declared { queue, ..Declared::default() })
+                }
+                Some(_) if clients.has_no_limit() => {
+                    Err(Failure::assumption_failed(&["contract/capacity"], clients.overload_text()))
                 }
                 Some(declared) if declared == waiting => as_declared(ctx, seen),
-                Some(declared) => Err(Failure::fail(format!("takes in {declared} to wait"), seen)),
+                Some(declared) => {
+                    Err(Failure::fail(format!("{} queued", counted(declared, "connection")), seen))
+                }
             }
         },
     },
     Case {
         name: "contract/max-line",
-        requirement: "requests are answered up to the length that the server declares, and none longer",
-        source: "the contract: the longest line",
-        needs: &[Precondition::Delimited, Precondition::Lives],
+        requirement: "the longest request that the server answers is as long as declared",
+        source: "the contract: longest request",
+        preconditions: &[Precondition::DelimitedRequests, Precondition::NoExitAfterConnections],
+        level: Level::Required,
         check: |ctx| {
             let longest = longest_line(ctx)?;
-            let seen = longest.words();
+            let seen = longest.text();
             let Some(declared) = ctx.contract.max_line else {
-                let is_exact = longest.is_exact() && longest.answered >= SHORTEST_JUDGED;
+                let is_exact = longest.is_exact() && longest.answered >= MIN_MAX_LINE;
                 let max_line = is_exact.then_some(longest.answered);
                 let declares = Declared { max_line, ..Declared::default() };
-                let error = match longest.not {
-                    Some((_, NotAnswered::Otherwise(line))) => Some(line),
+                let error = match longest.unanswered {
+                    Some((_, UnansweredOutcome::OtherReply(line))) => Some(line),
                     _ => None,
                 };
-                ctx.discovered(Discovery { seen, declares, error, mechanism: None });
+                ctx.evidence().report_discovery(Discovery {
+                    observed: seen,
+                    declares,
+                    error_reply: error.map(|line| line.as_slice().into()),
+                    concurrency_model: None,
+                });
                 return Ok(());
             };
-            let expected = format!("lines up to {declared} bytes, and no longer ones");
-            match &longest.not {
+            let expected = format!("only requests up to {declared} bytes answered");
+            match &longest.unanswered {
                 None if longest.answered < declared => as_declared(ctx, seen),
                 Some(_) if longest.is_exact() && longest.answered == declared => {
                     as_declared(ctx, seen)
                 }
-                Some((_, NotAnswered::ClientError(trouble @ ClientError::Silent(..)))) => {
-                    Err(Failure { observed: seen, ..Failure::trouble(expected, trouble) })
+                Some((_, UnansweredOutcome::ClientError(error @ ClientError::Silent(..)))) => {
+                    Err(Failure { observed: seen, ..Failure::client_error(expected, error) })
                 }
                 _ => Err(Failure::fail(expected, seen)),
             }
@@ -156,225 +178,260 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
     Case {
         name: "contract/error-lines",
-        requirement: "every error reply begins with what the server declares",
-        source: "the contract: the error prefix",
-        needs: &[Precondition::Mistakes, Precondition::Lives],
+        requirement: "every error reply begins with the declared prefix",
+        source: "the contract: error prefix",
+        preconditions: &[Precondition::ErrorReplies, Precondition::NoExitAfterConnections],
+        level: Level::Required,
         check: |ctx| {
-            let lines = error_lines(ctx)?;
+            let lines = error_replies(ctx)?;
             if lines.is_empty() {
-                return Err(Failure::vacuous("no erroneous request was answered with an error"));
+                let seen = "no invalid request got an error reply";
+                return Err(Failure::assumption_failed(&["malformed/syntax"], seen));
             }
-            let common = common_prefix(lines.iter().map(|one| one.reply.as_slice()));
+            let common = common_prefix(lines.iter().map(|line| line.reply.as_slice()));
             let Some(prefix) = &ctx.contract.error_prefix else {
                 return match std::str::from_utf8(common) {
                     Ok(text) if !text.is_empty() => {
                         let error_prefix = Some(text.to_owned());
-                        let seen = format!("errors begin with {}", printable(common));
-                        tell(ctx, &seen, Declared { error_prefix, ..Declared::default() })
+                        let seen = format!("error replies begin with {}", printable(common));
+                        report_undeclared(
+                            ctx,
+                            &seen,
+                            Declared { error_prefix, ..Declared::default() },
+                        )
                     }
                     _ => {
-                        let seen = "errors begin with nothing in common";
-                        tell(ctx, seen, Declared::default())
+                        let seen = "error replies have no common prefix";
+                        report_undeclared(ctx, seen, Declared::default())
                     }
                 };
             };
-            for Erroneous { request, reply } in &lines {
+            for ErrorReply { request, reply } in &lines {
                 if !reply.starts_with(prefix.as_bytes()) {
                     let prefix = printable(prefix.as_bytes());
                     let request = printable(request);
-                    let expected = format!("after {request}: a line that begins with {prefix}");
+                    let expected = format!("to {request}: a reply that begins with {prefix}");
                     return Err(Failure::fail(expected, printable(reply)));
                 }
             }
-            as_declared(ctx, format!("errors begin with {}", printable(prefix.as_bytes())))
+            as_declared(ctx, format!("error replies begin with {}", printable(prefix.as_bytes())))
         },
     },
     Case {
         name: "contract/idle-timeout",
-        requirement: "a silent client is closed when the server declares, and not sooner",
-        source: "the contract: the idle timeout",
-        needs: &[Precondition::Preferably(&Precondition::IdleTimeout), Precondition::Lasting],
+        requirement: "an idle connection is closed after the declared idle timeout, and not earlier",
+        source: "the contract: idle timeout",
+        preconditions: &[
+            Precondition::Optional(&Precondition::IdleTimeout),
+            Precondition::UnlimitedRequests,
+        ],
+        level: Level::Required,
         check: |ctx| {
             let declared = ctx.contract.idle_timeout;
-            let until = declared.map_or(KEPT, |_| ctx.contract.idle_until());
-            let idle = idle(ctx, until)?;
-            let after = idle.at_most.as_millis();
-            let seen = match idle.is_ended() {
-                true => format!("closed after {after} ms of silence"),
-                false => format!("kept for {} ms at least", until.as_millis()),
+            let until = declared.map_or(UNDECLARED_IDLE_TIME, |_| ctx.contract.idle_until());
+            let idle = stay_idle(ctx, until)?;
+            let after = idle.max_idle_time.as_millis();
+            let seen = match idle.is_closed() {
+                true => format!("closed after {after} ms without a request"),
+                false => format!("open for at least {} ms without a request", until.as_millis()),
             };
-            match (declared, &idle.ended) {
-                (_, Ok(line)) => Err(Failure::fail("nothing is sent unasked", printable(line))),
-                (None, _) if idle.is_ended() => {
-                    // The harness sees the close a little late, so the time is rounded down to 50
-                    // ms.
+            match (declared, &idle.received) {
+                (_, Ok(line)) => Err(Failure::fail("no data without a request", printable(line))),
+                (None, _) if idle.is_closed() => {
+                    // The harness notices the close a little late, so round down to a multiple of
+                    // 50 ms.
                     let rounded = u64::try_from((after - after % 50).max(1)).unwrap_or(u64::MAX);
                     let idle_timeout = Some(Duration::from_millis(rounded));
-                    tell(ctx, &seen, Declared { idle_timeout, ..Declared::default() })
+                    report_undeclared(ctx, &seen, Declared { idle_timeout, ..Declared::default() })
                 }
-                (None, _) => tell(ctx, &seen, Declared::default()),
-                (Some(declared), _) if idle.is_ended() && idle.at_most >= declared => {
+                (None, _) => report_undeclared(ctx, &seen, Declared::default()),
+                (Some(declared), _) if idle.is_closed() && idle.max_idle_time >= declared => {
                     as_declared(ctx, seen)
                 }
                 (Some(declared), _) => {
                     let (from, to) = (declared.as_millis(), until.as_millis());
-                    Err(Failure::fail(format!("closed after {from} to {to} ms of silence"), seen))
+                    let expected = format!("closed after {from} to {to} ms without a request");
+                    Err(Failure::fail(expected, seen).with_connection_end())
                 }
             }
         },
     },
     Case {
-        name: "contract/mechanism",
-        requirement: "the server is built as it is expected to be",
-        source: "the contract: how it is built; proc_pid_syscall(5)",
-        needs: &[Precondition::Launched],
+        name: "contract/concurrency-model",
+        requirement: "the server has the required concurrency model",
+        source: "the contract: concurrency model; proc_pid_syscall(5)",
+        preconditions: &[Precondition::Launched],
+        level: Level::Required,
         check: |ctx| {
-            let seen = ctx.how_it_is_built();
-            ctx.saw_mechanism(seen.mechanism);
-            ctx.note(seen.evidence.join("; "));
-            let words = format!("{}: {}", seen.mechanism, seen.words);
-            match ctx.contract.expect {
+            let seen = ctx.process().concurrency_model();
+            ctx.evidence().record_concurrency_model(seen.model);
+            ctx.evidence().note(seen.evidence.join("; "));
+            let text = format!("{}: {}", seen.model, seen.description);
+            match ctx.contract.concurrency_model {
                 None => {
-                    let expect = Expected::from_str(seen.mechanism.name()).ok();
-                    let declares = Declared { expect, ..Declared::default() };
-                    let mechanism = Some(seen.mechanism);
-                    ctx.discovered(Discovery { seen: words, declares, mechanism, error: None });
+                    let required = RequiredModel::from_str(seen.model.name()).ok();
+                    let declares = Declared { concurrency_model: required, ..Declared::default() };
+                    let concurrency_model = Some(seen.model);
+                    ctx.evidence().report_discovery(Discovery {
+                        observed: text,
+                        declares,
+                        concurrency_model,
+                        error_reply: None,
+                    });
                     Ok(())
                 }
-                Some(expected) => match seen.meets(expected) {
-                    Ok(()) => as_declared(ctx, words),
-                    Err(_) => Err(Failure::fail(format!("it is built as `{expected}`"), words)
-                        .hint("this is what its threads and processes slept in while silent clients were connected")),
-                },
+                Some(required) if seen.meets(required) => as_declared(ctx, text),
+                Some(required) => {
+                    Err(Failure::fail(format!("the concurrency model `{required}`"), text)
+                        .hint("detected from the system calls in which its threads and processes slept while idle clients were connected"))
+                }
             }
         },
     },
     Case {
-        name: "contract/ending",
-        requirement: "SIGTERM does to requests under way what the server declares",
-        source: "the contract: the ending",
-        needs: &[Precondition::Launched, Precondition::Pipelining, Precondition::Lasting],
+        name: "contract/shutdown",
+        requirement: "on SIGTERM, the server drains or drops requests in flight as declared",
+        source: "the contract: behaviour on SIGTERM",
+        preconditions: &[
+            Precondition::Launched,
+            Precondition::Pipelining,
+            Precondition::UnlimitedRequests,
+        ],
+        level: Level::Required,
         check: |ctx| {
-            let ended = ending(ctx)?;
-            let seen = ended.words();
-            let as_it_is = match ended.exit {
-                Some(Exit::Code(0)) if ended.answered == ended.asked => Some(Ending::Drain),
-                Some(_) => Some(Ending::Abort),
+            let shutdown = shut_down(ctx)?;
+            let seen = shutdown.text();
+            let detected = match shutdown.exit {
+                Some(Exit::Code(0)) if shutdown.replies == shutdown.requests => {
+                    Some(ShutdownPolicy::Drain)
+                }
+                Some(_) => Some(ShutdownPolicy::Abort),
                 None => None,
             };
-            let expected = match ctx.contract.ending {
+            let expected = match ctx.contract.shutdown {
                 None => {
-                    let declares = Declared { ending: as_it_is, ..Declared::default() };
-                    return tell(ctx, &seen, declares);
+                    let declares = Declared { shutdown: detected, ..Declared::default() };
+                    return report_undeclared(ctx, &seen, declares);
                 }
-                declared if declared == as_it_is => return as_declared(ctx, seen),
+                declared if declared == detected => return as_declared(ctx, seen),
                 // The server may have sent all replies before it received the signal.
-                Some(Ending::Abort) if ended.exit.is_some() => return as_declared(ctx, seen),
-                Some(Ending::Abort) => "it ends at once",
-                Some(Ending::Drain) => "what had arrived is answered, then exit code 0",
+                Some(ShutdownPolicy::Abort) if shutdown.exit.is_some() => {
+                    return as_declared(ctx, seen);
+                }
+                Some(ShutdownPolicy::Abort) => "the server exits at once",
+                Some(ShutdownPolicy::Drain) => {
+                    "all requests in flight are answered, then the server exits with code 0"
+                }
             };
-            let state = if as_it_is.is_some() { State::Ok } else { State::Hang };
+            let state = if detected.is_some() { State::Completed } else { State::Hang };
             Err(Failure { state, ..Failure::fail(expected, seen) })
         },
     },
 ];
 
-/// Records that the detected property matches the declared one.
+/// Records that the detected property matches the declared property.
 fn as_declared(ctx: &TestContext<'_>, seen: String) -> Result<(), Failure> {
-    ctx.was_met();
-    ctx.observe(seen);
+    ctx.evidence().record_verified();
+    ctx.evidence().observe(seen);
     Ok(())
 }
 
 /// Reports an undeclared property, with the declaration that follows from it, if any.
-fn tell(ctx: &TestContext<'_>, seen: &str, declares: Declared) -> Result<(), Failure> {
-    ctx.discovered(Discovery { seen: seen.to_owned(), declares, ..Discovery::default() });
+fn report_undeclared(ctx: &TestContext<'_>, seen: &str, declares: Declared) -> Result<(), Failure> {
+    ctx.evidence().report_discovery(Discovery {
+        observed: seen.to_owned(),
+        declares,
+        ..Discovery::default()
+    });
     Ok(())
 }
 
-impl Crowd<'_> {
-    /// Returns whether the server answered all the clients that a case may open.
-    fn is_endless(&self) -> bool {
+impl ClientsAtLimit<'_> {
+    /// Returns whether the server served all connections that a case may open.
+    fn has_no_limit(&self) -> bool {
         self.next.is_none() && self.waiting.is_empty()
     }
 
-    fn served_words(&self) -> String {
-        let served = self.served.len();
+    /// Describes the served connections, and the outcome of the next one.
+    fn served_text(&self) -> String {
+        let served = counted(self.served.len(), "connection");
         match &self.next {
-            Some(met) => format!("serves {served} at once, then: {}", met.words()),
-            None if self.is_endless() => format!("serves {served} at once, at least"),
-            None => format!("serves {served} at once, then: taken in to wait"),
+            Some(next) => format!("{served} served at a time; the next one: {}", next.text()),
+            None if self.has_no_limit() => format!("at least {served} served at a time"),
+            None => format!("{served} served at a time; the next one is queued"),
         }
     }
 
-    fn full_words(&self) -> String {
-        let (served, waiting) = (self.served.len(), self.waiting.len());
-        let met = match &self.next {
-            Some(met) => met.words(),
-            None => "as many as a case may open".to_owned(),
+    /// Describes the outcome of the first connection that is neither served nor queued.
+    fn overload_text(&self) -> String {
+        let used = match self.waiting.len() {
+            0 => format!("{} served", counted(self.served.len(), "connection")),
+            queued => {
+                format!("{} served and {queued} queued", counted(self.served.len(), "connection"))
+            }
         };
-        match waiting {
-            0 => format!("after {served} that are served: {met}"),
-            _ => format!("after {served} that are served and {waiting} that wait: {met}"),
+        match &self.next {
+            Some(next) => format!("{used}; the next one: {}", next.text()),
+            None => format!("no limit found: {used}, the maximum that a case opens"),
         }
     }
 
-    /// Returns the declarations that follow from this and are still missing.
-    fn declares(&self, ctx: &TestContext<'_>) -> Declared {
-        if self.is_endless() {
+    /// Returns the declaration of the detected connection limit, and of the overload policy if the
+    /// contract does not declare one.
+    fn declaration(&self, ctx: &TestContext<'_>) -> Declared {
+        if self.has_no_limit() {
             return Declared::default();
         }
         let next = self.next.as_ref().filter(|_| ctx.contract.when_full.is_none());
-        let when_full = next.map(Met::declares).unwrap_or_default();
+        let when_full = next.map(OverLimit::declaration).unwrap_or_default();
         Declared { capacity: Some(self.served.len()), ..when_full }
     }
 }
 
-impl Met {
-    /// Returns the declaration of this overload policy.
-    fn declares(&self) -> Declared {
+impl OverLimit {
+    /// Returns the declaration of the overload policy that has this outcome. It is empty if there
+    /// is no such policy.
+    fn declaration(&self) -> Declared {
         let (when_full, busy_prefix) = match self {
-            Met::Told(line) => match stable_prefix(line) {
+            OverLimit::Message(line) => match stable_prefix(line) {
                 Some(prefix) => (Some(OverloadPolicy::Busy), Some(prefix)),
                 None => (None, None),
             },
-            other => (other.kind(), None),
+            other => (other.policy(), None),
         };
         Declared { when_full, busy_prefix, ..Declared::default() }
     }
 }
 
-/// Returns the part of a line that other lines will share.
-///
-/// It ends before the first digit: a number, such as that of the connected clients, may differ the
-/// next time.
+/// Returns the part of a busy line before the first digit, if it is not blank. Later busy lines
+/// probably begin with it, while a number, such as a count of clients, may differ.
 pub(crate) fn stable_prefix(line: &[u8]) -> Option<String> {
     let number = line.iter().position(u8::is_ascii_digit).unwrap_or(line.len());
     let prefix = std::str::from_utf8(&line[..number]).ok()?;
     (!prefix.trim().is_empty()).then(|| prefix.to_owned())
 }
 
-impl Longest {
-    fn words(&self) -> String {
-        let lines = format!("lines up to {} bytes", self.answered);
-        match self.then() {
-            Some(then) => format!("{lines}, then {then}"),
-            None => format!("{lines} at least"),
+impl LongestLine {
+    fn text(&self) -> String {
+        let answered = format!("requests up to {} bytes answered", self.answered);
+        match self.outcome() {
+            Some(outcome) => format!("{answered}; a longer one: {outcome}"),
+            None => format!("{answered}; longer requests were not tried"),
         }
     }
 }
 
-impl Ended {
-    fn words(&self) -> String {
-        let answered = match self.answered == self.asked {
-            true => "every request under way is answered".to_owned(),
+impl Shutdown {
+    fn text(&self) -> String {
+        let answered = match self.replies == self.requests {
+            true => "all requests in flight are answered".to_owned(),
             false => {
-                format!("{} of {} requests under way are answered", self.answered, self.asked)
+                format!("{} of {} requests in flight are answered", self.replies, self.requests)
             }
         };
         match self.exit {
             Some(exit) => format!("{answered}, then {exit}"),
-            None => format!("{answered}, and the server goes on"),
+            None => format!("{answered}, and the server does not exit"),
         }
     }
 }

@@ -2,31 +2,33 @@
 
 use std::time::Duration;
 
+use crate::conformance::assumptions::PIPELINING;
 use crate::conformance::case::Case;
-use crate::conformance::context::request;
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
-use crate::conformance::test_client::PIPELINED;
+use crate::conformance::requests::request;
+use crate::results::Level;
 
-/// Requests sent at once before the half-close.
-const MANY: usize = 200;
+/// Number of requests sent at once before the half-close.
+const PIPELINED_REQUESTS: usize = 200;
 
-/// Clients that half-close. A server that leaks their descriptors adds as many, which does not
-/// happen by chance.
-const FINS: usize = 6;
+/// Number of clients that half-close in a round. If the server leaks their descriptors, its count
+/// grows by this number, which is too large for a coincidence.
+const HALF_CLOSING_CLIENTS: usize = 6;
 
 /// First timeout for the server to close a descriptor.
-const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "disconnects/half-close",
-        requirement: "a client that ends its side gets the reply that is owed, then a clean end",
+        requirement: "a client that half-closes its connection gets the pending reply, then a clean close",
         source: "RFC 9293 section 3.6.1 (half-closed connections); shutdown(2)",
-        needs: &[],
+        preconditions: &[],
+        level: Level::Required,
         check: |ctx| {
-            let mut client = ctx.connect()?;
-            let reply = client.learn(&request(1))?;
+            let mut client = ctx.clients().connect()?;
+            let reply = client.learn_reply(&request(1))?;
             client.request(&request(1))?;
             client.half_close()?;
             client.expect(&reply)?;
@@ -35,26 +37,32 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
     Case {
         name: "disconnects/half-close-many",
-        requirement: "a client that ends its side behind many requests gets all the replies, then a clean end",
+        requirement: "a client that half-closes its connection after many requests gets all replies, then a clean close",
         source: "RFC 9293 section 3.6.1 (half-closed connections); RFC 1122 section 4.2.2.13 (closing over unread data resets)",
-        needs: &[Precondition::Pipelining, Precondition::Lasting],
+        preconditions: &[Precondition::Pipelining, Precondition::UnlimitedRequests],
+        level: Level::Required,
         check: |ctx| {
-            let mut client = ctx.connect()?;
-            let replies = [client.learn(&request(1))?, client.learn(&request(2))?];
-            let many = [ctx.sent(&request(1)), ctx.sent(&request(2))].concat().repeat(MANY / 2);
+            let mut client = ctx.clients().connect()?;
+            let replies = [client.learn_reply(&request(1))?, client.learn_reply(&request(2))?];
+            let many = [ctx.contract.sent(&request(1)), ctx.contract.sent(&request(2))]
+                .concat()
+                .repeat(PIPELINED_REQUESTS / 2);
             client.send(&many)?;
-            for number in 0..MANY {
-                client.expect(&replies[number % 2]).map_err(|finding| {
-                    let seen = finding.observed;
-                    Failure::blocked(PIPELINED, format!("even without an end: {seen}"))
+            for number in 0..PIPELINED_REQUESTS {
+                client.expect(&replies[number % 2]).map_err(|failure| {
+                    let seen = failure.observed;
+                    Failure::assumption_failed(
+                        PIPELINING,
+                        format!("even without a half-close: {seen}"),
+                    )
                 })?;
             }
             client.send(&many)?;
             client.half_close()?;
-            for number in 0..MANY {
-                client.expect(&replies[number % 2]).map_err(|finding| {
-                    finding.hint(
-                        "the end of input is no end of the output: send what is owed, then close",
+            for number in 0..PIPELINED_REQUESTS {
+                client.expect(&replies[number % 2]).map_err(|failure| {
+                    failure.hint(
+                        "the end of the input is not the end of the output: send the pending replies, then close",
                     )
                 })?;
             }
@@ -63,30 +71,40 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
     Case {
         name: "disconnects/fin-frees-descriptor",
-        requirement: "when a client has ended its side and is owed nothing, its descriptor is closed",
+        requirement: "the server closes the descriptor of a client that has half-closed and has no pending replies",
         source: "close(2); CWE-775 (missing release of a file descriptor)",
-        needs: &[Precondition::Launched, Precondition::Lasting, Precondition::Lives],
+        preconditions: &[
+            Precondition::Launched,
+            Precondition::UnlimitedRequests,
+            Precondition::NoExitAfterConnections,
+        ],
+        level: Level::Required,
         check: |ctx| {
-            ctx.connect()?.learn(&request(1))?;
-            let held = || ctx.holdings().descriptors;
+            ctx.clients().connect()?.learn_reply(&request(1))?;
+            let descriptors = || ctx.resources().usage().descriptors;
             let mut outcome = Ok(());
-            // A worker pool that still starts adds descriptors once; a leak adds some each time.
-            for patience in [FIRST_PATIENCE, FIRST_PATIENCE, ctx.patience] {
-                ctx.let_it_rest();
-                let before = held();
+            // A worker pool that is still starting adds descriptors once. A leak adds some in each
+            // round.
+            for timeout in [FIRST_TIMEOUT, FIRST_TIMEOUT, ctx.timeout] {
+                ctx.process().wait_until_asleep();
+                let before = descriptors();
                 let mut clients = Vec::new();
-                for _ in 0..FINS {
-                    let mut client = ctx.connect_soon(&request(2))?;
+                for _ in 0..HALF_CLOSING_CLIENTS {
+                    let mut client = ctx.clients().connect_with_retry(&request(2))?;
                     client.half_close()?;
                     clients.push(client);
                 }
                 outcome = ctx.wait_for(
-                    patience.min(ctx.patience),
-                    || held() <= before + FINS / 2,
+                    timeout.min(ctx.timeout),
+                    || descriptors() <= before + HALF_CLOSING_CLIENTS / 2,
                     || {
                         let expected = format!("about {before} open descriptors, as before");
-                        Failure::leak(expected, format!("{} after {FINS} clients' FIN", held()))
-                            .hint("a read that gives nothing is the client's end: close the socket")
+                        let number = descriptors();
+                        let seen =
+                            format!("{number} after {HALF_CLOSING_CLIENTS} clients sent FIN");
+                        Failure::leak(expected, seen).hint(
+                            "a read of 0 bytes means that the client has closed: close the socket",
+                        )
                     },
                 );
                 if outcome.is_ok() {
@@ -98,69 +116,81 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
     Case {
         name: "disconnects/nothing-said",
-        requirement: "clients that connect and close without a word do no harm",
+        requirement: "clients that connect and close without a request do not affect the server",
         source: "RFC 9293 section 3.6 (closing a connection)",
-        needs: &[Precondition::Lives],
+        preconditions: &[Precondition::NoExitAfterConnections],
+        level: Level::Required,
         check: |ctx| {
-            ctx.connect()?.learn(&request(7))?;
+            ctx.clients().connect()?.learn_reply(&request(7))?;
             for _ in 0..20 {
-                // The server may refuse it while it still handles the last one.
-                drop(ctx.try_connect());
+                // The server may reject this client while it still handles an earlier one.
+                drop(ctx.clients().try_connect());
             }
-            ctx.serves_soon("the next client is served")
+            ctx.clients().expect_service_with_retry("the next client is served")
         },
     },
     Case {
         name: "disconnects/reset-before-accept",
-        requirement: "clients that reset as soon as they are connected do no harm",
+        requirement: "clients that reset right after they connect do not affect the server",
         source: "Stevens UNP 5.11 (connection abort before accept returns); accept(2)",
-        needs: &[Precondition::Lives],
+        preconditions: &[Precondition::NoExitAfterConnections],
+        level: Level::Required,
         check: |ctx| {
-            ctx.connect()?.learn(&request(7))?;
+            ctx.clients().connect()?.learn_reply(&request(7))?;
             for _ in 0..20 {
-                if let Ok(client) = ctx.try_connect() {
-                    ctx.wait_until_established(&client);
+                if let Ok(client) = ctx.clients().try_connect() {
+                    client.wait_until_established();
                     client.reset();
                 }
             }
-            ctx.serves_soon("the next client is served").map_err(dies_of_reset)
+            ctx.clients()
+                .expect_service_when_asleep("the next client is served")
+                .map_err(with_reset_hint)
         },
     },
     Case {
         name: "disconnects/reset-in-request",
-        requirement: "a client that resets in the middle of a request does no harm",
+        requirement: "a client that resets in the middle of a request does not affect the server",
         source: "RFC 9293 section 3.5.3 (reset processing)",
-        needs: &[Precondition::Lives],
+        preconditions: &[Precondition::NoExitAfterConnections],
+        level: Level::Required,
         check: |ctx| {
             for _ in 0..5 {
-                let mut client = ctx.connect_soon(&request(1))?;
+                let mut client = ctx.clients().connect_with_retry(&request(1))?;
                 client.send(b"12")?;
                 client.reset();
             }
-            ctx.serves_soon("the next client is served").map_err(dies_of_reset)
+            ctx.clients()
+                .expect_service_when_asleep("the next client is served")
+                .map_err(with_reset_hint)
         },
     },
     Case {
         name: "disconnects/reset-in-reply",
-        requirement: "a client that resets while replies are being sent does no harm",
+        requirement: "a client that resets while the server sends replies does not affect the server",
         source: "RFC 9293 section 3.5.3 (reset processing); Stevens UNP 5.13 (SIGPIPE)",
-        needs: &[Precondition::Pipelining, Precondition::Lives],
+        preconditions: &[Precondition::Pipelining, Precondition::NoExitAfterConnections],
+        level: Level::Required,
         check: |ctx| {
-            let many = ctx.sent(&request(1)).repeat(2000);
+            // Enough requests that the server still answers them when the client resets, even if the
+            // server runs first.
+            let many = ctx.contract.sent(&request(1)).repeat(20_000);
             for _ in 0..5 {
-                let mut client = ctx.connect_soon(&request(1))?;
+                let mut client = ctx.clients().connect_with_retry(&request(1))?;
                 // The server may be too slow to accept all the bytes.
                 let _ = client.client.send(&many);
                 client.reset();
             }
-            ctx.serves_soon("the next client is served").map_err(dies_of_reset)
+            ctx.clients()
+                .expect_service_when_asleep("the next client is served")
+                .map_err(with_reset_hint)
         },
     },
 ];
 
-fn dies_of_reset(finding: Failure) -> Failure {
-    finding.hint(
-        "a reset makes read, write, or the accepted socket itself fail: that error ends one \
-         client, never the server",
+fn with_reset_hint(failure: Failure) -> Failure {
+    failure.hint(
+        "after a reset, reads, writes and even accept fail: such an error may close one connection, \
+         but must not stop the server",
     )
 }

@@ -4,88 +4,97 @@ use std::time::Duration;
 
 use crate::client::ClientError;
 use crate::conformance::case::Case;
-use crate::conformance::context::request;
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
+use crate::conformance::requests::request;
 use crate::conformance::test_client::TestClient;
+use crate::results::Level;
 
-/// Deadline for a new connection to be rejected.
-const TOLD: Duration = Duration::from_secs(2);
+/// Timeout for the rejection of a new connection.
+const REJECTION_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Number of polls for whether a server with nothing to do sleeps.
+/// Number of samples that check whether the server sleeps while it cannot accept.
 ///
-/// A server that spins never sleeps; one that polls with a pause sleeps in some polls. CPU time
-/// would prove nothing: on a busy machine a spinning server gets little of it.
-const LOOKS: usize = 100;
+/// A server that spins sleeps in no sample; a server that retries after a pause sleeps in some. CPU
+/// time does not distinguish them: on a busy machine, a spinning server gets little CPU time.
+const SAMPLES: usize = 100;
 
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
-        name: "exhaustion/newcomers",
-        requirement: "without a free descriptor, newcomers are turned away or wait, and are served once there is one",
+        name: "exhaustion/new-connections",
+        requirement: "without a free descriptor, new connections are rejected or wait, and are served once a descriptor is free",
         source: "accept(2) (EMFILE); getrlimit(2)",
-        needs: &[Precondition::Launched, Precondition::Lives],
+        preconditions: &[Precondition::Launched, Precondition::NoExitAfterConnections],
+        level: Level::Hardening,
         check: |ctx| {
-            ctx.connect()?.learn(&request(7))?;
-            ctx.without_descriptors(|| {
-                // A blocked accept may already hold a descriptor, which serves the first
-                // connection.
+            ctx.clients().connect()?.learn_reply(&request(7))?;
+            ctx.resources().without_descriptors(|| {
+                // An accept call that was already blocked has reserved a descriptor, so the server
+                // can still accept one connection.
                 for _ in 0..4 {
-                    let met = ctx.try_connect().and_then(|mut party| {
-                        party.tell(&request(7))?;
-                        party.line_within(TOLD)
+                    let outcome = ctx.clients().try_connect().and_then(|mut client| {
+                        client.try_request(&request(7))?;
+                        client.reply_within(REJECTION_TIMEOUT)
                     });
-                    let Err(ClientError::Silent(..) | ClientError::ConnectTimedOut(_)) = met else {
+                    let Err(ClientError::Silent(..) | ClientError::ConnectTimedOut(_)) = outcome
+                    else {
                         continue;
                     };
-                    ctx.loosely("newcomers are left without a word until there is a descriptor");
+                    ctx.evidence().warn("new connections get no reply until a descriptor is free");
                     break;
                 }
                 Ok(())
             })?;
-            let served = ctx.serves_soon("clients are served once there are descriptors again");
-            served.map_err(|finding| {
-                finding.hint("an accept that fails for want of a descriptor ends neither the loop nor the server")
+            let served = ctx
+                .clients()
+                .expect_service_with_retry("clients are served once descriptors are free again");
+            served.map_err(|failure| {
+                failure.hint("an accept that fails with EMFILE must stop neither the accept loop nor the server")
             })
         },
     },
     Case {
         name: "exhaustion/no-spin",
-        requirement: "without a free descriptor, and with newcomers at the door, the server does not spin",
+        requirement: "without a free descriptor, pending connections do not make the server spin",
         source: "accept(2) (EMFILE); CWE-400 (uncontrolled resource consumption)",
-        needs: &[Precondition::Launched, Precondition::Lives],
+        preconditions: &[Precondition::Launched, Precondition::NoExitAfterConnections],
+        level: Level::Hardening,
         check: |ctx| {
-            ctx.connect()?.learn(&request(7))?;
-            ctx.without_descriptors(|| {
-                // A blocked accept may already hold a descriptor, which serves the first
-                // connection.
-                let _ = ctx.try_connect().map(|party| party.client.cut());
-                let _at_the_door: Vec<Result<TestClient<'_>, ClientError>> =
-                    (0..3).map(|_| ctx.try_connect()).collect();
-                let asleep = ctx.seen_asleep(LOOKS);
-                if asleep < LOOKS / 20 {
-                    let expected = "the server sleeps while nothing can be done";
-                    let seen = format!("it slept in {asleep} of {LOOKS} looks");
+            ctx.clients().connect()?.learn_reply(&request(7))?;
+            ctx.resources().without_descriptors(|| {
+                // An accept call that was already blocked has reserved a descriptor, so the server
+                // can still accept one connection.
+                let _ = ctx.clients().try_connect().map(|client| client.client.shut_down());
+                let _pending: Vec<Result<TestClient<'_>, ClientError>> =
+                    (0..3).map(|_| ctx.clients().try_connect()).collect();
+                let asleep = ctx.process().polls_asleep(SAMPLES);
+                if asleep < SAMPLES / 20 {
+                    let expected = "the server sleeps while it cannot accept";
+                    let seen = format!("the server slept in {asleep} of {SAMPLES} samples");
                     return Err(Failure::fail(expected, seen).hint(
-                        "accept fails at once without a descriptor, and the listener stays ready: \
-                         free a spare one to accept and close, or stop listening for a while",
+                        "without a descriptor, accept fails at once and the listener stays readable: keep a \
+                         spare descriptor to accept and close with, or pause before the next accept",
                     ));
                 }
-                ctx.was_met();
+                ctx.evidence().record_verified();
                 Ok(())
             })
         },
     },
     Case {
-        name: "exhaustion/old-clients",
-        requirement: "without a free descriptor, the clients that are there are served as before",
+        name: "exhaustion/connected-clients",
+        requirement: "without a free descriptor, the connected clients are still served",
         source: "accept(2) (EMFILE); getrlimit(2)",
-        needs: &[Precondition::Clients(2), Precondition::Launched],
+        preconditions: &[Precondition::Clients(2), Precondition::Launched],
+        level: Level::Hardening,
         check: |ctx| {
-            let mut client = ctx.connect()?;
-            let reply = client.learn(&request(1))?;
-            ctx.without_descriptors(|| {
-                let _newcomers: Vec<Result<TestClient<'_>, ClientError>> =
-                    (0..3).map(|_| ctx.try_connect()).collect();
+            let mut client = ctx.clients().connect()?;
+            let reply = client.learn_reply(&request(1))?;
+            ctx.resources().without_descriptors(|| {
+                let _pending: Vec<Result<TestClient<'_>, ClientError>> =
+                    (0..3).map(|_| ctx.clients().try_connect()).collect();
+                // Wait until accept has failed in the server.
+                ctx.process().wait_until_asleep();
                 for _ in 0..20 {
                     client.request(&request(1))?;
                     client.expect(&reply)?;

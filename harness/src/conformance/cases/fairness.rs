@@ -6,60 +6,69 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::conformance::case::Case;
-use crate::conformance::context::{beside, request};
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
-use crate::wire::ReplyEnd;
+use crate::conformance::requests::request;
+use crate::conformance::threads::spawn_scoped;
+use crate::results::Level;
+use crate::wire::ReplyFraming;
 
-/// Requests of the client with low load.
+/// Number of requests of the client with low load.
 const REQUESTS: usize = 50;
 
-/// Clients with equal load, and the duration of their load.
-const EQUALS: usize = 4;
-const SHARED: Duration = Duration::from_millis(10);
+/// Number of clients with equal load.
+const EQUAL_CLIENTS: usize = 4;
+
+/// Duration of the load of these clients.
+const LOAD_DURATION: Duration = Duration::from_millis(10);
 
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "fairness/shares",
-        requirement: "clients that want the same get the same: this tells how nearly",
+        requirement: "clients with equal load get equal shares of the throughput (the case reports Jain's index)",
         source: "Jain, Chiu and Hawe: A Quantitative Measure of Fairness (DEC-TR-301)",
-        needs: &[Precondition::Clients(EQUALS), Precondition::EndedReplies],
+        preconditions: &[Precondition::Clients(EQUAL_CLIENTS), Precondition::TerminatedReplies],
+        level: Level::Required,
         check: |ctx| {
             let mut clients = Vec::new();
-            for number in 0..EQUALS {
-                let mut client = ctx.connect()?;
-                client.learn(&request(number))?;
+            for number in 0..EQUAL_CLIENTS {
+                let mut client = ctx.clients().connect()?;
+                client.learn_reply(&request(number))?;
                 clients.push(client);
             }
             let streams: Vec<TcpStream> = clients
                 .iter()
                 .map(|client| client.client.stream())
                 .collect::<Result<_, _>>()
-                .map_err(|trouble| Failure::trouble("a clone", &trouble))?;
-            let ReplyEnd::Bytes(end) = &ctx.contract.wire.reply_end else {
-                return Err(Failure::vacuous("its replies end otherwise"));
+                .map_err(|error| Failure::client_error("a duplicate of the socket", &error))?;
+            let ReplyFraming::Bytes(end) = &ctx.contract.wire.reply_end else {
+                return Err(Failure::inconclusive(
+                    "the server's replies do not end with fixed bytes",
+                ));
             };
             let requests: Vec<Vec<u8>> =
-                (0..EQUALS).map(|number| ctx.sent(&request(number))).collect();
-            let until = Instant::now() + SHARED;
-            let answered: Vec<io::Result<usize>> = thread::scope(|scope| {
-                let asking: Result<Vec<_>, Failure> = streams
+                (0..EQUAL_CLIENTS).map(|number| ctx.contract.sent(&request(number))).collect();
+            let end_time = Instant::now() + LOAD_DURATION;
+            let counts: Vec<io::Result<usize>> = thread::scope(|scope| {
+                let threads: Result<Vec<_>, Failure> = streams
                     .into_iter()
                     .zip(&requests)
                     .map(|(stream, request)| {
-                        beside(scope, move || ask_until(until, &stream, request, end))
+                        spawn_scoped(scope, move || ask_until(end_time, &stream, request, end))
                     })
                     .collect();
-                let join = |one: ScopedJoinHandle<'_, _>| one.join().expect("it does not panic");
-                asking.map(|asking| asking.into_iter().map(join).collect())
+                let join = |thread: ScopedJoinHandle<'_, _>| {
+                    thread.join().expect("the thread does not panic")
+                };
+                threads.map(|threads| threads.into_iter().map(join).collect())
             })?;
-            let shares: Vec<usize> = answered
-                .into_iter()
-                .collect::<Result<_, _>>()
-                .map_err(|error| Failure::vacuous(format!("a client was not answered: {error}")))?;
-            ctx.inform(format!(
-                "answered in {} ms: {shares:?}, Jain's index {:.3}",
-                SHARED.as_millis(),
+            let shares: Vec<usize> =
+                counts.into_iter().collect::<Result<_, _>>().map_err(|error| {
+                    Failure::inconclusive(format!("a client got no reply: {error}"))
+                })?;
+            ctx.evidence().inform(format!(
+                "replies per client in {} ms: {shares:?}; Jain's fairness index {:.3}",
+                LOAD_DURATION.as_millis(),
                 jain(&shares)
             ));
             Ok(())
@@ -67,49 +76,56 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
     Case {
         name: "fairness/flood",
-        requirement: "a client that floods the server does not keep a modest one from its replies",
+        requirement: "a client that floods the server does not block a client with low load",
         source: "CWE-400 (uncontrolled resource consumption)",
-        needs: &[Precondition::Clients(2), Precondition::Pipelining],
+        preconditions: &[Precondition::Clients(2), Precondition::Pipelining],
+        level: Level::Hardening,
         check: |ctx| {
-            let mut flooding = ctx.connect()?;
-            flooding.learn(&request(1))?;
-            let mut modest = ctx.connect()?;
-            ctx.tells_apart(&mut flooding, &mut modest)?;
-            let reply = modest.learn(&request(2))?;
+            let mut flooding = ctx.clients().connect()?;
+            flooding.learn_reply(&request(1))?;
+            let mut light = ctx.clients().connect()?;
+            ctx.clients().check_isolation(&mut flooding, &mut light)?;
+            let reply = light.learn_reply(&request(2))?;
             let mut slowest = Duration::ZERO;
-            let asked = flooding.while_it_floods(|| {
+            let outcome = flooding.while_flooding(|| {
                 (0..REQUESTS).try_for_each(|_| {
                     let began = Instant::now();
-                    modest.request(&request(2))?;
-                    modest.expect(&reply)?;
+                    light.request(&request(2))?;
+                    light.expect(&reply)?;
                     slowest = slowest.max(began.elapsed());
                     Ok(())
                 })
             })?;
-            ctx.observe(format!("its slowest reply of {REQUESTS} took {} µs", slowest.as_micros()));
-            asked.map_err(|finding: Failure| {
-                finding.hint(
-                    "does it serve one client until that has nothing more to ask? give each a turn",
+            ctx.evidence().observe(format!(
+                "the slowest of {REQUESTS} replies took {} µs",
+                slowest.as_micros()
+            ));
+            outcome.map_err(|failure: Failure| {
+                failure.hint(
+                    "does the server serve one client until it has no more requests? serve the clients round-robin",
                 )
             })?;
-            modest.close();
-            ctx.outlives(flooding)
+            light.close();
+            ctx.clients().expect_service_after_reset(flooding)
         },
     },
 ];
 
-/// Sends requests in a closed loop until `until` and returns the number of replies.
+/// Sends requests in a closed loop until `end_time` and returns the number of replies.
+///
+/// # Errors
+/// The connection fails or closes.
 fn ask_until(
-    until: Instant,
+    end_time: Instant,
     mut stream: &TcpStream,
     request: &[u8],
     end: &[u8],
 ) -> io::Result<usize> {
-    let last = *end.last().expect("a reply has an end");
+    let last = *end.last().expect("the end of a reply is not empty");
     let mut replies = BufReader::new(stream);
     let mut line = Vec::new();
     let mut answered = 0;
-    while Instant::now() < until {
+    while Instant::now() < end_time {
         stream.write_all(request)?;
         line.clear();
         while !line.ends_with(end) {
@@ -122,7 +138,7 @@ fn ask_until(
     Ok(answered)
 }
 
-/// Returns Jain's fairness index: 1 if all shares are equal, 1/n if one of n has everything.
+/// Returns Jain's fairness index: 1 if all n shares are equal, 1/n if all but one are 0.
 fn jain(shares: &[usize]) -> f64 {
     let sum: f64 = shares.iter().map(|&share| share as f64).sum();
     let squares: f64 = shares.iter().map(|&share| (share as f64).powi(2)).sum();
@@ -134,7 +150,7 @@ mod tests {
     use super::jain;
 
     #[test]
-    fn equal_shares_are_1_and_all_for_one_is_one_over_their_number() {
+    fn jains_index_is_1_for_equal_shares_and_1_over_n_for_a_single_share() {
         assert_eq!(jain(&[7, 7, 7, 7]), 1.0);
         assert_eq!(jain(&[9, 0, 0, 0]), 0.25);
     }

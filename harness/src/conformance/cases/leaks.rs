@@ -1,120 +1,132 @@
-//! Cases for resources that a server must release when clients leave.
+//! Cases for resources that a server must release when clients disconnect.
 
 use std::time::Duration;
 
+use crate::conformance::assumptions::PIPELINING;
 use crate::conformance::case::Case;
-use crate::conformance::context::{TestContext, request};
+use crate::conformance::context::TestContext;
 use crate::conformance::failure::Failure;
-use crate::conformance::padding::padded;
 use crate::conformance::precondition::Precondition;
-use crate::conformance::test_client::{PIPELINED, QUIET};
+use crate::conformance::requests::{padded, request};
+use crate::conformance::test_client::QUIET;
+use crate::results::Level;
 use crate::server::proc::ResourceUsage;
 
-/// Clients that connect and leave.
+/// Number of clients that connect and disconnect.
 const CLIENTS: usize = 60;
 
-/// Permitted increase of a count: a worker pool may still grow, and needs few clients for that.
+/// Permitted growth of a count, for a worker pool that still grows.
 const SLACK: usize = CLIENTS / 10;
 
-/// First timeout, enough for a server that releases resources late.
-const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+/// First timeout for the release of resources.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Clients that send much and leave, and the bytes each sends: as many as fit in the socket buffers
-/// of both sides. All together exceed the permitted growth, in bytes.
+/// Number of clients that send much data and disconnect, in each round.
 const SENDING_CLIENTS: usize = 16;
-const SENT_BY_EACH: usize = 32 * 1024;
-const MOST_GROWTH: u64 = 192 * 1024;
 
-/// The longest line that they send.
-const SENT_LINE: usize = 1000;
+/// Number of bytes that each of these clients sends: as many as fit in the socket buffers of both
+/// sides.
+const BYTES_PER_CLIENT: usize = 32 * 1024;
 
-/// Most rounds of such clients. In a pool of many threads, each thread has one-time setup costs.
+/// Permitted growth of the server's memory in a round, in bytes. All clients together send more.
+const MAX_GROWTH: u64 = 192 * 1024;
+
+/// Maximum length of a line that these clients send, in bytes.
+const MAX_SENT_LINE: usize = 1000;
+
+/// Maximum number of rounds. In a pool of many threads, each thread allocates memory once, so the
+/// memory may grow for several rounds.
 const MEMORY_ROUNDS: usize = 16;
 
 /// How a client closes its connection.
 #[derive(Clone, Copy, PartialEq)]
-enum Leaving {
-    Closing,
-    Resetting,
+enum Disconnect {
+    Fin,
+    Rst,
 }
 
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "leaks/descriptors",
-        requirement: "open descriptors do not become more with every client that has come and gone",
+        requirement: "the number of open descriptors does not grow with the number of past clients",
         source: "CWE-775 (missing release of a file descriptor)",
-        needs: &[Precondition::Launched, Precondition::Lives],
+        preconditions: &[Precondition::Launched, Precondition::NoExitAfterConnections],
+        level: Level::Required,
         check: |ctx| {
-            let settled =
-                settles(ctx, "open descriptors", Leaving::Closing, |held| held.descriptors);
-            settled.map_err(|finding| {
-                finding.hint("is every accepted socket closed, on every way out?")
-            })
+            let result = expect_no_growth(ctx, "open descriptors", Disconnect::Fin, |usage| {
+                usage.descriptors
+            });
+            result
+                .map_err(|failure| failure.hint("is every accepted socket closed, on every path?"))
         },
     },
     Case {
         name: "leaks/threads-and-processes",
-        requirement: "threads and processes do not become more with every client that has come and gone",
+        requirement: "the number of threads and processes does not grow with the number of past clients",
         source: "CWE-772 (missing release of a resource); pthread_detach(3)",
-        needs: &[Precondition::Launched, Precondition::Lives],
+        preconditions: &[Precondition::Launched, Precondition::NoExitAfterConnections],
+        level: Level::Required,
         check: |ctx| {
-            let settled = settles(ctx, "threads and processes", Leaving::Closing, |held| {
-                held.threads + held.processes
+            let result = expect_no_growth(ctx, "threads and processes", Disconnect::Fin, |usage| {
+                usage.threads + usage.processes
             });
-            settled.map_err(|finding| {
-                finding.hint("is every thread joined or detached, every child waited for?")
+            result.map_err(|failure| {
+                failure
+                    .hint("is every thread joined or detached, and every child process waited for?")
             })
         },
     },
     Case {
         name: "leaks/zombies",
-        requirement: "a child process that has ended is waited for, also when no further client comes",
+        requirement: "the server reaps exited child processes, even when no further client connects",
         source: "wait(2); Stevens UNP 5.10 (wait and waitpid)",
-        needs: &[Precondition::Launched, Precondition::Lives],
+        preconditions: &[Precondition::Launched, Precondition::NoExitAfterConnections],
+        level: Level::Required,
         check: |ctx| {
-            come_and_go(ctx, Leaving::Closing)?;
-            let zombies = || ctx.holdings().zombies;
+            connect_and_disconnect(ctx, Disconnect::Fin)?;
+            let zombies = || ctx.resources().usage().zombies;
             ctx.wait_until(
                 || zombies() == 0,
                 || {
-                    let seen = format!("{} are left", zombies());
-                    Failure::leak("no child that has ended is left", seen)
-                        .hint("wait for children when SIGCHLD comes, for all that there are: signals do not queue")
+                    let seen = format!("{} zombies", zombies());
+                    Failure::leak("no zombies", seen)
+                        .hint("on SIGCHLD, call waitpid until no exited child is left: signals are not queued")
                 },
             )
         },
     },
     Case {
         name: "leaks/memory",
-        requirement: "memory does not grow by what clients send that have come and gone",
+        requirement: "memory does not grow with the data that past clients have sent",
         source: "CWE-401 (missing release of memory)",
-        needs: &[
+        preconditions: &[
             Precondition::Launched,
-            Precondition::Delimited,
+            Precondition::DelimitedRequests,
             Precondition::Pipelining,
-            Precondition::Lasting,
-            Precondition::Lives,
+            Precondition::UnlimitedRequests,
+            Precondition::NoExitAfterConnections,
         ],
+        level: Level::Required,
         check: |ctx| {
             let mut outcome = Ok(());
-            // One-time setup is no leak, and an allocator or a garbage collector may take time to
-            // settle. A leak per client recurs in each round.
+            // One-time setup is no leak, and an allocator or a garbage collector may reach a steady
+            // state late. A leak per client recurs in each round.
             for round in 1..=MEMORY_ROUNDS {
-                let last = round == MEMORY_ROUNDS;
-                ctx.let_it_rest();
-                let held = || ctx.holdings().anonymous_bytes;
-                let before = held();
-                come_and_send(ctx)?;
+                let is_last = round == MEMORY_ROUNDS;
+                ctx.process().wait_until_asleep();
+                let memory = || ctx.resources().usage().anonymous_bytes;
+                let before = memory();
+                send_and_disconnect(ctx)?;
                 outcome = ctx.wait_for(
-                    if last { ctx.patience } else { QUIET },
-                    || held() <= before + MOST_GROWTH,
+                    if is_last { ctx.timeout } else { QUIET },
+                    || memory() <= before + MAX_GROWTH,
                     || {
-                        let sent = SENDING_CLIENTS * SENT_BY_EACH / 1024;
-                        let expected = format!("at most {} KiB more memory", MOST_GROWTH / 1024);
-                        let grown = held().saturating_sub(before) / 1024;
-                        let seen = format!("{grown} KiB more after {sent} KiB sent by {SENDING_CLIENTS} clients, again and again");
+                        let sent = SENDING_CLIENTS * BYTES_PER_CLIENT / 1024;
+                        let expected = format!("memory grows by at most {} KiB", MAX_GROWTH / 1024);
+                        let growth = memory().saturating_sub(before) / 1024;
+                        let seen = format!("memory grew by {growth} KiB after {SENDING_CLIENTS} clients sent {sent} KiB, in each of {MEMORY_ROUNDS} rounds");
                         Failure::leak(expected, seen)
-                            .hint("what is kept of a client that is gone?")
+                            .hint("which data of a closed connection does the server keep?")
                     },
                 );
                 if outcome.is_ok() {
@@ -126,20 +138,22 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
     Case {
         name: "leaks/close-wait",
-        requirement: "when clients have gone, none of their connections stays half open",
+        requirement: "no connection stays in CLOSE_WAIT after its client has closed",
         source: "RFC 9293 section 3.6 (closing a connection: CLOSE-WAIT); CWE-772 (missing release of a resource)",
-        needs: &[Precondition::Launched, Precondition::Lives],
+        preconditions: &[Precondition::Launched, Precondition::NoExitAfterConnections],
+        level: Level::Required,
         check: |ctx| {
             for number in 0..10 {
-                ctx.connect_soon(&request(number))?.close();
+                ctx.clients().connect_with_retry(&request(number))?.close();
             }
-            let left = || ctx.in_close_wait();
+            let number = || ctx.resources().connections_in_close_wait();
             ctx.wait_until(
-                || left() == 0,
+                || number() == 0,
                 || {
-                    let seen = format!("{} are in CLOSE_WAIT", left());
-                    Failure::leak("the server ends each connection that its client has ended", seen)
-                        .hint("a read that gives nothing is the client's end: close the socket")
+                    let seen = format!("{} connections in CLOSE_WAIT", number());
+                    Failure::leak("no connection in CLOSE_WAIT", seen).hint(
+                        "a read of 0 bytes means that the client has closed: close the socket",
+                    )
                 },
             )
         },
@@ -148,90 +162,97 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "leaks/resets",
         requirement: "a client that resets leaves no descriptor, thread or process behind",
         source: "CWE-775 (missing release of a file descriptor); CWE-772 (missing release of a resource)",
-        needs: &[Precondition::Launched, Precondition::Lives],
+        preconditions: &[Precondition::Launched, Precondition::NoExitAfterConnections],
+        level: Level::Required,
         check: |ctx| {
-            let what = "descriptors, threads and processes";
-            let settled = settles(ctx, what, Leaving::Resetting, |held| {
-                held.descriptors + held.threads + held.processes
+            let counted = "descriptors, threads and processes";
+            let result = expect_no_growth(ctx, counted, Disconnect::Rst, |usage| {
+                usage.descriptors + usage.threads + usage.processes
             });
-            settled.map_err(|finding| {
-                finding.hint("is a client given up like any other when a read or a write fails?")
+            result.map_err(|failure| {
+                failure.hint("does the server release the same resources after a failed read or write as after a normal close?")
             })
         },
     },
 ];
 
-fn settles(
+/// Requires that a count of resources does not grow when clients connect and disconnect. `counted`
+/// is the plural noun for the resources in a failure.
+fn expect_no_growth(
     ctx: &TestContext<'_>,
-    what: &str,
-    leaving: Leaving,
+    counted: &str,
+    disconnect: Disconnect,
     count: fn(&ResourceUsage) -> usize,
 ) -> Result<(), Failure> {
-    // One-time setup happens during the first round, and a pool may grow for a while. A leak goes
-    // on growing.
-    come_and_go(ctx, leaving)?;
-    let settled = adds_little(ctx, what, leaving, count, FIRST_PATIENCE);
-    settled.or_else(|_| adds_little(ctx, what, leaving, count, ctx.patience))
+    // One-time setup happens in the first round, and a worker pool may grow in several rounds. A
+    // leak grows in every round.
+    connect_and_disconnect(ctx, disconnect)?;
+    let result = expect_small_growth(ctx, counted, disconnect, count, FIRST_TIMEOUT);
+    result.or_else(|_| expect_small_growth(ctx, counted, disconnect, count, ctx.timeout))
 }
 
-fn adds_little(
+/// Requires that a count grows by at most [`SLACK`] in one round of clients.
+fn expect_small_growth(
     ctx: &TestContext<'_>,
-    what: &str,
-    leaving: Leaving,
+    counted: &str,
+    disconnect: Disconnect,
     count: fn(&ResourceUsage) -> usize,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<(), Failure> {
-    ctx.let_it_rest();
-    // The server may still handle the last client, so the least of several samples is the baseline.
+    ctx.process().wait_until_asleep();
+    // The server may still handle the last client, so the minimum of several samples is the
+    // baseline.
     let mut before = usize::MAX;
     for _ in 0..5 {
-        before = before.min(count(&ctx.holdings()));
+        before = before.min(count(&ctx.resources().usage()));
         std::thread::sleep(Duration::from_millis(5));
     }
-    come_and_go(ctx, leaving)?;
-    let after = || count(&ctx.holdings());
+    connect_and_disconnect(ctx, disconnect)?;
+    let after = || count(&ctx.resources().usage());
     ctx.wait_for(
-        patience.min(ctx.patience),
+        timeout.min(ctx.timeout),
         || after() <= before + SLACK,
         || {
-            let expected = format!("about {before} {what}, as before");
-            Failure::leak(expected, format!("{} after {CLIENTS} clients more", after()))
+            let expected = format!("about {before} {counted}, as before");
+            Failure::leak(expected, format!("{} after {CLIENTS} more clients", after()))
         },
     )
 }
 
-fn come_and_go(ctx: &TestContext<'_>, leaving: Leaving) -> Result<(), Failure> {
+/// Connects [`CLIENTS`] clients one after another. Each gets one reply and disconnects.
+fn connect_and_disconnect(ctx: &TestContext<'_>, disconnect: Disconnect) -> Result<(), Failure> {
     for number in 0..CLIENTS {
-        let client = ctx.connect_soon(&request(number))?;
-        match leaving {
-            Leaving::Closing => client.close(),
-            Leaving::Resetting => client.reset(),
+        let client = ctx.clients().connect_with_retry(&request(number))?;
+        match disconnect {
+            Disconnect::Fin => client.close(),
+            Disconnect::Rst => client.reset(),
         }
     }
     Ok(())
 }
 
-/// Connects clients one after another that send many long lines and read all replies.
-fn come_and_send(ctx: &TestContext<'_>) -> Result<(), Failure> {
-    let size = ctx.contract.max_line.unwrap_or(SENT_LINE).min(SENT_LINE);
-    let line = ctx.sent(&padded(ctx, &request(1), size));
-    let last = ctx.sent(&request(2));
-    let lines = [line.repeat(SENT_BY_EACH / line.len()), last].concat();
+/// Connects [`SENDING_CLIENTS`] clients one after another. Each sends many long lines, reads all
+/// replies and disconnects.
+fn send_and_disconnect(ctx: &TestContext<'_>) -> Result<(), Failure> {
+    let size = ctx.contract.max_line.unwrap_or(MAX_SENT_LINE).min(MAX_SENT_LINE);
+    let line = ctx.contract.sent(&padded(ctx.contract.service, &request(1), size));
+    let last = ctx.contract.sent(&request(2));
+    let lines = [line.repeat(BYTES_PER_CLIENT / line.len()), last].concat();
     for _ in 0..SENDING_CLIENTS {
-        let mut client = ctx.connect_soon(&request(1))?;
-        let reply = client.learn(&request(2))?;
-        let mut answered = client.transmit(&lines);
-        // Only the last reply differs from the others.
-        while answered.is_ok() {
-            match client.line() {
+        let mut client = ctx.clients().connect_with_retry(&request(1))?;
+        let reply = client.learn_reply(&request(2))?;
+        let mut result = client.try_send(&lines);
+        // Only the last request gets this reply.
+        while result.is_ok() {
+            match client.reply() {
                 Ok(line) if line == reply => break,
-                other => answered = other.map(drop),
+                other => result = other.map(drop),
             }
         }
-        answered.map_err(|trouble| {
-            Failure::blocked(PIPELINED, format!("many lines at once: {trouble}"))
+        result.map_err(|error| {
+            Failure::assumption_failed(PIPELINING, format!("many pipelined requests: {error}"))
         })?;
     }
-    ctx.was_met();
+    ctx.evidence().record_verified();
     Ok(())
 }

@@ -11,169 +11,177 @@ use socket2::{Domain, Socket, Type};
 
 use crate::client::ClientError;
 use crate::conformance::case::Case;
-use crate::conformance::context::{PROMPT, beside, request};
-use crate::conformance::experiments::{meet, words_for};
+use crate::conformance::context::SHORT_TIMEOUT;
+use crate::conformance::experiments::{connect_over_limit, expected_outcome};
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
+use crate::conformance::requests::{halves, request};
 use crate::conformance::test_client::{QUIET, TestClient};
+use crate::conformance::threads::spawn_scoped;
+use crate::results::Level;
 use crate::text::printable;
 
 /// The case that tests the overload policy.
-const AS_DECLARED: &[&str] = &["refusal/as-declared"];
+const OVERLOAD_POLICY: &[&str] = &["refusal/as-declared"];
 
-/// Connections over the limit in a row.
-const TURNED_AWAY: usize = 50;
+/// Number of successive connections over the limit.
+const REJECTED_CONNECTIONS: usize = 50;
 
-/// Connections that must all be rejected too late before the server fails.
-const PROMPT_TRIES: usize = 10;
+/// Maximum number of timed rejections. The case fails only if all of them are late.
+const MAX_ATTEMPTS: usize = 10;
 
-/// Number of connections that race with a client that leaves.
-const RACES: usize = 30;
+/// Number of new connections. Each one races with a client that disconnects.
+const RACING_CONNECTIONS: usize = 30;
 
-/// Most clients left waiting.
-const BACKLOG: usize = 64;
+/// Maximum number of connections opened to fill the accept queue.
+const MAX_QUEUED: usize = 64;
 
-/// Connections opened at once: more than the descriptors that select(2) can handle.
-const STORM: usize = 1_100;
+/// Maximum number of connections opened at once: more than the descriptors that select(2) can
+/// handle.
+const MAX_STORM: usize = 1_100;
 
-/// Connections above a declared limit.
-const TOO_MANY: usize = 300;
+/// Maximum number of connections opened at once beyond a declared limit.
+const MAX_STORM_OVER_LIMIT: usize = 300;
 
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "refusal/as-declared",
-        requirement: "a client that finds the server full meets what the server declares, at once",
-        source: "the contract: capacity, when full",
-        needs: &[Precondition::Full],
+        requirement: "a connection over the limit is handled by the declared overload policy without delay",
+        source: "the contract: connection limit, overload policy",
+        preconditions: &[Precondition::Full],
+        level: Level::Required,
         check: |ctx| {
-            let _incumbents = ctx.fill()?;
+            let _filled = ctx.clients().fill_slots()?;
             let declared = ctx.contract.when_full.unwrap_or(OverloadPolicy::Wait);
-            let (mut met, mut after) = meet(ctx);
+            let (mut outcome, mut after) = connect_over_limit(ctx);
             // A busy machine may delay one rejection; a server that delays rejections delays all.
-            for _ in 1..PROMPT_TRIES {
-                if met.kind() != Some(declared)
+            for _ in 1..MAX_ATTEMPTS {
+                if outcome.policy() != Some(declared)
                     || declared == OverloadPolicy::Wait
-                    || after <= PROMPT
+                    || after <= SHORT_TIMEOUT
                 {
                     break;
                 }
-                (met, after) = meet(ctx);
+                (outcome, after) = connect_over_limit(ctx);
             }
-            ctx.was_met();
-            ctx.observe(format!("{} after {} µs", met.words(), after.as_micros()));
-            let expected = format!("when full: {}", words_for(declared));
-            if met.kind() != Some(declared) {
+            ctx.evidence().record_verified();
+            ctx.evidence().observe(format!("{}, after {} µs", outcome.text(), after.as_micros()));
+            let expected =
+                format!("for a connection over the limit: {}", expected_outcome(declared));
+            if outcome.policy() != Some(declared) {
                 return Err(Failure {
-                    hint: met.hint(declared),
-                    ..Failure::fail(expected, met.words())
+                    hint: outcome.hint(declared),
+                    ..Failure::fail(expected, outcome.text()).with_connection_end()
                 });
             }
-            if declared != OverloadPolicy::Wait && after > PROMPT {
-                let expected = format!("{expected}, within {} ms", PROMPT.as_millis());
-                let seen = format!("{} after {} ms", met.words(), after.as_millis());
-                return Err(Failure::fail(expected, seen));
+            if declared != OverloadPolicy::Wait && after > SHORT_TIMEOUT {
+                let expected = format!("{expected}, within {} ms", SHORT_TIMEOUT.as_millis());
+                let seen = format!("{}, after {} ms", outcome.text(), after.as_millis());
+                return Err(Failure::fail(expected, seen).with_connection_end());
             }
             Ok(())
         },
     },
     Case {
         name: "refusal/busy-line-is-whole",
-        requirement: "a client that has written already still gets the whole busy line and a clean end",
-        source: "the contract: when full; RFC 1122 section 4.2.2.13 (closing over unread data resets)",
-        needs: &[Precondition::Full, Precondition::WhenFull(OverloadPolicy::Busy)],
+        requirement: "a rejected client that has already sent data still gets the whole busy line and a clean close",
+        source: "the contract: overload policy; RFC 1122 section 4.2.2.13 (closing over unread data resets)",
+        preconditions: &[Precondition::Full, Precondition::WhenFull(OverloadPolicy::Busy)],
+        level: Level::Required,
         check: |ctx| {
-            let _incumbents = ctx.fill()?;
+            let _filled = ctx.clients().fill_slots()?;
             for _ in 0..20 {
-                let expected = "the busy line, then a clean end (FIN)";
-                let finding = |trouble: ClientError| {
-                    Failure::trouble(expected, &trouble).hint(
-                        "closing over unread input sends RST, which overtakes the line: shut the \
-                         sending side, read until the client ends, then close",
+                let expected = "the busy line, then a clean close (FIN)";
+                let failure = |error: ClientError| {
+                    Failure::client_error(expected, &error).hint(
+                        "a close with unread input sends RST, which discards the reply: shut down the \
+                         sending side, read until the client closes, then close",
                     )
                 };
                 // A server that closes a socket with unread input resets the connection. The input
-                // is there when the server accepts. It is missing only if this thread gets no CPU
-                // for 200 ms between the two calls, 20 times in a row.
-                let mut client = ctx.try_connect_with_data().map_err(finding)?;
-                let _ = client.client.send(&ctx.sent(b"1+2").repeat(2));
-                let line = client.line().map_err(finding)?;
+                // arrives before the server accepts, unless this thread gets no CPU for 200 ms
+                // between the two calls. A faulty server passes only if this happens 20 times.
+                let mut client = ctx.clients().try_connect_with_data().map_err(failure)?;
+                let _ = client.client.send(&ctx.contract.sent(b"1+2").repeat(2));
+                let line = client.reply().map_err(failure)?;
                 if !ctx.contract.is_busy(&line) {
-                    // The case refusal/as-declared tests the overload policy.
-                    let seen =
-                        format!("a client that should be turned away got {}", printable(&line));
-                    return Err(Failure::blocked(AS_DECLARED, seen));
+                    let seen = format!("a connection over the limit got {}", printable(&line));
+                    return Err(Failure::assumption_failed(OVERLOAD_POLICY, seen));
                 }
-                let rest = client.rest().map_err(finding)?;
+                let rest = client.rest().map_err(failure)?;
                 if !rest.is_empty() {
                     return Err(Failure::fail(expected, printable(&rest)));
                 }
-                ctx.was_met();
+                ctx.evidence().record_verified();
             }
             Ok(())
         },
     },
     Case {
-        name: "refusal/incumbent-unharmed",
-        requirement: "clients that are turned away do not disturb those that are served",
-        source: "the contract: capacity, when full",
-        needs: &[Precondition::Full, Precondition::TurnsAway],
+        name: "refusal/connected-clients-unaffected",
+        requirement: "rejected clients do not affect the clients that are served",
+        source: "the contract: connection limit, overload policy",
+        preconditions: &[Precondition::Full, Precondition::RejectsOverLimit],
+        level: Level::Required,
         check: |ctx| {
-            let mut incumbents = ctx.fill()?;
-            for _ in 0..TURNED_AWAY {
-                // Another case tests the rejection; only a timeout matters here. Waiting for it
-                // ensures that the server has rejected the connection before the served client
-                // sends: an accepting thread may not have run earlier.
-                let met = ctx.try_connect().and_then(|mut client| {
-                    client.client.send(&ctx.sent(b"1+2"))?;
-                    let _ = client.hear_out(QUIET);
+            let mut filled = ctx.clients().fill_slots()?;
+            for _ in 0..REJECTED_CONNECTIONS {
+                // Another case tests the kind of rejection. Wait for the rejection, so that it
+                // happens before the served client sends its request: an accepting thread may run
+                // late.
+                let outcome = ctx.clients().try_connect().and_then(|mut client| {
+                    client.client.send(&ctx.contract.sent(b"1+2"))?;
+                    let _ = client.reply_until_quiescent(QUIET);
                     Ok(())
                 });
-                if let Err(trouble @ (ClientError::ConnectTimedOut(_) | ClientError::OutOfTime)) =
-                    met
+                if let Err(error @ (ClientError::ConnectTimedOut(_) | ClientError::OutOfTime)) =
+                    outcome
                 {
-                    let seen = format!("nobody is turned away: {trouble}");
-                    return Err(Failure::blocked(AS_DECLARED, seen));
+                    let seen = format!("connections over the limit are not rejected: {error}");
+                    return Err(Failure::assumption_failed(OVERLOAD_POLICY, seen));
                 }
-                let incumbent = incumbents.served.first_mut().expect("a capacity of at least one");
-                let reply = incumbent.ask(&request(0)).map_err(|trouble| {
-                    Failure::trouble("the client that is served gets its reply", &trouble)
+                let connected = filled.served.first_mut().expect("at least one served client");
+                let reply = connected.ask(&request(0)).map_err(|error| {
+                    Failure::client_error("the served client gets its reply", &error)
                 })?;
-                incumbent.is_as_learned(&request(0), &reply)?;
+                connected.expect_learned_reply(&request(0), &reply)?;
             }
             Ok(())
         },
     },
     Case {
         name: "refusal/queued-is-served-later",
-        requirement: "a client that waits is served when its turn comes, with what it sent early",
-        source: "the contract: when full; listen(2)",
-        needs: &[Precondition::Full, Precondition::WhenFull(OverloadPolicy::Wait)],
+        requirement: "a client that waits in the accept queue is served when a slot is free, including the requests it has already sent",
+        source: "the contract: overload policy; listen(2)",
+        preconditions: &[Precondition::Full, Precondition::WhenFull(OverloadPolicy::Wait)],
+        level: Level::Required,
         check: |ctx| {
-            let mut incumbents = ctx.fill()?;
-            let reply = incumbents.served[0].learn(&request(0))?;
-            let mut queued = ctx.connect()?;
+            let mut filled = ctx.clients().fill_slots()?;
+            let reply = filled.served[0].learn_reply(&request(0))?;
+            let mut queued = ctx.clients().connect()?;
             queued.request(&request(0))?;
             queued.expect_silence("while another client is served")?;
-            incumbents.make_room().close();
+            filled.make_room().close();
             queued.expect(&reply)
         },
     },
     Case {
-        name: "refusal/taken-in-is-served-later",
-        requirement: "clients that the server takes in to wait are served in the order in which they came, with what they sent early",
-        source: "the contract: capacity, queue",
-        needs: &[Precondition::Full, Precondition::Queue],
+        name: "refusal/accepted-is-served-later",
+        requirement: "queued clients are served in the order of their arrival, including the requests they have already sent",
+        source: "the contract: connection limit, queue",
+        preconditions: &[Precondition::Full, Precondition::Queue],
+        level: Level::Required,
         check: |ctx| {
-            let mut incumbents = ctx.fill()?;
-            let reply = incumbents.served[0].learn(&request(0))?;
-            let mut waiting = std::mem::take(&mut incumbents.waiting);
+            let mut filled = ctx.clients().fill_slots()?;
+            let reply = filled.served[0].learn_reply(&request(0))?;
+            let mut waiting = std::mem::take(&mut filled.waiting);
             for client in &mut waiting {
                 client.request(&request(0))?;
             }
-            // All slots but one stay taken, so the waiting clients get it one by one.
-            let mut served = incumbents.make_room();
+            // All slots but one stay in use, so the waiting clients get this slot one by one.
+            let mut served = filled.make_room();
             for mut next in waiting {
-                next.expect_silence("while those before it are served")?;
+                next.expect_silence("while earlier clients are served")?;
                 served.close();
                 next.expect(&reply)?;
                 served = next;
@@ -182,170 +190,188 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         },
     },
     Case {
-        name: "refusal/place-freed-by-fin",
-        requirement: "when a client closes, its place is taken by the next",
-        source: "the contract: capacity; RFC 9293 section 3.6 (closing a connection)",
-        needs: &[Precondition::Full],
+        name: "refusal/slot-freed-by-fin",
+        requirement: "a client that closes its connection frees its connection slot for the next client",
+        source: "the contract: connection limit; RFC 9293 section 3.6 (closing a connection)",
+        preconditions: &[Precondition::Full],
+        level: Level::Required,
         check: |ctx| {
             for _ in 0..2 {
-                let mut incumbents = ctx.fill()?;
-                incumbents.make_room().close();
-                ctx.serves_soon("a client is served once another has closed")?;
+                let mut filled = ctx.clients().fill_slots()?;
+                filled.make_room().close();
+                ctx.clients()
+                    .expect_service_with_retry("a client is served after another one has closed")?;
             }
             Ok(())
         },
     },
     Case {
-        name: "refusal/place-freed-by-rst",
-        requirement: "when a client resets, its place is taken by the next",
-        source: "the contract: capacity; RFC 9293 section 3.5.3 (reset processing)",
-        needs: &[Precondition::Full],
+        name: "refusal/slot-freed-by-rst",
+        requirement: "a client that resets its connection frees its connection slot for the next client",
+        source: "the contract: connection limit; RFC 9293 section 3.5.3 (reset processing)",
+        preconditions: &[Precondition::Full],
+        level: Level::Required,
         check: |ctx| {
             for _ in 0..2 {
-                let mut incumbents = ctx.fill()?;
-                incumbents.make_room().reset();
-                ctx.serves_soon("a client is served once another has reset")?;
+                let mut filled = ctx.clients().fill_slots()?;
+                filled.make_room().reset();
+                ctx.clients()
+                    .expect_service_with_retry("a client is served after another one has reset")?;
             }
             Ok(())
         },
     },
     Case {
-        name: "refusal/place-freed-in-request",
-        requirement: "when a client goes in the middle of a request, its place is taken by the next",
-        source: "the contract: capacity; RFC 9293 section 3.6 (closing a connection)",
-        needs: &[Precondition::Full, Precondition::Delimited],
+        name: "refusal/slot-freed-in-request",
+        requirement: "a client that disconnects in the middle of a request frees its connection slot for the next client",
+        source: "the contract: connection limit; RFC 9293 section 3.6 (closing a connection)",
+        preconditions: &[Precondition::Full, Precondition::DelimitedRequests],
+        level: Level::Required,
         check: |ctx| {
             for leave in [TestClient::close, TestClient::reset] {
-                let mut incumbents = ctx.fill()?;
-                let mut leaving = incumbents.make_room();
-                leaving.send(&ctx.halves(&request(0)).0)?;
+                let mut filled = ctx.clients().fill_slots()?;
+                let mut leaving = filled.make_room();
+                leaving.send(&halves(ctx.contract, &request(0)).0)?;
                 leave(leaving);
-                ctx.serves_soon("a client is served once another has gone in a request")?;
+                ctx.clients()
+                    .expect_service_with_retry("a client is served after another one has disconnected in the middle of a request")?;
             }
             Ok(())
         },
     },
     Case {
         name: "refusal/race-at-release",
-        requirement: "a client that comes while another leaves is served or turned away, and no place is lost",
-        source: "the contract: capacity, when full; CWE-362 (race condition)",
-        needs: &[Precondition::Full],
+        requirement: "a client that connects while another one leaves is served or rejected, and no connection slot is lost",
+        source: "the contract: connection limit, overload policy; CWE-362 (race condition)",
+        preconditions: &[Precondition::Full],
+        level: Level::Required,
         check: |ctx| {
-            let mut incumbents = ctx.fill()?;
-            let (met, _) = meet(ctx);
-            if met.kind() != ctx.contract.when_full {
-                return Err(Failure::blocked(AS_DECLARED, met.words()));
+            let mut filled = ctx.clients().fill_slots()?;
+            let (outcome, _) = connect_over_limit(ctx);
+            if outcome.policy() != ctx.contract.when_full {
+                return Err(Failure::assumption_failed(OVERLOAD_POLICY, outcome.text()));
             }
-            // The first time without a race.
-            incumbents.make_room().close();
-            let again = ctx.connect_soon(&request(0)).map_err(|finding| {
-                Failure::blocked(&["refusal/place-freed-by-fin"], finding.observed)
+            // First check without a race that a freed slot can be reused.
+            filled.make_room().close();
+            let client = ctx.clients().connect_with_retry(&request(0)).map_err(|failure| {
+                Failure::assumption_failed(&["refusal/slot-freed-by-fin"], failure.observed)
             })?;
-            incumbents.served.push(again);
-            for _ in 0..RACES {
-                let TestClient { client: leaving, .. } = incumbents.make_room();
-                let met = thread::scope(|scope| {
-                    beside(scope, move || drop(leaving))?;
-                    Ok::<_, Failure>(ctx.try_connect().and_then(|mut newcomer| {
-                        let line = newcomer.ask(&request(0))?;
-                        Ok((newcomer, line))
+            filled.served.push(client);
+            for _ in 0..RACING_CONNECTIONS {
+                let TestClient { client: leaving, .. } = filled.make_room();
+                let outcome = thread::scope(|scope| {
+                    spawn_scoped(scope, move || drop(leaving))?;
+                    Ok::<_, Failure>(ctx.clients().try_connect().and_then(|mut client| {
+                        let line = client.ask(&request(0))?;
+                        Ok((client, line))
                     }))
                 })?;
-                let newcomer = match met {
-                    Ok((newcomer, line)) if !ctx.contract.is_busy(&line) => {
-                        newcomer.is_as_learned(&request(0), &line)?;
-                        newcomer
+                let client = match outcome {
+                    Ok((client, line)) if !ctx.contract.is_busy(&line) => {
+                        client.expect_learned_reply(&request(0), &line)?;
+                        client
                     }
-                    Err(trouble) if !is_turned_away(&trouble) => {
-                        return Err(Failure::trouble("it is served or turned away", &trouble));
+                    Err(error) if !is_rejected(&error) => {
+                        return Err(Failure::client_error(
+                            "the client is served or rejected",
+                            &error,
+                        ));
                     }
                     _ => {
-                        ctx.was_met();
-                        ctx.connect_soon(&request(0)).map_err(|finding| {
-                            finding.hint("is a place counted and given back in one step?")
+                        ctx.evidence().record_verified();
+                        ctx.clients().connect_with_retry(&request(0)).map_err(|failure| {
+                            failure.hint(
+                                "does the server update its number of connections atomically?",
+                            )
                         })?
                     }
                 };
-                incumbents.served.push(newcomer);
+                filled.served.push(client);
             }
             Ok(())
         },
     },
     Case {
         name: "refusal/backlog-depth",
-        requirement: "clients that find the server full wait in the kernel: this tells how many",
+        requirement: "connections over the limit wait in the kernel's accept queue (the case reports how many)",
         source: "listen(2) (backlog); Stevens UNP 4.5",
-        needs: &[Precondition::Full, Precondition::WhenFull(OverloadPolicy::Wait)],
+        preconditions: &[Precondition::Full, Precondition::WhenFull(OverloadPolicy::Wait)],
+        level: Level::Required,
         check: |ctx| {
-            let _incumbents = ctx.fill()?;
-            let mut waiting = Vec::new();
-            while waiting.len() < BACKLOG
-                && let Ok(client) = ctx.try_connect_within(QUIET)
+            let _filled = ctx.clients().fill_slots()?;
+            let mut queued = Vec::new();
+            while queued.len() < MAX_QUEUED
+                && let Ok(client) = ctx.clients().try_connect_within(QUIET)
             {
-                waiting.push(client);
+                queued.push(client);
             }
-            let least = if waiting.len() == BACKLOG { "at least " } else { "" };
-            ctx.inform(format!("{least}{} clients wait to be accepted", waiting.len()));
+            let qualifier = if queued.len() == MAX_QUEUED { "at least " } else { "" };
+            ctx.evidence().inform(format!(
+                "{qualifier}{} connections wait in the accept queue",
+                queued.len()
+            ));
             Ok(())
         },
     },
     Case {
         name: "refusal/storm",
-        requirement: "hundreds of clients that come at once neither end the server nor harm the one that is served",
+        requirement: "hundreds of simultaneous connections neither crash the server nor affect the client that is served",
         source: "CWE-400 (uncontrolled resource consumption); select(2) (FD_SETSIZE)",
-        needs: &[Precondition::Lasting, Precondition::Lives],
+        preconditions: &[Precondition::UnlimitedRequests, Precondition::NoExitAfterConnections],
+        level: Level::Hardening,
         check: |ctx| {
-            let mut incumbent = ctx.connect()?;
-            incumbent.learn(&request(7))?;
-            let idle = ctx.contract.idle_timeout.unwrap_or(Duration::MAX);
-            let came = Instant::now();
-            let mut incumbent = Some(incumbent);
-            let mut is_served = || {
-                let Some(served) = &mut incumbent else { return Ok(()) };
+            let mut connected = ctx.clients().connect()?;
+            connected.learn_reply(&request(7))?;
+            let idle_timeout = ctx.contract.idle_timeout.unwrap_or(Duration::MAX);
+            let began = Instant::now();
+            let mut connected = Some(connected);
+            let mut expect_served = || {
+                let Some(served) = &mut connected else { return Ok(()) };
                 let answered = served.ask(&request(7));
-                if answered.is_err() && came.elapsed() >= idle {
+                if answered.is_err() && began.elapsed() >= idle_timeout {
                     // On a busy machine the client may have exceeded the idle timeout. The case
-                    // timeouts/activity-keeps-alive tests whether it is closed earlier.
-                    incumbent = None;
+                    // timeouts/activity-keeps-alive tests whether the server closes too early.
+                    connected = None;
                     return Ok(());
                 }
-                let reply = answered.map_err(|trouble| {
-                    Failure::trouble("the client that is served gets its reply", &trouble).hint(
-                        "select(2) takes no descriptor from FD_SETSIZE (1024) on: count clients \
-                         before they are taken on, or use poll",
+                let reply = answered.map_err(|error| {
+                    Failure::client_error("the served client gets its reply", &error).hint(
+                        "select(2) cannot handle descriptors of FD_SETSIZE (1024) and above: limit the \
+                         number of connections, or use poll",
                     )
                 })?;
-                served.is_as_learned(&request(7), &reply)
+                served.expect_learned_reply(&request(7), &reply)
             };
             let mut storm = Storm::default();
-            let most = Storm::most(ctx.contract.capacity);
-            while storm.0.len() < most && storm.grow(ctx.address()) {
+            let size = Storm::size(ctx.contract.capacity);
+            while storm.0.len() < size && storm.grow(ctx.process().address()) {
                 if storm.0.len() % 100 == 0 {
-                    is_served()?;
+                    expect_served()?;
                 }
             }
-            // Waits until the server has accepted all it will.
+            // Wait until the server accepts no more connections.
             let mut served = Ok(());
             let _ = ctx.wait_until(
                 || {
-                    served = is_served();
-                    served.is_err() || ctx.seen_asleep(2) == 2
+                    served = expect_served();
+                    served.is_err() || ctx.process().polls_asleep(2) == 2
                 },
-                || Failure::vacuous("it never rests"),
+                || Failure::inconclusive("the server does not become idle"),
             );
             served?;
-            if most < STORM && ctx.contract.capacity.is_none() {
-                // The harness has too few descriptors for as many connections as might crash the
-                // server.
-                ctx.inform(storm.words());
+            if size < MAX_STORM && ctx.contract.capacity.is_none() {
+                // The harness has too few descriptors for the number of connections that crashes a
+                // server with select(2), so this result is no pass.
+                ctx.evidence().inform(storm.summary());
             } else {
-                ctx.observe(storm.words());
+                ctx.evidence().observe(storm.summary());
             }
-            ctx.note(storm.words());
+            ctx.evidence().note(storm.summary());
             drop(storm);
-            is_served()?;
-            drop(incumbent);
-            ctx.serves_soon("a client is served once the storm is over")
+            expect_served()?;
+            drop(connected);
+            ctx.clients()
+                .expect_service_with_retry("a client is served after the connections are closed")
         },
     },
 ];
@@ -355,30 +381,30 @@ pub(in crate::conformance) const CASES: &[Case] = &[
 struct Storm(Vec<Socket>);
 
 impl Storm {
-    /// Returns the number of connections.
+    /// Returns the number of connections to open.
     ///
-    /// A server with a declared limit is not brought beyond select(2)'s. Cases that run in parallel
-    /// need descriptors, too.
-    fn most(capacity: Option<usize>) -> usize {
-        let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
-        let most = STORM.min(usize::try_from(soft).unwrap_or(STORM) / 16);
-        capacity.map_or(most, |capacity| most.min(capacity + TOO_MANY))
+    /// Leaves descriptors for the cases that run in parallel. A server with a declared connection
+    /// limit need not reach the limit of select(2).
+    fn size(capacity: Option<usize>) -> usize {
+        let (soft_limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
+        let size = MAX_STORM.min(usize::try_from(soft_limit).unwrap_or(MAX_STORM) / 16);
+        capacity.map_or(size, |capacity| size.min(capacity + MAX_STORM_OVER_LIMIT))
     }
 
-    /// Opens one more connection, if a descriptor is free.
+    /// Opens one more connection. Returns false if no descriptor is free.
     fn grow(&mut self, address: SocketAddr) -> bool {
         let client = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None);
         let Ok(client) = client else { return false };
-        // The connect is in progress or has failed; reads report that later.
+        // The connect is in progress or has failed; a later read reports a failure.
         let _ = client.connect(&address.into());
         self.0.push(client);
         true
     }
 
     /// Describes the outcomes of the connections so far.
-    fn words(&self) -> String {
-        let mut met =
-            [("refused", 0), ("reset", 0), ("closed", 0), ("told something", 0), ("waiting", 0)];
+    fn summary(&self) -> String {
+        let mut counts =
+            [("refused", 0), ("reset", 0), ("closed", 0), ("sent a message", 0), ("waiting", 0)];
         for mut client in &self.0 {
             let index = match client.read(&mut [0; 256]).map_err(|error| error.kind()) {
                 Err(ErrorKind::ConnectionRefused) => 0,
@@ -387,20 +413,21 @@ impl Storm {
                 Ok(_) => 3,
                 Err(_) => 4,
             };
-            met[index].1 += 1;
+            counts[index].1 += 1;
         }
-        let met: Vec<String> = met
+        let counts: Vec<String> = counts
             .iter()
             .filter(|(_, count)| *count > 0)
-            .map(|(what, count)| format!("{count} {what}"))
+            .map(|(outcome, count)| format!("{count} {outcome}"))
             .collect();
-        format!("of {} clients: {}", self.0.len(), met.join(", "))
+        format!("of {} connections: {}", self.0.len(), counts.join(", "))
     }
 }
 
-/// Returns whether the server rejected the connection without sending part of a line.
-fn is_turned_away(trouble: &ClientError) -> bool {
-    match trouble {
+/// Returns whether the error is a rejection: a refused or reset connection, or a close without
+/// data.
+fn is_rejected(error: &ClientError) -> bool {
+    match error {
         ClientError::Refused | ClientError::Reset => true,
         ClientError::Closed(bytes) => bytes.is_empty(),
         _ => false,

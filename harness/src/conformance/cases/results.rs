@@ -6,13 +6,15 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::conformance::case::Case;
-use crate::conformance::context::{TestContext, request};
+use crate::conformance::context::TestContext;
 use crate::conformance::failure::Failure;
-use crate::conformance::oracle::{Expression, Said, Value, expressions};
+use crate::conformance::oracle::{Expression, ReplyMatch, Value, expressions};
 use crate::conformance::precondition::Precondition;
+use crate::conformance::requests::request;
 use crate::conformance::test_client::TestClient;
+use crate::results::Level;
 use crate::text::printable;
-use crate::wire::ReplyEnd;
+use crate::wire::ReplyFraming;
 
 /// Number of random expressions in a case.
 const EXPRESSIONS: u32 = 300;
@@ -20,55 +22,62 @@ const EXPRESSIONS: u32 = 300;
 /// Number of random lines sent to an echo server in a case.
 const LINES: u32 = 200;
 
-/// Number of equal requests from each of two clients.
-const REPEATED: usize = 50;
+/// Number of identical requests that each of two clients sends.
+const REPETITIONS: usize = 50;
 
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "results/arithmetic",
-        requirement: "random expressions have the value that arithmetic gives them",
+        requirement: "random expressions are evaluated correctly",
         source: "the contract: service, division, overflow",
-        needs: &[Precondition::Calc],
+        preconditions: &[Precondition::Calc],
+        level: Level::Required,
         check: |ctx| {
             let contract = ctx.contract;
-            let otherwise = RefCell::new(None);
-            let longest = contract.max_line.unwrap_or(usize::MAX);
+            let other_format = RefCell::new(None);
+            let max_length = contract.max_line.unwrap_or(usize::MAX);
             let expressions = expressions(contract.dialect)
-                .prop_filter("it is too long", move |it| it.to_string().len() <= longest);
+                .prop_filter("too long for the server", move |it| {
+                    it.to_string().len() <= max_length
+                });
             let holds = |client: &mut TestClient<'_>, expression: &Expression| {
                 let value = expression.value(contract.dialect);
                 let expected = format!("`{expression}` is {value}");
                 let reply = client
                     .ask(expression.to_string().as_bytes())
-                    .map_err(|trouble| Failure::trouble(&expected, &trouble))?;
-                match value.is_said_by(&reply, contract) {
-                    Said::No => return Err(Failure::fail(expected, printable(&reply))),
-                    Said::Yes => {}
-                    Said::Otherwise => {
-                        let words = format!("`{expression}` is answered {}", printable(&reply));
-                        otherwise.replace(Some(words));
+                    .map_err(|error| Failure::client_error(&expected, &error))?;
+                match value.compare_reply(&reply, contract) {
+                    ReplyMatch::Different => {
+                        return Err(Failure::fail(expected, printable(&reply)));
+                    }
+                    ReplyMatch::Equal => {}
+                    ReplyMatch::OtherFormat => {
+                        let text = format!("the reply to `{expression}` is {}", printable(&reply));
+                        other_format.replace(Some(text));
                     }
                 }
-                ctx.was_met();
+                ctx.evidence().record_verified();
                 Ok(())
             };
-            let prepare = || served(ctx);
+            let prepare = || connect_and_learn(ctx);
             ctx.property(EXPRESSIONS, "expressions", expressions, prepare, holds)?;
-            if let Some(words) = otherwise.take() {
-                ctx.loosely(format!("right, but written otherwise: {words}"));
+            if let Some(text) = other_format.take() {
+                ctx.evidence()
+                    .warn(format!("the value is correct, but its format differs: {text}"));
             }
             Ok(())
         },
     },
     Case {
         name: "results/precedence",
-        requirement: "products come before sums, equals from the left, parentheses first, and a sign belongs to its number",
+        requirement: "precedence, associativity, parentheses and signs follow the rules of arithmetic",
         source: "the contract: service; ISO 80000-2 (order of operations)",
-        needs: &[Precondition::Calc, Precondition::Reads("2+3*4")],
+        preconditions: &[Precondition::Calc, Precondition::Supports("2+3*4")],
+        level: Level::Required,
         check: |ctx| {
-            let mut client = ctx.connect()?;
-            // Each expression is compared with the server's reply to its last step. A server that
-            // adds wrongly may still have the right precedence.
+            let mut client = ctx.clients().connect()?;
+            // Compare the reply to each expression with the server's reply to the last step of its
+            // evaluation. A server that adds wrongly may still have the right precedence.
             for (expression, step) in [
                 ("2+3*4", "2+12"),
                 ("20-2*6", "20-12"),
@@ -84,11 +93,14 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 if !dialect.reads(expression) || !dialect.reads(step) {
                     continue;
                 }
-                let reply = client.learn(step.as_bytes())?;
+                let reply = client.learn_reply(step.as_bytes())?;
                 client.request(expression.as_bytes())?;
-                client.expect(&reply).map_err(|finding| Failure {
-                    expected: format!("`{expression}` like `{step}`: {}", printable(&reply)),
-                    ..finding
+                client.expect(&reply).map_err(|failure| Failure {
+                    expected: format!(
+                        "the same reply to `{expression}` as to `{step}`: {}",
+                        printable(&reply)
+                    ),
+                    ..failure
                 })?;
             }
             Ok(())
@@ -96,16 +108,17 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
     Case {
         name: "results/deterministic",
-        requirement: "the same request gets the same reply, however often and by whom it is asked",
+        requirement: "the same request always gets the same reply, on every connection",
         source: "the line protocol",
-        needs: &[],
+        preconditions: &[],
+        level: Level::Required,
         check: |ctx| {
-            let asked = b"1234+41000";
-            let reply = ctx.connect()?.learn(asked)?;
+            let repeated = b"1234+41000";
+            let reply = ctx.clients().connect()?.learn_reply(repeated)?;
             for number in 0..2 {
-                let mut client = ctx.connect_soon(&request(number))?;
-                for _ in 0..REPEATED {
-                    client.request(asked)?;
+                let mut client = ctx.clients().connect_with_retry(&request(number))?;
+                for _ in 0..REPETITIONS {
+                    client.request(repeated)?;
                     client.expect(&reply)?;
                 }
             }
@@ -114,11 +127,12 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
     Case {
         name: "results/division-by-zero",
-        requirement: "division by zero gets an error line, and the next request is answered",
+        requirement: "a division by zero gets an error reply, and the next request is answered",
         source: "the line protocol; CWE-369 (divide by zero)",
-        needs: &[Precondition::Calc, Precondition::Reads("1/0")],
+        preconditions: &[Precondition::Calc, Precondition::Supports("1/0")],
+        level: Level::Required,
         check: |ctx| {
-            has_values(
+            expect_values(
                 ctx,
                 &[("1/0", Value::Error), ("5/(3-3)", Value::Error), ("8", Value::Whole(8))],
             )
@@ -126,11 +140,12 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
     Case {
         name: "results/overflow",
-        requirement: "a result beyond 64 bits gets an error line rather than a wrong number",
+        requirement: "a result that exceeds 64 bits gets an error reply instead of a wrong number",
         source: "the contract: overflow; CWE-190 (integer overflow or wraparound)",
-        needs: &[Precondition::Calc, Precondition::Overflow],
+        preconditions: &[Precondition::Calc, Precondition::Overflow],
+        level: Level::Required,
         check: |ctx| {
-            has_values(
+            expect_values(
                 ctx,
                 &[
                     ("9223372036854775807", Value::Whole(i64::MAX)),
@@ -145,11 +160,12 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
     Case {
         name: "results/float-precision",
-        requirement: "floats are computed and printed in double precision",
+        requirement: "floats are computed and printed with double precision",
         source: "IEEE 754 (binary64)",
-        needs: &[Precondition::Calc, Precondition::Reads("0.1*3")],
+        preconditions: &[Precondition::Calc, Precondition::Supports("0.1*3")],
+        level: Level::Required,
         check: |ctx| {
-            has_values(
+            expect_values(
                 ctx,
                 &[
                     ("0.1*3", Value::Double(0.1 * 3.0)),
@@ -163,67 +179,74 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
     Case {
         name: "results/echo-is-identical",
-        requirement: "an echo sends back the very bytes of each line",
+        requirement: "an echo server returns each line byte for byte",
         source: "the line protocol; RFC 862 (Echo Protocol)",
-        needs: &[Precondition::Echo],
+        preconditions: &[Precondition::Echo],
+        level: Level::Required,
         check: |ctx| {
             let limit = ctx.contract.max_line.unwrap_or(1000).min(1000);
             let line = part_of_a_line(any::<u8>(), limit)
-                .prop_filter("it is one line", |line| fits(ctx, line));
-            // In half of the lines all bytes are printable; random bytes would make such lines
-            // rare.
+                .prop_filter("not a single line", |line| is_one_request_and_reply(ctx, line));
+            // Half of the lines contain only printable bytes, which are rare in random lines.
             let text = part_of_a_line(b' '..b'~', limit);
-            let text = text.prop_filter("it is one request", |text| fits(ctx, text));
+            let text = text
+                .prop_filter("not a single request", |text| is_one_request_and_reply(ctx, text));
             let lines = prop_oneof![line, text].prop_map(Line);
             let prepare = || {
-                let mut client = served(ctx)?;
-                // Lines that servers tend to alter.
-                let tempting = [&b" x"[..], b"x ", b"\tx\t", b"a  b", b" ", b"", b"X", b"%s\\n\"'"];
-                for line in tempting.into_iter().filter(|line| fits(ctx, line)) {
-                    is_echoed(&mut client, line)?;
+                let mut client = connect_and_learn(ctx)?;
+                // Lines that faulty servers often change.
+                let often_changed =
+                    [&b" x"[..], b"x ", b"\tx\t", b"a  b", b" ", b"", b"X", b"%s\\n\"'"];
+                for line in
+                    often_changed.into_iter().filter(|line| is_one_request_and_reply(ctx, line))
+                {
+                    expect_echo(&mut client, line)?;
                 }
                 Ok(client)
             };
-            ctx.property(LINES, "lines", lines, prepare, |client, line| is_echoed(client, &line.0))
+            ctx.property(LINES, "lines", lines, prepare, |client, line| {
+                expect_echo(client, &line.0)
+            })
         },
     },
 ];
 
-/// Requires the expected value of each expression that the dialect has.
-fn has_values(ctx: &TestContext<'_>, rows: &[(&str, Value)]) -> Result<(), Failure> {
-    let mut client = ctx.connect()?;
-    client.learn(&request(1))?;
+/// Requires the value in each row whose expression belongs to the dialect.
+fn expect_values(ctx: &TestContext<'_>, rows: &[(&str, Value)]) -> Result<(), Failure> {
+    let mut client = ctx.clients().connect()?;
+    client.learn_reply(&request(1))?;
     let dialect = ctx.contract.dialect;
     for (expression, value) in rows.iter().filter(|(expression, _)| dialect.reads(expression)) {
         let expected = format!("`{expression}` is {value}");
         let reply = client
             .ask(expression.as_bytes())
-            .map_err(|trouble| Failure::trouble(&expected, &trouble))?;
-        if value.is_said_by(&reply, ctx.contract) == Said::No {
+            .map_err(|error| Failure::client_error(&expected, &error))?;
+        if value.compare_reply(&reply, ctx.contract) == ReplyMatch::Different {
             return Err(Failure::fail(expected, printable(&reply)));
         }
-        ctx.was_met();
+        ctx.evidence().record_verified();
     }
     Ok(())
 }
 
-/// Returns whether these bytes are one request, and their echo is one reply.
-fn fits(ctx: &TestContext<'_>, line: &[u8]) -> bool {
+/// Returns whether these bytes are exactly one request, and their echo is exactly one reply.
+fn is_one_request_and_reply(ctx: &TestContext<'_>, line: &[u8]) -> bool {
     let wire = &ctx.contract.wire;
     let is_one_reply = match &wire.reply_end {
-        ReplyEnd::Bytes(end) => end.find_end(line).is_none() && line.last() != Some(&b'\r'),
-        ReplyEnd::Size(size) => {
+        ReplyFraming::Bytes(end) => end.find_end(line).is_none() && line.last() != Some(&b'\r'),
+        ReplyFraming::Size(size) => {
             line.len() <= *size && !line.ends_with(b" ") && !line.ends_with(b"\0")
         }
-        ReplyEnd::Length(_) => true,
-        ReplyEnd::Close | ReplyEnd::Quiet(_) => !line.is_empty(),
+        ReplyFraming::Length(_) => true,
+        ReplyFraming::Close | ReplyFraming::Quiet(_) => !line.is_empty(),
     };
     is_one_reply
         && wire.request.after.iter().all(|byte| !line.contains(byte))
         && (wire.is_delimited() || !line.is_empty())
 }
 
-/// Draws a slice of random bytes, so that shrinking halves the bytes around a failing part.
+/// Generates a slice of random bytes. Shrinking can cut bytes off at both ends, and so isolate the
+/// bytes that fail.
 fn part_of_a_line(byte: impl Strategy<Value = u8>, limit: usize) -> impl Strategy<Value = Vec<u8>> {
     let bytes = proptest::collection::vec(byte, 0..limit);
     (0..limit, 0..limit, bytes).prop_map(|(end, length, mut bytes)| {
@@ -233,19 +256,20 @@ fn part_of_a_line(byte: impl Strategy<Value = u8>, limit: usize) -> impl Strateg
 }
 
 /// Connects a client and learns the reply to a plain request.
-fn served<'s>(ctx: &'s TestContext<'_>) -> Result<TestClient<'s>, Failure> {
-    let mut client = ctx.connect()?;
-    client.learn(&request(1))?;
+fn connect_and_learn<'s>(ctx: &'s TestContext<'_>) -> Result<TestClient<'s>, Failure> {
+    let mut client = ctx.clients().connect()?;
+    client.learn_reply(&request(1))?;
     Ok(client)
 }
 
-fn is_echoed(client: &mut TestClient<'_>, line: &[u8]) -> Result<(), Failure> {
+/// Requires that the reply to a line is the line.
+fn expect_echo(client: &mut TestClient<'_>, line: &[u8]) -> Result<(), Failure> {
     let expected = format!("the reply {}", printable(line));
-    let reply = client.ask(line).map_err(|trouble| Failure::trouble(&expected, &trouble))?;
+    let reply = client.ask(line).map_err(|error| Failure::client_error(&expected, &error))?;
     if reply != line {
         return Err(Failure::fail(expected, printable(&reply)));
     }
-    client.ctx.was_met();
+    client.ctx.evidence().record_verified();
     Ok(())
 }
 

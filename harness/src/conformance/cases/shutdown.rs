@@ -6,224 +6,265 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 
 use crate::client::ClientError;
+use crate::conformance::assumptions::PIPELINING;
 use crate::conformance::case::Case;
-use crate::conformance::case_result::State;
-use crate::conformance::context::{TestContext, request};
-use crate::conformance::experiments::GONE;
+use crate::conformance::context::TestContext;
+use crate::conformance::experiments::EXIT_FACTOR;
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
-use crate::conformance::test_client::{PIPELINED, QUIET, Stuffed};
-use crate::contract::Ending;
+use crate::conformance::requests::request;
+use crate::conformance::test_client::{OverfillOutcome, QUIET};
+use crate::contract::ShutdownPolicy;
 use crate::exit::Exit;
+use crate::results::{Level, State};
 use crate::text::printable;
 
-/// Replies pending for a client when it resets: more than its small receive window takes.
-const UNREAD: usize = 5_000;
+/// Number of requests whose replies a client does not read: more than fit in its small receive
+/// window.
+const UNREAD_REPLIES: usize = 5_000;
 
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "shutdown/sigterm",
-        requirement: "SIGTERM ends an idle server, one that drains with exit code 0, and no process survives",
-        source: "the contract: ending; signal(7)",
-        needs: &[Precondition::Ends],
+        requirement: "SIGTERM makes an idle server and all its processes exit, with status 0 if the server drains",
+        source: "the contract: behaviour on SIGTERM; signal(7)",
+        preconditions: &[Precondition::Shutdown],
+        level: Level::Required,
         check: |ctx| {
-            ctx.connect()?.learn(&request(1))?;
-            ends_by(ctx, Signal::SIGTERM)
+            ctx.clients().connect()?.learn_reply(&request(1))?;
+            expect_exit_on(ctx, Signal::SIGTERM)
         },
     },
     Case {
         name: "shutdown/sigint",
-        requirement: "SIGINT ends an idle server, one that drains with exit code 0, and no process survives",
-        source: "the contract: ending; signal(7)",
-        needs: &[Precondition::Ends],
+        requirement: "SIGINT makes an idle server and all its processes exit, with status 0 if the server drains",
+        source: "the contract: behaviour on SIGTERM; signal(7)",
+        preconditions: &[Precondition::Shutdown],
+        level: Level::Required,
         check: |ctx| {
-            ctx.connect()?.learn(&request(1))?;
-            ends_by(ctx, Signal::SIGINT)
+            ctx.clients().connect()?.learn_reply(&request(1))?;
+            expect_exit_on(ctx, Signal::SIGINT)
         },
     },
     Case {
         name: "shutdown/drains",
-        requirement: "requests that arrived before SIGTERM are answered, then the connection ends cleanly",
-        source: "the contract: ending; RFC 1122 section 4.2.2.13 (closing over unread data resets)",
-        needs: &[
+        requirement: "requests that arrive before SIGTERM are answered, then the server closes the connection cleanly",
+        source: "the contract: behaviour on SIGTERM; RFC 1122 section 4.2.2.13 (closing over unread data resets)",
+        preconditions: &[
             Precondition::Drain,
-            Precondition::Delimited,
+            Precondition::DelimitedRequests,
             Precondition::Pipelining,
-            Precondition::Lasting,
+            Precondition::UnlimitedRequests,
         ],
+        level: Level::Required,
         check: |ctx| {
-            let mut client = ctx.connect()?;
-            let reply = client.learn(&request(1))?;
-            let requests = ctx.sent(&request(1)).repeat(50);
+            let mut client = ctx.clients().connect()?;
+            let reply = client.learn_reply(&request(1))?;
+            let requests = ctx.contract.sent(&request(1)).repeat(50);
             client.send(&requests)?;
             for _ in 0..50 {
-                client.expect(&reply).map_err(|finding| {
-                    let seen = finding.observed;
-                    Failure::blocked(PIPELINED, format!("even without a signal: {seen}"))
+                client.expect(&reply).map_err(|failure| {
+                    let seen = failure.observed;
+                    Failure::assumption_failed(PIPELINING, format!("even without a signal: {seen}"))
                 })?;
             }
             // The last request is incomplete, so it gets no reply.
             client.send(&[&requests[..], b"12"].concat())?;
-            ctx.signal(Signal::SIGTERM);
+            ctx.process().signal(Signal::SIGTERM);
             for _ in 0..50 {
                 client.expect(&reply)?;
             }
             client.expect_end()?;
-            gone(ctx)
+            expect_exit(ctx)
         },
     },
     Case {
         name: "shutdown/busy-client",
-        requirement: "a client that goes on asking does not keep a server from ending",
-        source: "the contract: ending",
-        needs: &[Precondition::Drain, Precondition::Lasting],
+        requirement: "a client that keeps sending requests does not prevent the shutdown",
+        source: "the contract: behaviour on SIGTERM",
+        preconditions: &[Precondition::Drain, Precondition::UnlimitedRequests],
+        level: Level::Required,
         check: |ctx| {
-            let mut client = ctx.connect()?;
-            let reply = client.learn(&request(1))?;
-            ctx.signal(Signal::SIGTERM);
-            let deadline = Instant::now() + ctx.patience * GONE;
+            let mut client = ctx.clients().connect()?;
+            let reply = client.learn_reply(&request(1))?;
+            ctx.process().signal(Signal::SIGTERM);
+            let deadline = Instant::now() + ctx.timeout * EXIT_FACTOR;
             while Instant::now() < deadline {
                 match client.ask(&request(1)) {
                     Ok(line) if line == reply => {}
                     Ok(line) => return Err(Failure::fail(printable(&reply), printable(&line))),
-                    Err(trouble @ (ClientError::Silent(..) | ClientError::OutOfTime)) => {
-                        return Err(Failure::trouble("the connection is ended", &trouble));
+                    Err(error @ (ClientError::Silent(..) | ClientError::OutOfTime)) => {
+                        return Err(Failure::client_error(
+                            "the server closes the connection",
+                            &error,
+                        ));
                     }
                     Err(_) => break,
                 }
             }
-            gone(ctx).map_err(|finding| {
-                finding.hint("answer what had arrived when the signal came, and read no more")
+            expect_exit(ctx).map_err(|failure| {
+                failure.hint("answer the requests that arrived before the signal, and read no more")
             })
         },
     },
     Case {
-        name: "shutdown/reset-meanwhile",
-        requirement: "a client that resets while it is waited for does not keep a server from ending",
-        source: "the contract: ending; RFC 9293 section 3.5.3 (reset processing)",
-        needs: &[Precondition::Drain, Precondition::Pipelining, Precondition::Lasting],
+        name: "shutdown/reset-while-draining",
+        requirement: "a client that resets during the drain does not prevent the shutdown",
+        source: "the contract: behaviour on SIGTERM; RFC 9293 section 3.5.3 (reset processing)",
+        preconditions: &[
+            Precondition::Drain,
+            Precondition::Pipelining,
+            Precondition::UnlimitedRequests,
+        ],
+        level: Level::Required,
         check: |ctx| {
-            // The kernel has accepted replies that the client has not received.
-            let mut client = ctx.connect_with_small_window()?;
-            client.learn(&request(1))?;
-            client.send(&ctx.sent(&request(1)).repeat(UNREAD))?;
-            ctx.let_it_rest();
-            ctx.signal(Signal::SIGTERM);
+            // The server's kernel still has replies that do not fit in the client's receive window.
+            let mut client = ctx.clients().connect_with_small_window()?;
+            client.learn_reply(&request(1))?;
+            client.send(&ctx.contract.sent(&request(1)).repeat(UNREAD_REPLIES))?;
+            ctx.process().wait_until_asleep();
+            ctx.process().signal(Signal::SIGTERM);
             thread::sleep(QUIET);
             client.reset();
-            gone(ctx).map_err(|finding| {
-                finding.hint("who waits until a client has its replies must see that it is gone")
+            expect_exit(ctx).map_err(|failure| {
+                failure.hint("a server that waits until a client has read its replies must detect that the client is gone")
             })
         },
     },
     Case {
         name: "shutdown/second-signal",
-        requirement: "a second signal ends a server that cannot drain at once",
-        source: "the contract: ending; signal(7)",
-        needs: &[Precondition::Drain, Precondition::Pipelining, Precondition::Lasting],
+        requirement: "a second signal terminates a server whose drain is blocked",
+        source: "the contract: behaviour on SIGTERM; signal(7)",
+        preconditions: &[
+            Precondition::Drain,
+            Precondition::Pipelining,
+            Precondition::UnlimitedRequests,
+        ],
+        level: Level::Required,
         check: |ctx| {
             // Unread replies block the drain.
-            let mut client = ctx.connect_with_small_window()?;
-            client.learn(&request(1))?;
-            if let Stuffed::Hoards { .. } = client.stuff()? {
-                let by = &["back-pressure/never-reads"];
-                return Err(Failure::blocked(by, "nothing keeps it from draining"));
+            let mut client = ctx.clients().connect_with_small_window()?;
+            client.learn_reply(&request(1))?;
+            if let OverfillOutcome::Buffers { .. } = client.fill_buffers()? {
+                let tested_by = &["back-pressure/never-reads"];
+                return Err(Failure::assumption_failed(
+                    tested_by,
+                    "unread replies do not block the drain",
+                ));
             }
-            ctx.signal(Signal::SIGTERM);
-            if ctx.wait_for_exit(QUIET) == Some(Exit::Code(0)) {
-                let seen = "it does not wait for its client";
-                return Err(Failure::blocked(&["shutdown/drains"], seen));
+            ctx.process().signal(Signal::SIGTERM);
+            if ctx.process().wait_for_exit(QUIET) == Some(Exit::Code(0)) {
+                let seen = "the server exits before its client has read the replies";
+                return Err(Failure::assumption_failed(&["shutdown/drains"], seen));
             }
-            ctx.signal(Signal::SIGINT);
-            match ctx.exits_within(ctx.patience * GONE) {
+            ctx.process().signal(Signal::SIGINT);
+            match ctx.process().exits_within(ctx.timeout * EXIT_FACTOR) {
                 Some(Exit::Code(0)) => {
-                    let seen = "it ended with exit code 0, as if it had drained";
+                    let seen = "the server exited with code 0, as after a complete drain";
                     Err(Failure::fail(
-                        "it ends at the second signal, by it or with an error code",
+                        "the second signal kills the server, or makes it exit with a non-zero code",
                         seen,
                     ))
                 }
                 Some(_) => {
-                    ctx.was_met();
+                    ctx.evidence().record_verified();
                     Ok(())
                 }
-                None => Err(Failure::fail("it ends at the second signal", "it goes on")),
+                None => Err(Failure::fail(
+                    "the second signal makes the server exit",
+                    "the server does not exit",
+                )),
             }
         },
     },
     Case {
         name: "shutdown/aborts",
-        requirement: "SIGTERM ends a server at once, whatever it is doing, and no process survives",
-        source: "the contract: ending; signal(7)",
-        needs: &[Precondition::Abort, Precondition::Pipelining, Precondition::Lasting],
+        requirement: "SIGTERM makes a busy server and all its processes exit at once",
+        source: "the contract: behaviour on SIGTERM; signal(7)",
+        preconditions: &[
+            Precondition::Abort,
+            Precondition::Pipelining,
+            Precondition::UnlimitedRequests,
+        ],
+        level: Level::Required,
         check: |ctx| {
             // Leaves unread replies and an incomplete request.
-            let mut client = ctx.connect_with_small_window()?;
-            client.learn(&request(1))?;
-            client.send(&ctx.sent(&request(1)).repeat(UNREAD))?;
+            let mut client = ctx.clients().connect_with_small_window()?;
+            client.learn_reply(&request(1))?;
+            client.send(&ctx.contract.sent(&request(1)).repeat(UNREAD_REPLIES))?;
             client.send(b"12")?;
-            ends_by(ctx, Signal::SIGTERM)
+            expect_exit_on(ctx, Signal::SIGTERM)
         },
     },
     Case {
         name: "shutdown/port-is-free",
-        requirement: "when SIGTERM has ended a server, nobody listens in its place",
-        source: "the contract: ending; connect(2) (ECONNREFUSED)",
-        needs: &[Precondition::Lives, Precondition::Ends],
+        requirement: "after the server has exited on SIGTERM, connections to its port are refused",
+        source: "the contract: behaviour on SIGTERM; connect(2) (ECONNREFUSED)",
+        preconditions: &[Precondition::NoExitAfterConnections, Precondition::Shutdown],
+        level: Level::Required,
         check: |ctx| {
-            let mut client = ctx.connect()?;
-            client.learn(&request(1))?;
-            ctx.signal(Signal::SIGTERM);
-            if ctx.exits_within(ctx.patience * GONE).is_none() {
-                return Err(Failure::blocked(&["shutdown/sigterm"], "it goes on"));
+            let mut client = ctx.clients().connect()?;
+            client.learn_reply(&request(1))?;
+            ctx.process().signal(Signal::SIGTERM);
+            if ctx.process().exits_within(ctx.timeout * EXIT_FACTOR).is_none() {
+                return Err(Failure::assumption_failed(
+                    &["shutdown/sigterm"],
+                    "the server does not exit",
+                ));
             }
             // The kernel may need a moment to cancel pending io_uring operations.
-            let mut met = None;
+            let mut connect_error = None;
             ctx.wait_until(
                 || {
-                    met = ctx.try_connect().err();
-                    met == Some(ClientError::Refused)
+                    connect_error = ctx.clients().try_connect().err();
+                    connect_error == Some(ClientError::Refused)
                 },
-                || Failure::vacuous("not refused"),
+                || Failure::inconclusive("the connection is not refused"),
             )
             .map_err(|_| {
-                let seen = match &met {
+                let seen = match &connect_error {
                     None => "a client is connected".to_owned(),
-                    Some(trouble) => trouble.to_string(),
+                    Some(error) => error.to_string(),
                 };
                 Failure::fail("connection refused", seen)
-                    .hint("does a child of it still hold the listening socket?")
+                    .hint("does a child process still hold the listening socket?")
             })
         },
     },
 ];
 
-fn ends_by(ctx: &TestContext<'_>, signal: Signal) -> Result<(), Failure> {
-    ctx.signal(signal);
-    gone(ctx)
+/// Sends a signal, and requires that the server and all its processes exit.
+fn expect_exit_on(ctx: &TestContext<'_>, signal: Signal) -> Result<(), Failure> {
+    ctx.process().signal(signal);
+    expect_exit(ctx)
 }
 
-fn gone(ctx: &TestContext<'_>) -> Result<(), Failure> {
-    let drains = ctx.contract.ending == Some(Ending::Drain);
+/// Requires that the server and all its processes exit, with code 0 if the server drains.
+fn expect_exit(ctx: &TestContext<'_>) -> Result<(), Failure> {
+    let drains = ctx.contract.shutdown == Some(ShutdownPolicy::Drain);
     let expected = match drains {
-        true => "it ends with exit code 0, and all its processes with it",
-        false => "it ends, and all its processes with it",
+        true => "the server exits with code 0, and so do all its processes",
+        false => "the server and all its processes exit",
     };
-    match ctx.exits_within(ctx.patience * GONE) {
+    match ctx.process().exits_within(ctx.timeout * EXIT_FACTOR) {
         Some(exit) if drains && exit != Exit::Code(0) => {
             return Err(Failure::fail(expected, exit.to_string()));
         }
         Some(_) => {}
         None => {
-            let seen = format!("it is still there after {} s", (ctx.patience * GONE).as_secs());
+            let seen = format!(
+                "the server has not exited after {} s",
+                (ctx.timeout * EXIT_FACTOR).as_secs()
+            );
             return Err(Failure { state: State::Hang, ..Failure::fail(expected, seen) });
         }
     }
     ctx.wait_until(
-        || ctx.processes() == 0,
+        || ctx.process().count() == 0,
         || {
-            let left = format!("{} processes of it are left", ctx.processes());
-            Failure::leak(expected, left).hint("were all child processes told, and waited for?")
+            let seen = format!("{} of its processes are still running", ctx.process().count());
+            Failure::leak(expected, seen)
+                .hint("does the server terminate its child processes and wait for them?")
         },
     )
 }

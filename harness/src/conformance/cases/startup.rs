@@ -8,237 +8,263 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 
 use crate::conformance::case::Case;
-use crate::conformance::case_result::State;
-use crate::conformance::context::{LOOPBACK, PROMPT, TRY_EVERY, TestContext, WORKING, request};
-use crate::conformance::experiments::GONE;
+use crate::conformance::context::{
+    BUSY_FACTOR, LOOPBACK, POLL_INTERVAL, SHORT_TIMEOUT, TestContext,
+};
+use crate::conformance::experiments::EXIT_FACTOR;
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
+use crate::conformance::requests::request;
 use crate::exit::Exit;
-use crate::server::{LaunchError, Port, Process, READY_DEADLINE, proc};
+use crate::results::{Level, State};
+use crate::server::{LaunchError, PortLease, Process, READY_TIMEOUT, proc};
 
-/// An address of no host (TEST-NET-1, RFC 5737).
-const NOBODYS: &str = "192.0.2.1";
+/// An address that belongs to no host (TEST-NET-1, RFC 5737).
+const ADDRESS_OF_NO_HOST: &str = "192.0.2.1";
 
-/// A privileged port that hardly any service uses.
-const PRIVILEGED: &str = "81";
+/// A privileged port that few services use.
+const PRIVILEGED_PORT: &str = "81";
 
-/// The file with the first unprivileged port.
-const FIRST_UNPRIVILEGED: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+/// The file that contains the first unprivileged port.
+const FIRST_UNPRIVILEGED_PORT: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "startup/listens-in-time",
-        requirement: "it listens where it was told to, and serves there",
+        requirement: "the server listens on the requested address and serves clients there",
         source: "listen(2)",
-        needs: &[Precondition::Launched],
+        preconditions: &[Precondition::Launched],
+        level: Level::Required,
         check: |ctx| {
-            ctx.connect()?.learn(&request(1))?;
-            ctx.was_met();
-            let after = ctx.listened_after();
-            ctx.observe(format!("it listened after {} ms", after.as_millis()));
+            ctx.clients().connect()?.learn_reply(&request(1))?;
+            ctx.evidence().record_verified();
+            let after = ctx.process().startup_time();
+            ctx.evidence().observe(format!("the server listened after {} ms", after.as_millis()));
             Ok(())
         },
     },
     Case {
         name: "startup/bind-address",
-        requirement: "told to listen on 127.0.0.1 it listens on no other address",
+        requirement: "a server that is started on 127.0.0.1 listens on no other address",
         source: "bind(2); ip(7) (INADDR_ANY); CWE-1327 (binding to an unrestricted IP address)",
-        needs: &[Precondition::Host, Precondition::Port],
+        preconditions: &[Precondition::Host, Precondition::Port],
+        level: Level::Required,
         check: |ctx| {
-            ctx.connect()?.learn(&request(1))?;
-            let told: IpAddr = LOOPBACK.parse().expect("an address");
-            let hosts = ctx.listens_on();
+            ctx.clients().connect()?.learn_reply(&request(1))?;
+            let requested: IpAddr = LOOPBACK.parse().expect("LOOPBACK is an IP address");
+            let hosts = ctx.process().listening_addresses();
             let others: Vec<String> =
-                hosts.iter().filter(|&&host| host != told).map(IpAddr::to_string).collect();
+                hosts.iter().filter(|&&host| host != requested).map(IpAddr::to_string).collect();
             if others.is_empty() {
-                ctx.was_met();
+                ctx.evidence().record_verified();
                 return Ok(());
             }
-            let port = ctx.address().port();
-            let seen = format!("it listens on {}, port {port}", others.join(" and "));
-            Err(Failure::fail(format!("it listens on {told} alone"), seen).hint(
-                "bind to the host that the server is told: at 0.0.0.0 and :: every machine that \
-                 reaches this one can connect",
+            let port = ctx.process().address().port();
+            let seen = format!("the server also listens on {}, port {port}", others.join(" and "));
+            Err(Failure::fail(format!("the server listens only on {requested}"), seen).hint(
+                "bind to the requested host: on 0.0.0.0 and ::, every machine that can reach this \
+                 one can connect",
             ))
         },
     },
     Case {
         name: "startup/any-port",
-        requirement: "told port 0 it listens on a free port, and says which",
+        requirement: "a server that is started on port 0 listens on a free port and prints its number",
         source: "bind(2); ip(7) (port 0 is any free port)",
-        needs: &[Precondition::Launched, Precondition::Port],
+        preconditions: &[Precondition::Launched, Precondition::Port],
+        level: Level::Required,
         check: |ctx| {
-            let reply = ctx.connect()?.learn(&request(1))?;
-            let second = ctx.start_at(LOOPBACK, "0")?;
-            let port = second.wait_until_listening(READY_DEADLINE)?.port();
-            serves_at(ctx, (LOOPBACK, port), &reply)?;
-            let told = || second.log().contains(&port.to_string());
-            match ctx.wait_for(PROMPT, told, || Failure::vacuous("")) {
-                Ok(()) => ctx.observe("it says which port it took"),
-                Err(_) => ctx.loosely("it does not say which port it took"),
+            let reply = ctx.clients().connect()?.learn_reply(&request(1))?;
+            let second = ctx.process().start_at(LOOPBACK, "0")?;
+            let port = second.wait_until_listening(READY_TIMEOUT)?.port();
+            expect_service_at(ctx, (LOOPBACK, port), &reply)?;
+            let printed = || second.log().contains(&port.to_string());
+            match ctx.wait_for(SHORT_TIMEOUT, printed, || Failure::inconclusive("")) {
+                Ok(()) => ctx.evidence().observe("the server prints its port"),
+                Err(_) => ctx.evidence().warn("the server does not print its port"),
             }
             Ok(())
         },
     },
     Case {
         name: "startup/ipv6",
-        requirement: "told to listen on ::1 it serves there",
+        requirement: "a server that is started on ::1 serves clients there",
         source: "the contract: IPv6; ipv6(7)",
-        needs: &[Precondition::Host, Precondition::Ipv6, Precondition::Port],
+        preconditions: &[Precondition::Host, Precondition::Ipv6, Precondition::Port],
+        level: Level::Required,
         check: |ctx| {
-            let reply = ctx.connect()?.learn(&request(1))?;
-            let Ok(port) = Port::take(Ipv6Addr::LOCALHOST.into()) else {
-                ctx.inform("there is no ::1 on this machine");
+            let reply = ctx.clients().connect()?.learn_reply(&request(1))?;
+            let Ok(port) = PortLease::take(Ipv6Addr::LOCALHOST.into()) else {
+                ctx.evidence().inform("this machine has no address ::1");
                 return Ok(());
             };
-            let second = ctx.start_at("::1", &port.number().to_string())?;
-            second.wait_until_listening(READY_DEADLINE)?;
-            serves_at(ctx, ("::1", port.number()), &reply)
+            let second = ctx.process().start_at("::1", &port.number().to_string())?;
+            second.wait_until_listening(READY_TIMEOUT)?;
+            expect_service_at(ctx, ("::1", port.number()), &reply)
         },
     },
     Case {
         name: "startup/host-not-ours",
-        requirement: "told to listen on an address of another machine it says so and ends with an error code",
+        requirement: "an address of another machine makes the server exit with an error message and a non-zero status",
         source: "bind(2) (EADDRNOTAVAIL); POSIX (exit status)",
-        needs: &[Precondition::Host, Precondition::Port],
+        preconditions: &[Precondition::Host, Precondition::Port],
+        level: Level::Required,
         check: |ctx| {
-            if TcpListener::bind((NOBODYS, 0)).is_ok() {
-                ctx.inform("this machine takes every address for its own");
+            if TcpListener::bind((ADDRESS_OF_NO_HOST, 0)).is_ok() {
+                ctx.evidence().inform("this machine accepts every address as its own");
                 return Ok(());
             }
-            cannot_start_on(ctx, NOBODYS)
+            expect_start_failure_on(ctx, ADDRESS_OF_NO_HOST)
         },
     },
     Case {
         name: "startup/host-unknown",
-        requirement: "told to listen on a host that does not exist it says so and ends with an error code",
+        requirement: "a host that does not exist makes the server exit with an error message and a non-zero status",
         source: "getaddrinfo(3) (EAI_NONAME); POSIX (exit status)",
-        needs: &[Precondition::Host, Precondition::Port],
-        // The name exceeds 63 letters in a label (RFC 1035), so no resolver sends a query.
-        check: |ctx| cannot_start_on(ctx, &"nobody".repeat(12)),
+        preconditions: &[Precondition::Host, Precondition::Port],
+        level: Level::Required,
+        // A label of more than 63 letters is invalid (RFC 1035), so the resolver sends no query.
+        check: |ctx| expect_start_failure_on(ctx, &"nobody".repeat(12)),
     },
     Case {
         name: "startup/bad-port",
-        requirement: "told a port that is no number it says so and ends with an error code",
+        requirement: "a port that is not a number makes the server exit with an error message and a non-zero status",
         source: "POSIX (exit status); CWE-20 (improper input validation)",
-        needs: &[Precondition::Launched, Precondition::Port],
+        preconditions: &[Precondition::Launched, Precondition::Port],
+        level: Level::Required,
         check: |ctx| {
-            ctx.connect()?.learn(&request(1))?;
-            gives_up(ctx, ctx.start_at(LOOPBACK, "no-port")?)
+            ctx.clients().connect()?.learn_reply(&request(1))?;
+            expect_exit_with_error(ctx, ctx.process().start_at(LOOPBACK, "no-port")?)
         },
     },
     Case {
         name: "startup/privileged-port",
-        requirement: "told a port that it may not listen on it says so and ends with an error code",
+        requirement: "a privileged port makes an unprivileged server exit with an error message and a non-zero status",
         source: "bind(2) (EACCES); capabilities(7) (CAP_NET_BIND_SERVICE); POSIX (exit status)",
-        needs: &[Precondition::Launched, Precondition::Port],
+        preconditions: &[Precondition::Launched, Precondition::Port],
+        level: Level::Required,
         check: |ctx| {
-            ctx.connect()?.learn(&request(1))?;
-            let first = fs::read_to_string(FIRST_UNPRIVILEGED).unwrap_or_default();
+            ctx.clients().connect()?.learn_reply(&request(1))?;
+            let first = fs::read_to_string(FIRST_UNPRIVILEGED_PORT).unwrap_or_default();
             if first.trim().parse::<u16>().is_ok_and(|first| first <= 81) {
-                ctx.inform("no port is privileged on this machine");
+                ctx.evidence().inform("this machine has no privileged ports");
                 return Ok(());
             }
-            gives_up(ctx, ctx.start_unprivileged(LOOPBACK, PRIVILEGED)?)
+            expect_exit_with_error(
+                ctx,
+                ctx.process().start_unprivileged(LOOPBACK, PRIVILEGED_PORT)?,
+            )
         },
     },
     Case {
         name: "startup/port-taken",
-        requirement: "a second server on a taken port says so, ends with an error code, and leaves the first alone",
+        requirement: "a port in use makes a second server exit with an error message and a non-zero status, and the first one still serves",
         source: "bind(2) (EADDRINUSE); POSIX (exit status)",
-        needs: &[Precondition::Lives, Precondition::Launched],
+        preconditions: &[Precondition::NoExitAfterConnections, Precondition::Launched],
+        level: Level::Required,
         check: |ctx| {
-            ctx.connect()?.learn(&request(7))?;
+            ctx.clients().connect()?.learn_reply(&request(7))?;
             // Some servers close their listener while they serve a client.
             ctx.wait_until(
-                || ctx.is_listening(),
-                || Failure::vacuous("the first server does not listen once its client has left"),
+                || ctx.process().is_listening(),
+                || {
+                    Failure::inconclusive(
+                        "the first server does not listen after its client has left",
+                    )
+                },
             )?;
-            gives_up(ctx, ctx.start_again()?).map_err(|finding| {
-                finding.hint(
-                    "SO_REUSEPORT shares a port silently: the kernel deals clients to both; and a \
-                     server that could not start must not look as if it had done its work",
+            expect_exit_with_error(ctx, ctx.process().start_on_same_port()?).map_err(|failure| {
+                failure.hint(
+                    "SO_REUSEPORT shares the port, and the kernel distributes clients between both servers; \
+                     a server that cannot start must not exit with 0",
                 )
             })?;
-            ctx.still_serves("the first server serves as before")
+            ctx.clients().expect_service("the first server still serves")
         },
     },
     Case {
         name: "startup/restart",
-        requirement: "a server can be started again at once where it was, over connections in TIME_WAIT",
+        requirement: "a server can be restarted at once on the same port, despite connections in TIME_WAIT",
         source: "RFC 1122 section 4.2.2.13 (TIME-WAIT); Stevens UNP 7.5 (SO_REUSEADDR)",
-        needs: &[Precondition::Ends],
+        preconditions: &[Precondition::Shutdown],
+        level: Level::Required,
         check: |ctx| {
-            let mut client = ctx.connect()?;
-            client.learn(&request(1))?;
-            // The server closes first, so its side enters TIME_WAIT.
-            ctx.signal(Signal::SIGTERM);
-            if ctx.exits_within(ctx.patience * GONE).is_none() {
-                return Err(Failure::blocked(&["shutdown/sigterm"], "it goes on"));
+            let mut client = ctx.clients().connect()?;
+            client.learn_reply(&request(1))?;
+            // The server closes first, so its end of the connection enters TIME_WAIT.
+            ctx.process().signal(Signal::SIGTERM);
+            if ctx.process().exits_within(ctx.timeout * EXIT_FACTOR).is_none() {
+                return Err(Failure::assumption_failed(
+                    &["shutdown/sigterm"],
+                    "the server does not exit",
+                ));
             }
             client.expect_end()?;
-            let again = ctx.start_again()?;
-            let listening = again.wait_until_listening(READY_DEADLINE);
-            listening.map(|_| ctx.was_met()).map_err(|error| {
-                Failure::fail("it listens again", error.to_string())
-                    .hint("set SO_REUSEADDR before bind: otherwise old connections hold the port for a minute")
+            let second = ctx.process().start_on_same_port()?;
+            let listening = second.wait_until_listening(READY_TIMEOUT);
+            listening.map(|_| ctx.evidence().record_verified()).map_err(|error| {
+                Failure::fail("the server listens again", error.to_string())
+                    .hint("set SO_REUSEADDR before bind: otherwise connections in TIME_WAIT block the port for a minute")
             })
         },
     },
 ];
 
-/// Requires that a server with this host exits with an error.
-fn cannot_start_on(ctx: &TestContext<'_>, host: &str) -> Result<(), Failure> {
-    ctx.connect()?.learn(&request(1))?;
+/// Requires that a server that is started on this host exits with an error.
+fn expect_start_failure_on(ctx: &TestContext<'_>, host: &str) -> Result<(), Failure> {
+    ctx.clients().connect()?.learn_reply(&request(1))?;
     // The port is free, so only the host is wrong.
-    let port = Port::take(Ipv4Addr::LOCALHOST.into()).map_err(LaunchError::NoPort)?;
-    gives_up(ctx, ctx.start_at(host, &port.number().to_string())?)
+    let port = PortLease::take(Ipv4Addr::LOCALHOST.into()).map_err(LaunchError::NoPort)?;
+    expect_exit_with_error(ctx, ctx.process().start_at(host, &port.number().to_string())?)
 }
 
-/// Requires that a server that cannot start prints a message and exits with an error code.
-fn gives_up(ctx: &TestContext<'_>, started: Process) -> Result<(), Failure> {
-    let expected = "it ends by itself, with an exit code other than 0 and a word about it";
-    let ended = || started.exit().is_some();
-    // Stops waiting once the server listens. A server that uses the CPU gets more time, such as an
-    // interpreter that starts on a busy machine.
-    let (began, patience) = (Instant::now(), ctx.patience * GONE);
-    while !ended() && started.listening().is_empty() {
+/// Requires that a server that cannot start prints a message and exits with a non-zero code.
+fn expect_exit_with_error(ctx: &TestContext<'_>, started: Process) -> Result<(), Failure> {
+    let expected = "the server exits with an error message and a non-zero code";
+    let has_exited = || started.exit().is_some();
+    // Stop waiting when the server listens. A server that uses the CPU, such as an interpreter that
+    // starts on a busy machine, gets more time.
+    let (began, timeout) = (Instant::now(), ctx.timeout * EXIT_FACTOR);
+    while !has_exited() && started.listening().is_empty() {
         let waited = began.elapsed();
-        if waited > patience * WORKING || waited > patience && proc::is_asleep(&started.tree()) {
+        if waited > timeout * BUSY_FACTOR || waited > timeout && proc::is_asleep(&started.tree()) {
             break;
         }
-        thread::sleep(TRY_EVERY);
+        thread::sleep(POLL_INTERVAL);
     }
-    let exit = started.wait_for_exit(PROMPT);
-    let listens = started.listening();
+    let exit = started.wait_for_exit(SHORT_TIMEOUT);
+    let listening = started.listening();
     let log = started.end().log;
-    let said = log.lines().next_back().unwrap_or("").trim();
+    let printed = log.lines().next_back().unwrap_or("").trim();
     let seen = match exit {
-        Some(exit @ Exit::Code(1..)) if !said.is_empty() => {
-            ctx.was_met();
-            ctx.observe(format!("it ended with {exit}, saying: {said}"));
+        Some(exit @ Exit::Code(1..)) if !printed.is_empty() => {
+            ctx.evidence().record_verified();
+            ctx.evidence().observe(format!("{exit}, with the message: {printed}"));
             return Ok(());
         }
-        Some(Exit::Code(1..)) => "it ended, saying nothing".to_owned(),
-        Some(exit) => format!("it ended with {exit}; it said: {said}"),
-        None if listens.is_empty() => {
-            let seen = format!("it goes on; it said: {said}");
+        Some(Exit::Code(1..)) => "the server exited without an error message".to_owned(),
+        Some(exit) => format!("{exit}; last output: {printed}"),
+        None if listening.is_empty() => {
+            let seen = format!("the server does not exit; last output: {printed}");
             return Err(Failure { state: State::Hang, ..Failure::fail(expected, seen) });
         }
         None => {
-            let places: Vec<String> = listens.iter().map(SocketAddr::to_string).collect();
-            format!("it listens on {}; it said: {said}", places.join(" and "))
+            let addresses: Vec<String> = listening.iter().map(SocketAddr::to_string).collect();
+            format!("the server listens on {}; last output: {printed}", addresses.join(" and "))
         }
     };
     Err(Failure::fail(expected, seen))
 }
 
-/// Requires that a client of another instance is served.
-fn serves_at(ctx: &TestContext<'_>, place: (&str, u16), reply: &[u8]) -> Result<(), Failure> {
-    let (host, port) = place;
-    let address = SocketAddr::new(host.parse().expect("an address"), port);
-    let mut client = ctx.try_connect_to(address).map_err(|trouble| {
-        Failure::trouble(format!("a client is connected to {address}"), &trouble)
+/// Requires that the instance at this host and port sends this reply to `request(1)`.
+fn expect_service_at(
+    ctx: &TestContext<'_>,
+    (host, port): (&str, u16),
+    reply: &[u8],
+) -> Result<(), Failure> {
+    let address = SocketAddr::new(host.parse().expect("the host is an IP address"), port);
+    let mut client = ctx.clients().try_connect_to(address).map_err(|error| {
+        Failure::client_error(format!("a client is connected to {address}"), &error)
     })?;
     client.request(&request(1))?;
     client.expect(reply)

@@ -6,162 +6,180 @@ use servers::OverloadPolicy;
 
 use crate::client::ClientError;
 use crate::conformance::case::Case;
-use crate::conformance::context::{TestContext, request};
-use crate::conformance::experiments::idle;
+use crate::conformance::context::TestContext;
+use crate::conformance::experiments::stay_idle;
 use crate::conformance::failure::Failure;
-use crate::conformance::precondition::MOST_CLIENTS;
+use crate::conformance::precondition::MAX_CLIENTS;
 use crate::conformance::precondition::Precondition;
+use crate::conformance::requests::request;
 use crate::conformance::test_client::TestClient;
+use crate::results::Level;
 use crate::text::printable;
 
-/// Number of attempts to send within the idle timeout.
-const TRIES: usize = 10;
+/// Maximum number of attempts to send within the idle timeout.
+const MAX_ATTEMPTS: usize = 10;
 
-/// Timeout of the client of the original teaching servers.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(2);
+/// Time after which a queued client gives up, as the client of the original teaching servers does.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Number of clients that send single bytes, and the pause between two bytes.
-const DRIPPING: usize = 8;
-const DRIP: Duration = Duration::from_millis(10);
+/// Maximum number of clients that send single bytes.
+const SLOW_CLIENTS: usize = 8;
+
+/// Pause between two of these bytes.
+const BYTE_INTERVAL: Duration = Duration::from_millis(10);
 
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "timeouts/queued-client-gives-up",
-        requirement: "a client that waits in the queue can give up after 2 s, and the server is unharmed",
-        source: "the contract: when full; listen(2)",
-        needs: &[Precondition::Full, Precondition::WhenFull(OverloadPolicy::Wait)],
+        requirement: "a client that leaves the accept queue after 2 s does not affect the server",
+        source: "the contract: overload policy; listen(2)",
+        preconditions: &[Precondition::Full, Precondition::WhenFull(OverloadPolicy::Wait)],
+        level: Level::Required,
         check: |ctx| {
-            let mut incumbents = ctx.fill()?;
-            let mut queued = ctx.connect()?;
+            let mut filled = ctx.clients().fill_slots()?;
+            let mut queued = ctx.clients().connect()?;
             queued.request(&request(7))?;
-            match queued.line_within(CLIENT_PATIENCE) {
-                Err(ClientError::Silent(..)) => ctx.was_met(),
-                Err(trouble) => {
-                    return Err(Failure::trouble("the client waits until it gives up", &trouble));
+            match queued.reply_within(CLIENT_TIMEOUT) {
+                Err(ClientError::Silent(..)) => ctx.evidence().record_verified(),
+                Err(error) => {
+                    return Err(Failure::client_error(
+                        "the client waits until its timeout",
+                        &error,
+                    ));
                 }
                 Ok(_) => {
                     let seen = "the client was served";
-                    return Err(Failure::fail("the client waits until it gives up", seen));
+                    return Err(Failure::fail("the client waits until its timeout", seen));
                 }
             }
             queued.close();
-            let reply = incumbents.served[0].ask(&request(0)).map_err(|trouble| {
-                Failure::trouble("the client that is served gets its reply", &trouble)
+            let reply = filled.served[0].ask(&request(0)).map_err(|error| {
+                Failure::client_error("the served client gets its reply", &error)
             })?;
-            incumbents.served[0].is_as_learned(&request(0), &reply)?;
-            drop(incumbents);
-            ctx.serves_soon("the next client is served")
+            filled.served[0].expect_learned_reply(&request(0), &reply)?;
+            drop(filled);
+            ctx.clients().expect_service_with_retry("the next client is served")
         },
     },
     Case {
         name: "timeouts/idle-is-closed",
-        requirement: "a client that is silent for the declared time is closed, and not sooner",
+        requirement: "an idle connection is closed after the declared idle timeout, and not earlier",
         source: "the contract: idle timeout",
-        needs: &[Precondition::IdleTimeout, Precondition::Lasting],
+        preconditions: &[Precondition::IdleTimeout, Precondition::UnlimitedRequests],
+        level: Level::Required,
         check: |ctx| {
             let declared = ctx.contract.idle_timeout.unwrap_or_default();
-            let idle = idle(ctx, ctx.contract.idle_until())?;
-            let after = idle.at_most;
-            let expected = format!("closed after {} ms of silence", declared.as_millis());
+            let idle = stay_idle(ctx, ctx.contract.idle_until())?;
+            let after = idle.max_idle_time;
+            let expected = format!("closed after {} ms without a request", declared.as_millis());
             let seen = format!("closed after {} ms", after.as_millis());
-            match idle.ended {
+            match idle.received {
                 Err(ClientError::Closed(_)) if after < declared => {
-                    Err(Failure::fail(expected, seen))
+                    Err(Failure::fail(expected, seen).with_connection_end())
                 }
                 Err(ClientError::Closed(_)) => {
-                    ctx.was_met();
-                    ctx.observe(seen);
+                    ctx.evidence().record_verified();
+                    ctx.evidence().observe(seen);
                     Ok(())
                 }
-                Err(trouble) => Err(Failure::trouble(expected, &trouble)),
+                Err(error) => Err(Failure::client_error(expected, &error)),
                 Ok(line) => Err(Failure::fail(expected, printable(&line))),
             }
         },
     },
     Case {
         name: "timeouts/idle-beside-a-flood",
-        requirement: "a silent client is closed also while another one floods the server",
+        requirement: "an idle connection is closed even while another client floods the server",
         source: "the contract: idle timeout",
-        needs: &[Precondition::IdleTimeout, Precondition::Clients(2), Precondition::Pipelining],
+        preconditions: &[
+            Precondition::IdleTimeout,
+            Precondition::Clients(2),
+            Precondition::Pipelining,
+        ],
+        level: Level::Hardening,
         check: |ctx| {
             let declared = ctx.contract.idle_timeout.unwrap_or_default();
-            let mut flooding = ctx.connect()?;
-            flooding.learn(&request(1))?;
-            let mut silent = ctx.connect()?;
-            silent.learn(&request(2))?;
-            // Starts the flood just before the timeout expires; earlier it would only cost CPU
-            // time.
+            let mut flooding = ctx.clients().connect()?;
+            flooding.learn_reply(&request(1))?;
+            let mut silent = ctx.clients().connect()?;
+            silent.learn_reply(&request(2))?;
+            // Start the flood just before the timeout expires, because an earlier flood only costs
+            // CPU time.
             std::thread::sleep(declared * 4 / 5);
             let closed =
-                flooding.while_it_floods(|| silent.line_within(declared * 2 + ctx.patience))?;
-            let expected = format!("closed after {} ms of silence", declared.as_millis());
+                flooding.while_flooding(|| silent.reply_within(declared * 2 + ctx.timeout))?;
+            let expected = format!("closed after {} ms without a request", declared.as_millis());
             match closed {
                 Err(ClientError::Closed(_)) => {
-                    ctx.was_met();
+                    ctx.evidence().record_verified();
                     Ok(())
                 }
-                Err(trouble) => Err(Failure::trouble(expected, &trouble)
-                    .hint("are deadlines looked at only when nothing else happens?")),
+                Err(error) => Err(Failure::client_error(expected, &error)
+                    .hint("does the server check idle timeouts only when no requests arrive?")),
                 Ok(line) => Err(Failure::fail(expected, printable(&line))),
             }
         },
     },
     Case {
         name: "timeouts/activity-keeps-alive",
-        requirement: "a client that speaks within the idle timeout is not closed",
+        requirement: "a connection on which a request arrives within each idle timeout stays open",
         source: "the contract: idle timeout",
-        needs: &[Precondition::IdleTimeout, Precondition::Lasting],
+        preconditions: &[Precondition::IdleTimeout, Precondition::UnlimitedRequests],
+        level: Level::Required,
         check: |ctx| {
-            // On a busy machine the harness may send too late, so it tries again.
-            for _ in 0..TRIES {
-                if speaks_in_time(ctx)? {
+            // On a busy machine, the harness may send too late, so it retries.
+            for _ in 0..MAX_ATTEMPTS {
+                if sends_in_time(ctx)? {
                     return Ok(());
                 }
             }
-            Err(Failure::vacuous("the harness itself was too slow to speak in time"))
+            Err(Failure::inconclusive("the harness was too slow to send within the idle timeout"))
         },
     },
     Case {
         name: "timeouts/drip-beside",
-        requirement: "clients that send a byte now and then do not keep another from being served",
-        source: "the contract: capacity; Stevens UNP 6.8 (denial of service)",
-        needs: &[Precondition::Clients(2), Precondition::Delimited],
+        requirement: "clients that send one byte at a time do not block other clients",
+        source: "the contract: connection limit; Stevens UNP 6.8 (denial of service)",
+        preconditions: &[Precondition::Clients(2), Precondition::DelimitedRequests],
+        level: Level::Hardening,
         check: |ctx| {
-            let mut client = ctx.connect()?;
-            let reply = client.learn(&request(1))?;
-            let mut dripping: Vec<TestClient<'_>> =
-                (0..others(ctx).min(DRIPPING)).map(|_| ctx.connect()).collect::<Result<_, _>>()?;
-            ctx.tells_apart(&mut client, &mut dripping[0])?;
+            let mut client = ctx.clients().connect()?;
+            let reply = client.learn_reply(&request(1))?;
+            let mut slow_clients: Vec<TestClient<'_>> = (0..other_slots(ctx).min(SLOW_CLIENTS))
+                .map(|_| ctx.clients().connect())
+                .collect::<Result<_, _>>()?;
+            ctx.clients().check_isolation(&mut client, &mut slow_clients[0])?;
             for byte in request(2) {
-                for slow in &mut dripping {
-                    // The server may close it for being slow.
+                for slow in &mut slow_clients {
+                    // The server may have closed the connection of a slow client.
                     let _ = slow.client.send(&[byte]);
                 }
                 client.request(&request(1))?;
-                client.expect(&reply).map_err(|finding| {
-                    finding.hint("does it wait for the rest of a line that has begun? keep what came, and serve others")
+                client.expect(&reply).map_err(|failure| {
+                    failure.hint("does the server wait for the rest of an incomplete line? buffer it, and serve other clients")
                 })?;
-                std::thread::sleep(DRIP);
+                std::thread::sleep(BYTE_INTERVAL);
             }
             Ok(())
         },
     },
     Case {
         name: "timeouts/silent-crowd",
-        requirement: "clients that say nothing, in all places but one, leave that one as good as ever",
-        source: "the contract: capacity; Stevens UNP 6.8 (denial of service)",
-        needs: &[Precondition::Clients(2)],
+        requirement: "idle clients in all connection slots but one do not affect the client in the last slot",
+        source: "the contract: connection limit; Stevens UNP 6.8 (denial of service)",
+        preconditions: &[Precondition::Clients(2)],
+        level: Level::Required,
         check: |ctx| {
-            let mut client = ctx.connect()?;
-            let reply = client.learn(&request(7))?;
+            let mut client = ctx.clients().connect()?;
+            let reply = client.learn_reply(&request(7))?;
             let mut silent: Vec<TestClient<'_>> =
-                (0..others(ctx)).map(|_| ctx.connect()).collect::<Result<_, _>>()?;
-            // A client that is still in the accept queue could take the last slot instead.
-            ctx.let_it_rest();
-            for party in &mut silent {
-                if !matches!(party.heard(), Err(ClientError::Silent(..))) {
-                    let seen = "not all of them are served";
-                    return Err(Failure::blocked(&["contract/capacity"], seen));
+                (0..other_slots(ctx)).map(|_| ctx.clients().connect()).collect::<Result<_, _>>()?;
+            // A client that is still in the accept queue could later take the last slot.
+            ctx.process().wait_until_asleep();
+            for client in &mut silent {
+                if !matches!(client.received_reply(), Err(ClientError::Silent(..))) {
+                    let seen = "not all idle clients are served";
+                    return Err(Failure::assumption_failed(&["contract/capacity"], seen));
                 }
             }
             for _ in 0..10 {
@@ -169,34 +187,36 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 client.expect(&reply)?;
             }
             client.close();
-            ctx.serves_soon("the next client is served in the last place")
+            ctx.clients().expect_service_with_retry("the next client is served in the last slot")
         },
     },
 ];
 
-/// Returns the connection slots besides one, limited to what a case opens.
-fn others(ctx: &TestContext<'_>) -> usize {
-    ctx.contract.capacity.unwrap_or(1).min(MOST_CLIENTS) - 1
+/// Returns the number of connection slots minus one, given that a case opens at most
+/// [`MAX_CLIENTS`] connections.
+fn other_slots(ctx: &TestContext<'_>) -> usize {
+    ctx.contract.capacity.unwrap_or(1).min(MAX_CLIENTS) - 1
 }
 
-/// Requires replies to a client that sends within the idle timeout several times.
+/// Requires replies to a client that sends several requests, each within the idle timeout of the
+/// last.
 ///
-/// Returns false if a reply is missing after the machine delayed a request beyond the timeout.
-fn speaks_in_time(ctx: &TestContext<'_>) -> Result<bool, Failure> {
+/// Returns false if a reply is missing because the machine delayed a request beyond the timeout.
+fn sends_in_time(ctx: &TestContext<'_>) -> Result<bool, Failure> {
     let declared = ctx.contract.idle_timeout.unwrap_or_default();
-    let mut client = ctx.connect()?;
-    // The server receives the request later than this, so its idle time is shorter.
-    let mut spoke = Instant::now();
-    let reply = client.learn(&request(1))?;
+    let mut client = ctx.clients().connect()?;
+    // The server receives the request after this time, so the idle time at the server is shorter.
+    let mut last_sent = Instant::now();
+    let reply = client.learn_reply(&request(1))?;
     for _ in 0..4 {
         std::thread::sleep(declared * 2 / 5);
-        let speaks = Instant::now();
+        let now = Instant::now();
         let sent = client.request(&request(1));
-        let was_silent = spoke.elapsed();
+        let idle = last_sent.elapsed();
         match sent.and_then(|()| client.expect(&reply)) {
-            Ok(()) => spoke = speaks,
-            Err(_) if was_silent >= declared => return Ok(false),
-            Err(finding) => return Err(finding),
+            Ok(()) => last_sent = now,
+            Err(_) if idle >= declared => return Ok(false),
+            Err(failure) => return Err(failure),
         }
     }
     Ok(true)

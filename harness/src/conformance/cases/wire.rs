@@ -1,81 +1,90 @@
-//! Cases for the wire format besides requests and replies: greeting, handshake, quit.
+//! Cases for the greeting, the handshake, the quit command and declared limits of the wire format.
 
 use crate::conformance::case::Case;
-use crate::conformance::context::request;
-use crate::conformance::experiments::GONE;
+use crate::conformance::experiments::EXIT_FACTOR;
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
+use crate::conformance::requests::request;
 use crate::exit::Exit;
+use crate::results::Level;
 
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "wire/greeting",
-        requirement: "each client is greeted, and its handshake answered, as the server declares",
+        requirement: "each client gets the declared greeting, and the declared answers to its handshake",
         source: "the contract: greeting, handshake",
-        needs: &[Precondition::Greets],
+        preconditions: &[Precondition::Greeting],
+        level: Level::Required,
         check: |ctx| {
             for number in 0..3 {
-                let mut client = ctx.connect()?;
-                client.be_greeted().map_err(|trouble| {
-                    Failure::trouble("the greeting and the handshake, as declared", &trouble)
+                let mut client = ctx.clients().connect()?;
+                client.complete_handshake().map_err(|error| {
+                    Failure::client_error("the declared greeting and handshake", &error)
                 })?;
-                ctx.was_met();
-                client.learn(&request(number))?;
+                ctx.evidence().record_verified();
+                client.learn_reply(&request(number))?;
             }
             Ok(())
         },
     },
     Case {
         name: "wire/quit",
-        requirement: "the word that ends a connection ends it cleanly",
+        requirement: "the server closes the connection cleanly after the quit command",
         source: "the contract: quit",
-        needs: &[Precondition::Quits],
+        preconditions: &[Precondition::Quit],
+        level: Level::Required,
         check: |ctx| {
-            let mut client = ctx.connect()?;
-            client.learn(&request(1))?;
-            client.quit().map_err(|trouble| Failure::trouble("it takes the word", &trouble))?;
+            let mut client = ctx.clients().connect()?;
+            client.learn_reply(&request(1))?;
+            client.quit().map_err(|error| {
+                Failure::client_error("the server reads the quit command", &error)
+            })?;
             // A goodbye message is permitted.
             match client.rest() {
                 Ok(_) => {
-                    ctx.was_met();
+                    ctx.evidence().record_verified();
                     Ok(())
                 }
-                Err(trouble) => Err(Failure::trouble("the connection ends (FIN)", &trouble)),
+                Err(error) => {
+                    Err(Failure::client_error("the server closes the connection (FIN)", &error))
+                }
             }
         },
     },
     Case {
         name: "wire/requests-per-connection",
-        requirement: "after as many requests as a connection is for, the server ends it cleanly",
+        requirement: "the server closes the connection cleanly after the declared number of requests",
         source: "the contract: requests per connection",
-        needs: &[Precondition::Bounded],
+        preconditions: &[Precondition::LimitedRequests],
+        level: Level::Required,
         check: |ctx| {
-            let mut client = ctx.connect()?;
+            let mut client = ctx.clients().connect()?;
             for number in 0..ctx.contract.wire.requests().unwrap_or(1) {
-                client.learn(&request(number as usize))?;
+                client.learn_reply(&request(number as usize))?;
             }
             client.expect_end()
         },
     },
     Case {
-        name: "wire/clients-per-life",
-        requirement: "after as many clients as the server lives for, it ends by itself with exit code 0",
-        source: "the contract: clients per life; POSIX (exit status)",
-        needs: &[Precondition::Launched, Precondition::Mortal],
+        name: "wire/connections-before-exit",
+        requirement: "the server exits with status 0 after the declared number of clients",
+        source: "the contract: clients before the server exits; POSIX (exit status)",
+        preconditions: &[Precondition::Launched, Precondition::ExitsAfterConnections],
+        level: Level::Required,
         check: |ctx| {
-            for number in 0..ctx.contract.wire.clients_per_life.unwrap_or(1) {
-                let mut client = ctx.connect()?;
-                client.learn(&request(number as usize))?;
+            for number in 0..ctx.contract.wire.connections_before_exit.unwrap_or(1) {
+                let mut client = ctx.clients().connect()?;
+                client.learn_reply(&request(number as usize))?;
                 client.close();
             }
-            let expected = "it ends with exit code 0";
-            match ctx.exits_within(ctx.patience * GONE) {
+            let expected = "the server exits with code 0";
+            match ctx.process().exits_within(ctx.timeout * EXIT_FACTOR) {
                 Some(Exit::Code(0)) => {
-                    ctx.was_met();
+                    ctx.evidence().record_verified();
                     Ok(())
                 }
                 Some(exit) => Err(Failure::fail(expected, exit.to_string())),
-                None => Err(Failure::fail(expected, "it goes on")),
+                None => Err(Failure::fail(expected, "the server does not exit")),
             }
         },
     },

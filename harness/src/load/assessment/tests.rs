@@ -4,23 +4,24 @@ use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
 use super::super::lost_time::LostTime;
-use super::super::measurement::About;
 use super::super::recorder::{Flight, Interval, Recorder};
-use super::super::validity::Verdict;
 use super::*;
 use crate::load::placement::Placement;
+use crate::load::run_description::RunDescription;
+use crate::results::Outcomes;
+use crate::results::ValidityLabel;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Returns a run of one second, with one connection that lasted.
-fn ran(interval: Interval) -> Ran {
-    Ran {
+/// Returns a run of one second, with one connection that stayed open.
+fn run_of(interval: Interval) -> RunResult {
+    RunResult {
         clock_began: SystemTime::UNIX_EPOCH,
         threads: 1,
-        answered_in_all: interval.replies,
+        answered_with_warm_up: interval.replies,
         intervals: vec![interval],
         after: Interval::new(SECOND),
-        beside: Vec::new(),
+        background: Vec::new(),
         connections: vec![counts(Outcome::Answered, 1)],
         elapsed: Duration::from_secs(1),
         planned: Duration::from_secs(1),
@@ -36,41 +37,41 @@ fn counts(outcome: Outcome, count: u64) -> Outcomes {
     counts
 }
 
-/// Returns one second in which `count` requests were due and answered.
+/// Returns an interval of one second in which `count` requests were sent and answered.
 fn answered(count: u64) -> Interval {
     let outcomes = counts(Outcome::Answered, count);
     let duration_ns = SECOND;
-    Interval { duration_ns, asked: count, replies: count, outcomes, ..Interval::new(0) }
+    Interval { duration_ns, requests: count, replies: count, outcomes, ..Interval::new(0) }
 }
 
-fn judged(ran: &Ran, offered_per_s: Option<f64>, are_turned_away: bool) -> Validity {
-    let about = About {
+fn validity(run: &RunResult, offered_per_s: Option<f64>, expects_rejections: bool) -> Validity {
+    let description = RunDescription {
         workload: "one".to_owned(),
         clients: 1,
         offered_per_s,
-        are_turned_away,
+        expects_rejections,
         placement: Placement::Apart { server: vec![0], load: vec![1] },
         precision: None,
     };
-    Measurement::of(ran, about, None).validity
+    Measurement::of(run, description, None).validity
 }
 
 #[test]
-fn a_server_that_answers_all_that_is_due_keeps_up_however_many_chance_makes_that() {
-    let fewer = ran(answered(900));
-    assert_eq!(judged(&fewer, Some(1000.0), false).verdict, Verdict::Valid);
-    let mut more = ran(answered(1000));
-    // The further 100 were sent before the end, and answered after it.
-    more.intervals[0].asked = 1100;
+fn overload_is_measured_against_the_scheduled_requests_not_the_nominal_rate() {
+    let fewer = run_of(answered(900));
+    assert_eq!(validity(&fewer, Some(1000.0), false).label, ValidityLabel::Valid);
+    let mut more = run_of(answered(1000));
+    // 100 more requests were sent before the end and answered after the end.
+    more.intervals[0].requests = 1100;
     more.after.outcomes = counts(Outcome::Answered, 100);
-    let judged = judged(&more, Some(1000.0), false);
-    assert_eq!(judged.verdict, Verdict::Overloaded);
-    assert_eq!(judged.words(), "1\u{2009}000 of 1\u{2009}100 requests/s were answered in time");
+    let found = validity(&more, Some(1000.0), false);
+    assert_eq!(found.label, ValidityLabel::Overloaded);
+    assert_eq!(found.text(), "1,000 of the 1,100 requests/s that were due were answered in time");
 }
 
 #[test]
-fn what_goes_wrong_beside_is_a_fault_unless_it_is_to_be_turned_away() {
-    for (outcome, faulty, of_turned_away) in [
+fn background_failures_are_faults_unless_they_are_expected_rejections() {
+    for (outcome, is_fault, is_fault_if_rejected) in [
         (Outcome::Answered, false, false),
         (Outcome::Busy, false, false),
         (Outcome::Refused, true, false),
@@ -78,89 +79,90 @@ fn what_goes_wrong_beside_is_a_fault_unless_it_is_to_be_turned_away() {
         (Outcome::WrongReply, true, true),
         (Outcome::TimedOut, true, true),
     ] {
-        let mut requests = ran(answered(10));
-        requests.beside = vec![Interval { outcomes: counts(outcome, 3), ..Interval::new(0) }];
-        let mut connections = ran(answered(10));
+        let mut requests = run_of(answered(10));
+        requests.background = vec![Interval { outcomes: counts(outcome, 3), ..Interval::new(0) }];
+        let mut connections = run_of(answered(10));
         connections.connections.push(counts(outcome, 3));
-        for (are_turned_away, expected) in [(false, faulty), (true, of_turned_away)] {
-            let is_faulty = |ran| judged(ran, None, are_turned_away).verdict == Verdict::Faulty;
+        for (expects_rejections, expected) in [(false, is_fault), (true, is_fault_if_rejected)] {
+            let is_faulty =
+                |run| validity(run, None, expects_rejections).label == ValidityLabel::Faulty;
             assert_eq!(is_faulty(&requests), expected, "{outcome:?}");
-            // A busy line is no fault of a request, but a background connection must not get one.
-            let expected = expected || outcome == Outcome::Busy && !are_turned_away;
+            // As the outcome of a connection, a busy line is a fault unless it is expected.
+            let expected = expected || outcome == Outcome::Busy && !expects_rejections;
             assert_eq!(is_faulty(&connections), expected, "{outcome:?}");
         }
     }
 }
 
 #[test]
-fn a_connection_that_was_never_asked_is_no_fault_of_the_server() {
-    let mut rare = ran(answered(0));
+fn a_connection_without_requests_is_not_a_server_fault() {
+    let mut rare = run_of(answered(0));
     rare.connections = vec![Outcomes::default()];
-    assert_ne!(judged(&rare, Some(0.1), false).verdict, Verdict::Faulty);
-    assert_eq!(judged(&rare, None, false).verdict, Verdict::Disturbed);
+    assert_ne!(validity(&rare, Some(0.1), false).label, ValidityLabel::Faulty);
+    assert_eq!(validity(&rare, None, false).label, ValidityLabel::Disturbed);
     rare.connections = vec![counts(Outcome::InFlight, 1)];
-    assert_eq!(judged(&rare, None, false).verdict, Verdict::Faulty);
+    assert_eq!(validity(&rare, None, false).label, ValidityLabel::Faulty);
 }
 
-/// Returns a run with one request at a time. Each takes `took` ns, is stamped as sent `earlier` ns
-/// too early, and is counted `times_counted` times.
-fn stamped(took: u64, earlier: u64, times_counted: u32) -> Ran {
-    let (told, tell) = mpsc::channel();
-    let mut recorder = Recorder::telling(told, Duration::from_secs(2), 0);
-    recorder.look(0);
+/// Returns a run with one request at a time. Each request takes half of `took` ns, is stamped as
+/// sent `earlier` ns too early, and is counted `times_counted` times.
+fn stamped(took: u64, earlier: u64, times_counted: u32) -> RunResult {
+    let (interval_tx, interval_rx) = mpsc::channel();
+    let mut recorder = Recorder::reporting_to(interval_tx, Duration::from_secs(2), 0);
+    recorder.roll_over(0);
     for number in 1..SECOND / took {
         let sent = number * took;
-        recorder.passed(0, sent);
-        let flight = Flight { intended: None, sent: sent - earlier, count: 1 };
-        recorder.sent(flight);
-        recorder.passed(1, sent + took / 2);
+        recorder.integrate(0, sent);
+        let flight = Flight { scheduled: None, sent: sent - earlier, count: 1 };
+        recorder.record_sent(flight);
+        recorder.integrate(1, sent + took / 2);
         for _ in 0..times_counted {
-            recorder.over(Outcome::Answered, flight, sent + took / 2);
+            recorder.complete(Outcome::Answered, flight, sent + took / 2);
         }
     }
     recorder.finish(SECOND);
-    ran(tell.recv().expect("an interval"))
+    run_of(interval_rx.recv().expect("an interval"))
 }
 
 #[test]
-fn counts_and_times_that_are_right_agree_and_those_that_are_not_do_not() {
-    let reasons = |ran: &Ran| judged(ran, None, false).words();
+fn only_correct_counts_and_times_pass_the_consistency_check() {
+    let reasons = |run: &RunResult| validity(run, None, false).text();
     assert_eq!(reasons(&stamped(1_000_000, 0, 1)), "");
     let early = reasons(&stamped(1_000_000, 100_000, 1));
     assert!(early.contains("disagree by 20.0 % (Little's law)"), "{early}");
     let twice = reasons(&stamped(1_000_000, 0, 2));
-    assert!(twice.contains("of 999 requests 1998"), "{twice}");
-    // The counts agree, but not with the requests in flight.
+    assert!(twice.contains("of 999 requests, 1998"), "{twice}");
+    // The number of requests equals the number of outcomes, but the latencies are counted twice.
     let mut half = stamped(1_000_000, 0, 2);
-    half.intervals[0].asked *= 2;
+    half.intervals[0].requests *= 2;
     assert!(reasons(&half).contains("disagree by 100.0 % (Little's law)"), "{half:?}");
 }
 
-/// Returns the kinds of a run's caveats.
-fn kinds(ran: &Ran, offered_per_s: Option<f64>) -> Vec<CaveatKind> {
-    judged(ran, offered_per_s, false).caveats.iter().map(|caveat| caveat.kind).collect()
+/// Returns the kinds of the caveats of a run.
+fn kinds(run: &RunResult, offered_per_s: Option<f64>) -> Vec<CaveatKind> {
+    validity(run, offered_per_s, false).caveats.iter().map(|caveat| caveat.kind).collect()
 }
 
-/// Returns an open loop with 1,000 requests due in one second, of which this many are answered in
-/// time.
-fn short_of(answered_in_time: u64) -> Ran {
-    let mut short = ran(answered(answered_in_time));
-    short.intervals[0].asked = 1000;
-    short.after.outcomes = counts(Outcome::Answered, 1000 - answered_in_time);
-    short
+/// Returns an open-loop run with 1,000 scheduled requests in one second. `answered_in_time` of them
+/// were answered in time.
+fn with_shortfall(answered_in_time: u64) -> RunResult {
+    let mut run = run_of(answered(answered_in_time));
+    run.intervals[0].requests = 1000;
+    run.after.outcomes = counts(Outcome::Answered, 1000 - answered_in_time);
+    run
 }
 
 #[test]
-fn what_the_generator_did_not_send_in_time_is_no_overload_of_the_server() {
+fn requests_that_the_generator_sent_late_are_not_server_overload() {
     use CaveatKind::{GeneratorStopped, Overload, SentLate};
-    assert_eq!(kinds(&short_of(985), Some(1000.0)), []);
-    assert_eq!(kinds(&short_of(970), Some(1000.0)), [Overload]);
-    // The others were sent after the end.
-    let mut unsent = short_of(500);
-    (unsent.intervals[0].asked, unsent.after.asked) = (500, 500);
+    assert_eq!(kinds(&with_shortfall(985), Some(1000.0)), []);
+    assert_eq!(kinds(&with_shortfall(970), Some(1000.0)), [Overload]);
+    // The other requests were sent after the end.
+    let mut unsent = with_shortfall(500);
+    (unsent.intervals[0].requests, unsent.after.requests) = (500, 500);
     assert_eq!(kinds(&unsent, Some(1000.0)), [SentLate]);
-    // The others were sent shortly before the end, after the generator had been stopped.
-    let mut burst = short_of(500);
+    // The other requests were sent shortly before the end, after the generator had been stopped.
+    let mut burst = with_shortfall(500);
     burst.lost = LostTime {
         watched_ns: SECOND,
         gaps_ns: SECOND / 2,
@@ -169,13 +171,13 @@ fn what_the_generator_did_not_send_in_time_is_no_overload_of_the_server() {
         ..LostTime::default()
     };
     assert_eq!(kinds(&burst, Some(1000.0)), [SentLate, GeneratorStopped]);
-    // The gap ended early enough for an answer.
+    // The gap ended early enough for the server to answer.
     burst.lost.last_gap.0 = SECOND / 2;
     assert_eq!(kinds(&burst, Some(1000.0)), [Overload, GeneratorStopped]);
 }
 
 #[test]
-fn time_that_the_generator_lost_stands_against_a_run_by_what_it_was_lost_to() {
+fn time_lost_by_the_generator_is_a_caveat_named_by_its_cause() {
     use CaveatKind::{GeneratorStopped, OtherLoad, RunQueue, Throttled};
     let lost = |part: f64| (part * SECOND as f64) as u64;
     let none = LostTime { watched_ns: SECOND, ..LostTime::default() };
@@ -186,10 +188,10 @@ fn time_that_the_generator_lost_stands_against_a_run_by_what_it_was_lost_to() {
         (LostTime { others_ns: Some(lost(0.3)), ..none }, OtherLoad),
     ];
     for (lost, kind) in rows {
-        let disturbed = Ran { lost, ..ran(answered(1000)) };
+        let disturbed = RunResult { lost, ..run_of(answered(1000)) };
         assert_eq!(kinds(&disturbed, None), [kind]);
-        assert_eq!(judged(&disturbed, None, false).verdict, Verdict::Disturbed);
-        assert!(judged(&disturbed, None, false).blames_generator().is_some());
+        assert_eq!(validity(&disturbed, None, false).label, ValidityLabel::Disturbed);
+        assert!(validity(&disturbed, None, false).blames_generator_or_machine().is_some());
     }
     let little = LostTime {
         gaps_ns: lost(0.01),
@@ -198,31 +200,31 @@ fn time_that_the_generator_lost_stands_against_a_run_by_what_it_was_lost_to() {
         others_ns: Some(lost(0.05)),
         ..none
     };
-    assert_eq!(kinds(&Ran { lost: little, ..ran(answered(1000)) }, None), []);
+    assert_eq!(kinds(&RunResult { lost: little, ..run_of(answered(1000)) }, None), []);
 }
 
 #[test]
-fn a_run_that_ended_early_says_how_long_it_was_and_why() {
-    let mut early = ran(answered(100));
+fn a_run_that_ended_early_reports_its_length_and_the_reason() {
+    let mut early = run_of(answered(100));
     (early.elapsed, early.planned) = (Duration::from_millis(660), Duration::from_secs(4));
     early.connections = vec![counts(Outcome::Closed, 1)];
-    let judged = judged(&early, None, false);
-    assert_eq!(judged.verdict, Verdict::Faulty);
+    let found = validity(&early, None, false);
+    assert_eq!(found.label, ValidityLabel::Faulty);
     assert_eq!(
-        judged.words(),
-        "connections: 1 closed; it was measured for 0.66 of 4 s: no connection was left"
+        found.text(),
+        "connections: 1 closed; the run ended after 0.66 of 4 s: no connection was left"
     );
     early.is_partial = true;
     assert!(!kinds(&early, None).contains(&CaveatKind::EndedEarly));
 }
 
 #[test]
-fn a_caveat_that_is_added_stands_by_its_gravity() {
-    let caveat = |kind| Caveat { kind, words: format!("{kind:?}") };
+fn caveats_are_sorted_by_severity() {
+    let caveat = |kind| Caveat { kind, text: format!("{kind:?}") };
     let mut validity = Validity::default();
     for kind in [CaveatKind::Changed, CaveatKind::GeneratorLimit, CaveatKind::Faults] {
         validity.add(caveat(kind));
     }
-    assert_eq!(validity.words(), "Faults; GeneratorLimit; Changed");
-    assert_eq!(validity.verdict, Verdict::Faulty);
+    assert_eq!(validity.text(), "Faults; GeneratorLimit; Changed");
+    assert_eq!(validity.label, ValidityLabel::Faulty);
 }

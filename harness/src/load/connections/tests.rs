@@ -1,115 +1,119 @@
-//! Tests of connections, event by event, with a known state of the other end.
+//! Tests of single connections, with a server end that the test controls.
 
+use std::io::Write;
 use std::net::{Shutdown, TcpListener};
 use std::time::Instant;
 
 use servers::Service;
 
 use super::super::request_reply::exchanges;
+use super::events::{Events, Handled};
 use super::*;
+use crate::results::{Outcome, Outcomes};
 
-/// One connection, with a controlled other end.
-struct Alone {
+/// One connection, with a server end that the test controls.
+struct SingleConnection {
     connections: Connections,
     events: Events,
     recorder: Recorder,
-    /// `None` when it is closed.
+    /// Server end; `None` when closed.
     server: Option<TcpStream>,
 }
 
-impl Alone {
-    /// Connects in the kernel, before any event is handled.
-    fn connect() -> Alone {
+impl SingleConnection {
+    /// Connects. The kernel has completed the handshake, but no event is handled yet.
+    fn connect() -> SingleConnection {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let mut connections = none_yet(&listener);
+        let mut connections = no_connections(&listener);
         let mut recorder = Recorder::new();
-        connections.connect(0, &mut recorder).expect("it may");
+        connections.connect(0, &mut recorder).expect("a connect");
         let (server, _) = listener.accept().expect("a client");
-        Alone { connections, events: Events::new(), recorder, server: Some(server) }
+        SingleConnection { connections, events: Events::new(), recorder, server: Some(server) }
     }
 
     fn server(&self) -> &TcpStream {
-        self.server.as_ref().expect("it is open")
+        self.server.as_ref().expect("an open server end")
     }
 
-    /// Handles events, and sends a request once connected, until the connection ends with this
-    /// outcome.
-    fn ends(&mut self, outcome: Outcome) {
-        self.until(|it| it.connections.is_free(0));
+    /// Handles events until the connection is closed, and checks its outcome.
+    fn assert_closes_with(&mut self, outcome: Outcome) {
+        self.handle_events_until(|single| single.connections.is_free(0));
         let expected: Outcomes = [outcome].into_iter().collect();
         assert_eq!(self.connections.outcomes(0), expected);
     }
 
-    fn until(&mut self, holds: impl Fn(&Alone) -> bool) {
+    /// Handles events until the condition holds. Sends a request when connected.
+    fn handle_events_until(&mut self, holds: impl Fn(&SingleConnection) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !holds(self) {
             assert!(Instant::now() < deadline, "{:?}", self.connections.outcomes(0));
-            for at in 0..self.connections.wait(&mut self.events, 10).expect("it may") {
-                let event = self.events.get(at);
-                let happened = self.connections.happen(event, &mut self.recorder);
-                if happened.expect("whatever a server does") == Happened::Connected {
+            for index in 0..self.connections.wait(&mut self.events, 10).expect("a wait") {
+                let event = self.events.get(index);
+                let handled = self.connections.handle(event, &mut self.recorder);
+                if handled.expect("faults of the server are not errors") == Handled::Connected {
                     let now = self.connections.clock.now();
-                    self.connections.ask(0, 1, None, now, &mut self.recorder);
+                    self.connections.send_requests(0, 1, None, now, &mut self.recorder);
                 }
             }
         }
     }
 }
 
-fn none_yet(listener: &TcpListener) -> Connections {
+fn no_connections(listener: &TcpListener) -> Connections {
     let address = listener.local_addr().expect("an address");
     let cycle = Cycle::new(&exchanges(Service::Echo));
-    Connections::new(address, vec![cycle], PATIENCE, Clock::start()).expect("it may")
+    Connections::new(address, vec![cycle], REPLY_TIMEOUT, Clock::start())
+        .expect("an epoll instance")
 }
 
 #[test]
-fn a_silent_connection_takes_less_than_a_hundred_bytes() {
+fn an_idle_connection_takes_less_than_a_hundred_bytes() {
     assert!(size_of::<Connection>() < 100, "{}", size_of::<Connection>());
 }
 
 #[test]
-fn a_line_that_came_together_with_the_connection_is_read() {
-    let mut alone = Alone::connect();
-    alone.server().write_all(b"error: busy, later\n").expect("there is room");
-    alone.server().shutdown(Shutdown::Write).expect("it can be");
-    alone.ends(Outcome::Busy);
-    assert_eq!(alone.recorder.current().outcomes.get(Outcome::Busy), 1);
+fn a_line_that_arrives_before_the_connect_event_is_read() {
+    let mut single = SingleConnection::connect();
+    single.server().write_all(b"error: busy, later\n").expect("room in the send buffer");
+    single.server().shutdown(Shutdown::Write).expect("an open connection");
+    single.assert_closes_with(Outcome::Busy);
+    assert_eq!(single.recorder.current().outcomes.get(Outcome::Busy), 1);
 }
 
 #[test]
-fn a_server_that_closes_and_then_resets_at_once_is_an_outcome() {
-    let mut alone = Alone::connect();
-    alone.server().shutdown(Shutdown::Write).expect("it can be");
-    linger_no_more(alone.server());
-    alone.server = None;
-    alone.ends(Outcome::Reset);
+fn a_close_followed_at_once_by_a_reset_counts_as_a_reset() {
+    let mut single = SingleConnection::connect();
+    single.server().shutdown(Shutdown::Write).expect("an open connection");
+    reset_on_close(single.server());
+    single.server = None;
+    single.assert_closes_with(Outcome::Reset);
 }
 
 #[test]
-fn a_right_reply_stays_one_though_one_too_many_comes_with_it() {
-    let mut alone = Alone::connect();
-    alone.until(|it| it.connections.under_way(0) == 1);
+fn a_correct_reply_still_counts_if_an_extra_reply_follows() {
+    let mut single = SingleConnection::connect();
+    single.handle_events_until(|single| single.connections.in_flight(0) == 1);
     let two: Vec<u8> =
-        exchanges(Service::Echo).into_iter().take(2).flat_map(|one| one.reply).collect();
-    alone.server().write_all(&two).expect("there is room");
-    alone.ends(Outcome::WrongReply);
+        exchanges(Service::Echo).into_iter().take(2).flat_map(|exchange| exchange.reply).collect();
+    single.server().write_all(&two).expect("room in the send buffer");
+    single.assert_closes_with(Outcome::WrongReply);
     let answered: Outcomes = [Outcome::Answered].into_iter().collect();
-    assert_eq!(alone.recorder.current().outcomes, answered);
+    assert_eq!(single.recorder.current().outcomes, answered);
 }
 
 #[test]
-fn a_connection_that_is_not_made_or_not_asked_does_not_count_as_answered() {
+fn a_pending_or_unused_connection_does_not_count_as_answered() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    // The accept queue has room for one or two; the kernel does not accept more.
-    SockRef::from(&listener).listen(0).expect("it can be");
-    let mut connections = none_yet(&listener);
+    // The accept queue has room for one or two connections; the others stay connecting.
+    SockRef::from(&listener).listen(0).expect("a listening socket");
+    let mut connections = no_connections(&listener);
     let (mut recorder, mut events) = (Recorder::new(), Events::new());
     for _ in 0..4 {
-        connections.connect(0, &mut recorder).expect("it may");
+        connections.connect(0, &mut recorder).expect("a connect");
     }
     while connections.connecting() == 4 {
-        for at in 0..connections.wait(&mut events, 10).expect("it may") {
-            connections.happen(events.get(at), &mut recorder).expect("it is connected");
+        for index in 0..connections.wait(&mut events, 10).expect("a wait") {
+            connections.handle(events.get(index), &mut recorder).expect("a handled event");
         }
     }
     assert!(connections.connecting() > 0);

@@ -1,4 +1,4 @@
-//! Tests of whole runs, on small servers.
+//! Tests of whole runs, with small servers in a thread.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -7,23 +7,25 @@ use std::time::Instant;
 use servers::Service;
 
 use super::*;
-use crate::load::{Outcome, exchanges};
+use crate::load::exchanges;
+use crate::results::Outcome;
 
 const MS: Duration = Duration::from_millis(1);
 
-fn group(connections: usize, pace: ArrivalProcess) -> Group {
-    Group { exchanges: exchanges(Service::Echo), connections, pace }
+fn group(connections: usize, arrival_process: ArrivalProcess) -> ConnectionGroup {
+    ConnectionGroup { requests: exchanges(Service::Echo), connections, arrival_process }
 }
 
-fn course(warm_up: Duration, duration: Duration, threads: usize) -> Course {
-    Course { warm_up, duration, at_most: duration, intervals: 10, threads }
+fn settings(warm_up: Duration, duration: Duration, threads: usize) -> RunSettings {
+    RunSettings { warm_up, duration, at_most: duration, intervals: 10, threads }
 }
 
-fn ran(demand: &LoadSpec, course: Course, watch: &mut dyn Watch) -> Ran {
-    run(demand, course, |_| Ok(()), watch, &AtomicBool::new(false)).expect("a run")
+fn run_load(load_spec: &LoadSpec, settings: RunSettings, observer: &mut dyn Observer) -> RunResult {
+    run(load_spec, settings, |_| Ok(()), observer, &AtomicBool::new(false)).expect("a run")
 }
 
-/// Echoes the lines of this many clients, and returns the number of lines of each.
+/// Starts a server that echoes the lines of `clients` clients. The thread returns the number of
+/// lines of each client.
 fn echo(clients: usize) -> (SocketAddr, thread::JoinHandle<Vec<usize>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -36,8 +38,11 @@ fn echo(clients: usize) -> (SocketAddr, thread::JoinHandle<Vec<usize>>) {
         })
     };
     let server = thread::spawn(move || {
-        let all: Vec<_> = (0..clients).map(|_| serve()).collect();
-        let mut lines: Vec<_> = all.into_iter().map(|it| it.join().expect("it ends")).collect();
+        let threads: Vec<_> = (0..clients).map(|_| serve()).collect();
+        let mut lines: Vec<_> = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no panic in the thread"))
+            .collect();
         lines.sort_unstable();
         lines
     });
@@ -45,91 +50,90 @@ fn echo(clients: usize) -> (SocketAddr, thread::JoinHandle<Vec<usize>>) {
 }
 
 #[test]
-fn no_interval_is_told_of_the_wait_for_what_does_not_come() {
+fn waiting_for_missing_replies_is_not_reported_as_intervals() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
-    let mut demand = LoadSpec::new(address, group(1, ArrivalProcess::Closed { depth: 1 }), 1);
-    demand.patience = 500 * MS;
-    let ran = ran(&demand, course(MS, 20 * MS, 1), &mut ());
+    let mut load_spec = LoadSpec::new(address, group(1, ArrivalProcess::Closed { depth: 1 }), 1);
+    load_spec.reply_timeout = 500 * MS;
+    let ran = run_load(&load_spec, settings(MS, 20 * MS, 1), &mut ());
     assert!(ran.intervals.len() <= 11, "{}", ran.intervals.len());
 }
 
 #[test]
-fn silent_clients_ask_once_and_what_became_of_that_is_told() {
+fn idle_clients_send_one_request_and_its_outcome_is_reported() {
     let (address, server) = echo(4);
-    let mut demand = LoadSpec::new(address, group(1, ArrivalProcess::Closed { depth: 1 }), 1);
-    demand.groups.push(group(3, ArrivalProcess::Idle));
-    let ran = ran(&demand, course(MS, 50 * MS, 1), &mut ());
-    assert_eq!(ran.beside[0].outcomes, [Outcome::Answered; 3].into_iter().collect());
-    assert_eq!(server.join().expect("it ends")[..3], [1, 1, 1]);
+    let mut load_spec = LoadSpec::new(address, group(1, ArrivalProcess::Closed { depth: 1 }), 1);
+    load_spec.groups.push(group(3, ArrivalProcess::Idle));
+    let ran = run_load(&load_spec, settings(MS, 50 * MS, 1), &mut ());
+    assert_eq!(ran.background[0].outcomes, [Outcome::Answered; 3].into_iter().collect());
+    assert_eq!(server.join().expect("no panic in the thread")[..3], [1, 1, 1]);
 }
 
-/// Observer that takes this long to begin, and counts the calls of `is_enough`.
-struct Slow(Duration, usize);
+/// Observer whose start takes a given time, and which counts the calls of `is_precise_enough`.
+struct SlowObserver(Duration, usize);
 
-impl Watch for Slow {
-    fn begins(&mut self) {
+impl Observer for SlowObserver {
+    fn on_start(&mut self) {
         let until = Instant::now() + self.0;
         while Instant::now() < until {
             std::hint::spin_loop();
         }
     }
 
-    fn is_enough(&mut self, _: &[Interval]) -> bool {
+    fn is_precise_enough(&mut self, _: &[Interval]) -> bool {
         self.1 += 1;
         false
     }
 }
 
 #[test]
-fn a_run_is_warmed_up_however_long_it_takes_whoever_watches_to_begin() {
+fn a_run_is_warmed_up_even_if_the_observer_starts_slowly() {
     let (address, server) = echo(1);
-    let demand = LoadSpec::new(address, group(1, ArrivalProcess::Closed { depth: 1 }), 1);
-    let ran = ran(&demand, course(50 * MS, 50 * MS, 1), &mut Slow(60 * MS, 0));
-    assert!(ran.answered_in_all > ran.total().outcomes.get(Outcome::Answered));
-    server.join().expect("it ends");
+    let load_spec = LoadSpec::new(address, group(1, ArrivalProcess::Closed { depth: 1 }), 1);
+    let ran = run_load(&load_spec, settings(50 * MS, 50 * MS, 1), &mut SlowObserver(60 * MS, 0));
+    assert!(ran.answered_with_warm_up > ran.total().outcomes.get(Outcome::Answered));
+    server.join().expect("no panic in the thread");
 }
 
 #[test]
-fn it_is_asked_once_in_a_duration_whether_a_run_is_precise_enough() {
+fn precision_is_checked_once_per_duration() {
     let (address, server) = echo(1);
-    let demand = LoadSpec::new(address, group(1, ArrivalProcess::Closed { depth: 1 }), 1);
-    let mut watch = Slow(Duration::ZERO, 0);
-    let course = Course { at_most: 150 * MS, ..course(MS, 50 * MS, 1) };
-    ran(&demand, course, &mut watch);
-    assert!(watch.1 <= 3, "{}", watch.1);
-    server.join().expect("it ends");
+    let load_spec = LoadSpec::new(address, group(1, ArrivalProcess::Closed { depth: 1 }), 1);
+    let mut observer = SlowObserver(Duration::ZERO, 0);
+    let settings = RunSettings { at_most: 150 * MS, ..settings(MS, 50 * MS, 1) };
+    run_load(&load_spec, settings, &mut observer);
+    assert!(observer.1 <= 3, "{}", observer.1);
+    server.join().expect("no panic in the thread");
 }
 
 #[test]
-fn there_are_no_more_generators_than_connections() {
+fn a_run_has_at_most_one_generator_per_connection() {
     let (address, server) = echo(2);
-    let demand = LoadSpec::new(address, group(2, ArrivalProcess::Closed { depth: 1 }), 1);
-    assert_eq!(ran(&demand, course(MS, 20 * MS, 8), &mut ()).threads, 2);
-    server.join().expect("it ends");
+    let load_spec = LoadSpec::new(address, group(2, ArrivalProcess::Closed { depth: 1 }), 1);
+    assert_eq!(run_load(&load_spec, settings(MS, 20 * MS, 8), &mut ()).threads, 2);
+    server.join().expect("no panic in the thread");
 }
 
 #[test]
-fn intervals_of_several_generators_are_those_of_the_same_time() {
+fn intervals_of_several_generators_are_merged_by_time() {
     let interval = |start_ns, duration_ns, replies| Interval {
         duration_ns,
         replies,
         ..Interval::new(start_ns)
     };
-    let (one, of_one) = channel();
-    let (other, of_other) = channel();
+    let (steady_tx, steady_rx) = channel();
+    let (stopped_tx, stopped_rx) = channel();
     for start in [1000, 2010, 3005] {
-        one.send(interval(start, 1000, 1)).expect("it is taken");
+        steady_tx.send(interval(start, 1000, 1)).expect("the receiver exists");
     }
     // This generator was stopped for a while.
     for (start, duration) in [(1000, 2020), (3020, 980)] {
-        other.send(interval(start, duration, 10)).expect("it is taken");
+        stopped_tx.send(interval(start, duration, 10)).expect("the receiver exists");
     }
-    drop((one, other));
-    let course = Course { intervals: 3, ..course(MS, Duration::from_nanos(3000), 2) };
+    drop((steady_tx, stopped_tx));
+    let settings = RunSettings { intervals: 3, ..settings(MS, Duration::from_nanos(3000), 2) };
     let (end, never) = (AtomicU64::new(4000), AtomicBool::new(false));
-    let told = [of_one, of_other];
-    let intervals = control(&told, course, (1000, &end), &mut (), &never);
+    let intervals = control(&[steady_rx, stopped_rx], settings, (1000, &end), &mut (), &never);
     let replies: Vec<u64> = intervals.iter().map(|it| it.replies).collect();
     assert_eq!(replies, [11, 1, 11]);
 }

@@ -1,4 +1,4 @@
-//! Periodic actions of the generator: reconnecting clients, and clients that send byte by byte.
+//! Periodic actions of the generator: reconnects, and requests that are sent byte by byte.
 
 use std::io;
 use std::time::Duration;
@@ -13,25 +13,25 @@ const RECONNECT_AFTER: Duration = Duration::from_millis(1);
 impl Generator {
     /// Returns the time of the next periodic action.
     pub(super) fn next_tick(&self) -> u64 {
-        let tick = |members: &Members| match members.pace {
+        let tick = |members: &Members| match members.arrival_process {
             ArrivalProcess::Storm { .. } | ArrivalProcess::Drip { .. } => members.tick,
-            ArrivalProcess::Churn if !members.gone.is_empty() => members.tick,
+            ArrivalProcess::Churn if !members.to_reconnect.is_empty() => members.tick,
             _ => u64::MAX,
         };
         self.groups.iter().map(tick).min().unwrap_or(u64::MAX)
     }
 
-    /// Sends the requests that are due, and performs the periodic actions that are due.
-    pub(super) fn do_what_is_due(
+    /// Sends the requests and performs the periodic actions that are due.
+    pub(super) fn perform_due_actions(
         &mut self,
         now: u64,
         end: u64,
         recorders: &mut [Recorder],
     ) -> io::Result<()> {
-        self.ask_what_is_due(now, end, recorders);
+        self.send_due(now, end, recorders);
         for group in 0..self.groups.len() {
             let recorder = &mut recorders[group];
-            match self.groups[group].pace {
+            match self.groups[group].arrival_process {
                 ArrivalProcess::Drip { every } if self.groups[group].tick <= now => {
                     self.drip(group, now, recorder);
                     self.groups[group].tick = now + every.as_nanos() as u64;
@@ -41,7 +41,7 @@ impl Generator {
                     self.groups[group].tick = now + every.as_nanos() as u64;
                 }
                 ArrivalProcess::Churn if self.groups[group].tick <= now => {
-                    for index in std::mem::take(&mut self.groups[group].gone) {
+                    for index in std::mem::take(&mut self.groups[group].to_reconnect) {
                         self.connect_again(index, recorders)?;
                     }
                     self.groups[group].tick = now + RECONNECT_AFTER.as_nanos() as u64;
@@ -52,12 +52,12 @@ impl Generator {
         Ok(())
     }
 
-    /// Sends one byte on each connection.
+    /// Sends one byte of a request on each connection.
     fn drip(&mut self, group: usize, now: u64, recorder: &mut Recorder) {
         let members = &self.groups[group];
         for index in members.first..members.first + members.count {
-            if self.connections.under_way_on(index) == 0 && self.connections.is_open(index) {
-                self.connections.promise(index, 1, None, now, recorder);
+            if self.connections.in_flight_on(index) == 0 && self.connections.is_open(index) {
+                self.connections.enqueue(index, 1, None, now, recorder);
             }
             self.connections.send(index, 1, recorder);
         }
@@ -76,8 +76,8 @@ impl Generator {
         Ok(())
     }
 
-    /// Connects in the slot of a closed connection, and sends the first request if connected at
-    /// once.
+    /// Connects in the slot of a closed connection. If the connect completes at once, sends the
+    /// first request.
     pub(super) fn connect_again(
         &mut self,
         index: usize,
@@ -86,19 +86,20 @@ impl Generator {
         let group = self.connections.group(index);
         self.connections.reconnect(index, &mut recorders[group])?;
         if self.connections.is_open(index) {
-            self.begin(index, None, recorders);
+            self.send_first(index, None, recorders);
         }
-        self.come_again(index);
+        self.schedule_reconnect(index);
         Ok(())
     }
 
-    /// Schedules a reconnect if the connection of a reconnecting client is closed; handling an
-    /// event may have closed it.
-    pub(super) fn come_again(&mut self, index: usize) {
+    /// Schedules a reconnect if the client reconnects and its connection is closed. Call this after
+    /// an operation that may have closed the connection.
+    pub(super) fn schedule_reconnect(&mut self, index: usize) {
         let members = &mut self.groups[self.connections.group(index)];
-        let is_gone = members.pace == ArrivalProcess::Churn && self.connections.is_free(index);
-        if is_gone && !members.gone.contains(&index) {
-            members.gone.push(index);
+        let must_reconnect =
+            members.arrival_process == ArrivalProcess::Churn && self.connections.is_free(index);
+        if must_reconnect && !members.to_reconnect.contains(&index) {
+            members.to_reconnect.push(index);
         }
     }
 }

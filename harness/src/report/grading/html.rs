@@ -1,41 +1,41 @@
-//! `marks.html`: the grading reports for screen and print: the comparison table, then one page per
-//! server.
+//! `grading.html`: the grading reports for screen and print. The overview table comes first, then
+//! one page per server.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::sheet::{Fault, Grading, Group, Row};
-use crate::report::document::Report;
+use super::model::{Fault, Grading, Group, Row};
 use crate::report::exporter::Exporter;
+use crate::results::Report;
 
 pub(in crate::report) const EXPORTER: Exporter = Exporter {
-    file_name: "marks.html",
-    summary: "the same to be read and printed: a page for each foreign server, the table first",
+    file_name: "grading.html",
+    summary: "the grading report for screen and print: overview table, then a page for each external server",
     render,
 };
 
-const STYLE: &str = concat!(include_str!("../style.css"), include_str!("marks.css"));
+const STYLE: &str = concat!(include_str!("../style.css"), include_str!("grading.css"));
 
 fn render(report: &Report) -> Option<String> {
-    let servers = report.foreign();
-    let marks: Vec<Grading> = servers.iter().map(|server| Grading::of(server)).collect();
+    let servers = report.external();
+    let grading: Vec<Grading> = servers.iter().map(|server| Grading::of(server)).collect();
     let rows: Vec<Row> = servers.iter().map(|server| Row::of(server)).collect();
-    let [first, ..] = marks.as_slice() else { return None };
-    let title = if marks.len() > 1 { "Class" } else { first.name.as_str() };
+    let [first, ..] = grading.as_slice() else { return None };
+    let title = if grading.len() > 1 { "Overview" } else { first.name.as_str() };
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Mark sheet: " (title) }
+                title { "Grading report: " (title) }
                 style { (PreEscaped(STYLE)) }
             }
-            body.marks {
+            body.grading {
                 @if !report.complete {
-                    p.warning { "The run was not finished; this is what it had." }
+                    p.warning { "The run is incomplete: the report has only the results from before it stopped." }
                 }
-                @if marks.len() > 1 { (class(report, &rows)) }
-                @for (number, marks) in marks.iter().enumerate() { (sheet(report, number, marks)) }
+                @if grading.len() > 1 { (overview(report, &rows)) }
+                @for (number, grading) in grading.iter().enumerate() { (grading_section(report, number, grading)) }
             }
         }
     };
@@ -46,87 +46,87 @@ fn anchor(number: usize) -> String {
     format!("server-{}", number + 1)
 }
 
-fn class(report: &Report, rows: &[Row]) -> Markup {
+fn overview(report: &Report, rows: &[Row]) -> Markup {
     html! {
         nav {
-            h1 { "Class" }
-            p.command { (rows.len()) " servers, judged " (report.environment.began) ", seed " (report.seed) ". Each name leads to its page." }
-            table.class {
+            h1 { "Overview" }
+            p.command { (rows.len()) " servers, tested " (report.environment.started_at) ", seed " (report.seed) ". Each name is a link to the page of the server." }
+            table.overview {
                 thead {
                     tr {
                         th { "server" }
-                        th.count { "works" } th.count { "loose" } th.count { "fails" } th.count { "undecided" }
-                        th { "first fault" } th.count { "took" } th { "built as" }
+                        th.count { "passed" } th.count { "warn" } th.count { "failed" } th.count { "inconclusive" }
+                        th { "worst fault" } th.count { "duration" } th { "concurrency model" }
                     }
                 }
                 tbody {
                     @for (number, row) in rows.iter().enumerate() {
                         tr {
                             th scope="row" { a href={ "#" (anchor(number)) } { (row.name) } }
-                            td.count.pass { (row.works) }
-                            td.count { (row.loose) }
-                            td.count.fail[row.fails > 0] { (row.fails_words()) }
-                            td.count { (row.undecided) }
-                            td { (row.first) }
-                            td.count { (row.took_words()) }
-                            td { (row.mechanism.as_deref().unwrap_or("")) }
+                            td.count.pass { (row.passed) }
+                            td.count { (row.warn) }
+                            td.count.fail[row.fails > 0] { (row.failed_text()) }
+                            td.count { (row.inconclusive) }
+                            td { (row.worst_fault) }
+                            td.count { (row.duration_text()) }
+                            td { (row.model_name()) }
                         }
                     }
                 }
             }
-            p.legend { "Works: as required. Loose: works, but not as the strict wording asks. Undecided: could not be found out, mostly because something else must work first. What a server does not declare is not judged." }
+            p.legend { "Passed: the server meets the requirement. Warn: the server works, but deviates from the strict requirement. Inconclusive: the case could not be tried, mostly because another case must pass first. Undeclared properties are not tested." }
         }
     }
 }
 
-fn sheet(report: &Report, number: usize, marks: &Grading) -> Markup {
+fn grading_section(report: &Report, number: usize, grading: &Grading) -> Markup {
     html! {
         section.sheet id=(anchor(number)) {
             header {
-                p.kicker { "Mark sheet" }
-                h1 { (marks.name) }
+                p.kicker { "Grading report" }
+                h1 { (grading.name) }
                 dl {
-                    @if marks.command != marks.name { dt { "command" } dd { code { (marks.command) } } }
-                    dt { "declares" } dd { (marks.contract) }
-                    @if let Some(mechanism) = &marks.mechanism { dt { "built as" } dd { (mechanism) } }
-                    @if let Some(reason) = &marks.not_run {
+                    @if grading.command != grading.name { dt { "command" } dd { code { (grading.command) } } }
+                    dt { "declares" } dd { (grading.contract) }
+                    @if let Some(model) = grading.concurrency_model { dt { "concurrency model" } dd { (model) } }
+                    @if let Some(reason) = &grading.not_run {
                         dt { "not run" } dd.bad { (reason) }
                     } @else {
-                        dt { "verdicts" } dd { strong { (marks.tally) } }
+                        dt { "verdicts" } dd { strong { (grading.tally) } }
                     }
-                    dt { "judged" } dd { (report.environment.began) ", seed " (report.seed) }
+                    dt { "tested" } dd { (report.environment.started_at) ", seed " (report.seed) }
                 }
             }
-            @if marks.not_run.is_none() { (body(marks)) }
+            @if grading.not_run.is_none() { (body(grading)) }
         }
     }
 }
 
-fn body(marks: &Grading) -> Markup {
+fn body(grading: &Grading) -> Markup {
     html! {
-        h2 { "What does not work, the most important first" }
-        @if marks.faults.is_empty() { p { "Nothing was found." } }
-        ol.faults { @for one in &marks.faults { (fault(one)) } }
-        @if !marks.works.is_empty() {
-            h2 { "What works" }
-            table.works {
-                @for topic in &marks.works {
+        h2 { "Faults, most severe first" }
+        @if grading.faults.is_empty() { p { "No fault was found." } }
+        ol.faults { @for it in &grading.faults { (fault(it)) } }
+        @if !grading.topics.is_empty() {
+            h2 { "What works, with the number of cases that passed, strictly or with a warning" }
+            table.topics {
+                @for topic in &grading.topics {
                     tr {
-                        td class=(if topic.works == topic.of { "pass" } else { "loose" }) {
-                            (if topic.works == topic.of { "✓" } else { "in part" })
+                        td class=(if topic.passed == topic.conclusive { "pass" } else { "warn" }) {
+                            (if topic.passed == topic.conclusive { "✓" } else { "in part" })
                         }
                         td { (topic.topic) }
-                        td.count { (topic.works) " of " (topic.of) " cases" }
+                        td.count { (topic.passed) " of " (topic.conclusive) " cases" }
                     }
                 }
             }
         }
-        @if !marks.notes.is_empty() {
-            h2 { "Also seen" }
-            ul.small { @for note in &marks.notes { li { code { (note.case) } ": " (note.words) } } }
+        @if !grading.notes.is_empty() {
+            h2 { "Notes" }
+            ul.small { @for note in &grading.notes { li { code { (note.case) } ": " (note.text) } } }
         }
-        (groups("Could not be found out", &marks.undecided))
-        (groups("Does not apply", &marks.not_applicable))
+        (groups("Inconclusive", &grading.inconclusive))
+        (groups("Not applicable", &grading.not_applicable))
     }
 }
 
@@ -134,12 +134,12 @@ fn fault(fault: &Fault) -> Markup {
     html! {
         li {
             h3 { (fault.title) }
-            p.weight { (fault.importance.words()) }
+            p.weight { (fault.severity.label()) }
             dl {
-                @for line in &fault.evidence { dt { (line.label) } dd { code { (line.words) } } }
+                @for line in &fault.evidence { dt { (line.label) } dd { code { (line.text) } } }
                 dt { "likely cause" } dd.cause { (fault.cause) }
-                dt { "again" } dd { code { (fault.again) } }
-                dt { "shows in" } dd.cases { @for case in &fault.cases { span { (case) } " " } }
+                dt { "reproduce" } dd { code { (fault.reproduce) } }
+                dt { "failed cases" } dd.cases { @for case in &fault.cases { span { (case) } " " } }
             }
         }
     }

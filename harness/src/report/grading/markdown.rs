@@ -1,44 +1,47 @@
-//! `marks.md`: the grading reports of external servers, and their comparison table.
+//! `grading.md`: the grading reports of external servers, and their overview table.
 
 use std::fmt::Write;
 
 use super::evidence::plain;
-use super::sheet::{Fault, Grading, Group, Row};
-use crate::report::document::Report;
+use super::model::{Fault, Grading, Group, Row};
 use crate::report::exporter::Exporter;
 use crate::report::markdown::escaped;
+use crate::results::Report;
 
 pub(in crate::report) const EXPORTER: Exporter = Exporter {
-    file_name: "marks.md",
-    summary: "foreign servers: what works in each and what does not, for its author; a table of several",
+    file_name: "grading.md",
+    summary: "grading report of external servers for their authors: faults, and what works; overview table",
     render: |report| {
         let mut page = String::new();
-        let is_any = !report.foreign().is_empty();
-        is_any.then(|| write(report, &mut page).expect("a string takes everything"))?;
+        let has_external = !report.external().is_empty();
+        has_external.then(|| write(report, &mut page).expect("writing to a String cannot fail"))?;
         Some(page)
     },
 };
 
 fn write(report: &Report, page: &mut String) -> std::fmt::Result {
-    let servers = report.foreign();
+    let servers = report.external();
     let several = servers.len() > 1;
     if several {
-        writeln!(page, "# Class\n")?;
+        writeln!(page, "# Overview\n")?;
     }
     if !report.complete {
-        writeln!(page, "**The run was not finished; this is what it had.**\n")?;
+        writeln!(
+            page,
+            "**The run is incomplete: the report has only the results from before it stopped.**\n"
+        )?;
     }
     if several {
         let rows: Vec<Row> = servers.iter().map(|server| Row::of(server)).collect();
-        class(&rows, page)?;
+        overview(&rows, page)?;
     }
-    servers.iter().try_for_each(|server| sheet(&Grading::of(server), page))
+    servers.iter().try_for_each(|server| grading_section(&Grading::of(server), page))
 }
 
-fn class(rows: &[Row], page: &mut String) -> std::fmt::Result {
+fn overview(rows: &[Row], page: &mut String) -> std::fmt::Result {
     writeln!(
         page,
-        "| server | works | loose | fails | undecided | first fault | took | built as |"
+        "| server | passed | warn | failed | inconclusive | worst fault | duration | concurrency model |"
     )?;
     writeln!(page, "|---|--:|--:|--:|--:|---|--:|---|")?;
     for row in rows {
@@ -46,65 +49,70 @@ fn class(rows: &[Row], page: &mut String) -> std::fmt::Result {
             page,
             "| {} | {} | {} | {} | {} | {} | {} | {} |",
             escaped(&row.name),
-            row.works,
-            row.loose,
-            row.fails_words(),
-            row.undecided,
-            escaped(&row.first),
-            row.took_words(),
-            escaped(row.mechanism.as_deref().unwrap_or("")),
+            row.passed,
+            row.warn,
+            row.failed_text(),
+            row.inconclusive,
+            escaped(&row.worst_fault),
+            row.duration_text(),
+            escaped(row.model_name()),
         )?;
     }
     writeln!(page)
 }
 
-fn sheet(marks: &Grading, page: &mut String) -> std::fmt::Result {
-    writeln!(page, "# Mark sheet: {}\n", escaped(&marks.name))?;
-    if marks.command != marks.name {
-        writeln!(page, "- command: {}", code(&marks.command))?;
+fn grading_section(grading: &Grading, page: &mut String) -> std::fmt::Result {
+    writeln!(page, "# Grading report: {}\n", escaped(&grading.name))?;
+    if grading.command != grading.name {
+        writeln!(page, "- command: {}", code(&grading.command))?;
     }
-    writeln!(page, "- declares: {}", escaped(&marks.contract))?;
-    if let Some(mechanism) = &marks.mechanism {
-        writeln!(page, "- built as: {}", escaped(mechanism))?;
+    writeln!(page, "- declares: {}", escaped(&grading.contract))?;
+    if let Some(model) = grading.concurrency_model {
+        writeln!(page, "- concurrency model: {}", escaped(model.name()))?;
     }
-    if let Some(reason) = &marks.not_run {
+    if let Some(reason) = &grading.not_run {
         return writeln!(page, "- **not run**: {}\n", escaped(reason));
     }
-    writeln!(page, "- verdicts: {}\n", escaped(&marks.tally))?;
-    writeln!(page, "## What does not work, the most important first\n")?;
-    if marks.faults.is_empty() {
-        writeln!(page, "Nothing was found.\n")?;
+    writeln!(page, "- verdicts: {}\n", escaped(&grading.tally))?;
+    writeln!(page, "## Faults, most severe first\n")?;
+    if grading.faults.is_empty() {
+        writeln!(page, "No fault was found.\n")?;
     }
-    for (number, one) in marks.faults.iter().enumerate() {
-        fault(number + 1, one, page)?;
+    for (number, it) in grading.faults.iter().enumerate() {
+        fault(number + 1, it, page)?;
     }
-    if !marks.works.is_empty() {
-        writeln!(page, "## What works\n\n| it | cases |\n|---|--:|")?;
-        for topic in &marks.works {
-            writeln!(page, "| {} | {} of {} |", escaped(&topic.topic), topic.works, topic.of)?;
+    if !grading.topics.is_empty() {
+        writeln!(
+            page,
+            "## What works, with the number of cases that passed, strictly or with a warning\n\n\
+             | topic | passed cases |\n|---|--:|"
+        )?;
+        for topic in &grading.topics {
+            let (passed, conclusive) = (topic.passed, topic.conclusive);
+            writeln!(page, "| {} | {passed} of {conclusive} |", escaped(&topic.topic))?;
         }
         writeln!(page)?;
     }
-    if !marks.notes.is_empty() {
-        writeln!(page, "## Also seen\n")?;
-        for note in &marks.notes {
-            writeln!(page, "- {}: {}", note.case, escaped(&note.words))?;
+    if !grading.notes.is_empty() {
+        writeln!(page, "## Notes\n")?;
+        for note in &grading.notes {
+            writeln!(page, "- {}: {}", note.case, escaped(&note.text))?;
         }
         writeln!(page)?;
     }
-    groups("Could not be found out", &marks.undecided, page)?;
-    groups("Does not apply", &marks.not_applicable, page)
+    groups("Inconclusive", &grading.inconclusive, page)?;
+    groups("Not applicable", &grading.not_applicable, page)
 }
 
 fn fault(number: usize, fault: &Fault, page: &mut String) -> std::fmt::Result {
     writeln!(page, "### {number}. {}\n", escaped(&fault.title))?;
-    writeln!(page, "- weight: {}", fault.importance.words())?;
+    writeln!(page, "- severity: {}", fault.severity.label())?;
     for line in &fault.evidence {
-        writeln!(page, "- {}: {}", line.label, code(&line.words))?;
+        writeln!(page, "- {}: {}", line.label, code(&line.text))?;
     }
     writeln!(page, "- likely cause: {}", escaped(&fault.cause))?;
-    writeln!(page, "- again: {}", code(&fault.again))?;
-    writeln!(page, "- shows in: {}\n", fault.cases.join(", "))
+    writeln!(page, "- reproduce: {}", code(&fault.reproduce))?;
+    writeln!(page, "- failed cases: {}\n", fault.cases.join(", "))
 }
 
 fn groups(title: &str, groups: &[Group], page: &mut String) -> std::fmt::Result {
@@ -121,13 +129,13 @@ fn groups(title: &str, groups: &[Group], page: &mut String) -> std::fmt::Result 
 }
 
 /// Formats text as a Markdown code span, with a fence longer than any run of backticks in the text.
-/// Unsuitable for tables, because a `|` would end the cell.
-fn code(words: &str) -> String {
-    let words = plain(words);
-    let longest = words.split(|letter| letter != '`').map(str::len).max().unwrap_or(0);
-    let fence = "`".repeat(longest + 1);
-    let pad = if words.starts_with('`') || words.ends_with('`') { " " } else { "" };
-    format!("{fence}{pad}{words}{pad}{fence}")
+/// Do not use the span in a table, because a `|` would end the cell.
+fn code(text: &str) -> String {
+    let text = plain(text);
+    let longest_run = text.split(|letter| letter != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest_run + 1);
+    let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
+    format!("{fence}{pad}{text}{pad}{fence}")
 }
 
 #[cfg(test)]
@@ -135,8 +143,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_words_end_the_code_that_they_stand_in() {
-        let words = ["a", "a`b", "``", "`a", "line\nend"].map(code);
-        assert_eq!(words, ["`a`", "``a`b``", "``` `` ```", "`` `a ``", "`line end`"]);
+    fn backticks_in_text_cannot_end_the_code_span() {
+        let spans = ["a", "a`b", "``", "`a", "line\nend"].map(code);
+        assert_eq!(spans, ["`a`", "``a`b``", "``` `` ```", "`` `a ``", "`line end`"]);
     }
 }

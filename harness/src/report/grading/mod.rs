@@ -1,20 +1,20 @@
-//! Grading report: the strengths and faults of an external server, for its author; and a comparison
-//! table of several servers, for teachers.
+//! Grading report: the strengths and faults of an external server, for the author of the server. An
+//! overview table of several servers is for teachers.
 
+mod descriptions;
 mod evidence;
 mod html;
 mod markdown;
+mod model;
 mod rank;
-mod sheet;
 #[cfg(test)]
 mod tests;
 mod text;
-mod words;
 
 pub use evidence::Line;
-pub use rank::Importance;
-pub use text::{class as class_words, sheet as sheet_words};
+pub use rank::Severity;
+pub use text::{grading as grading_text, overview as overview_text};
 
 pub(super) use html::EXPORTER as HTML;
 pub(super) use markdown::EXPORTER as MARKDOWN;
-pub use sheet::{Fault, Grading, Group, Note, Row, Works};
+pub use model::{Fault, Grading, Group, Note, Row, TopicTally};

@@ -2,119 +2,121 @@
 
 use serde::Serialize;
 
-use crate::conformance::{CaseResult, State};
+use crate::results::{CaseResult, State};
 
-/// Severity of a fault for users of the server, most severe first.
+/// Severity of a fault for the users of the server. The variants are ordered, most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Importance {
-    /// The server does not run or reply: nothing else can be tested.
-    NoAnswer,
+pub enum Severity {
+    /// The server does not run or does not reply, so that nothing else can be tested.
+    NoReply,
     /// The server returns wrong results.
     WrongResults,
-    /// A client can run code on the server's host. This includes all faults below.
-    TakenOver,
+    /// A client can run code on the server's host, and so can cause all faults below.
+    CodeExecution,
     /// One client can crash or block the server for all clients.
-    Falls,
-    /// A client misses a reply, or receives the reply to another client.
-    LosesReplies,
+    Outage,
+    /// A client gets no reply, or the reply to another client's request.
+    LostReplies,
     /// One client degrades the service for others.
-    HarmsOthers,
+    AffectsOthers,
     /// The server violates its declared contract.
-    Contract,
+    ContractViolation,
     /// The server leaks resources, so that it cannot run for long.
-    Leaks,
-    /// The server affects its operators rather than its clients, at startup or shutdown.
-    Manners,
+    ResourceLeak,
+    /// A fault at startup or shutdown, which affects the operator of the server.
+    StartupOrShutdown,
     /// Minor faults.
-    LooseEnds,
+    Minor,
 }
 
-impl Importance {
-    /// Returns the heading of this severity.
-    pub fn words(self) -> &'static str {
+impl Severity {
+    /// Returns the name of this severity in reports.
+    pub fn label(self) -> &'static str {
         match self {
-            Importance::NoAnswer => "it does not run, or does not answer",
-            Importance::WrongResults => "wrong results",
-            Importance::TakenOver => "one client can take it over",
-            Importance::Falls => "one client can end it or wedge it",
-            Importance::LosesReplies => "replies are lost or mixed up",
-            Importance::HarmsOthers => "a client harms others",
-            Importance::Contract => "it does not keep what it declares",
-            Importance::Leaks => "it leaks",
-            Importance::Manners => "how it starts and ends",
-            Importance::LooseEnds => "loose ends",
+            Severity::NoReply => "the server does not run or does not reply",
+            Severity::WrongResults => "wrong results",
+            Severity::CodeExecution => "a client can run code on the host",
+            Severity::Outage => "one client can crash or block the server",
+            Severity::LostReplies => "replies are lost or mixed up",
+            Severity::AffectsOthers => "one client affects others",
+            Severity::ContractViolation => "the contract is violated",
+            Severity::ResourceLeak => "resource leak",
+            Severity::StartupOrShutdown => "startup and shutdown",
+            Severity::Minor => "minor fault",
         }
     }
 }
 
-/// Severity by name prefix and state of the case (`None`: any state); the first match applies.
+/// Severity by name prefix and state of the case (`None`: any state). The first match applies.
 ///
-/// A crash outranks the subject of the case. Exceptions are cases of startup, shutdown and
-/// descriptor exhaustion, because not every client can cause these conditions.
+/// A crash has its own severity, whatever the topic of the case. Exceptions are the cases of
+/// startup, shutdown and descriptor exhaustion, because not every client can cause these
+/// conditions.
 #[rustfmt::skip]
-const RANKS: &[(&str, Option<State>, Importance)] = &[
-    ("framing/single", None, Importance::NoAnswer),
-    ("framing/one-line", None, Importance::NoAnswer),
-    ("startup/listens-in-time", None, Importance::NoAnswer),
-    ("startup/", None, Importance::Manners),
-    ("shutdown/", None, Importance::Manners),
-    ("exhaustion/", None, Importance::HarmsOthers),
-    ("malformed/injection", Some(State::Ok), Importance::TakenOver),
-    ("", Some(State::Crash), Importance::Falls),
-    // A leak harms slowly, whichever case detects it.
-    ("", Some(State::Leak), Importance::Leaks),
-    ("leaks/", None, Importance::Leaks),
+const RANKS: &[(&str, Option<State>, Severity)] = &[
+    ("framing/single", None, Severity::NoReply),
+    ("framing/one-line", None, Severity::NoReply),
+    ("startup/listens-in-time", None, Severity::NoReply),
+    ("startup/", None, Severity::StartupOrShutdown),
+    ("shutdown/", None, Severity::StartupOrShutdown),
+    ("exhaustion/", None, Severity::AffectsOthers),
+    ("malformed/injection", Some(State::Completed), Severity::CodeExecution),
+    ("", Some(State::Crash), Severity::Outage),
+    // A leak affects clients only after a long time, whichever case detects it.
+    ("", Some(State::Leak), Severity::ResourceLeak),
+    ("leaks/", None, Severity::ResourceLeak),
     // No reply to the only client: the connection or the server is stuck.
-    ("results/", Some(State::Hang), Importance::Falls),
-    ("malformed/", Some(State::Hang), Importance::Falls),
-    ("oversize/endless-beside", None, Importance::HarmsOthers),
-    ("oversize/", Some(State::Hang), Importance::Falls),
-    ("results/", None, Importance::WrongResults),
-    ("framing/", None, Importance::LosesReplies),
-    ("malformed/escapes", None, Importance::LooseEnds),
-    ("malformed/", None, Importance::LosesReplies),
-    ("oversize/", None, Importance::LosesReplies),
-    // A missing reply is caused by another client; a wrong reply was sent to the wrong client.
-    ("isolation/own-answers", Some(State::Ok), Importance::LosesReplies),
-    ("isolation/", None, Importance::HarmsOthers),
-    ("back-pressure/slow-reader", None, Importance::LosesReplies),
-    ("back-pressure/", None, Importance::HarmsOthers),
-    ("fairness/", None, Importance::HarmsOthers),
-    ("disconnects/half-close", None, Importance::LosesReplies),
-    ("disconnects/fin-frees-descriptor", None, Importance::Leaks),
-    ("disconnects/", None, Importance::HarmsOthers),
-    ("refusal/incumbent-unharmed", None, Importance::HarmsOthers),
-    ("refusal/storm", None, Importance::HarmsOthers),
-    ("refusal/", None, Importance::Contract),
-    ("timeouts/idle", None, Importance::Contract),
-    ("timeouts/activity", None, Importance::Contract),
-    ("timeouts/", None, Importance::HarmsOthers),
-    ("contract/", None, Importance::Contract),
-    ("wire/", None, Importance::Contract),
+    ("results/", Some(State::Hang), Severity::Outage),
+    ("malformed/", Some(State::Hang), Severity::Outage),
+    ("oversize/endless-beside", None, Severity::AffectsOthers),
+    ("oversize/", Some(State::Hang), Severity::Outage),
+    ("results/", None, Severity::WrongResults),
+    ("framing/", None, Severity::LostReplies),
+    ("malformed/escapes", None, Severity::Minor),
+    ("malformed/", None, Severity::LostReplies),
+    ("oversize/", None, Severity::LostReplies),
+    // With `State::Completed`, a client got the reply to another client. Otherwise another client blocked
+    // it.
+    ("isolation/own-answers", Some(State::Completed), Severity::LostReplies),
+    ("isolation/", None, Severity::AffectsOthers),
+    ("back-pressure/slow-reader", None, Severity::LostReplies),
+    ("back-pressure/", None, Severity::AffectsOthers),
+    ("fairness/", None, Severity::AffectsOthers),
+    ("disconnects/half-close", None, Severity::LostReplies),
+    ("disconnects/fin-frees-descriptor", None, Severity::ResourceLeak),
+    ("disconnects/", None, Severity::AffectsOthers),
+    ("refusal/connected-clients-unaffected", None, Severity::AffectsOthers),
+    ("refusal/storm", None, Severity::AffectsOthers),
+    ("refusal/", None, Severity::ContractViolation),
+    ("timeouts/idle", None, Severity::ContractViolation),
+    ("timeouts/activity", None, Severity::ContractViolation),
+    ("timeouts/", None, Severity::AffectsOthers),
+    ("contract/", None, Severity::ContractViolation),
+    ("wire/", None, Severity::ContractViolation),
 ];
 
 /// Returns the severity of a failed case.
-pub(super) fn importance(judgement: &CaseResult) -> Importance {
-    if never_ran(judgement) {
-        return Importance::NoAnswer;
+pub(super) fn severity(result: &CaseResult) -> Severity {
+    if failed_to_launch(result) {
+        return Severity::NoReply;
     }
-    rank(judgement.name, judgement.state).unwrap_or(Importance::LooseEnds)
+    rank(&result.name, result.state).unwrap_or(Severity::Minor)
 }
 
-fn rank(case: &str, state: State) -> Option<Importance> {
-    let fits = |(begin, wanted, _): &&(&str, Option<State>, Importance)| {
-        case.starts_with(begin) && wanted.is_none_or(|wanted| wanted == state)
+fn rank(case: &str, state: State) -> Option<Severity> {
+    let matches = |(prefix, required, _): &&(&str, Option<State>, Severity)| {
+        case.starts_with(prefix) && required.is_none_or(|required| required == state)
     };
-    RANKS.iter().find(fits).map(|&(_, _, importance)| importance)
+    RANKS.iter().find(matches).map(|&(_, _, severity)| severity)
 }
 
-/// Expectation in the result of a server that could not be launched.
-const LISTENS: &str = "a server that listens";
+/// `expected` in the result of a case whose server could not be launched.
+const EXPECTED_LISTENER: &str = "a server that listens";
 
 /// Returns whether the server failed before a client could connect.
-pub(super) fn never_ran(judgement: &CaseResult) -> bool {
-    judgement.transcript.is_empty() && judgement.expected == LISTENS
+pub(super) fn failed_to_launch(result: &CaseResult) -> bool {
+    result.transcript.is_empty() && result.expected == EXPECTED_LISTENER
 }
 
 #[cfg(test)]
@@ -124,17 +126,17 @@ mod tests {
     use crate::server::LaunchError;
 
     #[test]
-    fn every_case_has_its_rank_in_every_state() {
+    fn every_case_has_a_rank_in_every_state() {
         for case in cases() {
-            for state in [State::Ok, State::Hang, State::Crash, State::Leak] {
+            for state in [State::Completed, State::Hang, State::Crash, State::Leak] {
                 assert!(rank(case.name, state).is_some(), "{} {state:?}", case.name);
             }
         }
     }
 
     #[test]
-    fn a_server_that_cannot_be_launched_is_known_by_what_was_expected_of_it() {
-        let error = LaunchError::Elsewhere { asked: 1, found: ([127, 0, 0, 1], 2).into() };
-        assert_eq!(Failure::from(error).expected, LISTENS);
+    fn a_launch_failure_is_recognized_by_its_expected_text() {
+        let error = LaunchError::WrongPort { requested: 1, found: ([127, 0, 0, 1], 2).into() };
+        assert_eq!(Failure::from(error).expected, EXPECTED_LISTENER);
     }
 }

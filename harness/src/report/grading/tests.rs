@@ -1,41 +1,40 @@
 use std::time::Duration;
 
+use super::descriptions::*;
+use super::model::*;
 use super::rank::*;
-use super::sheet::*;
-use super::text::sheet as sheet_words;
-use super::words::*;
-use super::{evidence, words};
-use crate::client::{Event, Happening};
-use crate::conformance::{CaseResult, Quoted, State, Verdict, cases};
+use super::text::grading as grading_text;
+use super::{descriptions, evidence};
+use crate::conformance::cases;
 use crate::exit::Exit;
-use crate::report::document::ServerResult;
+use crate::results::{CaseResult, Event, EventKind, Quoted, ServerResult, State, Verdict};
 
-fn judgement(name: &'static str, verdict: Option<Verdict>, state: State) -> CaseResult {
+fn result(name: &'static str, verdict: Option<Verdict>, state: State) -> CaseResult {
     CaseResult {
         verdict,
         state,
-        expected: "what is right".to_owned(),
-        observed: format!("what was seen in {name}"),
-        replay: format!("harness check --cmd x --case {name}"),
+        expected: "the expected reply".to_owned(),
+        observed: format!("another reply in {name}"),
+        reproduce: format!("harness check --cmd x --case {name}"),
         transcript: vec![
-            Event::of(10, 1, &Happening::Connected(Duration::from_micros(20))),
-            Event::of(20, 1, &sent(b"1+2\n")),
+            Event::new(10, 1, EventKind::connected(Duration::from_micros(20))),
+            Event::new(20, 1, sent(b"1+2\n")),
         ],
-        took_ms: 1,
-        ..CaseResult::new(name, "what is required")
+        duration_ms: 1,
+        ..CaseResult::new(name, "a requirement")
     }
 }
 
-fn note(words: &str) -> Happening {
-    Happening::Note(words.to_owned())
+fn note(words: &str) -> EventKind {
+    EventKind::note(words)
 }
 
-fn sent(bytes: &[u8]) -> Happening {
-    Happening::Sent(bytes.to_vec())
+fn sent(bytes: &[u8]) -> EventKind {
+    EventKind::sent(bytes)
 }
 
 fn failed(name: &'static str) -> CaseResult {
-    judgement(name, Some(Verdict::Fail), State::Ok)
+    result(name, Some(Verdict::Fail), State::Completed)
 }
 
 fn hinted(name: &'static str, hint: &str) -> CaseResult {
@@ -44,40 +43,34 @@ fn hinted(name: &'static str, hint: &str) -> CaseResult {
 
 fn crashed(name: &'static str, log: &str) -> CaseResult {
     let mut transcript = failed(name).transcript;
-    transcript.push(Event::of(30, 0, &Happening::Exited(Exit::Code(1))));
-    transcript.extend((2..9).map(|client| Event::of(40, client, &note("connection refused"))));
+    transcript.push(Event::new(30, 0, EventKind::Exited { exit: Exit::Code(1) }));
+    transcript.extend((2..9).map(|client| Event::new(40, client, note("connection refused"))));
     CaseResult {
-        observed: "the server ended, with exit code 1; the client saw: connection closed".into(),
-        client_saw: Some("connection closed".into()),
+        observed: "the server exited with exit code 1; the client observed: connection closed"
+            .into(),
+        client_observed: Some("connection closed".into()),
         log: log.to_owned(),
         exit: Some(Exit::Code(1)),
         transcript,
-        ..judgement(name, Some(Verdict::Fail), State::Crash)
+        ..result(name, Some(Verdict::Fail), State::Crash)
     }
 }
 
 fn hung(name: &'static str) -> CaseResult {
-    let mut judgement = judgement(name, Some(Verdict::Fail), State::Hang);
-    judgement.observed = "silence for 5000 ms".to_owned();
-    judgement.transcript.push(Event::of(90, 1, &note("silence for 5000 ms")));
-    judgement
+    let mut result = result(name, Some(Verdict::Fail), State::Hang);
+    result.observed = "silence for 5000 ms".to_owned();
+    result.transcript.push(Event::new(90, 1, note("silence for 5000 ms")));
+    result
 }
 
 fn server(cases: Vec<CaseResult>) -> ServerResult {
     ServerResult {
         name: "anna".to_owned(),
-        original: None,
         command: "python3 anna.py {host} {port}".to_owned(),
-        foreign: true,
+        external: true,
         contract: "calc".to_owned(),
-        mechanism: None,
-        not_run: None,
         cases,
-        took_ms: None,
-        measured_command: None,
-        measurements: Vec::new(),
-        not_measured: Vec::new(),
-        problem: None,
+        ..ServerResult::default()
     }
 }
 
@@ -85,42 +78,43 @@ fn faults_of(cases: Vec<CaseResult>) -> Vec<Fault> {
     Grading::of(&server(cases)).faults
 }
 
-fn cases_of(faults: &[Fault]) -> Vec<Vec<&str>> {
-    faults.iter().map(|fault| fault.cases.clone()).collect()
+fn case_names(faults: &[Fault]) -> Vec<Vec<&str>> {
+    faults.iter().map(|fault| fault.cases.iter().map(String::as_str).collect()).collect()
 }
 
-fn words(fault: &Fault) -> Vec<(&str, &str)> {
-    fault.evidence.iter().map(|line| (line.label, line.words.as_str())).collect()
+fn evidence_of(fault: &Fault) -> Vec<(&str, &str)> {
+    fault.evidence.iter().map(|line| (line.label, line.text.as_str())).collect()
 }
 
 #[test]
-fn every_case_and_every_topic_has_words() {
+fn every_case_and_topic_has_a_description() {
     for case in cases() {
-        assert!(words::wrong(case.name).is_some(), "{}: what is wrong?", case.name);
+        assert!(descriptions::fault(case.name).is_some(), "{} has no description", case.name);
         let topic = topic_of(case.name);
-        assert_ne!(words::topic(topic), topic, "what is it about?");
+        assert_ne!(descriptions::topic(topic), topic, "{topic} has no description");
     }
 }
 
 #[test]
-fn every_failed_case_occurs_in_exactly_one_fault_whatever_its_state_and_cause() {
-    let states = [State::Ok, State::Hang, State::Crash, State::Leak];
+fn every_failed_case_is_in_exactly_one_fault_for_any_state_and_cause() {
+    let states = [State::Completed, State::Hang, State::Crash, State::Leak];
     for hint in [None, Some("a".to_owned()), Some("--output DIR and so on".to_owned())] {
         for exit in [None, Some(Exit::Code(1)), Some(Exit::Signal(11))] {
             for transcript in [Vec::new(), failed("a/b").transcript] {
-                let judge = |(number, case): (usize, &crate::conformance::Case)| CaseResult {
+                let fail = |(number, case): (usize, &crate::conformance::Case)| CaseResult {
                     hint: hint.clone(),
                     exit,
                     transcript: transcript.clone(),
-                    ..judgement(case.name, Some(Verdict::Fail), states[number % states.len()])
+                    ..result(case.name, Some(Verdict::Fail), states[number % states.len()])
                 };
-                let judged: Vec<CaseResult> = cases().enumerate().map(judge).collect();
-                let mut wanted: Vec<&str> = judged.iter().map(|one| one.name).collect();
-                let faults = faults_of(judged.clone());
-                let mut found: Vec<&str> = cases_of(&faults).concat();
-                wanted.sort_unstable();
+                let results: Vec<CaseResult> = cases().enumerate().map(fail).collect();
+                let mut expected: Vec<&str> =
+                    results.iter().map(|result| result.name.as_str()).collect();
+                let faults = faults_of(results.clone());
+                let mut found: Vec<&str> = case_names(&faults).concat();
+                expected.sort_unstable();
                 found.sort_unstable();
-                assert_eq!(found, wanted);
+                assert_eq!(found, expected);
                 assert!(faults.iter().all(|fault| (1..=3).contains(&fault.evidence.len())));
             }
         }
@@ -128,23 +122,23 @@ fn every_failed_case_occurs_in_exactly_one_fault_whatever_its_state_and_cause() 
 }
 
 #[test]
-fn only_what_failed_is_a_fault() {
-    let others = vec![
-        judgement("framing/single", Some(Verdict::Pass), State::Ok),
-        judgement("startup/any-port", Some(Verdict::Loose), State::Ok),
-        judgement("contract/queue", Some(Verdict::Info), State::Ok),
-        judgement("leaks/memory", None, State::Vacuous),
-        judgement("timeouts/idle-is-closed", None, State::NotApplicable),
+fn only_failed_cases_are_faults() {
+    let not_failed = vec![
+        result("framing/single", Some(Verdict::Pass), State::Completed),
+        result("startup/any-port", Some(Verdict::Warn), State::Completed),
+        result("contract/queue", Some(Verdict::Info), State::Completed),
+        result("leaks/memory", None, State::Inconclusive),
+        result("timeouts/idle-is-closed", None, State::NotApplicable),
     ];
-    let marks = Grading::of(&server(others));
-    assert!(marks.faults.is_empty());
-    assert_eq!(marks.works.len(), 2);
-    assert_eq!(marks.notes.len(), 2);
-    assert_eq!((marks.undecided.len(), marks.not_applicable.len()), (1, 1));
+    let grading = Grading::of(&server(not_failed));
+    assert!(grading.faults.is_empty());
+    assert_eq!(grading.topics.len(), 2);
+    assert_eq!(grading.notes.len(), 2);
+    assert_eq!((grading.inconclusive.len(), grading.not_applicable.len()), (1, 1));
 }
 
 #[test]
-fn a_crash_that_shows_in_three_cases_is_one_fault() {
+fn crashes_with_the_same_error_are_one_fault() {
     let traceback = |number: usize| {
         format!("Traceback:\n  File \"x.py\"\nUnicodeDecodeError: position {number}")
     };
@@ -154,23 +148,23 @@ fn a_crash_that_shows_in_three_cases_is_one_fault() {
         crashed("isolation/poison-beside", &traceback(3)),
         crashed("disconnects/reset-in-reply", "BrokenPipeError: [Errno 32] Broken pipe"),
     ]);
-    let wanted: &[&[&str]] = &[
+    let expected: &[&[&str]] = &[
         &["malformed/nul", "malformed/invalid-utf8", "isolation/poison-beside"],
         &["disconnects/reset-in-reply"],
     ];
-    assert_eq!(cases_of(&faults), wanted);
-    assert_eq!(faults[0].title, "It ends when NUL bytes come");
+    assert_eq!(case_names(&faults), expected);
+    assert_eq!(faults[0].title, "The server exits when NUL bytes arrive");
 }
 
 #[test]
-fn crashes_without_last_words_are_alike_only_in_a_topic() {
+fn crashes_without_output_are_grouped_only_within_a_topic() {
     let cases = ["malformed/nul", "malformed/nesting", "disconnects/reset-in-reply"];
     let faults = faults_of(cases.map(|case| crashed(case, "")).to_vec());
-    assert_eq!(cases_of(&faults), [&cases[..2], &cases[2..]]);
+    assert_eq!(case_names(&faults), [&cases[..2], &cases[2..]]);
 }
 
 #[test]
-fn faults_with_the_same_cause_are_one_and_others_are_not() {
+fn only_failures_with_the_same_cause_form_one_fault() {
     let faults = faults_of(vec![
         hinted("framing/all-cuts", "no boundaries"),
         hinted("framing/pipelined", "no boundaries"),
@@ -178,21 +172,21 @@ fn faults_with_the_same_cause_are_one_and_others_are_not() {
         failed("results/arithmetic"),
         failed("results/float-precision"),
     ]);
-    let wanted: &[&[&str]] = &[
+    let expected: &[&[&str]] = &[
         &["results/arithmetic"],
         &["results/float-precision"],
         &["framing/all-cuts", "framing/pipelined"],
         &["framing/sizes"],
     ];
-    assert_eq!(cases_of(&faults), wanted);
+    assert_eq!(case_names(&faults), expected);
 }
 
 #[test]
-fn a_server_that_does_not_answer_outranks_all_and_loose_ends_come_last() {
+fn faults_are_ordered_by_severity_from_no_reply_to_minor() {
     let faults = faults_of(vec![
         failed("malformed/escapes"),
         failed("startup/restart"),
-        judgement("leaks/memory", Some(Verdict::Fail), State::Leak),
+        result("leaks/memory", Some(Verdict::Fail), State::Leak),
         failed("contract/capacity"),
         hung("isolation/idle-beside-active"),
         failed("framing/pipelined"),
@@ -201,95 +195,95 @@ fn a_server_that_does_not_answer_outranks_all_and_loose_ends_come_last() {
         failed("results/arithmetic"),
         hung("framing/single"),
     ]);
-    let order: Vec<Importance> = faults.iter().map(|fault| fault.importance).collect();
-    let wanted = [
-        Importance::NoAnswer,
-        Importance::WrongResults,
-        Importance::TakenOver,
-        Importance::Falls,
-        Importance::LosesReplies,
-        Importance::HarmsOthers,
-        Importance::Contract,
-        Importance::Leaks,
-        Importance::Manners,
-        Importance::LooseEnds,
+    let order: Vec<Severity> = faults.iter().map(|fault| fault.severity).collect();
+    let expected = [
+        Severity::NoReply,
+        Severity::WrongResults,
+        Severity::CodeExecution,
+        Severity::Outage,
+        Severity::LostReplies,
+        Severity::AffectsOthers,
+        Severity::ContractViolation,
+        Severity::ResourceLeak,
+        Severity::StartupOrShutdown,
+        Severity::Minor,
     ];
-    assert_eq!(order, wanted);
+    assert_eq!(order, expected);
 }
 
 #[test]
 fn a_server_that_does_not_start_has_one_fault() {
-    let unlaunched = |name| {
-        CaseResult {
+    let not_started = |name| CaseResult {
         transcript: Vec::new(),
         expected: "a server that listens".to_owned(),
-        observed: "the server ended before it listened, with exit code 1; it said: Traceback\nTypeError: no".to_owned(),
-            quoted: Some(Box::new(Quoted {
-                seen: "the server ended before it listened, with exit code 1".to_owned(),
-                output: "Traceback\nTypeError: no".to_owned(),
-            })),
-        ..judgement(name, Some(Verdict::Fail), State::Crash)
-    }
+        observed: "the server exited before it listened, with exit code 1; output: Traceback\n\
+                   TypeError: no"
+            .to_owned(),
+        quoted: Some(Box::new(Quoted {
+            observed: "the server exited before it listened, with exit code 1".to_owned(),
+            output: "Traceback\nTypeError: no".to_owned(),
+        })),
+        ..result(name, Some(Verdict::Fail), State::Crash)
     };
     let cases = ["malformed/nul", "startup/bad-port", "framing/single"];
-    let faults = faults_of(cases.map(unlaunched).to_vec());
-    assert_eq!(cases_of(&faults), [cases]);
-    assert_eq!(faults[0].title, "It ends before it listens");
-    let wanted = [
-        ("came", "the server ended before it listened, with exit code 1"),
-        ("wrote", "TypeError: no"),
-        ("wanted", "a server that listens"),
+    let faults = faults_of(cases.map(not_started).to_vec());
+    assert_eq!(case_names(&faults), [cases]);
+    assert_eq!(faults[0].title, "The server exits before it listens");
+    let expected = [
+        ("received", "the server exited before it listened, with exit code 1"),
+        ("output", "TypeError: no"),
+        ("expected", "a server that listens"),
     ];
-    assert_eq!(words(&faults[0]), wanted);
+    assert_eq!(evidence_of(&faults[0]), expected);
 }
 
 #[test]
-fn the_evidence_is_what_was_sent_what_came_and_what_should_have_come() {
-    let mut cut = failed("framing/byte-by-byte");
-    cut.transcript = vec![
-        Event::of(1, 1, &sent(b"1+2\n")),
-        Event::of(2, 1, &Happening::Received(b"3\n".to_vec())),
-        Event::of(3, 1, &sent(b"1")),
-        Event::of(4, 0, &Happening::ServerWrote(b"hm".to_vec())),
-        Event::of(5, 1, &sent(b"+2\n")),
-        Event::of(6, 1, &Happening::Ended),
-        Event::of(7, 1, &Happening::ServerReset),
+fn the_evidence_is_the_sent_received_and_expected_data() {
+    let mut byte_by_byte = failed("framing/byte-by-byte");
+    byte_by_byte.transcript = vec![
+        Event::new(1, 1, sent(b"1+2\n")),
+        Event::new(2, 1, EventKind::received(b"3\n")),
+        Event::new(3, 1, sent(b"1")),
+        Event::new(4, 0, EventKind::output(b"hm")),
+        Event::new(5, 1, sent(b"+2\n")),
+        Event::new(6, 1, EventKind::SentFin),
+        Event::new(7, 1, EventKind::ReceivedReset),
     ];
-    let faults = faults_of(vec![cut]);
-    let wanted = [
+    let faults = faults_of(vec![byte_by_byte]);
+    let expected = [
         ("sent", "\"1\" \"+2\\n\" FIN (2 writes)"),
-        ("came", "what was seen in framing/byte-by-byte, then RST"),
-        ("wanted", "what is right"),
+        ("received", "another reply in framing/byte-by-byte, then RST"),
+        ("expected", "the expected reply"),
     ];
-    assert_eq!(words(&faults[0]), wanted);
+    assert_eq!(evidence_of(&faults[0]), expected);
 }
 
 #[test]
-fn the_evidence_of_a_crash_is_what_was_sent_before_and_the_last_words() {
+fn the_evidence_of_a_crash_includes_the_sent_data_and_last_error() {
     let faults = faults_of(vec![crashed("malformed/nul", "Traceback\nValueError: null\n")]);
-    let wanted = [
+    let expected = [
         ("sent", "\"1+2\\n\""),
-        ("came", "connection closed"),
-        ("ended", "exit code 1: ValueError: null"),
+        ("received", "connection closed"),
+        ("exited", "exit code 1: ValueError: null"),
     ];
-    assert_eq!(words(&faults[0]), wanted);
+    assert_eq!(evidence_of(&faults[0]), expected);
 }
 
 #[test]
-fn an_error_that_was_written_while_a_client_waited_is_told_and_a_later_one_is_not() {
-    for (at_us, is_told) in [(50, true), (95, false)] {
+fn an_error_logged_before_the_timeout_is_reported_but_not_a_later_error() {
+    for (at_us, is_reported) in [(50, true), (95, false)] {
         let mut stuck = hung("malformed/syntax");
-        stuck.transcript.push(Event::of(at_us, 0, &Happening::ServerWrote(b"NameError".to_vec())));
+        stuck.transcript.push(Event::new(at_us, 0, EventKind::output(b"NameError")));
         stuck.transcript.sort_by_key(|event| event.at_us);
         stuck.log = "NameError: abc".to_owned();
         let faults = faults_of(vec![stuck]);
-        assert_eq!(words(&faults[0])[1].1.contains("NameError"), is_told);
-        assert_eq!(faults[0].cause == STUCK, is_told);
+        assert_eq!(evidence_of(&faults[0])[1].1.contains("NameError"), is_reported);
+        assert_eq!(faults[0].cause == ERROR_BEFORE_TIMEOUT, is_reported);
     }
 }
 
 #[test]
-fn the_last_words_are_those_that_tell_in_several_languages() {
+fn the_last_error_is_extracted_from_logs_of_several_languages() {
     let rows = [
         ("Traceback\n  x\nValueError: bad\n", "ValueError: bad"),
         (
@@ -308,45 +302,47 @@ fn the_last_words_are_those_that_tell_in_several_languages() {
         ("up\nbye", "bye"),
     ];
     for (log, words) in rows {
-        assert_eq!(evidence::last_words(log).as_deref(), Some(words));
+        assert_eq!(evidence::last_error(log).as_deref(), Some(words));
     }
-    assert_eq!(evidence::last_words(" \n"), None);
+    assert_eq!(evidence::last_error(" \n"), None);
 }
 
 #[test]
-fn what_could_not_be_found_out_is_told_by_what_must_work_first() {
-    let undecided = |name, observed: &str, blocked_by: &[&'static str]| CaseResult {
+fn inconclusive_cases_are_grouped_by_the_case_that_must_pass_first() {
+    let inconclusive = |name, observed: &str, blocked_by: &[&str]| CaseResult {
         observed: observed.to_owned(),
-        blocked_by: blocked_by.to_vec(),
-        ..judgement(name, None, State::Vacuous)
+        blocked_by: blocked_by.iter().map(|&name| name.to_owned()).collect(),
+        ..result(name, None, State::Inconclusive)
     };
-    let marks = Grading::of(&server(vec![
-        undecided("leaks/memory", "in turns: \"4\"", &["isolation/own-answers"]),
-        undecided("leaks/resets", "no line", &["framing/single"]),
-        undecided("leaks/zombies", "no line at all", &["framing/single"]),
-        undecided("leaks/close-wait", "see nothing", &[]),
+    let grading = Grading::of(&server(vec![
+        inconclusive("leaks/memory", "in turns: \"4\"", &["isolation/own-answers"]),
+        inconclusive("leaks/resets", "no line", &["framing/single"]),
+        inconclusive("leaks/zombies", "no line at all", &["framing/single"]),
+        inconclusive("leaks/close-wait", "see nothing", &[]),
     ]));
-    let reasons: Vec<&str> = marks.undecided.iter().map(|group| group.reason.as_str()).collect();
-    let wanted =
-        ["framing/single must work first", "isolation/own-answers must work first", "see nothing"];
-    assert_eq!(reasons, wanted);
+    let reasons: Vec<&str> =
+        grading.inconclusive.iter().map(|group| group.reason.as_str()).collect();
+    let expected =
+        ["framing/single must pass first", "isolation/own-answers must pass first", "see nothing"];
+    assert_eq!(reasons, expected);
 }
 
 #[test]
-fn no_words_of_a_server_steer_a_terminal_or_fill_the_page() {
-    let mut loud =
+fn server_output_cannot_control_the_terminal_or_flood_the_page() {
+    let mut hostile =
         crashed("malformed/nul", &format!("Error: \u{1b}[2J\u{202e}{}", "ab".repeat(999)));
-    loud.observed = "\u{1b}]0;x\u{7}\r\n".repeat(999);
-    let page = sheet_words(&server(vec![loud]));
-    let is_plain = |letter: char| letter == '\n' || !letter.is_control() && letter != '\u{202e}';
-    assert!(page.chars().all(is_plain), "{page:?}");
+    hostile.observed = "\u{1b}]0;x\u{7}\r\n".repeat(999);
+    let page = grading_text(&server(vec![hostile]));
+    let is_printable =
+        |letter: char| letter == '\n' || !letter.is_control() && letter != '\u{202e}';
+    assert!(page.chars().all(is_printable), "{page:?}");
     assert!(page.len() < 4_000, "{page}");
 }
 
 #[test]
-fn the_terminal_page_keeps_its_width_but_for_commands() {
-    let judged = cases().map(|case| hinted(case.name, &"a long hint ".repeat(20))).collect();
-    for line in sheet_words(&server(judged)).lines() {
+fn lines_of_the_terminal_report_fit_the_width_except_commands() {
+    let results = cases().map(|case| hinted(case.name, &"a long hint ".repeat(20))).collect();
+    for line in grading_text(&server(results)).lines() {
         assert!(line.chars().count() <= 88 || line.contains(" again "), "{line}");
     }
 }

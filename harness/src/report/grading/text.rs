@@ -1,128 +1,137 @@
-//! Grading report and comparison table for a terminal.
+//! Grading report and overview table for a terminal.
 
 use super::evidence::plain;
-use super::sheet::{Fault, Grading, Group, Row};
-use crate::report::document::ServerResult;
+use super::model::{Fault, Grading, Group, Row};
+use crate::results::ServerResult;
 
-/// Line width in characters. Commands may exceed it, because users copy them.
+/// Line width in characters. Commands are not wrapped, so that users can copy them.
 const WIDTH: usize = 88;
 
-/// Maximum number of cases named for one fault.
-const NAMED: usize = 9;
+/// Maximum number of case names listed for one fault.
+const MAX_NAMED_CASES: usize = 9;
 
-/// Maximum width of the first and the last column of the comparison table, in characters.
-const NAME: usize = 24;
+/// Maximum width of the first and the last column of the overview table, in characters.
+const MAX_NAME_WIDTH: usize = 24;
 
 /// Formats the grading report of one server.
-pub fn sheet(server: &ServerResult) -> String {
-    let marks = Grading::of(server);
+pub fn grading(server: &ServerResult) -> String {
+    let grading = Grading::of(server);
     let mut page = Page::default();
-    page.title(&format!("Mark sheet: {}", marks.name));
-    if marks.command != marks.name {
-        page.labelled(0, "command", &marks.command);
+    page.title(&format!("Grading report: {}", grading.name));
+    if grading.command != grading.name {
+        page.labelled(0, "command", &grading.command);
     }
-    page.labelled(0, "declares", &marks.contract);
-    if let Some(mechanism) = &marks.mechanism {
-        page.labelled(0, "built as", mechanism);
+    page.labelled(0, "declares", &grading.contract);
+    if let Some(model) = grading.concurrency_model {
+        page.labelled(0, "model", model.name());
     }
-    if let Some(reason) = &marks.not_run {
+    if let Some(reason) = &grading.not_run {
         page.labelled(0, "not run", reason);
         return page.0;
     }
-    page.labelled(0, "verdicts", &marks.tally);
-    page.heading("What does not work, the most important first");
-    if marks.faults.is_empty() {
-        page.line("  Nothing was found.");
+    page.labelled(0, "verdicts", &grading.tally);
+    page.heading("Faults, most severe first");
+    if grading.faults.is_empty() {
+        page.line("  No fault was found.");
     }
-    for (number, fault) in marks.faults.iter().enumerate() {
+    for (number, fault) in grading.faults.iter().enumerate() {
         page.fault(number + 1, fault);
     }
-    if !marks.works.is_empty() {
-        page.heading("What works, in how many cases");
+    if !grading.topics.is_empty() {
+        page.heading(
+            "What works, with the number of cases that passed, strictly or with a warning",
+        );
     }
-    for topic in &marks.works {
-        let all = if topic.works == topic.of { "" } else { "  in part" };
-        let count = format!("{:>2} of {:>2}{all}", topic.works, topic.of);
+    for topic in &grading.topics {
+        let all = if topic.passed == topic.conclusive { "" } else { "  partly" };
+        let count = format!("{:>2} of {:>2}{all}", topic.passed, topic.conclusive);
         page.line(&format!("  {:58} {count}", topic.topic));
     }
-    page.notes(&marks);
-    page.groups("Could not be found out", &marks.undecided);
-    page.groups("Does not apply", &marks.not_applicable);
+    page.notes(&grading);
+    page.groups("Inconclusive", &grading.inconclusive);
+    page.groups("Not applicable", &grading.not_applicable);
     page.0.trim_end().to_owned()
 }
 
-/// Formats the comparison table of several servers.
-pub fn class(servers: &[&ServerResult]) -> String {
+/// Formats the overview table of several servers.
+pub fn overview(servers: &[&ServerResult]) -> String {
     let rows: Vec<Row> = servers.iter().map(|server| Row::of(server)).collect();
     let width = |of: fn(&Row) -> &str, title: &str| {
         let widths = rows.iter().map(|row| of(row).chars().count());
-        widths.chain([title.len()]).max().unwrap_or(0).min(NAME)
+        widths.chain([title.len()]).max().unwrap_or(0).min(MAX_NAME_WIDTH)
     };
-    let name = width(|row| &row.name, "server");
-    let built = width(|row| row.mechanism.as_deref().unwrap_or(""), "built as");
-    let fails = rows.iter().map(|row| row.fails_words().len()).chain([5]).max().unwrap_or(5);
+    let name_width = width(|row| &row.name, "server");
+    let model_width = width(|row| row.model_name(), "model");
+    let failed_width = rows.iter().map(|row| row.failed_text().len()).chain([6]).max().unwrap_or(6);
     let mut page = Page::default();
-    page.title("Class");
-    let mut row = |cells: [&str; 7], first: Option<&str>| {
-        let [server, works, loose, failed, undecided, took, mechanism] = cells;
+    page.title("Overview");
+    let mut row = |cells: [&str; 7], worst_fault: Option<&str>| {
+        let [server, passed, warn, failed, inconclusive, duration, model] = cells;
         let line = format!(
-            "{server:name$}  {works:>5}  {loose:>5}  {failed:>fails$}  {undecided:>9}  {took:>8}  {mechanism:built$}"
+            "{server:name_width$}  {passed:>6}  {warn:>5}  {failed:>failed_width$}  {inconclusive:>12}  {duration:>8}  {model:model_width$}"
         );
         page.line(line.trim_end());
-        if let Some(first) = first {
-            page.wrapped("    first fault: ", 8, first);
+        if let Some(worst_fault) = worst_fault {
+            page.wrapped("    worst fault: ", 8, worst_fault);
         }
     };
-    row(["server", "works", "loose", "fails", "undecided", "took", "built as"], None);
-    for one in &rows {
-        let [works, loose, undecided] =
-            [one.works, one.loose, one.undecided].map(|count| count.to_string());
-        let mechanism = cut(one.mechanism.as_deref().unwrap_or(""), built);
-        let (server, fails, took) = (cut(&one.name, name), one.fails_words(), one.took_words());
-        row([&server, &works, &loose, &fails, &undecided, &took, &mechanism], Some(&one.first));
+    row(["server", "passed", "warn", "failed", "inconclusive", "duration", "model"], None);
+    for server in &rows {
+        let [passed, warn, inconclusive] =
+            [server.passed, server.warn, server.inconclusive].map(|count| count.to_string());
+        let model = cut(server.model_name(), model_width);
+        let (name, failed, duration) =
+            (cut(&server.name, name_width), server.failed_text(), server.duration_text());
+        row(
+            [&name, &passed, &warn, &failed, &inconclusive, &duration, &model],
+            Some(&server.worst_fault),
+        );
     }
     page.0.trim_end().to_owned()
 }
 
-fn cut(words: &str, width: usize) -> String {
-    if words.chars().count() <= width {
-        return words.to_owned();
+/// Truncates text to the width, with `…` for the omitted part.
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
     }
-    words.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// A text page that is wrapped to [`WIDTH`].
 #[derive(Default)]
 struct Page(String);
 
 impl Page {
-    fn line(&mut self, words: &str) {
-        self.0 += words;
+    fn line(&mut self, text: &str) {
+        self.0 += text;
         self.0.push('\n');
     }
 
-    fn title(&mut self, words: &str) {
-        let words = cut(words, WIDTH);
-        self.line(&format!("\n{words}\n{}", "=".repeat(words.chars().count())));
+    fn title(&mut self, text: &str) {
+        let text = cut(text, WIDTH);
+        self.line(&format!("\n{text}\n{}", "=".repeat(text.chars().count())));
     }
 
-    fn heading(&mut self, words: &str) {
+    fn heading(&mut self, text: &str) {
         if !self.0.ends_with("\n\n") {
             self.line("");
         }
-        self.line(&format!("{words}\n{}", "-".repeat(words.chars().count())));
+        self.line(&format!("{text}\n{}", "-".repeat(text.chars().count())));
     }
 
     /// Appends a label and its text, wrapped with a hanging indent.
-    fn labelled(&mut self, indent: usize, label: &str, words: &str) {
-        let begin = format!("{:indent$}{label:9} ", "");
-        self.wrapped(&begin, indent + 10, words);
+    fn labelled(&mut self, indent: usize, label: &str, text: &str) {
+        let prefix = format!("{:indent$}{label:12} ", "");
+        self.wrapped(&prefix, indent + 13, text);
     }
 
-    fn wrapped(&mut self, begin: &str, indent: usize, words: &str) {
-        let mut line = begin.to_owned();
-        let mut room = WIDTH.saturating_sub(begin.chars().count());
+    /// Appends a prefix and a text. Wraps the text, with an indent on the following lines.
+    fn wrapped(&mut self, prefix: &str, indent: usize, text: &str) {
+        let mut line = prefix.to_owned();
+        let mut room = WIDTH.saturating_sub(prefix.chars().count());
         let mut is_first = true;
-        for word in words.split(' ') {
+        for word in text.split(' ') {
             let length = word.chars().count() + usize::from(!is_first);
             if length > room && !is_first {
                 self.line(line.trim_end());
@@ -142,25 +151,25 @@ impl Page {
 
     fn fault(&mut self, number: usize, fault: &Fault) {
         self.wrapped(&format!("{number:>2}. "), 4, &fault.title);
-        self.labelled(4, "weight", fault.importance.words());
+        self.labelled(4, "severity", fault.severity.label());
         for line in &fault.evidence {
-            self.labelled(4, line.label, &line.words);
+            self.labelled(4, line.label, &line.text);
         }
-        self.labelled(4, "cause?", &fault.cause);
-        self.line(&format!("    {:9} {}", "again", plain(&fault.again)));
-        let named = fault.cases[..fault.cases.len().min(NAMED)].join(" ");
-        let more = fault.cases.len().saturating_sub(NAMED);
-        let more = (more > 0).then(|| format!(" and {more} cases more"));
-        self.labelled(4, "shows in", &(named + &more.unwrap_or_default()));
+        self.labelled(4, "likely cause", &fault.cause);
+        self.line(&format!("    {:12} {}", "reproduce", plain(&fault.reproduce)));
+        let names = fault.cases[..fault.cases.len().min(MAX_NAMED_CASES)].join(" ");
+        let more = fault.cases.len().saturating_sub(MAX_NAMED_CASES);
+        let more = (more > 0).then(|| format!(" and {more} more cases"));
+        self.labelled(4, "failed cases", &(names + &more.unwrap_or_default()));
         self.line("");
     }
 
-    fn notes(&mut self, marks: &Grading) {
-        if !marks.notes.is_empty() {
-            self.heading("Also seen");
+    fn notes(&mut self, grading: &Grading) {
+        if !grading.notes.is_empty() {
+            self.heading("Notes");
         }
-        for note in &marks.notes {
-            self.wrapped(&format!("  {}: ", note.case), 4, &note.words);
+        for note in &grading.notes {
+            self.wrapped(&format!("  {}: ", note.case), 4, &note.text);
         }
     }
 

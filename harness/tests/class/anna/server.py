@@ -1,4 +1,4 @@
-"""Calculator server. A thread for each client, four at most; the fifth is told that it is busy.
+"""Calculator server. One thread per client, at most four clients. The fifth gets a busy line.
 
 python3 server.py HOST PORT
 """
@@ -12,12 +12,12 @@ import time
 MAX_CLIENTS = 4
 ALLOWED = re.compile(rb"[0-9+\-*/. ()]+")
 
-places = threading.Semaphore(MAX_CLIENTS)
+slots = threading.Semaphore(MAX_CLIENTS)
 
 
 def calculate(line):
     line = line.strip()
-    # After this check eval can do no harm: there are no letters, so no names.
+    # After this check eval is safe: the line has no letters, so no names.
     if not ALLOWED.fullmatch(line) or b"**" in line or b"//" in line:
         return "error: only numbers and + - * / ( ) please"
     try:
@@ -45,18 +45,18 @@ def handle(client):
         if buffer:
             client.sendall(calculate(buffer).encode() + b"\n")
     except OSError:
-        pass  # the client has gone
-    places.release()
+        pass  # the client has disconnected
+    slots.release()
     client.close()
 
 
-def turn_away(client):
+def reject(client):
     try:
         client.settimeout(1)
         client.sendall(b"error: busy\n")
         client.shutdown(socket.SHUT_WR)
         while client.recv(4096):
-            pass  # closing before it was read would lose our line
+            pass  # a close with unread input would discard the busy line
     except OSError:
         pass
     client.close()
@@ -72,7 +72,7 @@ def main():
             time.sleep(0.05)
             continue
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        target = handle if places.acquire(blocking=False) else turn_away
+        target = handle if slots.acquire(blocking=False) else reject
         threading.Thread(target=target, args=(client,), daemon=True).start()
 
 

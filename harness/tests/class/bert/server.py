@@ -63,7 +63,7 @@ server.setblocking(False)
 print(f"listening on {server.getsockname()[1]}", flush=True)
 clients = []
 while True:
-    # A client that does not read its answers is not read either.
+    # Do not read from a client that has not read its replies.
     readers = [client for client in clients if not client.outgoing]
     writers = [client for client in clients if client.outgoing]
     if len(clients) < 900:

@@ -75,7 +75,7 @@ def reply(line):
 
 
 async def lines(reader):
-    """Lines without their end; one that is too long comes as None, and is read to its end."""
+    """Yields lines without the line end. Discards a line that is too long, and yields None."""
     while True:
         try:
             line = await reader.readuntil(b"\n")
@@ -94,7 +94,7 @@ async def lines(reader):
 
 
 async def skipped_a_part(reader):
-    """Whether there is more of the line that is too long."""
+    """Discards a part of a line that is too long. Returns whether more of it follows."""
     try:
         await reader.readuntil(b"\n")
         return False

@@ -1,4 +1,4 @@
-"""A calculator that is right, with 200 processes beside it that will not go."""
+"""A correct calculator that also starts 200 processes which ignore signals."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import threading
 import time
 
 CHILDREN = 200
-LIFE_S = 300  # whatever becomes of them, they do not stay for ever
+LIFE_S = 300  # limits the harm if the harness does not kill them
 
 
 def stay():
@@ -29,7 +29,7 @@ def multiply():
                 if number % 4 == 0:
                     os.setsid()
                 if number % 8 == 0 and os.fork() != 0:
-                    os._exit(0)  # its child is nobody's any more
+                    os._exit(0)  # the child is now an orphan
                 stay()
         except OSError:
             return

@@ -1,4 +1,4 @@
-"""A calculator that is right, and writes to standard output for ever."""
+"""A correct calculator that writes endless output."""
 
 import re
 import socket

@@ -1,11 +1,11 @@
-"""Listens, takes every client in, reads what it says, and never answers."""
+"""Accepts every connection, reads all requests, and never replies."""
 
 import socket
 import sys
 import threading
 
 
-def listen_patiently(client):
+def read_forever(client):
     try:
         while client.recv(4096):
             pass
@@ -17,4 +17,4 @@ def listen_patiently(client):
 server = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=100)
 while True:
     client, _ = server.accept()
-    threading.Thread(target=listen_patiently, args=(client,), daemon=True).start()
+    threading.Thread(target=read_forever, args=(client,), daemon=True).start()

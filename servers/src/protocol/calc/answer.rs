@@ -4,9 +4,10 @@ use std::io::Write as _;
 
 use super::{guard, steps};
 
-/// Appends the value of the expression `line`, or a message that begins with `error: `; no newline.
+/// Appends the value of the expression `line`, or a message that begins with `error: `, without a
+/// newline.
 ///
-/// For any input, the reply is printable ASCII, shorter than 400 bytes, and an error never repeats
+/// For any input, the reply is printable ASCII and shorter than 400 bytes. An error never repeats
 /// part of the request. Time and stack are bounded by [`MAX_LENGTH`](super::MAX_LENGTH),
 /// [`MAX_DEPTH`](super::MAX_DEPTH), [`MAX_PREFIXES`](super::MAX_PREFIXES) and
 /// [`MAX_OPERATORS`](super::MAX_OPERATORS).

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-/// Maximum length of a line in bytes; a longer line is rejected unread.
+/// Maximum length of a line in bytes; a longer line is rejected without parsing.
 pub const MAX_LENGTH: usize = 4096;
 
 /// Maximum depth of nested parentheses.
@@ -16,11 +16,11 @@ pub const MAX_OPERATORS: usize = 256;
 
 /// The functions, each with its number of arguments.
 ///
-/// All are pure, allocate nothing that outlives the request and cannot panic. evalexpr's other
-/// functions are excluded: `math::abs`, `shl` and `shr` panic or wrap on extreme integers;
-/// `str::…`, `len`, `contains…` and `typeof` work on strings and tuples; `if` evaluates both
-/// branches; `math::is_…` are pointless, because every value is finite; the bitwise functions are
-/// not arithmetic.
+/// All of them are pure, allocate nothing that outlives the request, and cannot panic. evalexpr's
+/// other functions are excluded. `math::abs`, `shl` and `shr` panic or wrap on extreme integers.
+/// `str::…`, `len`, `contains…` and `typeof` work on strings and tuples. `if` evaluates both
+/// branches. `math::is_…` are useless, because every value is finite. The bitwise functions are not
+/// arithmetic.
 pub const FUNCTIONS: &[(&str, RangeInclusive<usize>)] = &[
     ("min", 2..=usize::MAX),
     ("max", 2..=usize::MAX),

@@ -1,7 +1,7 @@
 //! Checks, without recursion, that a line is an expression within the limits.
 //!
-//! It splits the line into tokens exactly as evalexpr does and follows the grammar with one token
-//! of state: an operand or an operator is expected. It computes nothing and builds no tree.
+//! The guard splits the line into the same tokens as evalexpr. Its state is the kind of token that
+//! the grammar expects next, and the open parentheses. It computes nothing and builds no tree.
 
 use std::ops::RangeInclusive;
 
@@ -16,10 +16,10 @@ pub(super) fn check(line: &[u8]) -> Result<&str, Message> {
     if line.len() > MAX_LENGTH {
         return Err(TOO_LONG);
     }
-    if !line.iter().copied().all(is_known) {
+    if !line.iter().copied().all(is_allowed) {
         return Err(UNEXPECTED_CHARACTER);
     }
-    let text = std::str::from_utf8(line).expect("every known byte is ASCII");
+    let text = std::str::from_utf8(line).expect("every allowed byte is ASCII");
     let mut rest = text.trim_start_matches(BLANKS);
     if rest.is_empty() {
         return Err(EMPTY);
@@ -36,12 +36,12 @@ pub(super) fn check(line: &[u8]) -> Result<&str, Message> {
 
 const BLANKS: [char; 2] = [' ', '\t'];
 
-fn is_known(byte: u8) -> bool {
-    is_of_word(byte) || b" \t+-*/%^()<>=!&|,".contains(&byte)
+fn is_allowed(byte: u8) -> bool {
+    is_word_byte(byte) || b" \t+-*/%^()<>=!&|,".contains(&byte)
 }
 
 /// Returns whether `byte` belongs to a number or a name.
-fn is_of_word(byte: u8) -> bool {
+fn is_word_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._:".contains(&byte)
 }
 
@@ -63,10 +63,10 @@ enum Token {
 /// The number of arguments that a function takes.
 type Arity = &'static RangeInclusive<usize>;
 
-/// Splits one token off `text`, which must not be empty nor begin with a blank.
+/// Splits the first token off `text`, which must be non-empty and not begin with a blank.
 fn next_token(text: &str) -> Result<(Token, &str), Message> {
     let bytes = text.as_bytes();
-    if is_of_word(bytes[0]) {
+    if is_word_byte(bytes[0]) {
         let (word, rest) = text.split_at(word_length(bytes));
         return Ok((word_token(word)?, rest));
     }
@@ -85,10 +85,10 @@ fn next_token(text: &str) -> Result<(Token, &str), Message> {
     Ok((token, &text[length..]))
 }
 
-/// Returns the length of the number or name at the start of `bytes`, with the signed exponent of
-/// `1e-3`.
+/// Returns the length of the number or name at the start of `bytes`, including a signed exponent as
+/// in `1e-3`.
 fn word_length(bytes: &[u8]) -> usize {
-    let run = |from: usize| from + bytes[from..].iter().take_while(|b| is_of_word(**b)).count();
+    let run = |from: usize| from + bytes[from..].iter().take_while(|b| is_word_byte(**b)).count();
     let length = run(0);
     let is_number = is_numeric(bytes[0]);
     match (&bytes[length - 1..length], bytes.get(length)) {
@@ -116,18 +116,18 @@ fn word_token(word: &str) -> Result<Token, Message> {
     word.parse::<f64>().map(|_| Token::Value).map_err(|_| NOT_AN_EXPRESSION)
 }
 
-/// The state of the grammar, and the use of each limit so far.
+/// The state of the grammar, and the counts that the limits apply to.
 struct Grammar {
-    wanted: Wanted,
-    open: Vec<Parenthesis>,
+    expected: Expected,
+    open_parentheses: Vec<Parenthesis>,
     prefixes: usize,
     operators: usize,
 }
 
 #[derive(Clone, Copy)]
-enum Wanted {
+enum Expected {
     Value,
-    /// The first argument of a call: an operand, but its absence means a wrong number of arguments.
+    /// The first argument of a call. If it is missing, the number of arguments is wrong.
     Argument,
     Operator,
     /// The opening parenthesis of a call.
@@ -141,42 +141,47 @@ enum Parenthesis {
 
 impl Grammar {
     fn new() -> Self {
-        Grammar { wanted: Wanted::Value, open: Vec::new(), prefixes: 0, operators: 0 }
+        Grammar {
+            expected: Expected::Value,
+            open_parentheses: Vec::new(),
+            prefixes: 0,
+            operators: 0,
+        }
     }
 
     fn accept(&mut self, token: Token) -> Result<(), Message> {
-        self.wanted = match (self.wanted, token) {
-            (Wanted::Value | Wanted::Argument, Token::Value) => Wanted::Operator,
-            (Wanted::Value | Wanted::Argument, Token::Minus | Token::Not) => {
-                self.wanted = Wanted::Value;
-                self.prefix()?;
-                return self.operator();
+        self.expected = match (self.expected, token) {
+            (Expected::Value | Expected::Argument, Token::Value) => Expected::Operator,
+            (Expected::Value | Expected::Argument, Token::Minus | Token::Not) => {
+                self.expected = Expected::Value;
+                self.count_prefix()?;
+                return self.count_operator();
             }
-            (Wanted::Value | Wanted::Argument, Token::Function(arity)) => {
-                self.operator()?;
-                Wanted::Call(arity)
+            (Expected::Value | Expected::Argument, Token::Function(arity)) => {
+                self.count_operator()?;
+                Expected::Call(arity)
             }
-            (Wanted::Value | Wanted::Argument, Token::Open) => {
-                self.open(Parenthesis::Group)?;
-                Wanted::Value
+            (Expected::Value | Expected::Argument, Token::Open) => {
+                self.open_parenthesis(Parenthesis::Group)?;
+                Expected::Value
             }
-            (Wanted::Call(arity), Token::Open) => {
-                self.open(Parenthesis::Call { arity, arguments: 1 })?;
-                Wanted::Argument
+            (Expected::Call(arity), Token::Open) => {
+                self.open_parenthesis(Parenthesis::Call { arity, arguments: 1 })?;
+                Expected::Argument
             }
-            (Wanted::Argument, Token::Close) => return Err(WRONG_ARGUMENTS),
-            (Wanted::Operator, Token::Minus | Token::Binary) => {
-                self.operator()?;
-                Wanted::Value
+            (Expected::Argument, Token::Close) => return Err(WRONG_ARGUMENTS),
+            (Expected::Operator, Token::Minus | Token::Binary) => {
+                self.count_operator()?;
+                Expected::Value
             }
-            (Wanted::Operator, Token::Comma) => {
-                self.operator()?;
-                self.comma()?;
-                Wanted::Value
+            (Expected::Operator, Token::Comma) => {
+                self.count_operator()?;
+                self.next_argument()?;
+                Expected::Value
             }
-            (Wanted::Operator, Token::Close) => {
-                self.close()?;
-                Wanted::Operator
+            (Expected::Operator, Token::Close) => {
+                self.close_parenthesis()?;
+                Expected::Operator
             }
             _ => return Err(NOT_AN_EXPRESSION),
         };
@@ -185,38 +190,38 @@ impl Grammar {
     }
 
     fn finish(self) -> Result<(), Message> {
-        match self.wanted {
-            Wanted::Operator if self.open.is_empty() => Ok(()),
-            Wanted::Operator => Err(UNBALANCED),
+        match self.expected {
+            Expected::Operator if self.open_parentheses.is_empty() => Ok(()),
+            Expected::Operator => Err(UNBALANCED),
             _ => Err(NOT_AN_EXPRESSION),
         }
     }
 
-    fn operator(&mut self) -> Result<(), Message> {
+    fn count_operator(&mut self) -> Result<(), Message> {
         self.operators += 1;
-        within(self.operators, MAX_OPERATORS, TOO_MANY_OPERATORS)
+        check_limit(self.operators, MAX_OPERATORS, TOO_MANY_OPERATORS)
     }
 
-    fn prefix(&mut self) -> Result<(), Message> {
+    fn count_prefix(&mut self) -> Result<(), Message> {
         self.prefixes += 1;
-        within(self.prefixes, MAX_PREFIXES, TOO_MANY_PREFIXES)
+        check_limit(self.prefixes, MAX_PREFIXES, TOO_MANY_PREFIXES)
     }
 
-    fn open(&mut self, parenthesis: Parenthesis) -> Result<(), Message> {
-        self.open.push(parenthesis);
-        within(self.open.len(), MAX_DEPTH, TOO_DEEP)
+    fn open_parenthesis(&mut self, parenthesis: Parenthesis) -> Result<(), Message> {
+        self.open_parentheses.push(parenthesis);
+        check_limit(self.open_parentheses.len(), MAX_DEPTH, TOO_DEEP)
     }
 
-    fn comma(&mut self) -> Result<(), Message> {
-        match self.open.last_mut() {
+    fn next_argument(&mut self) -> Result<(), Message> {
+        match self.open_parentheses.last_mut() {
             Some(Parenthesis::Call { arguments, .. }) => *arguments += 1,
             Some(Parenthesis::Group) | None => return Err(NOT_AN_EXPRESSION),
         }
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), Message> {
-        match self.open.pop() {
+    fn close_parenthesis(&mut self) -> Result<(), Message> {
+        match self.open_parentheses.pop() {
             Some(Parenthesis::Group) => Ok(()),
             Some(Parenthesis::Call { arity, arguments }) if arity.contains(&arguments) => Ok(()),
             Some(Parenthesis::Call { .. }) => Err(WRONG_ARGUMENTS),
@@ -225,6 +230,6 @@ impl Grammar {
     }
 }
 
-fn within(used: usize, limit: usize, message: Message) -> Result<(), Message> {
+fn check_limit(used: usize, limit: usize, message: Message) -> Result<(), Message> {
     if used > limit { Err(message) } else { Ok(()) }
 }

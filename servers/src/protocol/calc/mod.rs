@@ -1,8 +1,8 @@
 //! The `calc` service: a request is an expression, the reply its value.
 //!
-//! evalexpr evaluates. Before that, `guard` rejects every line that is not clearly an expression of
-//! the dialect below, so evalexpr's parser sees only short, valid input. No state is kept between
-//! requests.
+//! The crate evalexpr parses and evaluates. Before that, `guard` rejects every line that is not an
+//! expression of the dialect below, so evalexpr's parser sees only short, valid input. No state is
+//! kept between requests.
 //!
 //! # The dialect
 //!
@@ -16,12 +16,12 @@
 //!   literal or result that overflows, and division by zero, are errors.
 //! - A float operand makes the operation a float operation, which may round an integer. `^` and
 //!   every function but `min` and `max` always return a float.
-//! - An infinite float or NaN is an error wherever it arises, not only as the result: `1 / (1e308 *
-//!   10)` is rejected.
+//! - An infinite float or NaN is also an error as an intermediate value: `1 / (1e308 * 10)` is
+//!   rejected.
 //! - `==` and `!=` compare types first: `1 == 1.0` is `false`, `1 <= 1.0` is `true`.
 //! - `&&` and `||` evaluate both sides: `false && 1 / 0 == 1` is an error.
 //! - A float prints with the fewest digits that read back as the same float, and never with an
-//!   exponent: `1.0` prints `1`, `1e21` prints 22 digits, and there is a `-0`.
+//!   exponent: `1.0` prints `1`, `1e21` prints 22 digits, and `-0.0` prints `-0`.
 
 mod answer;
 mod dialect;

@@ -1,8 +1,8 @@
 //! Evaluates a checked expression, one operator at a time.
 //!
-//! evalexpr parses the line and computes every step, but this module walks the tree. evalexpr's own
-//! walk is recursive, needs 300 KiB of stack for a line within the limits in an unoptimised build,
-//! and would hide an infinite intermediate value.
+//! evalexpr parses the line and computes every operator, but this module walks the tree. evalexpr's
+//! own walk is recursive: in an unoptimised build it needs 300 KiB of stack for a line within the
+//! limits. It would also hide an infinite intermediate value.
 
 use std::cmp::Ordering;
 
@@ -16,22 +16,22 @@ use super::dialect::{
 pub(super) fn evaluate(text: &str) -> Result<Value, Message> {
     let tree = evalexpr::build_operator_tree(text).map_err(|_| NOT_AN_EXPRESSION)?;
     let mut values: Vec<Node> = Vec::new();
-    for (mut node, children) in take_apart(tree).into_iter().rev() {
+    for (mut node, children) in flatten(tree).into_iter().rev() {
         *node.children_mut() = values.split_off(values.len() - children);
-        let value = step(&node)?;
+        let value = evaluate_node(&node)?;
         node.children_mut().clear();
         *node.operator_mut() = Operator::Const { value };
         values.push(node);
     }
-    match values.last().and_then(value_of) {
+    match values.last().and_then(constant_value) {
         Some(value @ (Value::Int(_) | Value::Float(_) | Value::Boolean(_))) => Ok(value.clone()),
         _ => Err(NOT_AN_EXPRESSION),
     }
 }
 
-/// Returns the nodes of `tree` without their children but with the number of them. In reverse
-/// order, every node follows its children, which come left to right.
-fn take_apart(tree: Node) -> Vec<(Node, usize)> {
+/// Returns each node of `tree` without its children, with the number of children. In reverse order,
+/// every node follows its children, which are ordered from left to right.
+fn flatten(tree: Node) -> Vec<(Node, usize)> {
     let mut nodes = Vec::new();
     let mut pending = vec![tree];
     while let Some(mut node) = pending.pop() {
@@ -43,7 +43,7 @@ fn take_apart(tree: Node) -> Vec<(Node, usize)> {
 }
 
 /// Returns the value of `node`, whose children are values.
-fn step(node: &Node) -> Result<Value, Message> {
+fn evaluate_node(node: &Node) -> Result<Value, Message> {
     use EvalexprError as E;
     if divides_by_zero(node) {
         return Err(DIVISION_BY_ZERO);
@@ -75,20 +75,20 @@ fn divides_by_zero(node: &Node) -> bool {
         return false;
     };
     matches!(node.operator(), Operator::Div | Operator::Mod)
-        && value_of(dividend).is_some_and(Value::is_number)
-        && matches!(value_of(divisor), Some(Value::Int(0) | Value::Float(0.0)))
+        && constant_value(dividend).is_some_and(Value::is_number)
+        && matches!(constant_value(divisor), Some(Value::Int(0) | Value::Float(0.0)))
 }
 
-fn value_of(node: &Node) -> Option<&Value> {
+fn constant_value(node: &Node) -> Option<&Value> {
     match node.operator() {
         Operator::Const { value } => Some(value),
         _ => None,
     }
 }
 
-/// No variables; evalexpr's built-in functions, of which the guard admits few; and our own `min`
-/// and `max`. evalexpr's start from the extreme integer, so its minimum of 1e19 and 1e20 is
-/// 9223372036854775807.
+/// The evaluation context: no variables, evalexpr's built-in functions (the guard admits few of
+/// them), and replacements of `min` and `max`. evalexpr's versions start from the extreme integer:
+/// its minimum of 1e19 and 1e20 is 9223372036854775807.
 struct Calculator;
 
 impl Context for Calculator {
@@ -100,7 +100,7 @@ impl Context for Calculator {
         match (name, argument) {
             ("min", Value::Tuple(values)) => first_extreme(values, Ordering::Less),
             ("max", Value::Tuple(values)) => first_extreme(values, Ordering::Greater),
-            // evalexpr then looks among the built-in functions.
+            // evalexpr then tries its built-in functions.
             _ => Err(EvalexprError::FunctionIdentifierNotFound(name.to_owned())),
         }
     }
@@ -114,15 +114,16 @@ impl Context for Calculator {
     }
 }
 
-/// Returns the first of `values` that no other beats.
-fn first_extreme(values: &[Value], beats: Ordering) -> EvalexprResult<Value> {
+/// Returns the minimum of `values` if `preferred` is `Less`, the maximum if it is `Greater`. Of
+/// equal values, returns the first.
+fn first_extreme(values: &[Value], preferred: Ordering) -> EvalexprResult<Value> {
     let mut best = values.first().unwrap_or(&Value::Empty);
     for value in values.iter().skip(1) {
         let order = match (value, best) {
             (Value::Int(value), Value::Int(best)) => Some(value.cmp(best)),
             _ => value.as_number()?.partial_cmp(&best.as_number()?),
         };
-        if order == Some(beats) {
+        if order == Some(preferred) {
             best = value;
         }
     }

@@ -133,7 +133,7 @@ fn every_listed_function_can_be_called() {
 }
 
 #[test]
-fn a_value_out_of_range_is_an_error_wherever_it_arises() {
+fn an_out_of_range_value_is_an_error_anywhere_in_an_expression() {
     assert_replies(&[
         ("9223372036854775808", "error: overflow"),
         ("-9223372036854775808", "error: overflow"),
@@ -231,7 +231,7 @@ fn other_input_is_rejected_with_fixed_messages() {
 }
 
 #[test]
-fn the_value_is_appended_to_what_the_reply_holds() {
+fn the_value_is_appended_to_the_existing_reply() {
     let mut reply = b"3\n".to_vec();
     answer(b"2+2", &mut reply);
     assert_eq!(reply, b"3\n4");
@@ -249,14 +249,14 @@ fn each_limit_matches_its_message() {
     ];
     for (line, limit, message) in limits {
         assert!(message.contains(&format!("limit {limit}")), "{message}");
-        let most = reply_to(line(limit));
-        assert!(!most.starts_with("error"), "{message}: {most} to its limit");
+        let at_limit = reply_to(line(limit));
+        assert!(!at_limit.starts_with("error"), "{message}: {at_limit}");
         assert_eq!(reply_to(line(limit + 1)), format!("error: {message}"));
     }
 }
 
 #[test]
-fn signs_that_are_not_in_a_row_are_counted_apart() {
+fn nonconsecutive_signs_are_counted_separately() {
     let line = format!("1{}", "--1".repeat(MAX_PREFIXES + 1));
     assert_eq!(reply_to(line), "18");
 }
@@ -282,10 +282,10 @@ fn every_kind_of_repetition_is_answered_on_a_small_stack() {
 fn assert_is_one_line(reply: &str) {
     let printable = reply.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     assert!(printable, "{reply:?}");
-    assert!(!reply.is_empty() && reply.len() < 400, "{} bytes", reply.len());
+    assert!(!reply.is_empty() && reply.len() < 400, "a reply of {} bytes", reply.len());
 }
 
-/// Every token of the dialect, with extreme numbers, and some foreign tokens.
+/// Generates tokens of the dialect, extreme numbers, and some tokens that are not in the dialect.
 fn token() -> impl Strategy<Value = String> {
     let fixed = [
         "0",
@@ -340,7 +340,7 @@ fn token() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Well-formed expressions of every kind, most of them with a value.
+/// Generates well-formed expressions of every kind; most of them have a value.
 fn expression() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         any::<i8>().prop_map(|n| format!("{}", n.unsigned_abs())),
@@ -376,30 +376,31 @@ proptest! {
     })]
 
     #[test]
-    fn no_bytes_overflow_a_small_stack(line in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_do_not_overflow_a_small_stack(line in prop::collection::vec(any::<u8>(), 0..200)) {
         assert_is_one_line(&reply_on_small_stack(&line));
     }
 
     #[test]
-    fn no_tokens_overflow_a_small_stack(tokens in prop::collection::vec(token(), 0..400)) {
+    fn arbitrary_tokens_do_not_overflow_a_small_stack(tokens in prop::collection::vec(token(), 0..400)) {
         let line = tokens.concat();
         assert_is_one_line(&reply_on_small_stack(line.as_bytes()));
     }
 
     #[test]
-    fn few_tokens_are_answered_in_one_line(tokens in prop::collection::vec(token(), 0..9)) {
+    fn short_token_sequences_get_a_one_line_reply(tokens in prop::collection::vec(token(), 0..9)) {
         assert_is_one_line(&reply_to(tokens.concat()));
     }
 
     #[test]
-    fn accepted_lines_are_small_and_parse(line in expression()) {
+    fn accepted_lines_parse_into_small_trees(line in expression()) {
         let reply = reply_on_small_stack(line.as_bytes());
         assert_is_one_line(&reply);
         prop_assert_ne!(&reply, &format!("error: {NOT_AN_EXPRESSION}"));
         if let Ok(text) = guard::check(line.as_bytes()) {
             let tree = evalexpr::build_operator_tree(text);
-            let nodes = tree.expect("evalexpr parses it").iter().count();
-            // Each operator adds itself and at most two values, or the two roots of a comma.
+            let nodes = tree.expect("evalexpr parses the line").iter().count();
+            // Each operator adds at most three nodes: itself and two values, or the two roots of a
+            // comma.
             prop_assert!(nodes <= 1 + 3 * MAX_OPERATORS + text.matches('(').count());
         }
     }
@@ -413,12 +414,12 @@ proptest! {
             Ok(value) => value.to_string(),
             Err(message) => format!("error: {message}"),
         };
-        let line = tree.written(blank);
+        let line = tree.format(blank);
         prop_assert_eq!(reply_to(&line), expected, "to {}", line);
     }
 }
 
-/// An integer expression that knows its own value; it shares no code with an evaluator.
+/// An integer expression that computes its value; it shares no code with the evaluator.
 #[derive(Clone, Debug)]
 enum Tree {
     Number(i64),
@@ -475,22 +476,21 @@ impl Tree {
     }
 
     /// Formats the tree with as few parentheses as precedence allows.
-    fn written(&self, blank: &str) -> String {
-        let with_timeout = |tree: &Tree, least: u8| {
-            let text = tree.written(blank);
-            if tree.tightness() < least { format!("({text})") } else { text }
+    fn format(&self, blank: &str) -> String {
+        let operand = |tree: &Tree, min_tightness: u8| {
+            let text = tree.format(blank);
+            if tree.tightness() < min_tightness { format!("({text})") } else { text }
         };
         match self {
             Tree::Number(number) => number.to_string(),
-            Tree::Negated(tree) => format!("-{blank}{}", with_timeout(tree, 3)),
+            Tree::Negated(tree) => format!("-{blank}{}", operand(tree, 3)),
             Tree::Binary(a, operator, b) => {
                 let tightness = self.tightness();
-                let (a, b) = (with_timeout(a, tightness), with_timeout(b, tightness + 1));
+                let (a, b) = (operand(a, tightness), operand(b, tightness + 1));
                 format!("{a}{blank}{operator}{blank}{b}")
             }
             Tree::Extreme(name, trees) => {
-                let arguments: Vec<String> =
-                    trees.iter().map(|tree| with_timeout(tree, 0)).collect();
+                let arguments: Vec<String> = trees.iter().map(|tree| operand(tree, 0)).collect();
                 format!("{name}({})", arguments.join(&format!("{blank},")))
             }
         }

@@ -1,0 +1,245 @@
+//! The command line: parses the arguments of this process, or of a saved check.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand};
+
+use super::server_name::server;
+use super::{
+    Bench, Calibrate, Check, Client, EXIT_CODES, KnownAnswer, List, Load, Probe, Replay, Run,
+    Selftest, Serve, Supervise,
+};
+use crate::{renamed, stdio};
+
+/// Test and benchmark TCP socket servers and write a report.
+#[derive(Debug, Parser)]
+#[command(name = "harness", version, after_help = EXIT_CODES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+}
+
+/// A command and its arguments.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Launch, test and benchmark servers, and write the report (the default).
+    Run(Run),
+    /// Test servers: built-in servers by name, any command, or a running server.
+    Check(Box<Check>),
+    /// Detect an unknown server's protocol, limits and concurrency model, and print a manifest
+    /// entry.
+    Probe(Probe),
+    /// Re-run a saved counterexample.
+    Replay(Replay),
+    /// Run a load test against a listening server and print the results.
+    Load(Load),
+    /// Launch servers and benchmark them under the workloads.
+    Bench(Bench),
+    /// Validate the load generator against known-answer servers, whose results are predictable.
+    Selftest(Selftest),
+    /// Compare the built-in load generator with installed reference load generators (wrk,
+    /// redis-benchmark).
+    Calibrate(Calibrate),
+    /// Run one built-in server in the foreground, until Ctrl-C.
+    Serve(Serve),
+    /// Send lines from standard input to a server and print its replies.
+    Client(Client),
+    /// List built-in servers, test cases, workloads or report formats.
+    List(List),
+    /// Supervise one server on behalf of the harness (internal).
+    #[command(hide = true)]
+    Supervise(Supervise),
+    /// Run a known-answer server, which validates the load generator (internal).
+    #[command(hide = true)]
+    Known(KnownAnswer),
+}
+
+impl Cli {
+    /// Parses the command line of this process. Exits with code 2 on bad usage, with 0 on `--help`.
+    pub fn read() -> Command {
+        if let Some(role) = Role::read() {
+            return role;
+        }
+        let cli = Cli::try_parse().unwrap_or_else(|error| {
+            let error = with_new_name(error, &std::env::args().nth(1).unwrap_or_default());
+            let printed = error.print();
+            if !error.use_stderr() {
+                stdio::record(printed);
+            }
+            stdio::exit(u8::try_from(error.exit_code()).unwrap_or(2))
+        });
+        cli.command.unwrap_or(Command::Run(cli.run))
+    }
+}
+
+/// If the error is about a renamed flag, returns an error with the new name, provided that the
+/// subcommand has the new flag. An unknown subcommand name means `run`.
+fn with_new_name(error: clap::Error, subcommand: &str) -> clap::Error {
+    let flag = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(flag)) if error.kind() == ErrorKind::UnknownArgument => flag,
+        _ => return error,
+    };
+    let old = flag.split('=').next().unwrap_or_default();
+    let command = Cli::command();
+    let command = command.find_subcommand(subcommand).unwrap_or(&command);
+    let has_flag = |new: &str| {
+        command.get_arguments().any(|it| it.get_long().is_some_and(|it| new == format!("--{it}")))
+    };
+    match renamed::hint(old, has_flag) {
+        Some(hint) => clap::Error::raw(ErrorKind::UnknownArgument, format!("{hint}\n")),
+        None => error,
+    }
+}
+
+impl Check {
+    /// Parses shell-quoted arguments of `harness check` that select exactly one server.
+    ///
+    /// # Errors
+    /// The arguments are invalid, or do not select exactly one server.
+    pub fn parse(arguments: &str) -> Result<Check, String> {
+        let arguments = shlex::split(arguments).ok_or("a quote is not closed")?;
+        let line = ["harness", "check"].map(str::to_owned).into_iter().chain(arguments);
+        let cli = Cli::try_parse_from(line).map_err(|error| {
+            with_new_name(error, "check").to_string().lines().next().unwrap_or_default().to_owned()
+        })?;
+        match cli.command {
+            Some(Command::Check(check))
+                if check.cmd.is_some() || check.connect.is_some() || check.servers.len() == 1 =>
+            {
+                if check.manifest.is_none() {
+                    let find = |name| server(name).map_err(|error| format!("`{name}`: {error}"));
+                    check.servers.iter().try_for_each(|name| find(name).map(drop))?;
+                }
+                Ok(*check)
+            }
+            _ => Err("the arguments must name exactly one server".to_owned()),
+        }
+    }
+}
+
+/// The commands that run as server or supervisor processes. The harness starts thousands of them;
+/// building the flags of all other commands would take most of their start-up time.
+#[derive(Parser)]
+#[command(name = "harness", disable_help_flag = true, disable_help_subcommand = true)]
+enum Role {
+    Serve(Serve),
+    Supervise(Supervise),
+    Known(KnownAnswer),
+}
+
+/// Returns whether the command line names a role.
+pub(crate) fn is_role() -> bool {
+    std::env::args().nth(1).is_some_and(|name| Role::has_subcommand(&name))
+}
+
+impl Role {
+    /// Parses the command line as a role. Returns `None` for other commands, and for bad usage,
+    /// so that the full parser reports the error.
+    fn read() -> Option<Command> {
+        if !is_role() {
+            return None;
+        }
+        Some(match Role::try_parse().ok()? {
+            Role::Serve(arguments) => Command::Serve(arguments),
+            Role::Supervise(arguments) => Command::Supervise(arguments),
+            Role::Known(arguments) => Command::Known(arguments),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_renamed_flag_and_case_exists_under_its_new_name_only() {
+        let command = Cli::command();
+        let flags: Vec<String> = command
+            .get_subcommands()
+            .flat_map(|command| command.get_arguments())
+            .filter_map(|flag| Some(format!("--{}", flag.get_long()?)))
+            .collect();
+        let has = |name: &str| match name.starts_with("--") {
+            true => flags.iter().any(|flag| flag == name),
+            false => crate::conformance::cases().any(|case| case.name == name),
+        };
+        let renamed = renamed::RENAMED.iter();
+        for (old, new) in renamed.filter(|(old, _)| old.starts_with("--") || old.contains('/')) {
+            assert!(has(new) && !has(old), "{old} and {new}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_flag_with_an_optional_value_does_not_take_the_next_argument() {
+        fn check(command: &clap::Command) {
+            for flag in command.get_arguments().filter(|it| !it.is_positional()) {
+                let values = flag.get_num_args().expect("the command is built");
+                let is_optional = values.min_values() == 0 && values.max_values() > 0;
+                let (command, flag_name) = (command.get_name(), flag.get_id());
+                assert!(values.max_values() <= 1, "{command} --{flag_name}");
+                assert!(!is_optional || flag.is_require_equals_set(), "{command} --{flag_name}");
+            }
+            command.get_subcommands().for_each(check);
+        }
+        let mut command = Cli::command();
+        command.build();
+        check(&command);
+        for line in [["--json", "127.0.0.1:9000"], ["127.0.0.1:9000", "--json"]] {
+            let line = ["harness", "load"].into_iter().chain(line);
+            let Some(Command::Load(load)) = Cli::parse_from(line).command else {
+                panic!("not parsed as `harness load`")
+            };
+            assert_eq!(load.json.as_deref(), Some(std::path::Path::new("-")));
+        }
+    }
+
+    #[test]
+    fn declared_properties_round_trip_through_flags() {
+        let flags = [
+            "--service",
+            "echo",
+            "--capacity",
+            "3",
+            "--queue",
+            "0",
+            "--when-full",
+            "busy",
+            "--division",
+            "exact",
+            "--overflow",
+            "--error-prefix=-oops ",
+            "--busy-prefix",
+            "go away",
+            "--max-line",
+            "100",
+            "--idle-timeout",
+            "1s250ms",
+            "--idle-tolerance",
+            "50ms",
+            "--shutdown",
+            "drain",
+            "--ipv6",
+            "--wire",
+            "prompt = \"> \", request = \"{}\\r\\n\"",
+            "--concurrency-model",
+            "threads",
+            "--port",
+            "5000",
+            "--input",
+            "{port}\\n",
+        ];
+        let line = ["harness", "check", "--cmd", "x {port}"].iter().chain(&flags);
+        let Some(Command::Check(check)) = Cli::parse_from(line).command else {
+            panic!("not parsed as `harness check`")
+        };
+        assert_eq!(check.declared.0.flags(), flags);
+    }
+}

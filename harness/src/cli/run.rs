@@ -1,0 +1,35 @@
+//! `harness run`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use servers::Server;
+
+use super::server_name::server;
+use super::{EXIT_CODES, ExitPolicy, PlanName};
+
+/// Arguments of `harness run`.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct Run {
+    /// Built-in servers: PATTERN-echo, PATTERN-calc, PATTERN (same as PATTERN-calc), or an alias
+    /// from server1 to server4 (default: all patterns); see `harness list servers`.
+    #[arg(value_name = "SERVER", value_parser = server)]
+    pub servers: Vec<Server>,
+    /// Test and benchmark every pattern with both services, calc and echo (default: one report row
+    /// per pattern, tested with calc and benchmarked with echo).
+    #[arg(long, conflicts_with = "servers")]
+    pub all: bool,
+    /// Benchmark plan: workloads, duration of each workload, and number of idle connections.
+    #[arg(long, value_enum, default_value_t = PlanName::Standard)]
+    pub plan: PlanName,
+    /// Directory for the report.
+    #[arg(long, value_name = "DIR", default_value = "reports/latest")]
+    pub output: PathBuf,
+    /// Random seed; use the seed of an earlier run to repeat it (default: random).
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Flags that determine the exit code.
+    #[command(flatten)]
+    pub exit_policy: ExitPolicy,
+}

@@ -1,0 +1,82 @@
+//! Benchmarks of one server under several workloads.
+
+use anyhow::Result;
+
+use crate::load::{self, MeasurementSettings, ReplyTemplate, Workload};
+use crate::results::ServerResult;
+use crate::server::{LaunchSpec, Launcher, NetworkLease, Server as Running};
+
+/// Benchmarks of one server. In short plans, all workloads use one server process. A server that
+/// has exited is launched again.
+pub(crate) struct Bench<'a> {
+    launcher: &'a Launcher,
+    spec: &'a LaunchSpec,
+    /// The running server, with its reply template, or the reason why no template was learned.
+    running: Option<(Running, Result<ReplyTemplate, String>)>,
+    /// Reserved port or network. Declared after the server, which is therefore dropped first.
+    lease: Option<NetworkLease>,
+}
+
+impl<'a> Bench<'a> {
+    pub(crate) fn new(launcher: &'a Launcher, spec: &'a LaunchSpec) -> Bench<'a> {
+        Bench { launcher, spec, running: None, lease: None }
+    }
+
+    /// Benchmarks the server under one workload.
+    ///
+    /// # Errors
+    /// The harness itself failed. Faults of the server are recorded in `entry`.
+    pub(crate) fn measure(
+        &mut self,
+        workload: &Workload,
+        settings: &MeasurementSettings<'_>,
+        entry: &mut ServerResult,
+    ) -> Result<()> {
+        let contract = &self.spec.contract;
+        let not_measured = |reason| format!("{}: {reason}", workload.name);
+        let connections = match workload.connections(contract, settings.plan) {
+            Ok(connections) => connections,
+            Err(reason) => {
+                entry.not_measured.push(not_measured(reason));
+                return Ok(());
+            }
+        };
+        entry.measured_command = Some(self.spec.shown_command.clone());
+        let measured = self.running(settings).and_then(|(server, template)| match template {
+            Ok(template) => {
+                let requests = (contract, &*template);
+                Ok(Ok(load::measure(server, requests, workload, connections, settings)?))
+            }
+            Err(reason) => Ok(Err(reason.clone())),
+        });
+        match measured {
+            Ok(Ok(measurement)) => entry.measurements.push(measurement),
+            Ok(Err(reason)) => entry.not_measured.push(not_measured(reason)),
+            Err(error) => entry.problem = Some(format!("under {}: {error}", workload.name)),
+        }
+        if !settings.plan.is_short {
+            self.running = None;
+        }
+        Ok(())
+    }
+
+    /// Returns the running server. Launches the server if it does not run.
+    fn running(
+        &mut self,
+        settings: &MeasurementSettings<'_>,
+    ) -> Result<&mut (Running, Result<ReplyTemplate, String>)> {
+        let has_exited = |(server, _): &(Running, _)| server.process.exit().is_some();
+        if self.running.as_ref().is_some_and(has_exited) {
+            self.running = None;
+        }
+        if self.running.is_none() {
+            self.lease = None;
+            self.lease = Some(NetworkLease::take(self.spec)?);
+            let launcher = settings.placement()?.launcher(self.launcher);
+            let server = launcher.launch(self.spec)?;
+            let template = ReplyTemplate::of(&self.spec.contract, server.address);
+            self.running = Some((server, template));
+        }
+        Ok(self.running.as_mut().expect("the server was launched above"))
+    }
+}

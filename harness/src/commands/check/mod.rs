@@ -1,0 +1,211 @@
+//! `harness check`: tests servers, without benchmarks.
+
+mod outcome;
+mod servers;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::draft::{Draft, Files, empty_report};
+use super::progress::{OutputStream, Progress};
+use super::selection::{seed_or_random, selected};
+use crate::cli::{COUNTEREXAMPLES, Check};
+use crate::conformance::{self, Case, PreflightFailure, Runner};
+use crate::counterexamples::{self, Reproduction};
+use crate::manifest::Manifest;
+use crate::report::{Junit, Output, case_text, not_run_line};
+use crate::results::{CaseResult, ServerResult};
+use crate::server::{LaunchSpec, Launcher, raise_descriptor_limit};
+
+/// Tests the selected servers, and prints and writes the results.
+///
+/// # Errors
+/// Bad usage, or the harness itself failed.
+pub fn check(arguments: &Check) -> Result<ExitCode> {
+    test_servers(arguments, None)
+}
+
+/// Tests the selected servers. A replay passes the counterexample to reproduce.
+pub(crate) fn test_servers(
+    arguments: &Check,
+    reproduction: Option<Reproduction>,
+) -> Result<ExitCode> {
+    raise_descriptor_limit();
+    let run = CheckRun::prepare(arguments, reproduction)?;
+    let mut only_preflight_failure = None;
+    for spec in &run.specs {
+        let preflight_failure = run.test(spec)?;
+        only_preflight_failure = preflight_failure.filter(|_| run.specs.len() == 1);
+    }
+    run.conclude(only_preflight_failure)
+}
+
+/// Minimum interval between two writes of an incomplete report.
+const WRITE_EVERY: Duration = Duration::from_secs(1);
+
+/// A check in progress.
+struct CheckRun<'a> {
+    arguments: &'a Check,
+    reproduction: Option<Reproduction>,
+    cases: Vec<&'static Case>,
+    specs: Vec<LaunchSpec>,
+    runner: Runner,
+    /// Directory for counterexamples.
+    counterexample_folder: PathBuf,
+    /// The HTML page of the report, if one is written.
+    page: Option<PathBuf>,
+    progress: Progress,
+    draft: Draft,
+}
+
+impl CheckRun<'_> {
+    /// Reads the arguments, and creates the files.
+    ///
+    /// # Errors
+    /// Bad usage, or a file cannot be written.
+    fn prepare(arguments: &Check, reproduction: Option<Reproduction>) -> Result<CheckRun<'_>> {
+        let cases = selected(conformance::cases(), |case| case.name, &arguments.cases, "case")?;
+        let launcher = Launcher::this_program()?;
+        let manifest = arguments.manifest.as_deref().map(Manifest::read).transpose()?;
+        // The file of known failures may also name servers of the manifest that are not selected.
+        let manifest_names = manifest.as_ref().map(Manifest::names);
+        let specs = servers::specs(arguments, manifest, &launcher)?;
+        let names =
+            manifest_names.unwrap_or_else(|| specs.iter().map(|it| it.name.clone()).collect());
+        arguments.exit_policy.check()?;
+        let counterexample_folder = match &arguments.output {
+            Some(report) => report.join(COUNTEREXAMPLES),
+            None => arguments.counterexamples.clone(),
+        };
+        if reproduction.is_none() {
+            counterexamples::check_folder(&counterexample_folder)?;
+        }
+        let files = Files {
+            output: arguments.output.as_deref().map(Output::create).transpose()?,
+            junit: arguments.junit.as_deref().map(Junit::create).transpose()?,
+        };
+        let page = files.output.as_ref().map(Output::page);
+        let runner = runner(arguments, &names, reproduction.as_ref(), launcher)?;
+        let text_stream = if arguments.json { OutputStream::Stderr } else { OutputStream::Stdout };
+        let unconfined = servers::unconfined(&runner.launcher, &specs)?;
+        let progress = Progress::new(specs.len() * cases.len(), text_stream);
+        unconfined.iter().for_each(|reason| progress.line(&format!("not confined: {reason}")));
+        if arguments.cmd.is_some() || arguments.connect.is_some() {
+            runner
+                .known_failures
+                .about_other_servers(&specs[0].name)
+                .for_each(|note| progress.line(&note));
+        }
+        let report = empty_report("no measurements".to_owned(), runner.seed);
+        let draft = Draft::begin(report, files, WRITE_EVERY, &progress)?;
+        Ok(CheckRun {
+            arguments,
+            reproduction,
+            cases,
+            specs,
+            runner,
+            counterexample_folder,
+            page,
+            progress,
+            draft,
+        })
+    }
+
+    /// Tests one server. Returns the preflight failure if no case could be run.
+    ///
+    /// # Errors
+    /// The report cannot be written.
+    fn test(&self, spec: &LaunchSpec) -> Result<Option<PreflightFailure>> {
+        let untested = ServerResult::new(spec, Vec::new());
+        let not_run = not_run_line(&untested);
+        self.draft.lock().report.servers.push(untested);
+        if let Some(reason) = not_run {
+            self.progress.skip(self.cases.len());
+            self.progress.line(&reason);
+            return Ok(None);
+        }
+        let began = Instant::now();
+        let preflight_failure = self.runner.preflight(spec).err();
+        self.print_server(spec, preflight_failure.as_deref());
+        let results =
+            self.runner.run_cases(spec, &self.cases, preflight_failure.as_deref(), |result| {
+                self.keep(spec, result);
+                // Whether a known failure is stale is known only after all servers are tested.
+                if preflight_failure.is_none()
+                    && !self.runner.known_failures.may_be_stale(&spec.name, result)
+                {
+                    self.progress.line(&case_text(&spec.name, result));
+                }
+            });
+        let mut draft = self.draft.lock();
+        let tested = draft.report.servers.last_mut().expect("the entry that was pushed above");
+        tested.concurrency_model = results.iter().find_map(CaseResult::concurrency_model);
+        tested.cases = results;
+        tested.duration_ms =
+            u64::try_from(began.elapsed().as_millis()).ok().filter(|_| tested.external);
+        draft.write()?;
+        Ok(preflight_failure.map(|preflight_failure| *preflight_failure))
+    }
+
+    fn print_server(&self, spec: &LaunchSpec, preflight_failure: Option<&PreflightFailure>) {
+        match preflight_failure {
+            None => {
+                self.progress.line(&format!("{} ({})", spec.shown_command, spec.contract.summary()))
+            }
+            // The other servers are tested anyway.
+            Some(preflight_failure) if self.specs.len() > 1 => {
+                self.progress
+                    .line(&format!("{}: not tested: {}", spec.name, preflight_failure.message));
+            }
+            // For a single server, the preflight failure is the error message of the command.
+            Some(_) => {}
+        }
+    }
+
+    /// Saves the counterexample of a result, and adds the result to the report. Writes the report
+    /// periodically, so that a killed check does not lose its results.
+    fn keep(&self, spec: &LaunchSpec, result: &mut CaseResult) {
+        self.progress.step();
+        let saved = match &self.reproduction {
+            Some(reproduction) => {
+                result.reproduce.clone_from(&reproduction.command);
+                Ok(())
+            }
+            None => {
+                let folder = &self.counterexample_folder;
+                counterexamples::save(folder, spec, self.runner.seed, result)
+            }
+        };
+        let mut draft = self.draft.lock();
+        if let Some(server) = draft.report.servers.last_mut() {
+            let index = |name: &str| self.cases.iter().position(|case| case.name == name);
+            server.cases.push(result.clone());
+            server.cases.sort_by_key(|result| index(&result.name));
+        }
+        let written = draft.write_if_due();
+        drop(draft);
+        for error in [saved, written].into_iter().filter_map(Result::err) {
+            self.progress.line(&format!("{error:#}"));
+        }
+    }
+}
+
+fn runner(
+    arguments: &Check,
+    names: &[String],
+    reproduction: Option<&Reproduction>,
+    launcher: Launcher,
+) -> Result<Runner> {
+    Ok(Runner {
+        timeout: arguments.timeout,
+        // With --connect, all cases share one server.
+        parallel_cases: if arguments.connect.is_some() { 1 } else { arguments.jobs.into() },
+        within: arguments.within,
+        known_failures: arguments.exit_policy.known_failures(names)?,
+        replay: reproduction.map(|reproduction| reproduction.counterexample.clone()),
+        ..Runner::new(launcher, seed_or_random(arguments.seed))
+    })
+}

@@ -1,0 +1,132 @@
+//! Reports that are written while the command still runs, so that an interrupt does not lose
+//! results.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::progress::Progress;
+use crate::conformance::Runner;
+use crate::environment::Environment;
+use crate::interrupt;
+use crate::report::{Junit, Output, step_summary};
+use crate::results::{FORMAT, Report};
+
+/// The files of a report.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    pub(crate) output: Option<Output>,
+    pub(crate) junit: Option<Junit>,
+}
+
+impl Files {
+    fn write(&self, report: &Report) -> Result<()> {
+        let output = self.output.as_ref().map_or(Ok(()), |output| output.write(report));
+        let junit = self.junit.as_ref().map_or(Ok(()), |junit| junit.write(report));
+        output.and(junit)
+    }
+
+    /// Returns the paths to show to the user: the HTML page and the JUnit file.
+    fn paths(&self) -> Vec<String> {
+        let page = self.output.as_ref().map(Output::page);
+        let junit = self.junit.as_ref().map(Junit::file);
+        page.into_iter().chain(junit).map(|path| path.display().to_string()).collect()
+    }
+}
+
+/// A report in progress. On SIGINT or SIGTERM, the signal thread writes the report and exits the
+/// program.
+pub(crate) struct Draft {
+    state: Arc<Mutex<DraftState>>,
+}
+
+/// A report with its files, and the time of the last write.
+pub(crate) struct DraftState {
+    pub(crate) report: Report,
+    files: Files,
+    /// Minimum interval between two writes, because each write renders the whole report.
+    write_interval: Duration,
+    last_write: Instant,
+}
+
+/// Returns a report without results.
+pub(crate) fn empty_report(plan: String, seed: u64) -> Report {
+    Report {
+        format: FORMAT,
+        complete: false,
+        environment: Environment::detect(),
+        plan,
+        seed,
+        servers: Vec::new(),
+    }
+}
+
+impl Draft {
+    /// Writes `report`, and starts to handle interrupts. Call this function before any thread
+    /// starts, because threads inherit the signal mask.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub(crate) fn begin(
+        report: Report,
+        files: Files,
+        write_interval: Duration,
+        progress: &Progress,
+    ) -> Result<Draft> {
+        let mut state = DraftState { report, files, write_interval, last_write: Instant::now() };
+        state.write()?;
+        let draft = Draft { state: Arc::new(Mutex::new(state)) };
+        let (interrupted, progress) = (Draft { state: Arc::clone(&draft.state) }, progress.clone());
+        interrupt::before_exit(move || {
+            let message = interrupted.lock().write_interrupted();
+            progress.line(&message);
+        });
+        Ok(draft)
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, DraftState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Completes the report: marks stale known failures, writes the files, and appends the step
+    /// summary.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub(crate) fn complete(&self, runner: &Runner, progress: &Progress) -> Result<()> {
+        let mut draft = self.lock();
+        runner.known_failures.mark_stale(&mut draft.report.servers);
+        draft.report.complete = true;
+        if let Err(error) = step_summary::append(&draft.report) {
+            progress.line(&format!("no step summary: {error:#}"));
+        }
+        draft.write()
+    }
+}
+
+impl DraftState {
+    pub(crate) fn write(&mut self) -> Result<()> {
+        let result = self.files.write(&self.report);
+        // The interval starts after the write, so that writes of a large report are not continuous.
+        self.last_write = Instant::now();
+        result
+    }
+
+    /// Writes the report, unless the last write is more recent than the interval.
+    pub(crate) fn write_if_due(&mut self) -> Result<()> {
+        if self.last_write.elapsed() < self.write_interval { Ok(()) } else { self.write() }
+    }
+
+    /// Writes the report, and returns a message with the paths of its files.
+    fn write_interrupted(&mut self) -> String {
+        let paths = self.files.paths();
+        match self.write() {
+            Ok(()) if paths.is_empty() => {
+                "interrupted; use --output DIR to keep partial results".to_owned()
+            }
+            Ok(()) => format!("interrupted; partial results: {}", paths.join(", ")),
+            Err(error) => format!("interrupted: {error:#}"),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! `harness load`: a load test of a listening server.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::measurement_args::reject_comparison_conditions;
+use super::selection::print_json;
+use crate::cli;
+use crate::contract::Contract;
+use crate::load::placement::{Pin, Placement};
+use crate::load::{
+    self, ArrivalProcess, ConnectionGroup, LoadSpec, Plan, ReplyTemplate, exchanges_for,
+    histogram_log,
+};
+use crate::report::measurement_text;
+use crate::results::{Measurement, Outcome};
+use crate::server::raise_descriptor_limit;
+use crate::stdio;
+use crate::usage_error::UsageError;
+
+/// Runs a load test against a listening server, and prints the results.
+///
+/// # Errors
+/// Bad usage, or a system call fails. Faults of the server are part of the results.
+pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
+    raise_descriptor_limit();
+    reject_comparison_conditions(arguments.measurement.require)?;
+    load::enough_descriptors(arguments.connections).map_err(UsageError)?;
+    // Open the files first, so that an unwritable path fails before the load test.
+    let json = match arguments.json.as_deref() {
+        Some(path) if path != Path::new("-") => Some(create(path)?),
+        _ => None,
+    };
+    let log = arguments.histogram_log.as_deref().map(create).transpose()?;
+    let plan = Plan {
+        warm_up: arguments.warm_up,
+        duration: arguments.duration,
+        idle_connections: 0,
+        is_short: false,
+    };
+    let settings = arguments.measurement.settings(plan);
+    let spec = load_spec(arguments, settings.seed)?;
+    let placement = Placement::find(settings.pin, settings.threads)?;
+    let (mut measurement, ran) = load::load(None, &spec, "load", &settings, &placement)?;
+    if settings.pin != Pin::None {
+        measurement.placement = format!(
+            "{} (the server is not pinned: it was already running)",
+            placement.description()
+        );
+    }
+    if let Some(log) = log {
+        histogram_log::write(BufWriter::new(log), &ran).context("the histogram log")?;
+    }
+    print(arguments, json, &measurement)?;
+    Ok(arguments.measurement.exit_code([&measurement]))
+}
+
+/// Returns the load that the arguments describe.
+///
+/// # Errors
+/// The protocol does not support the load, or the server violates the protocol.
+fn load_spec(arguments: &cli::Load, seed: u64) -> Result<LoadSpec> {
+    let arrivals = match arguments.rate {
+        Some(per_s) => ArrivalProcess::Open { arrivals: arguments.arrivals, per_s },
+        None => ArrivalProcess::Closed { depth: arguments.depth },
+    };
+    let contract = Contract {
+        wire: arguments.wire.clone().unwrap_or_default(),
+        ..Contract::undeclared(arguments.service)
+    };
+    if !contract.wire.is_pipelined() && (arguments.depth > 1 || arguments.rate.is_some()) {
+        let message = "with this --wire, a request must wait for the reply to the previous one: \
+                       remove --depth and --rate";
+        return Err(UsageError(message.to_owned()).into());
+    }
+    if contract.wire.requests().is_some() || contract.wire.connections_before_exit.is_some() {
+        let message = "with this --wire, the server closes connections: describe it in a manifest, \
+                       and run `harness bench --manifest FILE --workload churn`";
+        return Err(UsageError(message.to_owned()).into());
+    }
+    let template = ReplyTemplate::of(&contract, arguments.address).map_err(UsageError)?;
+    let requests = exchanges_for(&contract).iter().map(|one| template.exchange(one)).collect();
+    let group =
+        ConnectionGroup { requests, connections: arguments.connections, arrival_process: arrivals };
+    Ok(LoadSpec {
+        opening: template.opening.clone(),
+        ..LoadSpec::new(arguments.address, group, seed)
+    })
+}
+
+/// Prints the measurement, and writes the JSON document of `--json`.
+fn print(arguments: &cli::Load, json: Option<File>, measurement: &Measurement) -> Result<()> {
+    match (json, &arguments.json) {
+        (Some(file), _) => write_json(BufWriter::new(file), measurement)?,
+        (None, Some(_)) => print_json(measurement)?,
+        (None, None) => {}
+    }
+    let text = measurement_text(measurement);
+    match &arguments.json {
+        Some(path) if path == Path::new("-") => stdio::error(&text),
+        _ => stdio::print(&text),
+    }
+    if measurement.connections.get(Outcome::Refused) == arguments.connections as u64 {
+        stdio::error_line(format_args!(
+            "harness: no server listens on {} (connection refused); start it, or correct host and \
+             port",
+            arguments.address
+        ));
+    }
+    Ok(())
+}
+
+fn create(path: &Path) -> Result<File> {
+    let cannot =
+        |error| UsageError(format!("cannot write {}: {error}; name another file", path.display()));
+    Ok(File::create(path).map_err(cannot)?)
+}
+
+fn write_json(mut to: impl Write, document: &impl Serialize) -> Result<()> {
+    serde_json::to_writer_pretty(&mut to, document)?;
+    writeln!(to)?;
+    to.flush().context("the JSON document")
+}

@@ -1,0 +1,56 @@
+//! Measurement flags of `load` and `bench`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::selection::seed_or_random;
+use crate::cli::{MeasurementArgs, Require};
+use crate::interrupt;
+use crate::load::{MeasurementSettings, Plan};
+use crate::results::{Measurement, ValidityLabel};
+use crate::usage_error::UsageError;
+
+impl MeasurementArgs {
+    pub(crate) fn settings(&self, plan: Plan) -> MeasurementSettings<'static> {
+        MeasurementSettings {
+            plan,
+            pin: self.pin,
+            threads: self.threads.into(),
+            seed: seed_or_random(self.seed),
+            precision: self.precision,
+            extended: self.extend,
+            syscalls: false,
+            interrupted: interrupt::flag(),
+        }
+    }
+
+    /// Returns the exit code for these measurements: 1 if any of them has no correct reply or does
+    /// not meet `--require`.
+    pub(crate) fn exit_code<'m>(
+        &self,
+        measurements: impl IntoIterator<Item = &'m Measurement>,
+    ) -> ExitCode {
+        if let Some(code) = interrupt::exit_code() {
+            return code;
+        }
+        let requires_valid = self.require == Some(Require::Valid);
+        let fails = |measurement: &Measurement| {
+            let is_rejected = requires_valid && measurement.validity.label != ValidityLabel::Valid;
+            is_rejected || !measurement.has_answers()
+        };
+        ExitCode::from(u8::from(measurements.into_iter().any(fails)))
+    }
+}
+
+/// Rejects the conditions of `--require` that apply only to comparisons.
+pub(crate) fn reject_comparison_conditions(require: Option<Require>) -> Result<()> {
+    match require {
+        None | Some(Require::Valid) => Ok(()),
+        Some(Require::Conclusive | Require::NotSlower) => {
+            let message = "--require conclusive and --require not-slower apply to comparisons: add \
+                           --against SERVER, or use --require valid";
+            Err(UsageError(message.to_owned()).into())
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Cases that test the assumptions of other cases.
+//!
+//! If an assumption of a case does not hold, the case is inconclusive. Its result names the cases
+//! that test the assumption.
+
+/// The cases that test whether the reply to a plain request is one line.
+pub(super) const PLAIN_REQUESTS: &[&str] = &["framing/single", "framing/one-line"];
+
+/// The cases that test whether a plain request gets the right reply.
+pub(super) const CORRECT_REPLIES: &[&str] = &["results/arithmetic", "results/echo-is-identical"];
+
+/// The case that tests whether pipelined requests are answered in order.
+pub(super) const PIPELINING: &[&str] = &["framing/pipelined"];
+
+/// The cases that test whether a client gets a connection slot: up to the declared limit, and after
+/// other clients have disconnected.
+pub(super) const CONNECTION_SLOTS: &[&str] = &[
+    "contract/capacity",
+    "isolation/churn",
+    "refusal/slot-freed-by-fin",
+    "refusal/slot-freed-by-rst",
+    "refusal/slot-freed-in-request",
+];

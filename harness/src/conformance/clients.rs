@@ -1,0 +1,289 @@
+//! Client factory: connects the clients of a case, and checks that several clients are served.
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::context::{POLL_INTERVAL, TestContext};
+use super::failure::Failure;
+use super::requests::{halves, request};
+use super::test_client::TestClient;
+use crate::client::{ClientError, ConnectMode};
+use crate::text::printable;
+
+/// Connects clients to the server under test.
+#[derive(Clone, Copy)]
+pub struct Clients<'s> {
+    ctx: &'s TestContext<'s>,
+}
+
+impl TestContext<'_> {
+    /// Returns the client factory.
+    pub fn clients(&self) -> Clients<'_> {
+        Clients { ctx: self }
+    }
+}
+
+impl<'s> Clients<'s> {
+    /// Connects a client.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub fn try_connect(self) -> Result<TestClient<'s>, ClientError> {
+        self.try_connect_within(self.ctx.timeout)
+    }
+
+    /// Same as [`try_connect`](Self::try_connect), with a timeout.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub fn try_connect_within(self, timeout: Duration) -> Result<TestClient<'s>, ClientError> {
+        TestClient::connect(self.ctx, self.ctx.address_for_client()?, ConnectMode::Default, timeout)
+    }
+
+    /// Connects a client to another instance of the server, such as one that the case started.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub fn try_connect_to(self, address: SocketAddr) -> Result<TestClient<'s>, ClientError> {
+        TestClient::connect(self.ctx, address, ConnectMode::Default, self.ctx.timeout)
+    }
+
+    /// Connects a client whose first bytes reach the server before the server accepts the
+    /// connection.
+    ///
+    /// The case must send these bytes at once.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub fn try_connect_with_data(self) -> Result<TestClient<'s>, ClientError> {
+        self.try_connect_with(ConnectMode::DataInHandshake)
+    }
+
+    /// Connects a client with a small receive window, so that the kernel buffers few replies.
+    ///
+    /// # Errors
+    /// The connection fails. The case is then inconclusive.
+    pub fn connect_with_small_window(self) -> Result<TestClient<'s>, Failure> {
+        self.try_connect_with(ConnectMode::SmallWindow).map_err(|error| self.not_connected(&error))
+    }
+
+    fn try_connect_with(self, mode: ConnectMode) -> Result<TestClient<'s>, ClientError> {
+        let address = self.ctx.address_for_client()?;
+        TestClient::connect(self.ctx, address, mode, self.ctx.timeout)
+    }
+
+    /// Connects a client in a case that does not test the connection itself.
+    ///
+    /// # Errors
+    /// The connection fails. The case is then inconclusive.
+    pub fn connect(self) -> Result<TestClient<'s>, Failure> {
+        self.try_connect().map_err(|error| self.not_connected(&error))
+    }
+
+    fn not_connected(self, error: &ClientError) -> Failure {
+        self.ctx.not_served("a client connects", error)
+    }
+
+    /// Connects a client and learns the reply to a request. Retries if the server rejects the
+    /// client: the server may not have noticed yet that an earlier client has disconnected.
+    ///
+    /// # Errors
+    /// No client gets a reply within the timeout. The case is then inconclusive.
+    pub fn connect_with_retry(self, request: &[u8]) -> Result<TestClient<'s>, Failure> {
+        let deadline = Instant::now() + self.ctx.deadlines().timeout();
+        let learned = self.ctx.learned_replies().get(request);
+        loop {
+            let mut is_rejected = false;
+            let served = self.connect().and_then(|mut client| {
+                let reply = client.learn_reply(request)?;
+                is_rejected = learned.as_ref().is_some_and(|learned| *learned != reply);
+                Ok(client)
+            });
+            if served.is_ok() && !is_rejected || Instant::now() > deadline {
+                return served;
+            }
+            if let Some(learned) = learned.clone().filter(|_| is_rejected) {
+                // `learn_reply` may have stored the busy line as the reply.
+                self.ctx.learned_replies().insert(request, learned);
+            }
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    /// Requires that two clients with interleaved requests each get the reply to their request.
+    /// Most cases with two clients assume this.
+    ///
+    /// The reply to `request(1)` must have been learned. Learns the reply to `request(2)` from the
+    /// second client.
+    ///
+    /// # Errors
+    /// A client does not get the reply to its request. The case is then inconclusive.
+    pub fn check_isolation(
+        self,
+        first: &mut TestClient<'s>,
+        second: &mut TestClient<'s>,
+    ) -> Result<(), Failure> {
+        let mut check = || {
+            second.learn_reply(&request(2))?;
+            self.send_interleaved(&mut [&mut *first, &mut *second], &[request(1), request(2)])?;
+            for (client, request) in [(&mut *first, request(1)), (&mut *second, request(2))] {
+                let reply = client.reply().map_err(|it| Failure::client_error("a reply", &it))?;
+                client.expect_learned_reply(&request, &reply)?;
+            }
+            Ok(())
+        };
+        check().map_err(|failure: Failure| {
+            let seen = failure.observed;
+            let text = format!("two clients with interleaved requests: {seen}");
+            Failure::assumption_failed(&["isolation/own-answers"], text)
+        })
+    }
+
+    /// Sends the first halves of all requests, then the second halves.
+    ///
+    /// Sends whole requests if the wire format does not delimit requests.
+    ///
+    /// # Errors
+    /// The server does not accept the bytes.
+    pub(super) fn send_interleaved(
+        self,
+        clients: &mut [&mut TestClient<'_>],
+        requests: &[Vec<u8>],
+    ) -> Result<(), Failure> {
+        let contract = self.ctx.contract;
+        if !contract.wire.is_delimited() {
+            return clients
+                .iter_mut()
+                .zip(requests)
+                .try_for_each(|(it, request)| it.request(request));
+        }
+        let halves = || requests.iter().map(|request| halves(contract, request));
+        for (client, (half, _)) in clients.iter_mut().zip(halves()) {
+            client.send(&half)?;
+        }
+        // Otherwise the server may read both halves at once.
+        self.ctx.process().wait_until_asleep();
+        for (client, (_, half)) in clients.iter_mut().zip(halves()) {
+            client.send(&half)?;
+        }
+        Ok(())
+    }
+
+    /// Resets a client, even one with pending replies, and requires that a new client is served.
+    ///
+    /// # Errors
+    /// The new client is not served.
+    pub fn expect_service_after_reset(self, client: TestClient<'_>) -> Result<(), Failure> {
+        client.reset();
+        self.expect_service_when_asleep("a new client is served after the reset")
+    }
+
+    /// Waits until the server is asleep, then requires that a new client is served, with retries.
+    ///
+    /// An earlier event, such as a reset, may make the server fail only when it handles the event.
+    ///
+    /// # Errors
+    /// No client is served within the timeout.
+    pub fn expect_service_when_asleep(self, expected: &str) -> Result<(), Failure> {
+        self.ctx.process().wait_until_asleep();
+        self.expect_service_with_retry(expected)
+    }
+
+    /// Fills all connection slots with served clients, and the declared queue with waiting clients.
+    ///
+    /// # Errors
+    /// Fewer clients are served or connected. The case is then inconclusive.
+    pub fn fill_slots(self) -> Result<FilledSlots<'s>, Failure> {
+        let capacity = self.ctx.contract.capacity.unwrap_or(1);
+        let served: Result<_, _> =
+            (0..capacity).map(|number| self.connect_with_retry(&request(number))).collect();
+        let waiting: Result<_, _> =
+            (0..self.ctx.contract.queue.unwrap_or(0)).map(|_| self.connect()).collect();
+        Ok(FilledSlots { served: served?, waiting: waiting? })
+    }
+
+    /// Requires that a new client is served at its first attempt.
+    ///
+    /// # Errors
+    /// The client is not served.
+    pub fn expect_service(self, expected: &str) -> Result<(), Failure> {
+        let served = self.try_connect().and_then(|mut client| client.ask(&request(7)));
+        self.check_service(expected, served)
+    }
+
+    /// Requires that a new client is served. A rejected client retries until the timeout.
+    ///
+    /// # Errors
+    /// No client is served within the timeout.
+    pub fn expect_service_with_retry(self, expected: &str) -> Result<(), Failure> {
+        let deadline = Instant::now() + self.ctx.timeout;
+        loop {
+            let served = self.try_connect().and_then(|mut client| client.ask(&request(7)));
+            let is_rejected = match &served {
+                Ok(reply) => self.ctx.contract.is_busy(reply),
+                Err(ClientError::Refused | ClientError::Reset | ClientError::Closed(_)) => true,
+                Err(_) => false,
+            };
+            if !is_rejected || Instant::now() > deadline {
+                return self.check_service(expected, served);
+            }
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    fn check_service(
+        self,
+        expected: &str,
+        served: Result<Vec<u8>, ClientError>,
+    ) -> Result<(), Failure> {
+        let reply = served.map_err(|error| Failure::client_error(expected, &error))?;
+        match self.ctx.learned_replies().get(&request(7)) {
+            Some(learned) if learned != reply => {
+                let expected = format!("{expected}: {}", printable(&learned));
+                Err(Failure::fail(expected, printable(&reply)))
+            }
+            _ if self.ctx.contract.is_busy(&reply) => {
+                Err(Failure::fail(expected, printable(&reply)).hint(
+                    "the server still counts a client that has disconnected: release its \
+                     connection slot on every path that closes a connection",
+                ))
+            }
+            _ => {
+                self.ctx.evidence().record_verified();
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until the server has handled all bytes of these clients and is quiescent, at most for
+    /// `timeout`.
+    pub(super) fn wait_until_quiescent(self, clients: &[TestClient<'_>], timeout: Duration) {
+        let began = Instant::now();
+        let are_delivered = || clients.iter().all(TestClient::is_delivered);
+        while began.elapsed() < timeout {
+            thread::sleep(POLL_INTERVAL);
+            // The first check covers the clients' bytes, the second one the server's replies.
+            if are_delivered() && self.ctx.is_quiescent_since(began) && are_delivered() {
+                break;
+            }
+        }
+    }
+}
+
+/// The clients of a full server.
+pub struct FilledSlots<'s> {
+    /// Clients that hold a connection slot.
+    pub served: Vec<TestClient<'s>>,
+    /// Clients that wait for a slot, in the order in which they connected.
+    pub waiting: Vec<TestClient<'s>>,
+}
+
+impl<'s> FilledSlots<'s> {
+    /// Closes all waiting clients, and removes and returns a served client. Once the case closes
+    /// this client, the next connection gets its slot.
+    pub fn make_room(&mut self) -> TestClient<'s> {
+        self.waiting.clear();
+        self.served.pop().expect("at least one served client")
+    }
+}

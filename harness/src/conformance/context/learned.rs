@@ -1,0 +1,37 @@
+//! The server's replies to plain requests, which are the reference for later replies.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+/// The replies to the plain requests of a case, by request.
+#[derive(Default)]
+pub(in crate::conformance) struct LearnedReplies {
+    replies: RefCell<HashMap<Vec<u8>, Vec<u8>>>,
+}
+
+impl LearnedReplies {
+    /// Returns whether any plain request was answered. If not, a client error makes the case
+    /// inconclusive.
+    pub(in crate::conformance) fn has_replies(&self) -> bool {
+        !self.replies.borrow().is_empty()
+    }
+
+    pub(in crate::conformance) fn get(&self, request: &[u8]) -> Option<Vec<u8>> {
+        self.replies.borrow().get(request).cloned()
+    }
+
+    pub(in crate::conformance) fn insert(&self, request: &[u8], reply: Vec<u8>) {
+        self.replies.borrow_mut().insert(request.to_vec(), reply);
+    }
+
+    /// Returns whether this is the reply to any of the requests.
+    pub(in crate::conformance) fn contains_reply(&self, reply: &[u8]) -> bool {
+        self.replies.borrow().values().any(|learned| learned == reply)
+    }
+
+    /// Returns whether this is the reply to a request other than `request`.
+    pub(in crate::conformance) fn is_reply_to_other(&self, request: &[u8], reply: &[u8]) -> bool {
+        let replies = self.replies.borrow();
+        replies.iter().any(|(other, learned)| other != request && learned == reply)
+    }
+}

@@ -1,0 +1,202 @@
+//! Test context: gives a case the contract, the server process, clients, deadlines and evidence.
+
+mod deadlines;
+mod evidence;
+mod learned;
+mod process;
+mod resources;
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+pub(super) use self::deadlines::{
+    BUSY_FACTOR, Deadlines, EXIT_GRACE, POLL_INTERVAL, SHORT_TIMEOUT,
+};
+pub use self::evidence::Evidence;
+pub(super) use self::learned::LearnedReplies;
+pub use self::process::ServerProcess;
+pub(super) use self::process::{LOOPBACK, ServerEnd};
+pub use self::resources::Resources;
+use super::assumptions::PLAIN_REQUESTS;
+use super::failure::Failure;
+use super::settings::Runner;
+use crate::client::{ClientError, Transcript};
+use crate::contract::Contract;
+use crate::server::{LaunchSpec, NetworkLease, Server};
+
+/// Context of a case: the contract, the process and the resources of the server under test, the
+/// client factory, the deadlines and the evidence.
+pub struct TestContext<'a> {
+    /// The contract that the server declares.
+    pub contract: &'a Contract,
+    /// Random seed of the case.
+    pub seed: u64,
+    /// Timeout of one wait, for a reply or an event.
+    pub timeout: Duration,
+    process: ServerProcess<'a>,
+    evidence: Evidence,
+    deadlines: Deadlines,
+    learned_replies: LearnedReplies,
+    clients: Cell<usize>,
+    /// The counterexample to replay, if any.
+    counterexample: Option<&'a Value>,
+    /// Whether the case has requested the counterexample.
+    was_replayed: Cell<bool>,
+}
+
+/// The parts of a test context that outlive the case.
+pub(super) struct FinishedCase<'a> {
+    pub(super) process: ServerProcess<'a>,
+    pub(super) evidence: Evidence,
+    /// Whether a plain request was answered.
+    pub(super) was_served: bool,
+    /// Whether the case has requested the counterexample to replay.
+    pub(super) was_replayed: bool,
+}
+
+impl<'a> TestContext<'a> {
+    pub(super) fn new(
+        runner: &'a Runner,
+        spec: &'a LaunchSpec,
+        server: Server,
+        lease: &'a NetworkLease,
+    ) -> TestContext<'a> {
+        let transcript = Transcript::begin();
+        TestContext {
+            contract: &spec.contract,
+            seed: runner.seed,
+            timeout: runner.timeout,
+            process: ServerProcess::new(runner, spec, server, lease, transcript.clone()),
+            evidence: Evidence::new(transcript),
+            deadlines: Deadlines::new(runner.timeout, runner.deadline),
+            learned_replies: LearnedReplies::default(),
+            clients: Cell::default(),
+            counterexample: runner.replay.as_ref(),
+            was_replayed: Cell::default(),
+        }
+    }
+
+    /// Returns the server process: its state, signals, exit and further instances.
+    pub fn process(&self) -> &ServerProcess<'a> {
+        &self.process
+    }
+
+    /// Returns the resources of the server's processes.
+    pub fn resources(&self) -> Resources<'_> {
+        Resources::new(&self.process, self.timeout)
+    }
+
+    /// Returns the evidence: observations, notes and verified requirements.
+    pub fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+
+    pub(super) fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
+    }
+
+    /// Returns the replies to plain requests.
+    pub(super) fn learned_replies(&self) -> &LearnedReplies {
+        &self.learned_replies
+    }
+
+    /// Polls until `condition` returns true. Continues after the timeout while the server uses the
+    /// CPU, because it may only lack CPU time.
+    ///
+    /// # Errors
+    /// The condition is still false after the timeout; returns the failure of `failure`.
+    pub fn wait_until(
+        &self,
+        condition: impl FnMut() -> bool,
+        failure: impl FnOnce() -> Failure,
+    ) -> Result<(), Failure> {
+        self.wait_for(self.timeout, condition, failure)
+    }
+
+    /// Same as [`wait_until`](Self::wait_until), with another timeout.
+    ///
+    /// # Errors
+    /// The condition is still false after the timeout; returns the failure of `failure`.
+    pub fn wait_for(
+        &self,
+        timeout: Duration,
+        condition: impl FnMut() -> bool,
+        failure: impl FnOnce() -> Failure,
+    ) -> Result<(), Failure> {
+        if !self.process.wait_for(timeout, condition) {
+            return Err(failure());
+        }
+        self.evidence.record_verified();
+        Ok(())
+    }
+
+    /// Returns the timeout of the next wait, limited by the deadline of the case.
+    ///
+    /// # Errors
+    /// The deadline of the case has passed.
+    pub(super) fn time_left(&self) -> Result<Duration, ClientError> {
+        if self.deadlines.has_passed() {
+            self.deadlines.extend_by_cpu_wait(&self.process.tree());
+        }
+        self.deadlines.time_left()
+    }
+
+    /// Returns whether the server is quiescent, as in [`ServerProcess::is_quiescent`].
+    ///
+    /// Returns false until several times the slowest reply time has passed since `began`.
+    pub(super) fn is_quiescent_since(&self, began: Instant) -> bool {
+        self.learned_replies.has_replies()
+            && began.elapsed() >= self.deadlines.quiescent_silence()
+            && self.process.is_quiescent()
+    }
+
+    /// Returns the failure for a failed connection or a plain request without a reply. If no plain
+    /// request was answered before, the case is inconclusive.
+    pub(super) fn not_served(&self, expected: &str, error: &ClientError) -> Failure {
+        if self.learned_replies.has_replies() {
+            Failure::client_error(expected, error)
+        } else {
+            Failure::assumption_failed(PLAIN_REQUESTS, format!("expected that {expected}: {error}"))
+                .hint("the server's output may show why it does not serve")
+        }
+    }
+
+    /// Returns the address for one more client. Launches a new server if the current server exits
+    /// after a number of clients and has had all of them.
+    pub(super) fn address_for_client(&self) -> Result<SocketAddr, ClientError> {
+        self.process.address_for_client(self.deadlines.exit_grace())
+    }
+
+    /// Returns the number of the next client in the transcript.
+    pub(super) fn next_client(&self) -> usize {
+        self.clients.set(self.clients.get() + 1);
+        self.clients.get()
+    }
+
+    /// Launches a new server in place of the current one.
+    ///
+    /// # Errors
+    /// The new server cannot be launched.
+    pub(super) fn relaunch(&self) -> Result<(), Failure> {
+        self.process.relaunch(self.deadlines.exit_grace())
+    }
+
+    /// Returns the saved counterexample if this run is a replay. The case then tests only this
+    /// value.
+    pub(super) fn counterexample(&self) -> Option<&'a Value> {
+        self.was_replayed.set(true);
+        self.counterexample
+    }
+
+    pub(super) fn finish(self) -> FinishedCase<'a> {
+        FinishedCase {
+            process: self.process,
+            evidence: self.evidence,
+            was_served: self.learned_replies.has_replies(),
+            was_replayed: self.was_replayed.get(),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Experiment: connects clients until the server reaches its connection limit.
+
+use std::time::Instant;
+
+use super::over_limit::{OverLimit, connect_over_limit, rejection_timeout};
+use crate::client::ClientError;
+use crate::conformance::context::TestContext;
+use crate::conformance::failure::Failure;
+use crate::conformance::precondition::MAX_CLIENTS;
+use crate::conformance::requests::request;
+use crate::conformance::test_client::{QUIET, TestClient};
+
+/// Number of connections opened per round to fill the queue.
+const CONNECTIONS_PER_ROUND: usize = 16;
+
+/// The clients of a server at its connection limit.
+pub(in crate::conformance) struct ClientsAtLimit<'s> {
+    /// Clients that the server answers.
+    pub(in crate::conformance) served: Vec<TestClient<'s>>,
+    /// Clients that the server has accepted and does not answer: they wait for a slot.
+    pub(in crate::conformance) waiting: Vec<TestClient<'s>>,
+    /// Outcome of the first connection that is neither served nor waiting. `None` if
+    /// [`MAX_CLIENTS`] connections were open first, or while [`fill_queue`](Self::fill_queue) has
+    /// not been called and a client waits.
+    pub(in crate::conformance) next: Option<OverLimit>,
+    /// Whether the kernel reports which connections the server has accepted (`sock_diag`).
+    pub(in crate::conformance) is_acceptance_known: bool,
+}
+
+impl<'s> ClientsAtLimit<'s> {
+    /// Connects clients one by one and sends a request on each, until a client gets no reply or
+    /// [`MAX_CLIENTS`] are connected.
+    ///
+    /// # Errors
+    /// The first client gets no reply. The case is then inconclusive.
+    pub(in crate::conformance) fn connect(
+        ctx: &'s TestContext<'_>,
+    ) -> Result<ClientsAtLimit<'s>, Failure> {
+        let mut first = ctx.clients().connect()?;
+        let reply = first.learn_reply(&request(1))?;
+        let is_acceptance_known = first.is_accepted();
+        let mut clients = ClientsAtLimit {
+            served: vec![first],
+            waiting: Vec::new(),
+            next: None,
+            is_acceptance_known,
+        };
+        while clients.waiting.is_empty() && clients.next.is_none() && clients.remaining() > 0 {
+            clients.connect_next(ctx, &reply)?;
+        }
+        Ok(clients)
+    }
+
+    /// Connects the next client, sends a request, and records the outcome.
+    fn connect_next(&mut self, ctx: &'s TestContext<'_>, reply: &[u8]) -> Result<(), Failure> {
+        let began = Instant::now();
+        let answered = ctx.clients().try_connect().map(|mut client| {
+            // If a pause ends a reply, do not wait for the pause after the expected reply.
+            client.client.anticipate(reply.to_vec());
+            let answer = client.ask_until_quiescent(&request(1), rejection_timeout(ctx));
+            (client, answer)
+        });
+        match answered {
+            // The server closed an idle connection and gave its slot to the new client.
+            Ok((_, Ok(line)))
+                if line == reply && began.elapsed() > QUIET && self.has_lost_first() =>
+            {
+                self.next = Some(OverLimit::Unanswered);
+            }
+            Ok((client, Ok(line))) if line == reply => self.served.push(client),
+            Ok((client, Err(ClientError::Silent(..)))) if client.is_accepted() => {
+                self.waiting.push(client);
+            }
+            Ok((_, Err(ClientError::Silent(..)))) => self.next = Some(OverLimit::Unanswered),
+            Err(ClientError::Io(error)) => return Err(Failure::inconclusive(error)),
+            // This client has sent data, so a reset may have discarded the busy line. Connect
+            // another client, which first only reads.
+            _ => self.next = Some(connect_over_limit(ctx).0),
+        }
+        Ok(())
+    }
+
+    /// Opens connections that send nothing, until a connection is rejected or stays in the accept
+    /// queue, or [`MAX_CLIENTS`] are connected.
+    ///
+    /// # Errors
+    /// The server never becomes idle, so it may still answer some of the connections.
+    pub(in crate::conformance) fn fill_queue(
+        &mut self,
+        ctx: &'s TestContext<'_>,
+    ) -> Result<(), Failure> {
+        while !self.waiting.is_empty() && self.next.is_none() && self.remaining() > 0 {
+            let mut connected = Vec::new();
+            let mut rejected = None;
+            while connected.len() < CONNECTIONS_PER_ROUND.min(self.remaining())
+                && rejected.is_none()
+            {
+                match ctx.clients().try_connect() {
+                    Ok(client) => connected.push(client),
+                    Err(error) => rejected = Some(OverLimit::of_connect_error(error)),
+                }
+            }
+            ctx.clients().wait_until_quiescent(&connected, rejection_timeout(ctx));
+            let never_idle = || Failure::inconclusive("the server never becomes idle");
+            ctx.wait_until(|| ctx.process().is_asleep(), never_idle)?;
+            for mut client in connected {
+                let outcome = match client.received_reply() {
+                    Err(ClientError::Silent(..)) if client.is_accepted() => {
+                        self.waiting.push(client);
+                        continue;
+                    }
+                    Err(ClientError::Silent(..)) => OverLimit::Unanswered,
+                    received => OverLimit::of_received(ctx, &mut client, received),
+                };
+                rejected = Some(outcome);
+                break;
+            }
+            self.next = rejected;
+        }
+        Ok(())
+    }
+
+    /// Returns whether the server has closed the connection of the first client.
+    fn has_lost_first(&mut self) -> bool {
+        !matches!(self.served[0].received_reply(), Err(ClientError::Silent(..)))
+    }
+
+    /// Returns the number of connections that the case may still open.
+    fn remaining(&self) -> usize {
+        MAX_CLIENTS - self.served.len() - self.waiting.len()
+    }
+}

@@ -1,0 +1,130 @@
+//! Experiment: collects the replies to malformed requests.
+
+use servers::Service;
+
+use super::over_limit::rejection_timeout;
+use crate::conformance::context::{SHORT_TIMEOUT, TestContext};
+use crate::conformance::failure::Failure;
+use crate::conformance::requests::{padded, request};
+use crate::conformance::test_client::TestClient;
+
+/// Malformed requests for a calculator.
+const MALFORMED: [&[u8]; 6] = [b"1+", b"(1", b"*", b"abc", b"'", b"1/0"];
+
+/// A malformed request and the reply to it.
+pub(in crate::conformance) struct ErrorReply {
+    pub(in crate::conformance) request: Vec<u8>,
+    pub(in crate::conformance) reply: Vec<u8>,
+}
+
+/// Collects the error replies to malformed requests.
+///
+/// Omits requests that get no reply or a value. Other cases test these.
+///
+/// # Errors
+/// A plain request gets no reply. The case is then inconclusive.
+pub(in crate::conformance) fn error_replies(
+    ctx: &TestContext<'_>,
+) -> Result<Vec<ErrorReply>, Failure> {
+    let plain = request(1);
+    let malformed = match ctx.contract.service {
+        Service::Calc => MALFORMED.map(<[u8]>::to_vec).to_vec(),
+        Service::Echo => {
+            let limit = ctx.contract.max_line.unwrap_or_default();
+            [limit + 1, 2 * limit].map(|size| padded(ctx.contract.service, &plain, size)).to_vec()
+        }
+    };
+    // If an error prefix is declared, every error reply must arrive, so wait for the full timeout.
+    let quiet = match ctx.contract.error_prefix {
+        Some(_) => ctx.timeout,
+        None => ctx.deadlines().silence(SHORT_TIMEOUT),
+    };
+    let mut replies = Vec::new();
+    let mut open = Vec::new();
+    for request in malformed {
+        let mut client = match connect_with_others(ctx, &mut open, &plain) {
+            Err(_) if !replies.is_empty() => break,
+            client => client?,
+        };
+        if let Ok(reply) = client.ask_until_quiescent(&request, quiet)
+            && !is_value(&request, &reply)
+        {
+            replies.push(ErrorReply { request, reply });
+        }
+        open.push(client);
+    }
+    Ok(replies)
+}
+
+/// Connects a served client while the earlier clients stay open.
+///
+/// So a value that differs between concurrent connections, such as a thread id, differs in the
+/// replies. If the server does not serve the client, closes the earlier clients and connects again.
+fn connect_with_others<'s>(
+    ctx: &'s TestContext<'_>,
+    open: &mut Vec<TestClient<'s>>,
+    plain: &[u8],
+) -> Result<TestClient<'s>, Failure> {
+    if !open.is_empty() {
+        let served = ctx.clients().try_connect().and_then(|mut client| {
+            let reply = client.ask_until_quiescent(plain, rejection_timeout(ctx))?;
+            Ok((client, reply))
+        });
+        match served {
+            Ok((client, reply)) if client.expect_learned_reply(plain, &reply).is_ok() => {
+                return Ok(client);
+            }
+            _ => open.clear(),
+        }
+    }
+    ctx.clients().connect_with_retry(plain)
+}
+
+/// Returns whether a reply is a value and no error: a number, or the request or its beginning.
+fn is_value(request: &[u8], reply: &[u8]) -> bool {
+    let is_number = std::str::from_utf8(reply).is_ok_and(|text| text.trim().parse::<f64>().is_ok());
+    is_number || request.starts_with(reply)
+}
+
+/// Returns the common prefix of the lines, cut after a colon or after a whole word.
+pub(in crate::conformance) fn common_prefix<'l>(
+    lines: impl IntoIterator<Item = &'l [u8]>,
+) -> &'l [u8] {
+    let common = |left: &'l [u8], right: &[u8]| {
+        let length = left.iter().zip(right).take_while(|(left, right)| left == right).count();
+        &left[..length]
+    };
+    let lines: Vec<&[u8]> = lines.into_iter().collect();
+    let common = lines.iter().copied().reduce(common).unwrap_or_default();
+    // If the common part ends within a number, the prefix ends before the number.
+    let continues_word =
+        |line: &&[u8]| line.get(common.len()).is_some_and(u8::is_ascii_alphanumeric);
+    let last_word = common.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric());
+    let is_number = lines.iter().any(continues_word) && last_word.clone().any(u8::is_ascii_digit);
+    let number_length = if is_number { last_word.count() } else { 0 };
+    let after_colon = common.windows(2).position(|pair| pair == b": ").map(|at| at + 2);
+    let after_space = || common.iter().rposition(|&byte| byte == b' ').map(|at| at + 1);
+    &common[..after_colon.or_else(after_space).unwrap_or(common.len() - number_length)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_common_prefix_ends_after_a_colon_or_word_and_before_a_number() {
+        for (lines, prefix) in [
+            (&["error: a b", "error: a c"][..], "error: "),
+            (&["ERR bad request", "ERR bad value"], "ERR bad "),
+            (&["?", "?"], "?"),
+            (&["one", "two"], ""),
+            (&["[Thread-140326] ?", "[Thread-140781] ?"], "[Thread-"),
+            (&["E1", "E2"], "E"),
+            (&["-ERR", "-ERR"], "-ERR"),
+            (&[], ""),
+        ] {
+            let found = common_prefix(lines.iter().map(|line| line.as_bytes()));
+            assert_eq!(found, prefix.as_bytes(), "{lines:?}");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Experiments that detect a property of a server: to compare it with the contract, or to report it
+//! if the contract does not declare it.
+
+mod clients_at_limit;
+mod error_replies;
+mod idle;
+mod line_length;
+mod over_limit;
+mod shutdown;
+
+pub(super) use clients_at_limit::ClientsAtLimit;
+pub(super) use error_replies::{ErrorReply, common_prefix, error_replies};
+pub(super) use idle::stay_idle;
+pub(super) use line_length::{LongestLine, UnansweredOutcome, longest_line};
+pub(super) use over_limit::{OverLimit, connect_over_limit, expected_outcome};
+pub(super) use shutdown::{EXIT_FACTOR, Shutdown, shut_down};

@@ -1,0 +1,83 @@
+//! Experiment: SIGTERM while requests are in flight.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::conformance::context::{SHORT_TIMEOUT, TestContext};
+use crate::conformance::failure::Failure;
+use crate::conformance::requests::request;
+use crate::exit::Exit;
+
+/// Maximum number of requests in flight at SIGTERM.
+const MAX_IN_FLIGHT: usize = 1000;
+
+/// Number of requests before SIGTERM, which measure the time per request.
+const WARM_UP_REQUESTS: usize = 200;
+
+/// Time within which a server must exit, as a multiple of the timeout.
+pub(in crate::conformance) const EXIT_FACTOR: u32 = 2;
+
+/// Outcome of SIGTERM.
+pub(in crate::conformance) struct Shutdown {
+    /// Number of requests in flight at SIGTERM.
+    pub(in crate::conformance) requests: usize,
+    /// Number of replies to these requests.
+    pub(in crate::conformance) replies: usize,
+    /// Exit status of the server; `None` if the server did not exit.
+    pub(in crate::conformance) exit: Option<Exit>,
+}
+
+/// Sends SIGTERM while requests are in flight, then reads the replies and disconnects.
+///
+/// # Errors
+/// A plain request gets no reply. The case is then inconclusive.
+pub(in crate::conformance) fn shut_down(ctx: &TestContext<'_>) -> Result<Shutdown, Failure> {
+    let mut client = ctx.clients().connect()?;
+    let reply = client.learn_reply(&request(1))?;
+    let began = Instant::now();
+    client.check_pipelining(WARM_UP_REQUESTS)?;
+    // On a busy machine, the time of a single request varies too much, so use the mean.
+    let time_per_request = began.elapsed() / u32::try_from(WARM_UP_REQUESTS).unwrap_or(u32::MAX);
+    let requests = ctx.deadlines().requests_in_time(time_per_request, MAX_IN_FLIGHT);
+    if requests > WARM_UP_REQUESTS {
+        client.check_pipelining(requests)?;
+    }
+    client.send(&ctx.contract.sent(&request(1)).repeat(requests))?;
+    ctx.process().signal(Signal::SIGTERM);
+    let mut replies = 0;
+    let quiet = ctx.deadlines().silence(SHORT_TIMEOUT);
+    while replies < requests && client.reply_until_quiescent(quiet).is_ok_and(|line| line == reply)
+    {
+        replies += 1;
+    }
+    // A server that declares `connections-before-exit` exits when its last client disconnects. This
+    // client stays connected, so that such an exit is not taken for the shutdown.
+    let open_client = ctx.contract.wire.connections_before_exit.map(|_| client);
+    let exit = wait_for_exit(ctx);
+    drop(open_client);
+    Ok(Shutdown { requests, replies, exit })
+}
+
+/// Waits for the server to exit.
+///
+/// If the contract does not declare the behaviour on SIGTERM, the server may ignore the signal.
+/// Then returns `None` early, if the server sleeps.
+fn wait_for_exit(ctx: &TestContext<'_>) -> Option<Exit> {
+    let is_declared = ctx.contract.shutdown.is_some();
+    let began = Instant::now();
+    let ignores_signal = |waited: Duration| {
+        waited > SHORT_TIMEOUT * 2 && ctx.is_quiescent_since(began)
+            || waited > SHORT_TIMEOUT * 5 && ctx.process().is_asleep()
+    };
+    loop {
+        let exit = ctx.process().wait_for_exit(SHORT_TIMEOUT);
+        let waited = began.elapsed();
+        if exit.is_some()
+            || waited > ctx.timeout * EXIT_FACTOR
+            || !is_declared && ignores_signal(waited)
+        {
+            return exit;
+        }
+    }
+}

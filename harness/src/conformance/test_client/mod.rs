@@ -1,0 +1,245 @@
+//! Test client: one connection of a case, with deadlines, a transcript and expectations.
+
+mod expect;
+mod overfill;
+mod reply;
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(super) use self::overfill::MAX_MEMORY_GROWTH;
+pub use self::overfill::OverfillOutcome;
+use super::assumptions::{CONNECTION_SLOTS, CORRECT_REPLIES};
+use super::context::{POLL_INTERVAL, SHORT_TIMEOUT, TestContext};
+use super::failure::Failure;
+use crate::client::{Client, ClientError, ConnectMode};
+use crate::server::diag;
+use crate::text::printable;
+
+/// Silence after which a case concludes that the server sends nothing. A slower server may pass
+/// wrongly, but no server fails wrongly.
+pub(super) const QUIET: Duration = Duration::from_millis(120);
+
+/// A client connection of a case.
+pub struct TestClient<'s> {
+    pub(super) ctx: &'s TestContext<'s>,
+    /// The underlying client, for deliberate protocol violations.
+    pub client: Client,
+    /// Whether the greeting and the handshake are over: completed, or failed other than by a
+    /// timeout.
+    is_greeted: bool,
+    /// Number of requests sent on this connection.
+    requests: u32,
+}
+
+impl TestClient<'_> {
+    /// Connects a client to this address.
+    pub(super) fn connect<'s>(
+        ctx: &'s TestContext<'s>,
+        address: SocketAddr,
+        mode: ConnectMode,
+        timeout: Duration,
+    ) -> Result<TestClient<'s>, ClientError> {
+        let number = ctx.next_client();
+        let timeout = ctx.time_left()?.min(timeout);
+        let transcript = ctx.evidence().transcript();
+        let client = Client::connect(number, address, mode, timeout, transcript)?;
+        Ok(TestClient { ctx, client, is_greeted: false, requests: 0 })
+    }
+
+    /// Sends a plain request, stores the reply as the reference for later replies, and returns it.
+    ///
+    /// # Errors
+    /// There is no reply, or it is an error, the busy line, or the reply to another request. The
+    /// case is then inconclusive, except for a missing reply after an earlier one was learned.
+    pub fn learn_reply(&mut self, request: &[u8]) -> Result<Vec<u8>, Failure> {
+        let plain = printable(request);
+        let began = Instant::now();
+        let reply = self.ask(request).map_err(|error| {
+            self.ctx.not_served(&format!("the plain request {plain} gets a reply"), &error)
+        })?;
+        self.ctx.deadlines().record_reply_time(began.elapsed());
+        let contract = self.ctx.contract;
+        let received = printable(&reply);
+        if contract.is_error(&reply) == Some(true) {
+            let text = format!("the plain request {plain} gets the error reply {received}");
+            let tested_by =
+                if contract.is_busy(&reply) { CONNECTION_SLOTS } else { CORRECT_REPLIES };
+            return Err(Failure::assumption_failed(tested_by, text));
+        }
+        if contract.is_busy(&reply) {
+            let text = format!("the plain request {plain} gets the busy line {received}");
+            return Err(Failure::inconclusive(text));
+        }
+        if self.ctx.learned_replies().is_reply_to_other(request, &reply) {
+            let text = format!("different plain requests get the same reply {received}");
+            return Err(Failure::assumption_failed(CORRECT_REPLIES, text));
+        }
+        self.ctx.learned_replies().insert(request, reply.clone());
+        Ok(reply)
+    }
+
+    /// Sends a request and waits for its reply.
+    ///
+    /// # Errors
+    /// No reply arrives.
+    pub fn ask(&mut self, request: &[u8]) -> Result<Vec<u8>, ClientError> {
+        self.try_request(request)?;
+        self.reply()
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// The request cannot be sent.
+    pub fn try_request(&mut self, request: &[u8]) -> Result<(), ClientError> {
+        self.try_send(&self.ctx.contract.sent(request))?;
+        self.requests += 1;
+        Ok(())
+    }
+
+    /// Returns whether the connection has carried all requests that the contract permits.
+    fn is_used_up(&self) -> bool {
+        self.ctx.contract.wire.requests().is_some_and(|limit| self.requests >= limit)
+    }
+
+    /// Sends bytes, after the greeting and the handshake. First replaces the connection if it has
+    /// carried all requests that the contract permits.
+    ///
+    /// # Errors
+    /// The bytes cannot be sent, or the greeting or handshake fails.
+    pub fn try_send(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        if self.is_used_up() {
+            let (ctx, address) = (self.ctx, self.ctx.address_for_client()?);
+            *self = TestClient::connect(ctx, address, ConnectMode::Default, ctx.timeout)?;
+        }
+        self.complete_handshake()?;
+        self.client.send(bytes)
+    }
+
+    /// Sends bytes, and requires that the server accepts them.
+    ///
+    /// # Errors
+    /// The bytes cannot be sent.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.try_send(bytes).map_err(|error| {
+            Failure::client_error(
+                format!("the server accepts the bytes {}", printable(bytes)),
+                &error,
+            )
+        })
+    }
+
+    /// Sends a request, and requires that the server accepts it.
+    ///
+    /// # Errors
+    /// The request cannot be sent.
+    pub fn request(&mut self, request: &[u8]) -> Result<(), Failure> {
+        self.try_request(request).map_err(|error| {
+            Failure::client_error(
+                format!("the server accepts the request {}", printable(request)),
+                &error,
+            )
+        })
+    }
+
+    /// Reads the greeting and completes the handshake, if this connection has not done so yet.
+    ///
+    /// # Errors
+    /// The greeting or the handshake fails.
+    pub fn complete_handshake(&mut self) -> Result<(), ClientError> {
+        let timeout = self.ctx.time_left()?;
+        self.complete_handshake_within(timeout)
+    }
+
+    fn complete_handshake_within(&mut self, timeout: Duration) -> Result<(), ClientError> {
+        if self.is_greeted {
+            return Ok(());
+        }
+        let wire = &self.ctx.contract.wire;
+        if let Some(greeting) = &wire.greeting {
+            let received = self.client.greeting(greeting, timeout);
+            // After a timeout, the greeting may still arrive, so the next call waits again.
+            self.is_greeted = !matches!(received, Err(ClientError::Silent(..)));
+            let received = received?;
+            if self.ctx.contract.is_busy(&received) {
+                self.client.unread(received);
+                return Ok(());
+            }
+        }
+        self.is_greeted = true;
+        for step in &wire.handshake {
+            self.client.send(&step.send)?;
+            self.client.discard_until(&step.expect)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the quit command, if the contract declares one.
+    ///
+    /// # Errors
+    /// The command cannot be sent.
+    pub fn quit(&mut self) -> Result<(), ClientError> {
+        match &self.ctx.contract.wire.quit {
+            Some(command) => self.try_send(command),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads for `duration` and returns the received bytes, without prompts.
+    ///
+    /// # Errors
+    /// The server closes the connection.
+    pub fn read_for(&mut self, duration: Duration) -> Result<Vec<u8>, ClientError> {
+        let received = self.client.read_for(duration)?;
+        Ok(self.ctx.contract.wire.without_prompt(received))
+    }
+
+    /// Returns whether the server has accepted the connection. If not, the connection is still in
+    /// the kernel's accept queue.
+    pub fn is_accepted(&self) -> bool {
+        self.client.addresses().is_some_and(|(client, server)| diag::is_accepted(server, client))
+    }
+
+    /// Waits until the connection is established on the server's side, so that the client's next
+    /// segment cannot overtake the end of the TCP handshake.
+    pub fn wait_until_established(&self) {
+        let Some((own, server)) = self.client.addresses() else { return };
+        let deadline = Instant::now() + SHORT_TIMEOUT;
+        while diag::server_end(server, own).is_some_and(|end| end.is_connecting)
+            && Instant::now() < deadline
+        {
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    /// Returns whether all bytes sent in both directions have been delivered.
+    pub(super) fn is_delivered(&self) -> bool {
+        self.client.addresses().is_some_and(|(client, server)| diag::is_delivered(server, client))
+    }
+
+    /// Shuts down the sending direction (half-close).
+    ///
+    /// # Errors
+    /// The connection is already closed.
+    pub fn half_close(&mut self) -> Result<(), Failure> {
+        self.client.half_close().map_err(|error| {
+            Failure::client_error("the connection stays open until the client closes it", &error)
+        })
+    }
+
+    /// Resets the connection, and waits until the server's kernel has processed the reset.
+    pub fn reset(self) {
+        let ends = self.client.addresses();
+        self.client.reset();
+        let Some((own, server)) = ends else { return };
+        let deadline = Instant::now() + SHORT_TIMEOUT;
+        while diag::server_end(server, own).is_some() && Instant::now() < deadline {
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    /// Closes the connection. The kernel sends a FIN, or a reset if received bytes are unread.
+    pub fn close(self) {}
+}

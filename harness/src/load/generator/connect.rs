@@ -1,0 +1,145 @@
+//! Connecting the clients of a generator.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use super::{Generator, MAX_WAIT_MS, Members};
+use crate::load::connections::Connections;
+use crate::load::connections::events::{Events, Handled};
+use crate::load::load_spec::{ArrivalProcess, LoadSpec, Schedule};
+use crate::load::lost_time::gaps::Gaps;
+use crate::load::recorder::{Clock, Recorder};
+use crate::load::request_reply::Cycle;
+
+/// Maximum number of connections that connect at the same time: smaller than usual listen backlogs.
+const CONNECTED_AT_ONCE: usize = 64;
+
+/// Number of local addresses to connect from in workloads that reconnect. With Linux's default
+/// `ip_local_port_range`, each address has 28,000 ports, and a used port stays in TIME_WAIT for a
+/// minute.
+const SOURCES: u32 = 250;
+
+impl Generator {
+    /// Opens the connections. A failed connection is an outcome, not an error. `recorders` has one
+    /// recorder per group.
+    ///
+    /// # Errors
+    /// The kernel denies the generator a resource.
+    pub fn connect(load_spec: &LoadSpec, recorders: &mut [Recorder]) -> io::Result<Generator> {
+        Generator::connect_by(load_spec, recorders, Clock::start(), &AtomicBool::new(false))
+    }
+
+    /// As [`connect`](Self::connect), but stops connecting when interrupted.
+    pub(in crate::load) fn connect_by(
+        load_spec: &LoadSpec,
+        recorders: &mut [Recorder],
+        clock: Clock,
+        interrupted: &AtomicBool,
+    ) -> io::Result<Generator> {
+        let cycles = load_spec.groups.iter().map(|group| Cycle::new(&group.requests)).collect();
+        let mut connections =
+            Connections::new(load_spec.address, cycles, load_spec.reply_timeout, clock)?;
+        connections.open_with(load_spec.opening.clone());
+        connections.allow_close(load_spec.may_close);
+        if load_spec.groups.iter().any(|group| group.arrival_process.reconnects()) {
+            connections.connect_from(SOURCES);
+        }
+        let mut first = 0;
+        let groups = load_spec.groups.iter().enumerate().map(|(number, group)| {
+            let schedule = match group.arrival_process {
+                ArrivalProcess::Open { arrivals, per_s } => {
+                    Some(Schedule::new(arrivals, per_s, load_spec.seed.wrapping_add(number as u64)))
+                }
+                _ => None,
+            };
+            let members = Members {
+                arrival_process: group.arrival_process,
+                first,
+                count: group.connections,
+                turn: 0,
+                schedule,
+                tick: 0,
+                to_reconnect: Vec::new(),
+            };
+            first += group.connections;
+            members
+        });
+        let groups: Vec<Members> = groups.collect();
+        let reply_timeout = load_spec.reply_timeout.as_nanos() as u64;
+        let events = Events::new();
+        let (next_event_index, event_count, in_a_row) = (0, 0, 0);
+        let mut generator = Generator {
+            connections,
+            groups,
+            events,
+            next_event_index,
+            event_count,
+            in_a_row,
+            reply_timeout,
+            gaps: Gaps::default(),
+            no_timeouts_until: 0,
+        };
+        generator.connect_all(recorders, interrupted)?;
+        Ok(generator)
+    }
+
+    fn connect_all(
+        &mut self,
+        recorders: &mut [Recorder],
+        interrupted: &AtomicBool,
+    ) -> io::Result<()> {
+        let keep_going = || !interrupted.load(Relaxed);
+        for group in 0..self.groups.len() {
+            for _ in 0..self.groups[group].count {
+                if self.groups[group].arrival_process.reconnects() || !keep_going() {
+                    self.connections.add_slot(group as u16);
+                    continue;
+                }
+                // Each further connection would also take the full timeout.
+                if self.connections.has_timed_out(group) {
+                    self.connections.count_as_timed_out(group as u16);
+                    continue;
+                }
+                let index = self.connections.connect(group as u16, &mut recorders[group])?;
+                self.send_first_if_idle(index, recorders);
+                while self.connections.connecting() >= CONNECTED_AT_ONCE && keep_going() {
+                    self.handle_events(recorders)?;
+                }
+            }
+        }
+        // This loop ends when the missing replies are overdue, if not before.
+        let idle: Vec<usize> = (0..self.groups.len())
+            .filter(|&it| self.groups[it].arrival_process == ArrivalProcess::Idle)
+            .collect();
+        while keep_going()
+            && (self.connections.connecting() > 0
+                || idle.iter().any(|&group| self.connections.in_flight(group) > 0))
+        {
+            self.handle_events(recorders)?;
+        }
+        Ok(())
+    }
+
+    fn send_first_if_idle(&mut self, index: usize, recorders: &mut [Recorder]) {
+        let group = self.connections.group(index);
+        if self.groups[group].arrival_process == ArrivalProcess::Idle
+            && self.connections.is_open(index)
+        {
+            self.send_first(index, None, recorders);
+        }
+    }
+
+    /// Waits for events and handles them, before the load starts.
+    fn handle_events(&mut self, recorders: &mut [Recorder]) -> io::Result<()> {
+        let mut event = self.next_event(MAX_WAIT_MS)?;
+        while let Some(it) = event {
+            let group = self.connections.group(it.index);
+            if self.connections.handle(it, &mut recorders[group])? == Handled::Connected {
+                self.send_first_if_idle(it.index, recorders);
+            }
+            event = self.next_pending_event();
+        }
+        self.connections.close_overdue(self.now(), recorders);
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! Settings of a measurement, and one measured run.
+
+use std::io;
+use std::sync::atomic::AtomicBool;
+
+use super::assessment::p99::P99;
+use super::engine::{Observer, RunResult, RunSettings, run};
+use super::load_spec::{ArrivalProcess, LoadSpec};
+use super::placement::{Pin, Placement};
+use super::recorder::Interval;
+use super::run_description::RunDescription;
+use super::server_stats::Sampler;
+use super::workloads::Plan;
+use crate::results::Measurement;
+use crate::results::ServerStats;
+use crate::server::Server;
+
+/// Number of intervals of a run: enough for a test of stationarity.
+const INTERVALS: u32 = 10;
+
+/// Settings of a measurement, without the workload.
+#[derive(Clone, Copy, Debug)]
+pub struct MeasurementSettings<'a> {
+    /// Durations and sizes.
+    pub plan: Plan,
+    /// CPU pinning of the server and the generators.
+    pub pin: Pin,
+    /// Number of generators.
+    pub threads: usize,
+    /// Random seed.
+    pub seed: u64,
+    /// Requested precision of the p99, if any, relative to the p99. The run is extended until the
+    /// p99 is that precise.
+    pub precision: Option<f64>,
+    /// Maximum duration of an extended run, as a multiple of the planned duration.
+    pub extended: u32,
+    /// Whether to count the server's system calls, in an additional run.
+    pub syscalls: bool,
+    /// Set to stop the measurement.
+    pub interrupted: &'a AtomicBool,
+}
+
+impl<'a> MeasurementSettings<'a> {
+    /// Returns the default settings: one generator, server and generator on separate CPUs, no
+    /// extension.
+    pub fn new(plan: Plan, seed: u64, interrupted: &'a AtomicBool) -> MeasurementSettings<'a> {
+        let (pin, precision) = (Pin::default(), None);
+        MeasurementSettings {
+            plan,
+            pin,
+            threads: 1,
+            seed,
+            precision,
+            extended: 1,
+            syscalls: false,
+            interrupted,
+        }
+    }
+
+    /// Returns the CPUs of the server and the generators. Launch the server with
+    /// [`Placement::launcher`].
+    ///
+    /// # Errors
+    /// The kernel does not report the usable CPUs.
+    pub fn placement(&self) -> io::Result<Placement> {
+        Ok(Placement::find(self.pin, self.threads)?)
+    }
+
+    pub(super) fn run_settings(&self) -> RunSettings {
+        let Plan { warm_up, duration, .. } = self.plan;
+        let at_most = if self.precision.is_some() { duration * self.extended } else { duration };
+        RunSettings { warm_up, duration, at_most, intervals: INTERVALS, threads: self.threads }
+    }
+}
+
+/// Runs a load spec against any listening server. `server` is the process of the server, if the
+/// harness launched it.
+///
+/// # Errors
+/// The kernel denies the generator a resource. Faults of the server are outcomes, not errors.
+pub fn load(
+    server: Option<&Server>,
+    load_spec: &LoadSpec,
+    name: &str,
+    settings: &MeasurementSettings<'_>,
+    placement: &Placement,
+) -> io::Result<(Measurement, RunResult)> {
+    let measured = &load_spec.groups[0];
+    let mut watcher = SamplingObserver::of(server, settings.precision);
+    let pin = |number| match placement.pin_load_thread(number) {
+        // The thread ends with the run, so its affinity need not be restored.
+        Ok(pinned) => {
+            std::mem::forget(pinned);
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    };
+    let ran = run(load_spec, settings.run_settings(), pin, &mut watcher, settings.interrupted)?;
+    let description = RunDescription {
+        workload: name.to_owned(),
+        clients: measured.connections,
+        offered_per_s: measured.arrival_process.offered_per_s(),
+        expects_rejections: load_spec.groups[1..]
+            .iter()
+            .any(|group| group.arrival_process == ArrivalProcess::Churn),
+        placement: placement.clone(),
+        precision: settings.precision,
+    };
+    Ok((Measurement::of(&ran, description, watcher.server_stats), ran))
+}
+
+/// Samples the server from the warm-up to the last reply, and decides whether the run is precise
+/// enough.
+struct SamplingObserver<'s> {
+    server: Option<&'s Server>,
+    sampler: Option<Sampler>,
+    server_stats: Option<ServerStats>,
+    precision: Option<f64>,
+    /// Sum of all intervals so far, if a precision is requested.
+    total: Interval,
+}
+
+impl SamplingObserver<'_> {
+    fn of(server: Option<&Server>, precision: Option<f64>) -> SamplingObserver<'_> {
+        SamplingObserver {
+            server,
+            sampler: None,
+            server_stats: None,
+            precision,
+            total: Interval::new(0),
+        }
+    }
+}
+
+impl Observer for SamplingObserver<'_> {
+    fn on_start(&mut self) {
+        self.sampler = self.server.map(Sampler::begin);
+    }
+
+    fn on_interval(&mut self, interval: &Interval) {
+        if let Some(sampler) = &mut self.sampler {
+            sampler.sample_if_due();
+        }
+        if self.precision.is_some() {
+            self.total.add(interval);
+        }
+    }
+
+    fn is_precise_enough(&mut self, intervals: &[Interval]) -> bool {
+        let Some(requested) = self.precision else { return true };
+        let Interval { scheduled, sent, .. } = &self.total;
+        let latency = if scheduled.is_empty() { sent } else { scheduled };
+        P99::of(intervals, latency).precision().is_some_and(|reached| reached <= requested)
+    }
+
+    fn on_end(&mut self, answered: u64) {
+        // Both the resource use and the replies include the warm-up.
+        self.server_stats = self.sampler.take().map(|sampler| sampler.finish(answered));
+    }
+}

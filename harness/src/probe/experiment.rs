@@ -1,0 +1,126 @@
+//! Experiments on a server whose protocol is known.
+
+use super::dialect::{self, DetectedDialect};
+use super::limits::{self, Observation};
+use super::protocol::{self, Protocol};
+use super::target::ProbeTarget;
+use crate::concurrency::{self, Detected};
+use crate::conformance::{Case, Runner, cases};
+use crate::wire::Bytes;
+
+/// An experiment. The first three run first, because their results determine how the others run.
+#[derive(Clone, Copy)]
+enum Experiment {
+    Pipelining,
+    ConnectionsBeforeExit,
+    Dialect,
+    Quit,
+    ConcurrencyModel,
+    Contract(&'static Case),
+}
+
+/// Result of an experiment; `None` if inconclusive.
+enum Outcome {
+    Pipelining(Option<bool>),
+    ConnectionsBeforeExit(Option<u32>),
+    Dialect(DetectedDialect),
+    Quit(Option<Bytes>),
+    ConcurrencyModel(Option<Box<Detected>>),
+    Contract(Option<Box<Observation>>),
+}
+
+/// Results of the experiments on dialect, limits and concurrency model.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub(super) dialect: Option<DetectedDialect>,
+    pub(super) observations: Vec<Observation>,
+    pub(super) detected_model: Option<Box<Detected>>,
+}
+
+/// Runs all experiments. Sets further properties of the protocol, and the contract in `target`.
+pub(super) fn run_all(target: &mut ProbeTarget, protocol: &mut Protocol) -> Findings {
+    let mut findings = Findings::default();
+    let first = [Experiment::ConnectionsBeforeExit, Experiment::Pipelining, Experiment::Dialect];
+    for outcome in target.each(&first, |it| it.run(target, protocol)) {
+        findings.take(outcome, protocol);
+    }
+    let contract = &mut target.spec.contract;
+    contract.service = protocol.service;
+    contract.wire = protocol.wire.clone();
+    contract.dialect = findings.dialect.as_ref().map(|it| it.dialect).unwrap_or_default();
+    let is_contract_case = |case: &&Case| {
+        case.name.starts_with("contract/") && case.name != "contract/concurrency-model"
+    };
+    let contract = cases().filter(is_contract_case).map(Experiment::Contract);
+    let others: Vec<Experiment> =
+        contract.chain([Experiment::ConcurrencyModel, Experiment::Quit]).collect();
+    // With --connect, all experiments share one server. They must not overlap, because some of them
+    // occupy all connection slots.
+    let sequential = ProbeTarget { serves_several: false, ..target.clone() };
+    for outcome in sequential.each(&others, |it| it.run(target, protocol)) {
+        findings.take(outcome, protocol);
+    }
+    findings
+}
+
+impl Findings {
+    fn take(&mut self, outcome: Outcome, protocol: &mut Protocol) {
+        match outcome {
+            // Pipelining is the default, so only its absence is declared.
+            Outcome::Pipelining(supported) => protocol.wire.pipelining = supported.filter(|it| !it),
+            Outcome::ConnectionsBeforeExit(connections) => {
+                protocol.wire.connections_before_exit = connections
+            }
+            Outcome::Quit(word) => protocol.wire.quit = word,
+            Outcome::Dialect(dialect) => self.dialect = Some(dialect),
+            Outcome::ConcurrencyModel(model) => self.detected_model = model,
+            Outcome::Contract(observation) => self.observations.extend(observation.map(|it| *it)),
+        }
+    }
+
+    /// Describes the findings, one line each.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = self.dialect.as_ref().map_or(Vec::new(), |it| it.lines.clone());
+        if let Some(detected) = &self.detected_model {
+            lines
+                .push(format!("concurrency model: `{}`: {}", detected.model, detected.description));
+        }
+        for Observation { description, .. } in &self.observations {
+            // Several cases can make the same observation.
+            if !lines.contains(description) {
+                lines.push(description.clone());
+            }
+        }
+        lines
+    }
+}
+
+impl Experiment {
+    fn run(self, target: &ProbeTarget, protocol: &Protocol) -> Outcome {
+        match self {
+            Experiment::Pipelining => {
+                Outcome::Pipelining(protocol::detect_pipelining(target, protocol))
+            }
+            Experiment::ConnectionsBeforeExit => {
+                let connections = protocol::detect_connections_before_exit(target, protocol);
+                Outcome::ConnectionsBeforeExit(connections)
+            }
+            Experiment::Dialect => Outcome::Dialect(dialect::detect(target, protocol)),
+            Experiment::Quit => Outcome::Quit(protocol::detect_quit(target, protocol)),
+            Experiment::ConcurrencyModel => Outcome::ConcurrencyModel(detect_model(target)),
+            Experiment::Contract(case) => {
+                let runner = Runner::new(target.launcher.clone(), 1);
+                Outcome::Contract(limits::observe(&runner, &target.spec, case).map(Box::new))
+            }
+        }
+    }
+}
+
+/// Detects the concurrency model with a new instance. `None` for a server that was already running.
+fn detect_model(target: &ProbeTarget) -> Option<Box<Detected>> {
+    if target.is_already_running() {
+        return None;
+    }
+    let mut instance = target.instance().ok()?;
+    instance.server().ok().map(|server| Box::new(concurrency::detect(server)))
+}

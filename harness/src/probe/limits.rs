@@ -1,0 +1,115 @@
+//! Detects limits and other contract properties of a server with the cases of the topic `contract`.
+
+use crate::conformance::{Case, Runner, cases, stable_prefix};
+use crate::contract::Declared;
+use crate::manifest::ContractTable;
+use crate::results::{Discovery, Kind, State};
+use crate::server::LaunchSpec;
+
+/// Observation of one experiment.
+pub(super) struct Observation {
+    /// The observation, as a sentence.
+    pub(super) description: String,
+    /// The declaration that follows from the observation.
+    pub(super) declared: Declared,
+}
+
+/// Runs one case of the topic `contract`. Returns `None` if the case makes no observation.
+pub(super) fn observe(
+    runner: &Runner,
+    spec: &LaunchSpec,
+    case: &'static Case,
+) -> Option<Observation> {
+    let result = runner.run_case(spec, case);
+    let discovery = result.discovery.filter(|_| result.state == State::Completed)?;
+    let Discovery { observed: description, declares: mut declared, error_reply, .. } = *discovery;
+    let error = error_reply.as_deref().and_then(stable_prefix);
+    declared.max_line = declared
+        .max_line
+        .zip(error)
+        .filter(|it| rejects_longer_lines(runner, spec, it))
+        .map(|it| it.0);
+    Some(Observation { description, declared })
+}
+
+/// Combines the observations into a contract. `example` is the reply to a plain request.
+pub(super) fn combine(found: &[Observation], example: &[u8]) -> ContractTable {
+    let prefix = agreed(found, |declared| declared.error_prefix.clone());
+    // A prefix with a digit may vary between replies. A prefix of a plain reply does not mark
+    // errors.
+    let marks_errors = |prefix: &String| {
+        !prefix.contains(|it: char| it.is_ascii_digit()) && !example.starts_with(prefix.as_bytes())
+    };
+    ContractTable {
+        capacity: agreed(found, |declared| declared.capacity),
+        queue: agreed(found, |declared| declared.queue).filter(|&queue| queue > 0),
+        when_full: agreed(found, |declared| declared.when_full),
+        max_line: agreed(found, |declared| declared.max_line),
+        error_prefix: prefix.filter(marks_errors),
+        busy_prefix: agreed(found, |declared| declared.busy_prefix.clone()),
+        idle_timeout: agreed(found, |declared| declared.idle_timeout),
+        idle_tolerance: None,
+        shutdown: agreed(found, |declared| declared.shutdown),
+        ipv6: false,
+    }
+}
+
+/// Returns the value that all observations with this property share. `None` if they contradict each
+/// other.
+fn agreed<T: PartialEq>(found: &[Observation], of: impl Fn(&Declared) -> Option<T>) -> Option<T> {
+    let mut values = found.iter().filter_map(|declared| of(&declared.declared));
+    let first = values.next()?;
+    values.all(|value| value == first).then_some(first)
+}
+
+/// Returns whether the server answers a longer line with an error reply and keeps the connection,
+/// as the contract requires of a server that declares the limit.
+fn rejects_longer_lines(
+    runner: &Runner,
+    spec: &LaunchSpec,
+    (bytes, error): &(usize, String),
+) -> bool {
+    let mut spec = spec.clone();
+    spec.contract.max_line = Some(*bytes);
+    spec.contract.error_prefix = Some(error.clone());
+    let is_relevant =
+        |case: &&Case| ["oversize/one-past", "oversize/endless-line"].contains(&case.name);
+    cases().filter(is_relevant).all(|case| runner.run_case(&spec, case).kind() == Kind::Pass)
+}
+
+#[cfg(test)]
+mod tests {
+    use servers::OverloadPolicy;
+
+    use super::*;
+
+    fn observation(declared: Declared) -> Observation {
+        Observation { description: String::new(), declared }
+    }
+
+    fn full(when_full: OverloadPolicy) -> Declared {
+        Declared { when_full: Some(when_full), ..Declared::default() }
+    }
+
+    #[test]
+    fn agreeing_experiments_are_merged_and_contradictory_ones_omitted() {
+        let capacity = Declared { capacity: Some(4), ..full(OverloadPolicy::Busy) };
+        for (when_full, expected) in
+            [(OverloadPolicy::Busy, Some(OverloadPolicy::Busy)), (OverloadPolicy::Wait, None)]
+        {
+            let found = [capacity.clone(), full(when_full)].map(observation);
+            let limits = combine(&found, b"42\n");
+            assert_eq!((limits.capacity, limits.when_full), (Some(4), expected));
+        }
+    }
+
+    #[test]
+    fn an_error_prefix_that_varies_or_also_begins_results_is_omitted() {
+        for (prefix, is_kept) in [("error: ", true), ("error 7: ", false), ("[Thread-", false)] {
+            let error_prefix = Some(prefix.to_owned());
+            let declared = Declared { error_prefix, queue: Some(0), ..Declared::default() };
+            let limits = combine(&[observation(declared)], b"[Thread-9] = 42\n");
+            assert_eq!((limits.error_prefix.is_some(), limits.queue), (is_kept, None), "{prefix}");
+        }
+    }
+}

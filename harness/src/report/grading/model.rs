@@ -1,0 +1,342 @@
+//! Data model of the grading report: the strengths and faults of a server.
+
+use serde::Serialize;
+
+use super::descriptions::{self, topic_of};
+use super::evidence::{self, Line, plain};
+use super::rank::{self, Severity};
+use crate::report::tally::Tally;
+use crate::results::{
+    CaseResult, ConcurrencyModel, Kind, KnownFailure, Report, ServerResult, State,
+};
+
+/// Grading report of one server.
+#[derive(Clone, Debug, Serialize)]
+pub struct Grading {
+    /// Name of the server.
+    pub name: String,
+    /// Command line of the tested server.
+    pub command: String,
+    /// Description of the declared contract.
+    pub contract: String,
+    /// Detected concurrency model, if any.
+    pub concurrency_model: Option<ConcurrencyModel>,
+    /// Reason why the server could not run; `None` if it could run.
+    pub not_run: Option<String>,
+    /// Number of cases of each kind, as text.
+    pub tally: String,
+    /// Topics with at least one passed case, in the order of the cases.
+    pub topics: Vec<TopicTally>,
+    /// Faults, most severe first.
+    pub faults: Vec<Fault>,
+    /// Notes on warnings, on observations, and on known failures.
+    pub notes: Vec<Note>,
+    /// Inconclusive cases, grouped by reason.
+    pub inconclusive: Vec<Group>,
+    /// Cases that do not apply, grouped by reason.
+    pub not_applicable: Vec<Group>,
+}
+
+/// Result of one topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TopicTally {
+    /// Description of the topic.
+    pub topic: String,
+    /// Number of cases that passed, strictly or with a warning.
+    pub passed: usize,
+    /// Number of cases that passed or failed, with or without a warning.
+    pub conclusive: usize,
+}
+
+/// A fault: a group of failed cases with the same likely cause.
+#[derive(Clone, Debug, Serialize)]
+pub struct Fault {
+    /// Summary of the fault, in a sentence.
+    pub title: String,
+    /// Severity of the fault.
+    pub severity: Severity,
+    /// Evidence from the first of `cases`, in at most three lines.
+    pub evidence: Vec<Line>,
+    /// Likely cause.
+    pub cause: String,
+    /// Command that reproduces the fault.
+    pub reproduce: String,
+    /// Names of the failed cases, most severe first.
+    pub cases: Vec<String>,
+}
+
+/// A note on one case.
+#[derive(Clone, Debug, Serialize)]
+pub struct Note {
+    /// Name of the case.
+    pub case: String,
+    /// Text of the note.
+    pub text: String,
+}
+
+/// Cases with the same reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Group {
+    /// The shared reason.
+    pub reason: String,
+    /// Names of the cases.
+    pub cases: Vec<String>,
+}
+
+/// Row of one server in the overview table.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Name of the server.
+    pub name: String,
+    /// Number of cases that passed strictly.
+    pub passed: usize,
+    /// Number of cases that passed with a warning.
+    pub warn: usize,
+    /// Number of cases that failed unexpectedly.
+    pub fails: usize,
+    /// Number of known failures.
+    pub known: usize,
+    /// Number of inconclusive cases.
+    pub inconclusive: usize,
+    /// Title of the most severe fault, or a text that says why there is none.
+    pub worst_fault: String,
+    /// Duration of all test cases in milliseconds, if recorded.
+    pub duration_ms: Option<u64>,
+    /// Detected concurrency model, if any.
+    pub concurrency_model: Option<ConcurrencyModel>,
+}
+
+/// Likely cause of a fault if its cases have no hint.
+const NO_CAUSE: &str = "unknown: compare the received and the expected bytes";
+
+/// Likely cause of a fault if the server logged an error while a client waited for a reply.
+pub(super) const ERROR_BEFORE_TIMEOUT: &str = "an error ended the code that served this client, and no reply was sent: catch errors per \
+     client, reply with an error line, and close the socket on every path";
+
+/// Prefixes of hints that do not name a cause.
+const NO_HINTS: &[&str] = &["--output DIR", "this is the smallest counterexample"];
+
+impl Grading {
+    /// Builds the grading report of a server from its case results.
+    pub fn of(server: &ServerResult) -> Grading {
+        let of_kind = |kind| server.cases.iter().filter(move |result| result.kind() == kind);
+        Grading {
+            name: plain(&server.name),
+            command: plain(&server.command),
+            contract: plain(&server.contract),
+            concurrency_model: server.concurrency_model,
+            not_run: server.not_run.as_deref().map(plain),
+            tally: Tally::of(&server.cases).summary(),
+            topics: topics(&server.cases),
+            faults: faults(of_kind(Kind::Fail)),
+            notes: server.cases.iter().filter_map(note).collect(),
+            inconclusive: groups(of_kind(Kind::Inconclusive), inconclusive_reason),
+            not_applicable: groups(of_kind(Kind::NotApplicable), |result| plain(&result.observed)),
+        }
+    }
+}
+
+impl Row {
+    /// Builds the row of a server.
+    pub fn of(server: &ServerResult) -> Row {
+        let grading = Grading::of(server);
+        let tally = Tally::of(&server.cases);
+        let worst_fault = match (grading.not_run, grading.faults.first()) {
+            (Some(reason), _) => format!("not run: {reason}"),
+            (None, Some(fault)) => fault.title.clone(),
+            (None, None) if tally.get(Kind::Inconclusive) > 0 => {
+                "none found, but some cases are inconclusive".to_owned()
+            }
+            (None, None) => "none".to_owned(),
+        };
+        Row {
+            name: grading.name,
+            passed: tally.get(Kind::Pass),
+            warn: tally.get(Kind::Warn),
+            fails: tally.get(Kind::Fail),
+            known: tally.get(Kind::Known),
+            inconclusive: tally.get(Kind::Inconclusive),
+            worst_fault,
+            duration_ms: server.duration_ms,
+            concurrency_model: grading.concurrency_model,
+        }
+    }
+
+    /// Formats the number of failed cases and the number of known failures.
+    pub(super) fn failed_text(&self) -> String {
+        let known = (self.known > 0).then(|| format!(" (+{} known)", self.known));
+        format!("{}{}", self.fails, known.unwrap_or_default())
+    }
+
+    /// Returns the name of the detected concurrency model, or an empty string.
+    pub(super) fn model_name(&self) -> &'static str {
+        self.concurrency_model.map_or("", ConcurrencyModel::name)
+    }
+
+    pub(super) fn duration_text(&self) -> String {
+        self.duration_ms.map_or(String::new(), |ms| format!("{:.1} s", ms as f64 / 1e3))
+    }
+}
+
+impl Report {
+    /// Returns the external servers.
+    pub fn external(&self) -> Vec<&ServerResult> {
+        self.servers.iter().filter(|server| server.external).collect()
+    }
+}
+
+fn topics(cases: &[CaseResult]) -> Vec<TopicTally> {
+    let topics = cases.chunk_by(|one, other| topic_of(&one.name) == topic_of(&other.name));
+    let count = |topic: &[CaseResult], kinds: &[Kind]| {
+        topic.iter().filter(|result| kinds.contains(&result.kind())).count()
+    };
+    let tally = |topic: &[CaseResult]| TopicTally {
+        topic: descriptions::topic(topic_of(&topic[0].name)).to_owned(),
+        passed: count(topic, &[Kind::Pass, Kind::Warn]),
+        conclusive: count(topic, &[Kind::Pass, Kind::Warn, Kind::Fail, Kind::Known]),
+    };
+    topics.map(tally).filter(|topic| topic.passed > 0).collect()
+}
+
+fn faults<'j>(failed: impl Iterator<Item = &'j CaseResult>) -> Vec<Fault> {
+    let mut groups: Vec<(String, Vec<&CaseResult>)> = Vec::new();
+    for result in failed {
+        let key = cause_key(result);
+        match groups.iter_mut().find(|(other, _)| *other == key) {
+            Some((_, group)) => group.push(result),
+            None => groups.push((key, vec![result])),
+        }
+    }
+    let mut faults: Vec<Fault> = groups.into_iter().map(|(_, group)| fault(group)).collect();
+    faults.sort_by_key(|fault| fault.severity);
+    faults
+}
+
+fn fault(mut group: Vec<&CaseResult>) -> Fault {
+    group.sort_by_key(|result| rank::severity(result));
+    let first = group[0];
+    Fault {
+        title: title(first),
+        severity: rank::severity(first),
+        evidence: evidence::of(first),
+        cause: match evidence::error_before_timeout(first) {
+            Some(_) => ERROR_BEFORE_TIMEOUT.to_owned(),
+            None => cause(&group).unwrap_or_else(|| NO_CAUSE.to_owned()),
+        },
+        reproduce: first.reproduce.clone(),
+        cases: group.iter().map(|result| result.name.clone()).collect(),
+    }
+}
+
+/// Returns a key that is equal for cases with probably the same cause.
+///
+/// The key is the first of these that applies:
+/// - the server could not be launched;
+/// - the last error that the server logged before it exited;
+/// - the last error that the server logged before the client timed out, and the severity;
+/// - the hint and the severity;
+/// - the observation, its topic and the severity.
+fn cause_key(result: &CaseResult) -> String {
+    let severity = rank::severity(result);
+    if rank::failed_to_launch(result) {
+        return "not launched".to_owned();
+    }
+    let numberless = |text: String| text.replace(|letter: char| letter.is_ascii_digit(), "");
+    if evidence::exited_unexpectedly(result) {
+        // The exit status of a multithreaded program can vary for the same error, so compare the
+        // log.
+        let exit = result.exit.map_or(String::new(), |exit| exit.to_string());
+        let error = evidence::last_error(&result.log).map(numberless);
+        return error.map_or_else(
+            || format!("exited {exit} {}", topic_of(&result.name)),
+            |error| format!("exited {error}"),
+        );
+    }
+    if let Some(error) = evidence::error_before_timeout(result) {
+        return format!("timed out {severity:?} {}", numberless(error));
+    }
+    match hint(result) {
+        Some(hint) => format!("hint {severity:?} {hint}"),
+        None => {
+            let topic = topic_of(&result.name);
+            format!("observed {severity:?} {topic} {}", result.observed)
+        }
+    }
+}
+
+/// Returns the hint of a result, if it names a cause.
+fn hint(result: &CaseResult) -> Option<&str> {
+    let names_a_cause = |hint: &&str| !NO_HINTS.iter().any(|prefix| hint.starts_with(prefix));
+    result.hint.as_deref().filter(names_a_cause)
+}
+
+/// Returns the most specific hint of a group: the hint of the first case if no other case has it,
+/// otherwise the rarest hint.
+fn cause(group: &[&CaseResult]) -> Option<String> {
+    let hints: Vec<&str> = group.iter().filter_map(|result| hint(result)).collect();
+    let count = |hint: &&str| hints.iter().filter(|other| *other == hint).count();
+    let rarest = hints.iter().copied().min_by_key(count)?;
+    Some(plain(hint(group[0]).filter(|first| count(first) < 2).unwrap_or(rarest)))
+}
+
+fn title(result: &CaseResult) -> String {
+    let description = descriptions::fault(&result.name);
+    let title = match (rank::failed_to_launch(result), description) {
+        (true, _) if result.state == State::Crash => {
+            "the server exits before it listens".to_owned()
+        }
+        (true, _) if result.state == State::Hang => "the server does not listen in time".to_owned(),
+        (true, _) => "the server does not run, or listens on another address".to_owned(),
+        (false, Some(description)) if evidence::exited_unexpectedly(result) => {
+            format!("the server exits when {}", description.when)
+        }
+        (false, Some(description)) => description.fault.to_owned(),
+        (false, None) => format!("requirement not met: {}", result.requirement),
+    };
+    let first = title.chars().next().map(|letter| letter.to_uppercase().to_string());
+    first.unwrap_or_default() + title.get(1..).unwrap_or_default()
+}
+
+fn note(result: &CaseResult) -> Option<Note> {
+    let text = match result.kind() {
+        Kind::Warn => {
+            format!("works, but deviates from the strict requirement: {}", result.observed)
+        }
+        Kind::Info => format!("observed: {}", result.observed),
+        Kind::Known => {
+            let reason = result.known_failure.as_ref().map(KnownFailure::text).unwrap_or_default();
+            format!("known failure: {reason}")
+        }
+        Kind::Stale => format!("the known failure now passes: {}", result.label()),
+        _ => return None,
+    };
+    Some(Note { case: result.name.clone(), text: plain(&text) })
+}
+
+/// Returns the reason why a case is inconclusive: the case that must pass first, if known.
+fn inconclusive_reason(result: &CaseResult) -> String {
+    if result.state == State::HarnessError {
+        return format!("harness error: {}", plain(&result.observed));
+    }
+    match result.blocked_by.first() {
+        Some(name) => format!("{name} must pass first"),
+        None => evidence::line(&result.observed),
+    }
+}
+
+/// Groups cases by reason, the largest group first.
+fn groups<'j>(
+    cases: impl Iterator<Item = &'j CaseResult>,
+    reason: impl Fn(&CaseResult) -> String,
+) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for result in cases {
+        let reason = reason(result);
+        match groups.iter_mut().find(|group| group.reason == reason) {
+            Some(group) => group.cases.push(result.name.clone()),
+            None => groups.push(Group { reason, cases: vec![result.name.clone()] }),
+        }
+    }
+    groups.sort_by_key(|group| std::cmp::Reverse(group.cases.len()));
+    groups
+}

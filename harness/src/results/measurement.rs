@@ -1,0 +1,124 @@
+//! The result of one load run, with its validity.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::lost_time::LostShares;
+use super::outcome::{Outcome, Outcomes};
+use super::server_stats::ServerStats;
+use super::validity::Validity;
+use crate::stats::{self, Quantiles};
+
+/// Result of one load run on one server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Measurement {
+    /// Name of the workload.
+    pub workload: String,
+    /// Number of connections requested.
+    pub clients: usize,
+    /// Recorded time, in milliseconds.
+    pub duration_ms: u64,
+    /// Planned recording time, in milliseconds. If the run ended earlier, a caveat gives the
+    /// reason.
+    pub planned_ms: u64,
+    /// Validity of the figures, with all caveats.
+    pub validity: Validity,
+    /// Whether the run was interrupted.
+    pub partial: bool,
+    /// Outcomes of the requests.
+    pub outcomes: Outcomes,
+    /// Outcomes of the connections. `answered` counts the connections that got a reply and stayed
+    /// open until the end of the run.
+    pub connections: Outcomes,
+    /// Outcomes of the background clients' requests, by group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub background: Vec<Outcomes>,
+    /// Offered rate of an open loop, in requests per second.
+    pub offered_per_s: Option<f64>,
+    /// Correct replies per second.
+    pub throughput_per_s: f64,
+    /// Latency from the scheduled time of a request to its correct reply. HdrHistogram calls the
+    /// scheduled time the intended time.
+    ///
+    /// In a closed loop, latency begins when the request is sent, and a slow reply delays the next
+    /// request. So a stall delays few requests, and the percentiles hide it (coordinated omission).
+    ///
+    /// In both loops, a request in flight at the end counts with its age, which is a lower bound.
+    /// `outcomes` has the number of these requests.
+    pub latency_intended_ns: Quantiles,
+    /// Latency from the sending of a request to its correct reply.
+    pub latency_sent_ns: Quantiles,
+    /// 95 % confidence interval of the p99 of `latency_intended_ns`, if there are enough samples.
+    pub p99_interval_ns: Option<stats::Interval<u64>>,
+    /// Effective sample size: the number of independent samples that would give the same precision.
+    /// It is smaller than the number of requests, because latencies in a run are correlated.
+    pub effective_samples: Option<f64>,
+    /// Delay from the scheduled time of a request to its sending, in an open loop.
+    pub send_lateness_ns: Quantiles,
+    /// Connect times.
+    pub connect_ns: Quantiles,
+    /// Time from the scheduled time (in a closed loop, from the sending) of a request to its
+    /// failure, by outcome.
+    pub failures_ns: BTreeMap<Outcome, Quantiles>,
+    /// CPU time of the generator per correct reply, in nanoseconds, if there was a correct reply.
+    /// In an open loop, it includes busy waits for the next scheduled time.
+    pub generator_cpu_ns_per_request: Option<u64>,
+    /// CPU time of the generator divided by the duration of the run; 1 is one busy CPU.
+    pub generator_cpu_share: f64,
+    /// Relative difference between (throughput × mean latency) and the mean number of requests in
+    /// flight, which are equal by Little's law.
+    ///
+    /// It checks the generator: requests in flight are counted independently of the latencies.
+    pub littles_residual: Option<f64>,
+    /// Share of the machine's CPU time that the hypervisor gave to other guests (steal), on a
+    /// virtual machine.
+    pub stolen_share: f64,
+    /// Time in which the generator could not run.
+    pub lost_time: LostShares,
+    /// System calls of the server per correct reply, counted in a separate run. `None` if the count
+    /// was not requested or is not permitted.
+    pub syscalls_per_request: Option<f64>,
+    /// Reason why the system calls were not counted, if the count was requested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syscalls_not_counted: Option<String>,
+    /// CPUs of the server and the generator.
+    pub placement: String,
+    /// Resource use of the server; none for a server that the harness did not launch.
+    pub server_stats: Option<ServerStats>,
+    /// Cost of idle connections, for the workload `idle-memory`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_connections: Option<IdleConnectionCost>,
+}
+
+/// Cost of many idle connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct IdleConnectionCost {
+    /// Growth of the server's anonymous resident memory, in bytes, divided by the number of
+    /// connections that got a reply and stayed open. The growth is from before the first connection
+    /// to the end of the run.
+    pub memory_per_connection_bytes: u64,
+    /// Time until all connections were established and answered once, in milliseconds.
+    pub connected_in_ms: u64,
+}
+
+impl Measurement {
+    /// Returns the server's CPU time per correct reply, in nanoseconds, if known.
+    pub fn server_cpu_ns_per_request(&self) -> Option<u64> {
+        self.server_stats.as_ref()?.cpu_ns_per_request
+    }
+
+    /// Returns whether any request got a correct reply.
+    pub fn has_answers(&self) -> bool {
+        // Under overload, all replies in the measured interval may belong to requests of the
+        // warm-up.
+        self.outcomes.get(Outcome::Answered) > 0 || self.throughput_per_s > 0.0
+    }
+
+    /// Describes the faults of the server under this load, if any.
+    pub fn problem(&self) -> Option<String> {
+        self.validity.problem()
+    }
+}

@@ -1,0 +1,43 @@
+//! The data that the test cases and the load generator produce, and from which reports are made.
+//!
+//! All types are owned data, and can be written to and read from `report.json`. A [`Report`] has
+//! the results of a run.
+
+mod case_result;
+mod concurrency_model;
+mod discovery;
+mod event;
+mod known_failure;
+mod lost_time;
+mod measurement;
+mod outcome;
+mod quoted;
+mod read;
+mod report;
+mod resources;
+#[cfg(test)]
+mod schema;
+mod server_stats;
+mod survivor;
+mod validity;
+mod verdict;
+
+pub use crate::environment::Environment;
+pub use crate::exit::Exit;
+pub use crate::stats::{Interval, Quantiles};
+pub use case_result::CaseResult;
+pub use concurrency_model::ConcurrencyModel;
+pub use discovery::Discovery;
+pub use event::{Event, EventKind};
+pub use known_failure::{KnownFailure, KnownVerdict};
+pub use lost_time::LostShares;
+pub use measurement::{IdleConnectionCost, Measurement};
+pub use outcome::{Outcome, Outcomes};
+pub use quoted::Quoted;
+pub use read::ReadError;
+pub use report::{FORMAT, Report, ServerResult};
+pub use resources::{Sample, format_changes};
+pub use server_stats::ServerStats;
+pub use survivor::Survivor;
+pub use validity::{Caveat, CaveatKind, Validity, ValidityLabel};
+pub use verdict::{Kind, Level, State, Verdict};

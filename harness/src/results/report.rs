@@ -1,0 +1,164 @@
+//! All results of a run: the content of `report.json`.
+
+use serde::{Deserialize, Serialize};
+
+use super::case_result::CaseResult;
+use super::concurrency_model::ConcurrencyModel;
+use super::known_failure::KnownFailure;
+use super::measurement::Measurement;
+use super::verdict::Kind;
+use crate::environment::Environment;
+
+/// Format version of `report.json`; incremented by incompatible changes.
+pub const FORMAT: u32 = 4;
+
+/// All results of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Report {
+    /// Format version: [`FORMAT`].
+    #[cfg_attr(test, schemars(extend("const" = FORMAT)))]
+    pub format: u32,
+    /// Whether the run completed.
+    pub complete: bool,
+    /// Machine, program and start time of the run.
+    pub environment: Environment,
+    /// Description of the benchmark plan.
+    pub plan: String,
+    /// Random seed of the run.
+    pub seed: u64,
+    /// Results, one entry per server.
+    pub servers: Vec<ServerResult>,
+}
+
+/// All results of one server.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ServerResult {
+    /// Name of the server.
+    pub name: String,
+    /// The alias of this server or its pattern (`server1` to `server4`), if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    /// Command line of the tested server.
+    pub command: String,
+    /// Whether this is an external server: not built in.
+    pub external: bool,
+    /// Description of the declared contract.
+    pub contract: String,
+    /// Detected concurrency model, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_model: Option<ConcurrencyModel>,
+    /// Reason why the server cannot run on this machine, if it cannot. Such a server has neither
+    /// passed nor failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_run: Option<String>,
+    /// Results of the test cases.
+    pub cases: Vec<CaseResult>,
+    /// Duration of all test cases in milliseconds, if recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// Command line of the benchmarked server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_command: Option<String>,
+    /// Measurements, one per workload.
+    pub measurements: Vec<Measurement>,
+    /// Workloads that were not measured, with the reasons.
+    pub not_measured: Vec<String>,
+    /// Reason why a measurement failed, if a measurement failed.
+    pub problem: Option<String>,
+}
+
+impl Report {
+    /// Iterates over the case results of all servers.
+    pub fn results(&self) -> impl Iterator<Item = &CaseResult> {
+        self.servers.iter().flat_map(|server| &server.cases)
+    }
+
+    /// Returns whether no case and no measurement needs attention.
+    pub fn is_fine(&self) -> bool {
+        self.results().all(CaseResult::is_fine) && self.problems().next().is_none()
+    }
+
+    /// Iterates over the problems of all measurements, server by server.
+    pub fn problems(&self) -> impl Iterator<Item = String> {
+        self.servers.iter().flat_map(ServerResult::problems)
+    }
+
+    /// Returns the known failures, with their servers.
+    pub(crate) fn known_failures(&self) -> Vec<(&ServerResult, &CaseResult, &KnownFailure)> {
+        let mut found = Vec::new();
+        for server in &self.servers {
+            for result in &server.cases {
+                if let (Kind::Known, Some(known)) = (result.kind(), &result.known_failure) {
+                    found.push((server, result, known));
+                }
+            }
+        }
+        found
+    }
+
+    /// Returns the servers that could run.
+    pub(crate) fn servers_run(&self) -> Vec<&ServerResult> {
+        self.servers.iter().filter(|server| server.not_run.is_none()).collect()
+    }
+
+    /// Iterates over the servers that could not run on this machine, with the reasons.
+    pub fn servers_not_run(&self) -> impl Iterator<Item = (&ServerResult, &str)> {
+        self.servers.iter().filter_map(|server| Some((server, server.not_run.as_deref()?)))
+    }
+
+    /// Returns the names and requirements of all cases, in order of first occurrence.
+    pub(crate) fn case_names(&self) -> Vec<(&str, &str)> {
+        let mut names: Vec<(&str, &str)> = Vec::new();
+        for result in self.results() {
+            if !names.iter().any(|(name, _)| *name == result.name) {
+                names.push((&result.name, &result.requirement));
+            }
+        }
+        names
+    }
+
+    /// Returns the names of all workloads, in order of first occurrence.
+    pub(crate) fn workloads(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for measurement in self.servers.iter().flat_map(|server| &server.measurements) {
+            if !names.contains(&measurement.workload.as_str()) {
+                names.push(&measurement.workload);
+            }
+        }
+        names
+    }
+}
+
+impl ServerResult {
+    /// Returns whether no case and no measurement needs attention.
+    pub fn is_fine(&self) -> bool {
+        self.cases.iter().all(CaseResult::is_fine) && self.problems().next().is_none()
+    }
+
+    pub(crate) fn label(&self) -> String {
+        match &self.alias {
+            Some(alias) => format!("{} ({alias})", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    /// Iterates over the problems of the server's measurements.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = String> {
+        let own = self.problem.iter().map(|problem| format!("{}: {problem}", self.name));
+        let measured = self.measurements.iter().filter_map(|measurement| {
+            let problem = measurement.problem()?;
+            Some(format!("{} under {}: {problem}", self.name, measurement.workload))
+        });
+        own.chain(measured)
+    }
+
+    pub(crate) fn result(&self, case: &str) -> Option<&CaseResult> {
+        self.cases.iter().find(|result| result.name == case)
+    }
+
+    pub(crate) fn measurement(&self, workload: &str) -> Option<&Measurement> {
+        self.measurements.iter().find(|measurement| measurement.workload == workload)
+    }
+}

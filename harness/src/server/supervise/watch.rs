@@ -1,0 +1,175 @@
+//! Supervises a running server: forwards signals, reaps children and enforces limits.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::signalfd::SignalFd;
+use nix::unistd::{self, Pid};
+
+use super::super::launch_request::LaunchRequest;
+use super::super::proc;
+use super::event::{SupervisorEvent, report};
+use super::kill::{KILL_INTERVAL, SignalScope, descendants, kill_all, reap};
+use super::start::PendingInput;
+use crate::results::Survivor;
+
+/// Interval between two counts of threads and processes. Most servers exit before the first count.
+const COUNT_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Interval for limits below [`LOW_LIMIT`]. A server exceeds them sooner, and counting takes less
+/// time.
+const SHORT_COUNT_INTERVAL: Duration = Duration::from_millis(50);
+const LOW_LIMIT: usize = 2000;
+
+/// State of the supervision of one server.
+pub(super) struct Watch<'a> {
+    server: Pid,
+    scope: SignalScope,
+    input: Option<PendingInput>,
+    /// Limit of threads and processes.
+    max_tasks: Option<usize>,
+    /// End of the permitted lifetime.
+    lifetime_end: Option<Instant>,
+    /// Receives SIGCHLD.
+    child_exits: &'a SignalFd,
+    /// Time of the last count of threads and processes.
+    counted_at: Instant,
+    /// Whether the server's first process has exited.
+    exited: bool,
+    /// Whether a limit was exceeded, so that all processes must be killed.
+    killing: bool,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn begin(
+        server: Pid,
+        scope: SignalScope,
+        input: Option<PendingInput>,
+        request: &LaunchRequest,
+        child_exits: &'a SignalFd,
+    ) -> Watch<'a> {
+        let (max_tasks, now) = (request.confinement.tasks, Instant::now());
+        let lifetime_end =
+            request.confinement.lifetime.and_then(|lifetime| now.checked_add(lifetime));
+        Watch {
+            server,
+            scope,
+            input,
+            max_tasks,
+            lifetime_end,
+            child_exits,
+            counted_at: now,
+            exited: false,
+            killing: false,
+        }
+    }
+
+    /// Supervises the server until the supervisor's standard input ends. Each byte of that input is
+    /// the number of a signal for the server. Reaps children and enforces limits. At the end, reports the processes that survived the server's first process.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let stdin = io::stdin();
+        loop {
+            let timeout = self.timeout();
+            let mut poll_set = vec![
+                PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.child_exits.as_fd(), PollFlags::POLLIN),
+            ];
+            poll_set.extend(
+                self.input
+                    .iter()
+                    .map(|input| PollFd::new(input.writer.as_fd(), PollFlags::POLLOUT)),
+            );
+            match poll(&mut poll_set, timeout) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let stdin_is_readable = poll_set[0].any() == Some(true);
+            self.exited |= reap(Some(self.server), self.child_exits)?;
+            self.input =
+                self.input.take().and_then(|mut input| input.write_more().then_some(input));
+            self.enforce_limits()?;
+            if stdin_is_readable {
+                let mut signals = [0; 16];
+                let count = stdin.lock().read(&mut signals)?;
+                if count == 0 {
+                    break;
+                }
+                self.forward(&signals[..count]);
+            }
+        }
+        if self.exited {
+            for pid in descendants() {
+                let name = proc::name(pid).unwrap_or_default();
+                report(&SupervisorEvent::Survivor(Survivor { pid, name }))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn forward(&self, signals: &[u8]) {
+        for &number in signals.iter().filter(|_| !self.exited) {
+            if let Ok(signal) = Signal::try_from(i32::from(number)) {
+                let _ = kill(self.server, signal);
+            }
+        }
+    }
+
+    fn timeout(&self) -> PollTimeout {
+        let count = self.max_tasks.map(count_interval);
+        let left = self.lifetime_end.map(|end| end.saturating_duration_since(Instant::now()));
+        let kill = self.killing.then_some(KILL_INTERVAL);
+        let Some(soonest) = [count, left, kill].into_iter().flatten().min() else {
+            return PollTimeout::NONE;
+        };
+        // The conversion rounds down to milliseconds; a wait of 0 ms would spin.
+        PollTimeout::try_from(soonest + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+    }
+
+    /// Kills the server if it exceeds its limit of threads and processes, or its lifetime.
+    fn enforce_limits(&mut self) -> io::Result<()> {
+        if let Some(max) = self.max_tasks
+            && self.counted_at.elapsed() >= count_interval(max)
+        {
+            if !self.killing && has_more_tasks(max) {
+                report(&SupervisorEvent::TasksExceeded)?;
+                self.killing = true;
+            }
+            self.counted_at = Instant::now();
+        }
+        if self.lifetime_end.is_some_and(|end| Instant::now() >= end) {
+            self.lifetime_end = None;
+            if !self.killing && !descendants().is_empty() {
+                report(&SupervisorEvent::LifetimeExceeded)?;
+                self.killing = true;
+            }
+        }
+        // A process that was being forked appears a moment later, so kill again in the next round.
+        self.killing = self.killing && kill_all(self.server, self.scope);
+        Ok(())
+    }
+}
+
+fn count_interval(max_tasks: usize) -> Duration {
+    if max_tasks < LOW_LIMIT { SHORT_COUNT_INTERVAL } else { COUNT_INTERVAL }
+}
+
+/// Returns whether the process tree has more than `max` threads and processes. First checks the
+/// total of the machine, which takes only one file. Stops counting at the limit, because the tree
+/// may grow faster than it is counted.
+fn has_more_tasks(max: usize) -> bool {
+    if proc::all_tasks().is_some_and(|all| all <= max) {
+        return false;
+    }
+    let (mut tree, mut next, mut tasks) = (proc::children(unistd::getpid().as_raw()), 0, 0);
+    while let Some(&pid) = tree.get(next).filter(|_| tasks <= max) {
+        // A process that has just been reaped counts as one task.
+        tasks += proc::threads(&[pid]).len().max(1);
+        tree.extend(proc::children(pid));
+        next += 1;
+    }
+    tasks > max
+}

@@ -1,0 +1,12 @@
+# One client at a time. With a timeout, Python calls poll before accept and recv.
+import socket
+import sys
+
+listener = socket.create_server((sys.argv[1], int(sys.argv[2])))
+listener.settimeout(3600)
+while True:
+    client, _ = listener.accept()
+    client.settimeout(3600)
+    with client:
+        while data := client.recv(4096):
+            client.sendall(data)

@@ -1,9 +1,0 @@
-// Two processes of Node's; the first accepts for both.
-const cluster = require("cluster");
-const [host, port] = process.argv.slice(2);
-if (cluster.isPrimary) {
-  cluster.fork();
-  cluster.fork();
-} else {
-  require("net").createServer((client) => client.pipe(client)).listen(Number(port), host);
-}

@@ -1,3 +1,0 @@
-// What Node makes of a server.
-const [host, port] = process.argv.slice(2);
-require("net").createServer((client) => client.pipe(client)).listen(Number(port), host);
