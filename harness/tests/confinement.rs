@@ -29,6 +29,7 @@ use harness::server::{
     Process, network, proc,
 };
 use libtest_mimic::{Completion, Failed};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{OpenptyResult, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
@@ -51,7 +52,8 @@ use isolation::{
 use launch_options::{
     a_missing_directory_or_program_is_reported,
     a_relative_program_path_is_resolved_in_the_working_directory,
-    standard_input_is_empty_by_default, standard_input_is_passed_to_the_server_and_reaches_eof,
+    a_server_inherits_only_the_standard_descriptors, standard_input_is_empty_by_default,
+    standard_input_is_passed_to_the_server_and_reaches_eof,
     the_working_directory_and_the_environment_reach_the_server,
     unread_standard_input_does_not_block_the_harness,
 };
@@ -88,6 +90,10 @@ const ON_ANY_MACHINE: &[Claim] = &[
         unread_standard_input_does_not_block_the_harness,
     ),
     ("standard_input_is_empty_by_default", standard_input_is_empty_by_default),
+    (
+        "a_server_inherits_only_the_standard_descriptors",
+        a_server_inherits_only_the_standard_descriptors,
+    ),
     (
         "the_working_directory_and_the_environment_reach_the_server",
         the_working_directory_and_the_environment_reach_the_server,

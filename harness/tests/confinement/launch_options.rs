@@ -28,6 +28,14 @@ pub(super) fn standard_input_is_empty_by_default() -> Result<(), Failed> {
     ensure(report.log.contains(r#"input """#), &report)
 }
 
+pub(super) fn a_server_inherits_only_the_standard_descriptors() -> Result<(), Failed> {
+    // The supervisor and the server would inherit this descriptor.
+    let null = fs::File::open("/dev/null")?;
+    fcntl(&null, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    let report = run(&spec(&["prints-descriptors"], LaunchOptions::default()))?;
+    ensure(report.log == "descriptors 0 1 2", &report)
+}
+
 pub(super) fn the_working_directory_and_the_environment_reach_the_server() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let variables = [("TEST_PORT", "p{port}"), ("TEST_HOST", "{host}"), ("TEST", "no")];

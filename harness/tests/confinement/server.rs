@@ -21,6 +21,7 @@ pub(crate) fn take_role() {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         ["role", "prints-environment"] => print_environment().expect("readable input"),
+        ["role", "prints-descriptors"] => print_descriptors().expect("/proc/self/fd"),
         ["role", "fixed-port", port] => {
             serve_fixed_port(port.parse().expect("a port")).expect("a free port");
         }
@@ -74,6 +75,20 @@ fn print_environment() -> io::Result<()> {
     println!("folder {}", std::env::current_dir()?.display());
     println!("environment {environment:?}");
     println!("input {input:?}");
+    Ok(())
+}
+
+/// Prints the open descriptors, without the one that lists them.
+fn print_descriptors() -> io::Result<()> {
+    let mut open = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let path = entry?.path();
+        if !fs::read_link(&path)?.starts_with("/proc") {
+            open.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        }
+    }
+    open.sort();
+    println!("descriptors {}", open.join(" "));
     Ok(())
 }
 

@@ -136,9 +136,9 @@ fn before_exec(
 ) {
     let supervisor = unistd::getpid();
     // SAFETY: the code between fork and exec makes only these system calls: prctl(2),
-    // sigprocmask(2), signal(2), getppid(2), setsid(2), and in `limit` setpriority(2),
-    // sched_setaffinity(2), landlock_restrict_self(2), close(2) and setrlimit(2). None of them
-    // allocates or takes a lock.
+    // sigprocmask(2), signal(2), getppid(2), setsid(2), close_range(2), and in `limit`
+    // setpriority(2), sched_setaffinity(2), landlock_restrict_self(2), close(2) and setrlimit(2).
+    // None of them allocates or takes a lock.
     unsafe {
         server.pre_exec(move || {
             prctl::set_pdeathsig(Signal::SIGKILL)?;
@@ -155,6 +155,9 @@ fn before_exec(
             // Start a new session and process group. In the harness's session the server could
             // insert commands into the input of the user's terminal (TIOCSTI of ioctl_tty(2)).
             unistd::setsid()?;
+            // exec(3) closes these descriptors: the server starts with 0, 1 and 2, whatever the
+            // harness inherited. Kernels before 5.11 refuse, and the server inherits the rest.
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
             limit()
         });
     }
