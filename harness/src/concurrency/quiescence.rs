@@ -11,16 +11,21 @@ use crate::server::proc::{self, Pid};
 /// without a timeout, no timer is armed, and no other server can send it a reply. Returns `false` for
 /// an empty tree, and if the kernel does not report the calls.
 ///
+/// `list_tree` lists the processes. It is called again at the end, because the first list may lack a
+/// process that was just forked.
+///
 /// Two timers are not visible: the interval timer of a process (setitimer(2)), and the timeout of a
 /// blocking socket (SO_RCVTIMEO). A connection to another server by a Unix socket is not visible
 /// either. So first wait several times the usual duration of a reply.
-pub fn is_quiescent(tree: &[Pid]) -> bool {
-    let before = thread_states(tree);
+pub fn is_quiescent(list_tree: impl Fn() -> Vec<Pid>) -> bool {
+    let tree = list_tree();
+    let before = thread_states(&tree);
     !before.is_empty()
         && before.iter().all(|thread| thread.sleeps)
         && tree.iter().all(|&pid| waits_for_external_event(pid))
-        && !proc::is_client_of_another(tree)
-        && before == thread_states(tree)
+        && !proc::is_client_of_another(&tree)
+        && before == thread_states(&tree)
+        && tree == list_tree()
 }
 
 /// Returns whether a process waits only for external events, or has exited.
@@ -58,6 +63,7 @@ fn may_have_timer(pid: Pid) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::net::TcpListener;
     use std::process::{Child, Command, Stdio};
     use std::thread::sleep;
@@ -67,12 +73,12 @@ mod tests {
 
     /// Returns whether the child becomes quiescent before the timeout. Kills the child.
     fn becomes_quiescent(child: &mut Child, timeout: Duration) -> bool {
-        let tree = [child.id() as Pid];
+        let tree = || vec![child.id() as Pid];
         let deadline = Instant::now() + timeout;
-        let mut is_reached = is_quiescent(&tree);
+        let mut is_reached = is_quiescent(tree);
         while !is_reached && Instant::now() < deadline {
             sleep(Duration::from_millis(5));
-            is_reached = is_quiescent(&tree);
+            is_reached = is_quiescent(tree);
         }
         let _ = child.kill();
         let _ = child.wait();
@@ -88,7 +94,29 @@ mod tests {
         };
         assert!(becomes_quiescent(&mut start("cat", &[]), Duration::from_secs(20)));
         assert!(!becomes_quiescent(&mut start("sleep", &["60"]), Duration::from_millis(300)));
-        assert!(!is_quiescent(&[]), "an empty tree is unknown");
+        assert!(!is_quiescent(Vec::new), "an empty tree is unknown");
+    }
+
+    #[test]
+    fn a_tree_that_grows_during_the_check_is_not_quiescent() {
+        let start = || Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat is installed");
+        let mut processes = [start(), start()];
+        let pids = [0, 1].map(|index| processes[index].id() as Pid);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !is_quiescent(|| pids.to_vec()) && Instant::now() < deadline {
+            sleep(Duration::from_millis(5));
+        }
+        let calls = Cell::new(0);
+        let growing_tree = || {
+            calls.set(calls.get() + 1);
+            pids[..calls.get()].to_vec()
+        };
+        let verdicts = [is_quiescent(|| pids.to_vec()), is_quiescent(growing_tree)];
+        for process in &mut processes {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        assert_eq!(verdicts, [true, false]);
     }
 
     #[test]

@@ -90,7 +90,8 @@ impl Instance<'_> {
             if let Some(exit) = process.wait_for_exit(EXIT_CHECK_INTERVAL) {
                 return Some(exit);
             }
-            let is_quiescent = !self.exits_by_itself && concurrency::is_quiescent(&process.tree());
+            let is_quiescent =
+                !self.exits_by_itself && concurrency::is_quiescent(|| process.tree());
             quiescent_checks = if is_quiescent { quiescent_checks + 1 } else { 0 };
         }
         process.exit()

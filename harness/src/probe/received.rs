@@ -146,7 +146,7 @@ impl Instance<'_> {
         // have arrived.
         silence >= min_silence
             && is_delivered()
-            && concurrency::is_quiescent(&server.process.tree())
+            && concurrency::is_quiescent(|| server.process.tree())
             && is_delivered()
     }
 

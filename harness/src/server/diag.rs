@@ -137,6 +137,8 @@ pub(crate) struct ServerEnd {
     pub(crate) is_connecting: bool,
     /// Whether some sent bytes are not yet acknowledged.
     pub(crate) is_sending: bool,
+    /// Whether the server has received bytes that it has not read.
+    pub(crate) has_unread: bool,
 }
 
 /// Returns the server's end of a local connection. Returns `None` if the connection does not exist
@@ -146,12 +148,13 @@ pub(crate) fn server_end(server: SocketAddr, client: SocketAddr) -> Option<Serve
     let mut socket = send(&request(NLM_F_REQUEST, u32::MAX, server, client)).ok()?;
     let length = socket.read(&mut answer).ok()?;
     let Some((SOCK_DIAG_BY_FAMILY, answer, _)) = next(&answer[..length]) else { return None };
-    let TcpSocket { inode, sent, .. } = parse(answer)?;
+    let TcpSocket { inode, sent, received, .. } = parse(answer)?;
     // If the connection does not exist, the kernel answers with the listening socket.
     (answer[STATE] != TCP_LISTEN).then_some(ServerEnd {
         inode: (inode != 0).then_some(inode),
         is_connecting: answer[STATE] == TCP_SYN_RECV,
         is_sending: sent > 0,
+        has_unread: received > 0,
     })
 }
 

@@ -21,7 +21,7 @@ pub(crate) enum Malice {
     RepliesWithoutEnd,
     SendsNoNewline,
     RepliesAGigabyteInOneLine,
-    SendsAByteASecond,
+    SendsAByteEveryTwoSeconds,
     ClosesAtOnce,
     ResetsAtOnce,
     AnswersInUtf16,
@@ -50,7 +50,7 @@ pub(crate) fn answers_nothing(malice: Malice) -> bool {
         malice,
         SendsNoNewline
             | RepliesAGigabyteInOneLine
-            | SendsAByteASecond
+            | SendsAByteEveryTwoSeconds
             | ClosesAtOnce
             | ResetsAtOnce
             | NeverAccepts
@@ -159,9 +159,9 @@ fn answer(malice: Malice, mut client: TcpStream) -> io::Result<()> {
                 (0..1024).try_for_each(|_| client.write_all(&piece))?;
                 client.write_all(b"\n")?;
             }
-            Malice::SendsAByteASecond => {
+            Malice::SendsAByteEveryTwoSeconds => {
                 for byte in &reply_to(&line) {
-                    thread::sleep(Duration::from_secs(1));
+                    thread::sleep(Duration::from_secs(2));
                     client.write_all(&[*byte])?;
                 }
             }

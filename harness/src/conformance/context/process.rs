@@ -133,7 +133,7 @@ impl<'a> ServerProcess<'a> {
     /// Returns whether the server is quiescent: no thread can make progress before an event from
     /// outside.
     pub(super) fn is_quiescent(&self) -> bool {
-        concurrency::is_quiescent(&self.tree())
+        concurrency::is_quiescent(|| self.tree())
     }
 
     /// Waits up to 1 s until every thread of the server sleeps.

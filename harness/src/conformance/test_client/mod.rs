@@ -17,6 +17,10 @@ use crate::client::{Client, ClientError, ConnectMode};
 use crate::server::diag;
 use crate::text::printable;
 
+/// Timeout for a server to read the bytes that it has received. A server may leave them until it has
+/// answered another request.
+const READ_TIMEOUT: Duration = Duration::from_millis(200);
+
 /// Silence after which a case concludes that the server sends nothing. A slower server may pass
 /// wrongly, but no server fails wrongly.
 pub(super) const QUIET: Duration = Duration::from_millis(120);
@@ -200,6 +204,19 @@ impl TestClient<'_> {
     /// the kernel's accept queue.
     pub fn is_accepted(&self) -> bool {
         self.client.addresses().is_some_and(|(client, server)| diag::is_accepted(server, client))
+    }
+
+    /// Waits for `pause`, and then until the server has read all bytes of this client, at most
+    /// [`READ_TIMEOUT`]. The next bytes thus need another read, even if the server lacks CPU time.
+    pub fn pause_until_read(&self, pause: Duration) {
+        thread::sleep(pause);
+        let Some((own, server)) = self.client.addresses() else { return };
+        let deadline = Instant::now() + READ_TIMEOUT;
+        while diag::server_end(server, own).is_some_and(|end| end.has_unread)
+            && Instant::now() < deadline
+        {
+            thread::sleep(POLL_INTERVAL);
+        }
     }
 
     /// Waits until the connection is established on the server's side, so that the client's next
