@@ -10,7 +10,7 @@ use caveats::Facts;
 use p99::P99;
 
 use super::engine::RunResult;
-use super::recorder::Interval;
+use super::interval::Interval;
 use super::run_description::RunDescription;
 use crate::results::Measurement;
 use crate::results::Outcome;

@@ -14,7 +14,8 @@ use std::time::Duration;
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
 use socket2::SockRef;
 
-use super::recorder::{Clock, Flight, Recorder};
+use super::clock::Clock;
+use super::recorder::{Flight, Recorder};
 use super::request_reply::{Cycle, RequestReply};
 use crate::results::{Outcome, Outcomes};
 

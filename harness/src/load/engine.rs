@@ -6,12 +6,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use super::clock::Clock;
 use super::generator::Generator;
 use super::generator::quota::Until;
+use super::interval::Interval;
 use super::load_spec::{ArrivalProcess, ConnectionGroup, LoadSpec};
 use super::lost_time::{LostTime, LostTimeMeter};
 use super::machine::Ticks;
-use super::recorder::{Clock, Interval, Recorder};
+use super::recorder::Recorder;
 use crate::results::Outcomes;
 
 /// Maximum time between two checks for an interruption.

@@ -8,7 +8,7 @@ use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
 use super::engine::RunResult;
-use super::recorder::Interval;
+use super::interval::Interval;
 
 /// Divisor of the printed values: by convention, programs that read the log show milliseconds.
 const NANOSECONDS_PER_MILLISECOND: f64 = 1e6;

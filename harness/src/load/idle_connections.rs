@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use rand::seq::SliceRandom;
 use servers::Service;
 
+use super::clock::Clock;
 use super::connections::events::Events;
 use super::connections::{Connections, REPLY_TIMEOUT};
 use super::lost_time::gaps::Gaps;
-use super::recorder::{Clock, Recorder};
+use super::recorder::Recorder;
 use super::request_reply::{Cycle, distinct_exchanges};
 use crate::results::{Outcome, Outcomes};
 

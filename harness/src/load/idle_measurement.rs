@@ -4,14 +4,16 @@ use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Instant, SystemTime};
 
+use super::clock::{Clock, thread_cpu_ns};
 use super::connections::REPLY_TIMEOUT;
 use super::engine::RunResult;
 use super::idle_connections::IdleConnections;
+use super::interval::Interval;
 use super::lost_time::LostTimeMeter;
 use super::machine::Ticks;
 use super::measurement_settings::MeasurementSettings;
 use super::placement::Placement;
-use super::recorder::{Clock, Interval, Recorder, thread_cpu_ns};
+use super::recorder::Recorder;
 use super::run_description::RunDescription;
 use super::server_stats::Sampler;
 use super::workloads::Workload;

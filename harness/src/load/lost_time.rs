@@ -20,7 +20,7 @@ use nix::unistd::Pid;
 use cgroup::{cpu_stat_files, throttled_ns};
 use gaps::Gaps;
 
-use super::recorder::thread_cpu_ns;
+use super::clock::thread_cpu_ns;
 use crate::results::LostShares;
 
 /// A tick of `/proc/stat` in nanoseconds. USER_HZ is 100, independent of the kernel's HZ.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::engine::{Observer, RunSettings, run};
 use super::idle_measurement::measure_idle;
+use super::interval::Interval;
 use super::load_spec::LoadSpec;
 use super::measurement_settings::{MeasurementSettings, load};
-use super::recorder::Interval;
 use super::reply_template::ReplyTemplate;
 use super::saturation::saturation;
 use super::syscalls::SyscallCounter;

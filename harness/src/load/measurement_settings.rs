@@ -5,9 +5,9 @@ use std::sync::atomic::AtomicBool;
 
 use super::assessment::p99::P99;
 use super::engine::{Observer, RunResult, RunSettings, run};
+use super::interval::Interval;
 use super::load_spec::{ArrivalProcess, LoadSpec};
 use super::placement::{Pin, Placement};
-use super::recorder::Interval;
 use super::run_description::RunDescription;
 use super::server_stats::Sampler;
 use super::workloads::Plan;

@@ -1,123 +1,11 @@
 //! Recorder of a run's requests, interval by interval.
 
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hdrhistogram::Histogram;
-use nix::time::ClockId;
-
-use crate::results::{Outcome, Outcomes};
-
-/// Longest recorded time; longer times are recorded as this one.
-const MAX_LATENCY: Duration = Duration::from_secs(120);
-
-/// Significant digits of a recorded latency.
-const DIGITS: u8 = 3;
-
-/// Significant digits of other recorded times.
-const FEW_DIGITS: u8 = 2;
-
-/// Clock of a run, in nanoseconds since the start. Copies have the same start.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clock(Instant);
-
-impl Clock {
-    pub(super) fn start() -> Clock {
-        Clock(Instant::now())
-    }
-
-    pub(super) fn now(self) -> u64 {
-        self.0.elapsed().as_nanos() as u64
-    }
-}
-
-/// Records of one interval. Times are in nanoseconds.
-#[derive(Clone, Debug)]
-pub struct Interval {
-    /// Start on the run's clock.
-    pub start_ns: u64,
-    /// Duration.
-    pub duration_ns: u64,
-    /// Latency of correct replies, from the scheduled time of each request. Empty in a closed loop,
-    /// which has no scheduled times.
-    pub scheduled: Histogram<u64>,
-    /// Latency of correct replies, from the sending of each request.
-    pub sent: Histogram<u64>,
-    /// Delay from the scheduled time to the sending of each request. Empty in a closed loop.
-    pub lateness: Histogram<u64>,
-    /// Times of successful connects.
-    pub connects: Histogram<u64>,
-    /// Outcomes of requests.
-    pub outcomes: Outcomes,
-    /// Time from the scheduled time (in a closed loop, from the sending) to the failure, by
-    /// outcome.
-    pub failures: Vec<(Outcome, Histogram<u64>)>,
-    /// Integral over time of the number of requests in flight. The connections count them,
-    /// independently of the records of single requests.
-    pub in_flight_ns: u64,
-    /// Number of requests scheduled, sent or not.
-    pub requests: u64,
-    /// Number of correct replies that arrived in the interval. Includes replies to requests from
-    /// before the recording; they compensate for replies that arrive after its end.
-    pub replies: u64,
-    /// CPU time of the generator's thread.
-    pub generator_cpu_ns: u64,
-}
-
-fn times(digits: u8) -> Histogram<u64> {
-    let longest = MAX_LATENCY.as_nanos() as u64;
-    Histogram::new_with_bounds(1, longest, digits).expect("the bounds are in order")
-}
-
-impl Interval {
-    /// Returns an empty interval that starts at `start_ns`.
-    pub fn new(start_ns: u64) -> Interval {
-        Interval {
-            start_ns,
-            duration_ns: 0,
-            scheduled: times(DIGITS),
-            sent: times(DIGITS),
-            lateness: times(DIGITS),
-            connects: times(FEW_DIGITS),
-            outcomes: Outcomes::default(),
-            failures: Vec::new(),
-            in_flight_ns: 0,
-            requests: 0,
-            replies: 0,
-            generator_cpu_ns: 0,
-        }
-    }
-
-    /// Adds the records of another interval, of the same or a later time.
-    pub fn add(&mut self, other: &Interval) {
-        let pairs = [
-            (&mut self.scheduled, &other.scheduled),
-            (&mut self.sent, &other.sent),
-            (&mut self.lateness, &other.lateness),
-            (&mut self.connects, &other.connects),
-        ];
-        for (own, others) in pairs {
-            own.add(others).expect("all histograms have the same bounds");
-        }
-        self.outcomes.add_all(&other.outcomes);
-        for (outcome, others) in &other.failures {
-            self.failures_of(*outcome).add(others).expect("all histograms have the same bounds");
-        }
-        self.in_flight_ns += other.in_flight_ns;
-        self.requests += other.requests;
-        self.replies += other.replies;
-        self.generator_cpu_ns += other.generator_cpu_ns;
-    }
-
-    fn failures_of(&mut self, outcome: Outcome) -> &mut Histogram<u64> {
-        let at =
-            self.failures.iter().position(|(other, _)| *other == outcome).unwrap_or_else(|| {
-                self.failures.push((outcome, times(FEW_DIGITS)));
-                self.failures.len() - 1
-            });
-        &mut self.failures[at].1
-    }
-}
+use super::clock::thread_cpu_ns;
+use super::interval::Interval;
+use crate::results::Outcome;
 
 /// Records the requests of one group of connections, from a start time on.
 #[derive(Debug)]
@@ -293,12 +181,6 @@ impl Recorder {
             self.current.connects.saturating_record(now - began);
         }
     }
-}
-
-/// Returns the CPU time of the calling thread.
-pub(super) fn thread_cpu_ns() -> u64 {
-    let time = ClockId::CLOCK_THREAD_CPUTIME_ID.now().map_or(Duration::ZERO, Duration::from);
-    time.as_nanos() as u64
 }
 
 impl Default for Recorder {

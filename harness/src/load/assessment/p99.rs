@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::load::recorder::Interval;
+use crate::load::interval::Interval;
 use crate::stats;
 
 /// Estimate of a latency's 99th percentile.

@@ -3,8 +3,9 @@
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
+use super::super::interval::Interval;
 use super::super::lost_time::LostTime;
-use super::super::recorder::{Flight, Interval, Recorder};
+use super::super::recorder::{Flight, Recorder};
 use super::*;
 use crate::load::placement::Placement;
 use crate::load::run_description::RunDescription;

@@ -4,11 +4,12 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::{Generator, MAX_WAIT_MS, Members};
+use crate::load::clock::Clock;
 use crate::load::connections::Connections;
 use crate::load::connections::events::{Events, Handled};
 use crate::load::load_spec::{ArrivalProcess, LoadSpec, Schedule};
 use crate::load::lost_time::gaps::Gaps;
-use crate::load::recorder::{Clock, Recorder};
+use crate::load::recorder::Recorder;
 use crate::load::request_reply::Cycle;
 
 /// Maximum number of connections that connect at the same time: smaller than usual listen backlogs.

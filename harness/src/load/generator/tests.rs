@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use servers::Service;
 
-use super::super::recorder::thread_cpu_ns;
+use super::super::clock::thread_cpu_ns;
 use super::*;
 use crate::load::{Arrivals, ConnectionGroup, LoadSpec, exchanges};
 

@@ -1,6 +1,6 @@
 //! Gaps in the loop of a generator.
 
-use crate::load::recorder::thread_cpu_ns;
+use crate::load::clock::thread_cpu_ns;
 
 /// Minimum length of a gap, in nanoseconds. A wake-up with a full batch of events may take as long.
 const MIN_GAP: u64 = 5_000_000;
