@@ -21,7 +21,7 @@ use crate::server::{LaunchSpec, LaunchSpecError, Launcher, ROLE, raise_descripto
 /// Error of [`test_server`].
 #[derive(Debug, thiserror::Error)]
 pub enum TestError {
-    /// The command cannot start a server.
+    /// The command is invalid.
     #[error(transparent)]
     Command(#[from] LaunchSpecError),
     /// The path of the running program is unknown.
@@ -38,7 +38,8 @@ pub enum TestError {
 /// failures are not errors of this function.
 ///
 /// # Errors
-/// The command cannot start a server, or the path of the running program is unknown.
+/// The command is invalid (for example, it has no `{port}`), or the path of the running program is
+/// unknown.
 ///
 /// ```
 /// use harness::contract::Declared;

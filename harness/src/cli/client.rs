@@ -8,10 +8,10 @@ use crate::units::duration;
 
 const CLIENT_EXIT_CODES: &str = "\
 Exit codes: 0 every request was answered; 2 bad usage; 3 this machine's input, output or network \
-failed; 4 no server listens: the connection was refused, and this machine has no other connection \
-to the address; 5 the server is at its connection limit: it refused the connection although this \
-machine has others to the address, reset the connection, or replied with a line that begins with \
-`error: busy`; 6 the server did not reply in time; 7 the server closed the connection before a \
+failed; 4 no server listens: the connection was refused, and no client on this machine is connected \
+to the address; 5 the server is at its connection limit: it refused the connection while other \
+clients on this machine were connected, it reset the connection, or it replied with a line that \
+begins with `error: busy`; 6 the server did not reply in time; 7 the server closed the connection before a \
 reply, or did not send one line per request.";
 
 /// Arguments of `harness client`.

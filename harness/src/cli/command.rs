@@ -1,4 +1,5 @@
-//! The command line: parses the arguments of this process, or of a saved check.
+//! The command line: parses the arguments of this process, or those of `harness check` in a
+//! counterexample file.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};

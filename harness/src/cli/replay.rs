@@ -11,8 +11,8 @@ use super::{Check, DeclaredFlags};
 use crate::units::duration;
 
 const REPLAY_EXIT_CODES: &str = "\
-Exit codes: 0 the requirement is met, 1 it is not met, 2 bad usage or a file that cannot be \
-replayed, 3 the harness itself failed (for example, no descriptor was left), 130 or 143 \
+Exit codes: 0 the server meets the requirement of the case, 1 it does not, 2 bad usage or a file \
+that cannot be replayed, 3 the harness itself failed (for example, no descriptor was left), 130 or 143 \
 interrupted by SIGINT or SIGTERM.";
 
 /// Arguments of `harness replay`.

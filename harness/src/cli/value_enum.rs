@@ -44,7 +44,7 @@ value_enum!(FailOn {
     Fail => "A case or a measurement failed, or a known failure now passes",
     Inconclusive => "A case is inconclusive",
     Warn => "A case passes only under a relaxed form of its requirement",
-    NotApplicable => "A case does not apply under the declared contract",
+    NotApplicable => "A case does not apply to the properties that the server declares",
     None => "No result",
 });
 

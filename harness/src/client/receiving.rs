@@ -9,7 +9,8 @@ use crate::results::EventKind;
 use crate::wire::{Greeting, MAX_GREETING_LENGTH, ReplyFraming, Wire};
 
 impl Client {
-    /// Returns whether the received bytes are the reply given to [`anticipate`](Client::anticipate).
+    /// Returns whether the received bytes are a reply with the value that
+    /// [`anticipate`](Client::anticipate) has set.
     fn has_anticipated(&self, wire: &Wire) -> bool {
         self.anticipated.as_ref().is_some_and(|value| {
             let reply = wire.without_prompt(self.received.clone());

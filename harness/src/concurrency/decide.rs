@@ -29,7 +29,8 @@ pub(super) struct Decision {
     pub(super) on_demand: bool,
     /// Whether threads started on demand stayed after their connections were closed.
     pub(super) kept: bool,
-    /// Whether the threads of a single event loop wait in turn.
+    /// Whether several threads take turns to run one event loop: different threads wait for events in
+    /// different snapshots.
     pub(super) in_turns: bool,
     /// Whether a thread waits for several connections.
     pub(super) serves_several: bool,
@@ -102,7 +103,8 @@ impl<'s> Facts<'s> {
     fn reads_one_client(&self, thread: &ThreadSnapshot) -> bool {
         match (&thread.call, &thread.watched) {
             (Call::Receive, Some(watched)) => !watched.clients.is_empty(),
-            // Unknown descriptor: assume a connection unless the thread was already in such a call.
+            // Unknown descriptor: assume a connection, unless the thread was also in a read in the
+            // first snapshot.
             (Call::Receive, None) => {
                 self.base.thread(thread.tid).is_none_or(|before| before.call != Call::Receive)
             }
@@ -201,8 +203,8 @@ impl<'s> Facts<'s> {
         decision
     }
 
-    /// Returns the descriptor sets in which `call` waited for the listener or a connection. An
-    /// epoll set is identified by its descriptor, any other set by its thread. If the loops do not
+    /// Returns the descriptor sets that threads waited for in `call`, and that contain the listener
+    /// or a connection. An epoll set is identified by its descriptor, any other set by its thread. If the loops do not
     /// accept connections, a thread that waits for the listener alone by select or poll is an
     /// acceptor, not a loop.
     fn sets(&self, call: &Call, loops_accept: bool) -> BTreeSet<(Pid, u64)> {

@@ -20,7 +20,8 @@ use crate::server::{Process, Server};
 use crate::text::visible;
 
 /// Timeout for a server to become idle. It applies only to a server that has used [`MIN_CPU_TIME`],
-/// or whose threads were asleep in the latest attempts.
+/// or that sleeps repeatedly for a short time: all its threads were asleep in each of the last
+/// [`CONSISTENT_SNAPSHOTS_IF_QUEUED`] attempts.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// CPU time after which [`IDLE_TIMEOUT`] applies. A server that has used less may be starved of CPU
@@ -70,7 +71,7 @@ pub struct ProcessSnapshot {
 pub struct ThreadSnapshot {
     /// Thread id. The id of the first thread is the process id.
     pub tid: Pid,
-    /// Name of the process in the kernel.
+    /// Name of the thread in the kernel.
     pub name: String,
     /// System call that the thread sleeps in.
     pub call: Call,

@@ -3,7 +3,7 @@
 //! If an assumption of a case does not hold, the case is inconclusive. Its result names the cases
 //! that test the assumption.
 
-/// The cases that test whether the reply to a plain request is one line.
+/// The cases that test whether the reply to a plain request (short and valid) is one line.
 pub(super) const PLAIN_REQUESTS: &[&str] = &["framing/single", "framing/one-line"];
 
 /// The cases that test whether a plain request gets the right reply.

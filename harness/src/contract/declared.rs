@@ -341,9 +341,9 @@ pub(crate) fn when_full(name: &str) -> Result<OverloadPolicy, String> {
 /// Parses the value of `--max-line`.
 fn max_line(text: &str) -> Result<usize, String> {
     match units::size(text)? {
-        0..MIN_MAX_LINE => {
-            Err(format!("must be at least {MIN_MAX_LINE} bytes: shorter requests cannot be tested"))
-        }
+        0..MIN_MAX_LINE => Err(format!(
+            "must be at least {MIN_MAX_LINE} bytes: a lower limit leaves too little room for requests"
+        )),
         bytes => Ok(bytes),
     }
 }

@@ -135,8 +135,8 @@ impl Contract {
         }
     }
 
-    /// Returns whether the contract permits the server to exit with this status although the harness
-    /// sent no signal: with code 0, if the server declares `connections-before-exit`.
+    /// Returns whether the server may exit with this status without a signal from the harness. Only
+    /// code 0 is permitted, and only if the server declares `connections-before-exit`.
     pub fn permits_exit(&self, exit: Exit) -> bool {
         self.wire.connections_before_exit.is_some() && exit == Exit::Code(0)
     }

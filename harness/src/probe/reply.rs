@@ -57,9 +57,9 @@ fn range_of(text: &[u8], number: &str) -> Option<(usize, usize)> {
     })
 }
 
-/// Returns whether a text contains this value, as a number or as an echo.
+/// Returns whether a text contains the bytes of this value, anywhere.
 pub(super) fn has_value(text: &[u8], value: &str) -> bool {
-    has_number(text, value) || text.windows(value.len()).any(|window| window == value.as_bytes())
+    text.windows(value.len()).any(|window| window == value.as_bytes())
 }
 
 /// Returns whether a reply repeats the request with at most 16 more bytes.

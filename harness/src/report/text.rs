@@ -97,7 +97,7 @@ pub fn measurement_text(measurement: &Measurement) -> String {
         ("measured", measured_duration(measurement)),
         (
             "connections",
-            format!("{} requested: {}", measurement.clients, counts(&measurement.connections)),
+            format!("{} planned: {}", measurement.clients, counts(&measurement.connections)),
         ),
     ];
     if let Some(offered) = measurement.offered_per_s {

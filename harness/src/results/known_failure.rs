@@ -14,8 +14,8 @@ pub struct KnownFailure {
     pub reason: String,
     /// File and line of the entry.
     pub location: String,
-    /// If the entry is for another case: the name of that case, whose failure makes this case
-    /// inconclusive.
+    /// Set if the entry names a different case, whose failure makes the case of this result
+    /// inconclusive: the name of that case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
 }

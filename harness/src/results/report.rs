@@ -75,7 +75,8 @@ impl Report {
         self.servers.iter().flat_map(|server| &server.cases)
     }
 
-    /// Returns whether no case and no measurement needs attention.
+    /// Returns whether every case result is [fine](CaseResult::is_fine), and no measurement has a
+    /// problem.
     pub fn is_fine(&self) -> bool {
         self.results().all(CaseResult::is_fine) && self.problems().next().is_none()
     }
@@ -132,7 +133,8 @@ impl Report {
 }
 
 impl ServerResult {
-    /// Returns whether no case and no measurement needs attention.
+    /// Returns whether every case result is [fine](CaseResult::is_fine), and no measurement has a
+    /// problem.
     pub fn is_fine(&self) -> bool {
         self.cases.iter().all(CaseResult::is_fine) && self.problems().next().is_none()
     }

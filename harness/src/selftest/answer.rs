@@ -36,7 +36,7 @@ pub enum Behaviour {
     Lost(usize),
     /// Answers lines at a limited rate, with at least this time between two answers.
     Rate(Duration),
-    /// Uses additional CPU time: this share of its CPU time.
+    /// Uses additional CPU time: this fraction of what its work takes.
     Slower(f64),
 }
 
@@ -61,7 +61,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "freeze",
         usual: "1s,4s",
-        what: "echoes, and does nothing for 1s in every 4s, first 1s after the start",
+        what: "echoes, but freezes for 1s in every 4s; the first freeze begins 1s after the start",
     },
     Row { name: "some", usual: "5", what: "serves the first 5 connections, resets later ones" },
     Row {

@@ -3,8 +3,8 @@
 /// 97.5 % quantile of the standard normal distribution.
 const Z: f64 = 1.96;
 
-/// Returns the largest n for which the probability of at most n values on one side of a quantile is
-/// at most 2.5 %. `None` if the probability of 0 values is higher than that.
+/// Returns the largest n with P(X ≤ n) ≤ 2.5 %, where X is the number of values on one side of a
+/// quantile. `None` if P(X = 0) > 2.5 %.
 ///
 /// Each of `count` independent values is on that side with probability `part`. The result is exact
 /// or one less than exact.

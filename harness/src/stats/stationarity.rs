@@ -51,7 +51,7 @@ impl Stationarity {
     ///   1975): the normal approximation, corrected for ties and continuity.
     /// - A test whether all figures of one half are above all figures of the other half. It detects
     ///   an abrupt change in a short run better. It is the extreme case of a rank-sum test: 2 of
-    ///   the 252 ways to halve ten figures.
+    ///   the 252 ways to split ten figures into halves raise a false alarm.
     pub fn of(figures: &[f64]) -> Stationarity {
         let intervals = figures.len();
         if intervals < MIN_INTERVALS {

@@ -88,7 +88,7 @@ pub enum Greeting {
 pub struct Step {
     /// Bytes that the client sends.
     pub send: Bytes,
-    /// Bytes up to which the client then reads.
+    /// End of the answer: the client reads until it has received these bytes.
     pub expect: Bytes,
 }
 

@@ -172,8 +172,8 @@ impl Serialize for ReplyFraming {
 
 impl<'d> Deserialize<'d> for ReplyFraming {
     fn deserialize<D: Deserializer<'d>>(from: D) -> Result<ReplyFraming, D::Error> {
-        let allowed = "write the terminator of a reply, \"close\", { size = 16 }, \
-                       { length = \"u32-be\" } (u8, u16-be, u16-le, u32-be, u32-le, line), or \
+        let allowed = "write the bytes that end each reply, such as \"\\n\", or one of: \
+                       \"close\", { size = 16 }, { length = \"u32-be\" } (u8, u16-be, u16-le, u32-be, u32-le, line), or \
                        { quiet = \"250ms\" }";
         let invalid = || D::Error::custom(allowed);
         match FramingToml::deserialize(from).map_err(|_| invalid())? {

@@ -36,9 +36,9 @@ impl SharedMutex {
         Ok(mutex)
     }
 
-    /// Waits for the mutex and holds it during `work`. Returns `None` at shutdown, without `work`.
-    /// No signal interrupts the wait. A child that waits has nothing to drain, so the signal
-    /// handler exits the child.
+    /// Waits for the mutex and holds it during `work`. Returns `None`, without `work`, if the
+    /// shutdown was requested before. A signal does not interrupt the wait: the signal handler exits
+    /// a child that waits here, because it has nothing to drain.
     ///
     /// # Errors
     /// Those of `work`, and EDEADLK if `work` takes the mutex again.

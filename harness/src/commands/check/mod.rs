@@ -114,7 +114,8 @@ impl CheckRun<'_> {
         })
     }
 
-    /// Tests one server. Returns the preflight failure if no case could be run.
+    /// Tests one server. If a check before the first case fails, for example because the server
+    /// cannot be launched, returns that preflight failure.
     ///
     /// # Errors
     /// The report cannot be written.
@@ -133,7 +134,8 @@ impl CheckRun<'_> {
         let results =
             self.runner.run_cases(spec, &self.cases, preflight_failure.as_deref(), |result| {
                 self.keep(spec, result);
-                // Whether a known failure is stale is known only after all servers are tested.
+                // A result that may show a stale known failure is printed at the end, because only
+                // the results of all servers decide that.
                 if preflight_failure.is_none()
                     && !self.runner.known_failures.may_be_stale(&spec.name, result)
                 {

@@ -206,8 +206,8 @@ impl TestClient<'_> {
         self.client.addresses().is_some_and(|(client, server)| diag::is_accepted(server, client))
     }
 
-    /// Waits for `pause`, and then until the server has read all bytes of this client, at most
-    /// [`READ_TIMEOUT`]. The next bytes thus need another read, even if the server lacks CPU time.
+    /// Waits for `pause`, and then until the server has read all bytes of this client, or a timeout
+    /// expires. The server thus needs another read for the next bytes, even if it lacks CPU time.
     pub fn pause_until_read(&self, pause: Duration) {
         thread::sleep(pause);
         let Some((own, server)) = self.client.addresses() else { return };
