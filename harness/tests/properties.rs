@@ -1,5 +1,5 @@
-//! Every property of a contract can be declared by a flag of `check`, by a flag of `replay`, and in
-//! a manifest, with the same meaning. Run these tests with `cargo test properties::`.
+//! Every property of a contract can be declared by a flag of `check`, by a flag of `replay`, in JSON,
+//! and in a manifest, with the same meaning. Run these tests with `cargo test properties::`.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use harness::server::{LaunchOptions, LaunchSpec};
 use crate::common::tests;
 
 tests![
-    every_property_means_the_same_as_flag_as_replay_flag_and_in_a_manifest,
+    every_property_means_the_same_as_flag_as_replay_flag_in_json_and_in_a_manifest,
     every_property_is_in_the_help_of_check_and_replay,
     the_help_names_the_values_that_a_property_takes,
 ];
@@ -56,7 +56,7 @@ fn launched(declared: &Declared) -> LaunchSpec {
         .expect("a valid launch specification")
 }
 
-fn every_property_means_the_same_as_flag_as_replay_flag_and_in_a_manifest() {
+fn every_property_means_the_same_as_flag_as_replay_flag_in_json_and_in_a_manifest() {
     let undeclared = launched(&Declared::default());
     let folder = tempfile::tempdir().expect("a temporary directory");
     let file = folder.path().join("servers.toml");
@@ -71,6 +71,10 @@ fn every_property_means_the_same_as_flag_as_replay_flag_and_in_a_manifest() {
         let words = shlex::try_join(flags.iter().map(String::as_str)).expect("no NUL");
         let check = Check::parse(&format!("--cmd 'true {{port}}' {words}")).expect(name);
         assert_eq!(check.declared.0.flags(), flags, "{name}");
+
+        let json = serde_json::to_value(&declared).expect(name);
+        assert_eq!(json.as_object().map(serde_json::Map::len), Some(1), "{json}");
+        assert_eq!(serde_json::from_value::<Declared>(json).expect(name), declared);
 
         let text = format!("[[server]]\nname = 'server'\ncommand = 'true {{port}}'\n{entry}\n");
         fs::write(&file, &text).expect("a file");

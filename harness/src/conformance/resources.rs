@@ -98,11 +98,11 @@ fn add_if_changed(samples: &mut Vec<Sample>, new: Option<Sample>) {
     samples.push(new);
 }
 
-/// Takes a sample. Returns `None` if the server has no process.
+/// Takes a sample. Returns `None` if the server has no process, or all have exited.
 fn sample(supervisor: Pid, began: Instant) -> Option<Sample> {
     let usage = proc::resource_usage(&proc::tree(supervisor)[1..]);
     let at_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-    (usage.processes > 0).then_some(Sample {
+    (usage.processes > usage.zombies).then_some(Sample {
         at_us,
         processes: usage.processes,
         threads: usage.threads,
@@ -139,6 +139,27 @@ mod tests {
             assert!(samples.len() <= MAX_SAMPLES);
         }
         assert_eq!(samples.last(), Some(&with_descriptors(999, 999)));
+    }
+
+    #[test]
+    fn a_server_that_has_exited_is_not_sampled() {
+        // The shell becomes a process that does not wait for its child.
+        let mut supervisor = std::process::Command::new("sh")
+            .args(["-c", "true & exec sleep 60"])
+            .spawn()
+            .expect("`sh` starts");
+        let tree = || proc::tree(supervisor.id() as Pid);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while proc::resource_usage(&tree()).zombies == 0 && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let zombies = proc::resource_usage(&tree()).zombies;
+        let sample = sample(supervisor.id() as Pid, Instant::now());
+        supervisor
+            .kill()
+            .and_then(|()| supervisor.wait())
+            .expect("the supervisor exits on SIGKILL");
+        assert_eq!((zombies, sample), (1, None));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::wire::Wire;
 pub(crate) const MIN_MAX_LINE: usize = 64;
 
 /// Declared properties of a server. Cases that depend on an undeclared property do not apply.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Declared {
     /// Service: calculator or echo.
     pub service: Option<Service>,
@@ -58,8 +58,10 @@ pub struct Property {
     pub name: &'static str,
     /// Placeholder for the value in the help; `None` if the flag takes no value.
     pub placeholder: Option<&'static str>,
-    /// Type of the value in JSON.
+    /// Type of the value in JSON and in a manifest.
     pub value_type: ValueType,
+    /// Table of a manifest that has the key of the property.
+    pub table: ManifestTable,
     /// Help text.
     pub help: &'static str,
     /// Whether the flag requires `--cmd`, because it determines how the server is launched.
@@ -71,7 +73,18 @@ pub struct Property {
     pub format: fn(&Declared) -> Option<String>,
 }
 
-/// JSON type of the value of a property.
+/// Table of a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManifestTable {
+    /// `[[server]]`.
+    Server,
+    /// `[server.contract]`.
+    Contract,
+    /// `[server.dialect]`.
+    Dialect,
+}
+
+/// Type of the value of a property in JSON and in a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueType {
     /// `true`, for a flag without a value.
@@ -88,6 +101,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "service",
         placeholder: Some("calc|echo"),
         value_type: ValueType::Text,
+        table: ManifestTable::Server,
         help: "Service: `calc` evaluates expressions, `echo` returns each request [default: calc]",
         requires_cmd: false,
         parse: |it, text| set(&mut it.service, service(text)),
@@ -97,6 +111,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "capacity",
         placeholder: Some("N"),
         value_type: ValueType::Number,
+        table: ManifestTable::Contract,
         help: "Connection limit: number of connections served at the same time",
         requires_cmd: false,
         parse: |it, text| set(&mut it.capacity, units::positive(text)),
@@ -106,6 +121,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "queue",
         placeholder: Some("N"),
         value_type: ValueType::Number,
+        table: ManifestTable::Contract,
         help: "Number of connections beyond --capacity that the server accepts and keeps waiting until a connection slot is free",
         requires_cmd: false,
         parse: |it, text| set(&mut it.queue, units::count(text)),
@@ -115,6 +131,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "when-full",
         placeholder: Some("wait|refuse|reset|busy"),
         value_type: ValueType::Text,
+        table: ManifestTable::Contract,
         help: "Overload policy for connections beyond --capacity and --queue: they stay in the accept queue (`wait`), are refused (`refuse`), are accepted and reset (`reset`), or are accepted, get a line that begins with --busy-prefix and are closed (`busy`)",
         requires_cmd: false,
         parse: |it, text| set(&mut it.when_full, when_full(text)),
@@ -124,6 +141,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "division",
         placeholder: Some("integer|exact"),
         value_type: ValueType::Text,
+        table: ManifestTable::Dialect,
         help: "Result of 7 / 2: `integer` for 3, `exact` for 3.5",
         requires_cmd: false,
         parse: |it, text| set(&mut it.division, named(Division::ALL, Division::name, text)),
@@ -133,6 +151,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "overflow",
         placeholder: None,
         value_type: ValueType::Flag,
+        table: ManifestTable::Dialect,
         help: "The server computes with 64-bit integers, and an overflow gets an error reply",
         requires_cmd: false,
         parse: |it, _| set_to_true(&mut it.overflow),
@@ -142,6 +161,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "error-prefix",
         placeholder: Some("TEXT"),
         value_type: ValueType::Text,
+        table: ManifestTable::Contract,
         help: "Prefix of every error reply",
         requires_cmd: false,
         parse: |it, text| set(&mut it.error_prefix, Ok(text.to_owned())),
@@ -151,6 +171,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "busy-prefix",
         placeholder: Some("TEXT"),
         value_type: ValueType::Text,
+        table: ManifestTable::Contract,
         help: "Prefix of the reply to a connection over the limit [default: error: busy]",
         requires_cmd: false,
         parse: |it, text| set(&mut it.busy_prefix, Ok(text.to_owned())),
@@ -160,6 +181,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "max-line",
         placeholder: Some("BYTES"),
         value_type: ValueType::Number,
+        table: ManifestTable::Contract,
         help: "Longest accepted request in bytes, without the line end (minimum: 64)",
         requires_cmd: false,
         parse: |it, text| set(&mut it.max_line, max_line(text)),
@@ -169,6 +191,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "idle-timeout",
         placeholder: Some("TIME"),
         value_type: ValueType::Text,
+        table: ManifestTable::Contract,
         help: "Idle timeout: the server closes connections that are idle for longer than TIME",
         requires_cmd: false,
         parse: |it, text| set(&mut it.idle_timeout, units::duration(text)),
@@ -178,6 +201,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "idle-tolerance",
         placeholder: Some("TIME"),
         value_type: ValueType::Text,
+        table: ManifestTable::Contract,
         help: "Permitted delay between the idle timeout and the close [default: 500ms, or a quarter of the idle timeout if that is longer]",
         requires_cmd: false,
         parse: |it, text| set(&mut it.idle_tolerance, units::duration(text)),
@@ -187,6 +211,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "shutdown",
         placeholder: Some("drain|abort"),
         value_type: ValueType::Text,
+        table: ManifestTable::Contract,
         help: "Behaviour on SIGTERM and SIGINT: `drain` answers the received requests, then exits with code 0; `abort` exits at once",
         requires_cmd: false,
         parse: |it, text| {
@@ -198,6 +223,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "ipv6",
         placeholder: None,
         value_type: ValueType::Flag,
+        table: ManifestTable::Contract,
         help: "The server can listen on ::1",
         requires_cmd: false,
         parse: |it, _| set_to_true(&mut it.ipv6),
@@ -207,6 +233,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "wire",
         placeholder: Some("TOML"),
         value_type: ValueType::Text,
+        table: ManifestTable::Server,
         help: "Wire protocol, as in the `wire` table of a manifest: 'reply-end = \"\\r\\n\", prompt = \"> \"'",
         requires_cmd: false,
         parse: |it, text| set(&mut it.wire, wire(text)),
@@ -216,6 +243,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "concurrency-model",
         placeholder: Some("MODEL"),
         value_type: ValueType::Text,
+        table: ManifestTable::Server,
         help: "Required concurrency model: iterative, fork (process per connection), prefork, threads (thread per connection), thread-pool, select, poll, epoll, io_uring, async (async runtime), or a class of models: event-loop (one thread serves several connections at a time), processes (fork or prefork), single-thread (one process with one thread)",
         requires_cmd: false,
         parse: |it, text| {
@@ -230,6 +258,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "port",
         placeholder: Some("PORT"),
         value_type: ValueType::Number,
+        table: ManifestTable::Server,
         help: "Port of a server that always listens on the same port",
         requires_cmd: true,
         parse: |it, text| set(&mut it.port, units::port(text)),
@@ -239,6 +268,7 @@ pub const PROPERTIES: &[Property] = &[
         name: "input",
         placeholder: Some("TEXT"),
         value_type: ValueType::Text,
+        table: ManifestTable::Server,
         help: "Text to write to the server's standard input, such as '{port}\\n'",
         requires_cmd: true,
         parse: |it, text| set(&mut it.input, units::unescape(text)),
@@ -334,7 +364,7 @@ pub(crate) fn service(name: &str) -> Result<Service, String> {
     named(Service::ALL, Service::name, name)
 }
 
-pub(crate) fn when_full(name: &str) -> Result<OverloadPolicy, String> {
+fn when_full(name: &str) -> Result<OverloadPolicy, String> {
     named(OverloadPolicy::ALL, OverloadPolicy::name, name)
 }
 

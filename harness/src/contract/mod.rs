@@ -4,10 +4,12 @@ mod declared;
 mod dialect;
 mod json;
 mod properties;
+mod property_value;
 mod required_model;
 
-pub use declared::{Declared, PROPERTIES, Property, ValueType};
-pub(crate) use declared::{MIN_MAX_LINE, service, when_full, wire};
+pub use declared::{Declared, ManifestTable, PROPERTIES, Property, ValueType};
+pub(crate) use declared::{MIN_MAX_LINE, service, wire};
 pub use dialect::{Dialect, Division, Operators};
 pub use properties::{BUSY_PREFIX, Contract, ShutdownPolicy};
+pub(crate) use property_value::{Declare, PropertyValue};
 pub use required_model::{RequiredModel, UnknownModel};

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::server::Confinement;
+use crate::wire::humantime_text;
 
 /// The `[confinement]` table of a manifest. A missing key means no limit.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -12,10 +13,10 @@ use crate::server::Confinement;
 pub(super) struct ConfinementTable {
     memory: Option<Size>,
     tasks: Option<usize>,
-    #[serde(deserialize_with = "super::entry::time::deserialize")]
+    #[serde(deserialize_with = "time")]
     cpu_time: Option<Duration>,
     file_size: Option<Size>,
-    #[serde(deserialize_with = "super::entry::time::deserialize")]
+    #[serde(deserialize_with = "time")]
     lifetime: Option<Duration>,
     network: Option<Network>,
     file_system: Option<FileSystem>,
@@ -42,6 +43,10 @@ enum FileSystem {
     ReadOnly,
     /// The server can write to all files that the harness can write to.
     All,
+}
+
+fn time<'d, D: Deserializer<'d>>(from: D) -> Result<Option<Duration>, D::Error> {
+    humantime_text::deserialize(from).map(Some)
 }
 
 impl ConfinementTable {

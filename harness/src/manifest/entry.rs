@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use servers::{OverloadPolicy, Service};
+use servers::Service;
 
-use crate::contract::{Contract, Declared, Dialect, RequiredModel, ShutdownPolicy};
+use super::contract_table::ContractTable;
+use crate::contract::{Contract, Declared, Dialect, RequiredModel};
 use crate::server::{Confinement, LaunchOptions, LaunchSpec, split};
-use crate::wire::{Wire, humantime_text, is_default};
+use crate::wire::{Wire, is_default};
 
 /// A `[[server]]` entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,42 +76,6 @@ pub enum Argument {
     Argument,
 }
 
-/// The `contract` table: declared properties other than service, dialect and wire protocol.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct ContractTable {
-    /// Number of connections served at the same time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub capacity: Option<usize>,
-    /// Number of connections beyond the capacity that the server accepts and keeps waiting.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub queue: Option<usize>,
-    /// Behaviour towards a connection over the limit.
-    #[serde(skip_serializing_if = "Option::is_none", with = "when_full")]
-    pub when_full: Option<OverloadPolicy>,
-    /// Longest accepted request in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_line: Option<usize>,
-    /// Prefix of every error reply.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error_prefix: Option<String>,
-    /// Prefix of the reply to a connection over the limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub busy_prefix: Option<String>,
-    /// Idle time after which the server closes a connection.
-    #[serde(skip_serializing_if = "Option::is_none", with = "time")]
-    pub idle_timeout: Option<Duration>,
-    /// Permitted delay of the close after the idle timeout.
-    #[serde(skip_serializing_if = "Option::is_none", with = "time")]
-    pub idle_tolerance: Option<Duration>,
-    /// Behaviour on SIGTERM and SIGINT.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub shutdown: Option<ShutdownPolicy>,
-    /// Whether the server can listen on ::1.
-    #[serde(skip_serializing_if = "is_default")]
-    pub ipv6: bool,
-}
-
 fn calc() -> Service {
     Service::Calc
 }
@@ -138,7 +102,7 @@ impl Entry {
             dialect: self.dialect,
             wire: self.wire.clone(),
             concurrency_model: self.concurrency_model,
-            ..self.contract.contract(self.service)?
+            ..Declared { service: Some(self.service), ..self.contract.0.clone() }.contract()
         };
         let fixed_port = match self.port {
             Some(Port::Fixed(0)) => return Err("`port` must be from 1 to 65535".to_owned()),
@@ -170,76 +134,6 @@ fn missing_program(words: &[String], folder: &Path) -> Option<String> {
         std::env::split_paths(&paths).any(|path| path.join(program).is_file())
     };
     (!is_installed).then(|| format!("{program} is not installed"))
-}
-
-impl ContractTable {
-    fn contract(&self, service: Service) -> Result<Contract, String> {
-        if self.capacity == Some(0) {
-            return Err("`capacity` must be at least 1".to_owned());
-        }
-        if self.max_line.is_some_and(|bytes| bytes < 64) {
-            return Err("`max-line` must be at least 64 bytes".into());
-        }
-        let declared = Declared {
-            service: Some(service),
-            capacity: self.capacity,
-            queue: self.queue,
-            when_full: self.when_full,
-            max_line: self.max_line,
-            error_prefix: self.error_prefix.clone(),
-            busy_prefix: self.busy_prefix.clone(),
-            idle_timeout: self.idle_timeout,
-            idle_tolerance: self.idle_tolerance,
-            shutdown: self.shutdown,
-            ipv6: self.ipv6,
-            ..Declared::default()
-        };
-        Ok(declared.contract())
-    }
-}
-
-/// Serialization of an optional duration.
-pub(super) mod time {
-    use std::time::Duration;
-
-    use serde::{Deserializer, Serializer};
-
-    use super::humantime_text;
-
-    pub(in crate::manifest) fn serialize<S: Serializer>(
-        time: &Option<Duration>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        time.map_or_else(
-            || unreachable!("`None` is skipped before serialization"),
-            |time| humantime_text::serialize(&time, to),
-        )
-    }
-
-    pub(in crate::manifest) fn deserialize<'d, D: Deserializer<'d>>(
-        from: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        humantime_text::deserialize(from).map(Some)
-    }
-}
-
-/// Serialization of an optional overload policy by its name.
-mod when_full {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-    use servers::OverloadPolicy;
-
-    pub(super) fn serialize<S: Serializer>(
-        policy: &Option<OverloadPolicy>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.serialize_str(policy.map_or("", OverloadPolicy::name))
-    }
-
-    pub(super) fn deserialize<'d, D: Deserializer<'d>>(
-        from: D,
-    ) -> Result<Option<OverloadPolicy>, D::Error> {
-        crate::contract::when_full(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
-    }
 }
 
 /// Serialization of a service by its name.

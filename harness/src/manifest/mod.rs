@@ -1,6 +1,7 @@
 //! `servers.toml`: launch specs and contracts of external servers.
 
 mod confinement;
+mod contract_table;
 mod entry;
 
 use std::collections::HashSet;
@@ -14,7 +15,8 @@ use crate::config_source::{FileKind, Source};
 use crate::server::LaunchSpec;
 use crate::usage_error::UsageError;
 use confinement::ConfinementTable;
-pub use entry::{Argument, Command, ContractTable, Entry, Port};
+pub use contract_table::ContractTable;
+pub use entry::{Argument, Command, Entry, Port};
 
 /// Content of a manifest.
 #[derive(Debug, Deserialize)]

@@ -2,7 +2,6 @@
 
 use crate::conformance::{Case, Runner, cases, stable_prefix};
 use crate::contract::Declared;
-use crate::manifest::ContractTable;
 use crate::results::{Discovery, Kind, State};
 use crate::server::LaunchSpec;
 
@@ -32,15 +31,15 @@ pub(super) fn observe(
     Some(Observation { description, declared })
 }
 
-/// Combines the observations into a contract. `example` is the reply to a plain request.
-pub(super) fn combine(found: &[Observation], example: &[u8]) -> ContractTable {
+/// Combines the observations into declared properties. `example` is the reply to a plain request.
+pub(super) fn combine(found: &[Observation], example: &[u8]) -> Declared {
     let prefix = agreed(found, |declared| declared.error_prefix.clone());
     // A prefix with a digit may vary between replies. A prefix of a plain reply does not mark
     // errors.
     let marks_errors = |prefix: &String| {
         !prefix.contains(|it: char| it.is_ascii_digit()) && !example.starts_with(prefix.as_bytes())
     };
-    ContractTable {
+    Declared {
         capacity: agreed(found, |declared| declared.capacity),
         queue: agreed(found, |declared| declared.queue).filter(|&queue| queue > 0),
         when_full: agreed(found, |declared| declared.when_full),
@@ -48,9 +47,8 @@ pub(super) fn combine(found: &[Observation], example: &[u8]) -> ContractTable {
         error_prefix: prefix.filter(marks_errors),
         busy_prefix: agreed(found, |declared| declared.busy_prefix.clone()),
         idle_timeout: agreed(found, |declared| declared.idle_timeout),
-        idle_tolerance: None,
         shutdown: agreed(found, |declared| declared.shutdown),
-        ipv6: false,
+        ..Declared::default()
     }
 }
 

@@ -19,7 +19,7 @@ use std::str::FromStr;
 use anyhow::Result;
 
 use crate::contract::RequiredModel;
-use crate::manifest::{Command, Entry, Port};
+use crate::manifest::{Command, ContractTable, Entry, Port};
 use crate::server::{LaunchError, Launcher, raise_descriptor_limit};
 use crate::stdio;
 use crate::usage_error::UsageError;
@@ -117,7 +117,7 @@ impl ProbeArguments {
             input: target.spec.input,
             service: protocol.service,
             concurrency_model,
-            contract,
+            contract: ContractTable(contract),
             dialect: target.spec.contract.dialect,
             wire: protocol.wire,
         }
