@@ -140,7 +140,8 @@ fn wait_for_exit(harness: &mut Child) -> Result<(Option<i32>, Duration, u64), Fa
     }
 }
 
-/// Waits until the processes with the token have exited, at most [`DEADLINE`]. Returns the remaining ones.
+/// Waits until the processes with the token have exited, at most [`DEADLINE`]. Returns the
+/// remaining ones.
 fn remaining_marked_processes(token: &str) -> Vec<i32> {
     let deadline = Instant::now() + DEADLINE;
     loop {

@@ -1,5 +1,5 @@
-//! Every property of a contract can be declared by a flag of `check`, by a flag of `replay`, in JSON,
-//! and in a manifest, with the same meaning. Run these tests with `cargo test properties::`.
+//! Every property of a contract can be declared by a flag of `check`, by a flag of `replay`, in
+//! JSON, and in a manifest, with the same meaning. Run these tests with `cargo test properties::`.
 
 use std::fs;
 

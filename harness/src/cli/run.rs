@@ -16,9 +16,9 @@ pub struct Run {
     /// from server1 to server4 (default: all patterns); see `harness list servers`.
     #[arg(value_name = "SERVER", value_parser = server)]
     pub servers: Vec<Server>,
-    /// Test and benchmark every pattern with both services, calc and echo. Without --all and SERVER,
-    /// each pattern has one report row: tested with calc, benchmarked with echo. A named SERVER is
-    /// tested and benchmarked with its own service.
+    /// Test and benchmark every pattern with both services, calc and echo. Without --all and
+    /// SERVER, each pattern has one report row: tested with calc, benchmarked with echo. A named
+    /// SERVER is tested and benchmarked with its own service.
     #[arg(long, conflicts_with = "servers")]
     pub all: bool,
     /// Benchmark plan: workloads, duration of each workload, and number of idle connections.

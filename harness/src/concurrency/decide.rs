@@ -29,8 +29,8 @@ pub(super) struct Decision {
     pub(super) on_demand: bool,
     /// Whether threads started on demand stayed after their connections were closed.
     pub(super) kept: bool,
-    /// Whether several threads take turns to run one event loop: different threads wait for events in
-    /// different snapshots.
+    /// Whether several threads take turns to run one event loop: different threads wait for events
+    /// in different snapshots.
     pub(super) in_turns: bool,
     /// Whether a thread waits for several connections.
     pub(super) serves_several: bool,
@@ -204,9 +204,9 @@ impl<'s> Facts<'s> {
     }
 
     /// Returns the descriptor sets that threads waited for in `call`, and that contain the listener
-    /// or a connection. An epoll set is identified by its descriptor, any other set by its thread. If the loops do not
-    /// accept connections, a thread that waits for the listener alone by select or poll is an
-    /// acceptor, not a loop.
+    /// or a connection. An epoll set is identified by its descriptor, any other set by its thread.
+    /// If the loops do not accept connections, a thread that waits for the listener alone by select
+    /// or poll is an acceptor, not a loop.
     fn sets(&self, call: &Call, loops_accept: bool) -> BTreeSet<(Pid, u64)> {
         self.all
             .iter()
@@ -282,8 +282,8 @@ impl<'s> Facts<'s> {
     }
 }
 
-/// Returns whether the server has one process with one thread. Helper threads of a runtime that runs
-/// programs on one thread, such as Node's, do not count.
+/// Returns whether the server has one process with one thread. Helper threads of a runtime that
+/// runs programs on one thread, such as Node's, do not count.
 pub(super) fn is_single_thread(snapshot: &Snapshot) -> bool {
     matches!(snapshot.processes.as_slice(), [process]
         if process.threads.len() == 1

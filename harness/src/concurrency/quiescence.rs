@@ -8,8 +8,8 @@ use super::snapshot::thread_states;
 use crate::server::proc::{self, Pid};
 
 /// Returns whether a process tree does nothing until a client acts: every thread sleeps in a call
-/// without a timeout, no timer is armed, and no other server can send it a reply. Returns `false` for
-/// an empty tree, and if the kernel does not report the calls.
+/// without a timeout, no timer is armed, and no other server can send it a reply. Returns `false`
+/// for an empty tree, and if the kernel does not report the calls.
 ///
 /// `list_tree` lists the processes. It is called again at the end, because the first list may lack a
 /// process that was just forked.

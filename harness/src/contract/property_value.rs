@@ -1,8 +1,8 @@
 //! Values of declared properties in JSON and in a manifest.
 //!
 //! A flag that takes no value is `true`. A value without a unit, such as a count, is a number. Any
-//! other value is a string in the syntax of the flag. A number may also be a string with a unit, such
-//! as `4KiB`.
+//! other value is a string in the syntax of the flag. A number may also be a string with a unit,
+//! such as `4KiB`.
 
 use std::fmt;
 

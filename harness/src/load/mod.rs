@@ -1,6 +1,7 @@
 //! The load generator: measures a server under load.
 //!
-//! The generator checks every reply. It counts wrong replies, and leaves them out of the latency figures.
+//! The generator checks every reply. It counts wrong replies, and leaves them out of the latency
+//! figures.
 //!
 //! A [`LoadSpec`] describes the requests, their connections and their arrival process. Each
 //! [`Generator`] runs on a separate thread and sends the requests of its connections. [`run`]

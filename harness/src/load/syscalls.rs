@@ -22,9 +22,10 @@ pub struct SyscallCounter(Vec<Counter>);
 impl SyscallCounter {
     /// Starts to count the system calls of all threads of these processes.
     ///
-    /// The count includes the calls of threads and processes that these threads start, also of those
-    /// that have exited since (perf_event_open(2), `inherit`). It excludes io_uring operations without a system call. The
-    /// server must be idle: a thread is missed if it starts before its parent is attached.
+    /// The count includes the calls of threads and processes that these threads start, also of
+    /// those that have exited since (perf_event_open(2), `inherit`). It excludes io_uring
+    /// operations without a system call. The server must be idle: a thread is missed if it starts
+    /// before its parent is attached.
     ///
     /// # Errors
     /// The kernel does not permit or support the counting; the message gives the reason.

@@ -38,8 +38,10 @@ struct Prediction {
 /// Predicted value and tolerance.
 #[derive(Clone, Copy)]
 enum Predicted {
-    /// This value, within the tolerance of the settings.
+    /// This value, within the relative tolerance of the settings.
     Near(f64),
+    /// This time, within the tolerances of the settings for relative and absolute differences.
+    Time(f64),
     /// Exactly this value.
     Exactly(f64),
     /// Exactly this value, computed from other figures of the same run.
@@ -58,6 +60,8 @@ const MS: f64 = 1e6;
 pub struct TrialSettings {
     /// Relative tolerance: maximum of (larger value / smaller value) - 1.
     tolerance: f64,
+    /// Absolute tolerance of the median latency, in nanoseconds.
+    time_tolerance: f64,
     /// Duration of trials with a freeze.
     frozen: Duration,
     /// Duration of all other trials.
@@ -68,6 +72,7 @@ impl TrialSettings {
     /// Settings for an otherwise idle machine.
     pub const IDLE_MACHINE: TrialSettings = TrialSettings {
         tolerance: 0.05,
+        time_tolerance: MS,
         frozen: Duration::from_secs(8),
         other: Duration::from_secs(2),
     };
@@ -75,6 +80,7 @@ impl TrialSettings {
     /// Settings for a busy machine, where waits for a CPU may multiply the times.
     pub const BUSY_MACHINE: TrialSettings = TrialSettings {
         tolerance: 4.0,
+        time_tolerance: f64::INFINITY,
         frozen: Duration::from_secs(4),
         other: Duration::from_secs(1),
     };
@@ -124,19 +130,26 @@ impl Trial {
         let load_spec = LoadSpec::new(server.address, group, measuring.seed);
         let (measurement, _) =
             load::load(Some(&server), &load_spec, self.name, &measuring, &placement)?;
-        let check =
-            |prediction: &Prediction| prediction.check(self.name, &measurement, settings.tolerance);
+        let check = |prediction: &Prediction| prediction.check(self.name, &measurement, settings);
         Ok(self.predictions.iter().map(check).collect())
     }
 }
 
 impl Prediction {
-    fn check(&self, trial: &'static str, one: &Measurement, tolerance: f64) -> CheckedPrediction {
+    fn check(
+        &self,
+        trial: &'static str,
+        one: &Measurement,
+        settings: TrialSettings,
+    ) -> CheckedPrediction {
         let measured = (self.of)(one);
+        let is_near =
+            |value: f64| (measured / value).max(value / measured) <= 1.0 + settings.tolerance;
         let (predicted, is_right) = match self.predicted {
-            Predicted::Near(value) => {
-                let ratio = measured / value;
-                (format!("{value:.0}"), ratio.max(1.0 / ratio) <= 1.0 + tolerance)
+            Predicted::Near(value) => (format!("{value:.0}"), is_near(value)),
+            Predicted::Time(value) => {
+                let is_close = (measured - value).abs() <= settings.time_tolerance;
+                (format!("{value:.0}"), is_near(value) && is_close)
             }
             Predicted::Exactly(value) => (format!("{value:.0}"), measured == value),
             Predicted::Same(of) => (format!("{:.0}", of(one)), measured == of(one)),
@@ -191,6 +204,10 @@ const fn near(figure: &'static str, of: fn(&Measurement) -> f64, value: f64) -> 
     Prediction { figure, of, predicted: Predicted::Near(value) }
 }
 
+const fn time(figure: &'static str, of: fn(&Measurement) -> f64, value: f64) -> Prediction {
+    Prediction { figure, of, predicted: Predicted::Time(value) }
+}
+
 const fn exactly(figure: &'static str, of: fn(&Measurement) -> f64, value: f64) -> Prediction {
     Prediction { figure, of, predicted: Predicted::Exactly(value) }
 }
@@ -216,7 +233,7 @@ pub const TRIALS: &[Trial] = &[
         connections: 100,
         arrival_process: open(500.0),
         predictions: &[
-            near("p50", p50, 100.0 * MS),
+            time("p50", p50, 100.0 * MS),
             near("p90", p90, 100.0 * MS),
             near("requests/s", rate, 500.0),
         ],
@@ -226,7 +243,7 @@ pub const TRIALS: &[Trial] = &[
         behaviour: "delay:100ms",
         connections: 50,
         arrival_process: CLOSED,
-        predictions: &[near("p50", p50, 100.0 * MS), near("requests/s", rate, 500.0)],
+        predictions: &[time("p50", p50, 100.0 * MS), near("requests/s", rate, 500.0)],
     },
     Trial {
         name: "two delays, closed loop",

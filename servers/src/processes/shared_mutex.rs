@@ -37,8 +37,8 @@ impl SharedMutex {
     }
 
     /// Waits for the mutex and holds it during `work`. Returns `None`, without `work`, if the
-    /// shutdown was requested before. A signal does not interrupt the wait: the signal handler exits
-    /// a child that waits here, because it has nothing to drain.
+    /// shutdown was requested before. A signal does not interrupt the wait: the signal handler
+    /// exits a child that waits here, because it has nothing to drain.
     ///
     /// # Errors
     /// Those of `work`, and EDEADLK if `work` takes the mutex again.

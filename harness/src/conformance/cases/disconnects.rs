@@ -174,8 +174,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         preconditions: &[Precondition::Pipelining, Precondition::NoExitAfterConnections],
         level: Level::Required,
         check: |ctx| {
-            // Enough requests that the server still answers them when the client resets, even if the
-            // server runs first.
+            // Enough requests that the server still answers them when the client resets, even if
+            // the server runs first.
             let many = ctx.contract.sent(&request(1)).repeat(20_000);
             for _ in 0..5 {
                 let mut client = ctx.clients().connect_with_retry(&request(1))?;

@@ -17,8 +17,8 @@ use crate::client::{Client, ClientError, ConnectMode};
 use crate::server::diag;
 use crate::text::printable;
 
-/// Timeout for a server to read the bytes that it has received. A server may leave them until it has
-/// answered another request.
+/// Timeout for a server to read the bytes that it has received. A server may leave them until it
+/// has answered another request.
 const READ_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Silence after which a case concludes that the server sends nothing. A slower server may pass
