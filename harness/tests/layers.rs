@@ -62,6 +62,9 @@ const PARSE_METHODS: &[&str] = &[
     "== \"",
 ];
 
+/// Fields with text of another stage. Searching them is parsing, whatever the search is for.
+const TEXT_FIELDS: &[&str] = &["hint", "observed", "message", "reason", "requirement"];
+
 tests![
     modules_of_harness_import_only_from_lower_layers,
     modules_of_servers_import_only_from_earlier_modules,
@@ -155,6 +158,8 @@ fn no_module_parses_a_message_of_another() {
         ("fn f(a: &str) -> bool { a.ends_with(\".rs\") }", false),
         ("// a.starts_with(\"the server ended\")", false),
         ("#[cfg(test)]\nmod tests { fn f(a: &str) { a.find(\"a b\"); } }\nfn f() {}", false),
+        ("fn f(hint: &str, word: &str) -> bool { hint.starts_with(word) }", true),
+        ("fn f(shint: &str, word: &str) -> bool { shint.starts_with(word) }", false),
         ("#[cfg(test)]\nmod tests;\nfn f(a: &str) { a.find(\"a b\"); }", true),
     ] {
         let code = without_tests(&code_of(source));
@@ -162,10 +167,10 @@ fn no_module_parses_a_message_of_another() {
     }
 }
 
-/// Returns the calls that search a text for a literal of several words, or for a separator of
-/// messages.
+/// Returns the calls that search a text for a literal of several words or for a separator of
+/// messages, and the calls that search one of [`TEXT_FIELDS`].
 fn parsed_messages(text: &str, code: &str) -> impl Iterator<Item = String> {
-    PARSE_METHODS.iter().flat_map(move |method| {
+    let with_literal = PARSE_METHODS.iter().flat_map(move |method| {
         text.match_indices(method).filter_map(move |(at, _)| {
             let literal = text[at + method.len()..].split('"').next().unwrap_or_default();
             let is_sentence = literal.contains(' ') && literal.contains(char::is_alphabetic)
@@ -174,5 +179,17 @@ fn parsed_messages(text: &str, code: &str) -> impl Iterator<Item = String> {
             let is_violation = is_sentence && is_code && !ALLOWED_LITERALS.contains(&literal);
             is_violation.then(|| format!("{method}{literal}\""))
         })
-    })
+    });
+    let methods = || PARSE_METHODS.iter().filter(|method| method.starts_with('.'));
+    let of_field = TEXT_FIELDS.iter().flat_map(move |field| {
+        methods().filter_map(move |method| {
+            let call = format!("{field}{}", method.trim_end_matches('"'));
+            let is_name = |at: usize| {
+                let before = code[..at].chars().next_back();
+                !before.is_some_and(|letter| letter.is_alphanumeric() || letter == '_')
+            };
+            code.match_indices(&call).any(|(at, _)| is_name(at)).then_some(call)
+        })
+    });
+    with_literal.chain(of_field)
 }

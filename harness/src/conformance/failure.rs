@@ -17,8 +17,10 @@ pub struct Failure {
     pub expected: String,
     /// The observed behaviour.
     pub observed: String,
-    /// Likely cause.
+    /// Likely cause, or where to look for it.
     pub hint: Option<String>,
+    /// Whether the hint names no cause.
+    pub hint_names_no_cause: bool,
     /// Most common cause of the client error; shown if `hint` is `None`.
     pub general_hint: Option<&'static str>,
     /// The cases that test the assumptions of the failed case: [`CaseResult::blocked_by`].
@@ -51,6 +53,7 @@ impl Failure {
             expected: expected.into(),
             observed: observed.into(),
             hint: None,
+            hint_names_no_cause: false,
             general_hint: None,
             blocked_by: &[],
             observes_connection_end: false,
@@ -125,6 +128,7 @@ impl Failure {
     /// Adds a likely cause.
     pub fn hint(mut self, cause: impl Into<String>) -> Failure {
         self.hint = Some(cause.into());
+        self.hint_names_no_cause = false;
         self
     }
 }

@@ -60,6 +60,7 @@ impl Entry {
             ),
             _ => format!("the known failure no longer occurs: remove the entry at {location}"),
         });
+        result.hint_names_no_cause = false;
         result.known_failure = Some(self.known.clone());
     }
 }

@@ -205,8 +205,9 @@ impl Failure {
     fn with_counterexample(self, value: &impl Serialize) -> Failure {
         let counterexample = serde_json::to_value(value).ok();
         let detail = counterexample.map(|value| Box::new(Detail::Counterexample(value)));
+        let hint_names_no_cause = self.hint.is_none();
         let hint = self.hint.or(Some("this is the smallest counterexample that was found".into()));
-        Failure { detail, hint, ..self }
+        Failure { detail, hint, hint_names_no_cause, ..self }
     }
 }
 

@@ -121,6 +121,7 @@ impl Runner {
             result.fail_with(Failure::inconclusive(text));
         }
         if result.kind() == Kind::Fail {
+            result.hint_names_no_cause |= result.hint.is_none() && general_hint.is_none();
             result.hint.get_or_insert_with(|| general_hint.unwrap_or(DEFAULT_HINT).to_owned());
         }
     }
@@ -133,6 +134,7 @@ impl CaseResult {
         self.expected = failure.expected;
         self.observed = failure.observed;
         self.hint = failure.hint;
+        self.hint_names_no_cause = failure.hint_names_no_cause;
         self.blocked_by = failure.blocked_by.iter().map(|name| (*name).to_owned()).collect();
         self.observes_connection_end = failure.observes_connection_end;
         (self.counterexample, self.quoted, self.is_wrong_counterexample) = (None, None, false);

@@ -30,8 +30,11 @@ pub struct CaseResult {
     pub expected: String,
     /// The observed behaviour; if the case does not apply, the reason.
     pub observed: String,
-    /// Likely cause.
+    /// Likely cause, or where to look for it.
     pub hint: Option<String>,
+    /// Whether the hint names no cause.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hint_names_no_cause: bool,
     /// The smallest generated input for which the server fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counterexample: Option<serde_json::Value>,
@@ -86,6 +89,7 @@ impl CaseResult {
             state: State::Inconclusive,
             observed: String::new(),
             hint: None,
+            hint_names_no_cause: false,
             counterexample: None,
             blocked_by: Vec::new(),
             reproduce: String::new(),

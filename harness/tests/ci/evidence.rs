@@ -88,7 +88,12 @@ pub(super) fn every_failure_has_a_hint() {
     );
     let failed: Vec<&Value> = cases.iter().filter(|case| case["verdict"] == "fail").collect();
     assert!(failed.len() > 5, "{}", failed.len());
+    let names_no_cause = |case: &&Value| case["hint_names_no_cause"] == true;
+    assert!(failed.iter().any(names_no_cause), "every hint names a cause");
     for case in failed {
-        assert!(case["hint"].is_string(), "{}", case["name"]);
+        let hint = case["hint"].as_str().unwrap_or_else(|| panic!("{} has no hint", case["name"]));
+        let without_cause = ["--output DIR", "this is the smallest counterexample"];
+        let is_without_cause = without_cause.iter().any(|text| hint.starts_with(text));
+        assert_eq!(names_no_cause(&case), is_without_cause, "{}", case["name"]);
     }
 }

@@ -9,7 +9,7 @@ use crate::client::ClientError;
 use crate::conformance::assumptions::PIPELINING;
 use crate::conformance::case::Case;
 use crate::conformance::context::TestContext;
-use crate::conformance::experiments::EXIT_FACTOR;
+use crate::conformance::experiments::{EXIT_FACTOR, stop};
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::request;
@@ -205,13 +205,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         check: |ctx| {
             let mut client = ctx.clients().connect()?;
             client.learn_reply(&request(1))?;
-            ctx.process().signal(Signal::SIGTERM);
-            if ctx.process().exits_within(ctx.timeout * EXIT_FACTOR).is_none() {
-                return Err(Failure::assumption_failed(
-                    &["shutdown/sigterm"],
-                    "the server does not exit",
-                ));
-            }
+            stop(ctx)?;
             // The kernel may need a moment to cancel pending io_uring operations.
             let mut connect_error = None;
             ctx.wait_until(

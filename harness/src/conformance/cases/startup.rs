@@ -5,13 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::thread;
 use std::time::Instant;
 
-use nix::sys::signal::Signal;
-
 use crate::conformance::case::Case;
 use crate::conformance::context::{
     BUSY_FACTOR, LOOPBACK, POLL_INTERVAL, SHORT_TIMEOUT, TestContext,
 };
-use crate::conformance::experiments::EXIT_FACTOR;
+use crate::conformance::experiments::{EXIT_FACTOR, stop};
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::request;
@@ -192,13 +190,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let mut client = ctx.clients().connect()?;
             client.learn_reply(&request(1))?;
             // The server closes first, so its end of the connection enters TIME_WAIT.
-            ctx.process().signal(Signal::SIGTERM);
-            if ctx.process().exits_within(ctx.timeout * EXIT_FACTOR).is_none() {
-                return Err(Failure::assumption_failed(
-                    &["shutdown/sigterm"],
-                    "the server does not exit",
-                ));
-            }
+            stop(ctx)?;
             client.expect_end()?;
             let second = ctx.process().start_on_same_port()?;
             let listening = second.wait_until_listening(READY_TIMEOUT);

@@ -13,4 +13,4 @@ pub(super) use error_replies::{ErrorReply, common_prefix, error_replies};
 pub(super) use idle::stay_idle;
 pub(super) use line_length::{LongestLine, UnansweredOutcome, longest_line};
 pub(super) use over_limit::{OverLimit, connect_over_limit, expected_outcome};
-pub(super) use shutdown::{EXIT_FACTOR, Shutdown, shut_down};
+pub(super) use shutdown::{EXIT_FACTOR, Shutdown, shut_down, stop};

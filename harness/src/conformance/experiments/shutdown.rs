@@ -18,6 +18,18 @@ const WARM_UP_REQUESTS: usize = 200;
 /// Time within which a server must exit, as a multiple of the timeout.
 pub(in crate::conformance) const EXIT_FACTOR: u32 = 2;
 
+/// Stops the server with SIGTERM.
+///
+/// # Errors
+/// The server does not exit. The case is then inconclusive.
+pub(in crate::conformance) fn stop(ctx: &TestContext<'_>) -> Result<(), Failure> {
+    ctx.process().signal(Signal::SIGTERM);
+    match ctx.process().exits_within(ctx.timeout * EXIT_FACTOR) {
+        Some(_) => Ok(()),
+        None => Err(Failure::assumption_failed(&["shutdown/sigterm"], "the server does not exit")),
+    }
+}
+
 /// Outcome of SIGTERM.
 pub(in crate::conformance) struct Shutdown {
     /// Number of requests in flight at SIGTERM.

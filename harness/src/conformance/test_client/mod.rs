@@ -14,7 +14,7 @@ use super::assumptions::{CONNECTION_SLOTS, CORRECT_REPLIES};
 use super::context::{POLL_INTERVAL, SHORT_TIMEOUT, TestContext};
 use super::failure::Failure;
 use crate::client::{Client, ClientError, ConnectMode};
-use crate::server::diag;
+use crate::server::diag::{self, ServerEnd};
 use crate::text::printable;
 
 /// Timeout for a server to read the bytes that it has received. A server may leave them until it
@@ -210,25 +210,15 @@ impl TestClient<'_> {
     /// expires. The server thus needs another read for the next bytes, even if it lacks CPU time.
     pub fn pause_until_read(&self, pause: Duration) {
         thread::sleep(pause);
-        let Some((own, server)) = self.client.addresses() else { return };
-        let deadline = Instant::now() + READ_TIMEOUT;
-        while diag::server_end(server, own).is_some_and(|end| end.has_unread)
-            && Instant::now() < deadline
-        {
-            thread::sleep(POLL_INTERVAL);
-        }
+        let has_unread = |end: Option<ServerEnd>| end.is_some_and(|end| end.has_unread);
+        wait_while(self.client.addresses(), READ_TIMEOUT, has_unread);
     }
 
     /// Waits until the connection is established on the server's side, so that the client's next
     /// segment cannot overtake the end of the TCP handshake.
     pub fn wait_until_established(&self) {
-        let Some((own, server)) = self.client.addresses() else { return };
-        let deadline = Instant::now() + SHORT_TIMEOUT;
-        while diag::server_end(server, own).is_some_and(|end| end.is_connecting)
-            && Instant::now() < deadline
-        {
-            thread::sleep(POLL_INTERVAL);
-        }
+        let is_connecting = |end: Option<ServerEnd>| end.is_some_and(|end| end.is_connecting);
+        wait_while(self.client.addresses(), SHORT_TIMEOUT, is_connecting);
     }
 
     /// Returns whether all bytes sent in both directions have been delivered.
@@ -250,13 +240,23 @@ impl TestClient<'_> {
     pub fn reset(self) {
         let ends = self.client.addresses();
         self.client.reset();
-        let Some((own, server)) = ends else { return };
-        let deadline = Instant::now() + SHORT_TIMEOUT;
-        while diag::server_end(server, own).is_some() && Instant::now() < deadline {
-            thread::sleep(POLL_INTERVAL);
-        }
+        wait_while(ends, SHORT_TIMEOUT, |end| end.is_some());
     }
 
     /// Closes the connection. The kernel sends a FIN, or a reset if received bytes are unread.
     pub fn close(self) {}
+}
+
+/// Waits while the server's end of a local connection, or its absence, meets `condition`, at most
+/// `timeout`. `ends` are the addresses of the client and the server.
+fn wait_while(
+    ends: Option<(SocketAddr, SocketAddr)>,
+    timeout: Duration,
+    condition: impl Fn(Option<ServerEnd>) -> bool,
+) {
+    let Some((client, server)) = ends else { return };
+    let deadline = Instant::now() + timeout;
+    while condition(diag::server_end(server, client)) && Instant::now() < deadline {
+        thread::sleep(POLL_INTERVAL);
+    }
 }

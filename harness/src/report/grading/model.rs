@@ -107,14 +107,11 @@ pub struct Row {
 }
 
 /// Likely cause of a fault if its cases have no hint.
-const NO_CAUSE: &str = "unknown: compare the received and the expected bytes";
+pub(super) const NO_CAUSE: &str = "unknown: compare the received and the expected bytes";
 
 /// Likely cause of a fault if the server logged an error while a client waited for a reply.
 pub(super) const ERROR_BEFORE_TIMEOUT: &str = "an error ended the code that served this client, and no reply was sent: catch errors per \
      client, reply with an error line, and close the socket on every path";
-
-/// Prefixes of hints that do not name a cause.
-const NO_HINTS: &[&str] = &["--output DIR", "this is the smallest counterexample"];
 
 impl Grading {
     /// Builds the grading report of a server from its case results.
@@ -266,8 +263,7 @@ fn cause_key(result: &CaseResult) -> String {
 
 /// Returns the hint of a result, if it names a cause.
 fn hint(result: &CaseResult) -> Option<&str> {
-    let names_a_cause = |hint: &&str| !NO_HINTS.iter().any(|prefix| hint.starts_with(prefix));
-    result.hint.as_deref().filter(names_a_cause)
+    result.hint.as_deref().filter(|_| !result.hint_names_no_cause)
 }
 
 /// Returns the most specific hint of a group: the hint of the first case if no other case has it,

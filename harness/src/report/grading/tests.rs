@@ -98,11 +98,12 @@ fn every_case_and_topic_has_a_description() {
 #[test]
 fn every_failed_case_is_in_exactly_one_fault_for_any_state_and_cause() {
     let states = [State::Completed, State::Hang, State::Crash, State::Leak];
-    for hint in [None, Some("a".to_owned()), Some("--output DIR and so on".to_owned())] {
+    for (hint, hint_names_no_cause) in [(None, false), (Some("a"), false), (Some("b"), true)] {
         for exit in [None, Some(Exit::Code(1)), Some(Exit::Signal(11))] {
             for transcript in [Vec::new(), failed("a/b").transcript] {
                 let fail = |(number, case): (usize, &crate::conformance::Case)| CaseResult {
-                    hint: hint.clone(),
+                    hint: hint.map(str::to_owned),
+                    hint_names_no_cause,
                     exit,
                     transcript: transcript.clone(),
                     ..result(case.name, Some(Verdict::Fail), states[number % states.len()])
@@ -179,6 +180,14 @@ fn only_failures_with_the_same_cause_form_one_fault() {
         &["framing/sizes"],
     ];
     assert_eq!(case_names(&faults), expected);
+}
+
+#[test]
+fn a_hint_that_names_no_cause_is_not_the_likely_cause() {
+    for (hint_names_no_cause, cause) in [(false, "the hint"), (true, NO_CAUSE)] {
+        let case = CaseResult { hint_names_no_cause, ..hinted("a/b", "the hint") };
+        assert_eq!(faults_of(vec![case])[0].cause, cause);
+    }
 }
 
 #[test]
