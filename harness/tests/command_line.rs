@@ -165,7 +165,10 @@ fn a_run_writes_its_report_and_prints_the_path() {
     let servers = document["servers"].as_array().expect("servers");
     let names: Vec<_> = servers.iter().map(|server| &server["name"]).collect();
     assert_eq!(names, ["select-echo", "iterative-refuse-calc"]);
-    let common = harness::load::WORKLOADS.iter().filter(|workload| workload.is_common).count();
+    let common = harness::load::WORKLOADS
+        .iter()
+        .filter(|workload| workload.set == harness::load::WorkloadSet::Common)
+        .count();
     let counts = |server: &serde_json::Value| {
         ["measurements", "not_measured"].map(|key| server[key].as_array().expect("an array").len())
     };

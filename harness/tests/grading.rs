@@ -166,6 +166,7 @@ fn report() -> Report {
         },
         plan: "no measurements".to_owned(),
         seed: 7,
+        duration_ms: 83_000,
         servers: vec![built_in, anna, ben(), hostile],
     }
 }

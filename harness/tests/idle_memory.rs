@@ -61,10 +61,14 @@ fn holds_its_connections(
     let running = launcher.launch(&spec)?;
     let before = running.process.resource_usage().anonymous_bytes;
     let mut recorder = Recorder::new();
-    let mut idle =
-        IdleConnections::connect(running.address, server.service, clients, &mut recorder, &|| {
-            true
-        })?;
+    let mut idle = IdleConnections::connect(
+        running.address,
+        server.service,
+        clients,
+        &mut recorder,
+        &|| true,
+        &mut |_| (),
+    )?;
     all_answered("after connecting", &idle, &recorder, clients, &running)?;
 
     let mut recorder = Recorder::new();

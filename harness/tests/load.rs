@@ -402,7 +402,7 @@ fn ctrl_c_ends_a_run_with_exit_code_130_and_partial_results_are_written() {
 /// Measures a closed loop of one connection on a launched server.
 fn measured(server: &Server, warm_up: Duration, duration: Duration) -> (Measurement, RunResult) {
     let never = AtomicBool::new(false);
-    let plan = Plan { warm_up, duration, idle_connections: 0, is_short: false };
+    let plan = Plan { warm_up, duration, idle_connections: 0, ..Plan::ONE_RUN };
     let measuring = MeasurementSettings::new(plan, 1, &never);
     let arrival_process = ArrivalProcess::Closed { depth: 1 };
     let group =

@@ -126,7 +126,7 @@ fn run_load_generator(
         arrival_process: ArrivalProcess::Closed { depth: depth as u32 },
     };
     let load_spec = LoadSpec::new(server.address, group, 1);
-    let plan = Plan { warm_up: WARM_UP, duration, idle_connections: 0, is_short: false };
+    let plan = Plan { warm_up: WARM_UP, duration, idle_connections: 0, ..Plan::ONE_RUN };
     let measuring = MeasurementSettings::new(plan, 1, interrupt::flag());
     Ok(load::load(Some(server), &load_spec, reference.name, &measuring, placement)?.0)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::load::Plan;
+use crate::load::{Plan, WorkloadSet};
 
 /// A benchmark plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -15,6 +15,10 @@ pub enum PlanName {
     /// For a first impression of all servers: as `quick`, but 250 ms per workload. `harness run`
     /// takes less than 2 minutes.
     Standard,
+    /// For all figures and curves of the report: every server with both services, the workloads
+    /// that the report shows, 3 rounds of 500 ms each in random order, 10,000 idle connections.
+    /// `harness run` takes up to 45 minutes, and --resume continues an interrupted run.
+    Reference,
     /// For published results: all workloads, 10 s each, with 10,000 idle connections. Each workload
     /// runs on a newly launched server.
     Thorough,
@@ -23,13 +27,34 @@ pub enum PlanName {
 impl PlanName {
     /// Returns the plan of this name.
     pub fn plan(self) -> Plan {
-        let (warm_up, duration, idle_connections, is_short) = match self {
-            PlanName::Quick => (50, 100, 1_000, true),
-            PlanName::Standard => (50, 250, 1_000, true),
-            PlanName::Thorough => (1_000, 10_000, 10_000, false),
+        let short = Plan {
+            warm_up: Duration::from_millis(50),
+            duration: Duration::from_millis(250),
+            idle_connections: 1_000,
+            workloads: WorkloadSet::Common,
+            rounds: 1,
+            relaunches: false,
         };
-        let [warm_up, duration] = [warm_up, duration].map(Duration::from_millis);
-        Plan { warm_up, duration, idle_connections, is_short }
+        match self {
+            PlanName::Quick => Plan { duration: Duration::from_millis(100), ..short },
+            PlanName::Standard => short,
+            PlanName::Reference => Plan {
+                warm_up: Duration::from_millis(150),
+                duration: Duration::from_millis(500),
+                idle_connections: 10_000,
+                workloads: WorkloadSet::Figures,
+                rounds: 3,
+                relaunches: true,
+            },
+            PlanName::Thorough => Plan {
+                warm_up: Duration::from_secs(1),
+                duration: Duration::from_secs(10),
+                idle_connections: 10_000,
+                workloads: WorkloadSet::All,
+                rounds: 1,
+                relaunches: true,
+            },
+        }
     }
 
     /// Formats the plan's name and the duration of each measurement.
@@ -42,8 +67,11 @@ impl PlanName {
         let name = match self {
             PlanName::Quick => "quick",
             PlanName::Standard => "standard",
+            PlanName::Reference => "reference",
             PlanName::Thorough => "thorough",
         };
-        format!("{name} plan: {} each", humantime::format_duration(plan.duration))
+        let rounds =
+            if plan.rounds > 1 { format!("{} rounds of ", plan.rounds) } else { String::new() };
+        format!("{name} plan: {rounds}{} each", humantime::format_duration(plan.duration))
     }
 }

@@ -24,6 +24,10 @@ pub struct Run {
     /// Benchmark plan: workloads, duration of each workload, and number of idle connections.
     #[arg(long, value_enum, default_value_t = PlanName::Standard)]
     pub plan: PlanName,
+    /// Continue the interrupted run whose report is in the directory of --output. It must have
+    /// the same servers and plan; the seed is that of the interrupted run.
+    #[arg(long, conflicts_with = "seed")]
+    pub resume: bool,
     /// Directory for the report.
     #[arg(long, value_name = "DIR", default_value = "reports/latest")]
     pub output: PathBuf,

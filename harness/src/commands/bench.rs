@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 
 use super::benchmark::Bench;
 use super::compare;
-use super::draft::empty_report;
+use super::draft::{empty_report, milliseconds};
 use super::measurement_args::reject_comparison_conditions;
 use super::progress::{OutputStream, Progress};
 use super::run::Contender;
@@ -32,11 +33,12 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
     reject_comparison_conditions(arguments.measurement.require)?;
     let job = Job::prepare(arguments)?;
     let plan = arguments.plan.description_of(job.settings.plan);
-    let mut report = empty_report(plan, job.settings.seed);
+    let (mut report, began) = (empty_report(plan, job.settings.seed), Instant::now());
     for contender in &job.contenders {
         let mut entry = ServerResult::new(&contender.tested, Vec::new());
         let benchmarked = job.benchmark(contender, &mut entry);
         report.servers.push(entry);
+        report.duration_ms = milliseconds(began.elapsed());
         benchmarked?;
         if job.is_interrupted() {
             break;

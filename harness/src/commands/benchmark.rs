@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::load::{self, MeasurementSettings, ReplyTemplate, Workload};
-use crate::results::ServerResult;
+use crate::results::{NotMeasured, ServerResult};
 use crate::server::{LaunchSpec, Launcher, NetworkLease, Server as Running};
 
 /// Benchmarks of one server. In short plans, all workloads use one server process. A server that
@@ -33,7 +33,7 @@ impl<'a> Bench<'a> {
         entry: &mut ServerResult,
     ) -> Result<()> {
         let contract = &self.spec.contract;
-        let not_measured = |reason| format!("{}: {reason}", workload.name);
+        let not_measured = |reason| NotMeasured { workload: workload.name.to_owned(), reason };
         let connections = match workload.connections(contract, settings.plan) {
             Ok(connections) => connections,
             Err(reason) => {
@@ -42,6 +42,7 @@ impl<'a> Bench<'a> {
             }
         };
         entry.measured_command = Some(self.spec.shown_command.clone());
+        entry.measured_capacity = contract.capacity;
         let measured = self.running(settings).and_then(|(server, template)| match template {
             Ok(template) => {
                 let requests = (contract, &*template);
@@ -50,11 +51,11 @@ impl<'a> Bench<'a> {
             Err(reason) => Ok(Err(reason.clone())),
         });
         match measured {
-            Ok(Ok(measurement)) => entry.measurements.push(measurement),
+            Ok(Ok(measurement)) => entry.add_measurement(measurement),
             Ok(Err(reason)) => entry.not_measured.push(not_measured(reason)),
             Err(error) => entry.problem = Some(format!("under {}: {error}", workload.name)),
         }
-        if !settings.plan.is_short {
+        if settings.plan.relaunches {
             self.running = None;
         }
         Ok(())

@@ -48,6 +48,9 @@ pub(crate) struct DraftState {
     /// Minimum interval between two writes, because each write renders the whole report.
     write_interval: Duration,
     last_write: Instant,
+    began: Instant,
+    /// Duration of the interrupted run that this run continues, in milliseconds.
+    earlier_ms: u64,
 }
 
 /// Returns a report without results.
@@ -58,8 +61,14 @@ pub(crate) fn empty_report(plan: String, seed: u64) -> Report {
         environment: Environment::detect(),
         plan,
         seed,
+        duration_ms: 0,
         servers: Vec::new(),
     }
+}
+
+/// Returns a duration in milliseconds.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Draft {
@@ -74,7 +83,9 @@ impl Draft {
         write_interval: Duration,
         progress: &Progress,
     ) -> Result<Draft> {
-        let mut state = DraftState { report, files, write_interval, last_write: Instant::now() };
+        let (began, earlier_ms) = (Instant::now(), report.duration_ms);
+        let mut state =
+            DraftState { report, files, write_interval, last_write: began, began, earlier_ms };
         state.write()?;
         let draft = Draft { state: Arc::new(Mutex::new(state)) };
         let (interrupted, progress) = (Draft { state: Arc::clone(&draft.state) }, progress.clone());
@@ -107,6 +118,7 @@ impl Draft {
 
 impl DraftState {
     pub(crate) fn write(&mut self) -> Result<()> {
+        self.report.duration_ms = self.earlier_ms + milliseconds(self.began.elapsed());
         let result = self.files.write(&self.report);
         // The interval starts after the write, so that writes of a large report are not continuous.
         self.last_write = Instant::now();

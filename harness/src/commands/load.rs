@@ -41,7 +41,7 @@ pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
         warm_up: arguments.warm_up,
         duration: arguments.duration,
         idle_connections: 0,
-        is_short: false,
+        ..Plan::ONE_RUN
     };
     let settings = arguments.measurement.settings(plan);
     let spec = load_spec(arguments, settings.seed)?;

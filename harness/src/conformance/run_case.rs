@@ -149,6 +149,7 @@ impl CaseResult {
     /// Sets the outcome of the check.
     fn set_outcome(&mut self, outcome: CheckOutcome, evidence: &Evidence) {
         self.discovery = evidence.discovery().map(Box::new);
+        self.overload = evidence.overload();
         match outcome {
             Ok(Ok(())) => {
                 self.state = State::Completed;

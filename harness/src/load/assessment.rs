@@ -11,11 +11,12 @@ use p99::P99;
 
 use super::engine::RunResult;
 use super::interval::Interval;
+use super::measurement_settings::INTERVALS;
 use super::run_description::RunDescription;
-use crate::results::Measurement;
-use crate::results::Outcome;
-use crate::results::ServerStats;
-use crate::results::{Caveat, CaveatKind, Validity};
+use crate::results::{
+    Caveat, CaveatKind, LatencyHistogram, Measurement, Outcome, RunFigures, ServerStats,
+    TimeSeries, Validity,
+};
 use crate::stats::{self, Quantiles};
 
 impl Measurement {
@@ -69,6 +70,10 @@ impl Measurement {
             placement: description.placement.description(),
             server_stats: server,
             idle_connections: None,
+            runs: Vec::new(),
+            time_series: Some(time_series(ran)),
+            latency_histogram: LatencyHistogram::of(&latency),
+            rates: Vec::new(),
             outcomes: total.outcomes,
         };
         measurement.validity = Validity::of(
@@ -86,7 +91,25 @@ impl Measurement {
         if let Some(text) = description.placement.caveat() {
             measurement.validity.add(Caveat { kind: CaveatKind::SharedProcessor, text });
         }
+        measurement.runs = vec![RunFigures::of(&measurement)];
         measurement
+    }
+}
+
+/// Returns the figures of each interval.
+fn time_series(ran: &RunResult) -> TimeSeries {
+    let seconds = |interval: &Interval| (interval.duration_ns as f64 / 1e9).max(1e-9);
+    let all = ran.intervals.iter();
+    TimeSeries {
+        interval_ms: ran.planned.as_secs_f64() * 1e3 / f64::from(INTERVALS),
+        throughput_per_s: all.clone().map(|it| it.replies as f64 / seconds(it)).collect(),
+        p99_ns: all
+            .clone()
+            .map(|it| if it.scheduled.is_empty() { &it.sent } else { &it.scheduled })
+            .map(|latency| Quantiles::of(latency).p99)
+            .collect(),
+        // The observer of the run knows them.
+        server_cpu_share: vec![None; ran.intervals.len()],
     }
 }
 

@@ -42,7 +42,8 @@ impl IdleConnections {
     ///
     /// All requests differ, so a reply to another client's request is detected. A failed connection
     /// is an outcome, not an error; the remaining clients then do not connect. Returns early when
-    /// `keep_going` returns false.
+    /// `keep_going` returns false. Calls `on_connected` with the number of connections whenever
+    /// another one is established.
     ///
     /// # Errors
     /// The kernel denies the generator a resource.
@@ -52,6 +53,7 @@ impl IdleConnections {
         clients: usize,
         recorder: &mut Recorder,
         keep_going: &dyn Fn() -> bool,
+        on_connected: &mut dyn FnMut(usize),
     ) -> io::Result<IdleConnections> {
         let cycle = Cycle::new(&distinct_exchanges(service, clients as i64));
         let clock = Clock::start();
@@ -73,6 +75,7 @@ impl IdleConnections {
             }
             idle.order.push(index);
             idle.send(index, recorder, keep_going)?;
+            on_connected(idle.order.len());
             if Instant::now() > deadline {
                 (number + 1..clients).for_each(|_| idle.connections.count_as_timed_out(0));
                 break;
@@ -216,8 +219,15 @@ mod tests {
             clients
         });
         let mut recorder = Recorder::new();
-        let idle = IdleConnections::connect(address, Service::Echo, 2, &mut recorder, &|| true)
-            .expect("a set of connections");
+        let idle = IdleConnections::connect(
+            address,
+            Service::Echo,
+            2,
+            &mut recorder,
+            &|| true,
+            &mut |_| (),
+        )
+        .expect("a set of connections");
         drop(server.join().expect("the server ends"));
         (idle, recorder)
     }
@@ -243,7 +253,14 @@ mod tests {
         let port = crate::server::PortLease::take([127, 0, 0, 1].into()).expect("a port");
         let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
         let mut recorder = Recorder::new();
-        let idle = IdleConnections::connect(address, Service::Echo, 1_000, &mut recorder, &|| true);
+        let idle = IdleConnections::connect(
+            address,
+            Service::Echo,
+            1_000,
+            &mut recorder,
+            &|| true,
+            &mut |_| (),
+        );
         let idle = idle.expect("a set of connections");
         assert_eq!(idle.connection_outcomes().get(Outcome::Refused), 1);
         assert_eq!(idle.answered_and_open(), 0);
@@ -257,8 +274,15 @@ mod tests {
         // Returns false at the third check.
         let keep_going = || checks.replace(checks.get() + 1) < 2;
         let began = Instant::now();
-        let idle = IdleConnections::connect(address, Service::Echo, 2, &mut recorder, &keep_going)
-            .expect("a set of connections");
+        let idle = IdleConnections::connect(
+            address,
+            Service::Echo,
+            2,
+            &mut recorder,
+            &keep_going,
+            &mut |_| (),
+        )
+        .expect("a set of connections");
         assert!(began.elapsed() < REPLY_TIMEOUT);
         assert_eq!(idle.answered_and_open(), 0);
         let recorded = recorder.current();

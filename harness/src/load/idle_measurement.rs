@@ -18,9 +18,11 @@ use super::run_description::RunDescription;
 use super::server_stats::Sampler;
 use super::workloads::Workload;
 use crate::contract::Contract;
-use crate::results::ServerStats;
-use crate::results::{IdleConnectionCost, Measurement};
+use crate::results::{IdleConnectionCost, Measurement, MemoryAt, RunFigures, ServerStats};
 use crate::server::Server;
+
+/// Number of samples of the server's memory while connections are established.
+const GROWTH_SAMPLES: usize = 10;
 
 /// Opens this number of connections, and sends requests on all of them for the planned duration.
 pub(super) fn measure_idle(
@@ -37,8 +39,22 @@ pub(super) fn measure_idle(
     let mut connecting = Recorder::new();
     let keep_going = || !settings.interrupted.load(Relaxed);
     let (address, service) = (server.address, contract.service);
-    let mut idle =
-        IdleConnections::connect(address, service, connections, &mut connecting, &keep_going)?;
+    let mut growth = vec![MemoryAt { connections: 0, anonymous_bytes: before }];
+    let every = connections.div_ceil(GROWTH_SAMPLES);
+    let mut sample = |connected: usize| {
+        if connected.is_multiple_of(every) {
+            let anonymous_bytes = server.process.resource_usage().anonymous_bytes;
+            growth.push(MemoryAt { connections: connected as u64, anonymous_bytes });
+        }
+    };
+    let mut idle = IdleConnections::connect(
+        address,
+        service,
+        connections,
+        &mut connecting,
+        &keep_going,
+        &mut sample,
+    )?;
     let connected_in_ms = began.elapsed().as_millis() as u64;
     let (ran, server_stats) = request_in_rounds(server, &mut idle, connecting.current(), settings)?;
     let grown = server.process.resource_usage().anonymous_bytes.saturating_sub(before);
@@ -53,8 +69,9 @@ pub(super) fn measure_idle(
     let mut measurement = Measurement::of(&ran, description, Some(server_stats));
     measurement.idle_connections =
         grown.checked_div(idle.answered_and_open()).map(|memory_per_connection_bytes| {
-            IdleConnectionCost { memory_per_connection_bytes, connected_in_ms }
+            IdleConnectionCost { memory_per_connection_bytes, connected_in_ms, growth }
         });
+    measurement.runs = vec![RunFigures::of(&measurement)];
     Ok(measurement)
 }
 

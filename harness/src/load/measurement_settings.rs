@@ -16,7 +16,7 @@ use crate::results::ServerStats;
 use crate::server::Server;
 
 /// Number of intervals of a run: enough for a test of stationarity.
-const INTERVALS: u32 = 10;
+pub(super) const INTERVALS: u32 = 10;
 
 /// Settings of a measurement, without the workload.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +106,13 @@ pub fn load(
         placement: placement.clone(),
         precision: settings.precision,
     };
-    Ok((Measurement::of(&ran, description, watcher.server_stats), ran))
+    let mut measurement = Measurement::of(&ran, description, watcher.server_stats);
+    if let Some(series) = &mut measurement.time_series {
+        for (share, sampled) in series.server_cpu_share.iter_mut().zip(watcher.cpu_shares) {
+            *share = sampled;
+        }
+    }
+    Ok((measurement, ran))
 }
 
 /// Samples the server from the warm-up to the last reply, and decides whether the run is precise
@@ -115,6 +121,8 @@ struct SamplingObserver<'s> {
     server: Option<&'s Server>,
     sampler: Option<Sampler>,
     server_stats: Option<ServerStats>,
+    /// The server's share of a CPU in each interval.
+    cpu_shares: Vec<Option<f64>>,
     precision: Option<f64>,
     /// Sum of all intervals so far, if a precision is requested.
     total: Interval,
@@ -126,6 +134,7 @@ impl SamplingObserver<'_> {
             server,
             sampler: None,
             server_stats: None,
+            cpu_shares: Vec::new(),
             precision,
             total: Interval::new(0),
         }
@@ -138,9 +147,7 @@ impl Observer for SamplingObserver<'_> {
     }
 
     fn on_interval(&mut self, interval: &Interval) {
-        if let Some(sampler) = &mut self.sampler {
-            sampler.sample_if_due();
-        }
+        self.cpu_shares.push(self.sampler.as_mut().and_then(Sampler::sample_if_due));
         if self.precision.is_some() {
             self.total.add(interval);
         }

@@ -47,4 +47,6 @@ pub use reply_template::ReplyTemplate;
 pub use request_reply::{RequestReply, exchanges, exchanges_for};
 pub use run_description::RunDescription;
 pub use workloads::applicable::enough_descriptors;
-pub use workloads::{Background, Load, MIN_IDLE_CONNECTIONS, Plan, WORKLOADS, Workload};
+pub use workloads::{
+    Background, Load, MIN_IDLE_CONNECTIONS, Plan, WORKLOADS, Workload, WorkloadSet,
+};

@@ -10,8 +10,7 @@ use super::load_spec::{ArrivalProcess, Arrivals, LoadSpec};
 use super::measurement_settings::{MeasurementSettings, load};
 use super::placement::Placement;
 use super::workloads::Plan;
-use crate::results::Measurement;
-use crate::results::{Caveat, CaveatKind};
+use crate::results::{Caveat, CaveatKind, Measurement, RateFigures, RunFigures};
 use crate::server::Server;
 
 /// Latency limit (p99) of the search for the highest sustained rate.
@@ -58,6 +57,18 @@ impl Attempt {
         match is_fast && ran.achieved() >= ACHIEVED && is_answered {
             true => Attempt::Sustained,
             false => Attempt::TooMuch,
+        }
+    }
+
+    /// Returns the figures of the attempt for the report.
+    fn figures(&self, offered_per_s: f64, measurement: &Measurement) -> RateFigures {
+        RateFigures {
+            offered_per_s,
+            throughput_per_s: measurement.throughput_per_s,
+            p50_ns: measurement.latency_intended_ns.p50,
+            p99_ns: measurement.latency_intended_ns.p99,
+            is_sustained: *self == Attempt::Sustained,
+            is_limited: matches!(self, Attempt::NotCounted(_)),
         }
     }
 }
@@ -117,6 +128,7 @@ pub(super) fn saturation(
     let brief = Plan { warm_up: warm_up / 2, duration: duration / 2, ..settings.plan };
     let mut load_spec = load_spec.clone();
     let mut retries = RETRIES;
+    let mut rates = Vec::new();
     let mut at = |per_s: f64, plan: Plan, precision: Option<f64>| {
         load_spec.groups[0].arrival_process =
             ArrivalProcess::Open { arrivals: Arrivals::Poisson, per_s };
@@ -126,6 +138,7 @@ pub(super) fn saturation(
         loop {
             let ran = load(Some(server), &load_spec, name, &settings, placement)?;
             let attempt = Attempt::of(&ran);
+            rates.push(attempt.figures(per_s, &ran.0));
             let is_over = retries == 0 || settings.interrupted.load(Relaxed);
             if is_over || !matches!(attempt, Attempt::NotCounted(_)) {
                 return Ok::<_, io::Error>((ran, attempt));
@@ -162,6 +175,9 @@ pub(super) fn saturation(
         );
         confirmed.0.validity.add(Caveat { kind: CaveatKind::GeneratorLimit, text });
     }
+    rates.sort_by(|one, other| one.offered_per_s.total_cmp(&other.offered_per_s));
+    confirmed.0.rates = rates;
+    confirmed.0.runs = vec![RunFigures::of(&confirmed.0)];
     Ok(confirmed)
 }
 

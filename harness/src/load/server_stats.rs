@@ -30,6 +30,8 @@ pub struct Sampler {
     cost: Duration,
     switches: Option<ContextSwitches>,
     cpu: CpuUsed,
+    /// CPU time at the last sample.
+    cpu_at_sample: Option<CpuUsed>,
     began: Instant,
 }
 
@@ -53,6 +55,7 @@ impl Sampler {
             cost: Duration::ZERO,
             switches: None,
             cpu: CpuUsed::default(),
+            cpu_at_sample: None,
             began: now,
         };
         sampler.sample();
@@ -65,15 +68,25 @@ impl Sampler {
 
     /// Takes a sample, unless the pause after the last sample has not passed. Call this about ten
     /// times per run.
-    pub fn sample_if_due(&mut self) {
-        if self.sampled.elapsed() >= self.cost * MIN_PAUSE {
-            self.sample();
+    ///
+    /// Returns the CPU time since the last sample, divided by the time since then; 1 is one busy
+    /// CPU. `None` without a sample, or if the CPU time is unknown.
+    pub fn sample_if_due(&mut self) -> Option<f64> {
+        let elapsed = self.sampled.elapsed();
+        if elapsed < self.cost * MIN_PAUSE {
+            return None;
         }
+        let before = self.cpu_at_sample.take();
+        self.sample();
+        let used = self.cpu_at_sample.as_ref()?.since(&before?)?;
+        Some(used.total.as_secs_f64() / elapsed.as_secs_f64().max(1e-9))
     }
 
     fn sample(&mut self) {
         let before = thread_cpu_time();
-        let usage = proc::resource_usage(&self.tree());
+        let tree = self.tree();
+        self.cpu_at_sample = Some(cpu_used(&tree));
+        let usage = proc::resource_usage(&tree);
         self.maximum = ResourceUsage {
             processes: self.maximum.processes.max(usage.processes),
             zombies: self.maximum.zombies.max(usage.zombies),

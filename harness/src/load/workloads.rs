@@ -20,8 +20,19 @@ pub struct Workload {
     pub summary: &'static str,
     /// Connections and their arrival process.
     pub load: Load,
-    /// Whether the short plans of `harness run` also include this workload.
-    pub is_common: bool,
+    /// Smallest set of workloads that includes this one.
+    pub set: WorkloadSet,
+}
+
+/// The workloads that `harness run` measures. Each set includes the sets before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WorkloadSet {
+    /// For a first impression.
+    Common,
+    /// What the summary table and the curves of a report need.
+    Figures,
+    /// All workloads.
+    All,
 }
 
 /// Connections and arrival process of a workload.
@@ -64,11 +75,15 @@ pub enum Background {
 }
 
 const fn common(name: &'static str, summary: &'static str, load: Load) -> Workload {
-    Workload { name, summary, load, is_common: true }
+    Workload { name, summary, load, set: WorkloadSet::Common }
+}
+
+const fn figure(name: &'static str, summary: &'static str, load: Load) -> Workload {
+    Workload { name, summary, load, set: WorkloadSet::Figures }
 }
 
 const fn special(name: &'static str, summary: &'static str, load: Load) -> Workload {
-    Workload { name, summary, load, is_common: false }
+    Workload { name, summary, load, set: WorkloadSet::All }
 }
 
 /// All workloads, in the order of reports.
@@ -76,9 +91,9 @@ pub const WORKLOADS: &[Workload] = &[
     common("closed-1", "closed loop, 1 connection", Load::Closed(1, 1)),
     common("closed-8", "closed loop, 8 connections", Load::Closed(8, 1)),
     common("closed-64", "closed loop, 64 connections", Load::Closed(64, 1)),
-    special("closed-256", "closed loop, 256 connections", Load::Closed(256, 1)),
-    special("closed-1024", "closed loop, 1,024 connections", Load::Closed(1024, 1)),
-    special("closed-8192", "closed loop, 8,192 connections", Load::Closed(8192, 1)),
+    figure("closed-256", "closed loop, 256 connections", Load::Closed(256, 1)),
+    figure("closed-1024", "closed loop, 1,024 connections", Load::Closed(1024, 1)),
+    figure("closed-8192", "closed loop, 8,192 connections", Load::Closed(8192, 1)),
     special(
         "pipelined-16",
         "closed loop, 8 connections, 16 requests in flight on each",
@@ -100,7 +115,7 @@ pub const WORKLOADS: &[Workload] = &[
          or the server's limit",
         Load::Open(16, Arrivals::Poisson, 5_000.0),
     ),
-    special(
+    figure(
         "saturation",
         "open loop: finds the highest rate with a p99 of at most 10 ms, then measures at that rate",
         Load::Saturation(16),
@@ -165,8 +180,24 @@ pub struct Plan {
     pub duration: Duration,
     /// Number of idle connections to open.
     pub idle_connections: usize,
-    /// Whether `harness run` measures only the common workloads.
-    pub is_short: bool,
+    /// Workloads that `harness run` measures.
+    pub workloads: WorkloadSet,
+    /// Number of runs of each workload, in an order that is random in each round.
+    pub rounds: u32,
+    /// Whether each workload runs on a newly launched server.
+    pub relaunches: bool,
+}
+
+impl Plan {
+    /// One run of any workload on one server.
+    pub const ONE_RUN: Plan = Plan {
+        warm_up: Duration::ZERO,
+        duration: Duration::from_secs(1),
+        idle_connections: MIN_IDLE_CONNECTIONS,
+        workloads: WorkloadSet::All,
+        rounds: 1,
+        relaunches: true,
+    };
 }
 
 impl Workload {

@@ -177,7 +177,7 @@ fn idle_connections(report: &Report, page: &mut String) -> std::fmt::Result {
         .servers
         .iter()
         .flat_map(|server| server.measurements.iter().map(move |it| (server, it)))
-        .filter_map(|(server, it)| Some((server, it, it.idle_connections?)))
+        .filter_map(|(server, it)| Some((server, it, it.idle_connections.as_ref()?)))
         .peekable();
     if measured.peek().is_none() {
         return Ok(());

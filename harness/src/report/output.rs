@@ -45,6 +45,11 @@ impl Output {
         })
     }
 
+    /// Returns the path of the report for programs.
+    pub fn json(&self) -> PathBuf {
+        self.folder.join("report.json")
+    }
+
     /// Returns the path of the HTML page.
     pub fn page(&self) -> PathBuf {
         self.folder.join("index.html")

@@ -63,7 +63,7 @@ pub fn failure_text(server: &str, result: &CaseResult) -> String {
 pub fn measurement_line(measurement: &Measurement) -> String {
     let latency = &measurement.latency_intended_ns;
     let [p50, p99] = [latency.p50, latency.p99].map(time_or_dash);
-    let memory = measurement.idle_connections.map(|idle| {
+    let memory = measurement.idle_connections.as_ref().map(|idle| {
         format!(", {} bytes per connection", count(idle.memory_per_connection_bytes as f64))
     });
     let is_valid = measurement.validity.label == ValidityLabel::Valid;

@@ -6,6 +6,7 @@ use super::concurrency_model::ConcurrencyModel;
 use super::discovery::Discovery;
 use super::event::Event;
 use super::known_failure::KnownFailure;
+use super::overload::Overload;
 use super::quoted::Quoted;
 use super::resources::Sample;
 use super::survivor::Survivor;
@@ -31,6 +32,7 @@ pub struct CaseResult {
     /// The observed behaviour; if the case does not apply, the reason.
     pub observed: String,
     /// Likely cause, or where to look for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// Whether the hint names no cause.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -44,15 +46,20 @@ pub struct CaseResult {
     pub blocked_by: Vec<String>,
     /// The command that reproduces this result.
     pub reproduce: String,
-    /// The traffic of the case's clients.
+    /// The traffic of the case's clients. Reports keep it only for results that need attention.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transcript: Vec<Event>,
     /// The end of the server's output.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub log: String,
     /// How the server exited, if the harness did not stop it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
     /// Processes that still ran after the server's first process had exited.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub survivors: Vec<Survivor>,
     /// Resource usage of the server during the case.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<Sample>,
     /// The known failure that explains this result, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +69,9 @@ pub struct CaseResult {
     /// The property of the server that the case detected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Box<Discovery>>,
+    /// What happened to a connection over the limit, if the case opened one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overload: Option<Overload>,
     /// The client's observation, if the server exited during the case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_observed: Option<String>,
@@ -101,10 +111,21 @@ impl CaseResult {
             known_failure: None,
             duration_ms: 0,
             discovery: None,
+            overload: None,
             client_observed: None,
             quoted: None,
             observes_connection_end: false,
             is_wrong_counterexample: false,
+        }
+    }
+
+    /// Removes the transcript, the output and the resource usage of a result that needs no
+    /// attention: they are most of the size of a report.
+    pub(crate) fn remove_evidence_of_success(&mut self) {
+        if self.found().is_fine() {
+            self.transcript.clear();
+            self.resources.clear();
+            self.log.clear();
         }
     }
 

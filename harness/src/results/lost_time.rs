@@ -17,3 +17,20 @@ pub struct LostShares {
     /// CPU time of other processes on the generator's CPU. `None` if the generator is not pinned.
     pub other_load_share: Option<f64>,
 }
+
+impl LostShares {
+    /// Returns the larger of each share.
+    pub(super) fn largest(&self, other: &LostShares) -> LostShares {
+        let larger = |one: Option<f64>, other: Option<f64>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.max(other)),
+            (one, other) => one.or(other),
+        };
+        LostShares {
+            gaps_share: self.gaps_share.max(other.gaps_share),
+            longest_gap_ns: self.longest_gap_ns.max(other.longest_gap_ns),
+            run_queue_share: larger(self.run_queue_share, other.run_queue_share),
+            throttled_share: larger(self.throttled_share, other.throttled_share),
+            other_load_share: larger(self.other_load_share, other.other_load_share),
+        }
+    }
+}

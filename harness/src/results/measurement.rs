@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::latency_histogram::LatencyHistogram;
 use super::lost_time::LostShares;
 use super::outcome::{Outcome, Outcomes};
+use super::run_figures::{MemoryAt, RateFigures, RunFigures, TimeSeries};
 use super::server_stats::ServerStats;
 use super::validity::Validity;
 use crate::stats::{self, Quantiles};
@@ -90,10 +92,21 @@ pub struct Measurement {
     /// Cost of idle connections, for the workload `idle-memory`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_connections: Option<IdleConnectionCost>,
+    /// The runs of this measurement, in order. The other fields summarize all of them.
+    pub runs: Vec<RunFigures>,
+    /// Figures of the intervals of the first run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_series: Option<TimeSeries>,
+    /// Histogram of `latency_intended_ns`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_histogram: Option<LatencyHistogram>,
+    /// The rates that the workload `saturation` tried, in ascending order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rates: Vec<RateFigures>,
 }
 
 /// Cost of many idle connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct IdleConnectionCost {
     /// Growth of the server's anonymous resident memory, in bytes, divided by the number of
@@ -102,6 +115,9 @@ pub struct IdleConnectionCost {
     pub memory_per_connection_bytes: u64,
     /// Time until all connections were established and answered once, in milliseconds.
     pub connected_in_ms: u64,
+    /// The server's memory while the connections were established, in ascending order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub growth: Vec<MemoryAt>,
 }
 
 impl Measurement {

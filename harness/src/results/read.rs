@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_a_report_is_rejected_with_its_path() {
-        for content in ["", "[]", "{}", "{\"format\": 4}"] {
+        let empty = format!("{{\"format\": {FORMAT}}}");
+        for content in ["", "[]", "{}", &empty] {
             assert!(error(content).starts_with("FILE is not a report of the harness"), "{content}");
         }
         let missing = Report::read(Path::new("/no/such/report.json")).expect_err("no file");

@@ -6,11 +6,12 @@ use super::case_result::CaseResult;
 use super::concurrency_model::ConcurrencyModel;
 use super::known_failure::KnownFailure;
 use super::measurement::Measurement;
+use super::overload::OverloadOutcome;
 use super::verdict::Kind;
 use crate::environment::Environment;
 
 /// Format version of `report.json`; incremented by incompatible changes.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// All results of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct Report {
     pub plan: String,
     /// Random seed of the run.
     pub seed: u64,
+    /// Duration of the run so far, in milliseconds.
+    #[serde(default)]
+    pub duration_ms: u64,
     /// Results, one entry per server.
     pub servers: Vec<ServerResult>,
 }
@@ -44,8 +48,17 @@ pub struct ServerResult {
     pub command: String,
     /// Whether this is an external server: not built in.
     pub external: bool,
+    /// Group of related server patterns; `None` for an external server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<String>,
     /// Description of the declared contract.
     pub contract: String,
+    /// Declared connection limit of the tested server, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<usize>,
+    /// Declared handling of a connection over the limit, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_full: Option<OverloadOutcome>,
     /// Detected concurrency model, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_model: Option<ConcurrencyModel>,
@@ -61,12 +74,32 @@ pub struct ServerResult {
     /// Command line of the benchmarked server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured_command: Option<String>,
+    /// Declared connection limit of the benchmarked server, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_capacity: Option<usize>,
     /// Measurements, one per workload.
     pub measurements: Vec<Measurement>,
     /// Workloads that were not measured, with the reasons.
-    pub not_measured: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_measured: Vec<NotMeasured>,
     /// Reason why a measurement failed, if a measurement failed.
     pub problem: Option<String>,
+}
+
+/// A workload that was not measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct NotMeasured {
+    /// Name of the workload.
+    pub workload: String,
+    /// Reason why it was not measured.
+    pub reason: String,
+}
+
+impl std::fmt::Display for NotMeasured {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "{}: {}", self.workload, self.reason)
+    }
 }
 
 impl Report {
@@ -79,6 +112,14 @@ impl Report {
     /// problem.
     pub fn is_fine(&self) -> bool {
         self.results().all(CaseResult::is_fine) && self.problems().next().is_none()
+    }
+
+    /// Removes the evidence of results that need no attention.
+    pub(crate) fn without_evidence_of_success(mut self) -> Report {
+        for result in self.servers.iter_mut().flat_map(|server| &mut server.cases) {
+            result.remove_evidence_of_success();
+        }
+        self
     }
 
     /// Iterates over the problems of all measurements, server by server.

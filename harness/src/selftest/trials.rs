@@ -120,7 +120,7 @@ impl Trial {
         let placement = Placement::find(Pin::default(), 1)?;
         let server = placement.launcher(launcher).launch(&known::spec(launcher, self.behaviour))?;
         let (warm_up, duration) = (settings.other / 4, self.duration(settings));
-        let plan = Plan { warm_up, duration, idle_connections: 0, is_short: false };
+        let plan = Plan { warm_up, duration, idle_connections: 0, ..Plan::ONE_RUN };
         let measuring = MeasurementSettings::new(plan, 1, interrupted);
         let group = ConnectionGroup {
             requests: exchanges(Service::Echo),

@@ -31,6 +31,18 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
+    /// Returns the larger of each quantile, with the sum of the numbers of values.
+    pub fn largest(&self, other: &Quantiles) -> Quantiles {
+        Quantiles {
+            p50: self.p50.max(other.p50),
+            p90: self.p90.max(other.p90),
+            p99: self.p99.max(other.p99),
+            p999: self.p999.max(other.p999),
+            max: self.max.max(other.max),
+            count: self.count + other.count,
+        }
+    }
+
     /// Returns the quantiles of a histogram.
     pub fn of(histogram: &Histogram<u64>) -> Quantiles {
         let at = |quantile| {

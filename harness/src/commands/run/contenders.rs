@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use servers::{Family, Limits, PATTERNS, Pattern, Server, Service};
 
-use crate::cli::Run;
+use crate::cli::{PlanName, Run};
 use crate::commands::selection::selected_or_all;
 use crate::manifest;
 use crate::server::{LaunchSpec, Launcher};
@@ -31,7 +31,8 @@ impl Contender {
     /// servers.
     pub(super) fn of_run(arguments: &Run, launcher: &Launcher) -> Result<Vec<Contender>> {
         let is_named = !arguments.servers.is_empty();
-        let mut contenders = match (arguments.all, is_named) {
+        let all = arguments.all || arguments.plan == PlanName::Reference;
+        let mut contenders = match (all, is_named) {
             (false, false) => Contender::patterns(launcher)?,
             _ => Contender::builtin(launcher, &selected_or_all(&arguments.servers))?,
         };

@@ -10,6 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
 
 use super::benchmark::Bench;
 use super::draft::{Draft, Files, empty_report};
@@ -19,10 +22,11 @@ use crate::cli::{COUNTEREXAMPLES, Run};
 use crate::conformance::{self, Case, Runner};
 use crate::counterexamples;
 use crate::figures::{count, rate};
-use crate::load::{Load, MeasurementSettings, WORKLOADS, Workload};
+use crate::load::{Load, MeasurementSettings, Plan, WORKLOADS, Workload};
 use crate::report::{Output, Tally, case_text, failure_text, not_run_line};
-use crate::results::{Kind, Measurement, Report, ServerResult};
+use crate::results::{Kind, Report, ServerResult};
 use crate::server::{LaunchSpec, Launcher, raise_descriptor_limit};
+use crate::usage_error::UsageError;
 
 pub(crate) use contenders::Contender;
 
@@ -73,19 +77,25 @@ impl Job<'_> {
         let launcher = Launcher::this_program()?;
         let contenders = Contender::of_run(arguments, &launcher)?;
         let names: Vec<String> = contenders.iter().map(|it| it.tested.name.clone()).collect();
+        let plan = arguments.plan.description();
+        let report = match arguments.resume {
+            true => interrupted_report(&output, &plan, &names)?,
+            false => empty_report(plan.clone(), seed_or_random(arguments.seed)),
+        };
+        let seed = report.seed;
         let runner = Runner {
             known_failures: arguments.exit_policy.known_failures(&names)?,
-            ..Runner::new(launcher.clone(), seed_or_random(arguments.seed))
+            ..Runner::new(launcher.clone(), seed)
         };
         let counterexample_folder = arguments.output.join(COUNTEREXAMPLES);
         counterexamples::check_folder(&counterexample_folder)?;
         let cases: Vec<&Case> = conformance::cases().collect();
-        let is_short = arguments.plan.plan().is_short;
+        let measured = arguments.plan.plan();
         let workloads: Vec<&Workload> =
-            WORKLOADS.iter().filter(|it| it.is_common || !is_short).collect();
-        let steps = contenders.len() * (cases.len() + workloads.len());
+            WORKLOADS.iter().filter(|it| it.set <= measured.workloads).collect();
+        let rounds = measured.rounds as usize;
+        let steps = contenders.len() * (cases.len() + workloads.len() * rounds);
         let progress = Progress::new(steps, OutputStream::Stdout);
-        let plan = arguments.plan.description();
         progress.line(&format!(
             "servers: {}, cases: {}, workloads: {} ({plan}), seed: {}",
             contenders.len(),
@@ -94,7 +104,7 @@ impl Job<'_> {
             runner.seed
         ));
         let files = Files { output: Some(output), junit: None };
-        let draft = Draft::begin(empty_report(plan, runner.seed), files, WRITE_EVERY, &progress)?;
+        let draft = Draft::begin(report, files, WRITE_EVERY, &progress)?;
         Ok(Job {
             arguments,
             launcher,
@@ -117,6 +127,10 @@ impl Job<'_> {
         let (next, result) = (AtomicUsize::new(0), Mutex::new(Ok(())));
         let work = || {
             while let Some(contender) = self.contenders.get(next.fetch_add(1, Relaxed)) {
+                if self.is_tested(&contender.tested.name) {
+                    self.progress.skip(self.cases.len());
+                    continue;
+                }
                 let entry = self.test(&contender.tested);
                 self.progress.line(&match not_run_line(&entry) {
                     Some(reason) => reason,
@@ -172,56 +186,90 @@ impl Job<'_> {
         draft.write_if_due()
     }
 
-    /// Benchmarks the servers one at a time.
+    /// Returns whether an interrupted run has already tested this server.
+    fn is_tested(&self, name: &str) -> bool {
+        self.draft.lock().report.servers.iter().any(|server| server.name == name)
+    }
+
+    /// Benchmarks the servers one at a time: server by server, or in several rounds, each with
+    /// servers and workloads in random order.
     ///
     /// # Errors
     /// The harness itself failed, or the report cannot be written.
     fn benchmark_servers(&self) -> Result<()> {
         // The signal thread of `Draft` writes the report and exits, so no measurement stops early.
         let not_interrupted = AtomicBool::new(false);
-        let settings = MeasurementSettings::new(
-            self.arguments.plan.plan(),
-            self.runner.seed,
-            &not_interrupted,
-        );
-        for (index, contender) in self.contenders.iter().enumerate() {
-            // Clone the entry: a lock that is held during measurements would block the interrupt
-            // handler.
-            let mut entry = self.draft.lock().report.servers[index].clone();
-            if entry.not_run.is_some() {
-                self.progress.skip(self.workloads.len());
-                continue;
+        let plan = self.arguments.plan.plan();
+        let settings = MeasurementSettings::new(plan, self.runner.seed, &not_interrupted);
+        for round in 0..plan.rounds {
+            for (index, workloads) in self.order(round, plan) {
+                let settings = MeasurementSettings {
+                    seed: settings.seed.wrapping_add(round.into()),
+                    ..settings
+                };
+                self.benchmark(index, &workloads, round, &settings)?;
             }
-            self.benchmark(&contender.benchmarked, &settings, &mut entry)?;
+        }
+        for index in 0..self.contenders.len() {
             let mut draft = self.draft.lock();
-            draft.report.servers[index] = entry;
-            draft.write_if_due()?;
+            let entry = &mut draft.report.servers[index];
+            entry.measurements.sort_by_key(|it| self.workload_index(&it.workload));
+            self.progress.line(&format!("measured {}", figures(entry)));
         }
         Ok(())
     }
 
-    /// Benchmarks a server under all workloads.
-    fn benchmark(
-        &self,
-        spec: &LaunchSpec,
-        settings: &MeasurementSettings<'_>,
-        entry: &mut ServerResult,
-    ) -> Result<()> {
-        let mut bench = Bench::new(&self.launcher, spec);
+    /// Returns the order of a round: servers, by index, each with the workloads to measure.
+    fn order(&self, round: u32, plan: Plan) -> Vec<(usize, Vec<&'static Workload>)> {
+        let servers = 0..self.contenders.len();
+        if plan.relaunches && plan.rounds > 1 {
+            let pairs =
+                servers.flat_map(|index| self.workloads.iter().map(move |it| (index, vec![*it])));
+            let mut pairs: Vec<_> = pairs.collect();
+            pairs
+                .shuffle(&mut SmallRng::seed_from_u64(self.runner.seed.wrapping_add(round.into())));
+            return pairs;
+        }
         // Measure the memory per connection first, while the process has not served any client.
         let mut ordered = self.workloads.clone();
         ordered.sort_by_key(|workload| workload.load != Load::IdleConnections);
-        for workload in ordered {
-            self.progress.show_activity(format!("{} under {}", spec.name, workload.name));
-            bench.measure(workload, settings, entry)?;
+        servers.map(|index| (index, ordered.clone())).collect()
+    }
+
+    /// Returns the position of a workload in the report.
+    fn workload_index(&self, name: &str) -> Option<usize> {
+        self.workloads.iter().position(|it| it.name == name)
+    }
+
+    /// Benchmarks a server under workloads, unless this round of an interrupted run has done so.
+    fn benchmark(
+        &self,
+        index: usize,
+        workloads: &[&'static Workload],
+        round: u32,
+        settings: &MeasurementSettings<'_>,
+    ) -> Result<()> {
+        // Clone the entry: a lock that is held during measurements would block the interrupt
+        // handler.
+        let mut entry = self.draft.lock().report.servers[index].clone();
+        if entry.not_run.is_some() {
+            self.progress.skip(workloads.len());
+            return Ok(());
+        }
+        let spec = &self.contenders[index].benchmarked;
+        let mut bench = Bench::new(&self.launcher, spec);
+        for workload in workloads {
+            let runs = entry.measurement(workload.name).map_or(0, |it| it.runs.len());
+            let is_ruled_out = entry.not_measured.iter().any(|it| it.workload == workload.name);
+            if runs <= round as usize && !is_ruled_out {
+                self.progress.show_activity(format!("{} under {}", spec.name, workload.name));
+                bench.measure(workload, settings, &mut entry)?;
+            }
             self.progress.step();
         }
-        let index = |measurement: &Measurement| {
-            self.workloads.iter().position(|it| it.name == measurement.workload)
-        };
-        entry.measurements.sort_by_key(index);
-        self.progress.line(&format!("measured {}", figures(entry)));
-        Ok(())
+        let mut draft = self.draft.lock();
+        draft.report.servers[index] = entry;
+        draft.write_if_due()
     }
 
     /// Completes the report, prints the summary, and returns the exit code.
@@ -247,6 +295,27 @@ impl Job<'_> {
     }
 }
 
+/// Reads the report of an interrupted run, to continue it.
+///
+/// # Errors
+/// There is no such report, or it is that of a complete run, or of another plan or other servers.
+fn interrupted_report(output: &Output, plan: &str, names: &[String]) -> Result<Report> {
+    let file = output.json();
+    let report = Report::read(&file).map_err(|error| UsageError(format!("--resume: {error}")))?;
+    let is_known = |server: &ServerResult| names.contains(&server.name);
+    let problem = match &report {
+        it if it.complete => "is complete: start a new run without --resume".to_owned(),
+        it if it.plan != plan => {
+            format!("has another plan ({}): use the same --plan, or start a new run", it.plan)
+        }
+        it if !it.servers.iter().all(is_known) => {
+            "has other servers: name the same servers, or start a new run".to_owned()
+        }
+        _ => return Ok(report),
+    };
+    Err(UsageError(format!("--resume: {} {problem}", file.display())).into())
+}
+
 /// Formats the number of measurements for each validity, the most frequent first.
 fn validity_counts(report: &Report) -> String {
     let labels = report.servers.iter().flat_map(|server| &server.measurements);
@@ -268,7 +337,7 @@ fn figures(entry: &ServerResult) -> String {
     let figures: Vec<String> = entry
         .measurements
         .iter()
-        .map(|measurement| match measurement.idle_connections {
+        .map(|measurement| match &measurement.idle_connections {
             Some(idle) => format!(
                 "{} idle connections at {} bytes each",
                 count(measurement.clients as f64),

@@ -65,6 +65,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 (outcome, after) = connect_over_limit(ctx);
             }
             ctx.evidence().record_verified();
+            ctx.evidence().record_overload(outcome.observed(after));
             ctx.evidence().observe(format!("{}, after {} µs", outcome.text(), after.as_micros()));
             let expected =
                 format!("for a connection over the limit: {}", expected_outcome(declared));

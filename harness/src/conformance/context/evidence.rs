@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use crate::client::Transcript;
-use crate::results::{ConcurrencyModel, Discovery, EventKind, Verdict};
+use crate::results::{ConcurrencyModel, Discovery, EventKind, Overload, Verdict};
 
 /// The evidence that a case has collected so far.
 pub struct Evidence {
@@ -12,6 +12,7 @@ pub struct Evidence {
     verified: Cell<usize>,
     observation: RefCell<Option<String>>,
     discovery: RefCell<Option<Discovery>>,
+    overload: RefCell<Option<Overload>>,
     /// The verdict if the case returns without a failure.
     verdict: Cell<Verdict>,
 }
@@ -23,6 +24,7 @@ impl Evidence {
             verified: Cell::default(),
             observation: RefCell::default(),
             discovery: RefCell::default(),
+            overload: RefCell::default(),
             verdict: Cell::new(Verdict::Pass),
         }
     }
@@ -69,6 +71,15 @@ impl Evidence {
     pub(in crate::conformance) fn record_concurrency_model(&self, model: ConcurrencyModel) {
         let discovery = Discovery { concurrency_model: Some(model), ..Discovery::default() };
         *self.discovery.borrow_mut() = Some(discovery);
+    }
+
+    /// Records what happened to a connection over the limit.
+    pub(in crate::conformance) fn record_overload(&self, overload: Overload) {
+        *self.overload.borrow_mut() = Some(overload);
+    }
+
+    pub(in crate::conformance) fn overload(&self) -> Option<Overload> {
+        self.overload.borrow().clone()
     }
 
     /// Adds a note to the transcript that belongs to no client.

@@ -8,6 +8,7 @@ use crate::client::ClientError;
 use crate::conformance::context::{SHORT_TIMEOUT, TestContext};
 use crate::conformance::requests::request;
 use crate::conformance::test_client::{QUIET, TestClient};
+use crate::results::{Overload, OverloadOutcome};
 use crate::text::printable;
 
 /// Outcome of a connection over the limit.
@@ -27,6 +28,8 @@ pub(in crate::conformance) enum OverLimit {
     Unanswered,
     /// The client got this reply to its request.
     Served(Vec<u8>),
+    /// The connection was not established in time.
+    TimedOut(String),
     /// Another outcome, described.
     Other(String),
 }
@@ -71,6 +74,7 @@ impl OverLimit {
         match error {
             ClientError::Refused => OverLimit::Refused,
             ClientError::Reset => OverLimit::Reset,
+            error @ ClientError::ConnectTimedOut(_) => OverLimit::TimedOut(error.to_string()),
             other => OverLimit::Other(other.to_string()),
         }
     }
@@ -106,8 +110,26 @@ impl OverLimit {
             OverLimit::Message(_)
             | OverLimit::Closed
             | OverLimit::Served(_)
+            | OverLimit::TimedOut(_)
             | OverLimit::Other(_) => None,
         }
+    }
+
+    /// Returns the outcome for a report, with the time until it was known.
+    pub(in crate::conformance) fn observed(&self, after: Duration) -> Overload {
+        let (outcome, line) = match self {
+            OverLimit::Refused => (OverloadOutcome::Refused, None),
+            OverLimit::Reset => (OverloadOutcome::Reset, None),
+            OverLimit::Busy(line) => (OverloadOutcome::Busy, Some(line)),
+            OverLimit::Message(line) => (OverloadOutcome::Message, Some(line)),
+            OverLimit::Closed => (OverloadOutcome::Closed, None),
+            OverLimit::Unanswered => (OverloadOutcome::Waits, None),
+            OverLimit::Served(line) => (OverloadOutcome::Served, Some(line)),
+            OverLimit::TimedOut(_) => (OverloadOutcome::TimesOut, None),
+            OverLimit::Other(_) => (OverloadOutcome::Other, None),
+        };
+        let after_us = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+        Overload { outcome, after_us, line: line.map(|line| printable(line)) }
     }
 
     /// Describes the outcome.
@@ -121,7 +143,7 @@ impl OverLimit {
             OverLimit::Closed => "connected, then closed without a message".to_owned(),
             OverLimit::Unanswered => "connected, but no reply".to_owned(),
             OverLimit::Served(reply) => format!("served with the reply {}", printable(reply)),
-            OverLimit::Other(text) => text.clone(),
+            OverLimit::TimedOut(text) | OverLimit::Other(text) => text.clone(),
         }
     }
 

@@ -58,7 +58,7 @@ fn figures(report: &Report, workload: &str) -> Markup {
                         @let latency = measurement.latency_intended_ns;
                         tr class=[measurement.problem().is_some().then_some("bad")] {
                             th scope="row" { (server.label()) }
-                            @if let Some(idle) = measurement.idle_connections {
+                            @if let Some(idle) = &measurement.idle_connections {
                                 td { (count(measurement.clients as f64)) }
                                 td { (count(idle.memory_per_connection_bytes as f64)) " B" }
                                 td { (time(idle.connected_in_ms * 1_000_000)) }
