@@ -125,7 +125,10 @@ fn merged_histogram(
 ) -> Option<Histogram<u64>> {
     let decoded = |it: &Option<LatencyHistogram>| it.as_ref().and_then(LatencyHistogram::decode);
     match (decoded(one), decoded(other)) {
-        (Some(mut one), Some(other)) => one.add(other).ok().map(|()| one),
+        (Some(mut one), Some(other)) => {
+            one.auto(true);
+            one.add(other).ok().map(|()| one)
+        }
         (one, other) => one.or(other),
     }
 }
@@ -188,5 +191,25 @@ impl Report {
             }
         }
         Some(merged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merged_histograms_have_the_values_of_both() {
+        let histogram = |value: u64| {
+            let mut histogram = Histogram::<u64>::new(3).expect("three digits");
+            histogram.record_n(value, 10).expect("in range");
+            LatencyHistogram::of(&histogram)
+        };
+        // The second histogram needs a larger range than the first, and the other way round.
+        for (one, other) in [(1_000, 900_000_000), (900_000_000, 1_000)] {
+            let merged = merged_histogram(&histogram(one), &histogram(other)).expect("values");
+            assert_eq!(merged.len(), 20);
+            assert!(merged.min() <= 1_000 && merged.max() >= 900_000_000);
+        }
     }
 }
