@@ -37,6 +37,26 @@ pub(crate) fn rate(per_s: f64) -> String {
     digits.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// Formats a value with three significant digits, and with commas between thousands.
+pub(crate) fn significant(value: f64) -> String {
+    let size = value.abs();
+    let decimals: usize = match size {
+        99.95.. => 0,
+        9.995..99.95 => 1,
+        0.9995..9.995 => 2,
+        _ if size == 0.0 => 0,
+        _ => (2.0 - size.log10().floor()).clamp(3.0, 9.0) as usize,
+    };
+    match size {
+        // Rounded to three digits.
+        999.5.. => {
+            let unit = 10f64.powf(size.log10().floor() - 2.0);
+            count((value / unit).round() * unit)
+        }
+        _ => format!("{value:.decimals$}"),
+    }
+}
+
 /// Formats a count with commas between thousands.
 pub(crate) fn count(value: f64) -> String {
     let digits = format!("{value:.0}");
@@ -69,6 +89,11 @@ mod tests {
         assert_eq!(
             [0.0, 0.001, 0.5, 1.0, 1.25, 10.0, 33.34, 99.96, 1234.5].map(rate),
             ["0", "0.001", "0.5", "1", "1.25", "10", "33.3", "100", "1,234"]
+        );
+        assert_eq!(
+            [0.0, 0.01234, 0.5, 1.0, 9.999, 42.26, 358.4, 999.7, 1_416.9, 293_851.0]
+                .map(significant),
+            ["0", "0.0123", "0.500", "1.00", "10.0", "42.3", "358", "1,000", "1,420", "294,000"]
         );
         assert_eq!([7.0, 999.6, 1234567.0].map(count), ["7", "1,000", "1,234,567"]);
     }

@@ -6,14 +6,30 @@ use std::path::Path;
 use crate::common::tests;
 use harness::report::{EXPORTERS, FailOn, Tally};
 use harness::results::{CaseResult, Kind, Report, State, Verdict};
-use sample::{known, measurement, report, result, server};
+use page::{
+    a_chart_and_its_table_have_the_same_points, every_server_has_a_row_and_every_result_a_cell,
+    long_transcripts_do_not_make_the_page_large, script_and_style_are_short,
+    the_page_loads_nothing_and_escapes_server_output, the_page_of_all_servers_is_small,
+};
+use sample::{known, report, result, server};
 
+mod page;
 mod sample;
+
+/// Renders a file of the report.
+fn rendered(report: &Report, file_name: &str) -> String {
+    let exporter = EXPORTERS.iter().find(|exporter| exporter.file_name == file_name);
+    (exporter.expect("a format").render)(report).expect("content")
+}
 
 tests![
     every_report_format_matches_its_golden_file,
-    a_page_is_self_contained_without_scripts_and_escapes_server_output,
-    the_latency_plot_and_its_table_show_the_same_values,
+    the_page_loads_nothing_and_escapes_server_output,
+    the_page_of_all_servers_is_small,
+    script_and_style_are_short,
+    a_chart_and_its_table_have_the_same_points,
+    every_server_has_a_row_and_every_result_a_cell,
+    long_transcripts_do_not_make_the_page_large,
     verdicts_are_counted_by_kind,
     a_report_is_fine_only_if_every_verdict_and_every_measurement_is,
     the_exit_code_is_1_only_for_the_kinds_that_fail_on_selects,
@@ -54,45 +70,6 @@ fn a_report_round_trips_unchanged() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/report.json");
     let (golden, written) = read_back(&golden);
     assert_eq!(golden, written);
-}
-
-fn the_latency_plot_and_its_table_show_the_same_values() {
-    let one = measurement("closed-1", 1, 1.0);
-    let series =
-        [one.latency_intended_ns, one.latency_sent_ns, one.send_lateness_ns, one.connect_ns];
-    for (index, this) in series.iter().enumerate() {
-        assert!(!series[..index].contains(this), "two series are equal: {this:?}");
-    }
-    let html = EXPORTERS.iter().find(|exporter| exporter.file_name == "index.html");
-    let page = html.and_then(|exporter| (exporter.render)(&report())).expect("a page");
-    let (_, rest) = page.split_once("<svg").expect("a plot");
-    let (plot, rest) = rest.split_once("</svg>").expect("the end of the plot");
-    let table = rest.split_once("</table>").expect("a table").0;
-    for (name, latency) in [
-        ("p50", "20.0 µs"),
-        ("p90", "30.0 µs"),
-        ("p99", "120 µs"),
-        ("p99.9", "440 µs"),
-        ("max", "2.10 ms"),
-    ] {
-        assert!(
-            plot.contains(&format!("<title>one-calc (server1): {name} {latency}</title>")),
-            "{plot}"
-        );
-        assert!(table.contains(&format!("<td>{latency}</td>")), "{table}");
-    }
-}
-
-fn a_page_is_self_contained_without_scripts_and_escapes_server_output() {
-    let page = EXPORTERS
-        .iter()
-        .find(|exporter| exporter.file_name == "index.html")
-        .and_then(|exporter| (exporter.render)(&report()))
-        .expect("a page");
-    for word in ["http://", "https://", "<script", "src=", "@import", "url("] {
-        assert!(!page.contains(word), "{word}");
-    }
-    assert!(page.contains("panicked &lt;at&gt; the worst moment"));
 }
 
 fn verdicts_are_counted_by_kind() {

@@ -33,11 +33,15 @@ impl<'a> Bench<'a> {
         entry: &mut ServerResult,
     ) -> Result<()> {
         let contract = &self.spec.contract;
-        let not_measured = |reason| NotMeasured { workload: workload.name.to_owned(), reason };
+        let not_measured = |short: &str, reason| NotMeasured {
+            workload: workload.name.to_owned(),
+            short: short.to_owned(),
+            reason,
+        };
         let connections = match workload.connections(contract, settings.plan) {
             Ok(connections) => connections,
-            Err(reason) => {
-                entry.not_measured.push(not_measured(reason));
+            Err(it) => {
+                entry.not_measured.push(not_measured(&it.short, it.reason));
                 return Ok(());
             }
         };
@@ -52,7 +56,7 @@ impl<'a> Bench<'a> {
         });
         match measured {
             Ok(Ok(measurement)) => entry.add_measurement(measurement),
-            Ok(Err(reason)) => entry.not_measured.push(not_measured(reason)),
+            Ok(Err(reason)) => entry.not_measured.push(not_measured("replies vary", reason)),
             Err(error) => entry.problem = Some(format!("under {}: {error}", workload.name)),
         }
         if settings.plan.relaunches {

@@ -14,6 +14,7 @@ impl ServerResult {
             command: spec.shown_command.clone(),
             external: spec.alias.is_none() && built_in.is_none(),
             family: built_in.as_ref().map(|server| server.pattern.family.name().to_owned()),
+            service: Some(spec.contract.service.name().to_owned()),
             contract: spec.contract.summary(),
             capacity: spec.contract.capacity,
             when_full: spec.contract.when_full.map(OverloadOutcome::of_policy),

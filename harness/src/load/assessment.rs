@@ -14,8 +14,7 @@ use super::interval::Interval;
 use super::measurement_settings::INTERVALS;
 use super::run_description::RunDescription;
 use crate::results::{
-    Caveat, CaveatKind, LatencyHistogram, Measurement, Outcome, RunFigures, ServerStats,
-    TimeSeries, Validity,
+    Caveat, CaveatKind, LatencyHistogram, Measurement, Outcome, ServerStats, TimeSeries, Validity,
 };
 use crate::stats::{self, Quantiles};
 
@@ -91,7 +90,7 @@ impl Measurement {
         if let Some(text) = description.placement.caveat() {
             measurement.validity.add(Caveat { kind: CaveatKind::SharedProcessor, text });
         }
-        measurement.runs = vec![RunFigures::of(&measurement)];
+        measurement.runs = vec![measurement.run_figures()];
         measurement
     }
 }

@@ -18,7 +18,7 @@ use super::run_description::RunDescription;
 use super::server_stats::Sampler;
 use super::workloads::Workload;
 use crate::contract::Contract;
-use crate::results::{IdleConnectionCost, Measurement, MemoryAt, RunFigures, ServerStats};
+use crate::results::{IdleConnectionCost, Measurement, MemoryAt, ServerStats};
 use crate::server::Server;
 
 /// Number of samples of the server's memory while connections are established.
@@ -71,7 +71,7 @@ pub(super) fn measure_idle(
         grown.checked_div(idle.answered_and_open()).map(|memory_per_connection_bytes| {
             IdleConnectionCost { memory_per_connection_bytes, connected_in_ms, growth }
         });
-    measurement.runs = vec![RunFigures::of(&measurement)];
+    measurement.runs = vec![measurement.run_figures()];
     Ok(measurement)
 }
 

@@ -46,7 +46,7 @@ pub use recorder::Recorder;
 pub use reply_template::ReplyTemplate;
 pub use request_reply::{RequestReply, exchanges, exchanges_for};
 pub use run_description::RunDescription;
-pub use workloads::applicable::enough_descriptors;
+pub use workloads::applicable::{Unsuitable, enough_descriptors};
 pub use workloads::{
     Background, Load, MIN_IDLE_CONNECTIONS, Plan, WORKLOADS, Workload, WorkloadSet,
 };

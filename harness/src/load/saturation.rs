@@ -10,7 +10,7 @@ use super::load_spec::{ArrivalProcess, Arrivals, LoadSpec};
 use super::measurement_settings::{MeasurementSettings, load};
 use super::placement::Placement;
 use super::workloads::Plan;
-use crate::results::{Caveat, CaveatKind, Measurement, RateFigures, RunFigures};
+use crate::results::{Caveat, CaveatKind, Measurement, RateFigures};
 use crate::server::Server;
 
 /// Latency limit (p99) of the search for the highest sustained rate.
@@ -177,7 +177,7 @@ pub(super) fn saturation(
     }
     rates.sort_by(|one, other| one.offered_per_s.total_cmp(&other.offered_per_s));
     confirmed.0.rates = rates;
-    confirmed.0.runs = vec![RunFigures::of(&confirmed.0)];
+    confirmed.0.runs = vec![confirmed.0.run_figures()];
     Ok(confirmed)
 }
 

@@ -3,6 +3,7 @@
 //! This module renders a [`Report`](crate::results::Report) into the report's files. Equal reports
 //! render to equal bytes, because the module uses no sockets, processes or clocks.
 
+pub mod chart;
 mod exporter;
 mod exporters;
 mod fail_on;
@@ -10,9 +11,10 @@ pub mod grading;
 mod html;
 mod json;
 mod junit;
+pub mod key_figures;
 mod markdown;
 mod output;
-mod plot;
+
 pub mod step_summary;
 mod tally;
 mod text;

@@ -126,6 +126,20 @@ impl Measurement {
         self.server_stats.as_ref()?.cpu_ns_per_request
     }
 
+    /// Returns the main figures, for a measurement of one run.
+    pub(crate) fn run_figures(&self) -> RunFigures {
+        let idle = self.idle_connections.as_ref();
+        RunFigures {
+            validity: self.validity.label,
+            throughput_per_s: self.throughput_per_s,
+            p50_ns: self.latency_intended_ns.p50,
+            p99_ns: self.latency_intended_ns.p99,
+            server_cpu_ns_per_request: self.server_cpu_ns_per_request(),
+            memory_per_connection_bytes: idle.map(|it| it.memory_per_connection_bytes),
+            anonymous_bytes: self.server_stats.as_ref().map(|it| it.anonymous_bytes),
+        }
+    }
+
     /// Returns whether any request got a correct reply.
     pub fn has_answers(&self) -> bool {
         // Under overload, all replies in the measured interval may belong to requests of the

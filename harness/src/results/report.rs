@@ -51,6 +51,9 @@ pub struct ServerResult {
     /// Group of related server patterns; `None` for an external server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<String>,
+    /// Declared service of the tested server: `calc` or `echo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
     /// Description of the declared contract.
     pub contract: String,
     /// Declared connection limit of the tested server, if any.
@@ -92,6 +95,8 @@ pub struct ServerResult {
 pub struct NotMeasured {
     /// Name of the workload.
     pub workload: String,
+    /// The reason in two or three words, for a table.
+    pub short: String,
     /// Reason why it was not measured.
     pub reason: String,
 }

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::measurement::Measurement;
 use super::validity::ValidityLabel;
 
 /// The main figures of one run. A measurement that was repeated has one entry for each run.
@@ -26,22 +25,6 @@ pub struct RunFigures {
     /// Maximum anonymous memory of the server in the samples, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anonymous_bytes: Option<u64>,
-}
-
-impl RunFigures {
-    /// Returns the figures of a measurement of one run.
-    pub fn of(measurement: &Measurement) -> RunFigures {
-        let idle = measurement.idle_connections.as_ref();
-        RunFigures {
-            validity: measurement.validity.label,
-            throughput_per_s: measurement.throughput_per_s,
-            p50_ns: measurement.latency_intended_ns.p50,
-            p99_ns: measurement.latency_intended_ns.p99,
-            server_cpu_ns_per_request: measurement.server_cpu_ns_per_request(),
-            memory_per_connection_bytes: idle.map(|it| it.memory_per_connection_bytes),
-            anonymous_bytes: measurement.server_stats.as_ref().map(|it| it.anonymous_bytes),
-        }
-    }
 }
 
 /// Figures of the successive intervals of one run, for a plot over time. All lists have the same

@@ -18,10 +18,20 @@ pub fn geometric_mean(values: &[f64]) -> Option<(f64, Interval<f64>)> {
         return None;
     }
     let logs: Vec<f64> = values.iter().map(|value| value.ln()).collect();
-    let degrees = (logs.len() - 1) as f64;
-    let t = StudentsT::new(0.0, 1.0, degrees).ok()?.inverse_cdf(0.975);
-    let (mean, half) = ((&logs).mean(), t * (&logs).std_dev() / (logs.len() as f64).sqrt());
-    Some((mean.exp(), Interval { low: (mean - half).exp(), high: (mean + half).exp() }))
+    let interval = mean_interval(&logs)?;
+    let mean = (&logs).mean();
+    Some((mean.exp(), Interval { low: interval.low.exp(), high: interval.high.exp() }))
+}
+
+/// Returns the 95 % confidence interval of the mean, by Student's t. `None` with fewer than
+/// [`MIN_VALUES`] values, or if a value is not finite.
+pub fn mean_interval(values: &[f64]) -> Option<Interval<f64>> {
+    if values.len() < MIN_VALUES || !values.iter().all(|value| value.is_finite()) {
+        return None;
+    }
+    let t = StudentsT::new(0.0, 1.0, (values.len() - 1) as f64).ok()?.inverse_cdf(0.975);
+    let (mean, half) = (values.mean(), t * values.std_dev() / (values.len() as f64).sqrt());
+    Some(Interval { low: mean - half, high: mean + half })
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ mod stationarity;
 pub use comparison::{Comparison, ComparisonVerdict, MIN_LAUNCHES, MIN_PAIRS, NoInterval};
 pub use effective::{Batch, MIN_BATCHES, effective_sample_size};
 pub use little::littles_residual;
-pub use mean_interval::{MIN_VALUES, geometric_mean};
+pub use mean_interval::{MIN_VALUES, geometric_mean, mean_interval};
 pub use median::Median;
 pub use quantiles::{Interval, Quantiles, quantile_interval};
 pub use stationarity::{MIN_INTERVALS, Stationarity};

@@ -220,6 +220,7 @@ pub(super) fn report() -> Report {
     one.measurements = vec![measurement("closed-1", 1, 44_749.4)];
     one.not_measured = vec![NotMeasured {
         workload: "closed-8".to_owned(),
+        short: "one client only".to_owned(),
         reason: "the server serves one client at a time".to_owned(),
     }];
     let mut two = server(

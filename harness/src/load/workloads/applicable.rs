@@ -5,7 +5,7 @@ use servers::Service;
 
 use super::{Background, HEAVY, Load, MIN_IDLE_CONNECTIONS, Plan, Workload};
 use crate::contract::Contract;
-use crate::figures::counted;
+use crate::figures::{count, counted};
 use crate::wire::Wire;
 
 /// Maximum number of connections to a server without a declared capacity.
@@ -23,7 +23,7 @@ impl Workload {
     ///
     /// # Errors
     /// The reason why such a server cannot be measured with this workload.
-    pub fn connections(&self, contract: &Contract, plan: Plan) -> Result<usize, String> {
+    pub fn connections(&self, contract: &Contract, plan: Plan) -> Result<usize, Unsuitable> {
         let capacity = contract.capacity.unwrap_or(UNDECLARED);
         let (connections, required) = match self.load {
             Load::Closed(connections, _)
@@ -44,23 +44,30 @@ impl Workload {
         };
         if capacity < required {
             return Err(match capacity {
-                _ if contract.capacity.is_none() => {
+                _ if contract.capacity.is_none() => Unsuitable::new(
+                    "limit not declared",
                     format!(
                         "the connection limit is not declared, and undeclared limits are taken as \
                          {UNDECLARED}"
-                    )
-                }
-                1 => "the server serves one client at a time".to_owned(),
-                clients => format!("the server serves at most {clients} clients at a time"),
+                    ),
+                ),
+                1 => Unsuitable::new("one client only", "the server serves one client at a time"),
+                clients => Unsuitable::new(
+                    format!("{} clients only", count(clients as f64)),
+                    format!("the server serves at most {clients} clients at a time"),
+                ),
             });
         }
         self.check_contract(contract)?;
         self.check_protocol(contract)?;
-        enough_descriptors(connections).map(|()| connections)
+        enough_descriptors(connections)
+            .map(|()| connections)
+            .map_err(|reason| Unsuitable::new("too few descriptors", reason))
     }
 
     /// Checks that the server's protocol and dialect permit the requests of this workload.
-    fn check_protocol(&self, contract: &Contract) -> Result<(), String> {
+    fn check_protocol(&self, contract: &Contract) -> Result<(), Unsuitable> {
+        let unsuitable = |short: &str, reason: &str| Err(Unsuitable::new(short, reason));
         let wire = &contract.wire;
         let (reconnects, pipelines) = match self.load {
             Load::Churn(_) | Load::Storm(..) => (true, false),
@@ -74,67 +81,93 @@ impl Workload {
                 Load::WithBackground(_, Background::Heavy(_) | Background::Dripping(_))
             );
         match (wire.connections_before_exit, wire.requests()) {
-            (Some(clients), _) => {
-                Err(format!("the server exits after {}", counted(clients, "client")))
-            }
+            (Some(clients), _) => unsuitable(
+                "exits early",
+                &format!("the server exits after {}", counted(clients, "client")),
+            ),
             (_, Some(limit)) if !reconnects => {
                 let requests = counted(limit, "request");
-                Err(format!("the server's protocol allows {requests} per connection"))
+                let reason = format!("the server's protocol allows {requests} per connection");
+                unsuitable(&format!("{requests} only"), &reason)
             }
             _ if self.load == Load::IdleConnections && *wire != Wire::default() => {
-                Err("this workload needs the line protocol".to_owned())
+                unsuitable("line protocol only", "this workload needs the line protocol")
             }
             _ if pipelines && !wire.is_pipelined() => {
-                Err("the server's protocol does not allow pipelining".to_owned())
+                unsuitable("no pipelining", "the server's protocol does not allow pipelining")
             }
-            _ if is_long && !wire.is_delimited() => {
-                Err("requests have no delimiter in the server's protocol, so the server takes the \
-                     bytes of each read as one request"
-                    .into())
-            }
+            _ if is_long && !wire.is_delimited() => unsuitable(
+                "no delimiter",
+                "requests have no delimiter in the server's protocol, so the server takes the \
+                     bytes of each read as one request",
+            ),
             _ if matches!(self.load, Load::WithBackground(_, Background::Heavy(_)))
                 && !contract.dialect.reads("1+1+1") =>
             {
-                Err("the server's dialect has no sums of more than two numbers".to_owned())
+                unsuitable(
+                    "no long sums",
+                    "the server's dialect has no sums of more than two numbers",
+                )
             }
             _ => Ok(()),
         }
     }
 
     /// Checks that the service and the limits of the server permit this workload.
-    fn check_contract(&self, contract: &Contract) -> Result<(), String> {
+    fn check_contract(&self, contract: &Contract) -> Result<(), Unsuitable> {
+        let unsuitable = |short: &str, reason: &str| Err(Unsuitable::new(short, reason));
         match self.load {
-            Load::IdleConnections if contract.service != Service::Echo => Err(
+            Load::IdleConnections if contract.service != Service::Echo => unsuitable(
+                "with echo only",
                 "the service makes no difference to this workload; it measures the echo server \
-                     only"
-                    .into(),
+                 only",
             ),
             Load::WithBackground(_, Background::Heavy(_)) if contract.service != Service::Calc => {
-                Err("an echo server has no expensive requests".into())
+                unsuitable("with calc only", "an echo server has no expensive requests")
             }
             Load::WithBackground(_, Background::Heavy(_))
                 if contract.max_line.is_some_and(|limit| limit < 2 * HEAVY + 4) =>
             {
-                Err("the server's longest line is too short for an expensive request".into())
+                let reason = "the server's longest line is too short for an expensive request";
+                unsuitable("short lines only", reason)
             }
             Load::WithBackground(_, Background::Rejected(_)) => {
                 match (contract.capacity, contract.when_full) {
-                    (None, _) | (_, None) => {
-                        Err("the connection limit and the policy beyond it are not declared"
-                            .to_owned())
-                    }
-                    (_, Some(servers::OverloadPolicy::Wait)) => {
-                        Err("connections over the limit wait and are not rejected".to_owned())
-                    }
-                    (Some(capacity), _) if capacity > MAX_CAPACITY => Err(format!(
-                        "the server serves {capacity} clients at a time, more than the \
-                                 {MAX_CAPACITY} that this workload opens"
-                    )),
+                    (None, _) | (_, None) => unsuitable(
+                        "limit not declared",
+                        "the connection limit and the policy beyond it are not declared",
+                    ),
+                    (_, Some(servers::OverloadPolicy::Wait)) => unsuitable(
+                        "no rejection",
+                        "connections over the limit wait and are not rejected",
+                    ),
+                    (Some(capacity), _) if capacity > MAX_CAPACITY => unsuitable(
+                        "high limit",
+                        &format!(
+                            "the server serves {capacity} clients at a time, more than the \
+                             {MAX_CAPACITY} that this workload opens"
+                        ),
+                    ),
                     _ => Ok(()),
                 }
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Reason why a workload cannot measure a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsuitable {
+    /// The reason in two or three words, for a table.
+    pub short: String,
+    /// The reason.
+    pub reason: String,
+}
+
+impl Unsuitable {
+    fn new(short: impl Into<String>, reason: impl Into<String>) -> Unsuitable {
+        Unsuitable { short: short.into(), reason: reason.into() }
     }
 }
 

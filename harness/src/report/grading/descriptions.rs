@@ -150,11 +150,11 @@ pub(super) fn fault(case: &str) -> Option<&'static Description> {
 }
 
 /// Returns the description of a topic, or its name if it has no description.
-pub(super) fn topic(name: &str) -> &str {
+pub(in crate::report) fn topic(name: &str) -> &str {
     TOPICS.iter().find(|(topic, _)| *topic == name).map_or(name, |(_, text)| text)
 }
 
 /// Returns the topic of a case: its name up to the first `/`.
-pub(super) fn topic_of(case: &str) -> &str {
+pub(in crate::report) fn topic_of(case: &str) -> &str {
     case.split('/').next().unwrap_or(case)
 }

@@ -5,6 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::model::{Fault, Grading, Group, Row};
 use crate::report::exporter::Exporter;
+use crate::report::html::result_link;
 use crate::results::Report;
 
 pub(in crate::report) const EXPORTER: Exporter = Exporter {
@@ -13,7 +14,7 @@ pub(in crate::report) const EXPORTER: Exporter = Exporter {
     render,
 };
 
-const STYLE: &str = concat!(include_str!("../style.css"), include_str!("grading.css"));
+const STYLE: &str = concat!(include_str!("../html/base.css"), include_str!("grading.css"));
 
 fn render(report: &Report) -> Option<String> {
     let servers = report.external();
@@ -27,6 +28,7 @@ fn render(report: &Report) -> Option<String> {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
+                link rel="icon" href="data:,";
                 title { "Grading report: " (title) }
                 style { (PreEscaped(STYLE)) }
             }
@@ -106,7 +108,7 @@ fn body(grading: &Grading) -> Markup {
     html! {
         h2 { "Faults, most severe first" }
         @if grading.faults.is_empty() { p { "No fault was found." } }
-        ol.faults { @for it in &grading.faults { (fault(it)) } }
+        ol.faults { @for it in &grading.faults { (fault(&grading.name, it)) } }
         @if !grading.topics.is_empty() {
             h2 { "What works, with the number of cases that passed, strictly or with a warning" }
             table.topics {
@@ -130,7 +132,7 @@ fn body(grading: &Grading) -> Markup {
     }
 }
 
-fn fault(fault: &Fault) -> Markup {
+fn fault(server: &str, fault: &Fault) -> Markup {
     html! {
         li {
             h3 { (fault.title) }
@@ -139,7 +141,7 @@ fn fault(fault: &Fault) -> Markup {
                 @for line in &fault.evidence { dt { (line.label) } dd { code { (line.text) } } }
                 dt { "likely cause" } dd.cause { (fault.cause) }
                 dt { "reproduce" } dd { code { (fault.reproduce) } }
-                dt { "failed cases" } dd.cases { @for case in &fault.cases { span { (case) } " " } }
+                dt { "failed cases" } dd.cases { @for case in &fault.cases { a href={ "index.html" (result_link(server, case)) } { (case) } " " } }
             }
         }
     }

@@ -11,6 +11,7 @@ mod rank;
 mod tests;
 mod text;
 
+pub(super) use descriptions::{topic as topic_description, topic_of};
 pub use evidence::Line;
 pub use rank::Severity;
 pub use text::{grading as grading_text, overview as overview_text};

@@ -1,36 +1,39 @@
-//! The table of servers, with their declared and their observed properties.
+//! The servers: declared and observed properties, commands, and measurements.
 
 use maud::{Markup, html};
 
-use super::cases::class;
+use super::address::server_id;
+use super::matrix::class;
+use crate::figures::{rate, time_or_dash};
 use crate::results::{Report, ServerResult, State};
 
-pub(super) fn servers(report: &Report) -> Markup {
+pub(super) fn section(report: &Report) -> Markup {
     html! {
-        section {
+        section id="servers" {
             h2 { "Servers" }
-            div.scroll {
-                table.servers {
-                    thead { tr { th { "server" } th { "declares" } th { "observed" } th { "tested command" } th { "measured command" } } }
-                    tbody {
-                        @for server in &report.servers {
-                            tr {
-                                th scope="row" { (server.label()) }
-                                td { (server.contract) }
-                                td { (observed(server)) }
-                                td {
-                                    @if server.not_run.is_some() { "not run" }
-                                    @else { code { (server.command) } }
-                                }
-                                td {
-                                    @if let Some(command) = &server.measured_command { code { (command) } }
-                                    @for reason in &server.not_measured { br; (reason) }
-                                }
-                            }
-                        }
-                    }
-                }
+            @for server in &report.servers { (details(server)) }
+        }
+    }
+}
+
+fn details(server: &ServerResult) -> Markup {
+    html! {
+        details.server {
+            summary { b { (server.label()) } " " span.quiet { (server.contract) } }
+            dl id=(server_id(&server.name)) {
+                @if let Some(reason) = &server.not_run { dt { "not run" } dd.bad { (reason) } }
+                @if let Some(family) = &server.family { dt { "family" } dd { (family) } }
+                @if let Some(model) = server.concurrency_model { dt { "concurrency model" } dd { (model) } }
+                dt { "declares" } dd { (server.contract) }
+                (observed(server))
+                dt { "tested" } dd { code { (server.command) } }
+                @if let Some(command) = &server.measured_command { dt { "measured" } dd { code { (command) } } }
+                @if let Some(problem) = &server.problem { dt { "problem" } dd.bad { (problem) } }
             }
+            @if !server.measurements.is_empty() {
+                div.scroll role="region" aria-label={ "Measurements of " (server.name) } tabindex="0" { (measurements(server)) }
+            }
+            @for it in &server.not_measured { p.compact { b { (it.workload) } " not measured: " (it.reason) } }
         }
     }
 }
@@ -43,7 +46,33 @@ fn observed(server: &ServerResult) -> Markup {
     });
     html! {
         @for (property, result) in observed {
-            div { span class=(class(result.kind())) { (property) } ": " (result.observed) }
+            dt { "observed " (property) } dd { span class=(class(result.kind())) { (result.kind().symbol()) } " " (result.observed) }
+        }
+    }
+}
+
+fn measurements(server: &ServerResult) -> Markup {
+    html! {
+        table.plain {
+            thead { tr {
+                th scope="col" { "workload" } th scope="col" { "runs" } th scope="col" { "requests/s" }
+                th scope="col" { "p50" } th scope="col" { "p90" } th scope="col" { "p99" } th scope="col" { "p99.9" } th scope="col" { "max" }
+                th scope="col" { "server CPU / request" } th scope="col" { "generator CPU / request" } th scope="col" { "validity" }
+            } }
+            tbody {
+                @for it in &server.measurements {
+                    @let latency = it.latency_intended_ns;
+                    tr {
+                        th scope="row" { (it.workload) }
+                        td { (it.runs.len()) }
+                        td { (rate(it.throughput_per_s)) }
+                        @for quantile in [latency.p50, latency.p90, latency.p99, latency.p999, latency.max] { td { (time_or_dash(quantile)) } }
+                        td { (time_or_dash(it.server_cpu_ns_per_request())) }
+                        td { (time_or_dash(it.generator_cpu_ns_per_request)) }
+                        td.text { (it.validity.label.name()) @if !it.validity.caveats.is_empty() { ": " (it.validity.text()) } }
+                    }
+                }
+            }
         }
     }
 }

@@ -1,0 +1,221 @@
+//! The summary: answers to common questions, and a row of key figures for each server.
+
+use maud::{Markup, html};
+
+use super::address::{link, server_link};
+use crate::figures::{count, significant};
+use crate::report::key_figures::{
+    Better, COLUMNS, Cell, Column, Figure, KeyFigures, Recommendation, Row, recommendations,
+};
+use crate::results::{Kind, Measurement, OverloadOutcome, Report};
+
+/// Maximum number of tied leaders that a recommendation names.
+const MAX_LEADERS: usize = 6;
+
+pub(super) fn section(report: &Report, figures: &KeyFigures<'_>) -> Markup {
+    let recommendations = recommendations(figures);
+    html! {
+        section id="summary" {
+            @if !recommendations.is_empty() {
+                h2 { "Answers" }
+                p.legend { "From the figures below, each with its 95 % confidence interval. Servers whose intervals overlap the best one are tied." }
+                ul.answers {
+                    @for it in &recommendations { (answer(it)) }
+                    (full(figures))
+                    (over_connections(report, figures))
+                }
+            }
+            h2 { "Summary" }
+            p.legend {
+                "One row per server. " b { "1–8" } " after a figure is its rank: by their intervals, the ranks 1 to 8 are tied. "
+                "The bar is the interval on the scale of its column, the dot the value. "
+                b { "*" } ": the run has a caveat, shown on hover and in the measurements of the server."
+            }
+            div.scroll role="region" aria-label="Summary table" tabindex="0" { (table(figures)) }
+        }
+    }
+}
+
+fn answer(it: &Recommendation) -> Markup {
+    let more = it.leaders.len().saturating_sub(MAX_LEADERS);
+    html! {
+        li id={ "answer-" (it.id) } {
+            "For " b { (it.need) } ": "
+            @for (index, name) in it.leaders.iter().take(MAX_LEADERS).enumerate() {
+                @if index > 0 { ", " }
+                a href=(server_link(name)) { (name) }
+            }
+            @if more > 0 { " and " (more) " more" }
+            @if it.leaders.len() > 1 { " (" (it.leaders.len()) " tied)" }
+            ", " (it.because) ". "
+            @if !it.gives_up.is_empty() { span.quiet { "The first gives up " (it.gives_up) ". " } }
+            a href=(link(it.evidence)) { "Evidence" } "."
+        }
+    }
+}
+
+/// Says what happens when the servers are full.
+fn full(figures: &KeyFigures<'_>) -> Markup {
+    let counts: Vec<String> = OverloadOutcome::ALL
+        .iter()
+        .filter_map(|&outcome| {
+            let number = figures.rows.iter().filter(|row| row.when_full() == Some(outcome)).count();
+            (number > 0).then(|| format!("{number} {}", outcome.name()))
+        })
+        .collect();
+    html! {
+        @if !counts.is_empty() {
+            li id="answer-full" {
+                b { "When a server is full" } ", a further client meets: " (counts.join(", ")) ". "
+                a href="#when-full" { "Servers and times" } "."
+            }
+        }
+    }
+}
+
+/// Shows the highest throughput for each number of connections.
+fn over_connections(report: &Report, figures: &KeyFigures<'_>) -> Markup {
+    let fine = || figures.rows.iter().filter(|row| row.failures() == 0).map(|row| row.server);
+    let mut best: Vec<(usize, &str, &Measurement)> = Vec::new();
+    for workload in report.workloads().into_iter().filter(|name| name.starts_with("closed-")) {
+        let measured = fine().filter_map(|server| Some((server, server.measurement(workload)?)));
+        let highest = measured
+            .max_by(|(_, one), (_, other)| one.throughput_per_s.total_cmp(&other.throughput_per_s));
+        best.extend(highest.map(|(server, it)| (it.clients, server.name.as_str(), it)));
+    }
+    html! {
+        @if best.len() > 1 {
+            li id="answer-connections" {
+                b { "Throughput over connections" } ", the highest of all servers: "
+                @for (index, (connections, name, measurement)) in best.iter().enumerate() {
+                    @if index > 0 { "; " }
+                    (count(*connections as f64)) ": " (interval(measurement)) " " span.quiet { "(" (name) ")" }
+                }
+                ", in thousand requests/s. "
+                a href="#chart/throughput" { "Curves of all servers" } "."
+            }
+        }
+    }
+}
+
+fn interval(measurement: &Measurement) -> String {
+    let Some(figure) = Figure::throughput(measurement).map(|it| it.in_unit(1e3)) else {
+        return "-".to_owned();
+    };
+    let ends =
+        figure.interval.map(|it| format!(" ({} to {})", significant(it.low), significant(it.high)));
+    format!("{}{}", significant(figure.value), ends.unwrap_or_default())
+}
+
+fn table(figures: &KeyFigures<'_>) -> Markup {
+    html! {
+        table.summary id="summary-table" {
+            thead {
+                tr {
+                    th scope="col" data-sort="text" { "server" }
+                    th scope="col" data-sort="number" { "cases passed" }
+                    @for column in COLUMNS {
+                        th scope="col" data-sort=(order(column)) data-id=(column.id) {
+                            (column.title) @if !column.unit.is_empty() { ", " (column.unit) }
+                            @if !figures.has(column) { br; small { "not in this plan; " code { "--plan reference" } " has it" } }
+                        }
+                    }
+                    th scope="col" data-sort="text" data-id="full" { "when full" }
+                }
+            }
+            tbody {
+                @let scales: Vec<ColumnScale> = COLUMNS.iter().map(|it| ColumnScale::of(figures, it)).collect();
+                @for (index, row) in figures.rows.iter().enumerate() {
+                    @let is_new = index > 0 && figures.rows[index - 1].server.family != row.server.family;
+                    tr class=[is_new.then_some("rule")] data-server=(row.server.name) { (cells(row, &scales)) }
+                }
+            }
+        }
+    }
+}
+
+fn order(column: &Column) -> &'static str {
+    match column.better {
+        Better::Higher => "number-down",
+        Better::Lower => "number",
+    }
+}
+
+fn cells(row: &Row<'_>, scales: &[ColumnScale]) -> Markup {
+    let passed = row.tally.get(Kind::Pass) + row.tally.get(Kind::Warn);
+    let failures = row.failures();
+    html! {
+        th scope="row" { a href=(server_link(&row.server.name)) { (row.server.label()) } }
+        td data-v=(-(failures as f64)) {
+            (passed)
+            @if failures > 0 { " " span.bad { "✗ " (failures) } }
+        }
+        @for ((column, cell), (rank, scale)) in COLUMNS.iter().zip(&row.cells).zip(row.ranks.iter().zip(scales)) {
+            @match cell {
+                Cell::Figure(figure) => td data-v=(figure.value) data-low=(figure.range().low) data-high=(figure.range().high) title=[figure.caveat.as_ref()] {
+                    (value(column, figure)) @if figure.caveat.is_some() { "*" }
+                    @if let Some(rank) = rank { " " small { (rank) } }
+                    @if let Some(style) = scale.style(figure) { i.interval style=(style) {} }
+                },
+                Cell::Missing(missing) => td.why title=(missing.reason) {
+                    @if scale.is_empty() { "–" } @else { (missing.short) }
+                },
+            }
+        }
+        td.when { @if let Some(outcome) = row.when_full() { (glyph(outcome)) " " (outcome.name()) } @else { span.why { "not declared" } } }
+    }
+}
+
+fn value(column: &Column, figure: &Figure) -> String {
+    match column.unit {
+        "" => count(figure.value),
+        _ => significant(figure.value),
+    }
+}
+
+/// Returns a character that tells the outcomes apart without colour.
+pub(super) fn glyph(outcome: OverloadOutcome) -> &'static str {
+    match outcome {
+        OverloadOutcome::Waits => "◔",
+        OverloadOutcome::Refused => "⊘",
+        OverloadOutcome::Reset => "↯",
+        OverloadOutcome::Busy => "▣",
+        OverloadOutcome::Message => "▢",
+        OverloadOutcome::Closed => "╳",
+        OverloadOutcome::TimesOut => "◷",
+        OverloadOutcome::Served => "○",
+        OverloadOutcome::Other => "?",
+    }
+}
+
+/// Logarithmic scale of the intervals in a column.
+struct ColumnScale {
+    low: f64,
+    high: f64,
+}
+
+impl ColumnScale {
+    fn of(figures: &KeyFigures<'_>, column: &Column) -> ColumnScale {
+        let ranges = figures.rows.iter().filter_map(|row| row.figure(column)).map(Figure::range);
+        let (low, high) = ranges.fold((f64::MAX, 0.0_f64), |(low, high), it| {
+            (low.min(it.low.max(1e-9)), high.max(it.high))
+        });
+        ColumnScale { low, high }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.low > self.high
+    }
+
+    /// Returns the position of the interval and of its value, for the style sheet. `None` if all
+    /// values are equal.
+    fn style(&self, figure: &Figure) -> Option<String> {
+        let span = (self.high / self.low).ln();
+        let at = |value: f64| 100.0 * ((value.max(1e-9) / self.low).ln() / span).clamp(0.0, 1.0);
+        let range = figure.range();
+        (span > 1e-9).then(|| {
+            let [low, high, value] = [range.low, range.high, figure.value].map(at);
+            format!("--a:{low:.1}%;--w:{:.1}%;--v:{value:.1}%", high - low)
+        })
+    }
+}
