@@ -4,6 +4,10 @@
 use std::path::Path;
 
 use crate::common::tests;
+use answers::{
+    a_server_with_failures_is_not_recommended, each_need_has_its_rule_and_threshold,
+    the_leader_of_a_column_names_what_it_gives_up, ties_and_doubtful_figures_decide_the_leaders,
+};
 use harness::report::{EXPORTERS, FailOn, Tally};
 use harness::results::{CaseResult, Kind, Report, State, Verdict};
 use page::{
@@ -13,6 +17,7 @@ use page::{
 };
 use sample::{known, report, result, server};
 
+mod answers;
 mod page;
 mod sample;
 
@@ -24,6 +29,10 @@ fn rendered(report: &Report, file_name: &str) -> String {
 
 tests![
     every_report_format_matches_its_golden_file,
+    each_need_has_its_rule_and_threshold,
+    ties_and_doubtful_figures_decide_the_leaders,
+    a_server_with_failures_is_not_recommended,
+    the_leader_of_a_column_names_what_it_gives_up,
     the_page_loads_nothing_and_escapes_server_output,
     the_page_of_all_servers_is_small,
     script_and_style_are_short,
