@@ -5,7 +5,7 @@ use crate::results::Report;
 
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "report.json",
-    summary: "the complete report for programs; docs/report.schema.json describes it",
+    summary: "the complete report for programs; reports/report.schema.json describes it",
     render: |report| Some(render(report)),
 };
 

@@ -152,3 +152,19 @@ impl Measurement {
         self.validity.problem()
     }
 }
+
+impl RunFigures {
+    /// Returns the figures of a measurement of one run.
+    pub fn of(measurement: &Measurement) -> RunFigures {
+        let idle = measurement.idle_connections.as_ref();
+        RunFigures {
+            validity: measurement.validity.label,
+            throughput_per_s: measurement.throughput_per_s,
+            p50_ns: measurement.latency_intended_ns.p50,
+            p99_ns: measurement.latency_intended_ns.p99,
+            server_cpu_ns_per_request: measurement.server_cpu_ns_per_request(),
+            memory_per_connection_bytes: idle.map(|it| it.memory_per_connection_bytes),
+            anonymous_bytes: measurement.server_stats.as_ref().map(|it| it.anonymous_bytes),
+        }
+    }
+}

@@ -16,7 +16,7 @@ use crate::contract::{Declared, PROPERTIES, ValueType};
 use crate::wire::Bytes;
 
 /// Path of the committed file, relative to the crate.
-const FILE: &str = "../docs/report.schema.json";
+const FILE: &str = "../reports/report.schema.json";
 
 impl JsonSchema for Bytes {
     fn schema_name() -> Cow<'static, str> {
@@ -80,5 +80,5 @@ fn the_committed_schema_is_up_to_date() {
         fs::write(&file, &schema).expect("a file");
     }
     let committed = fs::read_to_string(&file).unwrap_or_default();
-    assert_eq!(committed, schema, "docs/report.schema.json is out of date; BLESS=1 writes it");
+    assert_eq!(committed, schema, "reports/report.schema.json is out of date; BLESS=1 writes it");
 }
