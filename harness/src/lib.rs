@@ -92,3 +92,4 @@ pub mod stats;
 pub mod text;
 mod units;
 pub mod usage_error;
+mod workflow_commands;

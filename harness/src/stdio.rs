@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::text::visible;
+use crate::workflow_commands::{self, Level, defused, defused_json};
 
 /// Whether output was lost.
 static HAS_LOST_OUTPUT: AtomicBool = AtomicBool::new(false);
@@ -37,16 +38,32 @@ pub fn print(text: &str) {
     record(write(text.as_bytes()).map(drop));
 }
 
-/// Prints a line to standard output. Replaces control characters, because the line may quote a
-/// server.
+/// Prints a line to standard output. The line may quote a server, so the function replaces control
+/// characters, and defuses workflow commands of CI systems.
 pub fn line(text: &str) {
-    print(&format!("{}\n", visible(text)));
+    print(&format!("{}\n", defused(&visible(text))));
 }
 
-/// Prints text to standard error, with control characters replaced. Ignores failures, because no
-/// stream is left to report them.
+/// Prints a JSON document to standard output, with workflow commands of CI systems defused.
+pub(crate) fn json(document: &str) {
+    print(&format!("{}\n", defused_json(document)));
+}
+
+/// Prints an annotation for GitHub Actions to standard output, or to standard error. GitHub Actions
+/// reads both.
+pub(crate) fn annotation(level: Level, title: &str, message: &str, to_stderr: bool) {
+    let command = workflow_commands::annotation(level, &visible(title), &visible(message)) + "\n";
+    if to_stderr {
+        let _ = io::stderr().lock().write_all(command.as_bytes());
+    } else {
+        print(&command);
+    }
+}
+
+/// Prints text to standard error, with control characters replaced and workflow commands defused.
+/// Ignores failures, because no stream is left to report them.
 pub fn error(text: &str) {
-    let _ = io::stderr().lock().write_all(visible(text).as_bytes());
+    let _ = io::stderr().lock().write_all(defused(&visible(text)).as_bytes());
 }
 
 /// Prints a line to standard error, with control characters replaced.

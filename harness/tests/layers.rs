@@ -24,6 +24,7 @@ const HARNESS: &[&[&str]] = &[
         "text",
         "units",
         "usage_error",
+        "workflow_commands",
     ],
     &["config_source", "stdio", "wire"],
     &["contract"],

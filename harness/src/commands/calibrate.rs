@@ -55,7 +55,7 @@ pub fn calibrate(arguments: &cli::Calibrate) -> Result<ExitCode> {
         }
     }
     if arguments.json {
-        stdio::line(&serde_json::to_string_pretty(&all)?);
+        stdio::json(&serde_json::to_string_pretty(&all)?);
     }
     Ok(interrupt::exit_code().unwrap_or(ExitCode::SUCCESS))
 }

@@ -103,7 +103,7 @@ fn print(arguments: &cli::Load, json: Option<File>, measurement: &Measurement) -
     let text = measurement_text(measurement);
     match &arguments.json {
         Some(path) if path == Path::new("-") => stdio::error(&text),
-        _ => stdio::print(&text),
+        _ => stdio::line(text.trim_end()),
     }
     if measurement.connections.get(Outcome::Refused) == arguments.connections as u64 {
         stdio::error_line(format_args!(

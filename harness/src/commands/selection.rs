@@ -56,6 +56,6 @@ pub(crate) fn named(names: &[String]) -> Result<Vec<Server>> {
 }
 
 pub(crate) fn print_json(document: &impl Serialize) -> Result<()> {
-    stdio::line(&serde_json::to_string_pretty(document)?);
+    stdio::json(&serde_json::to_string_pretty(document)?);
     Ok(())
 }

@@ -57,7 +57,7 @@ pub fn selftest(arguments: &cli::Selftest) -> Result<ExitCode> {
 /// Prints the JSON document, if requested, and returns the exit code.
 fn finish(arguments: &cli::Selftest, all: &[CheckedPrediction]) -> Result<ExitCode> {
     if arguments.json {
-        stdio::line(&serde_json::to_string_pretty(all)?);
+        stdio::json(&serde_json::to_string_pretty(all)?);
     }
     let has_failed = all.iter().any(|prediction| !prediction.is_right);
     Ok(interrupt::exit_code().unwrap_or(ExitCode::from(u8::from(has_failed))))
