@@ -13,13 +13,11 @@ use crate::conformance::cases;
 use crate::renamed;
 use crate::results::CaseResult;
 use crate::server::LaunchSpec;
+use crate::text::file_name;
 use crate::usage_error::UsageError;
 
 /// Format version. Increase it when this program can no longer read older files.
 const FORMAT: u32 = 1;
-
-/// Maximum length of a server's name in a file name, in characters.
-const MAX_NAME_LENGTH: usize = 80;
 
 /// A failed case and the input for which the case failed.
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,7 +77,7 @@ pub(crate) fn save(
         seed,
         counterexample: counterexample.clone(),
     };
-    let name = format!("{}-{}.json", clean(&spec.name), clean(&result.name));
+    let name = format!("{}-{}.json", file_name(&spec.name), file_name(&result.name));
     let (file, text) = (folder.join(name), serde_json::to_string_pretty(&content)?);
     fs::create_dir_all(folder)
         .and_then(|()| fs::write(&file, text + "\n"))
@@ -135,33 +133,4 @@ impl CounterexampleFile {
 /// Returns a usage error about a file.
 pub(crate) fn file_error(file: &Path, message: &str) -> UsageError {
     UsageError(format!("{}: {message}", file.display()))
-}
-
-/// Replaces the characters that need quoting in file names or shells.
-fn clean(name: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '.';
-    let words = name.split(|letter| !plain(letter)).map(|word| word.trim_matches('.'));
-    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
-    match words.join("-") {
-        name if name.is_empty() => "server".to_owned(),
-        name => name.chars().take(MAX_NAME_LENGTH).collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn file_names_are_sanitized_for_any_server_name() {
-        for (name, plain) in [
-            ("select-echo", "select-echo"),
-            ("python3 './my server.py' {host} {port}", "python3-my-server.py-host-port"),
-            ("../../etc/passwd", "etc-passwd"),
-            ("…", "server"),
-        ] {
-            assert_eq!(clean(name), plain);
-        }
-        assert_eq!(clean(&"x".repeat(1000)).len(), MAX_NAME_LENGTH);
-    }
 }

@@ -36,9 +36,39 @@ pub fn printable(bytes: &[u8]) -> String {
     }
 }
 
+/// Maximum length of a name in a file name, in characters.
+const MAX_NAME_LENGTH: usize = 80;
+
+/// Returns a name of a server or a case as a part of a file name: without characters that need
+/// quoting in file names or shells, without `..` and `--`, with at most 80 ASCII characters.
+/// Different names can have the same result.
+pub(crate) fn file_name(name: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '.';
+    let words = name.split(|letter| !plain(letter)).map(|word| word.trim_matches('.'));
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    match words.join("-") {
+        name if name.is_empty() => "server".to_owned(),
+        name => name.chars().take(MAX_NAME_LENGTH).collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn file_names_are_sanitized_for_any_server_name() {
+        for (name, plain) in [
+            ("select-echo", "select-echo"),
+            ("python3 './my server.py' {host} {port}", "python3-my-server.py-host-port"),
+            ("../../etc/passwd", "etc-passwd"),
+            ("a--b/\0\n", "a-b"),
+            ("…", "server"),
+        ] {
+            assert_eq!(file_name(name), plain);
+        }
+        assert_eq!(file_name(&"x".repeat(1000)).len(), MAX_NAME_LENGTH);
+    }
 
     #[test]
     fn control_characters_except_line_feed_and_tab_are_replaced() {

@@ -1,6 +1,7 @@
 //! Features for CI: exit codes, known failures, JUnit, the step summary, and the evidence of
 //! results. Also the command lines in the documentation.
 
+mod annotations;
 mod documentation;
 mod evidence;
 mod known_failures;
@@ -20,6 +21,10 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
 
+use annotations::{
+    a_server_cannot_inject_a_workflow_command,
+    each_cause_of_failures_is_annotated_in_github_actions,
+};
 use documentation::command_lines_in_the_documentation_parse;
 use evidence::{
     an_extra_reply_line_suggests_a_greeting_and_blocked_cases_print_one_line,
@@ -38,10 +43,12 @@ use known_failures::{
 use old_names::an_error_about_an_old_name_gives_the_new_name;
 use output_files::{
     a_check_killed_halfway_keeps_its_verdicts_and_is_not_reported_as_passed,
+    a_step_summary_that_cannot_be_written_does_not_change_the_exit_code,
     an_interrupted_check_prints_the_path_of_its_partial_report,
     an_unwritable_output_path_is_rejected_at_startup, junit_can_be_written_without_a_report,
     junit_written_to_a_pipe_or_a_symlink_does_not_replace_it,
     results_are_appended_to_the_github_step_summary,
+    the_evidence_of_passed_cases_is_written_on_request,
 };
 
 tests![
@@ -61,11 +68,15 @@ tests![
     a_known_failure_of_another_server_of_the_manifest_has_no_effect,
     an_error_about_an_old_name_gives_the_new_name,
     results_are_appended_to_the_github_step_summary,
+    a_step_summary_that_cannot_be_written_does_not_change_the_exit_code,
+    the_evidence_of_passed_cases_is_written_on_request,
+    each_cause_of_failures_is_annotated_in_github_actions,
     server_output_and_exit_are_in_the_transcript_in_time_order,
     resource_usage_over_time_is_reported,
     every_failure_has_a_hint,
     command_lines_in_the_documentation_parse
     | "python3" =>
+    a_server_cannot_inject_a_workflow_command,
     an_extra_reply_line_suggests_a_greeting_and_blocked_cases_print_one_line,
     interpreter_settings_in_the_environment_do_not_change_a_verdict,
 ];

@@ -8,24 +8,36 @@ use answers::{
     a_server_with_failures_is_not_recommended, each_need_has_its_rule_and_threshold,
     the_leader_of_a_column_names_what_it_gives_up, ties_and_doubtful_figures_decide_the_leaders,
 };
-use harness::report::{EXPORTERS, FailOn, Tally};
+use formats::{
+    a_badge_is_self_contained_and_has_an_accessible_title,
+    benchmark_files_have_the_formats_of_their_tools,
+    every_histogram_log_has_all_values_of_its_measurement,
+    junit_has_only_what_the_schema_of_jenkins_allows, measurements_are_csv_with_a_row_for_each_run,
+    the_time_of_a_suite_is_the_elapsed_time_if_it_is_recorded,
+};
+use harness::report::{EXPORTERS, Evidence, FOLDERS, FailOn, Tally};
 use harness::results::{CaseResult, Kind, Report, State, Verdict};
+use output::{
+    a_report_keeps_the_evidence_of_passed_cases_on_request, old_files_of_subdirectories_are_removed,
+};
 use page::{
     a_chart_and_its_table_have_the_same_points, every_server_has_a_row_and_every_result_a_cell,
     long_transcripts_do_not_make_the_page_large, script_and_style_are_short,
     the_page_loads_nothing_and_escapes_server_output, the_page_of_all_servers_is_small,
 };
-use sample::{known, report, result, server};
+use sample::{known, measurement, report, result, server};
+use summary::{
+    a_summary_of_all_servers_has_at_most_20_kb, annotations_are_at_most_ten_and_count_the_rest,
+    failures_of_several_servers_are_grouped_by_likely_cause,
+    key_figures_are_those_of_their_workloads, text_of_a_server_is_no_markup_in_a_summary,
+};
 
 mod answers;
+mod formats;
+mod output;
 mod page;
 mod sample;
-
-/// Renders a file of the report.
-fn rendered(report: &Report, file_name: &str) -> String {
-    let exporter = EXPORTERS.iter().find(|exporter| exporter.file_name == file_name);
-    (exporter.expect("a format").render)(report).expect("content")
-}
+mod summary;
 
 tests![
     every_report_format_matches_its_golden_file,
@@ -45,6 +57,19 @@ tests![
     junit_is_valid_xml_for_any_server_output_and_quotes_it,
     every_format_marks_an_unfinished_run_as_incomplete,
     a_report_round_trips_unchanged,
+    every_histogram_log_has_all_values_of_its_measurement,
+    junit_has_only_what_the_schema_of_jenkins_allows,
+    the_time_of_a_suite_is_the_elapsed_time_if_it_is_recorded,
+    measurements_are_csv_with_a_row_for_each_run,
+    a_badge_is_self_contained_and_has_an_accessible_title,
+    benchmark_files_have_the_formats_of_their_tools,
+    a_report_keeps_the_evidence_of_passed_cases_on_request,
+    old_files_of_subdirectories_are_removed,
+    a_summary_of_all_servers_has_at_most_20_kb,
+    annotations_are_at_most_ten_and_count_the_rest,
+    failures_of_several_servers_are_grouped_by_likely_cause,
+    key_figures_are_those_of_their_workloads,
+    text_of_a_server_is_no_markup_in_a_summary,
 ];
 
 fn every_report_format_matches_its_golden_file() {
@@ -58,13 +83,34 @@ fn every_report_format_matches_its_golden_file() {
             "two renderings of {} differ",
             exporter.file_name
         );
-        let file = golden.join(exporter.file_name);
-        if std::env::var_os("BLESS").is_some() {
-            std::fs::write(&file, &rendered).expect("a golden file");
-        }
-        let golden = std::fs::read_to_string(&file).expect("a golden file");
-        assert_eq!(rendered, golden, "{} differs; BLESS=1 updates it", exporter.file_name);
+        compare(&golden.join(exporter.file_name), &rendered);
     }
+    for folder in FOLDERS {
+        let files = (folder.files)(&report(), Evidence::All);
+        let second = (folder.files)(&report(), Evidence::All);
+        assert_eq!(second, files, "two renderings of {} differ", folder.name);
+        for file in files {
+            // The sample has evidence of some passed cases only.
+            let Some(content) = &file.content else { continue };
+            compare(&golden.join(folder.name).join(&file.name), content);
+        }
+    }
+}
+
+/// Compares a text with a golden file, or updates the file.
+fn compare(file: &Path, text: &str) {
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::create_dir_all(file.parent().expect("a directory")).expect("a directory");
+        std::fs::write(file, text).expect("a golden file");
+    }
+    let golden = std::fs::read_to_string(file).unwrap_or_default();
+    assert_eq!(text, golden, "{} differs; BLESS=1 updates it", file.display());
+}
+
+/// Renders a file of a report.
+fn rendered(report: &Report, file: &str) -> Option<String> {
+    let exporter = EXPORTERS.iter().find(|exporter| exporter.file_name == file);
+    (exporter.unwrap_or_else(|| panic!("no exporter of {file}")).render)(report)
 }
 
 /// Reads a report, and writes it again. Returns both texts.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 
 use super::address::address;
+use super::value_enum::Named;
 use super::{DeclaredFlags, EXIT_CODES, ExitPolicy};
+use crate::report::Evidence;
 use crate::units::duration;
 
 /// Default of `--timeout`, in the format of the flag.
@@ -47,6 +49,15 @@ pub struct Check {
     /// Also write a report into the directory DIR.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Evidence that the report of --output keeps (transcript, output and resources of a case).
+    #[arg(
+        long,
+        value_parser = Named::<Evidence>::new(),
+        value_name = "WHICH",
+        default_value = "failures",
+        requires = "output"
+    )]
+    pub evidence: Evidence,
     /// Also write the verdicts to FILE as JUnit XML.
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,

@@ -6,7 +6,9 @@ use clap::Args;
 use servers::Server;
 
 use super::server_name::server;
+use super::value_enum::Named;
 use super::{EXIT_CODES, ExitPolicy, PlanName};
+use crate::report::Evidence;
 
 /// Arguments of `harness run`.
 #[derive(Debug, Args)]
@@ -31,6 +33,14 @@ pub struct Run {
     /// Directory for the report.
     #[arg(long, value_name = "DIR", default_value = "reports/latest")]
     pub output: PathBuf,
+    /// Evidence that the report keeps (transcript, output and resources of a case).
+    #[arg(
+        long,
+        value_parser = Named::<Evidence>::new(),
+        value_name = "WHICH",
+        default_value = "failures"
+    )]
+    pub evidence: Evidence,
     /// Random seed; use the seed of an earlier run to repeat it (default: random).
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,

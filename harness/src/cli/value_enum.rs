@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use crate::load::Arrivals;
 use crate::load::placement::Pin;
 use crate::renamed;
-use crate::report::FailOn;
+use crate::report::{Evidence, FailOn};
 
 /// Implements [`ValueEnum`], with help texts, for a type of a module that does not depend on clap.
 macro_rules! value_enum {
@@ -46,6 +46,11 @@ value_enum!(FailOn {
     Warn => "A case passes only under a relaxed form of its requirement",
     NotApplicable => "A case does not apply to the properties that the server declares",
     None => "No result",
+});
+
+value_enum!(Evidence {
+    Failures => "Only the evidence of results that need attention",
+    All => "Also the evidence of passed cases, in the files evidence/SERVER/CASE.json",
 });
 
 /// Parses a value by its name. The error for a renamed value gives the new name.

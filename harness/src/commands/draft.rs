@@ -21,8 +21,10 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    fn write(&self, report: &Report) -> Result<()> {
-        let output = self.output.as_ref().map_or(Ok(()), |output| output.write(report));
+    /// Writes the files. With `is_draft`, omits those that take long to write.
+    fn write(&self, report: &Report, is_draft: bool) -> Result<()> {
+        let write = if is_draft { Output::write_draft } else { Output::write };
+        let output = self.output.as_ref().map_or(Ok(()), |output| write(output, report));
         let junit = self.junit.as_ref().map_or(Ok(()), |junit| junit.write(report));
         output.and(junit)
     }
@@ -117,17 +119,24 @@ impl Draft {
 }
 
 impl DraftState {
+    /// Writes all files.
     pub(crate) fn write(&mut self) -> Result<()> {
+        self.write_files(false)
+    }
+
+    fn write_files(&mut self, is_draft: bool) -> Result<()> {
         self.report.duration_ms = self.earlier_ms + milliseconds(self.began.elapsed());
-        let result = self.files.write(&self.report);
+        let result = self.files.write(&self.report, is_draft);
         // The interval starts after the write, so that writes of a large report are not continuous.
         self.last_write = Instant::now();
         result
     }
 
-    /// Writes the report, unless the last write is more recent than the interval.
+    /// Writes the files that do not take long, unless the last write is more recent than the
+    /// interval.
     pub(crate) fn write_if_due(&mut self) -> Result<()> {
-        if self.last_write.elapsed() < self.write_interval { Ok(()) } else { self.write() }
+        let is_due = self.last_write.elapsed() >= self.write_interval;
+        if is_due { self.write_files(true) } else { Ok(()) }
     }
 
     /// Writes the report, and returns a message with the paths of its files.

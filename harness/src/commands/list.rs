@@ -9,7 +9,7 @@ use servers::Server;
 use crate::cli::{List, Table};
 use crate::conformance;
 use crate::load::WORKLOADS;
-use crate::report::EXPORTERS;
+use crate::report::{EXPORTERS, FOLDERS};
 use crate::stdio;
 
 /// Prints the table that the arguments select, as text or JSON.
@@ -37,6 +37,10 @@ pub fn list(arguments: &List) -> Result<ExitCode> {
         Table::Formats => EXPORTERS
             .iter()
             .map(|exporter| json!({ "name": exporter.file_name, "summary": exporter.summary }))
+            .chain(FOLDERS.iter().map(|folder| {
+                let name = format!("{}/{}", folder.name, folder.pattern);
+                json!({ "name": name, "summary": folder.summary })
+            }))
             .collect(),
     };
     let text = match (arguments.json, arguments.table) {

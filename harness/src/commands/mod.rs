@@ -1,5 +1,6 @@
 //! The commands of the program, one module each.
 
+mod annotations;
 pub mod bench;
 mod benchmark;
 pub mod calibrate;

@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::stdio;
 use crate::text::visible;
+use crate::workflow_commands::Level;
 
 /// A progress bar, and the output stream for text lines.
 #[derive(Clone)]
@@ -46,8 +47,13 @@ impl Progress {
         self.bar.inc(steps as u64);
     }
 
-    /// Prints a permanent line. The text may contain output of a server: `stdio` escapes control
-    /// characters.
+    /// Prints an annotation for GitHub Actions to the stream of the lines.
+    pub(crate) fn annotation(&self, level: Level, title: &str, message: &str) {
+        self.bar.suspend(|| stdio::annotation(level, title, message, self.to_stderr));
+    }
+
+    /// Prints a permanent line. The text may contain output of a server: `stdio` replaces control
+    /// characters, and defuses workflow commands.
     pub(crate) fn line(&self, text: &str) {
         self.bar.suspend(|| {
             if self.to_stderr {

@@ -1,10 +1,27 @@
 //! All file formats of the report.
 
 use super::exporter::Exporter;
+use super::folder::Folder;
 use super::grading::{HTML, MARKDOWN};
-use super::{html, json, junit, markdown};
+use super::{
+    badge, bencher, benchmark_action, csv, evidence_files, histograms, html, json, junit, markdown,
+};
 
 /// All file formats. A report has a file of each format, except of those for which it has no
 /// content.
-pub const EXPORTERS: &[Exporter] =
-    &[json::EXPORTER, markdown::EXPORTER, html::EXPORTER, junit::EXPORTER, MARKDOWN, HTML];
+pub const EXPORTERS: &[Exporter] = &[
+    json::EXPORTER,
+    markdown::EXPORTER,
+    html::EXPORTER,
+    junit::EXPORTER,
+    csv::EXPORTER,
+    badge::EXPORTER,
+    benchmark_action::BIGGER,
+    benchmark_action::SMALLER,
+    bencher::EXPORTER,
+    MARKDOWN,
+    HTML,
+];
+
+/// All formats with several files.
+pub const FOLDERS: &[Folder] = &[histograms::FOLDER, evidence_files::FOLDER];

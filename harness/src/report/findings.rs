@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::chart::Styles;
 use super::key_figures::{COLUMNS, Cell, Column, Figure, KeyFigures, Row, recommendations};
-use super::markdown::escaped;
-use crate::figures::{count, significant};
+use super::markup::escaped;
+use crate::figures::significant;
 use crate::results::Report;
 
 /// Maximum number of tied leaders that an answer names.
@@ -67,16 +67,14 @@ fn table(rows: &[&Row<'_>], text: &mut String) -> std::fmt::Result {
                 Cell::Missing(missing) => write!(text, " {} |", escaped(&missing.short))?,
             }
         }
-        let when_full = row.when_full().map_or("not declared", |outcome| outcome.name());
-        writeln!(text, " {when_full} |")?;
+        writeln!(text, " {} |", row.when_full_text())?;
     }
     Ok(())
 }
 
 /// Formats a figure with its interval: `293 (286–299)`.
 fn cell(column: &Column, figure: &Figure) -> String {
-    let value =
-        if column.unit.is_empty() { count(figure.value) } else { significant(figure.value) };
+    let value = column.text(figure);
     let interval = figure.interval.filter(|it| it.low != it.high);
     let interval =
         interval.map(|it| format!(" ({}–{})", significant(it.low), significant(it.high)));

@@ -1,17 +1,43 @@
 //! `summary.md`: a summary of the report for the page of a CI run, a commit or a pull request.
+//!
+//! The summary of any report has at most [`MAX_SIZE`] bytes: parts that are too long end with the
+//! number of the omitted rows.
+
+mod tables;
 
 use std::fmt::Write;
 
+use super::bounded::{details, section};
 use super::exporter::Exporter;
+use super::grading::{Category, Cause};
+use super::markup::{clipped, code, escaped};
 use super::tally::Tally;
-use crate::figures::{count, rate, time, time_or_dash};
-use crate::results::{CaseResult, Kind, Report, Verdict};
+use crate::figures::counted;
+use crate::results::{Kind, Report, Verdict};
 
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "summary.md",
-    summary: "verdicts, failures and figures as Markdown, for the summary of a CI step",
+    summary: "verdict, failures by likely cause and key figures as Markdown, at most 20 KB",
     render: |report| Some(render(report)),
 };
+
+/// Maximum size of the summary, in bytes.
+const MAX_SIZE: usize = 20_000;
+
+/// Maximum size of the list of failures, in bytes.
+const MAX_FAILURES: usize = 5_000;
+
+/// Maximum size of each short list, in bytes.
+const MAX_LIST: usize = 900;
+
+/// Maximum length of quoted text, in characters.
+const MAX_QUOTED: usize = 160;
+
+/// Maximum length of a command, in characters.
+const MAX_COMMAND: usize = 300;
+
+/// Maximum number of results that are named for a cause.
+const MAX_NAMED_RESULTS: usize = 3;
 
 pub(super) fn render(report: &Report) -> String {
     let mut page = String::new();
@@ -20,7 +46,6 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 fn write(report: &Report, page: &mut String) -> std::fmt::Result {
-    let environment = &report.environment;
     writeln!(page, "# Socket servers compared\n")?;
     if !report.complete {
         writeln!(
@@ -28,183 +53,133 @@ fn write(report: &Report, page: &mut String) -> std::fmt::Result {
             "**The run is incomplete: the report has only the results from before it stopped.**\n"
         )?;
     }
-    if report.results().next().is_some() {
-        writeln!(page, "Verdicts: {}.\n", Tally::of(report.results()).summary())?;
-    }
-    for (server, reason) in report.servers_not_run() {
-        writeln!(page, "Not run: **{}**: {}.\n", escaped(&server.label()), escaped(reason))?;
-    }
-    writeln!(
-        page,
-        "`{}`, seed {}, started {}; {}, {}, {} CPUs, {}; harness {}, {} build.\n",
-        environment.command,
-        report.seed,
-        environment.started_at,
-        environment.kernel,
-        environment.cpu_model,
-        environment.cpus,
-        report.plan,
-        environment.version,
-        environment.build,
-    )?;
-    failures(report, page)?;
+    let causes = report.causes();
+    writeln!(page, "{}\n", verdict(report, &causes))?;
+    environment(report, page)?;
+    not_run(report, page)?;
+    failures(&causes, page)?;
+    tables::key_figures(report, page)?;
     known(report, page)?;
     observations(report, page)?;
-    matrix(report, page)?;
-    measurements(report, page)
+    tables::verdicts(report, page)?;
+    tables::measurements(report, page, MAX_SIZE)
 }
 
-fn failures(report: &Report, page: &mut String) -> std::fmt::Result {
-    for server in &report.servers {
-        for result in server.cases.iter().filter(|result| !result.is_fine()) {
-            let name = escaped(&server.name);
-            writeln!(page, "- **{name} {}: {}**\\", result.name, result.label())?;
-            writeln!(page, "  Required: {}\\", escaped(&result.requirement))?;
-            writeln!(page, "  Expected: {}\\", escaped(&result.expected))?;
-            writeln!(page, "  Observed: {}\\", escaped(&result.observed_with_causes()))?;
-            writeln!(page, "  Reproduce: `{}`", result.reproduce)?;
+/// Returns the verdict on all servers in one line.
+fn verdict(report: &Report, causes: &[Cause]) -> String {
+    let has = |is_wanted: fn(Category) -> bool| causes.iter().any(|it| is_wanted(it.category));
+    let verdict = match () {
+        () if has(|it| it != Category::Inconclusive) => "Failed",
+        () if !causes.is_empty() => "Inconclusive",
+        () if report.servers_run().is_empty() => "Not run",
+        () if !report.complete => "No failure so far",
+        () => "Passed",
+    };
+    let servers = counted(report.servers_run().len(), "server");
+    let tally = Tally::of(report.results());
+    let problems = match report.problems().count() {
+        0 => String::new(),
+        count => format!("; {}", counted(count, "failed measurement")),
+    };
+    match report.results().next() {
+        Some(_) => format!("**{verdict}.** {servers}. Verdicts: {}{problems}.", tally.summary()),
+        None => format!("**{verdict}.** {servers}, no case{problems}."),
+    }
+}
+
+fn environment(report: &Report, page: &mut String) -> std::fmt::Result {
+    let environment = &report.environment;
+    let part = |text: &str| escaped(&clipped(text, 80));
+    writeln!(
+        page,
+        "{}, seed {}, started {}; {}, {}, {} CPUs, {}; harness {}, {} build.\n",
+        code(&clipped(&environment.command, MAX_QUOTED)),
+        report.seed,
+        part(&environment.started_at),
+        part(&environment.kernel),
+        part(&environment.cpu_model),
+        environment.cpus,
+        part(&report.plan),
+        part(&environment.version),
+        part(&environment.build),
+    )
+}
+
+fn not_run(report: &Report, page: &mut String) -> std::fmt::Result {
+    let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
+    for (server, reason) in report.servers_not_run() {
+        match reasons.iter_mut().find(|(other, _)| *other == reason) {
+            Some((_, servers)) => servers.push(server.label()),
+            None => reasons.push((reason, vec![server.label()])),
         }
     }
-    for problem in report.problems() {
-        writeln!(page, "- **{}**", escaped(&problem))?;
+    let row = |(reason, servers): &(&str, Vec<String>)| {
+        let names = escaped(&clipped(&servers.join(", "), MAX_QUOTED));
+        let reason = escaped(&clipped(reason, MAX_QUOTED));
+        format!("- Not run ({}): **{names}**: {reason}\n", servers.len())
+    };
+    let rows: Vec<String> = reasons.iter().map(row).collect();
+    section("", &rows, MAX_LIST, "reasons", page)
+}
+
+fn failures(causes: &[Cause], page: &mut String) -> std::fmt::Result {
+    let rows: Vec<String> = causes.iter().map(cause).collect();
+    section("## Results that need attention\n\n", &rows, MAX_FAILURES, "causes", page)
+}
+
+fn cause(cause: &Cause) -> String {
+    let severity = match cause.category {
+        Category::Failed(severity) => format!(" ({})", severity.label()),
+        _ => String::new(),
+    };
+    let mut text = format!(
+        "- **{}**{severity}: {}: {}",
+        escaped(&clipped(&cause.title, MAX_QUOTED)),
+        cause.counts(),
+        escaped(&clipped(&cause.results_text(MAX_NAMED_RESULTS), MAX_QUOTED)),
+    );
+    if let Some(likely_cause) = &cause.likely_cause {
+        text += &format!("\\\n  Likely cause: {}", escaped(&clipped(likely_cause, MAX_QUOTED)));
     }
-    if !report.is_fine() {
-        writeln!(page)?;
+    for line in &cause.evidence {
+        text += &format!("\\\n  {}: {}", line.label, code(&clipped(&line.text, MAX_QUOTED)));
     }
-    Ok(())
+    if let Some(reproduce) = cause.reproduce.as_deref().filter(|command| !command.is_empty()) {
+        text += &format!("\\\n  Reproduce: {}", code(&clipped(reproduce, MAX_COMMAND)));
+    }
+    text + "\n"
 }
 
 fn known(report: &Report, page: &mut String) -> std::fmt::Result {
     let known = report.known_failures();
-    if known.is_empty() {
-        return Ok(());
-    }
-    writeln!(page, "Known failures:\n")?;
-    for (server, result, known) in known {
-        writeln!(
-            page,
-            "- {} {}: {}: {}",
-            escaped(&server.name),
-            result.name,
-            result.label(),
-            escaped(&known.text())
-        )?;
-    }
-    writeln!(page)
+    let rows: Vec<String> = known
+        .iter()
+        .map(|(server, result, known)| {
+            format!(
+                "- {} {}: {}: {}\n",
+                escaped(&clipped(&server.name, MAX_QUOTED)),
+                escaped(&clipped(&result.name, MAX_QUOTED)),
+                result.label(),
+                escaped(&clipped(&known.text(), MAX_QUOTED)),
+            )
+        })
+        .collect();
+    let title = format!("Known failures ({})", rows.len());
+    details(&title, "", &rows, MAX_LIST, "known failures", page)
 }
 
 /// Writes the results of the kind `info`: properties that were observed but are not declared.
 fn observations(report: &Report, page: &mut String) -> std::fmt::Result {
-    let is_observation = |result: &&CaseResult| result.verdict == Some(Verdict::Info);
-    if !report.results().any(|result| is_observation(&result)) {
-        return Ok(());
-    }
-    writeln!(page, "## Observed, not declared\n")?;
+    let mut rows = Vec::new();
     for server in &report.servers {
-        for result in server.cases.iter().filter(is_observation) {
-            let (name, observed) = (escaped(&server.name), escaped(&result.observed));
-            writeln!(page, "- {name} {}: {observed}", result.name)?;
+        for result in &server.cases {
+            if result.verdict == Some(Verdict::Info) && result.kind() == Kind::Info {
+                let [name, case, observed] = [&server.name, &result.name, &result.observed]
+                    .map(|text| escaped(&clipped(text, MAX_QUOTED)));
+                rows.push(format!("- {name} {case}: {observed}\n"));
+            }
         }
     }
-    writeln!(page)
-}
-
-fn matrix(report: &Report, page: &mut String) -> std::fmt::Result {
-    if report.results().next().is_none() {
-        return Ok(());
-    }
-    writeln!(page, "## Verdicts\n")?;
-    let legend: Vec<String> =
-        Kind::ALL.iter().map(|kind| format!("{} {}", kind.symbol(), kind.name())).collect();
-    writeln!(page, "{}.\n", legend.join(", "))?;
-    write!(page, "| case |")?;
-    let servers = report.servers_run();
-    for server in &servers {
-        write!(page, " {} |", escaped(&server.label()))?;
-    }
-    writeln!(page, "\n|---|{}", ":-:|".repeat(servers.len()))?;
-    for (case, _) in report.case_names() {
-        write!(page, "| {case} |")?;
-        for server in &servers {
-            let symbol = server.result(case).map_or("", |result| result.kind().symbol());
-            write!(page, " {symbol} |")?;
-        }
-        writeln!(page)?;
-    }
-    writeln!(page)
-}
-
-fn measurements(report: &Report, page: &mut String) -> std::fmt::Result {
-    if report.workloads().is_empty() {
-        return Ok(());
-    }
-    writeln!(page, "## Measurements\n")?;
-    writeln!(
-        page,
-        "Server and generator share this machine, and each figure is from one run. Repeat the run \
-         before you rely on a difference.\n"
-    )?;
-    writeln!(
-        page,
-        "| workload | server | requests/s | p50 | p90 | p99 | p99.9 | max | generator CPU/request | server CPU/request | validity |"
-    )?;
-    writeln!(page, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|")?;
-    for workload in report.workloads() {
-        for server in &report.servers {
-            let Some(measured) = server.measurement(workload) else { continue };
-            let latency = measured.latency_intended_ns;
-            writeln!(
-                page,
-                "| {workload} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
-                escaped(&server.label()),
-                rate(measured.throughput_per_s),
-                time_or_dash(latency.p50),
-                time_or_dash(latency.p90),
-                time_or_dash(latency.p99),
-                time_or_dash(latency.p999),
-                time_or_dash(latency.max),
-                time_or_dash(measured.generator_cpu_ns_per_request),
-                time_or_dash(measured.server_cpu_ns_per_request()),
-                measured.validity.label.name(),
-            )?;
-        }
-    }
-    idle_connections(report, page)
-}
-
-fn idle_connections(report: &Report, page: &mut String) -> std::fmt::Result {
-    let mut measured = report
-        .servers
-        .iter()
-        .flat_map(|server| server.measurements.iter().map(move |it| (server, it)))
-        .filter_map(|(server, it)| Some((server, it, it.idle_connections.as_ref()?)))
-        .peekable();
-    if measured.peek().is_none() {
-        return Ok(());
-    }
-    writeln!(page, "\n| server | idle connections | memory/connection | connected in |")?;
-    writeln!(page, "|---|--:|--:|--:|")?;
-    for (server, measurement, idle) in measured {
-        writeln!(
-            page,
-            "| {} | {} | {} B | {} |",
-            escaped(&server.label()),
-            count(measurement.clients as f64),
-            count(idle.memory_per_connection_bytes as f64),
-            time(idle.connected_in_ms * 1_000_000),
-        )?;
-    }
-    Ok(())
-}
-
-/// Escapes text that may come from a server, so that it is not interpreted as Markdown or HTML.
-pub(super) fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for letter in text.chars() {
-        if "\\`*_[]<>|&#".contains(letter) {
-            escaped.push('\\');
-        }
-        escaped.push(if letter.is_control() { ' ' } else { letter });
-    }
-    escaped
+    let title = format!("Observed, not declared ({})", rows.len());
+    details(&title, "", &rows, MAX_LIST, "observations", page)
 }

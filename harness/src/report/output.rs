@@ -4,20 +4,22 @@
 //! immediately. The report is written several times during the run, so that an interrupted run
 //! keeps its results.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 
-use super::exporters::EXPORTERS;
-use super::junit;
+use super::exporters::{EXPORTERS, FOLDERS};
+use super::folder::Evidence;
+use super::replace_file::{is_special, put};
+use super::{folder_writer, junit};
 use crate::results::Report;
 
 /// The output directory of a report.
 #[derive(Debug)]
 pub struct Output {
     folder: PathBuf,
+    evidence: Evidence,
 }
 
 impl Output {
@@ -26,19 +28,42 @@ impl Output {
     /// # Errors
     /// The directory cannot be created or written to.
     pub fn create(folder: &Path) -> Result<Output> {
-        let output = Output { folder: folder.to_path_buf() };
+        let output = Output { folder: folder.to_path_buf(), evidence: Evidence::default() };
         fs::create_dir_all(folder).with_context(|| {
             format!("cannot create the folder {}; choose another with --output", folder.display())
         })?;
         output.put("report.json", "").map(|()| output)
     }
 
-    /// Writes a file for each format that has content, and removes the old files of the other
-    /// formats.
+    /// Sets which evidence is kept.
+    pub fn with_evidence(self, evidence: Evidence) -> Output {
+        Output { evidence, ..self }
+    }
+
+    /// Writes all files of the report, and removes the old files of formats that have no content.
     ///
     /// # Errors
     /// A file cannot be written or removed.
     pub fn write(&self, report: &Report) -> Result<()> {
+        self.write_draft(report)?;
+        FOLDERS.iter().try_for_each(|format| {
+            let files = (format.files)(report, self.evidence);
+            folder_writer::write(&self.folder, format, &files).with_context(|| {
+                format!(
+                    "cannot write the files of {} into {}; choose another folder with --output",
+                    format.name,
+                    self.folder.display()
+                )
+            })
+        })
+    }
+
+    /// Writes the report without the formats that have several files: with thousands of files, a
+    /// write would take too long to repeat it during a run.
+    ///
+    /// # Errors
+    /// A file cannot be written or removed.
+    pub fn write_draft(&self, report: &Report) -> Result<()> {
         EXPORTERS.iter().try_for_each(|exporter| match (exporter.render)(report) {
             Some(content) => self.put(exporter.file_name, &content),
             None => self.remove(exporter.file_name),
@@ -123,32 +148,4 @@ impl Junit {
     fn write_error(&self) -> String {
         format!("cannot write {}; choose another file with --junit", self.file().display())
     }
-}
-
-/// Returns whether a path is a device, a pipe or a socket, which must not be replaced.
-fn is_special(file: &Path) -> bool {
-    fs::metadata(file).is_ok_and(|it| !it.is_file() && !it.is_dir())
-}
-
-/// Replaces a file atomically, so that no reader sees a partial file. With empty content, only
-/// checks that the directory is writable. If the file is a symbolic link, replaces the target of
-/// the link. If it is a device or a pipe, writes to it.
-fn put(folder: &Path, name: &str, content: &str) -> io::Result<()> {
-    let file = folder.join(name);
-    if is_special(&file) {
-        return fs::OpenOptions::new().write(true).open(&file)?.write_all(content.as_bytes());
-    }
-    // The target of a link may not exist yet.
-    let target = || fs::read_link(&file).map(|target| folder.join(target));
-    let file = fs::canonicalize(&file).or_else(|_| target()).unwrap_or(file);
-    let mut new = std::ffi::OsString::from(".");
-    new.push(file.file_name().unwrap_or_default());
-    new.push(".new");
-    let new = file.with_file_name(new);
-    let put = fs::write(&new, content).and_then(|()| match content {
-        "" => fs::remove_file(&new),
-        _ => fs::rename(&new, &file),
-    });
-    // A temporary file that cannot replace its target is useless.
-    put.inspect_err(|_| drop(fs::remove_file(&new)))
 }

@@ -138,13 +138,42 @@ pub(super) fn results_are_appended_to_the_github_step_summary() {
         text.starts_with("before\n# ") && text.contains("Verdicts: 0 passed, 1 failed"),
         "{text}"
     );
-    failing()
-        .env("GITHUB_STEP_SUMMARY", "/proc/no/such/file")
-        .assert()
-        .code(1)
-        .stdout(contains("no step summary: cannot append to /proc/no/such/file"));
     fs::write(&summary, "x".repeat(1024 * 1024 - 300)).expect("a full summary");
     failing().env("GITHUB_STEP_SUMMARY", &summary).assert().code(1);
     let text = fs::read_to_string(&summary).expect("a readable file");
     assert!(text.len() <= 1024 * 1024 && text.contains("has at most 1 MiB"), "{}", text.len());
+}
+
+pub(super) fn a_step_summary_that_cannot_be_written_does_not_change_the_exit_code() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    for path in ["/proc/no/such/file".to_owned(), folder.path().display().to_string()] {
+        let warning = || contains(format!("no step summary: cannot append to {path}"));
+        failing().env("GITHUB_STEP_SUMMARY", &path).assert().code(1).stdout(warning());
+        let passing = ["check", "select-echo", "--case", "framing/single"];
+        let report = folder.path().join("report");
+        let mut check = harness();
+        check.args(passing).arg("--output").arg(&report).env("GITHUB_STEP_SUMMARY", &path);
+        check.assert().code(0).stdout(warning());
+        let summary = fs::read_to_string(report.join("summary.md")).expect("a readable file");
+        assert!(summary.contains("**Passed.**"), "{summary}");
+    }
+}
+
+pub(super) fn the_evidence_of_passed_cases_is_written_on_request() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let report = folder.path().join("report");
+    let check = |flags: &[&str]| {
+        let mut check = harness();
+        check.args(["check", "select-echo", "--case", "framing/single"]).args(flags);
+        check
+    };
+    let report = report.to_str().expect("a UTF-8 path");
+    check(&["--evidence", "all"]).assert().code(2).stderr(contains("--output"));
+    check(&["--evidence", "all", "--output", report]).assert().code(0);
+    let file = Path::new(report).join("evidence/select-echo/framing-single.json");
+    let text = fs::read_to_string(&file).expect("a readable file");
+    let evidence: Value = serde_json::from_str(&text).expect("a JSON document");
+    assert!(!evidence["result"]["transcript"].as_array().expect("events").is_empty());
+    check(&["--output", report]).assert().code(0);
+    assert!(!file.exists(), "the default is `failures`");
 }

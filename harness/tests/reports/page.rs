@@ -14,6 +14,11 @@ use super::sample::{measurement, report, result, server};
 const MAX_PAGE: usize = 2_000_000;
 const MAX_JSON: usize = 6_000_000;
 
+/// Renders `index.html`.
+fn page(report: &Report) -> String {
+    rendered(report, "index.html").expect("a page")
+}
+
 /// Returns a report as large as that of a run with all servers and the reference plan.
 fn full_report() -> Report {
     let cases: Vec<String> =
@@ -86,7 +91,7 @@ pub(super) fn the_page_loads_nothing_and_escapes_server_output() {
     let mut report = report();
     report.servers[0].name = "</script><script>alert(1)</script>".to_owned();
     // The name of a namespace is not loaded.
-    let page = rendered(&report, "index.html").replace("http://www.w3.org/2000/svg", "");
+    let page = page(&report).replace("http://www.w3.org/2000/svg", "");
     for word in ["http://", "https://", " src=", "@import", "url(", "<script>alert"] {
         assert!(!page.contains(word), "{word}");
     }
@@ -95,16 +100,16 @@ pub(super) fn the_page_loads_nothing_and_escapes_server_output() {
 
 pub(super) fn the_page_of_all_servers_is_small() {
     let report = full_report();
-    let page = rendered(&report, "index.html");
+    let page = page(&report);
     assert!(page.len() < MAX_PAGE, "{} bytes", page.len());
     let elements = page.matches('<').count() - page.matches("</").count();
     assert!(elements < 50_000, "{elements} elements");
-    let json = rendered(&report, "report.json");
+    let json = rendered(&report, "report.json").expect("JSON");
     assert!(json.len() < MAX_JSON, "{} bytes of JSON", json.len());
 }
 
 pub(super) fn script_and_style_are_short() {
-    let page = rendered(&report(), "index.html");
+    let page = page(&report());
     let size = |begin: &str, end: &str| -> usize {
         page.split(begin).skip(1).map(|rest| rest.split(end).next().map_or(0, str::len)).sum()
     };
@@ -127,7 +132,7 @@ pub(super) fn a_chart_and_its_table_have_the_same_points() {
 
 pub(super) fn every_server_has_a_row_and_every_result_a_cell() {
     let report = report();
-    let page = rendered(&report, "index.html");
+    let page = page(&report);
     assert_eq!(
         page.matches("<tr data-server=").count() + page.matches("data-server=").count() / 2,
         {
@@ -156,7 +161,7 @@ pub(super) fn long_transcripts_do_not_make_the_page_large() {
             case.transcript = (0..300).map(text).collect();
         }
     }
-    let page = rendered(&report, "index.html");
+    let page = page(&report);
     let size = |part: &str| page.split("<section").find(|it| it.contains(part)).map_or(0, str::len);
     let sizes = [
         "id=\"summary\"",

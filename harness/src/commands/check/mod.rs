@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::draft::{Draft, Files, empty_report};
+use super::draft::{Draft, Files, empty_report, milliseconds};
 use super::progress::{OutputStream, Progress};
 use super::selection::{seed_or_random, selected};
 use crate::cli::{COUNTEREXAMPLES, Check};
@@ -84,7 +84,10 @@ impl CheckRun<'_> {
             counterexamples::check_folder(&counterexample_folder)?;
         }
         let files = Files {
-            output: arguments.output.as_deref().map(Output::create).transpose()?,
+            output: match &arguments.output {
+                Some(folder) => Some(Output::create(folder)?.with_evidence(arguments.evidence)),
+                None => None,
+            },
             junit: arguments.junit.as_deref().map(Junit::create).transpose()?,
         };
         let page = files.output.as_ref().map(Output::page);
@@ -146,8 +149,7 @@ impl CheckRun<'_> {
         let tested = draft.report.servers.last_mut().expect("the entry that was pushed above");
         tested.concurrency_model = results.iter().find_map(CaseResult::concurrency_model);
         tested.cases = results;
-        tested.duration_ms =
-            u64::try_from(began.elapsed().as_millis()).ok().filter(|_| tested.external);
+        tested.duration_ms = Some(milliseconds(began.elapsed()));
         draft.write()?;
         Ok(preflight_failure.map(|preflight_failure| *preflight_failure))
     }

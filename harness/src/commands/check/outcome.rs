@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::CheckRun;
+use crate::commands::annotations;
 use crate::commands::progress::Progress;
 use crate::conformance::{Blame, PreflightFailure};
 use crate::report::{Tally, case_text, grading, not_run_line};
@@ -21,6 +22,12 @@ impl CheckRun<'_> {
     /// No case was run: bad usage, or no server could be tested.
     pub(super) fn conclude(self, preflight_failure: Option<PreflightFailure>) -> Result<ExitCode> {
         self.draft.complete(&self.runner, &self.progress)?;
+        let code = self.print_results(preflight_failure);
+        annotations::print(&self.draft.lock().report, &self.progress);
+        code
+    }
+
+    fn print_results(&self, preflight_failure: Option<PreflightFailure>) -> Result<ExitCode> {
         let draft = self.draft.lock();
         let report = &draft.report;
         for server in &report.servers {
@@ -33,7 +40,7 @@ impl CheckRun<'_> {
             }
         }
         if self.arguments.json {
-            stdio::print(&document(report)?);
+            stdio::json(&document(report)?);
         }
         if let Some(PreflightFailure { message, blame, .. }) = preflight_failure {
             match blame {
@@ -105,5 +112,5 @@ fn document(report: &Report) -> Result<String> {
         [document] => serde_json::to_string_pretty(document)?,
         several => serde_json::to_string_pretty(several)?,
     };
-    Ok(text + "\n")
+    Ok(text)
 }

@@ -7,15 +7,16 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
+use super::annotations;
 use super::benchmark::Bench;
-use super::draft::{Draft, Files, empty_report};
+use super::draft::{Draft, Files, empty_report, milliseconds};
 use super::progress::{OutputStream, Progress};
 use super::selection::seed_or_random;
 use crate::cli::{COUNTEREXAMPLES, Run};
@@ -45,6 +46,8 @@ pub fn run(arguments: &Run) -> Result<ExitCode> {
     raise_descriptor_limit();
     let job = Job::prepare(arguments)?;
     job.test_servers()?;
+    // The files of passed cases are not written while results arrive.
+    job.draft.lock().write()?;
     job.benchmark_servers()?;
     job.conclude()
 }
@@ -72,7 +75,7 @@ impl Job<'_> {
     /// Bad usage, or a file cannot be written.
     fn prepare(arguments: &Run) -> Result<Job<'_>> {
         arguments.exit_policy.check()?;
-        let output = Output::create(&arguments.output)?;
+        let output = Output::create(&arguments.output)?.with_evidence(arguments.evidence);
         let page = output.page();
         let launcher = Launcher::this_program()?;
         let contenders = Contender::of_run(arguments, &launcher)?;
@@ -163,6 +166,7 @@ impl Job<'_> {
             self.progress.skip(self.cases.len());
             return ServerResult::new(spec, Vec::new());
         }
+        let began = Instant::now();
         self.progress.show_activity(format!("testing {}", spec.name));
         let preflight_failure = self.runner.preflight(spec).err();
         let results =
@@ -174,7 +178,8 @@ impl Job<'_> {
                     self.progress.line(&case_text(&spec.name, result));
                 }
             });
-        ServerResult::new(spec, results)
+        let duration_ms = Some(milliseconds(began.elapsed()));
+        ServerResult { duration_ms, ..ServerResult::new(spec, results) }
     }
 
     /// Adds the results of a server to the report, in the order of the servers.
@@ -291,6 +296,7 @@ impl Job<'_> {
         self.progress.line(&format!("verdicts: {}", Tally::of(report.results()).summary()));
         self.progress.line(&format!("measurements: {}", validity_counts(report)));
         self.progress.line(&format!("report: {}", self.page.display()));
+        annotations::print(report, &self.progress);
         Ok(ExitCode::from(report.exit_code(&self.arguments.exit_policy.fail_on)))
     }
 }

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::rank::failed_to_launch;
+pub(super) use crate::report::markup::plain;
 use crate::results::{CaseResult, Event, EventKind, State};
 
 /// A line of evidence.
@@ -213,17 +214,4 @@ fn short(text: &str, max_length: usize) -> String {
     let kept = max_length.saturating_sub(end.chars().count() + 1);
     let begin: String = text.chars().take(kept).collect();
     format!("{}…{end}", begin.trim_end_matches('…'))
-}
-
-/// Replaces line ends and tabs by spaces, and control, invisible and bidirectional formatting
-/// characters by U+FFFD.
-pub(super) fn plain(text: &str) -> String {
-    let is_invisible = |letter: char| matches!(letter, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}');
-    text.chars()
-        .map(|letter| match letter {
-            '\n' | '\r' | '\t' => ' ',
-            _ if letter.is_control() || is_invisible(letter) => char::REPLACEMENT_CHARACTER,
-            _ => letter,
-        })
-        .collect()
 }

@@ -2,10 +2,9 @@
 
 use std::fmt::Write;
 
-use super::evidence::plain;
 use super::model::{Fault, Grading, Group, Row};
 use crate::report::exporter::Exporter;
-use crate::report::markdown::escaped;
+use crate::report::markup::{code, escaped};
 use crate::results::Report;
 
 pub(in crate::report) const EXPORTER: Exporter = Exporter {
@@ -126,25 +125,4 @@ fn groups(title: &str, groups: &[Group], page: &mut String) -> std::fmt::Result 
         writeln!(page, "- {} ({}): {names}", escaped(&group.reason), group.cases.len())?;
     }
     writeln!(page)
-}
-
-/// Formats text as a Markdown code span, with a fence longer than any run of backticks in the text.
-/// Do not use the span in a table, because a `|` would end the cell.
-fn code(text: &str) -> String {
-    let text = plain(text);
-    let longest_run = text.split(|letter| letter != '`').map(str::len).max().unwrap_or(0);
-    let fence = "`".repeat(longest_run + 1);
-    let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
-    format!("{fence}{pad}{text}{pad}{fence}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn backticks_in_text_cannot_end_the_code_span() {
-        let spans = ["a", "a`b", "``", "`a", "line\nend"].map(code);
-        assert_eq!(spans, ["`a`", "``a`b``", "``` `` ```", "`` `a ``", "`line end`"]);
-    }
 }

@@ -1,6 +1,7 @@
 //! Grading report: the strengths and faults of an external server, for the author of the server. An
 //! overview table of several servers is for teachers.
 
+mod causes;
 mod descriptions;
 mod evidence;
 mod html;
@@ -11,6 +12,7 @@ mod rank;
 mod tests;
 mod text;
 
+pub use causes::{Category, Cause};
 pub(super) use descriptions::{topic as topic_description, topic_of};
 pub use evidence::Line;
 pub use rank::Severity;

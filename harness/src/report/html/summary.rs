@@ -153,7 +153,7 @@ fn cells(row: &Row<'_>, scales: &[ColumnScale]) -> Markup {
         @for ((column, cell), (rank, scale)) in COLUMNS.iter().zip(&row.cells).zip(row.ranks.iter().zip(scales)) {
             @match cell {
                 Cell::Figure(figure) => td data-v=(figure.value) data-low=(figure.range().low) data-high=(figure.range().high) title=[figure.caveat.as_ref()] {
-                    (value(column, figure)) @if figure.caveat.is_some() { "*" }
+                    (column.text(figure)) @if figure.caveat.is_some() { "*" }
                     @if let Some(rank) = rank { " " small { (rank) } }
                     @if let Some(style) = scale.style(figure) { i.interval style=(style) {} }
                 },
@@ -163,13 +163,6 @@ fn cells(row: &Row<'_>, scales: &[ColumnScale]) -> Markup {
             }
         }
         td.when { @if let Some(outcome) = row.when_full() { (glyph(outcome)) " " (outcome.name()) } @else { span.why { "not declared" } } }
-    }
-}
-
-fn value(column: &Column, figure: &Figure) -> String {
-    match column.unit {
-        "" => count(figure.value),
-        _ => significant(figure.value),
     }
 }
 

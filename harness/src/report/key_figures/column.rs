@@ -1,6 +1,7 @@
 //! The columns of the summary table.
 
 use super::figure::{Cell, Figure};
+use crate::figures::{count, significant};
 use crate::results::{Measurement, Outcome, RunFigures, ServerResult, TimeSeries};
 use crate::stats::{Interval, geometric_mean, mean_interval};
 
@@ -103,6 +104,11 @@ impl Column {
     /// There is no such column.
     pub fn named(id: &str) -> &'static Column {
         COLUMNS.iter().find(|column| column.id == id).expect("the column is in the table")
+    }
+
+    /// Formats the value of a figure: with three significant digits, or as a count.
+    pub fn text(&self, figure: &Figure) -> String {
+        if self.unit.is_empty() { count(figure.value) } else { significant(figure.value) }
     }
 
     /// Returns the figure of a server, or the reason why it is missing.

@@ -80,6 +80,15 @@ impl<'r> Row<'r> {
         self.ranks[index(column)]
     }
 
+    /// Describes what happens to a connection over the limit.
+    pub fn when_full_text(&self) -> String {
+        match (self.overload, self.server.when_full) {
+            (Some(overload), _) => overload.outcome.name().to_owned(),
+            (None, Some(declared)) => format!("{} (declared)", declared.name()),
+            (None, None) => "not declared".to_owned(),
+        }
+    }
+
     /// Returns what happens to a connection over the limit: the observation, otherwise the
     /// declaration.
     pub fn when_full(&self) -> Option<OverloadOutcome> {
