@@ -1,5 +1,6 @@
 //! TOML files that users write. Error messages name the line, the field and the valid values.
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::path::Path;
 use std::{fs, io};
@@ -8,6 +9,7 @@ use serde::de::DeserializeOwned;
 use toml_writer::{ToTomlValue, TomlStringBuilder};
 
 use crate::renamed;
+use crate::workflow_commands::defused_json;
 
 /// A kind of file that users write.
 #[derive(Debug)]
@@ -96,13 +98,18 @@ impl Source {
 }
 
 /// Formats a value on one line. A string with backslashes becomes a literal string (in single
-/// quotes) if possible.
+/// quotes) if possible. `harness probe` prints strings of servers, so workflow commands of CI systems
+/// are defused.
 pub(crate) fn inline(value: &toml::Value) -> String {
     match value {
         toml::Value::String(text) => {
             let string = TomlStringBuilder::new(text);
+            let basic = string.as_basic().to_toml_value();
+            if let Cow::Owned(defused) = defused_json(&basic) {
+                return defused;
+            }
             let literal = string.as_literal().filter(|_| text.contains('\\'));
-            literal.unwrap_or_else(|| string.as_basic()).to_toml_value()
+            literal.map_or(basic, |literal| literal.to_toml_value())
         }
         toml::Value::Array(list) => {
             format!("[{}]", list.iter().map(inline).collect::<Vec<_>>().join(", "))
@@ -118,6 +125,16 @@ pub(crate) fn inline(value: &toml::Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_string_of_a_server_is_no_workflow_command() {
+        for text in ["##[error]a\\b", "\n::error::", "##", "a\\b"] {
+            let formatted = inline(&text.into());
+            assert!(!formatted.contains("##[") && !formatted.contains('\n'), "{formatted}");
+            let table: toml::Table = format!("a = {formatted}").parse().expect("a table");
+            assert_eq!(table["a"].as_str(), Some(text));
+        }
+    }
 
     #[test]
     fn values_are_formatted_on_one_line_and_parse_back() {

@@ -28,6 +28,7 @@ use page::{
 use sample::{known, measurement, report, result, server};
 use summary::{
     a_summary_of_all_servers_has_at_most_20_kb, annotations_are_at_most_ten_and_count_the_rest,
+    each_result_that_needs_attention_has_one_cause,
     failures_of_several_servers_are_grouped_by_likely_cause,
     key_figures_are_those_of_their_workloads, text_of_a_server_is_no_markup_in_a_summary,
 };
@@ -67,6 +68,7 @@ tests![
     old_files_of_subdirectories_are_removed,
     a_summary_of_all_servers_has_at_most_20_kb,
     annotations_are_at_most_ten_and_count_the_rest,
+    each_result_that_needs_attention_has_one_cause,
     failures_of_several_servers_are_grouped_by_likely_cause,
     key_figures_are_those_of_their_workloads,
     text_of_a_server_is_no_markup_in_a_summary,

@@ -134,6 +134,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_column_is_documented() {
+        let document = include_str!("../../../docs/formats.md");
+        for column in COLUMNS {
+            assert!(document.contains(&format!("`{column}`")), "{column}");
+        }
+    }
+
+    #[test]
     fn no_name_is_a_formula() {
         let names = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "a=1"].map(text);
         assert_eq!(names, ["'=1+1", "'+1", "'-1", "'@SUM(A1)", " =1", "a=1"]);

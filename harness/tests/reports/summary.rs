@@ -136,6 +136,28 @@ pub(super) fn failures_of_several_servers_are_grouped_by_likely_cause() {
     assert_eq!(page.matches("Likely cause: it reads once").count(), 1);
 }
 
+pub(super) fn each_result_that_needs_attention_has_one_cause() {
+    let mut report = report();
+    let blocked = ["framing/single".to_owned()].to_vec();
+    let inconclusive = result("results/overflow", None, State::Inconclusive);
+    report.servers[1].cases.push(CaseResult { blocked_by: blocked, ..inconclusive });
+    report.servers[0].problem = Some("it exited".to_owned());
+    let mut causes: Vec<(String, String)> =
+        report.causes().into_iter().flat_map(|cause| cause.results).collect();
+    causes.sort();
+    let mut expected: Vec<(String, String)> = Vec::new();
+    for server in &report.servers {
+        let cases = server.cases.iter().filter(|result| !result.is_fine()).map(|it| &it.name);
+        let failed = server.measurements.iter().filter(|it| it.problem().is_some());
+        let names = cases.chain(failed.map(|it| &it.workload)).cloned();
+        let own = server.problem.iter().map(|_| String::new());
+        expected.extend(names.chain(own).map(|name| (server.name.clone(), name)));
+    }
+    expected.sort();
+    assert_eq!(causes, expected);
+    assert_eq!(expected.len(), 5);
+}
+
 pub(super) fn key_figures_are_those_of_their_workloads() {
     let mut cases: Vec<CaseResult> = ["a/b", "a/c"].map(|case| passed("", case)).to_vec();
     cases.push(result("a/d", Some(Verdict::Fail), State::Completed));
