@@ -22,7 +22,7 @@ use predicates::str::contains;
 use serde_json::Value;
 
 use annotations::{
-    a_server_cannot_inject_a_workflow_command,
+    a_run_annotates_what_needs_attention, a_server_cannot_inject_a_workflow_command,
     each_cause_of_failures_is_annotated_in_github_actions,
 };
 use documentation::command_lines_in_the_documentation_parse;
@@ -71,6 +71,7 @@ tests![
     a_step_summary_that_cannot_be_written_does_not_change_the_exit_code,
     the_evidence_of_passed_cases_is_written_on_request,
     each_cause_of_failures_is_annotated_in_github_actions,
+    a_run_annotates_what_needs_attention,
     server_output_and_exit_are_in_the_transcript_in_time_order,
     resource_usage_over_time_is_reported,
     every_failure_has_a_hint,

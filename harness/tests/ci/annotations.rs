@@ -32,6 +32,22 @@ pub(super) fn each_cause_of_failures_is_annotated_in_github_actions() {
     assert_eq!(commands(&String::from_utf8_lossy(&json.stderr)).len(), 1);
 }
 
+pub(super) fn a_run_annotates_what_needs_attention() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let entry = "[[known-failure]]\ncase = \"framing/single\"\nreason = \"it passes\"\n";
+    let known = file(folder.path(), "known-failures.toml", entry);
+    let mut run = harness();
+    run.args(["run", "select-echo", "--plan", "quick", "--known-failures", &known, "--output"]);
+    run.arg(folder.path().join("report")).env("GITHUB_ACTIONS", "true");
+    let output = run.assert().code(1).get_output().stdout.clone();
+    let text = String::from_utf8_lossy(&output);
+    let found = commands(&text);
+    assert_eq!(found.len(), 1, "{text}");
+    assert!(found[0].starts_with("::error title=Remove the known failure of "), "{text}");
+    assert!(found[0].contains("known-failures.toml%2C line 1"), "{text}");
+    assert_eq!(text.lines().last(), Some(found[0]));
+}
+
 /// A server whose replies and output are workflow commands. It exits after its first reply.
 const INJECTING_SERVER: &str = "\
 import os, socket, sys
