@@ -8,15 +8,20 @@
 //!   on standard error, continues, and exits with code 3.
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use crate::text::style::{ColorChoice, StyledText};
 use crate::text::visible;
 use crate::workflow_commands::{self, Level, defused, defused_json};
 
 /// Whether output was lost.
 static HAS_LOST_OUTPUT: AtomicBool = AtomicBool::new(false);
+
+/// When to use colour.
+static COLOR: OnceLock<ColorChoice> = OnceLock::new();
 
 /// Exit code if output was lost.
 const LOST_OUTPUT: u8 = 3;
@@ -58,6 +63,28 @@ pub(crate) fn annotation(level: Level, title: &str, message: &str, to_stderr: bo
     } else {
         print(&command);
     }
+}
+
+/// Sets when both streams use colour. Only the first call has an effect; without a call, no stream
+/// uses colour.
+pub(crate) fn set_color(choice: ColorChoice) {
+    let _ = COLOR.set(choice);
+}
+
+fn has_color(stream: &impl IsTerminal) -> bool {
+    COLOR.get().is_some_and(|choice| choice.applies(stream.is_terminal()))
+}
+
+/// Prints a line with styled words to standard output. Replaces control characters.
+pub(crate) fn styled_line(text: &StyledText) {
+    print(&(defused(&text.render(has_color(&io::stdout()))).into_owned() + "\n"));
+}
+
+/// Prints a line with styled words to standard error. Replaces control characters, and ignores
+/// failures.
+pub(crate) fn styled_error_line(text: &StyledText) {
+    let line = defused(&text.render(has_color(&io::stderr()))).into_owned() + "\n";
+    let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
 /// Prints text to standard error, with control characters replaced and workflow commands defused.

@@ -1,5 +1,7 @@
 //! Makes text from servers safe to display.
 
+pub mod style;
+
 use std::borrow::Cow;
 
 /// Replaces each control character except line feed and tab by U+FFFD. Otherwise a server could

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{MeasurementArgs, PlanName};
+use super::{MeasurementArgs, PlanName, TerminalArgs};
 use crate::load::interleaved::InterleavedComparison;
 use crate::stats::MIN_LAUNCHES;
 use crate::units::{duration, duration_or_none, percent, positive};
@@ -66,6 +66,13 @@ pub struct Bench {
     /// their measurements.
     #[arg(long)]
     pub json: bool,
+    /// Flags for the output.
+    #[command(flatten)]
+    pub terminal: TerminalArgs,
+    /// Stop after the first server that failed, and the first measurement or comparison that makes
+    /// the exit code 1. A report is incomplete.
+    #[arg(long)]
+    pub fail_fast: bool,
     /// Measurement settings.
     #[command(flatten)]
     pub measurement: MeasurementArgs,

@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args};
 
 use super::address::address;
 use super::value_enum::Named;
-use super::{DeclaredFlags, EXIT_CODES, ExitPolicy};
+use super::{DeclaredFlags, EXIT_CODES, ExitPolicy, TerminalArgs};
 use crate::report::Evidence;
 use crate::units::duration;
 
@@ -78,6 +78,9 @@ pub struct Check {
     /// Number of cases to run in parallel, from 1 to 64 (always 1 with --connect).
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: u16,
+    /// Flags for the output.
+    #[command(flatten)]
+    pub terminal: TerminalArgs,
     /// Flags that determine the exit code.
     #[command(flatten)]
     pub exit_policy: ExitPolicy,

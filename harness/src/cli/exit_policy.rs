@@ -30,4 +30,8 @@ pub struct ExitPolicy {
     /// code; a known failure that now passes fails the run.
     #[arg(long, value_name = "FILE")]
     pub known_failures: Option<PathBuf>,
+    /// Stop after the first result that makes the exit code 1 (see --fail-on). Cases that run are
+    /// completed; no other case, server or benchmark starts. The report is incomplete.
+    #[arg(long)]
+    pub fail_fast: bool,
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use servers::Service;
 
-use super::MeasurementArgs;
 use super::address::address;
+use super::{MeasurementArgs, TerminalArgs};
 use crate::contract::{service, wire};
 use crate::load::Arrivals;
 use crate::units::{duration, duration_or_none, positive, rate};
@@ -59,6 +59,9 @@ pub struct Load {
     /// log (V2).
     #[arg(long, value_name = "FILE")]
     pub histogram_log: Option<PathBuf>,
+    /// Flags for the output.
+    #[command(flatten)]
+    pub terminal: TerminalArgs,
     /// Measurement settings.
     #[command(flatten)]
     pub measurement: MeasurementArgs,

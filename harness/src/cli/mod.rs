@@ -16,6 +16,7 @@ mod replay;
 mod run;
 mod serve;
 mod server_name;
+mod terminal_args;
 mod validation;
 mod value_enum;
 
@@ -33,6 +34,7 @@ pub use probe::Probe;
 pub use replay::Replay;
 pub use run::Run;
 pub use serve::{KnownAnswer, NamedServer, Serve, Supervise};
+pub use terminal_args::TerminalArgs;
 pub use validation::{Calibrate, Selftest};
 
 pub(crate) use command::is_role;

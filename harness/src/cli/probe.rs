@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
+use super::TerminalArgs;
 use super::address::address;
 
 const PROBE_EXIT_CODES: &str = "\
 Exit codes: 0 the protocol was detected, 1 the protocol is unknown, 2 bad usage, 3 the server does \
-not start, or no server listens at the address.";
+not start, or no server listens at the address, 130 or 143 interrupted by SIGINT or SIGTERM \
+(nothing is written).";
 
 /// Arguments of `harness probe`.
 #[derive(Debug, Args)]
@@ -29,4 +31,7 @@ pub struct Probe {
     /// Append the entry to the manifest FILE instead of printing it.
     #[arg(long, value_name = "FILE", requires = "cmd")]
     pub output: Option<PathBuf>,
+    /// Flags for the output.
+    #[command(flatten)]
+    pub terminal: TerminalArgs,
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::TerminalArgs;
 use crate::units::duration;
 
 const SELFTEST_EXIT_CODES: &str = "\
@@ -18,6 +19,12 @@ pub struct Selftest {
     /// Print one JSON document, and nothing else, to standard output.
     #[arg(long)]
     pub json: bool,
+    /// Stop after the first trial that missed a prediction in every attempt.
+    #[arg(long)]
+    pub fail_fast: bool,
+    /// Flags for the output.
+    #[command(flatten)]
+    pub terminal: TerminalArgs,
 }
 
 const CALIBRATE_EXIT_CODES: &str = "\

@@ -10,6 +10,7 @@ use crate::load::Arrivals;
 use crate::load::placement::Pin;
 use crate::renamed;
 use crate::report::{Evidence, FailOn};
+use crate::text::style::ColorChoice;
 
 /// Implements [`ValueEnum`], with help texts, for a type of a module that does not depend on clap.
 macro_rules! value_enum {
@@ -38,6 +39,12 @@ value_enum!(Pin {
     Apart => "Pin the generator threads to the last CPUs, one thread per CPU, and (in `harness bench`) the server to all other CPUs",
     Together => "Pin the generator and (in `harness bench`) the server to the first CPU",
     None => "Do not pin: leave the choice to the kernel",
+});
+
+value_enum!(ColorChoice {
+    Auto => "On a terminal, unless the environment variable NO_COLOR is set",
+    Always => "Also in files and pipes",
+    Never => "Never",
 });
 
 value_enum!(FailOn {

@@ -7,10 +7,12 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use super::benchmark::Bench;
+use super::case_line::problem_line;
 use super::compare;
-use super::draft::{empty_report, milliseconds};
+use super::draft::{STOPPED, empty_report, milliseconds};
 use super::measurement_args::reject_comparison_conditions;
-use super::progress::{OutputStream, Progress};
+use super::progress::weights::planned_s;
+use super::progress::{OutputStream, Progress, StepKind};
 use super::run::Contender;
 use super::selection::{named, print_json, selected};
 use crate::cli;
@@ -34,20 +36,23 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
     let job = Job::prepare(arguments)?;
     let plan = arguments.plan.description_of(job.settings.plan);
     let (mut report, began) = (empty_report(plan, job.settings.seed), Instant::now());
+    job.progress.begin(StepKind::Measurement);
+    let mut is_stopped = false;
     for contender in &job.contenders {
         let mut entry = ServerResult::new(&contender.tested, Vec::new());
         let benchmarked = job.benchmark(contender, &mut entry);
         report.servers.push(entry);
         report.duration_ms = milliseconds(began.elapsed());
         benchmarked?;
-        if job.is_interrupted() {
+        is_stopped = report.servers.last().is_some_and(|entry| job.stops_after(entry));
+        if job.is_interrupted() || is_stopped {
             break;
         }
         if let Some(output) = &job.output {
             output.write(&report)?;
         }
     }
-    report.complete = !job.is_interrupted();
+    report.complete = !job.is_interrupted() && !is_stopped;
     job.conclude(&report)
 }
 
@@ -87,8 +92,13 @@ impl Job<'_> {
             ..arguments.measurement.settings(plan)
         };
         let output = arguments.output.as_deref().map(Output::create).transpose()?;
-        let text_stream = if arguments.json { OutputStream::Stderr } else { OutputStream::Stdout };
-        let progress = Progress::new(contenders.len() * workloads.len(), text_stream);
+        let text_stream = OutputStream::unless_reserved(arguments.json);
+        let progress = Progress::new(arguments.terminal, text_stream);
+        for contender in &contenders {
+            let contract = &contender.benchmarked.contract;
+            let weight = workloads.iter().map(|it| planned_s(it, contract, plan)).sum();
+            progress.plan(StepKind::Measurement, workloads.len(), weight);
+        }
         Ok(Job { arguments, workloads, launcher, contenders, settings, output, progress })
     }
 
@@ -96,12 +106,23 @@ impl Job<'_> {
         self.settings.interrupted.load(Relaxed)
     }
 
-    /// Benchmarks one server under all workloads. Stops early on an interrupt.
+    /// Returns whether `--fail-fast` is set and the server makes the exit code 1.
+    fn stops_after(&self, entry: &ServerResult) -> bool {
+        let is_failure = |measurement| self.arguments.measurement.is_failure(measurement);
+        self.arguments.fail_fast
+            && (entry.problem.is_some() || entry.measurements.iter().any(is_failure))
+    }
+
+    /// Benchmarks one server under all workloads. Stops early on an interrupt, and after the first
+    /// failure with `--fail-fast`.
     fn benchmark(&self, contender: &Contender, entry: &mut ServerResult) -> Result<()> {
         let server = &contender.tested.name;
+        let contract = &contender.benchmarked.contract;
+        let planned = |workload: &Workload| planned_s(workload, contract, self.settings.plan);
         if let Some(reason) = &contender.tested.unavailable {
-            self.progress.line(&format!("{server}: not run: {reason}"));
-            self.progress.skip(self.workloads.len());
+            self.progress.detail(format!("{server}: not run: {reason}"));
+            let weight = self.workloads.iter().map(|it| planned(it)).sum();
+            self.progress.skip(StepKind::Measurement, self.workloads.len(), weight);
             return Ok(());
         }
         // Some workloads do not apply to any built-in server. Report that only if the user selected
@@ -114,13 +135,13 @@ impl Job<'_> {
             let (measured, not_measured) = (entry.measurements.len(), entry.not_measured.len());
             bench.measure(workload, &self.settings, entry)?;
             for measurement in &entry.measurements[measured..] {
-                self.progress.line(&format!("{server} {}", measurement_line(measurement)));
+                self.progress.detail(format!("{server} {}", measurement_line(measurement)));
             }
             for reason in entry.not_measured[not_measured..].iter().filter(|_| shows_reasons) {
-                self.progress.line(&format!("{server} not measured: {reason}"));
+                self.progress.detail(format!("{server} not measured: {reason}"));
             }
-            self.progress.step();
-            if self.is_interrupted() {
+            self.progress.step(StepKind::Measurement, planned(workload));
+            if self.is_interrupted() || self.stops_after(entry) {
                 break;
             }
         }
@@ -129,19 +150,32 @@ impl Job<'_> {
 
     /// Writes and prints the report, and returns the exit code.
     fn conclude(self, report: &Report) -> Result<ExitCode> {
+        let is_interrupted = self.is_interrupted();
         let Job { arguments, output, progress, .. } = self;
+        for problem in report.problems() {
+            progress.line(problem_line(&problem));
+        }
+        let page = output.as_ref().map(|output| output.page().display().to_string());
         if let Some(output) = &output {
             output.write(report)?;
-            progress.line(&format!("report: {}", output.page().display()));
         }
-        for problem in report.problems() {
-            progress.line(&format!("problem: {problem}"));
+        match page {
+            Some(page) if is_interrupted => {
+                progress.line(format!("interrupted; partial results: {page}"));
+            }
+            None if is_interrupted => progress
+                .line("interrupted; no report was kept: add --output DIR to keep partial results"),
+            Some(page) => progress.line(format!("report: {page}")),
+            None => {}
+        }
+        if !report.complete && !is_interrupted {
+            progress.line(STOPPED);
         }
         drop(progress);
         if arguments.json {
             print_json(&report.servers)?;
         }
-        if report.complete {
+        if !is_interrupted {
             check_measured(report)?;
             if report.servers.iter().any(|server| server.problem.is_some()) {
                 return Ok(ExitCode::from(1));

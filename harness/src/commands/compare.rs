@@ -8,7 +8,8 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use servers::Limits;
 
-use super::progress::{OutputStream, Progress};
+use super::draft::STOPPED;
+use super::progress::{OutputStream, Progress, StepKind};
 use super::selection::{named, print_json, seed_or_random};
 use crate::cli::{self, Require};
 use crate::interrupt;
@@ -51,6 +52,9 @@ struct ComparisonOutput {
     partial: bool,
 }
 
+/// Time to launch both servers and to connect, in seconds.
+const LAUNCH_S: f64 = 0.2;
+
 /// Compares the selected servers with the server named `baseline`, and prints the results.
 ///
 /// # Errors
@@ -78,17 +82,21 @@ pub(crate) fn against(arguments: &cli::Bench, baseline: &str) -> Result<ExitCode
     let ComparisonServers { servers, baseline, excluded } =
         ComparisonServers::find(arguments, baseline, &launcher, settings.connections)?;
     let margin = arguments.margin;
-    let text_stream = if arguments.json { OutputStream::Stderr } else { OutputStream::Stdout };
-    let progress = Progress::new(servers.len(), text_stream);
-    progress.line(&format!("{}; seed {}", placement.description(), settings.seed));
-    excluded.iter().for_each(|reason| progress.line(reason));
+    let text_stream = OutputStream::unless_reserved(arguments.json);
+    let progress = Progress::new(arguments.terminal, text_stream);
+    let planned = settings.time.as_secs_f64() + f64::from(settings.launches) * LAUNCH_S;
+    progress.plan(StepKind::Measurement, servers.len(), planned * servers.len() as f64);
+    progress.detail(format!("{}; seed {}", placement.description(), settings.seed));
+    excluded.iter().for_each(|reason| progress.detail(reason));
+    // Signals are handled before the progress starts a thread.
+    let interrupted = interrupt::flag();
+    progress.begin(StepKind::Measurement);
     let mut all = Vec::new();
     let mut is_met = true;
     for server in &servers {
         progress.show_activity(format!("{} against {}", server.name, baseline.name));
-        let found =
-            compare(&launcher, [server, &baseline], settings, &placement, interrupt::flag());
-        let partial = interrupt::flag().load(Relaxed);
+        let found = compare(&launcher, [server, &baseline], settings, &placement, interrupted);
+        let partial = interrupted.load(Relaxed);
         let output = ComparisonOutput {
             server: server.name.clone(),
             against: baseline.name.clone(),
@@ -105,8 +113,8 @@ pub(crate) fn against(arguments: &cli::Bench, baseline: &str) -> Result<ExitCode
                 }
             }
         };
-        progress.line(&output.text(settings));
-        progress.step();
+        progress.line(output.text(settings));
+        progress.step(StepKind::Measurement, planned);
         is_met &= output.failed.is_none()
             && match arguments.measurement.require {
                 Some(Require::Conclusive) => output.verdict != ComparisonVerdict::Inconclusive,
@@ -115,6 +123,11 @@ pub(crate) fn against(arguments: &cli::Bench, baseline: &str) -> Result<ExitCode
             };
         all.push(output);
         if partial {
+            progress.line("interrupted; no file was written: the results above are all results");
+            break;
+        }
+        if arguments.fail_fast && !is_met {
+            progress.line(STOPPED);
             break;
         }
     }

@@ -1,6 +1,7 @@
 //! Reports that are written while the command still runs, so that an interrupt does not lose
 //! results.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,11 +14,17 @@ use crate::interrupt;
 use crate::report::{Junit, Output, step_summary};
 use crate::results::{FORMAT, Report};
 
+/// Line about the results of a command that `--fail-fast` stopped.
+pub(crate) const STOPPED: &str =
+    "stopped after the first failure (--fail-fast): the results are incomplete";
+
 /// The files of a report.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     pub(crate) output: Option<Output>,
     pub(crate) junit: Option<Junit>,
+    /// Directory for counterexamples, which are written during the run.
+    pub(crate) counterexamples: PathBuf,
 }
 
 impl Files {
@@ -93,7 +100,8 @@ impl Draft {
         let (interrupted, progress) = (Draft { state: Arc::clone(&draft.state) }, progress.clone());
         interrupt::before_exit(move || {
             let message = interrupted.lock().write_interrupted();
-            progress.line(&message);
+            progress.release_lines();
+            progress.line(message);
         });
         Ok(draft)
     }
@@ -103,16 +111,19 @@ impl Draft {
     }
 
     /// Completes the report: marks stale known failures, writes the files, and appends the step
-    /// summary.
+    /// summary. If `--fail-fast` stopped the run, the report stays incomplete, and no known failure
+    /// is stale, because it may occur in a case that did not run.
     ///
     /// # Errors
     /// A file cannot be written.
     pub(crate) fn complete(&self, runner: &Runner, progress: &Progress) -> Result<()> {
         let mut draft = self.lock();
-        runner.known_failures.mark_stale(&mut draft.report.servers);
-        draft.report.complete = true;
+        if !runner.is_stopped() {
+            runner.known_failures.mark_stale(&mut draft.report.servers);
+            draft.report.complete = true;
+        }
         if let Err(error) = step_summary::append(&draft.report) {
-            progress.line(&format!("no step summary: {error:#}"));
+            progress.line(format!("no step summary: {error:#}"));
         }
         draft.write()
     }
@@ -141,10 +152,14 @@ impl DraftState {
 
     /// Writes the report, and returns a message with the paths of its files.
     fn write_interrupted(&mut self) -> String {
-        let paths = self.files.paths();
+        let mut paths = self.files.paths();
+        if self.report.results().any(|result| result.counterexample.is_some()) {
+            paths.push(self.files.counterexamples.display().to_string());
+        }
         match self.write() {
             Ok(()) if paths.is_empty() => {
-                "interrupted; use --output DIR to keep partial results".to_owned()
+                "interrupted; no results were kept: add --output DIR to keep partial results"
+                    .to_owned()
             }
             Ok(()) => format!("interrupted; partial results: {}", paths.join(", ")),
             Err(error) => format!("interrupted: {error:#}"),

@@ -34,12 +34,14 @@ impl MeasurementArgs {
         if let Some(code) = interrupt::exit_code() {
             return code;
         }
+        ExitCode::from(u8::from(measurements.into_iter().any(|it| self.is_failure(it))))
+    }
+
+    /// Returns whether a measurement makes the exit code 1.
+    pub(crate) fn is_failure(&self, measurement: &Measurement) -> bool {
         let requires_valid = self.require == Some(Require::Valid);
-        let fails = |measurement: &Measurement| {
-            let is_rejected = requires_valid && measurement.validity.label != ValidityLabel::Valid;
-            is_rejected || !measurement.has_answers()
-        };
-        ExitCode::from(u8::from(measurements.into_iter().any(fails)))
+        let is_rejected = requires_valid && measurement.validity.label != ValidityLabel::Valid;
+        is_rejected || !measurement.has_answers()
     }
 }
 

@@ -4,6 +4,7 @@ mod annotations;
 pub mod bench;
 mod benchmark;
 pub mod calibrate;
+mod case_line;
 pub mod check;
 mod compare;
 mod draft;

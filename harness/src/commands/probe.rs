@@ -4,19 +4,64 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+use super::progress::{OutputStream, Progress, StepKind};
 use crate::cli::Probe;
-use crate::probe::{self, ProbeArguments};
+use crate::interrupt;
+use crate::probe::{self, ProbeArguments, ProbeObserver};
+use crate::server::network;
 
 /// Probes a server, and prints or appends its manifest entry.
 ///
 /// # Errors
 /// Bad usage, or the server cannot be launched or connected to.
 pub fn probe(arguments: &Probe) -> Result<ExitCode> {
-    let Probe { cmd, connect, name, output } = arguments;
-    probe::probe(&ProbeArguments {
+    let Probe { cmd, connect, name, output, terminal } = arguments;
+    if cmd.as_ref().is_some_and(|command| !command.contains("{port}")) {
+        // A server without `{port}` needs its own network, and a user namespace can be entered only
+        // before any thread starts. If this fails, experiments run one at a time.
+        let _ = network::prepare();
+    }
+    let progress = Progress::new(*terminal, OutputStream::Stderr);
+    let interrupted = progress.clone();
+    interrupt::before_exit(move || {
+        interrupted
+            .line("interrupted; no results were kept: the manifest entry is written at the end");
+    });
+    // The detection of the protocol is the first step.
+    progress.plan(StepKind::Case, 1, 1.0);
+    progress.begin(StepKind::Case);
+    let arguments = ProbeArguments {
         cmd: cmd.clone(),
         connect: *connect,
         name: name.clone(),
         output: output.clone(),
-    })
+    };
+    probe::probe(&arguments, &progress)
+}
+
+impl ProbeObserver for Progress {
+    fn on_phase(&self, name: &str) {
+        self.show_activity(name);
+    }
+
+    fn on_experiments(&self, number: usize) {
+        self.step(StepKind::Case, 1.0);
+        self.plan(StepKind::Case, number, number as f64);
+    }
+
+    fn on_experiment_end(&self) {
+        self.step(StepKind::Case, 1.0);
+    }
+
+    fn on_finding(&self, line: &str) {
+        self.detail(line);
+    }
+
+    fn on_failure(&self, line: &str) {
+        self.line(line);
+    }
+
+    fn on_end(&self) {
+        self.clear();
+    }
 }

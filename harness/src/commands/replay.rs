@@ -23,6 +23,7 @@ pub fn replay(arguments: &Replay) -> Result<ExitCode> {
         cases: vec![recorded.case.clone()],
         seed: Some(recorded.seed),
         json: arguments.json,
+        terminal: arguments.terminal,
         ..check
     };
     let check = Check { timeout: arguments.timeout.unwrap_or(check.timeout), ..check };

@@ -17,7 +17,8 @@ use crate::server::LaunchSpec;
 
 impl Runner {
     /// Runs cases on a server, or no case if its preflight checks failed. Reports each result when
-    /// it is known, and returns the results in the order of `cases`.
+    /// it is known, and returns the results in the order of `cases`. After [`stop`](Self::stop),
+    /// the cases that did not run have no result.
     pub fn run_cases(
         &self,
         spec: &LaunchSpec,
@@ -139,7 +140,9 @@ impl Runner {
         let results = Mutex::new(Vec::<CaseResult>::with_capacity(cases.len()));
         let so_far = || results.lock().unwrap_or_else(PoisonError::into_inner);
         let work = || {
-            while let Some(case) = cases.get(next.fetch_add(1, Relaxed)) {
+            while !self.is_stopped()
+                && let Some(case) = cases.get(next.fetch_add(1, Relaxed))
+            {
                 let reason = self.reason_to_skip(began, &so_far());
                 let mut result = match reason {
                     Some(reason) => {

@@ -1,5 +1,7 @@
 //! Settings of a test run.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::known_failures::KnownFailures;
@@ -30,6 +32,8 @@ pub struct Runner {
     pub within: Option<Duration>,
     /// The deadline that follows from `within`; set when the cases start.
     pub deadline: Option<Instant>,
+    /// Set to start no further case; see [`stop`](Self::stop).
+    pub stopped: Arc<AtomicBool>,
 }
 
 impl Runner {
@@ -44,6 +48,18 @@ impl Runner {
             replay: None,
             within: None,
             deadline: None,
+            stopped: Arc::default(),
         }
+    }
+
+    /// Starts no further case of any server. Cases that run are completed; the others have no
+    /// result.
+    pub fn stop(&self) {
+        self.stopped.store(true, Relaxed);
+    }
+
+    /// Returns whether [`stop`](Self::stop) was called.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Relaxed)
     }
 }

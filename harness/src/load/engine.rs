@@ -34,6 +34,20 @@ pub struct RunSettings {
     pub threads: usize,
 }
 
+impl RunSettings {
+    /// Returns the number of equal parts of an interval, for reports at most `maximum` apart.
+    fn parts(&self, maximum: Option<Duration>) -> u32 {
+        let interval = self.duration / self.intervals.max(1);
+        let parts = maximum.map_or(1, |it| interval.as_nanos().div_ceil(it.as_nanos().max(1)));
+        u32::try_from(parts).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Returns the time between two reports of a generator.
+    fn report_every(&self, maximum: Option<Duration>) -> Duration {
+        self.duration / self.intervals.max(1) / self.parts(maximum)
+    }
+}
+
 /// Result of a run, before assessment.
 #[derive(Clone, Debug)]
 pub struct RunResult {
@@ -101,6 +115,15 @@ pub trait Observer {
     /// Called after each interval.
     fn on_interval(&mut self, _interval: &Interval) {}
 
+    /// Returns the maximum time between two calls of [`on_report`](Self::on_report). `None`: one
+    /// call after each interval. The figures of the run do not depend on it.
+    fn report_every(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Called after each interval, or after each part of an interval, with the records of this part.
+    fn on_report(&mut self, _part: &Interval) {}
+
     /// Returns whether the intervals so far are precise enough to end the run. Called shortly
     /// before each possible end.
     fn is_precise_enough(&mut self, intervals: &[Interval]) -> bool;
@@ -132,6 +155,7 @@ pub fn run(
     let threads = settings.threads.clamp(1, load_spec.groups[0].connections.max(1));
     let (clock, clock_began) = (Clock::start(), SystemTime::now());
     let end = AtomicU64::new(u64::MAX);
+    let report_every = settings.report_every(observer.report_every());
     thread::scope(|scope| {
         let (mut interval_rxs, mut start_txs, mut generators) =
             (Vec::new(), Vec::new(), Vec::new());
@@ -145,7 +169,8 @@ pub fn run(
             let ready_tx = ready_tx.clone();
             let (prepare, end, phase) = (&prepare, &end, number as f64 / threads as f64);
             let generate = move || {
-                let task = GeneratorTask { load_spec, phase, settings, clock, end, interrupted };
+                let task =
+                    GeneratorTask { load_spec, phase, report_every, clock, end, interrupted };
                 task.generate(|| prepare(number), &ready_tx, &start_rx, interval_tx)
             };
             let spawned = thread::Builder::new().name("generator".to_owned());
@@ -195,7 +220,8 @@ struct GeneratorTask<'a> {
     load_spec: LoadSpec,
     /// Phase of this generator's schedule: its number divided by the number of generators.
     phase: f64,
-    settings: RunSettings,
+    /// Time between two reports to the controlling thread.
+    report_every: Duration,
     clock: Clock,
     end: &'a AtomicU64,
     interrupted: &'a AtomicBool,
@@ -218,10 +244,9 @@ impl GeneratorTask<'_> {
         let _ = ready_tx.send(connected.is_ok());
         let mut generator = connected?;
         let Ok(since) = start_rx.recv() else { return Ok(None) };
-        let every = self.settings.duration / self.settings.intervals.max(1);
         let mut recorders: Vec<Recorder> =
             setup.iter().map(|_| Recorder::recording_since(since)).collect();
-        recorders[0] = Recorder::reporting_to(interval_tx, every, since);
+        recorders[0] = Recorder::reporting_to(interval_tx, self.report_every, since);
         generator.align_schedules(since, self.phase);
         let meter = LostTimeMeter::begin(generator.now());
         generator.run(Until::ClockReaches(self.end), &mut recorders)?;
@@ -288,8 +313,12 @@ fn control(
 ) -> Vec<Interval> {
     let mut intervals: Vec<Interval> = Vec::new();
     let duration = settings.duration.as_nanos() as u64;
-    let every = (duration / u64::from(settings.intervals.max(1))).max(1);
-    let number = |interval: &Interval| interval.start_ns.saturating_sub(began) / every;
+    let parts = u64::from(settings.parts(observer.report_every()));
+    let report_every = settings.report_every(observer.report_every()).as_nanos().max(1) as u64;
+    let every = report_every * parts;
+    let number = |interval: &Interval| interval.start_ns.saturating_sub(began) / report_every;
+    // The current interval, and its number.
+    let mut current: Option<(u64, Interval)> = None;
     let (latest_end, mut next_end) = (end.load(Relaxed), began + duration);
     let mut pending: Vec<Option<Interval>> = interval_rxs.iter().map(|_| None).collect();
     loop {
@@ -300,18 +329,31 @@ fn control(
         }
         // Adds up intervals with the same number only: a generator that was stopped for a while
         // skips numbers.
-        let Some(first) = pending.iter().flatten().map(number).min() else { return intervals };
+        let Some(first) = pending.iter().flatten().map(number).min() else { break };
         let of_first = pending.iter_mut().filter_map(|it| it.take_if(|it| number(it) == first));
         let add = |mut sum: Interval, interval| {
             sum.add(&interval);
             sum
         };
-        let Some(merged) = of_first.reduce(add) else { return intervals };
+        let Some(merged) = of_first.reduce(add) else { break };
         let reached = merged.start_ns + merged.duration_ns;
-        if merged.duration_ns > 0 {
-            observer.on_interval(&merged);
-            intervals.push(merged);
+        observer.on_report(&merged);
+        if let Some((_, over)) = current.take_if(|(number, _)| *number != first / parts) {
+            keep(over, &mut intervals, observer);
         }
+        let interval = match current.take() {
+            None => merged,
+            Some((_, mut interval)) => {
+                interval.add(&merged);
+                interval.duration_ns = reached.saturating_sub(interval.start_ns);
+                interval
+            }
+        };
+        if first % parts + 1 < parts {
+            current = Some((first / parts, interval));
+            continue;
+        }
+        keep(interval, &mut intervals, observer);
         // Decides before the last interval ends, so that the generators read the new end in time.
         let is_near = reached + every + every / 2 >= next_end;
         if is_near && next_end < latest_end && end.load(Relaxed) == latest_end {
@@ -320,6 +362,18 @@ fn control(
                 false => next_end = (next_end + duration).min(latest_end),
             }
         }
+    }
+    if let Some((_, interval)) = current {
+        keep(interval, &mut intervals, observer);
+    }
+    intervals
+}
+
+/// Adds an interval that is over, unless it is empty.
+fn keep(interval: Interval, intervals: &mut Vec<Interval>, observer: &mut dyn Observer) {
+    if interval.duration_ns > 0 {
+        observer.on_interval(&interval);
+        intervals.push(interval);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use super::assessment::p99::P99;
 use super::engine::{Observer, RunResult, RunSettings, run};
@@ -73,6 +74,18 @@ impl<'a> MeasurementSettings<'a> {
     }
 }
 
+/// An event of a run, for display during the run.
+#[derive(Clone, Copy, Debug)]
+pub enum LiveEvent<'i> {
+    /// All connections are established, and the warm-up begins.
+    Start,
+    /// The records of an interval, or of a part of an interval.
+    Part(&'i Interval),
+}
+
+/// Receiver of the events of a run, and the maximum time between two parts.
+pub type LiveEvents<'e> = (Duration, &'e mut dyn FnMut(LiveEvent<'_>));
+
 /// Runs a load spec against any listening server. `server` is the process of the server, if the
 /// harness launched it.
 ///
@@ -85,8 +98,23 @@ pub fn load(
     settings: &MeasurementSettings<'_>,
     placement: &Placement,
 ) -> io::Result<(Measurement, RunResult)> {
+    load_live(server, load_spec, name, settings, placement, None)
+}
+
+/// Like [`load`], with events during the run.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_live(
+    server: Option<&Server>,
+    load_spec: &LoadSpec,
+    name: &str,
+    settings: &MeasurementSettings<'_>,
+    placement: &Placement,
+    live: Option<LiveEvents<'_>>,
+) -> io::Result<(Measurement, RunResult)> {
     let measured = &load_spec.groups[0];
-    let mut watcher = SamplingObserver::of(server, settings.precision);
+    let mut watcher = SamplingObserver { live, ..SamplingObserver::of(server, settings.precision) };
     let pin = |number| match placement.pin_load_thread(number) {
         // The thread ends with the run, so its affinity need not be restored.
         Ok(pinned) => {
@@ -117,7 +145,7 @@ pub fn load(
 
 /// Samples the server from the warm-up to the last reply, and decides whether the run is precise
 /// enough.
-struct SamplingObserver<'s> {
+struct SamplingObserver<'s, 'e> {
     server: Option<&'s Server>,
     sampler: Option<Sampler>,
     server_stats: Option<ServerStats>,
@@ -126,10 +154,11 @@ struct SamplingObserver<'s> {
     precision: Option<f64>,
     /// Sum of all intervals so far, if a precision is requested.
     total: Interval,
+    live: Option<LiveEvents<'e>>,
 }
 
-impl SamplingObserver<'_> {
-    fn of(server: Option<&Server>, precision: Option<f64>) -> SamplingObserver<'_> {
+impl<'s> SamplingObserver<'s, '_> {
+    fn of(server: Option<&'s Server>, precision: Option<f64>) -> Self {
         SamplingObserver {
             server,
             sampler: None,
@@ -137,13 +166,27 @@ impl SamplingObserver<'_> {
             cpu_shares: Vec::new(),
             precision,
             total: Interval::new(0),
+            live: None,
         }
     }
 }
 
-impl Observer for SamplingObserver<'_> {
+impl Observer for SamplingObserver<'_, '_> {
     fn on_start(&mut self) {
         self.sampler = self.server.map(Sampler::begin);
+        if let Some((_, live)) = &mut self.live {
+            live(LiveEvent::Start);
+        }
+    }
+
+    fn report_every(&self) -> Option<Duration> {
+        self.live.as_ref().map(|(every, _)| *every)
+    }
+
+    fn on_report(&mut self, part: &Interval) {
+        if let Some((_, live)) = &mut self.live {
+            live(LiveEvent::Part(part));
+        }
     }
 
     fn on_interval(&mut self, interval: &Interval) {

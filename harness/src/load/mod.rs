@@ -41,7 +41,7 @@ pub use interval::Interval;
 pub use load_spec::{ArrivalProcess, Arrivals, ConnectionGroup, LoadSpec};
 pub use lost_time::LostTime;
 pub use measure::measure;
-pub use measurement_settings::{MeasurementSettings, load};
+pub use measurement_settings::{LiveEvent, LiveEvents, MeasurementSettings, load, load_live};
 pub use recorder::Recorder;
 pub use reply_template::ReplyTemplate;
 pub use request_reply::{RequestReply, exchanges, exchanges_for};

@@ -2,6 +2,7 @@
 
 use super::dialect::{self, DetectedDialect};
 use super::limits::{self, Observation};
+use super::observer::ProbeObserver;
 use super::protocol::{self, Protocol};
 use super::target::ProbeTarget;
 use crate::concurrency::{self, Detected};
@@ -38,26 +39,40 @@ pub(super) struct Findings {
 }
 
 /// Runs all experiments. Sets further properties of the protocol, and the contract in `target`.
-pub(super) fn run_all(target: &mut ProbeTarget, protocol: &mut Protocol) -> Findings {
+pub(super) fn run_all(
+    target: &mut ProbeTarget,
+    protocol: &mut Protocol,
+    observer: &dyn ProbeObserver,
+) -> Findings {
     let mut findings = Findings::default();
     let first = [Experiment::ConnectionsBeforeExit, Experiment::Pipelining, Experiment::Dialect];
-    for outcome in target.each(&first, |it| it.run(target, protocol)) {
+    let is_contract_case = |case: &&Case| {
+        case.name.starts_with("contract/") && case.name != "contract/concurrency-model"
+    };
+    let contract_cases: Vec<_> = cases().filter(is_contract_case).collect();
+    // All further experiments, with the two that are not cases.
+    observer.on_experiments(first.len() + contract_cases.len() + 2);
+    observer.on_phase("detecting pipelining and the dialect");
+    let run = |experiment: &Experiment, target: &ProbeTarget, protocol: &Protocol| {
+        let outcome = experiment.run(target, protocol);
+        observer.on_experiment_end();
+        outcome
+    };
+    for outcome in target.each(&first, |it| run(it, target, protocol)) {
         findings.take(outcome, protocol);
     }
     let contract = &mut target.spec.contract;
     contract.service = protocol.service;
     contract.wire = protocol.wire.clone();
     contract.dialect = findings.dialect.as_ref().map(|it| it.dialect).unwrap_or_default();
-    let is_contract_case = |case: &&Case| {
-        case.name.starts_with("contract/") && case.name != "contract/concurrency-model"
-    };
-    let contract = cases().filter(is_contract_case).map(Experiment::Contract);
+    let contract = contract_cases.into_iter().map(Experiment::Contract);
     let others: Vec<Experiment> =
         contract.chain([Experiment::ConcurrencyModel, Experiment::Quit]).collect();
     // With --connect, all experiments share one server. They must not overlap, because some of them
     // occupy all connection slots.
     let sequential = ProbeTarget { serves_several: false, ..target.clone() };
-    for outcome in sequential.each(&others, |it| it.run(target, protocol)) {
+    observer.on_phase("detecting limits and the concurrency model");
+    for outcome in sequential.each(&others, |it| run(it, target, protocol)) {
         findings.take(outcome, protocol);
     }
     findings

@@ -6,6 +6,7 @@ mod entry;
 mod experiment;
 mod instance;
 mod limits;
+mod observer;
 mod protocol;
 mod received;
 mod reply;
@@ -21,9 +22,9 @@ use anyhow::Result;
 use crate::contract::RequiredModel;
 use crate::manifest::{Command, ContractTable, Entry, Port};
 use crate::server::{LaunchError, Launcher, raise_descriptor_limit};
-use crate::stdio;
 use crate::usage_error::UsageError;
 use experiment::Findings;
+pub use observer::ProbeObserver;
 use protocol::{DetectError, Protocol};
 use target::ProbeTarget;
 
@@ -40,44 +41,45 @@ pub struct ProbeArguments {
     pub output: Option<PathBuf>,
 }
 
-/// Probes a server and prints the results.
+/// Probes a server and writes the manifest entry. The observer prints the findings.
 ///
 /// # Errors
 /// The arguments are invalid, or the server cannot be launched or connected to.
-pub fn probe(arguments: &ProbeArguments) -> Result<ExitCode> {
+pub fn probe(arguments: &ProbeArguments, observer: &dyn ProbeObserver) -> Result<ExitCode> {
     raise_descriptor_limit();
     if let (Some(file), Some(command)) = (&arguments.output, &arguments.cmd) {
         entry::check_output(file, &arguments.name_of(command))?;
     }
+    observer.on_phase("detecting the port and the protocol");
     let mut target = arguments.target()?;
     let detected = protocol::detect(&mut target);
     if let Err(DetectError::Launch(error)) = detected {
         return Err(with_advice(error.into(), arguments.cmd.as_deref().unwrap_or_default()));
     }
-    print(&target.description());
+    observer.on_finding(&visible(&target.description()));
     let mut protocol = match detected {
         Ok(protocol) => protocol,
         Err(error) => {
-            print(&error.to_string());
-            print(
+            observer.on_failure(&visible(&error.to_string()));
+            observer.on_failure(
                 "the protocol is unknown; if it needs a handshake before the first request, or \
                  text around each request, describe it in a manifest (`handshake`, `request`)",
             );
             return Ok(ExitCode::from(1));
         }
     };
-    let findings = experiment::run_all(&mut target, &mut protocol);
-    protocol.lines().iter().chain(&findings.lines()).for_each(|line| print(line));
+    let findings = experiment::run_all(&mut target, &mut protocol, observer);
+    observer.on_end();
+    protocol
+        .lines()
+        .iter()
+        .chain(&findings.lines())
+        .for_each(|line| observer.on_finding(&visible(line)));
     if let Some(command) = &arguments.cmd {
         let entry = arguments.entry(command, target, protocol, findings);
         entry::write(arguments.output.as_deref(), entry)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Prints a line that may contain output of the server.
-fn print(line: &str) {
-    stdio::error_line(visible(line));
 }
 
 impl ProbeArguments {

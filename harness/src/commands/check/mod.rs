@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::case_line::case_line;
 use super::draft::{Draft, Files, empty_report, milliseconds};
-use super::progress::{OutputStream, Progress};
+use super::progress::weights::{weight_of_cases, weight_of_result};
+use super::progress::{OutputStream, Progress, StepKind};
 use super::selection::{seed_or_random, selected};
 use crate::cli::{COUNTEREXAMPLES, Check};
 use crate::conformance::{self, Case, PreflightFailure, Runner};
 use crate::counterexamples::{self, Reproduction};
 use crate::manifest::Manifest;
-use crate::report::{Junit, Output, case_text, not_run_line};
+use crate::report::{Junit, Output, not_run_line};
 use crate::results::{CaseResult, ServerResult};
 use crate::server::{LaunchSpec, Launcher, raise_descriptor_limit};
 
@@ -36,8 +38,14 @@ pub(crate) fn test_servers(
     raise_descriptor_limit();
     let run = CheckRun::prepare(arguments, reproduction)?;
     let mut only_preflight_failure = None;
-    for spec in &run.specs {
-        let preflight_failure = run.test(spec)?;
+    run.progress.begin(StepKind::Case);
+    for (index, spec) in run.specs.iter().enumerate() {
+        let preflight_failure = run.test(index, spec)?;
+        // With --fail-fast, some cases have no line.
+        run.progress.release_lines();
+        if run.runner.is_stopped() {
+            break;
+        }
         only_preflight_failure = preflight_failure.filter(|_| run.specs.len() == 1);
     }
     run.conclude(only_preflight_failure)
@@ -89,18 +97,22 @@ impl CheckRun<'_> {
                 None => None,
             },
             junit: arguments.junit.as_deref().map(Junit::create).transpose()?,
+            counterexamples: counterexample_folder.clone(),
         };
         let page = files.output.as_ref().map(Output::page);
         let runner = runner(arguments, &names, reproduction.as_ref(), launcher)?;
-        let text_stream = if arguments.json { OutputStream::Stderr } else { OutputStream::Stdout };
         let unconfined = servers::unconfined(&runner.launcher, &specs)?;
-        let progress = Progress::new(specs.len() * cases.len(), text_stream);
-        unconfined.iter().for_each(|reason| progress.line(&format!("not confined: {reason}")));
+        let text_stream = OutputStream::unless_reserved(arguments.json);
+        let progress = Progress::new(arguments.terminal, text_stream);
+        for spec in &specs {
+            progress.plan(StepKind::Case, cases.len(), weight_of_cases(spec, &cases));
+        }
+        unconfined.iter().for_each(|reason| progress.line(format!("not confined: {reason}")));
         if arguments.cmd.is_some() || arguments.connect.is_some() {
             runner
                 .known_failures
                 .about_other_servers(&specs[0].name)
-                .for_each(|note| progress.line(&note));
+                .for_each(|note| progress.line(note));
         }
         let report = empty_report("no measurements".to_owned(), runner.seed);
         let draft = Draft::begin(report, files, WRITE_EVERY, &progress)?;
@@ -122,15 +134,18 @@ impl CheckRun<'_> {
     ///
     /// # Errors
     /// The report cannot be written.
-    fn test(&self, spec: &LaunchSpec) -> Result<Option<PreflightFailure>> {
+    fn test(&self, server: usize, spec: &LaunchSpec) -> Result<Option<PreflightFailure>> {
         let untested = ServerResult::new(spec, Vec::new());
         let not_run = not_run_line(&untested);
         self.draft.lock().report.servers.push(untested);
         if let Some(reason) = not_run {
-            self.progress.skip(self.cases.len());
-            self.progress.line(&reason);
+            let weight = weight_of_cases(spec, &self.cases);
+            self.progress.skip(StepKind::Case, self.cases.len(), weight);
+            self.skip_lines(server);
+            self.progress.detail(reason);
             return Ok(None);
         }
+        self.progress.show_activity(format!("testing {}", spec.name));
         let began = Instant::now();
         let preflight_failure = self.runner.preflight(spec).err();
         self.print_server(spec, preflight_failure.as_deref());
@@ -139,11 +154,10 @@ impl CheckRun<'_> {
                 self.keep(spec, result);
                 // A result that may show a stale known failure is printed at the end, because only
                 // the results of all servers decide that.
-                if preflight_failure.is_none()
-                    && !self.runner.known_failures.may_be_stale(&spec.name, result)
-                {
-                    self.progress.line(&case_text(&spec.name, result));
-                }
+                let is_shown = preflight_failure.is_none()
+                    && !self.runner.known_failures.may_be_stale(&spec.name, result);
+                let lines = is_shown.then(|| case_line(&spec.name, result)).into_iter().collect();
+                self.progress.lines_at(self.place(server, result), lines);
             });
         let mut draft = self.draft.lock();
         let tested = draft.report.servers.last_mut().expect("the entry that was pushed above");
@@ -154,15 +168,29 @@ impl CheckRun<'_> {
         Ok(preflight_failure.map(|preflight_failure| *preflight_failure))
     }
 
+    /// Returns the place of a result in the output, which is in the order of the cases.
+    fn place(&self, server: usize, result: &CaseResult) -> usize {
+        let case = self.cases.iter().position(|case| case.name == result.name);
+        server * self.cases.len() + case.unwrap_or_default()
+    }
+
+    /// Lets the lines of the next server follow those of the previous server.
+    fn skip_lines(&self, server: usize) {
+        for case in 0..self.cases.len() {
+            self.progress.lines_at(server * self.cases.len() + case, Vec::new());
+        }
+    }
+
     fn print_server(&self, spec: &LaunchSpec, preflight_failure: Option<&PreflightFailure>) {
         match preflight_failure {
             None => {
-                self.progress.line(&format!("{} ({})", spec.shown_command, spec.contract.summary()))
+                let contract = spec.contract.summary();
+                self.progress.detail(format!("{} ({contract})", spec.shown_command));
             }
             // The other servers are tested anyway.
             Some(preflight_failure) if self.specs.len() > 1 => {
                 self.progress
-                    .line(&format!("{}: not tested: {}", spec.name, preflight_failure.message));
+                    .line(format!("{}: not tested: {}", spec.name, preflight_failure.message));
             }
             // For a single server, the preflight failure is the error message of the command.
             Some(_) => {}
@@ -172,7 +200,11 @@ impl CheckRun<'_> {
     /// Saves the counterexample of a result, and adds the result to the report. Writes the report
     /// periodically, so that a killed check does not lose its results.
     fn keep(&self, spec: &LaunchSpec, result: &mut CaseResult) {
-        self.progress.step();
+        self.progress.step(StepKind::Case, weight_of_result(result.kind()));
+        self.progress.count(result.kind());
+        if self.arguments.exit_policy.stops_after_case(result) {
+            self.runner.stop();
+        }
         let saved = match &self.reproduction {
             Some(reproduction) => {
                 result.reproduce.clone_from(&reproduction.command);
@@ -192,7 +224,7 @@ impl CheckRun<'_> {
         let written = draft.write_if_due();
         drop(draft);
         for error in [saved, written].into_iter().filter_map(Result::err) {
-            self.progress.line(&format!("{error:#}"));
+            self.progress.line(format!("{error:#}"));
         }
     }
 }

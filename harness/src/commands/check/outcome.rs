@@ -7,9 +7,11 @@ use serde::Serialize;
 
 use super::CheckRun;
 use crate::commands::annotations;
-use crate::commands::progress::Progress;
+use crate::commands::case_line::case_line;
+use crate::commands::draft::STOPPED;
+use crate::commands::progress::{Progress, StepLine};
 use crate::conformance::{Blame, PreflightFailure};
-use crate::report::{Tally, case_text, grading, not_run_line};
+use crate::report::{Tally, grading, not_run_line};
 use crate::results::{Kind, Report, ServerResult};
 use crate::stdio;
 use crate::usage_error::UsageError;
@@ -36,7 +38,10 @@ impl CheckRun<'_> {
             let is_deferred =
                 |result: &&_| self.runner.known_failures.may_be_stale(&server.name, result);
             for result in server.cases.iter().filter(is_deferred) {
-                self.progress.line(&case_text(&server.name, result));
+                match case_line(&server.name, result) {
+                    StepLine::Important(line) => self.progress.line(line),
+                    StepLine::Detail(line) => self.progress.detail(line),
+                }
             }
         }
         if self.arguments.json {
@@ -52,14 +57,18 @@ impl CheckRun<'_> {
         if self.cases.len() > 1 {
             grading_reports(report, &self.progress);
         }
-        self.progress.line(&format!("seed {}", self.runner.seed));
+        self.progress.detail(format!("seed {}", self.runner.seed));
+        if self.runner.is_stopped() {
+            self.progress.line(STOPPED);
+        }
         check_tested(report)?;
         let tally = Tally::of(report.results());
-        self.progress.line(&format!("verdicts: {}", tally.summary()));
+        self.progress.line(format!("verdicts: {}", tally.summary()));
         if let Some(page) = &self.page {
-            self.progress.line(&format!("report: {}", page.display()));
+            self.progress.line(format!("report: {}", page.display()));
         }
-        if tally.get(Kind::NotApplicable) == report.results().count() {
+        let is_stopped = self.runner.is_stopped();
+        if !is_stopped && tally.get(Kind::NotApplicable) == report.results().count() {
             bail!(UsageError(
                 "no selected case applies to the declared properties: declare the properties that \
                  the lines above name, or select other cases"
@@ -89,12 +98,12 @@ fn check_tested(report: &Report) -> Result<()> {
 /// Prints the grading reports of the external servers, and the overview table if there are several.
 fn grading_reports(report: &Report, progress: &Progress) {
     let external = report.external();
-    external.iter().for_each(|server| progress.line(&grading::grading_text(server)));
+    external.iter().for_each(|server| progress.detail(grading::grading_text(server)));
     if external.len() > 1 {
-        progress.line(&grading::overview_text(&external));
+        progress.detail(grading::overview_text(&external));
     }
     if !external.is_empty() {
-        progress.line("");
+        progress.detail("");
     }
 }
 

@@ -16,15 +16,18 @@ use rand::seq::SliceRandom;
 
 use super::annotations;
 use super::benchmark::Bench;
+use super::case_line::{case_line, problem_line, with_verdict};
+use super::draft::STOPPED;
 use super::draft::{Draft, Files, empty_report, milliseconds};
-use super::progress::{OutputStream, Progress};
+use super::progress::weights::{planned_s, weight_of_cases, weight_of_result};
+use super::progress::{OutputStream, Progress, StepKind, StepLine};
 use super::selection::seed_or_random;
 use crate::cli::{COUNTEREXAMPLES, Run};
 use crate::conformance::{self, Case, Runner};
 use crate::counterexamples;
 use crate::figures::{count, rate};
 use crate::load::{Load, MeasurementSettings, Plan, WORKLOADS, Workload};
-use crate::report::{Output, Tally, case_text, failure_text, not_run_line};
+use crate::report::{Output, Tally, failure_text, not_run_line};
 use crate::results::{Kind, Report, ServerResult};
 use crate::server::{LaunchSpec, Launcher, raise_descriptor_limit};
 use crate::usage_error::UsageError;
@@ -81,8 +84,9 @@ impl Job<'_> {
         let contenders = Contender::of_run(arguments, &launcher)?;
         let names: Vec<String> = contenders.iter().map(|it| it.tested.name.clone()).collect();
         let plan = arguments.plan.description();
+        let cases: Vec<&Case> = conformance::cases().collect();
         let report = match arguments.resume {
-            true => interrupted_report(&output, &plan, &names)?,
+            true => interrupted_report(&output, &plan, (&names, &cases))?,
             false => empty_report(plan.clone(), seed_or_random(arguments.seed)),
         };
         let seed = report.seed;
@@ -92,23 +96,24 @@ impl Job<'_> {
         };
         let counterexample_folder = arguments.output.join(COUNTEREXAMPLES);
         counterexamples::check_folder(&counterexample_folder)?;
-        let cases: Vec<&Case> = conformance::cases().collect();
         let measured = arguments.plan.plan();
         let workloads: Vec<&Workload> =
             WORKLOADS.iter().filter(|it| it.set <= measured.workloads).collect();
-        let rounds = measured.rounds as usize;
-        let steps = contenders.len() * (cases.len() + workloads.len() * rounds);
-        let progress = Progress::new(steps, OutputStream::Stdout);
-        progress.line(&format!(
+        let progress = Progress::new(arguments.terminal, OutputStream::Stdout);
+        progress.detail(format!(
             "servers: {}, cases: {}, workloads: {} ({plan}), seed: {}",
             contenders.len(),
             cases.len(),
             workloads.len(),
             runner.seed
         ));
-        let files = Files { output: Some(output), junit: None };
+        let files = Files {
+            output: Some(output),
+            junit: None,
+            counterexamples: counterexample_folder.clone(),
+        };
         let draft = Draft::begin(report, files, WRITE_EVERY, &progress)?;
-        Ok(Job {
+        let job = Job {
             arguments,
             launcher,
             contenders,
@@ -119,7 +124,22 @@ impl Job<'_> {
             page,
             progress,
             draft,
-        })
+        };
+        job.plan_steps(measured);
+        Ok(job)
+    }
+
+    /// Adds the steps of the run to the progress.
+    fn plan_steps(&self, plan: Plan) {
+        let rounds = plan.rounds as usize;
+        for Contender { tested, benchmarked } in &self.contenders {
+            let weight = weight_of_cases(tested, &self.cases);
+            self.progress.plan(StepKind::Case, self.cases.len(), weight);
+            let contract = &benchmarked.contract;
+            let planned = self.workloads.iter().map(|it| planned_s(it, contract, plan));
+            let weight = planned.sum::<f64>() * f64::from(plan.rounds);
+            self.progress.plan(StepKind::Measurement, self.workloads.len() * rounds, weight);
+        }
     }
 
     /// Tests the servers, several in parallel.
@@ -127,20 +147,28 @@ impl Job<'_> {
     /// # Errors
     /// The report cannot be written.
     fn test_servers(&self) -> Result<()> {
+        self.progress.begin(StepKind::Case);
         let (next, result) = (AtomicUsize::new(0), Mutex::new(Ok(())));
         let work = || {
-            while let Some(contender) = self.contenders.get(next.fetch_add(1, Relaxed)) {
-                if self.is_tested(&contender.tested.name) {
-                    self.progress.skip(self.cases.len());
+            while !self.runner.is_stopped() {
+                let index = next.fetch_add(1, Relaxed);
+                let Some(Contender { tested, .. }) = self.contenders.get(index) else { break };
+                if self.is_tested(&tested.name) {
+                    self.skip_cases(index, tested);
+                    self.progress.lines_at(self.place_after(index), Vec::new());
                     continue;
                 }
-                let entry = self.test(&contender.tested);
-                self.progress.line(&match not_run_line(&entry) {
-                    Some(reason) => reason,
-                    None => {
-                        format!("tested   {}: {}", entry.label(), Tally::of(&entry.cases).summary())
-                    }
+                let entry = self.test(index, tested);
+                if entry.cases.is_empty() && entry.not_run.is_none() {
+                    // The run was stopped before the first case.
+                    break;
+                }
+                let line = not_run_line(&entry).unwrap_or_else(|| {
+                    let tally = Tally::of(&entry.cases).summary();
+                    format!("tested   {}: {tally}", entry.label())
                 });
+                let line = StepLine::Detail(line.into());
+                self.progress.lines_at(self.place_after(index), vec![line]);
                 if let Err(error) = self.add(entry) {
                     *result.lock().unwrap_or_else(PoisonError::into_inner) = Err(error);
                     // Stop the other threads after their current server.
@@ -158,12 +186,32 @@ impl Job<'_> {
             }
             work();
         });
+        self.progress.release_lines();
         result.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn test(&self, spec: &LaunchSpec) -> ServerResult {
+    /// Returns the place of a case in the output: the lines of a server are in the order of its
+    /// cases, followed by the line about the server.
+    fn place(&self, server: usize, case: usize) -> usize {
+        server * (self.cases.len() + 1) + case
+    }
+
+    /// Returns the place of the line about a server.
+    fn place_after(&self, server: usize) -> usize {
+        self.place(server, self.cases.len())
+    }
+
+    fn skip_cases(&self, server: usize, spec: &LaunchSpec) {
+        let weight = weight_of_cases(spec, &self.cases);
+        self.progress.skip(StepKind::Case, self.cases.len(), weight);
+        for case in 0..self.cases.len() {
+            self.progress.lines_at(self.place(server, case), Vec::new());
+        }
+    }
+
+    fn test(&self, server: usize, spec: &LaunchSpec) -> ServerResult {
         if spec.unavailable.is_some() {
-            self.progress.skip(self.cases.len());
+            self.skip_cases(server, spec);
             return ServerResult::new(spec, Vec::new());
         }
         let began = Instant::now();
@@ -171,12 +219,17 @@ impl Job<'_> {
         let preflight_failure = self.runner.preflight(spec).err();
         let results =
             self.runner.run_cases(spec, &self.cases, preflight_failure.as_deref(), |result| {
-                self.progress.step();
+                self.progress.step(StepKind::Case, weight_of_result(result.kind()));
+                self.progress.count(result.kind());
                 counterexamples::save(&self.counterexample_folder, spec, self.runner.seed, result)
-                    .unwrap_or_else(|error| self.progress.line(&format!("{error:#}")));
-                if !result.is_fine() || result.known_failure.is_some() {
-                    self.progress.line(&case_text(&spec.name, result));
+                    .unwrap_or_else(|error| self.progress.line(format!("{error:#}")));
+                if self.arguments.exit_policy.stops_after_case(result) {
+                    self.runner.stop();
                 }
+                let is_shown = !result.is_fine() || result.known_failure.is_some();
+                let lines = is_shown.then(|| case_line(&spec.name, result)).into_iter().collect();
+                let case = self.cases.iter().position(|case| case.name == result.name);
+                self.progress.lines_at(self.place(server, case.unwrap_or_default()), lines);
             });
         let duration_ms = Some(milliseconds(began.elapsed()));
         ServerResult { duration_ms, ..ServerResult::new(spec, results) }
@@ -202,6 +255,10 @@ impl Job<'_> {
     /// # Errors
     /// The harness itself failed, or the report cannot be written.
     fn benchmark_servers(&self) -> Result<()> {
+        if self.runner.is_stopped() {
+            return Ok(());
+        }
+        self.progress.begin(StepKind::Measurement);
         // The signal thread of `Draft` writes the report and exits, so no measurement stops early.
         let not_interrupted = AtomicBool::new(false);
         let plan = self.arguments.plan.plan();
@@ -213,13 +270,16 @@ impl Job<'_> {
                     ..settings
                 };
                 self.benchmark(index, &workloads, round, &settings)?;
+                if self.runner.is_stopped() {
+                    return Ok(());
+                }
             }
         }
         for index in 0..self.contenders.len() {
             let mut draft = self.draft.lock();
             let entry = &mut draft.report.servers[index];
             entry.measurements.sort_by_key(|it| self.workload_index(&it.workload));
-            self.progress.line(&format!("measured {}", figures(entry)));
+            self.progress.detail(format!("measured {}", figures(entry)));
         }
         Ok(())
     }
@@ -257,11 +317,13 @@ impl Job<'_> {
         // Clone the entry: a lock that is held during measurements would block the interrupt
         // handler.
         let mut entry = self.draft.lock().report.servers[index].clone();
+        let spec = &self.contenders[index].benchmarked;
+        let planned = |workload: &Workload| planned_s(workload, &spec.contract, settings.plan);
         if entry.not_run.is_some() {
-            self.progress.skip(workloads.len());
+            let weight = workloads.iter().map(|it| planned(it)).sum();
+            self.progress.skip(StepKind::Measurement, workloads.len(), weight);
             return Ok(());
         }
-        let spec = &self.contenders[index].benchmarked;
         let mut bench = Bench::new(&self.launcher, spec);
         for workload in workloads {
             let runs = entry.measurement(workload.name).map_or(0, |it| it.runs.len());
@@ -269,8 +331,14 @@ impl Job<'_> {
             if runs <= round as usize && !is_ruled_out {
                 self.progress.show_activity(format!("{} under {}", spec.name, workload.name));
                 bench.measure(workload, settings, &mut entry)?;
+                self.progress.step(StepKind::Measurement, planned(workload));
+            } else {
+                self.progress.skip(StepKind::Measurement, 1, planned(workload));
             }
-            self.progress.step();
+            if self.arguments.exit_policy.stops_after_benchmark(&entry) {
+                self.runner.stop();
+                break;
+            }
         }
         let mut draft = self.draft.lock();
         draft.report.servers[index] = entry;
@@ -287,27 +355,36 @@ impl Job<'_> {
         let report = &draft.report;
         for server in &report.servers {
             for stale in server.cases.iter().filter(|result| result.kind() == Kind::Stale) {
-                self.progress.line(&failure_text(&server.name, stale));
+                self.progress.line(with_verdict(stale, &failure_text(&server.name, stale)));
             }
         }
         for problem in report.problems() {
-            self.progress.line(&format!("problem: {problem}"));
+            self.progress.line(problem_line(&problem));
         }
-        self.progress.line(&format!("verdicts: {}", Tally::of(report.results()).summary()));
-        self.progress.line(&format!("measurements: {}", validity_counts(report)));
-        self.progress.line(&format!("report: {}", self.page.display()));
+        if self.runner.is_stopped() {
+            self.progress.line(STOPPED);
+        }
+        self.progress.line(format!("verdicts: {}", Tally::of(report.results()).summary()));
+        self.progress.line(format!("measurements: {}", validity_counts(report)));
+        self.progress.line(format!("report: {}", self.page.display()));
         annotations::print(report, &self.progress);
         Ok(ExitCode::from(report.exit_code(&self.arguments.exit_policy.fail_on)))
     }
 }
 
-/// Reads the report of an interrupted run, to continue it.
+/// Reads the report of an interrupted run, to continue it. Omits servers that were not tested with
+/// all `cases`.
 ///
 /// # Errors
 /// There is no such report, or it is that of a complete run, or of another plan or other servers.
-fn interrupted_report(output: &Output, plan: &str, names: &[String]) -> Result<Report> {
+fn interrupted_report(
+    output: &Output,
+    plan: &str,
+    (names, cases): (&[String], &[&Case]),
+) -> Result<Report> {
     let file = output.json();
-    let report = Report::read(&file).map_err(|error| UsageError(format!("--resume: {error}")))?;
+    let mut report =
+        Report::read(&file).map_err(|error| UsageError(format!("--resume: {error}")))?;
     let is_known = |server: &ServerResult| names.contains(&server.name);
     let problem = match &report {
         it if it.complete => "is complete: start a new run without --resume".to_owned(),
@@ -317,7 +394,13 @@ fn interrupted_report(output: &Output, plan: &str, names: &[String]) -> Result<R
         it if !it.servers.iter().all(is_known) => {
             "has other servers: name the same servers, or start a new run".to_owned()
         }
-        _ => return Ok(report),
+        _ => {
+            let is_tested = |server: &ServerResult| {
+                server.not_run.is_some() || server.cases.len() == cases.len()
+            };
+            report.servers.retain(is_tested);
+            return Ok(report);
+        }
     };
     Err(UsageError(format!("--resume: {} {problem}", file.display())).into())
 }

@@ -1,20 +1,24 @@
 //! `harness load`: a load test of a listening server.
 
+mod live;
+
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::measurement_args::reject_comparison_conditions;
+use super::progress::{OutputStream, Progress};
 use super::selection::print_json;
 use crate::cli;
 use crate::contract::Contract;
 use crate::load::placement::{Pin, Placement};
 use crate::load::{
-    self, ArrivalProcess, ConnectionGroup, LoadSpec, Plan, ReplyTemplate, exchanges_for,
+    self, ArrivalProcess, ConnectionGroup, LiveEvent, LoadSpec, Plan, ReplyTemplate, exchanges_for,
     histogram_log,
 };
 use crate::report::measurement_text;
@@ -22,6 +26,7 @@ use crate::results::{Measurement, Outcome};
 use crate::server::raise_descriptor_limit;
 use crate::stdio;
 use crate::usage_error::UsageError;
+use live::{LiveFigures, UPDATE_EVERY};
 
 /// Runs a load test against a listening server, and prints the results.
 ///
@@ -46,7 +51,15 @@ pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
     let settings = arguments.measurement.settings(plan);
     let spec = load_spec(arguments, settings.seed)?;
     let placement = Placement::find(settings.pin, settings.threads)?;
-    let (mut measurement, ran) = load::load(None, &spec, "load", &settings, &placement)?;
+    let planned = arguments.warm_up + arguments.duration;
+    let progress = Progress::of_time(arguments.terminal, OutputStream::Stderr, planned);
+    let duration = settings.precision.is_none().then_some(arguments.duration);
+    let mut figures = LiveFigures::new(&progress, arguments.warm_up, duration);
+    let mut show = |event: LiveEvent<'_>| figures.handle(event);
+    let live = Some((UPDATE_EVERY, &mut show as &mut dyn FnMut(LiveEvent<'_>)));
+    let ran = load::load_live(None, &spec, "load", &settings, &placement, live);
+    drop(progress);
+    let (mut measurement, ran) = ran?;
     if settings.pin != Pin::None {
         measurement.placement = format!(
             "{} (the server is not pinned: it was already running)",
@@ -57,7 +70,24 @@ pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
         histogram_log::write(BufWriter::new(log), &ran).context("the histogram log")?;
     }
     print(arguments, json, &measurement)?;
+    if settings.interrupted.load(Relaxed) {
+        stdio::error_line(interrupted_line(arguments));
+    }
     Ok(arguments.measurement.exit_code([&measurement]))
+}
+
+/// Returns the message about the results of an interrupted load test.
+fn interrupted_line(arguments: &cli::Load) -> String {
+    let json = arguments.json.as_deref().filter(|path| *path != Path::new("-"));
+    let files: Vec<String> = json
+        .into_iter()
+        .chain(arguments.histogram_log.as_deref())
+        .map(|path| path.display().to_string())
+        .collect();
+    match files.as_slice() {
+        [] => "interrupted; no file was written: the results above are partial".to_owned(),
+        files => format!("interrupted; partial results: {}", files.join(", ")),
+    }
 }
 
 /// Returns the load that the arguments describe.
