@@ -4,6 +4,7 @@ mod client;
 mod io_uring;
 mod output_errors;
 mod serve;
+mod terminal;
 mod usage_errors;
 
 use std::io::{Read, Write};
@@ -38,6 +39,17 @@ use serve::{
     requests_in_flight_at_a_signal_are_answered,
     select_rejects_connections_below_fd_setsize_and_keeps_serving,
 };
+use terminal::{
+    a_terminal_shows_a_bar_with_counts_and_the_time_left, an_interrupted_command_says_what_it_kept,
+    an_interrupted_load_test_shows_live_figures_and_keeps_its_files,
+    colour_depends_on_the_flag_the_environment_and_the_terminal,
+    fail_fast_stops_a_benchmark_after_the_first_failure,
+    fail_fast_stops_a_check_after_the_first_failure,
+    fail_fast_stops_a_run_before_the_benchmarks_and_the_run_can_be_resumed,
+    quiet_prints_only_failures_and_the_summary,
+    results_are_printed_in_the_order_of_the_cases_and_servers,
+    without_cursor_control_only_lines_are_printed,
+};
 use usage_errors::{
     a_probe_of_a_missing_program_reports_nothing_about_its_port,
     an_error_about_the_wrong_kind_of_file_says_what_is_expected_and_how_to_get_it,
@@ -67,6 +79,16 @@ tests![
     requests_in_flight_at_a_signal_are_answered,
     if_io_uring_is_forbidden_its_servers_are_skipped_not_failed,
     every_subcommand_reports_a_full_disk_and_exits_quietly_on_a_closed_pipe,
+    a_terminal_shows_a_bar_with_counts_and_the_time_left,
+    an_interrupted_command_says_what_it_kept,
+    an_interrupted_load_test_shows_live_figures_and_keeps_its_files,
+    colour_depends_on_the_flag_the_environment_and_the_terminal,
+    fail_fast_stops_a_benchmark_after_the_first_failure,
+    fail_fast_stops_a_check_after_the_first_failure,
+    fail_fast_stops_a_run_before_the_benchmarks_and_the_run_can_be_resumed,
+    quiet_prints_only_failures_and_the_summary,
+    results_are_printed_in_the_order_of_the_cases_and_servers,
+    without_cursor_control_only_lines_are_printed,
 ];
 
 fn harness() -> Command {

@@ -123,7 +123,7 @@ pub(crate) fn against(arguments: &cli::Bench, baseline: &str) -> Result<ExitCode
             };
         all.push(output);
         if partial {
-            progress.line("interrupted; no file was written: the results above are all results");
+            progress.line("interrupted; no file was written: the results above are partial");
             break;
         }
         if arguments.fail_fast && !is_met {

@@ -45,8 +45,6 @@ pub fn selftest(arguments: &cli::Selftest) -> Result<ExitCode> {
             let checked = trial.run(&launcher, TrialSettings::IDLE_MACHINE, interrupted)?;
             // The results of an interrupted trial are invalid.
             if interrupted.load(Relaxed) {
-                progress
-                    .line("interrupted; no file was written: the results above are all results");
                 return finish(arguments, &progress, &all);
             }
             progress.step(StepKind::Measurement, planned_s(trial));
@@ -94,6 +92,9 @@ fn finish(
 ) -> Result<ExitCode> {
     let wrong = all.iter().filter(|prediction| !prediction.is_right).count();
     progress.line(format!("predictions: {} right, {wrong} wrong", all.len() - wrong));
+    if interrupt::flag().load(Relaxed) {
+        progress.line("interrupted; no file was written: the results above are partial");
+    }
     if arguments.json {
         stdio::json(&serde_json::to_string_pretty(all)?);
     }

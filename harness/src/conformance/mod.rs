@@ -38,5 +38,5 @@ pub use failure::{Detail, Failure};
 pub use known_failures::KnownFailures;
 pub use precondition::Precondition;
 pub use preflight::{Blame, PreflightFailure};
-pub use settings::Runner;
+pub use settings::{OnCaseStart, Runner};
 pub use test_client::{OverfillOutcome, TestClient};

@@ -11,7 +11,7 @@ use super::case::Case;
 use super::causes::find_causes;
 use super::failure::Failure;
 use super::preflight::PreflightFailure;
-use super::settings::{Runner, TIMEOUTS_PER_CASE};
+use super::settings::{OnCaseStart, Runner, TIMEOUTS_PER_CASE};
 use crate::results::{CaseResult, Kind, State, Verdict};
 use crate::server::LaunchSpec;
 
@@ -148,7 +148,12 @@ impl Runner {
                     Some(reason) => {
                         self.result_without_run(spec, case, Failure::inconclusive(reason))
                     }
-                    None => self.run_case(spec, case),
+                    None => {
+                        if let Some(OnCaseStart(start)) = &self.on_case_start {
+                            start(case.name);
+                        }
+                        self.run_case(spec, case)
+                    }
                 };
                 report(&mut result);
                 so_far().push(result);

@@ -1,5 +1,6 @@
 //! Settings of a test run.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -10,6 +11,16 @@ use crate::server::Launcher;
 /// Time limit of a case, as a multiple of the timeout of one wait. It bounds the delay by a server
 /// whose replies are all slow.
 pub(super) const TIMEOUTS_PER_CASE: u32 = 6;
+
+/// A function that the runner calls with the name of each case before it runs the case.
+#[derive(Clone)]
+pub struct OnCaseStart(pub Arc<dyn Fn(&'static str) + Send + Sync>);
+
+impl fmt::Debug for OnCaseStart {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("OnCaseStart")
+    }
+}
 
 /// Runs cases with these settings.
 #[derive(Clone, Debug)]
@@ -34,6 +45,8 @@ pub struct Runner {
     pub deadline: Option<Instant>,
     /// Set to start no further case; see [`stop`](Self::stop).
     pub stopped: Arc<AtomicBool>,
+    /// Called when a case starts.
+    pub on_case_start: Option<OnCaseStart>,
 }
 
 impl Runner {
@@ -49,6 +62,7 @@ impl Runner {
             within: None,
             deadline: None,
             stopped: Arc::default(),
+            on_case_start: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Helpers of all test files.
 
 pub(crate) mod schedule;
+pub(crate) mod terminal;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

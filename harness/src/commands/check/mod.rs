@@ -5,6 +5,7 @@ mod servers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -15,7 +16,7 @@ use super::progress::weights::{weight_of_cases, weight_of_result};
 use super::progress::{OutputStream, Progress, StepKind};
 use super::selection::{seed_or_random, selected};
 use crate::cli::{COUNTEREXAMPLES, Check};
-use crate::conformance::{self, Case, PreflightFailure, Runner};
+use crate::conformance::{self, Case, OnCaseStart, PreflightFailure, Runner};
 use crate::counterexamples::{self, Reproduction};
 use crate::manifest::Manifest;
 use crate::report::{Junit, Output, not_run_line};
@@ -107,6 +108,9 @@ impl CheckRun<'_> {
         for spec in &specs {
             progress.plan(StepKind::Case, cases.len(), weight_of_cases(spec, &cases));
         }
+        let starting = progress.clone();
+        let on_case_start = OnCaseStart(Arc::new(move |case| starting.start_parallel(case)));
+        let runner = Runner { on_case_start: Some(on_case_start), ..runner };
         unconfined.iter().for_each(|reason| progress.line(format!("not confined: {reason}")));
         if arguments.cmd.is_some() || arguments.connect.is_some() {
             runner
@@ -145,7 +149,9 @@ impl CheckRun<'_> {
             self.progress.detail(reason);
             return Ok(None);
         }
-        self.progress.show_activity(format!("testing {}", spec.name));
+        if self.specs.len() > 1 {
+            self.progress.show_activity(format!("{} ", spec.name));
+        }
         let began = Instant::now();
         let preflight_failure = self.runner.preflight(spec).err();
         self.print_server(spec, preflight_failure.as_deref());
@@ -202,6 +208,7 @@ impl CheckRun<'_> {
     fn keep(&self, spec: &LaunchSpec, result: &mut CaseResult) {
         self.progress.step(StepKind::Case, weight_of_result(result.kind()));
         self.progress.count(result.kind());
+        self.progress.end_parallel(&result.name);
         if self.arguments.exit_policy.stops_after_case(result) {
             self.runner.stop();
         }

@@ -53,6 +53,7 @@ pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
     let placement = Placement::find(settings.pin, settings.threads)?;
     let planned = arguments.warm_up + arguments.duration;
     let progress = Progress::of_time(arguments.terminal, OutputStream::Stderr, planned);
+    progress.start();
     let duration = settings.precision.is_none().then_some(arguments.duration);
     let mut figures = LiveFigures::new(&progress, arguments.warm_up, duration);
     let mut show = |event: LiveEvent<'_>| figures.handle(event);

@@ -30,6 +30,8 @@ pub(crate) struct Progress {
     bar: ProgressBar,
     to_stderr: bool,
     is_quiet: bool,
+    /// Whether the bar is drawn once the progress [starts](Progress::start).
+    is_drawn: bool,
     shared: Arc<Shared>,
 }
 
@@ -62,6 +64,8 @@ struct Message {
     failed: usize,
     inconclusive: usize,
     activity: String,
+    /// Names of the parallel activities, in the order of their start.
+    running: Vec<String>,
 }
 
 /// A line of a step in order, see [`Progress::lines_at`].
@@ -76,6 +80,9 @@ pub(crate) enum StepLine {
 /// longer time, because drawing takes CPU time during measurements.
 const TICK: Duration = Duration::from_secs(1);
 
+/// Maximum number of parallel activities that are named.
+const MAX_SHOWN: usize = 2;
+
 /// Bar with the number of steps.
 const STEPS: &str = "{bar:20} {pos}/{len} {elapsed}{left}{wide_msg}";
 
@@ -83,7 +90,8 @@ const STEPS: &str = "{bar:20} {pos}/{len} {elapsed}{left}{wide_msg}";
 const TIME: &str = "{bar:20} {elapsed}{left}{wide_msg}";
 
 impl Progress {
-    /// Returns a bar without steps. It is drawn from the first step or activity on.
+    /// Returns a bar without steps. It is drawn from [`start`](Self::start) or
+    /// [`begin`](Self::begin) on.
     pub(crate) fn new(terminal: TerminalArgs, text_stream: OutputStream) -> Progress {
         Progress::with_template(terminal, text_stream, STEPS)
     }
@@ -116,11 +124,12 @@ impl Progress {
                 }
             }
         };
-        let bar = ProgressBar::with_draw_target(Some(0), target(terminal.quiet));
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
         let style = ProgressStyle::with_template(template).expect("a valid template");
         bar.set_style(style.with_key("left", left));
         let to_stderr = text_stream == OutputStream::Stderr;
-        Progress { bar, to_stderr, is_quiet: terminal.quiet, shared }
+        let is_drawn = !terminal.quiet && is_drawn();
+        Progress { bar, to_stderr, is_quiet: terminal.quiet, is_drawn, shared }
     }
 
     /// Adds steps, with the sum of their weights, see [`StepKind`].
@@ -129,21 +138,38 @@ impl Progress {
         self.bar.inc_length(steps as u64);
     }
 
-    /// Records that the first step of a kind starts.
+    /// Draws the bar from now on.
     ///
-    /// Call this function when signals are handled and namespaces are entered: it may start a
-    /// thread, which draws the bar.
-    pub(crate) fn begin(&self, kind: StepKind) {
-        self.time_left().begin(kind, Instant::now());
-        if !self.bar.is_hidden() {
+    /// Call this function when signals are handled and namespaces are entered, because it starts a
+    /// thread.
+    pub(crate) fn start(&self) {
+        if self.is_drawn && self.bar.is_hidden() {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
             self.bar.enable_steady_tick(TICK);
         }
+    }
+
+    /// Records that the first step of a kind starts, and [starts](Self::start) the bar.
+    pub(crate) fn begin(&self, kind: StepKind) {
+        self.time_left().begin(kind, Instant::now());
+        self.start();
     }
 
     /// Shows the current activity.
     pub(crate) fn show_activity(&self, text: impl Into<String>) {
         let text = text.into();
         self.update(|message| message.activity = visible(&text).into_owned());
+    }
+
+    /// Shows an activity beside others that run in parallel.
+    pub(crate) fn start_parallel(&self, name: &str) {
+        self.update(|message| message.running.push(visible(name).into_owned()));
+    }
+
+    /// Ends the display of an activity that runs in parallel.
+    pub(crate) fn end_parallel(&self, name: &str) {
+        let name = visible(name);
+        self.update(|message| message.running.retain(|running| *running != name));
     }
 
     /// Adds the result of a case to the counts beside the bar.
@@ -184,7 +210,7 @@ impl Progress {
 
     /// Returns whether the bar is drawn.
     pub(crate) fn is_drawn(&self) -> bool {
-        !self.bar.is_hidden()
+        self.is_drawn
     }
 
     /// Prints a permanent line, also with `--quiet`: a failure, an error, or a part of the summary.
@@ -264,8 +290,16 @@ impl Message {
         if self.inconclusive > 0 {
             text += &format!(", {} inconclusive", count(self.inconclusive as f64));
         }
-        if !self.activity.is_empty() {
-            text += &format!(": {}", self.activity);
+        let shown = self.running.len().min(MAX_SHOWN);
+        let mut activity = self.activity.clone();
+        if shown > 0 {
+            activity += &self.running[..shown].join(", ");
+        }
+        if self.running.len() > shown {
+            activity += &format!(" and {} more", self.running.len() - shown);
+        }
+        if !activity.is_empty() {
+            text += &format!(": {activity}");
         }
         text
     }
@@ -275,12 +309,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns standard error if it is a terminal that understands control sequences. The log of GitHub
-/// Actions shows control sequences as text.
-fn target(is_quiet: bool) -> ProgressDrawTarget {
-    let is_drawn = !is_quiet
-        && io::stderr().is_terminal()
-        && understands_sequences()
-        && !is_set("GITHUB_ACTIONS");
-    if is_drawn { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
+/// Returns whether standard error is a terminal that understands control sequences. The log of
+/// GitHub Actions shows control sequences as text.
+fn is_drawn() -> bool {
+    io::stderr().is_terminal() && understands_sequences() && !is_set("GITHUB_ACTIONS")
 }

@@ -148,6 +148,7 @@ impl Job<'_> {
     /// The report cannot be written.
     fn test_servers(&self) -> Result<()> {
         self.progress.begin(StepKind::Case);
+        self.progress.show_activity("testing ");
         let (next, result) = (AtomicUsize::new(0), Mutex::new(Ok(())));
         let work = || {
             while !self.runner.is_stopped() {
@@ -215,7 +216,7 @@ impl Job<'_> {
             return ServerResult::new(spec, Vec::new());
         }
         let began = Instant::now();
-        self.progress.show_activity(format!("testing {}", spec.name));
+        self.progress.start_parallel(&spec.name);
         let preflight_failure = self.runner.preflight(spec).err();
         let results =
             self.runner.run_cases(spec, &self.cases, preflight_failure.as_deref(), |result| {
@@ -231,6 +232,7 @@ impl Job<'_> {
                 let case = self.cases.iter().position(|case| case.name == result.name);
                 self.progress.lines_at(self.place(server, case.unwrap_or_default()), lines);
             });
+        self.progress.end_parallel(&spec.name);
         let duration_ms = Some(milliseconds(began.elapsed()));
         ServerResult { duration_ms, ..ServerResult::new(spec, results) }
     }

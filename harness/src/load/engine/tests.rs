@@ -137,3 +137,48 @@ fn intervals_of_several_generators_are_merged_by_time() {
     let replies: Vec<u64> = intervals.iter().map(|it| it.replies).collect();
     assert_eq!(replies, [11, 1, 11]);
 }
+
+/// Observer that keeps the numbers of replies in the parts and the intervals.
+#[derive(Default)]
+struct PartsObserver {
+    parts: Vec<u64>,
+    intervals: Vec<u64>,
+}
+
+impl Observer for PartsObserver {
+    fn on_interval(&mut self, interval: &Interval) {
+        self.intervals.push(interval.replies);
+    }
+
+    fn report_every(&self) -> Option<Duration> {
+        Some(Duration::from_nanos(500))
+    }
+
+    fn on_report(&mut self, part: &Interval) {
+        self.parts.push(part.replies);
+    }
+
+    fn is_precise_enough(&mut self, _: &[Interval]) -> bool {
+        true
+    }
+}
+
+#[test]
+fn parts_of_intervals_are_reported_and_do_not_change_the_intervals() {
+    let (tx, rx) = channel();
+    // Two parts for each interval. In the third interval, the generator was stopped.
+    let parts = [(1000, 510, 1), (1510, 500, 2), (2010, 490, 4), (2500, 520, 8), (3020, 980, 16)];
+    for (start_ns, duration_ns, replies) in parts {
+        let part = Interval { duration_ns, replies, ..Interval::new(start_ns) };
+        tx.send(part).expect("the receiver exists");
+    }
+    drop(tx);
+    let settings = RunSettings { intervals: 3, ..settings(MS, Duration::from_nanos(3000), 1) };
+    let (end, never) = (AtomicU64::new(4000), AtomicBool::new(false));
+    let mut observer = PartsObserver::default();
+    let intervals = control(&[rx], settings, (1000, &end), &mut observer, &never);
+    assert_eq!(observer.parts, [1, 2, 4, 8, 16]);
+    assert_eq!(observer.intervals, [3, 12, 16]);
+    let times: Vec<_> = intervals.iter().map(|it| (it.start_ns, it.duration_ns)).collect();
+    assert_eq!(times, [(1000, 1010), (2010, 1010), (3020, 980)]);
+}
