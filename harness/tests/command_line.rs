@@ -40,6 +40,7 @@ use serve::{
     select_rejects_connections_below_fd_setsize_and_keeps_serving,
 };
 use terminal::{
+    a_second_interrupt_ends_a_command_at_once,
     a_terminal_shows_a_bar_with_counts_and_the_time_left, an_interrupted_command_says_what_it_kept,
     an_interrupted_load_test_shows_live_figures_and_keeps_its_files,
     colour_depends_on_the_flag_the_environment_and_the_terminal,
@@ -79,6 +80,7 @@ tests![
     requests_in_flight_at_a_signal_are_answered,
     if_io_uring_is_forbidden_its_servers_are_skipped_not_failed,
     every_subcommand_reports_a_full_disk_and_exits_quietly_on_a_closed_pipe,
+    a_second_interrupt_ends_a_command_at_once,
     a_terminal_shows_a_bar_with_counts_and_the_time_left,
     an_interrupted_command_says_what_it_kept,
     an_interrupted_load_test_shows_live_figures_and_keeps_its_files,

@@ -174,6 +174,26 @@ mod tests {
     }
 
     #[test]
+    fn commands_that_run_for_longer_share_the_flags_for_output_and_roles_do_not_build_them() {
+        fn flags(command: &clap::Command, name: &str) -> Vec<String> {
+            let command = command.find_subcommand(name).expect(name);
+            command.get_arguments().filter_map(|it| it.get_long().map(str::to_owned)).collect()
+        }
+        let has = |flags: &[String], name: &str| flags.iter().any(|flag| flag == name);
+        for name in ["run", "check", "replay", "probe", "load", "bench", "selftest"] {
+            let flags = flags(&Cli::command(), name);
+            assert!(has(&flags, "color") && has(&flags, "quiet"), "{name}: {flags:?}");
+        }
+        for name in ["run", "check", "bench", "selftest"] {
+            assert!(has(&flags(&Cli::command(), name), "fail-fast"), "{name}");
+        }
+        for name in ["serve", "supervise", "known"] {
+            let flags = flags(&Role::command(), name);
+            assert!(!has(&flags, "color") && !has(&flags, "quiet"), "{name}: {flags:?}");
+        }
+    }
+
+    #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }

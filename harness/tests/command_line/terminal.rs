@@ -248,3 +248,15 @@ pub(super) fn an_interrupted_command_says_what_it_kept() {
     }
     assert_eq!(read_report(Path::new(&report))["complete"], false);
 }
+
+pub(super) fn a_second_interrupt_ends_a_command_at_once() {
+    // The generator waits for replies that never arrive, for 5 s each.
+    let server = common::known("lost:1000");
+    let address = server.address.to_string();
+    let load = ["load", &address, "--duration", "10m", "--warm-up", "0s"];
+    let running = InTerminal::start(on_terminal(&load));
+    running.wait_until_shown(&[": 0/s, p50 -"]);
+    let (status, output) = running.interrupt_until_exit();
+    assert_eq!(status.code(), Some(130), "{output}");
+    assert!(!output.contains("validity"), "the command waited for its results: {output}");
+}

@@ -58,9 +58,20 @@ impl InTerminal {
     }
 
     /// Waits until the command has exited. Returns its status and its whole output.
-    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
+    pub(crate) fn wait(self) -> (ExitStatus, String) {
+        self.end(|_| ())
+    }
+
+    /// Like [`wait`](Self::wait), but interrupts the command repeatedly.
+    pub(crate) fn interrupt_until_exit(self) -> (ExitStatus, String) {
+        self.end(InTerminal::interrupt)
+    }
+
+    fn end(mut self, act: impl Fn(&InTerminal)) -> (ExitStatus, String) {
         let mut status = None;
         wait_long_until("the command exits", || {
+            // The process is not reaped yet, so that the signal cannot reach another process.
+            act(&self);
             status = self.child.try_wait().expect("a status");
             status.is_some()
         });
