@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use super::benchmark::Bench;
+use super::benchmark::{Bench, validity_counts};
 use super::case_line::problem_line;
 use super::compare;
 use super::draft::{STOPPED, empty_report, milliseconds};
@@ -155,6 +155,7 @@ impl Job<'_> {
         for problem in report.problems() {
             progress.line(problem_line(&problem));
         }
+        progress.line(format!("measurements: {}", validity_counts(report)));
         let page = output.as_ref().map(|output| output.page().display().to_string());
         if let Some(output) = &output {
             output.write(report)?;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::load::{self, MeasurementSettings, ReplyTemplate, Workload};
-use crate::results::{NotMeasured, ServerResult};
+use crate::results::{NotMeasured, Report, ServerResult};
 use crate::server::{LaunchSpec, Launcher, NetworkLease, Server as Running};
 
 /// Benchmarks of one server. In short plans, all workloads use one server process. A server that
@@ -84,4 +84,20 @@ impl<'a> Bench<'a> {
         }
         Ok(self.running.as_mut().expect("the server was launched above"))
     }
+}
+
+/// Formats the number of measurements for each validity, the most frequent first.
+pub(crate) fn validity_counts(report: &Report) -> String {
+    let labels = report.servers.iter().flat_map(|server| &server.measurements);
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for label in labels.map(|measurement| measurement.validity.label.name()) {
+        match counts.iter_mut().find(|(name, _)| *name == label) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((label, 1)),
+        }
+    }
+    counts.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    let counts: Vec<String> =
+        counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }
 }

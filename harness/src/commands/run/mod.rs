@@ -15,7 +15,7 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
 use super::annotations;
-use super::benchmark::Bench;
+use super::benchmark::{Bench, validity_counts};
 use super::case_line::{case_line, problem_line, with_verdict};
 use super::draft::STOPPED;
 use super::draft::{Draft, Files, empty_report, milliseconds};
@@ -405,22 +405,6 @@ fn interrupted_report(
         }
     };
     Err(UsageError(format!("--resume: {} {problem}", file.display())).into())
-}
-
-/// Formats the number of measurements for each validity, the most frequent first.
-fn validity_counts(report: &Report) -> String {
-    let labels = report.servers.iter().flat_map(|server| &server.measurements);
-    let mut counts: Vec<(&str, usize)> = Vec::new();
-    for label in labels.map(|measurement| measurement.validity.label.name()) {
-        match counts.iter_mut().find(|(name, _)| *name == label) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((label, 1)),
-        }
-    }
-    counts.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
-    let counts: Vec<String> =
-        counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
-    if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }
 }
 
 /// Formats the server's measurements in one line.
