@@ -3,6 +3,7 @@
 mod client;
 mod io_uring;
 mod output_errors;
+mod resume;
 mod serve;
 mod terminal;
 mod usage_errors;
@@ -30,6 +31,9 @@ use client::{
     each_kind_of_client_error_has_its_own_message_and_exit_code,
 };
 use io_uring::if_io_uring_is_forbidden_its_servers_are_skipped_not_failed;
+use resume::{
+    a_run_that_cannot_be_continued_is_bad_usage, an_interrupted_run_continues_where_it_stopped,
+};
 use serve::{
     a_privileged_port_is_reported_as_permission_denied,
     a_serve_error_is_one_line_that_says_what_to_do,
@@ -76,6 +80,8 @@ tests![
     every_list_is_printed_as_text_and_as_json,
     every_workload_is_listed_with_its_summary,
     a_run_writes_its_report_and_prints_the_path,
+    an_interrupted_run_continues_where_it_stopped,
+    a_run_that_cannot_be_continued_is_bad_usage,
     an_unwritable_report_is_an_error_before_anything_runs,
     requests_in_flight_at_a_signal_are_answered,
     if_io_uring_is_forbidden_its_servers_are_skipped_not_failed,
@@ -115,9 +121,7 @@ fn check_prints_only_one_document_to_standard_output() {
     assert_eq!(document["seed"], 7);
     let cases = document["cases"].as_array().expect("cases");
     assert_eq!(cases.len(), framing);
-    for key in
-        ["name", "verdict", "state", "requirement", "expected", "observed", "hint", "reproduce"]
-    {
+    for key in ["name", "verdict", "state", "requirement", "expected", "observed", "reproduce"] {
         assert!(cases[0].as_object().expect("a case").contains_key(key), "{key}");
     }
     assert_eq!(

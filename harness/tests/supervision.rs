@@ -76,7 +76,7 @@ fn killing_the_harness_during_a_run_leaves_no_process() {
     running.wait().expect("an exit status");
     wait_until("all processes of the harness have exited", || !tree.iter().any(|&pid| runs(pid)));
     let report = std::fs::read_to_string(folder.path().join("report.json")).expect("a report");
-    assert!(report.contains("\"complete\": false"), "the report is marked as incomplete");
+    assert!(report.contains("\"complete\":false"), "the report is marked as incomplete");
 }
 
 fn sigterm_to_the_harness_during_a_run_leaves_no_process() {

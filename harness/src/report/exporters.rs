@@ -4,7 +4,8 @@ use super::exporter::Exporter;
 use super::folder::Folder;
 use super::grading::{HTML, MARKDOWN};
 use super::{
-    badge, bencher, benchmark_action, csv, evidence_files, histograms, html, json, junit, markdown,
+    badge, bencher, benchmark_action, chart, csv, evidence_files, histograms, html, json, junit,
+    markdown,
 };
 
 /// All file formats. A report has a file of each format, except of those for which it has no
@@ -24,4 +25,4 @@ pub const EXPORTERS: &[Exporter] = &[
 ];
 
 /// All formats with several files.
-pub const FOLDERS: &[Folder] = &[histograms::FOLDER, evidence_files::FOLDER];
+pub const FOLDERS: &[Folder] = &[chart::FOLDER, histograms::FOLDER, evidence_files::FOLDER];

@@ -83,7 +83,7 @@ pub struct ServerResult {
     /// Measurements, one per workload.
     pub measurements: Vec<Measurement>,
     /// Workloads that were not measured, with the reasons.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub not_measured: Vec<NotMeasured>,
     /// Reason why a measurement failed, if a measurement failed.
     pub problem: Option<String>,

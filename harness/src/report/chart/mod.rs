@@ -5,12 +5,14 @@
 
 mod axis;
 mod charts;
+mod files;
 mod style;
 mod svg;
 mod table;
 
 pub use axis::{Axis, Scale};
 pub use charts::charts;
+pub(super) use files::FOLDER;
 pub use style::{Style, Styles};
 pub use svg::{STYLE, file, svg};
 pub use table::table;
