@@ -59,7 +59,7 @@ pub fn svg(chart: &Chart, styles: &Styles, style: Option<&str>) -> Markup {
             text.axis x=((LEFT + WIDTH - RIGHT) / 2.0) y=(HEIGHT - 8.0) text-anchor="middle" { (chart.x.title) }
             text.axis transform={ "translate(13 " (pixel((TOP + bottom) / 2.0)) ") rotate(-90)" } text-anchor="middle" { (chart.y.title) }
             @for (series, label) in chart.series.iter().zip(labels) {
-                (line(series, styles, (&x, &y), label))
+                (line(series, styles, (&x, &y), label, style.is_some()))
             }
         }
     }
@@ -83,10 +83,16 @@ fn tick_text(axis: Axis, tick: f64) -> String {
     }
 }
 
-/// Renders one line with its band, points and label.
-fn line(series: &Series, styles: &Styles, (x, y): (&Range, &Range), label: Option<f64>) -> Markup {
+/// Renders one line with its band, points and label. A file has no checkboxes that emphasize a line.
+fn line(
+    series: &Series,
+    styles: &Styles,
+    (x, y): (&Range, &Range),
+    label: Option<f64>,
+    is_file: bool,
+) -> Markup {
     let Some(style) = styles.all().get(series.number) else { return html! {} };
-    let on = if style.is_default { " on" } else { "" };
+    let on = if is_file && style.is_default { " on" } else { "" };
     let placed: Vec<(usize, &Point, f64, f64)> = series
         .points
         .iter()

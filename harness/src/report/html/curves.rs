@@ -1,7 +1,5 @@
 //! The curves: charts with their data, and the choice of servers.
 
-use std::fmt::Write;
-
 use maud::{Markup, html};
 
 use crate::report::chart::{Chart, Style, Styles, charts, svg, table};
@@ -24,12 +22,13 @@ pub(super) fn section(report: &Report, styles: &Styles) -> Markup {
 
 /// Returns the style rules that emphasize the chosen servers: no script is needed for them.
 pub(super) fn toggles(styles: &Styles) -> String {
-    let mut rules = String::new();
-    for number in 0..styles.all().len() {
-        writeln!(rules, "main:has(#t{number}:checked) .s{number} {{ --o: 1; --d: inline; }}")
-            .expect("writing to a String cannot fail");
+    let selectors: Vec<String> = (0..styles.all().len())
+        .map(|number| format!("&:has(#t{number}:checked) .s{number}"))
+        .collect();
+    match selectors.is_empty() {
+        true => String::new(),
+        false => format!("main {{ {} {{ --o: 1; --d: inline; }} }}", selectors.join(",")),
     }
-    rules
 }
 
 /// Renders a checkbox for each server, by family.

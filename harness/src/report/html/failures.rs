@@ -96,8 +96,9 @@ fn static_details(report: &Report, server: &str, case: &str) -> Markup {
     let found = report.servers.iter().find(|it| it.name == server).and_then(|it| it.result(case));
     html! {
         @if let Some(result) = found {
+            p.compact { a href=(result_link(server, case)) { (server) " · " (case) } " · " (result.label()) }
             details.result {
-                summary { a href=(result_link(server, case)) { (server) " · " (case) } " · " (result.label()) }
+                summary { "Evidence" }
                 div id=(result_id(server, case)) { (evidence(result)) }
             }
         }

@@ -20,7 +20,7 @@ pub(super) fn section(report: &Report, failures: &Failures) -> Markup {
             @else {
                 p.legend {
                     @for &kind in Kind::ALL {
-                        span class=(class(kind)) { (kind.symbol()) } " " (kind.name()) "   "
+                        span.key { span class=(class(kind)) { (kind.symbol()) } " " (kind.name()) } " "
                     }
                 }
                 div.scroll.tall role="region" aria-label="Matrix of verdicts" tabindex="0" {

@@ -16,6 +16,10 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
+const button = (text, onclick) => make('button', { type: 'button', onclick }, text);
+const headRow = (titles) => make('thead', {}, make('tr', {}, ...titles.map((it) => make('th', { scope: 'col' }, it))));
+const scrolling = (ariaLabel, table) => make('div', { className: 'scroll', tabIndex: 0, role: 'region', ariaLabel }, table);
+
 /** Offers a text as a file. */
 function download(name, type, text) {
   const link = make('a', { download: name, href: URL.createObjectURL(new Blob([text], { type })) });
@@ -29,16 +33,15 @@ function csv(rows) {
   return rows.map((row) => row.map(quoted).join(',') + '\r\n').join('');
 }
 
-// ---------------------------------------------------------------- summary table
+// ---- summary table
 
 const summary = one('#summary-table');
 
 function sortable() {
   all('th[data-sort]', summary).forEach((head, column) => {
-    const button = make('button', { type: 'button' });
-    button.append(...head.childNodes);
-    head.append(button);
-    button.addEventListener('click', () => sort(head, column));
+    const sorter = button(head.firstChild, () => sort(head, column));
+    sorter.append(...head.childNodes);
+    head.append(sorter);
   });
 }
 
@@ -51,13 +54,15 @@ function sort(head, column) {
   all('th[data-sort]', summary).forEach((it) => it.removeAttribute('aria-sort'));
   head.setAttribute('aria-sort', order);
   const sign = order === 'ascending' ? 1 : -1;
-  const key = (row) => (kind === 'text' ? row.cells[column].textContent : row.cells[column].dataset.v);
+  const key = ({ cells: { [column]: cell } }) => {
+    if (kind !== 'text') return cell.dataset.v;
+    return one('.why', cell) ? undefined : cell.textContent;
+  };
   const compare = (one, other) => {
     const [a, b] = [key(one), key(other)];
-    if (kind === 'text') return sign * a.localeCompare(b);
     // Missing values stay at the end.
     if (a === undefined || b === undefined) return (a === undefined) - (b === undefined);
-    return sign * (a - b);
+    return sign * (kind === 'text' ? a.localeCompare(b) : a - b);
   };
   const body = summary.tBodies[0];
   const rows = [...body.rows].sort(compare);
@@ -65,10 +70,13 @@ function sort(head, column) {
   body.append(...rows);
 }
 
+/** Returns the title of a column, without the note that the plan does not have it. */
+const titleOf = (head) => one('button', head).firstChild.textContent;
+
 /** On a narrow screen, the table shows one figure beside the cases; a list chooses it. */
 function columnChoice() {
   const heads = all('th[data-id]', summary);
-  const select = make('select', {}, ...heads.map((head) => make('option', { value: head.dataset.id }, head.textContent)));
+  const select = make('select', {}, ...heads.map((head) => make('option', { value: head.dataset.id }, titleOf(head))));
   const show = () => {
     for (const row of summary.rows) {
       [...row.cells].forEach((cell, index) => {
@@ -83,10 +91,11 @@ function columnChoice() {
   show();
 }
 
-// ---------------------------------------------------------------- curves
+// ---- curves
 
 const boxes = all('input[name=series]');
 const chosen = () => boxes.filter((box) => box.checked);
+const isChosen = (group) => one(`#t${numberOf(group)}`).checked;
 let currentChart = '';
 
 function seriesChoice() {
@@ -95,35 +104,38 @@ function seriesChoice() {
     boxes.forEach((box) => (box.checked = test(box)));
     choiceChanged();
   };
-  const button = (text, test) => make('button', { type: 'button', onclick: () => set(test) }, text);
-  one('.choice')?.append(
-    make('p', {}, button('All', () => true), ' ', button('None', () => false), ' ', button('As at first', (box) => initial.includes(box))),
-  );
+  one('.choice')?.append(make('p', {}, button('All', () => set(() => true)), ' ', button('None', () => set(() => false)), ' ',
+    button('As at first', () => set((box) => initial.includes(box)))));
   boxes.forEach((box) => box.addEventListener('change', choiceChanged));
 }
 
 function choiceChanged() {
   const names = chosen().map((box) => encodeURIComponent(box.value));
   history.replaceState(null, '', `#chart/${currentChart || 'throughput'}?servers=${names.join(',')}`);
+  showChoice();
+}
+
+function showChoice() {
   all('figure').forEach((figure) => {
     placeLabels(figure);
-    figure.read?.();
+    figure.read();
   });
 }
 
-/** Moves the labels of the chosen lines apart. */
+/** Moves the labels of the chosen lines apart. If they are too many, hides those without space. */
 function placeLabels(figure) {
-  const numbers = new Set(chosen().map((box) => box.id.slice(1)));
-  const labels = all('.series', figure).filter((group) => numbers.has(numberOf(group)));
   const height = 13;
-  const ends = labels
+  const ends = all('.series', figure).filter(isChosen)
     .map((group) => ({ text: one('text', group), at: Number(all('circle', group).pop()?.getAttribute('cy')) }))
     .filter((end) => end.text && !Number.isNaN(end.at))
     .sort((one, other) => one.at - other.at);
+  const isCrowded = ends.length > 20;
   let free = 12;
-  ends.forEach((end, index) => {
-    const at = Math.max(free, Math.min(end.at, 286 - height * (ends.length - 1 - index)));
-    end.text.setAttribute('y', at + 4);
+  ends.forEach(({ text, at: end }, index) => {
+    const at = isCrowded ? end : Math.max(free, Math.min(end, 286 - height * (ends.length - 1 - index)));
+    text.classList.toggle('crowded', at < free);
+    if (at < free) return;
+    text.setAttribute('y', at + 4);
     free = at + height;
   });
 }
@@ -160,10 +172,8 @@ function readable(figure) {
     read();
   });
   svg.addEventListener('pointermove', (event) => {
-    const numbers = new Set(chosen().map((box) => box.id.slice(1)));
     let [nearest, distance] = [null, 40];
-    for (const circle of all('circle', svg)) {
-      if (!numbers.has(numberOf(circle.parentNode))) continue;
+    for (const circle of all('.series', svg).filter(isChosen).flatMap((group) => all('circle', group))) {
       const box = circle.getBoundingClientRect();
       const away = Math.hypot(box.x + box.width / 2 - event.clientX, box.y + box.height / 2 - event.clientY);
       if (away < distance) [nearest, distance] = [circle, away];
@@ -180,8 +190,7 @@ function readable(figure) {
     const style = document.createElementNS('http://www.w3.org/2000/svg', 'style');
     style.textContent = one('#chart-style').textContent;
     copy.prepend(style);
-    const numbers = new Set(chosen().map((box) => box.id.slice(1)));
-    all('.series', copy).forEach((group) => group.classList.toggle('on', numbers.has(numberOf(group))));
+    all('.series', copy).forEach((group) => group.classList.toggle('on', isChosen(group)));
     download(`${name}.svg`, 'image/svg+xml', new XMLSerializer().serializeToString(copy));
   };
   const saveCsv = () => {
@@ -190,11 +199,11 @@ function readable(figure) {
   };
   one('details', figure).before(
     make('p', { className: 'reading' }, make('label', {}, 'Read values ', slider), ' ', output),
-    make('p', { className: 'reading' }, make('button', { type: 'button', onclick: saveSvg }, 'SVG'), ' ', make('button', { type: 'button', onclick: saveCsv }, 'CSV')),
+    make('p', { className: 'reading' }, button('SVG', saveSvg), ' ', button('CSV', saveCsv)),
   );
 }
 
-// ---------------------------------------------------------------- matrix
+// ---- matrix
 
 const matrix = one('#matrix-table');
 const kinds = ['pass', 'warn', 'info', 'fail', 'inconclusive', 'none', 'known', 'stale'];
@@ -202,10 +211,14 @@ const words = { pass: 'passed', warn: 'passed with a warning', fail: 'failed', n
 const filterStyle = document.head.appendChild(make('style'));
 const filters = {};
 
-/** Makes each cell a link to its evidence, with one tab stop for the whole matrix. */
-function cellLinks() {
+/**
+ * Makes each cell a link to its evidence, with one tab stop for the whole matrix. The topics are
+ * made one by one, so that a large matrix does not keep the reader waiting.
+ */
+async function cellLinks() {
   const heads = [...matrix.tHead.rows[0].cells].slice(1);
   for (const row of all('tr[data-case]', matrix)) {
+    if (row.previousElementSibling.className === 'band') await new Promise((done) => setTimeout(done));
     [...row.cells].slice(1).forEach((cell, index) => {
       const kind = kinds.find((it) => cell.classList.contains(it));
       if (!kind) return;
@@ -215,17 +228,25 @@ function cellLinks() {
       cell.replaceChildren(link);
     });
   }
-  const first = one('td a', matrix);
-  if (first) first.tabIndex = 0;
   matrix.addEventListener('keydown', moveFocus);
+  matrix.addEventListener('change', tabStop);
   matrix.addEventListener('focusin', (event) => {
     const cell = event.target.closest('td');
     if (!cell) return;
     all('td.column', matrix).forEach((it) => it.classList.remove('column'));
     all('tr[data-case]', matrix).forEach((row) => row.cells[cell.cellIndex].classList.add('column'));
-    all('td a[tabindex="0"]', matrix).forEach((it) => (it.tabIndex = -1));
-    event.target.tabIndex = 0;
+    tabStop();
   });
+  tabStop();
+}
+
+/** Makes the focused cell the tab stop of the matrix, or the last one, or the first visible cell. */
+function tabStop() {
+  const stop = one('td a[tabindex="0"]', matrix);
+  const candidates = [one('td a:focus', matrix), stop, ...all('td a', matrix)];
+  if (stop) stop.tabIndex = -1;
+  const next = candidates.find((link) => link?.offsetParent);
+  if (next) next.tabIndex = 0;
 }
 
 /** Moves the focus between cells by the arrow keys, Home and End. */
@@ -263,16 +284,20 @@ function filterForm() {
     select('verdict', 'Verdict', kinds.map((kind) => [kind, words[kind] ?? kind])),
     select('service', 'Service', services),
     make('label', {}, 'Case or server ', filters.text),
-    make('button', { type: 'button', onclick: () => applyFilters({}) }, 'Show all'),
+    button('Show all', () => filterChanged(setFilters({}))),
     state));
   filters.state = state;
 }
 
-function filterChanged() {
-  const values = filterValues();
-  const query = Object.entries(values).map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
-  history.replaceState(null, '', `#matrix${query ? `?${query}` : ''}`);
-  showFiltered(values);
+/** Applies the filters and puts them into the address. A typed letter is no step of the history. */
+function filterChanged(event) {
+  history[event?.type === 'input' ? 'replaceState' : 'pushState'](null, '', filterAddress());
+  showFiltered(filterValues());
+}
+
+function filterAddress() {
+  const query = Object.entries(matrix ? filterValues() : {}).map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
+  return `#matrix${query.length ? '?' : ''}${query.join('&')}`;
 }
 
 function filterValues() {
@@ -280,9 +305,8 @@ function filterValues() {
   return Object.fromEntries(entries.filter(([, value]) => value));
 }
 
-function applyFilters(values) {
+function setFilters(values) {
   ['topic', 'verdict', 'service', 'text'].forEach((name) => (filters[name].value = values[name] ?? ''));
-  filterChanged();
 }
 
 /** Hides the rows and columns that the filters exclude. */
@@ -290,15 +314,15 @@ function showFiltered({ topic, verdict, service, text = '' }) {
   const heads = [...matrix.tHead.rows[0].cells].slice(1);
   const matches = (name) => name.toLowerCase().includes(text.toLowerCase());
   const namesServer = text && heads.some((head) => matches(head.dataset.server));
-  const inRows = all('tr[data-case]', matrix).filter((row) => !topic || row.parentNode.dataset.topic === topic);
-  const hasVerdict = (index) => !verdict || inRows.some((row) => row.cells[index + 1].classList.contains(verdict));
+  const isWanted = (row) => (!topic || row.parentNode.dataset.topic === topic) && (!text || namesServer || matches(row.dataset.case));
+  const wanted = all('tr[data-case]', matrix).filter(isWanted);
+  const hasVerdict = (index) => !verdict || wanted.some((row) => row.cells[index + 1].classList.contains(verdict));
   const shown = heads.map((head, index) => (!service || head.dataset.service === service)
     && (!namesServer || matches(head.dataset.server)) && hasVerdict(index));
   let [rows, cells] = [0, 0];
   for (const row of all('tr[data-case]', matrix)) {
     const found = [...row.cells].slice(1).filter((cell, index) => shown[index] && (!verdict || cell.classList.contains(verdict)));
-    const inTopic = !topic || row.parentNode.dataset.topic === topic;
-    row.hidden = !(inTopic && (!text || namesServer || matches(row.dataset.case)) && found.length > 0);
+    row.hidden = !(isWanted(row) && found.length > 0);
     if (!row.hidden) [rows, cells] = [rows + 1, cells + found.length];
   }
   const isFiltered = Boolean(topic || verdict || service || text);
@@ -313,12 +337,19 @@ function showFiltered({ topic, verdict, service, text = '' }) {
   const dimmed = verdict ? `.matrix td:not(.${verdict}) { opacity: .35; }` : '';
   filterStyle.textContent = (hidden.length ? `${hidden.join(',')} { display: none; }` : '') + dimmed;
   filters.state.textContent = isFiltered ? `${rows} cases, ${cells} results` : '';
+  tabStop();
 }
 
-// ---------------------------------------------------------------- evidence
+// ---- evidence
 
 let evidence;
-const dialog = document.body.appendChild(make('dialog', { ariaLabel: 'Evidence' }));
+let bad = [];
+let shown = '';
+const steps = [button('Previous failure (p)', () => go(-1)), button('Next failure (n)', () => go(1))];
+const heading = make('h2', { id: 'evidence-title' });
+const content = make('div');
+const dialog = document.body.appendChild(make('dialog', { 'aria-labelledby': heading.id },
+  make('header', {}, heading, ...steps, button('Close', () => dialog.close())), content));
 
 /** Decodes the evidence of all results at the first use. */
 async function evidenceData() {
@@ -326,18 +357,24 @@ async function evidenceData() {
     const bytes = Uint8Array.from(atob(one('#evidence-data').textContent), (letter) => letter.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
     evidence = JSON.parse(await new Response(stream).text());
+    bad = evidence.flatMap((it) => it.results.filter((that) => that.bad).map((that) => `${it.id}/${that.case}`));
   }
   return evidence;
 }
 
 async function findResult(id) {
-  const servers = await evidenceData();
-  for (const server of servers) {
-    if (!id.startsWith(`${server.id}/`)) continue;
+  for (const server of await evidenceData()) {
     const result = server.results.find((it) => `${server.id}/${it.case}` === id);
     if (result) return { server, result };
   }
   return null;
+}
+
+/** Goes to another failed result: to the one before or after that shown, or to the first or last. */
+function go(step) {
+  const at = bad.indexOf(shown);
+  const id = bad.at(at < 0 ? Math.min(step, 0) : (at + step) % bad.length);
+  if (id) visit(`#${id.split('/').map(encodeURIComponent).join('/')}`);
 }
 
 /** Shows the evidence of a result. Returns whether there is such a result. */
@@ -345,11 +382,6 @@ async function showEvidence(id) {
   const found = await findResult(id);
   if (!found) return false;
   const { server, result } = found;
-  const bad = (await evidenceData()).flatMap((it) => it.results.filter((that) => that.bad).map((that) => `${it.id}/${that.case}`));
-  const at = bad.indexOf(id);
-  const next = (step) => bad[(at + step + bad.length) % bad.length];
-  const go = (step) => bad.length > 0 && (location.hash = encodeURI(next(at < 0 && step < 0 ? 0 : step)));
-  const button = (text, onclick) => make('button', { type: 'button', onclick }, text);
   const copy = button('Copy', () => navigator.clipboard?.writeText(result.reproduce).then(() => (copy.textContent = 'Copied')));
   const entries = [
     ['required', result.required], ['known failure', result.known], ['expected', result.expected],
@@ -359,19 +391,13 @@ async function showEvidence(id) {
   ].filter(([, text]) => text);
   const list = make('dl', {}, ...entries.flatMap(([label, text]) => [make('dt', {}, label), make('dd', {}, text)]),
     make('dt', {}, 'reproduce'), make('dd', {}, make('code', {}, result.reproduce), ' ', copy));
-  dialog.replaceChildren(
-    make('header', {},
-      make('h2', {}, make('span', { className: result.class }, result.label), ` ${server.name} · ${result.case}`),
-      ...(bad.length ? [button('Previous failure (p)', () => go(-1)), button('Next failure (n)', () => go(1))] : []),
-      button('Close', () => dialog.close())),
-    list);
-  if (result.events) dialog.append(make('h3', {}, 'Transcript, on one clock'), lanes(result));
-  if (result.samples) dialog.append(samples(result.samples));
-  if (result.log) dialog.append(make('h3', {}, 'Last output of the server'), make('pre', {}, result.log));
-  dialog.onkeydown = (event) => {
-    if (event.key === 'n') go(1);
-    if (event.key === 'p') go(-1);
-  };
+  shown = id;
+  steps.forEach((it) => (it.hidden = bad.length === 0));
+  heading.replaceChildren(make('span', { className: result.class }, result.label), ` ${server.name} · ${result.case}`);
+  content.replaceChildren(list);
+  if (result.events) content.append(make('h3', {}, 'Transcript, on one clock'), lanes(result));
+  if (result.samples) content.append(samples(result.samples));
+  if (result.log) content.append(make('h3', {}, 'Last output of the server'), make('pre', {}, result.log));
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
   return true;
@@ -401,24 +427,25 @@ function lanes(result) {
     body.append(make('tr', {}, make('td', {}, milliseconds(at)),
       ...columns.map((_, column) => (column === lane ? make('td', { className: kind }, shown) : make('td')))));
   });
-  const head = make('thead', {}, make('tr', {}, make('th', { scope: 'col' }, 'at'), ...columns.map((it) => make('th', { scope: 'col' }, title(it)))));
-  return make('div', { className: 'scroll', tabIndex: 0, role: 'region', ariaLabel: 'Transcript' }, make('table', { className: 'lanes' }, head, body));
+  return scrolling('Transcript', make('table', { className: 'lanes' }, headRow(['at', ...columns.map(title)]), body));
 }
 
 function samples(list) {
   const keys = ['at', 'processes', 'threads', 'descriptors', 'memory'];
   const cells = (it) => [milliseconds(it.at_us), it.processes, it.threads, it.descriptors, `${Math.round(it.anonymous_bytes / 1024)} KiB`];
-  const row = (values, tag) => make('tr', {}, ...values.map((it) => make(tag, tag === 'th' ? { scope: 'col' } : {}, String(it))));
+  const rows = list.map((it) => make('tr', {}, ...cells(it).map((text) => make('td', {}, text))));
   return make('details', {}, make('summary', {}, 'Resource usage'),
-    make('table', { className: 'plain' }, make('thead', {}, row(keys, 'th')), make('tbody', {}, ...list.map((it) => row(cells(it), 'td')))));
+    scrolling('Resource usage', make('table', { className: 'plain' }, headRow(keys), make('tbody', {}, ...rows))));
 }
 
-// ---------------------------------------------------------------- comparison of two servers
+// ---- comparison of two servers
 
 function comparison() {
   const place = one('.compare');
   if (!place) return;
-  const rows = [...summary.tBodies[0].rows].filter((row) => one('[data-v][data-low]', row));
+  // Those with the most figures first, so that the page begins with a full table.
+  const figures = (row) => all('[data-low]', row).length;
+  const rows = [...summary.tBodies[0].rows].filter(figures).sort((one, other) => figures(other) - figures(one));
   const select = (label, index) => {
     const list = make('select', { onchange: show }, ...rows.map((row) => make('option', {}, row.dataset.server)));
     list.selectedIndex = Math.min(index, rows.length - 1);
@@ -427,7 +454,7 @@ function comparison() {
   const [labelA, a] = select('Server', 0);
   const [labelB, b] = select('against', 1);
   const table = make('table', { className: 'plain' });
-  place.append(make('p', {}, labelA, ' ', labelB), table);
+  place.append(make('p', {}, labelA, ' ', labelB), scrolling('Comparison of two servers', table));
   const digits = (value) => Number(value.toPrecision(3)).toString();
   function show() {
     const heads = [...summary.tHead.rows[0].cells];
@@ -442,38 +469,51 @@ function comparison() {
       const isHigherBetter = head.dataset.sort === 'number-down';
       const verdict = low > 1 || high < 1 ? ((low > 1) === isHigherBetter ? 'better' : 'worse')
         : low >= 1 / 1.05 && high <= 1.05 ? 'equal within ±5 %' : 'inconclusive';
-      return [make('tr', {}, make('th', { scope: 'row' }, one('button', head).firstChild.textContent), make('td', {}, digits(own.v)), make('td', {}, digits(other.v)),
+      return [make('tr', {}, make('th', { scope: 'row' }, titleOf(head)), make('td', {}, digits(own.v)), make('td', {}, digits(other.v)),
         make('td', {}, digits(ratio)), make('td', {}, `${digits(low)} to ${digits(high)}`), make('td', {}, verdict))];
     });
     const titles = ['figure', a.value, b.value, 'ratio', 'interval', 'verdict'];
-    table.replaceChildren(make('thead', {}, make('tr', {}, ...titles.map((it) => make('th', { scope: 'col' }, it)))), make('tbody', {}, ...body));
+    if (!body.length) body.push(make('tr', {}, make('td', { colSpan: titles.length }, 'no figure that both servers have')));
+    table.replaceChildren(headRow(titles), make('tbody', {}, ...body));
   }
   show();
 }
 
-// ---------------------------------------------------------------- addresses
+// ---- addresses
+
+const isResult = (address) => address.includes('/') && !address.startsWith('#chart/');
+
+function visit(address) {
+  history.pushState(null, '', address);
+  route();
+}
+
+/** Decodes a part of an address. A malformed one names nothing. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return '';
+  }
+}
 
 /** Opens what the address names: a section, a chart, a filtered matrix, a server or a result. */
 async function route() {
-  const address = location.hash.slice(1);
-  const [path, query = ''] = address.split('?');
+  const [path, query = ''] = location.hash.slice(1).split('?');
   const values = Object.fromEntries(new URLSearchParams(query));
-  const id = decodeURIComponent(path);
+  const id = decoded(path);
   if (id.startsWith('chart/')) {
     currentChart = id.slice('chart/'.length);
     if (values.servers !== undefined) {
-      const names = query.split('servers=')[1].split(',').map(decodeURIComponent);
+      const names = query.split('servers=')[1].split(',').map(decoded);
       boxes.forEach((box) => (box.checked = names.includes(box.value)));
-      all('figure').forEach((figure) => {
-        placeLabels(figure);
-        figure.read?.();
-      });
+      showChoice();
     }
     document.getElementById(id)?.scrollIntoView();
-  } else if (id === 'matrix' && matrix) {
-    ['topic', 'verdict', 'service', 'text'].forEach((name) => (filters[name].value = values[name] ?? ''));
-    showFiltered(filterValues());
-    one('#matrix').scrollIntoView();
+  } else if (matrix && (id === 'matrix' || (!id && filters.state.textContent))) {
+    setFilters(values);
+    showFiltered(values);
+    if (id) one('#matrix').scrollIntoView();
   } else if (id.includes('/') && (await showEvidence(id))) {
     return;
   } else if (id) {
@@ -485,8 +525,21 @@ async function route() {
 }
 
 dialog.addEventListener('close', () => {
-  // The address stays that of the result until the reader moves on, unless the dialog was closed.
-  if (location.hash.includes('/') && !location.hash.startsWith('#chart/')) history.replaceState(null, '', '#matrix');
+  if (isResult(location.hash)) history.replaceState(null, '', filterAddress());
+});
+
+dialog.addEventListener('keydown', (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.key === 'n') go(1);
+  if (event.key === 'p') go(-1);
+});
+
+// A browser would also scroll to the evidence in the page, and move the focus from the link to it.
+addEventListener('click', (event) => {
+  const address = event.target.closest('a')?.getAttribute('href') ?? '';
+  if (!isResult(address) || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  visit(address);
 });
 
 if (summary) {
@@ -496,10 +549,10 @@ if (summary) {
 }
 seriesChoice();
 all('figure').forEach(readable);
+const ready = () => (document.documentElement.dataset.ready = 'true');
 if (matrix) {
   filterForm();
-  cellLinks();
-}
+  cellLinks().then(ready);
+} else ready();
 addEventListener('hashchange', route);
 route();
-document.documentElement.dataset.ready = 'true';

@@ -63,7 +63,7 @@ fn row(outcome: OverloadOutcome, group: &Group<'_>) -> Markup {
                 @for (index, line) in lines.iter().take(3).enumerate() { @if index > 0 { br; } code { (line) } }
                 @if lines.is_empty() { (received(outcome)) }
             }
-            td {
+            td.which {
                 @for (index, (server, observation)) in group.iter().enumerate() {
                     @if index > 0 { ", " }
                     @match observation {
