@@ -29,7 +29,46 @@ pub struct Environment {
     pub memory_mib: u64,
 }
 
+/// The machine of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// CPU model.
+    pub cpu_model: String,
+    /// Number of CPUs that the harness may use.
+    pub cpus: usize,
+    /// Kernel release.
+    pub kernel: String,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+}
+
+impl Machine {
+    /// Returns whether figures of both machines can be compared: CPU model, number of CPUs and
+    /// kernel are equal. The size of the memory does not matter. It varies between boots.
+    pub fn is_like(&self, other: &Machine) -> bool {
+        (&self.cpu_model, self.cpus, &self.kernel) == (&other.cpu_model, other.cpus, &other.kernel)
+    }
+}
+
+impl std::fmt::Display for Machine {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Machine { cpu_model, cpus, kernel, .. } = self;
+        let s = if *cpus == 1 { "" } else { "s" };
+        write!(to, "{cpu_model}, {cpus} CPU{s}, {kernel}")
+    }
+}
+
 impl Environment {
+    /// Returns the machine.
+    pub fn machine(&self) -> Machine {
+        Machine {
+            cpu_model: self.cpu_model.clone(),
+            cpus: self.cpus,
+            kernel: self.kernel.clone(),
+            memory_mib: self.memory_mib,
+        }
+    }
+
     /// Returns the environment of this process.
     pub fn detect() -> Environment {
         let arguments = std::env::args().skip(1).collect::<Vec<_>>();

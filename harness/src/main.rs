@@ -7,7 +7,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     use harness::cli::{Cli, Command};
     use harness::commands::{
-        bench, calibrate, check, list, load, probe, replay, role, run, selftest,
+        bench, calibrate, check, compare, list, load, probe, replay, report, role, run, selftest,
     };
     use harness::usage_error::exit_code_of;
     use harness::{init, stdio};
@@ -27,6 +27,8 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Load(arguments) => load::load(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Compare(arguments) => compare::compare(&arguments),
+        Command::Report(arguments) => report::report(&arguments),
         Command::Calibrate(arguments) => calibrate::calibrate(&arguments),
         Command::Selftest(arguments) => selftest::selftest(&arguments),
         Command::Check(arguments) => check::check(&arguments),

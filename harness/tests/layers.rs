@@ -32,7 +32,7 @@ const HARNESS: &[&[&str]] = &[
     &["server"],
     &["client", "concurrency", "manifest"],
     &["conformance", "load"],
-    &["counterexamples", "probe", "report", "selftest"],
+    &["comparison", "counterexamples", "probe", "report", "selftest"],
     &["calibrate", "cli", "known_failures"],
     &["commands"],
     &["testing"],

@@ -37,7 +37,7 @@ mod answers;
 mod formats;
 mod output;
 mod page;
-mod sample;
+pub(crate) mod sample;
 mod summary;
 
 tests![

@@ -11,6 +11,7 @@ mod broken;
 mod calibrate;
 mod ci;
 mod command_line;
+mod compare;
 mod comparison;
 mod concurrency;
 mod confinement;
@@ -80,6 +81,7 @@ const MODULES: &[Module] = &[
     module("known", Cost::Case, known::tests),
     module("grading", Cost::Case, grading::tests),
     module("reports", Cost::Case, reports::tests),
+    module("compare", Cost::Case, compare::tests),
     module("suite", Cost::Case, tests),
     Module { name: None, cost: Cost::Case, tests: matrix::tests },
 ];

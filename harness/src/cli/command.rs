@@ -6,8 +6,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::server_name::server;
 use super::{
-    Bench, Calibrate, Check, Client, EXIT_CODES, KnownAnswer, List, Load, Probe, Replay, Run,
-    Selftest, Serve, Supervise,
+    Bench, Calibrate, Check, Client, Compare, EXIT_CODES, KnownAnswer, List, Load, Probe, Replay,
+    Report, Run, Selftest, Serve, Supervise,
 };
 use crate::{renamed, stdio};
 
@@ -37,6 +37,10 @@ pub enum Command {
     Load(Load),
     /// Launch servers and benchmark them under the workloads.
     Bench(Bench),
+    /// Compare two sets of reports: verdicts, memory and times.
+    Compare(Compare),
+    /// Render a report again in all formats, or merge several reports into one.
+    Report(Report),
     /// Validate the load generator against known-answer servers, whose results are predictable.
     Selftest(Selftest),
     /// Compare the built-in load generator with installed reference load generators (wrk,
@@ -205,7 +209,9 @@ mod tests {
                 let values = flag.get_num_args().expect("the command is built");
                 let is_optional = values.min_values() == 0 && values.max_values() > 0;
                 let (command, flag_name) = (command.get_name(), flag.get_id());
-                assert!(values.max_values() <= 1, "{command} --{flag_name}");
+                // `compare OLD... --with NEW...` takes a list on purpose.
+                let is_list = (command, flag_name.as_str()) == ("compare", "new");
+                assert!(values.max_values() <= 1 || is_list, "{command} --{flag_name}");
                 assert!(!is_optional || flag.is_require_equals_set(), "{command} --{flag_name}");
             }
             command.get_subcommands().for_each(check);

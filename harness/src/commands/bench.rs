@@ -8,8 +8,8 @@ use anyhow::{Result, bail};
 
 use super::benchmark::{Bench, validity_counts};
 use super::case_line::problem_line;
-use super::compare;
 use super::draft::{STOPPED, empty_report, milliseconds};
+use super::interleaved;
 use super::measurement_args::reject_comparison_conditions;
 use super::progress::weights::planned_s;
 use super::progress::{OutputStream, Progress, StepKind};
@@ -30,7 +30,7 @@ use crate::usage_error::UsageError;
 pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
     raise_descriptor_limit();
     if let Some(baseline) = &arguments.against {
-        return compare::against(arguments, baseline);
+        return interleaved::against(arguments, baseline);
     }
     reject_comparison_conditions(arguments.measurement.require)?;
     let job = Job::prepare(arguments)?;

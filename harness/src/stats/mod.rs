@@ -9,6 +9,7 @@ mod median;
 mod noise;
 mod quantiles;
 mod rank_bounds;
+mod ratio;
 mod stationarity;
 
 pub use comparison::{Comparison, ComparisonVerdict, MIN_LAUNCHES, MIN_PAIRS, NoInterval};
@@ -17,4 +18,5 @@ pub use little::littles_residual;
 pub use mean_interval::{MIN_VALUES, geometric_mean, mean_interval};
 pub use median::Median;
 pub use quantiles::{Interval, Quantiles, quantile_interval};
+pub use ratio::{MIN_SAMPLES, MeanRatio, NoRatio, SIGNIFICANCE, holm};
 pub use stationarity::{MIN_INTERVALS, Stationarity};

@@ -52,6 +52,9 @@ fn all_printing(
     let short = ["--duration", "500ms", "--warm-up", "10ms"];
     let bench = ["bench", "select-echo", "--workload", "closed-1"];
     let against = ["bench", "select-echo", "--against", "poll-echo", "--launches", "4"];
+    let report = folder("saved.json");
+    let saved = serde_json::to_string(&crate::reports::sample::report()).expect("JSON");
+    std::fs::write(&report, saved).expect("a file");
     vec![
         printing(&["--help"]),
         printing(&["--version"]),
@@ -68,6 +71,8 @@ fn all_printing(
         // `--fail-on none`: the exit code must not depend on the verdicts.
         printing(&["run", "server1", "--plan", "quick", "--fail-on", "none"])
             .and(&["--output", &folder("report")]),
+        printing(&["report", &report, "--output", &folder("rendered")]),
+        printing(&["compare", &report, "--with", &report]),
         printing(&["load", &address]).and(&short),
         printing(&["load", &address, "--json"]).and(&short),
         printing(&bench).and(&short),

@@ -16,7 +16,7 @@ use harness::stats::{Interval, Quantiles};
 use hdrhistogram::Histogram;
 use servers::OverloadPolicy;
 
-pub(super) fn result(name: &'static str, verdict: Option<Verdict>, state: State) -> CaseResult {
+pub(crate) fn result(name: &'static str, verdict: Option<Verdict>, state: State) -> CaseResult {
     CaseResult {
         verdict,
         state,
@@ -27,7 +27,7 @@ pub(super) fn result(name: &'static str, verdict: Option<Verdict>, state: State)
     }
 }
 
-pub(super) fn failed() -> CaseResult {
+pub(crate) fn failed() -> CaseResult {
     CaseResult {
         expected: "the reply \"3\"".to_owned(),
         observed: "the server ended, with exit code 101".to_owned(),
@@ -46,11 +46,11 @@ pub(super) fn failed() -> CaseResult {
     }
 }
 
-pub(super) fn sample(at_us: u64, descriptors: usize) -> Sample {
+pub(crate) fn sample(at_us: u64, descriptors: usize) -> Sample {
     Sample { at_us, processes: 1, threads: 3, descriptors, anonymous_bytes: 4096 * 72 }
 }
 
-pub(super) fn known() -> Option<KnownFailure> {
+pub(crate) fn known() -> Option<KnownFailure> {
     Some(KnownFailure {
         verdict: KnownVerdict::Fail,
         reason: "it is <old> & slow".to_owned(),
@@ -59,7 +59,7 @@ pub(super) fn known() -> Option<KnownFailure> {
     })
 }
 
-pub(super) fn measurement(
+pub(crate) fn measurement(
     workload: &str,
     connections: usize,
     throughput_per_s: f64,
@@ -143,7 +143,7 @@ pub(super) fn measurement(
 }
 
 /// Returns latencies in ns that rise from `from` to a hundred times as much.
-pub(super) fn latencies(from: u64) -> Histogram<u64> {
+pub(crate) fn latencies(from: u64) -> Histogram<u64> {
     let mut histogram = Histogram::new(3).expect("three digits");
     for number in 0..50_000_u64 {
         let value = from + (from as f64 * 100.0 * (number as f64 / 5e4).powi(30)) as u64;
@@ -153,7 +153,7 @@ pub(super) fn latencies(from: u64) -> Histogram<u64> {
 }
 
 /// Returns the measurement of an open loop whose server does not listen.
-pub(super) fn nothing_answered() -> Measurement {
+pub(crate) fn nothing_answered() -> Measurement {
     Measurement {
         outcomes: [Outcome::Closed].into_iter().collect(),
         connections: [Outcome::Refused].into_iter().collect(),
@@ -172,7 +172,7 @@ pub(super) fn nothing_answered() -> Measurement {
     }
 }
 
-pub(super) fn server(name: &str, cases: Vec<CaseResult>) -> ServerResult {
+pub(crate) fn server(name: &str, cases: Vec<CaseResult>) -> ServerResult {
     ServerResult {
         name: name.to_owned(),
         command: format!("harness serve {name} {{host}} {{port}}"),
@@ -182,7 +182,7 @@ pub(super) fn server(name: &str, cases: Vec<CaseResult>) -> ServerResult {
     }
 }
 
-pub(super) fn discovery() -> Discovery {
+pub(crate) fn discovery() -> Discovery {
     Discovery {
         observed: "serves 4 at once".to_owned(),
         declares: Declared {
@@ -197,7 +197,7 @@ pub(super) fn discovery() -> Discovery {
     }
 }
 
-pub(super) fn every_event() -> Vec<Event> {
+pub(crate) fn every_event() -> Vec<Event> {
     let kinds = [
         EventKind::connected(Duration::from_micros(20)),
         EventKind::sent(b"\0\n"),
@@ -212,7 +212,7 @@ pub(super) fn every_event() -> Vec<Event> {
     (0..).zip(kinds).map(|(at_us, kind)| Event::new(at_us, 1, kind)).collect()
 }
 
-pub(super) fn report() -> Report {
+pub(crate) fn report() -> Report {
     let passed = || result("framing/single", Some(Verdict::Pass), State::Completed);
     let mut one = server("one-calc", vec![passed(), failed()]);
     one.alias = Some("server1".to_owned());
