@@ -28,7 +28,7 @@
 //! | entry point for tests | [`testing`] |
 //! | commands | [`commands`] |
 //! | command line, known failures, calibration | [`cli`], [`known_failures`], [`calibrate`] |
-//! | reports and tools | [`report`], [`comparison`], [`probe`], [`selftest`], `counterexamples` |
+//! | reports and tools | [`report`], [`comparison`], [`history`], [`probe`], [`selftest`], [`thresholds`], `counterexamples` |
 //! | test cases and load generator | [`conformance`], [`load`] |
 //! | clients, detection, manifests | [`client`], [`concurrency`], [`manifest`] |
 //! | server under test | [`server`] |
@@ -55,9 +55,11 @@ pub mod known_failures;
 // Reports, and the tools on top of test cases and load generator.
 pub mod comparison;
 mod counterexamples;
+pub mod history;
 pub mod probe;
 pub mod report;
 pub mod selftest;
+pub mod thresholds;
 
 // Test cases and load generator.
 pub mod conformance;

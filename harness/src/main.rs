@@ -7,7 +7,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     use harness::cli::{Cli, Command};
     use harness::commands::{
-        bench, calibrate, check, compare, list, load, probe, replay, report, role, run, selftest,
+        bench, calibrate, check, compare, history, list, load, probe, replay, report, role, run,
+        selftest,
     };
     use harness::usage_error::exit_code_of;
     use harness::{init, stdio};
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Compare(arguments) => compare::compare(&arguments),
         Command::Report(arguments) => report::report(&arguments),
+        Command::History(arguments) => history::history(&arguments),
         Command::Calibrate(arguments) => calibrate::calibrate(&arguments),
         Command::Selftest(arguments) => selftest::selftest(&arguments),
         Command::Check(arguments) => check::check(&arguments),

@@ -79,6 +79,42 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Units of time, in nanoseconds. `µ` is the micro sign (U+00B5) or the Greek letter (U+03BC).
+const TIMES: &[(&str, f64)] =
+    &[("ns", 1.0), ("us", 1e3), ("\u{b5}s", 1e3), ("\u{3bc}s", 1e3), ("ms", 1e6), ("s", 1e9)];
+
+/// Units of memory, in bytes.
+const SIZES: &[(&str, f64)] =
+    &[("KiB", 1024.0), ("MiB", 1024.0 * 1024.0), ("GiB", 1024.0 * 1024.0 * 1024.0), ("B", 1.0)];
+
+/// Parses a time with a unit, such as `1.5ms`, and returns nanoseconds.
+pub(crate) fn nanoseconds(text: &str) -> Result<f64, String> {
+    let expected = "write a time with a unit (ns, us, \u{b5}s, ms or s), such as 10ms";
+    with_unit(text, TIMES).ok_or_else(|| expected.to_owned())
+}
+
+/// Parses a number of bytes with or without a unit, such as `4096` or `1.5KiB`.
+pub(crate) fn bytes(text: &str) -> Result<f64, String> {
+    let expected = "write a number of bytes, or a size in KiB, MiB or GiB, such as 16KiB";
+    with_unit(text, SIZES).or_else(|| number(text)).ok_or_else(|| expected.to_owned())
+}
+
+/// Parses a plain number of at least 0.
+pub(crate) fn plain_number(text: &str) -> Result<f64, String> {
+    number(text).ok_or_else(|| "write a plain number, such as 2000".to_owned())
+}
+
+fn with_unit(text: &str, units: &[(&str, f64)]) -> Option<f64> {
+    units.iter().find_map(|(unit, factor)| Some(number(text.strip_suffix(unit)?)? * factor))
+}
+
+fn number(text: &str) -> Option<f64> {
+    let text = text.trim();
+    // `parse` also accepts `inf`, `nan`, a sign and an exponent.
+    let is_plain = text.chars().all(|letter| letter.is_ascii_digit() || letter == '.');
+    text.parse().ok().filter(|_| is_plain)
+}
+
 /// Replaces the escapes `\n`, `\r`, `\t`, `\0`, `\\`, `\'` and `\"`.
 pub(crate) fn unescape(escaped: &str) -> Result<String, String> {
     let mut text = String::new();
@@ -116,6 +152,31 @@ mod tests {
         for invalid in ["", "0s", "2", "soon", "2years"] {
             assert!(duration(invalid).is_err(), "{invalid}");
             assert_eq!(duration_or_none(invalid).is_err(), invalid != "0s", "{invalid}");
+        }
+    }
+    #[test]
+    fn times_sizes_and_numbers_of_thresholds_are_parsed() {
+        for (text, ns) in [
+            ("10ms", 1e7),
+            ("1.5us", 1500.0),
+            ("2 \u{b5}s", 2e3),
+            ("2\u{3bc}s", 2e3),
+            ("7ns", 7.0),
+            ("0.5s", 5e8),
+        ] {
+            assert_eq!(nanoseconds(text), Ok(ns), "{text}");
+        }
+        for (text, size) in
+            [("4096", 4096.0), ("1.5KiB", 1536.0), ("2 MiB", 2097152.0), ("3B", 3.0)]
+        {
+            assert_eq!(bytes(text), Ok(size), "{text}");
+        }
+        assert_eq!(plain_number(" 0.5"), Ok(0.5));
+        for invalid in ["", "ms", "10", "-1ms", "1e3ms", "infs", "nan", "10 minutes"] {
+            assert!(nanoseconds(invalid).is_err(), "{invalid}");
+        }
+        for invalid in ["", "-1", "1e3", "inf", "nan", "10ms", "1.2.3"] {
+            assert!(bytes(invalid).is_err() && plain_number(invalid).is_err(), "{invalid}");
         }
     }
 }

@@ -32,7 +32,7 @@ const HARNESS: &[&[&str]] = &[
     &["server"],
     &["client", "concurrency", "manifest"],
     &["conformance", "load"],
-    &["comparison", "counterexamples", "probe", "report", "selftest"],
+    &["comparison", "counterexamples", "history", "probe", "report", "selftest", "thresholds"],
     &["calibrate", "cli", "known_failures"],
     &["commands"],
     &["testing"],

@@ -18,6 +18,7 @@ mod confinement;
 mod contract;
 mod external;
 mod grading;
+mod history;
 mod hostile;
 mod idle_memory;
 mod known;
@@ -32,6 +33,7 @@ mod readiness;
 mod replay;
 mod reports;
 mod supervision;
+mod thresholds;
 mod wires;
 
 use std::path::{Path, PathBuf};
@@ -82,6 +84,8 @@ const MODULES: &[Module] = &[
     module("grading", Cost::Case, grading::tests),
     module("reports", Cost::Case, reports::tests),
     module("compare", Cost::Case, compare::tests),
+    module("history", Cost::Case, history::tests),
+    module("thresholds", Cost::Case, thresholds::tests),
     module("suite", Cost::Case, tests),
     Module { name: None, cost: Cost::Case, tests: matrix::tests },
 ];

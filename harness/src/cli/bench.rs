@@ -11,8 +11,8 @@ use crate::stats::MIN_LAUNCHES;
 use crate::units::{duration, duration_or_none, percent, positive};
 
 const BENCH_EXIT_CODES: &str = "\
-Exit codes: 0 the benchmark was run, 1 --require is not met or a server failed, 2 bad usage or no \
-workload applies, 3 the harness itself failed (for example, no descriptor was left), 130 or 143 \
+Exit codes: 0 the benchmark was run, 1 --require or a --threshold is not met or a server failed, 2 bad \
+usage or no workload applies, 3 the harness itself failed (for example, no descriptor was left), 130 or 143 \
 interrupted by SIGINT or SIGTERM (the results so far are written).";
 
 /// Arguments of `harness bench`.
@@ -46,7 +46,7 @@ pub struct Bench {
     pub syscalls: bool,
     /// Compare the servers with the baseline SERVER instead of running workloads. The load
     /// alternates between the two servers in short slices, over several launches.
-    #[arg(long, value_name = "SERVER", conflicts_with_all = ["workload", "plan", "warm_up", "output", "syscalls", "precision", "threads"])]
+    #[arg(long, value_name = "SERVER", conflicts_with_all = ["workload", "plan", "warm_up", "output", "syscalls", "precision", "threads", "threshold"])]
     pub against: Option<String>,
     /// Number of concurrent connections to each server in a comparison.
     #[arg(long, value_name = "N", default_value_t = InterleavedComparison::default().connections, value_parser = positive, requires = "against")]

@@ -6,8 +6,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::server_name::server;
 use super::{
-    Bench, Calibrate, Check, Client, Compare, EXIT_CODES, KnownAnswer, List, Load, Probe, Replay,
-    Report, Run, Selftest, Serve, Supervise,
+    Bench, Calibrate, Check, Client, Compare, EXIT_CODES, History, KnownAnswer, List, Load, Probe,
+    Replay, Report, Run, Selftest, Serve, Supervise,
 };
 use crate::{renamed, stdio};
 
@@ -41,6 +41,8 @@ pub enum Command {
     Compare(Compare),
     /// Render a report again in all formats, or merge several reports into one.
     Report(Report),
+    /// Append runs to a history file, or print the trends of its runs.
+    History(History),
     /// Validate the load generator against known-answer servers, whose results are predictable.
     Selftest(Selftest),
     /// Compare the built-in load generator with installed reference load generators (wrk,

@@ -15,8 +15,8 @@ use crate::units::{duration, duration_or_none, positive, rate};
 use crate::wire::Wire;
 
 const LOAD_EXIT_CODES: &str = "\
-Exit codes: 0 the load test was run, 1 no request was answered or --require is not met, 2 bad \
-usage, 3 the harness itself failed (for example, no descriptor was left), 130 or 143 interrupted \
+Exit codes: 0 the load test was run, 1 no request was answered, or --require or a --threshold \
+is not met, 2 bad usage, 3 the harness itself failed (for example, no descriptor was left), 130 or 143 interrupted \
 by SIGINT or SIGTERM (the results so far are written).";
 
 /// Arguments of `harness load`.

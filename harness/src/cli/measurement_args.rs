@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use crate::load::placement::Pin;
+use crate::thresholds::Threshold;
 use crate::units::percent;
 
 /// Measurement settings of `harness load` and `harness bench`.
@@ -28,6 +29,12 @@ pub struct MeasurementArgs {
     /// Additional condition for the exit code 0 (default: none).
     #[arg(long, value_enum, value_name = "CONDITION")]
     pub require: Option<Require>,
+    /// Condition on each measurement for the exit code 0, such as 'p99<10ms' or
+    /// 'outcomes.reset==0': a metric, one of < <= > >= ==, and a value with its unit. Metrics: p50,
+    /// p90, p99, p99.9, max, throughput, outcomes.NAME, memory-per-connection, cpu-per-request. Not
+    /// met if the measurement is not valid, or has too few samples for the metric. May be repeated.
+    #[arg(long, value_name = "CONDITION", value_parser = str::parse::<Threshold>)]
+    pub threshold: Vec<Threshold>,
 }
 
 /// A condition that results must meet for the exit code 0.

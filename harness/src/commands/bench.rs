@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use serde::Serialize;
 
 use super::benchmark::{Bench, validity_counts};
 use super::case_line::problem_line;
@@ -21,6 +22,7 @@ use crate::manifest;
 use crate::report::{Output, measurement_line};
 use crate::results::{Report, ServerResult};
 use crate::server::{Launcher, raise_descriptor_limit};
+use crate::thresholds::{ThresholdResult, check_all};
 use crate::usage_error::UsageError;
 
 /// Launches servers and benchmarks them under the workloads.
@@ -54,6 +56,15 @@ pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
     }
     report.complete = !job.is_interrupted() && !is_stopped;
     job.conclude(&report)
+}
+
+/// A server in the JSON document, with the results of its thresholds, if any.
+#[derive(Serialize)]
+struct BenchOutput<'a> {
+    #[serde(flatten)]
+    server: &'a ServerResult,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    thresholds: &'a [ThresholdResult],
 }
 
 /// A benchmark in progress.
@@ -172,9 +183,24 @@ impl Job<'_> {
         if !report.complete && !is_interrupted {
             progress.line(STOPPED);
         }
+        let thresholds = |server: &ServerResult| {
+            check_all(&arguments.measurement.threshold, &server.measurements)
+        };
+        let thresholds: Vec<Vec<ThresholdResult>> = report.servers.iter().map(thresholds).collect();
+        for (server, results) in report.servers.iter().zip(&thresholds) {
+            for result in results {
+                progress.line(&format!("{} {result}", server.name));
+            }
+        }
         drop(progress);
         if arguments.json {
-            print_json(&report.servers)?;
+            let servers: Vec<BenchOutput<'_>> = report
+                .servers
+                .iter()
+                .zip(&thresholds)
+                .map(|(server, thresholds)| BenchOutput { server, thresholds })
+                .collect();
+            print_json(&servers)?;
         }
         if !is_interrupted {
             check_measured(report)?;
@@ -183,7 +209,7 @@ impl Job<'_> {
             }
         }
         let all = report.servers.iter().flat_map(|server| &server.measurements);
-        Ok(arguments.measurement.exit_code(all))
+        Ok(arguments.measurement.exit_code(all, &thresholds.concat()))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::cli::{MeasurementArgs, Require};
 use crate::interrupt;
 use crate::load::{MeasurementSettings, Plan};
 use crate::results::{Measurement, ValidityLabel};
+use crate::thresholds::ThresholdResult;
 use crate::usage_error::UsageError;
 
 impl MeasurementArgs {
@@ -26,15 +27,18 @@ impl MeasurementArgs {
     }
 
     /// Returns the exit code for these measurements: 1 if any of them has no correct reply or does
-    /// not meet `--require`.
+    /// not meet `--require`, or if a threshold is not met.
     pub(crate) fn exit_code<'m>(
         &self,
         measurements: impl IntoIterator<Item = &'m Measurement>,
+        thresholds: &[ThresholdResult],
     ) -> ExitCode {
         if let Some(code) = interrupt::exit_code() {
             return code;
         }
-        ExitCode::from(u8::from(measurements.into_iter().any(|it| self.is_failure(it))))
+        let is_failure = measurements.into_iter().any(|it| self.is_failure(it))
+            || thresholds.iter().any(|result| !result.is_met);
+        ExitCode::from(u8::from(is_failure))
     }
 
     /// Returns whether a measurement makes the exit code 1.

@@ -9,6 +9,7 @@ pub mod check;
 pub mod compare;
 mod draft;
 mod exit_policy;
+pub mod history;
 mod interleaved;
 pub mod list;
 pub mod load;

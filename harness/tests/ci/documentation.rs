@@ -26,7 +26,7 @@ fn commands(document: &str) -> Vec<Vec<String>> {
 
 pub(super) fn command_lines_in_the_documentation_parse() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for (document, min_commands) in [("README.md", 5), ("docs/ci.md", 5)] {
+    for (document, min_commands) in [("README.md", 5), ("docs/ci.md", 5), ("docs/compare.md", 6)] {
         let text = fs::read_to_string(root.join(document)).expect("a readable file");
         let commands = commands(&text);
         assert!(commands.len() >= min_commands, "{document}: {commands:?}");

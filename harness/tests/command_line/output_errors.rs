@@ -73,6 +73,7 @@ fn all_printing(
             .and(&["--output", &folder("report")]),
         printing(&["report", &report, "--output", &folder("rendered")]),
         printing(&["compare", &report, "--with", &report]),
+        printing(&["history", &folder("history.jsonl"), &report]),
         printing(&["load", &address]).and(&short),
         printing(&["load", &address, "--json"]).and(&short),
         printing(&bench).and(&short),

@@ -25,8 +25,18 @@ use crate::report::measurement_text;
 use crate::results::{Measurement, Outcome};
 use crate::server::raise_descriptor_limit;
 use crate::stdio;
+use crate::thresholds::{ThresholdResult, check_all};
 use crate::usage_error::UsageError;
 use live::{LiveFigures, UPDATE_EVERY};
+
+/// The JSON document: a measurement, and the results of its thresholds, if any.
+#[derive(Serialize)]
+struct LoadOutput<'a> {
+    #[serde(flatten)]
+    measurement: &'a Measurement,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    thresholds: &'a [ThresholdResult],
+}
 
 /// Runs a load test against a listening server, and prints the results.
 ///
@@ -70,11 +80,12 @@ pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
     if let Some(log) = log {
         histogram_log::write(BufWriter::new(log), &ran).context("the histogram log")?;
     }
-    print(arguments, json, &measurement)?;
+    let thresholds = check_all(&arguments.measurement.threshold, [&measurement]);
+    print(arguments, json, &measurement, &thresholds)?;
     if settings.interrupted.load(Relaxed) {
         stdio::error_line(interrupted_line(arguments));
     }
-    Ok(arguments.measurement.exit_code([&measurement]))
+    Ok(arguments.measurement.exit_code([&measurement], &thresholds))
 }
 
 /// Returns the message about the results of an interrupted load test.
@@ -125,13 +136,20 @@ fn load_spec(arguments: &cli::Load, seed: u64) -> Result<LoadSpec> {
 }
 
 /// Prints the measurement, and writes the JSON document of `--json`.
-fn print(arguments: &cli::Load, json: Option<File>, measurement: &Measurement) -> Result<()> {
+fn print(
+    arguments: &cli::Load,
+    json: Option<File>,
+    measurement: &Measurement,
+    thresholds: &[ThresholdResult],
+) -> Result<()> {
+    let document = LoadOutput { measurement, thresholds };
     match (json, &arguments.json) {
-        (Some(file), _) => write_json(BufWriter::new(file), measurement)?,
-        (None, Some(_)) => print_json(measurement)?,
+        (Some(file), _) => write_json(BufWriter::new(file), &document)?,
+        (None, Some(_)) => print_json(&document)?,
         (None, None) => {}
     }
-    let text = measurement_text(measurement);
+    let results = thresholds.iter().map(|result| format!("{result}\n"));
+    let text: String = std::iter::once(measurement_text(measurement)).chain(results).collect();
     match &arguments.json {
         Some(path) if path == Path::new("-") => stdio::error(&text),
         _ => stdio::line(text.trim_end()),
