@@ -21,6 +21,11 @@ impl Connections {
         self.sources = sources;
     }
 
+    /// Returns the address of the server.
+    pub(in crate::load) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Returns whether a connection of the group timed out while connecting.
     pub(in crate::load) fn has_timed_out(&self, group: usize) -> bool {
         self.closed_outcomes[group].get(Outcome::ConnectTimeout) > 0

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::{Generator, MAX_WAIT_MS, Members};
 use crate::load::clock::Clock;
@@ -11,9 +13,18 @@ use crate::load::load_spec::{ArrivalProcess, LoadSpec, Schedule};
 use crate::load::lost_time::gaps::Gaps;
 use crate::load::recorder::Recorder;
 use crate::load::request_reply::Cycle;
+use crate::server::proc;
 
 /// Maximum number of connections that connect at the same time: smaller than usual listen backlogs.
 const CONNECTED_AT_ONCE: usize = 64;
+
+/// Maximum wait until the server has accepted the earlier connections, as a share of the timeout: 1 s
+/// of 5 s. A server at its connection limit leaves connections in the accept queue for longer.
+const ACCEPT_PATIENCE: u32 = 5;
+
+/// Time for which the accept queue is polled without a wait in the kernel: servers usually accept
+/// within some 10 µs.
+const ACCEPT_POLL: Duration = Duration::from_millis(1);
 
 /// Number of local addresses to connect from in workloads that reconnect. With Linux's default
 /// `ip_local_port_range`, each address has 28,000 ports, and a used port stays in TIME_WAIT for a
@@ -90,6 +101,7 @@ impl Generator {
         interrupted: &AtomicBool,
     ) -> io::Result<()> {
         let keep_going = || !interrupted.load(Relaxed);
+        let mut waits_for_accept = true;
         for group in 0..self.groups.len() {
             for _ in 0..self.groups[group].count {
                 if self.groups[group].arrival_process.reconnects() || !keep_going() {
@@ -101,10 +113,13 @@ impl Generator {
                     self.connections.count_as_timed_out(group as u16);
                     continue;
                 }
+                if waits_for_accept {
+                    waits_for_accept = self.wait_for_accept(recorders, &keep_going)?;
+                }
                 let index = self.connections.connect(group as u16, &mut recorders[group])?;
                 self.send_first_if_idle(index, recorders);
                 while self.connections.connecting() >= CONNECTED_AT_ONCE && keep_going() {
-                    self.handle_events(recorders)?;
+                    self.handle_events(MAX_WAIT_MS, recorders)?;
                 }
             }
         }
@@ -116,9 +131,35 @@ impl Generator {
             && (self.connections.connecting() > 0
                 || idle.iter().any(|&group| self.connections.in_flight(group) > 0))
         {
-            self.handle_events(recorders)?;
+            self.handle_events(MAX_WAIT_MS, recorders)?;
         }
         Ok(())
+    }
+
+    /// Waits until the accept queue of the server is empty. A server with a short listen backlog
+    /// would lose the SYNs of connections that come at once: the kernel repeats them after 1 s, 3 s
+    /// and 7 s, and the connections that lose again time out.
+    ///
+    /// Returns whether to wait before the next connection too: not if the accept queue cannot be
+    /// seen, as that of a remote server, or if the server accepts no more connections.
+    fn wait_for_accept(
+        &mut self,
+        recorders: &mut [Recorder],
+        keep_going: &dyn Fn() -> bool,
+    ) -> io::Result<bool> {
+        let address = self.connections.address();
+        let patience = Duration::from_nanos(self.reply_timeout) / ACCEPT_PATIENCE;
+        let began = Instant::now();
+        loop {
+            match proc::accept_queue(address) {
+                None => return Ok(false),
+                Some(0) => return Ok(true),
+                Some(_) if began.elapsed() > patience => return Ok(false),
+                Some(_) if !keep_going() => return Ok(false),
+                Some(_) if began.elapsed() < ACCEPT_POLL => thread::yield_now(),
+                Some(_) => self.handle_events(1, recorders)?,
+            }
+        }
     }
 
     fn send_first_if_idle(&mut self, index: usize, recorders: &mut [Recorder]) {
@@ -131,8 +172,8 @@ impl Generator {
     }
 
     /// Waits for events and handles them, before the load starts.
-    fn handle_events(&mut self, recorders: &mut [Recorder]) -> io::Result<()> {
-        let mut event = self.next_event(MAX_WAIT_MS)?;
+    fn handle_events(&mut self, wait_ms: u16, recorders: &mut [Recorder]) -> io::Result<()> {
+        let mut event = self.next_event(wait_ms)?;
         while let Some(it) = event {
             let group = self.connections.group(it.index);
             if self.connections.handle(it, &mut recorders[group])? == Handled::Connected {

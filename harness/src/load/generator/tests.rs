@@ -12,6 +12,7 @@ use servers::Service;
 use super::super::clock::thread_cpu_ns;
 use super::*;
 use crate::load::{Arrivals, ConnectionGroup, LoadSpec, exchanges};
+use crate::server::proc;
 
 fn load_spec(address: SocketAddr, connections: usize, arrival_process: ArrivalProcess) -> LoadSpec {
     let exchanges = exchanges(Service::Echo);
@@ -128,6 +129,48 @@ fn a_refused_connection_is_an_outcome() {
     load.run(Until::Sent(10), &mut recorders).expect("a run");
     assert_eq!(load.connection_outcomes(0).get(Outcome::Refused), 3);
     assert_eq!(recorders[0].current().outcomes, Outcomes::default());
+}
+
+#[test]
+fn a_server_with_a_short_backlog_gets_one_connection_at_a_time() {
+    const CONNECTIONS: usize = 40;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    // The accept queue has room for two connections.
+    socket2::SockRef::from(&listener).listen(1).expect("a listening socket");
+    let address = listener.local_addr().expect("an address");
+    let server = thread::spawn(move || {
+        let mut longest = 0;
+        let accept = |_| {
+            // Without this delay, the server might accept faster than the clients connect.
+            let began = std::time::Instant::now();
+            while began.elapsed() < Duration::from_millis(5) {
+                longest = longest.max(proc::accept_queue(address).unwrap_or(0));
+            }
+            listener.accept().expect("the generator").0
+        };
+        let accepted: Vec<_> = (0..CONNECTIONS).map(accept).collect();
+        (accepted, longest)
+    });
+    let mut recorders = [Recorder::new()];
+    let mut load_spec = load_spec(address, CONNECTIONS, ArrivalProcess::Closed { depth: 1 });
+    load_spec.reply_timeout = 5 * DEADLINE;
+    let load = Generator::connect(&load_spec, &mut recorders).expect("the generator connects");
+    let (accepted, longest) = server.join().expect("no panic in the thread");
+    assert_eq!((accepted.len(), longest), (CONNECTIONS, 1));
+    assert_eq!(load.connection_outcomes(0), Outcomes::default(), "all are open and unused");
+}
+
+#[test]
+fn a_server_that_accepts_no_more_connections_does_not_delay_each_of_them() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let mut recorders = [Recorder::new()];
+    let load_spec = load_spec(address, 40, ArrivalProcess::Closed { depth: 1 });
+    let began = std::time::Instant::now();
+    let load = Generator::connect(&load_spec, &mut recorders).expect("the generator connects");
+    assert_eq!(load.connection_outcomes(0), Outcomes::default(), "all are open and unused");
+    // One wait of 1 s, not 39.
+    assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
 }
 
 /// Timeout for expected events.
