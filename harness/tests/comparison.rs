@@ -1,4 +1,6 @@
-//! `harness bench --against`: interleaved comparisons of two servers.
+//! `harness bench --against` and `--against-cmd`: interleaved comparisons of two servers.
+
+mod commands;
 
 use std::path::Path;
 
@@ -8,6 +10,13 @@ use serde_json::Value;
 
 use crate::common::{self, DEADLINE, tests};
 
+use commands::{
+    a_manifest_entry_is_compared_with_a_built_in_server,
+    a_server_with_the_backlog_of_pythons_socketserver_is_not_called_failed,
+    an_invalid_command_is_rejected_before_anything_is_launched,
+    service_and_wire_are_those_of_the_commands, two_commands_are_compared,
+};
+
 tests![
     too_few_pairs_are_inconclusive_with_a_reason_and_without_an_interval,
     a_failed_server_is_named_with_its_error_and_the_others_are_compared,
@@ -15,6 +24,12 @@ tests![
     each_server_starts_first_in_half_of_the_launches_and_a_seed_repeats_the_order,
     an_invalid_comparison_is_rejected_before_anything_is_launched,
     without_server_names_every_comparable_server_is_compared,
+    two_commands_are_compared,
+    a_manifest_entry_is_compared_with_a_built_in_server,
+    service_and_wire_are_those_of_the_commands,
+    an_invalid_command_is_rejected_before_anything_is_launched
+    | "python3" =>
+    a_server_with_the_backlog_of_pythons_socketserver_is_not_called_failed,
 ];
 
 fn bench(arguments: &[&str]) -> Command {

@@ -36,7 +36,7 @@ use servers::{Limits, Service};
 use bench::{
     a_bench_measures_only_the_named_workloads,
     a_bench_that_measured_nothing_fails_and_gives_the_reason,
-    a_bench_without_an_answered_request_exits_with_1,
+    a_bench_without_an_answered_request_exits_with_1, a_command_is_benchmarked_under_the_workloads,
     ctrl_c_during_comparisons_keeps_the_finished_ones,
     every_workload_gets_correct_replies_from_a_suitable_server,
 };
@@ -73,7 +73,8 @@ tests![
     ctrl_c_during_comparisons_keeps_the_finished_ones,
     a_precision_that_is_not_reached_extends_the_run_and_is_reported,
     requests_are_answered_at_every_arrival_thread_pinning_and_depth_setting,
-    a_bench_measures_only_the_named_workloads;
+    a_bench_measures_only_the_named_workloads,
+    a_command_is_benchmarked_under_the_workloads;
     // These tests check no value that depends on other load of the machine.
     Cost::Server =>
     every_workload_gets_correct_replies_from_a_suitable_server,

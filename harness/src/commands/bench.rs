@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::benchmark::{Bench, validity_counts};
 use super::case_line::problem_line;
+use super::command_server::command_server;
 use super::draft::{STOPPED, empty_report, milliseconds};
 use super::interleaved;
 use super::measurement_args::reject_comparison_conditions;
@@ -31,8 +32,8 @@ use crate::usage_error::UsageError;
 /// Bad usage, or the harness itself failed.
 pub fn bench(arguments: &cli::Bench) -> Result<ExitCode> {
     raise_descriptor_limit();
-    if let Some(baseline) = &arguments.against {
-        return interleaved::against(arguments, baseline);
+    if arguments.against.is_some() || arguments.against_cmd.is_some() {
+        return interleaved::against(arguments);
     }
     reject_comparison_conditions(arguments.measurement.require)?;
     let job = Job::prepare(arguments)?;
@@ -86,11 +87,19 @@ impl Job<'_> {
     fn prepare(arguments: &cli::Bench) -> Result<Job<'_>> {
         let workloads = selected(WORKLOADS.iter(), |it| it.name, &arguments.workload, "workload")?;
         let launcher = Launcher::this_program()?;
-        let contenders: Vec<Contender> = match &arguments.manifest {
-            Some(file) => {
+        let contenders: Vec<Contender> = match (&arguments.manifest, &arguments.cmd) {
+            (Some(_), Some(_)) => bail!(UsageError(
+                "--cmd and --manifest both name servers: remove one, or add --against SERVER"
+                    .to_owned()
+            )),
+            (None, Some(command)) => {
+                let spec = command_server(arguments, "--cmd", command)?;
+                Contender::described(vec![spec]).collect()
+            }
+            (Some(file), None) => {
                 Contender::described(manifest::specs(file, &arguments.servers)?).collect()
             }
-            None => Contender::builtin(&launcher, &named(&arguments.servers)?)?,
+            (None, None) => Contender::builtin(&launcher, &named(&arguments.servers)?)?,
         };
         let plan = arguments.plan.plan();
         let plan = Plan {
@@ -138,8 +147,9 @@ impl Job<'_> {
         }
         // Some workloads do not apply to any built-in server. Report that only if the user selected
         // workloads or a manifest.
-        let shows_reasons =
-            self.arguments.manifest.is_some() || !self.arguments.workload.is_empty();
+        let shows_reasons = self.arguments.manifest.is_some()
+            || self.arguments.cmd.is_some()
+            || !self.arguments.workload.is_empty();
         let mut bench = Bench::new(&self.launcher, &contender.benchmarked);
         for workload in &self.workloads {
             self.progress.show_activity(format!("{server} under {}", workload.name));

@@ -1,16 +1,15 @@
-//! `harness bench --against`: interleaved comparisons of servers with a baseline server.
+//! `harness bench --against` and `--against-cmd`: interleaved comparisons of servers with a baseline server.
 
-use std::collections::HashSet;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
-use servers::Limits;
 
+use super::compared_servers::ComparisonServers;
 use super::draft::STOPPED;
 use super::progress::{OutputStream, Progress, StepKind};
-use super::selection::{named, print_json, seed_or_random};
+use super::selection::{print_json, seed_or_random};
 use crate::cli::{self, Require};
 use crate::interrupt;
 use crate::load::enough_descriptors;
@@ -18,8 +17,7 @@ use crate::load::interleaved::{
     BusyShares, ComparisonResult, InterleavedComparison, ServerFailure, compare, margin_percent,
 };
 use crate::load::placement::Placement;
-use crate::manifest;
-use crate::server::{LaunchSpec, Launcher};
+use crate::server::Launcher;
 use crate::stats::ComparisonVerdict;
 use crate::units::format_duration;
 use crate::usage_error::UsageError;
@@ -55,11 +53,11 @@ struct ComparisonOutput {
 /// Time to launch both servers and to connect, in seconds.
 const LAUNCH_S: f64 = 0.2;
 
-/// Compares the selected servers with the server named `baseline`, and prints the results.
+/// Compares the selected servers with the baseline, and prints the results.
 ///
 /// # Errors
 /// Bad usage, or the harness itself failed.
-pub(crate) fn against(arguments: &cli::Bench, baseline: &str) -> Result<ExitCode> {
+pub(crate) fn against(arguments: &cli::Bench) -> Result<ExitCode> {
     if arguments.measurement.require == Some(Require::Valid) {
         bail!(UsageError(
             "--require valid does not apply to a comparison: use --require conclusive or --require \
@@ -80,7 +78,7 @@ pub(crate) fn against(arguments: &cli::Bench, baseline: &str) -> Result<ExitCode
     let launcher = Launcher::this_program()?;
     let placement = Placement::find(arguments.measurement.pin, 1)?;
     let ComparisonServers { servers, baseline, excluded } =
-        ComparisonServers::find(arguments, baseline, &launcher, settings.connections)?;
+        ComparisonServers::find(arguments, &launcher, settings.connections)?;
     let margin = arguments.margin;
     let text_stream = OutputStream::unless_reserved(arguments.json);
     let progress = Progress::new(arguments.terminal, text_stream);
@@ -214,107 +212,5 @@ impl ComparisonOutput {
             ));
         }
         text
-    }
-}
-
-/// The servers of a comparison.
-struct ComparisonServers {
-    servers: Vec<LaunchSpec>,
-    baseline: LaunchSpec,
-    /// Messages about excluded servers.
-    excluded: Vec<String>,
-}
-
-impl ComparisonServers {
-    /// Finds the servers in the manifest, or among the built-in servers. Without server names on
-    /// the command line, excludes servers that cannot be output with the baseline.
-    ///
-    /// # Errors
-    /// The baseline, or a server named on the command line, cannot be output.
-    fn find(
-        arguments: &cli::Bench,
-        baseline: &str,
-        launcher: &Launcher,
-        connections: usize,
-    ) -> Result<ComparisonServers> {
-        let names = &arguments.servers;
-        let (mut servers, baseline) = match &arguments.manifest {
-            Some(file) => {
-                let baseline = manifest::specs(file, &[baseline.to_owned()])?.swap_remove(0);
-                (manifest::specs(file, names)?, baseline)
-            }
-            None => {
-                let spec = |server: &servers::Server| -> Result<LaunchSpec> {
-                    Ok(LaunchSpec::builtin(launcher, server, &Limits::default())?)
-                };
-                let all: Result<_> = named(names)?.iter().map(spec).collect();
-                let baseline = cli::server(baseline)
-                    .map_err(|error| UsageError(format!("--against {baseline}: {error}")))?;
-                (all?, spec(&baseline)?)
-            }
-        };
-        check_comparable(&baseline, connections).map_err(UsageError)?;
-        let check = |server: &LaunchSpec| {
-            check_same_service(server, &baseline)?;
-            check_comparable(server, connections)
-        };
-        let mut excluded = Vec::new();
-        if names.is_empty() {
-            servers.retain(|server| match check(server) {
-                // Comparing the baseline with itself yields no information.
-                Ok(()) => server.name != baseline.name,
-                Err(reason) => {
-                    excluded.push(format!("not compared: {reason}"));
-                    false
-                }
-            });
-        }
-        for server in &servers {
-            check(server).map_err(UsageError)?;
-        }
-        let mut names = HashSet::new();
-        servers.retain(|server| names.insert(server.name.clone()));
-        Ok(ComparisonServers { servers, baseline, excluded })
-    }
-}
-
-/// Checks that a server has the service of the baseline, so that both get the same load.
-fn check_same_service(server: &LaunchSpec, baseline: &LaunchSpec) -> Result<(), String> {
-    let [service, baseline_service] =
-        [server, baseline].map(|server| server.contract.service.name());
-    if service == baseline_service {
-        return Ok(());
-    }
-    Err(format!(
-        "{} serves {service}, but {} serves {baseline_service}: compare servers of the same service",
-        server.name, baseline.name
-    ))
-}
-
-/// Checks that a server can run at the same time as another server, with this number of lasting
-/// connections.
-fn check_comparable(server: &LaunchSpec, connections: usize) -> Result<(), String> {
-    let name = &server.name;
-    let contract = &server.contract;
-    if let Some(reason) = &server.unavailable {
-        return Err(format!("{name} cannot run on this machine: {reason}"));
-    }
-    if server.fixed_port.is_some() {
-        return Err(format!(
-            "{name} has a fixed port: a comparison runs two servers at once, and must choose their \
-             ports"
-        ));
-    }
-    if contract.wire.requests().is_some() || contract.wire.connections_before_exit.is_some() {
-        return Err(format!(
-            "the `wire` of {name} limits requests per connection or connections before exit: a \
-             comparison needs connections that stay open"
-        ));
-    }
-    match contract.capacity {
-        Some(limit) if limit < connections => Err(format!(
-            "{name} has a connection limit of {limit}: compare with --connections {limit}"
-        )),
-        _ => Ok(()),
     }
 }

@@ -125,7 +125,7 @@ impl Entry {
 }
 
 /// Returns a message if the program of the command is not installed on this machine.
-fn missing_program(words: &[String], folder: &Path) -> Option<String> {
+pub(crate) fn missing_program(words: &[String], folder: &Path) -> Option<String> {
     let program = words.first()?;
     let is_installed = if program.contains('/') {
         folder.join(program).exists()

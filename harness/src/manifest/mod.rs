@@ -16,6 +16,7 @@ use crate::server::LaunchSpec;
 use crate::usage_error::UsageError;
 use confinement::ConfinementTable;
 pub use contract_table::ContractTable;
+pub(crate) use entry::missing_program;
 pub use entry::{Argument, Command, Entry, Port};
 
 /// Content of a manifest.

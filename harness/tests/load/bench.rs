@@ -79,6 +79,26 @@ pub(super) fn a_bench_measures_only_the_named_workloads() {
     assert_eq!(report["servers"][0]["measurements"].as_array().map(Vec::len), Some(1));
 }
 
+pub(super) fn a_command_is_benchmarked_under_the_workloads() {
+    let program = env!("CARGO_BIN_EXE_harness");
+    let command = format!("'{program}' serve select-calc {{host}} {{port}}");
+    let servers = benched(
+        &["--cmd", &command, "--service", "calc", "--workload", "closed-1"],
+        Duration::from_millis(150),
+    );
+    let name = servers[0]["name"].as_str().expect("a name");
+    assert!(name.ends_with("serve select-calc {host} {port}"), "{name}");
+    let one = &servers[0]["measurements"][0];
+    assert_eq!(
+        (&one["workload"], number(&one["outcomes"]["wrong_reply"])),
+        (&"closed-1".into(), 0)
+    );
+    harness(&["bench", "--cmd", "/no/such/program {port}"])
+        .assert()
+        .code(2)
+        .stderr(contains("--cmd: /no/such/program is not installed"));
+}
+
 pub(super) fn a_bench_that_measured_nothing_fails_and_gives_the_reason() {
     let one_at_a_time =
         "iterative-refuse-calc not measured: closed-64: the server serves one client at a time";
