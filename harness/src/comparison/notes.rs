@@ -37,6 +37,9 @@ pub enum Note {
         /// Start of the run.
         started_at: String,
     },
+    /// A figure differs, and all old runs were before or after all new runs. So a change of the
+    /// machine between them looks like a difference.
+    NotAlternating,
     /// A workload had other numbers of connections, so its figures were not compared.
     DifferentConnections {
         /// Name of the server.
@@ -89,6 +92,10 @@ impl fmt::Display for Note {
             Note::IncompleteReport { side, started_at } => {
                 write!(to, "the {} report of {started_at} is incomplete", side.name())
             }
+            Note::NotAlternating => to.write_str(
+                "the old and the new runs do not alternate, so a difference may be a change of the \
+                 machine between them",
+            ),
             Note::DifferentConnections { server, workload, old, new } => {
                 let [old, new] = [old, new].map(|it| count(*it as f64));
                 write!(

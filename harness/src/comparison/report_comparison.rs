@@ -43,6 +43,12 @@ impl ReportComparison {
             true => figures::compare(&sides, settings.margin, &mut notes),
             false => Vec::new(),
         };
+        let differs = |it: &FigureComparison| {
+            !matches!(it.verdict, FigureVerdict::Equal | FigureVerdict::Inconclusive)
+        };
+        if figures.iter().any(differs) && !sides.alternate() {
+            notes.push(Note::NotAlternating);
+        }
         ReportComparison {
             figures_compared: sides.figures_comparable,
             old: sides.summaries[0].clone(),

@@ -63,6 +63,15 @@ impl Sides {
         }
     }
 
+    /// Returns whether the times of the old and the new reports overlap.
+    pub(super) fn alternate(&self) -> bool {
+        // Times in UTC of equal format have the order of their texts.
+        let [old, new] = self.summaries.each_ref().map(|it| &it.started_at);
+        let is_before =
+            |one: &Vec<String>, other: &Vec<String>| one.iter().max() < other.iter().min();
+        !is_before(old, new) && !is_before(new, old)
+    }
+
     /// Returns the servers of a side.
     pub(super) fn servers(&self, side: Side) -> &[ServerResult] {
         self.merged[side as usize].as_ref().map_or(&[], |report| &report.servers)

@@ -150,13 +150,15 @@ fn rows(runs: &[&Run], server: &str, workload: &str) -> Vec<[String; 4]> {
     trends.iter().enumerate().map(row).collect()
 }
 
-/// Formats the newest value, and the range of all values.
+/// Formats the value of the newest run, and the range of all values.
 fn summary(values: &[Option<f64>], format: fn(f64) -> String) -> String {
     let known = || values.iter().flatten().copied();
-    let Some(newest) = known().last() else { return "-".to_owned() };
-    let [low, high] = [known().fold(newest, f64::min), known().fold(newest, f64::max)];
-    if low == high {
-        return format(newest);
+    let newest = values.last().copied().flatten().map_or_else(|| "-".to_owned(), format);
+    let [low, high] = [known().reduce(f64::min), known().reduce(f64::max)];
+    match (low, high) {
+        (Some(low), Some(high)) if low < high || newest == "-" => {
+            format!("{newest} ({} to {})", format(low), format(high))
+        }
+        _ => newest,
     }
-    format!("{} ({} to {})", format(newest), format(low), format(high))
 }
