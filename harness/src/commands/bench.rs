@@ -199,7 +199,7 @@ impl Job<'_> {
         let thresholds: Vec<Vec<ThresholdResult>> = report.servers.iter().map(thresholds).collect();
         for (server, results) in report.servers.iter().zip(&thresholds) {
             for result in results {
-                progress.line(&format!("{} {result}", server.name));
+                progress.line(format!("{} {result}", server.name));
             }
         }
         drop(progress);
