@@ -108,13 +108,16 @@ fn interval(measurement: &Measurement) -> String {
 }
 
 fn table(figures: &KeyFigures<'_>) -> Markup {
+    // A report without measurements has no columns for them.
+    let has_figures = COLUMNS.iter().any(|column| figures.has(column));
+    let columns = if has_figures { COLUMNS } else { &[] };
     html! {
         table.summary id="summary-table" {
             thead {
                 tr {
                     th scope="col" data-sort="text" { "server" }
                     th scope="col" data-sort="number" { "cases passed" }
-                    @for column in COLUMNS {
+                    @for column in columns {
                         th scope="col" data-sort=(order(column)) data-id=(column.id) {
                             (column.title) @if !column.unit.is_empty() { ", " (column.unit) }
                             @if !figures.has(column) { br; small { "not in this plan; " code { "--plan reference" } " has it" } }
@@ -124,7 +127,7 @@ fn table(figures: &KeyFigures<'_>) -> Markup {
                 }
             }
             tbody {
-                @let scales: Vec<ColumnScale> = COLUMNS.iter().map(|it| ColumnScale::of(figures, it)).collect();
+                @let scales: Vec<ColumnScale> = columns.iter().map(|it| ColumnScale::of(figures, it)).collect();
                 @for (index, row) in figures.rows.iter().enumerate() {
                     @let is_new = index > 0 && figures.rows[index - 1].server.family != row.server.family;
                     tr class=[is_new.then_some("rule")] data-server=(row.server.name) { (cells(row, &scales)) }
