@@ -444,7 +444,7 @@ function comparison() {
   const place = one('.compare');
   if (!place) return;
   // Those with the most figures first, so that the page begins with a full table.
-  const figures = (row) => all('[data-low]', row).length;
+  const figures = (row) => all('td + td[data-v]', row).length;
   const rows = [...summary.tBodies[0].rows].filter(figures).sort((one, other) => figures(other) - figures(one));
   const select = (label, index) => {
     const list = make('select', { onchange: show }, ...rows.map((row) => make('option', {}, row.dataset.server)));
@@ -470,7 +470,7 @@ function comparison() {
       const verdict = low > 1 || high < 1 ? ((low > 1) === isHigherBetter ? 'better' : 'worse')
         : low >= 1 / 1.05 && high <= 1.05 ? 'equal within ±5 %' : 'inconclusive';
       return [make('tr', {}, make('th', { scope: 'row' }, titleOf(head)), make('td', {}, digits(own.v)), make('td', {}, digits(other.v)),
-        make('td', {}, digits(ratio)), make('td', {}, `${digits(low)} to ${digits(high)}`), make('td', {}, verdict))];
+        make('td', {}, digits(ratio)), make('td', {}, low ? `${digits(low)} to ${digits(high)}` : 'unknown'), make('td', {}, verdict))];
     });
     const titles = ['figure', a.value, b.value, 'ratio', 'interval', 'verdict'];
     if (!body.length) body.push(make('tr', {}, make('td', { colSpan: titles.length }, 'no figure that both servers have')));

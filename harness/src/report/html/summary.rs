@@ -155,7 +155,7 @@ fn cells(row: &Row<'_>, scales: &[ColumnScale]) -> Markup {
         }
         @for ((column, cell), (rank, scale)) in COLUMNS.iter().zip(&row.cells).zip(row.ranks.iter().zip(scales)) {
             @match cell {
-                Cell::Figure(figure) => td data-v=(figure.value) data-low=(figure.range().low) data-high=(figure.range().high) title=[figure.caveat.as_ref()] {
+                Cell::Figure(figure) => td data-v=(figure.value) data-low=[figure.interval.map(|it| it.low)] data-high=[figure.interval.map(|it| it.high)] title=[figure.caveat.as_ref()] {
                     (column.text(figure)) @if figure.caveat.is_some() { "*" }
                     @if let Some(rank) = rank { " " small { (rank) } }
                     @if let Some(style) = scale.style(figure) { i.interval style=(style) {} }
