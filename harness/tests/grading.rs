@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::common::tests;
 use harness::environment::Environment;
 use harness::exit::Exit;
-use harness::report::{EXPORTERS, Output, grading};
+use harness::report::{Document, EXPORTERS, Output, grading};
 use harness::results::{
     CaseResult, ConcurrencyModel, Event, EventKind, FORMAT, KnownFailure, KnownVerdict, Report,
     ServerResult, State, Verdict,
@@ -173,7 +173,7 @@ fn report() -> Report {
 
 fn rendered(report: &Report, file: &str) -> Option<String> {
     let exporter = EXPORTERS.iter().find(|exporter| exporter.file_name == file);
-    (exporter.expect("an exporter").render)(report)
+    (exporter.expect("an exporter").render)(Document::of(report))
 }
 
 fn grading_reports_and_the_class_table_match_the_golden_files() {

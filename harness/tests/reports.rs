@@ -15,7 +15,7 @@ use formats::{
     junit_has_only_what_the_schema_of_jenkins_allows, measurements_are_csv_with_a_row_for_each_run,
     the_time_of_a_suite_is_the_elapsed_time_if_it_is_recorded,
 };
-use harness::report::{EXPORTERS, Evidence, FOLDERS, FailOn, Tally};
+use harness::report::{Document, EXPORTERS, Evidence, FOLDERS, FailOn, Tally};
 use harness::results::{CaseResult, Kind, Report, State, Verdict};
 use output::{
     a_report_keeps_the_evidence_of_passed_cases_on_request, old_files_of_subdirectories_are_removed,
@@ -24,6 +24,7 @@ use page::{
     a_chart_and_its_table_have_the_same_points, every_server_has_a_row_and_every_result_a_cell,
     long_transcripts_do_not_make_the_page_large, script_and_style_are_short,
     the_page_loads_nothing_and_escapes_server_output, the_page_of_all_servers_is_small,
+    the_page_shows_what_changed_since_the_baseline,
 };
 use sample::{known, measurement, report, result, server};
 use summary::{
@@ -48,6 +49,7 @@ tests![
     the_leader_of_a_column_names_what_it_gives_up,
     the_page_loads_nothing_and_escapes_server_output,
     the_page_of_all_servers_is_small,
+    the_page_shows_what_changed_since_the_baseline,
     script_and_style_are_short,
     a_chart_and_its_table_have_the_same_points,
     every_server_has_a_row_and_every_result_a_cell,
@@ -77,8 +79,8 @@ tests![
 fn every_report_format_matches_its_golden_file() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     for exporter in EXPORTERS {
-        let Some(rendered) = (exporter.render)(&report()) else { continue };
-        let second = (exporter.render)(&report());
+        let Some(rendered) = (exporter.render)(Document::of(&report())) else { continue };
+        let second = (exporter.render)(Document::of(&report()));
         assert_eq!(
             second.as_ref(),
             Some(&rendered),
@@ -112,14 +114,14 @@ fn compare(file: &Path, text: &str) {
 /// Renders a file of a report.
 fn rendered(report: &Report, file: &str) -> Option<String> {
     let exporter = EXPORTERS.iter().find(|exporter| exporter.file_name == file);
-    (exporter.unwrap_or_else(|| panic!("no exporter of {file}")).render)(report)
+    (exporter.unwrap_or_else(|| panic!("no exporter of {file}")).render)(Document::of(report))
 }
 
 /// Reads a report, and writes it again. Returns both texts.
 pub(crate) fn read_back(path: &Path) -> (String, String) {
     let report = Report::read(path).unwrap_or_else(|error| panic!("{error}"));
     let json = EXPORTERS.iter().find(|exporter| exporter.file_name == "report.json");
-    let written = json.and_then(|exporter| (exporter.render)(&report)).expect("JSON");
+    let written = json.and_then(|exporter| (exporter.render)(Document::of(&report))).expect("JSON");
     (std::fs::read_to_string(path).expect("a report"), written)
 }
 
@@ -195,7 +197,8 @@ fn junit_is_valid_xml_for_any_server_output_and_quotes_it() {
     let mut report = report();
     report.servers = vec![server(words, vec![hostile])];
     let junit = EXPORTERS.iter().find(|exporter| exporter.file_name == "junit.xml");
-    let text = (junit.expect("a JUnit exporter").render)(&report).expect("a JUnit file");
+    let text =
+        (junit.expect("a JUnit exporter").render)(Document::of(&report)).expect("a JUnit file");
     // The Char production of XML 1.0.
     let is_char = |letter: char| matches!(letter, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);
     assert!(text.chars().all(is_char), "{text:?}");
@@ -213,7 +216,7 @@ fn junit_is_valid_xml_for_any_server_output_and_quotes_it() {
 fn every_format_marks_an_unfinished_run_as_incomplete() {
     let unfinished = Report { complete: false, servers: Vec::new(), ..report() };
     for exporter in EXPORTERS {
-        let Some(rendered) = (exporter.render)(&unfinished) else { continue };
+        let Some(rendered) = (exporter.render)(Document::of(&unfinished)) else { continue };
         let is_marked =
             rendered.contains("is incomplete") || rendered.contains("\"complete\":false");
         assert!(is_marked, "{}", exporter.file_name);

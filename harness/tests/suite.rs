@@ -30,6 +30,7 @@ mod preflight;
 mod processes;
 mod properties;
 mod readiness;
+mod reference;
 mod replay;
 mod reports;
 mod supervision;
@@ -80,6 +81,7 @@ const MODULES: &[Module] = &[
     module("readiness", Cost::Case, readiness::tests),
     module("layers", Cost::Case, layers::tests),
     module("limits", Cost::Case, limits::tests),
+    module("reference", Cost::Case, reference::tests),
     module("known", Cost::Case, known::tests),
     module("grading", Cost::Case, grading::tests),
     module("reports", Cost::Case, reports::tests),

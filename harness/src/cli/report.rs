@@ -20,6 +20,9 @@ pub struct Report {
     /// Directory for the report. It may be the directory of the RESULT if only one is given.
     #[arg(long, value_name = "DIR", default_value = "reports/latest")]
     pub output: PathBuf,
+    /// Earlier reports: the page shows what changed since then, as `harness compare` finds it.
+    #[arg(long, value_name = "OLD", num_args = 1..)]
+    pub baseline: Vec<PathBuf>,
     /// Merge reports of machines that differ in CPU model, number of CPUs or kernel.
     #[arg(long)]
     pub allow_different_machines: bool,

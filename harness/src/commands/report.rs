@@ -28,7 +28,9 @@ pub fn report(arguments: &cli::Report) -> Result<ExitCode> {
     let Some(merged) = Report::merged(files.into_iter().map(|file| file.report)) else {
         bail!(UsageError("name at least one report".to_owned()));
     };
-    let output = Output::create(&arguments.output)?;
+    let baseline = report_files::read(&arguments.baseline)?;
+    let baseline = baseline.into_iter().map(|file| file.report).collect();
+    let output = Output::create(&arguments.output)?.with_baseline(baseline);
     output.write(&merged)?;
     if count > 1 {
         stdio::line(&format!("merged {count} reports"));

@@ -10,7 +10,7 @@ use crate::results::{Kind, Report};
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "badge.svg",
     summary: "the verdict as a small image without external resources, for a README",
-    render: |report| Some(render(report)),
+    render: |document| Some(render(document.report)),
 };
 
 const GREEN: &str = "#2d7d3a";

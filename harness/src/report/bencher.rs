@@ -11,7 +11,7 @@ use crate::results::Report;
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "bencher.json",
     summary: "throughput, p99 and memory in the Bencher Metric Format (adapter json)",
-    render,
+    render: |document| render(document.report),
 };
 
 /// A figure, with its 95 % confidence interval if known.

@@ -11,13 +11,13 @@ use crate::results::Report;
 pub(super) const BIGGER: Exporter = Exporter {
     file_name: "benchmark-bigger.json",
     summary: "throughput for github-action-benchmark (customBiggerIsBetter)",
-    render: |report| render(report, true),
+    render: |document| render(document.report, true),
 };
 
 pub(super) const SMALLER: Exporter = Exporter {
     file_name: "benchmark-smaller.json",
     summary: "p99 and memory for github-action-benchmark (customSmallerIsBetter)",
-    render: |report| render(report, false),
+    render: |document| render(document.report, false),
 };
 
 /// An entry of the file.

@@ -8,7 +8,7 @@ use crate::stats::geometric_mean;
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "measurements.csv",
     summary: "figures as CSV: a row for each run of a measurement, and a summary row",
-    render,
+    render: |document| render(document.report),
 };
 
 /// Columns, in order. A cell without a figure is empty.

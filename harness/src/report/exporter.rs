@@ -1,6 +1,23 @@
 //! A file format of the report.
 
+use crate::comparison::ReportComparison;
 use crate::results::Report;
+
+/// What is rendered: a report, and its differences from earlier reports.
+#[derive(Clone, Copy, Debug)]
+pub struct Document<'r> {
+    /// The report.
+    pub report: &'r Report,
+    /// Comparison with the baseline of `--baseline`, if there is one.
+    pub baseline: Option<&'r ReportComparison>,
+}
+
+impl<'r> Document<'r> {
+    /// Returns the document of a report without a baseline.
+    pub fn of(report: &'r Report) -> Document<'r> {
+        Document { report, baseline: None }
+    }
+}
 
 /// A file format of the report.
 #[derive(Debug)]
@@ -10,5 +27,5 @@ pub struct Exporter {
     /// Content and purpose of the file, in one line.
     pub summary: &'static str,
     /// Renders the file. Returns `None` if the report has no content for this format.
-    pub render: fn(&Report) -> Option<String>,
+    pub render: fn(Document<'_>) -> Option<String>,
 }

@@ -6,7 +6,7 @@ use crate::results::Report;
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "report.json",
     summary: "the complete report for programs; reports/report.schema.json describes it",
-    render: |report| Some(render(report)),
+    render: |document| Some(render(document.report)),
 };
 
 /// Renders the report in one line, without the evidence of results that need no attention: with

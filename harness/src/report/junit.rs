@@ -9,7 +9,7 @@ use crate::results::{CaseResult, Kind, Report, ServerResult, State};
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "junit.xml",
     summary: "verdicts as JUnit XML, for the test page of a CI system; one suite per server",
-    render: |report| Some(render(report)),
+    render: |document| Some(render(document.report)),
 };
 
 pub(super) fn render(report: &Report) -> String {

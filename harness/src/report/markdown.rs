@@ -18,7 +18,7 @@ use crate::results::{Kind, Report, Verdict};
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "summary.md",
     summary: "verdict, failures by likely cause and key figures as Markdown, at most 20 KB",
-    render: |report| Some(render(report)),
+    render: |document| Some(render(document.report)),
 };
 
 /// Maximum size of the summary, in bytes.

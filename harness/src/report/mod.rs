@@ -34,7 +34,7 @@ mod text;
 mod tracked;
 
 pub use annotations::{Annotation, MAX_ERRORS};
-pub use exporter::Exporter;
+pub use exporter::{Document, Exporter};
 pub use exporters::{EXPORTERS, FOLDERS};
 pub use fail_on::FailOn;
 pub use findings::findings;

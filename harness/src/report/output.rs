@@ -9,10 +9,12 @@ use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 
+use super::exporter::Document;
 use super::exporters::{EXPORTERS, FOLDERS};
 use super::folder::Evidence;
 use super::replace_file::{is_special, put};
 use super::{folder_writer, junit};
+use crate::comparison::{ReportComparison, Settings};
 use crate::results::Report;
 
 /// The output directory of a report.
@@ -20,6 +22,8 @@ use crate::results::Report;
 pub struct Output {
     folder: PathBuf,
     evidence: Evidence,
+    /// Earlier reports with which the page compares this one.
+    baseline: Vec<Report>,
 }
 
 impl Output {
@@ -28,7 +32,11 @@ impl Output {
     /// # Errors
     /// The directory cannot be created or written to.
     pub fn create(folder: &Path) -> Result<Output> {
-        let output = Output { folder: folder.to_path_buf(), evidence: Evidence::default() };
+        let output = Output {
+            folder: folder.to_path_buf(),
+            evidence: Evidence::default(),
+            baseline: Vec::new(),
+        };
         fs::create_dir_all(folder).with_context(|| {
             format!("cannot create the folder {}; choose another with --output", folder.display())
         })?;
@@ -40,12 +48,21 @@ impl Output {
         Output { evidence, ..self }
     }
 
+    /// Sets the earlier reports with which the page compares this one.
+    pub fn with_baseline(self, baseline: Vec<Report>) -> Output {
+        Output { baseline, ..self }
+    }
+
     /// Writes all files of the report, and removes the old files of formats that have no content.
     ///
     /// # Errors
     /// A file cannot be written or removed.
     pub fn write(&self, report: &Report) -> Result<()> {
-        self.write_draft(report)?;
+        let comparison = (!self.baseline.is_empty()).then(|| {
+            let new = std::slice::from_ref(report);
+            ReportComparison::of(&self.baseline, new, Settings::default())
+        });
+        self.write_files(Document { report, baseline: comparison.as_ref() })?;
         FOLDERS.iter().try_for_each(|format| {
             let files = (format.files)(report, self.evidence);
             folder_writer::write(&self.folder, format, &files).with_context(|| {
@@ -58,13 +75,17 @@ impl Output {
         })
     }
 
-    /// Writes the report without the formats that have several files: with thousands of files, a
-    /// write would take too long to repeat it during a run.
+    /// Writes the report without the formats that have several files, and without a comparison:
+    /// with thousands of files, a write would take too long to repeat it during a run.
     ///
     /// # Errors
     /// A file cannot be written or removed.
     pub fn write_draft(&self, report: &Report) -> Result<()> {
-        EXPORTERS.iter().try_for_each(|exporter| match (exporter.render)(report) {
+        self.write_files(Document::of(report))
+    }
+
+    fn write_files(&self, document: Document<'_>) -> Result<()> {
+        EXPORTERS.iter().try_for_each(|exporter| match (exporter.render)(document) {
             Some(content) => self.put(exporter.file_name, &content),
             None => self.remove(exporter.file_name),
         })

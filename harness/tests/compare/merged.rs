@@ -1,6 +1,6 @@
 //! `harness report`.
 
-use harness::report::EXPORTERS;
+use harness::report::{Document, EXPORTERS};
 
 use super::*;
 
@@ -25,7 +25,12 @@ pub(super) fn several_reports_become_one_with_all_runs_in_every_format() {
     assert_eq!(merged.servers[0].cases[0].verdict, Some(Verdict::Fail));
     for exporter in EXPORTERS {
         let exists = output.join(exporter.file_name).exists();
-        assert_eq!(exists, (exporter.render)(&merged).is_some(), "{}", exporter.file_name);
+        assert_eq!(
+            exists,
+            (exporter.render)(Document::of(&merged)).is_some(),
+            "{}",
+            exporter.file_name
+        );
     }
 }
 
@@ -36,7 +41,7 @@ pub(super) fn a_report_is_rendered_again_in_place() {
     harness(&["report", &file, "--output"]).arg(folder.path()).assert().code(0);
     let (rewritten, _) = crate::reports::read_back(&folder.path().join("report.json"));
     let json = EXPORTERS.iter().find(|it| it.file_name == "report.json").expect("a format");
-    assert_eq!(Some(rewritten), (json.render)(&original));
+    assert_eq!(Some(rewritten), (json.render)(Document::of(&original)));
     assert!(folder.path().join("index.html").exists());
 }
 

@@ -1,7 +1,9 @@
 //! Tests of `index.html` that need no browser.
 
+use harness::comparison::{ReportComparison, Settings};
 use harness::report::chart::{Styles, charts, svg, table};
 use harness::report::key_figures::KeyFigures;
+use harness::report::{Document, EXPORTERS};
 use harness::results::{
     CaseResult, Event, EventKind, IdleConnectionCost, MemoryAt, Overload, OverloadOutcome,
     RateFigures, Report, ServerResult, State, Verdict,
@@ -176,4 +178,19 @@ pub(super) fn long_transcripts_do_not_make_the_page_large() {
     assert!(page.len() < MAX_PAGE, "{} bytes, {sizes:?}", page.len());
     let elements = page.matches('<').count() - page.matches("</").count();
     assert!(elements < 50_000, "{elements} elements");
+}
+
+pub(super) fn the_page_shows_what_changed_since_the_baseline() {
+    let (old, mut new) = (report(), report());
+    new.environment.started_at = "2026-02-03T04:05:06Z".to_owned();
+    new.servers[0].cases[0].verdict = Some(Verdict::Fail);
+    let comparison = ReportComparison::of(&[old], std::slice::from_ref(&new), Settings::default());
+    let exporter = EXPORTERS.iter().find(|exporter| exporter.file_name == "index.html");
+    let document = Document { report: &new, baseline: Some(&comparison) };
+    let page = (exporter.expect("a page").render)(document).expect("a page");
+    assert!(page.contains("<td class=\"fail changed\">"), "the cell is marked");
+    assert_eq!(page.matches(" changed\">").count(), 1, "no other cell is marked");
+    let section = page.split("id=\"baseline\"").nth(1).expect("a comparison with the baseline");
+    assert!(section.contains("one-calc · framing/single"), "the changed verdict is listed");
+    assert!(!super::rendered(&new, "index.html").expect("a page").contains("id=\"baseline\""));
 }

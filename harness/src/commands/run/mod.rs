@@ -21,6 +21,7 @@ use super::draft::STOPPED;
 use super::draft::{Draft, Files, empty_report, milliseconds};
 use super::progress::weights::{planned_s, weight_of_cases, weight_of_result};
 use super::progress::{OutputStream, Progress, StepKind, StepLine};
+use super::report_files;
 use super::selection::seed_or_random;
 use crate::cli::{COUNTEREXAMPLES, Run};
 use crate::conformance::{self, Case, Runner};
@@ -78,7 +79,11 @@ impl Job<'_> {
     /// Bad usage, or a file cannot be written.
     fn prepare(arguments: &Run) -> Result<Job<'_>> {
         arguments.exit_policy.check()?;
-        let output = Output::create(&arguments.output)?.with_evidence(arguments.evidence);
+        // Read first: the baseline may be the report that this run replaces.
+        let baseline = report_files::read(&arguments.baseline)?;
+        let output = Output::create(&arguments.output)?
+            .with_evidence(arguments.evidence)
+            .with_baseline(baseline.into_iter().map(|file| file.report).collect());
         let page = output.page();
         let launcher = Launcher::this_program()?;
         let contenders = Contender::of_run(arguments, &launcher)?;

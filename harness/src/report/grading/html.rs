@@ -11,7 +11,7 @@ use crate::results::Report;
 pub(in crate::report) const EXPORTER: Exporter = Exporter {
     file_name: "grading.html",
     summary: "the grading report for screen and print: overview table, then a page for each external server",
-    render,
+    render: |document| render(document.report),
 };
 
 const STYLE: &str = concat!(include_str!("../html/base.css"), include_str!("grading.css"));

@@ -3,14 +3,14 @@
 use std::fmt::Write;
 
 use super::model::{Fault, Grading, Group, Row};
-use crate::report::exporter::Exporter;
+use crate::report::exporter::{Document, Exporter};
 use crate::report::markup::{code, escaped};
 use crate::results::Report;
 
 pub(in crate::report) const EXPORTER: Exporter = Exporter {
     file_name: "grading.md",
     summary: "grading report of external servers for their authors: faults, and what works; overview table",
-    render: |report| {
+    render: |Document { report, .. }| {
         let mut page = String::new();
         let has_external = !report.external().is_empty();
         has_external.then(|| write(report, &mut page).expect("writing to a String cannot fail"))?;

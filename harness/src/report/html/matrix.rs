@@ -1,14 +1,27 @@
 //! The matrix: a row for each case, grouped by topic, and a column for each server.
 
+use std::collections::HashSet;
+
 use maud::{Markup, html};
 
 use super::address::{result_link, server_link};
 use super::failures::Failures;
+use crate::comparison::ReportComparison;
 use crate::report::grading::{topic_description, topic_of};
 use crate::report::tally::Tally;
 use crate::results::{CaseResult, Kind, Report, ServerResult};
 
-pub(super) fn section(report: &Report, failures: &Failures) -> Markup {
+pub(super) fn section(
+    report: &Report,
+    failures: &Failures,
+    baseline: Option<&ReportComparison>,
+) -> Markup {
+    let changes: HashSet<(&str, &str)> = baseline
+        .iter()
+        .flat_map(|baseline| &baseline.verdicts)
+        .map(|it| (it.server.as_str(), it.case.as_str()))
+        .collect();
+    let marks = Marks { failures, changes };
     let cases = report.case_names();
     let servers = report.servers_run();
     let topics: Vec<&[(&str, &str)]> =
@@ -35,7 +48,7 @@ pub(super) fn section(report: &Report, failures: &Failures) -> Markup {
                                 }
                             }
                         }
-                        @for topic in &topics { (band(topic, &servers, failures)) }
+                        @for topic in &topics { (band(topic, &servers, &marks)) }
                     }
                 }
             }
@@ -43,8 +56,15 @@ pub(super) fn section(report: &Report, failures: &Failures) -> Markup {
     }
 }
 
+/// What the cells show beside the verdict.
+struct Marks<'r> {
+    failures: &'r Failures,
+    /// Server and case of each verdict that differs from the baseline.
+    changes: HashSet<(&'r str, &'r str)>,
+}
+
 /// Renders the cases of one topic. A topic whose results all need no attention is collapsed.
-fn band(topic: &[(&str, &str)], servers: &[&ServerResult], failures: &Failures) -> Markup {
+fn band(topic: &[(&str, &str)], servers: &[&ServerResult], marks: &Marks<'_>) -> Markup {
     let name = topic_of(topic[0].0);
     let results = || -> Vec<&CaseResult> {
         topic.iter().flat_map(|(case, _)| servers.iter().filter_map(|it| it.result(case))).collect()
@@ -63,7 +83,7 @@ fn band(topic: &[(&str, &str)], servers: &[&ServerResult], failures: &Failures) 
             @for (case, requirement) in topic {
                 tr data-case=(case) {
                     th scope="row" title=(requirement) { (case) }
-                    @for server in servers { (cell(server, case, failures)) }
+                    @for server in servers { (cell(server, case, marks)) }
                 }
             }
         }
@@ -72,12 +92,14 @@ fn band(topic: &[(&str, &str)], servers: &[&ServerResult], failures: &Failures) 
 
 /// Renders a cell. Without the script of the page, only the results whose evidence is in the page
 /// are links.
-fn cell(server: &ServerResult, case: &str, failures: &Failures) -> Markup {
+fn cell(server: &ServerResult, case: &str, marks: &Marks<'_>) -> Markup {
+    let is_changed = marks.changes.contains(&(server.name.as_str(), case));
+    let changed = if is_changed { " changed" } else { "" };
     html! {
         @match server.result(case) {
             None => td {},
-            Some(result) => td class=(class(result.kind())) {
-                @if !failures.has_static_evidence(&server.name, case) { (result.kind().symbol()) }
+            Some(result) => td class={ (class(result.kind())) (changed) } {
+                @if !marks.failures.has_static_evidence(&server.name, case) { (result.kind().symbol()) }
                 @else { a href=(result_link(&server.name, case)) { (result.kind().symbol()) } }
             },
         }

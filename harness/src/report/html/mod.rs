@@ -22,14 +22,13 @@ use failures::Failures;
 use maud::{DOCTYPE, PreEscaped, html};
 
 use super::chart::{self, Styles};
-use super::exporter::Exporter;
+use super::exporter::{Document, Exporter};
 use super::key_figures::KeyFigures;
-use crate::results::Report;
 
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "index.html",
     summary: "the complete report for readers, with the evidence for each verdict; one file",
-    render: |report| Some(render(report)),
+    render: |document| Some(render(document)),
 };
 
 /// Style of this page and of the grading report.
@@ -37,7 +36,8 @@ pub(super) const BASE_STYLE: &str = include_str!("base.css");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-fn render(report: &Report) -> String {
+fn render(document: Document<'_>) -> String {
+    let Document { report, baseline } = document;
     let figures = KeyFigures::of(report);
     let styles = Styles::of(report);
     let failures = Failures::of(report);
@@ -61,8 +61,8 @@ fn render(report: &Report) -> String {
                     (failures::section(report, &failures))
                     (when_full::section(report))
                     (curves::section(report, &styles))
-                    (matrix::section(report, &failures))
-                    (comparison::section(report))
+                    (matrix::section(report, &failures, baseline))
+                    (comparison::section(report, baseline))
                     (servers::section(report))
                     (method::section(report))
                 }

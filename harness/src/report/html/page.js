@@ -207,7 +207,7 @@ function readable(figure) {
 
 const matrix = one('#matrix-table');
 const kinds = ['pass', 'warn', 'info', 'fail', 'inconclusive', 'none', 'known', 'stale'];
-const words = { pass: 'passed', warn: 'passed with a warning', fail: 'failed', none: 'not applicable', known: 'known failure', stale: 'stale known failure' };
+const words = { pass: 'passed', warn: 'passed with a warning', fail: 'failed', none: 'not applicable', known: 'known failure', stale: 'stale known failure', changed: 'changed since baseline' };
 const filterStyle = document.head.appendChild(make('style'));
 const filters = {};
 
@@ -281,7 +281,7 @@ function filterForm() {
   const state = make('output');
   matrix.parentElement.before(make('form', { className: 'filters', onsubmit: (event) => event.preventDefault() },
     select('topic', 'Topic', topics),
-    select('verdict', 'Verdict', kinds.map((kind) => [kind, words[kind] ?? kind])),
+    select('verdict', 'Verdict', [...kinds, ...(one('td.changed', matrix) ? ['changed'] : [])].map((it) => [it, words[it] ?? it])),
     select('service', 'Service', services),
     make('label', {}, 'Case or server ', filters.text),
     button('Show all', () => filterChanged(setFilters({}))),
