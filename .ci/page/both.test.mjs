@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { address, dataOf, follow, launch, open, openAll, pageOf, pagesOf, reports, violations } from './browser.mjs';
+import { dataOf, follow, launch, open, openAll, pagesOf, reports, violations } from './browser.mjs';
 
 const SECTIONS = ['run', 'summary', 'failures', 'when-full', 'curves', 'matrix', 'comparison', 'servers', 'method'];
 
@@ -106,7 +106,7 @@ for (const [kind, report] of Object.entries(reports)) {
       await page.context().close();
     });
 
-    test('opens and closes the details of a server by its address', async () => {
+    test('opens the details of a server by its address', async () => {
       const name = dataOf(report).servers[1].name;
       const page = await open(browser, report, { fragment: name });
       const details = page.locator('details.server', { has: page.locator(`[id="${name}"]`) });
@@ -116,7 +116,3 @@ for (const [kind, report] of Object.entries(reports)) {
     });
   });
 }
-
-test('the address of a page names its file', () => {
-  assert.match(address(pageOf(reports.figures), 'a'), /^file:\/\/.*index\.html#a$/);
-});
