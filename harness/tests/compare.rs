@@ -30,6 +30,7 @@ use figures::{
 use merged::{
     a_report_is_rendered_again_in_place,
     an_input_of_several_is_not_overwritten_and_none_is_merged_twice,
+    copies_and_reports_of_different_plans_are_not_merged,
     reports_of_different_machines_are_merged_only_on_request,
     several_reports_become_one_with_all_runs_in_every_format,
 };
@@ -53,6 +54,7 @@ tests![
     a_report_is_rendered_again_in_place,
     an_input_of_several_is_not_overwritten_and_none_is_merged_twice,
     reports_of_different_machines_are_merged_only_on_request,
+    copies_and_reports_of_different_plans_are_not_merged,
 ];
 
 fn harness(arguments: &[&str]) -> Command {

@@ -167,6 +167,7 @@ fn report() -> Report {
         plan: "no measurements".to_owned(),
         seed: 7,
         duration_ms: 83_000,
+        merged_reports: 0,
         servers: vec![built_in, anna, ben(), hostile],
     }
 }

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use crate::common::tests;
 use answers::{
+    a_run_without_replies_keeps_the_latencies_of_the_others,
     a_server_with_failures_is_not_recommended, each_need_has_its_rule_and_threshold,
     the_leader_of_a_column_names_what_it_gives_up, ties_and_doubtful_figures_decide_the_leaders,
+    two_runs_are_too_few_for_an_interval,
 };
 use formats::{
     a_badge_is_self_contained_and_has_an_accessible_title,
@@ -44,6 +46,8 @@ mod summary;
 tests![
     every_report_format_matches_its_golden_file,
     each_need_has_its_rule_and_threshold,
+    two_runs_are_too_few_for_an_interval,
+    a_run_without_replies_keeps_the_latencies_of_the_others,
     ties_and_doubtful_figures_decide_the_leaders,
     a_server_with_failures_is_not_recommended,
     the_leader_of_a_column_names_what_it_gives_up,

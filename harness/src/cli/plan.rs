@@ -39,7 +39,7 @@ impl PlanName {
             PlanName::Quick => Plan { duration: Duration::from_millis(100), ..short },
             PlanName::Standard => short,
             PlanName::Reference => Plan {
-                warm_up: Duration::from_millis(150),
+                warm_up: Duration::from_millis(100),
                 duration: Duration::from_millis(500),
                 idle_connections: 10_000,
                 workloads: WorkloadSet::Figures,

@@ -56,7 +56,7 @@ fn failures(comparison: &ReportComparison, arguments: &cli::Compare) -> Vec<Stri
         let inconclusive = comparison.inconclusive_times().count();
         if inconclusive > 0 {
             reasons.push(format!("inconclusive times: {inconclusive}"));
-        } else if !comparison.figures_compared {
+        } else if !comparison.figures.iter().any(|it| it.figure.is_time()) {
             reasons.push("times were not compared".to_owned());
         }
     }

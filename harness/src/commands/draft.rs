@@ -71,6 +71,7 @@ pub(crate) fn empty_report(plan: String, seed: u64) -> Report {
         plan,
         seed,
         duration_ms: 0,
+        merged_reports: 0,
         servers: Vec::new(),
     }
 }

@@ -24,6 +24,7 @@ pub fn report(arguments: &cli::Report) -> Result<ExitCode> {
     if !arguments.allow_different_machines {
         check_machines(&files)?;
     }
+    check_plans(&files)?;
     let count = files.len();
     let Some(merged) = Report::merged(files.into_iter().map(|file| file.report)) else {
         bail!(UsageError("name at least one report".to_owned()));
@@ -42,8 +43,14 @@ pub fn report(arguments: &cli::Report) -> Result<ExitCode> {
 /// Checks that no file is given twice: its runs would count twice.
 fn check_distinct(files: &[ReportFile]) -> Result<()> {
     for (at, file) in files.iter().enumerate() {
-        if files[..at].iter().any(|other| is_same_file(&other.path, &file.path)) {
-            bail!(UsageError(format!("{} is given twice", file.path.display())));
+        let is_copy = |other: &ReportFile| {
+            is_same_file(&other.path, &file.path) || other.report.is_same_run(&file.report)
+        };
+        if files[..at].iter().any(is_copy) {
+            bail!(UsageError(format!(
+                "{} is given twice, or is a copy of another report",
+                file.path.display()
+            )));
         }
     }
     Ok(())
@@ -81,6 +88,25 @@ fn check_machines(files: &[ReportFile]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Checks that all measurements have one plan: a mean over different plans is a figure that no run
+/// has.
+fn check_plans(files: &[ReportFile]) -> Result<()> {
+    let measured: Vec<&ReportFile> =
+        files.iter().filter(|file| file.report.is_measured()).collect();
+    let Some((first, others)) = measured.split_first() else { return Ok(()) };
+    match others.iter().find(|file| file.report.plan != first.report.plan) {
+        None => Ok(()),
+        Some(other) => bail!(UsageError(format!(
+            "the reports have different plans: {} has the {}, but {} has the {}; merge reports of \
+             one plan",
+            first.path.display(),
+            first.report.plan,
+            other.path.display(),
+            other.report.plan
+        ))),
+    }
 }
 
 /// Returns whether both paths name the same existing file.

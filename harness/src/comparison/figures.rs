@@ -139,6 +139,11 @@ impl Figure {
 }
 
 impl FigureVerdict {
+    /// Returns whether the figure differs.
+    pub fn is_difference(self) -> bool {
+        !matches!(self, FigureVerdict::Equal | FigureVerdict::Inconclusive)
+    }
+
     /// Returns the word used in reports.
     pub fn name(self) -> &'static str {
         match self {

@@ -43,10 +43,7 @@ impl ReportComparison {
             true => figures::compare(&sides, settings.margin, &mut notes),
             false => Vec::new(),
         };
-        let differs = |it: &FigureComparison| {
-            !matches!(it.verdict, FigureVerdict::Equal | FigureVerdict::Inconclusive)
-        };
-        if figures.iter().any(differs) && !sides.alternate() {
+        if figures.iter().any(|it| it.verdict.is_difference()) && !sides.alternate() {
             notes.push(Note::NotAlternating);
         }
         ReportComparison {

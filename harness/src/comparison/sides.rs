@@ -36,7 +36,7 @@ impl Sides {
         for (side, index) in Side::ALL.into_iter().zip(0..) {
             for report in reports[index] {
                 let started_at = report.environment.started_at.clone();
-                if unique[index].iter().any(|other| is_same_report(other, report)) {
+                if unique[index].iter().any(|other| other.is_same_run(report)) {
                     notes.push(Note::DuplicateReport { side, started_at });
                     continue;
                 }
@@ -89,12 +89,6 @@ impl Sides {
         );
         pairs
     }
-}
-
-/// Returns whether both are copies of one report. Two runs cannot start on one machine in the same
-/// second with the same command and seed, except if the seed is set.
-fn is_same_report(one: &Report, other: &Report) -> bool {
-    one.environment == other.environment && one.seed == other.seed && one.plan == other.plan
 }
 
 fn summary(reports: &[&Report]) -> SideSummary {

@@ -24,9 +24,7 @@ impl ReportComparison {
         lines.extend(unmatched(&self.unmatched));
         if self.figures_compared {
             lines.push(self.figure_counts());
-            let is_shown = |it: &&FigureComparison| {
-                all || !matches!(it.verdict, FigureVerdict::Equal | FigureVerdict::Inconclusive)
-            };
+            let is_shown = |it: &&FigureComparison| all || it.verdict.is_difference();
             lines.extend(self.figures.iter().filter(is_shown).map(|it| self.figure(it)));
             lines.extend(self.reasons());
         }

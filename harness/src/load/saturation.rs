@@ -17,7 +17,7 @@ use crate::server::Server;
 const LIMIT: Duration = Duration::from_millis(10);
 
 /// First rate of the search, in requests per second.
-const FIRST_RATE: f64 = 1_000.0;
+const FIRST_RATE: f64 = 4_000.0;
 
 /// Ratio of the lowest failed to the highest sustained rate at which the search ends.
 const NEAR: f64 = 1.1;

@@ -2,6 +2,7 @@
 
 use super::grading::Cause;
 use super::markup::clipped;
+use crate::figures::counted;
 use crate::results::Report;
 
 /// Maximum number of annotations for causes. GitHub shows 10 errors of a step.
@@ -37,10 +38,11 @@ impl Report {
             let results: usize = more.iter().map(|cause| cause.results.len()).sum();
             annotations.push(Annotation {
                 is_error: false,
-                title: format!("{} more causes", more.len()),
+                title: format!("more: {}", counted(more.len(), "cause")),
                 message: format!(
-                    "{results} results of {} more causes need attention: see the log or the report",
-                    more.len()
+                    "more that needs attention, in the log and the report: {} of {}",
+                    counted(results, "result"),
+                    counted(more.len(), "cause")
                 ),
             });
         }

@@ -53,6 +53,7 @@ mod tests {
             plan: String::new(),
             seed: 0,
             duration_ms: 0,
+            merged_reports: 0,
             servers: servers.iter().map(server).collect(),
         })
     }

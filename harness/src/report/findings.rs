@@ -41,11 +41,16 @@ fn write(report: &Report, text: &mut String) -> std::fmt::Result {
 /// Writes a line for each recommendation.
 pub(super) fn answers(figures: &KeyFigures<'_>, text: &mut String) -> std::fmt::Result {
     for it in recommendations(figures) {
+        if it.leaders.is_empty() {
+            writeln!(text, "- **{}**: {}.", it.need, it.because)?;
+            continue;
+        }
         let named: Vec<String> =
             it.leaders.iter().take(MAX_LEADERS).map(|name| format!("`{name}`")).collect();
         let more = match it.leaders.len() {
             0..=MAX_LEADERS => String::new(),
-            all => format!(" and {} more, tied", all - MAX_LEADERS),
+            all if it.is_tie => format!(" and {} more, tied", all - MAX_LEADERS),
+            all => format!(" and {} more", all - MAX_LEADERS),
         };
         writeln!(text, "- **{}**: {}{more}, {}.", it.need, named.join(", "), escaped(&it.because))?;
     }

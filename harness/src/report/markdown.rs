@@ -75,7 +75,7 @@ fn verdict(report: &Report, causes: &[Cause]) -> String {
         () if !report.complete => "No failure so far",
         () => "Passed",
     };
-    let servers = counted(report.servers_run().len(), "server");
+    let servers = format!("{} tested", counted(report.servers_run().len(), "server"));
     let tally = Tally::of(report.results());
     let problems = match report.problems().count() {
         0 => String::new(),

@@ -15,7 +15,8 @@ impl Measurement {
     ///
     /// Counts and durations are added; rates and shares become means, and maxima stay maxima. The
     /// quantiles of `latency_intended_ns` are those of the merged histogram, so they have two
-    /// significant digits; of the other times, each quantile is the largest of all runs. With three runs or more, the interval of the p99 is that of the mean over
+    /// significant digits; of the other times, and without a histogram, each quantile is the largest
+    /// of all runs. With three runs or more, the interval of the p99 is that of the mean over
     /// the runs: the noise between runs is larger than that within one.
     pub fn merge(&mut self, other: Measurement) {
         let weight = |one: &Measurement| one.runs.len().max(1) as f64;
@@ -96,18 +97,27 @@ impl Measurement {
         self.latency_sent_ns = self.latency_sent_ns.largest(&other.latency_sent_ns);
         self.send_lateness_ns = self.send_lateness_ns.largest(&other.send_lateness_ns);
         self.connect_ns = self.connect_ns.largest(&other.connect_ns);
-        let latency = merged_histogram(&self.latency_histogram, &other.latency_histogram);
-        if let Some(latency) = &latency {
-            self.latency_intended_ns = Quantiles::of(latency);
-        }
+        let values = [self.latency_intended_ns.count, other.latency_intended_ns.count];
+        let latency = match values {
+            // A run without a reply has no histogram.
+            [_, 0] => self.latency_histogram.as_ref().and_then(LatencyHistogram::decode),
+            [0, _] => other.latency_histogram.as_ref().and_then(LatencyHistogram::decode),
+            _ => merged_histogram(&self.latency_histogram, &other.latency_histogram),
+        };
+        self.latency_intended_ns = match &latency {
+            Some(latency) => Quantiles::of(latency),
+            // Quantiles of several runs cannot be computed from those of each run.
+            None => self.latency_intended_ns.largest(&other.latency_intended_ns),
+        };
         self.latency_histogram = latency.as_ref().and_then(LatencyHistogram::of);
         self.runs.extend(other.runs);
         let p99: Vec<f64> =
             self.runs.iter().filter_map(|run| run.p99_ns).map(|ns| ns as f64).collect();
-        if let Some((_, interval)) = geometric_mean(&p99) {
+        // Two runs are too few for an interval, and that of one of them is not that of both.
+        self.p99_interval_ns = geometric_mean(&p99).map(|(_, interval)| {
             let [low, high] = [interval.low, interval.high].map(|ns| ns.round() as u64);
-            self.p99_interval_ns = Some(Interval { low, high });
-        }
+            Interval { low, high }
+        });
     }
 }
 
@@ -119,6 +129,7 @@ fn merged_lists(one: &[Outcomes], other: &[Outcomes]) -> Vec<Outcomes> {
     merged
 }
 
+/// Returns the sum of both histograms, or `None` if one is missing.
 fn merged_histogram(
     one: &Option<LatencyHistogram>,
     other: &Option<LatencyHistogram>,
@@ -129,7 +140,7 @@ fn merged_histogram(
             one.auto(true);
             one.add(other).ok().map(|()| one)
         }
-        (one, other) => one.or(other),
+        _ => None,
     }
 }
 
@@ -170,8 +181,13 @@ impl ServerResult {
 }
 
 impl Report {
-    /// Merges reports of the same servers into one. Environment, plan and seed are those of the
-    /// first report. Returns `None` for no report.
+    /// Returns whether the report has a measurement.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.servers.iter().any(|server| !server.measurements.is_empty())
+    }
+
+    /// Merges reports of the same servers into one. Environment and seed are those of the first
+    /// report, and the plan that of the first report with measurements. Returns `None` for no report.
     pub fn merged(reports: impl IntoIterator<Item = Report>) -> Option<Report> {
         let mut reports = reports.into_iter();
         let mut merged = reports.next()?;
@@ -179,7 +195,11 @@ impl Report {
             merged.servers.iter().enumerate().map(|(at, it)| (it.name.clone(), at)).collect();
         for report in reports {
             merged.complete &= report.complete;
+            if !merged.is_measured() && report.is_measured() {
+                merged.plan.clone_from(&report.plan);
+            }
             merged.duration_ms += report.duration_ms;
+            merged.merged_reports += 1 + report.merged_reports;
             for server in report.servers {
                 match index.get(&server.name) {
                     Some(&at) => merged.servers[at].merge(server),

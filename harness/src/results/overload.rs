@@ -66,6 +66,21 @@ impl OverloadOutcome {
         }
     }
 
+    /// Describes what the client meets, as a phrase that follows "the client".
+    pub fn phrase(self) -> &'static str {
+        match self {
+            OverloadOutcome::Waits => "waits",
+            OverloadOutcome::Refused => "is refused",
+            OverloadOutcome::Reset => "is reset",
+            OverloadOutcome::Busy => "is told busy",
+            OverloadOutcome::Message => "is told another line",
+            OverloadOutcome::Closed => "is closed",
+            OverloadOutcome::TimesOut => "times out",
+            OverloadOutcome::Served => "is served",
+            OverloadOutcome::Other => "meets something else",
+        }
+    }
+
     /// Returns the name used in reports.
     pub fn name(self) -> &'static str {
         match self {

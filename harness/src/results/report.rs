@@ -31,6 +31,10 @@ pub struct Report {
     /// Duration of the run so far, in milliseconds.
     #[serde(default)]
     pub duration_ms: u64,
+    /// Number of other reports that were merged into this one. Environment and seed are those of the
+    /// first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub merged_reports: usize,
     /// Results, one entry per server.
     pub servers: Vec<ServerResult>,
 }
@@ -89,6 +93,11 @@ pub struct ServerResult {
     pub problem: Option<String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 /// A workload that was not measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -108,6 +117,12 @@ impl std::fmt::Display for NotMeasured {
 }
 
 impl Report {
+    /// Returns whether both are of one run. Two runs cannot start on one machine in the same second
+    /// with the same command and seed, except if the seed is set.
+    pub(crate) fn is_same_run(&self, other: &Report) -> bool {
+        self.environment == other.environment && self.seed == other.seed && self.plan == other.plan
+    }
+
     /// Iterates over the case results of all servers.
     pub fn results(&self) -> impl Iterator<Item = &CaseResult> {
         self.servers.iter().flat_map(|server| &server.cases)

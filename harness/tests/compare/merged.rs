@@ -80,3 +80,29 @@ pub(super) fn reports_of_different_machines_are_merged_only_on_request() {
     merge.arg("--allow-different-machines").assert().code(0);
     assert!(output.join("report.json").exists());
 }
+
+pub(super) fn copies_and_reports_of_different_plans_are_not_merged() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let of = |second, plan: &str| {
+        let measurements = vec![measured(1, 1e4, 1e6, 2e4)];
+        let servers = vec![ServerResult { measurements, ..of_cases(Vec::new()) }];
+        Report { plan: plan.to_owned(), ..report(second, servers) }
+    };
+    let one = write(folder.path(), "one", &of(1, "quick plan"));
+    let output = folder.path().join("merged");
+    let merge = |other: &str, more: &str| {
+        harness(&["report", &one, other, "--output"])
+            .arg(&output)
+            .assert()
+            .code(2)
+            .stderr(contains(more.to_owned()));
+        assert!(!output.exists());
+    };
+    merge(&write(folder.path(), "two", &of(2, "standard plan")), "different plans");
+    merge(&write(folder.path(), "copy", &of(1, "quick plan")), "is a copy of another report");
+    // A report without measurements has no plan.
+    let cases = write(folder.path(), "cases", &report(3, vec![of_cases(Vec::new())]));
+    harness(&["report", &cases, &one, "--output"]).arg(&output).assert().code(0);
+    let merged = Report::read(&output.join("report.json")).expect("a report");
+    assert_eq!((merged.plan.as_str(), merged.merged_reports), ("quick plan", 1));
+}

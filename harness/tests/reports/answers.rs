@@ -6,7 +6,7 @@ use harness::results::{
     OverloadOutcome, Report, RunFigures, ServerResult, State, Validity, ValidityLabel, Verdict,
 };
 
-use super::sample::{measurement, report, result, server};
+use super::sample::{measurement, nothing_answered, report, result, server};
 
 /// Returns a server with three runs of each workload, whose figures differ by 1 %.
 fn measured(name: &str, throughput: f64, p99_ns: u64, bytes: u64, held: u64) -> ServerResult {
@@ -73,27 +73,48 @@ pub(super) fn each_need_has_its_rule_and_threshold() {
     assert_eq!(leaders(&all, "isolation"), ["forked"]);
     assert_eq!(leaders(&all, "refusal"), ["few", "many", "small", "forked"]);
     let refusal = all.iter().find(|it| it.id == "refusal").expect("a recommendation");
-    assert!(refusal.because.contains("1 servers let the client wait"), "{}", refusal.because);
+    assert!(
+        refusal.because.ends_with(". One server lets the client wait instead"),
+        "{}",
+        refusal.because
+    );
 }
 
 pub(super) fn ties_and_doubtful_figures_decide_the_leaders() {
-    let doubtful = |mut server: ServerResult| {
+    let doubtful = |mut server: ServerResult, label: ValidityLabel, doubtful_runs: usize| {
         for it in &mut server.measurements {
-            it.validity = Validity {
-                label: ValidityLabel::Disturbed,
-                caveats: vec![Caveat { kind: CaveatKind::OtherLoad, text: "busy".to_owned() }],
-            };
+            let text = "a reason".to_owned();
+            let caveats = vec![Caveat { kind: CaveatKind::OtherLoad, text }];
+            it.validity = Validity { label, caveats };
+            it.runs.iter_mut().take(doubtful_runs).for_each(|run| run.validity = label);
         }
         server
     };
     let all = of(vec![
         measured("close", 2.99e5, 500_000, 300, 10_000),
         measured("best", 3e5, 500_000, 300, 10_000),
-        doubtful(measured("doubtful", 9e5, 100_000, 10, 10_000)),
+        doubtful(measured("doubtful", 9e5, 100_000, 10, 10_000), ValidityLabel::Disturbed, 2),
         measured("slow", 2e5, 700_000, 300, 10_000),
     ]);
     assert_eq!(leaders(&all, "throughput"), ["best", "close"], "tied, the higher value first");
     assert_eq!(leaders(&all, "p99"), ["close", "best"]);
+    // One doubtful run of three does not exclude a server, and a limit of the generator makes the
+    // throughput a lower bound.
+    let once = measured("once", 3e5, 500_000, 300, 10_000);
+    let bound = measured("bound", 5e5, 500_000, 300, 10_000);
+    let all = of(vec![
+        doubtful(once, ValidityLabel::Disturbed, 1),
+        doubtful(bound, ValidityLabel::GeneratorBound, 3),
+    ]);
+    assert_eq!(leaders(&all, "throughput"), ["bound"]);
+    assert_eq!(leaders(&all, "p99"), ["once"]);
+    let fastest = all.iter().find(|it| it.id == "throughput").expect("a recommendation");
+    assert!(fastest.because.contains("a lower bound"), "{}", fastest.because);
+    // A server with fewer connections does not compete.
+    let mut few = measured("few", 3e5, 10_000, 300, 10_000);
+    few.measurements[1].clients = 1;
+    let all = of(vec![few, measured("usual", 3e5, 500_000, 300, 10_000)]);
+    assert_eq!(leaders(&all, "p99-fixed-rate"), ["usual"]);
     let mut alone = measured("alone", 3e5, 500_000, 300, 10_000);
     for it in &mut alone.measurements {
         it.runs.truncate(1);
@@ -122,4 +143,24 @@ pub(super) fn the_leader_of_a_column_names_what_it_gives_up() {
     assert_eq!(fast.gives_up, "memory per idle connection: 30.0 times the best");
     let small = all.iter().find(|it| it.id == "idle").expect("a recommendation");
     assert_eq!(small.gives_up, "");
+}
+
+pub(super) fn two_runs_are_too_few_for_an_interval() {
+    let mut two = measured("two", 3e5, 500_000, 300, 10_000);
+    two.measurements.iter_mut().for_each(|it| it.runs.truncate(2));
+    let all = of(vec![two]);
+    assert_eq!(leaders(&all, "throughput"), Vec::<&str>::new());
+    let throughput = all.iter().find(|it| it.id == "throughput").expect("an answer");
+    assert!(throughput.because.contains("has a valid figure with an interval"));
+}
+
+pub(super) fn a_run_without_replies_keeps_the_latencies_of_the_others() {
+    let mut one = measurement("open-constant", 16, 5_000.0);
+    let histogram = one.latency_histogram.clone();
+    one.merge(nothing_answered());
+    assert_eq!(one.latency_histogram, histogram);
+    assert!(one.latency_intended_ns.p99.is_some());
+    let mut other = nothing_answered();
+    other.merge(measurement("open-constant", 16, 5_000.0));
+    assert_eq!(other.latency_histogram, histogram);
 }

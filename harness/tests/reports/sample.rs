@@ -297,6 +297,7 @@ pub(crate) fn report() -> Report {
         plan: "standard plan: 1s each".to_owned(),
         seed: 7,
         duration_ms: 83_000,
+        merged_reports: 0,
         servers: vec![one, two, three],
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn a_summary_of_all_servers_has_at_most_20_kb() {
     assert!(report.servers.len() >= 58 && cases >= 100, "{} {cases}", report.servers.len());
     let page = summary(&report);
     let servers = report.servers.len();
-    assert!(page.contains(&format!("**Passed.** {servers} servers. Verdicts:")), "{page}");
+    assert!(page.contains(&format!("**Passed.** {servers} servers tested. Verdicts:")), "{page}");
     for server in &report.servers {
         let rows = page.lines().filter(|line| line.starts_with(&format!("| {}", server.name)));
         assert!(rows.count() >= 1, "{} is missing", server.name);
@@ -241,6 +241,6 @@ pub(super) fn annotations_are_at_most_ten_and_count_the_rest() {
     let many = servers(13).annotations();
     assert_eq!((many.len(), many[..10] == ten[..]), (11, true));
     assert!(!many[10].is_error, "GitHub does not show an eleventh error");
-    assert_eq!(many[10].title, "3 more causes");
+    assert_eq!(many[10].title, "more: 3 causes");
     assert!(ten[0].message.contains("1 failed case on 1 server: a framing/crlf"), "{:?}", ten[0]);
 }

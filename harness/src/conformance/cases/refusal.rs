@@ -18,6 +18,7 @@ use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::{halves, request};
 use crate::conformance::test_client::{QUIET, TestClient};
 use crate::conformance::threads::spawn_scoped;
+use crate::figures::counted;
 use crate::results::Level;
 use crate::text::printable;
 
@@ -308,8 +309,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             }
             let qualifier = if queued.len() == MAX_QUEUED { "at least " } else { "" };
             ctx.evidence().inform(format!(
-                "{qualifier}{} connections wait in the accept queue",
-                queued.len()
+                "{qualifier}{} in the accept queue",
+                counted(queued.len(), "connection")
             ));
             Ok(())
         },

@@ -152,7 +152,8 @@ fn point(
     let is_valid = measurement.validity.label == ValidityLabel::Valid;
     let (y, interval) = match geometric_mean(&values) {
         Some((mean, interval)) => (mean, Some((interval.low, interval.high))),
-        None => (*values.first()?, None),
+        None if values.is_empty() => return None,
+        None => (values.iter().sum::<f64>() / values.len() as f64, None),
     };
     Some(Point { x, y, interval, is_valid })
 }

@@ -11,12 +11,20 @@ const SECTIONS: &[&str] = &[
     "comparison",
     "servers",
     "method",
-    "chart",
+    "baseline",
+    "summary-table",
+    "matrix-table",
 ];
 
-/// Returns the id of a server: its name, unless a section has this name.
+/// Prefixes of other ids of the page.
+const PREFIXES: &[&str] = &["server-", "answer-", "chart", "series-", "evidence-"];
+
+/// Returns the id of a server: its name, unless another part of the page has, or could have, this id.
 pub(super) fn server_id(name: &str) -> String {
-    match SECTIONS.contains(&name) {
+    let is_checkbox = name.strip_prefix('t').is_some_and(|rest| rest.parse::<usize>().is_ok());
+    let is_taken =
+        SECTIONS.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    match is_taken || is_checkbox {
         true => format!("server-{name}"),
         false => name.to_owned(),
     }
@@ -28,21 +36,13 @@ pub(super) fn result_id(server: &str, case: &str) -> String {
 }
 
 /// Returns a link to an id, with percent-encoding.
-pub(super) fn link(id: &str) -> String {
+fn link(id: &str) -> String {
     let mut link = String::from("#");
     for byte in id.bytes() {
         match byte {
-            b'A'..=b'Z'
-            | b'a'..=b'z'
-            | b'0'..=b'9'
-            | b'-'
-            | b'_'
-            | b'.'
-            | b'~'
-            | b'/'
-            | b'?'
-            | b'='
-            | b'&' => link.push(byte.into()),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                link.push(byte.into())
+            }
             _ => link.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -66,7 +66,11 @@ mod tests {
     #[test]
     fn every_server_and_result_has_an_address_of_its_own() {
         assert_eq!(result_link("select-echo", "framing/crlf"), "#select-echo/framing/crlf");
-        assert_eq!(server_link("matrix"), "#server-matrix");
+        for taken in ["matrix", "t1", "evidence-data", "answer-idle", "chart-style", "server-a"] {
+            assert_eq!(server_id(taken), format!("server-{taken}"));
+        }
+        assert_eq!(server_id("t1-echo"), "t1-echo");
+        assert_eq!(server_link("a?b=c&d"), "#a%3Fb%3Dc%26d");
         assert_eq!(server_link("a \"b\" %<ü>"), "#a%20%22b%22%20%25%3C%C3%BC%3E");
     }
 }

@@ -32,10 +32,8 @@ pub(super) fn section(report: &Report, baseline: Option<&ReportComparison>) -> M
 
 fn with_baseline(it: &ReportComparison) -> Markup {
     let number = |verdict| it.figures.iter().filter(|figure| figure.verdict == verdict).count();
-    let differs = |figure: &&FigureComparison| {
-        !matches!(figure.verdict, FigureVerdict::Equal | FigureVerdict::Inconclusive)
-    };
-    let changed: Vec<&FigureComparison> = it.figures.iter().filter(differs).collect();
+    let changed: Vec<&FigureComparison> =
+        it.figures.iter().filter(|figure| figure.verdict.is_difference()).collect();
     html! {
         h3 id="baseline" { "This report and the baseline" }
         p.legend { "Baseline: " (it.old.started_at.join(", ")) @if !it.old.commits.is_empty() { ", commit " (it.old.commits.join(", ")) } }

@@ -50,8 +50,8 @@ struct ResultEvidence<'r> {
     reproduce: &'r str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     events: Vec<Lane>,
-    #[serde(skip_serializing_if = "is_zero")]
-    omitted: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    omitted: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resources: Option<String>,
     #[serde(skip_serializing_if = "<[Sample]>::is_empty")]
@@ -67,11 +67,6 @@ struct ResultEvidence<'r> {
 /// An event of a transcript: time in microseconds, client (0 is the server), kind, text.
 #[derive(Serialize)]
 struct Lane(u64, usize, &'static str, String);
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(number: &usize) -> bool {
-    *number == 0
-}
 
 /// Encodes the evidence of all results. Long transcripts are shortened if the result would be too
 /// large.
@@ -124,7 +119,7 @@ fn evidence(result: &CaseResult, max_events: usize) -> ResultEvidence<'_> {
         known: known.map(|it| it.text()),
         reproduce: &result.reproduce,
         events: first.iter().chain(last).map(lane).collect(),
-        omitted: all.len() - first.len() - last.len(),
+        omitted: is_long.then(|| all.len() - first.len() - last.len()),
         resources: format_changes(&result.resources).filter(|_| !is_passed),
         samples: if is_passed {
             &[]

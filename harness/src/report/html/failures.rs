@@ -1,5 +1,7 @@
 //! Failures, grouped by likely cause over all servers.
 
+use std::collections::HashSet;
+
 use maud::{Markup, html};
 
 use super::address::{result_id, result_link};
@@ -17,23 +19,31 @@ const MAX_LINKS: usize = 20;
 /// The results that need attention, grouped by cause.
 pub(super) struct Failures {
     causes: Vec<Cause>,
+    /// Server and case of each result whose evidence the page has without its script.
+    with_evidence: HashSet<(String, String)>,
 }
 
 impl Failures {
     pub(super) fn of(report: &Report) -> Failures {
-        Failures { causes: report.causes() }
+        let causes = report.causes();
+        let of_cases: Vec<&Cause> =
+            causes.iter().filter(|cause| cause.category != Category::Measurement).collect();
+        // The first result of each cause, then the second of each: no cause is left out because
+        // another has many results.
+        let most = of_cases.iter().map(|cause| cause.results.len()).max().unwrap_or(0);
+        let in_turn = (0..most)
+            .flat_map(|index| of_cases.iter().filter_map(move |cause| cause.results.get(index)));
+        let with_evidence = in_turn.take(MAX_EVIDENCE).cloned().collect();
+        Failures { causes, with_evidence }
     }
 
     /// Returns whether the page has the evidence of a result without its script.
     pub(super) fn has_static_evidence(&self, server: &str, case: &str) -> bool {
-        let of_cases = self.causes.iter().filter(|cause| cause.category != Category::Measurement);
-        let mut all = of_cases.flat_map(|cause| &cause.results).take(MAX_EVIDENCE);
-        all.any(|it| (it.0.as_str(), it.1.as_str()) == (server, case))
+        self.with_evidence.contains(&(server.to_owned(), case.to_owned()))
     }
 }
 
 pub(super) fn section(report: &Report, failures: &Failures) -> Markup {
-    let mut budget = MAX_EVIDENCE;
     html! {
         section id="failures" {
             h2 { "Failures by cause" }
@@ -41,8 +51,9 @@ pub(super) fn section(report: &Report, failures: &Failures) -> Markup {
                 p { "Every case passed that applies, and no measurement has a problem." }
             } @else {
                 p.legend { "Results with the same likely cause are one entry. Each case name opens its evidence." }
+                noscript { p.legend { "Without the script of the page, only " (MAX_EVIDENCE) " results have their evidence here; report.json has all." } }
             }
-            @for cause in &failures.causes { (entry(report, cause, &mut budget)) }
+            @for cause in &failures.causes { (entry(report, cause, failures)) }
             @if !report.known_failures().is_empty() {
                 details.fault {
                     summary { b { (counted(report.known_failures().len(), "known failure")) } ", accepted" }
@@ -57,7 +68,7 @@ pub(super) fn section(report: &Report, failures: &Failures) -> Markup {
     }
 }
 
-fn entry(report: &Report, cause: &Cause, budget: &mut usize) -> Markup {
+fn entry(report: &Report, cause: &Cause, failures: &Failures) -> Markup {
     html! {
         details.fault {
             summary {
@@ -69,19 +80,18 @@ fn entry(report: &Report, cause: &Cause, budget: &mut usize) -> Markup {
                 @if let Some(likely_cause) = &cause.likely_cause { dt { "likely cause" } dd { strong { (likely_cause) } } }
                 @if let Some(command) = cause.reproduce.as_ref().filter(|it| !it.is_empty()) { dt { "reproduce" } dd { code.reproduce { (command) } } }
             }
-            @if cause.category != Category::Measurement { (results(report, cause, budget)) }
+            @if cause.category != Category::Measurement { (results(report, cause, failures)) }
             @else { @for (server, workload) in &cause.results { p.compact { (server) " " (workload) } } }
         }
     }
 }
 
-/// Renders the results of a cause: the first with their evidence, the others as links.
-fn results(report: &Report, cause: &Cause, budget: &mut usize) -> Markup {
-    let shown = cause.results.len().min(*budget);
-    *budget -= shown;
-    let (first, others) = cause.results.split_at(shown);
+/// Renders the results of a cause: some with their evidence, others as links.
+fn results(report: &Report, cause: &Cause, failures: &Failures) -> Markup {
+    let (with_evidence, others): (Vec<_>, Vec<_>) =
+        cause.results.iter().partition(|it| failures.with_evidence.contains(*it));
     html! {
-        @for (server, case) in first { (static_details(report, server, case)) }
+        @for (server, case) in with_evidence { (static_details(report, server, case)) }
         @for (server, case) in others.iter().take(MAX_LINKS) {
             p.compact { a href=(result_link(server, case)) { (server) " · " (case) } }
         }

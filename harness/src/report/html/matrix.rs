@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use super::address::{result_link, server_link};
 use super::failures::Failures;
 use crate::comparison::ReportComparison;
+use crate::figures::counted;
 use crate::report::grading::{topic_description, topic_of};
 use crate::report::tally::Tally;
 use crate::results::{CaseResult, Kind, Report, ServerResult};
@@ -76,7 +77,7 @@ fn band(topic: &[(&str, &str)], servers: &[&ServerResult], marks: &Marks<'_>) ->
                 th scope="rowgroup" colspan=(servers.len() + 1) {
                     label {
                         input type="checkbox" checked[!is_fine] autocomplete="off";
-                        " " b { (name) } " – " (topic_description(name)) ": " (topic.len()) " cases, " (Tally::of(results()).summary())
+                        " " b { (name) } " – " (topic_description(name)) ": " (counted(topic.len(), "case")) ", " (Tally::of(results()).summary())
                     }
                 }
             }

@@ -52,12 +52,12 @@ fn render(document: Document<'_>) -> String {
                 title { "Socket servers compared" }
                 style { (PreEscaped(BASE_STYLE)) (PreEscaped(STYLE)) }
                 style id="chart-style" { (PreEscaped(chart::STYLE)) }
-                style { (PreEscaped(curves::toggles(&styles))) }
+                style id="series-style" { (PreEscaped(curves::toggles(&styles))) }
             }
             body {
                 (run::header(report))
                 main {
-                    (summary::section(report, &figures))
+                    (summary::section(&figures))
                     (failures::section(report, &failures))
                     (when_full::section(report))
                     (curves::section(report, &styles))

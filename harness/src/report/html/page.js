@@ -470,7 +470,7 @@ function comparison() {
       const verdict = low > 1 || high < 1 ? ((low > 1) === isHigherBetter ? 'better' : 'worse')
         : low >= 1 / 1.05 && high <= 1.05 ? 'equal within ±5 %' : 'inconclusive';
       return [make('tr', {}, make('th', { scope: 'row' }, titleOf(head)), make('td', {}, digits(own.v)), make('td', {}, digits(other.v)),
-        make('td', {}, digits(ratio)), make('td', {}, low ? `${digits(low)} to ${digits(high)}` : 'unknown'), make('td', {}, verdict))];
+        make('td', {}, digits(ratio)), make('td', {}, high < 1e9 ? `${digits(low)} to ${digits(high)}` : 'unknown'), make('td', {}, verdict))];
     });
     const titles = ['figure', a.value, b.value, 'ratio', 'interval', 'verdict'];
     if (!body.length) body.push(make('tr', {}, make('td', { colSpan: titles.length }, 'no figure that both servers have')));

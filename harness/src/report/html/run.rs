@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::address::server_link;
-use crate::figures::count;
+use crate::figures::{count, counted};
 use crate::report::tally::Tally;
 use crate::results::{CaseResult, Report};
 
@@ -19,8 +19,11 @@ pub(super) fn header(report: &Report) -> Markup {
                 p.warning { "The run is incomplete: the report has only the results from before it stopped." }
             }
             p.tally {
-                (report.servers_run().len()) " servers, " (report.case_names().len()) " cases: "
+                (counted(report.servers_run().len(), "server")) ", " (counted(report.case_names().len(), "case")) ": "
                 strong class=[(!is_fine).then_some("bad")] { (tally.summary()) }
+            }
+            @if report.merged_reports > 0 {
+                p { b { "Merged from " (report.merged_reports + 1) " reports." } " Command, time and seed are those of the first." }
             }
             p.quiet {
                 code { (environment.command) }

@@ -2,34 +2,34 @@
 
 use maud::{Markup, html};
 
-use super::address::{link, server_link};
-use crate::figures::{count, significant};
+use super::address::server_link;
+use crate::figures::{count, counted, significant};
 use crate::report::key_figures::{
     Better, COLUMNS, Cell, Column, Figure, KeyFigures, Recommendation, Row, recommendations,
 };
-use crate::results::{Kind, Measurement, OverloadOutcome, Report};
+use crate::results::{Kind, Measurement, OverloadOutcome};
 
 /// Maximum number of tied leaders that a recommendation names.
 const MAX_LEADERS: usize = 6;
 
-pub(super) fn section(report: &Report, figures: &KeyFigures<'_>) -> Markup {
+pub(super) fn section(figures: &KeyFigures<'_>) -> Markup {
     let recommendations = recommendations(figures);
     html! {
         section id="summary" {
             @if !recommendations.is_empty() {
                 h2 { "Answers" }
-                p.legend { "From the figures below, each with its 95 % confidence interval. Servers whose intervals overlap the best one are tied." }
+                p.legend { "From the figures below, with 95 % confidence intervals. Tied: no other server is better by its whole interval. Servers with failures do not compete for a figure; neither do figures that have a caveat in most runs, or no interval." }
                 ul.answers {
                     @for it in &recommendations { (answer(it)) }
                     (full(figures))
-                    (over_connections(report, figures))
+                    (over_connections(figures))
                 }
             }
             h2 { "Summary" }
             p.legend {
-                "One row per server. " b { "1–8" } " after a figure is its rank: by their intervals, the ranks 1 to 8 are tied. "
+                "One row per server. The small numbers are the ranks that a figure may have: with " b { "1–8" } ", no server is certainly better, and seven may be. "
                 "The bar is the interval on the scale of its column, the dot the value. "
-                b { "*" } ": the run has a caveat, shown on hover and in the measurements of the server."
+                b { "*" } ": the figure has a caveat, shown on hover and in the measurements of the server. Figures that have a caveat in most runs, no interval, or fewer connections have no rank."
             }
             div.scroll role="region" aria-label="Summary table" tabindex="0" { (table(figures)) }
         }
@@ -46,10 +46,10 @@ fn answer(it: &Recommendation) -> Markup {
                 a href=(server_link(name)) { (name) }
             }
             @if more > 0 { " and " (more) " more" }
-            @if it.leaders.len() > 1 { " (" (it.leaders.len()) " tied)" }
-            ", " (it.because) ". "
+            @if it.is_tie { " (" (it.leaders.len()) " tied)" }
+            @if !it.leaders.is_empty() { ", " } (it.because) ". "
             @if !it.gives_up.is_empty() { span.quiet { "The first gives up " (it.gives_up) ". " } }
-            a href=(link(it.evidence)) { "Evidence" } "."
+            a href={ "#" (it.evidence) } { "Evidence" } "."
         }
     }
 }
@@ -60,38 +60,41 @@ fn full(figures: &KeyFigures<'_>) -> Markup {
         .iter()
         .filter_map(|&outcome| {
             let number = figures.rows.iter().filter(|row| row.when_full() == Some(outcome)).count();
-            (number > 0).then(|| format!("{number} {}", outcome.name()))
+            (number > 0).then(|| format!("{} ({})", outcome.phrase(), counted(number, "server")))
         })
         .collect();
     html! {
         @if !counts.is_empty() {
             li id="answer-full" {
-                b { "When a server is full" } ", a further client meets: " (counts.join(", ")) ". "
+                b { "When a server is full" } ", a further client " (counts.join(", ")) ". "
                 a href="#when-full" { "Servers and times" } "."
             }
         }
     }
 }
 
-/// Shows the highest throughput for each number of connections.
-fn over_connections(report: &Report, figures: &KeyFigures<'_>) -> Markup {
-    let fine = || figures.rows.iter().filter(|row| row.failures() == 0).map(|row| row.server);
-    let mut best: Vec<(usize, &str, &Measurement)> = Vec::new();
-    for workload in report.workloads().into_iter().filter(|name| name.starts_with("closed-")) {
-        let measured = fine().filter_map(|server| Some((server, server.measurement(workload)?)));
-        let highest = measured
-            .max_by(|(_, one), (_, other)| one.throughput_per_s.total_cmp(&other.throughput_per_s));
-        best.extend(highest.map(|(server, it)| (it.clients, server.name.as_str(), it)));
-    }
+/// Shows the throughput of the fastest server for each number of connections.
+fn over_connections(figures: &KeyFigures<'_>) -> Markup {
+    let column = Column::named("throughput");
+    let ranked = figures.rows.iter().filter(|row| row.failures() == 0).filter_map(|row| {
+        Some((row.server, row.figure(column).filter(|figure| figure.is_ranked)?.value))
+    });
+    let fastest = ranked.max_by(|(_, one), (_, other)| one.total_cmp(other));
+    let closed = fastest.map(|(server, _)| {
+        let is_closed = |it: &&Measurement| it.workload.starts_with("closed-");
+        let mut closed: Vec<&Measurement> = server.measurements.iter().filter(is_closed).collect();
+        closed.sort_by_key(|it| it.clients);
+        (server, closed)
+    });
     html! {
-        @if best.len() > 1 {
+        @if let Some((server, closed)) = closed.filter(|(_, closed)| closed.len() > 1) {
             li id="answer-connections" {
-                b { "Throughput over connections" } ", the highest of all servers: "
-                @for (index, (connections, name, measurement)) in best.iter().enumerate() {
+                b { "Throughput over connections" } " of " a href=(server_link(&server.name)) { (server.name) } ", the fastest at 64: "
+                @for (index, measurement) in closed.iter().enumerate() {
                     @if index > 0 { "; " }
-                    (count(*connections as f64)) ": " (interval(measurement)) " " span.quiet { "(" (name) ")" }
+                    (count(measurement.clients as f64)) ": " (interval(measurement))
                 }
-                ", in thousand requests/s. "
+                " thousand requests/s. "
                 a href="#chart/throughput" { "Curves of all servers" } "."
             }
         }
@@ -116,11 +119,11 @@ fn table(figures: &KeyFigures<'_>) -> Markup {
             thead {
                 tr {
                     th scope="col" data-sort="text" { "server" }
-                    th scope="col" data-sort="number" { "cases passed" }
+                    th scope="col" data-sort="number" { "cases passed, ✗ failed, ? inconclusive" }
                     @for column in columns {
                         th scope="col" data-sort=(order(column)) data-id=(column.id) {
                             (column.title) @if !column.unit.is_empty() { ", " (column.unit) }
-                            @if !figures.has(column) { br; small { "not in this plan; " code { "--plan reference" } " has it" } }
+                            @if !figures.has(column) { br; small { "no figure in this plan; " code { "--plan reference" } " has it" } }
                         }
                     }
                     th scope="col" data-sort="text" data-id="full" { "when full" }
@@ -146,22 +149,24 @@ fn order(column: &Column) -> &'static str {
 
 fn cells(row: &Row<'_>, scales: &[ColumnScale]) -> Markup {
     let passed = row.tally.get(Kind::Pass) + row.tally.get(Kind::Warn);
-    let failures = row.failures();
+    let failures = row.tally.get(Kind::Fail) + row.tally.get(Kind::Stale);
+    let inconclusive = row.tally.get(Kind::Inconclusive);
     html! {
         th scope="row" { a href=(server_link(&row.server.name)) { (row.server.label()) } }
-        td data-v=(-(failures as f64)) {
+        td data-v=(failures * 1_000 + inconclusive) {
             (passed)
             @if failures > 0 { " " span.bad { "✗ " (failures) } }
+            @if inconclusive > 0 { " " span.bad { "? " (inconclusive) } }
         }
         @for ((column, cell), (rank, scale)) in COLUMNS.iter().zip(&row.cells).zip(row.ranks.iter().zip(scales)) {
             @match cell {
-                Cell::Figure(figure) => td data-v=(figure.value) data-low=[figure.interval.map(|it| it.low)] data-high=[figure.interval.map(|it| it.high)] title=[figure.caveat.as_ref()] {
+                Cell::Figure(figure) => td data-v=(figure.value) data-low=[figure.interval.filter(|_| figure.is_ranked).map(|it| it.low)] data-high=[figure.interval.filter(|_| figure.is_ranked).map(|it| it.high)] title=[figure.caveat.as_ref()] {
                     (column.text(figure)) @if figure.caveat.is_some() { "*" }
                     @if let Some(rank) = rank { " " small { (rank) } }
-                    @if let Some(style) = scale.style(figure) { i.interval style=(style) {} }
+                    @if let Some(style) = scale.style(figure) { i.interval role="img" style=(style) aria-label=(range(figure)) title=(range(figure)) {} }
                 },
                 Cell::Missing(missing) => td.why title=(missing.reason) {
-                    @if scale.is_empty() { "–" } @else { (missing.short) }
+                    (missing.short)
                 },
             }
         }
@@ -184,6 +189,14 @@ pub(super) fn glyph(outcome: OverloadOutcome) -> &'static str {
     }
 }
 
+/// Describes the interval of a figure, for readers who do not see its bar.
+fn range(figure: &Figure) -> String {
+    match figure.interval {
+        Some(it) => format!("{} to {}", significant(it.low), significant(it.high)),
+        None => "no interval".to_owned(),
+    }
+}
+
 /// Logarithmic scale of the intervals in a column.
 struct ColumnScale {
     low: f64,
@@ -197,10 +210,6 @@ impl ColumnScale {
             (low.min(it.low.max(1e-9)), high.max(it.high))
         });
         ColumnScale { low, high }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.low > self.high
     }
 
     /// Returns the position of the interval and of its value, for the style sheet. `None` if all

@@ -92,7 +92,7 @@ fn times(outcome: OverloadOutcome, overloads: &[&Overload]) -> String {
         _ => {
             let mut sorted = times.clone();
             sorted.sort_by(f64::total_cmp);
-            let middle = sorted[sorted.len() / 2];
+            let middle = f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
             format!("{} ({} to {})", shown(middle), shown(low), shown(high))
         }
     }

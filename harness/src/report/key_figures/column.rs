@@ -1,7 +1,7 @@
 //! The columns of the summary table.
 
 use super::figure::{Cell, Figure};
-use crate::figures::{count, significant};
+use crate::figures::{count, counted, significant};
 use crate::results::{Measurement, Outcome, RunFigures, ServerResult, TimeSeries};
 use crate::stats::{Interval, geometric_mean, mean_interval};
 
@@ -16,6 +16,9 @@ pub struct Column {
     pub unit: &'static str,
     /// The workload that the figure is measured with.
     pub workload: &'static str,
+    /// Number of connections of the workload. A server that serves fewer is measured with fewer,
+    /// and its figure is not comparable.
+    pub connections: Option<usize>,
     /// Which values are better.
     pub better: Better,
     /// Returns the figure of a measurement in the unit of the column.
@@ -41,6 +44,7 @@ pub const COLUMNS: &[Column] = &[
         title: "throughput, 64 connections",
         unit: "thousand/s",
         workload: "closed-64",
+        connections: Some(64),
         better: Better::Higher,
         of: |it| Figure::throughput(it).map(|figure| figure.in_unit(1e3)),
     },
@@ -49,6 +53,7 @@ pub const COLUMNS: &[Column] = &[
         title: "p99, 64 connections",
         unit: "µs",
         workload: "closed-64",
+        connections: Some(64),
         better: Better::Lower,
         of: |it| p99(it).map(|figure| figure.in_unit(MICROSECOND)),
     },
@@ -57,6 +62,7 @@ pub const COLUMNS: &[Column] = &[
         title: "p99 at 5,000 requests/s",
         unit: "µs",
         workload: "open-constant",
+        connections: Some(16),
         better: Better::Lower,
         of: |it| p99(it).map(|figure| figure.in_unit(MICROSECOND)),
     },
@@ -65,6 +71,7 @@ pub const COLUMNS: &[Column] = &[
         title: "highest rate with p99 up to 10 ms",
         unit: "thousand/s",
         workload: "saturation",
+        connections: Some(16),
         better: Better::Higher,
         of: |it| Figure::throughput(it).map(|figure| figure.in_unit(1e3)),
     },
@@ -73,6 +80,7 @@ pub const COLUMNS: &[Column] = &[
         title: "memory per idle connection",
         unit: "KiB",
         workload: "idle-memory",
+        connections: None,
         better: Better::Lower,
         of: |it| memory(it).map(|figure| figure.in_unit(1024.0)),
     },
@@ -81,6 +89,7 @@ pub const COLUMNS: &[Column] = &[
         title: "CPU per request, 64 connections",
         unit: "µs",
         workload: "closed-64",
+        connections: Some(64),
         better: Better::Lower,
         of: |it| cpu(it).map(|figure| figure.in_unit(MICROSECOND)),
     },
@@ -89,6 +98,7 @@ pub const COLUMNS: &[Column] = &[
         title: "connections held",
         unit: "",
         workload: "idle-memory",
+        connections: None,
         better: Better::Higher,
         of: |it| {
             let runs = it.runs.len().max(1) as u64;
@@ -127,7 +137,12 @@ impl Column {
                 ),
             };
         };
+        let clients = measurement.clients;
         match (self.of)(measurement) {
+            Some(figure) if self.connections.is_some_and(|usual| usual != clients) => {
+                let caveat = format!("measured with {}", counted(clients, "connection"));
+                Cell::Figure(figure.not_comparable(caveat))
+            }
             Some(figure) => Cell::Figure(figure),
             None if measurement.has_answers() => {
                 Cell::missing("too few requests", "too few requests for this figure")

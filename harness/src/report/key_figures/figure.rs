@@ -33,13 +33,25 @@ pub struct Figure {
     pub is_between_runs: bool,
     /// Reason why the value is doubtful, if it is.
     pub caveat: Option<String>,
+    /// Whether the figure may have a rank: it has an interval, and is comparable with the others of
+    /// its column.
+    pub is_ranked: bool,
+    /// Whether the load generator limited the figure, so that the server may be better.
+    pub is_lower_bound: bool,
 }
 
 impl Figure {
     /// Returns a figure that is known exactly, such as a count.
     pub(super) fn exact(value: f64) -> Figure {
         let interval = Some(Interval { low: value, high: value });
-        Figure { value, interval, is_between_runs: false, caveat: None }
+        Figure {
+            value,
+            interval,
+            is_between_runs: false,
+            caveat: None,
+            is_ranked: true,
+            is_lower_bound: false,
+        }
     }
 
     /// Returns the figure of a measurement: the mean of its runs, if there are enough; otherwise
@@ -50,14 +62,20 @@ impl Figure {
         alone: Option<(f64, Option<Interval<f64>>)>,
     ) -> Option<Figure> {
         let values: Vec<f64> = measurement.runs.iter().filter_map(of_run).collect();
+        let is_ranked = share_of_runs(measurement, &[ValidityLabel::Valid]) > 0.5;
         let caveat = caveat(measurement);
         if values.len() >= MIN_VALUES
             && let Some((value, interval)) = geometric_mean(&values)
         {
-            return Some(Figure { value, interval: Some(interval), is_between_runs: true, caveat });
+            let interval = Some(interval);
+            let exact = Figure::exact(value);
+            return Some(Figure { interval, is_between_runs: true, caveat, is_ranked, ..exact });
         }
         let (value, interval) = alone?;
-        Some(Figure { value, interval, is_between_runs: false, caveat })
+        // The noise within one run says nothing about the mean of two.
+        let interval = interval.filter(|_| measurement.runs.len() <= 1);
+        let is_ranked = is_ranked && interval.is_some();
+        Some(Figure { interval, caveat, is_ranked, ..Figure::exact(value) })
     }
 
     /// Returns the throughput of a measurement, in requests per second.
@@ -66,7 +84,18 @@ impl Figure {
         let within = series.and_then(|series| geometric_mean(&series.throughput_per_s));
         let value = measurement.throughput_per_s;
         let alone = (value > 0.0).then(|| (value, within.map(|(_, interval)| interval)));
-        Figure::of_runs(measurement, |run| Some(run.throughput_per_s), alone)
+        let figure = Figure::of_runs(measurement, |run| Some(run.throughput_per_s), alone)?;
+        // If the generator limits a run, the throughput is a lower bound.
+        let limited = share_of_runs(measurement, &[ValidityLabel::GeneratorBound]);
+        let usable = [ValidityLabel::Valid, ValidityLabel::GeneratorBound];
+        let is_ranked = share_of_runs(measurement, &usable) > 0.5 && figure.interval.is_some();
+        Some(Figure { is_ranked, is_lower_bound: limited >= 0.5, ..figure })
+    }
+
+    /// Returns the figure without a rank, because it is not comparable with those of other servers.
+    pub(super) fn not_comparable(self, reason: String) -> Figure {
+        let caveat = self.caveat.iter().fold(reason, |all, caveat| format!("{all}; {caveat}"));
+        Figure { caveat: Some(caveat), is_ranked: false, ..self }
     }
 
     /// Returns this figure in another unit: divided by `unit`.
@@ -74,6 +103,14 @@ impl Figure {
         let interval =
             self.interval.map(|it| Interval { low: it.low / unit, high: it.high / unit });
         Figure { value: self.value / unit, interval, ..self }
+    }
+
+    /// Returns the range in which the figure competes with others. `None` if it does not compete. A
+    /// lower bound has no upper end.
+    pub(super) fn competing_range(&self) -> Option<Interval<f64>> {
+        let range = self.interval.filter(|_| self.is_ranked)?;
+        let high = if self.is_lower_bound { f64::INFINITY } else { range.high };
+        Some(Interval { high, ..range })
     }
 
     /// Returns the interval, or the value alone if there is none.
@@ -94,6 +131,16 @@ impl Cell {
             Cell::Missing(_) => None,
         }
     }
+}
+
+/// Returns the share of the runs that have one of these labels. More than half valid runs are enough
+/// for a rank: the interval between runs covers a single bad one.
+fn share_of_runs(measurement: &Measurement, labels: &[ValidityLabel]) -> f64 {
+    let all: Vec<ValidityLabel> = match measurement.runs.as_slice() {
+        [] => vec![measurement.validity.label],
+        runs => runs.iter().map(|run| run.validity).collect(),
+    };
+    all.iter().filter(|label| labels.contains(label)).count() as f64 / all.len() as f64
 }
 
 fn caveat(measurement: &Measurement) -> Option<String> {

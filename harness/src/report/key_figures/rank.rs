@@ -22,9 +22,10 @@ impl std::fmt::Display for Rank {
 }
 
 /// Returns the rank of each figure. A figure is better than another only if its whole interval is.
-/// A missing figure, or one without an interval, has no rank, and does not count.
+/// A missing figure, or one that is [not ranked](Figure::is_ranked), has no rank, and does not
+/// count.
 pub fn ranks(figures: &[Option<&Figure>], better: Better) -> Vec<Option<Rank>> {
-    let intervals: Vec<_> = figures.iter().map(|it| it.and_then(|it| it.interval)).collect();
+    let intervals: Vec<_> = figures.iter().map(|it| (*it)?.competing_range()).collect();
     let known: Vec<_> = intervals.iter().flatten().collect();
     let rank = |own: &crate::stats::Interval<f64>| {
         let lower = known.iter().filter(|other| other.high < own.low).count();
@@ -62,9 +63,17 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_without_an_interval_has_no_rank() {
+    fn a_figure_that_does_not_compete_has_no_rank() {
         let unknown = Figure { interval: None, ..Figure::exact(3.0) };
-        let all = [Some(&unknown), Some(&Figure::exact(5.0))];
-        assert_eq!(shown(&all, Better::Higher), ["-", "1"]);
+        let doubtful = Figure { is_ranked: false, ..Figure::exact(9.0) };
+        let all = [Some(&unknown), Some(&Figure::exact(5.0)), Some(&doubtful)];
+        assert_eq!(shown(&all, Better::Higher), ["-", "1", "-"]);
+    }
+
+    #[test]
+    fn a_lower_bound_is_not_worse_than_a_higher_value() {
+        let bound = Figure { is_lower_bound: true, ..figure(99.0, 101.0) };
+        let all = [Some(&bound), Some(&figure(109.0, 111.0)), Some(&figure(89.0, 91.0))];
+        assert_eq!(shown(&all, Better::Higher), ["1–2", "1–2", "3"]);
     }
 }

@@ -13,8 +13,11 @@ pub struct Recommendation {
     pub id: &'static str,
     /// The need, as a phrase that follows "For".
     pub need: &'static str,
-    /// Servers that meet the need best and do not differ by their intervals, the best value first.
+    /// Servers that no other server beats by its whole interval, the best value first. Empty if no
+    /// server has a figure that decides.
     pub leaders: Vec<String>,
+    /// Whether the leaders are tied by their figures. Otherwise nothing ranks them.
+    pub is_tie: bool,
     /// The figures that lead to this choice: the rest of the sentence.
     pub because: String,
     /// What the first leader gives up; empty if nothing stands out.
@@ -47,21 +50,22 @@ pub fn recommendations(figures: &KeyFigures<'_>) -> Vec<Recommendation> {
 fn many_idle_clients(figures: &KeyFigures<'_>) -> Option<Recommendation> {
     let (memory, held) = (Column::named("memory"), Column::named("held"));
     let connections = |row: &Row<'_>| row.figure(held).map_or(0.0, |figure| figure.value);
-    let most = figures.rows.iter().map(connections).fold(0.0, f64::max);
+    let fine = || figures.rows.iter().filter(|row| row.failures() == 0);
+    let most = fine().map(connections).fold(0.0, f64::max);
     let enough = most.min(MANY_CONNECTIONS);
-    let candidates: Vec<&Row<'_>> = figures
-        .rows
-        .iter()
-        .filter(|row| row.failures() == 0 && connections(row) >= enough && enough > 0.0)
-        .collect();
-    let (leaders, best) = leaders(&candidates, memory)?;
+    let candidates: Vec<&Row<'_>> =
+        fine().filter(|row| connections(row) >= enough && enough > 0.0).collect();
+    let Some((leaders, best)) = leaders(&candidates, memory) else {
+        return undecided(figures, memory, "idle", "many mostly idle clients");
+    };
+    let tried = if most < MANY_CONNECTIONS { ", as many as this plan tries" } else { "" };
     let because = format!(
         "with {} per idle connection, and {} connections held at once; {} of {} measured servers \
-         hold {} or more",
+         hold {} or more{tried}",
         text(memory, best),
         count(connections(leaders[0])),
         candidates.len(),
-        figures.rows.iter().filter(|row| row.figure(memory).is_some()).count(),
+        fine().filter(|row| row.figure(memory).is_some()).count(),
         count(enough),
     );
     Some(recommendation(
@@ -78,8 +82,14 @@ fn many_idle_clients(figures: &KeyFigures<'_>) -> Option<Recommendation> {
 fn best(figures: &KeyFigures<'_>, id: &'static str, need: &'static str) -> Option<Recommendation> {
     let column = Column::named(id);
     let candidates: Vec<&Row<'_>> = figures.rows.iter().filter(|row| row.failures() == 0).collect();
-    let (leaders, best) = leaders(&candidates, column)?;
-    let because = format!("with {}", text(column, best));
+    let Some((leaders, best)) = leaders(&candidates, column) else {
+        return undecided(figures, column, id, need);
+    };
+    let limited = match best.is_lower_bound {
+        true => ", a lower bound because the load generator was the limit",
+        false => "",
+    };
+    let because = format!("with {}{limited}", text(column, best));
     Some(recommendation(id, need, &leaders, because, "summary", figures))
 }
 
@@ -108,7 +118,7 @@ fn strict_isolation(figures: &KeyFigures<'_>) -> Option<Recommendation> {
     ))
 }
 
-/// The servers that tell a client at once that they are full, by the time until the client knows.
+/// The servers that tell a client that they are full, and pass all cases of refusals.
 fn clear_refusal(figures: &KeyFigures<'_>) -> Option<Recommendation> {
     let clear = [OverloadOutcome::Busy, OverloadOutcome::Refused];
     let refuses_well = |row: &Row<'_>| {
@@ -128,27 +138,30 @@ fn clear_refusal(figures: &KeyFigures<'_>) -> Option<Recommendation> {
         .collect();
     known.sort_by_key(|(after, _)| *after);
     let (first, last) = (known.first()?.0, known.last()?.0);
-    let waits = figures.rows.iter().filter(|row| row.when_full() == Some(OverloadOutcome::Waits));
+    let after = match first == last {
+        true => time(first.saturating_mul(1_000)),
+        false => {
+            format!("{} to {}", time(first.saturating_mul(1_000)), time(last.saturating_mul(1_000)))
+        }
+    };
+    let is_waiting = |row: &&Row<'_>| row.when_full() == Some(OverloadOutcome::Waits);
+    let waiting = match figures.rows.iter().filter(is_waiting).count() {
+        0 => String::new(),
+        1 => ". One server lets the client wait instead".to_owned(),
+        number => format!(". {number} servers let the client wait instead"),
+    };
     let because = format!(
-        "a client over the limit gets a busy line, or is refused, within {} to {}. One observation \
-         for each server does not rank them. {} servers let the client wait instead",
-        time(first * 1_000),
-        time(last * 1_000),
-        waits.count()
+        "a client over the limit gets a busy line, or is refused, after {after}. One observation for \
+         each server does not rank them{waiting}"
     );
     let leaders: Vec<&Row<'_>> = known.into_iter().map(|(_, row)| row).collect();
-    Some(recommendation(
-        "refusal",
-        "a clear refusal when full",
-        &leaders,
-        because,
-        "when-full",
-        figures,
-    ))
+    let need = "a clear refusal when full";
+    let refusal = recommendation("refusal", need, &leaders, because, "when-full", figures);
+    Some(Recommendation { is_tie: false, gives_up: String::new(), ..refusal })
 }
 
 /// Returns the rows that no other row beats in a column, the best value first, and the best figure.
-/// Figures from doubtful runs, or without an interval, do not count.
+/// Figures that are not ranked do not count.
 fn leaders<'f, 'r>(
     candidates: &[&'f Row<'r>],
     column: &Column,
@@ -156,21 +169,40 @@ fn leaders<'f, 'r>(
     let mut known: Vec<(&'f Row<'r>, &'f Figure)> = candidates
         .iter()
         .filter_map(|row| Some((*row, row.figure(column)?)))
-        .filter(|(_, figure)| figure.caveat.is_none() && figure.interval.is_some())
+        .filter(|(_, figure)| figure.is_ranked)
         .collect();
     known.sort_by(|(_, one), (_, other)| match column.better {
         Better::Higher => other.value.total_cmp(&one.value),
         Better::Lower => one.value.total_cmp(&other.value),
     });
     let best = known.first()?.1;
+    let range = |figure: &Figure| figure.competing_range().unwrap_or_else(|| figure.range());
     let is_beaten = |figure: &Figure| {
         known.iter().any(|(_, other)| match column.better {
-            Better::Higher => other.range().low > figure.range().high,
-            Better::Lower => other.range().high < figure.range().low,
+            Better::Higher => range(other).low > range(figure).high,
+            Better::Lower => range(other).high < range(figure).low,
         })
     };
     let leaders = known.iter().filter(|(_, figure)| !is_beaten(figure)).map(|(row, _)| *row);
     Some((leaders.collect(), best))
+}
+
+/// Says that no figure decides, if the column was measured at all.
+fn undecided(
+    figures: &KeyFigures<'_>,
+    column: &Column,
+    id: &'static str,
+    need: &'static str,
+) -> Option<Recommendation> {
+    figures.has(column).then(|| Recommendation {
+        id,
+        need,
+        leaders: Vec::new(),
+        is_tie: false,
+        because: "no server without failures has a valid figure with an interval".to_owned(),
+        gives_up: String::new(),
+        evidence: "summary",
+    })
 }
 
 fn recommendation(
@@ -185,6 +217,7 @@ fn recommendation(
         id,
         need,
         leaders: leaders.iter().map(|row| row.server.name.clone()).collect(),
+        is_tie: leaders.len() > 1,
         because,
         gives_up: leaders.first().map_or(String::new(), |leader| given_up(leader, figures)),
         evidence,
@@ -195,8 +228,9 @@ fn recommendation(
 /// by the intervals.
 fn given_up(leader: &Row<'_>, figures: &KeyFigures<'_>) -> String {
     let texts = COLUMNS.iter().filter_map(|column| {
-        let own = leader.figure(column)?;
-        let values = figures.rows.iter().filter_map(|row| row.figure(column));
+        let own = leader.figure(column).filter(|figure| figure.is_ranked)?;
+        let values =
+            figures.rows.iter().filter_map(|row| row.figure(column)).filter(|it| it.is_ranked);
         let (best, ratio) = match column.better {
             Better::Higher => {
                 let best = values.max_by(|one, other| one.value.total_cmp(&other.value))?;

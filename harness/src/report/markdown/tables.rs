@@ -7,7 +7,7 @@ use super::super::grading::topic_of;
 use super::super::key_figures::{COLUMNS, Cell, Column, KeyFigures, Row};
 use super::super::markup::{clipped, escaped};
 use super::super::tally::Tally;
-use crate::figures::{rate, time_or_dash};
+use crate::figures::{counted, rate, time_or_dash};
 use crate::results::{CaseResult, Kind, Measurement, Report, ServerResult, ValidityLabel};
 
 /// Maximum size of the table of key figures, in bytes.
@@ -50,15 +50,19 @@ pub(super) fn key_figures(report: &Report, page: &mut String) -> std::fmt::Resul
     );
     let rest = |count| {
         let empty = "| ".repeat(columns.len() + 2);
-        format!("| … and {count} more servers: see `index.html` {empty}|\n")
+        format!("| … more in `index.html`: {} {empty}|\n", counted(count, "server"))
     };
     writeln!(page, "{head}{}", bounded::list(&rows, MAX_FIGURES, rest))?;
+    let mut measurements = report.servers.iter().flat_map(|server| &server.measurements);
+    let is_doubtful = measurements.any(|it| it.validity.label != ValidityLabel::Valid);
+    if is_doubtful || rows.iter().any(|row| row.contains('†')) {
+        writeln!(page, "† The figure has a caveat: `index.html` has the reason.\n")?;
+    }
     if !report.workloads().is_empty() {
         writeln!(
             page,
-            "† The run is not valid: `index.html` has the reason, and the interval of each figure. \
-             Server and generator share this machine: repeat the run before you rely on a \
-             difference.\n"
+            "`index.html` has the interval of each figure. Server and generator share this machine: \
+             repeat the run before you rely on a difference.\n"
         )?;
     }
     Ok(())
