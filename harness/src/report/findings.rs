@@ -14,8 +14,8 @@ const MAX_LEADERS: usize = 4;
 /// The columns of the table.
 const SHOWN: &[&str] = &["throughput", "p99", "p99-fixed-rate", "memory", "cpu"];
 
-/// Renders the answers, and the key figures of the best server of each family and of the external
-/// servers.
+/// Renders the answers, and the key figures of the fastest server of each family and of the external
+/// servers, as far as they serve 64 connections.
 pub fn findings(report: &Report) -> String {
     let mut text = String::new();
     write(report, &mut text).expect("writing to a String cannot fail");
@@ -28,7 +28,9 @@ fn write(report: &Report, text: &mut String) -> std::fmt::Result {
     let styles = Styles::of(report);
     let is_shown = |row: &&Row<'_>| {
         let number = styles.number(&row.server.name);
-        row.server.external || number.is_some_and(|number| styles.all()[number].is_default)
+        let is_named =
+            row.server.external || number.is_some_and(|number| styles.all()[number].is_default);
+        is_named && row.figure(Column::named("throughput")).is_some()
     };
     let rows: Vec<&Row<'_>> = figures.rows.iter().filter(is_shown).collect();
     if !rows.is_empty() {
