@@ -26,14 +26,9 @@ pub(super) struct Failures {
 impl Failures {
     pub(super) fn of(report: &Report) -> Failures {
         let causes = report.causes();
-        let of_cases: Vec<&Cause> =
-            causes.iter().filter(|cause| cause.category != Category::Measurement).collect();
-        // The first result of each cause, then the second of each: no cause is left out because
-        // another has many results.
-        let most = of_cases.iter().map(|cause| cause.results.len()).max().unwrap_or(0);
-        let in_turn = (0..most)
-            .flat_map(|index| of_cases.iter().filter_map(move |cause| cause.results.get(index)));
-        let with_evidence = in_turn.take(MAX_EVIDENCE).cloned().collect();
+        let failed = in_turn(&causes, |it| matches!(it, Category::Failed(_)));
+        let others = in_turn(&causes, |it| matches!(it, Category::Stale | Category::Inconclusive));
+        let with_evidence = failed.chain(others).take(MAX_EVIDENCE).cloned().collect();
         Failures { causes, with_evidence }
     }
 
@@ -41,6 +36,17 @@ impl Failures {
     pub(super) fn has_static_evidence(&self, server: &str, case: &str) -> bool {
         self.with_evidence.contains(&(server.to_owned(), case.to_owned()))
     }
+}
+
+/// Iterates over the results of the causes in these categories: the first of each cause, then the
+/// second of each. So no cause is left out because another has many results.
+fn in_turn(
+    causes: &[Cause],
+    is_wanted: fn(Category) -> bool,
+) -> impl Iterator<Item = &(String, String)> {
+    let wanted = move || causes.iter().filter(move |cause| is_wanted(cause.category));
+    let most = wanted().map(|cause| cause.results.len()).max().unwrap_or(0);
+    (0..most).flat_map(move |index| wanted().filter_map(move |cause| cause.results.get(index)))
 }
 
 pub(super) fn section(report: &Report, failures: &Failures) -> Markup {
