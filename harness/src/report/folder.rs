@@ -43,7 +43,7 @@ pub struct Folder {
 /// A file of a [`Folder`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FolderFile {
-    /// Name in the subdirectory: [safe](super::file_names), with at most one `/`.
+    /// Name in the subdirectory: safe for any server name, with at most one `/`.
     pub name: String,
     /// Name of the server.
     pub server: String,
