@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use crate::common::tests;
+use crate::common::{self, tests};
 use answers::{
     a_run_without_replies_keeps_the_latencies_of_the_others,
     a_server_with_failures_is_not_recommended, each_need_has_its_rule_and_threshold,
-    the_leader_of_a_column_names_what_it_gives_up, ties_and_doubtful_figures_decide_the_leaders,
-    two_runs_are_too_few_for_an_interval,
+    every_interval_contains_its_value, the_leader_of_a_column_names_what_it_gives_up,
+    ties_and_doubtful_figures_decide_the_leaders, two_runs_are_too_few_for_an_interval,
 };
 use formats::{
     a_badge_is_self_contained_and_has_an_accessible_title,
@@ -47,6 +47,7 @@ tests![
     every_report_format_matches_its_golden_file,
     each_need_has_its_rule_and_threshold,
     two_runs_are_too_few_for_an_interval,
+    every_interval_contains_its_value,
     a_run_without_replies_keeps_the_latencies_of_the_others,
     ties_and_doubtful_figures_decide_the_leaders,
     a_server_with_failures_is_not_recommended,
@@ -107,9 +108,10 @@ fn every_report_format_matches_its_golden_file() {
 
 /// Compares a text with a golden file, or updates the file.
 fn compare(file: &Path, text: &str) {
+    let text = common::without_assets(text);
     if std::env::var_os("BLESS").is_some() {
         std::fs::create_dir_all(file.parent().expect("a directory")).expect("a directory");
-        std::fs::write(file, text).expect("a golden file");
+        std::fs::write(file, &text).expect("a golden file");
     }
     let golden = std::fs::read_to_string(file).unwrap_or_default();
     assert_eq!(text, golden, "{} differs; BLESS=1 updates it", file.display());

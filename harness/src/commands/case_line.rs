@@ -1,23 +1,19 @@
 //! Lines of case results, with the verdict in colour.
 
 use super::progress::StepLine;
-use crate::report::case_text;
+use crate::report::{CaseText, case_text};
 use crate::results::{CaseResult, Kind};
 use crate::text::style::{Style, StyledText};
 
 /// Returns the lines of a result. `--quiet` hides the lines of results that need no attention.
 pub(crate) fn case_line(server: &str, result: &CaseResult) -> StepLine {
-    let text = with_verdict(result, &case_text(server, result));
+    let text = with_style(result, case_text(server, result));
     if result.is_fine() { StepLine::Detail(text) } else { StepLine::Important(text) }
 }
 
-/// Gives the verdict, with which the text begins, the style of the result.
-pub(crate) fn with_verdict(result: &CaseResult, text: &str) -> StyledText {
-    let label = result.label();
-    match text.strip_prefix(&label) {
-        Some(rest) => StyledText::new(style(result.kind()), label).and(rest),
-        None => text.into(),
-    }
+/// Gives the label the style of the result.
+pub(crate) fn with_style(result: &CaseResult, text: CaseText) -> StyledText {
+    StyledText::new(style(result.kind()), text.label).and(text.rest)
 }
 
 fn style(kind: Kind) -> Option<Style> {

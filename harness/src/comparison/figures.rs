@@ -50,7 +50,7 @@ pub enum Inconclusive {
     ZeroFigure,
     /// The confidence interval is not within the margin.
     WideInterval,
-    /// The figure seems to differ, but among so many figures this can be chance.
+    /// The figure seems to differ, but not significantly, given the number of compared figures.
     NotSignificant,
     /// The figures are equal, but the generator limited a run, which hides a difference.
     GeneratorLimited,

@@ -99,7 +99,7 @@ impl ReportComparison {
                 self.margin_percent()
             ),
             Inconclusive::NotSignificant => {
-                "among so many figures, the difference can be chance: repeat the runs".to_owned()
+                "the difference is not significant, given the number of compared figures: repeat the runs".to_owned()
             }
             Inconclusive::GeneratorLimited => {
                 "the load generator limited a run, which hides a difference".to_owned()

@@ -3,7 +3,6 @@
 use super::exporter::Exporter;
 use super::markup::plain;
 use crate::results::{Measurement, Report, RunFigures, ServerResult};
-use crate::stats::geometric_mean;
 
 pub(super) const EXPORTER: Exporter = Exporter {
     file_name: "measurements.csv",
@@ -87,8 +86,8 @@ fn run_row(
 }
 
 fn summary_row(report: &Report, server: &ServerResult, measurement: &Measurement) -> Vec<String> {
-    let runs: Vec<f64> = measurement.runs.iter().map(|run| run.throughput_per_s).collect();
-    let throughput = geometric_mean(&runs).map(|(_, interval)| interval);
+    let throughput = measurement.mean_over_runs(|run| Some(run.throughput_per_s));
+    let throughput = throughput.and_then(|(_, interval)| interval);
     let p99 = &measurement.p99_interval_ns;
     let latency = &measurement.latency_intended_ns;
     let idle = measurement.idle_connections.as_ref();

@@ -124,7 +124,7 @@ fn status(server: &ServerResult, result: &CaseResult) -> Option<Status> {
         State::Completed => result.label(),
         state => state.name().to_owned(),
     };
-    let text = failure_text(&server.name, result);
+    let text = failure_text(&server.name, result).to_string();
     Some(Status { text, ..Status::new(element, &kind, &result.observed_with_causes()) })
 }
 

@@ -41,4 +41,6 @@ pub use findings::findings;
 pub use folder::{Evidence, Folder, FolderFile};
 pub use output::{Junit, Output};
 pub use tally::Tally;
-pub use text::{case_text, failure_text, measurement_line, measurement_text, not_run_line};
+pub use text::{
+    CaseText, case_text, failure_text, measurement_line, measurement_text, not_run_line,
+};

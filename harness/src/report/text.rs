@@ -1,5 +1,7 @@
 //! Case results and measurements as text for a terminal.
 
+use std::fmt;
+
 use crate::figures::{count, rate, time, time_or_dash};
 use crate::results::{
     CaseResult, Kind, KnownFailure, Measurement, Outcome, Outcomes, ServerResult, ValidityLabel,
@@ -13,28 +15,46 @@ pub fn not_run_line(server: &ServerResult) -> Option<String> {
     Some(format!("{}: not run: {}", server.name, server.not_run.as_ref()?))
 }
 
+/// Text of a case result: its label, and what follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaseText {
+    /// The verdict and state in a few words, see [`CaseResult::label`].
+    pub label: String,
+    /// The rest of the text.
+    pub rest: String,
+}
+
+impl fmt::Display for CaseText {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{}{}", self.label, self.rest)
+    }
+}
+
 /// Formats a case result in one line, or in several if the case failed or is inconclusive. An
 /// inconclusive case without a transcript has one line.
-pub fn case_text(server: &str, result: &CaseResult) -> String {
+pub fn case_text(server: &str, result: &CaseResult) -> CaseText {
     let (label, name) = (result.label(), &result.name);
+    let space = " ".repeat(4_usize.saturating_sub(label.len()) + 1);
     if result.kind() == Kind::Inconclusive && result.transcript.is_empty() {
-        return format!("{label} {name}: {}", result.observed_with_causes());
+        let rest = format!(" {name}: {}", result.observed_with_causes());
+        return CaseText { label, rest };
     }
     if !result.is_fine() {
         return failure_text(server, result);
     }
-    match result.observed.as_str() {
+    let rest = match result.observed.as_str() {
         observed if result.kind() == Kind::Known => {
             let known = result.known_failure.as_ref().map(KnownFailure::text).unwrap_or_default();
-            format!("{label} {server} {name}: {observed}\n    known    : {known}")
+            format!(" {server} {name}: {observed}\n    known    : {known}")
         }
-        "as required" => format!("{label:4} {name}"),
-        observed => format!("{label:4} {name}: {observed}"),
-    }
+        "as required" => format!("{space}{name}"),
+        observed => format!("{space}{name}: {observed}"),
+    };
+    CaseText { label, rest }
 }
 
 /// Formats a failed, inconclusive or stale case result, with a summary of its evidence.
-pub fn failure_text(server: &str, result: &CaseResult) -> String {
+pub fn failure_text(server: &str, result: &CaseResult) -> CaseText {
     let mut rows = vec![
         ("required", result.requirement.to_owned()),
         ("expected", result.expected.clone()),
@@ -51,12 +71,12 @@ pub fn failure_text(server: &str, result: &CaseResult) -> String {
         rows.push(("output", last_lines(&result.log)));
     }
     rows.push(("reproduce", result.reproduce.clone()));
-    let mut lines = format!("{} {server} {}", result.label(), result.name);
+    let mut rest = format!(" {server} {}", result.name);
     for (label, text) in rows {
         let text = text.replace('\n', &format!("\n{:15}", ""));
-        lines += &format!("\n    {label:9}: {text}");
+        rest += &format!("\n    {label:9}: {text}");
     }
-    lines
+    CaseText { label: result.label(), rest }
 }
 
 /// Formats a measurement in one line, to print after the name of the server.

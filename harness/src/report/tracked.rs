@@ -1,7 +1,6 @@
 //! Figures that services for continuous benchmarking track from commit to commit.
 
 use crate::results::{Measurement, Report};
-use crate::stats::geometric_mean;
 
 /// A tracked figure of one measurement.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,8 +68,8 @@ pub(super) fn tracked(report: &Report) -> Vec<Tracked> {
 }
 
 fn figures(benchmark: &str, measurement: &Measurement) -> Vec<Tracked> {
-    let runs: Vec<f64> = measurement.runs.iter().map(|run| run.throughput_per_s).collect();
-    let note = format!("validity: {}, runs: {}", measurement.validity.label.name(), runs.len());
+    let runs = measurement.runs.len();
+    let note = format!("validity: {}, runs: {runs}", measurement.validity.label.name());
     let figure = |quantity, value, interval| Tracked {
         benchmark: benchmark.to_owned(),
         quantity,
@@ -82,9 +81,10 @@ fn figures(benchmark: &str, measurement: &Measurement) -> Vec<Tracked> {
     if let Some(idle) = &measurement.idle_connections {
         return vec![figure(Quantity::Memory, idle.memory_per_connection_bytes as f64, None)];
     }
-    let (throughput, interval) = match geometric_mean(&runs) {
-        Some((mean, interval)) => (mean, Some((interval.low, interval.high))),
-        None => (measurement.throughput_per_s, None),
+    let (throughput, interval) = match measurement.mean_over_runs(|run| Some(run.throughput_per_s))
+    {
+        Some((mean, Some(interval))) => (mean, Some((interval.low, interval.high))),
+        _ => (measurement.throughput_per_s, None),
     };
     let p99 = measurement.latency_intended_ns.p99.map(|p99| {
         let interval = measurement.p99_interval_ns.as_ref();

@@ -10,7 +10,7 @@ use super::outcome::{Outcome, Outcomes};
 use super::run_figures::{MemoryAt, RateFigures, RunFigures, TimeSeries};
 use super::server_stats::ServerStats;
 use super::validity::Validity;
-use crate::stats::{self, Quantiles};
+use crate::stats::{self, Interval, Quantiles, geometric_mean};
 
 /// Result of one load run on one server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -137,6 +137,20 @@ impl Measurement {
             server_cpu_ns_per_request: self.server_cpu_ns_per_request(),
             memory_per_connection_bytes: idle.map(|it| it.memory_per_connection_bytes),
             anonymous_bytes: self.server_stats.as_ref().map(|it| it.anonymous_bytes),
+        }
+    }
+
+    /// Returns the mean of a figure over the runs, with its 95 % confidence interval if there are
+    /// enough runs for one. Then the mean is the geometric one. `None` if no run has the figure.
+    pub(crate) fn mean_over_runs(
+        &self,
+        of_run: impl Fn(&RunFigures) -> Option<f64>,
+    ) -> Option<(f64, Option<Interval<f64>>)> {
+        let values: Vec<f64> = self.runs.iter().filter_map(of_run).collect();
+        match geometric_mean(&values) {
+            Some((mean, interval)) => Some((mean, Some(interval))),
+            None if values.is_empty() => None,
+            None => Some((values.iter().sum::<f64>() / values.len() as f64, None)),
         }
     }
 

@@ -6,7 +6,7 @@ use super::case_result::CaseResult;
 use super::concurrency_model::ConcurrencyModel;
 use super::known_failure::KnownFailure;
 use super::measurement::Measurement;
-use super::overload::OverloadOutcome;
+use super::overload::{Overload, OverloadOutcome};
 use super::verdict::Kind;
 use crate::environment::Environment;
 
@@ -205,6 +205,17 @@ impl ServerResult {
             Some(alias) => format!("{} ({alias})", self.name),
             None => self.name.clone(),
         }
+    }
+
+    /// Returns what happened to a connection over the limit, with the case that observed it.
+    pub(crate) fn overload(&self) -> Option<(&Overload, &CaseResult)> {
+        self.cases.iter().find_map(|result| Some((result.overload.as_ref()?, result)))
+    }
+
+    /// Returns what happens to a connection over the limit: the observation, otherwise the
+    /// declaration.
+    pub(crate) fn overload_outcome(&self) -> Option<OverloadOutcome> {
+        self.overload().map(|(overload, _)| overload.outcome).or(self.when_full)
     }
 
     /// Iterates over the problems of the server's measurements.

@@ -78,7 +78,7 @@ impl MeanRatio {
         Ok(MeanRatio { ratio: at(0.0), low: at(-reach), high: at(reach), p })
     }
 
-    /// Classifies the ratio of a figure of which more is better, by the rules of
+    /// Classifies the ratio of a figure for which higher is better, by the rules of
     /// [`Comparison::verdict`]. A difference counts only if it is significant after the correction
     /// for the number of comparisons: `adjusted_p` is the result of [`holm`]. Without significance,
     /// an interval inside the margin is `equal`, and a wider one inconclusive.
@@ -100,7 +100,7 @@ impl MeanRatio {
         self.interval().figures()
     }
 
-    /// Returns the ratio of a figure of which less is better, so that more is better.
+    /// Inverts the ratio of a figure for which lower is better, so that higher is better.
     pub fn inverse(&self) -> MeanRatio {
         let MeanRatio { ratio, low, high, p } = *self;
         MeanRatio { ratio: 1.0 / ratio, low: 1.0 / high, high: 1.0 / low, p }

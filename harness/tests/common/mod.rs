@@ -205,3 +205,18 @@ impl Drop for Served {
         let _ = self.child.wait();
     }
 }
+
+/// The hand-written style sheets and the script of the pages.
+const ASSETS: &[&str] = &[
+    include_str!("../../src/report/html/base.css"),
+    include_str!("../../src/report/html/page.css"),
+    include_str!("../../src/report/html/page.js"),
+    include_str!("../../src/report/chart/chart.css"),
+    include_str!("../../src/report/grading/grading.css"),
+];
+
+/// Returns a page without its hand-written style sheets and script, which are files of their own.
+/// Any other script stays.
+pub(crate) fn without_assets(page: &str) -> String {
+    ASSETS.iter().fold(page.to_owned(), |page, asset| page.replace(asset, ""))
+}

@@ -2,11 +2,11 @@
 
 use harness::report::key_figures::{KeyFigures, Recommendation, recommendations};
 use harness::results::{
-    Caveat, CaveatKind, IdleConnectionCost, Measurement, Outcome, Outcomes, Overload,
+    Caveat, CaveatKind, IdleConnectionCost, Measurement, MemoryAt, Outcome, Outcomes, Overload,
     OverloadOutcome, Report, RunFigures, ServerResult, State, Validity, ValidityLabel, Verdict,
 };
 
-use super::sample::{measurement, nothing_answered, report, result, server};
+use super::sample::{measurement, nothing_answered, reference_workloads, report, result, server};
 
 /// Returns a server with three runs of each workload, whose figures differ by 1 %.
 fn measured(name: &str, throughput: f64, p99_ns: u64, bytes: u64, held: u64) -> ServerResult {
@@ -163,4 +163,36 @@ pub(super) fn a_run_without_replies_keeps_the_latencies_of_the_others() {
     let mut other = nothing_answered();
     other.merge(measurement("open-constant", 16, 5_000.0));
     assert_eq!(other.latency_histogram, histogram);
+}
+
+pub(super) fn every_interval_contains_its_value() {
+    let workloads = reference_workloads();
+    for runs in 1..=3 {
+        let measurements = workloads.iter().map(|workload| {
+            let mut one = measurement(workload, 64, 44_749.4);
+            one.runs.truncate(runs);
+            if *workload == "idle-memory" {
+                let at = |connections| MemoryAt { connections, anonymous_bytes: 900 * connections };
+                one.idle_connections = Some(IdleConnectionCost {
+                    memory_per_connection_bytes: 1_234,
+                    connected_in_ms: 5,
+                    growth: [0, 100, 200, 300].map(at).to_vec(),
+                });
+            }
+            one
+        });
+        let measurements = measurements.collect();
+        let servers = vec![ServerResult { measurements, ..server("one", Vec::new()) }];
+        let report = Report { servers, ..report() };
+        let figures = KeyFigures::of(&report);
+        let intervals = figures.rows[0].cells.iter().filter_map(|cell| {
+            let figure = cell.figure().expect("every column has a figure");
+            Some((figure.value, figure.interval?))
+        });
+        let intervals: Vec<_> = intervals.collect();
+        assert!(runs == 2 || intervals.len() > 4, "{runs} runs: {intervals:?}");
+        for (value, interval) in intervals {
+            assert!(interval.low <= value && value <= interval.high, "{value} {interval:?}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use harness::results::{
 };
 
 use super::rendered;
-use super::sample::{measurement, report, result, server};
+use super::sample::{measurement, reference_workloads, report, result, server};
 
 /// Maximum sizes in bytes.
 const MAX_PAGE: usize = 2_000_000;
@@ -39,17 +39,6 @@ fn full_report() -> Report {
         });
         let results =
             results.zip(&cases).map(|(result, case)| CaseResult { name: case.clone(), ..result });
-        let workloads = [
-            "closed-1",
-            "closed-8",
-            "closed-64",
-            "closed-256",
-            "closed-1024",
-            "closed-8192",
-            "open-constant",
-            "saturation",
-            "idle-memory",
-        ];
         let rate = |at: u32| RateFigures {
             offered_per_s: 1_000.0 * f64::from(at) + 0.123_456_789,
             throughput_per_s: 1_000.0 * f64::from(at),
@@ -60,9 +49,9 @@ fn full_report() -> Report {
         };
         ServerResult {
             family: Some("threads".to_owned()),
-            measurements: workloads
+            measurements: reference_workloads()
                 .iter()
-                .zip([1, 8, 64, 256, 1_024, 8_192, 16, 16, 10_000])
+                .zip(1..)
                 .map(|(workload, clients)| {
                     let mut one = measurement(workload, clients, 123_456.7);
                     if *workload == "saturation" {

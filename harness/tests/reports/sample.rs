@@ -6,6 +6,7 @@ use std::time::Duration;
 use harness::contract::Declared;
 use harness::environment::Environment;
 use harness::exit::Exit;
+use harness::load::WorkloadSet;
 use harness::results::{
     CaseResult, Caveat, CaveatKind, ConcurrencyModel, Discovery, Event, EventKind, FORMAT,
     IdleConnectionCost, KnownFailure, KnownVerdict, LatencyHistogram, Level, LostShares,
@@ -300,4 +301,10 @@ pub(crate) fn report() -> Report {
         merged_reports: 0,
         servers: vec![one, two, three],
     }
+}
+
+/// Returns the workloads of the reference plan.
+pub(super) fn reference_workloads() -> Vec<&'static str> {
+    let all = harness::load::WORKLOADS.iter();
+    all.filter(|it| it.set <= WorkloadSet::Figures).map(|it| it.name).collect()
 }

@@ -4,20 +4,8 @@ use harness::results::{
     IdleConnectionCost, Overload, OverloadOutcome, ServerResult, Validity, ValidityLabel,
 };
 
+use super::sample::reference_workloads;
 use super::*;
-
-/// Workloads of the reference plan.
-const WORKLOADS: [&str; 9] = [
-    "closed-1",
-    "closed-8",
-    "closed-64",
-    "closed-256",
-    "closed-1024",
-    "closed-8192",
-    "open-constant",
-    "saturation",
-    "idle-memory",
-];
 
 /// Returns a report of all built-in servers, with all cases and many workloads.
 fn all_servers(cases: impl Fn(&str, &'static str) -> CaseResult) -> Report {
@@ -27,7 +15,8 @@ fn all_servers(cases: impl Fn(&str, &'static str) -> CaseResult) -> Report {
         let results = harness::conformance::cases().map(|case| cases(&name, case.name)).collect();
         let mut result = super::server(&name, results);
         result.alias = alias.map(str::to_owned);
-        result.measurements = WORKLOADS.map(|it| measurement(it, 64, 123_456.0)).to_vec();
+        let measured = |it: &&str| measurement(it, 64, 123_456.0);
+        result.measurements = reference_workloads().iter().map(measured).collect();
         result
     };
     let mut report = report();

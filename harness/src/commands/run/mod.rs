@@ -16,7 +16,7 @@ use rand::seq::SliceRandom;
 
 use super::annotations;
 use super::benchmark::{Bench, validity_counts};
-use super::case_line::{case_line, problem_line, with_verdict};
+use super::case_line::{case_line, problem_line, with_style};
 use super::draft::STOPPED;
 use super::draft::{Draft, Files, empty_report, milliseconds};
 use super::progress::weights::{planned_s, weight_of_cases, weight_of_result};
@@ -362,7 +362,7 @@ impl Job<'_> {
         let report = &draft.report;
         for server in &report.servers {
             for stale in server.cases.iter().filter(|result| result.kind() == Kind::Stale) {
-                self.progress.line(with_verdict(stale, &failure_text(&server.name, stale)));
+                self.progress.line(with_style(stale, failure_text(&server.name, stale)));
             }
         }
         for problem in report.problems() {

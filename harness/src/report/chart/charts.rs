@@ -8,7 +8,6 @@ use crate::figures::{count, significant, time};
 use crate::results::{
     LatencyHistogram, Measurement, RateFigures, Report, RunFigures, ServerResult, ValidityLabel,
 };
-use crate::stats::geometric_mean;
 
 /// Number of values that must lie beyond a quantile.
 const BEYOND: f64 = 10.0;
@@ -148,14 +147,9 @@ fn point(
     measurement: &Measurement,
     figure: fn(&RunFigures) -> Option<f64>,
 ) -> Option<Point> {
-    let values: Vec<f64> = measurement.runs.iter().filter_map(figure).collect();
+    let (y, interval) = measurement.mean_over_runs(figure)?;
     let is_valid = measurement.validity.label == ValidityLabel::Valid;
-    let (y, interval) = match geometric_mean(&values) {
-        Some((mean, interval)) => (mean, Some((interval.low, interval.high))),
-        None if values.is_empty() => return None,
-        None => (values.iter().sum::<f64>() / values.len() as f64, None),
-    };
-    Some(Point { x, y, interval, is_valid })
+    Some(Point { x, y, interval: interval.map(|it| (it.low, it.high)), is_valid })
 }
 
 /// Number of bins of the offered rate for each doubling of the rate.

@@ -101,13 +101,10 @@ fn over_connections(figures: &KeyFigures<'_>) -> Markup {
     }
 }
 
+/// Formats the throughput with its interval, in thousand requests/s.
 fn interval(measurement: &Measurement) -> String {
-    let Some(figure) = Figure::throughput(measurement).map(|it| it.in_unit(1e3)) else {
-        return "-".to_owned();
-    };
-    let ends =
-        figure.interval.map(|it| format!(" ({} to {})", significant(it.low), significant(it.high)));
-    format!("{}{}", significant(figure.value), ends.unwrap_or_default())
+    let figure = Figure::throughput(measurement).map(|it| it.in_unit(1e3));
+    figure.map_or_else(|| "-".to_owned(), |figure| figure.with_interval())
 }
 
 fn table(figures: &KeyFigures<'_>) -> Markup {

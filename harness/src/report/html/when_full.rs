@@ -5,10 +5,10 @@ use maud::{Markup, html};
 use super::address::{result_link, server_link};
 use super::summary::glyph;
 use crate::figures::time;
-use crate::results::{Overload, OverloadOutcome, Report, ServerResult};
+use crate::results::{CaseResult, Overload, OverloadOutcome, Report, ServerResult};
 
 /// Servers with the same behaviour; the observation and the case that made it, if any.
-type Group<'r> = Vec<(&'r ServerResult, Option<(&'r Overload, &'r str)>)>;
+type Group<'r> = Vec<(&'r ServerResult, Option<(&'r Overload, &'r CaseResult)>)>;
 
 pub(super) fn section(report: &Report) -> Markup {
     let groups: Vec<(OverloadOutcome, Group<'_>)> = OverloadOutcome::ALL
@@ -34,18 +34,9 @@ pub(super) fn section(report: &Report) -> Markup {
 }
 
 fn group(report: &Report, outcome: OverloadOutcome) -> Group<'_> {
-    let observed = |server: &'_ ServerResult| -> Option<usize> {
-        server.cases.iter().position(|result| result.overload.is_some())
-    };
-    let servers = report.servers_run().into_iter().filter_map(|server| {
-        let observation = observed(server).and_then(|index| {
-            let result = &server.cases[index];
-            Some((result.overload.as_ref()?, result.name.as_str()))
-        });
-        let met = observation.map(|(overload, _)| overload.outcome).or(server.when_full)?;
-        (met == outcome).then_some((server, observation))
-    });
-    servers.collect()
+    let is_met = |server: &&ServerResult| server.overload_outcome() == Some(outcome);
+    let servers = report.servers_run().into_iter().filter(is_met);
+    servers.map(|server| (server, server.overload())).collect()
 }
 
 fn row(outcome: OverloadOutcome, group: &Group<'_>) -> Markup {
@@ -67,7 +58,7 @@ fn row(outcome: OverloadOutcome, group: &Group<'_>) -> Markup {
                 @for (index, (server, observation)) in group.iter().enumerate() {
                     @if index > 0 { ", " }
                     @match observation {
-                        Some((_, case)) => a href=(result_link(&server.name, case)) { (server.name) },
+                        Some((_, case)) => a href=(result_link(&server.name, &case.name)) { (server.name) },
                         None => { a href=(server_link(&server.name)) { (server.name) } " (declared, not observed)" },
                     }
                 }

@@ -170,11 +170,8 @@ fn memory(measurement: &Measurement) -> Option<Figure> {
         Some(bytes / connections as f64)
     });
     let value = idle.memory_per_connection_bytes as f64;
-    let around = |mean: Interval<f64>| Interval {
-        low: mean.low.max(0.0).min(value),
-        high: mean.high.max(value),
-    };
-    let within = mean_interval(&growth.collect::<Vec<f64>>()).map(around);
+    let within = mean_interval(&growth.collect::<Vec<f64>>())
+        .map(|it| Interval { low: it.low.max(0.0), ..it });
     // The mean of logarithms needs a positive value.
     let of_run = |run: &RunFigures| run.memory_per_connection_bytes.map(|it| it.max(1) as f64);
     Figure::of_runs(measurement, of_run, Some((value, within)))

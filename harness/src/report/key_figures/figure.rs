@@ -1,7 +1,8 @@
 //! One figure of a server, with its interval, or the reason why there is none.
 
+use crate::figures::significant;
 use crate::results::{Measurement, RunFigures, ValidityLabel};
-use crate::stats::{Interval, MIN_VALUES, geometric_mean};
+use crate::stats::{Interval, geometric_mean};
 
 /// A figure of a server, or the reason why it is missing.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,19 +62,18 @@ impl Figure {
         of_run: impl Fn(&RunFigures) -> Option<f64>,
         alone: Option<(f64, Option<Interval<f64>>)>,
     ) -> Option<Figure> {
-        let values: Vec<f64> = measurement.runs.iter().filter_map(of_run).collect();
         let is_ranked = share_of_runs(measurement, &[ValidityLabel::Valid]) > 0.5;
         let caveat = caveat(measurement);
-        if values.len() >= MIN_VALUES
-            && let Some((value, interval)) = geometric_mean(&values)
-        {
-            let interval = Some(interval);
+        if let Some((value, interval @ Some(_))) = measurement.mean_over_runs(of_run) {
             let exact = Figure::exact(value);
             return Some(Figure { interval, is_between_runs: true, caveat, is_ranked, ..exact });
         }
         let (value, interval) = alone?;
         // The noise within one run says nothing about the mean of two.
         let interval = interval.filter(|_| measurement.runs.len() <= 1);
+        // The value may cover more than the intervals of the run, such as the warm-up.
+        let interval =
+            interval.map(|it| Interval { low: it.low.min(value), high: it.high.max(value) });
         let is_ranked = is_ranked && interval.is_some();
         Some(Figure { interval, caveat, is_ranked, ..Figure::exact(value) })
     }
@@ -103,6 +103,14 @@ impl Figure {
         let interval =
             self.interval.map(|it| Interval { low: it.low / unit, high: it.high / unit });
         Figure { value: self.value / unit, interval, ..self }
+    }
+
+    /// Formats the value with its interval, if it has one: `293 (286 to 299)`.
+    pub fn with_interval(&self) -> String {
+        let interval = self.interval.filter(|it| it.low != it.high);
+        let interval =
+            interval.map(|it| format!(" ({} to {})", significant(it.low), significant(it.high)));
+        significant(self.value) + &interval.unwrap_or_default()
     }
 
     /// Returns the range in which the figure competes with others. `None` if it does not compete. A

@@ -253,11 +253,5 @@ fn given_up(leader: &Row<'_>, figures: &KeyFigures<'_>) -> String {
 
 /// Formats a figure with its interval and unit: `293 (286 to 299) thousand/s`.
 fn text(column: &Column, figure: &Figure) -> String {
-    let interval = figure
-        .interval
-        .filter(|it| it.low != it.high)
-        .map(|it| format!(" ({} to {})", significant(it.low), significant(it.high)));
-    let text =
-        format!("{}{} {}", significant(figure.value), interval.unwrap_or_default(), column.unit);
-    text.trim_end().to_owned()
+    format!("{} {}", figure.with_interval(), column.unit).trim_end().to_owned()
 }

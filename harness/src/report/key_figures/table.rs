@@ -55,7 +55,7 @@ impl<'r> Row<'r> {
             tally: Tally::of(&server.cases),
             cells: COLUMNS.iter().map(|column| column.cell(server)).collect(),
             ranks: Vec::new(),
-            overload: server.cases.iter().find_map(|result| result.overload.as_ref()),
+            overload: server.overload().map(|(overload, _)| overload),
         }
     }
 
@@ -92,7 +92,7 @@ impl<'r> Row<'r> {
     /// Returns what happens to a connection over the limit: the observation, otherwise the
     /// declaration.
     pub fn when_full(&self) -> Option<OverloadOutcome> {
-        self.overload.map(|overload| overload.outcome).or(self.server.when_full)
+        self.server.overload_outcome()
     }
 }
 
