@@ -9,6 +9,7 @@ mod common;
 
 mod broken;
 mod calibrate;
+mod causes;
 mod ci;
 mod command_line;
 mod compare;
@@ -64,6 +65,7 @@ const MODULES: &[Module] = &[
     module("wires", Cost::Server, wires::tests),
     module("hostile", Cost::Greedy, hostile::tests),
     module("external", Cost::Server, external::tests),
+    module("causes", Cost::Server, causes::tests),
     module("command_line", Cost::Server, command_line::tests),
     module("preflight", Cost::Server, preflight::tests),
     module("contract", Cost::Server, contract::tests),

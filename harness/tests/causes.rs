@@ -1,0 +1,223 @@
+//! Servers in several languages, each with one fault. The grading report must name the true cause
+//! first, and no fault that the server does not have.
+//!
+//! Each file in `tests/causes` is a server. The comments at its beginning are its row:
+//!
+//! - `check:` flags of `harness check`, such as `--service echo`;
+//! - `cases:` the cases or topics to test, separated by spaces. A variant of the test runs all;
+//! - `fault:` the title of a fault, one line each, in the order of the grading report. A server
+//!   without this line has no fault;
+//! - `also:` the title of a further fault of the server, which only a run of all cases shows;
+//! - `inconclusive:` cases that the harness cannot judge, separated by spaces;
+//! - `probe:` a line that the manifest entry of `harness probe` must contain.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use harness::report::grading::Grading;
+use harness::results::{Kind, Report};
+use libtest_mimic::Failed;
+use tempfile::TempDir;
+
+use crate::common::{self, Test};
+
+/// Expectations on one server.
+#[derive(Default)]
+struct Row {
+    check: Vec<String>,
+    cases: Vec<String>,
+    faults: Vec<String>,
+    also: Vec<String>,
+    inconclusive: Vec<String>,
+    probe: Vec<String>,
+}
+
+impl Row {
+    /// Reads the comments at the beginning of a program.
+    fn read(path: &Path) -> Row {
+        let text = fs::read_to_string(path).expect("a readable program");
+        let mut row = Row::default();
+        let words = |value: &str| value.split_whitespace().map(str::to_owned).collect();
+        let comment = |line: &'_ str| {
+            Some(line.strip_prefix("//").or(line.strip_prefix('#'))?.trim().to_owned())
+        };
+        for line in text.lines().map_while(comment) {
+            match line.split_once(": ") {
+                Some(("check", value)) => row.check = shlex::split(value).expect("valid flags"),
+                Some(("cases", value)) => row.cases = words(value),
+                Some(("fault", value)) => row.faults.push(value.to_owned()),
+                Some(("also", value)) => row.also.push(value.to_owned()),
+                Some(("inconclusive", value)) => row.inconclusive = words(value),
+                Some(("probe", value)) => row.probe.push(value.to_owned()),
+                // The description of the server.
+                _ => {}
+            }
+        }
+        row
+    }
+}
+
+/// How to run the programs of one language.
+struct Language {
+    extension: &'static str,
+    /// The program that compiles or runs a server.
+    needs: &'static str,
+    /// Command that compiles `SOURCE` to the directory `TARGET`, if any.
+    compile: &'static [&'static str],
+    /// Command that starts the server. `NAME` is the file name without its extension.
+    run: &'static str,
+}
+
+const LANGUAGES: &[Language] = &[
+    Language {
+        extension: "py",
+        needs: "python3",
+        compile: &[],
+        run: "python3 -S -E SOURCE {host} {port}",
+    },
+    Language { extension: "mjs", needs: "node", compile: &[], run: "node SOURCE {host} {port}" },
+    Language { extension: "pl", needs: "perl", compile: &[], run: "perl SOURCE {host} {port}" },
+    Language {
+        extension: "java",
+        needs: "javac",
+        compile: &["javac", "-d", "TARGET", "SOURCE"],
+        run: "java -XX:TieredStopAtLevel=1 -Xshare:auto -cp TARGET NAME {host} {port}",
+    },
+    Language {
+        extension: "c",
+        needs: "cc",
+        compile: &["cc", "-O1", "-pthread", "-o", "TARGET/NAME", "SOURCE"],
+        run: "TARGET/NAME {host} {port}",
+    },
+];
+
+/// A server that is ready to run.
+struct Program {
+    command: String,
+    /// Directory with the compiled program and all output.
+    folder: TempDir,
+}
+
+impl Program {
+    fn prepare(language: &Language, source: &Path) -> Result<Program, Failed> {
+        let folder = tempfile::tempdir()?;
+        let name = source.file_stem().and_then(|name| name.to_str()).ok_or("a UTF-8 name")?;
+        let filled = |word: &str| {
+            word.replace("SOURCE", &source.display().to_string())
+                .replace("TARGET", &folder.path().display().to_string())
+                .replace("NAME", name)
+        };
+        if let [compiler, arguments @ ..] = language.compile {
+            let output =
+                Command::new(compiler).args(arguments.iter().map(|it| filled(it))).output()?;
+            if !output.status.success() {
+                return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+            }
+        }
+        Ok(Program { command: filled(language.run), folder })
+    }
+}
+
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for path in programs() {
+        let extension = path.extension().and_then(|it| it.to_str()).unwrap_or_default();
+        let language = LANGUAGES.iter().find(|it| it.extension == extension);
+        let language = language.unwrap_or_else(|| panic!("no language for {}", path.display()));
+        let row = Row::read(&path);
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a UTF-8 name");
+        let mut add = |claim: &str, is_variant, run: fn(&Row, &Program) -> Result<(), Failed>| {
+            let path = path.clone();
+            let run = move || run(&Row::read(&path), &Program::prepare(language, &path)?);
+            let test = Test::new(format!("{name}::{claim}"), run);
+            tests.push(test.needing(language.needs).variant(is_variant));
+        };
+        let is_partial = !row.cases.is_empty();
+        add("its_faults_are_named", false, |row, program| {
+            faults_are_named(row, program, &row.cases)
+        });
+        if is_partial {
+            add("its_faults_are_named_by_all_cases", true, |row, program| {
+                faults_are_named(row, program, &[])
+            });
+        }
+        if !row.probe.is_empty() {
+            add("its_properties_are_probed", false, is_probed);
+        }
+    }
+    tests
+}
+
+/// Returns the programs, in the order of their names.
+fn programs() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/causes");
+    let entries = fs::read_dir(directory).expect("the directory of servers");
+    let mut programs: Vec<PathBuf> =
+        entries.map(|entry| entry.expect("a directory entry").path()).collect();
+    programs.sort();
+    programs
+}
+
+/// Checks the server, and compares the faults of its grading report with its row.
+fn faults_are_named(row: &Row, program: &Program, cases: &[String]) -> Result<(), Failed> {
+    let folder = program.folder.path();
+    let output = common::harness()
+        .args(["check", "--cmd", &program.command, "--seed", "1", "--output"])
+        .arg(folder.join("report"))
+        .arg("--counterexamples")
+        .arg(folder.join("counterexamples"))
+        .args(&row.check)
+        .args(cases.iter().flat_map(|case| ["--case", case]))
+        .output()?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let report = Report::read(&folder.join("report/report.json"))
+        .map_err(|error| format!("{error}: {stderr}"))?;
+    let server = report.servers.first().ok_or("the report has no server")?;
+    let grading = Grading::of(server);
+    let titles: Vec<&str> = grading.faults.iter().map(|fault| fault.title.as_str()).collect();
+    let inconclusive: Vec<&str> = server
+        .cases
+        .iter()
+        .filter(|result| result.kind() == Kind::Inconclusive && result.blocked_by.is_empty())
+        .map(|result| result.name.as_str())
+        .collect();
+    let all: Vec<&str> = row.faults.iter().chain(&row.also).map(String::as_str).collect();
+    let are_expected = match cases {
+        // The order of further faults may vary.
+        [] => titles.first() == all.first() && sorted(&titles) == sorted(&all),
+        _ => titles == row.faults,
+    };
+    let is_judged = |case: &&str| row.inconclusive.iter().all(|expected| expected != case);
+    if !are_expected || inconclusive.iter().any(is_judged) {
+        let faults = serde_json::to_string_pretty(&grading.faults)?;
+        return Err(format!(
+            "the grading report has these faults:\n{titles:#?}\ninconclusive: {inconclusive:?}\n\
+             {faults}"
+        )
+        .into());
+    }
+    if server.cases.iter().all(|result| result.kind() != Kind::Pass) && row.faults.is_empty() {
+        return Err("no case passed".into());
+    }
+    Ok(())
+}
+
+fn sorted<'t>(titles: &[&'t str]) -> Vec<&'t str> {
+    let mut titles = titles.to_vec();
+    titles.sort_unstable();
+    titles
+}
+
+/// Probes the server, and checks the manifest entry.
+fn is_probed(row: &Row, program: &Program) -> Result<(), Failed> {
+    let output = common::harness().args(["probe", "--cmd", &program.command]).output()?;
+    let entry = String::from_utf8_lossy(&output.stdout);
+    match row.probe.iter().find(|line| !entry.lines().any(|it| it == line.as_str())) {
+        None => Ok(()),
+        Some(line) => {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            Err(format!("`{line}` is not in the entry:\n{entry}\n{stderr}").into())
+        }
+    }
+}
