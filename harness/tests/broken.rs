@@ -1,6 +1,7 @@
 //! Broken servers. Each has one fault, and fails exactly the cases in its row. A test runs the
 //! topics of those cases; a variant runs all cases. Run these tests with `cargo test broken::`.
-//! `BLESS=1 cargo test broken::` writes the table tests/broken/README.md.
+//! `BLESS=1 cargo test broken::` writes the table tests/broken/README.md, and the file
+//! tests/broken/first-faults.tsv with the first entry of each grading report.
 
 mod fault;
 mod rows;
@@ -10,9 +11,12 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use clap::ValueEnum;
 use fault::{Fault, description, name};
+use harness::report::grading::Grading;
+use harness::results::ServerResult;
 use libtest_mimic::Failed;
 use rows::{Inconclusive, ROWS, Row};
 use serde_json::Value;
@@ -118,6 +122,7 @@ fn fails_exactly_its_cases(row: &Row, topics: &[&str]) -> Result<(), Failed> {
         )
         .into());
     }
+    check_first_fault(row, &document)?;
     // All failures are known, and explain the inconclusive cases. Only a case that depends on
     // timing can still fail the run.
     let fails_run = |case: &&Value| {
@@ -130,6 +135,38 @@ fn fails_exactly_its_cases(row: &Row, topics: &[&str]) -> Result<(), Failed> {
         Some(code) if code == expected => Ok(()),
         code => Err(format!("exit code {code:?}, expected {expected}").into()),
     }
+}
+
+/// Compares the title of the first fault in the grading report with the title in
+/// tests/broken/first-faults.tsv.
+fn check_first_fault(row: &Row, document: &Value) -> Result<(), Failed> {
+    /// Only one test at a time updates the file.
+    static FILE: Mutex<()> = Mutex::new(());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broken/first-faults.tsv");
+    let mut server: ServerResult = serde_json::from_value(document.clone())?;
+    // A known failure is no fault.
+    server.cases.iter_mut().for_each(|result| result.known_failure = None);
+    let first = Grading::of(&server).faults.into_iter().next();
+    let found = first.map_or_else(|| "none".to_owned(), |fault| fault.title);
+    let key = format!("{}\t{}\t", name(row.fault), name(row.shape));
+    let _lock = FILE.lock().unwrap_or_else(PoisonError::into_inner);
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let expected = text.lines().find_map(|line| line.strip_prefix(&key));
+    if expected == Some(&found) {
+        return Ok(());
+    }
+    if std::env::var_os("BLESS").is_none() {
+        return Err(format!(
+            "the first fault is {found:?}, expected {expected:?}; after an intended change, update \
+             tests/broken/first-faults.tsv with BLESS=1 cargo test broken::"
+        )
+        .into());
+    }
+    let line = format!("{key}{found}");
+    let others = text.lines().filter(|other| !other.starts_with(&key));
+    let lines: BTreeSet<&str> = others.chain([line.as_str()]).collect();
+    let lines: Vec<&str> = lines.into_iter().collect();
+    Ok(std::fs::write(&path, lines.join("\n") + "\n")?)
 }
 
 /// Returns the text of a file of known failures, with the failing cases only. They must explain the
