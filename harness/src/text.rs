@@ -1,8 +1,11 @@
 //! Makes text from servers safe to display.
 
+mod error_message;
 pub mod style;
 
 use std::borrow::Cow;
+
+pub use error_message::{OutputEnd, output_end};
 
 /// Replaces each control character except line feed and tab by U+FFFD. Otherwise a server could
 /// move the cursor, rewrite lines, or send commands to the user's terminal. Also replaces

@@ -134,6 +134,12 @@ impl Client {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
+    /// Closes the connection, and records it. The kernel sends a FIN, or a reset if received bytes
+    /// are unread.
+    pub fn close(self) {
+        self.note(EventKind::SentFin);
+    }
+
     /// Resets the connection.
     pub fn reset(self) {
         self.note(EventKind::SentReset);

@@ -48,7 +48,10 @@ pub(super) fn client_error(error: &io::Error, received: &[u8], timeout: Duration
             ClientError::Silent(timeout, received.to_vec())
         }
         // EPIPE: an earlier call has already reported the reset.
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => ClientError::Reset,
+        // ENOTCONN: the reset arrived before this call.
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::NotConnected => {
+            ClientError::Reset
+        }
         _ => ClientError::Io(error.to_string()),
     }
 }

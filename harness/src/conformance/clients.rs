@@ -9,7 +9,12 @@ use super::failure::Failure;
 use super::requests::{halves, request};
 use super::test_client::TestClient;
 use crate::client::{ClientError, ConnectMode};
+use crate::results::Fault;
 use crate::text::printable;
+
+/// Hint of a client that is rejected after other clients have disconnected.
+const SLOT_HINT: &str = "the server still counts a client that has disconnected: release its \
+                         connection slot on every path that closes a connection";
 
 /// Connects clients to the server under test.
 #[derive(Clone, Copy)]
@@ -241,17 +246,41 @@ impl<'s> Clients<'s> {
         match self.ctx.learned_replies().get(&request(7)) {
             Some(learned) if learned != reply => {
                 let expected = format!("{expected}: {}", printable(&learned));
-                Err(Failure::fail(expected, printable(&reply)))
+                Err(self
+                    .ctx
+                    .wrong_reply(expected, &learned, &reply)
+                    .hint_if(|fault| fault == Fault::Rejects, SLOT_HINT))
             }
             _ if self.ctx.contract.is_busy(&reply) => {
-                Err(Failure::fail(expected, printable(&reply)).hint(
-                    "the server still counts a client that has disconnected: release its \
-                     connection slot on every path that closes a connection",
-                ))
+                Err(Failure::fail(expected, printable(&reply))
+                    .fault(Fault::Rejects)
+                    .hint(SLOT_HINT))
             }
             _ => {
                 self.ctx.evidence().record_verified();
                 Ok(())
+            }
+        }
+    }
+
+    /// Returns whether a new client gets a reply within `timeout`. Returns `None` if the case has no
+    /// time left. The transcript does not have these clients.
+    pub(super) fn is_any_served(self, timeout: Duration) -> Option<bool> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let client = self
+                .ctx
+                .address_for_client()
+                .and_then(|address| TestClient::connect_unrecorded(self.ctx, address, timeout));
+            let served = client.and_then(|mut client| {
+                client.try_request(&request(7))?;
+                client.reply_until_asleep(timeout)
+            });
+            match served {
+                Ok(reply) if !self.ctx.contract.is_busy(&reply) => return Some(true),
+                Err(ClientError::OutOfTime | ClientError::Io(_)) => return None,
+                _ if Instant::now() > deadline => return Some(false),
+                _ => thread::sleep(POLL_INTERVAL),
             }
         }
     }

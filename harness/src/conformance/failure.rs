@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use crate::client::ClientError;
-use crate::results::{Quoted, State, Verdict};
+use crate::results::{Difference, Fault, Quoted, State, Stimulus, Verdict};
 use crate::server::LaunchError;
+use crate::text::printable;
 
 /// Why a requirement is not met, or could not be tested.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub struct Failure {
     pub verdict: Option<Verdict>,
     /// How the case ended.
     pub state: State,
+    /// The way in which the server failed.
+    pub fault: Fault,
     /// The required behaviour.
     pub expected: String,
     /// The observed behaviour.
@@ -21,14 +24,16 @@ pub struct Failure {
     pub hint: Option<String>,
     /// Whether the hint names no cause.
     pub hint_names_no_cause: bool,
-    /// Most common cause of the client error; shown if `hint` is `None`.
-    pub general_hint: Option<&'static str>,
     /// The cases that test the assumptions of the failed case: [`CaseResult::blocked_by`].
     ///
     /// [`CaseResult::blocked_by`]: crate::results::CaseResult::blocked_by
     pub blocked_by: &'static [&'static str],
     /// Whether `observed` includes how the connection ended.
     pub observes_connection_end: bool,
+    /// What the harness did that made the server fail, if it is not the last event of the transcript.
+    pub stimulus: Option<Box<Stimulus>>,
+    /// The first byte in which the received reply differs from the expected one.
+    pub difference: Option<Box<Difference>>,
     /// Further data of the failure.
     pub detail: Option<Box<Detail>>,
 }
@@ -45,37 +50,63 @@ pub enum Detail {
 }
 
 impl Failure {
-    /// Returns the failure of a requirement.
+    /// Returns the failure of a requirement that only this case tests. [`fault`](Self::fault) sets
+    /// another fault.
     pub fn fail(expected: impl Into<String>, observed: impl Into<String>) -> Failure {
         Failure {
             verdict: Some(Verdict::Fail),
             state: State::Completed,
+            fault: Fault::Requirement,
             expected: expected.into(),
             observed: observed.into(),
             hint: None,
             hint_names_no_cause: false,
-            general_hint: None,
             blocked_by: &[],
             observes_connection_end: false,
+            stimulus: None,
+            difference: None,
             detail: None,
         }
     }
 
-    /// Returns the failure of a requirement because of a client error, such as a timeout.
+    /// Returns the failure of a client that got a reply other than the required one. `label`
+    /// describes the required reply.
+    pub fn wrong_reply(label: impl Into<String>, required: &[u8], received: &[u8]) -> Failure {
+        Failure {
+            fault: Fault::WrongReply,
+            difference: Difference::first(required, received).map(Box::new),
+            ..Failure::fail(label, printable(received))
+        }
+    }
+
+    /// Returns the failure of a requirement because of a client error, such as a timeout. An error of
+    /// this machine is an error of the harness.
     pub fn client_error(expected: impl Into<String>, error: &ClientError) -> Failure {
-        let failure = Failure {
-            general_hint: Some(most_common_cause(error)),
+        let Some(fault) = fault_of(error) else {
+            return match error {
+                // The server or the machine is slow, and no case tests speed.
+                ClientError::OutOfTime => Failure {
+                    expected: expected.into(),
+                    ..Failure::inconclusive(error.to_string())
+                },
+                _ => Failure::harness_error(expected, error.to_string()),
+            };
+        };
+        Failure {
+            state: if fault.is_hang() { State::Hang } else { State::Completed },
+            fault,
             observes_connection_end: matches!(error, ClientError::Reset | ClientError::Closed(_)),
             ..Failure::fail(expected, error.to_string())
-        };
+        }
+    }
+
+    /// Returns the failure of a server that must close a connection, with the client error instead
+    /// of its end.
+    pub fn not_closed(expected: impl Into<String>, error: &ClientError) -> Failure {
+        let failure = Failure::client_error(expected, error);
         match error {
-            ClientError::Silent(..) | ClientError::ConnectTimedOut(_) | ClientError::NotRead(_) => {
-                Failure { state: State::Hang, ..failure }
-            }
-            // The server or the machine is slow, and no case tests speed.
-            ClientError::OutOfTime => {
-                Failure { verdict: None, state: State::Inconclusive, ..failure }
-            }
+            ClientError::Silent(_, bytes) if bytes.is_empty() => failure.fault(Fault::StaysOpen),
+            ClientError::Silent(..) => failure.fault(Fault::ExtraBytes),
             _ => failure,
         }
     }
@@ -119,6 +150,45 @@ impl Failure {
         Failure { state: State::Leak, ..Failure::fail(expected, observed) }
     }
 
+    /// Returns the failure to launch the server under test.
+    pub fn not_launched(error: LaunchError) -> Failure {
+        let failure = Failure::from(error);
+        let fault = match failure.fault {
+            Fault::ExitsBeforeListening => Fault::LaunchExits,
+            Fault::DoesNotListen => Fault::LaunchSilent,
+            Fault::ListensElsewhere => Fault::LaunchElsewhere,
+            fault => fault,
+        };
+        Failure { fault, ..failure }
+    }
+
+    /// Sets the way in which the server failed.
+    pub fn fault(self, fault: Fault) -> Failure {
+        Failure { fault, ..self }
+    }
+
+    /// Sets the state of a server that did not answer or exit in time.
+    pub fn hang(self) -> Failure {
+        Failure { state: State::Hang, ..self }
+    }
+
+    /// Records that the failure concerns the request after the tested one.
+    pub fn on_next_request(self) -> Failure {
+        Failure { fault: self.fault.on_next_request(), ..self }
+    }
+
+    /// Records the request that made the server fail, unless an earlier one is recorded.
+    pub fn caused_by(mut self, sent: &[u8]) -> Failure {
+        self.stimulus.get_or_insert_with(|| Box::new(Stimulus::Sent(printable(sent))));
+        self
+    }
+
+    /// Records the action of the harness that made the server fail, unless a stimulus is recorded.
+    pub fn caused_by_action(mut self, action: &str) -> Failure {
+        self.stimulus.get_or_insert_with(|| Box::new(Stimulus::Action(action.to_owned())));
+        self
+    }
+
     /// Records that `observed` includes how the connection ended.
     pub fn with_connection_end(mut self) -> Failure {
         self.observes_connection_end = true;
@@ -131,56 +201,105 @@ impl Failure {
         self.hint_names_no_cause = false;
         self
     }
-}
 
-/// Returns the most common cause of a client error, for servers in any language.
-fn most_common_cause(error: &ClientError) -> &'static str {
-    match error {
-        ClientError::Refused => {
-            "no socket was listening at that moment: does the server close its listener while it serves clients?"
-        }
-        ClientError::ConnectTimedOut(_) => {
-            "the accept queue stayed full: what blocks the loop that accepts connections?"
-        }
-        ClientError::Io(_) => {
-            "does the address belong to this machine, and does the machine have a free local port?"
-        }
-        ClientError::Reset => {
-            "a socket that is closed before all of its input is read sends a reset; so does a process that crashes"
-        }
-        ClientError::Closed(_) => {
-            "does an error, a short read or the client's FIN make the server close before all replies are written?"
-        }
-        ClientError::Silent(..) => {
-            "is the reply still in a buffer, or does the server wait for more input, another client or a lock?"
-        }
-        ClientError::NotRead(_) => {
-            "the server stopped reading: does a blocking call, such as a write, stop everything else?"
-        }
-        ClientError::TooLong => "does each reply end with a line feed, and is it sent only once?",
-        ClientError::OutOfTime => {
-            "does each request have a fixed delay, such as a sleep or a poll with a timeout?"
-        }
+    /// Adds a likely cause that explains only some faults.
+    pub fn hint_if(self, explains: impl Fn(Fault) -> bool, cause: &str) -> Failure {
+        if explains(self.fault) { self.hint(cause) } else { self }
     }
 }
 
+/// Returns the fault that a client error shows, or `None` if it is not the server's.
+fn fault_of(error: &ClientError) -> Option<Fault> {
+    Some(match error {
+        ClientError::Refused => Fault::Refuses,
+        ClientError::ConnectTimedOut(_) => Fault::DoesNotAccept,
+        ClientError::Reset => Fault::Resets,
+        ClientError::Closed(bytes) if bytes.is_empty() => Fault::ClosesBeforeReply,
+        ClientError::Closed(_) => Fault::ClosesInReply,
+        ClientError::Silent(_, bytes) if bytes.is_empty() => Fault::NoReply,
+        ClientError::Silent(..) => Fault::PartialReply,
+        ClientError::NotRead(_) => Fault::DoesNotRead,
+        ClientError::TooLong => Fault::EndlessReply,
+        ClientError::Io(_) | ClientError::OutOfTime => return None,
+    })
+}
+
+/// Returns the most common cause of a fault, for servers in any language, if there is one.
+pub(super) fn most_common_cause(fault: Fault) -> Option<&'static str> {
+    Some(match fault {
+        Fault::Refuses => {
+            "no socket was listening at that moment: does the server close its listener while it serves clients?"
+        }
+        Fault::DoesNotAccept => {
+            "the accept queue stayed full: what blocks the loop that accepts connections?"
+        }
+        Fault::Blocks => {
+            "every later client waits: does one connection block the loop or hold a lock that all others need?"
+        }
+        Fault::Resets => {
+            "a socket that is closed before all of its input is read sends a reset; so does a process that crashes"
+        }
+        Fault::ClosesBeforeReply => {
+            "an error or a short read probably ended the code that serves this client: catch errors per request, reply with an error line, and keep the connection open"
+        }
+        Fault::ClosesInReply => {
+            "does an error, a short read or the client's FIN make the server close before all replies are written?"
+        }
+        Fault::ClosesAfterReply => {
+            "does the server close the connection after an error? reply with an error line, and read the next request"
+        }
+        Fault::StaysOpen => {
+            "does the server close its socket on every path that ends a connection?"
+        }
+        Fault::NoReply | Fault::PartialReply | Fault::NoNextReply => {
+            "is the reply still in a buffer, or does the server wait for more input, another client or a lock?"
+        }
+        Fault::DoesNotRead => {
+            "the server stopped reading: does a blocking call, such as a write, stop everything else?"
+        }
+        Fault::EndlessReply => "does each reply end with a line feed, and is it sent only once?",
+        Fault::OtherReply => {
+            "do connections or requests share a buffer or a variable? each connection needs its own"
+        }
+        Fault::WrongNextReply => {
+            "the previous request probably got several lines, or bytes of it stayed in a buffer: each request gets exactly one line"
+        }
+        Fault::ExtraBytes => {
+            "does the server send a prompt, a second line or a reply to an incomplete request? each request gets exactly one line"
+        }
+        Fault::ErrorReply => "which check rejects this request? the error reply above may say it",
+        Fault::NoErrorReply => {
+            "does the parser stop at the first part that it understands? reject a request with anything left over"
+        }
+        _ => return None,
+    })
+}
+
 impl From<LaunchError> for Failure {
+    /// Returns the failure of an instance of the server that a case launched.
     fn from(error: LaunchError) -> Failure {
         let quoted = |(observed, output)| Box::new(Detail::Quoted(Quoted { observed, output }));
         let detail = error.quoted().map(quoted);
         let failure =
             Failure { detail, ..Failure::fail("a server that listens", error.to_string()) };
         match error {
-            LaunchError::Exited { .. } => Failure { state: State::Crash, ..failure }.hint(
-                "see the last lines that the server printed; does the command work in a terminal?",
-            ),
+            LaunchError::Exited { .. } => {
+                Failure { state: State::Crash, ..failure }.fault(Fault::ExitsBeforeListening).hint(
+                    "see the last lines that the server printed; does the command work in a \
+                     terminal?",
+                )
+            }
             LaunchError::Killed { .. } => Failure { state: State::Crash, ..failure }
+                .fault(Fault::LaunchKilled)
                 .hint("does the server need more processes or time than the limits permit?"),
-            LaunchError::NotListening { .. } => Failure { state: State::Hang, ..failure }
+            LaunchError::NotListening { .. } => failure
+                .hang()
+                .fault(Fault::DoesNotListen)
                 .hint("does the server listen on {port} before any slow initialization?"),
             LaunchError::WrongPort { .. } => failure
+                .fault(Fault::ListensElsewhere)
                 .hint("does the command pass {port} to the server, and does the server use it?"),
-            LaunchError::NotRun(_) => failure.hint(
+            LaunchError::NotRun(_) => failure.fault(Fault::NotRun).hint(
                 "is the program installed, and is its path correct from the current directory?",
             ),
             LaunchError::NoPort(_) | LaunchError::Supervisor(_) | LaunchError::NoThread(_) => {

@@ -19,6 +19,7 @@ pub mod oracle;
 mod precondition;
 mod preflight;
 mod property;
+mod provocations;
 mod requests;
 mod resources;
 mod run_case;

@@ -10,6 +10,7 @@ use super::context::{SHORT_TIMEOUT, TestContext};
 use super::failure::Failure;
 use super::settings::Runner;
 use crate::client::ClientError;
+use crate::results::Fault;
 use crate::server::{LaunchError, LaunchSpec, NetworkLease};
 use crate::text::printable;
 use crate::wire::ReplyFraming;
@@ -144,7 +145,7 @@ fn not_launched(spec: &LaunchSpec, error: LaunchError) -> PreflightFailure {
             (Blame::NoServer, None)
         }
     };
-    let failure = Failure::from(error);
+    let failure = Failure::not_launched(error);
     let failure = match &remedy {
         Some(remedy) => failure.hint(remedy),
         None => failure,
@@ -189,25 +190,25 @@ fn unreachable(spec: &LaunchSpec, error: &ClientError) -> Option<PreflightFailur
         }
         other => format!("cannot connect to {address}: {other}: correct the host and port"),
     };
-    let failure = Failure::fail("a server that listens", &message);
+    let failure = Failure::fail("a server that listens", &message).fault(Fault::LaunchSilent);
     Some(PreflightFailure { message, blame: Blame::NoServer, is_launched: false, failure })
 }
 
 /// Describes a server that does not match its declaration.
 fn wrong_declaration(spec: &LaunchSpec, reply: &Reply) -> Option<PreflightFailure> {
     let sum = printable(SUM);
-    let (expected, observed, remedy) = match (spec.contract.service, reply) {
+    let (fault, expected, observed, remedy) = match (spec.contract.service, reply) {
         (Service::Calc, Reply::Value(value)) if value == SUM => {
             let observed =
                 format!("it is an echo server: the reply to {sum} is {}", printable(value));
             let remedy = "use --service echo (in a manifest: service = \"echo\")";
-            ("a calculator", observed, remedy.to_owned())
+            (Fault::OtherService, "a calculator", observed, remedy.to_owned())
         }
         (Service::Echo, Reply::Value(value)) if value.trim_ascii() == SUM_REPLY => {
             let observed =
                 format!("it is a calculator: the reply to {sum} is {}", printable(value));
             let remedy = "use --service calc (in a manifest: service = \"calc\")";
-            ("an echo server", observed, remedy.to_owned())
+            (Fault::OtherService, "an echo server", observed, remedy.to_owned())
         }
         (_, Reply::Unterminated(bytes))
             if spec.contract.wire.reply_end == ReplyFraming::default() =>
@@ -221,12 +222,12 @@ fn wrong_declaration(spec: &LaunchSpec, reply: &Reply) -> Option<PreflightFailur
                  {}",
                 probe_command(spec)
             );
-            ("replies that are lines", observed, remedy)
+            (Fault::UnterminatedReply, "replies that are lines", observed, remedy)
         }
         _ => return None,
     };
     let message = format!("{observed}\n{remedy}");
-    let failure = Failure::fail(expected, observed).hint(remedy);
+    let failure = Failure::fail(expected, observed).fault(fault).hint(remedy);
     Some(PreflightFailure { message, blame: Blame::Usage, is_launched: true, failure })
 }
 

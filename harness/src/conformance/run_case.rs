@@ -7,18 +7,22 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::case::Case;
-use super::context::{EXIT_GRACE, Evidence, FinishedCase, ServerEnd, TestContext};
-use super::failure::{Detail, Failure};
+use super::context::{EXIT_GRACE, Evidence, FinishedCase, SHORT_TIMEOUT, ServerEnd, TestContext};
+use super::failure::{Detail, Failure, most_common_cause};
 use super::resources::sample_during;
 use super::settings::Runner;
 use crate::exit::Exit;
-use crate::results::{CaseResult, EventKind, Kind, State, Verdict};
+use crate::results::{CaseResult, EventKind, Fault, Kind, State, Verdict};
 use crate::server::{ExitReport, LaunchSpec, MAX_TASKS, NetworkLease};
 use crate::text::visible;
 
 /// The hint of a failure without a likely cause.
 const DEFAULT_HINT: &str =
     "--output DIR and --json contain every byte and the server's output, with their times";
+
+/// The hint of a server that exited.
+const EXIT_HINT: &str =
+    "the end of the server's output shows where it failed; no client may make it exit";
 
 /// The return value of the check of a case; `Err` if the check panicked.
 type CheckOutcome = thread::Result<Result<(), Failure>>;
@@ -81,7 +85,7 @@ impl Runner {
             .and_then(|lease| self.launcher.launch(spec).map(|server| (lease, server)));
         let (lease, server) = match launched {
             Ok(launched) => launched,
-            Err(error) => return result.fail_with(Failure::from(error)),
+            Err(error) => return result.fail_with(Failure::not_launched(error)),
         };
         let supervisor = server.process.supervisor();
         let ctx = TestContext::new(self, spec, server, &lease);
@@ -93,10 +97,8 @@ impl Runner {
             }
             None => (check(), Vec::new()),
         };
-        let general_hint = match &outcome {
-            Ok(Err(failure)) => failure.general_hint,
-            _ => None,
-        };
+        let outcome =
+            outcome.map(|checked| checked.map_err(|failure| with_blocked_server(&ctx, failure)));
         let FinishedCase { process, evidence, was_served, was_replayed } = ctx.finish();
         result.set_outcome(outcome, &evidence);
         // After a failure, the server may be about to crash and need a moment to exit.
@@ -120,9 +122,10 @@ impl Runner {
             let text = "the case ended without verifying its requirement";
             result.fail_with(Failure::inconclusive(text));
         }
-        if result.kind() == Kind::Fail {
-            result.hint_names_no_cause |= result.hint.is_none() && general_hint.is_none();
-            result.hint.get_or_insert_with(|| general_hint.unwrap_or(DEFAULT_HINT).to_owned());
+        if result.kind() == Kind::Fail && result.hint.is_none() {
+            let common = most_common_cause(result.fault);
+            result.hint_names_no_cause = common.is_none();
+            result.hint = Some(common.unwrap_or(DEFAULT_HINT).to_owned());
         }
     }
 }
@@ -137,6 +140,9 @@ impl CaseResult {
         self.hint_names_no_cause = failure.hint_names_no_cause;
         self.blocked_by = failure.blocked_by.iter().map(|name| (*name).to_owned()).collect();
         self.observes_connection_end = failure.observes_connection_end;
+        self.fault = failure.fault;
+        self.stimulus = failure.stimulus.map(|stimulus| *stimulus);
+        self.difference = failure.difference;
         (self.counterexample, self.quoted, self.is_wrong_counterexample) = (None, None, false);
         match failure.detail.map(|detail| *detail) {
             Some(Detail::Counterexample(value)) => self.counterexample = Some(value),
@@ -186,7 +192,7 @@ impl CaseResult {
                 "limit the number of threads and processes, and end those of clients that have \
                  disconnected",
             );
-        self.fail_with(Failure { state: State::Crash, ..failure });
+        self.fail_with(Failure { state: State::Crash, ..failure.fault(Fault::TaskLimit) });
     }
 
     /// Makes the case inconclusive, because its server exceeded the lifetime limit.
@@ -214,10 +220,21 @@ impl CaseResult {
             Some(observed) => format!("the server exited ({exit}); the client saw: {observed}"),
             None => format!("the server exited ({exit})"),
         };
-        self.hint.get_or_insert_with(|| {
-            "the end of the server's output shows where it failed; no client may make it exit"
-                .to_owned()
-        });
+        self.fault = Fault::Exits;
+        self.difference = None;
+        // The hint of the case explains what its clients observed.
+        self.hint = Some(EXIT_HINT.to_owned());
+        self.hint_names_no_cause = false;
+    }
+}
+
+/// Determines whether a client that waited in vain was the only one. All clients of the case have
+/// disconnected.
+fn with_blocked_server(ctx: &TestContext<'_>, failure: Failure) -> Failure {
+    let is_relevant = failure.verdict.is_some() && failure.fault.is_hang() && ctx.was_served();
+    match is_relevant.then(|| ctx.clients().is_any_served(SHORT_TIMEOUT * 2)).flatten() {
+        Some(false) => failure.fault(Fault::Blocks),
+        _ => failure,
     }
 }
 

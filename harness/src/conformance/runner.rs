@@ -71,12 +71,13 @@ impl Runner {
         results.extend(others);
         let blocked: Vec<String> =
             results.iter().filter(|it| it.is_blocked()).map(|it| it.name.clone()).collect();
+        let position = |name: &str| cases.iter().position(|case| case.name == name);
+        results.sort_by_key(|result| position(&result.name));
+        limited.attribute_exits(spec, &mut results);
         find_causes(&mut results, |case| {
             self.known_failures.known_without_result(&spec.name, case)
         });
         results.iter_mut().filter(|it| blocked.contains(&it.name)).for_each(&report);
-        let position = |name: &str| cases.iter().position(|case| case.name == name);
-        results.sort_by_key(|result| position(&result.name));
         results
     }
 

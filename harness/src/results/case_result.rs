@@ -5,10 +5,13 @@ use serde::{Deserialize, Serialize};
 use super::concurrency_model::ConcurrencyModel;
 use super::discovery::Discovery;
 use super::event::Event;
+use super::fault::Fault;
 use super::known_failure::KnownFailure;
 use super::overload::Overload;
+use super::provocation::Provoked;
 use super::quoted::Quoted;
 use super::resources::Sample;
+use super::stimulus::{Difference, Stimulus};
 use super::survivor::Survivor;
 use super::verdict::{Kind, Level, State, Verdict};
 use crate::exit::Exit;
@@ -78,6 +81,18 @@ pub struct CaseResult {
     /// The parts of an observation that quotes the server's output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quoted: Option<Box<Quoted>>,
+    /// The way in which the server failed, if the verdict is `fail`.
+    #[serde(default)]
+    pub fault: Fault,
+    /// What the harness did that made the server fail, if the case knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stimulus: Option<Stimulus>,
+    /// The first byte in which the received reply differs from the expected one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference: Option<Box<Difference>>,
+    /// The smallest provocation that makes the server exit in the same way, if it exited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provoked: Option<Box<Provoked>>,
     /// Whether `observed` includes how the connection ended (FIN or RST).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observes_connection_end: bool,
@@ -114,6 +129,10 @@ impl CaseResult {
             overload: None,
             client_observed: None,
             quoted: None,
+            fault: Fault::default(),
+            stimulus: None,
+            difference: None,
+            provoked: None,
             observes_connection_end: false,
             is_wrong_counterexample: false,
         }

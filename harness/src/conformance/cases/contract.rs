@@ -20,7 +20,7 @@ use crate::contract::ShutdownPolicy;
 use crate::contract::{Declared, MIN_MAX_LINE};
 use crate::exit::Exit;
 use crate::figures::counted;
-use crate::results::{Discovery, Level, State};
+use crate::results::{Discovery, Fault, Level, State};
 use crate::text::printable;
 
 /// Idle time of the client if no idle timeout is declared.
@@ -55,6 +55,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                         format!("{} served at a time", counted(declared, "connection")),
                         seen,
                     )
+                    .fault(more_or_less(served > declared))
                     .hint(hint));
                 }
             }
@@ -133,7 +134,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 }
                 Some(declared) if declared == waiting => as_declared(ctx, seen),
                 Some(declared) => {
-                    Err(Failure::fail(format!("{} queued", counted(declared, "connection")), seen))
+                    Err(Failure::fail(format!("{} queued", counted(declared, "connection")), seen)
+                        .fault(more_or_less(waiting > declared)))
                 }
             }
         },
@@ -170,9 +172,17 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     as_declared(ctx, seen)
                 }
                 Some((_, UnansweredOutcome::ClientError(error @ ClientError::Silent(..)))) => {
-                    Err(Failure { observed: seen, ..Failure::client_error(expected, error) })
+                    let failure = Failure::client_error(expected, error);
+                    let fault = match longest.answered < declared {
+                        true => Fault::LessThanDeclared,
+                        false => failure.fault,
+                    };
+                    Err(Failure { observed: seen, ..failure.fault(fault) })
                 }
-                _ => Err(Failure::fail(expected, seen)),
+                _ => {
+                    Err(Failure::fail(expected, seen)
+                        .fault(more_or_less(longest.answered > declared)))
+                }
             }
         },
     },
@@ -236,7 +246,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 false => format!("open for at least {} ms without a request", until.as_millis()),
             };
             match (declared, &idle.received) {
-                (_, Ok(line)) => Err(Failure::fail("no data without a request", printable(line))),
+                (_, Ok(line)) => Err(Failure::fail("no data without a request", printable(line))
+                    .fault(Fault::ExtraBytes)),
                 (None, _) if idle.is_closed() => {
                     // The harness notices the close a little late, so round down to a multiple of
                     // 50 ms.
@@ -251,7 +262,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 (Some(declared), _) => {
                     let (from, to) = (declared.as_millis(), until.as_millis());
                     let expected = format!("closed after {from} to {to} ms without a request");
-                    Err(Failure::fail(expected, seen).with_connection_end())
+                    let fault = match idle.is_closed() {
+                        true => Fault::ClosesEarly,
+                        false => Fault::StaysOpen,
+                    };
+                    Err(Failure::fail(expected, seen).fault(fault).with_connection_end())
                 }
             }
         },
@@ -323,11 +338,22 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     "all requests in flight are answered, then the server exits with code 0"
                 }
             };
-            let state = if detected.is_some() { State::Completed } else { State::Hang };
-            Err(Failure { state, ..Failure::fail(expected, seen) })
+            let (state, fault) = match shutdown.exit {
+                None => (State::Hang, Fault::DoesNotExit),
+                Some(_) if shutdown.replies == shutdown.requests => {
+                    (State::Completed, Fault::ExitStatus)
+                }
+                Some(_) => (State::Completed, Fault::Requirement),
+            };
+            Err(Failure { state, ..Failure::fail(expected, seen).fault(fault) })
         },
     },
 ];
+
+/// Returns the fault of a server with more, or with less, than it declares.
+fn more_or_less(is_more: bool) -> Fault {
+    if is_more { Fault::MoreThanDeclared } else { Fault::LessThanDeclared }
+}
 
 /// Records that the detected property matches the declared property.
 fn as_declared(ctx: &TestContext<'_>, seen: String) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::request;
 use crate::conformance::threads::spawn_scoped;
-use crate::results::Level;
+use crate::results::{Fault, Level};
 use crate::wire::ReplyFraming;
 
 /// Number of requests of the client with low load.
@@ -101,7 +101,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 slowest.as_micros()
             ));
             outcome.map_err(|failure: Failure| {
-                failure.hint(
+                failure.hint_if(
+                    Fault::is_hang,
                     "does the server serve one client until it has no more requests? serve the clients round-robin",
                 )
             })?;

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
+use servers::Service;
 
+use crate::client::ClientError;
 use crate::conformance::assumptions::PIPELINING;
 use crate::conformance::case::Case;
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::{padded, reply_to_padded, request};
-use crate::results::Level;
+use crate::results::{Fault, Level};
 use crate::text::printable;
 
 /// Shortest pause between two pieces of a request, which the server reads separately.
@@ -41,11 +43,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 .map_err(|error| Failure::client_error("a connection", &error))?;
             let reply = client.ask(&request(1)).map_err(|error| {
                 Failure::client_error(expected, &error)
-                    .hint("does the server wait for more than a line feed, or end its replies with other bytes?")
+                    .hint_if(|fault| matches!(fault, Fault::NoReply | Fault::PartialReply), "does the server wait for more than a line feed, or end its replies with other bytes?")
             })?;
             ctx.evidence().record_verified();
             if reply.is_empty() {
-                return Err(Failure::fail(expected, "an empty line"));
+                return Err(Failure::fail(expected, "an empty line").fault(Fault::EmptyReply));
             }
             Ok(())
         },
@@ -59,7 +61,10 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         check: |ctx| {
             let mut client = ctx.clients().connect()?;
             client.learn_reply(&request(1))?;
-            client.expect_silence("after the reply line").map_err(with_extra_output_hint)
+            client.expect_silence("after the reply line").map_err(|failure| match failure.fault {
+                Fault::ClosesEarly => failure.fault(Fault::ClosesAfterReply),
+                _ => with_extra_output_hint(failure),
+            })
         },
     },
     Case {
@@ -245,9 +250,34 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             line.pop();
             client.send(&line)?;
             client.half_close()?;
-            client.expect(&reply).map_err(|failure| {
-                failure.hint("the bytes left in the buffer at the end of input are also a request")
-            })?;
+            match client.reply() {
+                // An echo of the bytes that were sent is correct, too.
+                Err(ClientError::Closed(bytes))
+                    if bytes == reply && ctx.contract.service == Service::Echo =>
+                {
+                    ctx.evidence().record_verified();
+                    ctx.evidence().warn("the echo of an unterminated line is unterminated");
+                    return Ok(());
+                }
+                Err(error @ ClientError::Closed(_)) if is_unterminated(&error, &reply) => {
+                    let expected = format!("the reply {}, with its line feed", printable(&reply));
+                    return Err(Failure::client_error(expected, &error)
+                        .fault(Fault::UnterminatedReply)
+                        .hint("end every reply with a line feed, also the last one"));
+                }
+                Ok(line) if line == reply => {}
+                Ok(line) => {
+                    let expected = format!("the reply {}", printable(&reply));
+                    return Err(ctx.wrong_reply(expected, &reply, &line));
+                }
+                Err(error) => {
+                    let expected = format!("the reply {}", printable(&reply));
+                    return Err(Failure::client_error(expected, &error).hint_if(
+                        |fault| matches!(fault, Fault::ClosesBeforeReply | Fault::NoReply),
+                        "the bytes left in the buffer at the end of input are also a request",
+                    ));
+                }
+            }
             client.expect_end()
         },
     },
@@ -337,19 +367,27 @@ fn number_request(number: u32) -> Vec<u8> {
     number.to_string().into_bytes()
 }
 
-/// Adds a hint to a failure because of unexpected bytes. Keeps the general hint of a client error.
+/// Adds a hint to a failure because of unexpected bytes.
 fn with_extra_output_hint(failure: Failure) -> Failure {
-    match failure.general_hint {
-        Some(_) => failure,
-        None => failure.hint(
-            "does the server send a greeting or a prompt? each request gets one line, and nothing else \
-             is sent",
-        ),
-    }
+    failure.hint_if(
+        |fault| fault == Fault::ExtraBytes,
+        "does the server send a greeting or a prompt? each request gets one line, and nothing else \
+         is sent",
+    )
+}
+
+/// Returns whether a connection was closed after a reply without its terminator.
+fn is_unterminated(error: &ClientError, reply: &[u8]) -> bool {
+    matches!(error, ClientError::Closed(bytes) if bytes == reply)
 }
 
 fn with_framing_hint(failure: Failure) -> Failure {
-    failure.hint(
+    let explains = |fault: Fault| {
+        fault.is_content()
+            || matches!(fault, Fault::NoReply | Fault::PartialReply | Fault::EndlessReply)
+    };
+    failure.hint_if(
+        explains,
         "does the server treat each read as one request? TCP keeps no message boundaries: buffer the \
          input, answer every complete line, and keep the rest",
     )

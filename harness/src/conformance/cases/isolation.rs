@@ -6,7 +6,7 @@ use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::request;
 use crate::conformance::schedules;
 use crate::conformance::test_client::{QUIET, TestClient};
-use crate::results::Level;
+use crate::results::{Fault, Level};
 
 /// Length of a line that is too long for most servers and fits in the socket buffers, in bytes.
 const LONG_LINE: usize = 8 * 1024;
@@ -29,7 +29,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let mut idle = ctx.clients().connect()?;
             let reply = idle.learn_reply(&request(1))?;
             ctx.clients().expect_service("a client is served while another one is idle").map_err(|failure| {
-                failure.hint("the server seems to serve one client at a time: does a blocking read on one connection stop the others?")
+                failure.hint_if(Fault::is_hang, "the server seems to serve one client at a time: does a blocking read on one connection stop the others?")
             })?;
             idle.request(&request(1))?;
             idle.expect(&reply)
@@ -55,7 +55,10 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             ctx.clients().send_interleaved(&mut all, &requests)?;
             for (client, reply) in clients.iter_mut().zip(&replies) {
                 client.expect(reply).map_err(|failure| {
-                    failure.hint("do all clients share one buffer? each connection needs its own")
+                    failure.hint_if(
+                        Fault::is_content,
+                        "do all clients share one buffer? each connection needs its own",
+                    )
                 })?;
             }
             Ok(())
@@ -102,12 +105,14 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             for malformed in ["1+*(", "\0", "1\0+2", "\u{1b}[2J", &deep, &long] {
                 // The server may have closed the connection of the bad client.
                 let _ = bad.try_request(malformed.as_bytes());
-                good.request(&request(1))?;
-                good.expect(&reply)?;
+                let mut expect_reply = || {
+                    let answered = good.request(&request(1)).and_then(|()| good.expect(&reply));
+                    answered.map_err(|failure| failure.caused_by(malformed.as_bytes()))
+                };
+                expect_reply()?;
                 // Repeat the request when the server has handled the malformed line.
                 let _ = bad.reply_until_asleep(QUIET);
-                good.request(&request(1))?;
-                good.expect(&reply)?;
+                expect_reply()?;
             }
             Ok(())
         },

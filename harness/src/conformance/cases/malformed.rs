@@ -10,7 +10,7 @@ use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::{padded, request};
 use crate::conformance::test_client::TestClient;
-use crate::results::{Level, State};
+use crate::results::{Fault, Level};
 use crate::text::printable;
 
 /// Nesting depth of an expression, and number of operators in a chain. A declared line limit may
@@ -101,10 +101,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             client.learn_reply(&request(1))?;
             for line in [&b"\x1b]0;owned\x07"[..], b"1\x1b[2J", b"\x08\x08\x08"] {
                 client.request(line)?;
-                let reply = client.expect_error()?;
+                let reply = client.expect_error().map_err(|failure| failure.caused_by(line))?;
                 if reply.iter().any(|byte| byte.is_ascii_control()) {
                     let seen = printable(&reply);
                     return Err(Failure::fail("an error reply of printable characters", seen)
+                        .caused_by(line)
                         .hint("do not quote the request in an error reply, or escape it"));
                 }
             }
@@ -122,6 +123,10 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
 ];
 
+/// Python expressions that access attributes, and their values.
+const ATTRIBUTES: [(&[u8], &[u8]); 2] =
+    [(b"().__class__.__base__.__name__", b"object"), (b"().__class__.__name__", b"tuple")];
+
 /// Requires that no request creates a file or evaluates attributes of an object.
 fn expect_no_code_execution(ctx: &TestContext<'_>) -> Result<(), Failure> {
     let canary = Canary::new(ctx);
@@ -136,15 +141,17 @@ fn expect_no_code_execution(ctx: &TestContext<'_>) -> Result<(), Failure> {
     ];
     let file_created = |cause: &str| {
         Failure::fail("no effect except a reply", format!("{cause} created a file on the host"))
+            .fault(Fault::FileCreated)
             .hint("never pass a request to eval or to a shell: parse it")
     };
     let mut unanswered = None;
     for line in &lines {
         unanswered = unanswered.or(expect_replies(ctx, &[line.as_bytes()]).err());
         if ctx.process().has_file(&canary.0)? {
-            return Err(file_created(&format!("the request {}", printable(line.as_bytes()))));
+            let cause = format!("the request {}", printable(line.as_bytes()));
+            return Err(file_created(&cause).caused_by(line.as_bytes()));
         }
-        if unanswered.as_ref().is_some_and(|failure| failure.state == State::Hang) {
+        if unanswered.as_ref().is_some_and(|failure| failure.fault.is_hang()) {
             break;
         }
     }
@@ -153,11 +160,18 @@ fn expect_no_code_execution(ctx: &TestContext<'_>) -> Result<(), Failure> {
     if ctx.process().has_file(&canary.0)? {
         return Err(file_created("a request"));
     }
-    expect_no_attribute_access(ctx)?;
+    let attributes = expect_no_attribute_access(ctx).err();
+    if attributes.as_ref().is_some_and(|failure| failure.fault == Fault::AttributesEvaluated) {
+        return Err(attributes.expect("checked above"));
+    }
     // A missing reply does not show that code was run.
-    match unanswered {
+    match unanswered.or(attributes) {
         Some(failure) if failure.verdict.is_some() => {
-            Err(Failure::assumption_failed(&["malformed/syntax"], failure.observed))
+            // The fault may not be specific to program code.
+            match expect_replies(ctx, &[b"abc", b"'"]) {
+                Ok(()) => Err(failure),
+                Err(_) => Err(Failure::assumption_failed(&["malformed/syntax"], failure.observed)),
+            }
         }
         Some(failure) => Err(failure),
         None => Ok(()),
@@ -168,18 +182,33 @@ fn expect_no_code_execution(ctx: &TestContext<'_>) -> Result<(), Failure> {
 /// builtins, attribute access reaches the whole interpreter.
 fn expect_no_attribute_access(ctx: &TestContext<'_>) -> Result<(), Failure> {
     let mut client = ctx.clients().connect_with_retry(&request(1))?;
-    client.request(b"().__class__.__base__.__name__")?;
-    match client.reply() {
-        Ok(reply) if reply.trim_ascii_start().starts_with(b"object") => {
-            let seen = "the server evaluates attributes of objects";
-            Err(Failure::fail("no effect except an error reply", seen).hint(
-                "eval without builtins is not safe, because every class is reachable from (): parse \
-                 the expression, and allow only known operations",
-            ))
+    // An error message may begin with one of these values. The server evaluates attributes only if
+    // each reply is exactly the value.
+    for (expression, value) in ATTRIBUTES {
+        client.request(expression)?;
+        match client.reply() {
+            Ok(reply) if is_text(&reply, value) => {}
+            // Other cases test whether the server answers at all.
+            _ => return Ok(()),
         }
-        // Other cases test whether the server answers at all.
-        _ => Ok(()),
     }
+    let seen = "the server evaluates attributes of objects";
+    Err(Failure::fail("no effect except an error reply", seen)
+        .fault(Fault::AttributesEvaluated)
+        .hint(
+            "eval without builtins is not safe, because every class is reachable from (): parse \
+             the expression, and allow only known operations",
+        ))
+}
+
+/// Returns whether a reply is this text, perhaps in quotes.
+fn is_text(reply: &[u8], text: &[u8]) -> bool {
+    let reply = reply.trim_ascii();
+    let unquoted = match reply {
+        [first @ (b'\'' | b'"'), inner @ .., last] if first == last => inner,
+        _ => reply,
+    };
+    unquoted == text
 }
 
 /// Requires that a plain request, padded to `bytes` bytes, gets the same reply as without padding.
@@ -237,12 +266,16 @@ fn check_each(
         let sent = printable(line);
         let with_line = |failure: Failure| Failure {
             expected: format!("to {sent}: {}", failure.expected),
-            ..failure
+            ..failure.caused_by(line)
+        };
+        let after_line = |failure: Failure| Failure {
+            expected: format!("to the request after {sent}: {}", failure.expected),
+            ..failure.on_next_request().caused_by(line)
         };
         client.request(line).map_err(with_line)?;
         expect(&mut client, line).map_err(with_line)?;
-        client.request(&request(1)).map_err(with_line)?;
-        client.expect(&reply).map_err(with_line)?;
+        client.request(&request(1)).map_err(after_line)?;
+        client.expect(&reply).map_err(after_line)?;
     }
     Ok(())
 }

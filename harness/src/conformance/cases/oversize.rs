@@ -49,8 +49,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             for _ in 0..2 {
                 client.request(&padded(ctx.contract.service, &request(1), limit + 1))?;
                 client.expect_error()?;
-                client.request(&request(1))?;
-                client.expect(&short)?;
+                let answered = client.request(&request(1)).and_then(|()| client.expect(&short));
+                answered.map_err(Failure::on_next_request)?;
             }
             Ok(())
         },
@@ -89,8 +89,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 return Err(Failure::leak(expected, format!("memory grew by {} KiB", growth / 1024))
                     .hint("the server buffers a request that it cannot answer: discard the rest of a line once it is too long"));
             }
-            client.request(&request(1))?;
-            client.expect(&short)
+            let answered = client.request(&request(1)).and_then(|()| client.expect(&short));
+            answered.map_err(Failure::on_next_request)
         },
     },
     Case {

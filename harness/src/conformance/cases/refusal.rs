@@ -19,7 +19,7 @@ use crate::conformance::requests::{halves, request};
 use crate::conformance::test_client::{QUIET, TestClient};
 use crate::conformance::threads::spawn_scoped;
 use crate::figures::counted;
-use crate::results::Level;
+use crate::results::{Fault, Level};
 use crate::text::printable;
 
 /// The case that tests the overload policy.
@@ -79,7 +79,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             if declared != OverloadPolicy::Wait && after > SHORT_TIMEOUT {
                 let expected = format!("{expected}, within {} ms", SHORT_TIMEOUT.as_millis());
                 let seen = format!("{}, after {} ms", outcome.text(), after.as_millis());
-                return Err(Failure::fail(expected, seen).with_connection_end());
+                return Err(Failure::fail(expected, seen)
+                    .fault(Fault::TooLate)
+                    .with_connection_end());
             }
             Ok(())
         },
@@ -95,7 +97,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             for _ in 0..20 {
                 let expected = "the busy line, then a clean close (FIN)";
                 let failure = |error: ClientError| {
-                    Failure::client_error(expected, &error).hint(
+                    Failure::client_error(expected, &error).hint_if(
+                        |fault| fault == Fault::Resets,
                         "a close with unread input sends RST, which discards the reply: shut down the \
                          sending side, read until the client closes, then close",
                     )
@@ -110,9 +113,12 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     let seen = format!("a connection over the limit got {}", printable(&line));
                     return Err(Failure::assumption_failed(OVERLOAD_POLICY, seen));
                 }
-                let rest = client.rest().map_err(failure)?;
+                let rest = client.rest().map_err(|error| match error {
+                    ClientError::Silent(..) => Failure::not_closed(expected, &error),
+                    other => failure(other),
+                })?;
                 if !rest.is_empty() {
-                    return Err(Failure::fail(expected, printable(&rest)));
+                    return Err(Failure::fail(expected, printable(&rest)).fault(Fault::ExtraBytes));
                 }
                 ctx.evidence().record_verified();
             }
@@ -162,7 +168,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let reply = filled.served[0].learn_reply(&request(0))?;
             let mut queued = ctx.clients().connect()?;
             queued.request(&request(0))?;
-            queued.expect_silence("while another client is served")?;
+            queued.expect_silence("while another client is served").map_err(served_too_early)?;
             filled.make_room().close();
             queued.expect(&reply)
         },
@@ -183,7 +189,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             // All slots but one stay in use, so the waiting clients get this slot one by one.
             let mut served = filled.make_room();
             for mut next in waiting {
-                next.expect_silence("while earlier clients are served")?;
+                next.expect_silence("while earlier clients are served")
+                    .map_err(served_too_early)?;
                 served.close();
                 next.expect(&reply)?;
                 served = next;
@@ -337,7 +344,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     return Ok(());
                 }
                 let reply = answered.map_err(|error| {
-                    Failure::client_error("the served client gets its reply", &error).hint(
+                    Failure::client_error("the served client gets its reply", &error).hint_if(
+                        |fault| !fault.is_hang(),
                         "select(2) cannot handle descriptors of FD_SETSIZE (1024) and above: limit the \
                          number of connections, or use poll",
                     )
@@ -423,6 +431,14 @@ impl Storm {
             .map(|(outcome, count)| format!("{count} {outcome}"))
             .collect();
         format!("of {} connections: {}", self.0.len(), counts.join(", "))
+    }
+}
+
+/// Returns the failure of a waiting client that got a reply.
+fn served_too_early(failure: Failure) -> Failure {
+    match failure.fault {
+        Fault::ExtraBytes => failure.fault(Fault::MoreThanDeclared),
+        _ => failure,
     }
 }
 

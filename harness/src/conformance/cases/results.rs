@@ -12,7 +12,7 @@ use crate::conformance::oracle::{Expression, ReplyMatch, Value, expressions};
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::request;
 use crate::conformance::test_client::TestClient;
-use crate::results::Level;
+use crate::results::{Fault, Level};
 use crate::text::printable;
 use crate::wire::ReplyFraming;
 
@@ -48,7 +48,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     .map_err(|error| Failure::client_error(&expected, &error))?;
                 match value.compare_reply(&reply, contract) {
                     ReplyMatch::Different => {
-                        return Err(Failure::fail(expected, printable(&reply)));
+                        return Err(wrong_value(ctx, expected, value, &reply));
                     }
                     ReplyMatch::Equal => {}
                     ReplyMatch::OtherFormat => {
@@ -222,11 +222,47 @@ fn expect_values(ctx: &TestContext<'_>, rows: &[(&str, Value)]) -> Result<(), Fa
             .ask(expression.as_bytes())
             .map_err(|error| Failure::client_error(&expected, &error))?;
         if value.compare_reply(&reply, ctx.contract) == ReplyMatch::Different {
-            return Err(Failure::fail(expected, printable(&reply)));
+            return Err(wrong_value(ctx, expected, *value, &reply).caused_by(expression.as_bytes()));
         }
         ctx.evidence().record_verified();
     }
     Ok(())
+}
+
+/// Returns the failure of a server whose reply does not have the required value, or has it among
+/// other text.
+fn wrong_value(ctx: &TestContext<'_>, expected: String, value: Value, reply: &[u8]) -> Failure {
+    let failure = Failure::fail(expected, printable(reply)).fault(Fault::WrongReply);
+    let plain = request(1);
+    let adds_text = ctx
+        .learned_replies()
+        .get(&plain)
+        .is_some_and(|learned| learned != plain && numbers(&learned).any(|number| number == plain));
+    let is_value =
+        |number: &[u8]| value.compare_reply(number, ctx.contract) != ReplyMatch::Different;
+    match value {
+        Value::Error if numbers(reply).next().is_some() => failure.fault(Fault::NoErrorReply),
+        Value::Whole(_) | Value::Double(_) if ctx.contract.is_error(reply) == Some(true) => {
+            failure.fault(Fault::ErrorReply)
+        }
+        Value::Whole(_) | Value::Double(_) if adds_text && numbers(reply).any(is_value) => {
+            failure.fault(Fault::ReplyFormat).hint(
+                "send only the value; or, if the text belongs to the protocol, declare which part \
+                 of a reply is the value: `harness probe` detects it and writes `value = …` in the \
+                 `[wire]` table of a manifest entry",
+            )
+        }
+        _ => failure,
+    }
+}
+
+/// Returns the words of a reply that are numbers.
+fn numbers(reply: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b".+-".contains(byte);
+    reply
+        .split(move |byte| !is_part(byte))
+        .filter(|word| word.iter().any(u8::is_ascii_digit))
+        .filter(|word| std::str::from_utf8(word).is_ok_and(|text| text.parse::<f64>().is_ok()))
 }
 
 /// Returns whether these bytes are exactly one request, and their echo is exactly one reply.
@@ -267,7 +303,7 @@ fn expect_echo(client: &mut TestClient<'_>, line: &[u8]) -> Result<(), Failure> 
     let expected = format!("the reply {}", printable(line));
     let reply = client.ask(line).map_err(|error| Failure::client_error(&expected, &error))?;
     if reply != line {
-        return Err(Failure::fail(expected, printable(&reply)));
+        return Err(Failure::wrong_reply(expected, line, &reply));
     }
     client.ctx.evidence().record_verified();
     Ok(())

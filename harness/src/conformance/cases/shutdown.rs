@@ -16,7 +16,7 @@ use crate::conformance::requests::request;
 use crate::conformance::test_client::{OverfillOutcome, QUIET};
 use crate::contract::ShutdownPolicy;
 use crate::exit::Exit;
-use crate::results::{Level, State};
+use crate::results::{Fault, Level};
 use crate::text::printable;
 
 /// Number of requests whose replies a client does not read: more than fit in its small receive
@@ -92,9 +92,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             while Instant::now() < deadline {
                 match client.ask(&request(1)) {
                     Ok(line) if line == reply => {}
-                    Ok(line) => return Err(Failure::fail(printable(&reply), printable(&line))),
+                    Ok(line) => return Err(ctx.wrong_reply(printable(&reply), &reply, &line)),
                     Err(error @ (ClientError::Silent(..) | ClientError::OutOfTime)) => {
-                        return Err(Failure::client_error(
+                        return Err(Failure::not_closed(
                             "the server closes the connection",
                             &error,
                         ));
@@ -103,7 +103,10 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 }
             }
             expect_exit(ctx).map_err(|failure| {
-                failure.hint("answer the requests that arrived before the signal, and read no more")
+                failure.hint_if(
+                    |fault| fault == Fault::DoesNotExit,
+                    "answer the requests that arrived before the signal, and read no more",
+                )
             })
         },
     },
@@ -127,7 +130,10 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             thread::sleep(QUIET);
             client.reset();
             expect_exit(ctx).map_err(|failure| {
-                failure.hint("a server that waits until a client has read its replies must detect that the client is gone")
+                failure.hint_if(
+                    |fault| fault == Fault::DoesNotExit,
+                    "a server that waits until a client has read its replies must detect that the client is gone",
+                )
             })
         },
     },
@@ -164,7 +170,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     Err(Failure::fail(
                         "the second signal kills the server, or makes it exit with a non-zero code",
                         seen,
-                    ))
+                    )
+                    .fault(Fault::ExitsWithSuccess))
                 }
                 Some(_) => {
                     ctx.evidence().record_verified();
@@ -173,7 +180,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 None => Err(Failure::fail(
                     "the second signal makes the server exit",
                     "the server does not exit",
-                )),
+                )
+                .hang()
+                .fault(Fault::DoesNotExit)),
             }
         },
     },
@@ -242,7 +251,10 @@ fn expect_exit(ctx: &TestContext<'_>) -> Result<(), Failure> {
     };
     match ctx.process().exits_within(ctx.timeout * EXIT_FACTOR) {
         Some(exit) if drains && exit != Exit::Code(0) => {
-            return Err(Failure::fail(expected, exit.to_string()));
+            return Err(Failure::fail(expected, exit.to_string()).fault(Fault::ExitStatus).hint(
+                "handle the signal: stop accepting, answer what has arrived, then exit with \
+                 status 0",
+            ));
         }
         Some(_) => {}
         None => {
@@ -250,7 +262,7 @@ fn expect_exit(ctx: &TestContext<'_>) -> Result<(), Failure> {
                 "the server has not exited after {} s",
                 (ctx.timeout * EXIT_FACTOR).as_secs()
             );
-            return Err(Failure { state: State::Hang, ..Failure::fail(expected, seen) });
+            return Err(Failure::fail(expected, seen).hang().fault(Fault::DoesNotExit));
         }
     }
     ctx.wait_until(
@@ -258,6 +270,7 @@ fn expect_exit(ctx: &TestContext<'_>) -> Result<(), Failure> {
         || {
             let seen = format!("{} of its processes are still running", ctx.process().count());
             Failure::leak(expected, seen)
+                .fault(Fault::ProcessesRemain)
                 .hint("does the server terminate its child processes and wait for them?")
         },
     )

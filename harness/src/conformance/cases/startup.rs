@@ -14,7 +14,7 @@ use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::request;
 use crate::exit::Exit;
-use crate::results::{Level, State};
+use crate::results::{Fault, Level};
 use crate::server::{LaunchError, PortLease, Process, READY_TIMEOUT, proc};
 
 /// An address that belongs to no host (TEST-NET-1, RFC 5737).
@@ -172,9 +172,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 },
             )?;
             expect_exit_with_error(ctx, ctx.process().start_on_same_port()?).map_err(|failure| {
-                failure.hint(
-                    "SO_REUSEPORT shares the port, and the kernel distributes clients between both servers; \
-                     a server that cannot start must not exit with 0",
+                failure.hint_if(
+                    |fault| fault == Fault::Listens,
+                    "SO_REUSEPORT shares the port, and the kernel distributes clients between both servers",
                 )
             })?;
             ctx.clients().expect_service("the first server still serves")
@@ -195,8 +195,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let second = ctx.process().start_on_same_port()?;
             let listening = second.wait_until_listening(READY_TIMEOUT);
             listening.map(|_| ctx.evidence().record_verified()).map_err(|error| {
-                Failure::fail("the server listens again", error.to_string())
-                    .hint("set SO_REUSEADDR before bind: otherwise connections in TIME_WAIT block the port for a minute")
+                let failure = Failure::from(error);
+                Failure { expected: "the server listens again".to_owned(), ..failure }.hint_if(
+                    |fault| fault == Fault::ExitsBeforeListening,
+                    "set SO_REUSEADDR before bind: otherwise connections in TIME_WAIT block the port for a minute",
+                )
             })
         },
     },
@@ -227,25 +230,48 @@ fn expect_exit_with_error(ctx: &TestContext<'_>, started: Process) -> Result<(),
     let exit = started.wait_for_exit(SHORT_TIMEOUT);
     let listening = started.listening();
     let log = started.end().log;
-    let printed = log.lines().next_back().unwrap_or("").trim();
+    let last_line = log.lines().next_back().unwrap_or("").trim();
+    let printed = match last_line {
+        "" => "it wrote no output".to_owned(),
+        line => format!("last output: {line}"),
+    };
     let seen = match exit {
-        Some(exit @ Exit::Code(1..)) if !printed.is_empty() => {
+        Some(exit @ Exit::Code(1..)) if !last_line.is_empty() => {
             ctx.evidence().record_verified();
-            ctx.evidence().observe(format!("{exit}, with the message: {printed}"));
+            ctx.evidence().observe(format!("{exit}, with the message: {last_line}"));
             return Ok(());
         }
-        Some(Exit::Code(1..)) => "the server exited without an error message".to_owned(),
-        Some(exit) => format!("{exit}; last output: {printed}"),
+        Some(exit @ Exit::Code(1..)) => {
+            let seen = format!("the server exits without an error message: {exit}");
+            return Err(Failure::fail(expected, seen).fault(Fault::ExitsSilently).hint(
+                "print the reason to standard error before the server exits, and flush the output",
+            ));
+        }
+        Some(exit @ Exit::Code(_)) => {
+            let seen = format!("{exit}; {printed}");
+            return Err(Failure::fail(expected, seen).fault(Fault::ExitsWithSuccess).hint(
+                "after the error message, exit with a non-zero status, for example with exit(1): \
+                 scripts and service managers read the status",
+            ));
+        }
+        Some(exit) => {
+            let seen = format!("{exit}; {printed}");
+            return Err(Failure::fail(expected, seen).fault(Fault::Killed).hint(
+                "check the result of the call that fails, print the reason, and exit with status 1",
+            ));
+        }
         None if listening.is_empty() => {
-            let seen = format!("the server does not exit; last output: {printed}");
-            return Err(Failure { state: State::Hang, ..Failure::fail(expected, seen) });
+            let seen = format!("the server does not exit; {printed}");
+            return Err(Failure::fail(expected, seen).hang().fault(Fault::DoesNotExit).hint(
+                "exit after the error message: does a loop retry, or does another thread still run?",
+            ));
         }
         None => {
             let addresses: Vec<String> = listening.iter().map(SocketAddr::to_string).collect();
-            format!("the server listens on {}; last output: {printed}", addresses.join(" and "))
+            format!("the server listens on {}; {printed}", addresses.join(" and "))
         }
     };
-    Err(Failure::fail(expected, seen))
+    Err(Failure::fail(expected, seen).fault(Fault::Listens))
 }
 
 /// Requires that the instance at this host and port sends this reply to `request(1)`.

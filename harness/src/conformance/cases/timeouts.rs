@@ -13,7 +13,7 @@ use crate::conformance::precondition::MAX_CLIENTS;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::request;
 use crate::conformance::test_client::TestClient;
-use crate::results::Level;
+use crate::results::{Fault, Level};
 use crate::text::printable;
 
 /// Maximum number of attempts to send within the idle timeout.
@@ -49,7 +49,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 }
                 Ok(_) => {
                     let seen = "the client was served";
-                    return Err(Failure::fail("the client waits until its timeout", seen));
+                    return Err(Failure::fail("the client waits until its timeout", seen)
+                        .fault(Fault::MoreThanDeclared));
                 }
             }
             queued.close();
@@ -75,15 +76,17 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let seen = format!("closed after {} ms", after.as_millis());
             match idle.received {
                 Err(ClientError::Closed(_)) if after < declared => {
-                    Err(Failure::fail(expected, seen).with_connection_end())
+                    Err(Failure::fail(expected, seen)
+                        .fault(Fault::ClosesEarly)
+                        .with_connection_end())
                 }
                 Err(ClientError::Closed(_)) => {
                     ctx.evidence().record_verified();
                     ctx.evidence().observe(seen);
                     Ok(())
                 }
-                Err(error) => Err(Failure::client_error(expected, &error)),
-                Ok(line) => Err(Failure::fail(expected, printable(&line))),
+                Err(error) => Err(Failure::not_closed(expected, &error)),
+                Ok(line) => Err(Failure::fail(expected, printable(&line)).fault(Fault::ExtraBytes)),
             }
         },
     },
@@ -114,9 +117,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     ctx.evidence().record_verified();
                     Ok(())
                 }
-                Err(error) => Err(Failure::client_error(expected, &error)
-                    .hint("does the server check idle timeouts only when no requests arrive?")),
-                Ok(line) => Err(Failure::fail(expected, printable(&line))),
+                Err(error) => Err(Failure::not_closed(expected, &error).hint_if(
+                    |fault| fault == Fault::StaysOpen,
+                    "does the server check idle timeouts only when no requests arrive?",
+                )),
+                Ok(line) => Err(Failure::fail(expected, printable(&line)).fault(Fault::ExtraBytes)),
             }
         },
     },
@@ -156,7 +161,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 }
                 client.request(&request(1))?;
                 client.expect(&reply).map_err(|failure| {
-                    failure.hint("does the server wait for the rest of an incomplete line? buffer it, and serve other clients")
+                    failure.hint_if(Fault::is_hang, "does the server wait for the rest of an incomplete line? buffer it, and serve other clients")
                 })?;
                 std::thread::sleep(BYTE_INTERVAL);
             }

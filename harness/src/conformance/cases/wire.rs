@@ -6,7 +6,7 @@ use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::request;
 use crate::exit::Exit;
-use crate::results::Level;
+use crate::results::{Fault, Level};
 
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
@@ -46,7 +46,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     Ok(())
                 }
                 Err(error) => {
-                    Err(Failure::client_error("the server closes the connection (FIN)", &error))
+                    Err(Failure::not_closed("the server closes the connection (FIN)", &error))
                 }
             }
         },
@@ -83,8 +83,12 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     ctx.evidence().record_verified();
                     Ok(())
                 }
-                Some(exit) => Err(Failure::fail(expected, exit.to_string())),
-                None => Err(Failure::fail(expected, "the server does not exit")),
+                Some(exit) => {
+                    Err(Failure::fail(expected, exit.to_string()).fault(Fault::ExitStatus))
+                }
+                None => Err(Failure::fail(expected, "the server does not exit")
+                    .hang()
+                    .fault(Fault::DoesNotExit)),
             }
         },
     },

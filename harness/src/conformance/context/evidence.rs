@@ -11,6 +11,8 @@ pub struct Evidence {
     /// Number of verified requirements.
     verified: Cell<usize>,
     observation: RefCell<Option<String>>,
+    /// The deviations from the strict requirement.
+    warnings: RefCell<Vec<String>>,
     discovery: RefCell<Option<Discovery>>,
     overload: RefCell<Option<Overload>>,
     /// The verdict if the case returns without a failure.
@@ -23,6 +25,7 @@ impl Evidence {
             transcript,
             verified: Cell::default(),
             observation: RefCell::default(),
+            warnings: RefCell::default(),
             discovery: RefCell::default(),
             overload: RefCell::default(),
             verdict: Cell::new(Verdict::Pass),
@@ -40,18 +43,14 @@ impl Evidence {
         *self.observation.borrow_mut() = Some(text.into());
     }
 
-    /// Same as [`observe`](Self::observe), but only while the verdict is `pass`: keeps the
-    /// observation of a warning.
-    pub(in crate::conformance) fn observe_unless_warned(&self, text: impl Into<String>) {
-        if self.verdict.get() == Verdict::Pass {
-            self.observe(text);
-        }
-    }
-
-    /// Sets the verdict to `warn`: the server works, but deviates from the strict requirement.
+    /// Sets the verdict to `warn`: the server works, but deviates from the strict requirement. The
+    /// report then shows the warnings, and no other observation.
     pub fn warn(&self, text: impl Into<String>) {
         self.verdict.set(Verdict::Warn);
-        self.observe(text);
+        let (text, mut warnings) = (text.into(), self.warnings.borrow_mut());
+        if !warnings.contains(&text) {
+            warnings.push(text);
+        }
     }
 
     /// Sets the verdict to `info`: the case reports this observation without a requirement.
@@ -95,8 +94,12 @@ impl Evidence {
         self.verified.get() > 0
     }
 
+    /// Returns the warnings of a case with the verdict `warn`, otherwise its observation.
     pub(in crate::conformance) fn observation(&self) -> Option<String> {
-        self.observation.borrow().clone()
+        match self.verdict.get() {
+            Verdict::Warn => Some(self.warnings.borrow().join("; ")),
+            _ => self.observation.borrow().clone(),
+        }
     }
 
     pub(in crate::conformance) fn discovery(&self) -> Option<Discovery> {

@@ -3,6 +3,9 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+/// Minimum length of a reply that shows which request it answers, in bytes.
+const MIN_DISTINCT_LENGTH: usize = 4;
+
 /// The replies to the plain requests of a case, by request.
 #[derive(Default)]
 pub(in crate::conformance) struct LearnedReplies {
@@ -27,6 +30,14 @@ impl LearnedReplies {
     /// Returns whether this is the reply to any of the requests.
     pub(in crate::conformance) fn contains_reply(&self, reply: &[u8]) -> bool {
         self.replies.borrow().values().any(|learned| learned == reply)
+    }
+
+    /// Returns whether `received` is not the required reply, but the reply to another request. A
+    /// short reply may be equal by chance.
+    pub(super) fn is_other_reply(&self, required: &[u8], received: &[u8]) -> bool {
+        received != required
+            && received.len() >= MIN_DISTINCT_LENGTH
+            && self.contains_reply(received)
     }
 
     /// Returns whether this is the reply to a request other than `request`.

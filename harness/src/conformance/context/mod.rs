@@ -25,6 +25,7 @@ use super::failure::Failure;
 use super::settings::Runner;
 use crate::client::{ClientError, Transcript};
 use crate::contract::Contract;
+use crate::results::Fault;
 use crate::server::{LaunchSpec, NetworkLease, Server};
 
 /// Context of a case: the contract, the process and the resources of the server under test, the
@@ -98,6 +99,11 @@ impl<'a> TestContext<'a> {
         &self.deadlines
     }
 
+    /// Returns whether a plain request was answered.
+    pub(super) fn was_served(&self) -> bool {
+        self.learned_replies.has_replies()
+    }
+
     /// Returns the replies to plain requests.
     pub(super) fn learned_replies(&self) -> &LearnedReplies {
         &self.learned_replies
@@ -162,6 +168,28 @@ impl<'a> TestContext<'a> {
             Failure::assumption_failed(PLAIN_REQUESTS, format!("expected that {expected}: {error}"))
                 .hint("the server's output may show why it does not serve")
         }
+    }
+
+    /// Returns the failure of a client that got another reply than the required one. The fault
+    /// depends on what it got: a reply to another request, the busy line, an error, or any other
+    /// reply.
+    pub(super) fn wrong_reply(
+        &self,
+        label: impl Into<String>,
+        required: &[u8],
+        received: &[u8],
+    ) -> Failure {
+        let is_error = |reply: &[u8]| self.contract.is_error(reply) == Some(true);
+        let fault = if self.learned_replies.is_other_reply(required, received) {
+            Fault::OtherReply
+        } else if self.contract.is_busy(received) {
+            Fault::Rejects
+        } else if is_error(received) && !is_error(required) {
+            Fault::ErrorReply
+        } else {
+            Fault::WrongReply
+        };
+        Failure::wrong_reply(label, required, received).fault(fault)
     }
 
     /// Returns the address for one more client. Launches a new server if the current server exits

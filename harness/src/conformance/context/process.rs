@@ -272,7 +272,7 @@ impl<'a> ServerProcess<'a> {
             process.stop();
             self.lease.clear()?;
         }
-        let server = self.runner.launcher.launch(self.spec)?;
+        let server = self.runner.launcher.launch(self.spec).map_err(Failure::not_launched)?;
         self.clients.set(0);
         self.note("a new instance of the server is launched");
         let process = self.server.replace(server).process;

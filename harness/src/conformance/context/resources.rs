@@ -6,6 +6,9 @@ use super::process::ServerProcess;
 use crate::conformance::failure::Failure;
 use crate::server::proc::{self, ResourceUsage};
 
+/// Note on the action of [`Resources::without_descriptors`].
+const NO_DESCRIPTOR: &str = "the server's descriptor limit is lowered: it has no free descriptor";
+
 /// Reads and limits the resources of the server's processes.
 pub struct Resources<'c> {
     process: &'c ServerProcess<'c>,
@@ -55,8 +58,9 @@ impl<'c> Resources<'c> {
                 error.to_string(),
             )
         })?;
-        self.process.note("the server's descriptor limit is lowered: it has no free descriptor");
-        let result = experiment();
+        self.process.note(NO_DESCRIPTOR);
+        // The evidence of a failure is this action, and not the following clean-up.
+        let result = experiment().map_err(|failure| failure.caused_by_action(NO_DESCRIPTOR));
         proc::restore_descriptors(&original_limits);
         self.process.note("the server's descriptor limit is restored");
         result

@@ -11,7 +11,7 @@ use crate::conformance::context::POLL_INTERVAL;
 use crate::conformance::failure::Failure;
 use crate::conformance::requests::request;
 use crate::conformance::test_client::TestClient;
-use crate::results::State;
+use crate::results::Fault;
 use crate::text::printable;
 
 /// Timeout of one read by a client that must be rejected. After it, the client checks whether the
@@ -66,8 +66,9 @@ impl Model<'_> {
             };
             if Instant::now() > deadline {
                 let observed = format!("{rejection} at every attempt until the timeout");
-                let failure = Failure { state: State::Hang, ..Failure::fail(expected, observed) };
-                return Err(failure
+                return Err(Failure::fail(expected, observed)
+                    .hang()
+                    .fault(Fault::Rejects)
                     .hint("release the connection slot on every path that closes a connection"));
             }
             sleep(POLL_INTERVAL);
@@ -106,6 +107,7 @@ impl Model<'_> {
             Ok(line) => {
                 let observed = format!("it is served with the reply {}", printable(&line));
                 Err(Failure::fail(expected, observed)
+                    .fault(Fault::MoreThanDeclared)
                     .hint("count each connection once, before it is handed to a worker"))
             }
             Err(other) => Err(client_error(&other)),

@@ -12,6 +12,7 @@ use crate::conformance::precondition::MAX_CLIENTS;
 use crate::conformance::requests::request;
 use crate::conformance::test_client::TestClient;
 use crate::contract::Contract;
+use crate::results::Fault;
 use crate::text::printable;
 
 /// Largest connection limit for which a schedule uses all slots.
@@ -104,7 +105,7 @@ impl<'s> Fixture<'s> {
             let bytes = arrived_bytes(client).map_err(client_error)?;
             if !bytes.is_empty() {
                 let text = format!("bytes without a request: {}", printable(&bytes));
-                return Err(Failure::fail(expected, text));
+                return Err(Failure::fail(expected, text).fault(Fault::ExtraBytes));
             }
         }
         if let Some((client, number)) = self.background.last_mut() {

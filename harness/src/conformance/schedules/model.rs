@@ -10,6 +10,7 @@ use crate::conformance::context::TestContext;
 use crate::conformance::failure::Failure;
 use crate::conformance::requests::{halves, request};
 use crate::conformance::test_client::TestClient;
+use crate::results::Fault;
 use crate::text::printable;
 
 /// Number of distinct requests of a schedule.
@@ -196,7 +197,13 @@ impl<'s> Model<'s> {
         };
         match arrived_bytes(&mut client.client) {
             Ok(bytes) if bytes.is_empty() => Ok(()),
-            Ok(bytes) => Err(Failure::fail(expected, printable(&bytes))),
+            Ok(bytes) => {
+                let fault = match client.is_waiting {
+                    true => Fault::MoreThanDeclared,
+                    false => Fault::ExtraBytes,
+                };
+                Err(Failure::fail(expected, printable(&bytes)).fault(fault))
+            }
             Err(error) => Err(Failure::client_error(expected, &error)),
         }
     }
@@ -226,13 +233,10 @@ impl<'s> Model<'s> {
             return Ok(());
         }
         let expected = format!("client {number} gets the reply {}", printable(&reply));
-        let failure = Failure::fail(expected, printable(received));
-        if learned.contains_reply(received) {
-            return Err(failure.hint(
-                "this is the reply to another request: give each connection its own buffer",
-            ));
-        }
-        Err(failure)
+        Err(self.ctx.wrong_reply(expected, &reply, received).hint_if(
+            |fault| fault == Fault::OtherReply,
+            "this is the reply to another request: give each connection its own buffer",
+        ))
     }
 
     fn read_slowly(&mut self, at: usize) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ use crate::client::ClientError;
 use crate::conformance::assumptions::PIPELINING;
 use crate::conformance::failure::Failure;
 use crate::conformance::requests::request;
+use crate::results::Fault;
 use crate::text::printable;
 
 impl TestClient<'_> {
@@ -18,7 +19,7 @@ impl TestClient<'_> {
                 self.ctx.evidence().record_verified();
                 Ok(())
             }
-            Some(learned) => Err(Failure::fail(printable(&learned), printable(reply))),
+            Some(learned) => Err(self.ctx.wrong_reply(printable(&learned), &learned, reply)),
             None => {
                 Err(Failure::inconclusive("no reply to this request was learned to compare with"))
             }
@@ -36,7 +37,7 @@ impl TestClient<'_> {
                 self.ctx.evidence().record_verified();
                 Ok(())
             }
-            Ok(line) => Err(Failure::fail(expected, printable(&line))),
+            Ok(line) => Err(self.ctx.wrong_reply(expected, reply, &line)),
             Err(error) => Err(Failure::client_error(expected, &error)),
         }
     }
@@ -62,7 +63,7 @@ impl TestClient<'_> {
                 self.ctx.evidence().record_verified();
                 Ok(line)
             }
-            Ok(line) => Err(Failure::fail(expected, printable(&line))),
+            Ok(line) => Err(Failure::fail(expected, printable(&line)).fault(Fault::NoErrorReply)),
             Err(error) => Err(Failure::client_error(expected, &error)),
         }
     }
@@ -89,10 +90,19 @@ impl TestClient<'_> {
                 self.ctx.evidence().record_verified();
                 Ok(())
             }
-            Ok(bytes) => Err(Failure::fail(expected, printable(&bytes))),
+            Ok(bytes) => Err(Failure::fail(expected, printable(&bytes)).fault(Fault::ExtraBytes)),
             // The server may close a connection that has carried all requests of its contract.
             Err(ClientError::Closed(rest)) if rest.is_empty() && self.is_used_up() => Ok(()),
-            Err(error) => Err(Failure::client_error(expected, &error)),
+            Err(error) => {
+                let failure = Failure::client_error(expected, &error);
+                Err(match &error {
+                    ClientError::Closed(rest) if rest.is_empty() => {
+                        failure.fault(Fault::ClosesEarly)
+                    }
+                    ClientError::Closed(_) => failure.fault(Fault::ExtraBytes),
+                    _ => failure,
+                })
+            }
         }
     }
 
@@ -107,8 +117,8 @@ impl TestClient<'_> {
                 self.ctx.evidence().record_verified();
                 Ok(())
             }
-            Ok(rest) => Err(Failure::fail(expected, printable(&rest))),
-            Err(error) => Err(Failure::client_error(expected, &error)),
+            Ok(rest) => Err(Failure::fail(expected, printable(&rest)).fault(Fault::ExtraBytes)),
+            Err(error) => Err(Failure::not_closed(expected, &error)),
         }
     }
 

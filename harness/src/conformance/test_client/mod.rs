@@ -13,7 +13,7 @@ pub use self::overfill::OverfillOutcome;
 use super::assumptions::{CONNECTION_SLOTS, CORRECT_REPLIES};
 use super::context::{POLL_INTERVAL, SHORT_TIMEOUT, TestContext};
 use super::failure::Failure;
-use crate::client::{Client, ClientError, ConnectMode};
+use crate::client::{Client, ClientError, ConnectMode, Transcript};
 use crate::server::diag::{self, ServerEnd};
 use crate::text::printable;
 
@@ -49,6 +49,18 @@ impl TestClient<'_> {
         let timeout = ctx.time_left()?.min(timeout);
         let transcript = ctx.evidence().transcript();
         let client = Client::connect(number, address, mode, timeout, transcript)?;
+        Ok(TestClient { ctx, client, is_greeted: false, requests: 0 })
+    }
+
+    /// Same as [`connect`](Self::connect), but the transcript of the case does not have this client.
+    pub(super) fn connect_unrecorded<'s>(
+        ctx: &'s TestContext<'s>,
+        address: SocketAddr,
+        timeout: Duration,
+    ) -> Result<TestClient<'s>, ClientError> {
+        let timeout = ctx.time_left()?.min(timeout);
+        let transcript = Transcript::begin();
+        let client = Client::connect(0, address, ConnectMode::Default, timeout, &transcript)?;
         Ok(TestClient { ctx, client, is_greeted: false, requests: 0 })
     }
 

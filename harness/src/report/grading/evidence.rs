@@ -1,16 +1,16 @@
-//! Evidence of a fault in at most three lines: the data sent, received and expected, or the exit of
-//! the server.
+//! Evidence of a fault in at most four lines: the data sent, received and expected, and the first
+//! different byte, or the exit of the server.
 
 use serde::Serialize;
 
-use super::rank::failed_to_launch;
 pub(super) use crate::report::markup::plain;
-use crate::results::{CaseResult, Event, EventKind, State};
+use crate::results::{CaseResult, Difference, Event, EventKind, Exit, Fault, State, Stimulus};
+use crate::text::{OutputEnd, output_end, printable};
 
 /// A line of evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// Label: `sent`, `action`, `received`, `expected`, `output` or `exited`.
+    /// Label: `sent`, `action`, `received`, `expected`, `difference`, `output` or `exited`.
     pub label: &'static str,
     /// Text of the line.
     pub text: String,
@@ -28,22 +28,15 @@ const MAX_WRITES: usize = 6;
 /// Maximum length of a run of equal characters; longer runs are abbreviated.
 const MAX_REPEATS: usize = 8;
 
-/// Words that mark a log line as an error message, in lower case.
-const ERROR_WORDS: &[&str] =
-    &["error", "exception", "panic", "fault", "abort", "assert", "terminate", "overflow", "fatal"];
-
-/// Prefixes of lines after the error message, in the logs of Rust, Node.js, Java and Go.
-const TRAILER_PREFIXES: &[&str] = &["note:", "at ", "node.js v", "goroutine ", "exit status "];
-
-/// Returns the evidence of a failed case, in at most three lines.
+/// Returns the evidence of a failed case, in at most four lines.
 pub(super) fn of(result: &CaseResult) -> Vec<Line> {
     let line = |label, text: &str| Line { label, text: short(text, MAX_LINE_LENGTH) };
-    if failed_to_launch(result) {
+    if result.fault.is_launch() {
         let (observed, log) = match &result.quoted {
             Some(quoted) => (&quoted.observed, quoted.output.as_str()),
             None => (&result.observed, ""),
         };
-        let output = last_error(log).map(|error| line("output", &error));
+        let output = output_end(log).map(|end| line("output", end.text()));
         return [
             Some(line("received", observed)),
             output,
@@ -53,7 +46,12 @@ pub(super) fn of(result: &CaseResult) -> Vec<Line> {
         .flatten()
         .collect();
     }
-    let mut lines: Vec<Line> = sent(result).into_iter().collect();
+    if let Some(provoked) = &result.provoked {
+        let sent = sent(&provoked.transcript);
+        let exited = line("exited", &exited(provoked.exit, &provoked.log));
+        return sent.into_iter().chain([line("expected", &result.expected), exited]).collect();
+    }
+    let mut lines: Vec<Line> = stimulus(result).into_iter().collect();
     let Some(exit) = result.exit.filter(|_| exited_unexpectedly(result)) else {
         let output = error_before_timeout(result).map(|error| format!("; output: {error}"));
         let received = format!("{}{}", result.observed, connection_end(result));
@@ -63,15 +61,38 @@ pub(super) fn of(result: &CaseResult) -> Vec<Line> {
                 + &short(&output.unwrap_or_default(), MAX_LINE_LENGTH),
         });
         lines.push(line("expected", &result.expected));
+        lines.extend(result.difference.as_ref().map(|it| line("difference", &difference(it))));
         return lines;
     };
     lines.push(match &result.client_observed {
         Some(observed) => line("received", observed),
         None => line("expected", &result.expected),
     });
-    let error = last_error(&result.log).map_or(String::new(), |error| format!(": {error}"));
-    lines.push(line("exited", &format!("{exit}{error}")));
+    lines.push(line("exited", &exited(exit, &result.log)));
     lines
+}
+
+/// Formats an exit, with the error message or the last line of the output.
+fn exited(exit: Exit, log: &str) -> String {
+    match output_end(log) {
+        Some(OutputEnd::Error(error)) => format!("{exit}: {error}"),
+        Some(OutputEnd::Line(line)) => format!("{exit}; last output: {line}"),
+        None => exit.to_string(),
+    }
+}
+
+/// Formats the first different byte, with the bytes around it.
+fn difference(difference: &Difference) -> String {
+    let side = |byte: Option<u8>, context: &str| match byte {
+        Some(byte) => format!("{} (0x{byte:02x}) in {context}", printable(&[byte])),
+        None => format!("the end of {context}"),
+    };
+    format!(
+        "at byte {}: expected {}, received {}",
+        difference.offset,
+        side(difference.expected, &difference.expected_context),
+        side(difference.received, &difference.received_context)
+    )
 }
 
 /// Formats text as one line, truncated to the maximum length.
@@ -81,24 +102,7 @@ pub(super) fn line(text: &str) -> String {
 
 /// Returns whether the fault is an unexpected exit of the server.
 pub(super) fn exited_unexpectedly(result: &CaseResult) -> bool {
-    result.state == State::Crash && result.exit.is_some()
-}
-
-/// Returns the last error message of a log, or its last line if there is no error message.
-pub(super) fn last_error(log: &str) -> Option<String> {
-    let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let is_error = |line: &&str| {
-        let line = line.to_lowercase();
-        !TRAILER_PREFIXES.iter().any(|prefix| line.starts_with(prefix))
-            && ERROR_WORDS.iter().any(|word| line.contains(word))
-    };
-    let Some(index) = lines.iter().rposition(is_error) else {
-        return lines.last().map(|line| plain(line));
-    };
-    // Rust prints the location of a panic in one line, and its message in the next.
-    let next = lines.get(index + 1).filter(|_| lines[index].contains("panicked at"));
-    let error = next.map_or(lines[index].to_owned(), |next| format!("{} {next}", lines[index]));
-    Some(plain(&error))
+    result.fault == Fault::Exits && result.exit.is_some()
 }
 
 /// Returns the error message of the log, if the server hung and wrote output before the client
@@ -107,20 +111,30 @@ pub(super) fn last_error(log: &str) -> Option<String> {
 pub(super) fn error_before_timeout(result: &CaseResult) -> Option<String> {
     let last = result.transcript.iter().rev().find(|event| event.client > 0)?;
     let is_earlier_output = |event: &Event| event.kind.is_output() && event.at_us < last.at_us;
-    let is_error = |line: &String| {
-        let line = line.to_lowercase();
-        ERROR_WORDS.iter().any(|word| line.contains(word))
-    };
     let has_output = result.state == State::Hang && result.transcript.iter().any(is_earlier_output);
-    has_output.then(|| last_error(&result.log))?.filter(is_error)
+    match has_output.then(|| output_end(&result.log))?? {
+        OutputEnd::Error(error) => Some(error),
+        OutputEnd::Line(_) => None,
+    }
+}
+
+/// Returns what made the server fail: the recorded stimulus, or else the last one before its exit.
+fn stimulus(result: &CaseResult) -> Option<Line> {
+    let line = |label, text: &str| Some(Line { label, text: short(text, MAX_LINE_LENGTH) });
+    match &result.stimulus {
+        Some(Stimulus::Sent(data)) => line("sent", &short(&abbreviated(data), MAX_LINE_LENGTH)),
+        Some(Stimulus::Action(action)) => line("action", action),
+        None => {
+            let exit = result.transcript.iter().position(is_exit);
+            let end = exit.filter(|_| exited_unexpectedly(result));
+            sent(&result.transcript[..end.unwrap_or(result.transcript.len())])
+        }
+    }
 }
 
 /// Returns the last stimulus: the last writes, FIN or RST of one client, or the last action of the
 /// harness on the server.
-fn sent(result: &CaseResult) -> Option<Line> {
-    let exit = result.transcript.iter().position(is_exit);
-    let end = exit.filter(|_| exited_unexpectedly(result)).unwrap_or(result.transcript.len());
-    let events = &result.transcript[..end];
+fn sent(events: &[Event]) -> Option<Line> {
     let action = events.iter().rposition(|event| event.client == 0 && !event.kind.is_output());
     let sent = events.iter().rposition(is_sent);
     let line = |label, text: String| Some(Line { label, text: short(&text, MAX_LINE_LENGTH) });

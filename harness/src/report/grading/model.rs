@@ -9,6 +9,7 @@ use crate::report::tally::Tally;
 use crate::results::{
     CaseResult, ConcurrencyModel, Kind, KnownFailure, Report, ServerResult, State,
 };
+use crate::text::{OutputEnd, output_end};
 
 /// Grading report of one server.
 #[derive(Clone, Debug, Serialize)]
@@ -55,7 +56,7 @@ pub struct Fault {
     pub title: String,
     /// Severity of the fault.
     pub severity: Severity,
-    /// Evidence from the first of `cases`, in at most three lines.
+    /// Evidence from the first of `cases`, in at most four lines.
     pub evidence: Vec<Line>,
     /// Likely cause.
     pub cause: String,
@@ -107,7 +108,7 @@ pub struct Row {
 }
 
 /// Likely cause of a fault if its cases have no hint.
-pub(super) const NO_CAUSE: &str = "unknown: compare the received and the expected bytes";
+pub(super) const NO_CAUSE: &str = "unknown";
 
 /// Likely cause of a fault if the server logged an error while a client waited for a reply.
 pub(super) const ERROR_BEFORE_TIMEOUT: &str = "an error ended the code that served this client, and no reply was sent: catch errors per \
@@ -195,18 +196,33 @@ fn topics(cases: &[CaseResult]) -> Vec<TopicTally> {
     topics.map(tally).filter(|topic| topic.passed > 0).collect()
 }
 
+/// Groups failed cases with the same cause, and groups whose faults have the same title.
 fn faults<'j>(failed: impl Iterator<Item = &'j CaseResult>) -> Vec<Fault> {
-    let mut groups: Vec<(String, Vec<&CaseResult>)> = Vec::new();
-    for result in failed {
-        let key = cause_key(result);
-        match groups.iter_mut().find(|(other, _)| *other == key) {
-            Some((_, group)) => group.push(result),
-            None => groups.push((key, vec![result])),
-        }
-    }
-    let mut faults: Vec<Fault> = groups.into_iter().map(|(_, group)| fault(group)).collect();
+    let by_cause = group_by(failed.map(|result| vec![result]), |group| cause_key(group[0]));
+    let sorted = by_cause.into_iter().map(|mut group| {
+        group.sort_by_key(|result| rank::severity(result));
+        group
+    });
+    let by_title = group_by(sorted, |group| title(group[0]));
+    let mut faults: Vec<Fault> = by_title.into_iter().map(fault).collect();
     faults.sort_by_key(|fault| fault.severity);
     faults
+}
+
+/// Joins groups of results with equal keys, in the order of the first of each.
+fn group_by<'j>(
+    groups: impl Iterator<Item = Vec<&'j CaseResult>>,
+    key: impl Fn(&[&CaseResult]) -> String,
+) -> Vec<Vec<&'j CaseResult>> {
+    let mut joined: Vec<(String, Vec<&CaseResult>)> = Vec::new();
+    for group in groups {
+        let key = key(&group);
+        match joined.iter_mut().find(|(other, _)| *other == key) {
+            Some((_, found)) => found.extend(group),
+            None => joined.push((key, group)),
+        }
+    }
+    joined.into_iter().map(|(_, group)| group).collect()
 }
 
 fn fault(mut group: Vec<&CaseResult>) -> Fault {
@@ -220,7 +236,7 @@ fn fault(mut group: Vec<&CaseResult>) -> Fault {
             Some(_) => ERROR_BEFORE_TIMEOUT.to_owned(),
             None => cause(&group).unwrap_or_else(|| NO_CAUSE.to_owned()),
         },
-        reproduce: first.reproduce.clone(),
+        reproduce: first.provoked.as_ref().map_or(&first.reproduce, |it| &it.reproduce).clone(),
         cases: group.iter().map(|result| result.name.clone()).collect(),
     }
 }
@@ -228,35 +244,41 @@ fn fault(mut group: Vec<&CaseResult>) -> Fault {
 /// Returns a key that is equal for cases with probably the same cause.
 ///
 /// The key is the first of these that applies:
-/// - the server could not be launched;
+/// - the fault, if the server could not be launched;
+/// - the smallest provocation that makes the server exit;
 /// - the last error that the server logged before it exited;
 /// - the last error that the server logged before the client timed out, and the severity;
 /// - the hint and the severity;
-/// - the observation, its topic and the severity.
+/// - the fault, its topic and the severity; for a fault that only one case tests for, also the
+///   observation.
 fn cause_key(result: &CaseResult) -> String {
     let severity = rank::severity(result);
-    if rank::failed_to_launch(result) {
-        return "not launched".to_owned();
+    if result.fault.is_launch() {
+        return format!("not launched {:?}", result.fault);
     }
-    let numberless = |text: String| text.replace(|letter: char| letter.is_ascii_digit(), "");
+    let numberless = |text: &str| text.replace(|letter: char| letter.is_ascii_digit(), "");
+    if let Some(provoked) = &result.provoked {
+        return format!("provoked {:?}", provoked.provocation);
+    }
     if evidence::exited_unexpectedly(result) {
         // The exit status of a multithreaded program can vary for the same error, so compare the
         // log.
         let exit = result.exit.map_or(String::new(), |exit| exit.to_string());
-        let error = evidence::last_error(&result.log).map(numberless);
-        return error.map_or_else(
-            || format!("exited {exit} {}", topic_of(&result.name)),
-            |error| format!("exited {error}"),
-        );
+        return match output_end(&result.log) {
+            Some(OutputEnd::Error(error)) => format!("exited {}", numberless(&error)),
+            _ => format!("exited {exit} {}", topic_of(&result.name)),
+        };
     }
     if let Some(error) = evidence::error_before_timeout(result) {
-        return format!("timed out {severity:?} {}", numberless(error));
+        return format!("timed out {severity:?} {}", numberless(&error));
     }
     match hint(result) {
         Some(hint) => format!("hint {severity:?} {hint}"),
         None => {
-            let topic = topic_of(&result.name);
-            format!("observed {severity:?} {topic} {}", result.observed)
+            let (topic, fault) = (topic_of(&result.name), result.fault);
+            let is_own = descriptions::is_own(&result.name, fault);
+            let observed = if is_own { result.observed.as_str() } else { "" };
+            format!("observed {severity:?} {topic} {fault:?} {observed}")
         }
     }
 }
@@ -276,19 +298,14 @@ fn cause(group: &[&CaseResult]) -> Option<String> {
 }
 
 fn title(result: &CaseResult) -> String {
-    let description = descriptions::fault(&result.name);
-    let title = match (rank::failed_to_launch(result), description) {
-        (true, _) if result.state == State::Crash => {
-            "the server exits before it listens".to_owned()
-        }
-        (true, _) if result.state == State::Hang => "the server does not listen in time".to_owned(),
-        (true, _) => "the server does not run, or listens on another address".to_owned(),
-        (false, Some(description)) if evidence::exited_unexpectedly(result) => {
-            format!("the server exits when {}", description.when)
-        }
-        (false, Some(description)) => description.fault.to_owned(),
-        (false, None) => format!("requirement not met: {}", result.requirement),
+    let title = match &result.provoked {
+        Some(provoked) => Some(format!(
+            "the server exits when {}",
+            descriptions::provocation(provoked.provocation)
+        )),
+        None => descriptions::title(&result.name, result.fault),
     };
+    let title = title.unwrap_or_else(|| format!("requirement not met: {}", result.requirement));
     let first = title.chars().next().map(|letter| letter.to_uppercase().to_string());
     first.unwrap_or_default() + title.get(1..).unwrap_or_default()
 }
