@@ -27,6 +27,7 @@ mod layers;
 mod limits;
 mod load;
 mod matrix;
+mod payloads;
 mod preflight;
 mod processes;
 mod properties;
@@ -78,6 +79,7 @@ const MODULES: &[Module] = &[
     module("calibrate", Cost::Case, calibrate::tests),
     module("confinement", Cost::Case, confinement::tests),
     module("concurrency", Cost::Case, concurrency::tests),
+    module("payloads", Cost::Server, payloads::tests),
     module("processes", Cost::Case, processes::tests),
     module("properties", Cost::Case, properties::tests),
     module("readiness", Cost::Case, readiness::tests),
@@ -100,6 +102,7 @@ fn main() -> ExitCode {
     hostile::server::take_role();
     replay::server::take_role();
     confinement::take_role();
+    payloads::take_role();
 
     let mut arguments = Arguments::from_args();
     harness::server::raise_descriptor_limit();

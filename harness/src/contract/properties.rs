@@ -103,14 +103,20 @@ impl Contract {
         }
     }
 
-    /// Returns the bytes to send for a request. If the dialect requires two operands, appends `+0`
-    /// to a request that is a single number. The `+0` overwrites trailing spaces, if any, so that
-    /// the length does not change.
-    pub fn sent(&self, request: &[u8]) -> Vec<u8> {
+    /// Returns the bytes to send for an expression: [`payload`](Self::payload) in its frame. For
+    /// any other payload, use [`Wire::sent`], which changes nothing.
+    pub fn sent(&self, expression: &[u8]) -> Vec<u8> {
+        self.wire.sent(&self.payload(expression))
+    }
+
+    /// Returns an expression as the server's dialect requires it. If the dialect requires two
+    /// operands, appends `+0` to a single number. The `+0` overwrites trailing spaces, if any, so
+    /// that the length does not change.
+    pub fn payload(&self, expression: &[u8]) -> Vec<u8> {
         if self.service == Service::Echo {
-            return self.wire.sent(request);
+            return expression.to_vec();
         }
-        let mut request = request.to_vec();
+        let mut request = expression.to_vec();
         let number = request.trim_ascii_end();
         let is_number = !number.is_empty()
             && number.iter().all(|byte| byte.is_ascii_digit() || b".-".contains(byte))
@@ -120,8 +126,8 @@ impl Contract {
             request.splice(length..(length + 2).min(size), *b"+0");
         }
         match self.wire.spaced {
-            Some(spaced) => self.wire.sent(&respaced(&request, spaced)),
-            None => self.wire.sent(&request),
+            Some(spaced) => respaced(&request, spaced),
+            None => request,
         }
     }
 

@@ -144,7 +144,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "contract/max-line",
         requirement: "the longest request that the server answers is as long as declared",
         source: "the contract: longest request",
-        preconditions: &[Precondition::DelimitedRequests, Precondition::NoExitAfterConnections],
+        preconditions: &[
+            Precondition::Padding(MIN_MAX_LINE),
+            Precondition::DelimitedRequests,
+            Precondition::NoExitAfterConnections,
+        ],
         level: Level::Required,
         check: |ctx| {
             let longest = longest_line(ctx)?;

@@ -285,14 +285,18 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "framing/sizes",
         requirement: "requests of 1023, 1024 and 1025 bytes get the same replies as short ones",
         source: "the line protocol; RFC 9293 section 2.2 (TCP is a stream of bytes)",
-        preconditions: &[Precondition::RequestsOf(1025), Precondition::DelimitedRequests],
+        preconditions: &[
+            Precondition::RequestsOf(1025),
+            Precondition::Padding(1025),
+            Precondition::DelimitedRequests,
+        ],
         level: Level::Required,
         check: |ctx| {
             let mut client = ctx.clients().connect()?;
             let short = client.learn_reply(&request(1))?;
             for size in [1023, 1024, 1025] {
-                let padded = padded(ctx.contract.service, &request(1), size);
-                client.request(&padded)?;
+                let padded = padded(ctx.contract, &request(1), size);
+                client.raw_request(&padded)?;
                 let reply = reply_to_padded(ctx.contract.service, &short, &padded);
                 client.expect(&reply).map_err(|failure| {
                     failure.hint("the size of the read buffer must not limit a request: read until the line ends")

@@ -3,7 +3,7 @@
 use crate::conformance::case::Case;
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
-use crate::conformance::requests::request;
+use crate::conformance::requests::{MAX_OPERATORS, request};
 use crate::conformance::schedules;
 use crate::conformance::test_client::{QUIET, TestClient};
 use crate::results::{Fault, Level};
@@ -13,10 +13,6 @@ const LONG_LINE: usize = 8 * 1024;
 
 /// Number of expensive requests sent at once.
 const EXPENSIVE_REQUESTS: usize = 20;
-
-/// Maximum number of operators in an expensive request. Servers that limit the number of operators,
-/// or that evaluate recursively, accept at least this number.
-const MAX_OPERATORS: usize = 250;
 
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
@@ -104,7 +100,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let long = "1".repeat(max_length + 1);
             for malformed in ["1+*(", "\0", "1\0+2", "\u{1b}[2J", &deep, &long] {
                 // The server may have closed the connection of the bad client.
-                let _ = bad.try_request(malformed.as_bytes());
+                let _ = bad.try_raw_request(malformed.as_bytes());
                 let mut expect_reply = || {
                     let answered = good.request(&request(1)).and_then(|()| good.expect(&reply));
                     answered.map_err(|failure| failure.caused_by(malformed.as_bytes()))
@@ -134,7 +130,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let mut heavy = ctx.clients().connect()?;
             ctx.clients().check_isolation(&mut light, &mut heavy)?;
             let max_length = ctx.contract.max_line.unwrap_or(LONG_LINE).min(LONG_LINE);
-            let expression = "1.5*".repeat(((max_length - 1) / 4).min(MAX_OPERATORS)) + "1";
+            // The dialect may need spaces around operators.
+            let factor = ctx.contract.payload(b"1.5*1.5").len() - 3;
+            let expression = "1.5*".repeat(((max_length - 1) / factor).min(MAX_OPERATORS)) + "1";
             // The server may close the connection of the heavy client.
             let _ = heavy
                 .try_send(&ctx.contract.sent(expression.as_bytes()).repeat(EXPENSIVE_REQUESTS));

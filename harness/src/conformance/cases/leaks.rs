@@ -235,7 +235,7 @@ fn connect_and_disconnect(ctx: &TestContext<'_>, disconnect: Disconnect) -> Resu
 /// replies and disconnects.
 fn send_and_disconnect(ctx: &TestContext<'_>) -> Result<(), Failure> {
     let size = ctx.contract.max_line.unwrap_or(MAX_SENT_LINE).min(MAX_SENT_LINE);
-    let line = ctx.contract.sent(&padded(ctx.contract.service, &request(1), size));
+    let line = ctx.contract.wire.sent(&padded(ctx.contract, &request(1), size));
     let last = ctx.contract.sent(&request(2));
     let lines = [line.repeat(BYTES_PER_CLIENT / line.len()), last].concat();
     for _ in 0..SENDING_CLIENTS {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use servers::Service;
 
 use crate::conformance::case::Case;
-use crate::conformance::context::TestContext;
+use crate::conformance::context::{SHORT_TIMEOUT, TestContext};
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
-use crate::conformance::requests::{padded, request};
+use crate::conformance::requests::{max_padded, padded, request};
 use crate::conformance::test_client::TestClient;
 use crate::results::{Fault, Level};
 use crate::text::printable;
@@ -16,6 +16,9 @@ use crate::text::printable;
 /// Nesting depth of an expression, and number of operators in a chain. A declared line limit may
 /// permit less.
 const MAX_DEPTH: usize = 10_000;
+
+/// Minimum length of these requests, in bytes.
+const MIN_LENGTH: usize = 64;
 
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
@@ -65,29 +68,48 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "malformed/nesting",
         requirement: "parentheses nested thousands of levels deep neither crash the server nor close the connection",
         source: "CWE-674 (uncontrolled recursion)",
-        preconditions: &[Precondition::Calc, Precondition::DelimitedRequests],
+        preconditions: &[
+            Precondition::Calc,
+            Precondition::DelimitedRequests,
+            Precondition::Padding(MIN_LENGTH),
+        ],
         level: Level::Hardening,
         check: |ctx| {
-            let max_length = ctx.contract.max_line.unwrap_or(usize::MAX).saturating_sub(1);
-            let depth = (max_length.saturating_sub(1) / 2).min(MAX_DEPTH);
+            let max_length = answered_length(ctx)?;
+            // The dialect may need spaces around parentheses.
+            let level = ctx.contract.payload(b"((1))").len() - ctx.contract.payload(b"(1)").len();
+            let depth = (max_length.saturating_sub(1) / level).min(MAX_DEPTH);
             let deep = "(".repeat(depth) + "1" + &")".repeat(depth);
             let open = "(".repeat(max_length.min(2 * MAX_DEPTH));
-            check_request_of_size(ctx, open.len())?;
-            expect_replies(ctx, &[deep.as_bytes(), open.as_bytes(), "-(".repeat(depth).as_bytes()])
+            let negated = "-(".repeat((max_length / 2).min(MAX_DEPTH));
+            expect_replies(
+                ctx,
+                &[&ctx.contract.payload(deep.as_bytes()), open.as_bytes(), negated.as_bytes()],
+            )?;
+            ctx.evidence().observe(format!("{depth} levels"));
+            Ok(())
         },
     },
     Case {
         name: "malformed/operator-chain",
         requirement: "a chain of thousands of operators neither crashes the server nor closes the connection",
         source: "CWE-674 (uncontrolled recursion)",
-        preconditions: &[Precondition::Calc, Precondition::DelimitedRequests],
+        preconditions: &[
+            Precondition::Calc,
+            Precondition::DelimitedRequests,
+            Precondition::Padding(MIN_LENGTH),
+        ],
         level: Level::Hardening,
         check: |ctx| {
-            let max_length = ctx.contract.max_line.unwrap_or(usize::MAX).saturating_sub(2);
-            let sum = "1+".repeat((max_length / 2).min(MAX_DEPTH)) + "1";
+            let max_length = answered_length(ctx)?.saturating_sub(1);
+            // The dialect may need spaces around operators.
+            let term = ctx.contract.payload(b"1+1").len() - 1;
+            let terms = (max_length / term).min(MAX_DEPTH);
+            let sum = ctx.contract.payload(("1+".repeat(terms) + "1").as_bytes());
             let signs = "-".repeat(max_length.min(2 * MAX_DEPTH)) + "1";
-            check_request_of_size(ctx, signs.len())?;
-            expect_replies(ctx, &[sum.as_bytes(), signs.as_bytes()])
+            expect_replies(ctx, &[&sum, signs.as_bytes()])?;
+            ctx.evidence().observe(format!("{terms} operators"));
+            Ok(())
         },
     },
     Case {
@@ -100,7 +122,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let mut client = ctx.clients().connect()?;
             client.learn_reply(&request(1))?;
             for line in [&b"\x1b]0;owned\x07"[..], b"1\x1b[2J", b"\x08\x08\x08"] {
-                client.request(line)?;
+                client.raw_request(line)?;
                 let reply = client.expect_error().map_err(|failure| failure.caused_by(line))?;
                 if reply.iter().any(|byte| byte.is_ascii_control()) {
                     let seen = printable(&reply);
@@ -185,7 +207,7 @@ fn expect_no_attribute_access(ctx: &TestContext<'_>) -> Result<(), Failure> {
     // An error message may begin with one of these values. The server evaluates attributes only if
     // each reply is exactly the value.
     for (expression, value) in ATTRIBUTES {
-        client.request(expression)?;
+        client.raw_request(expression)?;
         match client.reply() {
             Ok(reply) if is_text(&reply, value) => {}
             // Other cases test whether the server answers at all.
@@ -211,22 +233,27 @@ fn is_text(reply: &[u8], text: &[u8]) -> bool {
     unquoted == text
 }
 
-/// Requires that a plain request, padded to `bytes` bytes, gets the same reply as without padding.
+/// Returns a length of requests that the server answers: 20,000 bytes, or else the first of a half, a
+/// quarter, and so on. A server that rejects a request only for its length does not evaluate it.
 ///
 /// # Errors
-/// The reply is missing or differs. The case is then inconclusive.
-fn check_request_of_size(ctx: &TestContext<'_>, bytes: usize) -> Result<(), Failure> {
-    let mut client = ctx.clients().connect()?;
-    let reply = client.learn_reply(&request(1))?;
-    client.request(&padded(ctx.contract.service, &request(1), bytes))?;
-    let result = client.expect(&reply).and_then(|()| client.expect_silence("after the reply"));
-    result.map_err(|failure| {
-        let seen = failure.observed;
-        Failure::assumption_failed(
-            &["framing/sizes"],
-            format!("a plain request of {bytes} bytes: {seen}"),
-        )
-    })
+/// No request gets a reply. The case is then inconclusive.
+fn answered_length(ctx: &TestContext<'_>) -> Result<usize, Failure> {
+    let longest = ctx.contract.max_line.unwrap_or(usize::MAX).min(max_padded(ctx.contract));
+    let mut length = longest.min(2 * MAX_DEPTH);
+    while length >= MIN_LENGTH {
+        let mut client = ctx.clients().connect_with_retry(&request(1))?;
+        let reply = client.learn_reply(&request(1))?;
+        let payload = padded(ctx.contract, &request(1), length);
+        let answered = client.raw_ask_until_quiescent(&payload, SHORT_TIMEOUT);
+        if answered.is_ok_and(|it| it == reply) && client.expect_silence("after the reply").is_ok()
+        {
+            return Ok(length);
+        }
+        length /= 2;
+    }
+    let text = format!("no plain request of {MIN_LENGTH} bytes or more gets a reply");
+    Err(Failure::assumption_failed(&["framing/sizes", "contract/max-line"], text))
 }
 
 /// A file that no request may create, in a directory that even a confined server can write to.
@@ -272,7 +299,7 @@ fn check_each(
             expected: format!("to the request after {sent}: {}", failure.expected),
             ..failure.on_next_request().caused_by(line)
         };
-        client.request(line).map_err(with_line)?;
+        client.raw_request(line).map_err(with_line)?;
         expect(&mut client, line).map_err(with_line)?;
         client.request(&request(1)).map_err(after_line)?;
         client.expect(&reply).map_err(after_line)?;

@@ -18,15 +18,19 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "oversize/at-the-limit",
         requirement: "a request of exactly the longest permitted length is answered",
         source: "the contract: longest request; CWE-193 (off-by-one error)",
-        preconditions: &[Precondition::MaxLine, Precondition::DelimitedRequests],
+        preconditions: &[
+            Precondition::MaxLine,
+            Precondition::PaddingOverLimit,
+            Precondition::DelimitedRequests,
+        ],
         level: Level::Required,
         check: |ctx| {
             let limit = ctx.contract.max_line.unwrap_or(0);
             let mut client = ctx.clients().connect()?;
             let short = client.learn_reply(&request(1))?;
             for size in [limit - 1, limit] {
-                let line = padded(ctx.contract.service, &request(1), size);
-                client.request(&line)?;
+                let line = padded(ctx.contract, &request(1), size);
+                client.raw_request(&line)?;
                 client.expect(&reply_to_padded(ctx.contract.service, &short, &line))?;
             }
             Ok(())
@@ -38,6 +42,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         source: "the contract: longest request, error prefix; CWE-193 (off-by-one error)",
         preconditions: &[
             Precondition::MaxLine,
+            Precondition::PaddingOverLimit,
             Precondition::ErrorPrefix,
             Precondition::DelimitedRequests,
         ],
@@ -47,7 +52,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let mut client = ctx.clients().connect()?;
             let short = client.learn_reply(&request(1))?;
             for _ in 0..2 {
-                client.request(&padded(ctx.contract.service, &request(1), limit + 1))?;
+                client.raw_request(&padded(ctx.contract, &request(1), limit + 1))?;
                 client.expect_error()?;
                 let answered = client.request(&request(1)).and_then(|()| client.expect(&short));
                 answered.map_err(Failure::on_next_request)?;

@@ -38,7 +38,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let max_length = contract.max_line.unwrap_or(usize::MAX);
             let expressions = expressions(contract.dialect)
                 .prop_filter("too long for the server", move |it| {
-                    it.to_string().len() <= max_length
+                    contract.payload(it.to_string().as_bytes()).len() <= max_length
                 });
             let holds = |client: &mut TestClient<'_>, expression: &Expression| {
                 let value = expression.value(contract.dialect);

@@ -31,7 +31,7 @@ pub(in crate::conformance) fn error_replies(
         Service::Calc => MALFORMED.map(<[u8]>::to_vec).to_vec(),
         Service::Echo => {
             let limit = ctx.contract.max_line.unwrap_or_default();
-            [limit + 1, 2 * limit].map(|size| padded(ctx.contract.service, &plain, size)).to_vec()
+            [limit + 1, 2 * limit].map(|size| padded(ctx.contract, &plain, size)).to_vec()
         }
     };
     // If an error prefix is declared, every error reply must arrive, so wait for the full timeout.
@@ -46,7 +46,7 @@ pub(in crate::conformance) fn error_replies(
             Err(_) if !replies.is_empty() => break,
             client => client?,
         };
-        if let Ok(reply) = client.ask_until_quiescent(&request, quiet)
+        if let Ok(reply) = client.raw_ask_until_quiescent(&request, quiet)
             && !is_value(&request, &reply)
         {
             replies.push(ErrorReply { request, reply });

@@ -6,7 +6,7 @@ use crate::client::{ClientError, MAX_REPLY_LENGTH};
 use crate::conformance::assumptions::CONNECTION_SLOTS;
 use crate::conformance::context::{SHORT_TIMEOUT, TestContext};
 use crate::conformance::failure::Failure;
-use crate::conformance::requests::{padded, reply_to_padded, request};
+use crate::conformance::requests::{max_padded, padded, reply_to_padded, request};
 use crate::text::printable;
 
 /// Length of the longest request that the experiment sends, in bytes.
@@ -42,10 +42,17 @@ pub(in crate::conformance) fn longest_line(ctx: &TestContext<'_>) -> Result<Long
         Service::Calc => MAX_REQUEST_LENGTH,
         Service::Echo => MAX_REPLY_LENGTH,
     };
-    let mut found = LongestLine { answered: request(1).len(), unanswered: None };
+    let max = max.min(max_padded(ctx.contract));
+    let plain = ctx.contract.payload(&request(1));
+    let mut found = LongestLine { answered: plain.len(), unanswered: None };
     while let Some(size) = found.next_size(max) {
-        let line = padded(ctx.contract.service, &request(1), size);
-        let outcome = match client.ask_until_quiescent(&line, SHORT_TIMEOUT) {
+        let line = padded(ctx.contract, &request(1), size);
+        // Not every length has a request.
+        let size = line.len();
+        if size <= found.answered {
+            break;
+        }
+        let outcome = match client.raw_ask_until_quiescent(&line, SHORT_TIMEOUT) {
             Ok(reply) if reply == reply_to_padded(ctx.contract.service, &short, &line) => {
                 if client.ask(&request(2)).is_ok_and(|reply| reply != next) {
                     let seen = format!("a line of {size} bytes gets more than one reply");

@@ -7,6 +7,7 @@ mod text;
 
 use servers::{OverloadPolicy, Service};
 
+use super::requests::max_padded;
 use crate::contract::{Contract, ShutdownPolicy};
 use crate::wire::ReplyFraming;
 
@@ -40,6 +41,10 @@ pub enum Precondition {
     MaxLine,
     /// The contract permits requests of this number of bytes.
     RequestsOf(usize),
+    /// A valid request can be padded to this number of bytes.
+    Padding(usize),
+    /// A valid request can be padded to one byte more than the longest permitted request.
+    PaddingOverLimit,
     /// Integers have 64 bits, and overflow is an error.
     Overflow,
     /// The prefix of error replies is declared.
@@ -114,6 +119,7 @@ impl Precondition {
             WhenFull(_) | RejectsOverLimit => &[OverloadPolicy],
             Shutdown | Host | Ipv6 => &[Launched],
             Drain | Abort => &[Shutdown],
+            PaddingOverLimit => &[MaxLine],
             _ => &[],
         }
     }
@@ -134,6 +140,10 @@ impl Precondition {
             Precondition::RejectsOverLimit => contract.when_full != Some(OverloadPolicy::Wait),
             Precondition::MaxLine => contract.max_line.is_some(),
             Precondition::RequestsOf(bytes) => contract.max_line.is_none_or(|limit| limit >= bytes),
+            Precondition::Padding(bytes) => max_padded(contract) >= bytes,
+            Precondition::PaddingOverLimit => {
+                contract.max_line.is_some_and(|limit| max_padded(contract) > limit)
+            }
             Precondition::Overflow => dialect.overflow_is_error,
             Precondition::ErrorPrefix => contract.error_prefix.is_some(),
             Precondition::IdleTimeout => contract.idle_timeout.is_some(),

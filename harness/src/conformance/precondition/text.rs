@@ -3,6 +3,7 @@
 use servers::OverloadPolicy;
 
 use super::{MAX_CLIENTS, Precondition, accepted};
+use crate::conformance::requests::max_padded;
 use crate::contract::{Contract, ShutdownPolicy};
 
 impl Precondition {
@@ -26,6 +27,7 @@ impl Precondition {
             WhenFull(_) | RejectsOverLimit => return declared_policy(contract),
             MaxLine => "the longest request is not declared (--max-line)",
             RequestsOf(bytes) => return max_line_too_short(contract, bytes),
+            Padding(_) | PaddingOverLimit => return not_padded(contract),
             Overflow => "64-bit integers are not declared (--overflow)",
             ErrorPrefix => "the prefix of error replies is not declared (--error-prefix)",
             IdleTimeout => "no idle timeout is declared (--idle-timeout)",
@@ -75,6 +77,8 @@ impl Precondition {
             RejectsOverLimit => "reject connections over the limit",
             MaxLine => "declare their longest request",
             RequestsOf(bytes) => return format!("accept requests of {bytes} bytes"),
+            Padding(bytes) => return format!("accept a request padded to {bytes} bytes"),
+            PaddingOverLimit => "accept padded requests",
             Overflow => "declare 64-bit integers",
             ErrorPrefix => "declare a prefix of error replies",
             IdleTimeout => "declare an idle timeout",
@@ -117,6 +121,14 @@ fn limit_too_high(contract: &Contract) -> String {
 fn max_line_too_short(contract: &Contract, bytes: usize) -> String {
     let limit = contract.max_line.unwrap_or_default();
     format!("the longest request is {limit} bytes, and the case needs {bytes} bytes")
+}
+
+fn not_padded(contract: &Contract) -> String {
+    format!(
+        "the server accepts no additional spaces, and the longest request with a known value that \
+         its dialect permits has {} bytes",
+        max_padded(contract)
+    )
 }
 
 fn declared_policy(contract: &Contract) -> String {

@@ -105,12 +105,22 @@ impl TestClient<'_> {
         self.reply()
     }
 
-    /// Sends a request.
+    /// Sends an expression, or the line to echo, as a request in the server's dialect
+    /// ([`Contract::payload`](crate::contract::Contract::payload)).
     ///
     /// # Errors
     /// The request cannot be sent.
-    pub fn try_request(&mut self, request: &[u8]) -> Result<(), ClientError> {
-        self.try_send(&self.ctx.contract.sent(request))?;
+    pub fn try_request(&mut self, expression: &[u8]) -> Result<(), ClientError> {
+        self.try_raw_request(&self.ctx.contract.payload(expression))
+    }
+
+    /// Sends a request with exactly this payload: a line that is malformed, or whose length or
+    /// spaces matter.
+    ///
+    /// # Errors
+    /// The request cannot be sent.
+    pub fn try_raw_request(&mut self, payload: &[u8]) -> Result<(), ClientError> {
+        self.try_send(&self.ctx.contract.wire.sent(payload))?;
         self.requests += 1;
         Ok(())
     }
@@ -147,14 +157,23 @@ impl TestClient<'_> {
         })
     }
 
-    /// Sends a request, and requires that the server accepts it.
+    /// Sends an expression as [`try_request`](Self::try_request) does, and requires that the server
+    /// accepts it.
     ///
     /// # Errors
     /// The request cannot be sent.
-    pub fn request(&mut self, request: &[u8]) -> Result<(), Failure> {
-        self.try_request(request).map_err(|error| {
+    pub fn request(&mut self, expression: &[u8]) -> Result<(), Failure> {
+        self.raw_request(&self.ctx.contract.payload(expression))
+    }
+
+    /// Sends a request with exactly this payload, and requires that the server accepts it.
+    ///
+    /// # Errors
+    /// The request cannot be sent.
+    pub fn raw_request(&mut self, payload: &[u8]) -> Result<(), Failure> {
+        self.try_raw_request(payload).map_err(|error| {
             Failure::client_error(
-                format!("the server accepts the request {}", printable(request)),
+                format!("the server accepts the request {}", printable(payload)),
                 &error,
             )
         })

@@ -71,11 +71,23 @@ impl TestClient<'_> {
     /// The request cannot be sent, or no reply arrives.
     pub(in crate::conformance) fn ask_until_quiescent(
         &mut self,
-        request: &[u8],
+        expression: &[u8],
+        quiet: Duration,
+    ) -> Result<Vec<u8>, ClientError> {
+        self.raw_ask_until_quiescent(&self.ctx.contract.payload(expression), quiet)
+    }
+
+    /// Same as [`ask_until_quiescent`](Self::ask_until_quiescent), with exactly this payload.
+    ///
+    /// # Errors
+    /// The request cannot be sent, or no reply arrives.
+    pub(in crate::conformance) fn raw_ask_until_quiescent(
+        &mut self,
+        payload: &[u8],
         quiet: Duration,
     ) -> Result<Vec<u8>, ClientError> {
         self.until_quiescent(quiet, |client, poll| client.complete_handshake_within(poll))?;
-        self.try_request(request)?;
+        self.try_raw_request(payload)?;
         self.reply_until_quiescent(quiet)
     }
 
