@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use servers::Service;
@@ -27,18 +29,33 @@ fn run_load(load_spec: &LoadSpec, settings: RunSettings, observer: &mut dyn Obse
 /// Starts a server that echoes the lines of `clients` clients. The thread returns the number of
 /// lines of each client.
 fn echo(clients: usize) -> (SocketAddr, thread::JoinHandle<Vec<usize>>) {
+    let (address, _, server) = counting_echo(clients);
+    (address, server)
+}
+
+/// Numbers of lines that a server has echoed, by client.
+type EchoedLines = Arc<Vec<AtomicUsize>>;
+
+/// Same as [`echo`]. Also returns the numbers of lines so far.
+fn counting_echo(clients: usize) -> (SocketAddr, EchoedLines, thread::JoinHandle<Vec<usize>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
-    let serve = move || {
+    let echoed: EchoedLines = Arc::new((0..clients).map(|_| AtomicUsize::new(0)).collect());
+    let counted = Arc::clone(&echoed);
+    let serve = move |number: usize| {
         let (mut stream, _) = listener.accept().expect("a client");
+        let counted = Arc::clone(&counted);
         thread::spawn(move || {
             let lines = BufReader::new(stream.try_clone().expect("a clone"));
-            let answer = |line: String| stream.write_all((line + "\n").as_bytes());
+            let answer = |line: String| {
+                stream.write_all((line + "\n").as_bytes()).ok();
+                counted[number].fetch_add(1, Relaxed);
+            };
             lines.lines().map_while(Result::ok).map(answer).count()
         })
     };
     let server = thread::spawn(move || {
-        let threads: Vec<_> = (0..clients).map(|_| serve()).collect();
+        let threads: Vec<_> = (0..clients).map(serve).collect();
         let mut lines: Vec<_> = threads
             .into_iter()
             .map(|thread| thread.join().expect("no panic in the thread"))
@@ -46,7 +63,7 @@ fn echo(clients: usize) -> (SocketAddr, thread::JoinHandle<Vec<usize>>) {
         lines.sort_unstable();
         lines
     });
-    (address, server)
+    (address, echoed, server)
 }
 
 #[test]
@@ -59,12 +76,34 @@ fn waiting_for_missing_replies_is_not_reported_as_intervals() {
     assert!(ran.intervals.len() <= 11, "{}", ran.intervals.len());
 }
 
+/// Observer that ends a run when every client has received a reply. Otherwise a machine without free
+/// CPU time could end the run first.
+struct UntilAllAreAnswered {
+    echoed: EchoedLines,
+    /// Number of echoed lines when each client had one.
+    all_answered_at: Option<usize>,
+}
+
+impl Observer for UntilAllAreAnswered {
+    fn is_precise_enough(&mut self, _: &[Interval]) -> bool {
+        let lines: Vec<usize> = self.echoed.iter().map(|it| it.load(Relaxed)).collect();
+        let sum = lines.iter().sum();
+        if self.all_answered_at.is_none() && lines.iter().all(|&number| number > 0) {
+            self.all_answered_at = Some(sum);
+        }
+        // A request after the last first reply shows that the generator has polled since then.
+        self.all_answered_at.is_some_and(|at| sum >= at + 2)
+    }
+}
+
 #[test]
 fn idle_clients_send_one_request_and_its_outcome_is_reported() {
-    let (address, server) = echo(4);
+    let (address, echoed, server) = counting_echo(4);
     let mut load_spec = LoadSpec::new(address, group(1, ArrivalProcess::Closed { depth: 1 }), 1);
     load_spec.groups.push(group(3, ArrivalProcess::Idle));
-    let ran = run_load(&load_spec, settings(MS, 50 * MS, 1), &mut ());
+    let settings = RunSettings { at_most: Duration::from_secs(20), ..settings(MS, 50 * MS, 1) };
+    let mut observer = UntilAllAreAnswered { echoed, all_answered_at: None };
+    let ran = run_load(&load_spec, settings, &mut observer);
     assert_eq!(ran.background[0].outcomes, [Outcome::Answered; 3].into_iter().collect());
     assert_eq!(server.join().expect("no panic in the thread")[..3], [1, 1, 1]);
 }
