@@ -27,6 +27,7 @@ mod layers;
 mod limits;
 mod load;
 mod matrix;
+mod patience;
 mod payloads;
 mod preflight;
 mod processes;
@@ -65,6 +66,7 @@ const MODULES: &[Module] = &[
     module("load", Cost::Measurement, load::tests),
     module("wires", Cost::Server, wires::tests),
     module("hostile", Cost::Greedy, hostile::tests),
+    module("patience", Cost::Server, patience::tests),
     module("external", Cost::Server, external::tests),
     module("causes", Cost::Server, causes::tests),
     module("command_line", Cost::Server, command_line::tests),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::context::{POLL_INTERVAL, TestContext};
 use super::failure::Failure;
 use super::requests::{halves, request};
-use super::test_client::TestClient;
+use super::test_client::{TestClient, is_rejection};
 use crate::client::{ClientError, ConnectMode};
 use crate::results::Fault;
 use crate::text::printable;
@@ -51,7 +51,10 @@ impl<'s> Clients<'s> {
     /// # Errors
     /// The connection fails.
     pub fn try_connect_to(self, address: SocketAddr) -> Result<TestClient<'s>, ClientError> {
-        TestClient::connect(self.ctx, address, ConnectMode::Default, self.ctx.timeout)
+        let mut client =
+            TestClient::connect(self.ctx, address, ConnectMode::Default, self.ctx.timeout)?;
+        client.address = Some(address);
+        Ok(client)
     }
 
     /// Connects a client whose first bytes reach the server before the server accepts the
@@ -70,7 +73,7 @@ impl<'s> Clients<'s> {
     /// # Errors
     /// The connection fails. The case is then inconclusive.
     pub fn connect_with_small_window(self) -> Result<TestClient<'s>, Failure> {
-        self.try_connect_with(ConnectMode::SmallWindow).map_err(|error| self.not_connected(&error))
+        self.connect_for_slot(ConnectMode::SmallWindow)
     }
 
     fn try_connect_with(self, mode: ConnectMode) -> Result<TestClient<'s>, ClientError> {
@@ -78,12 +81,29 @@ impl<'s> Clients<'s> {
         TestClient::connect(self.ctx, address, mode, self.ctx.timeout)
     }
 
-    /// Connects a client in a case that does not test the connection itself.
+    /// Connects a client in a case that does not test the connection itself. If the server rejects
+    /// it, and an earlier client has left, retries until the timeout.
     ///
     /// # Errors
     /// The connection fails. The case is then inconclusive.
     pub fn connect(self) -> Result<TestClient<'s>, Failure> {
-        self.try_connect().map_err(|error| self.not_connected(&error))
+        self.connect_for_slot(ConnectMode::Default)
+    }
+
+    fn connect_for_slot(self, mode: ConnectMode) -> Result<TestClient<'s>, Failure> {
+        let deadline = Instant::now() + self.ctx.deadlines().timeout();
+        loop {
+            match self.try_connect_with(mode) {
+                Err(error)
+                    if is_rejection(&error)
+                        && self.ctx.departures().have_occurred()
+                        && Instant::now() < deadline =>
+                {
+                    thread::sleep(POLL_INTERVAL);
+                }
+                result => return result.map_err(|error| self.not_connected(&error)),
+            }
+        }
     }
 
     fn not_connected(self, error: &ClientError) -> Failure {
@@ -208,13 +228,16 @@ impl<'s> Clients<'s> {
         Ok(FilledSlots { served: served?, waiting: waiting? })
     }
 
-    /// Requires that a new client is served at its first attempt.
+    /// Requires that a new client is served: at its first attempt, unless an earlier client has left,
+    /// whose slot the server may not have freed yet.
     ///
     /// # Errors
     /// The client is not served.
     pub fn expect_service(self, expected: &str) -> Result<(), Failure> {
-        let served = self.try_connect().and_then(|mut client| client.ask(&request(7)));
-        self.check_service(expected, served)
+        match self.ctx.departures().have_occurred() {
+            true => self.expect_service_with_retry(expected),
+            false => self.expect_service_until(expected, Instant::now()),
+        }
     }
 
     /// Requires that a new client is served. A rejected client retries until the timeout.
@@ -222,16 +245,26 @@ impl<'s> Clients<'s> {
     /// # Errors
     /// No client is served within the timeout.
     pub fn expect_service_with_retry(self, expected: &str) -> Result<(), Failure> {
-        let deadline = Instant::now() + self.ctx.timeout;
+        self.expect_service_until(expected, Instant::now() + self.ctx.timeout)
+    }
+
+    /// Requires that a new client is served. A rejected client retries until the deadline.
+    fn expect_service_until(self, expected: &str, deadline: Instant) -> Result<(), Failure> {
+        let request = self.ctx.learned_replies().known_request(request(7));
         loop {
-            let served = self.try_connect().and_then(|mut client| client.ask(&request(7)));
-            let is_rejected = match &served {
-                Ok(reply) => self.ctx.contract.is_busy(reply),
-                Err(ClientError::Refused | ClientError::Reset | ClientError::Closed(_)) => true,
-                Err(_) => false,
+            let (served, is_rejected) = match self.try_connect() {
+                Ok(mut client) => {
+                    let served = client.ask(&request);
+                    let is_rejected = client.is_rejection(&request, &served);
+                    (served, is_rejected)
+                }
+                Err(error) => {
+                    let is_rejected = is_rejection(&error);
+                    (Err(error), is_rejected)
+                }
             };
             if !is_rejected || Instant::now() > deadline {
-                return self.check_service(expected, served);
+                return self.check_service(expected, &request, served);
             }
             thread::sleep(POLL_INTERVAL);
         }
@@ -240,10 +273,11 @@ impl<'s> Clients<'s> {
     fn check_service(
         self,
         expected: &str,
+        request: &[u8],
         served: Result<Vec<u8>, ClientError>,
     ) -> Result<(), Failure> {
         let reply = served.map_err(|error| Failure::client_error(expected, &error))?;
-        match self.ctx.learned_replies().get(&request(7)) {
+        match self.ctx.learned_replies().get(request) {
             Some(learned) if learned != reply => {
                 let expected = format!("{expected}: {}", printable(&learned));
                 Err(self

@@ -41,7 +41,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 .clients()
                 .try_connect()
                 .map_err(|error| Failure::client_error("a connection", &error))?;
-            let reply = client.ask(&request(1)).map_err(|error| {
+            let reply = client.ask_for_slot(&request(1)).map_err(|error| {
                 Failure::client_error(expected, &error)
                     .hint_if(|fault| matches!(fault, Fault::NoReply | Fault::PartialReply), "does the server wait for more than a line feed, or end its replies with other bytes?")
             })?;

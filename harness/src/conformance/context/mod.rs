@@ -1,6 +1,7 @@
 //! Test context: gives a case the contract, the server process, clients, deadlines and evidence.
 
 mod deadlines;
+mod departures;
 mod evidence;
 mod learned;
 mod process;
@@ -15,6 +16,7 @@ use serde_json::Value;
 pub(super) use self::deadlines::{
     BUSY_FACTOR, Deadlines, EXIT_GRACE, POLL_INTERVAL, SHORT_TIMEOUT,
 };
+pub(super) use self::departures::{Departures, Presence};
 pub use self::evidence::Evidence;
 pub(super) use self::learned::LearnedReplies;
 pub use self::process::ServerProcess;
@@ -41,6 +43,7 @@ pub struct TestContext<'a> {
     evidence: Evidence,
     deadlines: Deadlines,
     learned_replies: LearnedReplies,
+    departures: Departures,
     clients: Cell<usize>,
     /// The counterexample to replay, if any.
     counterexample: Option<&'a Value>,
@@ -74,6 +77,7 @@ impl<'a> TestContext<'a> {
             evidence: Evidence::new(transcript),
             deadlines: Deadlines::new(runner.timeout, runner.deadline),
             learned_replies: LearnedReplies::default(),
+            departures: Departures::new(spec.running_at.is_some()),
             clients: Cell::default(),
             counterexample: runner.replay.as_ref(),
             was_replayed: Cell::default(),
@@ -102,6 +106,11 @@ impl<'a> TestContext<'a> {
     /// Returns whether a plain request was answered.
     pub(super) fn was_served(&self) -> bool {
         self.learned_replies.has_replies()
+    }
+
+    /// Returns the record of clients that have left.
+    pub(super) fn departures(&self) -> &Departures {
+        &self.departures
     }
 
     /// Returns the replies to plain requests.

@@ -1,14 +1,15 @@
 //! Experiment: connects clients until the server reaches its connection limit.
 
+use std::thread;
 use std::time::Instant;
 
 use super::over_limit::{OverLimit, connect_over_limit, rejection_timeout};
 use crate::client::ClientError;
-use crate::conformance::context::TestContext;
+use crate::conformance::context::{POLL_INTERVAL, SHORT_TIMEOUT, TestContext};
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::MAX_CLIENTS;
 use crate::conformance::requests::request;
-use crate::conformance::test_client::{QUIET, TestClient};
+use crate::conformance::test_client::{QUIET, TestClient, is_rejection};
 
 /// Number of connections opened per round to fill the queue.
 const CONNECTIONS_PER_ROUND: usize = 16;
@@ -54,12 +55,22 @@ impl<'s> ClientsAtLimit<'s> {
     /// Connects the next client, sends a request, and records the outcome.
     fn connect_next(&mut self, ctx: &'s TestContext<'_>, reply: &[u8]) -> Result<(), Failure> {
         let began = Instant::now();
-        let answered = ctx.clients().try_connect().map(|mut client| {
+        // An earlier client may still hold a slot.
+        let may_free_slot = ctx.departures().are_within(SHORT_TIMEOUT);
+        let mut answered = ctx.clients().try_connect().map(|mut client| {
             // If a pause ends a reply, do not wait for the pause after the expected reply.
             client.client.anticipate(reply.to_vec());
             let answer = client.ask_until_quiescent(&request(1), rejection_timeout(ctx));
             (client, answer)
         });
+        let is_rejected = match &mut answered {
+            Ok((client, answer)) => client.is_rejection(&request(1), answer),
+            Err(error) => is_rejection(error),
+        };
+        if is_rejected && may_free_slot {
+            thread::sleep(POLL_INTERVAL);
+            return Ok(());
+        }
         match answered {
             // The server closed an idle connection and gave its slot to the new client.
             Ok((_, Ok(line)))

@@ -49,12 +49,13 @@ impl Model<'_> {
         let deadline = Instant::now() + self.ctx.time_left().map_err(|it| client_error(&it))?;
         loop {
             let served = self.ctx.clients().try_connect().and_then(|mut client| {
-                let reply = client.ask(&request(request_number))?;
-                Ok((client, reply))
+                let served = client.ask(&request(request_number));
+                let is_rejected = client.is_rejection(&request(request_number), &served);
+                Ok((client, served?, is_rejected))
             });
             let rejection = match served {
-                Ok((_, reply)) if self.ctx.contract.is_busy(&reply) => printable(&reply),
-                Ok((client, reply)) => {
+                Ok((_, reply, true)) => printable(&reply),
+                Ok((client, reply, false)) => {
                     self.check_reply(number, request_number, &reply)?;
                     self.add_served(client);
                     return Ok(());

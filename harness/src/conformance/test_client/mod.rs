@@ -3,6 +3,7 @@
 mod expect;
 mod overfill;
 mod reply;
+mod slot;
 
 use std::net::SocketAddr;
 use std::thread;
@@ -10,8 +11,9 @@ use std::time::{Duration, Instant};
 
 pub(super) use self::overfill::MAX_MEMORY_GROWTH;
 pub use self::overfill::OverfillOutcome;
+pub(super) use self::slot::is_rejection;
 use super::assumptions::{CONNECTION_SLOTS, CORRECT_REPLIES};
-use super::context::{POLL_INTERVAL, SHORT_TIMEOUT, TestContext};
+use super::context::{POLL_INTERVAL, Presence, SHORT_TIMEOUT, TestContext};
 use super::failure::Failure;
 use crate::client::{Client, ClientError, ConnectMode, Transcript};
 use crate::server::diag::{self, ServerEnd};
@@ -35,6 +37,10 @@ pub struct TestClient<'s> {
     is_greeted: bool,
     /// Number of requests sent on this connection.
     requests: u32,
+    mode: ConnectMode,
+    /// Address of another instance of the server; `None` for the server of the case.
+    pub(super) address: Option<SocketAddr>,
+    presence: Presence<'s>,
 }
 
 impl TestClient<'_> {
@@ -46,10 +52,17 @@ impl TestClient<'_> {
         timeout: Duration,
     ) -> Result<TestClient<'s>, ClientError> {
         let number = ctx.next_client();
-        let timeout = ctx.time_left()?.min(timeout);
+        let left = ctx.time_left()?;
         let transcript = ctx.evidence().transcript();
-        let client = Client::connect(number, address, mode, timeout, transcript)?;
-        Ok(TestClient { ctx, client, is_greeted: false, requests: 0 })
+        let connected = Client::connect(number, address, mode, left.min(timeout), transcript);
+        let client = connected.map_err(|error| match error {
+            // The deadline of the case limited the wait, and has passed.
+            ClientError::ConnectTimedOut(_) if left < timeout => ClientError::OutOfTime,
+            other => other,
+        })?;
+        let presence = ctx.departures().arrival();
+        let (is_greeted, requests, address) = (false, 0, None);
+        Ok(TestClient { ctx, client, is_greeted, requests, mode, address, presence })
     }
 
     /// Same as [`connect`](Self::connect), but the transcript of the case does not have this client.
@@ -72,7 +85,7 @@ impl TestClient<'_> {
     pub fn learn_reply(&mut self, request: &[u8]) -> Result<Vec<u8>, Failure> {
         let plain = printable(request);
         let began = Instant::now();
-        let reply = self.ask(request).map_err(|error| {
+        let reply = self.ask_for_slot(request).map_err(|error| {
             self.ctx.not_served(&format!("the plain request {plain} gets a reply"), &error)
         })?;
         self.ctx.deadlines().record_reply_time(began.elapsed());
@@ -137,8 +150,7 @@ impl TestClient<'_> {
     /// The bytes cannot be sent, or the greeting or handshake fails.
     pub fn try_send(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         if self.is_used_up() {
-            let (ctx, address) = (self.ctx, self.ctx.address_for_client()?);
-            *self = TestClient::connect(ctx, address, ConnectMode::Default, ctx.timeout)?;
+            self.reconnect()?;
         }
         self.complete_handshake()?;
         self.client.send(bytes)
