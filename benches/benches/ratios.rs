@@ -122,9 +122,10 @@ impl Trial {
         reference: &LaunchSpec,
         placement: &Placement,
     ) -> Result<Trial> {
-        let InterleavedComparison { connections, slice, .. } = InterleavedComparison::default();
+        let InterleavedComparison { connections, slice, timeout, .. } =
+            InterleavedComparison::default();
         let [server, reference] = [spec, reference]
-            .map(|spec| LoadedServer::launch(launcher, spec, connections, placement));
+            .map(|spec| LoadedServer::launch(launcher, spec, (connections, timeout), placement));
         let pinned = placement.pin_load_thread(0)?;
         let pair = Pair::new([server?, reference?], slice, 0)?;
         let before = pair.servers.each_ref().map(WorkStart::of);

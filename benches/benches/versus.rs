@@ -114,7 +114,12 @@ impl Versus {
     /// Returns the busy share of a server under the load of the comparisons.
     fn work(&self, spec: &LaunchSpec) -> Result<Work> {
         let connections = self.comparison.connections;
-        let mut loaded = LoadedServer::launch(&self.launcher, spec, connections, &self.placement)?;
+        let mut loaded = LoadedServer::launch(
+            &self.launcher,
+            spec,
+            (connections, self.comparison.timeout),
+            &self.placement,
+        )?;
         let _pinned = self.placement.pin_load_thread(0)?;
         loaded.slice(WORK_TIME / 10)?;
         let before = WorkStart::of(&loaded);

@@ -12,7 +12,7 @@ use harness::server::{LaunchSpec, Launcher, Server};
 use libtest_mimic::{Completion, Failed};
 use servers::{Capacity, Limits, OverloadPolicy, Service};
 
-use crate::common::Test;
+use crate::common::{DEADLINE, Test};
 
 /// Number of idle connections, if the server's limit permits it.
 const CLIENTS: usize = 10_000;
@@ -63,7 +63,7 @@ fn holds_its_connections(
     let mut recorder = Recorder::new();
     let mut idle = IdleConnections::connect(
         running.address,
-        server.service,
+        (server.service, DEADLINE),
         clients,
         &mut recorder,
         &|| true,

@@ -216,7 +216,7 @@ fn a_compared_server_starts_on_its_assigned_cpus() -> Result<(), Failed> {
     let assigned = placement.of_server().map_or_else(usable_cpus, <[usize]>::to_vec);
     let server = servers::find("reuseport-echo").expect("a known server name");
     let spec = LaunchSpec::builtin(&launcher(), &server, &Limits::default())?;
-    let loaded = LoadedServer::launch(&launcher(), &spec, 1, &placement)?;
+    let loaded = LoadedServer::launch(&launcher(), &spec, (1, DEADLINE), &placement)?;
     let threads = threads(&loaded.running.process);
     // One thread per CPU, and the main thread, which waits for them.
     ensure(threads.len() == 1 + assigned.len(), threads.len())?;

@@ -52,6 +52,11 @@ pub struct Load {
     /// Duration of the warm-up before the measurement; 0s records from the start.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration_or_none)]
     pub warm_up: Duration,
+    /// Connect again when the server closes a connection or does not accept it, and report how long
+    /// the outages lasted (default: a closed connection stays closed). With --wire
+    /// 'requests-per-connection = N', send N requests on each connection.
+    #[arg(long)]
+    pub reconnect: bool,
     /// Print one JSON document, and nothing else, to standard output; with =FILE, write it to FILE.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     pub json: Option<PathBuf>,

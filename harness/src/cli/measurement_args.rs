@@ -1,10 +1,13 @@
 //! Measurement flags of `harness load` and `harness bench`.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 
 use crate::load::placement::Pin;
+use crate::load::{MAX_TIMEOUT, MIN_TIMEOUT};
 use crate::thresholds::Threshold;
-use crate::units::percent;
+use crate::units::{duration, format_duration, percent};
 
 /// Measurement settings of `harness load` and `harness bench`.
 #[derive(Clone, Debug, Args)]
@@ -23,6 +26,10 @@ pub struct MeasurementArgs {
     /// from 1 to 1000.
     #[arg(long, value_name = "FACTOR", default_value_t = 8, requires = "precision", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub extend: u32,
+    /// Timeout for connecting, and for each reply. A reply that is later has no latency: the request
+    /// counts as timed out. From 1ms to 1h.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = timeout)]
+    pub timeout: Duration,
     /// Random seed; use the seed of an earlier run to repeat it (default: random).
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -35,6 +42,17 @@ pub struct MeasurementArgs {
     /// met if the measurement is not valid, or has too few samples for the metric. May be repeated.
     #[arg(long, value_name = "CONDITION", value_parser = str::parse::<Threshold>)]
     pub threshold: Vec<Threshold>,
+}
+
+/// Parses a timeout.
+fn timeout(text: &str) -> Result<Duration, String> {
+    let bounds = MIN_TIMEOUT..=MAX_TIMEOUT;
+    let timeout = duration(text)?;
+    if bounds.contains(&timeout) {
+        return Ok(timeout);
+    }
+    let [min, max] = [MIN_TIMEOUT, MAX_TIMEOUT].map(format_duration);
+    Err(format!("the timeout must be from {min} to {max}"))
 }
 
 /// A condition that results must meet for the exit code 0.

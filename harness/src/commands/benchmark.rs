@@ -79,7 +79,8 @@ impl<'a> Bench<'a> {
             self.lease = Some(NetworkLease::take(self.spec)?);
             let launcher = settings.placement()?.launcher(self.launcher);
             let server = launcher.launch(self.spec)?;
-            let template = ReplyTemplate::of(&self.spec.contract, server.address);
+            let template =
+                ReplyTemplate::of(&self.spec.contract, server.address, settings.plan.timeout);
             self.running = Some((server, template));
         }
         Ok(self.running.as_mut().expect("the server was launched above"))

@@ -70,6 +70,7 @@ pub(crate) fn against(arguments: &cli::Bench) -> Result<ExitCode> {
         connections: arguments.connections,
         launches: arguments.launches,
         time: arguments.duration.unwrap_or(default.time),
+        timeout: arguments.measurement.timeout,
         seed: seed_or_random(arguments.measurement.seed),
         ..default
     };

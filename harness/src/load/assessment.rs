@@ -14,7 +14,8 @@ use super::interval::Interval;
 use super::measurement_settings::INTERVALS;
 use super::run_description::RunDescription;
 use crate::results::{
-    Caveat, CaveatKind, LatencyHistogram, Measurement, Outcome, ServerStats, TimeSeries, Validity,
+    Caveat, CaveatKind, LatencyHistogram, Measurement, Outcome, Reconnects, ServerStats,
+    TimeSeries, Validity,
 };
 use crate::stats::{self, Quantiles};
 
@@ -45,6 +46,8 @@ impl Measurement {
             validity: Validity::default(),
             partial: ran.is_partial,
             connections: ran.connections.first().cloned().unwrap_or_default(),
+            local_errors: ran.local_errors.clone(),
+            reconnects: description.reconnects.then(|| reconnects(&total)),
             background: ran.background.iter().map(|interval| interval.outcomes.clone()).collect(),
             offered_per_s: description.offered_per_s,
             throughput_per_s,
@@ -92,6 +95,16 @@ impl Measurement {
         }
         measurement.runs = vec![measurement.run_figures()];
         measurement
+    }
+}
+
+/// Returns the reconnects and outages of a run.
+fn reconnects(total: &Interval) -> Reconnects {
+    Reconnects {
+        reconnected: total.outages.len() - total.down,
+        failed_attempts: total.failed_attempts,
+        down_at_end: total.down,
+        outage_ns: Quantiles::of(&total.outages),
     }
 }
 

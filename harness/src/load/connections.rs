@@ -1,29 +1,41 @@
 //! The connections of a generator, with one epoll instance. The generator decides when each
 //! connection sends.
 
+mod closing;
 mod connecting;
 pub(super) mod events;
+mod reconnecting;
 mod replies;
 mod sending;
 
+use connecting::Sources;
+use reconnecting::{Reconnecting, Slot};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
-use socket2::SockRef;
 
 use super::clock::Clock;
 use super::recorder::{Flight, Recorder};
 use super::request_reply::{Cycle, RequestReply};
-use crate::results::{Outcome, Outcomes};
+use crate::results::{LocalError, LocalErrors, Outcome, Outcomes};
 
 /// Default timeout for connecting, and for each reply.
-pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+pub const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Minimum time between two checks for overdue replies.
-const OVERDUE_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// Minimum timeout.
+pub const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+
+/// Maximum timeout. The latency histograms include it.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Maximum time between two checks for overdue replies. Shorter timeouts are checked more often.
+const MAX_OVERDUE_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Number of checks for overdue replies during a timeout.
+const CHECKS_PER_TIMEOUT: u64 = 10;
 
 /// Size of the receive buffer, in bytes.
 const BUFFER: usize = 64 * 1024;
@@ -51,13 +63,30 @@ pub(super) struct Connections {
     checked_ns: u64,
     /// Outcomes of closed connections, by group.
     closed_outcomes: Vec<Outcomes>,
-    /// Number of local addresses to connect from.
-    sources: u32,
-    next_source: u32,
+    /// Errors of this machine and of the network.
+    local_errors: LocalErrors,
+    /// Error with which each further attempt to connect would fail.
+    lasting_error: Option<LocalError>,
+    /// Local addresses to connect from.
+    sources: Sources,
     /// Bytes sent and received on each connection before its first request.
     opening: RequestReply,
     /// Whether the server may close a connection that has no request in flight.
     may_close: bool,
+    /// State of the slots, if clients connect again when their connection closes.
+    reconnecting: Option<Reconnecting>,
+    /// Whether to list the slots that become free.
+    lists_freed: bool,
+    /// Slots that have become free.
+    freed: Vec<Freed>,
+}
+
+/// A slot that has become free.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Freed {
+    pub(super) index: usize,
+    /// Whether the closed connection had got a correct reply.
+    pub(super) has_answered: bool,
 }
 
 /// A connection, or the free slot of a closed one.
@@ -119,10 +148,14 @@ impl Connections {
             connecting: 0,
             checked_ns: clock.now(),
             closed_outcomes: vec![Outcomes::default(); groups],
-            sources: 1,
-            next_source: 0,
+            local_errors: LocalErrors::default(),
+            lasting_error: None,
+            sources: Sources::default(),
             opening: RequestReply { request: Vec::new(), reply: Vec::new() },
             may_close: false,
+            reconnecting: None,
+            lists_freed: false,
+            freed: Vec::new(),
         })
     }
 
@@ -160,6 +193,9 @@ impl Connections {
             unexpected: None,
             since: 0,
         });
+        if let Some(reconnecting) = &mut self.reconnecting {
+            reconnecting.slots.push(Slot::default());
+        }
         index
     }
 
@@ -199,22 +235,6 @@ impl Connections {
         self.connecting
     }
 
-    /// Returns the outcomes of a group's connections so far.
-    ///
-    /// An open connection counts as answered after a correct reply. Without any reply, it counts as
-    /// in flight: it may still be in the accept queue. Excludes connections that sent no request,
-    /// or that are connecting.
-    pub(super) fn outcomes(&self, group: usize) -> Outcomes {
-        let mut outcomes = self.closed_outcomes[group].clone();
-        let of_group = |connection: &&Connection| usize::from(connection.group) == group;
-        for connection in self.connections.iter().filter(of_group) {
-            if connection.stream.is_some() && connection.has_had_request() {
-                outcomes.add(connection.outcome_while_open());
-            }
-        }
-        outcomes
-    }
-
     /// Abandons the requests of a group that have no reply yet, and records them as in flight.
     pub(super) fn abandon(&mut self, group: usize, recorder: &mut Recorder) {
         let now = self.read_clock(group, recorder);
@@ -226,28 +246,6 @@ impl Connections {
                     recorder.complete(Outcome::InFlight, flight, now);
                 }
             }
-        }
-    }
-
-    /// Closes the connections with overdue replies or connects. Does nothing if the last check is
-    /// more recent than [`OVERDUE_CHECK_INTERVAL`]. `recorders` has one recorder per group.
-    pub(super) fn close_overdue(&mut self, now: u64, recorders: &mut [Recorder]) {
-        if now - self.checked_ns < OVERDUE_CHECK_INTERVAL.as_nanos() as u64 {
-            return;
-        }
-        self.checked_ns = now;
-        for index in 0..self.connections.len() {
-            let connection = &self.connections[index];
-            let is_overdue = |since: u64| now.saturating_sub(since) > self.reply_timeout;
-            let outcome = if connection.is_connecting && is_overdue(connection.since) {
-                Outcome::ConnectTimeout
-            } else if connection.flights.front().is_some_and(|flight| is_overdue(flight.sent)) {
-                Outcome::TimedOut
-            } else {
-                continue;
-            };
-            let group = usize::from(connection.group);
-            self.close_with(index, outcome, &mut recorders[group]);
         }
     }
 
@@ -272,7 +270,14 @@ impl Connections {
         }
         let connection = &mut self.connections[index];
         connection.last_outcome = outcome;
-        connection.has_answered |= outcome == Outcome::Answered;
+        if outcome == Outcome::Answered {
+            connection.has_answered = true;
+            if let Some(reconnecting) = &mut self.reconnecting
+                && let Some(since) = reconnecting.slots[index].down_since.take()
+            {
+                recorder.record_outage(since, now);
+            }
+        }
         connection.in_flight -= count;
         self.in_flight[usize::from(connection.group)] -= u64::from(count);
         let mut left = count;
@@ -289,74 +294,6 @@ impl Connections {
             }
         }
     }
-
-    /// Closes a connection and completes its requests in flight with this outcome. Closing the
-    /// socket removes it from the epoll set.
-    fn close_with(&mut self, index: usize, outcome: Outcome, recorder: &mut Recorder) {
-        let now = self.read_clock(self.group(index), recorder);
-        let connection = &mut self.connections[index];
-        let (in_flight, last) = (connection.in_flight, connection.last_outcome);
-        self.complete(index, outcome, in_flight, now, recorder);
-        let connection = &mut self.connections[index];
-        if std::mem::take(&mut connection.is_connecting) {
-            self.connecting -= 1;
-        }
-        connection.stream = None;
-        connection.unexpected = None;
-        connection.received = 0;
-        connection.backlog = 0;
-        connection.backlog_written = 0;
-        connection.expected = connection.next;
-        // A client that got a busy line was rejected, even if the connection was then closed.
-        let is_rejected = last == Outcome::Busy
-            && matches!(outcome, Outcome::Closed | Outcome::Reset | Outcome::InFlight);
-        let outcome = if is_rejected { Outcome::Busy } else { outcome };
-        self.closed_outcomes[usize::from(connection.group)].add(outcome);
-    }
-
-    /// Closes a connection that is no longer needed. Its outcome is the outcome of its last
-    /// request.
-    pub(super) fn close(&mut self, index: usize, recorder: &mut Recorder) {
-        self.close_with(index, self.connections[index].last_outcome, recorder);
-    }
-
-    /// Resets a connection, whether or not it has requests in flight.
-    pub(super) fn reset(&mut self, index: usize, recorder: &mut Recorder) {
-        if let Some(stream) = &self.connections[index].stream {
-            reset_on_close(stream);
-            let outcome = self.connections[index].outcome_while_open();
-            self.close_with(index, outcome, recorder);
-        }
-    }
-
-    /// Sets all sockets to reset on close, so that no ports stay in TIME_WAIT for a minute.
-    pub(super) fn reset_all_on_close(&self) {
-        self.connections.iter().filter_map(|it| it.stream.as_ref()).for_each(reset_on_close);
-    }
-}
-
-impl Connection {
-    fn has_had_request(&self) -> bool {
-        self.has_abandoned || self.in_flight > 0 || self.last_outcome != Outcome::InFlight
-    }
-
-    fn outcome_while_open(&self) -> Outcome {
-        if self.is_connecting {
-            Outcome::ConnectTimeout
-        } else if self.has_answered {
-            Outcome::Answered
-        } else if self.has_abandoned || self.in_flight > 0 {
-            Outcome::InFlight
-        } else {
-            self.last_outcome
-        }
-    }
-}
-
-/// Sets the socket to reset the connection on close.
-fn reset_on_close(stream: &TcpStream) {
-    // A failure is harmless: a port stays in TIME_WAIT.
-    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 #[cfg(test)]

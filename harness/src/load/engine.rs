@@ -14,7 +14,7 @@ use super::load_spec::{ArrivalProcess, ConnectionGroup, LoadSpec};
 use super::lost_time::{LostTime, LostTimeMeter};
 use super::machine::Ticks;
 use super::recorder::Recorder;
-use crate::results::Outcomes;
+use crate::results::{LocalErrors, Outcomes};
 
 /// Maximum time between two checks for an interruption.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
@@ -64,6 +64,8 @@ pub struct RunResult {
     pub background: Vec<Interval>,
     /// Outcomes of the connections, by group.
     pub connections: Vec<Outcomes>,
+    /// Errors of this machine and of the network, in all groups.
+    pub local_errors: LocalErrors,
     /// Recorded time.
     pub elapsed: Duration,
     /// Planned recording time, without extensions.
@@ -204,6 +206,7 @@ pub fn run(
             after: Interval::new(began),
             background: Vec::new(),
             connections: Vec::new(),
+            local_errors: LocalErrors::default(),
             elapsed: Duration::ZERO,
             planned: settings.duration,
             lost: LostTime::default(),
@@ -265,6 +268,7 @@ impl GeneratorTask<'_> {
             connections: (0..setup.len())
                 .map(|group| generator.connection_outcomes(group))
                 .collect(),
+            local_errors: generator.local_errors().clone(),
             _generator: generator,
         }))
     }
@@ -282,6 +286,7 @@ struct GeneratorResult {
     background: Vec<Interval>,
     /// Outcomes of the connections, by group.
     connections: Vec<Outcomes>,
+    local_errors: LocalErrors,
     /// Keeps the connections open until the result is dropped.
     _generator: Generator,
 }
@@ -409,6 +414,7 @@ fn gather(results: Vec<GeneratorResult>, mut result: RunResult) -> RunResult {
         result.after.duration_ns = result.after.duration_ns.max(own.after.duration_ns);
         let connects = &mut result.after.connects;
         connects.add(&own.connects.connects).expect("all histograms have the same bounds");
+        result.local_errors.add_all(&own.local_errors);
         result.connections.resize(own.connections.len(), Outcomes::default());
         result.connections.iter_mut().zip(&own.connections).for_each(|(sum, own)| sum.add_all(own));
         result.background.resize_with(own.background.len(), || Interval::new(began));

@@ -13,7 +13,7 @@ use super::connections::events::{Event, Events, Handled};
 use super::load_spec::{ArrivalProcess, Schedule};
 use super::lost_time::gaps::Gaps;
 use super::recorder::Recorder;
-use crate::results::{Outcome, Outcomes};
+use crate::results::{LocalErrors, Outcome, Outcomes};
 
 /// Maximum oversleep of a wait in the kernel, in nanoseconds. The generator waits in the kernel
 /// only until this long before the next scheduled time.
@@ -62,6 +62,10 @@ struct Members {
     tick: u64,
     /// Indices of connections to open again.
     to_reconnect: Vec<usize>,
+    /// Whether clients connect again when their connection closes.
+    reconnects: bool,
+    /// Whether open-loop requests are held back, because no connection is open.
+    is_held: bool,
 }
 
 impl Generator {
@@ -104,6 +108,11 @@ impl Generator {
         self.connections.outcomes(group)
     }
 
+    /// Returns the errors of this machine and of the network so far.
+    pub(super) fn local_errors(&self) -> &LocalErrors {
+        self.connections.local_errors()
+    }
+
     /// Sends requests until `until`, then waits for the missing replies to the measured group.
     ///
     /// Abandons the requests in flight of the other groups. Returns the time at which the sending
@@ -127,6 +136,7 @@ impl Generator {
             if now >= self.no_timeouts_until {
                 self.connections.close_overdue(now, recorders);
             }
+            self.reopen_freed(stopped.is_none(), recorders)?;
             let (due, tick) = match stopped {
                 None => {
                     recorders.iter_mut().for_each(|recorder| recorder.roll_over(now));
@@ -188,11 +198,16 @@ impl Generator {
     /// sent count as in flight: a client would not notice the difference.
     fn abandon_missing(&mut self, end: u64, recorders: &mut [Recorder]) {
         let now = self.now();
+        self.connections.record_down(end, recorders);
         for (group, recorder) in recorders.iter_mut().enumerate() {
             self.connections.abandon(group, recorder);
-            let Some(schedule) = &mut self.groups[group].schedule else { continue };
+            let members = &mut self.groups[group];
+            let Some(schedule) = &mut members.schedule else { continue };
             while schedule.due() < end {
-                recorder.record_unsent(Outcome::InFlight, schedule.due(), now);
+                match members.is_held {
+                    true => recorder.record_held(schedule.due(), now),
+                    false => recorder.record_unsent(Outcome::InFlight, schedule.due(), now),
+                }
                 schedule.advance();
             }
         }
@@ -247,6 +262,7 @@ impl Generator {
             ArrivalProcess::Open { .. } => return,
             _ => 1,
         };
+        let requests = requests.min(self.connections.requests_left(index));
         let count = match quota {
             Some(quota) if group == 0 => quota.take(requests, now),
             _ => requests,
@@ -264,14 +280,16 @@ impl Generator {
     fn can_send(&self) -> bool {
         let measured = &self.groups[0];
         measured.arrival_process.reconnects()
+            || measured.reconnects
             || (measured.first..measured.first + measured.count)
                 .any(|index| !self.connections.is_free(index))
     }
 
     /// Returns the scheduled time of the next open-loop request before the end; `u64::MAX` if there
-    /// is none.
+    /// is none, or if no connection is open to send it on.
     fn next_due(&self, end: u64) -> u64 {
-        let due = self.groups.iter().filter_map(|members| Some(members.schedule.as_ref()?.due()));
+        let sending = self.groups.iter().filter(|members| !members.is_held);
+        let due = sending.filter_map(|members| Some(members.schedule.as_ref()?.due()));
         due.filter(|&due| due < end).min().unwrap_or(u64::MAX)
     }
 
@@ -283,14 +301,22 @@ impl Generator {
             while schedule.due() <= now && schedule.due() < end && self.in_a_row < MAX_IN_A_ROW {
                 let next = (0..members.count)
                     .map(|step| members.first + (members.turn + step) % members.count)
-                    .find(|&index| self.connections.is_open(index));
+                    .find(|&index| {
+                        self.connections.is_open(index) && self.connections.requests_left(index) > 0
+                    });
+                let was_held =
+                    std::mem::replace(&mut members.is_held, next.is_none() && members.reconnects);
+                if was_held && !members.is_held {
+                    recorder.set_connected_since(now);
+                }
                 let scheduled = schedule.due();
                 match next {
                     Some(index) => {
                         members.turn = index - members.first + 1;
                         self.connections.send_requests(index, 1, Some(scheduled), now, recorder);
                     }
-                    // No connection is open.
+                    // Sent as soon as a connection is open.
+                    None if members.is_held => break,
                     None => recorder.record_unsent(Outcome::Closed, scheduled, now),
                 }
                 schedule.advance();
@@ -317,6 +343,7 @@ impl Generator {
                 self.send_first(index, Some(quota), recorders)
             }
             (ArrivalProcess::Closed { .. }, Handled::Replied(count, at)) => {
+                let count = count.min(self.connections.requests_left(index));
                 let count = if group > 0 { count } else { quota.take(count, at) };
                 if count > 0 && self.connections.is_open(index) {
                     self.connections.send_requests(index, count, None, at, recorder);
@@ -333,6 +360,9 @@ impl Generator {
             (ArrivalProcess::Open { .. }, _) | (_, Handled::Nothing | Handled::Closed) => {}
             (_, Handled::Connected) => self.send_first(index, None, recorders),
             (_, Handled::Replied(..)) => {}
+        }
+        if self.groups[group].reconnects {
+            self.connections.close_if_used_up(index, &mut recorders[group]);
         }
         self.schedule_reconnect(index);
         Ok(())

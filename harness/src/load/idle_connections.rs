@@ -8,12 +8,12 @@ use rand::seq::SliceRandom;
 use servers::Service;
 
 use super::clock::Clock;
+use super::connections::Connections;
 use super::connections::events::Events;
-use super::connections::{Connections, REPLY_TIMEOUT};
 use super::lost_time::gaps::Gaps;
 use super::recorder::Recorder;
 use super::request_reply::{Cycle, distinct_exchanges};
-use crate::results::{Outcome, Outcomes};
+use crate::results::{LocalErrors, Outcome, Outcomes};
 
 /// Maximum number of requests in flight. An event loop whose iterations cost time per connection
 /// (select, poll) answers that many requests per iteration. Smaller than usual listen backlogs, so
@@ -49,7 +49,7 @@ impl IdleConnections {
     /// The kernel denies the generator a resource.
     pub fn connect(
         address: SocketAddr,
-        service: Service,
+        (service, timeout): (Service, Duration),
         clients: usize,
         recorder: &mut Recorder,
         keep_going: &dyn Fn() -> bool,
@@ -57,7 +57,7 @@ impl IdleConnections {
     ) -> io::Result<IdleConnections> {
         let cycle = Cycle::new(&distinct_exchanges(service, clients as i64));
         let clock = Clock::start();
-        let connections = Connections::new(address, vec![cycle], REPLY_TIMEOUT, clock)?;
+        let connections = Connections::new(address, vec![cycle], timeout, clock)?;
         let mut idle = IdleConnections {
             connections,
             order: Vec::new(),
@@ -97,6 +97,11 @@ impl IdleConnections {
     /// counts as answered.
     pub fn connection_outcomes(&self) -> Outcomes {
         self.connections.outcomes(0)
+    }
+
+    /// Returns the errors of this machine and of the network so far.
+    pub(super) fn local_errors(&self) -> &LocalErrors {
+        self.connections.local_errors()
     }
 
     /// Returns the number of open connections with a correct reply.
@@ -197,6 +202,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::thread;
 
+    use super::super::connections::REPLY_TIMEOUT;
     use super::*;
 
     /// Connects two clients to a server. The server answers each line with the result of `answer`,
@@ -221,7 +227,7 @@ mod tests {
         let mut recorder = Recorder::new();
         let idle = IdleConnections::connect(
             address,
-            Service::Echo,
+            (Service::Echo, REPLY_TIMEOUT),
             2,
             &mut recorder,
             &|| true,
@@ -255,7 +261,7 @@ mod tests {
         let mut recorder = Recorder::new();
         let idle = IdleConnections::connect(
             address,
-            Service::Echo,
+            (Service::Echo, REPLY_TIMEOUT),
             1_000,
             &mut recorder,
             &|| true,
@@ -276,7 +282,7 @@ mod tests {
         let began = Instant::now();
         let idle = IdleConnections::connect(
             address,
-            Service::Echo,
+            (Service::Echo, REPLY_TIMEOUT),
             2,
             &mut recorder,
             &keep_going,

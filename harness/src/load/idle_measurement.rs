@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Instant, SystemTime};
 
 use super::clock::{Clock, thread_cpu_ns};
-use super::connections::REPLY_TIMEOUT;
 use super::engine::RunResult;
 use super::idle_connections::IdleConnections;
 use super::interval::Interval;
@@ -49,7 +48,7 @@ pub(super) fn measure_idle(
     };
     let mut idle = IdleConnections::connect(
         address,
-        service,
+        (service, settings.plan.timeout),
         connections,
         &mut connecting,
         &keep_going,
@@ -63,6 +62,7 @@ pub(super) fn measure_idle(
         clients: connections,
         offered_per_s: None,
         expects_rejections: false,
+        reconnects: false,
         placement: placement.clone(),
         precision: None,
     };
@@ -92,7 +92,7 @@ fn request_in_rounds(
     let keep_going = || !settings.interrupted.load(Relaxed);
     // Completes each round, so that all clients send equally often, unless the round takes too
     // long.
-    let round_may_continue = || keep_going() && began.elapsed() < duration + REPLY_TIMEOUT;
+    let round_may_continue = || keep_going() && began.elapsed() < duration + settings.plan.timeout;
     while keep_going() && idle.answered_and_open() > 0 && began.elapsed() < duration {
         idle.request_all(&mut recorder, &round_may_continue)?;
         sampler.sample_if_due();
@@ -112,6 +112,7 @@ fn request_in_rounds(
         intervals: vec![recorded],
         background: Vec::new(),
         connections: vec![idle.connection_outcomes()],
+        local_errors: idle.local_errors().clone(),
         elapsed,
         planned: duration,
         lost,

@@ -16,6 +16,7 @@ pub use loaded_server::{LoadedServer, Pair, ServerFailure};
 use order::orders;
 pub use result::{BusyShares, ComparisonResult, margin_percent};
 
+use super::connections::REPLY_TIMEOUT;
 use super::placement::Placement;
 use crate::server::proc::{SchedStats, sched_stats};
 use crate::server::{LaunchSpec, Launcher};
@@ -32,6 +33,8 @@ pub struct InterleavedComparison {
     pub launches: u32,
     /// Duration of all slices together, without launches and warm-up.
     pub time: Duration,
+    /// Timeout for connecting, and for each reply.
+    pub timeout: Duration,
     /// Random seed for the order in which the servers are launched and loaded.
     pub seed: u64,
 }
@@ -44,6 +47,7 @@ impl Default for InterleavedComparison {
             slice: Duration::from_millis(5),
             launches: 20,
             time: Duration::from_secs(6),
+            timeout: REPLY_TIMEOUT,
             seed: 0,
         }
     }
@@ -94,15 +98,16 @@ pub fn compare(
     placement: &Placement,
     interrupted: &AtomicBool,
 ) -> Result<ComparisonResult> {
-    let InterleavedComparison { connections, slice, launches, time, seed } = settings;
+    let InterleavedComparison { connections, slice, launches, time, timeout, seed } = settings;
     let mut ratios = Vec::new();
     let mut loaded_times = [LoadedTime::default(); 2];
     for order in orders(seed, launches) {
         if interrupted.load(Relaxed) {
             break;
         }
-        let launch =
-            |which: usize| LoadedServer::launch(launcher, specs[which], connections, placement);
+        let launch = |which: usize| {
+            LoadedServer::launch(launcher, specs[which], (connections, timeout), placement)
+        };
         let (first, second) = (launch(order.launched)?, launch(1 - order.launched)?);
         let servers = if order.launched == 0 { [first, second] } else { [second, first] };
         let _pinned = placement.pin_load_thread(0)?;

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::connections::MAX_TIMEOUT;
 use crate::results::{Outcome, Outcomes};
 
-/// Longest recorded time; longer times are recorded as this one.
-const MAX_LATENCY: Duration = Duration::from_secs(120);
+/// Longest recorded time; longer times are recorded as this one. A latency in an open loop begins
+/// at the scheduled time, so it may be longer than the timeout of a reply.
+const MAX_LATENCY: Duration = MAX_TIMEOUT.saturating_mul(4);
 
 /// Significant digits of a recorded latency.
 const DIGITS: u8 = 3;
@@ -44,6 +46,14 @@ pub struct Interval {
     /// Number of correct replies that arrived in the interval. Includes replies to requests from
     /// before the recording; they compensate for replies that arrive after its end.
     pub replies: u64,
+    /// Number of requests that were scheduled while no connection was open.
+    pub held: u64,
+    /// Outages of slots whose clients reconnect: from the close to the next correct reply.
+    pub outages: Histogram<u64>,
+    /// Number of outages that have not ended.
+    pub down: u64,
+    /// Number of failed attempts to connect again.
+    pub failed_attempts: u64,
     /// CPU time of the generator's thread.
     pub generator_cpu_ns: u64,
 }
@@ -68,6 +78,10 @@ impl Interval {
             in_flight_ns: 0,
             requests: 0,
             replies: 0,
+            held: 0,
+            outages: times(FEW_DIGITS),
+            down: 0,
+            failed_attempts: 0,
             generator_cpu_ns: 0,
         }
     }
@@ -79,6 +93,7 @@ impl Interval {
             (&mut self.sent, &other.sent),
             (&mut self.lateness, &other.lateness),
             (&mut self.connects, &other.connects),
+            (&mut self.outages, &other.outages),
         ];
         for (own, others) in pairs {
             own.add(others).expect("all histograms have the same bounds");
@@ -90,6 +105,9 @@ impl Interval {
         self.in_flight_ns += other.in_flight_ns;
         self.requests += other.requests;
         self.replies += other.replies;
+        self.held += other.held;
+        self.down += other.down;
+        self.failed_attempts += other.failed_attempts;
         self.generator_cpu_ns += other.generator_cpu_ns;
     }
 

@@ -21,6 +21,10 @@ pub struct LoadSpec {
     /// Whether the server may close a connection that has no request in flight, because its
     /// protocol limits the requests per connection.
     pub may_close: bool,
+    /// Whether clients of a closed or open loop connect again when their connection closes.
+    pub reconnect: bool,
+    /// Maximum number of requests on each connection, if clients reconnect.
+    pub requests_per_connection: Option<u32>,
     /// Timeout for connecting, and for each reply.
     pub reply_timeout: Duration,
     /// Random seed.
@@ -36,6 +40,8 @@ impl LoadSpec {
             groups: vec![group],
             opening,
             may_close: false,
+            reconnect: false,
+            requests_per_connection: None,
             reply_timeout: REPLY_TIMEOUT,
             seed,
         }
@@ -120,6 +126,11 @@ impl ArrivalProcess {
     /// Returns whether clients connect again after each request.
     pub(super) fn reconnects(self) -> bool {
         matches!(self, ArrivalProcess::Churn | ArrivalProcess::Storm { .. })
+    }
+
+    /// Returns whether each connection serves many requests, in a closed or open loop.
+    pub(super) fn is_loop(self) -> bool {
+        matches!(self, ArrivalProcess::Closed { .. } | ArrivalProcess::Open { .. })
     }
 
     /// Returns the part of one generator, if `generators` generators divide the load.

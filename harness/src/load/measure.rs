@@ -39,8 +39,12 @@ pub fn measure(
              launcher of the placement",
         ));
     }
-    let load_spec =
-        workload.load_spec(server.address, (contract, template), connections, settings.seed);
+    let load_spec = workload.load_spec(
+        server.address,
+        (contract, template),
+        connections,
+        (settings.plan.timeout, settings.seed),
+    );
     let (mut measurement, _) = match workload.load {
         Load::IdleConnections => {
             return measure_idle(server, workload, connections, contract, settings, &placement);

@@ -131,6 +131,7 @@ pub fn load_live(
         expects_rejections: load_spec.groups[1..]
             .iter()
             .any(|group| group.arrival_process == ArrivalProcess::Churn),
+        reconnects: load_spec.reconnect,
         placement: placement.clone(),
         precision: settings.precision,
     };

@@ -33,6 +33,7 @@ pub mod server_stats;
 pub mod syscalls;
 mod workloads;
 
+pub use connections::{MAX_TIMEOUT, MIN_TIMEOUT, REPLY_TIMEOUT};
 pub use engine::{Observer, RunResult, RunSettings, run};
 pub use generator::Generator;
 pub use generator::quota::Until;

@@ -21,10 +21,14 @@ pub struct Recorder {
     unrecorded: u64,
     /// Time up to which the requests in flight are integrated.
     integrated_until_ns: u64,
-    cpu_before: u64,
+    /// CPU time of the thread at the start of the current interval; `None` before the first one.
+    cpu_before: Option<u64>,
     interval_tx: Option<Sender<Interval>>,
     /// Number of correct replies, including those before the start.
     answered: u64,
+    /// Time since which a connection is open. Requests scheduled before waited for a connection, not
+    /// for the generator.
+    connected_since_ns: u64,
 }
 
 impl Recorder {
@@ -37,9 +41,10 @@ impl Recorder {
             until_ns: u64::MAX,
             unrecorded: 0,
             integrated_until_ns: 0,
-            cpu_before: 0,
+            cpu_before: None,
             interval_tx: None,
             answered: 0,
+            connected_since_ns: 0,
         }
     }
 
@@ -88,7 +93,7 @@ impl Recorder {
             return;
         }
         if self.until_ns == self.since_ns {
-            self.cpu_before = thread_cpu_ns();
+            self.cpu_before = Some(thread_cpu_ns());
         } else {
             self.finish(now);
         }
@@ -113,7 +118,8 @@ impl Recorder {
         let mut over = std::mem::replace(&mut self.current, Interval::new(now));
         over.duration_ns = now.saturating_sub(over.start_ns);
         let cpu = thread_cpu_ns();
-        over.generator_cpu_ns = cpu - std::mem::replace(&mut self.cpu_before, cpu);
+        let before = self.cpu_before.replace(cpu);
+        over.generator_cpu_ns = before.map_or(0, |before| cpu - before);
         over
     }
 
@@ -135,7 +141,9 @@ impl Recorder {
         }
         self.current.requests += count;
         if let Some(scheduled) = flight.scheduled {
-            self.current.lateness.saturating_record_n(flight.sent - scheduled, count);
+            let due = scheduled.max(self.connected_since_ns).min(flight.sent);
+            self.current.lateness.saturating_record_n(flight.sent - due, count);
+            self.current.held += if due > scheduled { count } else { 0 };
         }
     }
 
@@ -151,6 +159,40 @@ impl Recorder {
                 self.current.lateness.saturating_record(late);
             }
         }
+    }
+
+    /// Records a scheduled request that was not sent until the end, because no connection was open.
+    pub(super) fn record_held(&mut self, scheduled: u64, now: u64) {
+        if scheduled >= self.since_ns {
+            self.current.requests += 1;
+            self.current.held += 1;
+            self.current.outcomes.add(Outcome::InFlight);
+            let age = now.saturating_sub(scheduled);
+            self.current.failures_of(Outcome::InFlight).saturating_record(age);
+        }
+    }
+
+    /// Sets the time since which a connection is open, after an outage of all connections.
+    pub(super) fn set_connected_since(&mut self, now: u64) {
+        self.connected_since_ns = now;
+    }
+
+    /// Records the end of an outage that began at `began`.
+    pub(super) fn record_outage(&mut self, began: u64, now: u64) {
+        if now >= self.since_ns {
+            self.current.outages.saturating_record(now - began);
+        }
+    }
+
+    /// Records an outage that has not ended.
+    pub(super) fn record_down(&mut self, began: u64, now: u64) {
+        self.current.outages.saturating_record(now.saturating_sub(began));
+        self.current.down += 1;
+    }
+
+    /// Records a failed attempt to connect again.
+    pub(super) fn record_failed_attempt(&mut self, now: u64) {
+        self.current.failed_attempts += u64::from(now >= self.since_ns);
     }
 
     /// Records that requests are complete, with this outcome.

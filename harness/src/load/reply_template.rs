@@ -4,6 +4,7 @@
 mod learning;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::request_reply::RequestReply;
 use crate::contract::Contract;
@@ -25,10 +26,15 @@ pub struct ReplyTemplate {
 
 impl ReplyTemplate {
     /// Returns the template of the line protocol, or learns it from the server at this address.
+    /// `timeout` applies to each message of the server.
     ///
     /// # Errors
     /// A load run cannot check the replies of this server; the message gives the reason.
-    pub fn of(contract: &Contract, address: SocketAddr) -> Result<ReplyTemplate, String> {
+    pub fn of(
+        contract: &Contract,
+        address: SocketAddr,
+        timeout: Duration,
+    ) -> Result<ReplyTemplate, String> {
         let mut template = ReplyTemplate {
             contract: contract.clone(),
             before: Vec::new(),
@@ -39,7 +45,7 @@ impl ReplyTemplate {
         if contract.wire == Wire::default() {
             return Ok(template);
         }
-        let mut learned = template.learn(address).map_err(|error| error.text())?;
+        let mut learned = template.learn(address, timeout).map_err(|error| error.text())?;
         if learned.iter().any(|bytes| *bytes != learned[0]) {
             let reason = "the bytes around the value differ between replies, so replies cannot be \
                        checked under load";
@@ -78,6 +84,7 @@ mod tests {
 
     use servers::Service;
 
+    use super::super::connections::REPLY_TIMEOUT;
     use super::learning::QUIET;
     use super::*;
 
@@ -128,7 +135,7 @@ mod tests {
         });
         let wire: Wire = toml::from_str(wire).expect("a valid wire protocol");
         let contract = Contract { wire, ..Contract::undeclared(Service::Calc) };
-        ReplyTemplate::of(&contract, address)
+        ReplyTemplate::of(&contract, address, REPLY_TIMEOUT)
     }
 
     fn learn(wire: &str, reply: fn(i64, usize, usize) -> Vec<u8>) -> Result<ReplyTemplate, String> {

@@ -13,6 +13,8 @@ pub struct RunDescription {
     pub offered_per_s: Option<f64>,
     /// Whether the server is expected to reject the background clients.
     pub expects_rejections: bool,
+    /// Whether clients connect again when their connection closes.
+    pub reconnects: bool,
     /// CPUs of the server and the generator.
     pub placement: Placement,
     /// Requested precision of the p99, if any: half-width of its confidence interval, relative to

@@ -186,6 +186,8 @@ pub struct Plan {
     pub rounds: u32,
     /// Whether each workload runs on a newly launched server.
     pub relaunches: bool,
+    /// Timeout for connecting, and for each reply.
+    pub timeout: Duration,
 }
 
 impl Plan {
@@ -197,6 +199,7 @@ impl Plan {
         workloads: WorkloadSet::All,
         rounds: 1,
         relaunches: true,
+        timeout: REPLY_TIMEOUT,
     };
 }
 
@@ -210,7 +213,7 @@ impl Workload {
         address: SocketAddr,
         (contract, template): (&Contract, &ReplyTemplate),
         connections: usize,
-        seed: u64,
+        (timeout, seed): (Duration, u64),
     ) -> LoadSpec {
         let service = contract.service;
         let group = |connections, arrival_process, requests: Vec<RequestReply>| ConnectionGroup {
@@ -244,7 +247,16 @@ impl Workload {
             }
         };
         let (opening, may_close) = (template.opening.clone(), contract.wire.requests().is_some());
-        LoadSpec { address, groups, opening, may_close, reply_timeout: REPLY_TIMEOUT, seed }
+        LoadSpec {
+            address,
+            groups,
+            opening,
+            may_close,
+            reconnect: false,
+            requests_per_connection: None,
+            reply_timeout: timeout,
+            seed,
+        }
     }
 }
 

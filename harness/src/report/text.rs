@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use crate::figures::{count, rate, time, time_or_dash};
+use crate::figures::{count, counted, rate, time, time_or_dash};
 use crate::results::{
-    CaseResult, Kind, KnownFailure, Measurement, Outcome, Outcomes, ServerResult, ValidityLabel,
-    format_changes,
+    CaseResult, Kind, KnownFailure, LocalErrors, Measurement, Outcome, Outcomes, Reconnects,
+    ServerResult, ValidityLabel, format_changes,
 };
 use crate::server::last_lines;
 use crate::stats::Quantiles;
@@ -89,14 +89,18 @@ pub fn measurement_line(measurement: &Measurement) -> String {
     let is_valid = measurement.validity.label == ValidityLabel::Valid;
     let caveats = measurement.validity.caveats.iter().filter(|_| is_valid);
     let caveats: String = caveats.map(|caveat| format!("; {}", caveat.text)).collect();
+    let outages = measurement.reconnects.as_ref().map(|it| {
+        format!(", {}, outage {}", counted(count(it.reconnected as f64), "reconnect"), outage(it))
+    });
     let not_counted = &measurement.syscalls_not_counted;
     let not_counted =
         not_counted.as_ref().map(|reason| format!("; system calls not counted: {reason}"));
     format!(
-        "{}: {}/s, p50 {p50}, p99 {p99}{} ({}{caveats}){}",
+        "{}: {}/s, p50 {p50}, p99 {p99}{}{} ({}{caveats}){}",
         measurement.workload,
         rate(measurement.throughput_per_s),
         memory.unwrap_or_default(),
+        outages.unwrap_or_default(),
         measurement.validity.label.name(),
         not_counted.unwrap_or_default(),
     )
@@ -117,7 +121,12 @@ pub fn measurement_text(measurement: &Measurement) -> String {
         ("measured", measured_duration(measurement)),
         (
             "connections",
-            format!("{} planned: {}", measurement.clients, counts(&measurement.connections)),
+            format!(
+                "{} planned: {}{}",
+                measurement.clients,
+                counts(&measurement.connections),
+                local_errors(&measurement.local_errors)
+            ),
         ),
     ];
     if let Some(offered) = measurement.offered_per_s {
@@ -143,6 +152,10 @@ pub fn measurement_text(measurement: &Measurement) -> String {
     for (outcome, times) in &measurement.failures_ns {
         rows.push(("failed after", format!("{}: {}", outcome.label(), quantiles(times))));
     }
+    if let Some(reconnects) = &measurement.reconnects {
+        rows.push(("reconnects", reconnect_counts(reconnects)));
+        rows.push(("outage", format!("{} (from the close to the next reply)", outage(reconnects))));
+    }
     rows.push(("connect", quantiles(&measurement.connect_ns)));
     rows.push((
         "generator",
@@ -154,6 +167,28 @@ pub fn measurement_text(measurement: &Measurement) -> String {
         ),
     ));
     rows.into_iter().map(|(label, text)| format!("{label:12} {text}\n")).collect()
+}
+
+/// Formats the connections that have no outcome of the server, with the reasons.
+fn local_errors(errors: &LocalErrors) -> String {
+    errors
+        .iter()
+        .map(|(error, number)| format!(", {} not open ({})", count(number as f64), error.label()))
+        .collect()
+}
+
+fn reconnect_counts(reconnects: &Reconnects) -> String {
+    let Reconnects { reconnected, failed_attempts, down_at_end, .. } = reconnects;
+    let failed = counted(count(*failed_attempts as f64), "failed attempt");
+    let down = counted(count(*down_at_end as f64), "connection");
+    format!("{}; {failed}; {down} down at the end", count(*reconnected as f64))
+}
+
+/// Formats the length of the outages.
+fn outage(reconnects: &Reconnects) -> String {
+    let Quantiles { p50, p99, max, .. } = reconnects.outage_ns;
+    let [p50, p99, max] = [p50, p99, max].map(time_or_dash);
+    format!("p50 {p50}, p99 {p99}, max {max}")
 }
 
 fn validity(measurement: &Measurement) -> String {

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::latency_histogram::LatencyHistogram;
+use super::local_error::LocalErrors;
 use super::lost_time::LostShares;
 use super::outcome::{Outcome, Outcomes};
+use super::reconnects::Reconnects;
 use super::run_figures::{MemoryAt, RateFigures, RunFigures, TimeSeries};
 use super::server_stats::ServerStats;
 use super::validity::Validity;
@@ -34,6 +36,14 @@ pub struct Measurement {
     /// Outcomes of the connections. `answered` counts the connections that got a reply and stayed
     /// open until the end of the run.
     pub connections: Outcomes,
+    /// Connections that this machine or the network could not open or keep. They are not in
+    /// `connections`. Their requests without a reply are in flight.
+    #[serde(default, skip_serializing_if = "LocalErrors::is_empty")]
+    pub local_errors: LocalErrors,
+    /// Reconnects, if clients connect again when their connection closes. Then `connections` has
+    /// the outcome of the latest connection of each slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconnects: Option<Reconnects>,
     /// Outcomes of the background clients' requests, by group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub background: Vec<Outcomes>,
@@ -159,6 +169,12 @@ impl Measurement {
         // Under overload, all replies in the measured interval may belong to requests of the
         // warm-up.
         self.outcomes.get(Outcome::Answered) > 0 || self.throughput_per_s > 0.0
+    }
+
+    /// Returns whether this machine or the network prevented the measurement: no request was
+    /// answered, and no connection has an outcome of the server.
+    pub fn is_prevented(&self) -> bool {
+        !self.local_errors.is_empty() && !self.has_answers() && self.connections.sum() == 0
     }
 
     /// Describes the faults of the server under this load, if any.

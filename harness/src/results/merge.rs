@@ -43,6 +43,11 @@ impl Measurement {
         self.partial |= other.partial;
         self.outcomes.add_all(&other.outcomes);
         self.connections.add_all(&other.connections);
+        self.local_errors.add_all(&other.local_errors);
+        self.reconnects = match (self.reconnects.take(), other.reconnects) {
+            (Some(own), Some(other)) => Some(own.merged(&other)),
+            (own, other) => own.or(other),
+        };
         self.background = merged_lists(&self.background, &other.background);
         for caveat in other.validity.caveats {
             if !self.validity.caveats.iter().any(|own| own.kind == caveat.kind) {

@@ -33,6 +33,8 @@ pub enum CaveatKind {
     Faults,
     /// The run ended early because no connection was open.
     EndedEarly,
+    /// This machine or the network could not open or keep connections.
+    LocalErrors,
     /// The server did not keep up with the offered rate.
     Overload,
     /// The generator sent requests late.
@@ -67,7 +69,8 @@ impl CaveatKind {
         match self {
             CaveatKind::Faults | CaveatKind::EndedEarly => ValidityLabel::Faulty,
             CaveatKind::Overload => ValidityLabel::Overloaded,
-            CaveatKind::SentLate
+            CaveatKind::LocalErrors
+            | CaveatKind::SentLate
             | CaveatKind::GeneratorBusy
             | CaveatKind::Miscounted
             | CaveatKind::GeneratorLimit => ValidityLabel::GeneratorBound,

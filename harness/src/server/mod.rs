@@ -21,6 +21,7 @@ mod network_lease;
 mod port;
 pub mod proc;
 mod process;
+mod self_connection;
 mod split;
 pub mod supervise;
 
@@ -37,5 +38,6 @@ pub use network::Network;
 pub use network_lease::NetworkLease;
 pub use port::PortLease;
 pub use process::{ExitReport, Process};
+pub use self_connection::is_self_connection;
 pub use split::split;
 pub use supervise::MAX_TASKS;

@@ -84,6 +84,8 @@ pub(crate) fn measurement(
         outcomes: [Outcome::Answered; 5].into_iter().collect(),
         connections: [Outcome::Answered].into_iter().collect(),
         background: Vec::new(),
+        local_errors: Default::default(),
+        reconnects: None,
         offered_per_s: None,
         throughput_per_s,
         latency_intended_ns: times(20_000, 50_000),

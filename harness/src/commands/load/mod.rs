@@ -26,6 +26,7 @@ use crate::results::{Measurement, Outcome};
 use crate::server::raise_descriptor_limit;
 use crate::stdio;
 use crate::thresholds::{ThresholdResult, check_all};
+use crate::units::format_duration;
 use crate::usage_error::UsageError;
 use live::{LiveFigures, UPDATE_EVERY};
 
@@ -120,17 +121,26 @@ fn load_spec(arguments: &cli::Load, seed: u64) -> Result<LoadSpec> {
                        remove --depth and --rate";
         return Err(UsageError(message.to_owned()).into());
     }
-    if contract.wire.requests().is_some() || contract.wire.connections_before_exit.is_some() {
-        let message = "with this --wire, the server closes connections: describe it in a manifest, \
-                       and run `harness bench --manifest FILE --workload churn`";
+    let requests_per_connection = contract.wire.requests();
+    if requests_per_connection.is_some() && !arguments.reconnect {
+        let message = "with this --wire, the server closes connections: add --reconnect";
         return Err(UsageError(message.to_owned()).into());
     }
-    let template = ReplyTemplate::of(&contract, arguments.address).map_err(UsageError)?;
+    if contract.wire.connections_before_exit.is_some() {
+        let message = "with this --wire, the server exits after some connections: remove \
+                       connections-before-exit";
+        return Err(UsageError(message.to_owned()).into());
+    }
+    let timeout = arguments.measurement.timeout;
+    let template = ReplyTemplate::of(&contract, arguments.address, timeout).map_err(UsageError)?;
     let requests = exchanges_for(&contract).iter().map(|one| template.exchange(one)).collect();
     let group =
         ConnectionGroup { requests, connections: arguments.connections, arrival_process: arrivals };
     Ok(LoadSpec {
         opening: template.opening.clone(),
+        reply_timeout: timeout,
+        reconnect: arguments.reconnect,
+        requests_per_connection,
         ..LoadSpec::new(arguments.address, group, seed)
     })
 }
@@ -153,6 +163,23 @@ fn print(
     match &arguments.json {
         Some(path) if path == Path::new("-") => stdio::error(&text),
         _ => stdio::line(text.trim_end()),
+    }
+    if measurement.is_prevented() {
+        let reasons: Vec<String> =
+            measurement.local_errors.iter().map(|(error, _)| error.text()).collect();
+        stdio::error_line(format_args!(
+            "harness: nothing was measured: cannot connect to {}: {}",
+            arguments.address,
+            reasons.join("; ")
+        ));
+    }
+    if measurement.connections.get(Outcome::ConnectTimeout) == arguments.connections as u64 {
+        stdio::error_line(format_args!(
+            "harness: no connection to {} within {}: its accept queue is full, its host does not \
+             respond, or a firewall drops the packets",
+            arguments.address,
+            format_duration(arguments.measurement.timeout)
+        ));
     }
     if measurement.connections.get(Outcome::Refused) == arguments.connections as u64 {
         stdio::error_line(format_args!(

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use super::p99::P99;
 use super::thresholds::{ACHIEVED, BUSY, SERVER_BUSY};
-use crate::figures::{rate, time_or_dash};
+use crate::figures::{counted, rate, time_or_dash};
 use crate::load::engine::RunResult;
 use crate::results::LostShares;
 use crate::results::Measurement;
@@ -64,6 +64,7 @@ impl Validity {
         let possible = [
             (Kind::Faults, faults(one, facts)),
             (Kind::EndedEarly, ended_early(one)),
+            (Kind::LocalErrors, local_errors(one)),
             (Kind::Overload, shortfall.of_server),
             (Kind::SentLate, late(one, facts).or(shortfall.of_generator)),
             (Kind::GeneratorBusy, busy(one, ran.threads)),
@@ -140,10 +141,25 @@ fn describe_faults(outcomes: &Outcomes, good: &[Outcome], what: &str) -> Option<
 
 /// Describes a run that ended early because no connection was open.
 fn ended_early(one: &Measurement) -> Option<String> {
-    (one.duration_ms < one.planned_ms && !one.partial).then(|| {
+    // The generator's own errors have a caveat.
+    let is_local = !one.local_errors.is_empty() && one.connections.is_all_answered();
+    (one.duration_ms < one.planned_ms && !one.partial && !is_local).then(|| {
         let [took, planned] = [one.duration_ms, one.planned_ms].map(|ms| rate(ms as f64 / 1e3));
         format!("the run ended after {took} of {planned} s: no connection was left")
     })
+}
+
+/// Describes the connections that this machine or the network could not open or keep.
+fn local_errors(one: &Measurement) -> Option<String> {
+    let texts: Vec<String> = one
+        .local_errors
+        .iter()
+        .map(|(error, count)| {
+            let connections = counted(count, "connection");
+            format!("this machine or the network failed {connections}: {}", error.text())
+        })
+        .collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 /// Description of a shortfall, by cause: fewer requests were answered in time than were scheduled.
@@ -178,7 +194,9 @@ fn shortfall(one: &Measurement, ran: &RunResult) -> Shortfall {
 /// Returns the share of the requests that the generator sent too late to be answered in time: after
 /// the end of the run, or shortly before the end, after a gap.
 fn share_sent_late(ran: &RunResult) -> f64 {
-    let unsent = ran.after.requests as f64 / ran.requests().max(1) as f64;
+    // Requests that waited for a connection were not sent late by the generator.
+    let late = ran.after.requests.saturating_sub(ran.after.held);
+    let unsent = late as f64 / ran.requests().max(1) as f64;
     let (elapsed, end) = (ran.elapsed.as_nanos() as u64, ran.after.start_ns);
     let (gap_ended, gap) = ran.lost.last_gap;
     let is_near = gap > 0 && gap_ended + elapsed / 10 >= end;
@@ -268,7 +286,7 @@ fn miscounted(one: &Measurement, ran: &RunResult) -> Option<String> {
 
 fn stolen(one: &Measurement) -> Option<String> {
     let is_silent = one.outcomes.sum() == 0 && one.offered_per_s.is_none() && !one.partial;
-    if is_silent && one.connections.is_all_answered() {
+    if is_silent && one.connections.is_all_answered() && one.local_errors.is_empty() {
         return Some("no request was sent during the run: other processes had the CPU".to_owned());
     }
     (one.stolen_share > MAX_STOLEN).then(|| {

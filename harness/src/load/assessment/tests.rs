@@ -9,14 +9,15 @@ use super::super::recorder::{Flight, Recorder};
 use super::*;
 use crate::load::placement::Placement;
 use crate::load::run_description::RunDescription;
-use crate::results::Outcomes;
 use crate::results::ValidityLabel;
+use crate::results::{LocalErrors, Outcomes};
 
 const SECOND: u64 = 1_000_000_000;
 
 /// Returns a run of one second, with one connection that stayed open.
 fn run_of(interval: Interval) -> RunResult {
     RunResult {
+        local_errors: LocalErrors::default(),
         clock_began: SystemTime::UNIX_EPOCH,
         threads: 1,
         answered_with_warm_up: interval.replies,
@@ -47,6 +48,7 @@ fn answered(count: u64) -> Interval {
 
 fn validity(run: &RunResult, offered_per_s: Option<f64>, expects_rejections: bool) -> Validity {
     let description = RunDescription {
+        reconnects: false,
         workload: "one".to_owned(),
         clients: 1,
         offered_per_s,

@@ -10,15 +10,17 @@ use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Connections;
+use super::closing::reset_on_close;
 use super::events::{Event, Handled};
 use crate::load::recorder::Recorder;
-use crate::results::Outcome;
+use crate::results::{LocalError, Outcome};
+use crate::server::is_self_connection;
 
 impl Connections {
-    /// Connects from this number of local addresses in turn, which multiplies the available ports.
-    /// The addresses are in 127.0.0.0/8. No effect if the server has no IPv4 loopback address.
-    pub(in crate::load) fn connect_from(&mut self, sources: u32) {
-        self.sources = sources;
+    /// Connects from many local addresses in turn, which multiplies the available ports. No effect
+    /// if the server has no IPv4 loopback address.
+    pub(in crate::load) fn connect_from_all(&mut self) {
+        self.sources.rotates = true;
     }
 
     /// Returns the address of the server.
@@ -37,7 +39,20 @@ impl Connections {
         self.closed_outcomes[usize::from(group)].add(Outcome::ConnectTimeout);
     }
 
-    /// Opens one more connection and returns its index. A failure is an outcome, not an error.
+    /// Returns the error of this machine or of the network with which each further attempt to
+    /// connect would fail, if any.
+    pub(in crate::load) fn lasting_error(&self) -> Option<LocalError> {
+        self.lasting_error
+    }
+
+    /// Adds a slot and counts a local error, without an attempt to connect.
+    pub(in crate::load) fn count_as_failed(&mut self, group: u16, error: LocalError) {
+        self.add_slot(group);
+        self.local_errors.add_many(error, 1);
+    }
+
+    /// Opens one more connection and returns its index. A failure is an outcome or a local error,
+    /// and leaves the slot free.
     pub(in crate::load) fn connect(
         &mut self,
         group: u16,
@@ -54,45 +69,124 @@ impl Connections {
         index: usize,
         recorder: &mut Recorder,
     ) -> io::Result<()> {
-        let (socket, since) = (self.socket()?, self.clock.now());
-        let outcome = socket.connect(&self.address.into());
+        let since = self.clock.now();
         let connection = &mut self.connections[index];
         connection.since = since;
         (connection.has_answered, connection.last_outcome) = (false, Outcome::InFlight);
         connection.has_abandoned = false;
         (connection.opening_sent, connection.opening_received) = (0, 0);
-        connection.is_connecting = match outcome {
-            Ok(()) => false,
-            Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => true,
-            Err(error) => {
-                let outcome = outcome_of_connect(error)?;
-                self.closed_outcomes[usize::from(connection.group)].add(outcome);
-                return Ok(());
-            }
+        if let Some(reconnecting) = &mut self.reconnecting {
+            reconnecting.slots[index].enqueued = 0;
+        }
+        let opened = self.open_socket().and_then(|(stream, is_connecting)| {
+            self.epoll.add(&stream, interest(index))?;
+            Ok((stream, is_connecting))
+        });
+        let (stream, is_connecting) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.fail_connect(index, error, recorder),
         };
-        let stream = TcpStream::from(socket);
-        self.epoll.add(&stream, interest(index))?;
-        connection.stream = Some(stream);
-        if connection.is_connecting {
-            self.connecting += 1;
-        } else {
-            recorder.record_connect(since, self.clock.now());
+        let is_self = !is_connecting && is_self_connection(&stream);
+        let connection = &mut self.connections[index];
+        (connection.stream, connection.is_connecting) = (Some(stream), true);
+        self.connecting += 1;
+        match is_connecting {
+            true => {}
+            false if is_self => self.refuse_self_connection(index, recorder),
+            false => self.complete_connect(index, recorder),
         }
         Ok(())
+    }
+
+    /// Opens a socket that connects to the server. Returns whether it is still connecting.
+    ///
+    /// If no local port is free, tries further local addresses.
+    fn open_socket(&mut self) -> io::Result<(TcpStream, bool)> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let opened =
+                self.socket().and_then(|socket| match socket.connect(&self.address.into()) {
+                    Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => {
+                        Err(error)
+                    }
+                    connected => Ok((TcpStream::from(socket), connected.is_err())),
+                });
+            match opened {
+                Err(error) if LocalError::of(&error) == Some(LocalError::NoLocalPort) => {
+                    let is_loopback = self.address.is_ipv4() && self.address.ip().is_loopback();
+                    if !is_loopback || !self.sources.advance(attempts) {
+                        return Err(error);
+                    }
+                }
+                opened => {
+                    self.sources.is_exhausted &= opened.is_err();
+                    return opened;
+                }
+            }
+        }
     }
 
     fn socket(&mut self) -> io::Result<Socket> {
         let domain = Domain::for_address(self.address);
         let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
-        if self.sources > 1 && self.address.ip().is_loopback() && self.address.is_ipv4() {
-            self.next_source = (self.next_source + 1) % self.sources;
-            let [high, low] = ((self.next_source + 1) as u16).to_be_bytes();
+        if self.address.ip().is_loopback()
+            && self.address.is_ipv4()
+            && let Some(source) = self.sources.next()
+        {
             // Without this option, bind would reserve the port for all destinations (ip(7)).
             setsockopt(&socket, IpBindAddressNoPort, &true)?;
-            socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, high, low), 0)).into())?;
+            socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
         Ok(socket)
+    }
+
+    /// Records a failed attempt to connect, and frees the slot.
+    ///
+    /// # Errors
+    /// The reason is neither the server nor a known error of this machine or the network.
+    fn fail_connect(
+        &mut self,
+        index: usize,
+        error: io::Error,
+        recorder: &mut Recorder,
+    ) -> io::Result<()> {
+        let outcome = outcome_of_connect(&error);
+        let local = LocalError::of(&error);
+        if outcome.is_none() && local.is_none() {
+            let message = format!("cannot connect to {}: {error}", self.address);
+            return Err(io::Error::new(error.kind(), message));
+        }
+        // The attempt ends like one that was in progress.
+        let connection = &mut self.connections[index];
+        if !std::mem::replace(&mut connection.is_connecting, true) {
+            self.connecting += 1;
+        }
+        match (outcome, local) {
+            (Some(outcome), _) => self.close_with(index, outcome, recorder),
+            (None, Some(local)) => {
+                self.release(index, Outcome::InFlight, recorder);
+                self.local_errors.add_many(local, 1);
+                self.lasting_error =
+                    self.lasting_error.or(Some(local).filter(|it| it.is_lasting()));
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    /// Closes a socket that is connected to itself: no process listens on the port.
+    fn refuse_self_connection(&mut self, index: usize, recorder: &mut Recorder) {
+        self.connections[index].stream.iter().for_each(reset_on_close);
+        self.close_with(index, Outcome::Refused, recorder);
+    }
+
+    fn complete_connect(&mut self, index: usize, recorder: &mut Recorder) {
+        let connection = &mut self.connections[index];
+        connection.is_connecting = false;
+        self.connecting -= 1;
+        recorder.record_connect(connection.since, self.clock.now());
     }
 
     /// Handles an event on a connection that is connecting.
@@ -104,21 +198,22 @@ impl Connections {
         let connection = &mut self.connections[event.index];
         let Some(stream) = &connection.stream else { return Ok(Handled::Nothing) };
         if let Some(error) = stream.take_error()? {
-            let outcome = outcome_of_connect(error)?;
-            self.close_with(event.index, outcome, recorder);
+            self.fail_connect(event.index, error, recorder)?;
             return Ok(Handled::Closed);
         }
         if stream.peer_addr().is_err() {
             // The event belongs to the previous connection in this slot.
             return Ok(Handled::Nothing);
         }
+        if is_self_connection(stream) {
+            self.refuse_self_connection(event.index, recorder);
+            return Ok(Handled::Closed);
+        }
         if event.is_readable {
             // Re-arms the edge trigger, so that epoll reports again the data that has arrived.
             self.epoll.modify(stream, &mut interest(event.index))?;
         }
-        connection.is_connecting = false;
-        self.connecting -= 1;
-        recorder.record_connect(connection.since, self.clock.now());
+        self.complete_connect(event.index, recorder);
         Ok(Handled::Connected)
     }
 }
@@ -131,23 +226,53 @@ fn interest(index: usize) -> EpollEvent {
     EpollEvent::new(events, index as u64)
 }
 
-/// Returns the outcome of a failed connect.
-///
-/// # Errors
-/// The error is due to this process or the machine, not to the server.
-fn outcome_of_connect(error: io::Error) -> io::Result<Outcome> {
+/// Returns the outcome of a failed connect; `None` if the server is not the cause.
+fn outcome_of_connect(error: &io::Error) -> Option<Outcome> {
     match error.kind() {
-        ErrorKind::ConnectionRefused => Ok(Outcome::Refused),
+        ErrorKind::ConnectionRefused => Some(Outcome::Refused),
         // The kernel reports a reset after a close as EPIPE.
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
-            Ok(Outcome::Reset)
+            Some(Outcome::Reset)
         }
-        ErrorKind::TimedOut => Ok(Outcome::ConnectTimeout),
-        ErrorKind::AddrNotAvailable => Err(io::Error::new(
-            error.kind(),
-            "the generator has no free port: ports of recent connections stay in TIME_WAIT for 1 \
-             min; widen net.ipv4.ip_local_port_range, or open fewer connections",
-        )),
-        _ => Err(error),
+        ErrorKind::TimedOut => Some(Outcome::ConnectTimeout),
+        _ => None,
+    }
+}
+
+/// Maximum number of local addresses to connect from. With Linux's default `ip_local_port_range`,
+/// each address has 28,000 ports, and a used port stays in TIME_WAIT for a minute.
+const MAX_SOURCES: u8 = 250;
+
+/// Local addresses to connect from, to a server with an IPv4 loopback address: 127.0.0.1 to
+/// 127.0.0.250.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    /// Number of the current address; 0 lets the kernel choose.
+    current: u8,
+    /// Whether each connection uses the next address.
+    rotates: bool,
+    /// Whether no address had a free port at the latest attempt.
+    is_exhausted: bool,
+}
+
+impl Sources {
+    /// Returns the address for the next connection; `None` lets the kernel choose.
+    fn next(&mut self) -> Option<Ipv4Addr> {
+        if self.rotates {
+            self.current = self.current % MAX_SOURCES + 1;
+        }
+        (self.current > 0).then(|| Ipv4Addr::new(127, 0, 0, self.current))
+    }
+
+    /// Changes to the next address, because the current one has no free port. Returns whether to
+    /// try it, after this number of attempts.
+    fn advance(&mut self, attempts: u32) -> bool {
+        if !self.rotates {
+            // The kernel chooses 127.0.0.1.
+            self.current = self.current.max(1) % MAX_SOURCES + 1;
+        }
+        let limit = if self.is_exhausted { 1 } else { u32::from(MAX_SOURCES) };
+        self.is_exhausted |= attempts >= limit;
+        attempts < limit
     }
 }

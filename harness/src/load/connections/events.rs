@@ -115,7 +115,7 @@ impl Connections {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => self.close_with(index, Outcome::Reset, recorder),
+                Err(error) => self.close_on_error(index, &error, recorder),
             }
         }
         match at {

@@ -46,6 +46,10 @@ impl Connections {
         connection.next = cycle.after(connection.next, count);
         connection.backlog += count;
         connection.in_flight += count;
+        if let Some(reconnecting) = &mut self.reconnecting {
+            let slot = &mut reconnecting.slots[index];
+            slot.enqueued = slot.enqueued.saturating_add(count);
+        }
         self.in_flight[usize::from(connection.group)] += u64::from(count);
         let flight = Flight { scheduled, sent: now, count };
         connection.flights.push_back(flight);
@@ -64,7 +68,7 @@ impl Connections {
                 Ok(written) => connection.opening_sent += written as u16,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.close_with(index, Outcome::Reset, recorder),
+                Err(error) => return self.close_on_error(index, &error, recorder),
             }
         }
         while connection.backlog > 0 && bytes_left > 0 {
@@ -86,7 +90,7 @@ impl Connections {
                 // Resumed when the kernel reports that the socket is writable.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.close_with(index, Outcome::Reset, recorder),
+                Err(error) => return self.close_on_error(index, &error, recorder),
             }
         }
     }

@@ -8,6 +8,9 @@ use servers::Service;
 
 use super::super::request_reply::exchanges;
 use super::events::{Events, Handled};
+use socket2::SockRef;
+
+use super::closing::reset_on_close;
 use super::*;
 use crate::results::{Outcome, Outcomes};
 

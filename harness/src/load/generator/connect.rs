@@ -26,11 +26,6 @@ const ACCEPT_PATIENCE: u32 = 5;
 /// within some 10 µs.
 const ACCEPT_POLL: Duration = Duration::from_millis(1);
 
-/// Number of local addresses to connect from in workloads that reconnect. With Linux's default
-/// `ip_local_port_range`, each address has 28,000 ports, and a used port stays in TIME_WAIT for a
-/// minute.
-const SOURCES: u32 = 250;
-
 impl Generator {
     /// Opens the connections. A failed connection is an outcome, not an error. `recorders` has one
     /// recorder per group.
@@ -54,7 +49,11 @@ impl Generator {
         connections.open_with(load_spec.opening.clone());
         connections.allow_close(load_spec.may_close);
         if load_spec.groups.iter().any(|group| group.arrival_process.reconnects()) {
-            connections.connect_from(SOURCES);
+            connections.connect_from_all();
+            connections.list_freed();
+        }
+        if load_spec.reconnect {
+            connections.allow_reconnects(load_spec.requests_per_connection);
         }
         let mut first = 0;
         let groups = load_spec.groups.iter().enumerate().map(|(number, group)| {
@@ -72,6 +71,8 @@ impl Generator {
                 schedule,
                 tick: 0,
                 to_reconnect: Vec::new(),
+                reconnects: load_spec.reconnect && group.arrival_process.is_loop(),
+                is_held: false,
             };
             first += group.connections;
             members
@@ -111,6 +112,10 @@ impl Generator {
                 // Each further connection would also take the full timeout.
                 if self.connections.has_timed_out(group) {
                     self.connections.count_as_timed_out(group as u16);
+                    continue;
+                }
+                if let Some(error) = self.connections.lasting_error() {
+                    self.connections.count_as_failed(group as u16, error);
                     continue;
                 }
                 if waits_for_accept {

@@ -4,18 +4,26 @@ use std::io;
 use std::time::Duration;
 
 use super::{Generator, Members};
+use crate::load::connections::Freed;
 use crate::load::load_spec::ArrivalProcess;
 use crate::load::recorder::Recorder;
 
 /// Delay before another attempt after a failed connect.
 const RECONNECT_AFTER: Duration = Duration::from_millis(1);
 
+/// Delay before further attempts to connect, if a server of a closed or open loop does not accept
+/// connections: it bounds the error of the length of an outage.
+const RETRY_AFTER: Duration = Duration::from_millis(5);
+
+/// Maximum number of these attempts at a time.
+const RETRIES_AT_ONCE: usize = 64;
+
 impl Generator {
     /// Returns the time of the next periodic action.
     pub(super) fn next_tick(&self) -> u64 {
         let tick = |members: &Members| match members.arrival_process {
             ArrivalProcess::Storm { .. } | ArrivalProcess::Drip { .. } => members.tick,
-            ArrivalProcess::Churn if !members.to_reconnect.is_empty() => members.tick,
+            _ if !members.to_reconnect.is_empty() => members.tick,
             _ => u64::MAX,
         };
         self.groups.iter().map(tick).min().unwrap_or(u64::MAX)
@@ -39,6 +47,14 @@ impl Generator {
                 ArrivalProcess::Storm { every } if self.groups[group].tick <= now => {
                     self.storm(group, recorders)?;
                     self.groups[group].tick = now + every.as_nanos() as u64;
+                }
+                _ if self.groups[group].reconnects && self.groups[group].tick <= now => {
+                    let waiting = &mut self.groups[group].to_reconnect;
+                    let count = waiting.len().min(RETRIES_AT_ONCE);
+                    for index in waiting.drain(..count).collect::<Vec<_>>() {
+                        self.connect_again(index, recorders)?;
+                    }
+                    self.groups[group].tick = now + RETRY_AFTER.as_nanos() as u64;
                 }
                 ArrivalProcess::Churn if self.groups[group].tick <= now => {
                     for index in std::mem::take(&mut self.groups[group].to_reconnect) {
@@ -89,6 +105,27 @@ impl Generator {
             self.send_first(index, None, recorders);
         }
         self.schedule_reconnect(index);
+        Ok(())
+    }
+
+    /// Connects again in the slots that have become free, if their clients reconnect: at once if the
+    /// connection had got a reply, otherwise after a delay.
+    pub(super) fn reopen_freed(
+        &mut self,
+        is_running: bool,
+        recorders: &mut [Recorder],
+    ) -> io::Result<()> {
+        while let Some(Freed { index, has_answered }) = self.connections.take_freed() {
+            let members = &mut self.groups[self.connections.group(index)];
+            if !is_running || !self.connections.is_free(index) {
+                continue;
+            }
+            match members.reconnects {
+                true if has_answered => self.connect_again(index, recorders)?,
+                true => members.to_reconnect.push(index),
+                false => self.schedule_reconnect(index),
+            }
+        }
         Ok(())
     }
 

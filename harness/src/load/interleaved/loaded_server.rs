@@ -49,7 +49,7 @@ pub struct LoadedServer {
 }
 
 impl LoadedServer {
-    /// Launches the server and connects to it.
+    /// Launches the server and connects to it. `timeout` applies to connecting and to each reply.
     ///
     /// # Errors
     /// [`ServerFailure`] if the server does not listen or does not answer. Other errors: the kernel
@@ -57,7 +57,7 @@ impl LoadedServer {
     pub fn launch(
         launcher: &Launcher,
         spec: &LaunchSpec,
-        connections: usize,
+        (connections, timeout): (usize, Duration),
         placement: &Placement,
     ) -> Result<LoadedServer> {
         let failed = |reason: String| ServerFailure { server: spec.name.clone(), reason };
@@ -67,7 +67,8 @@ impl LoadedServer {
             }
             server_error => failed(server_error.to_string()).into(),
         })?;
-        let template = ReplyTemplate::of(&spec.contract, running.address).map_err(failed)?;
+        let template =
+            ReplyTemplate::of(&spec.contract, running.address, timeout).map_err(failed)?;
         let exchanges = template.all(&exchanges_for(&spec.contract));
         let group = ConnectionGroup {
             requests: exchanges,
@@ -76,6 +77,7 @@ impl LoadedServer {
         };
         let load_spec = LoadSpec {
             opening: template.opening.clone(),
+            reply_timeout: timeout,
             ..LoadSpec::new(running.address, group, 0)
         };
         let mut recorders = [Recorder::new()];

@@ -13,9 +13,6 @@ use crate::load::request_reply::RequestReply;
 use crate::text::printable;
 use crate::wire::{Bytes, ReplyFraming, Wire};
 
-/// Timeout for each message of the server.
-const TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Timeout for each message on a connection that is opened while others are open.
 const CONCURRENT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -67,6 +64,7 @@ impl ReplyTemplate {
     pub(super) fn learn(
         &mut self,
         address: SocketAddr,
+        timeout: Duration,
     ) -> Result<Vec<SurroundingBytes>, LearnError> {
         let capacity = self.contract.capacity.unwrap_or(usize::MAX);
         let (mut open, mut learned) = (Vec::<Client>::new(), Vec::new());
@@ -74,7 +72,7 @@ impl ReplyTemplate {
         for &sample in SAMPLES {
             if !is_sequential && !open.is_empty() && open.len() < capacity {
                 if let Some((client, bytes)) =
-                    self.learn_concurrently(address, &mut open, sample)?
+                    self.learn_concurrently(address, &mut open, sample, timeout)?
                 {
                     open.push(client);
                     learned.push(bytes);
@@ -83,9 +81,9 @@ impl ReplyTemplate {
                 is_sequential = true;
             }
             close_all(std::mem::take(&mut open));
-            let deadline = Instant::now() + TIMEOUT;
+            let deadline = Instant::now() + timeout;
             let (client, bytes) = loop {
-                match self.learn_connection(address, sample, TIMEOUT) {
+                match self.learn_connection(address, sample, timeout) {
                     // The server may still be closing the previous connection.
                     Err(_) if !learned.is_empty() && Instant::now() < deadline => {
                         sleep(RETRY_PAUSE)
@@ -98,7 +96,7 @@ impl ReplyTemplate {
         }
         // Detects bytes that differ between requests on one connection, such as a counter.
         if let Some(last) = open.last_mut().filter(|_| self.contract.wire.requests().is_none()) {
-            learned.push(self.learn_reply(last, SAMPLES[0], TIMEOUT)?);
+            learned.push(self.learn_reply(last, SAMPLES[0], timeout)?);
         }
         close_all(open);
         Ok(learned)
@@ -111,16 +109,17 @@ impl ReplyTemplate {
         address: SocketAddr,
         open: &mut [Client],
         sample: SampleRequest,
+        timeout: Duration,
     ) -> Result<Option<(Client, SurroundingBytes)>, LearnError> {
         for _ in 0..CONCURRENT_TRIES {
-            match self.learn_connection(address, sample, CONCURRENT_TIMEOUT) {
+            match self.learn_connection(address, sample, CONCURRENT_TIMEOUT.min(timeout)) {
                 Ok(learned) => return Ok(Some(learned)),
                 Err(LearnError::ClientError(_, ClientError::Silent(..))) => {}
                 Err(_) => return Ok(None),
             }
             // If an earlier connection gets a reply, the silence is not due to lack of CPU time.
             if self.contract.wire.requests().is_none() {
-                self.learn_reply(&mut open[0], sample, TIMEOUT)?;
+                self.learn_reply(&mut open[0], sample, timeout)?;
             }
         }
         Ok(None)
