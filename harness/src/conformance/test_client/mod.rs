@@ -72,9 +72,11 @@ impl TestClient<'_> {
         timeout: Duration,
     ) -> Result<TestClient<'s>, ClientError> {
         let timeout = ctx.time_left()?.min(timeout);
-        let transcript = Transcript::begin();
-        let client = Client::connect(0, address, ConnectMode::Default, timeout, &transcript)?;
-        Ok(TestClient { ctx, client, is_greeted: false, requests: 0 })
+        let (mode, transcript) = (ConnectMode::Default, Transcript::begin());
+        let client = Client::connect(0, address, mode, timeout, &transcript)?;
+        let presence = ctx.departures().arrival();
+        let (is_greeted, requests, address) = (false, 0, None);
+        Ok(TestClient { ctx, client, is_greeted, requests, mode, address, presence })
     }
 
     /// Sends a plain request, stores the reply as the reference for later replies, and returns it.
