@@ -3,6 +3,8 @@
 
 mod bench;
 mod histogram_log;
+mod limits;
+mod reconnect;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -41,6 +43,13 @@ use bench::{
     every_workload_gets_correct_replies_from_a_suitable_server,
 };
 use histogram_log::a_histogram_log_has_its_header_and_every_latency_in_its_interval;
+use reconnect::{
+    a_declared_limit_of_requests_loses_none_and_an_undeclared_one_loses_some,
+    a_reply_after_the_default_timeout_has_a_latency_with_a_longer_one,
+    a_restart_of_the_server_is_an_outage_in_a_closed_loop,
+    a_restart_of_the_server_is_an_outage_in_an_open_loop,
+    a_run_of_1_ms_reports_no_impossible_cpu_share, a_server_that_stays_away_is_down_at_the_end,
+};
 
 /// Returns one test for each trial, the longest first, and the tests of this file.
 pub(crate) fn tests() -> Vec<Test> {
@@ -53,7 +62,7 @@ pub(crate) fn tests() -> Vec<Test> {
             Ok(())
         })
     };
-    trials.into_iter().map(test).chain(listed()).collect()
+    trials.into_iter().map(test).chain(listed()).chain(limits::tests()).collect()
 }
 
 tests![
@@ -77,6 +86,12 @@ tests![
     a_command_is_benchmarked_under_the_workloads;
     // These tests check no value that depends on other load of the machine.
     Cost::Server =>
+    a_restart_of_the_server_is_an_outage_in_an_open_loop,
+    a_restart_of_the_server_is_an_outage_in_a_closed_loop,
+    a_server_that_stays_away_is_down_at_the_end,
+    a_declared_limit_of_requests_loses_none_and_an_undeclared_one_loses_some,
+    a_reply_after_the_default_timeout_has_a_latency_with_a_longer_one,
+    a_run_of_1_ms_reports_no_impossible_cpu_share,
     every_workload_gets_correct_replies_from_a_suitable_server,
     a_stopped_generator_is_reported_as_a_caveat_and_the_run_is_not_valid,
     a_wrong_or_lost_reply_has_an_outcome_but_no_latency,

@@ -3,7 +3,7 @@
 use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::server::proc;
+use crate::server::{is_self_connection, proc};
 
 /// Connect timeout for each address of a host name.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -31,8 +31,10 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let all = servers::sockets::resolve(host, port)
         .map_err(|error| format!("{error}; correct the name, or write an IP address"))?;
     let has_listener = |address: &&SocketAddr| proc::accept_queue(**address).is_some();
-    let accepts =
-        |address: &&SocketAddr| TcpStream::connect_timeout(address, CONNECT_TIMEOUT).is_ok();
+    let accepts = |address: &&SocketAddr| {
+        TcpStream::connect_timeout(address, CONNECT_TIMEOUT)
+            .is_ok_and(|stream| !is_self_connection(&stream))
+    };
     Ok(match all.as_slice() {
         [address] => *address,
         // Connect as a last resort, because a connection takes a slot of the server.

@@ -11,7 +11,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time;
 
 use super::error::MAX_REPLY_LENGTH;
-use crate::server::proc;
+use crate::results::LocalError;
+use crate::server::{is_self_connection, proc};
 use crate::stdio;
 use crate::text::visible;
 
@@ -74,7 +75,9 @@ pub fn run_interactive(addresses: &[SocketAddr], timeout: Duration) -> ClientOut
 async fn connect(addresses: &[SocketAddr], timeout: Duration) -> Result<TcpStream, ClientOutcome> {
     let mut outcome = ClientOutcome::Failed("the host has no address".to_owned());
     for &address in addresses {
-        outcome = match time::timeout(timeout, TcpStream::connect(address)).await {
+        let connected = time::timeout(timeout, TcpStream::connect(address)).await;
+        outcome = match connected {
+            Ok(Ok(stream)) if is_self_connection(&stream) => ClientOutcome::NotStarted,
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
                 if proc::has_connections(address) {
@@ -89,7 +92,11 @@ async fn connect(addresses: &[SocketAddr], timeout: Duration) -> Result<TcpStrea
             }
             Ok(Err(error)) if error.kind() == ErrorKind::ConnectionReset => reset(),
             Ok(Err(error)) => {
-                ClientOutcome::Failed(format!("cannot connect to {address}: {error}"))
+                let reason = match LocalError::of(&error) {
+                    Some(error) => error.text(),
+                    None => error.to_string(),
+                };
+                ClientOutcome::Failed(format!("cannot connect to {address}: {reason}"))
             }
             Err(_) => ClientOutcome::Stalled(format!(
                 "no connection within {}: the server's accept queue is full, or its host does not \

@@ -11,7 +11,8 @@ use socket2::SockRef;
 use super::connect_mode::{ConnectMode, connect};
 use super::error::{ClientError, client_error, event_of};
 use super::transcript::Transcript;
-use crate::results::EventKind;
+use crate::results::{EventKind, LocalError};
+use crate::server::is_self_connection;
 
 /// A test client: one connection to a server.
 #[derive(Debug)]
@@ -45,7 +46,15 @@ impl Client {
             ErrorKind::ConnectionRefused => ClientError::Refused,
             ErrorKind::ConnectionReset => ClientError::Reset,
             ErrorKind::TimedOut => ClientError::ConnectTimedOut(timeout),
-            _ => ClientError::Io(error.to_string()),
+            _ => match LocalError::of(&error) {
+                Some(error) => ClientError::Local(error),
+                None => ClientError::Io(error.to_string()),
+            },
+        });
+        // Dropping the stream closes it.
+        let stream = stream.and_then(|stream| match is_self_connection(&stream) {
+            true => Err(ClientError::Refused),
+            false => Ok(stream),
         });
         match &stream {
             Ok(_) => transcript.add(number, EventKind::connected(started.elapsed())),

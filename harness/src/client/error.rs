@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use crate::results::EventKind;
+use crate::results::{EventKind, LocalError};
 use crate::text::printable;
 
 /// Maximum number of bytes that a client buffers for a reply.
@@ -17,6 +17,8 @@ pub enum ClientError {
     Refused,
     /// The connection was not established within this time.
     ConnectTimedOut(Duration),
+    /// This machine or the network could not open or keep the connection.
+    Local(LocalError),
     /// Any other I/O error of the connection.
     Io(String),
     /// The server reset the connection.
@@ -43,6 +45,9 @@ pub(super) fn event_of(error: &ClientError) -> EventKind {
 
 /// Returns the client error for an I/O error. `received` is the part of the reply that arrived.
 pub(super) fn client_error(error: &io::Error, received: &[u8], timeout: Duration) -> ClientError {
+    if let Some(error) = LocalError::of(error) {
+        return ClientError::Local(error);
+    }
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
             ClientError::Silent(timeout, received.to_vec())
@@ -67,6 +72,7 @@ impl fmt::Display for ClientError {
             ClientError::ConnectTimedOut(time) => {
                 write!(formatter, "no connection within {}", milliseconds(*time))
             }
+            ClientError::Local(error) => formatter.write_str(&error.text()),
             ClientError::Io(message) => formatter.write_str(message),
             ClientError::Reset => write!(formatter, "connection reset"),
             ClientError::Closed(bytes) => write!(formatter, "connection closed{}", after(bytes)),

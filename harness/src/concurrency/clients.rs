@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use socket2::SockRef;
 
-use crate::server::diag;
+use crate::server::{diag, is_self_connection};
 
 /// Timeout for connecting. The kernel completes the handshake even if the server does not accept
 /// the connection, unless the accept queue is full.
@@ -39,7 +39,9 @@ pub(super) struct IdleConnection {
 
 impl IdleConnection {
     pub(super) fn connect(address: SocketAddr) -> IdleConnection {
-        let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).ok();
+        let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)
+            .ok()
+            .filter(|stream| !is_self_connection(stream));
         if let Some(stream) = &stream {
             // Fails for a connection that the server has already reset.
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));

@@ -220,7 +220,7 @@ fn fault_of(error: &ClientError) -> Option<Fault> {
         ClientError::Silent(..) => Fault::PartialReply,
         ClientError::NotRead(_) => Fault::DoesNotRead,
         ClientError::TooLong => Fault::EndlessReply,
-        ClientError::Io(_) | ClientError::OutOfTime => return None,
+        ClientError::Io(_) | ClientError::Local(_) | ClientError::OutOfTime => return None,
     })
 }
 

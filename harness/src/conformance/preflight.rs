@@ -188,6 +188,7 @@ fn unreachable(spec: &LaunchSpec, error: &ClientError) -> Option<PreflightFailur
                 "no server listens on {address} (connection refused): start it first, or correct the host and port"
             )
         }
+        ClientError::Local(error) => format!("cannot connect to {address}: {}", error.text()),
         other => format!("cannot connect to {address}: {other}: correct the host and port"),
     };
     let failure = Failure::fail("a server that listens", &message).fault(Fault::LaunchSilent);

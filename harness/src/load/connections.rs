@@ -7,9 +7,9 @@ pub(super) mod events;
 mod reconnecting;
 mod replies;
 mod sending;
+pub(super) mod slots;
+mod sources;
 
-use connecting::Sources;
-use reconnecting::{Reconnecting, Slot};
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -18,24 +18,12 @@ use std::time::Duration;
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
 
 use super::clock::Clock;
+use slots::{Freed, Reconnecting, Slot};
+use sources::Sources;
+
 use super::recorder::{Flight, Recorder};
 use super::request_reply::{Cycle, RequestReply};
 use crate::results::{LocalError, LocalErrors, Outcome, Outcomes};
-
-/// Default timeout for connecting, and for each reply.
-pub const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Minimum timeout.
-pub const MIN_TIMEOUT: Duration = Duration::from_millis(1);
-
-/// Maximum timeout. The latency histograms include it.
-pub const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
-
-/// Maximum time between two checks for overdue replies. Shorter timeouts are checked more often.
-const MAX_OVERDUE_CHECK_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Number of checks for overdue replies during a timeout.
-const CHECKS_PER_TIMEOUT: u64 = 10;
 
 /// Size of the receive buffer, in bytes.
 const BUFFER: usize = 64 * 1024;
@@ -79,14 +67,6 @@ pub(super) struct Connections {
     lists_freed: bool,
     /// Slots that have become free.
     freed: Vec<Freed>,
-}
-
-/// A slot that has become free.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Freed {
-    pub(super) index: usize,
-    /// Whether the closed connection had got a correct reply.
-    pub(super) has_answered: bool,
 }
 
 /// A connection, or the free slot of a closed one.

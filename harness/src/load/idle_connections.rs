@@ -202,7 +202,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::thread;
 
-    use super::super::connections::REPLY_TIMEOUT;
+    use super::super::timeouts::REPLY_TIMEOUT;
     use super::*;
 
     /// Connects two clients to a server. The server answers each line with the result of `answer`,

@@ -16,8 +16,8 @@ pub use loaded_server::{LoadedServer, Pair, ServerFailure};
 use order::orders;
 pub use result::{BusyShares, ComparisonResult, margin_percent};
 
-use super::connections::REPLY_TIMEOUT;
 use super::placement::Placement;
+use super::timeouts::REPLY_TIMEOUT;
 use crate::server::proc::{SchedStats, sched_stats};
 use crate::server::{LaunchSpec, Launcher};
 use crate::stats::Comparison;

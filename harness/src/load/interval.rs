@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::connections::MAX_TIMEOUT;
+use super::timeouts::MAX_TIMEOUT;
 use crate::results::{Outcome, Outcomes};
 
 /// Longest recorded time; longer times are recorded as this one. A latency in an open loop begins

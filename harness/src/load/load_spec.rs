@@ -6,8 +6,8 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use super::connections::REPLY_TIMEOUT;
 use super::request_reply::RequestReply;
+use super::timeouts::REPLY_TIMEOUT;
 
 /// Load on one server.
 #[derive(Clone, Debug)]

@@ -31,9 +31,9 @@ mod run_description;
 mod saturation;
 pub mod server_stats;
 pub mod syscalls;
+mod timeouts;
 mod workloads;
 
-pub use connections::{MAX_TIMEOUT, MIN_TIMEOUT, REPLY_TIMEOUT};
 pub use engine::{Observer, RunResult, RunSettings, run};
 pub use generator::Generator;
 pub use generator::quota::Until;
@@ -47,6 +47,7 @@ pub use recorder::Recorder;
 pub use reply_template::ReplyTemplate;
 pub use request_reply::{RequestReply, exchanges, exchanges_for};
 pub use run_description::RunDescription;
+pub use timeouts::{MAX_TIMEOUT, MIN_TIMEOUT, REPLY_TIMEOUT};
 pub use workloads::applicable::{Unsuitable, enough_descriptors};
 pub use workloads::{
     Background, Load, MIN_IDLE_CONNECTIONS, Plan, WORKLOADS, Workload, WorkloadSet,

@@ -84,7 +84,7 @@ mod tests {
 
     use servers::Service;
 
-    use super::super::connections::REPLY_TIMEOUT;
+    use super::super::timeouts::REPLY_TIMEOUT;
     use super::learning::QUIET;
     use super::*;
 

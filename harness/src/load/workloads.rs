@@ -5,10 +5,10 @@ pub(super) mod applicable;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::connections::REPLY_TIMEOUT;
 use super::load_spec::{ArrivalProcess, Arrivals, ConnectionGroup, LoadSpec};
 use super::reply_template::ReplyTemplate;
 use super::request_reply::{RequestReply, exchanges_for, long_sums, mixed_sizes};
+use super::timeouts::REPLY_TIMEOUT;
 use crate::contract::Contract;
 
 /// A named load pattern.

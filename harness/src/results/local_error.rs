@@ -18,7 +18,7 @@ pub enum LocalError {
     /// The kernel has no memory for a socket or its events (ENOBUFS, ENOMEM, ENOSPC).
     NoMemory,
     /// No route leads to the server, or a router or firewall reports that the server cannot be
-    /// reached (ENETUNREACH, EHOSTUNREACH, ENETDOWN, EHOSTDOWN).
+    /// reached (ENETUNREACH, EHOSTUNREACH, ENETDOWN, EHOSTDOWN; EINVAL for a blackhole route).
     Unreachable,
     /// A firewall or a security policy of this machine denies the connection (EACCES, EPERM).
     Denied,
@@ -32,9 +32,11 @@ impl LocalError {
             Errno::EADDRNOTAVAIL => LocalError::NoLocalPort,
             Errno::EMFILE | Errno::ENFILE => LocalError::NoDescriptor,
             Errno::ENOBUFS | Errno::ENOMEM | Errno::ENOSPC => LocalError::NoMemory,
-            Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::ENETDOWN | Errno::EHOSTDOWN => {
-                LocalError::Unreachable
-            }
+            Errno::ENETUNREACH
+            | Errno::EHOSTUNREACH
+            | Errno::ENETDOWN
+            | Errno::EHOSTDOWN
+            | Errno::EINVAL => LocalError::Unreachable,
             Errno::EACCES | Errno::EPERM => LocalError::Denied,
             _ => return None,
         })
@@ -61,7 +63,8 @@ impl LocalError {
         match self {
             LocalError::NoLocalPort => {
                 "ports of recent connections stay in TIME_WAIT for 1 min: wait, widen \
-                 net.ipv4.ip_local_port_range, or open fewer connections"
+                 net.ipv4.ip_local_port_range, or open fewer connections; a server with an IPv6 \
+                 address needs one on this machine too"
             }
             LocalError::NoDescriptor => {
                 "raise the limit (ulimit -n, fs.file-max), or open fewer connections"

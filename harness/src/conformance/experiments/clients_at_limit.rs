@@ -84,6 +84,7 @@ impl<'s> ClientsAtLimit<'s> {
             }
             Ok((_, Err(ClientError::Silent(..)))) => self.next = Some(OverLimit::Unanswered),
             Err(ClientError::Io(error)) => return Err(Failure::inconclusive(error)),
+            Err(ClientError::Local(error)) => return Err(Failure::inconclusive(error.text())),
             // This client has sent data, so a reset may have discarded the busy line. Connect
             // another client, which first only reads.
             _ => self.next = Some(connect_over_limit(ctx).0),

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::{CHECKS_PER_TIMEOUT, Connection, Connections, Freed, MAX_OVERDUE_CHECK_INTERVAL};
+use super::slots::Freed;
+use super::{Connection, Connections};
 use crate::load::recorder::Recorder;
+use crate::load::timeouts::check_interval;
 use crate::results::{LocalError, LocalErrors, Outcome, Outcomes};
 
 impl Connections {
@@ -43,8 +45,8 @@ impl Connections {
     /// Closes the connections with overdue replies or connects. Does nothing if the last check is
     /// recent. `recorders` has one recorder per group.
     pub(in crate::load) fn close_overdue(&mut self, now: u64, recorders: &mut [Recorder]) {
-        let interval = self.reply_timeout / CHECKS_PER_TIMEOUT;
-        if now - self.checked_ns < interval.min(MAX_OVERDUE_CHECK_INTERVAL.as_nanos() as u64) {
+        let interval = check_interval(Duration::from_nanos(self.reply_timeout));
+        if now - self.checked_ns < interval.as_nanos() as u64 {
             return;
         }
         self.checked_ns = now;

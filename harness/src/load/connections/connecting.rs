@@ -1,7 +1,7 @@
 //! Opening connections.
 
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
@@ -20,7 +20,7 @@ impl Connections {
     /// Connects from many local addresses in turn, which multiplies the available ports. No effect
     /// if the server has no IPv4 loopback address.
     pub(in crate::load) fn connect_from_all(&mut self) {
-        self.sources.rotates = true;
+        self.sources.rotate();
     }
 
     /// Returns the address of the server.
@@ -120,7 +120,9 @@ impl Connections {
                     }
                 }
                 opened => {
-                    self.sources.is_exhausted &= opened.is_err();
+                    if opened.is_ok() {
+                        self.sources.note_free_port();
+                    }
                     return opened;
                 }
             }
@@ -236,43 +238,5 @@ fn outcome_of_connect(error: &io::Error) -> Option<Outcome> {
         }
         ErrorKind::TimedOut => Some(Outcome::ConnectTimeout),
         _ => None,
-    }
-}
-
-/// Maximum number of local addresses to connect from. With Linux's default `ip_local_port_range`,
-/// each address has 28,000 ports, and a used port stays in TIME_WAIT for a minute.
-const MAX_SOURCES: u8 = 250;
-
-/// Local addresses to connect from, to a server with an IPv4 loopback address: 127.0.0.1 to
-/// 127.0.0.250.
-#[derive(Debug, Default)]
-pub(super) struct Sources {
-    /// Number of the current address; 0 lets the kernel choose.
-    current: u8,
-    /// Whether each connection uses the next address.
-    rotates: bool,
-    /// Whether no address had a free port at the latest attempt.
-    is_exhausted: bool,
-}
-
-impl Sources {
-    /// Returns the address for the next connection; `None` lets the kernel choose.
-    fn next(&mut self) -> Option<Ipv4Addr> {
-        if self.rotates {
-            self.current = self.current % MAX_SOURCES + 1;
-        }
-        (self.current > 0).then(|| Ipv4Addr::new(127, 0, 0, self.current))
-    }
-
-    /// Changes to the next address, because the current one has no free port. Returns whether to
-    /// try it, after this number of attempts.
-    fn advance(&mut self, attempts: u32) -> bool {
-        if !self.rotates {
-            // The kernel chooses 127.0.0.1.
-            self.current = self.current.max(1) % MAX_SOURCES + 1;
-        }
-        let limit = if self.is_exhausted { 1 } else { u32::from(MAX_SOURCES) };
-        self.is_exhausted |= attempts >= limit;
-        attempts < limit
     }
 }

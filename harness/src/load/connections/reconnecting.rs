@@ -1,27 +1,9 @@
 //! Slots whose clients connect again when their connection closes.
 
-use super::{Connections, Freed};
+use super::Connections;
+use super::slots::{Freed, Reconnecting};
 use crate::load::recorder::Recorder;
 use crate::results::Outcome;
-
-/// State of the slots whose clients reconnect.
-#[derive(Debug)]
-pub(super) struct Reconnecting {
-    /// Maximum number of requests on one connection.
-    requests_per_connection: Option<u32>,
-    pub(super) slots: Vec<Slot>,
-}
-
-/// State of a slot, in addition to that of its connection.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Slot {
-    /// Number of requests enqueued on the current connection.
-    pub(super) enqueued: u32,
-    /// Time at which the connection closed, until the next correct reply.
-    pub(super) down_since: Option<u64>,
-    /// How the latest closed connection ended.
-    pub(super) last_close: Option<Outcome>,
-}
 
 impl Connections {
     /// Lets clients connect again: the slots that [`take_freed`](Self::take_freed) returns. A

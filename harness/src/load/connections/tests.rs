@@ -12,6 +12,7 @@ use socket2::SockRef;
 
 use super::closing::reset_on_close;
 use super::*;
+use crate::load::timeouts::REPLY_TIMEOUT;
 use crate::results::{Outcome, Outcomes};
 
 /// One connection, with a server end that the test controls.

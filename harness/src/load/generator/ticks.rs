@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::{Generator, Members};
-use crate::load::connections::Freed;
+use crate::load::connections::slots::Freed;
 use crate::load::load_spec::ArrivalProcess;
 use crate::load::recorder::Recorder;
 
