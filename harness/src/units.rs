@@ -42,11 +42,6 @@ pub(crate) fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Parses a number that may be 0.
-pub(crate) fn count(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| "write a whole number".to_owned())
-}
-
 pub(crate) fn port(text: &str) -> Result<u16, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("write a port, from 1 to 65535".to_owned()),

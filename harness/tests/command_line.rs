@@ -57,6 +57,7 @@ use terminal::{
 };
 use usage_errors::{
     a_probe_of_a_missing_program_reports_nothing_about_its_port,
+    a_value_of_a_manifest_without_a_meaning_is_an_error_that_names_the_limit,
     an_error_about_the_wrong_kind_of_file_says_what_is_expected_and_how_to_get_it,
     an_invalid_argument_is_a_usage_error_that_gives_the_correction,
 };
@@ -68,6 +69,7 @@ tests![
     a_client_reports_a_busy_reply,
     a_server_can_listen_on_a_host_name_and_on_ipv4_and_ipv6_addresses,
     a_serve_error_is_one_line_that_says_what_to_do,
+    a_value_of_a_manifest_without_a_meaning_is_an_error_that_names_the_limit,
     an_invalid_argument_is_a_usage_error_that_gives_the_correction,
     an_error_about_the_wrong_kind_of_file_says_what_is_expected_and_how_to_get_it,
     a_probe_of_a_missing_program_reports_nothing_about_its_port,

@@ -38,6 +38,7 @@ use servers::{Limits, Service};
 use bench::{
     a_bench_measures_only_the_named_workloads,
     a_bench_that_measured_nothing_fails_and_gives_the_reason,
+    a_bench_with_a_faulty_measurement_exits_with_1,
     a_bench_without_an_answered_request_exits_with_1, a_command_is_benchmarked_under_the_workloads,
     ctrl_c_during_comparisons_keeps_the_finished_ones,
     every_workload_gets_correct_replies_from_a_suitable_server,
@@ -95,6 +96,8 @@ tests![
     every_workload_gets_correct_replies_from_a_suitable_server,
     a_stopped_generator_is_reported_as_a_caveat_and_the_run_is_not_valid,
     a_wrong_or_lost_reply_has_an_outcome_but_no_latency,
+    a_bench_with_a_faulty_measurement_exits_with_1,
+    a_load_with_the_wrong_service_names_the_right_one,
     a_usage_error_gives_the_correction,
     a_bench_that_measured_nothing_fails_and_gives_the_reason,
     without_a_listener_every_connection_is_refused_and_none_has_a_latency,
@@ -519,4 +522,20 @@ fn measures_the_predicted_values(trial: &Trial) {
     };
     let wrong: Vec<_> = (0..TRIES).map(off).take_while(|it| !it.is_empty()).collect();
     assert!(wrong.len() < TRIES, "{wrong:#?}");
+}
+
+fn a_load_with_the_wrong_service_names_the_right_one() {
+    let wire = ["--wire", "greeting = { quiet = '50ms' }"];
+    for (server, declared, right) in
+        [("select-calc", "echo", "calc"), ("select-echo", "calc", "echo")]
+    {
+        let served = common::Served::start(&[server, "127.0.0.1", "0"]);
+        for flags in [&[][..], &wire] {
+            let flags = [&["--service", declared], flags].concat();
+            load(served.address, &flags)
+                .assert()
+                .code(predicate::ne(0))
+                .stderr(contains(format!("use --service {right}")));
+        }
+    }
 }

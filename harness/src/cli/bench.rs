@@ -14,7 +14,8 @@ use crate::units::{duration, duration_or_none, percent, positive};
 use crate::wire::Wire;
 
 const BENCH_EXIT_CODES: &str = "\
-Exit codes: 0 the benchmark was run, 1 --require or a --threshold is not met or a server failed, 2 bad \
+Exit codes: 0 the benchmark was run, 1 --require or a --threshold is not met, or a server failed (a measurement is \
+faulty: a request got no correct reply, or a connection was lost), 2 bad \
 usage or no workload applies, 3 the harness itself failed (for example, no descriptor was left), 130 or 143 \
 interrupted by SIGINT or SIGTERM (the results so far are written).";
 

@@ -2,13 +2,15 @@
 //! counterexample file.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::server_name::server;
+use super::suggestion::similar;
 use super::{
     Bench, Calibrate, Check, Client, Compare, EXIT_CODES, History, KnownAnswer, List, Load, Probe,
     Replay, Report, Run, Selftest, Serve, Supervise,
 };
+use crate::contract::{ManifestTable, PROPERTIES};
 use crate::{renamed, stdio};
 
 /// Test and benchmark TCP socket servers and write a report.
@@ -63,13 +65,33 @@ pub enum Command {
 }
 
 impl Cli {
+    /// Returns the parser. A flag takes a negative number as its value, so that the error names the
+    /// valid values.
+    fn builder() -> clap::Command {
+        fn allow_negative_numbers(command: clap::Command) -> clap::Command {
+            let takes_value =
+                |arg: &clap::Arg| !arg.is_positional() && arg.get_action().takes_values();
+            command
+                .mut_args(|arg| match takes_value(&arg) {
+                    true => arg.allow_negative_numbers(true),
+                    false => arg,
+                })
+                .mut_subcommands(allow_negative_numbers)
+        }
+        allow_negative_numbers(Cli::command())
+    }
+
     /// Parses the command line of this process. Exits with code 2 on bad usage, with 0 on `--help`.
     pub fn read() -> Command {
         if let Some(role) = Role::read() {
             return role;
         }
-        let cli = Cli::try_parse().unwrap_or_else(|error| {
-            let error = with_new_name(error, &std::env::args().nth(1).unwrap_or_default());
+        let parsed =
+            Cli::builder().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+        let cli = parsed.unwrap_or_else(|error| {
+            let words: Vec<String> = std::env::args().skip(1).collect();
+            let first = words.first().map_or("", String::as_str);
+            let error = with_advice(with_new_name(error, first), &words);
             let printed = error.print();
             if !error.use_stderr() {
                 stdio::record(printed);
@@ -97,6 +119,59 @@ fn with_new_name(error: clap::Error, subcommand: &str) -> clap::Error {
         Some(hint) => clap::Error::raw(ErrorKind::UnknownArgument, format!("{hint}\n")),
         None => error,
     }
+}
+
+/// Replaces an error whose message does not say what to do. `words` are the arguments.
+fn with_advice(error: clap::Error, words: &[String]) -> clap::Error {
+    let message = match (error.kind(), words.first()) {
+        (ErrorKind::ValueValidation, Some(typed)) => mistyped_command(typed),
+        (ErrorKind::MissingRequiredArgument, _) => misplaced_property(words),
+        _ => None,
+    };
+    match message {
+        Some(message) => clap::Error::raw(error.kind(), format!("{message}\n")),
+        None => error,
+    }
+}
+
+/// Returns the message for a mistyped command, which is parsed as the name of a server.
+fn mistyped_command(typed: &str) -> Option<String> {
+    let command = Cli::command();
+    let names = command.get_subcommands().filter(|it| !it.is_hide_set()).map(|it| it.get_name());
+    let name = similar(typed, names).filter(|name| *name != typed)?;
+    server(typed).is_err().then(|| {
+        format!(
+            "`{typed}` is neither a command nor a built-in server; did you mean `harness {name}`?"
+        )
+    })
+}
+
+/// Returns the message for a property that is declared for a server which has its own declaration.
+fn misplaced_property(words: &[String]) -> Option<String> {
+    let has = |flag: &str| {
+        let with_value = format!("{flag}=");
+        words.iter().any(|word| word == flag || word.starts_with(&with_value))
+    };
+    let property = PROPERTIES.iter().find(|property| has(&format!("--{}", property.name)))?;
+    if has("--cmd") || has("--connect") {
+        return None;
+    }
+    let name = property.name;
+    let table = match property.table {
+        ManifestTable::Server => "[[server]]",
+        ManifestTable::Contract => "[server.contract]",
+        ManifestTable::Dialect => "[server.dialect]",
+    };
+    Some(match has("--manifest") {
+        true => format!(
+            "--{name} declares a property of the server of --cmd or --connect; in a manifest, write \
+             `{name}` into the table {table} of the server"
+        ),
+        false => format!(
+            "--{name} declares a property of an external server: add --cmd COMMAND or --connect \
+             HOST:PORT"
+        ),
+    })
 }
 
 impl Check {

@@ -46,7 +46,9 @@ impl FromArgMatches for DeclaredFlags {
                     .map_err(|message| clap::Error::raw(ErrorKind::InvalidValue, message))?;
             }
         }
-        Ok(())
+        self.0.check().map_err(|message| {
+            clap::Error::raw(ErrorKind::MissingRequiredArgument, format!("{message}\n"))
+        })
     }
 }
 

@@ -19,6 +19,7 @@ mod report;
 mod run;
 mod serve;
 mod server_name;
+mod suggestion;
 mod terminal_args;
 mod validation;
 mod value_enum;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crate::results::{EventKind, LocalError};
 use crate::text::printable;
+use crate::wire::MAX_REPLY_SIZE;
 
 /// Maximum number of bytes that a client buffers for a reply.
-pub const MAX_REPLY_LENGTH: usize = 256 * 1024;
+pub const MAX_REPLY_LENGTH: usize = MAX_REPLY_SIZE;
 
 /// Reason that an operation of a client failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

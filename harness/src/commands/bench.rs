@@ -129,8 +129,7 @@ impl Job<'_> {
     /// Returns whether `--fail-fast` is set and the server makes the exit code 1.
     fn stops_after(&self, entry: &ServerResult) -> bool {
         let is_failure = |measurement| self.arguments.measurement.is_failure(measurement);
-        self.arguments.fail_fast
-            && (entry.problem.is_some() || entry.measurements.iter().any(is_failure))
+        self.arguments.fail_fast && (has_failed(entry) || entry.measurements.iter().any(is_failure))
     }
 
     /// Benchmarks one server under all workloads. Stops early on an interrupt, and after the first
@@ -214,13 +213,19 @@ impl Job<'_> {
         }
         if !is_interrupted {
             check_measured(report)?;
-            if report.servers.iter().any(|server| server.problem.is_some()) {
+            if report.servers.iter().any(has_failed) {
                 return Ok(ExitCode::from(1));
             }
         }
         let all = report.servers.iter().flat_map(|server| &server.measurements);
         Ok(arguments.measurement.exit_code(all, &thresholds.concat()))
     }
+}
+
+/// Returns whether the server failed: it did not run, or a measurement is faulty. The contract allows
+/// each workload, so the server is at fault, as in a comparison.
+fn has_failed(server: &ServerResult) -> bool {
+    server.problem.is_some() || server.measurements.iter().any(|it| it.problem().is_some())
 }
 
 /// Checks that at least one measurement was attempted.

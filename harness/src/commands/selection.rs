@@ -26,6 +26,12 @@ pub(crate) fn selected<T>(
         false => name(row).starts_with(prefix),
     };
     for prefix in prefixes {
+        if prefix.is_empty() {
+            let message = format!(
+                "the {kind} prefix is empty: remove it to select every {kind}, or write one"
+            );
+            return Err(UsageError(message).into());
+        }
         if !rows.clone().any(|row| matches(row, prefix)) {
             let is_row = |new: &str| rows.clone().any(|row| name(row) == new);
             let remedy = renamed::hint(prefix, is_row)

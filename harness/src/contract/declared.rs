@@ -114,7 +114,7 @@ pub const PROPERTIES: &[Property] = &[
         table: ManifestTable::Contract,
         help: "Connection limit: number of connections served at the same time",
         requires_cmd: false,
-        parse: |it, text| set(&mut it.capacity, units::positive(text)),
+        parse: |it, text| set(&mut it.capacity, connections(text, 1)),
         format: |it| it.capacity.map(|clients| clients.to_string()),
     },
     Property {
@@ -124,7 +124,7 @@ pub const PROPERTIES: &[Property] = &[
         table: ManifestTable::Contract,
         help: "Number of connections beyond --capacity that the server accepts and keeps waiting until a connection slot is free",
         requires_cmd: false,
-        parse: |it, text| set(&mut it.queue, units::count(text)),
+        parse: |it, text| set(&mut it.queue, connections(text, 0)),
         format: |it| it.queue.map(|clients| clients.to_string()),
     },
     Property {
@@ -164,7 +164,7 @@ pub const PROPERTIES: &[Property] = &[
         table: ManifestTable::Contract,
         help: "Prefix of every error reply",
         requires_cmd: false,
-        parse: |it, text| set(&mut it.error_prefix, Ok(text.to_owned())),
+        parse: |it, text| set(&mut it.error_prefix, prefix(text)),
         format: |it| it.error_prefix.clone(),
     },
     Property {
@@ -174,7 +174,7 @@ pub const PROPERTIES: &[Property] = &[
         table: ManifestTable::Contract,
         help: "Prefix of the reply to a connection over the limit [default: error: busy]",
         requires_cmd: false,
-        parse: |it, text| set(&mut it.busy_prefix, Ok(text.to_owned())),
+        parse: |it, text| set(&mut it.busy_prefix, prefix(text)),
         format: |it| it.busy_prefix.clone(),
     },
     Property {
@@ -277,6 +277,19 @@ pub const PROPERTIES: &[Property] = &[
 ];
 
 impl Declared {
+    /// Checks that the properties fit together.
+    ///
+    /// # Errors
+    /// A property has no effect without another one.
+    pub fn check(&self) -> Result<(), String> {
+        match (self.idle_tolerance, self.idle_timeout) {
+            (Some(_), None) => {
+                Err("idle-tolerance needs idle-timeout: declare the idle timeout too".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the contract with the declared properties.
     pub fn contract(&self) -> Contract {
         let undeclared = Contract::undeclared(self.service.unwrap_or(Service::Calc));
@@ -314,6 +327,30 @@ impl Declared {
             }
         };
         PROPERTIES.iter().flat_map(flags).collect()
+    }
+}
+
+/// Maximum number of connections that a property may declare. No server has more.
+const MAX_CONNECTIONS: usize = 10_000_000;
+
+/// Parses a number of connections of at least `minimum`.
+fn connections(text: &str, minimum: usize) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (minimum..=MAX_CONNECTIONS).contains(&number) => Ok(number),
+        _ => {
+            Err(format!("write a whole number of at least {minimum} and at most {MAX_CONNECTIONS}"))
+        }
+    }
+}
+
+/// Parses the prefix of a reply. A reply is a line, so its prefix has no line feed.
+fn prefix(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("the prefix must not be empty: every reply would have it".to_owned()),
+        text if text.contains('\n') => {
+            Err("the prefix must not contain a line feed, which ends a reply".to_owned())
+        }
+        text => Ok(text.to_owned()),
     }
 }
 

@@ -92,6 +92,10 @@ impl TryFrom<String> for Operators {
         let mut supported = [false; Operators::ALL.len()];
         for byte in text.bytes() {
             match Operators::ALL.iter().position(|&it| it == byte) {
+                Some(index) if supported[index] => {
+                    let operator = char::from(byte);
+                    return Err(format!("the operator {operator} is listed twice"));
+                }
                 Some(index) => supported[index] = true,
                 None => {
                     return Err(

@@ -4,8 +4,10 @@
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
-use hdrhistogram::serialization::V2DeflateSerializer;
-use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use hdrhistogram::serialization::interval_log::{
+    IntervalLogWriterBuilder, IntervalLogWriterError, Tag,
+};
+use hdrhistogram::serialization::{V2DeflateSerializeError, V2DeflateSerializer};
 
 use super::engine::RunResult;
 use super::interval::Interval;
@@ -44,11 +46,21 @@ fn write_intervals<'i>(
             if histogram.is_empty() {
                 continue;
             }
-            log.write_histogram(histogram, start, duration, Some(tag))
-                .map_err(|error| io::Error::other(format!("{error:?}")))?;
+            log.write_histogram(histogram, start, duration, Some(tag)).map_err(io_error)?;
         }
     }
     to.flush()
+}
+
+/// Returns the I/O error of the log, without the names of the library's types.
+fn io_error(error: IntervalLogWriterError<V2DeflateSerializeError>) -> io::Error {
+    match error {
+        IntervalLogWriterError::IoError(error)
+        | IntervalLogWriterError::SerializeError(V2DeflateSerializeError::IoError(error)) => error,
+        IntervalLogWriterError::SerializeError(error) => {
+            io::Error::other(format!("a histogram cannot be encoded: {error}"))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -35,13 +35,7 @@ impl ReplyTemplate {
         address: SocketAddr,
         timeout: Duration,
     ) -> Result<ReplyTemplate, String> {
-        let mut template = ReplyTemplate {
-            contract: contract.clone(),
-            before: Vec::new(),
-            after: b"\n".to_vec(),
-            padding: b' ',
-            opening: RequestReply { request: Vec::new(), reply: Vec::new() },
-        };
+        let mut template = ReplyTemplate::of_lines(contract);
         if contract.wire == Wire::default() {
             return Ok(template);
         }
@@ -53,6 +47,27 @@ impl ReplyTemplate {
         }
         (template.before, template.after, template.padding) = learned.swap_remove(0);
         Ok(template)
+    }
+
+    /// Describes the service of the server at this address, if it is not that of the contract:
+    /// then all replies under load are wrong.
+    pub fn other_service(
+        contract: &Contract,
+        address: SocketAddr,
+        timeout: Duration,
+    ) -> Option<String> {
+        ReplyTemplate::of_lines(contract).other_service_at(address, timeout)
+    }
+
+    /// Returns the template of the line protocol.
+    fn of_lines(contract: &Contract) -> ReplyTemplate {
+        ReplyTemplate {
+            contract: contract.clone(),
+            before: Vec::new(),
+            after: b"\n".to_vec(),
+            padding: b' ',
+            opening: RequestReply { request: Vec::new(), reply: Vec::new() },
+        }
     }
 
     /// Converts a request and reply of the line protocol to this server's protocol.

@@ -1,5 +1,6 @@
 //! The `[confinement]` table of a manifest, which applies to all its servers.
 
+use std::num::NonZero;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -12,7 +13,7 @@ use crate::wire::humantime_text;
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(super) struct ConfinementTable {
     memory: Option<Size>,
-    tasks: Option<usize>,
+    tasks: Option<NonZero<usize>>,
     #[serde(deserialize_with = "time")]
     cpu_time: Option<Duration>,
     file_size: Option<Size>,
@@ -53,7 +54,7 @@ impl ConfinementTable {
     pub(super) fn confinement(&self) -> Confinement {
         Confinement {
             memory_bytes: self.memory.map(|size| size.0),
-            tasks: self.tasks,
+            tasks: self.tasks.map(NonZero::get),
             cpu_seconds: self.cpu_time.map(|time| time.as_secs().max(1)),
             file_bytes: self.file_size.map(|size| size.0),
             lifetime: self.lifetime,

@@ -98,6 +98,7 @@ impl Entry {
             Command::Line(line) => split(line).map_err(|error| format!("`command`: {error}"))?,
         };
         self.wire.check().map_err(|error| format!("`wire`: {error}"))?;
+        self.contract.0.check().map_err(|error| format!("`contract`: {error}"))?;
         let contract = Contract {
             dialect: self.dialect,
             wire: self.wire.clone(),

@@ -8,7 +8,7 @@ mod reply;
 mod spacing;
 
 pub use bytes::{Bytes, ReplyRegex, Template};
-pub use reply::{LengthPrefix, ReplyFraming};
+pub use reply::{LengthPrefix, MAX_REPLY_SIZE, ReplyFraming};
 pub use spacing::respaced;
 
 use std::time::Duration;
@@ -71,7 +71,7 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// How the end of a greeting is determined.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", try_from = "GreetingTable")]
 pub enum Greeting {
     /// A terminator.
     Until(Bytes),
@@ -80,6 +80,34 @@ pub enum Greeting {
     /// No data arrives for this duration. The greeting may be empty.
     #[serde(with = "humantime_text")]
     Quiet(Duration),
+}
+
+/// A greeting in TOML: a table with exactly one key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GreetingTable {
+    until: Option<Bytes>,
+    lines: Option<usize>,
+    quiet: Option<Quiet>,
+}
+
+/// A duration in TOML.
+#[derive(Deserialize)]
+struct Quiet(#[serde(with = "humantime_text")] Duration);
+
+impl TryFrom<GreetingTable> for Greeting {
+    type Error = &'static str;
+
+    fn try_from(table: GreetingTable) -> Result<Greeting, &'static str> {
+        match (table.until, table.lines, table.quiet) {
+            (Some(end), None, None) => Ok(Greeting::Until(end)),
+            (None, Some(lines), None) => Ok(Greeting::Lines(lines)),
+            (None, None, Some(Quiet(time))) => Ok(Greeting::Quiet(time)),
+            _ => {
+                Err("write one of: { until = \"\\n\\n\" }, { lines = 1 }, or { quiet = \"250ms\" }")
+            }
+        }
+    }
 }
 
 /// A step of a handshake.

@@ -138,6 +138,9 @@ impl LengthPrefix {
     }
 }
 
+/// Maximum size of a reply in bytes: clients buffer no more.
+pub const MAX_REPLY_SIZE: usize = 256 * 1024;
+
 /// Framings that are tables in TOML.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -180,8 +183,11 @@ impl<'d> Deserialize<'d> for ReplyFraming {
             FramingToml::Bytes(bytes) if *bytes == *CLOSE.as_bytes() => Ok(ReplyFraming::Close),
             FramingToml::Bytes(bytes) if bytes.is_empty() => Err(invalid()),
             FramingToml::Bytes(bytes) => Ok(ReplyFraming::Bytes(bytes)),
-            FramingToml::Table(FramingTable::Size(0)) => {
-                Err(D::Error::custom("the size must be at least 1 byte"))
+            FramingToml::Table(FramingTable::Size(size))
+                if !(1..=MAX_REPLY_SIZE).contains(&size) =>
+            {
+                let message = format!("the size must be from 1 to {MAX_REPLY_SIZE} bytes");
+                Err(D::Error::custom(message))
             }
             FramingToml::Table(FramingTable::Size(size)) => Ok(ReplyFraming::Size(size)),
             FramingToml::Table(FramingTable::Length(length)) => Ok(ReplyFraming::Length(length)),

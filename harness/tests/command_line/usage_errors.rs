@@ -13,6 +13,18 @@ pub(super) fn an_invalid_argument_is_a_usage_error_that_gives_the_correction() {
         (&["check", "--capacity", "3"], "--cmd"),
         (&["run", "--plan", "forever"], "quick"),
         (&["nonsense"], "choose one of iterative"),
+        (&["chekc"], "did you mean `harness check`?"),
+        (&["check", "--case", ""], "the case prefix is empty"),
+        (&["bench", "--workload", ""], "the workload prefix is empty"),
+        (&["check", "--manifest", "x.toml", "--capacity", "3"], "[server.contract]"),
+        (&["check", "--cmd", "x {port}", "--capacity", "-1"], "at least 1"),
+        (&["check", "--cmd", "x {port}", "--capacity", "1000000000000"], "at most 10000000"),
+        (&["check", "--cmd", "x {port}", "--error-prefix", "a\nb"], "line feed"),
+        (&["check", "--cmd", "x {port}", "--busy-prefix", ""], "must not be empty"),
+        (&["check", "--cmd", "x {port}", "--idle-tolerance", "1s"], "needs idle-timeout"),
+        (&["load", "127.0.0.1:1", "--connections", "-1"], "at least 1"),
+        (&["load", "127.0.0.1:1", "--wire", "reply-end = { size = 99999999999 }"], "262144"),
+        (&["load", "127.0.0.1:1", "--wire", "greeting = {}"], "{ lines = 1 }"),
     ];
     for (arguments, words) in rows {
         harness().args(*arguments).assert().code(2).stdout("").stderr(contains(*words));
@@ -58,6 +70,26 @@ fn error_says_what_is_expected(arguments: &[&str], file: &str, words: &[&str]) {
     assert!(error.starts_with("harness: ") && error.contains(file), "{arguments:?}: {error}");
     for word in words {
         assert!(error.contains(word), "{arguments:?}: no {word} in {error}");
+    }
+}
+
+pub(super) fn a_value_of_a_manifest_without_a_meaning_is_an_error_that_names_the_limit() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let file = folder.path().join("servers.toml");
+    for (lines, words) in [
+        ("contract = { capacity = 1_000_000_000_000 }", "at most 10000000"),
+        ("contract = { error-prefix = \"a\\nb\" }", "line feed"),
+        ("contract = { idle-tolerance = '1s' }", "needs idle-timeout"),
+        ("dialect = { operators = '++' }", "listed twice"),
+        ("wire = { reply-end = { size = 99999999999 } }", "from 1 to 262144"),
+        ("wire = { greeting = {} }", "{ lines = 1 }"),
+        ("[confinement]\ntasks = 0", "line 5"),
+    ] {
+        let text = format!("[[server]]\nname = 'x'\ncommand = 'x {{port}}'\n{lines}\n");
+        std::fs::write(&file, &text).expect("a file");
+        let output = harness().args(["check", "--manifest"]).arg(&file).assert().code(2);
+        let error = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        assert!(error.contains(words), "{text}: {error}");
     }
 }
 

@@ -46,7 +46,9 @@ fn benched(arguments: &[&str], duration: Duration) -> Vec<Value> {
         let output = command.output().expect("it ends");
         let servers: Vec<Value> = serde_json::from_slice(&output.stdout).expect("a list");
         let is_answered = measurements(&servers).all(|it| number(&it["outcomes"]["answered"]) > 0);
-        assert_eq!(output.status.code(), Some(i32::from(!is_answered)), "{output:?}");
+        let is_faulty = measurements(&servers).any(|it| it["validity"]["label"] == "faulty");
+        let expected = i32::from(!is_answered || is_faulty);
+        assert_eq!(output.status.code(), Some(expected), "{output:?}");
         if is_answered {
             return servers;
         }
@@ -136,4 +138,20 @@ pub(super) fn every_workload_gets_correct_replies_from_a_suitable_server() {
         let is_measured = measurements(&servers).any(|one| one["workload"] == workload.name);
         assert!(is_measured, "{} is not measured: {servers:?}", workload.name);
     }
+}
+
+/// As in a comparison, a request without a correct reply is a failure of the server.
+pub(super) fn a_bench_with_a_faulty_measurement_exits_with_1() {
+    let program = env!("CARGO_BIN_EXE_harness");
+    let command = format!("'{program}' known wrong:50 {{host}} {{port}}");
+    let flags = ["--workload", "closed-1", "--plan", "quick", "--duration", "500ms"];
+    let output = harness(&["bench", "--cmd", &command, "--json"]).args(flags).output();
+    let output = output.expect("it ends");
+    let servers: Vec<Value> = serde_json::from_slice(&output.stdout).expect("a list");
+    let one = measurements(&servers).next().expect("a measurement");
+    assert_eq!((output.status.code(), &one["validity"]["label"]), (Some(1), &"faulty".into()));
+    harness(&["bench", "--cmd", &command, "--against-cmd", &command, "--launches", "4"])
+        .args(["--duration", "400ms", "--connections", "1"])
+        .assert()
+        .code(1);
 }

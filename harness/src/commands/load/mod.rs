@@ -18,11 +18,11 @@ use crate::cli;
 use crate::contract::Contract;
 use crate::load::placement::{Pin, Placement};
 use crate::load::{
-    self, ArrivalProcess, ConnectionGroup, LiveEvent, LoadSpec, Plan, ReplyTemplate, exchanges_for,
-    histogram_log,
+    self, ArrivalProcess, ConnectionGroup, LiveEvent, LoadSpec, Plan, REPLY_TIMEOUT, ReplyTemplate,
+    exchanges_for, histogram_log,
 };
 use crate::report::measurement_text;
-use crate::results::{Measurement, Outcome};
+use crate::results::{Measurement, Outcome, Outcomes};
 use crate::server::raise_descriptor_limit;
 use crate::stdio;
 use crate::thresholds::{ThresholdResult, check_all};
@@ -103,6 +103,24 @@ fn interrupted_line(arguments: &cli::Load) -> String {
     }
 }
 
+/// Returns the contract that the arguments declare.
+fn contract(arguments: &cli::Load) -> Contract {
+    Contract {
+        wire: arguments.wire.clone().unwrap_or_default(),
+        ..Contract::undeclared(arguments.service)
+    }
+}
+
+/// Describes the service of a server whose replies are all wrong, if it is not that of `--service`.
+fn other_service(arguments: &cli::Load, outcomes: &Outcomes) -> Option<String> {
+    let wrong = outcomes.get(Outcome::WrongReply) + outcomes.get(Outcome::ErrorReply);
+    if wrong == 0 || outcomes.get(Outcome::Answered) > 0 {
+        return None;
+    }
+    let timeout = arguments.measurement.timeout.min(REPLY_TIMEOUT);
+    ReplyTemplate::other_service(&contract(arguments), arguments.address, timeout)
+}
+
 /// Returns the load that the arguments describe.
 ///
 /// # Errors
@@ -112,10 +130,7 @@ fn load_spec(arguments: &cli::Load, seed: u64) -> Result<LoadSpec> {
         Some(per_s) => ArrivalProcess::Open { arrivals: arguments.arrivals, per_s },
         None => ArrivalProcess::Closed { depth: arguments.depth },
     };
-    let contract = Contract {
-        wire: arguments.wire.clone().unwrap_or_default(),
-        ..Contract::undeclared(arguments.service)
-    };
+    let contract = contract(arguments);
     if !contract.wire.is_pipelined() && (arguments.depth > 1 || arguments.rate.is_some()) {
         let message = "with this --wire, a request must wait for the reply to the previous one: \
                        remove --depth and --rate";
@@ -163,6 +178,9 @@ fn print(
     match &arguments.json {
         Some(path) if path == Path::new("-") => stdio::error(&text),
         _ => stdio::line(text.trim_end()),
+    }
+    if let Some(service) = other_service(arguments, &measurement.outcomes) {
+        stdio::error_line(format_args!("harness: {service}"));
     }
     if measurement.is_prevented() {
         let reasons: Vec<String> =

@@ -44,6 +44,8 @@ pub(super) enum LearnError {
     ClientError(&'static str, ClientError),
     /// The server's messages cannot be used; the text gives the reason.
     Wrong(String),
+    /// The server provides this service, which is not the declared one.
+    OtherService(Service),
 }
 
 impl LearnError {
@@ -51,6 +53,16 @@ impl LearnError {
         match self {
             LearnError::ClientError(what, error) => format!("{what}: {error}"),
             LearnError::Wrong(what) => what,
+            LearnError::OtherService(Service::Calc) => {
+                "the server answers as a calculator; use --service calc (in a manifest: service = \
+                 \"calc\")"
+                    .to_owned()
+            }
+            LearnError::OtherService(Service::Echo) => {
+                "the server answers as an echo server; use --service echo (in a manifest: service = \
+                 \"echo\")"
+                    .to_owned()
+            }
         }
     }
 }
@@ -100,6 +112,18 @@ impl ReplyTemplate {
         }
         close_all(open);
         Ok(learned)
+    }
+
+    /// Describes the service of the server, if it is not that of the contract.
+    pub(super) fn other_service_at(
+        &mut self,
+        address: SocketAddr,
+        timeout: Duration,
+    ) -> Option<String> {
+        match self.learn_connection(address, SAMPLES[0], timeout) {
+            Err(error @ LearnError::OtherService(_)) => Some(error.text()),
+            _ => None,
+        }
     }
 
     /// Learns from one more connection while others are open. Returns `None` if the server does not
@@ -161,8 +185,16 @@ impl ReplyTemplate {
         let reply = self
             .receive_reply(client, timeout)
             .map_err(|error| LearnError::ClientError("no reply", error))?;
-        let value = if self.contract.service == Service::Echo { request } else { value };
-        self.surrounding_bytes(reply, value).map_err(LearnError::Wrong)
+        let (value, other, other_service) = match self.contract.service {
+            Service::Echo => (request, value, Service::Calc),
+            Service::Calc => (value, request, Service::Echo),
+        };
+        self.surrounding_bytes(reply.clone(), value).map_err(|reason| {
+            match self.surrounding_bytes(reply, other) {
+                Ok(_) => LearnError::OtherService(other_service),
+                Err(_) => LearnError::Wrong(reason),
+            }
+        })
     }
 
     /// Receives the next reply, with its delimiter and the following prompt.
