@@ -76,6 +76,11 @@ pub(crate) fn counted(number: impl Display, noun: &str) -> String {
     format!("{number} {noun}{}", if number == "1" { "" } else { "s" })
 }
 
+/// Formats a round-trip time in microseconds.
+pub(crate) fn round_trip(us: u64) -> String {
+    time(us.saturating_mul(1000))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

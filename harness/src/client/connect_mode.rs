@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+/// Receive buffer of a client with a small window, in bytes. The kernel doubles it, and uses half for
+/// its own data.
+pub const SMALL_WINDOW: usize = 2048;
+
 /// How a client opens its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectMode {
@@ -35,7 +39,7 @@ pub(super) fn connect(
     if mode == ConnectMode::SmallWindow {
         // Before connecting, because the handshake negotiates the window scale (tcp(7)). The kernel
         // doubles the size.
-        socket.set_recv_buffer_size(2048)?;
+        socket.set_recv_buffer_size(SMALL_WINDOW)?;
         // The initial send buffer of the server holds about 20 segments. With loopback's 64 KiB
         // segments that is over 1 MiB, so lower the segment size.
         socket.set_tcp_mss(536)?;

@@ -9,7 +9,7 @@ mod receiving;
 mod transcript;
 
 pub use command::{ClientOutcome, run_interactive};
-pub use connect_mode::ConnectMode;
+pub use connect_mode::{ConnectMode, SMALL_WINDOW};
 pub use connection::Client;
 pub use error::{ClientError, MAX_REPLY_LENGTH};
 pub use transcript::Transcript;

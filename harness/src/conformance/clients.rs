@@ -221,6 +221,7 @@ impl<'s> Clients<'s> {
     /// Fewer clients are served or connected. The case is then inconclusive.
     pub fn fill_slots(self) -> Result<FilledSlots<'s>, Failure> {
         let capacity = self.ctx.contract.capacity.unwrap_or(1);
+        self.ctx.require_round_trips(2 * capacity)?;
         let served: Result<_, _> =
             (0..capacity).map(|number| self.connect_with_retry(&request(number))).collect();
         let waiting: Result<_, _> =

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::client::ClientError;
-use crate::results::{Difference, Fault, Quoted, State, Stimulus, Verdict};
+use crate::results::{Difference, Fault, Obstacle, Quoted, State, Stimulus, Verdict};
 use crate::server::LaunchError;
 use crate::text::printable;
 
@@ -47,6 +47,8 @@ pub enum Detail {
     Quoted(Quoted),
     /// The value to replay is not a counterexample of the case.
     WrongCounterexample,
+    /// What kept the harness from judging the case.
+    Obstacle(Obstacle),
 }
 
 impl Failure {
@@ -117,6 +119,15 @@ impl Failure {
             verdict: None,
             state: State::Inconclusive,
             ..Failure::fail("a state in which the case can test its requirement", observed)
+        }
+    }
+
+    /// Returns an inconclusive result because of an obstacle. `consequence` is what the case could not
+    /// do.
+    pub fn obstacle(obstacle: Obstacle, consequence: &str) -> Failure {
+        Failure {
+            detail: Some(Box::new(Detail::Obstacle(obstacle))),
+            ..Failure::inconclusive(format!("{obstacle}: {consequence}"))
         }
     }
 

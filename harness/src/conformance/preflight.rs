@@ -85,15 +85,16 @@ enum Reply {
 fn reply_to_sum(ctx: &TestContext<'_>) -> Result<Reply, ClientError> {
     let mut client = ctx.clients().try_connect()?;
     let mut partial = Vec::new();
-    let received =
-        client.try_request(SUM).and_then(|()| match client.reply_until_asleep(SHORT_TIMEOUT) {
+    let received = client.try_request(SUM).and_then(|()| {
+        match client.reply_until_asleep(ctx.with_round_trips(SHORT_TIMEOUT)) {
             // The server has sent part of its reply and may be slow.
             Err(ClientError::Silent(_, bytes)) if !bytes.is_empty() => {
                 partial = bytes;
                 client.reply()
             }
             received => received,
-        });
+        }
+    });
     Ok(match received {
         Ok(value) => Reply::Value(value),
         Err(ClientError::Silent(_, bytes)) if !bytes.is_empty() && bytes == partial => {

@@ -12,7 +12,7 @@ use super::failure::{Detail, Failure, most_common_cause};
 use super::resources::sample_during;
 use super::settings::Runner;
 use crate::exit::Exit;
-use crate::results::{CaseResult, EventKind, Fault, Kind, State, Verdict};
+use crate::results::{CaseResult, EventKind, Fault, Kind, Obstacle, State, Verdict};
 use crate::server::{ExitReport, LaunchSpec, MAX_TASKS, NetworkLease};
 use crate::text::visible;
 
@@ -99,8 +99,11 @@ impl Runner {
         };
         let outcome =
             outcome.map(|checked| checked.map_err(|failure| with_blocked_server(&ctx, failure)));
-        let FinishedCase { process, evidence, was_served, was_replayed } = ctx.finish();
+        let FinishedCase { process, evidence, was_served, was_replayed, obstacle } = ctx.finish();
         result.set_outcome(outcome, &evidence);
+        if let Some(obstacle) = obstacle {
+            result.explain_by(obstacle);
+        }
         // After a failure, the server may be about to crash and need a moment to exit.
         let exit_grace = if result.is_fine() { Duration::ZERO } else { EXIT_GRACE };
         let ServerEnd { mut report, was_signalled } = process.end(exit_grace);
@@ -144,10 +147,12 @@ impl CaseResult {
         self.stimulus = failure.stimulus.map(|stimulus| *stimulus);
         self.difference = failure.difference;
         (self.counterexample, self.quoted, self.is_wrong_counterexample) = (None, None, false);
+        self.obstacle = None;
         match failure.detail.map(|detail| *detail) {
             Some(Detail::Counterexample(value)) => self.counterexample = Some(value),
             Some(Detail::Quoted(quoted)) => self.quoted = Some(Box::new(quoted)),
             Some(Detail::WrongCounterexample) => self.is_wrong_counterexample = true,
+            Some(Detail::Obstacle(obstacle)) => self.obstacle = Some(obstacle),
             None => {}
         }
     }
@@ -164,6 +169,15 @@ impl CaseResult {
             }
             Ok(Err(failure)) => self.fail_with(failure),
             Err(panic) => self.fail_with(panicked(&*panic)),
+        }
+    }
+
+    /// Records the obstacle because of which the time limit of the case has passed.
+    fn explain_by(&mut self, obstacle: Obstacle) {
+        if self.found() == Kind::Inconclusive && self.obstacle.is_none() {
+            let consequence = "the time limit of the case is exceeded";
+            let expected = mem::take(&mut self.expected);
+            self.fail_with(Failure { expected, ..Failure::obstacle(obstacle, consequence) });
         }
     }
 

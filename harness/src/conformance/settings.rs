@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::known_failures::KnownFailures;
+use super::round_trip::RoundTrip;
 use crate::server::Launcher;
 
 /// Time limit of a case, as a multiple of the timeout of one wait. It bounds the delay by a server
@@ -43,6 +44,8 @@ pub struct Runner {
     pub within: Option<Duration>,
     /// The deadline that follows from `within`; set when the cases start.
     pub deadline: Option<Instant>,
+    /// Round-trip time to the server, if the harness did not launch it.
+    pub round_trip: RoundTrip,
     /// Set to start no further case; see [`stop`](Self::stop).
     pub stopped: Arc<AtomicBool>,
     /// Called when a case starts.
@@ -61,6 +64,7 @@ impl Runner {
             replay: None,
             within: None,
             deadline: None,
+            round_trip: RoundTrip::default(),
             stopped: Arc::default(),
             on_case_start: None,
         }

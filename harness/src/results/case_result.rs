@@ -7,6 +7,7 @@ use super::discovery::Discovery;
 use super::event::Event;
 use super::fault::Fault;
 use super::known_failure::KnownFailure;
+use super::obstacle::Obstacle;
 use super::overload::Overload;
 use super::provocation::Provoked;
 use super::quoted::Quoted;
@@ -47,6 +48,9 @@ pub struct CaseResult {
     /// these cases is the cause. If that failure is known, this result also counts as known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocked_by: Vec<String>,
+    /// If this case is inconclusive: what kept the harness from judging it, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obstacle: Option<Obstacle>,
     /// The command that reproduces this result.
     pub reproduce: String,
     /// The traffic of the case's clients. Reports keep it only for results that need attention.
@@ -117,6 +121,7 @@ impl CaseResult {
             hint_names_no_cause: false,
             counterexample: None,
             blocked_by: Vec::new(),
+            obstacle: None,
             reproduce: String::new(),
             transcript: Vec::new(),
             log: String::new(),

@@ -179,6 +179,7 @@ impl ServerResult {
         }
         self.not_run = self.not_run.take().filter(|_| other.not_run.is_some());
         self.problem = self.problem.take().or(other.problem);
+        self.round_trip_us = self.round_trip_us.into_iter().chain(other.round_trip_us).min();
         self.measured_command = self.measured_command.take().or(other.measured_command);
         self.measured_capacity = self.measured_capacity.or(other.measured_capacity);
         self.concurrency_model = self.concurrency_model.or(other.concurrency_model);

@@ -69,6 +69,10 @@ pub struct ServerResult {
     /// Detected concurrency model, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_model: Option<ConcurrencyModel>,
+    /// Round-trip time to the server in microseconds, if the harness did not launch it: the shortest
+    /// time in which a connection was established.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip_us: Option<u64>,
     /// Reason why the server cannot run on this machine, if it cannot. Such a server has neither
     /// passed nor failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -169,6 +169,10 @@ impl CheckRun<'_> {
         let tested = draft.report.servers.last_mut().expect("the entry that was pushed above");
         tested.concurrency_model = results.iter().find_map(CaseResult::concurrency_model);
         tested.cases = results;
+        tested.round_trip_us = spec
+            .running_at
+            .and(self.runner.round_trip.known())
+            .map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
         tested.duration_ms = Some(milliseconds(began.elapsed()));
         draft.write()?;
         Ok(preflight_failure.map(|preflight_failure| *preflight_failure))

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
+use crate::client::SMALL_WINDOW;
 use crate::conformance::assumptions::PIPELINING;
 use crate::conformance::case::Case;
 use crate::conformance::failure::Failure;
@@ -88,6 +89,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         level: Level::Required,
         check: |ctx| {
             let mut client = ctx.clients().connect_with_small_window()?;
+            // A round trip transfers at most the receive window.
+            ctx.require_round_trips(REPLIES * 16 / SMALL_WINDOW)?;
             let [first, second] = ALTERNATING_REQUESTS;
             let replies = [client.learn_reply(first)?, client.learn_reply(second)?];
             let pair = [ctx.contract.sent(first), ctx.contract.sent(second)].concat();

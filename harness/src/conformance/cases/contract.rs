@@ -39,6 +39,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let Some(declared) = ctx.contract.capacity else {
                 return report_undeclared(ctx, &seen, clients.declaration(ctx));
             };
+            if clients.is_out_of_time && clients.served.len() <= declared {
+                return Err(limit_not_reached(seen));
+            }
             match clients.served.len() {
                 MAX_CLIENTS.. if declared >= MAX_CLIENTS => {}
                 served if served == declared => {}
@@ -79,6 +82,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             match (&clients.next, declared) {
                 (None, None) => {
                     report_undeclared(ctx, &clients.overload_text(), Declared::default())
+                }
+                (None, Some(_)) if clients.is_out_of_time => {
+                    Err(limit_not_reached(clients.overload_text()))
                 }
                 (None, Some(_)) => {
                     Err(Failure::assumption_failed(&["contract/capacity"], clients.overload_text()))
@@ -129,6 +135,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     let queue = clients.next.is_some().then_some(waiting);
                     report_undeclared(ctx, &seen, Declared { queue, ..Declared::default() })
                 }
+                Some(_) if clients.is_out_of_time => Err(limit_not_reached(seen)),
                 Some(_) if clients.has_no_limit() => {
                     Err(Failure::assumption_failed(&["contract/capacity"], clients.overload_text()))
                 }
@@ -171,6 +178,10 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             };
             let expected = format!("only requests up to {declared} bytes answered");
             match &longest.unanswered {
+                None if longest.is_out_of_time => Err(limit_not_reached(seen)),
+                Some(_) if longest.is_out_of_time && !longest.is_exact() => {
+                    Err(limit_not_reached(seen))
+                }
                 None if longest.answered < declared => as_declared(ctx, seen),
                 Some(_) if longest.is_exact() && longest.answered == declared => {
                     as_declared(ctx, seen)
@@ -359,6 +370,11 @@ fn more_or_less(is_more: bool) -> Fault {
     if is_more { Fault::MoreThanDeclared } else { Fault::LessThanDeclared }
 }
 
+/// Returns the inconclusive result of a search for a limit that had too little time.
+fn limit_not_reached(seen: String) -> Failure {
+    Failure::inconclusive(format!("the case had no time to reach the limit: {seen}"))
+}
+
 /// Records that the detected property matches the declared property.
 fn as_declared(ctx: &TestContext<'_>, seen: String) -> Result<(), Failure> {
     ctx.evidence().record_verified();
@@ -387,6 +403,9 @@ impl ClientsAtLimit<'_> {
         let served = counted(self.served.len(), "connection");
         match &self.next {
             Some(next) => format!("{served} served at a time; the next one: {}", next.text()),
+            None if self.is_out_of_time => {
+                format!("at least {served} served at a time; the case had no time for more")
+            }
             None if self.has_no_limit() => format!("at least {served} served at a time"),
             None => format!("{served} served at a time; the next one is queued"),
         }
@@ -402,6 +421,9 @@ impl ClientsAtLimit<'_> {
         };
         match &self.next {
             Some(next) => format!("{used}; the next one: {}", next.text()),
+            None if self.is_out_of_time => {
+                format!("no limit found: {used}; the case had no time for more")
+            }
             None => format!("no limit found: {used}, the maximum that a case opens"),
         }
     }
@@ -446,6 +468,9 @@ impl LongestLine {
         let answered = format!("requests up to {} bytes answered", self.answered);
         match self.outcome() {
             Some(outcome) => format!("{answered}; a longer one: {outcome}"),
+            None if self.is_out_of_time => {
+                format!("{answered}; the case had no time for longer ones")
+            }
             None => format!("{answered}; longer requests were not tried"),
         }
     }

@@ -166,6 +166,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         level: Level::Required,
         check: |ctx| {
             ctx.clients().connect()?.learn_reply(&request(7))?;
+            ctx.require_round_trips(2 * 200)?;
             for number in 0..200 {
                 let expected = format!("client {} of 200 is served", number + 1);
                 ctx.clients().expect_service_with_retry(&expected).map_err(|failure: Failure| {

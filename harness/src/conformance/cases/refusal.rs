@@ -54,12 +54,13 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         check: |ctx| {
             let _filled = ctx.clients().fill_slots()?;
             let declared = ctx.contract.when_full.unwrap_or(OverloadPolicy::Wait);
+            let in_time = ctx.with_round_trips(SHORT_TIMEOUT);
             let (mut outcome, mut after) = connect_over_limit(ctx);
             // A busy machine may delay one rejection; a server that delays rejections delays all.
             for _ in 1..MAX_ATTEMPTS {
                 if outcome.policy() != Some(declared)
                     || declared == OverloadPolicy::Wait
-                    || after <= SHORT_TIMEOUT
+                    || after <= in_time
                 {
                     break;
                 }
@@ -76,8 +77,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     ..Failure::fail(expected, outcome.text()).with_connection_end()
                 });
             }
-            if declared != OverloadPolicy::Wait && after > SHORT_TIMEOUT {
-                let expected = format!("{expected}, within {} ms", SHORT_TIMEOUT.as_millis());
+            if declared != OverloadPolicy::Wait && after > in_time {
+                let expected = format!("{expected}, within {} ms", in_time.as_millis());
                 let seen = format!("{}, after {} ms", outcome.text(), after.as_millis());
                 return Err(Failure::fail(expected, seen)
                     .fault(Fault::TooLate)
@@ -133,13 +134,13 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         level: Level::Required,
         check: |ctx| {
             let mut filled = ctx.clients().fill_slots()?;
-            for _ in 0..REJECTED_CONNECTIONS {
+            for _ in 0..ctx.repetitions(REJECTED_CONNECTIONS, 4) {
                 // Another case tests the kind of rejection. Wait for the rejection, so that it
                 // happens before the served client sends its request: an accepting thread may run
                 // late.
                 let outcome = ctx.clients().try_connect().and_then(|mut client| {
                     client.client.send(&ctx.contract.sent(b"1+2"))?;
-                    let _ = client.reply_until_quiescent(QUIET);
+                    let _ = client.reply_until_quiescent(QUIET + ctx.round_trip());
                     Ok(())
                 });
                 if let Err(error @ (ClientError::ConnectTimedOut(_) | ClientError::OutOfTime)) =
@@ -266,7 +267,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 Failure::assumption_failed(&["refusal/slot-freed-by-fin"], failure.observed)
             })?;
             filled.served.push(client);
-            for _ in 0..RACING_CONNECTIONS {
+            for _ in 0..ctx.repetitions(RACING_CONNECTIONS, 4) {
                 let TestClient { client: leaving, .. } = filled.make_room();
                 let outcome = thread::scope(|scope| {
                     spawn_scoped(scope, move || drop(leaving))?;
@@ -310,7 +311,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let _filled = ctx.clients().fill_slots()?;
             let mut queued = Vec::new();
             while queued.len() < MAX_QUEUED
-                && let Ok(client) = ctx.clients().try_connect_within(QUIET)
+                && let Ok(client) = ctx.clients().try_connect_within(ctx.with_round_trips(QUIET))
             {
                 queued.push(client);
             }

@@ -117,7 +117,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let reply = ctx.clients().connect()?.learn_reply(repeated)?;
             for number in 0..2 {
                 let mut client = ctx.clients().connect_with_retry(&request(number))?;
-                for _ in 0..REPETITIONS {
+                for _ in 0..ctx.repetitions(REPETITIONS, 2) {
                     client.request(repeated)?;
                     client.expect(&reply)?;
                 }

@@ -70,7 +70,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         level: Level::Required,
         check: |ctx| {
             let declared = ctx.contract.idle_timeout.unwrap_or_default();
-            let idle = stay_idle(ctx, ctx.contract.idle_until())?;
+            let idle = stay_idle(ctx, ctx.with_round_trips(ctx.contract.idle_until()))?;
             let after = idle.max_idle_time;
             let expected = format!("closed after {} ms without a request", declared.as_millis());
             let seen = format!("closed after {} ms", after.as_millis());
@@ -177,6 +177,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         check: |ctx| {
             let mut client = ctx.clients().connect()?;
             let reply = client.learn_reply(&request(7))?;
+            ctx.require_round_trips(other_slots(ctx))?;
             let mut silent: Vec<TestClient<'_>> =
                 (0..other_slots(ctx)).map(|_| ctx.clients().connect()).collect::<Result<_, _>>()?;
             // A client that is still in the accept queue could later take the last slot.

@@ -43,6 +43,8 @@ pub(in crate::conformance) struct Deadlines {
     cpu_wait: Cell<Duration>,
     /// Time at which `cpu_wait` was last read.
     cpu_wait_read_at: Cell<Instant>,
+    /// Whether a wait has ended because the deadline of the case passed.
+    ended_a_wait: Cell<bool>,
     /// Total extension of the deadline for time spent waiting for a CPU.
     extension: Cell<Duration>,
 }
@@ -57,6 +59,7 @@ impl Deadlines {
             slowest_reply: Cell::default(),
             cpu_wait: Cell::new(proc::thread_sched_stats().waited),
             cpu_wait_read_at: Cell::new(Instant::now()),
+            ended_a_wait: Cell::default(),
             extension: Cell::default(),
         };
         deadlines.restart();
@@ -89,6 +92,24 @@ impl Deadlines {
         self.timeout_override.get().map_or(EXIT_GRACE, |_| POLL_INTERVAL)
     }
 
+    /// Returns the error of a wait that the deadline of the case has ended.
+    pub(in crate::conformance) fn out_of_time(&self) -> ClientError {
+        self.ended_a_wait.set(true);
+        ClientError::OutOfTime
+    }
+
+    /// Returns whether a wait has ended because the deadline of the case passed.
+    pub(super) fn have_passed(&self) -> bool {
+        self.ended_a_wait.get()
+    }
+
+    /// Returns whether less than half of the time of the case has passed. An experiment with a varying
+    /// number of steps ends then, so that its result is known.
+    pub(in crate::conformance) fn permit_a_step(&self) -> bool {
+        let left = self.case_deadline.get().saturating_duration_since(Instant::now());
+        left > self.timeout * TIMEOUTS_PER_CASE / 2
+    }
+
     /// Returns whether the deadline of the case has passed.
     pub(super) fn has_passed(&self) -> bool {
         self.case_deadline.get() <= Instant::now()
@@ -101,7 +122,7 @@ impl Deadlines {
     pub(super) fn time_left(&self) -> Result<Duration, ClientError> {
         match self.case_deadline.get().saturating_duration_since(Instant::now()).min(self.timeout())
         {
-            Duration::ZERO => Err(ClientError::OutOfTime),
+            Duration::ZERO => Err(self.out_of_time()),
             left => Ok(left),
         }
     }

@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod departures;
+mod distance;
 mod evidence;
 mod learned;
 mod process;
@@ -24,10 +25,11 @@ pub(super) use self::process::{LOOPBACK, ServerEnd};
 pub use self::resources::Resources;
 use super::assumptions::PLAIN_REQUESTS;
 use super::failure::Failure;
+use super::round_trip::RoundTrip;
 use super::settings::Runner;
 use crate::client::{ClientError, Transcript};
 use crate::contract::Contract;
-use crate::results::Fault;
+use crate::results::{Fault, Obstacle};
 use crate::server::{LaunchSpec, NetworkLease, Server};
 
 /// Context of a case: the contract, the process and the resources of the server under test, the
@@ -44,6 +46,8 @@ pub struct TestContext<'a> {
     deadlines: Deadlines,
     learned_replies: LearnedReplies,
     departures: Departures,
+    /// Round-trip time to the server; `None` if the harness launched it.
+    round_trip: Option<RoundTrip>,
     clients: Cell<usize>,
     /// The counterexample to replay, if any.
     counterexample: Option<&'a Value>,
@@ -59,6 +63,8 @@ pub(super) struct FinishedCase<'a> {
     pub(super) was_served: bool,
     /// Whether the case has requested the counterexample to replay.
     pub(super) was_replayed: bool,
+    /// Why the time limit of the case has passed, if it has and the reason is known.
+    pub(super) obstacle: Option<Obstacle>,
 }
 
 impl<'a> TestContext<'a> {
@@ -69,15 +75,19 @@ impl<'a> TestContext<'a> {
         lease: &'a NetworkLease,
     ) -> TestContext<'a> {
         let transcript = Transcript::begin();
+        let round_trip = spec.running_at.map(|_| runner.round_trip.clone());
+        let timeout =
+            runner.timeout + round_trip.as_ref().map_or(Duration::ZERO, distance::time_of_a_wait);
         TestContext {
             contract: &spec.contract,
             seed: runner.seed,
-            timeout: runner.timeout,
+            timeout,
             process: ServerProcess::new(runner, spec, server, lease, transcript.clone()),
             evidence: Evidence::new(transcript),
-            deadlines: Deadlines::new(runner.timeout, runner.deadline),
+            deadlines: Deadlines::new(timeout, runner.deadline),
             learned_replies: LearnedReplies::default(),
             departures: Departures::new(spec.running_at.is_some()),
+            round_trip,
             clients: Cell::default(),
             counterexample: runner.replay.as_ref(),
             was_replayed: Cell::default(),
@@ -229,7 +239,9 @@ impl<'a> TestContext<'a> {
     }
 
     pub(super) fn finish(self) -> FinishedCase<'a> {
+        let obstacle = self.distance().filter(|_| self.deadlines.have_passed());
         FinishedCase {
+            obstacle,
             process: self.process,
             evidence: self.evidence,
             was_served: self.learned_replies.has_replies(),

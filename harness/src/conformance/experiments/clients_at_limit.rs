@@ -24,6 +24,8 @@ pub(in crate::conformance) struct ClientsAtLimit<'s> {
     /// [`MAX_CLIENTS`] connections were open first, or while [`fill_queue`](Self::fill_queue) has
     /// not been called and a client waits.
     pub(in crate::conformance) next: Option<OverLimit>,
+    /// Whether the time of the case ended the search for the limit.
+    pub(in crate::conformance) is_out_of_time: bool,
     /// Whether the kernel reports which connections the server has accepted (`sock_diag`).
     pub(in crate::conformance) is_acceptance_known: bool,
 }
@@ -44,9 +46,10 @@ impl<'s> ClientsAtLimit<'s> {
             served: vec![first],
             waiting: Vec::new(),
             next: None,
+            is_out_of_time: false,
             is_acceptance_known,
         };
-        while clients.waiting.is_empty() && clients.next.is_none() && clients.remaining() > 0 {
+        while clients.waiting.is_empty() && clients.next.is_none() && clients.may_continue(ctx) {
             clients.connect_next(ctx, &reply)?;
         }
         Ok(clients)
@@ -55,6 +58,7 @@ impl<'s> ClientsAtLimit<'s> {
     /// Connects the next client, sends a request, and records the outcome.
     fn connect_next(&mut self, ctx: &'s TestContext<'_>, reply: &[u8]) -> Result<(), Failure> {
         let began = Instant::now();
+        let slot_freed_after = ctx.with_round_trips(QUIET);
         // An earlier client may still hold a slot.
         let may_free_slot = ctx.departures().are_within(SHORT_TIMEOUT);
         let mut answered = ctx.clients().try_connect().map(|mut client| {
@@ -72,9 +76,12 @@ impl<'s> ClientsAtLimit<'s> {
             return Ok(());
         }
         match answered {
+            Ok((_, Err(ClientError::OutOfTime))) | Err(ClientError::OutOfTime) => {
+                self.is_out_of_time = true;
+            }
             // The server closed an idle connection and gave its slot to the new client.
             Ok((_, Ok(line)))
-                if line == reply && began.elapsed() > QUIET && self.has_lost_first() =>
+                if line == reply && began.elapsed() > slot_freed_after && self.has_lost_first() =>
             {
                 self.next = Some(OverLimit::Unanswered);
             }
@@ -101,7 +108,7 @@ impl<'s> ClientsAtLimit<'s> {
         &mut self,
         ctx: &'s TestContext<'_>,
     ) -> Result<(), Failure> {
-        while !self.waiting.is_empty() && self.next.is_none() && self.remaining() > 0 {
+        while !self.waiting.is_empty() && self.next.is_none() && self.may_continue(ctx) {
             let mut connected = Vec::new();
             let mut rejected = None;
             while connected.len() < CONNECTIONS_PER_ROUND.min(self.remaining())
@@ -109,6 +116,10 @@ impl<'s> ClientsAtLimit<'s> {
             {
                 match ctx.clients().try_connect() {
                     Ok(client) => connected.push(client),
+                    Err(ClientError::OutOfTime) => {
+                        self.is_out_of_time = true;
+                        break;
+                    }
                     Err(error) => rejected = Some(OverLimit::of_connect_error(error)),
                 }
             }
@@ -135,6 +146,12 @@ impl<'s> ClientsAtLimit<'s> {
     /// Returns whether the server has closed the connection of the first client.
     fn has_lost_first(&mut self) -> bool {
         !matches!(self.served[0].received_reply(), Err(ClientError::Silent(..)))
+    }
+
+    /// Returns whether the case may open another connection and has time for it.
+    fn may_continue(&mut self, ctx: &TestContext<'_>) -> bool {
+        self.is_out_of_time |= !ctx.deadlines().permit_a_step();
+        self.remaining() > 0 && !self.is_out_of_time
     }
 
     /// Returns the number of connections that the case may still open.

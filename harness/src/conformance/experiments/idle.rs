@@ -32,7 +32,7 @@ pub(in crate::conformance) fn stay_idle(
     let began = Instant::now();
     client.learn_reply(&request(1))?;
     let received = match client.reply_within(duration) {
-        Err(ClientError::Silent(..)) => client.reply_until_asleep(QUIET),
+        Err(ClientError::Silent(..)) => client.reply_until_asleep(ctx.with_round_trips(QUIET)),
         received => received,
     };
     let received = received.map_err(|error| match error {

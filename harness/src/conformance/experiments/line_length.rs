@@ -12,6 +12,9 @@ use crate::text::printable;
 /// Length of the longest request that the experiment sends, in bytes.
 const MAX_REQUEST_LENGTH: usize = 1024 * 1024;
 
+/// Maximum number of round trips of a line and its reply.
+const ROUND_TRIPS_PER_LINE: u32 = 16;
+
 /// Length limit of the lines that a server answers.
 pub(in crate::conformance) struct LongestLine {
     /// Length of the longest line that got the expected reply, in bytes.
@@ -19,6 +22,8 @@ pub(in crate::conformance) struct LongestLine {
     /// Length of the shortest line that did not get the expected reply, in bytes, and its outcome.
     /// `None` if all lines got it.
     pub(in crate::conformance) unanswered: Option<(usize, UnansweredOutcome)>,
+    /// Whether the time of the case ended the search for the limit.
+    pub(in crate::conformance) is_out_of_time: bool,
 }
 
 /// Outcome of a line that is too long.
@@ -44,15 +49,21 @@ pub(in crate::conformance) fn longest_line(ctx: &TestContext<'_>) -> Result<Long
     };
     let max = max.min(max_padded(ctx.contract));
     let plain = ctx.contract.payload(&request(1));
-    let mut found = LongestLine { answered: plain.len(), unanswered: None };
+    let mut found = LongestLine { answered: plain.len(), unanswered: None, is_out_of_time: false };
+    // A long line and its reply take several round trips (slow start, RFC 5681).
+    let quiet = SHORT_TIMEOUT + ctx.round_trip() * ROUND_TRIPS_PER_LINE;
     while let Some(size) = found.next_size(max) {
+        if !ctx.deadlines().permit_a_step() {
+            found.is_out_of_time = true;
+            break;
+        }
         let line = padded(ctx.contract, &request(1), size);
         // Not every length has a request.
         let size = line.len();
         if size <= found.answered {
             break;
         }
-        let outcome = match client.raw_ask_until_quiescent(&line, SHORT_TIMEOUT) {
+        let outcome = match client.raw_ask_until_quiescent(&line, quiet) {
             Ok(reply) if reply == reply_to_padded(ctx.contract.service, &short, &line) => {
                 if client.ask(&request(2)).is_ok_and(|reply| reply != next) {
                     let seen = format!("a line of {size} bytes gets more than one reply");
@@ -60,6 +71,10 @@ pub(in crate::conformance) fn longest_line(ctx: &TestContext<'_>) -> Result<Long
                 }
                 found.answered = size;
                 continue;
+            }
+            Err(ClientError::OutOfTime) => {
+                found.is_out_of_time = true;
+                break;
             }
             Ok(other) => UnansweredOutcome::OtherReply(other),
             Err(error) => UnansweredOutcome::ClientError(error),
@@ -121,7 +136,7 @@ mod tests {
     #[test]
     fn every_limit_is_found_by_exponential_and_binary_search() {
         for limit in [5, 6, 100, 4096, 65_535, MAX_REQUEST_LENGTH - 1, MAX_REQUEST_LENGTH] {
-            let mut found = LongestLine { answered: 5, unanswered: None };
+            let mut found = LongestLine { answered: 5, unanswered: None, is_out_of_time: false };
             let mut lines = 0;
             while let Some(size) = found.next_size(MAX_REQUEST_LENGTH) {
                 lines += 1;

@@ -44,7 +44,7 @@ pub(super) fn rejection_timeout(ctx: &TestContext<'_>) -> Duration {
         _ => SHORT_TIMEOUT * 2,
     };
     let quiet = ctx.contract.idle_timeout.map_or(quiet, |timeout| quiet.min(timeout / 4));
-    ctx.deadlines().silence(quiet)
+    ctx.deadlines().silence(ctx.with_round_trips(quiet))
 }
 
 /// Connects one more client. The client first only reads, and then sends a request. Returns the
@@ -58,7 +58,10 @@ pub(in crate::conformance) fn connect_over_limit(ctx: &TestContext<'_>) -> (Over
     let mut received = client.reply_until_quiescent(rejection_timeout(ctx));
     let after = began.elapsed();
     if let Err(ClientError::Silent(..)) = received {
-        received = client.ask_until_quiescent(&request(7), ctx.deadlines().silence(QUIET * 2));
+        received = client.ask_until_quiescent(
+            &request(7),
+            ctx.deadlines().silence(ctx.with_round_trips(QUIET * 2)),
+        );
         match received {
             Err(ClientError::Silent(..)) => return (OverLimit::Unanswered, after),
             Ok(line) if !ctx.contract.is_busy(&line) => return (OverLimit::Served(line), after),

@@ -78,14 +78,14 @@ impl TestClient<'_> {
         Ok(())
     }
 
-    /// Requires that the server sends nothing for 120 ms. `when` completes the sentence "the server
+    /// Requires that the server sends nothing for 120 ms and a round trip. `when` completes the sentence "the server
     /// sends nothing …".
     ///
     /// # Errors
     /// The server sends data or closes the connection.
     pub fn expect_silence(&mut self, when: &str) -> Result<(), Failure> {
         let expected = format!("the server sends nothing {when}");
-        match self.read_for(QUIET) {
+        match self.read_for(QUIET + self.ctx.round_trip()) {
             Ok(bytes) if bytes.is_empty() => {
                 self.ctx.evidence().record_verified();
                 Ok(())

@@ -54,12 +54,14 @@ impl TestClient<'_> {
         let number = ctx.next_client();
         let left = ctx.time_left()?;
         let transcript = ctx.evidence().transcript();
+        let began = Instant::now();
         let connected = Client::connect(number, address, mode, left.min(timeout), transcript);
         let client = connected.map_err(|error| match error {
             // The deadline of the case limited the wait, and has passed.
-            ClientError::ConnectTimedOut(_) if left < timeout => ClientError::OutOfTime,
+            ClientError::ConnectTimedOut(_) if left < timeout => ctx.deadlines().out_of_time(),
             other => other,
         })?;
+        ctx.record_connect_time(began.elapsed());
         let presence = ctx.departures().arrival();
         let (is_greeted, requests, address) = (false, 0, None);
         Ok(TestClient { ctx, client, is_greeted, requests, mode, address, presence })

@@ -178,7 +178,7 @@ impl TestClient<'_> {
         result.map_err(|error| match error {
             // The deadline of the case limited the wait, and has passed.
             ClientError::Silent(..) if left <= waited && left < self.ctx.timeout => {
-                ClientError::OutOfTime
+                self.ctx.deadlines().out_of_time()
             }
             ClientError::Silent(_, bytes) => ClientError::Silent(waited, bytes),
             other => other,

@@ -73,7 +73,7 @@ impl TestClient<'_> {
     /// Returns whether the server closes or resets the connection now. A close after the last request
     /// that the contract permits does not count.
     fn is_closed_by_server(&mut self) -> bool {
-        let rest = self.client.rest_within(SHORT_TIMEOUT);
+        let rest = self.client.rest_within(self.ctx.with_round_trips(SHORT_TIMEOUT));
         !self.is_used_up() && matches!(rest, Ok(_) | Err(ClientError::Reset))
     }
 }

@@ -4,6 +4,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::model::{Fault, Grading, Group, Row};
+use crate::figures::round_trip;
 use crate::report::exporter::Exporter;
 use crate::report::html::result_link;
 use crate::results::Report;
@@ -91,6 +92,7 @@ fn grading_section(report: &Report, number: usize, grading: &Grading) -> Markup 
                     @if grading.command != grading.name { dt { "command" } dd { code { (grading.command) } } }
                     dt { "declares" } dd { (grading.contract) }
                     @if let Some(model) = grading.concurrency_model { dt { "concurrency model" } dd { (model) } }
+                    @if let Some(us) = grading.round_trip_us { dt { "round-trip time" } dd { (round_trip(us)) } }
                     @if let Some(reason) = &grading.not_run {
                         dt { "not run" } dd.bad { (reason) }
                     } @else {

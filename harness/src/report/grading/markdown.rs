@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::model::{Fault, Grading, Group, Row};
+use crate::figures::round_trip;
 use crate::report::exporter::{Document, Exporter};
 use crate::report::markup::{code, escaped};
 use crate::results::Report;
@@ -68,6 +69,9 @@ fn grading_section(grading: &Grading, page: &mut String) -> std::fmt::Result {
     writeln!(page, "- declares: {}", escaped(&grading.contract))?;
     if let Some(model) = grading.concurrency_model {
         writeln!(page, "- concurrency model: {}", escaped(model.name()))?;
+    }
+    if let Some(us) = grading.round_trip_us {
+        writeln!(page, "- round-trip time: {}", round_trip(us))?;
     }
     if let Some(reason) = &grading.not_run {
         return writeln!(page, "- **not run**: {}\n", escaped(reason));

@@ -22,6 +22,8 @@ pub struct Grading {
     pub contract: String,
     /// Detected concurrency model, if any.
     pub concurrency_model: Option<ConcurrencyModel>,
+    /// Round-trip time to the server in microseconds; `None` if the harness launched it.
+    pub round_trip_us: Option<u64>,
     /// Reason why the server could not run; `None` if it could run.
     pub not_run: Option<String>,
     /// Number of cases of each kind, as text.
@@ -123,6 +125,7 @@ impl Grading {
             command: plain(&server.command),
             contract: plain(&server.contract),
             concurrency_model: server.concurrency_model,
+            round_trip_us: server.round_trip_us,
             not_run: server.not_run.as_deref().map(plain),
             tally: Tally::of(&server.cases).summary(),
             topics: topics(&server.cases),

@@ -2,6 +2,7 @@
 
 use super::evidence::plain;
 use super::model::{Fault, Grading, Group, Row};
+use crate::figures::round_trip;
 use crate::results::ServerResult;
 
 /// Line width in characters. Commands are not wrapped, so that users can copy them.
@@ -24,6 +25,9 @@ pub fn grading(server: &ServerResult) -> String {
     page.labelled(0, "declares", &grading.contract);
     if let Some(model) = grading.concurrency_model {
         page.labelled(0, "model", model.name());
+    }
+    if let Some(us) = grading.round_trip_us {
+        page.labelled(0, "round trip", &round_trip(us));
     }
     if let Some(reason) = &grading.not_run {
         page.labelled(0, "not run", reason);

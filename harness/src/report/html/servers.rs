@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::address::server_id;
 use super::matrix::class;
+use crate::figures::round_trip;
 use crate::figures::{rate, time_or_dash};
 use crate::results::{Report, ServerResult, State};
 
@@ -24,6 +25,7 @@ fn details(server: &ServerResult) -> Markup {
                 @if let Some(reason) = &server.not_run { dt { "not run" } dd.bad { (reason) } }
                 @if let Some(family) = &server.family { dt { "family" } dd { (family) } }
                 @if let Some(model) = server.concurrency_model { dt { "concurrency model" } dd { (model) } }
+                @if let Some(us) = server.round_trip_us { dt { "round-trip time" } dd { (round_trip(us)) } }
                 dt { "declares" } dd { (server.contract) }
                 (observed(server))
                 dt { "tested" } dd { code { (server.command) } }
