@@ -70,7 +70,9 @@ impl<'a> TestContext<'a> {
         let mut slowest = Duration::ZERO;
         let runs = self.runs_in_time(runs);
         let (first, mut done) = (Instant::now(), 0);
-        while done < runs && (done == 0 || !self.is_far() || first.elapsed() < self.timeout) {
+        while done < runs
+            && (done == 0 || !self.is_far() || first.elapsed() < self.repetition_time())
+        {
             done += 1;
             let began = Instant::now();
             let tree = values

@@ -103,11 +103,12 @@ impl Deadlines {
         self.ended_a_wait.get()
     }
 
-    /// Returns whether less than half of the time of the case has passed. An experiment with a varying
-    /// number of steps ends then, so that its result is known.
-    pub(in crate::conformance) fn permit_a_step(&self) -> bool {
+    /// Returns how many quarters of the time of the case have passed.
+    pub(super) fn elapsed_quarters(&self) -> u32 {
         let left = self.case_deadline.get().saturating_duration_since(Instant::now());
-        left > self.timeout * TIMEOUTS_PER_CASE / 2
+        (1..=4)
+            .filter(|&quarter| left <= self.timeout * TIMEOUTS_PER_CASE * (4 - quarter) / 4)
+            .count() as u32
     }
 
     /// Returns whether the deadline of the case has passed.

@@ -15,8 +15,8 @@ const ROUND_TRIPS_PER_WAIT: u32 = 4;
 /// Round-trip time from which a server counts as far away. In a local network, it is below 1 ms.
 const FAR: Duration = Duration::from_millis(5);
 
-/// Time for the repetitions of a case at a far server, as a multiple of the timeout of one wait.
-const TIMEOUTS_PER_REPETITION: u32 = 1;
+/// Time for the repetitions of a case at a far server, as a fraction of the timeout of one wait.
+const REPETITIONS_PER_TIMEOUT: u32 = 2;
 
 /// Returns the time for the round trips of a wait.
 pub(super) fn time_of_a_wait(round_trip: &RoundTrip) -> Duration {
@@ -52,9 +52,22 @@ impl TestContext<'_> {
         if !self.is_far() {
             return max;
         }
-        let time = self.timeout * TIMEOUTS_PER_REPETITION;
-        let number = time.as_micros() / (self.round_trip() * round_trips).as_micros().max(1);
+        let number = self.repetition_time().as_micros()
+            / (self.round_trip() * round_trips).as_micros().max(1);
         max.min(usize::try_from(number).unwrap_or(max)).max(1)
+    }
+
+    /// Returns the time for the repetitions of a case at a far server.
+    pub(in crate::conformance) fn repetition_time(&self) -> Duration {
+        self.timeout / REPETITIONS_PER_TIMEOUT
+    }
+
+    /// Returns whether an experiment with a varying number of steps has time for another step. It ends
+    /// after half of the time of the case, or a quarter if each step takes long, so that its result is
+    /// known.
+    pub(in crate::conformance) fn permits_a_step(&self) -> bool {
+        let quarters = if self.is_far() { 1 } else { 2 };
+        self.deadlines.elapsed_quarters() < quarters
     }
 
     /// Requires that the case has time for this number of round trips.

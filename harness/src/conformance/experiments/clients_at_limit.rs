@@ -150,7 +150,7 @@ impl<'s> ClientsAtLimit<'s> {
 
     /// Returns whether the case may open another connection and has time for it.
     fn may_continue(&mut self, ctx: &TestContext<'_>) -> bool {
-        self.is_out_of_time |= !ctx.deadlines().permit_a_step();
+        self.is_out_of_time |= !ctx.permits_a_step();
         self.remaining() > 0 && !self.is_out_of_time
     }
 

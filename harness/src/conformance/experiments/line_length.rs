@@ -53,7 +53,7 @@ pub(in crate::conformance) fn longest_line(ctx: &TestContext<'_>) -> Result<Long
     // A long line and its reply take several round trips (slow start, RFC 5681).
     let quiet = SHORT_TIMEOUT + ctx.round_trip() * ROUND_TRIPS_PER_LINE;
     while let Some(size) = found.next_size(max) {
-        if !ctx.deadlines().permit_a_step() {
+        if !ctx.permits_a_step() {
             found.is_out_of_time = true;
             break;
         }

@@ -93,7 +93,31 @@ impl TestClient<'_> {
             self.ctx.not_served(&format!("the plain request {plain} gets a reply"), &error)
         })?;
         self.ctx.deadlines().record_reply_time(began.elapsed());
-        let contract = self.ctx.contract;
+        self.check_and_learn(request, reply)
+    }
+
+    /// Sends plain requests at once, and stores the replies as [`learn_reply`](Self::learn_reply) does.
+    ///
+    /// # Errors
+    /// As `learn_reply`.
+    pub(in crate::conformance) fn learn_replies(
+        &mut self,
+        requests: &[Vec<u8>],
+    ) -> Result<(), Failure> {
+        let sent: Vec<u8> = requests.iter().flat_map(|it| self.ctx.contract.sent(it)).collect();
+        self.send(&sent)?;
+        for request in requests {
+            let reply = self.reply().map_err(|error| {
+                self.ctx.not_served("each of several plain requests gets a reply", &error)
+            })?;
+            self.check_and_learn(request, reply)?;
+        }
+        Ok(())
+    }
+
+    /// Stores the reply to a plain request as the reference, and returns it.
+    fn check_and_learn(&self, request: &[u8], reply: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        let (plain, contract) = (printable(request), self.ctx.contract);
         let received = printable(&reply);
         if contract.is_error(&reply) == Some(true) {
             let text = format!("the plain request {plain} gets the error reply {received}");
