@@ -2,21 +2,35 @@
 //! far away: none of these is a fault of the server.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use harness::results::{CaseResult, Kind, Report};
 use libtest_mimic::Failed;
 
+use crate::common::schedule::Cost;
 use crate::common::{self, Test};
 
 pub(crate) fn tests() -> Vec<Test> {
-    LATE_SLOTS
+    let mut tests: Vec<Test> = LATE_SLOTS
         .iter()
         .map(|&(rejection, arguments)| {
             let name = format!("a_slot_that_is_freed_late::{rejection}::is_waited_for");
             Test::new(name, move || a_late_slot_is_waited_for(arguments)).needing("python3")
         })
-        .collect()
+        .collect();
+    let greedy = [
+        Test::new(
+            "a_correct_server_beside_spinning_processes_does_not_fail",
+            a_correct_server_beside_spinning_processes_does_not_fail,
+        ),
+        Test::new(
+            "a_server_that_spins_in_many_processes_is_killed_and_the_check_ends",
+            a_server_that_spins_in_many_processes_is_killed_and_the_check_ends,
+        ),
+    ];
+    tests.extend(greedy.map(|test| test.needing("python3").costing(Cost::Greedy)));
+    tests
 }
 
 /// What happens to a client of the full server, and the arguments of `late_slot.py`.
@@ -90,4 +104,70 @@ fn a_late_slot_is_waited_for(arguments: &str) -> Result<(), Failed> {
         expect_judged(&check(&flags)?)?;
     }
     Ok(())
+}
+
+/// Time limit of a check of a server that takes the CPUs from the harness.
+const MAX_CHECK_TIME: Duration = Duration::from_secs(240);
+
+/// Number of processes that use the CPUs without pause.
+const SPINNING_PROCESSES: &str = "64";
+
+/// Cases with many clients and waits.
+const CASES_UNDER_LOAD: &[&str] =
+    &["--case", "framing/", "--case", "disconnects/", "--case", "leaks/", "--case", "startup/"];
+
+/// Processes that use the CPUs without pause until the value is dropped.
+struct SpinningProcesses(Child);
+
+impl SpinningProcesses {
+    fn start() -> Result<SpinningProcesses, Failed> {
+        let mut command = Command::new("python3");
+        command.args(["-S", "-E", &path("spinning.py"), SPINNING_PROCESSES]);
+        Ok(SpinningProcesses(command.stdin(Stdio::piped()).spawn()?))
+    }
+}
+
+impl Drop for SpinningProcesses {
+    fn drop(&mut self) {
+        // The program ends the others at the end of its input. They also end when it is killed.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+fn a_correct_server_beside_spinning_processes_does_not_fail() -> Result<(), Failed> {
+    let _spinning = SpinningProcesses::start()?;
+    let correct = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/causes/correct.py");
+    let command = format!("python3 -S -E {} {{host}} {{port}}", correct.display());
+    let began = Instant::now();
+    let results = check(
+        &[&["--cmd", &command, "--service", "echo", "--shutdown", "abort"], CASES_UNDER_LOAD]
+            .concat(),
+    )?;
+    expect_in_time(began)?;
+    let failed: Vec<&CaseResult> = results.iter().filter(|it| it.found() == Kind::Fail).collect();
+    match failed[..] {
+        [] => Ok(()),
+        [first, ..] => Err(format!("{}: {}", first.name, first.observed).into()),
+    }
+}
+
+fn a_server_that_spins_in_many_processes_is_killed_and_the_check_ends() -> Result<(), Failed> {
+    let command =
+        format!("python3 -S -E {} {SPINNING_PROCESSES} {{host}} {{port}}", path("spinning.py"));
+    let began = Instant::now();
+    let results = check(&[&["--cmd", &command, "--service", "echo"], CASES_UNDER_LOAD].concat())?;
+    expect_in_time(began)?;
+    let is_named = |it: &CaseResult| it.observed.contains("used the CPUs for 5 s without pause");
+    match results.iter().any(|it| it.found() == Kind::Fail && is_named(it)) {
+        true => Ok(()),
+        false => Err("no failure names the cause".into()),
+    }
+}
+
+fn expect_in_time(began: Instant) -> Result<(), Failed> {
+    match began.elapsed() {
+        took if took > MAX_CHECK_TIME => Err(format!("the check took {took:?}").into()),
+        _ => Ok(()),
+    }
 }

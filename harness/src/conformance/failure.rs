@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::client::ClientError;
 use crate::results::{Difference, Fault, Obstacle, Quoted, State, Stimulus, Verdict};
-use crate::server::LaunchError;
+use crate::server::{LaunchError, Limit};
 use crate::text::printable;
 
 /// Why a requirement is not met, or could not be tested.
@@ -235,6 +235,10 @@ fn fault_of(error: &ClientError) -> Option<Fault> {
     })
 }
 
+/// Likely cause of a server that uses the CPUs without pause.
+pub(super) const SPINNING_HINT: &str = "wait for events in a blocking call, such as accept, read or poll, \
+     instead of asking in a loop";
+
 /// Returns the most common cause of a fault, for servers in any language, if there is one.
 pub(super) fn most_common_cause(fault: Fault) -> Option<&'static str> {
     Some(match fault {
@@ -300,9 +304,17 @@ impl From<LaunchError> for Failure {
                      terminal?",
                 )
             }
+            LaunchError::Killed { limit: Limit::Spinning, .. } => {
+                Failure { state: State::Crash, ..failure }
+                    .fault(Fault::LaunchKilled)
+                    .hint(SPINNING_HINT)
+            }
             LaunchError::Killed { .. } => Failure { state: State::Crash, ..failure }
                 .fault(Fault::LaunchKilled)
                 .hint("does the server need more processes or time than the limits permit?"),
+            LaunchError::NotListening { overload: Some(waited_share), .. } => {
+                Failure::obstacle(Obstacle::Overload { waited_share }, &failure.observed)
+            }
             LaunchError::NotListening { .. } => failure
                 .hang()
                 .fault(Fault::DoesNotListen)

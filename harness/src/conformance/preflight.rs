@@ -7,11 +7,11 @@ use std::path::Path;
 use servers::Service;
 
 use super::context::{SHORT_TIMEOUT, TestContext};
-use super::failure::Failure;
+use super::failure::{Failure, SPINNING_HINT};
 use super::settings::Runner;
 use crate::client::ClientError;
 use crate::results::Fault;
-use crate::server::{LaunchError, LaunchSpec, NetworkLease};
+use crate::server::{LaunchError, LaunchSpec, Limit, NetworkLease};
 use crate::text::printable;
 use crate::wire::ReplyFraming;
 
@@ -124,6 +124,9 @@ fn not_launched(spec: &LaunchSpec, error: LaunchError) -> PreflightFailure {
                 (Blame::NoServer, Some(remedy))
             }
         },
+        LaunchError::Killed { limit: Limit::Spinning, .. } => {
+            (Blame::NoServer, Some(SPINNING_HINT.to_owned()))
+        }
         LaunchError::Killed { .. } => {
             let remedy = "raise the limit, or let the server start within it";
             (Blame::NoServer, Some(remedy.to_owned()))

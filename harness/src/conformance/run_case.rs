@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 
 use super::case::Case;
 use super::context::{EXIT_GRACE, Evidence, FinishedCase, SHORT_TIMEOUT, ServerEnd, TestContext};
-use super::failure::{Detail, Failure, most_common_cause};
+use super::failure::{Detail, Failure, SPINNING_HINT, most_common_cause};
 use super::resources::sample_during;
 use super::settings::Runner;
 use crate::exit::Exit;
 use crate::results::{CaseResult, EventKind, Fault, Kind, Obstacle, State, Verdict};
-use crate::server::{ExitReport, LaunchSpec, MAX_TASKS, NetworkLease};
+use crate::server::starvation::Period;
+use crate::server::{
+    ExitReport, LaunchSpec, MAX_TASKS, NetworkLease, SPINNING_TIME, spinning_tasks,
+};
 use crate::text::visible;
 
 /// The hint of a failure without a likely cause.
@@ -88,6 +91,7 @@ impl Runner {
             Err(error) => return result.fail_with(Failure::not_launched(error)),
         };
         let supervisor = server.process.supervisor();
+        let period = Period::begin();
         let ctx = TestContext::new(self, spec, server, &lease);
         let check = || panic::catch_unwind(AssertUnwindSafe(|| (case.check)(&ctx)));
         let outcome: CheckOutcome;
@@ -99,7 +103,8 @@ impl Runner {
         };
         let outcome =
             outcome.map(|checked| checked.map_err(|failure| with_blocked_server(&ctx, failure)));
-        let FinishedCase { process, evidence, was_served, was_replayed, obstacle } = ctx.finish();
+        let FinishedCase { process, evidence, was_served, was_replayed, obstacle, was_working } =
+            ctx.finish();
         result.set_outcome(outcome, &evidence);
         if let Some(obstacle) = obstacle {
             result.explain_by(obstacle);
@@ -113,8 +118,13 @@ impl Runner {
                 && !spec.contract.permits_exit(exit)
                 && (was_served || result.state != State::Inconclusive)
         });
+        if was_working && let Some(waited_share) = period.overload() {
+            result.excuse_by_overload(waited_share);
+        }
         if report.exceeded_tasks {
             result.fail_by_task_limit(spec.confinement.tasks.unwrap_or(MAX_TASKS));
+        } else if report.spins {
+            result.fail_by_spinning();
         } else if report.exceeded_lifetime {
             result.fail_by_lifetime(spec.confinement.lifetime.unwrap_or_default());
         } else if let Some(exit) = unexpected_exit {
@@ -181,6 +191,15 @@ impl CaseResult {
         }
     }
 
+    /// Makes a failed case inconclusive: a wait ended while the server was using the CPU, and the machine
+    /// was overloaded.
+    fn excuse_by_overload(&mut self, waited_share: f64) {
+        if self.found() == Kind::Fail {
+            let seen = mem::take(&mut self.observed);
+            self.fail_with(Failure::obstacle(Obstacle::Overload { waited_share }, &seen));
+        }
+    }
+
     /// Adds the transcript, the server's output and exit, and its surviving processes.
     fn add_output(&mut self, evidence: &Evidence, report: &mut ExitReport) {
         let output = mem::take(&mut report.output).into_iter();
@@ -207,6 +226,22 @@ impl CaseResult {
                  disconnected",
             );
         self.fail_with(Failure { state: State::Crash, ..failure.fault(Fault::TaskLimit) });
+    }
+
+    /// Fails a case whose server used the CPUs without pause.
+    fn fail_by_spinning(&mut self) {
+        self.discovery = None;
+        let (tasks, time) = (spinning_tasks(), SPINNING_TIME.as_secs());
+        let client_observed = mem::take(&mut self.observed);
+        let observed = format!(
+            "at least {tasks} threads and processes of the server used the CPUs for {time} s without \
+             pause, and the server was killed; the client saw: {client_observed}"
+        );
+        self.client_observed = Some(client_observed);
+        let failure =
+            Failure::fail("a server whose threads sleep while no request arrives", observed)
+                .hint(SPINNING_HINT);
+        self.fail_with(Failure { state: State::Crash, ..failure.fault(Fault::SpinLimit) });
     }
 
     /// Makes the case inconclusive, because its server exceeded the lifetime limit.

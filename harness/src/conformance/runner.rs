@@ -4,7 +4,7 @@ use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::assumptions::PLAIN_REQUESTS;
 use super::case::Case;
@@ -13,7 +13,22 @@ use super::failure::Failure;
 use super::preflight::PreflightFailure;
 use super::settings::{OnCaseStart, Runner, TIMEOUTS_PER_CASE};
 use crate::results::{CaseResult, Kind, State, Verdict};
-use crate::server::LaunchSpec;
+use crate::server::{LaunchSpec, starvation};
+
+/// Number of cases that run, of all servers.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// Interval between two checks of whether a case may start on an overloaded machine.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Counts a running case until it is dropped.
+struct RunningCase;
+
+impl Drop for RunningCase {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Relaxed);
+    }
+}
 
 impl Runner {
     /// Runs cases on a server, or no case if its preflight checks failed. Reports each result when
@@ -45,7 +60,7 @@ impl Runner {
         cases: &[&'static Case],
         report: impl Fn(&mut CaseResult) + Sync,
     ) -> Vec<CaseResult> {
-        let deadline = self.within.map(|within| Instant::now() + within);
+        let deadline = Instant::now().checked_add(self.time_limit());
         let limited = Runner { deadline, ..self.clone() };
         let (plain, others): (Vec<_>, Vec<_>) =
             cases.iter().partition(|case| PLAIN_REQUESTS.contains(&case.name));
@@ -153,6 +168,7 @@ impl Runner {
                         if let Some(OnCaseStart(start)) = &self.on_case_start {
                             start(case.name);
                         }
+                        let _running = self.wait_to_start();
                         self.run_case(spec, case)
                     }
                 };
@@ -173,11 +189,26 @@ impl Runner {
         results.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits while the machine is overloaded and other cases run, at most for the timeout of one wait: a
+    /// further server would only add to the load.
+    fn wait_to_start(&self) -> RunningCase {
+        let deadline = Instant::now() + self.timeout;
+        while RUNNING.load(Relaxed) > 0
+            && starvation::is_overloaded_now()
+            && Instant::now() < deadline
+            && !self.is_stopped()
+        {
+            thread::sleep(PAUSE);
+        }
+        RUNNING.fetch_add(1, Relaxed);
+        RunningCase
+    }
+
     /// Returns why the remaining cases are skipped: the time limit has passed, or more cases hung
     /// than passed.
     fn reason_to_skip(&self, began: Instant, so_far: &[CaseResult]) -> Option<String> {
         if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
-            let within = self.within.unwrap_or_default().as_secs();
+            let within = self.time_limit().as_secs();
             return Some(format!(
                 "the case was skipped: the time limit of {within} s for this server (--within) has \
                  passed"

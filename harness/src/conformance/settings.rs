@@ -13,6 +13,11 @@ use crate::server::Launcher;
 /// whose replies are all slow.
 pub(super) const TIMEOUTS_PER_CASE: u32 = 6;
 
+/// Time limit of all cases of a server, if none is set, as a multiple of the timeout of one wait, and
+/// its minimum. It bounds the check of a server that takes the CPUs from the harness.
+const TIMEOUTS_PER_SERVER: u32 = 120;
+const MIN_TIME_PER_SERVER: Duration = Duration::from_secs(600);
+
 /// A function that the runner calls with the name of each case before it runs the case.
 #[derive(Clone)]
 pub struct OnCaseStart(pub Arc<dyn Fn(&'static str) + Send + Sync>);
@@ -68,6 +73,11 @@ impl Runner {
             stopped: Arc::default(),
             on_case_start: None,
         }
+    }
+
+    /// Returns the time limit of all cases of a server.
+    pub(super) fn time_limit(&self) -> Duration {
+        self.within.unwrap_or_else(|| MIN_TIME_PER_SERVER.max(self.timeout * TIMEOUTS_PER_SERVER))
     }
 
     /// Starts no further case of any server. Cases that run are completed; the others have no

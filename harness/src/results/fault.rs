@@ -34,6 +34,8 @@ pub enum Fault {
     Exits,
     /// The server creates more threads and processes than its limit.
     TaskLimit,
+    /// The server used the CPUs without pause, and was killed.
+    SpinLimit,
     /// No client is served any more.
     Blocks,
 
@@ -137,6 +139,7 @@ impl Fault {
         Fault::OtherService,
         Fault::Exits,
         Fault::TaskLimit,
+        Fault::SpinLimit,
         Fault::Blocks,
         Fault::Refuses,
         Fault::DoesNotAccept,

@@ -107,6 +107,7 @@ impl Launcher {
             processors: self.processors.clone(),
             unprivileged: self.unprivileged,
             confinement,
+            limits_spinning: self.limits_tasks,
         };
         let requested_port = spec.fixed_port.or(port.parse().ok()).unwrap_or(0);
         self.supervise(&request, requested_port)
@@ -175,7 +176,7 @@ impl Launcher {
         }
         process.send_request(&line).map_err(LaunchError::Supervisor)?;
         let is_started = |state: &State| state.pid.is_some() || state.ended;
-        let state = process.shared.wait(SUPERVISOR_TIMEOUT, is_started);
+        let state = process.shared.wait_usable(SUPERVISOR_TIMEOUT, is_started);
         match (&state.pid, &state.failed) {
             (Some(_), _) => {}
             (None, Some(message)) => return Err(LaunchError::NotRun(message.clone())),

@@ -55,8 +55,10 @@ pub enum LaunchError {
     /// The server runs but does not listen.
     #[error("{}{}", not_listening(*waited), quote(log))]
     NotListening {
-        /// Time waited.
+        /// Time waited, without the time in which the harness could not run.
         waited: Duration,
+        /// Share of the time in which the harness could not run, if the machine was overloaded.
+        overload: Option<f64>,
         /// End of the server's output.
         log: String,
     },
@@ -67,6 +69,8 @@ pub enum LaunchError {
 pub enum Limit {
     /// Number of threads and processes.
     Tasks,
+    /// Number of threads that use the CPUs without pause.
+    Spinning,
     /// Time since the launch.
     Lifetime,
 }
@@ -78,7 +82,7 @@ impl LaunchError {
         match self {
             LaunchError::Exited { exit, log } => Some((exited(*exit), last_lines(log))),
             LaunchError::Killed { limit, log } => Some((killed(*limit), last_lines(log))),
-            LaunchError::NotListening { waited, log } => {
+            LaunchError::NotListening { waited, log, .. } => {
                 Some((not_listening(*waited), last_lines(log)))
             }
             _ => None,
@@ -93,6 +97,7 @@ fn exited(exit: Exit) -> String {
 fn killed(limit: Limit) -> String {
     let limit = match limit {
         Limit::Tasks => "limit of threads and processes",
+        Limit::Spinning => "limit of threads that use the CPUs without pause",
         Limit::Lifetime => "lifetime limit",
     };
     format!("the server exceeded its {limit} before it listened, and was killed")

@@ -29,6 +29,8 @@ pub(super) struct LaunchRequest {
     pub(super) unprivileged: bool,
     /// Resource limits and isolation.
     pub(super) confinement: Confinement,
+    /// Whether a server that uses the CPUs without pause is killed.
+    pub(super) limits_spinning: bool,
 }
 
 impl LaunchRequest {

@@ -23,6 +23,7 @@ pub mod proc;
 mod process;
 mod self_connection;
 mod split;
+pub mod starvation;
 pub mod supervise;
 
 pub use confinement::Confinement;
@@ -40,4 +41,4 @@ pub use port::PortLease;
 pub use process::{ExitReport, Process};
 pub use self_connection::is_self_connection;
 pub use split::split;
-pub use supervise::MAX_TASKS;
+pub use supervise::{MAX_TASKS, SPINNING_TIME, spinning_tasks};

@@ -15,10 +15,12 @@ pub(crate) use sockets::listeners;
 pub use sockets::{
     accept_queue, has_connections, in_close_wait, is_client_of_another, is_listened_on, listening,
 };
-pub use tree::{MAX_PROCESSES, Pid, all_tasks, children, name, threads, tree};
+pub use tree::{MAX_PROCESSES, Pid, all_runnable, all_tasks, children, name, threads, tree};
 pub(crate) use tree::{field, number};
 pub(super) use usage::cpu_ticks;
-pub use usage::{ResourceUsage, cpu_time, is_asleep, peak_bytes, reset_peak, resource_usage};
+pub use usage::{
+    ResourceUsage, cpu_time, has_runnable, is_asleep, peak_bytes, reset_peak, resource_usage,
+};
 
 /// Helpers for the tests of several modules.
 #[cfg(test)]

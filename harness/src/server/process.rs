@@ -14,6 +14,7 @@ use super::launch_error::{LaunchError, Limit};
 use super::log::{self, Log};
 use super::port::PortLease;
 use super::proc::{self, ResourceUsage};
+use super::starvation::Period;
 use super::supervise::SupervisorEvent;
 use crate::exit::Exit;
 use crate::results::Survivor;
@@ -24,6 +25,9 @@ pub(super) const SUPERVISOR_TIMEOUT: Duration = Duration::from_secs(10);
 /// Timeout for a server that listens on another port to listen on the requested port. Some servers
 /// open another port first.
 const WRONG_PORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest wait on an overloaded machine, as a multiple of the timeout.
+const MAX_EXTENSION: u32 = 3;
 
 /// First and longest pause between two checks for a listening socket. The first pauses are short,
 /// for servers that start at once. The later pauses leave the CPU to interpreters that start
@@ -61,6 +65,8 @@ pub struct ExitReport {
     pub exited_at: Option<Instant>,
     /// Whether the server was killed because it exceeded its limit of threads and processes.
     pub exceeded_tasks: bool,
+    /// Whether the server was killed because many of its threads used the CPUs without pause.
+    pub spins: bool,
     /// Whether the server was killed because it exceeded its lifetime limit.
     pub exceeded_lifetime: bool,
     /// Descriptions of the isolation that could not be applied.
@@ -86,6 +92,7 @@ pub(super) struct State {
     pub(super) exited_at: Option<Instant>,
     pub(super) survivors: Vec<Survivor>,
     pub(super) exceeded_tasks: bool,
+    pub(super) spins: bool,
     pub(super) exceeded_lifetime: bool,
     pub(super) missing_isolation: Vec<String>,
     /// Whether no process of the server is left, or the supervisor has exited.
@@ -122,8 +129,7 @@ impl Process {
     /// # Errors
     /// The server exited, listens on another port, or did not listen in time.
     pub fn wait_until_listening(&self, timeout: Duration) -> Result<SocketAddr, LaunchError> {
-        let end = Instant::now() + timeout;
-        let wrong_port_end = Instant::now() + timeout.min(WRONG_PORT_TIMEOUT);
+        let period = Period::begin();
         let mut pause = FIRST_PAUSE;
         loop {
             let listening = self.listening();
@@ -139,13 +145,20 @@ impl Process {
                     None => LaunchError::Exited { exit, log },
                 });
             }
-            let now = Instant::now();
+            // A server on an overloaded machine may lack the CPU time to start.
+            let usable = period.usable();
+            let overload = period.overload();
+            let is_over = usable > timeout
+                && (overload.is_none()
+                    || period.elapsed() > timeout * MAX_EXTENSION
+                    || proc::is_asleep(&self.tree()));
             match listening.first() {
-                Some(&found) if now > wrong_port_end => {
+                Some(&found) if usable > timeout.min(WRONG_PORT_TIMEOUT) => {
                     return Err(LaunchError::WrongPort { requested: self.requested_port, found });
                 }
-                None if now > end => {
-                    return Err(LaunchError::NotListening { waited: timeout, log: self.log() });
+                None if is_over || period.elapsed() > timeout * MAX_EXTENSION => {
+                    let waited = usable.max(timeout);
+                    return Err(LaunchError::NotListening { waited, overload, log: self.log() });
                 }
                 _ => {}
             }
@@ -215,8 +228,11 @@ impl Process {
     /// Returns the limit for which the server was killed, if any.
     fn exceeded_limit(&self) -> Option<Limit> {
         let state = self.shared.state();
-        let limits =
-            [(state.exceeded_tasks, Limit::Tasks), (state.exceeded_lifetime, Limit::Lifetime)];
+        let limits = [
+            (state.exceeded_tasks, Limit::Tasks),
+            (state.spins, Limit::Spinning),
+            (state.exceeded_lifetime, Limit::Lifetime),
+        ];
         limits.into_iter().find(|(is_exceeded, _)| *is_exceeded).map(|(_, limit)| limit)
     }
 
@@ -255,6 +271,7 @@ impl Process {
             exited_at: state.exited_at,
             survivors: state.survivors.clone(),
             exceeded_tasks: state.exceeded_tasks,
+            spins: state.spins,
             exceeded_lifetime: state.exceeded_lifetime,
             missing_isolation: state.missing_isolation.clone(),
             log: self.log(),
@@ -266,7 +283,7 @@ impl Process {
         if self.signals.take().is_none() {
             return;
         }
-        let ended = self.shared.wait(SUPERVISOR_TIMEOUT, |state| state.ended).ended;
+        let ended = self.shared.wait_usable(SUPERVISOR_TIMEOUT, |state| state.ended).ended;
         if !ended {
             // The parent-death signal then kills at least the server's first process.
             let _ = self.supervisor.as_mut().map(Child::kill);
@@ -303,6 +320,26 @@ impl Shared {
         state
     }
 
+    /// Same as [`wait`](Self::wait), with a timeout that does not include the time in which the harness
+    /// could not run. The supervisor then probably could not run either.
+    pub(super) fn wait_usable(
+        &self,
+        timeout: Duration,
+        done: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'_, State> {
+        let period = Period::begin();
+        loop {
+            let left = timeout.saturating_sub(period.usable()).max(FIRST_PAUSE);
+            let state = self.wait(left, &done);
+            if done(&state)
+                || period.usable() >= timeout
+                || period.elapsed() > timeout * MAX_EXTENSION
+            {
+                return state;
+            }
+        }
+    }
+
     fn read_events(&self, events: impl Read) {
         for line in BufReader::new(events).lines().map_while(Result::ok) {
             let mut state = self.state();
@@ -315,6 +352,7 @@ impl Shared {
                 }
                 Ok(SupervisorEvent::Survivor(survivor)) => state.survivors.push(survivor),
                 Ok(SupervisorEvent::TasksExceeded) => state.exceeded_tasks = true,
+                Ok(SupervisorEvent::Spinning) => state.spins = true,
                 Ok(SupervisorEvent::LifetimeExceeded) => state.exceeded_lifetime = true,
                 Ok(SupervisorEvent::MissingIsolation(message)) => {
                     state.missing_isolation.push(message)

@@ -31,6 +31,7 @@ use event::report;
 use kill::{SignalScope, kill_until_gone};
 use start::{start, start_error};
 use watch::Watch;
+pub use watch::{SPINNING_TIME, spinning_tasks};
 
 use super::confinement;
 use super::launch_request::LaunchRequest;

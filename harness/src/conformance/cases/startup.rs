@@ -222,7 +222,11 @@ fn expect_exit_with_error(ctx: &TestContext<'_>, started: Process) -> Result<(),
     let (began, timeout) = (Instant::now(), ctx.timeout * EXIT_FACTOR);
     while !has_exited() && started.listening().is_empty() {
         let waited = began.elapsed();
-        if waited > timeout * BUSY_FACTOR || waited > timeout && proc::is_asleep(&started.tree()) {
+        let is_working = waited > timeout * BUSY_FACTOR;
+        if is_working {
+            ctx.process().record_working();
+        }
+        if is_working || waited > timeout && proc::is_asleep(&started.tree()) {
             break;
         }
         thread::sleep(POLL_INTERVAL);

@@ -30,6 +30,7 @@ use super::settings::Runner;
 use crate::client::{ClientError, Transcript};
 use crate::contract::Contract;
 use crate::results::{Fault, Obstacle};
+use crate::server::starvation::Period;
 use crate::server::{LaunchSpec, NetworkLease, Server};
 
 /// Context of a case: the contract, the process and the resources of the server under test, the
@@ -48,6 +49,8 @@ pub struct TestContext<'a> {
     departures: Departures,
     /// Round-trip time to the server; `None` if the harness launched it.
     round_trip: Option<RoundTrip>,
+    /// The time of the case, and the time in which the harness could not run.
+    period: Period,
     clients: Cell<usize>,
     /// The counterexample to replay, if any.
     counterexample: Option<&'a Value>,
@@ -65,6 +68,8 @@ pub(super) struct FinishedCase<'a> {
     pub(super) was_replayed: bool,
     /// Why the time limit of the case has passed, if it has and the reason is known.
     pub(super) obstacle: Option<Obstacle>,
+    /// Whether a wait ended although the server was still using the CPU.
+    pub(super) was_working: bool,
 }
 
 impl<'a> TestContext<'a> {
@@ -88,6 +93,7 @@ impl<'a> TestContext<'a> {
             learned_replies: LearnedReplies::default(),
             departures: Departures::new(spec.running_at.is_some()),
             round_trip,
+            period: Period::begin(),
             clients: Cell::default(),
             counterexample: runner.replay.as_ref(),
             was_replayed: Cell::default(),
@@ -239,9 +245,12 @@ impl<'a> TestContext<'a> {
     }
 
     pub(super) fn finish(self) -> FinishedCase<'a> {
-        let obstacle = self.distance().filter(|_| self.deadlines.have_passed());
+        let overload =
+            self.period.overload().map(|waited_share| Obstacle::Overload { waited_share });
+        let obstacle = overload.or(self.distance()).filter(|_| self.deadlines.have_passed());
         FinishedCase {
             obstacle,
+            was_working: self.process.was_working(),
             process: self.process,
             evidence: self.evidence,
             was_served: self.learned_replies.has_replies(),

@@ -40,6 +40,8 @@ pub struct ServerProcess<'a> {
     was_signalled: Cell<bool>,
     /// Number of clients of the current server.
     clients: Cell<u32>,
+    /// Whether a wait ended although the server was still using the CPU.
+    was_working: Cell<bool>,
 }
 
 /// How the server of a case ended.
@@ -68,6 +70,7 @@ impl<'a> ServerProcess<'a> {
             crash: RefCell::default(),
             was_signalled: Cell::default(),
             clients: Cell::default(),
+            was_working: Cell::default(),
         }
     }
 
@@ -151,7 +154,7 @@ impl<'a> ServerProcess<'a> {
         let began = Instant::now();
         while !condition() {
             let waited = began.elapsed();
-            if waited > timeout * BUSY_FACTOR || waited > timeout && self.is_asleep() {
+            if self.is_wait_over(waited, timeout) {
                 // The condition may have become true after the last poll, just before the server
                 // fell asleep.
                 return condition();
@@ -161,6 +164,27 @@ impl<'a> ServerProcess<'a> {
             thread::sleep((waited / 10).clamp(POLL_INTERVALS[0], POLL_INTERVALS[1]));
         }
         true
+    }
+
+    /// Returns whether a wait is over: the timeout has passed and the server sleeps, or a multiple of it
+    /// has passed.
+    pub(in crate::conformance) fn is_wait_over(&self, waited: Duration, timeout: Duration) -> bool {
+        if waited >= timeout * BUSY_FACTOR {
+            self.was_working.set(true);
+            return true;
+        }
+        waited >= timeout && self.is_asleep()
+    }
+
+    /// Records that a wait ended although the server was still using the CPU.
+    pub(in crate::conformance) fn record_working(&self) {
+        self.was_working.set(true);
+    }
+
+    /// Returns whether a wait ended although the server was still using the CPU. On an overloaded
+    /// machine, the server then may only have lacked CPU time.
+    pub(in crate::conformance) fn was_working(&self) -> bool {
+        self.was_working.get()
     }
 
     /// Sends a signal to the server. After this, an exit is no crash.
@@ -183,8 +207,7 @@ impl<'a> ServerProcess<'a> {
             let left = timeout.saturating_sub(began.elapsed());
             let exit = self.wait_for_exit(left.max(POLL_INTERVAL));
             let waited = began.elapsed();
-            let is_over = waited >= timeout * BUSY_FACTOR || waited >= timeout && self.is_asleep();
-            if exit.is_some() || is_over {
+            if exit.is_some() || self.is_wait_over(waited, timeout) {
                 // The server may have exited after the last poll, just before the check for sleep.
                 return exit.or_else(|| self.wait_for_exit(POLL_INTERVAL));
             }

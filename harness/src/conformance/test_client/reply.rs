@@ -172,6 +172,10 @@ impl TestClient<'_> {
                     break wait(self, ARRIVED_TIMEOUT);
                 }
                 Err(ClientError::Silent(..)) if began.elapsed() < left * BUSY_FACTOR => {}
+                Err(silent @ ClientError::Silent(..)) => {
+                    self.ctx.process().record_working();
+                    break Err(silent);
+                }
                 result => break result,
             }
         };

@@ -211,6 +211,7 @@ pub(super) const FAULTS: &[FaultDescription] = &[
     fault(LaunchElsewhere, Some(Severity::NoReply), "the server listens on another port", ""),
     fault(OtherService, Some(ContractViolation), "the server provides another service than it declares", ""),
     fault(Exits, Some(Outage), "the server exits when", ""),
+    fault(SpinLimit, Some(Outage), "the server keeps the CPUs busy without pause when", ""),
     fault(TaskLimit, Some(Outage), "the server exceeds the limit of threads and processes when", ""),
     fault(Blocks, Some(Outage), "the server stops serving all clients when", ""),
     fault(Refuses, Some(AffectsOthers), "the server refuses connections when", "other clients are refused when"),

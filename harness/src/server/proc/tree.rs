@@ -42,6 +42,12 @@ pub fn threads(tree: &[Pid]) -> Vec<Pid> {
         .collect()
 }
 
+/// Returns the number of runnable threads on the machine.
+pub fn all_runnable() -> Option<usize> {
+    let loads = fs::read_to_string("/proc/loadavg").ok()?;
+    loads.split(' ').nth(3)?.split_once('/')?.0.parse().ok()
+}
+
 /// Returns the number of threads of all processes on the machine.
 pub fn all_tasks() -> Option<usize> {
     let loads = fs::read_to_string("/proc/loadavg").ok()?;

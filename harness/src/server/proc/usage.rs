@@ -76,6 +76,18 @@ pub fn is_asleep(tree: &[Pid]) -> bool {
     })
 }
 
+/// Returns whether the processes have at least `min` runnable threads. Stops counting at this number.
+pub fn has_runnable(tree: &[Pid], min: usize) -> bool {
+    let states = tree
+        .iter()
+        .flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task")))
+        .flat_map(|tasks| tasks.flatten())
+        .filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
+    let runnable = states
+        .filter(|stat| stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('R')));
+    runnable.take(min).count() >= min
+}
+
 /// Returns the CPU time of the processes, and of the children that they have waited for, in user
 /// and kernel mode. The resolution is a kernel tick of 10 ms.
 pub fn cpu_time(tree: &[Pid]) -> Duration {

@@ -21,6 +21,8 @@ pub enum SupervisorEvent {
     Survivor(Survivor),
     /// The server exceeded its limit of threads and processes, and is being killed.
     TasksExceeded,
+    /// Many threads of the server use the CPUs without pause, and are being killed.
+    Spinning,
     /// The server exceeded its lifetime limit, and is being killed.
     LifetimeExceeded,
     /// Isolation could not be applied, with this consequence.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -25,6 +26,9 @@ const COUNT_INTERVAL: Duration = Duration::from_millis(250);
 const SHORT_COUNT_INTERVAL: Duration = Duration::from_millis(50);
 const LOW_LIMIT: usize = 2000;
 
+/// Time after which a server with many runnable threads is killed.
+pub const SPINNING_TIME: Duration = Duration::from_secs(5);
+
 /// State of the supervision of one server.
 pub(super) struct Watch<'a> {
     server: Pid,
@@ -36,6 +40,10 @@ pub(super) struct Watch<'a> {
     lifetime_end: Option<Instant>,
     /// Receives SIGCHLD.
     child_exits: &'a SignalFd,
+    /// Whether a server that spins is killed.
+    limits_spinning: bool,
+    /// Time since which many threads were runnable in each count.
+    spinning_since: Option<Instant>,
     /// Time of the last count of threads and processes.
     counted_at: Instant,
     /// Whether the server's first process has exited.
@@ -62,6 +70,8 @@ impl<'a> Watch<'a> {
             max_tasks,
             lifetime_end,
             child_exits,
+            limits_spinning: request.limits_spinning,
+            spinning_since: None,
             counted_at: now,
             exited: false,
             killing: false,
@@ -129,6 +139,19 @@ impl<'a> Watch<'a> {
         PollTimeout::try_from(soonest + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
     }
 
+    /// Returns whether many threads of the server were runnable in each count of the last seconds. First
+    /// checks the total of the machine, which takes only one file.
+    fn is_spinning(&mut self) -> bool {
+        let min = spinning_tasks();
+        if proc::all_runnable().is_none_or(|all| all < min)
+            || !proc::has_runnable(&descendants(), min)
+        {
+            self.spinning_since = None;
+            return false;
+        }
+        self.spinning_since.get_or_insert_with(Instant::now).elapsed() >= SPINNING_TIME
+    }
+
     /// Kills the server if it exceeds its limit of threads and processes, or its lifetime.
     fn enforce_limits(&mut self) -> io::Result<()> {
         if let Some(max) = self.max_tasks
@@ -136,6 +159,10 @@ impl<'a> Watch<'a> {
         {
             if !self.killing && has_more_tasks(max) {
                 report(&SupervisorEvent::TasksExceeded)?;
+                self.killing = true;
+            }
+            if !self.killing && self.limits_spinning && self.is_spinning() {
+                report(&SupervisorEvent::Spinning)?;
                 self.killing = true;
             }
             self.counted_at = Instant::now();
@@ -151,6 +178,12 @@ impl<'a> Watch<'a> {
         self.killing = self.killing && kill_all(self.server, self.scope);
         Ok(())
     }
+}
+
+/// Number of runnable threads from which a server takes the CPUs from the harness and from other
+/// servers.
+pub fn spinning_tasks() -> usize {
+    thread::available_parallelism().map_or(1, usize::from) * 16
 }
 
 fn count_interval(max_tasks: usize) -> Duration {
