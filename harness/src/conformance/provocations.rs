@@ -98,6 +98,7 @@ impl Runner {
             let provoked = Provoked { reproduce, ..provoked };
             for result in results.iter_mut().filter(same) {
                 result.provoked = Some(Box::new(provoked.clone()));
+                result.hint = Some(hint(provocation).to_owned());
             }
         }
     }
@@ -132,6 +133,20 @@ impl Runner {
             reproduce: String::new(),
         };
         Some((End::new(exit, &provoked.log), provoked))
+    }
+}
+
+/// Returns the likely cause of an exit on a provocation.
+fn hint(provocation: Provocation) -> &'static str {
+    match provocation.disconnects() {
+        true => {
+            "when a client has left, reads return 0 or fail, and writes fail (EPIPE, SIGPIPE): close \
+             this connection, and keep serving the others"
+        }
+        false => {
+            "an error in one request must not end the server: catch it, reply with an error line, \
+             and read the next request"
+        }
     }
 }
 

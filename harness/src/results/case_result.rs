@@ -85,8 +85,9 @@ pub struct CaseResult {
     /// The parts of an observation that quotes the server's output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quoted: Option<Box<Quoted>>,
-    /// The way in which the server failed, if the verdict is `fail`.
-    #[serde(default)]
+    /// The way in which the server failed, if the verdict is `fail`. Absent in JSON if only this case
+    /// tests for the fault.
+    #[serde(default, skip_serializing_if = "Fault::is_requirement")]
     pub fault: Fault,
     /// What the harness did that made the server fail, if the case knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

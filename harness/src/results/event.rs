@@ -67,9 +67,14 @@ pub enum EventKind {
         /// Its exit status.
         exit: Exit,
     },
-    /// Anything else, such as an action of the harness.
+    /// The harness acted on the server: for example, it sent a signal.
+    Action {
+        /// Description of the action.
+        text: String,
+    },
+    /// Anything else, such as an observation or a clean-up.
     Note {
-        /// Description of the action or observation.
+        /// Description of the observation or clean-up.
         text: String,
     },
 }
@@ -103,6 +108,11 @@ impl EventKind {
         EventKind::Output { data: printable(data) }
     }
 
+    /// Returns an action of the harness.
+    pub fn action(text: impl Into<String>) -> EventKind {
+        EventKind::Action { text: text.into() }
+    }
+
     /// Returns a note.
     pub fn note(text: impl Into<String>) -> EventKind {
         EventKind::Note { text: text.into() }
@@ -133,7 +143,7 @@ impl fmt::Display for EventKind {
             EventKind::Output { data } => write!(to, "server wrote: {data}"),
             EventKind::Exited { exit } => write!(to, "the server exited: {exit}"),
             EventKind::ClientError { message } => to.write_str(message),
-            EventKind::Note { text } => to.write_str(text),
+            EventKind::Action { text } | EventKind::Note { text } => to.write_str(text),
         }
     }
 }

@@ -181,6 +181,11 @@ impl Fault {
         Fault::AttributesEvaluated,
     ];
 
+    /// Returns whether only the failed case tests for the fault.
+    pub(super) fn is_requirement(&self) -> bool {
+        *self == Fault::Requirement
+    }
+
     /// Returns whether the server under test could not be launched, so that no case ran.
     pub fn is_launch(self) -> bool {
         matches!(

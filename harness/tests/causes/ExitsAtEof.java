@@ -1,8 +1,9 @@
 // An echo server that serves one client at a time. At the end of the input, readLine returns null,
-// and the uncaught exception ends the server.
+// and the uncaught exception ends the server. So does the exception of a reset.
 // check: --service echo --shutdown abort --capacity 1 --when-full wait
 // cases: disconnects/ framing/single isolation/churn malformed/empty-line
 // fault: The server exits when a client connects and closes the connection
+// fault: The server exits when a client connects and resets the connection
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.net.InetAddress;

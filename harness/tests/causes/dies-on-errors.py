@@ -4,6 +4,7 @@
 # cases: malformed/ disconnects/ framing/single
 # fault: The server exits when a client connects and resets the connection
 # fault: The server exits when invalid UTF-8 arrives
+# also: The server exits when it has no free descriptor
 import ast
 import operator
 import socket
@@ -18,7 +19,7 @@ OPERATORS = {
 
 
 def evaluate(node):
-    if isinstance(node, ast.Constant) and type(node.value) is int:
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         return node.value
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return -evaluate(node.operand)
@@ -29,7 +30,7 @@ def evaluate(node):
 
 def reply(line):
     text = line.decode()
-    if len(text) > 200:
+    if len(text) > 30_000:
         return "error: too long"
     try:
         return str(evaluate(ast.parse(text.strip(), mode="eval").body))

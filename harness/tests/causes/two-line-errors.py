@@ -1,4 +1,4 @@
-# A calculator that wraps long error messages, so that a long malformed request gets several lines.
+# A calculator that wraps long error messages, so that a long request with unknown names gets several lines.
 # The lines after the first one are read as the reply to the next request. No request runs code.
 # check: --shutdown abort
 # cases: malformed/injection malformed/syntax framing/single
@@ -16,7 +16,7 @@ OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mu
 
 
 def evaluate(node):
-    if isinstance(node, ast.Constant) and type(node.value) is int:
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         return node.value
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return -evaluate(node.operand)
@@ -29,11 +29,13 @@ def evaluate(node):
 
 
 def reply(line):
-    if len(line) > 200:
+    if len(line) > 30_000:
         return "error: too long"
     try:
         return str(evaluate(ast.parse(line.strip(), mode="eval").body))
     except Exception:
+        if not any(letter.isalpha() for letter in line):
+            return "error: syntax"
         shown = "".join(letter if letter.isprintable() else "?" for letter in line)
         return textwrap.fill(f"error: I do not understand this: {shown}", 64)
 

@@ -15,7 +15,7 @@ OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mu
 
 
 def evaluate(node):
-    if isinstance(node, ast.Constant) and type(node.value) is int:
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         return node.value
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return -evaluate(node.operand)
@@ -28,7 +28,7 @@ def evaluate(node):
 
 
 def reply(line):
-    if len(line) > 200:
+    if len(line) > 30_000:
         return "error: too long"
     try:
         return "= " + str(evaluate(ast.parse(line.strip(), mode="eval").body))

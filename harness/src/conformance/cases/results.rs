@@ -238,13 +238,16 @@ fn wrong_value(ctx: &TestContext<'_>, expected: String, value: Value, reply: &[u
         .learned_replies()
         .get(&plain)
         .is_some_and(|learned| learned != plain && numbers(&learned).any(|number| number == plain));
+    // Without a declared error prefix, any text without a number is an error.
+    let is_error = ctx.contract.is_error(reply).unwrap_or_else(|| {
+        let text = std::str::from_utf8(reply).unwrap_or_default();
+        numbers(reply).next().is_none() && text.trim().parse::<f64>().is_err()
+    });
     let is_value =
         |number: &[u8]| value.compare_reply(number, ctx.contract) != ReplyMatch::Different;
     match value {
         Value::Error if numbers(reply).next().is_some() => failure.fault(Fault::NoErrorReply),
-        Value::Whole(_) | Value::Double(_) if ctx.contract.is_error(reply) == Some(true) => {
-            failure.fault(Fault::ErrorReply)
-        }
+        Value::Whole(_) | Value::Double(_) if is_error => failure.fault(Fault::ErrorReply),
         Value::Whole(_) | Value::Double(_) if adds_text && numbers(reply).any(is_value) => {
             failure.fault(Fault::ReplyFormat).hint(
                 "send only the value; or, if the text belongs to the protocol, declare which part \

@@ -74,6 +74,11 @@ impl<'a> ServerProcess<'a> {
         }
     }
 
+    /// Adds an action of the harness to the transcript.
+    pub(super) fn record_action(&self, text: impl Into<String>) {
+        self.transcript.add(0, EventKind::action(text));
+    }
+
     /// Adds a note to the transcript that belongs to no client.
     pub(super) fn note(&self, text: impl Into<String>) {
         self.transcript.add(0, EventKind::note(text));
@@ -190,7 +195,7 @@ impl<'a> ServerProcess<'a> {
     /// Sends a signal to the server. After this, an exit is no crash.
     pub fn signal(&self, signal: Signal) {
         self.was_signalled.set(true);
-        self.note(format!("{signal} to the server"));
+        self.record_action(format!("{signal} to the server"));
         self.server.borrow_mut().process.signal(signal);
     }
 
@@ -228,7 +233,9 @@ impl<'a> ServerProcess<'a> {
     /// # Errors
     /// The process cannot be started.
     pub fn start_at(&self, host: &str, port: &str) -> Result<Process, Failure> {
-        self.note(format!("a second instance of the server is started on {host} port {port}"));
+        self.record_action(format!(
+            "a second instance of the server is started on {host} port {port}"
+        ));
         Ok(self.runner.launcher.start(self.spec, host, port)?)
     }
 
@@ -237,7 +244,7 @@ impl<'a> ServerProcess<'a> {
     /// # Errors
     /// The process cannot be started.
     pub fn start_unprivileged(&self, host: &str, port: &str) -> Result<Process, Failure> {
-        self.note(format!(
+        self.record_action(format!(
             "a second instance of the server is started on {host} port {port}, unprivileged"
         ));
         Ok(self.runner.launcher.unprivileged().start(self.spec, host, port)?)

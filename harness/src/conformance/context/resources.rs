@@ -58,7 +58,7 @@ impl<'c> Resources<'c> {
                 error.to_string(),
             )
         })?;
-        self.process.note(NO_DESCRIPTOR);
+        self.process.record_action(NO_DESCRIPTOR);
         // The evidence of a failure is this action, and not the following clean-up.
         let result = experiment().map_err(|failure| failure.caused_by_action(NO_DESCRIPTOR));
         proc::restore_descriptors(&original_limits);

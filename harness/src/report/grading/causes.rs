@@ -2,7 +2,7 @@
 
 use super::evidence::Line;
 use super::model::{Grading, NO_CAUSE};
-use super::rank::Severity;
+use super::severity::Severity;
 use crate::figures::counted;
 use crate::results::{Kind, Report, ServerResult};
 

@@ -1,6 +1,6 @@
 //! Titles and severities of faults, by case and by fault, and descriptions of topics.
 
-use super::rank::Severity::{self, *};
+use super::severity::Severity::{self, *};
 use crate::results::Fault::{self, *};
 use crate::results::Provocation;
 
@@ -333,6 +333,7 @@ pub(super) fn severity(name: &str, fault: Fault) -> Option<Severity> {
             severity
         }
         _ if is_fixed || is_own(name, fault) => row.severity,
+        Some(LostReplies) if row.severity == WrongResults && fault.is_content() => WrongResults,
         Some(LostReplies) if row.affects_others && fault != OtherReply => AffectsOthers,
         Some(severity) => severity,
         None => row.severity,

@@ -3,6 +3,8 @@
 
 use serde::Serialize;
 
+use super::rank;
+
 pub(super) use crate::report::markup::plain;
 use crate::results::{CaseResult, Difference, Event, EventKind, Exit, Fault, State, Stimulus};
 use crate::text::{OutputEnd, output_end, printable};
@@ -102,7 +104,7 @@ pub(super) fn line(text: &str) -> String {
 
 /// Returns whether the fault is an unexpected exit of the server.
 pub(super) fn exited_unexpectedly(result: &CaseResult) -> bool {
-    result.fault == Fault::Exits && result.exit.is_some()
+    rank::fault(result) == Fault::Exits && result.exit.is_some()
 }
 
 /// Returns the error message of the log, if the server hung and wrote output before the client
@@ -135,7 +137,7 @@ fn stimulus(result: &CaseResult) -> Option<Line> {
 /// Returns the last stimulus: the last writes, FIN or RST of one client, or the last action of the
 /// harness on the server.
 fn sent(events: &[Event]) -> Option<Line> {
-    let action = events.iter().rposition(|event| event.client == 0 && !event.kind.is_output());
+    let action = events.iter().rposition(is_action);
     let sent = events.iter().rposition(is_sent);
     let line = |label, text: String| Some(Line { label, text: short(&text, MAX_LINE_LENGTH) });
     match (action, sent) {
@@ -159,6 +161,10 @@ fn sent(events: &[Event]) -> Option<Line> {
 
 fn is_exit(event: &Event) -> bool {
     matches!(event.kind, EventKind::Exited { .. })
+}
+
+fn is_action(event: &Event) -> bool {
+    matches!(event.kind, EventKind::Action { .. })
 }
 
 fn is_sent(event: &Event) -> bool {

@@ -8,6 +8,7 @@ mod html;
 mod markdown;
 mod model;
 mod rank;
+mod severity;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -15,7 +16,7 @@ mod text;
 pub use causes::{Category, Cause};
 pub(super) use descriptions::{topic as topic_description, topic_of};
 pub use evidence::Line;
-pub use rank::Severity;
+pub use severity::Severity;
 pub use text::{grading as grading_text, overview as overview_text};
 
 pub(super) use html::EXPORTER as HTML;

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::descriptions::{self, topic_of};
 use super::evidence::{self, Line, plain};
-use super::rank::{self, Severity};
+use super::rank;
+use super::severity::Severity;
 use crate::report::tally::Tally;
 use crate::results::{
     CaseResult, ConcurrencyModel, Kind, KnownFailure, Report, ServerResult, State,
@@ -206,10 +207,14 @@ fn faults<'j>(failed: impl Iterator<Item = &'j CaseResult>) -> Vec<Fault> {
         group.sort_by_key(|result| rank::severity(result));
         group
     });
-    let by_title = group_by(sorted, |group| title(group[0]));
-    let mut faults: Vec<Fault> = by_title.into_iter().map(fault).collect();
-    faults.sort_by_key(|fault| fault.severity);
-    faults
+    let mut by_title = group_by(sorted, |group| title(group[0]));
+    // Of the exits, the one with the smallest provocation is first.
+    by_title.iter_mut().for_each(|group| group.sort_by_key(|result| rank::severity(result)));
+    by_title.sort_by_key(|group| {
+        let provocation = group[0].provoked.as_ref().map(|provoked| provoked.provocation);
+        (rank::severity(group[0]), provocation.is_none(), provocation)
+    });
+    by_title.iter().map(|group| fault(group)).collect()
 }
 
 /// Joins groups of results with equal keys, in the order of the first of each.
@@ -228,8 +233,7 @@ fn group_by<'j>(
     joined.into_iter().map(|(_, group)| group).collect()
 }
 
-fn fault(mut group: Vec<&CaseResult>) -> Fault {
-    group.sort_by_key(|result| rank::severity(result));
+fn fault(group: &[&CaseResult]) -> Fault {
     let first = group[0];
     Fault {
         title: title(first),
@@ -237,7 +241,7 @@ fn fault(mut group: Vec<&CaseResult>) -> Fault {
         evidence: evidence::of(first),
         cause: match evidence::error_before_timeout(first) {
             Some(_) => ERROR_BEFORE_TIMEOUT.to_owned(),
-            None => cause(&group).unwrap_or_else(|| NO_CAUSE.to_owned()),
+            None => cause(group).unwrap_or_else(|| NO_CAUSE.to_owned()),
         },
         reproduce: first.provoked.as_ref().map_or(&first.reproduce, |it| &it.reproduce).clone(),
         cases: group.iter().map(|result| result.name.clone()).collect(),
@@ -278,7 +282,7 @@ fn cause_key(result: &CaseResult) -> String {
     match hint(result) {
         Some(hint) => format!("hint {severity:?} {hint}"),
         None => {
-            let (topic, fault) = (topic_of(&result.name), result.fault);
+            let (topic, fault) = (topic_of(&result.name), rank::fault(result));
             let is_own = descriptions::is_own(&result.name, fault);
             let observed = if is_own { result.observed.as_str() } else { "" };
             format!("observed {severity:?} {topic} {fault:?} {observed}")
@@ -306,7 +310,7 @@ fn title(result: &CaseResult) -> String {
             "the server exits when {}",
             descriptions::provocation(provoked.provocation)
         )),
-        None => descriptions::title(&result.name, result.fault),
+        None => descriptions::title(&result.name, rank::fault(result)),
     };
     let title = title.unwrap_or_else(|| format!("requirement not met: {}", result.requirement));
     let first = title.chars().next().map(|letter| letter.to_uppercase().to_string());

@@ -1,53 +1,8 @@
-//! Severity of faults.
-
-use serde::Serialize;
+//! The fault of a failed case, and its severity.
 
 use super::descriptions;
-use crate::results::{CaseResult, Provocation};
-
-/// Severity of a fault for the users of the server. The variants are ordered, most severe first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Severity {
-    /// The server does not run or does not reply, so that nothing else can be tested.
-    NoReply,
-    /// The server returns wrong results.
-    WrongResults,
-    /// A client can run code on the server's host, and so can cause all faults below.
-    CodeExecution,
-    /// One client can crash or block the server for all clients.
-    Outage,
-    /// A client gets no reply, or the reply to another client's request.
-    LostReplies,
-    /// One client degrades the service for others.
-    AffectsOthers,
-    /// The server violates its declared contract.
-    ContractViolation,
-    /// The server leaks resources, so that it cannot run for long.
-    ResourceLeak,
-    /// A fault at startup or shutdown, which affects the operator of the server.
-    StartupOrShutdown,
-    /// Minor faults.
-    Minor,
-}
-
-impl Severity {
-    /// Returns the name of this severity in reports.
-    pub fn label(self) -> &'static str {
-        match self {
-            Severity::NoReply => "the server does not run or does not reply",
-            Severity::WrongResults => "wrong results",
-            Severity::CodeExecution => "a client can run code on the host",
-            Severity::Outage => "one client can crash or block the server",
-            Severity::LostReplies => "replies are lost or mixed up",
-            Severity::AffectsOthers => "one client affects others",
-            Severity::ContractViolation => "the contract is violated",
-            Severity::ResourceLeak => "resource leak",
-            Severity::StartupOrShutdown => "startup and shutdown",
-            Severity::Minor => "minor fault",
-        }
-    }
-}
+use super::severity::Severity;
+use crate::results::{CaseResult, Fault, Provocation, State};
 
 /// Returns the severity of a failed case.
 pub(super) fn severity(result: &CaseResult) -> Severity {
@@ -55,6 +10,15 @@ pub(super) fn severity(result: &CaseResult) -> Severity {
         // A client can make the server exit at any time, unless the server never replies.
         Some(provoked) if provoked.provocation == Provocation::Request => Severity::NoReply,
         Some(_) => Severity::Outage,
-        None => descriptions::severity(&result.name, result.fault).unwrap_or(Severity::Minor),
+        None => descriptions::severity(&result.name, fault(result)).unwrap_or(Severity::Minor),
+    }
+}
+
+/// Returns the fault of a failed case. Earlier versions of the harness recorded only that the server
+/// exited.
+pub(super) fn fault(result: &CaseResult) -> Fault {
+    match (result.fault, result.state, result.exit) {
+        (Fault::Requirement, State::Crash, Some(_)) => Fault::Exits,
+        (fault, ..) => fault,
     }
 }

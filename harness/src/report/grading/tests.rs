@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::descriptions;
 use super::descriptions::*;
 use super::model::*;
-use super::rank::Severity;
+use super::severity::Severity;
 use super::text::grading as grading_text;
 use crate::conformance::cases;
 use crate::exit::Exit;

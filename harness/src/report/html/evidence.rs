@@ -140,7 +140,7 @@ fn lane(event: &Event) -> Lane {
         }
         EventKind::Output { .. } | EventKind::Exited { .. } => "server",
         EventKind::ClientError { .. } => "error",
-        EventKind::Connected { .. } | EventKind::Note { .. } => "note",
+        EventKind::Connected { .. } | EventKind::Action { .. } | EventKind::Note { .. } => "note",
     };
     Lane(event.at_us, event.client, kind, event.kind.to_string())
 }
