@@ -3,13 +3,14 @@
 //!
 //! Each file in `tests/causes` is a server. The comments at its beginning are its row:
 //!
-//! - `check:` flags of `harness check`, such as `--service echo`;
+//! - `check:` flags of `harness check`, such as `--service echo`, or the word `probed`: the check then
+//!   uses the manifest entry that `harness probe` writes;
 //! - `cases:` the cases or topics to test, separated by spaces. A variant of the test runs all;
 //! - `fault:` the title of a fault, one line each, in the order of the grading report. A server
 //!   without this line has no fault;
 //! - `also:` the title of a further fault of the server, which only a run of all cases shows;
 //! - `inconclusive:` cases that the harness cannot judge, separated by spaces;
-//! - `probe:` a line that the manifest entry of `harness probe` must contain.
+//! - `probe:` a line that the manifest entry of `harness probe`, or its findings, must contain.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -162,12 +163,22 @@ fn programs() -> Vec<PathBuf> {
 /// Checks the server, and compares the faults of its grading report with its row.
 fn faults_are_named(row: &Row, program: &Program, cases: &[String]) -> Result<(), Failed> {
     let folder = program.folder.path();
-    let output = common::harness()
-        .args(["check", "--cmd", &program.command, "--seed", "1", "--output"])
+    let entry = folder.join("servers.toml");
+    let is_probed = row.check == ["probed"];
+    if is_probed {
+        let probe = ["probe", "--cmd", &program.command, "--output"];
+        common::harness().args(probe).arg(&entry).output()?;
+    }
+    let mut check = common::harness();
+    match is_probed {
+        true => check.args(["check", "--manifest"]).arg(&entry),
+        false => check.args(["check", "--cmd", &program.command]).args(&row.check),
+    };
+    let output = check
+        .args(["--seed", "1", "--output"])
         .arg(folder.join("report"))
         .arg("--counterexamples")
         .arg(folder.join("counterexamples"))
-        .args(&row.check)
         .args(cases.iter().flat_map(|case| ["--case", case]))
         .output()?;
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -212,12 +223,14 @@ fn sorted<'t>(titles: &[&'t str]) -> Vec<&'t str> {
 /// Probes the server, and checks the manifest entry.
 fn is_probed(row: &Row, program: &Program) -> Result<(), Failed> {
     let output = common::harness().args(["probe", "--cmd", &program.command]).output()?;
-    let entry = String::from_utf8_lossy(&output.stdout);
-    match row.probe.iter().find(|line| !entry.lines().any(|it| it == line.as_str())) {
+    let (entry, findings) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let has_line = |line: &&String| entry.lines().chain(findings.lines()).any(|it| it == *line);
+    match row.probe.iter().find(|line| !has_line(line)) {
         None => Ok(()),
         Some(line) => {
-            let stderr = String::from_utf8_lossy(&output.stderr);
-            Err(format!("`{line}` is not in the entry:\n{entry}\n{stderr}").into())
+            Err(format!("`{line}` is not in the entry or the findings:\n{entry}\n{findings}")
+                .into())
         }
     }
 }

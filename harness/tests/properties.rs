@@ -21,6 +21,8 @@ tests![
 /// manifest line with the same meaning.
 const EXAMPLES: &[(&str, &str, &str)] = &[
     ("service", "echo", "service = 'echo'"),
+    ("transform", "trim,upper", "contract = { transform = 'trim,upper' }"),
+    ("broadcast", "all", "contract = { broadcast = 'all' }"),
     ("capacity", "3", "contract = { capacity = 3 }"),
     ("queue", "0", "contract = { queue = 0 }"),
     ("when-full", "busy", "contract = { when-full = 'busy' }"),

@@ -9,6 +9,14 @@ pub(super) const PLAIN_REQUESTS: &[&str] = &["framing/single", "framing/one-line
 /// The cases that test whether a plain request gets the right reply.
 pub(super) const CORRECT_REPLIES: &[&str] = &["results/arithmetic", "results/echo-is-identical"];
 
+/// The case that tests whether each client gets the replies to its own requests.
+pub(super) const OWN_ANSWERS: &[&str] = &["isolation/own-answers"];
+
+/// The case that tests whether clients receive only the replies to their own requests. It runs with
+/// the cases of [`PLAIN_REQUESTS`]: if a server broadcasts, its clients receive other lines than the
+/// replies to their requests.
+pub(super) const NO_BROADCAST: &str = "isolation/no-broadcast";
+
 /// The case that tests whether pipelined requests are answered in order.
 pub(super) const PIPELINING: &[&str] = &["framing/pipelined"];
 

@@ -3,7 +3,7 @@
 use super::context::TestContext;
 use super::failure::Failure;
 use super::precondition::Precondition;
-use crate::contract::Contract;
+use crate::contract::{Broadcast, Contract};
 use crate::results::Level;
 
 /// A required behaviour with a stable name.
@@ -26,9 +26,20 @@ pub struct Case {
 impl Case {
     /// Returns why the case does not apply to a server with this contract, or `None` if it applies.
     pub fn unmet_precondition(&self, contract: &Contract) -> Option<String> {
+        let needs_reply = !self.preconditions.contains(&Precondition::Broadcast);
+        if contract.broadcast == Some(Broadcast::Others) && needs_reply {
+            let reason = "the sender of a message gets no reply (--broadcast others)";
+            return Some(reason.to_owned());
+        }
         self.preconditions
             .iter()
             .find_map(|precondition| precondition.check_against(contract).err())
+    }
+
+    /// Returns whether the case assumes that clients receive only the replies to their own requests,
+    /// so that it cannot judge a server that broadcasts.
+    pub(super) fn needs_own_replies(&self) -> bool {
+        self.preconditions.iter().any(|precondition| precondition.needs_own_replies())
     }
 
     /// Describes the servers that the case applies to.

@@ -34,6 +34,8 @@ pub struct Failure {
     pub stimulus: Option<Box<Stimulus>>,
     /// The first byte in which the received reply differs from the expected one.
     pub difference: Option<Box<Difference>>,
+    /// Whether the failure is worse than an exit of the server, so that an exit does not replace it.
+    pub outranks_exit: bool,
     /// Further data of the failure.
     pub detail: Option<Box<Detail>>,
 }
@@ -67,6 +69,7 @@ impl Failure {
             observes_connection_end: false,
             stimulus: None,
             difference: None,
+            outranks_exit: false,
             detail: None,
         }
     }
@@ -203,6 +206,12 @@ impl Failure {
     /// Records that `observed` includes how the connection ended.
     pub fn with_connection_end(mut self) -> Failure {
         self.observes_connection_end = true;
+        self
+    }
+
+    /// Marks the failure as worse than an exit of the server.
+    pub fn outranking_exit(mut self) -> Failure {
+        self.outranks_exit = true;
         self
     }
 

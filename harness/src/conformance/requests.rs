@@ -75,7 +75,9 @@ pub(super) fn padded(contract: &Contract, request: &[u8], size: usize) -> Vec<u8
         Padding::Operands { spaced } => {
             let length = size.min(max_padded(contract)).saturating_sub(payload.len());
             let operands = (0..=length).rev().find_map(|length| zero_sum(length, spaced));
-            payload.extend(operands.unwrap_or_default());
+            // An operand before the first operator, so that it is not taken for a sign.
+            let text = [&b"0"[..], &operands.unwrap_or_default()].concat();
+            payload.extend_from_slice(&contract.dialect.symbols.replace_operators(&text)[1..]);
         }
         Padding::None => {}
     }
@@ -106,11 +108,15 @@ fn zero_sum(length: usize, spaced: bool) -> Option<Vec<u8>> {
 }
 
 /// Returns the expected reply to a padded request. A calculator sends the reply to the request
-/// without padding, an echo server sends the padded request.
-pub(super) fn reply_to_padded(service: Service, unpadded_reply: &[u8], padded: &[u8]) -> Vec<u8> {
-    match service {
+/// without padding, an echo server sends the padded request, transformed as declared.
+pub(super) fn reply_to_padded(
+    contract: &Contract,
+    unpadded_reply: &[u8],
+    padded: &[u8],
+) -> Vec<u8> {
+    match contract.service {
         Service::Calc => unpadded_reply.to_vec(),
-        Service::Echo => padded.to_vec(),
+        Service::Echo => contract.echo(padded),
     }
 }
 

@@ -103,6 +103,7 @@ impl Runner {
         };
         let outcome =
             outcome.map(|checked| checked.map_err(|failure| with_blocked_server(&ctx, failure)));
+        let outranks_exit = matches!(&outcome, Ok(Err(failure)) if failure.outranks_exit);
         let FinishedCase { process, evidence, was_served, was_replayed, obstacle, was_working } =
             ctx.finish();
         result.set_outcome(outcome, &evidence);
@@ -115,6 +116,7 @@ impl Runner {
         result.add_output(&evidence, &mut report);
         let unexpected_exit = report.exit.filter(|&exit| {
             !was_signalled
+                && !outranks_exit
                 && !spec.contract.permits_exit(exit)
                 && (was_served || result.state != State::Inconclusive)
         });
@@ -144,7 +146,7 @@ impl Runner {
 }
 
 impl CaseResult {
-    fn fail_with(&mut self, failure: Failure) {
+    pub(super) fn fail_with(&mut self, failure: Failure) {
         self.verdict = failure.verdict;
         self.state = failure.state;
         self.expected = failure.expected;

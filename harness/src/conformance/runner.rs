@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::assumptions::PLAIN_REQUESTS;
+use super::assumptions::{NO_BROADCAST, PLAIN_REQUESTS};
 use super::case::Case;
 use super::causes::find_causes;
 use super::failure::Failure;
@@ -51,7 +51,8 @@ impl Runner {
     ///
     /// If the reply to a plain request is not exactly one line, no other case can test its
     /// requirement. Each would time out or fail for this reason. So the cases that test plain
-    /// requests run first and decide whether the others run.
+    /// requests run first and decide whether the others run. With them runs the case that tests
+    /// whether the server broadcasts: then no case that assumes own replies can test its requirement.
     ///
     /// A blocked case is reported last, when the results of the cases that may block it are known.
     fn run_after_preflight(
@@ -62,15 +63,33 @@ impl Runner {
     ) -> Vec<CaseResult> {
         let deadline = Instant::now().checked_add(self.time_limit());
         let limited = Runner { deadline, ..self.clone() };
-        let (plain, others): (Vec<_>, Vec<_>) =
-            cases.iter().partition(|case| PLAIN_REQUESTS.contains(&case.name));
+        let (plain, others): (Vec<_>, Vec<_>) = cases.iter().partition(|case| is_first(case.name));
         let report_unless_blocked = |result: &mut CaseResult| {
             if !result.is_blocked() {
                 report(result);
             }
         };
-        let mut results = limited.run_in_parallel(spec, &plain, &report_unless_blocked);
-        let others = match results.iter().find(|result| is_not_answered(result)) {
+        let mut results = limited.run_in_parallel(spec, &plain, &|_: &mut CaseResult| {});
+        let broadcasts = results.iter().any(|it| it.name == NO_BROADCAST && is_not_answered(it));
+        let is_silent = |it: &&CaseResult| it.name != NO_BROADCAST && is_not_answered(it);
+        let is_unanswered = results.iter().any(|it| is_silent(&it));
+        if broadcasts {
+            results.iter_mut().filter(|it| it.name != NO_BROADCAST).for_each(|result| {
+                if is_not_answered(result) {
+                    result.fail_with(broadcast_failure());
+                }
+            });
+        }
+        results.iter_mut().for_each(report_unless_blocked);
+        if broadcasts {
+            let is_skipped = |case: &&'static Case| is_unanswered || case.needs_own_replies();
+            let (skipped, others): (Vec<_>, Vec<_>) = others.iter().partition(|it| is_skipped(it));
+            let failure = broadcast_failure();
+            results.extend(self.skip(spec, &skipped, &failure, report_unless_blocked));
+            results.extend(limited.run_in_parallel(spec, &others, &report_unless_blocked));
+            return limited.with_causes(spec, cases, results, report);
+        }
+        let others = match results.iter().find(is_silent) {
             Some(CaseResult { name, .. }) => {
                 let index = PLAIN_REQUESTS.iter().position(|plain| plain == name);
                 let failed =
@@ -84,11 +103,22 @@ impl Runner {
             None => limited.run_in_parallel(spec, &others, &report_unless_blocked),
         };
         results.extend(others);
+        limited.with_causes(spec, cases, results, report)
+    }
+
+    /// Finds the causes of blocked results, reports these, and sorts all in the order of `cases`.
+    fn with_causes(
+        &self,
+        spec: &LaunchSpec,
+        cases: &[&'static Case],
+        mut results: Vec<CaseResult>,
+        report: impl Fn(&mut CaseResult),
+    ) -> Vec<CaseResult> {
         let blocked: Vec<String> =
             results.iter().filter(|it| it.is_blocked()).map(|it| it.name.clone()).collect();
         let position = |name: &str| cases.iter().position(|case| case.name == name);
         results.sort_by_key(|result| position(&result.name));
-        limited.attribute_exits(spec, &mut results);
+        self.attribute_exits(spec, &mut results);
         find_causes(&mut results, |case| {
             self.known_failures.known_without_result(&spec.name, case)
         });
@@ -221,6 +251,17 @@ impl Runner {
             format!("the case was skipped: the server hung in {hung} cases and passed {passed}")
         })
     }
+}
+
+/// Returns whether a case runs before the others, because its result decides whether they run.
+fn is_first(case: &str) -> bool {
+    PLAIN_REQUESTS.contains(&case) || case == NO_BROADCAST
+}
+
+/// Returns the failure of the cases that cannot judge a server that broadcasts.
+fn broadcast_failure() -> Failure {
+    let text = "the server sends the messages of each client to other clients";
+    Failure::assumption_failed(&[NO_BROADCAST], text)
 }
 
 /// Returns whether the server did not answer a plain request by one line. Excludes a crash, because

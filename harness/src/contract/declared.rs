@@ -2,22 +2,24 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use servers::{OverloadPolicy, Service};
 
-use super::{Contract, Dialect, Division, RequiredModel, ShutdownPolicy};
-use crate::config_source::inline;
+use super::parsers::{
+    connections, format_wire, max_line, named, prefix, service, set, set_to_true, when_full, wire,
+};
+use super::{Broadcast, Contract, Dialect, Division, RequiredModel, ShutdownPolicy, Transform};
 use crate::units::{self, format_duration};
 use crate::wire::Wire;
-
-/// Minimum value of `--max-line` in bytes. A lower limit leaves too little room for requests.
-pub(crate) const MIN_MAX_LINE: usize = 64;
 
 /// Declared properties of a server. Cases that depend on an undeclared property do not apply.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Declared {
     /// Service: calculator or echo.
     pub service: Option<Service>,
+    /// Transformation of the replies of an echo server.
+    pub transform: Option<Transform>,
+    /// The clients that receive a client's messages, for a server that broadcasts.
+    pub broadcast: Option<Broadcast>,
     /// Number of connections served at the same time.
     pub capacity: Option<usize>,
     /// Number of connections beyond the capacity that the server accepts and keeps waiting.
@@ -106,6 +108,26 @@ pub const PROPERTIES: &[Property] = &[
         requires_cmd: false,
         parse: |it, text| set(&mut it.service, service(text)),
         format: |it| it.service.map(|service| service.name().to_owned()),
+    },
+    Property {
+        name: "transform",
+        placeholder: Some("upper|lower|reverse|trim|trim-end|rot13"),
+        value_type: ValueType::Text,
+        table: ManifestTable::Contract,
+        help: "Transformation of each reply of an echo server: `upper` or `lower` case, `reverse`, `trim` (without white space at both ends), `trim-end` (without white space at the end), `rot13` (each letter replaced by the 13th after it), or several, separated by commas [default: the reply is identical to the request]",
+        requires_cmd: false,
+        parse: |it, text| set(&mut it.transform, text.parse()),
+        format: |it| it.transform.map(|transform| transform.to_string()),
+    },
+    Property {
+        name: "broadcast",
+        placeholder: Some("all|others"),
+        value_type: ValueType::Text,
+        table: ManifestTable::Contract,
+        help: "The server sends each message of a client to all clients (`all`), or to all clients except the sender (`others`) [default: only the sender gets a reply]",
+        requires_cmd: false,
+        parse: |it, text| set(&mut it.broadcast, named(Broadcast::ALL, Broadcast::name, text)),
+        format: |it| it.broadcast.map(|broadcast| broadcast.name().to_owned()),
     },
     Property {
         name: "capacity",
@@ -299,6 +321,8 @@ impl Declared {
                 overflow_is_error: self.overflow,
                 ..Dialect::default()
             },
+            transform: self.transform,
+            broadcast: self.broadcast,
             capacity: self.capacity,
             queue: self.queue,
             when_full: self.when_full,
@@ -327,90 +351,5 @@ impl Declared {
             }
         };
         PROPERTIES.iter().flat_map(flags).collect()
-    }
-}
-
-/// Maximum number of connections that a property may declare. No server has more.
-const MAX_CONNECTIONS: usize = 10_000_000;
-
-/// Parses a number of connections of at least `minimum`.
-fn connections(text: &str, minimum: usize) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number) if (minimum..=MAX_CONNECTIONS).contains(&number) => Ok(number),
-        _ => {
-            Err(format!("write a whole number of at least {minimum} and at most {MAX_CONNECTIONS}"))
-        }
-    }
-}
-
-/// Parses the prefix of a reply. A reply is a line, so its prefix has no line feed.
-fn prefix(text: &str) -> Result<String, String> {
-    match text {
-        "" => Err("the prefix must not be empty: every reply would have it".to_owned()),
-        text if text.contains('\n') => {
-            Err("the prefix must not contain a line feed, which ends a reply".to_owned())
-        }
-        text => Ok(text.to_owned()),
-    }
-}
-
-fn set<T>(property: &mut Option<T>, value: Result<T, String>) -> Result<(), String> {
-    *property = Some(value?);
-    Ok(())
-}
-
-fn set_to_true(property: &mut bool) -> Result<(), String> {
-    *property = true;
-    Ok(())
-}
-
-/// Returns the value with this name, or an error that lists all names.
-fn named<T: Copy>(all: &[T], name: fn(T) -> &'static str, text: &str) -> Result<T, String> {
-    let found = all.iter().find(|&&value| name(value) == text);
-    found.copied().ok_or_else(|| {
-        let names: Vec<&str> = all.iter().map(|&value| name(value)).collect();
-        match names.split_last() {
-            Some((last, [])) => format!("expected {last}"),
-            Some((last, others)) => format!("expected {} or {last}", others.join(", ")),
-            None => "no value is valid".to_owned(),
-        }
-    })
-}
-
-/// Parses a wire protocol: the keys and values of the `wire` table of a manifest, in one line.
-pub(crate) fn wire(text: &str) -> Result<Wire, String> {
-    let parsed = toml::from_str::<WireKey>(&format!("wire = {{ {text} }}"));
-    let WireKey { wire } = parsed.map_err(|error| error.message().to_owned())?;
-    wire.check().map(|()| wire)
-}
-
-/// Formats a wire protocol as [`wire`] parses it.
-fn format_wire(wire: &Wire) -> String {
-    let table = toml::Value::try_from(wire).map(|value| inline(&value)).unwrap_or_default();
-    let inner = table.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
-    inner.unwrap_or_default().trim().to_owned()
-}
-
-/// A TOML document with the key `wire`.
-#[derive(Deserialize)]
-struct WireKey {
-    wire: Wire,
-}
-
-pub(crate) fn service(name: &str) -> Result<Service, String> {
-    named(Service::ALL, Service::name, name)
-}
-
-fn when_full(name: &str) -> Result<OverloadPolicy, String> {
-    named(OverloadPolicy::ALL, OverloadPolicy::name, name)
-}
-
-/// Parses the value of `--max-line`.
-fn max_line(text: &str) -> Result<usize, String> {
-    match units::size(text)? {
-        0..MIN_MAX_LINE => Err(format!(
-            "must be at least {MIN_MAX_LINE} bytes: a lower limit leaves too little room for requests"
-        )),
-        bytes => Ok(bytes),
     }
 }

@@ -15,6 +15,9 @@ pub struct Dialect {
     /// Supported operators.
     #[serde(skip_serializing_if = "Operators::is_all")]
     pub operators: Operators,
+    /// The characters that the server uses for operators.
+    #[serde(skip_serializing_if = "Symbols::is_default")]
+    pub symbols: Symbols,
     /// Whether every request must have exactly two operands and one operator.
     #[serde(rename = "shape", with = "shape", skip_serializing_if = "is_false")]
     pub two_operands: bool,
@@ -113,6 +116,96 @@ impl TryFrom<String> for Operators {
     }
 }
 
+/// The characters that a server uses for the operators `+-*/%`, in this order and at most five:
+/// `ASMD` for letters, or a space for two numbers without an operator. The operators without a
+/// character here stand for themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Symbols([u8; Operators::ALL.len()]);
+
+impl Default for Symbols {
+    fn default() -> Symbols {
+        Symbols(std::array::from_fn(|at| Operators::ALL[at]))
+    }
+}
+
+impl Symbols {
+    fn is_default(&self) -> bool {
+        *self == Symbols::default()
+    }
+
+    /// Returns the symbols with another character for this operator.
+    ///
+    /// # Errors
+    /// Another operator has this character, or it cannot stand for an operator.
+    pub fn with(self, operator: u8, symbol: u8) -> Result<Symbols, String> {
+        let mut symbols = self.0;
+        if let Some(at) = Operators::ALL.iter().position(|it| *it == operator) {
+            symbols[at] = symbol;
+        }
+        Symbols::try_from(symbols.map(char::from).iter().collect::<String>())
+    }
+
+    /// Returns whether the server uses this character for an operator.
+    pub fn has(self, symbol: u8) -> bool {
+        self.0.contains(&symbol)
+    }
+
+    /// Returns the expression with the server's characters in place of the operators. Signs remain.
+    /// Returns text that is not an expression unchanged.
+    pub fn replace_operators(self, expression: &[u8]) -> Vec<u8> {
+        let is_allowed = |byte: &u8| byte.is_ascii_digit() || b"+-*/%().e ".contains(byte);
+        if self.is_default() || !expression.iter().all(is_allowed) {
+            return expression.to_vec();
+        }
+        let mut previous = None;
+        let replace = |&byte: &u8| {
+            let ends_operand = previous
+                .is_some_and(|it: u8| it.is_ascii_alphanumeric() || it == b')' || it == b'.');
+            if byte != b' ' {
+                previous = Some(byte);
+            }
+            match Operators::ALL.iter().position(|it| *it == byte) {
+                Some(at) if ends_operand => self.0[at],
+                _ => byte,
+            }
+        };
+        expression.iter().map(replace).collect()
+    }
+}
+
+impl From<Symbols> for String {
+    fn from(symbols: Symbols) -> String {
+        let is_changed = |at: &usize| symbols.0[*at] != Operators::ALL[*at];
+        let length = (0..symbols.0.len()).rev().find(is_changed).map_or(0, |last| last + 1);
+        symbols.0[..length].iter().map(|&symbol| char::from(symbol)).collect()
+    }
+}
+
+impl TryFrom<String> for Symbols {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Symbols, String> {
+        let mut symbols = Symbols::default();
+        let is_symbol =
+            |byte: u8| byte == b' ' || byte.is_ascii_graphic() && !byte.is_ascii_digit();
+        if text.len() > symbols.0.len() || !text.bytes().all(is_symbol) {
+            return Err(
+                "expected at most five characters for the operators +-*/%, in this order, \
+                        such as \"ASMD\""
+                    .to_owned(),
+            );
+        }
+        symbols.0[..text.len()].copy_from_slice(text.as_bytes());
+        let mut sorted = symbols.0;
+        sorted.sort_unstable();
+        match sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+            true => Err("each operator needs another character".to_owned()),
+            false => Ok(symbols),
+        }
+    }
+}
+
 impl Default for Dialect {
     /// Returns the full syntax, with division and overflow undeclared.
     fn default() -> Dialect {
@@ -120,6 +213,7 @@ impl Default for Dialect {
             division: None,
             overflow_is_error: false,
             operators: Operators([true; Operators::ALL.len()]),
+            symbols: Symbols::default(),
             two_operands: false,
             negative: true,
             decimals: true,
@@ -210,6 +304,24 @@ mod tests {
     }
 
     #[test]
+    fn operators_are_replaced_and_signs_are_not() {
+        let symbols = |text: &str| Symbols::try_from(text.to_owned());
+        for (text, expression, replaced) in [
+            ("ASMD", "-1.5 - -2", "-1.5 S -2"),
+            ("ASMD", "(1+2)*3%4", "(1A2)M3%4"),
+            (" ", "3+4", "3 4"),
+            ("", "1+2", "1+2"),
+        ] {
+            let parsed = symbols(text).expect(text);
+            assert_eq!(String::from(parsed), text);
+            assert_eq!(parsed.replace_operators(expression.as_bytes()), replaced.as_bytes());
+        }
+        for invalid in ["ASMDEF", "A1", "AA", "-"] {
+            assert!(symbols(invalid).is_err(), "{invalid}");
+        }
+    }
+
+    #[test]
     fn toml_round_trips_and_rejects_invalid_values() {
         let text = "division = \"exact\"\noperators = \"+/\"\nshape = \"two-operands\"\nnegative = false\n";
         let read: Dialect = toml::from_str(text).expect("a valid dialect");
@@ -218,6 +330,7 @@ mod tests {
         assert_eq!(toml::from_str::<Dialect>(&written), Ok(read));
         for (invalid, quoted) in [
             ("operators = \"^\"", "+-*/%"),
+            ("symbols = \"123\"", "ASMD"),
             ("shape = \"round\"", "two-operands"),
             ("speed = 1", "unknown"),
         ] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use servers::{Limits, LimitsError, OverloadPolicy, Service};
 
-use super::{Dialect, RequiredModel};
+use super::{Broadcast, Dialect, RequiredModel, Transform};
 use crate::exit::Exit;
 use crate::wire::{Wire, respaced};
 
@@ -17,6 +17,11 @@ pub struct Contract {
     pub service: Service,
     /// Arithmetic of the calculator.
     pub dialect: Dialect,
+    /// Transformation of the replies of an echo server; `None` if a reply is identical to its
+    /// request.
+    pub transform: Option<Transform>,
+    /// The clients that receive a client's messages; `None` if only the sender gets a reply.
+    pub broadcast: Option<Broadcast>,
     /// Number of connections served at the same time.
     pub capacity: Option<usize>,
     /// Number of connections beyond the capacity that the server accepts and keeps waiting.
@@ -85,6 +90,8 @@ impl Contract {
         Contract {
             service,
             dialect: Dialect::default(),
+            transform: None,
+            broadcast: None,
             capacity: None,
             queue: None,
             when_full: None,
@@ -125,10 +132,15 @@ impl Contract {
             let (length, size) = (number.len(), request.len());
             request.splice(length..(length + 2).min(size), *b"+0");
         }
-        match self.wire.spaced {
-            Some(spaced) => respaced(&request, spaced),
-            None => request,
+        if let Some(spaced) = self.wire.spaced {
+            request = respaced(&request, spaced);
         }
+        self.dialect.symbols.replace_operators(&request)
+    }
+
+    /// Returns the reply of an echo server to a request.
+    pub fn echo(&self, request: &[u8]) -> Vec<u8> {
+        self.transform.map_or_else(|| request.to_vec(), |transform| transform.apply(request))
     }
 
     /// Returns whether a reply is an error, or `None` if the format of errors is undeclared.
@@ -169,6 +181,8 @@ impl Contract {
         Ok(Contract {
             service: server.service,
             dialect: Dialect::of_64_bits(),
+            transform: None,
+            broadcast: None,
             capacity: Some(capacity),
             queue: Some(queue),
             when_full: Some(server.pattern.when_full),
@@ -189,7 +203,16 @@ impl Contract {
 
     /// Formats the contract in one line.
     pub fn summary(&self) -> String {
-        let mut parts = vec![self.service.name().to_owned(), self.limits_summary()];
+        let mut parts = vec![self.service.name().to_owned()];
+        if let Some(transform) = self.transform {
+            parts.push(format!("transforms replies ({transform})"));
+        }
+        match self.broadcast {
+            Some(Broadcast::All) => parts.push("broadcasts to all clients".to_owned()),
+            Some(Broadcast::Others) => parts.push("broadcasts to all other clients".to_owned()),
+            None => {}
+        }
+        parts.push(self.limits_summary());
         parts.extend(self.wire.description());
         if let Some(bytes) = self.max_line {
             parts.push(format!("requests up to {bytes} bytes"));

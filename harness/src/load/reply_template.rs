@@ -6,6 +6,8 @@ mod learning;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use servers::Service;
+
 use super::request_reply::RequestReply;
 use crate::contract::Contract;
 use crate::wire::{ReplyFraming, Wire};
@@ -73,7 +75,11 @@ impl ReplyTemplate {
     /// Converts a request and reply of the line protocol to this server's protocol.
     pub fn exchange(&self, lines: &RequestReply) -> RequestReply {
         let text = |line: &[u8]| line.strip_suffix(b"\n").unwrap_or(line).to_vec();
-        let (request, value) = (text(&lines.request), text(&lines.reply));
+        let (request, reply) = (text(&lines.request), text(&lines.reply));
+        let value = match self.contract.service {
+            Service::Echo => self.contract.echo(&reply),
+            Service::Calc => reply,
+        };
         let mut reply = [&self.before[..], &value, &self.after].concat();
         match &self.contract.wire.reply_end {
             ReplyFraming::Size(size) => reply.resize(*size, self.padding),

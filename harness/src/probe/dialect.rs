@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use servers::Service;
 
-use super::protocol::{Protocol, ask};
+use super::protocol::{Protocol, Syntax, ask};
 use super::reply::has_number;
 use super::target::ProbeTarget;
-use crate::contract::{Dialect, Division, Operators};
-use crate::wire::respaced;
+use crate::contract::{Dialect, Division, Operators, Symbols};
+use crate::text::printable;
 
 /// Each operator, with a sample expression and the value of the expression.
 const OPERATORS: &[(char, &str, &str)] = &[
@@ -18,6 +18,9 @@ const OPERATORS: &[(char, &str, &str)] = &[
     ('/', "84/2", "42"),
     ('%', "142%50", "42"),
 ];
+
+/// Characters that stand for the operators of calculators with letters, or with words of one letter.
+const SYMBOLS: &[(u8, &[u8])] = &[(b'-', b"Ss"), (b'*', b"Mmx"), (b'/', b"Dd:"), (b'%', b"Rr")];
 
 /// Number of instances to launch in parallel if the server exits after each connection.
 const PARALLEL_INSTANCES: usize = 4;
@@ -48,6 +51,8 @@ pub(super) fn detect(target: &ProbeTarget, protocol: &Protocol) -> DetectedDiale
     if protocol.service == Service::Echo {
         return DetectedDialect { dialect, lines: Vec::new() };
     }
+    let syntax = Syntax { symbols: detect_symbols(target, protocol), ..protocol.syntax };
+    dialect.symbols = syntax.symbols;
     let expressions: Vec<&str> = OPERATORS
         .iter()
         .map(|(_, expression, _)| *expression)
@@ -55,7 +60,7 @@ pub(super) fn detect(target: &ProbeTarget, protocol: &Protocol) -> DetectedDiale
         .collect();
     let instances = if target.exits_by_itself { PARALLEL_INSTANCES } else { 1 };
     let groups: Vec<&[&str]> = expressions.chunks(expressions.len().div_ceil(instances)).collect();
-    let replies = target.each(&groups, |group| ask_all(target, protocol, group)).concat();
+    let replies = target.each(&groups, |group| ask_all(target, protocol, syntax, group)).concat();
     let replies: HashMap<&str, Vec<u8>> = expressions
         .into_iter()
         .zip(replies)
@@ -91,6 +96,13 @@ pub(super) fn detect(target: &ProbeTarget, protocol: &Protocol) -> DetectedDiale
         None => "",
     };
     let mut lines = vec![format!("operators: {operators}{division}")];
+    let symbols = String::from(syntax.symbols);
+    if !symbols.is_empty() {
+        let symbols = printable(symbols.as_bytes());
+        lines.push(format!(
+            "characters that stand for the operators +-*/%, in this order: {symbols}"
+        ));
+    }
     let restrictions = [
         (dialect.two_operands, "only two numbers and an operator are accepted"),
         (!dialect.parentheses, "parentheses are not accepted"),
@@ -102,17 +114,40 @@ pub(super) fn detect(target: &ProbeTarget, protocol: &Protocol) -> DetectedDiale
     DetectedDialect { dialect, lines }
 }
 
+/// Detects the characters of the operators, if other characters than `+` stand for the addition.
+fn detect_symbols(target: &ProbeTarget, protocol: &Protocol) -> Symbols {
+    let mut symbols = protocol.syntax.symbols;
+    if symbols == Symbols::default() || symbols.has(b' ') {
+        return symbols;
+    }
+    for &(operator, candidates) in SYMBOLS {
+        let sample = OPERATORS.iter().find(|(name, ..)| *name == char::from(operator));
+        let Some((_, expression, value)) = sample else { continue };
+        let has_value = |symbols: &Symbols| {
+            let syntax = Syntax { symbols: *symbols, ..protocol.syntax };
+            let replies = ask_all(target, protocol, syntax, &[expression]);
+            replies[0].as_ref().is_some_and(|reply| has_number(reply, value))
+        };
+        let with = candidates.iter().filter_map(|&symbol| symbols.with(operator, symbol).ok());
+        symbols = with.into_iter().find(has_value).unwrap_or(symbols);
+    }
+    symbols
+}
+
 /// Sends the expressions to one instance and returns the replies.
 fn ask_all(
     target: &ProbeTarget,
     protocol: &Protocol,
+    syntax: Syntax,
     expressions: &[&str],
 ) -> Vec<Option<Vec<u8>>> {
     let Ok(mut instance) = target.instance() else { return vec![None; expressions.len()] };
-    let spaced = |expression: &&str| match protocol.wire.spaced {
-        Some(spaced) => respaced(expression.as_bytes(), spaced),
-        None => expression.as_bytes().to_vec(),
-    };
-    let replies = expressions.iter().map(|it| ask(&mut instance, protocol, &spaced(it)));
+    let replies = expressions.iter().map(|expression| {
+        let written = match protocol.wire.spaced {
+            Some(spaced) => Syntax { spaced, ..syntax }.written(expression),
+            None => syntax.symbols.replace_operators(expression.as_bytes()),
+        };
+        ask(&mut instance, protocol, &written)
+    });
     replies.collect()
 }

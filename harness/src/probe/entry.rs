@@ -46,6 +46,12 @@ pub(super) fn name_of(command: &str) -> String {
     if servers::find(&name).is_some() { format!("my-{name}") } else { name }
 }
 
+/// Returns the lines of the entry.
+pub(super) fn lines(entry: Entry) -> Result<Vec<String>> {
+    let entry = toml::Table::try_from(entry).context("cannot format the manifest entry")?;
+    Ok(formatted("server", &entry, "[[server]]").lines().map(str::to_owned).collect())
+}
+
 /// Writes the entry to standard output, or appends it to a file.
 pub(super) fn write(file: Option<&Path>, mut entry: Entry) -> Result<()> {
     if let Some(folder) = file.and_then(Path::parent).filter(|folder| *folder != Path::new("")) {

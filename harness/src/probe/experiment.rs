@@ -1,20 +1,24 @@
 //! Experiments on a server whose protocol is known.
 
+use servers::Service;
+
 use super::dialect::{self, DetectedDialect};
 use super::limits::{self, Observation};
 use super::observer::ProbeObserver;
-use super::protocol::{self, Protocol};
+use super::protocol::{self, Echo, Protocol, QuitWords};
 use super::target::ProbeTarget;
 use crate::concurrency::{self, Detected};
 use crate::conformance::{Case, Runner, cases};
-use crate::wire::Bytes;
+use crate::contract::{Broadcast, Declared};
 
-/// An experiment. The first three run first, because their results determine how the others run.
+/// An experiment. The first five run first, because their results determine how the others run.
 #[derive(Clone, Copy)]
 enum Experiment {
     Pipelining,
     ConnectionsBeforeExit,
     Dialect,
+    Echo,
+    Broadcast,
     Quit,
     ConcurrencyModel,
     Contract(&'static Case),
@@ -25,7 +29,9 @@ enum Outcome {
     Pipelining(Option<bool>),
     ConnectionsBeforeExit(Option<u32>),
     Dialect(DetectedDialect),
-    Quit(Option<Bytes>),
+    Echo(Option<Echo>),
+    Broadcast(Option<Broadcast>),
+    Quit(QuitWords),
     ConcurrencyModel(Option<Box<Detected>>),
     Contract(Option<Box<Observation>>),
 }
@@ -36,6 +42,8 @@ pub(super) struct Findings {
     pub(super) dialect: Option<DetectedDialect>,
     pub(super) observations: Vec<Observation>,
     pub(super) detected_model: Option<Box<Detected>>,
+    /// A word with which any client can make the server exit.
+    pub(super) ends_server: Option<String>,
 }
 
 /// Runs all experiments. Sets further properties of the protocol, and the contract in `target`.
@@ -45,14 +53,22 @@ pub(super) fn run_all(
     observer: &dyn ProbeObserver,
 ) -> Findings {
     let mut findings = Findings::default();
-    let first = [Experiment::ConnectionsBeforeExit, Experiment::Pipelining, Experiment::Dialect];
+    let mut first = vec![Experiment::ConnectionsBeforeExit, Experiment::Pipelining];
+    first.extend(match protocol.service {
+        Service::Calc => [Experiment::Dialect, Experiment::Broadcast],
+        Service::Echo => [Experiment::Echo, Experiment::Broadcast],
+    });
+    if protocol.broadcast.is_some() {
+        // The sender of a message gets no reply, so these experiments have no result.
+        first.clear();
+    }
     let is_contract_case = |case: &&Case| {
         case.name.starts_with("contract/") && case.name != "contract/concurrency-model"
     };
     let contract_cases: Vec<_> = cases().filter(is_contract_case).collect();
     // All further experiments, with the two that are not cases.
     observer.on_experiments(first.len() + contract_cases.len() + 2);
-    observer.on_phase("detecting pipelining and the dialect");
+    observer.on_phase("detecting pipelining, and how the server computes replies");
     let run = |experiment: &Experiment, target: &ProbeTarget, protocol: &Protocol| {
         let outcome = experiment.run(target, protocol);
         observer.on_experiment_end();
@@ -64,10 +80,14 @@ pub(super) fn run_all(
     let contract = &mut target.spec.contract;
     contract.service = protocol.service;
     contract.wire = protocol.wire.clone();
+    contract.transform = protocol.transform();
+    contract.broadcast = protocol.broadcast;
     contract.dialect = findings.dialect.as_ref().map(|it| it.dialect).unwrap_or_default();
     let contract = contract_cases.into_iter().map(Experiment::Contract);
-    let others: Vec<Experiment> =
-        contract.chain([Experiment::ConcurrencyModel, Experiment::Quit]).collect();
+    let mut others: Vec<Experiment> = contract.chain([Experiment::ConcurrencyModel]).collect();
+    if protocol.broadcast != Some(Broadcast::Others) {
+        others.push(Experiment::Quit);
+    }
     // With --connect, all experiments share one server. They must not overlap, because some of them
     // occupy all connection slots.
     let sequential = ProbeTarget { serves_several: false, ..target.clone() };
@@ -86,24 +106,37 @@ impl Findings {
             Outcome::ConnectionsBeforeExit(connections) => {
                 protocol.wire.connections_before_exit = connections
             }
-            Outcome::Quit(word) => protocol.wire.quit = word,
+            Outcome::Echo(echo) => protocol.echo = echo.or(protocol.echo.take()),
+            Outcome::Broadcast(broadcast) => protocol.broadcast = broadcast,
+            Outcome::Quit(words) => {
+                protocol.wire.quit = words.quit;
+                self.ends_server = words.ends_server;
+            }
             Outcome::Dialect(dialect) => self.dialect = Some(dialect),
             Outcome::ConcurrencyModel(model) => self.detected_model = model,
             Outcome::Contract(observation) => self.observations.extend(observation.map(|it| *it)),
         }
     }
 
-    /// Describes the findings, one line each.
-    pub(super) fn lines(&self) -> Vec<String> {
+    /// Describes the findings, one line each, with the properties that the entry declares.
+    pub(super) fn lines(&self, declared: &Declared) -> Vec<String> {
         let mut lines = self.dialect.as_ref().map_or(Vec::new(), |it| it.lines.clone());
         if let Some(detected) = &self.detected_model {
             lines
                 .push(format!("concurrency model: `{}`: {}", detected.model, detected.description));
         }
-        for Observation { description, .. } in &self.observations {
+        if let Some(word) = &self.ends_server {
+            let word = crate::text::printable(word.as_bytes());
+            lines.push(format!(
+                "{word} makes the server exit, so that any client can stop it for all others: this is \
+                 a fault, and is not declared"
+            ));
+        }
+        for observation in &self.observations {
             // Several cases can make the same observation.
-            if !lines.contains(description) {
-                lines.push(description.clone());
+            let line = observation.line(declared);
+            if !lines.contains(&line) {
+                lines.push(line);
             }
         }
         lines
@@ -119,6 +152,10 @@ impl Experiment {
             Experiment::ConnectionsBeforeExit => {
                 let connections = protocol::detect_connections_before_exit(target, protocol);
                 Outcome::ConnectionsBeforeExit(connections)
+            }
+            Experiment::Echo => Outcome::Echo(protocol::detect_transform(target, protocol)),
+            Experiment::Broadcast => {
+                Outcome::Broadcast(protocol::detect_broadcast(target, protocol))
             }
             Experiment::Dialect => Outcome::Dialect(dialect::detect(target, protocol)),
             Experiment::Quit => Outcome::Quit(protocol::detect_quit(target, protocol)),

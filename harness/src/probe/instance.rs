@@ -79,6 +79,15 @@ impl Instance<'_> {
         self.lease.clear()
     }
 
+    /// Launches a new process in place of the current one. `None` for a server that was already
+    /// running.
+    pub(super) fn relaunch(&mut self) -> Option<()> {
+        if self.target.is_already_running() {
+            return None;
+        }
+        self.discard().ok()
+    }
+
     /// Returns the exit status if the server exits by itself within a timeout. The wait ends
     /// earlier when the server cannot act without input.
     pub(super) fn exit(&self) -> Option<Exit> {

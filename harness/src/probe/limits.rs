@@ -1,7 +1,8 @@
 //! Detects limits and other contract properties of a server with the cases of the topic `contract`.
 
+use crate::config_source::inline;
 use crate::conformance::{Case, Runner, cases, stable_prefix};
-use crate::contract::Declared;
+use crate::contract::{Declared, PROPERTIES, ValueType};
 use crate::results::{Discovery, Kind, State};
 use crate::server::LaunchSpec;
 
@@ -11,6 +12,37 @@ pub(super) struct Observation {
     pub(super) description: String,
     /// The declaration that follows from the observation.
     pub(super) declared: Declared,
+    /// Why the observed longest request is not declared.
+    pub(super) undeclared: Option<&'static str>,
+}
+
+impl Observation {
+    /// Describes the observation, with the properties that the entry declares because of it, and why
+    /// it does not declare the others.
+    pub(super) fn line(&self, entry: &Declared) -> String {
+        let mut line = self.description.clone();
+        for property in PROPERTIES {
+            let Some(value) = (property.format)(&self.declared) else { continue };
+            let name = property.name;
+            match (property.format)(entry) {
+                Some(declared) if declared == value => {
+                    let value = match property.value_type {
+                        ValueType::Number => value,
+                        ValueType::Flag => "true".to_owned(),
+                        ValueType::Text => inline(&toml::Value::String(value)),
+                    };
+                    line.push_str(&format!(" ({name} = {value})"));
+                }
+                _ => line.push_str(&format!(
+                    "; {name} is not declared: another reply or experiment contradicts it"
+                )),
+            }
+        }
+        if let Some(reason) = self.undeclared {
+            line.push_str(&format!("; {reason}"));
+        }
+        line
+    }
 }
 
 /// Runs one case of the topic `contract`. Returns `None` if the case makes no observation.
@@ -23,12 +55,17 @@ pub(super) fn observe(
     let discovery = result.discovery.filter(|_| result.state == State::Completed)?;
     let Discovery { observed: description, declares: mut declared, error_reply, .. } = *discovery;
     let error = error_reply.as_deref().and_then(stable_prefix);
-    declared.max_line = declared
-        .max_line
-        .zip(error)
-        .filter(|it| rejects_longer_lines(runner, spec, it))
-        .map(|it| it.0);
-    Some(Observation { description, declared })
+    let is_rejected = |&bytes: &usize| {
+        let limit = error.clone().map(|error| (bytes, error));
+        limit.is_some_and(|limit| rejects_longer_lines(runner, spec, &limit))
+    };
+    let observed = declared.max_line;
+    declared.max_line = observed.filter(is_rejected);
+    let undeclared = (observed != declared.max_line).then_some(
+        "max-line is not declared: a longer request must get one error reply, and the next request \
+         its own reply",
+    );
+    Some(Observation { description, declared, undeclared })
 }
 
 /// Combines the observations into declared properties. `example` is the reply to a plain request.
@@ -41,7 +78,7 @@ pub(super) fn combine(found: &[Observation], example: &[u8]) -> Declared {
     };
     Declared {
         capacity: agreed(found, |declared| declared.capacity),
-        queue: agreed(found, |declared| declared.queue).filter(|&queue| queue > 0),
+        queue: agreed(found, |declared| declared.queue),
         when_full: agreed(found, |declared| declared.when_full),
         max_line: agreed(found, |declared| declared.max_line),
         error_prefix: prefix.filter(marks_errors),
@@ -82,7 +119,7 @@ mod tests {
     use super::*;
 
     fn observation(declared: Declared) -> Observation {
-        Observation { description: String::new(), declared }
+        Observation { description: String::new(), declared, undeclared: None }
     }
 
     fn full(when_full: OverloadPolicy) -> Declared {
@@ -107,7 +144,11 @@ mod tests {
             let error_prefix = Some(prefix.to_owned());
             let declared = Declared { error_prefix, queue: Some(0), ..Declared::default() };
             let limits = combine(&[observation(declared)], b"[Thread-9] = 42\n");
-            assert_eq!((limits.error_prefix.is_some(), limits.queue), (is_kept, None), "{prefix}");
+            assert_eq!(
+                (limits.error_prefix.is_some(), limits.queue),
+                (is_kept, Some(0)),
+                "{prefix}"
+            );
         }
     }
 }

@@ -18,11 +18,13 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::Result;
+use servers::Service;
 
-use crate::contract::RequiredModel;
+use crate::contract::{Declared, Dialect, RequiredModel};
 use crate::manifest::{Command, ContractTable, Entry, Port};
 use crate::server::{LaunchError, Launcher, raise_descriptor_limit};
 use crate::usage_error::UsageError;
+use crate::wire::{Bytes, Greeting, Wire};
 use experiment::Findings;
 pub use observer::ProbeObserver;
 use protocol::{DetectError, Protocol};
@@ -65,18 +67,26 @@ pub fn probe(arguments: &ProbeArguments, observer: &dyn ProbeObserver) -> Result
                 "the protocol is unknown; if it needs a handshake before the first request, or \
                  text around each request, describe it in a manifest (`handshake`, `request`)",
             );
+            if let Some(command) = &arguments.cmd {
+                observer.on_failure("an entry to complete:");
+                let skeleton = arguments.skeleton(command, target, error.greeting());
+                entry::lines(skeleton)?.iter().for_each(|line| observer.on_failure(&visible(line)));
+            }
             return Ok(ExitCode::from(1));
         }
     };
     let findings = experiment::run_all(&mut target, &mut protocol, observer);
     observer.on_end();
+    let mut contract = limits::combine(&findings.observations, &protocol.example);
+    contract.transform = protocol.transform();
+    contract.broadcast = protocol.broadcast;
     protocol
         .lines()
         .iter()
-        .chain(&findings.lines())
+        .chain(&findings.lines(&contract))
         .for_each(|line| observer.on_finding(&visible(line)));
     if let Some(command) = &arguments.cmd {
-        let entry = arguments.entry(command, target, protocol, findings);
+        let entry = arguments.entry(command, target, protocol, findings, contract);
         entry::write(arguments.output.as_deref(), entry)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -97,6 +107,29 @@ impl ProbeArguments {
         self.name.clone().unwrap_or_else(|| entry::name_of(command))
     }
 
+    /// Returns the entry of a server with an unknown protocol: how it is started, and its greeting.
+    fn skeleton(&self, command: &str, target: ProbeTarget, greeting: &[u8]) -> Entry {
+        let lines = greeting.iter().filter(|byte| **byte == b'\n').count();
+        let greeting = match greeting {
+            [] => None,
+            greeting if greeting.ends_with(b"\n") => Some(Greeting::Lines(lines)),
+            greeting => Some(Greeting::Until(Bytes::from(greeting))),
+        };
+        Entry {
+            name: self.name_of(command),
+            command: Command::Line(command.to_owned()),
+            folder: None,
+            environment: Default::default(),
+            port: target.spec.fixed_port.map(Port::Fixed),
+            input: target.spec.input,
+            service: Service::Calc,
+            concurrency_model: None,
+            contract: ContractTable(Declared::default()),
+            dialect: Dialect::default(),
+            wire: Wire { greeting, ..Wire::default() },
+        }
+    }
+
     /// Returns the manifest entry of the server.
     fn entry(
         &self,
@@ -104,8 +137,8 @@ impl ProbeArguments {
         target: ProbeTarget,
         protocol: Protocol,
         findings: Findings,
+        contract: Declared,
     ) -> Entry {
-        let contract = limits::combine(&findings.observations, &protocol.example);
         let concurrency_model = findings.detected_model.and_then(|detected| {
             let model = RequiredModel::from_str(detected.model.name()).ok()?;
             detected.meets(model).then_some(model)

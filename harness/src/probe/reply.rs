@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use servers::Service;
+
 use super::received::Received;
 use crate::wire::{Bytes, LengthPrefix, ReplyFraming, ReplyRegex};
 
@@ -62,14 +64,17 @@ pub(super) fn has_value(text: &[u8], value: &str) -> bool {
     text.windows(value.len()).any(|window| window == value.as_bytes())
 }
 
-/// Returns whether a reply repeats the request with at most 16 more bytes.
+/// Maximum number of bytes around the request in an echo, without padding.
+const MAX_AROUND_ECHO: usize = 16;
+
+/// Returns whether a reply repeats the request, with a few more bytes around it and any padding.
 pub(super) fn is_plain_echo(reply: &[u8], request: &[u8]) -> bool {
     reply.windows(request.len()).any(|window| window == request)
-        && reply.len() <= request.len() + 16
+        && unpadded_length(reply) <= request.len() + MAX_AROUND_ECHO
 }
 
 /// Derives the framing that these replies share. Each reply is given with its value.
-pub(super) fn derive(replies: &[(Received, &str)]) -> Framing {
+pub(super) fn derive(replies: &[(Received, &str)], service: Service) -> Framing {
     let raw: Vec<Vec<u8>> = replies.iter().map(|(received, _)| received.bytes.clone()).collect();
     let prompt = prompt(&raw);
     let length = prompt.as_ref().map_or(0, Vec::len);
@@ -84,7 +89,7 @@ pub(super) fn derive(replies: &[(Received, &str)]) -> Framing {
         .collect();
     let bodies_and_values: Vec<(&[u8], &str)> =
         bodies.iter().map(Vec::as_slice).zip(replies.iter().map(|(_, value)| *value)).collect();
-    let value = value(&bodies_and_values);
+    let value = value(&bodies_and_values, service);
     Framing { end, value, prompt }
 }
 
@@ -133,7 +138,7 @@ fn unpadded_length(reply: &[u8]) -> usize {
 }
 
 /// Returns a regular expression for the value, if the replies have text around the value.
-fn value(bodies_and_values: &[(&[u8], &str)]) -> Option<ReplyRegex> {
+fn value(bodies_and_values: &[(&[u8], &str)], service: Service) -> Option<ReplyRegex> {
     let around: Option<Vec<(String, String)>> = bodies_and_values
         .iter()
         .map(|(body, value)| {
@@ -149,11 +154,13 @@ fn value(bodies_and_values: &[(&[u8], &str)]) -> Option<ReplyRegex> {
         })
         .collect();
     let around = around?;
-    if around.iter().all(|(before, after)| before.is_empty() && after.trim().is_empty()) {
-        return around
-            .iter()
-            .any(|(_, after)| !after.is_empty())
-            .then(|| ReplyRegex::new(r"^(\S*)\s*$").expect("a valid regular expression"));
+    let is_calc = service == Service::Calc;
+    if around.iter().all(|(before, after)| before.is_empty() && after.is_empty()) {
+        return None;
+    }
+    if is_calc && around.iter().all(|(before, after)| before.is_empty() && after.trim().is_empty())
+    {
+        return Some(ReplyRegex::new(r"^(\S*)\s*$").expect("a valid regular expression"));
     }
     let same = |of: &dyn Fn(&(String, String)) -> String| {
         let first = of(&around[0]);
@@ -162,7 +169,9 @@ fn value(bodies_and_values: &[(&[u8], &str)]) -> Option<ReplyRegex> {
     // A number around the value may vary, even if it is the same in all samples.
     let before = same(&|(before, _)| generalized(before)).unwrap_or_else(|| ".*?".to_owned());
     let after = same(&|(_, after)| generalized(after)).unwrap_or_else(|| ".*".to_owned());
-    ReplyRegex::new(&format!(r"(?s)^{before}(-?[0-9][0-9.e+-]*){after}$")).ok()
+    // An echo can be any text.
+    let value = if is_calc { "-?[0-9][0-9.e+-]*" } else { ".*" };
+    ReplyRegex::new(&format!("(?s)^{before}({value}){after}$")).ok()
 }
 
 /// Returns a regular expression for the text, with `\d+` in place of each number.
@@ -190,7 +199,7 @@ mod tests {
         let received = |text: &str| Received { bytes: text.as_bytes().to_vec(), is_closed: false };
         let replies: Vec<_> =
             replies.iter().map(|(text, value)| (received(text), *value)).collect();
-        derive(&replies)
+        derive(&replies, Service::Calc)
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub(crate) enum Fault {
     OneBufferForAll,
     /// sends all replies to the client that connected last
     RepliesToTheLastClient,
+    /// sends all replies to all clients
+    Broadcasts,
     /// serves one client at a time, despite a higher declared limit
     OneAtATime,
     /// serves more connections than declared

@@ -128,6 +128,7 @@ pub(super) fn is_probed_and_passes(server: &Probed, topics: &[&'static str]) -> 
         return Err(format!("the probe ended with {}: {stderr}", output.status).into());
     }
     let entry = fs::read_to_string(&file)?;
+    has_printed_properties(&entry, &stderr)?;
     for line in server.lines {
         if !entry.contains(line) {
             return Err(format!("`{line}` is not in the entry:\n{entry}\n{stderr}").into());
@@ -135,6 +136,35 @@ pub(super) fn is_probed_and_passes(server: &Probed, topics: &[&'static str]) -> 
     }
     fails_only(&file, server.name, server.weaknesses, topics)
         .map_err(|error| format!("{entry}\n{}", error.message().unwrap_or("")).into())
+}
+
+/// Checks that the entry has every property that the probe printed, and the reverse for the contract.
+fn has_printed_properties(entry: &str, findings: &str) -> Result<(), Failed> {
+    let is_property = |text: &&str| {
+        let name = text.split(" = ").next().unwrap_or_default();
+        harness::contract::PROPERTIES.iter().any(|property| property.name == name)
+    };
+    // A finding ends with the properties that follow from it: `… (capacity = 3) (queue = 0)`.
+    let printed: Vec<&str> = findings
+        .lines()
+        .flat_map(|line| line.split(" (").skip(1))
+        .filter_map(|part| part.strip_suffix(')'))
+        .filter(is_property)
+        .collect();
+    if let Some(missing) = printed.iter().find(|row| !entry.lines().any(|line| line == **row)) {
+        return Err(format!("`{missing}` was printed, but is not in the entry:\n{entry}").into());
+    }
+    let contract = entry.split("[server.contract]\n").nth(1).unwrap_or_default();
+    // The findings describe these two in words.
+    let in_words = ["transform", "broadcast"];
+    let rows = contract.lines().take_while(|line| !line.is_empty());
+    match rows
+        .filter(|row| !in_words.iter().any(|name| row.starts_with(name)))
+        .find(|row| !printed.contains(row))
+    {
+        Some(row) => Err(format!("`{row}` was not printed:\n{findings}").into()),
+        None => Ok(()),
+    }
 }
 
 /// Returns the name and the limit flags of each pattern: first without limits, then with all
@@ -177,6 +207,7 @@ pub(super) fn built_in_is_probed(server: &str, limits: &[String]) -> Result<Comp
         return Err(format!("the probe ended with {}: {stderr}", output.status).into());
     }
     let entry = fs::read_to_string(&path)?;
+    has_printed_properties(&entry, &stderr)?;
     let row = |key: &str, value: &str| format!("{key} = {value}\n");
     let mut rows = vec![row("shutdown", r#""drain""#)];
     if let Capacity::One = built_in.pattern.capacity {

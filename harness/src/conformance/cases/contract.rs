@@ -10,7 +10,7 @@ use crate::conformance::case::Case;
 use crate::conformance::context::TestContext;
 use crate::conformance::experiments::{
     ClientsAtLimit, ErrorReply, LongestLine, OverLimit, Shutdown, UnansweredOutcome, common_prefix,
-    error_replies, expected_outcome, longest_line, shut_down, stay_idle,
+    error_replies, expected_outcome, longest_line, shut_down, stay_idle, whole_words,
 };
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::MAX_CLIENTS;
@@ -31,7 +31,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "contract/capacity",
         requirement: "the server serves exactly the declared number of connections at a time",
         source: "the contract: connection limit",
-        preconditions: &[Precondition::UnlimitedRequests, Precondition::NoExitAfterConnections],
+        preconditions: &[
+            Precondition::OwnReplies,
+            Precondition::UnlimitedRequests,
+            Precondition::NoExitAfterConnections,
+        ],
         level: Level::Required,
         check: |ctx| {
             let clients = ClientsAtLimit::connect(ctx)?;
@@ -70,6 +74,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         requirement: "the server handles a connection over the limit by its declared overload policy",
         source: "the contract: overload policy",
         preconditions: &[
+            Precondition::OwnReplies,
             Precondition::Fillable,
             Precondition::UnlimitedRequests,
             Precondition::NoExitAfterConnections,
@@ -107,6 +112,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         requirement: "the server queues exactly the declared number of connections over the limit",
         source: "the contract: queue",
         preconditions: &[
+            Precondition::OwnReplies,
             Precondition::Fillable,
             Precondition::UnlimitedRequests,
             Precondition::NoExitAfterConnections,
@@ -205,7 +211,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "contract/error-lines",
         requirement: "every error reply begins with the declared prefix",
         source: "the contract: error prefix",
-        preconditions: &[Precondition::ErrorReplies, Precondition::NoExitAfterConnections],
+        preconditions: &[
+            Precondition::OwnReplies,
+            Precondition::ErrorReplies,
+            Precondition::NoExitAfterConnections,
+        ],
         level: Level::Required,
         check: |ctx| {
             let lines = error_replies(ctx)?;
@@ -215,8 +225,10 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             }
             let common = common_prefix(lines.iter().map(|line| line.reply.as_slice()));
             let Some(prefix) = &ctx.contract.error_prefix else {
+                // Replies to plain requests must not begin with the prefix.
+                let marks_errors = !common.is_empty() && !ctx.learned_replies().has_prefix(common);
                 return match std::str::from_utf8(common) {
-                    Ok(text) if !text.is_empty() => {
+                    Ok(text) if marks_errors => {
                         let error_prefix = Some(text.to_owned());
                         let seen = format!("error replies begin with {}", printable(common));
                         report_undeclared(
@@ -226,7 +238,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                         )
                     }
                     _ => {
-                        let seen = "error replies have no common prefix";
+                        let seen = "error replies have no common prefix of their own";
                         report_undeclared(ctx, seen, Declared::default())
                     }
                 };
@@ -455,11 +467,14 @@ impl OverLimit {
     }
 }
 
-/// Returns the part of a busy line before the first digit, if it is not blank. Later busy lines
-/// probably begin with it, while a number, such as a count of clients, may differ.
+/// Returns the whole words of a busy line before the first digit, if any. Later busy lines probably begin
+/// with them, while a number, such as a count of clients, may differ.
 pub(crate) fn stable_prefix(line: &[u8]) -> Option<String> {
-    let number = line.iter().position(u8::is_ascii_digit).unwrap_or(line.len());
-    let prefix = std::str::from_utf8(&line[..number]).ok()?;
+    let prefix = match line.iter().position(u8::is_ascii_digit) {
+        Some(number) => whole_words(&line[..number], true),
+        None => line,
+    };
+    let prefix = std::str::from_utf8(prefix).ok()?;
     (!prefix.trim().is_empty()).then(|| prefix.to_owned())
 }
 

@@ -24,7 +24,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "exhaustion/new-connections",
         requirement: "without a free descriptor, new connections are rejected or wait, and are served once a descriptor is free",
         source: "accept(2) (EMFILE); getrlimit(2)",
-        preconditions: &[Precondition::Launched, Precondition::NoExitAfterConnections],
+        preconditions: &[
+            Precondition::OwnReplies,
+            Precondition::Launched,
+            Precondition::NoExitAfterConnections,
+        ],
         level: Level::Hardening,
         check: |ctx| {
             ctx.clients().connect()?.learn_reply(&request(7))?;
@@ -57,7 +61,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "exhaustion/no-spin",
         requirement: "without a free descriptor, pending connections do not make the server spin",
         source: "accept(2) (EMFILE); CWE-400 (uncontrolled resource consumption)",
-        preconditions: &[Precondition::Launched, Precondition::NoExitAfterConnections],
+        preconditions: &[
+            Precondition::OwnReplies,
+            Precondition::Launched,
+            Precondition::NoExitAfterConnections,
+        ],
         level: Level::Hardening,
         check: |ctx| {
             ctx.clients().connect()?.learn_reply(&request(7))?;

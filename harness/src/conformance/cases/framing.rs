@@ -301,7 +301,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             for size in [1023, 1024, 1025] {
                 let padded = padded(ctx.contract, &request(1), size);
                 client.raw_request(&padded)?;
-                let reply = reply_to_padded(ctx.contract.service, &short, &padded);
+                let reply = reply_to_padded(ctx.contract, &short, &padded);
                 client.expect(&reply).map_err(|failure| {
                     failure.hint("the size of the read buffer must not limit a request: read until the line ends")
                 })?;

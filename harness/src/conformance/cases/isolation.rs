@@ -1,11 +1,14 @@
 //! Cases for isolation between clients.
 
+use crate::conformance::assumptions::{OWN_ANSWERS, PLAIN_REQUESTS};
 use crate::conformance::case::Case;
+use crate::conformance::experiments::recipients;
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::{MAX_OPERATORS, request};
 use crate::conformance::schedules;
 use crate::conformance::test_client::{QUIET, TestClient};
+use crate::contract::Broadcast;
 use crate::results::{Fault, Level};
 
 /// Length of a line that is too long for most servers and fits in the socket buffers, in bytes.
@@ -15,6 +18,61 @@ const LONG_LINE: usize = 8 * 1024;
 const EXPENSIVE_REQUESTS: usize = 20;
 
 pub(in crate::conformance) const CASES: &[Case] = &[
+    Case {
+        name: "isolation/no-broadcast",
+        requirement: "no client receives what another client sends",
+        source: "the line protocol; CWE-488 (exposure of data to the wrong session)",
+        preconditions: &[
+            Precondition::OwnReplies,
+            Precondition::UnlimitedRequests,
+            Precondition::NoExitAfterConnections,
+        ],
+        level: Level::Required,
+        check: |ctx| {
+            let recipients = recipients(ctx)?;
+            if recipients.has_all_others() {
+                let expected = "no client receives what another client sends";
+                return Err(Failure::fail(expected, recipients.text()).hint(
+                    "the server sends each message to all clients: send a reply only to the client \
+                     that sent the request; if the task is a chat server, declare --broadcast",
+                ));
+            }
+            if !recipients.received.is_empty() {
+                return Err(Failure::assumption_failed(OWN_ANSWERS, recipients.text()));
+            }
+            if !recipients.is_sender_served {
+                let seen = "a plain request is not answered";
+                return Err(Failure::assumption_failed(PLAIN_REQUESTS, seen));
+            }
+            ctx.evidence().record_verified();
+            Ok(())
+        },
+    },
+    Case {
+        name: "isolation/broadcast",
+        requirement: "the declared clients receive each message of a client",
+        source: "the contract: broadcast",
+        preconditions: &[
+            Precondition::Broadcast,
+            Precondition::UnlimitedRequests,
+            Precondition::NoExitAfterConnections,
+        ],
+        level: Level::Required,
+        check: |ctx| {
+            let recipients = recipients(ctx)?;
+            let (is_received, expected) = match ctx.contract.broadcast {
+                Some(Broadcast::All) => {
+                    (recipients.has_sender, "all clients, and the sender, receive each message")
+                }
+                _ => (!recipients.has_sender, "all clients but the sender receive each message"),
+            };
+            if !recipients.has_all_others() || !is_received {
+                return Err(Failure::fail(expected, recipients.text()));
+            }
+            ctx.evidence().record_verified();
+            Ok(())
+        },
+    },
     Case {
         name: "isolation/idle-beside-active",
         requirement: "an idle client does not block other clients",
@@ -150,6 +208,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         requirement: "in random interleavings of several clients, each client gets its own replies, and connection slots are used and freed as declared",
         source: "the line protocol; the contract: connection limit, queue, overload policy",
         preconditions: &[
+            Precondition::OwnReplies,
             Precondition::DelimitedRequests,
             Precondition::Pipelining,
             Precondition::UnlimitedRequests,

@@ -50,7 +50,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "leaks/descriptors",
         requirement: "the number of open descriptors does not grow with the number of past clients",
         source: "CWE-775 (missing release of a file descriptor)",
-        preconditions: &[Precondition::Launched, Precondition::NoExitAfterConnections],
+        preconditions: &[
+            Precondition::OwnReplies,
+            Precondition::Launched,
+            Precondition::NoExitAfterConnections,
+        ],
         level: Level::Required,
         check: |ctx| {
             let result = expect_no_growth(ctx, "open descriptors", Disconnect::Fin, |usage| {
@@ -64,7 +68,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "leaks/threads-and-processes",
         requirement: "the number of threads and processes does not grow with the number of past clients",
         source: "CWE-772 (missing release of a resource); pthread_detach(3)",
-        preconditions: &[Precondition::Launched, Precondition::NoExitAfterConnections],
+        preconditions: &[
+            Precondition::OwnReplies,
+            Precondition::Launched,
+            Precondition::NoExitAfterConnections,
+        ],
         level: Level::Required,
         check: |ctx| {
             let result = expect_no_growth(ctx, "threads and processes", Disconnect::Fin, |usage| {
@@ -80,7 +88,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "leaks/zombies",
         requirement: "the server reaps exited child processes, even when no further client connects",
         source: "wait(2); Stevens UNP 5.10 (wait and waitpid)",
-        preconditions: &[Precondition::Launched, Precondition::NoExitAfterConnections],
+        preconditions: &[
+            Precondition::OwnReplies,
+            Precondition::Launched,
+            Precondition::NoExitAfterConnections,
+        ],
         level: Level::Required,
         check: |ctx| {
             connect_and_disconnect(ctx, Disconnect::Fin)?;
@@ -100,6 +112,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         requirement: "memory does not grow with the data that past clients have sent",
         source: "CWE-401 (missing release of memory)",
         preconditions: &[
+            Precondition::OwnReplies,
             Precondition::Launched,
             Precondition::DelimitedRequests,
             Precondition::Pipelining,
@@ -140,7 +153,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "leaks/close-wait",
         requirement: "no connection stays in CLOSE_WAIT after its client has closed",
         source: "RFC 9293 section 3.6 (closing a connection: CLOSE-WAIT); CWE-772 (missing release of a resource)",
-        preconditions: &[Precondition::Launched, Precondition::NoExitAfterConnections],
+        preconditions: &[
+            Precondition::OwnReplies,
+            Precondition::Launched,
+            Precondition::NoExitAfterConnections,
+        ],
         level: Level::Required,
         check: |ctx| {
             for number in 0..10 {
@@ -162,7 +179,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "leaks/resets",
         requirement: "a client that resets leaves no descriptor, thread or process behind",
         source: "CWE-775 (missing release of a file descriptor); CWE-772 (missing release of a resource)",
-        preconditions: &[Precondition::Launched, Precondition::NoExitAfterConnections],
+        preconditions: &[
+            Precondition::OwnReplies,
+            Precondition::Launched,
+            Precondition::NoExitAfterConnections,
+        ],
         level: Level::Required,
         check: |ctx| {
             let counted = "descriptors, threads and processes";

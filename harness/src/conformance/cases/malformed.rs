@@ -1,6 +1,6 @@
 //! Cases for malformed requests: each gets an error reply and does no harm.
 
-use std::path::{Path, PathBuf};
+mod injection;
 
 use servers::Service;
 
@@ -10,7 +10,7 @@ use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::{max_padded, padded, request};
 use crate::conformance::test_client::TestClient;
-use crate::results::{Fault, Level};
+use crate::results::Level;
 use crate::text::printable;
 
 /// Nesting depth of an expression, and number of operators in a chain. A declared line limit may
@@ -29,6 +29,10 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         level: Level::Required,
         check: |ctx| {
             let lines = [&b"1+"[..], b"(1", b"1)", b"1 2", b"*", b"abc", b"1 + + * 2", b"'"];
+            // If a space stands for an operator, two numbers are an expression.
+            let has_space = ctx.contract.dialect.symbols.has(b' ');
+            let is_expression = |line: &&[u8]| has_space && **line == *b"1 2";
+            let lines: Vec<&[u8]> = lines.into_iter().filter(|it| !is_expression(it)).collect();
             expect_errors(ctx, &lines)
         },
     },
@@ -141,97 +145,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         // Only a launched server is known to share the file system with the harness.
         preconditions: &[Precondition::Calc, Precondition::Launched],
         level: Level::Required,
-        check: expect_no_code_execution,
+        check: injection::check,
     },
 ];
-
-/// Python expressions that access attributes, and their values.
-const ATTRIBUTES: [(&[u8], &[u8]); 2] =
-    [(b"().__class__.__base__.__name__", b"object"), (b"().__class__.__name__", b"tuple")];
-
-/// Requires that no request creates a file or evaluates attributes of an object.
-fn expect_no_code_execution(ctx: &TestContext<'_>) -> Result<(), Failure> {
-    let canary = Canary::new(ctx);
-    let path = canary.0.display();
-    let lines = [
-        format!("__import__('os').system('touch {path}')"),
-        format!("open('{path}','w')"),
-        format!("require('fs').writeFileSync('{path}','')"),
-        format!("$(touch {path})"),
-        format!("`touch {path}`"),
-        format!("1; touch {path}"),
-    ];
-    let file_created = |cause: &str| {
-        Failure::fail("no effect except a reply", format!("{cause} created a file on the host"))
-            .fault(Fault::FileCreated)
-            .hint("never pass a request to eval or to a shell: parse it")
-    };
-    let mut unanswered = None;
-    for line in &lines {
-        unanswered = unanswered.or(expect_replies(ctx, &[line.as_bytes()]).err());
-        if ctx.process().has_file(&canary.0)? {
-            let cause = format!("the request {}", printable(line.as_bytes()));
-            return Err(file_created(&cause).caused_by(line.as_bytes()));
-        }
-        if unanswered.as_ref().is_some_and(|failure| failure.fault.is_hang()) {
-            break;
-        }
-    }
-    // A request may have started a process that is still running after the reply.
-    ctx.process().wait_until_asleep();
-    if ctx.process().has_file(&canary.0)? {
-        return Err(file_created("a request"));
-    }
-    let attributes = expect_no_attribute_access(ctx).err();
-    if attributes.as_ref().is_some_and(|failure| failure.fault == Fault::AttributesEvaluated) {
-        return Err(attributes.expect("checked above"));
-    }
-    // A missing reply does not show that code was run.
-    match unanswered.or(attributes) {
-        Some(failure) if failure.verdict.is_some() => {
-            // The fault may not be specific to program code.
-            match expect_replies(ctx, &[b"abc", b"'"]) {
-                Ok(()) => Err(failure),
-                Err(_) => Err(Failure::assumption_failed(&["malformed/syntax"], failure.observed)),
-            }
-        }
-        Some(failure) => Err(failure),
-        None => Ok(()),
-    }
-}
-
-/// Requires that the server does not evaluate attribute access. Even if `eval` runs without
-/// builtins, attribute access reaches the whole interpreter.
-fn expect_no_attribute_access(ctx: &TestContext<'_>) -> Result<(), Failure> {
-    let mut client = ctx.clients().connect_with_retry(&request(1))?;
-    // An error message may begin with one of these values. The server evaluates attributes only if
-    // each reply is exactly the value.
-    for (expression, value) in ATTRIBUTES {
-        client.raw_request(expression)?;
-        match client.reply() {
-            Ok(reply) if is_text(&reply, value) => {}
-            // Other cases test whether the server answers at all.
-            _ => return Ok(()),
-        }
-    }
-    let seen = "the server evaluates attributes of objects";
-    Err(Failure::fail("no effect except an error reply", seen)
-        .fault(Fault::AttributesEvaluated)
-        .hint(
-            "eval without builtins is not safe, because every class is reachable from (): parse \
-             the expression, and allow only known operations",
-        ))
-}
-
-/// Returns whether a reply is this text, perhaps in quotes.
-fn is_text(reply: &[u8], text: &[u8]) -> bool {
-    let reply = reply.trim_ascii();
-    let unquoted = match reply {
-        [first @ (b'\'' | b'"'), inner @ .., last] if first == last => inner,
-        _ => reply,
-    };
-    unquoted == text
-}
 
 /// Returns a length of requests that the server answers: 20,000 bytes, or else the first of a half, a
 /// quarter, and so on. A server that rejects a request only for its length does not evaluate it.
@@ -254,27 +170,6 @@ fn answered_length(ctx: &TestContext<'_>) -> Result<usize, Failure> {
     }
     let text = format!("no plain request of {MIN_LENGTH} bytes or more gets a reply");
     Err(Failure::assumption_failed(&["framing/sizes", "contract/max-line"], text))
-}
-
-/// A file that no request may create, in a directory that even a confined server can write to.
-struct Canary(PathBuf);
-
-impl Canary {
-    fn new(ctx: &TestContext<'_>) -> Canary {
-        let name =
-            format!("harness-canary-{}-{}", std::process::id(), ctx.process().address().port());
-        let canary = Canary(Path::new("/tmp").join(name));
-        // An earlier harness process with the same process id may have left this file.
-        let _ = std::fs::remove_file(&canary.0);
-        canary
-    }
-}
-
-impl Drop for Canary {
-    fn drop(&mut self) {
-        // The file exists only if a request created it.
-        let _ = std::fs::remove_file(&self.0);
-    }
 }
 
 /// Sends each line, checks the reply with `expect`, and requires that the next request is answered.
@@ -312,10 +207,21 @@ fn expect_errors(ctx: &TestContext<'_>, lines: &[&[u8]]) -> Result<(), Failure> 
     check_each(ctx, lines, |client, _| client.expect_error().map(drop))
 }
 
-/// Requires one reply to each line: any reply of a calculator, the line itself of an echo server.
+/// Requires one reply to each line: any reply of a calculator, the line itself of an echo server, or
+/// the line transformed as declared.
 fn expect_replies(ctx: &TestContext<'_>, lines: &[&[u8]]) -> Result<(), Failure> {
     check_each(ctx, lines, |client, line| match ctx.contract.service {
         Service::Calc => client.expect_any_reply(),
-        Service::Echo => client.expect(line.strip_suffix(b"\r").unwrap_or(line)),
+        // A transformation is defined for printable text.
+        Service::Echo if ctx.contract.transform.is_some() && !is_printable(line) => {
+            client.expect_any_reply()
+        }
+        Service::Echo => {
+            client.expect(&ctx.contract.echo(line.strip_suffix(b"\r").unwrap_or(line)))
+        }
     })
+}
+
+fn is_printable(line: &[u8]) -> bool {
+    line.iter().all(|byte| (b' '..=b'~').contains(byte))
 }

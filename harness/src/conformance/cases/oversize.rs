@@ -31,7 +31,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             for size in [limit - 1, limit] {
                 let line = padded(ctx.contract, &request(1), size);
                 client.raw_request(&line)?;
-                client.expect(&reply_to_padded(ctx.contract.service, &short, &line))?;
+                client.expect(&reply_to_padded(ctx.contract, &short, &line))?;
             }
             Ok(())
         },

@@ -327,7 +327,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "refusal/storm",
         requirement: "hundreds of simultaneous connections neither crash the server nor affect the client that is served",
         source: "CWE-400 (uncontrolled resource consumption); select(2) (FD_SETSIZE)",
-        preconditions: &[Precondition::UnlimitedRequests, Precondition::NoExitAfterConnections],
+        preconditions: &[
+            Precondition::OwnReplies,
+            Precondition::UnlimitedRequests,
+            Precondition::NoExitAfterConnections,
+        ],
         level: Level::Hardening,
         check: |ctx| {
             let mut connected = ctx.clients().connect()?;

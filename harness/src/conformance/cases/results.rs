@@ -179,13 +179,18 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
     Case {
         name: "results/echo-is-identical",
-        requirement: "an echo server returns each line byte for byte",
-        source: "the line protocol; RFC 862 (Echo Protocol)",
+        requirement: "an echo server returns each line byte for byte, or transformed as declared",
+        source: "the line protocol; the contract: transform; RFC 862 (Echo Protocol)",
         preconditions: &[Precondition::Echo],
         level: Level::Required,
         check: |ctx| {
             let limit = ctx.contract.max_line.unwrap_or(1000).min(1000);
-            let line = part_of_a_line(any::<u8>(), limit)
+            // A transformation is defined for printable text.
+            let bytes = match ctx.contract.transform {
+                None => 0..=u8::MAX,
+                Some(_) => b' '..=b'~',
+            };
+            let line = part_of_a_line(bytes, limit)
                 .prop_filter("not a single line", |line| is_one_request_and_reply(ctx, line));
             // Half of the lines contain only printable bytes, which are rare in random lines.
             let text = part_of_a_line(b' '..b'~', limit);
@@ -196,7 +201,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 let mut client = connect_and_learn(ctx)?;
                 // Lines that faulty servers often change.
                 let often_changed =
-                    [&b" x"[..], b"x ", b"\tx\t", b"a  b", b" ", b"", b"X", b"%s\\n\"'"];
+                    [&b" x"[..], b"x ", b"\tx\t", b"a  b", b" ", b"", b"aBc xYz", b"%s\\n\"'"];
                 for line in
                     often_changed.into_iter().filter(|line| is_one_request_and_reply(ctx, line))
                 {
@@ -271,13 +276,14 @@ fn numbers(reply: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Returns whether these bytes are exactly one request, and their echo is exactly one reply.
 fn is_one_request_and_reply(ctx: &TestContext<'_>, line: &[u8]) -> bool {
     let wire = &ctx.contract.wire;
+    let echo = ctx.contract.echo(line);
     let is_one_reply = match &wire.reply_end {
-        ReplyFraming::Bytes(end) => end.find_end(line).is_none() && line.last() != Some(&b'\r'),
+        ReplyFraming::Bytes(end) => end.find_end(&echo).is_none() && echo.last() != Some(&b'\r'),
         ReplyFraming::Size(size) => {
-            line.len() <= *size && !line.ends_with(b" ") && !line.ends_with(b"\0")
+            line.len() <= *size && !echo.ends_with(b" ") && !echo.ends_with(b"\0")
         }
         ReplyFraming::Length(_) => true,
-        ReplyFraming::Close | ReplyFraming::Quiet(_) => !line.is_empty(),
+        ReplyFraming::Close | ReplyFraming::Quiet(_) => !echo.is_empty(),
     };
     is_one_reply
         && wire.request.after.iter().all(|byte| !line.contains(byte))
@@ -301,12 +307,13 @@ fn connect_and_learn<'s>(ctx: &'s TestContext<'_>) -> Result<TestClient<'s>, Fai
     Ok(client)
 }
 
-/// Requires that the reply to a line is the line.
+/// Requires that the reply to a line is the line, transformed as declared.
 fn expect_echo(client: &mut TestClient<'_>, line: &[u8]) -> Result<(), Failure> {
-    let expected = format!("the reply {}", printable(line));
+    let echo = client.ctx.contract.echo(line);
+    let expected = format!("the reply {} to {}", printable(&echo), printable(line));
     let reply = client.ask(line).map_err(|error| Failure::client_error(&expected, &error))?;
-    if reply != line {
-        return Err(Failure::wrong_reply(expected, line, &reply));
+    if reply != echo {
+        return Err(Failure::wrong_reply(expected, &echo, &reply));
     }
     client.ctx.evidence().record_verified();
     Ok(())

@@ -5,6 +5,7 @@ use crate::conformance::experiments::EXIT_FACTOR;
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::request;
+use crate::conformance::test_client::QUIET;
 use crate::exit::Exit;
 use crate::results::{Fault, Level};
 
@@ -29,7 +30,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
     Case {
         name: "wire/quit",
-        requirement: "the server closes the connection cleanly after the quit command",
+        requirement: "the server closes the connection cleanly after the quit command, and serves other clients",
         source: "the contract: quit",
         preconditions: &[Precondition::Quit],
         level: Level::Required,
@@ -40,15 +41,25 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 Failure::client_error("the server reads the quit command", &error)
             })?;
             // A goodbye message is permitted.
-            match client.rest() {
-                Ok(_) => {
-                    ctx.evidence().record_verified();
-                    Ok(())
-                }
-                Err(error) => {
-                    Err(Failure::not_closed("the server closes the connection (FIN)", &error))
-                }
+            let rest = client.rest();
+            let with_hint = |failure: Failure| {
+                failure.hint(
+                    "the quit command must end only the connection of its client: leave the loop of \
+                     this connection, not the loop that accepts connections, and do not exit",
+                )
+            };
+            ctx.process().wait_until_asleep();
+            if ctx.contract.wire.connections_before_exit.is_none()
+                && let Some(exit) = ctx.process().wait_for_exit(QUIET)
+            {
+                let seen = format!("the server exited ({exit})");
+                return Err(with_hint(Failure::fail("the server keeps running", seen)));
             }
+            rest.map_err(|error| {
+                Failure::not_closed("the server closes the connection (FIN)", &error)
+            })?;
+            let expected = "a client is served after another has sent the quit command";
+            ctx.clients().expect_service_with_retry(expected).map_err(with_hint)
         },
     },
     Case {

@@ -38,6 +38,11 @@ impl LearnedReplies {
         self.replies.borrow_mut().insert(request.to_vec(), reply);
     }
 
+    /// Returns whether any reply begins with this prefix.
+    pub(in crate::conformance) fn has_prefix(&self, prefix: &[u8]) -> bool {
+        self.replies.borrow().values().any(|learned| learned.starts_with(prefix))
+    }
+
     /// Returns whether this is the reply to any of the requests.
     pub(in crate::conformance) fn contains_reply(&self, reply: &[u8]) -> bool {
         self.replies.borrow().values().any(|learned| learned == reply)

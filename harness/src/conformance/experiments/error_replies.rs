@@ -7,6 +7,7 @@ use crate::conformance::context::{SHORT_TIMEOUT, TestContext};
 use crate::conformance::failure::Failure;
 use crate::conformance::requests::{padded, request};
 use crate::conformance::test_client::TestClient;
+use crate::contract::Contract;
 
 /// Malformed requests for a calculator.
 const MALFORMED: [&[u8]; 6] = [b"1+", b"(1", b"*", b"abc", b"'", b"1/0"];
@@ -47,7 +48,7 @@ pub(in crate::conformance) fn error_replies(
             client => client?,
         };
         if let Ok(reply) = client.raw_ask_until_quiescent(&request, quiet)
-            && !is_value(&request, &reply)
+            && !is_value(ctx.contract, &request, &reply)
         {
             replies.push(ErrorReply { request, reply });
         }
@@ -80,13 +81,14 @@ fn connect_with_others<'s>(
     ctx.clients().connect_with_retry(plain)
 }
 
-/// Returns whether a reply is a value and no error: a number, or the request or its beginning.
-fn is_value(request: &[u8], reply: &[u8]) -> bool {
+/// Returns whether a reply is a value and no error: a number, or the echoed request or its beginning.
+fn is_value(contract: &Contract, request: &[u8], reply: &[u8]) -> bool {
     let is_number = std::str::from_utf8(reply).is_ok_and(|text| text.trim().parse::<f64>().is_ok());
-    is_number || request.starts_with(reply)
+    is_number || contract.echo(request).starts_with(reply)
 }
 
-/// Returns the common prefix of the lines, cut after a colon or after a whole word.
+/// Returns the common prefix of the lines, cut after a colon or a dash, or after a whole word. A prefix
+/// that ends elsewhere, such as before a number, would vary with the request or the connection.
 pub(in crate::conformance) fn common_prefix<'l>(
     lines: impl IntoIterator<Item = &'l [u8]>,
 ) -> &'l [u8] {
@@ -96,15 +98,41 @@ pub(in crate::conformance) fn common_prefix<'l>(
     };
     let lines: Vec<&[u8]> = lines.into_iter().collect();
     let common = lines.iter().copied().reduce(common).unwrap_or_default();
-    // If the common part ends within a number, the prefix ends before the number.
-    let continues_word =
-        |line: &&[u8]| line.get(common.len()).is_some_and(u8::is_ascii_alphanumeric);
-    let last_word = common.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric());
-    let is_number = lines.iter().any(continues_word) && last_word.clone().any(u8::is_ascii_digit);
-    let number_length = if is_number { last_word.count() } else { 0 };
-    let after_colon = common.windows(2).position(|pair| pair == b": ").map(|at| at + 2);
-    let after_space = || common.iter().rposition(|&byte| byte == b' ').map(|at| at + 1);
-    &common[..after_colon.or_else(after_space).unwrap_or(common.len() - number_length)]
+    let ends_after =
+        |end: &[u8]| common.windows(end.len()).position(|it| it == end).map(|at| at + end.len());
+    let at_colon = ends_after(b": ").or_else(|| ends_after(b"- "));
+    match at_colon.map(|end| &common[..end]).filter(|prefix| is_balanced(prefix)) {
+        Some(prefix) => prefix,
+        None => {
+            let continues = |line: &&[u8]| line.get(common.len()).is_some_and(is_word);
+            whole_words(common, lines.iter().any(continues))
+        }
+    }
+}
+
+/// Returns the text up to the end of its last whole word, without an open bracket. The last word is not
+/// whole if `continues`.
+pub(in crate::conformance) fn whole_words(text: &[u8], continues: bool) -> &[u8] {
+    let is_end = |at: &usize| {
+        let continues = text.get(*at).map_or(continues, is_word);
+        text[*at - 1] != b' '
+            && !(is_word(&text[*at - 1]) && continues)
+            && is_balanced(&text[..*at])
+    };
+    let end = (1..=text.len()).rev().find(is_end).unwrap_or(0);
+    &text[..end]
+}
+
+fn is_word(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric()
+}
+
+/// Returns whether each bracket is closed.
+fn is_balanced(text: &[u8]) -> bool {
+    let count = |bracket: u8| text.iter().filter(|byte| **byte == bracket).count();
+    [(b'[', b']'), (b'(', b')'), (b'<', b'>')]
+        .iter()
+        .all(|&(open, close)| count(open) == count(close))
 }
 
 #[cfg(test)]
@@ -112,14 +140,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_common_prefix_ends_after_a_colon_or_word_and_before_a_number() {
+    fn a_common_prefix_ends_after_a_colon_a_dash_or_a_word() {
         for (lines, prefix) in [
             (&["error: a b", "error: a c"][..], "error: "),
-            (&["ERR bad request", "ERR bad value"], "ERR bad "),
+            (&["error - a", "error - b"], "error - "),
+            (&["ERR bad request", "ERR bad value"], "ERR bad"),
+            (&["ERR:a", "ERR:b"], "ERR:"),
+            (&["input 12 is invalid", "input 13 is invalid"], "input"),
+            (&["invalid expression", "invalid exponent"], "invalid"),
             (&["?", "?"], "?"),
             (&["one", "two"], ""),
-            (&["[Thread-140326] ?", "[Thread-140781] ?"], "[Thread-"),
-            (&["E1", "E2"], "E"),
+            (&["[Thread-140326] ?", "[Thread-140781] ?"], ""),
+            (&["[Thread 1] ?", "[Thread 2] ?"], ""),
+            (&["ERR [12] bad", "ERR [13] worse"], "ERR"),
+            (&["E1", "E2"], ""),
             (&["-ERR", "-ERR"], "-ERR"),
             (&[], ""),
         ] {

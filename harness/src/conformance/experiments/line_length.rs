@@ -64,7 +64,7 @@ pub(in crate::conformance) fn longest_line(ctx: &TestContext<'_>) -> Result<Long
             break;
         }
         let outcome = match client.raw_ask_until_quiescent(&line, quiet) {
-            Ok(reply) if reply == reply_to_padded(ctx.contract.service, &short, &line) => {
+            Ok(reply) if reply == reply_to_padded(ctx.contract, &short, &line) => {
                 if client.ask(&request(2)).is_ok_and(|reply| reply != next) {
                     let seen = format!("a line of {size} bytes gets more than one reply");
                     return Err(Failure::assumption_failed(&["framing/sizes"], seen));

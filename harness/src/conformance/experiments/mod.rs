@@ -6,11 +6,13 @@ mod error_replies;
 mod idle;
 mod line_length;
 mod over_limit;
+mod recipients;
 mod shutdown;
 
 pub(super) use clients_at_limit::ClientsAtLimit;
-pub(super) use error_replies::{ErrorReply, common_prefix, error_replies};
+pub(super) use error_replies::{ErrorReply, common_prefix, error_replies, whole_words};
 pub(super) use idle::stay_idle;
 pub(super) use line_length::{LongestLine, UnansweredOutcome, longest_line};
 pub(super) use over_limit::{OverLimit, connect_over_limit, expected_outcome};
+pub(super) use recipients::recipients;
 pub(super) use shutdown::{EXIT_FACTOR, Shutdown, shut_down, stop};

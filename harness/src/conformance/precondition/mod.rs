@@ -21,6 +21,10 @@ pub enum Precondition {
     Calc,
     /// The server is an echo server.
     Echo,
+    /// Clients receive only the replies to their own requests: no broadcast is declared.
+    OwnReplies,
+    /// The server sends the messages of a client to other clients.
+    Broadcast,
     /// The connection limit is declared.
     Capacity,
     /// The overload policy is declared.
@@ -108,14 +112,25 @@ impl Precondition {
         }
     }
 
+    /// Returns whether this precondition, or one that it implies, is [`OwnReplies`](Self::OwnReplies).
+    pub(super) fn needs_own_replies(self) -> bool {
+        self == Precondition::OwnReplies
+            || self.implied().iter().any(|implied| implied.needs_own_replies())
+    }
+
     /// Returns further preconditions that must also hold.
     fn implied(self) -> &'static [Precondition] {
         use Precondition::*;
         match self {
-            Clients(_) => &[UnlimitedRequests, NoExitAfterConnections, Capacity],
-            Full => {
-                &[UnlimitedRequests, NoExitAfterConnections, Capacity, OverloadPolicy, Fillable]
-            }
+            Clients(_) => &[OwnReplies, UnlimitedRequests, NoExitAfterConnections, Capacity],
+            Full => &[
+                OwnReplies,
+                UnlimitedRequests,
+                NoExitAfterConnections,
+                Capacity,
+                OverloadPolicy,
+                Fillable,
+            ],
             WhenFull(_) | RejectsOverLimit => &[OverloadPolicy],
             Shutdown | Host | Ipv6 => &[Launched],
             Drain | Abort => &[Shutdown],
@@ -130,6 +145,8 @@ impl Precondition {
         match self {
             Precondition::Calc => contract.service == Service::Calc,
             Precondition::Echo => contract.service == Service::Echo,
+            Precondition::OwnReplies => contract.broadcast.is_none(),
+            Precondition::Broadcast => contract.broadcast.is_some(),
             Precondition::Capacity => contract.capacity.is_some(),
             Precondition::OverloadPolicy => contract.when_full.is_some(),
             Precondition::Clients(min) => contract.capacity.is_some_and(|limit| limit >= min),

@@ -15,6 +15,10 @@ impl Precondition {
         let reason = match self {
             Calc => "the server is not a calculator",
             Echo => "the server is not an echo server",
+            OwnReplies => {
+                "the server sends the messages of each client to other clients (--broadcast)"
+            }
+            Broadcast => "no broadcast is declared (--broadcast)",
             Capacity => "the connection limit is not declared (--capacity)",
             OverloadPolicy => "the overload policy is not declared (--when-full)",
             Clients(min) => return limit_too_low(contract, min),
@@ -67,6 +71,8 @@ impl Precondition {
         let description = match self {
             Calc => "evaluate expressions",
             Echo => "echo requests",
+            OwnReplies => "do not broadcast",
+            Broadcast => "broadcast messages to other clients",
             Capacity => "declare a connection limit",
             OverloadPolicy => "declare an overload policy",
             Clients(min) => return format!("serve at least {min} connections at a time"),

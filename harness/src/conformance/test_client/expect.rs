@@ -31,8 +31,21 @@ impl TestClient<'_> {
     /// # Errors
     /// Another reply arrives, or none.
     pub fn expect(&mut self, reply: &[u8]) -> Result<(), Failure> {
+        let received = self.reply();
+        self.expect_received(reply, received)
+    }
+
+    /// Requires that this received reply equals `reply`.
+    ///
+    /// # Errors
+    /// Another reply was received, or none.
+    pub fn expect_received(
+        &self,
+        reply: &[u8],
+        received: Result<Vec<u8>, ClientError>,
+    ) -> Result<(), Failure> {
         let expected = format!("the reply {}", printable(reply));
-        match self.reply() {
+        match received {
             Ok(line) if line == reply => {
                 self.ctx.evidence().record_verified();
                 Ok(())

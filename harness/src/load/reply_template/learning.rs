@@ -185,9 +185,11 @@ impl ReplyTemplate {
         let reply = self
             .receive_reply(client, timeout)
             .map_err(|error| LearnError::ClientError("no reply", error))?;
+        let echoed = self.contract.echo(request.as_bytes());
+        let echoed = String::from_utf8_lossy(&echoed);
         let (value, other, other_service) = match self.contract.service {
-            Service::Echo => (request, value, Service::Calc),
-            Service::Calc => (value, request, Service::Echo),
+            Service::Echo => (echoed.as_ref(), value, Service::Calc),
+            Service::Calc => (value, echoed.as_ref(), Service::Echo),
         };
         self.surrounding_bytes(reply.clone(), value).map_err(|reason| {
             match self.surrounding_bytes(reply, other) {

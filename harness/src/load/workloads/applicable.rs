@@ -117,6 +117,15 @@ impl Workload {
     fn check_contract(&self, contract: &Contract) -> Result<(), Unsuitable> {
         let unsuitable = |short: &str, reason: &str| Err(Unsuitable::new(short, reason));
         match self.load {
+            _ if contract.broadcast.is_some() => unsuitable(
+                "broadcasts",
+                "the server sends the messages of each client to other clients, so replies cannot \
+                 be compared",
+            ),
+            Load::IdleConnections if contract.transform.is_some() => unsuitable(
+                "with identical echo only",
+                "this workload needs an echo server whose replies are identical to the requests",
+            ),
             Load::IdleConnections if contract.service != Service::Echo => unsuitable(
                 "with echo only",
                 "the service makes no difference to this workload; it measures the echo server \

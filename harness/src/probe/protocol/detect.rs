@@ -1,29 +1,27 @@
 //! Tries request formats, each on an instance of the server.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
+use super::broadcast::detect_silent_broadcast;
 use super::detected::Protocol;
 use super::format::{FormatResult, try_format};
+use super::other_syntax::{OtherSyntax, detect_other_syntax};
+use super::syntax::Syntax;
+use crate::contract::Symbols;
 use crate::probe::target::ProbeTarget;
 use crate::server::LaunchError;
+use crate::text::printable;
 
-/// Request formats: the terminator, and whether operators have spaces around them. The first format
-/// that gets the right reply is used.
-const FORMATS: &[(&[u8], bool)] = &[
-    (b"", false),
-    (b"\n", false),
-    (b"\r\n", false),
-    (b"\0", false),
-    (b";", false),
-    (b"", true),
-    (b"\n", true),
-    (b"\r\n", true),
-    (b"\0", true),
-    (b";", true),
-];
+/// The formats that most servers accept one of. The first format that gets the right reply is used.
+const COMMON_ENDS: &[&[u8]] = &[b"", b"\n"];
 
-/// Number of formats to try first: most servers accept one of these.
-const COMMON_FORMATS: usize = 2;
+/// Terminators of requests.
+const ENDS: &[&[u8]] = &[b"", b"\n", b"\r\n", b"\0", b";"];
+
+/// Characters for the operator `+` in the expressions of some calculators: letters, or a space between
+/// two numbers.
+const PLUS_SYMBOLS: &[u8] = b"Aap ";
 
 /// Reason why the protocol is unknown.
 pub(crate) enum DetectError {
@@ -31,49 +29,139 @@ pub(crate) enum DetectError {
     Launch(LaunchError),
     /// The reply is not that of a calculator or an echo server. `request` and `reply` are escaped
     /// for display.
-    OtherReply { request: String, reply: String },
-    /// No request got a reply.
-    Silence,
+    OtherReply { request: String, reply: String, greeting: Vec<u8> },
+    /// The server computes expressions in a syntax that a manifest cannot describe.
+    OtherSyntax(OtherSyntax),
+    /// No request got a reply. The server may have sent a greeting.
+    Silence { greeting: Vec<u8> },
+}
+
+impl DetectError {
+    /// Returns the greeting of the server, if it sent any.
+    pub(crate) fn greeting(&self) -> &[u8] {
+        match self {
+            DetectError::OtherReply { greeting, .. } | DetectError::Silence { greeting } => {
+                greeting
+            }
+            DetectError::Launch(_) | DetectError::OtherSyntax(_) => b"",
+        }
+    }
 }
 
 impl fmt::Display for DetectError {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DetectError::Launch(error) => error.fmt(to),
-            DetectError::OtherReply { request, reply } => write!(
+            DetectError::Launch(error) => error.fmt(to)?,
+            DetectError::OtherReply { request, reply, .. } => write!(
                 to,
                 "the reply to {request} is {reply}, which is neither a result nor an echo"
-            ),
-            DetectError::Silence => to.write_str("no request got a reply, with any line end"),
+            )?,
+            DetectError::OtherSyntax(other) => other.fmt(to)?,
+            DetectError::Silence { .. } => {
+                to.write_str("no request got a reply, with any line end")?;
+            }
+        }
+        match self.greeting() {
+            [] => Ok(()),
+            greeting => write!(to, "; the greeting is {}", printable(greeting)),
         }
     }
+}
+
+/// Failures of the formats so far.
+#[derive(Default)]
+struct Failures {
+    other_reply: Option<DetectError>,
+    not_launched: Option<LaunchError>,
+    greeting: Vec<u8>,
 }
 
 /// Tries the request formats, and derives the framing of the replies. Some properties of the
 /// protocol need further experiments and are not yet set. Updates `target` with properties that
 /// later instances reuse.
 pub(crate) fn detect(target: &mut ProbeTarget) -> Result<Protocol, DetectError> {
-    let (mut other_reply, mut not_launched) = (None, None);
-    let (first, others) = FORMATS.split_at(COMMON_FORMATS);
-    for formats in [first, others] {
-        let results = target.each(formats, |&(end, spaced)| try_format(target, end, spaced));
-        for result in results {
-            match result {
-                FormatResult::Accepted(accepted) => {
-                    let (protocol, updated) = *accepted;
-                    *target = updated;
-                    return Ok(protocol);
-                }
-                FormatResult::OtherReply { request, reply } => {
-                    other_reply.get_or_insert(DetectError::OtherReply { request, reply });
-                }
-                FormatResult::Launch(error) => {
-                    not_launched.get_or_insert(error);
-                }
-                FormatResult::Silence => {}
+    let mut failures = Failures::default();
+    let plain = Syntax::default();
+    let common: Vec<_> = COMMON_ENDS.iter().map(|end| (*end, plain)).collect();
+    let spaced = Syntax::of_spaces(true);
+    let others: Vec<_> = ENDS
+        .iter()
+        .map(|end| (*end, plain))
+        .filter(|format| !common.contains(format))
+        .chain(ENDS.iter().map(|end| (*end, spaced)))
+        .collect();
+    for formats in [common, others] {
+        if let ControlFlow::Break(protocol) = try_formats(target, &formats, &mut failures) {
+            return Ok(*protocol);
+        }
+    }
+    if failures.not_launched.is_none() && !target.is_already_running() {
+        let broadcast = target.each(COMMON_ENDS, |end| detect_silent_broadcast(target, end));
+        if let Some(protocol) = broadcast.into_iter().flatten().next() {
+            target.serves_several = true;
+            return Ok(protocol);
+        }
+    }
+    if failures.not_launched.is_none() {
+        if let ControlFlow::Break(protocol) = try_formats(target, &symbols(), &mut failures) {
+            return Ok(*protocol);
+        }
+        // A server that sends nothing at all would only cost time.
+        if failures.other_reply.is_some()
+            && let Some(other) = detect_other_syntax(target, COMMON_ENDS)
+        {
+            return Err(DetectError::OtherSyntax(other));
+        }
+    }
+    let not_launched = failures.not_launched.map(DetectError::Launch);
+    let silence = DetectError::Silence { greeting: failures.greeting };
+    Err(failures.other_reply.or(not_launched).unwrap_or(silence))
+}
+
+/// Returns the formats in which other characters stand for the operators.
+fn symbols() -> Vec<(&'static [u8], Syntax)> {
+    let mut formats = Vec::new();
+    for &symbol in PLUS_SYMBOLS {
+        let Ok(symbols) = Symbols::default().with(b'+', symbol) else { continue };
+        for spaced in [true, false] {
+            // A space that is an operator cannot have spaces around it.
+            if symbol != b' ' || !spaced {
+                let syntax = Syntax { spaced, symbols };
+                formats.extend(COMMON_ENDS.iter().map(|end| (*end, syntax)));
             }
         }
     }
-    let not_launched = not_launched.map(DetectError::Launch);
-    Err(other_reply.or(not_launched).unwrap_or(DetectError::Silence))
+    formats
+}
+
+/// Tries several formats in parallel. Breaks with the protocol of the first format that gets the right
+/// reply.
+fn try_formats(
+    target: &mut ProbeTarget,
+    formats: &[(&'static [u8], Syntax)],
+    failures: &mut Failures,
+) -> ControlFlow<Box<Protocol>> {
+    let results = target.each(formats, |&(end, syntax)| try_format(target, end, syntax));
+    for result in results {
+        match result {
+            FormatResult::Accepted(accepted) => {
+                let (protocol, updated) = *accepted;
+                *target = updated;
+                return ControlFlow::Break(Box::new(protocol));
+            }
+            FormatResult::OtherReply { request, reply, greeting } => {
+                let error = DetectError::OtherReply { request, reply, greeting };
+                failures.other_reply.get_or_insert(error);
+            }
+            FormatResult::Launch(error) => {
+                failures.not_launched.get_or_insert(error);
+            }
+            FormatResult::Silence { greeting } => {
+                if failures.greeting.is_empty() {
+                    failures.greeting = greeting;
+                }
+            }
+        }
+    }
+    ControlFlow::Continue(())
 }

@@ -1,52 +1,103 @@
 //! The detected protocol: sends plain requests and reads the replies.
 
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use servers::Service;
 
+use super::syntax::Syntax;
+use super::transform::Echo;
 use crate::client::Client;
+use crate::contract::{Broadcast, Transform};
 use crate::figures::counted;
 use crate::probe::instance::Instance;
+use crate::probe::received::Received;
 use crate::probe::reply;
+use crate::probe::target::RETRY_INTERVAL;
 use crate::text::printable;
 use crate::wire::{Bytes, Wire};
 
 /// Timeout for a new connection to be served, after earlier clients have disconnected.
-pub(super) const SERVED_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const SERVED_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Detected protocol of a server.
 #[derive(Clone)]
 pub(crate) struct Protocol {
     pub(crate) service: Service,
     pub(crate) wire: Wire,
-    /// Whether requests have spaces around operators.
-    pub(crate) spaced: bool,
+    /// Syntax of expressions.
+    pub(crate) syntax: Syntax,
+    /// What an echo server does to its requests; `None` if not yet known.
+    pub(crate) echo: Option<Echo>,
+    /// The clients that receive a client's messages; `None` if only the sender gets a reply.
+    pub(crate) broadcast: Option<Broadcast>,
+    /// What a connection gets while the server is full, if it gets anything.
+    pub(crate) busy: Option<Vec<u8>>,
     /// Reply to the first request.
     pub(crate) example: Vec<u8>,
 }
 
 impl Protocol {
     /// Returns the plain request with this number, and its value. Different numbers give different requests.
-    pub(super) fn request(&self, number: usize) -> (String, String) {
+    pub(super) fn request(&self, number: usize) -> (Vec<u8>, String) {
         let (first, value) = (40 + number, 41 + number);
-        let request = if self.spaced { format!("{first} + 1") } else { format!("{first}+1") };
-        match self.service {
-            Service::Calc => (request, value.to_string()),
-            Service::Echo => (request.clone(), request),
+        let request = self.syntax.written(&format!("{first}+1"));
+        let value = match self.service {
+            Service::Calc => value.to_string(),
+            Service::Echo => {
+                let echo = self.transform().map_or(request.clone(), |it| it.apply(&request));
+                String::from_utf8_lossy(&echo).into_owned()
+            }
+        };
+        (request, value)
+    }
+
+    /// Returns the transformation of an echo server, if any.
+    pub(crate) fn transform(&self) -> Option<Transform> {
+        match self.echo {
+            Some(Echo::Transformed(transform)) => transform,
+            _ => None,
         }
     }
 
-    /// Opens a connection and checks that it is served. Retries, because the server may not yet
-    /// have noticed that earlier clients disconnected.
+    /// Returns whether a server that is full may have sent this: nothing, or its busy line.
+    fn is_rejected(&self, received: &Received) -> bool {
+        let is_busy = |busy: &Vec<u8>| received.bytes == *busy;
+        received.is_closed && (received.bytes.is_empty() || self.busy.as_ref().is_some_and(is_busy))
+    }
+
+    /// Opens a connection and checks that it is served. The server may not yet have noticed that
+    /// earlier clients disconnected. So waits while the connection is queued, and connects again if it
+    /// is rejected.
     pub(super) fn connect(&self, instance: &mut Instance<'_>) -> Option<Client> {
         let deadline = Instant::now() + SERVED_TIMEOUT;
         loop {
             let client = instance.connect()?;
-            let client = self.check_service(instance, client);
+            let client = self.check_service_until(instance, client, deadline);
             if client.is_some() || Instant::now() > deadline {
                 return client;
             }
+            sleep(RETRY_INTERVAL);
         }
+    }
+
+    /// Same as [`check_service`](Self::check_service), but waits until `deadline` while the connection
+    /// stays open without a reply.
+    fn check_service_until(
+        &self,
+        instance: &Instance<'_>,
+        mut client: Client,
+        deadline: Instant,
+    ) -> Option<Client> {
+        let (request, value) = self.request(1);
+        read_greeting(instance, &mut client, &self.wire);
+        let sent = self.wire.sent(&request);
+        let mut received =
+            instance.ask(&mut client, &sent, |bytes| is_complete(&self.wire, bytes))?;
+        while received.bytes.is_empty() && !received.is_closed && Instant::now() < deadline {
+            received = instance.receive(&mut client);
+        }
+        (reply::has_value(&received.bytes, &value) && !received.is_closed).then_some(client)
     }
 
     /// Sends a plain request. Returns the client if it gets the right reply and the connection
@@ -58,8 +109,7 @@ impl Protocol {
     ) -> Option<Client> {
         let (request, value) = self.request(1);
         read_greeting(instance, &mut client, &self.wire);
-        let (reply, is_closed) =
-            send_request(instance, &mut client, &self.wire, request.as_bytes())?;
+        let (reply, is_closed) = send_request(instance, &mut client, &self.wire, &request)?;
         (reply::has_value(&reply, &value) && !is_closed).then_some(client)
     }
 
@@ -75,6 +125,26 @@ impl Protocol {
                 printable(&self.example)
             ),
         ];
+        match &self.echo {
+            Some(Echo::Transformed(Some(transform))) => {
+                lines.push(format!("replies are the transformed requests: {transform}"));
+            }
+            Some(Echo::Unknown(example)) => {
+                lines.push(format!("replies differ from the requests, and not as `transform` can describe: {example}"));
+            }
+            _ => {}
+        }
+        match self.broadcast {
+            Some(Broadcast::All) => {
+                lines.push("broadcast: all clients receive the messages of each client".to_owned());
+            }
+            Some(Broadcast::Others) => {
+                let line =
+                    "broadcast: all clients but the sender receive the messages of each client";
+                lines.push(line.to_owned());
+            }
+            None => {}
+        }
         let mut add_if = |condition: bool, line: String| {
             if condition {
                 lines.push(line);
@@ -116,18 +186,37 @@ pub(crate) fn ask(
     protocol: &Protocol,
     request: &[u8],
 ) -> Option<Vec<u8>> {
-    let mut client = match protocol.wire.requests() {
-        // The connection takes only one request, so none can be sent to check the connection.
-        Some(1) => {
-            let mut client = instance.connect()?;
-            read_greeting(instance, &mut client, &protocol.wire);
-            client
+    if protocol.wire.requests() != Some(1) {
+        // An earlier request may have ended the service, which says nothing about this request.
+        let mut client = match protocol.connect(instance) {
+            Some(client) => client,
+            None => {
+                instance.relaunch()?;
+                protocol.connect(instance)?
+            }
+        };
+        let reply = send_request(instance, &mut client, &protocol.wire, request);
+        instance.disconnect(client);
+        return reply.map(|(value, _)| value);
+    }
+    // The connection takes only one request, so none can be sent to check the connection.
+    let (deadline, sent) = (Instant::now() + SERVED_TIMEOUT, protocol.wire.sent(request));
+    loop {
+        let mut client = instance.connect()?;
+        read_greeting(instance, &mut client, &protocol.wire);
+        let is_complete = |bytes: &[u8]| is_complete(&protocol.wire, bytes);
+        let received = instance.ask(&mut client, &sent, is_complete);
+        instance.disconnect(client);
+        match received {
+            Some(received) if !protocol.is_rejected(&received) => {
+                return value_of(&protocol.wire, received).map(|(value, _)| value);
+            }
+            _ if Instant::now() > deadline => return None,
+            // A request that the server does not support can also close the connection.
+            _ if protocol.busy.is_none() => return None,
+            _ => sleep(RETRY_INTERVAL),
         }
-        _ => protocol.connect(instance)?,
-    };
-    let reply = send_request(instance, &mut client, &protocol.wire, request);
-    instance.disconnect(client);
-    reply.map(|(value, _)| value)
+    }
 }
 
 /// Receives the greeting and the prompt, if the protocol has any.
@@ -153,6 +242,11 @@ fn send_request(
     request: &[u8],
 ) -> Option<(Vec<u8>, bool)> {
     let received = instance.ask(client, &wire.sent(request), |bytes| is_complete(wire, bytes))?;
+    value_of(wire, received)
+}
+
+/// Returns the value of a received reply, and whether the server closed the connection.
+fn value_of(wire: &Wire, received: Received) -> Option<(Vec<u8>, bool)> {
     let mut bytes = wire.without_prompt(received.bytes);
     let reply = match wire.reply_end.take(&mut bytes) {
         Ok(Some(reply)) => reply,

@@ -1,23 +1,26 @@
 //! Tries one request format, and derives the framing from the replies.
 
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use servers::Service;
 
 use super::behaviour::detect_requests_per_connection;
 use super::detected::{Protocol, SERVED_TIMEOUT, ask};
+use super::syntax::Syntax;
+use super::transform::Echo;
 use crate::client::Client;
+use crate::contract::Symbols;
 use crate::probe::instance::Instance;
 use crate::probe::received::Received;
 use crate::probe::reply;
-use crate::probe::target::ProbeTarget;
+use crate::probe::target::{ProbeTarget, RETRY_INTERVAL};
 use crate::server::LaunchError;
 use crate::text::printable;
 use crate::wire::{Bytes, Greeting, Template, Wire};
 
-/// Sample requests: without spaces, with spaces, and the value.
-const SAMPLE_REQUESTS: &[(&str, &str, &str)] =
-    &[("41+1", "41 + 1", "42"), ("1000+24", "1000 + 24", "1024"), ("3+4", "3 + 4", "7")];
+/// Sample requests and their values.
+const SAMPLE_REQUESTS: &[(&str, &str)] = &[("41+1", "42"), ("1000+24", "1024"), ("3+4", "7")];
 
 /// Silence that ends a greeting without a terminator.
 const GREETING_SILENCE: Duration = Duration::from_millis(250);
@@ -27,9 +30,9 @@ pub(super) enum FormatResult {
     /// The server gave the right replies: the protocol, and the updated target.
     Accepted(Box<(Protocol, ProbeTarget)>),
     /// The server gave another reply. `request` and `reply` are escaped for display.
-    OtherReply { request: String, reply: String },
-    /// The server gave no reply, or stopped giving the right reply.
-    Silence,
+    OtherReply { request: String, reply: String, greeting: Vec<u8> },
+    /// The server gave no reply, or stopped giving the right reply. It may have sent a greeting.
+    Silence { greeting: Vec<u8> },
     /// The server could not be launched.
     Launch(LaunchError),
 }
@@ -46,6 +49,8 @@ struct Sample {
 struct Samples {
     greetings: Vec<Vec<u8>>,
     replies: Vec<Received>,
+    /// What a connection got instead of the right reply, while others were open.
+    busy: Option<Vec<u8>>,
 }
 
 /// A request format that got a right reply, and the service of that reply.
@@ -53,38 +58,48 @@ struct Format {
     /// Wire protocol with the request template; the framing of replies is not yet known.
     raw: Wire,
     service: Service,
-    /// Whether sample requests have spaces around operators.
-    spaced: bool,
+    /// Transformation of an echo: whether it is reversed. Other steps are not yet known.
+    echo: Option<Echo>,
+    syntax: Syntax,
 }
 
-/// Returns a sample request, with spaces if `spaced`.
-fn request(index: usize, spaced: bool) -> &'static str {
-    if spaced { SAMPLE_REQUESTS[index].1 } else { SAMPLE_REQUESTS[index].0 }
+/// Returns a sample request.
+pub(super) fn request(index: usize, syntax: Syntax) -> Vec<u8> {
+    syntax.written(SAMPLE_REQUESTS[index].0)
 }
 
-/// Tries a request format: a terminator, and spaces around operators if `spaced`.
-pub(super) fn try_format(target: &ProbeTarget, end: &'static [u8], spaced: bool) -> FormatResult {
+/// Tries a request format: a terminator, and a syntax of expressions.
+pub(super) fn try_format(target: &ProbeTarget, end: &[u8], syntax: Syntax) -> FormatResult {
     let mut instance = match target.instance() {
         Ok(instance) => instance,
         Err(error) => return FormatResult::Launch(error),
     };
     let raw = Wire { request: template(end), ..Wire::default() };
-    let request = request(0, spaced);
-    let first = instance.connect().and_then(|client| take_sample(&instance, client, &raw, request));
+    let request = &request(0, syntax)[..];
+    let mut greeting = Vec::new();
+    let first = instance.connect().and_then(|mut client| {
+        let received = instance.receive(&mut client);
+        greeting = received.bytes.clone();
+        ask_sample(&instance, client, received, &raw, request)
+    });
     let Some(first) = first.filter(|it| !it.received.bytes.is_empty()) else {
-        return FormatResult::Silence;
+        return FormatResult::Silence { greeting };
     };
-    let (request, reply) = (request.as_bytes(), &first.received.bytes);
-    let service = if reply::has_number(reply, SAMPLE_REQUESTS[0].2) {
-        Service::Calc
-    } else if reply::is_plain_echo(reply, request) {
-        Service::Echo
+    let reply = &first.received.bytes;
+    let reversed: Vec<u8> = request.iter().rev().copied().collect();
+    let (service, echo) = if reply::has_number(reply, SAMPLE_REQUESTS[0].1) {
+        (Service::Calc, None)
+    } else if syntax.symbols == Symbols::default() && reply::is_plain_echo(reply, request) {
+        (Service::Echo, Some(Echo::Transformed(None)))
+    } else if syntax.symbols == Symbols::default() && reply::is_plain_echo(reply, &reversed) {
+        (Service::Echo, Some(Echo::Transformed("reverse".parse().ok())))
     } else {
-        return FormatResult::OtherReply { request: printable(request), reply: printable(reply) };
+        let (request, reply) = (printable(request), printable(reply));
+        return FormatResult::OtherReply { request, reply, greeting };
     };
-    let format = Format { raw, service, spaced };
+    let format = Format { raw, service, echo, syntax };
     let Some((samples, serves_several)) = format.collect_samples(&mut instance, first) else {
-        return FormatResult::Silence;
+        return FormatResult::Silence { greeting };
     };
     let protocol = format.protocol(&mut instance, samples);
     let target = ProbeTarget {
@@ -98,10 +113,17 @@ pub(super) fn try_format(target: &ProbeTarget, end: &'static [u8], spaced: bool)
 
 impl Format {
     /// Returns the value of a sample request.
-    fn value(&self, index: usize) -> &'static str {
-        match self.service {
-            Service::Echo => request(index, self.spaced),
-            Service::Calc => SAMPLE_REQUESTS[index].2,
+    fn value(&self, index: usize) -> String {
+        match (self.service, &self.echo) {
+            (Service::Calc, _) => SAMPLE_REQUESTS[index].1.to_owned(),
+            (Service::Echo, echo) => {
+                let request = request(index, self.syntax);
+                let echo = match echo {
+                    Some(Echo::Transformed(Some(transform))) => transform.apply(&request),
+                    _ => request,
+                };
+                String::from_utf8_lossy(&echo).into_owned()
+            }
         }
     }
 
@@ -118,21 +140,28 @@ impl Format {
     ) -> Option<(Samples, bool)> {
         let (mut samples, mut open, mut serves_several) = (Samples::default(), vec![first], true);
         for index in 1..SAMPLE_REQUESTS.len() {
-            let is_right = |it: &Sample| reply::has_value(&it.received.bytes, self.value(index));
-            let ask = |instance: &Instance<'_>, client| {
-                take_sample(instance, client, &self.raw, request(index, self.spaced))
-                    .filter(is_right)
-            };
+            let value = self.value(index);
+            let is_right = |it: &Sample| reply::has_value(&it.received.bytes, &value);
+            let sent = request(index, self.syntax);
+            let ask =
+                |instance: &Instance<'_>, client| take_sample(instance, client, &self.raw, &sent);
             let concurrent = serves_several.then(|| instance.try_connect().ok()).flatten();
             let concurrent = concurrent.and_then(|client| ask(instance, client));
+            if let Some(Sample { received, .. }) = &concurrent
+                && !received.bytes.is_empty()
+                && !reply::has_value(&received.bytes, &value)
+            {
+                samples.busy = Some(received.bytes.clone());
+            }
+            let concurrent = concurrent.filter(is_right);
             let next = concurrent.or_else(|| {
                 serves_several = false;
                 open.drain(..).for_each(|sample| samples.take(instance, sample));
                 let deadline = Instant::now() + SERVED_TIMEOUT;
                 loop {
                     let client = instance.connect();
-                    match client.and_then(|client| ask(instance, client)) {
-                        None if Instant::now() < deadline => {}
+                    match client.and_then(|client| ask(instance, client)).filter(is_right) {
+                        None if Instant::now() < deadline => sleep(RETRY_INTERVAL),
                         sample => break sample,
                     }
                 }
@@ -148,8 +177,9 @@ impl Format {
         let example = samples.replies[0].bytes.clone();
         let replies = samples.replies.into_iter().enumerate();
         let known: Vec<_> = replies.map(|(index, it)| (it, self.value(index))).collect();
-        let framing = reply::derive(&known);
-        let Format { raw, service, spaced } = self;
+        let known: Vec<_> = known.iter().map(|(it, value)| (it.clone(), value.as_str())).collect();
+        let framing = reply::derive(&known, self.service);
+        let Format { raw, service, echo, syntax } = self;
         let mut wire = Wire {
             reply_end: framing.end,
             value: framing.value,
@@ -157,15 +187,18 @@ impl Format {
             ..raw
         };
         wire.greeting = greeting(&samples.greetings, &wire);
-        let mut protocol = Protocol { service, wire, spaced, example };
+        let (broadcast, busy) = (None, samples.busy);
+        let mut protocol = Protocol { service, wire, syntax, echo, broadcast, busy, example };
         protocol.wire.requests_per_connection = detect_requests_per_connection(instance, &protocol);
         let mut accepts_other_spacing = || {
-            let other = request(1, !spaced).as_bytes();
-            let value = SAMPLE_REQUESTS[1].2;
-            ask(instance, &protocol, other).is_some_and(|it| reply::has_number(&it, value))
+            let other = request(1, Syntax { spaced: !syntax.spaced, ..syntax });
+            let value = SAMPLE_REQUESTS[1].1;
+            ask(instance, &protocol, &other).is_some_and(|it| reply::has_number(&it, value))
         };
-        if service == Service::Calc && !accepts_other_spacing() {
-            protocol.wire.spaced = Some(spaced);
+        // A space that is an operator cannot have spaces around it.
+        let has_space = syntax.symbols.has(b' ');
+        if service == Service::Calc && (has_space || !accepts_other_spacing()) {
+            protocol.wire.spaced = Some(syntax.spaced);
         }
         protocol
     }
@@ -188,20 +221,32 @@ fn take_sample(
     instance: &Instance<'_>,
     mut client: Client,
     raw: &Wire,
-    request: &str,
+    request: &[u8],
 ) -> Option<Sample> {
-    let greeting = Some(instance.receive(&mut client)).filter(|it| !it.is_closed)?.bytes;
-    let received = instance.ask(&mut client, &raw.sent(request.as_bytes()), |_| false)?;
+    let received = instance.receive(&mut client);
+    ask_sample(instance, client, received, raw, request)
+}
+
+/// Sends the request after this greeting, and receives the reply.
+fn ask_sample(
+    instance: &Instance<'_>,
+    mut client: Client,
+    greeting: Received,
+    raw: &Wire,
+    request: &[u8],
+) -> Option<Sample> {
+    let greeting = Some(greeting).filter(|it| !it.is_closed)?.bytes;
+    let received = instance.ask(&mut client, &raw.sent(request), |_| false)?;
     Some(Sample { client, greeting, received })
 }
 
-fn template(end: &[u8]) -> Template {
+pub(super) fn template(end: &[u8]) -> Template {
     Template { before: Bytes::default(), after: Bytes::from(end) }
 }
 
 /// Derives the framing of the greeting from samples. `None` if the server sends no greeting, or
 /// only the prompt.
-fn greeting(samples: &[Vec<u8>], wire: &Wire) -> Option<Greeting> {
+pub(super) fn greeting(samples: &[Vec<u8>], wire: &Wire) -> Option<Greeting> {
     let samples: Vec<Vec<u8>> =
         samples.iter().map(|sample| wire.without_prompt(sample.clone())).collect();
     if samples.iter().all(Vec::is_empty) {

@@ -6,6 +6,8 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
+    /// A client receives the data of other clients.
+    Disclosure,
     /// The server does not run or does not reply, so that nothing else can be tested.
     NoReply,
     /// The server returns wrong results.
@@ -32,6 +34,7 @@ impl Severity {
     /// Returns the name of this severity in reports.
     pub fn label(self) -> &'static str {
         match self {
+            Severity::Disclosure => "a client receives the data of other clients",
             Severity::NoReply => "the server does not run or does not reply",
             Severity::WrongResults => "wrong results",
             Severity::CodeExecution => "a client can run code on the host",

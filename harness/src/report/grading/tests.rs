@@ -351,6 +351,7 @@ fn faults_are_ordered_by_severity_from_no_reply_to_minor() {
     ]);
     let order: Vec<Severity> = faults.iter().map(|fault| fault.severity).collect();
     let expected = [
+        Severity::Disclosure,
         Severity::NoReply,
         Severity::WrongResults,
         Severity::CodeExecution,

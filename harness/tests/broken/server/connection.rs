@@ -68,6 +68,10 @@ impl Server {
             // A list of clients that only grows.
             std::mem::forget(client.try_clone());
         }
+        if self.has(Fault::Broadcasts) {
+            let peer = client.peer_addr().ok();
+            lock(&self.all).retain(|other| other.peer_addr().is_ok_and(|it| Some(it) != peer));
+        }
         if self.keeps_sockets() {
             let _ = client.shutdown(Shutdown::Write);
         }
@@ -235,6 +239,13 @@ impl Server {
                 // The socket is a field of the server rather than of the connection.
                 if let Some(last) = &mut *lock(&self.other) {
                     let _ = last.write_all(replies);
+                }
+                Ok(())
+            }
+            Fault::Broadcasts => {
+                // A list of all clients, as in a chat server.
+                for mut other in lock(&self.all).iter() {
+                    let _ = other.write_all(replies);
                 }
                 Ok(())
             }

@@ -81,6 +81,8 @@ struct Server {
     shared_buffer: Mutex<LineBuffer>,
     /// Connection of another client, for the faults that send replies to the wrong client.
     other: Mutex<Option<TcpStream>>,
+    /// Connections of all clients, for [`Fault::Broadcasts`].
+    all: Mutex<Vec<TcpStream>>,
     /// Lock for the faults by which one connection blocks all others.
     turn: Mutex<()>,
 }
@@ -108,6 +110,7 @@ impl Server {
             connections: AtomicUsize::new(0),
             shared_buffer: Mutex::default(),
             other: Mutex::default(),
+            all: Mutex::default(),
             turn: Mutex::default(),
         })))
     }
@@ -244,6 +247,9 @@ impl Server {
             if other.is_none() || self.has(Fault::RepliesToTheLastClient) {
                 *other = Some(client.try_clone()?);
             }
+        }
+        if self.has(Fault::Broadcasts) {
+            lock(&self.all).push(client.try_clone()?);
         }
         self.slots.fetch_add(1, SeqCst);
         self.connections.fetch_add(1, SeqCst);

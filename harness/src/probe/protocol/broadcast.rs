@@ -1,0 +1,93 @@
+//! Detects servers that send the messages of a client to other clients.
+
+use servers::Service;
+
+use super::detected::Protocol;
+use super::format::{greeting, request, template};
+use super::syntax::Syntax;
+use crate::client::Client;
+use crate::contract::Broadcast;
+use crate::probe::received::Received;
+use crate::probe::reply;
+use crate::probe::target::ProbeTarget;
+use crate::wire::{Bytes, Wire};
+
+/// Number of clients that listen. With several, a broadcast differs from a reply that the server
+/// sends to another client by mistake.
+const LISTENERS: usize = 2;
+
+/// Number of sample messages.
+const MESSAGES: usize = 3;
+
+/// Returns the clients that receive a client's message, for a server that answers the sender. `None`
+/// if only the sender gets a reply, or if the server serves one client at a time.
+pub(crate) fn detect_broadcast(target: &ProbeTarget, protocol: &Protocol) -> Option<Broadcast> {
+    if !target.serves_several || protocol.wire.requests().is_some() {
+        return None;
+    }
+    let mut instance = target.instance().ok()?;
+    let mut sender = protocol.connect(&mut instance)?;
+    let mut listeners = Vec::new();
+    for _ in 0..LISTENERS {
+        let client = instance.try_connect().ok()?;
+        // The server registers some clients on their first message.
+        listeners.push(protocol.check_service(&instance, client)?);
+    }
+    listeners.iter_mut().for_each(|client| drop(instance.receive(client)));
+    instance.receive(&mut sender);
+    let (message, value) = protocol.request(7);
+    let received = instance.ask(&mut sender, &protocol.wire.sent(&message), |_| false)?;
+    let has_message = |received: &Received| reply::has_value(&received.bytes, &value);
+    if !has_message(&received) {
+        return None;
+    }
+    let is_reached = |client: &mut Client| has_message(&instance.receive(client));
+    listeners.iter_mut().all(is_reached).then_some(Broadcast::All)
+}
+
+/// Detects a server that sends each message to all clients except the sender, with requests that end
+/// with this terminator.
+pub(super) fn detect_silent_broadcast(target: &ProbeTarget, end: &[u8]) -> Option<Protocol> {
+    let mut instance = target.instance().ok()?;
+    let raw = Wire { request: template(end), ..Wire::default() };
+    let syntax = Syntax::default();
+    let (mut clients, mut greetings) = (Vec::new(), Vec::new());
+    for _ in 0..=LISTENERS {
+        let mut client = instance.try_connect().ok()?;
+        greetings.push(instance.receive(&mut client).bytes);
+        clients.push(client);
+    }
+    let send = |clients: &mut [Client], from: usize, message: &[u8]| {
+        clients[from].send(&raw.sent(message)).ok()?;
+        Some(clients.iter_mut().map(|client| instance.receive(client)).collect::<Vec<_>>())
+    };
+    // The server registers some clients on their first message.
+    for from in 0..clients.len() {
+        send(&mut clients, from, &request(0, syntax))?;
+    }
+    let mut messages = Vec::new();
+    for index in 0..MESSAGES {
+        let message = request(index, syntax);
+        let text = String::from_utf8_lossy(&message).into_owned();
+        let mut received = send(&mut clients, 0, &message)?;
+        let is_reached = |it: &Received| reply::is_plain_echo(&it.bytes, &message) && !it.is_closed;
+        if reply::has_value(&received[0].bytes, &text) || !received[1..].iter().all(is_reached) {
+            return None;
+        }
+        messages.push((received.swap_remove(1), text));
+    }
+    let known: Vec<_> = messages.iter().map(|(it, text)| (it.clone(), text.as_str())).collect();
+    let framing = reply::derive(&known, Service::Echo);
+    let prompt = framing.prompt.map(|prompt| Bytes::from(&prompt[..]));
+    let mut wire = Wire { reply_end: framing.end, value: framing.value, prompt, ..raw };
+    wire.greeting = greeting(&greetings, &wire);
+    Some(Protocol {
+        service: Service::Echo,
+        wire,
+        syntax,
+        echo: None,
+        broadcast: Some(Broadcast::Others),
+        busy: None,
+        example: messages.swap_remove(0).0.bytes,
+    })
+}
