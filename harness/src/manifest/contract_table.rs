@@ -82,6 +82,8 @@ mod tests {
     fn a_property_takes_the_values_of_its_flag_and_is_written_as_it_is_read() {
         for property in properties() {
             let value = match property.name {
+                "transform" => "trim,upper",
+                "broadcast" => "others",
                 "capacity" | "queue" => "3",
                 "when-full" => "reset",
                 "max-line" => "4096",
@@ -106,7 +108,11 @@ mod tests {
     #[test]
     fn an_error_gives_the_position_and_the_valid_keys_or_values() {
         for (text, at, words) in [
-            ("speed = 1", "speed", "unknown field `speed`, expected one of `capacity`, `queue`, "),
+            (
+                "speed = 1",
+                "speed",
+                "unknown field `speed`, expected one of `transform`, `broadcast`, ",
+            ),
             ("service = 'echo'", "service", "unknown field `service`"),
             ("queue = 1\ncapacity = 0", "0", "at least 1"),
             ("capacity = -1", "-1", ""),

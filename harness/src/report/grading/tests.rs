@@ -336,7 +336,7 @@ fn a_hint_that_names_no_cause_is_not_the_likely_cause() {
 }
 
 #[test]
-fn faults_are_ordered_by_severity_from_no_reply_to_minor() {
+fn faults_are_ordered_by_severity_from_disclosure_to_minor() {
     let faults = faults_of(vec![
         failed("malformed/escapes"),
         failed("startup/restart"),
@@ -348,6 +348,7 @@ fn faults_are_ordered_by_severity_from_no_reply_to_minor() {
         CaseResult { fault: FaultKind::FileCreated, ..failed("malformed/injection") },
         failed("results/arithmetic"),
         hung("framing/single"),
+        failed("isolation/no-broadcast"),
     ]);
     let order: Vec<Severity> = faults.iter().map(|fault| fault.severity).collect();
     let expected = [
