@@ -7,7 +7,7 @@ use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::request;
 use crate::conformance::test_client::QUIET;
 use crate::exit::Exit;
-use crate::results::{Fault, Level};
+use crate::results::{Fault, Level, State};
 
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
@@ -53,7 +53,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 && let Some(exit) = ctx.process().wait_for_exit(QUIET)
             {
                 let seen = format!("the server exited ({exit})");
-                return Err(with_hint(Failure::fail("the server keeps running", seen)));
+                let failure = Failure::fail("the server keeps running", seen).fault(Fault::Exits);
+                return Err(Failure { state: State::Crash, ..with_hint(failure).outranking_exit() });
             }
             rest.map_err(|error| {
                 Failure::not_closed("the server closes the connection (FIN)", &error)
