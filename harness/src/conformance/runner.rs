@@ -72,7 +72,7 @@ impl Runner {
         let mut results = limited.run_in_parallel(spec, &plain, &|_: &mut CaseResult| {});
         let broadcasts = results.iter().any(|it| it.name == NO_BROADCAST && is_not_answered(it));
         let is_silent = |it: &&CaseResult| it.name != NO_BROADCAST && is_not_answered(it);
-        let is_unanswered = results.iter().any(|it| is_silent(&it));
+        let unanswered = results.iter().find(is_silent).map(|it| unanswered(&it.name));
         if broadcasts {
             results.iter_mut().filter(|it| it.name != NO_BROADCAST).for_each(|result| {
                 if is_not_answered(result) {
@@ -80,26 +80,23 @@ impl Runner {
                 }
             });
         }
+        if let Some(failure) = unanswered.clone().filter(|_| !broadcasts) {
+            let others = results.iter_mut().filter(|it| it.name == NO_BROADCAST);
+            let applicable = others.filter(|it| it.state != State::NotApplicable);
+            applicable.for_each(|result| result.fail_with(failure.clone()));
+        }
         results.iter_mut().for_each(report_unless_blocked);
         if broadcasts {
-            let is_skipped = |case: &&'static Case| is_unanswered || case.needs_own_replies();
+            let is_skipped =
+                |case: &&'static Case| unanswered.is_some() || case.needs_own_replies();
             let (skipped, others): (Vec<_>, Vec<_>) = others.iter().partition(|it| is_skipped(it));
             let failure = broadcast_failure();
             results.extend(self.skip(spec, &skipped, &failure, report_unless_blocked));
             results.extend(limited.run_in_parallel(spec, &others, &report_unless_blocked));
             return limited.with_causes(spec, cases, results, report);
         }
-        let others = match results.iter().find(is_silent) {
-            Some(CaseResult { name, .. }) => {
-                let index = PLAIN_REQUESTS.iter().position(|plain| plain == name);
-                let failed =
-                    index.map_or(PLAIN_REQUESTS, |at| slice::from_ref(&PLAIN_REQUESTS[at]));
-                let failure = Failure::assumption_failed(
-                    failed,
-                    "a plain request is not answered by one line",
-                );
-                self.skip(spec, &others, &failure, report_unless_blocked)
-            }
+        let others = match unanswered {
+            Some(failure) => self.skip(spec, &others, &failure, report_unless_blocked),
             None => limited.run_in_parallel(spec, &others, &report_unless_blocked),
         };
         results.extend(others);
@@ -256,6 +253,13 @@ impl Runner {
 /// Returns whether a case runs before the others, because its result decides whether they run.
 fn is_first(case: &str) -> bool {
     PLAIN_REQUESTS.contains(&case) || case == NO_BROADCAST
+}
+
+/// Returns the failure of the other cases if this case failed, which tests plain requests.
+fn unanswered(name: &str) -> Failure {
+    let index = PLAIN_REQUESTS.iter().position(|plain| *plain == name);
+    let failed = index.map_or(PLAIN_REQUESTS, |at| slice::from_ref(&PLAIN_REQUESTS[at]));
+    Failure::assumption_failed(failed, "a plain request is not answered by one line")
 }
 
 /// Returns the failure of the cases that cannot judge a server that broadcasts.

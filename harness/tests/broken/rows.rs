@@ -217,6 +217,7 @@ pub(crate) const ROWS: &[Row] = &[
     .timeout("2s")
     .inconclusive(These(&[
         "oversize/endless-beside",
+        "isolation/no-broadcast",
         "isolation/reset-beside",
         "isolation/poison-beside",
         "isolation/heavy-beside-light",

@@ -103,10 +103,8 @@ fn send(ctx: &TestContext<'_>, line: &[u8]) -> Result<Vec<u8>, Failure> {
         })?;
     let after_line = |failure: Failure| failure.on_next_request().caused_by(line);
     client.request(&request(1)).map_err(after_line)?;
-    let reply = client.reply();
-    reply
-        .map_err(|error| Failure::client_error("a reply to the next request", &error))
-        .map_err(after_line)?;
+    let next = ctx.learned_replies().get(&request(1)).expect("the reply was learned");
+    client.expect(&next).map_err(after_line)?;
     Ok(answered)
 }
 
