@@ -7,6 +7,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -16,10 +17,11 @@ use super::progress::{OutputStream, Progress};
 use super::selection::print_json;
 use crate::cli;
 use crate::contract::Contract;
+use crate::interrupt;
 use crate::load::placement::{Pin, Placement};
 use crate::load::{
-    self, ArrivalProcess, ConnectionGroup, LiveEvent, LoadSpec, Plan, REPLY_TIMEOUT, ReplyTemplate,
-    exchanges_for, histogram_log,
+    self, ArrivalProcess, ConnectionGroup, LiveEvent, LoadSpec, Plan, ReplyTemplate, exchanges_for,
+    histogram_log,
 };
 use crate::report::measurement_text;
 use crate::results::{Measurement, Outcome, Outcomes};
@@ -111,13 +113,17 @@ fn contract(arguments: &cli::Load) -> Contract {
     }
 }
 
-/// Describes the service of a server whose replies are all wrong, if it is not that of `--service`.
+/// Timeout of the check of the service. The server has just served clients.
+const SERVICE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Describes the service of a server that has replied, if it is not that of `--service`.
+///
+/// The load does not show it: a calculator returns a number unchanged, as an echo server does.
 fn other_service(arguments: &cli::Load, outcomes: &Outcomes) -> Option<String> {
-    let wrong = outcomes.get(Outcome::WrongReply) + outcomes.get(Outcome::ErrorReply);
-    if wrong == 0 || outcomes.get(Outcome::Answered) > 0 {
-        return None;
-    }
-    let timeout = arguments.measurement.timeout.min(REPLY_TIMEOUT);
+    let replies = [Outcome::Answered, Outcome::WrongReply, Outcome::ErrorReply];
+    let has_replied = replies.iter().any(|&outcome| outcomes.get(outcome) > 0);
+    (has_replied && !interrupt::flag().load(Relaxed)).then_some(())?;
+    let timeout = arguments.measurement.timeout.min(SERVICE_TIMEOUT);
     ReplyTemplate::other_service(&contract(arguments), arguments.address, timeout)
 }
 
@@ -180,7 +186,10 @@ fn print(
         _ => stdio::line(text.trim_end()),
     }
     if let Some(service) = other_service(arguments, &measurement.outcomes) {
-        stdio::error_line(format_args!("harness: {service}"));
+        stdio::error_line(format_args!(
+            "harness: `--service {}` is wrong: {service}",
+            arguments.service.name()
+        ));
     }
     if measurement.is_prevented() {
         let reasons: Vec<String> =
