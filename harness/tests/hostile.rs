@@ -75,11 +75,15 @@ const TOPICS: &[&str] = &["contract/", "framing/", "isolation/", "leaks/", "refu
 
 fn is_tested_in_bounded_time_and_memory(malice: Malice, topics: &[&str]) -> Result<(), Failed> {
     let program = std::env::current_exe()?;
-    let command =
-        format!("'{}' hostile {} {{host}} {{port}}", program.display(), server::name(malice));
     // The variant of this test may run at the same time, so the token includes the number of
     // topics.
     let token = format!("{}-{}-{}", std::process::id(), server::name(malice), topics.len());
+    // A server does not inherit the variable from the harness.
+    let command = format!(
+        "env {TOKEN}={token} '{}' hostile {} {{host}} {{port}}",
+        program.display(),
+        server::name(malice)
+    );
     // Counterexamples of a hostile server are not kept.
     let counterexamples = tempfile::tempdir()?;
     let mut harness = Command::new(env!("CARGO_BIN_EXE_harness"))

@@ -1,5 +1,6 @@
 //! The checks before a server is tested. If the server cannot be tested, the harness prints one
-//! message with the remedy. The exit code is 2 or 3, not the 1 of a failed case.
+//! message with the remedy. The exit code is 2 for bad usage, 1 if
+//! the server does not start, and 3 if there is no server to test.
 
 use std::fs;
 use std::net::TcpListener;
@@ -92,7 +93,7 @@ fn a_server_that_cannot_be_tested_gives_one_message_with_the_remedy() {
         ),
         (
             &["--cmd", "sh -c 'echo it is broken; exit 7' {port}"],
-            3,
+            1,
             &["exit code 7", "it is broken", "by hand"],
         ),
         (&["--cmd", &echo], 2, &["it is an echo server", "use --service echo"]),

@@ -8,7 +8,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use crate::common::tests;
 use crate::common::{DEADLINE, runs, wait_until};
 use harness::exit::Exit;
-use harness::server::{LaunchSpec, Launcher, Server, proc};
+use harness::server::proc::{self, Shortage};
+use harness::server::{LaunchSpec, Launcher, Server};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use servers::{Limits, Workers};
@@ -296,7 +297,8 @@ fn a_child_without_a_descriptor_for_its_client_can_take_the_next_one() {
     let mut client = connect_and_ask(server.address);
     client.shutdown(Shutdown::Write).expect("an open connection");
     assert_eq!(client.read(&mut [0]).expect("a close without a reset"), 0);
-    let undo = proc::exhaust_descriptors(&child).expect("a lower descriptor limit");
+    let undo = proc::exhaust_descriptors(&child, Shortage::AboveLowestUnused)
+        .expect("a lower descriptor limit");
     for _ in 0..3 {
         assert_closed(&connect(server.address));
     }

@@ -10,7 +10,8 @@ use std::thread;
 use harness::contract::Contract;
 use harness::load::interleaved::LoadedServer;
 use harness::load::placement::{Pin, Placement};
-use harness::server::{LaunchSpec, Launcher, Process, proc};
+use harness::server::proc::{self, Shortage};
+use harness::server::{LaunchSpec, Launcher, Process};
 use libtest_mimic::{Completion, Failed};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sched::{CpuSet, sched_getaffinity};
@@ -112,7 +113,7 @@ fn listens_only_after_all_workers_have_started(pattern: &Pattern) -> Result<Comp
         None => {}
     }
     let (address, opened) = (proc::listening(&tree())[0], open_descriptors(&tree()));
-    let undo = proc::exhaust_descriptors(&tree())?;
+    let undo = proc::exhaust_descriptors(&tree(), Shortage::AboveLowestUnused)?;
     let announced = thread::spawn(move || {
         reader.lines().map_while(Result::ok).find(|line| line.contains("listens on"))
     });

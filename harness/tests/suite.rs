@@ -23,6 +23,7 @@ mod history;
 mod hostile;
 mod idle_memory;
 mod known;
+mod launching;
 mod layers;
 mod limits;
 mod load;
@@ -69,6 +70,7 @@ const MODULES: &[Module] = &[
     module("patience", Cost::Server, patience::tests),
     module("external", Cost::Server, external::tests),
     module("causes", Cost::Server, causes::tests),
+    module("launching", Cost::Server, launching::tests),
     module("command_line", Cost::Server, command_line::tests),
     module("preflight", Cost::Server, preflight::tests),
     module("contract", Cost::Server, contract::tests),

@@ -1,15 +1,59 @@
 //! Addresses on the command line.
 
 use std::net::{Ipv6Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::server::{is_self_connection, proc};
 
 /// Connect timeout for each address of a host name.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Parses HOST:PORT. If the host name has several addresses, selects the first with a listener.
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+/// Pause between two attempts of `--wait`.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The addresses of HOST:PORT. A host name may have several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address(Vec<SocketAddr>);
+
+impl Address {
+    /// Returns `None` for no address.
+    pub fn of(all: Vec<SocketAddr>) -> Option<Address> {
+        (!all.is_empty()).then_some(Address(all))
+    }
+
+    /// Returns the first address with a listener, or else the first address. Waits up to `wait` for a
+    /// listener.
+    pub fn find(&self, wait: Option<Duration>) -> SocketAddr {
+        let deadline = Instant::now() + wait.unwrap_or_default();
+        loop {
+            if let Some(address) = self.listening(wait.is_some()) {
+                return address;
+            }
+            if Instant::now() >= deadline {
+                return self.0[0];
+            }
+            thread::sleep(RETRY_INTERVAL);
+        }
+    }
+
+    /// Returns the first address with a listener. Connects only if no listener is visible, because a
+    /// connection takes a slot of the server: a remote host, or another network namespace.
+    fn listening(&self, is_awaited: bool) -> Option<SocketAddr> {
+        let has_listener = |address: &&SocketAddr| proc::accept_queue(**address).is_some();
+        let accepts = |address: &&SocketAddr| {
+            TcpStream::connect_timeout(address, CONNECT_TIMEOUT)
+                .is_ok_and(|stream| !is_self_connection(&stream))
+        };
+        match self.0.as_slice() {
+            [_] if !is_awaited => None,
+            all => all.iter().find(has_listener).or_else(|| all.iter().find(accepts)).copied(),
+        }
+    }
+}
+
+/// Parses HOST:PORT, and resolves the host name.
+pub(super) fn address(text: &str) -> Result<Address, String> {
     if text.contains("://") {
         return Err("this is a URL: write HOST:PORT, such as 127.0.0.1:8080".to_owned());
     }
@@ -30,20 +74,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     }
     let all = servers::sockets::resolve(host, port)
         .map_err(|error| format!("{error}; correct the name, or write an IP address"))?;
-    let has_listener = |address: &&SocketAddr| proc::accept_queue(**address).is_some();
-    let accepts = |address: &&SocketAddr| {
-        TcpStream::connect_timeout(address, CONNECT_TIMEOUT)
-            .is_ok_and(|stream| !is_self_connection(&stream))
-    };
-    Ok(match all.as_slice() {
-        [address] => *address,
-        // Connect as a last resort, because a connection takes a slot of the server.
-        addresses => *addresses
-            .iter()
-            .find(has_listener)
-            .or_else(|| addresses.iter().find(accepts))
-            .unwrap_or(&addresses[0]),
-    })
+    Address::of(all).ok_or_else(|| format!("{text} has no address: write an IP address"))
 }
 
 #[cfg(test)]
@@ -70,8 +101,27 @@ mod tests {
             assert!(error.contains(expected), "{text}: {error}");
         }
         for text in ["127.0.0.1:80", "[::1]:80", "localhost:80"] {
-            assert!(address(text).is_ok_and(|it| it.port() == 80 && it.ip().is_loopback()));
+            assert!(address(text).is_ok_and(|it| {
+                it.0.iter().all(|it| it.port() == 80 && it.ip().is_loopback())
+            }));
         }
+    }
+
+    #[test]
+    fn an_awaited_listener_is_found_when_it_listens_and_the_wait_ends_in_time() {
+        let reserved = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let awaited = reserved.local_addr().expect("the address of a bound socket");
+        drop(reserved);
+        let found = address(&awaited.to_string()).expect("an address");
+        let began = Instant::now();
+        assert_eq!(found.find(Some(RETRY_INTERVAL)), awaited, "no server listens");
+        assert!(began.elapsed() >= RETRY_INTERVAL);
+        let listening = thread::spawn(move || {
+            thread::sleep(RETRY_INTERVAL);
+            std::net::TcpListener::bind(awaited)
+        });
+        assert_eq!(found.find(Some(Duration::from_secs(3600))), awaited);
+        listening.join().expect("no panic").expect("the port is still free");
     }
 
     #[test]
@@ -86,7 +136,8 @@ mod tests {
             let has_listener = |address: &&SocketAddr| proc::accept_queue(**address).is_some();
             let listeners = resolved.iter().filter(has_listener).count();
             if resolved.contains(&listening) && listeners == 1 {
-                assert_eq!(address(&format!("localhost:{port}")), Ok(listening));
+                let found = address(&format!("localhost:{port}")).map(|it| it.find(None));
+                assert_eq!(found, Ok(listening));
             }
         }
     }

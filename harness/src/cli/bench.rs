@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 use servers::Service;
 
-use super::{MeasurementArgs, PlanName, TerminalArgs};
+use super::{MeasurementArgs, PlanName, StartArgs, TerminalArgs};
 use crate::contract::{service, wire};
 use crate::load::interleaved::InterleavedComparison;
 use crate::stats::MIN_LAUNCHES;
@@ -90,6 +90,9 @@ pub struct Bench {
     /// their measurements.
     #[arg(long)]
     pub json: bool,
+    /// Flags for the start of servers.
+    #[command(flatten)]
+    pub start: StartArgs,
     /// Flags for the output.
     #[command(flatten)]
     pub terminal: TerminalArgs,

@@ -1,14 +1,13 @@
 //! `harness check`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 
-use super::address::address;
+use super::address::{Address, address};
 use super::value_enum::Named;
-use super::{DeclaredFlags, EXIT_CODES, ExitPolicy, TerminalArgs};
+use super::{DeclaredFlags, EXIT_CODES, ExitPolicy, StartArgs, TerminalArgs};
 use crate::report::Evidence;
 use crate::units::duration;
 
@@ -31,7 +30,13 @@ pub struct Check {
     /// Address of a running server to test. The harness launches nothing; cases that inspect the
     /// server's processes do not apply.
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
-    pub connect: Option<SocketAddr>,
+    pub connect: Option<Address>,
+    /// With --connect: wait up to TIME until a server listens at the address (default: do not wait).
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "connect")]
+    pub wait: Option<Duration>,
+    /// Flags for the start of servers.
+    #[command(flatten)]
+    pub start: StartArgs,
     /// TOML file that describes servers (a manifest).
     #[arg(long, value_name = "FILE", conflicts_with = "external_server")]
     pub manifest: Option<PathBuf>,

@@ -26,4 +26,7 @@ pub struct Client {
     /// Timeout for the connection and for each reply.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
     pub timeout: Duration,
+    /// Wait up to TIME until a server listens at the address (default: do not wait).
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub wait: Option<Duration>,
 }

@@ -8,7 +8,7 @@ use super::value_enum::Named;
 use crate::report::FailOn;
 
 pub(super) const EXIT_CODES: &str = "\
-Exit codes: 0 all passed, 1 a case or a measurement failed (see --fail-on), 2 bad usage, 3 the \
+Exit codes: 0 all passed, 1 a case or a measurement failed or the server does not start (see --fail-on), 2 bad usage, 3 the \
 harness itself failed (for example, no descriptor was left), its output could not be written, or \
 no server could be tested, 130 or 143 interrupted by SIGINT or SIGTERM (the results so far are \
 written). A closed output pipe (`| head`) does not affect the exit code.";

@@ -1,13 +1,12 @@
 //! `harness load`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use servers::Service;
 
-use super::address::address;
+use super::address::{Address, address};
 use super::{MeasurementArgs, TerminalArgs};
 use crate::contract::{service, wire};
 use crate::load::Arrivals;
@@ -25,7 +24,10 @@ by SIGINT or SIGTERM (the results so far are written).";
 pub struct Load {
     /// Address of the server, such as 127.0.0.1:8080 or `[::1]:8080`.
     #[arg(value_name = "HOST:PORT", value_parser = address)]
-    pub address: SocketAddr,
+    pub address: Address,
+    /// Wait up to TIME until a server listens at the address (default: do not wait).
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub wait: Option<Duration>,
     /// Service of the server: determines the requests and the expected replies.
     #[arg(long, value_parser = service, default_value = "echo", value_name = "calc|echo")]
     pub service: Service,

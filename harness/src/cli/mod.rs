@@ -19,11 +19,13 @@ mod report;
 mod run;
 mod serve;
 mod server_name;
+mod start_args;
 mod suggestion;
 mod terminal_args;
 mod validation;
 mod value_enum;
 
+pub use address::Address;
 pub use bench::Bench;
 pub use check::{COUNTEREXAMPLES, Check, DEFAULT_TIMEOUT};
 pub use client::Client;
@@ -41,6 +43,7 @@ pub use replay::Replay;
 pub use report::Report;
 pub use run::Run;
 pub use serve::{KnownAnswer, NamedServer, Serve, Supervise};
+pub use start_args::StartArgs;
 pub use terminal_args::TerminalArgs;
 pub use validation::{Calibrate, Selftest};
 

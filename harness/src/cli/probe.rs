@@ -1,12 +1,13 @@
 //! `harness probe`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 
-use super::TerminalArgs;
-use super::address::address;
+use super::address::{Address, address};
+use super::{StartArgs, TerminalArgs};
+use crate::units::duration;
 
 const PROBE_EXIT_CODES: &str = "\
 Exit codes: 0 the protocol was detected, 1 the protocol is unknown, 2 bad usage, 3 the server does \
@@ -24,7 +25,13 @@ pub struct Probe {
     pub cmd: Option<String>,
     /// Address of a running server to probe.
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
-    pub connect: Option<SocketAddr>,
+    pub connect: Option<Address>,
+    /// With --connect: wait up to TIME until a server listens at the address (default: do not wait).
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "connect")]
+    pub wait: Option<Duration>,
+    /// Flags for the start of the server.
+    #[command(flatten)]
+    pub start: StartArgs,
     /// Name of the server in the manifest (default: derived from the program's file name).
     #[arg(long, value_name = "NAME", requires = "cmd")]
     pub name: Option<String>,

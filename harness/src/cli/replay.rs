@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args};
 use servers::Server;
 
 use super::server_name::server;
-use super::{Check, DeclaredFlags, TerminalArgs};
+use super::{Check, DeclaredFlags, StartArgs, TerminalArgs};
 use crate::units::duration;
 
 const REPLAY_EXIT_CODES: &str = "\
@@ -33,6 +33,9 @@ pub struct Replay {
     /// Timeout for each expected reply or event (default: as recorded; 5s for another server).
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub timeout: Option<Duration>,
+    /// Flags for the start of the server (default: as recorded).
+    #[command(flatten)]
+    pub start: StartArgs,
     /// Flags for the output.
     #[command(flatten)]
     pub terminal: TerminalArgs,

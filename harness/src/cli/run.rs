@@ -7,7 +7,7 @@ use servers::Server;
 
 use super::server_name::server;
 use super::value_enum::Named;
-use super::{EXIT_CODES, ExitPolicy, PlanName, TerminalArgs};
+use super::{EXIT_CODES, ExitPolicy, PlanName, StartArgs, TerminalArgs};
 use crate::report::Evidence;
 
 /// Arguments of `harness run`.
@@ -48,6 +48,9 @@ pub struct Run {
     /// Random seed; use the seed of an earlier run to repeat it (default: random).
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Flags for the start of servers.
+    #[command(flatten)]
+    pub start: StartArgs,
     /// Flags for the output.
     #[command(flatten)]
     pub terminal: TerminalArgs,

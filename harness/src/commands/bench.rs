@@ -87,7 +87,7 @@ impl Job<'_> {
     fn prepare(arguments: &cli::Bench) -> Result<Job<'_>> {
         let workloads = selected(WORKLOADS.iter(), |it| it.name, &arguments.workload, "workload")?;
         let launcher = Launcher::this_program()?;
-        let contenders: Vec<Contender> = match (&arguments.manifest, &arguments.cmd) {
+        let mut contenders: Vec<Contender> = match (&arguments.manifest, &arguments.cmd) {
             (Some(_), Some(_)) => bail!(UsageError(
                 "--cmd and --manifest both name servers: remove one, or add --against SERVER"
                     .to_owned()
@@ -101,6 +101,9 @@ impl Job<'_> {
             }
             (None, None) => Contender::builtin(&launcher, &named(&arguments.servers)?)?,
         };
+        for contender in &mut contenders {
+            arguments.start.set_in(&mut contender.benchmarked);
+        }
         let plan = arguments.plan.plan();
         let plan = Plan {
             duration: arguments.duration.unwrap_or(plan.duration),

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::load::{self, MeasurementSettings, ReplyTemplate, Workload};
-use crate::results::{NotMeasured, Report, ServerResult};
+use crate::results::{NotMeasured, ProcessView, Report, ServerResult};
 use crate::server::{LaunchSpec, Launcher, NetworkLease, Server as Running};
 
 /// Benchmarks of one server. In short plans, all workloads use one server process. A server that
@@ -48,15 +48,19 @@ impl<'a> Bench<'a> {
         entry.measured_command = Some(self.spec.shown_command.clone());
         entry.measured_capacity = contract.capacity;
         let measured = self.running(settings).and_then(|(server, template)| match template {
+            Ok(_) if workload.needs_processes() && !is_visible(server) => {
+                let reason = server.process.findings().processes.to_string();
+                Ok(Err(("memory not visible", reason)))
+            }
             Ok(template) => {
                 let requests = (contract, &*template);
                 Ok(Ok(load::measure(server, requests, workload, connections, settings)?))
             }
-            Err(reason) => Ok(Err(reason.clone())),
+            Err(reason) => Ok(Err(("replies vary", reason.clone()))),
         });
         match measured {
             Ok(Ok(measurement)) => entry.add_measurement(measurement),
-            Ok(Err(reason)) => entry.not_measured.push(not_measured("replies vary", reason)),
+            Ok(Err((short, reason))) => entry.not_measured.push(not_measured(short, reason)),
             Err(error) => entry.problem = Some(format!("under {}: {error}", workload.name)),
         }
         if settings.plan.relaunches {
@@ -85,6 +89,10 @@ impl<'a> Bench<'a> {
         }
         Ok(self.running.as_mut().expect("the server was launched above"))
     }
+}
+
+fn is_visible(server: &Running) -> bool {
+    server.process.findings().processes == ProcessView::Visible
 }
 
 /// Formats the number of measurements for each validity, the most frequent first.

@@ -50,6 +50,10 @@ impl ComparisonServers {
             Some(command) => vec![command_server(arguments, "--cmd", command)?],
             None => source.servers(&arguments.servers)?,
         };
+        let mut baseline = baseline;
+        for server in servers.iter_mut().chain([&mut baseline]) {
+            arguments.start.set_in(server);
+        }
         check_comparable(&baseline, connections).map_err(UsageError)?;
         let check = |server: &LaunchSpec| {
             check_same_service(server, &baseline)?;

@@ -8,14 +8,19 @@ use super::progress::{OutputStream, Progress, StepKind};
 use crate::cli::Probe;
 use crate::interrupt;
 use crate::probe::{self, ProbeArguments, ProbeObserver};
-use crate::server::network;
+use crate::server::{Readiness, network};
+use crate::usage_error::UsageError;
 
 /// Probes a server, and prints or appends its manifest entry.
 ///
 /// # Errors
 /// Bad usage, or the server cannot be launched or connected to.
 pub fn probe(arguments: &Probe) -> Result<ExitCode> {
-    let Probe { cmd, connect, name, output, terminal } = arguments;
+    let Probe { cmd, connect, wait, start, name, output, terminal } = arguments;
+    if connect.is_some() && !start.is_empty() {
+        let message = "--start-timeout and --ready apply to --cmd: use --wait with --connect";
+        return Err(UsageError(message.to_owned()).into());
+    }
     if cmd.as_ref().is_some_and(|command| !command.contains("{port}")) {
         // A server without `{port}` needs its own network, and a user namespace can be entered only
         // before any thread starts. If this fails, experiments run one at a time.
@@ -30,9 +35,12 @@ pub fn probe(arguments: &Probe) -> Result<ExitCode> {
     // The detection of the protocol is the first step.
     progress.plan(StepKind::Case, 1, 1.0);
     progress.begin(StepKind::Case);
+    let mut readiness = Readiness::default();
+    start.set(&mut readiness);
     let arguments = ProbeArguments {
         cmd: cmd.clone(),
-        connect: *connect,
+        connect: connect.as_ref().map(|address| address.find(*wait)),
+        readiness,
         name: name.clone(),
         output: output.clone(),
     };

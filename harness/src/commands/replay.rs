@@ -26,7 +26,8 @@ pub fn replay(arguments: &Replay) -> Result<ExitCode> {
         terminal: arguments.terminal,
         ..check
     };
-    let check = Check { timeout: arguments.timeout.unwrap_or(check.timeout), ..check };
+    let start = if arguments.start.is_empty() { check.start } else { arguments.start.clone() };
+    let check = Check { start, timeout: arguments.timeout.unwrap_or(check.timeout), ..check };
     let reproduction =
         Reproduction { counterexample: recorded.counterexample, command: command(&arguments.file) };
     check::test_servers(&check, Some(reproduction))

@@ -125,6 +125,11 @@ pub fn client(arguments: &cli::Client) -> Result<ExitCode> {
         )));
     }
     let addresses = servers::sockets::resolve(&arguments.host, arguments.port)?;
+    if arguments.wait.is_some()
+        && let Some(address) = cli::Address::of(addresses.clone())
+    {
+        address.find(arguments.wait);
+    }
     let outcome = client::run_interactive(&addresses, arguments.timeout);
     let server = format!("{}:{}", arguments.host, arguments.port);
     match &outcome {

@@ -328,13 +328,20 @@ impl From<LaunchError> for Failure {
                 .hang()
                 .fault(Fault::DoesNotListen)
                 .hint("does the server listen on {port} before any slow initialization?"),
+            LaunchError::NotReady { .. } => failure
+                .hang()
+                .fault(Fault::LaunchNotReady)
+                .hint("does the server print the text of --ready, and flush its output?"),
             LaunchError::WrongPort { .. } => failure
                 .fault(Fault::ListensElsewhere)
                 .hint("does the command pass {port} to the server, and does the server use it?"),
             LaunchError::NotRun(_) => failure.fault(Fault::NotRun).hint(
                 "is the program installed, and is its path correct from the current directory?",
             ),
-            LaunchError::NoPort(_) | LaunchError::Supervisor(_) | LaunchError::NoThread(_) => {
+            LaunchError::NotVisible { .. }
+            | LaunchError::NoPort(_)
+            | LaunchError::Supervisor(_)
+            | LaunchError::NoThread(_) => {
                 Failure { verdict: None, state: State::HarnessError, ..failure }
             }
         }

@@ -3,6 +3,7 @@
 //! Without these checks, every case would fail for the same reason.
 
 use std::path::Path;
+use std::time::Duration;
 
 use servers::Service;
 
@@ -10,7 +11,7 @@ use super::context::{SHORT_TIMEOUT, TestContext};
 use super::failure::{Failure, SPINNING_HINT};
 use super::settings::Runner;
 use crate::client::ClientError;
-use crate::results::Fault;
+use crate::results::{Fault, LaunchFindings};
 use crate::server::{LaunchError, LaunchSpec, Limit, NetworkLease};
 use crate::text::printable;
 use crate::wire::ReplyFraming;
@@ -43,28 +44,31 @@ pub struct PreflightFailure {
 pub enum Blame {
     /// In the command line or the manifest: the command, the address or the declaration.
     Usage,
-    /// In the server or the machine, or no server listens at the address.
+    /// In the server: it does not start.
+    Server,
+    /// In the machine or the harness, or no server listens at the address.
     NoServer,
 }
 
 impl Runner {
-    /// Launches a server and sends it one request.
+    /// Launches a server and sends it one request. Returns what the harness found at the launch.
     ///
     /// # Errors
     /// The cases cannot run on this server.
-    pub fn preflight(&self, spec: &LaunchSpec) -> Result<(), Box<PreflightFailure>> {
+    pub fn preflight(&self, spec: &LaunchSpec) -> Result<LaunchFindings, Box<PreflightFailure>> {
         // The lease must outlive the server.
         let launched = NetworkLease::take(spec)
             .and_then(|lease| self.launcher.launch(spec).map(|server| (lease, server)));
         let (lease, server) = launched.map_err(|error| Box::new(not_launched(spec, error)))?;
+        let spec = &*spec.as_seen(server.process.findings());
         let ctx = TestContext::new(self, spec, server, &lease);
         let received = reply_to_sum(&ctx);
-        drop(ctx);
+        let findings = ctx.finish().process.end(Duration::ZERO).report.findings;
         let preflight_failure = match received {
             Err(error) => unreachable(spec, &error),
             Ok(reply) => wrong_declaration(spec, &reply),
         };
-        preflight_failure.map_or(Ok(()), |failure| Err(Box::new(failure)))
+        preflight_failure.map_or(Ok(findings), |failure| Err(Box::new(failure)))
     }
 }
 
@@ -120,8 +124,11 @@ fn not_launched(spec: &LaunchSpec, error: LaunchError) -> PreflightFailure {
                 (Blame::Usage, Some(remedy))
             }
             None => {
-                let remedy = "run the command by hand to see why it exits".to_owned();
-                (Blame::NoServer, Some(remedy))
+                let remedy =
+                    "run the command by hand to see why it exits; the harness passes only \
+                              some environment variables (docs/manifest.md)"
+                        .to_owned();
+                (Blame::Server, Some(remedy))
             }
         },
         LaunchError::Killed { limit: Limit::Spinning, .. } => {
@@ -129,11 +136,16 @@ fn not_launched(spec: &LaunchSpec, error: LaunchError) -> PreflightFailure {
         }
         LaunchError::Killed { .. } => {
             let remedy = "raise the limit, or let the server start within it";
-            (Blame::NoServer, Some(remedy.to_owned()))
+            (Blame::Server, Some(remedy.to_owned()))
+        }
+        LaunchError::NotReady { .. } => {
+            let remedy = "let the server print the text when it serves, and flush its output";
+            (Blame::Server, Some(remedy.to_owned()))
         }
         LaunchError::NotListening { .. } => {
-            let remedy = "let the server listen on {port} before it does anything slow";
-            (Blame::NoServer, Some(remedy.to_owned()))
+            let remedy =
+                "let the server listen on {port} before it does anything slow, or permit more time";
+            (Blame::Server, Some(remedy.to_owned()))
         }
         LaunchError::WrongPort { found, .. } => {
             let port = found.port();
@@ -145,6 +157,10 @@ fn not_launched(spec: &LaunchSpec, error: LaunchError) -> PreflightFailure {
         }
         // The error already contains the remedy.
         LaunchError::NotRun(_) => (Blame::Usage, None),
+        LaunchError::NotVisible { .. } => {
+            let remedy = "start the server by hand, and test it with --connect";
+            (Blame::NoServer, Some(remedy.to_owned()))
+        }
         LaunchError::NoPort(_) | LaunchError::Supervisor(_) | LaunchError::NoThread(_) => {
             (Blame::NoServer, None)
         }

@@ -90,6 +90,11 @@ impl Runner {
             Ok(launched) => launched,
             Err(error) => return result.fail_with(Failure::not_launched(error)),
         };
+        let findings = server.process.findings().clone();
+        let spec = &*spec.as_seen(&findings);
+        if case.unmet_precondition(&spec.contract).is_some() {
+            return result.fail_with(Failure::inconclusive(findings.processes.to_string()));
+        }
         let supervisor = server.process.supervisor();
         let period = Period::begin();
         let ctx = TestContext::new(self, spec, server, &lease);
@@ -112,7 +117,7 @@ impl Runner {
         }
         // After a failure, the server may be about to crash and need a moment to exit.
         let exit_grace = if result.is_fine() { Duration::ZERO } else { EXIT_GRACE };
-        let ServerEnd { mut report, was_signalled } = process.end(exit_grace);
+        let ServerEnd { mut report, was_signalled, had_worse_shortage } = process.end(exit_grace);
         result.add_output(&evidence, &mut report);
         let unexpected_exit = report.exit.filter(|&exit| {
             !was_signalled
@@ -136,6 +141,13 @@ impl Runner {
         } else if result.is_fine() && !evidence.has_verified_any() {
             let text = "the case ended without verifying its requirement";
             result.fail_with(Failure::inconclusive(text));
+        }
+        if had_worse_shortage && result.kind() == Kind::Fail {
+            result.fail_with(Failure::inconclusive(format!(
+                "numbers between the server's descriptors are not in use, so the limit that leaves it \
+                 no descriptor is lower than its highest; observed: {}",
+                result.observed
+            )));
         }
         if result.kind() == Kind::Fail && result.hint.is_none() {
             let common = most_common_cause(result.fault);

@@ -1,6 +1,6 @@
 //! Result of a server, made from the results of its cases.
 
-use crate::results::{CaseResult, OverloadOutcome, ServerResult};
+use crate::results::{CaseResult, OverloadOutcome, ServerResult, StartState};
 use crate::server::LaunchSpec;
 
 impl ServerResult {
@@ -19,6 +19,7 @@ impl ServerResult {
             capacity: spec.contract.capacity,
             when_full: spec.contract.when_full.map(OverloadOutcome::of_policy),
             concurrency_model: cases.iter().find_map(CaseResult::concurrency_model),
+            start_state: StartState::of(spec),
             not_run: spec.unavailable.clone(),
             cases,
             ..ServerResult::default()

@@ -13,7 +13,7 @@ use super::saturation::saturation;
 use super::syscalls::SyscallCounter;
 use super::workloads::{Load, Workload};
 use crate::contract::Contract;
-use crate::results::Measurement;
+use crate::results::{Measurement, ProcessView};
 use crate::server::Server;
 use crate::server::proc::Pid;
 
@@ -52,7 +52,12 @@ pub fn measure(
         Load::Saturation(_) => saturation(server, &load_spec, workload.name, settings, &placement)?,
         _ => load(Some(server), &load_spec, workload.name, settings, &placement)?,
     };
-    if settings.syscalls && matches!(workload.load, Load::Closed(..) | Load::Mixed(_)) {
+    let view = server.process.findings().processes;
+    if view != ProcessView::Visible {
+        measurement.placement =
+            format!("{} (the server is not pinned: {view})", placement.description());
+        measurement.syscalls_not_counted = settings.syscalls.then(|| view.to_string());
+    } else if settings.syscalls && matches!(workload.load, Load::Closed(..) | Load::Mixed(_)) {
         match syscalls(server, &load_spec, settings)? {
             Ok(per_request) => measurement.syscalls_per_request = per_request,
             Err(reason) => measurement.syscalls_not_counted = Some(reason),

@@ -87,7 +87,7 @@ pub enum LiveEvent<'i> {
 pub type LiveEvents<'e> = (Duration, &'e mut dyn FnMut(LiveEvent<'_>));
 
 /// Runs a load spec against any listening server. `server` is the process of the server, if the
-/// harness launched it.
+/// harness launched it. Its resource use is unknown if its processes are.
 ///
 /// # Errors
 /// The kernel denies the generator a resource. Faults of the server are outcomes, not errors.
@@ -113,6 +113,7 @@ pub fn load_live(
     placement: &Placement,
     live: Option<LiveEvents<'_>>,
 ) -> io::Result<(Measurement, RunResult)> {
+    let server = server.filter(|server| server.process.supervisor().is_some());
     let measured = &load_spec.groups[0];
     let mut watcher = SamplingObserver { live, ..SamplingObserver::of(server, settings.precision) };
     let pin = |number| match placement.pin_load_thread(number) {

@@ -22,7 +22,7 @@ use servers::Service;
 
 use crate::contract::{Declared, Dialect, RequiredModel};
 use crate::manifest::{Command, ContractTable, Entry, Port};
-use crate::server::{LaunchError, Launcher, raise_descriptor_limit};
+use crate::server::{LaunchError, Launcher, Readiness, START_TIMEOUT, raise_descriptor_limit};
 use crate::usage_error::UsageError;
 use crate::wire::{Bytes, Greeting, Wire};
 use experiment::Findings;
@@ -37,6 +37,8 @@ pub struct ProbeArguments {
     pub cmd: Option<String>,
     /// Address of a server that is already running.
     pub connect: Option<SocketAddr>,
+    /// When the server counts as ready.
+    pub readiness: Readiness,
     /// Name in the manifest; `None` derives it from the command.
     pub name: Option<String>,
     /// Manifest to append the entry to; `None` for standard output.
@@ -96,7 +98,7 @@ impl ProbeArguments {
     fn target(&self) -> Result<ProbeTarget> {
         let launcher = Launcher::this_program()?.with_task_limit();
         match (&self.cmd, self.connect) {
-            (Some(command), _) => ProbeTarget::from_command(launcher, command)
+            (Some(command), _) => ProbeTarget::from_command(launcher, command, &self.readiness)
                 .map_err(|error| with_advice(error, command)),
             (None, Some(address)) => ProbeTarget::already_running(launcher, address),
             (None, None) => Err(UsageError("add --cmd or --connect".to_owned()).into()),
@@ -115,6 +117,7 @@ impl ProbeArguments {
             greeting if greeting.ends_with(b"\n") => Some(Greeting::Lines(lines)),
             greeting => Some(Greeting::Until(Bytes::from(greeting))),
         };
+        let timeout = target.spec.readiness.timeout;
         Entry {
             name: self.name_of(command),
             command: Command::Line(command.to_owned()),
@@ -122,6 +125,8 @@ impl ProbeArguments {
             environment: Default::default(),
             port: target.spec.fixed_port.map(Port::Fixed),
             input: target.spec.input,
+            start_timeout: (timeout != START_TIMEOUT).then_some(timeout),
+            ready: target.spec.readiness.text,
             service: Service::Calc,
             concurrency_model: None,
             contract: ContractTable(Declared::default()),
@@ -143,6 +148,7 @@ impl ProbeArguments {
             let model = RequiredModel::from_str(detected.model.name()).ok()?;
             detected.meets(model).then_some(model)
         });
+        let timeout = target.spec.readiness.timeout;
         Entry {
             name: self.name_of(command),
             command: Command::Line(command.to_owned()),
@@ -150,6 +156,8 @@ impl ProbeArguments {
             environment: Default::default(),
             port: target.spec.fixed_port.map(Port::Fixed),
             input: target.spec.input,
+            start_timeout: (timeout != START_TIMEOUT).then_some(timeout),
+            ready: target.spec.readiness.text,
             service: protocol.service,
             concurrency_model,
             contract: ContractTable(contract),

@@ -12,7 +12,7 @@ use servers::Service;
 use crate::client::{Client, ConnectMode, Transcript};
 use crate::contract::Contract;
 use crate::server::{
-    LaunchOptions, LaunchSpec, LaunchSpecError, Launcher, Network, READY_TIMEOUT, network,
+    LaunchOptions, LaunchSpec, LaunchSpecError, Launcher, Network, Readiness, network,
 };
 use crate::usage_error::UsageError;
 
@@ -21,9 +21,6 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Pause between two attempts.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_millis(20);
-
-/// Time to wait for a server that gets no port to listen on a port that it chooses.
-const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum number of parallel experiments. More than one per CPU, because they mostly wait for
 /// interpreters to start.
@@ -48,14 +45,19 @@ impl ProbeTarget {
     ///
     /// # Errors
     /// The command is invalid, or does not start a server that listens.
-    pub(super) fn from_command(launcher: Launcher, command: &str) -> Result<ProbeTarget> {
+    pub(super) fn from_command(
+        launcher: Launcher,
+        command: &str,
+        readiness: &Readiness,
+    ) -> Result<ProbeTarget> {
         let contract = || Contract::undeclared(Service::Calc);
         let usage_error = |error: LaunchSpecError| UsageError(error.to_string());
+        let with_readiness =
+            || LaunchOptions { readiness: readiness.clone(), ..LaunchOptions::default() };
         let spec = if command.contains("{port}") {
-            LaunchSpec::external(command, contract()).map_err(usage_error)?
+            LaunchSpec::external_in(command, with_readiness(), contract()).map_err(usage_error)?
         } else {
-            let options =
-                LaunchOptions { input: Some("{port}\n".to_owned()), ..LaunchOptions::default() };
+            let options = LaunchOptions { input: Some("{port}\n".to_owned()), ..with_readiness() };
             let with_port_input =
                 LaunchSpec::external_in(command, options, contract()).map_err(usage_error)?;
             // Call this before any other thread starts. If it fails, instances with a fixed port
@@ -64,8 +66,7 @@ impl ProbeTarget {
             match detect_own_port(&launcher, &with_port_input)? {
                 None => with_port_input,
                 Some(port) => {
-                    let options =
-                        LaunchOptions { fixed_port: Some(port), ..LaunchOptions::default() };
+                    let options = LaunchOptions { fixed_port: Some(port), ..with_readiness() };
                     LaunchSpec::external_in(command, options, contract()).map_err(usage_error)?
                 }
             }
@@ -157,7 +158,8 @@ fn detect_own_port(launcher: &Launcher, with_port_input: &LaunchSpec) -> Result<
     let _network = Network::enter();
     let without_input = LaunchSpec { input: None, ..with_port_input.clone() };
     let process = launcher.start(&without_input, "127.0.0.1", "0")?;
-    let deadline = Instant::now() + LISTEN_TIMEOUT;
+    // Half of the time, because a server that reads a port from standard input never listens.
+    let deadline = Instant::now() + with_port_input.readiness.timeout / 2;
     while Instant::now() < deadline && process.exit().is_none() {
         if let Some(address) = process.listening().first() {
             return Ok(Some(address.port()));
@@ -167,7 +169,7 @@ fn detect_own_port(launcher: &Launcher, with_port_input: &LaunchSpec) -> Result<
     // Start the server again with a port on standard input. A server that ignores the port fails
     // here.
     drop(process);
-    let process = launcher.start(with_port_input, "127.0.0.1", "0")?;
-    let _ = process.wait_until_listening(READY_TIMEOUT)?;
+    let mut process = launcher.start(with_port_input, "127.0.0.1", "0")?;
+    process.wait_until_ready()?;
     Ok(None)
 }

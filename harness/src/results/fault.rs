@@ -23,6 +23,8 @@ pub enum Fault {
     LaunchKilled,
     /// The server does not listen in time.
     LaunchSilent,
+    /// The server listens, but does not print in time that it is ready.
+    LaunchNotReady,
     /// The server listens on another port.
     LaunchElsewhere,
 
@@ -135,6 +137,7 @@ impl Fault {
         Fault::LaunchExits,
         Fault::LaunchKilled,
         Fault::LaunchSilent,
+        Fault::LaunchNotReady,
         Fault::LaunchElsewhere,
         Fault::OtherService,
         Fault::Exits,
@@ -194,6 +197,7 @@ impl Fault {
                 | Fault::LaunchExits
                 | Fault::LaunchKilled
                 | Fault::LaunchSilent
+                | Fault::LaunchNotReady
                 | Fault::LaunchElsewhere
         )
     }

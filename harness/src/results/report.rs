@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::case_result::CaseResult;
 use super::concurrency_model::ConcurrencyModel;
 use super::known_failure::KnownFailure;
+use super::launch_findings::LaunchFindings;
 use super::measurement::Measurement;
 use super::overload::{Overload, OverloadOutcome};
+use super::start_state::StartState;
 use super::verdict::Kind;
 use crate::environment::Environment;
 
@@ -73,6 +75,12 @@ pub struct ServerResult {
     /// time in which a connection was established.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round_trip_us: Option<u64>,
+    /// State in which the server was started; `None` if it already ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_state: Option<StartState>,
+    /// What the harness found when it first launched the server, if the server listened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch: Option<LaunchFindings>,
     /// Reason why the server cannot run on this machine, if it cannot. Such a server has neither
     /// passed nor failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,11 +1,12 @@
 //! Launches built-in and external servers through a supervisor.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::confinement::Confinement;
@@ -18,11 +19,12 @@ use super::launcher::{Launcher, ROLE};
 use super::network;
 use super::network_lease::NetworkLease;
 use super::port::{self, PORT_CHECKS, PortLease};
-use super::process::{Process, SUPERVISOR_TIMEOUT, Shared, State, spawn_readers};
+use super::proc;
+use super::process::{Process, SUPERVISOR_TIMEOUT};
+use super::readiness::Readiness;
+use super::shared::{Shared, State, spawn_readers};
 use super::supervise::MAX_TASKS;
-
-/// Timeout for a server to listen. Interpreters on a busy machine need seconds.
-pub const READY_TIMEOUT: Duration = Duration::from_secs(20);
+use super::waiting::answers;
 
 /// A running server that listens.
 #[derive(Debug)]
@@ -69,10 +71,13 @@ impl Launcher {
             }
         };
         let number = port.as_ref().map(PortLease::number).or(spec.fixed_port).unwrap_or(0);
+        // No server listens yet, so the connection disturbs none.
+        let answered_before = answers((host, number).into());
         let began = Instant::now();
         let mut process = self.start(spec, &host.to_string(), &number.to_string())?;
         process.port = port;
-        let listens_on = process.wait_until_listening(READY_TIMEOUT)?;
+        process.answered_before = answered_before;
+        let listens_on = process.wait_until_ready()?;
         Ok(Server {
             process,
             address: client_address(listens_on),
@@ -110,7 +115,7 @@ impl Launcher {
             limits_spinning: self.limits_tasks,
         };
         let requested_port = spec.fixed_port.or(port.parse().ok()).unwrap_or(0);
-        self.supervise(&request, requested_port)
+        self.supervise(&request, requested_port, spec.readiness.clone())
     }
 
     /// Returns descriptions of the isolation that this machine cannot apply.
@@ -129,14 +134,20 @@ impl Launcher {
             read_only: wanted.read_only,
             ..Confinement::default()
         };
-        let trial =
-            self.supervise(&LaunchRequest { command, confinement, ..LaunchRequest::default() }, 0)?;
+        let request = LaunchRequest { command, confinement, ..LaunchRequest::default() };
+        let trial = self.supervise(&request, 0, Readiness::default())?;
         trial.wait_for_exit(SUPERVISOR_TIMEOUT);
         missing.extend(trial.end().missing_isolation);
         Ok(missing)
     }
 
-    fn supervise(&self, request: &LaunchRequest, port: u16) -> Result<Process, LaunchError> {
+    fn supervise(
+        &self,
+        request: &LaunchRequest,
+        port: u16,
+        readiness: Readiness,
+    ) -> Result<Process, LaunchError> {
+        let earlier_listeners = if port == 0 { HashSet::new() } else { proc::listeners(port) };
         let not_run = |error: io::Error| {
             LaunchError::NotRun(format!("cannot run `{}`: {error}", request.command.join(" ")))
         };
@@ -160,15 +171,16 @@ impl Launcher {
             supervisor.spawn()
         };
         let mut supervisor = started.map_err(LaunchError::Supervisor)?;
-        let shared = Arc::<Shared>::default();
+        let shared = Shared::new(readiness.text.clone());
         let events = supervisor.stdout.take().expect("a piped stdout");
         let log = supervisor.stderr.take().expect("a piped stderr");
         let readers = spawn_readers(&shared, events, log);
-        let signals = supervisor.stdin.take();
-        let processors = request.processors.clone();
-        let supervisor = Some(supervisor);
-        let mut process =
-            Process { supervisor, signals, shared, requested_port: port, processors, port: None };
+        let mut process = Process::of_supervisor(shared, port);
+        process.signals = supervisor.stdin.take();
+        process.supervisor = Some(supervisor);
+        process.processors.clone_from(&request.processors);
+        process.readiness = readiness;
+        process.earlier_listeners = earlier_listeners;
         if let Err(error) = readers {
             // Without the reader thread, a wait for the end would time out: mark the end now.
             process.shared.state().ended = true;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::log::last_lines;
 use crate::exit::Exit;
+use crate::results::HiddenBy;
+use crate::units::format_duration;
 
 /// Reason that a server could not be launched.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,24 @@ pub enum LaunchError {
         /// Address that the server listens on.
         found: SocketAddr,
     },
+    /// The harness cannot see whether the server listens.
+    #[error("the harness cannot see whether the server listens: {reason}")]
+    NotVisible {
+        /// Why the harness cannot see it.
+        reason: HiddenBy,
+        /// Time waited.
+        waited: Duration,
+    },
+    /// The server listens, but has not printed the text of a ready server.
+    #[error("{}{}", not_ready(*waited, text), quote(log))]
+    NotReady {
+        /// Time waited.
+        waited: Duration,
+        /// Regular expression that the output must match.
+        text: String,
+        /// End of the server's output.
+        log: String,
+    },
     /// The server runs but does not listen.
     #[error("{}{}", not_listening(*waited), quote(log))]
     NotListening {
@@ -82,6 +102,9 @@ impl LaunchError {
         match self {
             LaunchError::Exited { exit, log } => Some((exited(*exit), last_lines(log))),
             LaunchError::Killed { limit, log } => Some((killed(*limit), last_lines(log))),
+            LaunchError::NotReady { waited, text, log } => {
+                Some((not_ready(*waited, text), last_lines(log)))
+            }
             LaunchError::NotListening { waited, log, .. } => {
                 Some((not_listening(*waited), last_lines(log)))
             }
@@ -104,7 +127,18 @@ fn killed(limit: Limit) -> String {
 }
 
 fn not_listening(waited: Duration) -> String {
-    format!("the server did not listen within {} ms", waited.as_millis())
+    format!(
+        "the server did not listen within {} (--start-timeout; in a manifest: start-timeout)",
+        format_duration(waited)
+    )
+}
+
+fn not_ready(waited: Duration, text: &str) -> String {
+    format!(
+        "the server listens, but did not print a text that matches `{text}` within {} \
+         (--start-timeout; in a manifest: start-timeout)",
+        format_duration(waited)
+    )
 }
 
 /// Quotes the end of the server's output in an error message.

@@ -12,6 +12,13 @@ use super::Confinement;
 /// never blocks.
 pub(super) const MAX_REQUEST_LENGTH: usize = 1024 * 1024;
 
+/// Byte that the harness writes in place of a signal number, if the server's first process has exited
+/// with 0: the supervisor then treats another process of the server as its first.
+pub(super) const REPLACE: u8 = u8::MAX;
+
+/// Byte that the harness writes when the server listens.
+pub(super) const LISTENS: u8 = u8::MAX - 1;
+
 /// Command to start, with all placeholders replaced, and its limits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LaunchRequest {

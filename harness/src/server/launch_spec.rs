@@ -1,5 +1,6 @@
 //! Launch specs: the command line and the contract of a server.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,8 +10,10 @@ use servers::{Capacity, Limits, WorkerKind, Workers};
 use super::confinement::Confinement;
 use super::launch_spec_error::{LaunchSpecError, MAX_INPUT};
 use super::launcher::Launcher;
+use super::readiness::Readiness;
 use super::split::split;
 use crate::contract::Contract;
+use crate::results::{LaunchFindings, ProcessView};
 
 /// Connection limit of a built-in server under test, unless the limit of its pattern is fixed. High
 /// enough for concurrency, and low enough for a case to reach.
@@ -52,6 +55,8 @@ pub struct LaunchSpec {
     pub running_at: Option<SocketAddr>,
     /// Resource limits and isolation.
     pub confinement: Confinement,
+    /// When the server counts as ready.
+    pub readiness: Readiness,
     /// Command for display, quoted for a shell.
     pub shown_command: String,
     /// Arguments of `harness check` that select this server, for the reproduce command.
@@ -77,6 +82,8 @@ pub struct LaunchOptions {
     pub fixed_port: Option<u16>,
     /// [`LaunchSpec::confinement`].
     pub confinement: Confinement,
+    /// [`LaunchSpec::readiness`].
+    pub readiness: Readiness,
 }
 
 impl LaunchSpec {
@@ -105,6 +112,7 @@ impl LaunchSpec {
             fixed_port: None,
             running_at: None,
             confinement: Confinement::default(),
+            readiness: Readiness::default(),
             shown_command,
             check_arguments: name.clone(),
             contract,
@@ -186,6 +194,7 @@ impl LaunchSpec {
             fixed_port: None,
             running_at: Some(address),
             confinement: Confinement::default(),
+            readiness: Readiness::default(),
             shown_command: format!("the server at {address}"),
             check_arguments: String::new(),
             contract,
@@ -204,7 +213,8 @@ impl LaunchSpec {
         options: LaunchOptions,
         mut contract: Contract,
     ) -> Result<LaunchSpec, LaunchSpecError> {
-        let LaunchOptions { folder, environment, input, fixed_port, confinement } = options;
+        let LaunchOptions { folder, environment, input, fixed_port, confinement, readiness } =
+            options;
         if command.is_empty() {
             return Err(LaunchSpecError::Empty);
         }
@@ -233,12 +243,23 @@ impl LaunchSpec {
             fixed_port,
             running_at: None,
             confinement,
+            readiness,
             shown_command,
             check_arguments: String::new(),
             contract,
             unavailable: None,
             with_idle_timeout: None,
         })
+    }
+
+    /// Returns the spec for cases on a launched server. If the harness does not see the processes of
+    /// the server, the contract is that of a server which it did not launch.
+    pub fn as_seen(&self, findings: &LaunchFindings) -> Cow<'_, LaunchSpec> {
+        if findings.processes == ProcessView::Visible {
+            return Cow::Borrowed(self);
+        }
+        let contract = Contract { is_launched: false, ..self.contract.clone() };
+        Cow::Owned(LaunchSpec { contract, ..self.clone() })
     }
 
     /// Returns the command with this host and port.

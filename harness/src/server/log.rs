@@ -39,6 +39,11 @@ impl Log {
         self.chunks.push_back((Instant::now(), chunk.to_vec()));
     }
 
+    /// Returns the kept end of the output.
+    pub(super) fn end(&mut self) -> &[u8] {
+        self.end.make_contiguous()
+    }
+
     /// Removes and returns the kept chunks, with their times of arrival.
     pub(super) fn take_chunks(&mut self) -> Vec<(Instant, Vec<u8>)> {
         self.chunks.drain(..).collect()

@@ -7,20 +7,23 @@ mod sched_stats;
 mod sockets;
 mod tree;
 mod usage;
+mod view;
 
-pub use descriptors::{exhaust_descriptors, restore_descriptors};
+pub use descriptors::{Shortage, exhaust_descriptors, restore_descriptors, unused_descriptors};
 pub use files::have_file;
 pub use sched_stats::{SchedStats, sched_stats, thread_sched_stats};
 pub(crate) use sockets::listeners;
 pub use sockets::{
     accept_queue, has_connections, in_close_wait, is_client_of_another, is_listened_on, listening,
 };
+pub(super) use sockets::{inodes, listening_on};
 pub use tree::{MAX_PROCESSES, Pid, all_runnable, all_tasks, children, name, threads, tree};
 pub(crate) use tree::{field, number};
 pub(super) use usage::cpu_ticks;
 pub use usage::{
     ResourceUsage, cpu_time, has_runnable, is_asleep, peak_bytes, reset_peak, resource_usage,
 };
+pub use view::{hidden_by, is_in_other_network};
 
 /// Helpers for the tests of several modules.
 #[cfg(test)]

@@ -1,39 +1,37 @@
 //! The process tree of a server, which the supervisor controls.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::collections::HashSet;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 
-use super::launch_error::{LaunchError, Limit};
-use super::log::{self, Log};
+use super::launch_error::Limit;
 use super::port::PortLease;
 use super::proc::{self, ResourceUsage};
-use super::starvation::Period;
-use super::supervise::SupervisorEvent;
+use super::readiness::Readiness;
+use super::shared::{Shared, State};
 use crate::exit::Exit;
-use crate::results::Survivor;
+use crate::results::{LaunchFindings, ProcessView, Survivor};
 
 /// Timeout for the supervisor to start, and to clean up.
 pub(super) const SUPERVISOR_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Timeout for a server that listens on another port to listen on the requested port. Some servers
-/// open another port first.
-const WRONG_PORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout for a command to exit after SIGTERM, if the server is not one of its descendants. A client
+/// of a daemon, such as `docker run`, uses this time to end the server.
+const TERM_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longest wait on an overloaded machine, as a multiple of the timeout.
-const MAX_EXTENSION: u32 = 3;
+/// Timeout for the socket of an ended server to close. The kernel closes an io_uring after its
+/// process.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// First and longest pause between two checks for a listening socket. The first pauses are short,
-/// for servers that start at once. The later pauses leave the CPU to interpreters that start
-/// slowly.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const MAX_PAUSE: Duration = Duration::from_millis(16);
+/// Pause between two checks.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Default capacity of a pipe, in bytes.
 const PIPE_CAPACITY: usize = 64 * 1024;
@@ -52,6 +50,18 @@ pub struct Process {
     /// CPUs that the server is pinned to; `None` for all CPUs of the harness.
     pub(super) processors: Option<Vec<usize>>,
     pub(super) port: Option<PortLease>,
+    /// When the server counts as ready.
+    pub(super) readiness: Readiness,
+    /// Inodes of the sockets that listened on the requested port before the start.
+    pub(super) earlier_listeners: HashSet<u64>,
+    /// Whether the requested port accepted a connection before the start.
+    pub(super) answered_before: bool,
+    /// What the harness found when it waited for the server.
+    pub(super) findings: LaunchFindings,
+    /// Inode of the listening socket of a server whose processes are unknown.
+    pub(super) listener: Option<(u16, u64)>,
+    /// Whether the command had exited before the server listened outside of its process tree.
+    pub(super) command_had_exited: bool,
 }
 
 /// Exit status, surviving processes and output of a server whose process tree was killed.
@@ -75,42 +85,8 @@ pub struct ExitReport {
     pub log: String,
     /// Last chunks of that output, with their times of arrival.
     pub output: Vec<(Instant, Vec<u8>)>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    pub(super) state: Mutex<State>,
-    pub(super) changed: Condvar,
-    pub(super) log: Mutex<Log>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) pid: Option<proc::Pid>,
-    pub(super) failed: Option<String>,
-    pub(super) exit: Option<Exit>,
-    pub(super) exited_at: Option<Instant>,
-    pub(super) survivors: Vec<Survivor>,
-    pub(super) exceeded_tasks: bool,
-    pub(super) spins: bool,
-    pub(super) exceeded_lifetime: bool,
-    pub(super) missing_isolation: Vec<String>,
-    /// Whether no process of the server is left, or the supervisor has exited.
-    pub(super) ended: bool,
-    /// Whether the output was read to its end.
-    pub(super) log_is_complete: bool,
-}
-
-/// Starts the threads that read the supervisor's events and the server's output.
-pub(super) fn spawn_readers(
-    shared: &Arc<Shared>,
-    events: impl Read + Send + 'static,
-    log: impl Read + Send + 'static,
-) -> io::Result<()> {
-    let (for_events, for_log) = (Arc::clone(shared), Arc::clone(shared));
-    thread::Builder::new().spawn(move || for_events.read_events(events))?;
-    thread::Builder::new().spawn(move || for_log.read_log(log))?;
-    Ok(())
+    /// What the harness found about the processes of the server.
+    pub findings: LaunchFindings,
 }
 
 impl Process {
@@ -119,50 +95,24 @@ impl Process {
         let shared = Arc::<Shared>::default();
         let state = State { ended: true, log_is_complete: true, ..State::default() };
         *shared.state() = state;
-        let (supervisor, signals, processors) = (None, None, None);
-        Process { supervisor, signals, shared, requested_port: 0, processors, port: None }
+        Process::of_supervisor(shared, 0)
     }
 
-    /// Waits until the process tree has a listening socket. Does not connect: a connection would
-    /// occupy an iterative server, and makes some servers exit.
-    ///
-    /// # Errors
-    /// The server exited, listens on another port, or did not listen in time.
-    pub fn wait_until_listening(&self, timeout: Duration) -> Result<SocketAddr, LaunchError> {
-        let period = Period::begin();
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let listening = self.listening();
-            if let Some(address) =
-                listening.iter().find(|one| [0, one.port()].contains(&self.requested_port))
-            {
-                return Ok(*address);
-            }
-            if let Some(exit) = self.wait_for_exit(pause) {
-                let log = self.log_after_exit();
-                return Err(match self.exceeded_limit() {
-                    Some(limit) => LaunchError::Killed { limit, log },
-                    None => LaunchError::Exited { exit, log },
-                });
-            }
-            // A server on an overloaded machine may lack the CPU time to start.
-            let usable = period.usable();
-            let overload = period.overload();
-            let is_over = usable > timeout
-                && (overload.is_none()
-                    || period.elapsed() > timeout * MAX_EXTENSION
-                    || proc::is_asleep(&self.tree()));
-            match listening.first() {
-                Some(&found) if usable > timeout.min(WRONG_PORT_TIMEOUT) => {
-                    return Err(LaunchError::WrongPort { requested: self.requested_port, found });
-                }
-                None if is_over || period.elapsed() > timeout * MAX_EXTENSION => {
-                    let waited = usable.max(timeout);
-                    return Err(LaunchError::NotListening { waited, overload, log: self.log() });
-                }
-                _ => {}
-            }
-            pause = (pause * 2).min(MAX_PAUSE);
+    /// Returns a process whose supervisor is not yet set.
+    pub(super) fn of_supervisor(shared: Arc<Shared>, requested_port: u16) -> Process {
+        Process {
+            supervisor: None,
+            signals: None,
+            shared,
+            requested_port,
+            processors: None,
+            port: None,
+            readiness: Readiness::default(),
+            earlier_listeners: HashSet::new(),
+            answered_before: false,
+            findings: LaunchFindings::default(),
+            listener: None,
+            command_had_exited: false,
         }
     }
 
@@ -176,9 +126,17 @@ impl Process {
         proc::resource_usage(&self.tree())
     }
 
-    /// Returns the server's processes, with the first process in front.
+    /// Returns the server's processes, with the first process in front. Empty if they are unknown.
     pub fn tree(&self) -> Vec<proc::Pid> {
-        let (Some(supervisor), Some(pid)) = (self.supervisor(), self.shared.state().pid) else {
+        match self.findings.processes {
+            ProcessView::Visible => self.command_tree(),
+            ProcessView::Outside | ProcessView::Hidden(_) => Vec::new(),
+        }
+    }
+
+    /// Returns the processes that the command started, with the first process in front.
+    pub(super) fn command_tree(&self) -> Vec<proc::Pid> {
+        let (Some(supervisor), Some(pid)) = (self.supervisor_pid(), self.shared.state().pid) else {
             return Vec::new();
         };
         // The supervisor is the parent of orphaned descendants.
@@ -193,8 +151,18 @@ impl Process {
         self.processors.as_deref()
     }
 
-    /// Returns the process id of the supervisor. Its descendants are the server's processes.
+    /// Returns the process id of the supervisor. Its descendants are the server's processes. `None` if
+    /// the server's processes are unknown.
     pub fn supervisor(&self) -> Option<proc::Pid> {
+        self.supervisor_pid().filter(|_| self.findings.processes == ProcessView::Visible)
+    }
+
+    /// Returns what the harness found when it launched the server.
+    pub fn findings(&self) -> &LaunchFindings {
+        &self.findings
+    }
+
+    fn supervisor_pid(&self) -> Option<proc::Pid> {
         self.supervisor.as_ref().map(|supervisor| supervisor.id() as proc::Pid)
     }
 
@@ -222,11 +190,11 @@ impl Process {
 
     /// Returns the exit status of the server's first process, if it has exited.
     pub fn exit(&self) -> Option<Exit> {
-        self.shared.state().exit
+        self.shared.state().exit.filter(|_| !self.command_had_exited)
     }
 
     /// Returns the limit for which the server was killed, if any.
-    fn exceeded_limit(&self) -> Option<Limit> {
+    pub(super) fn exceeded_limit(&self) -> Option<Limit> {
         let state = self.shared.state();
         let limits = [
             (state.exceeded_tasks, Limit::Tasks),
@@ -238,7 +206,10 @@ impl Process {
 
     /// Waits for the server's first process to exit. Returns `None` if the timeout expires first.
     pub fn wait_for_exit(&self, timeout: Duration) -> Option<Exit> {
-        self.shared.wait(timeout, |state| state.exit.is_some() || state.ended).exit
+        // A command that had exited before the server listened tells nothing of its server.
+        let has_exit = |state: &State| state.exit.is_some() && !self.command_had_exited;
+        let state = self.shared.wait(timeout, |state| has_exit(state) || state.ended);
+        state.exit.filter(|_| !self.command_had_exited)
     }
 
     /// Returns the end of the server's output so far. Control characters are replaced, so that they
@@ -249,10 +220,10 @@ impl Process {
 
     /// Returns the log of a server that has exited. Waits a moment if the log is empty, because
     /// output may still be in the pipe.
-    fn log_after_exit(&self) -> String {
+    pub(super) fn log_after_exit(&self) -> String {
         let end = Instant::now() + Duration::from_millis(200);
         while self.log().is_empty() && Instant::now() < end {
-            thread::sleep(FIRST_PAUSE);
+            thread::sleep(PAUSE);
         }
         self.log()
     }
@@ -266,9 +237,11 @@ impl Process {
     pub fn end(mut self) -> ExitReport {
         self.clean_up();
         let state = self.shared.wait(SUPERVISOR_TIMEOUT, |state| state.log_is_complete);
+        let findings = LaunchFindings { is_daemon: state.is_daemon, ..self.findings.clone() };
         ExitReport {
             exit: state.exit,
             exited_at: state.exited_at,
+            findings,
             survivors: state.survivors.clone(),
             exceeded_tasks: state.exceeded_tasks,
             spins: state.spins,
@@ -280,98 +253,49 @@ impl Process {
     }
 
     fn clean_up(&mut self) {
-        if self.signals.take().is_none() {
+        if self.signals.is_none() {
             return;
         }
+        if self.findings.processes == ProcessView::Outside {
+            self.end_client();
+        }
+        self.signals = None;
         let ended = self.shared.wait_usable(SUPERVISOR_TIMEOUT, |state| state.ended).ended;
         if !ended {
             // The parent-death signal then kills at least the server's first process.
             let _ = self.supervisor.as_mut().map(Child::kill);
         }
         let _ = self.supervisor.as_mut().map(Child::wait);
+        self.findings.keeps_running = self.still_listens();
+    }
+
+    /// Ends a command that made another process listen, such as the client of a daemon: asks it to
+    /// exit, because it may then also end the server. The exit is no exit of the server.
+    fn end_client(&mut self) {
+        let before = self.shared.state().exit;
+        if before.is_none() {
+            self.signal(Signal::SIGTERM);
+            self.wait_for_exit(TERM_TIMEOUT);
+        }
+        let mut state = self.shared.state();
+        state.exit = before.filter(|_| !self.command_had_exited);
+        state.exited_at = state.exited_at.filter(|_| state.exit.is_some());
+    }
+
+    /// Returns whether the listening socket of a server whose processes are unknown stays open.
+    fn still_listens(&self) -> bool {
+        let Some((port, inode)) = self.listener else { return false };
+        let end = Instant::now() + CLOSE_TIMEOUT;
+        let listens = || proc::listeners(port).contains(&inode);
+        while listens() && Instant::now() < end {
+            thread::sleep(PAUSE * 10);
+        }
+        listens()
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         self.clean_up();
-    }
-}
-
-impl Shared {
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn log(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until `done` or until the timeout expires.
-    pub(super) fn wait(
-        &self,
-        timeout: Duration,
-        done: impl Fn(&State) -> bool,
-    ) -> MutexGuard<'_, State> {
-        let (state, _) = self
-            .changed
-            .wait_timeout_while(self.state(), timeout, |state| !done(state))
-            .unwrap_or_else(PoisonError::into_inner);
-        state
-    }
-
-    /// Same as [`wait`](Self::wait), with a timeout that does not include the time in which the harness
-    /// could not run. The supervisor then probably could not run either.
-    pub(super) fn wait_usable(
-        &self,
-        timeout: Duration,
-        done: impl Fn(&State) -> bool,
-    ) -> MutexGuard<'_, State> {
-        let period = Period::begin();
-        loop {
-            let left = timeout.saturating_sub(period.usable()).max(FIRST_PAUSE);
-            let state = self.wait(left, &done);
-            if done(&state)
-                || period.usable() >= timeout
-                || period.elapsed() > timeout * MAX_EXTENSION
-            {
-                return state;
-            }
-        }
-    }
-
-    fn read_events(&self, events: impl Read) {
-        for line in BufReader::new(events).lines().map_while(Result::ok) {
-            let mut state = self.state();
-            match serde_json::from_str(&line) {
-                Ok(SupervisorEvent::Started(pid)) => state.pid = Some(pid),
-                Ok(SupervisorEvent::Failed(message)) => state.failed = Some(message),
-                Ok(SupervisorEvent::Exited(exit)) => {
-                    state.exit = Some(exit);
-                    state.exited_at = Some(Instant::now());
-                }
-                Ok(SupervisorEvent::Survivor(survivor)) => state.survivors.push(survivor),
-                Ok(SupervisorEvent::TasksExceeded) => state.exceeded_tasks = true,
-                Ok(SupervisorEvent::Spinning) => state.spins = true,
-                Ok(SupervisorEvent::LifetimeExceeded) => state.exceeded_lifetime = true,
-                Ok(SupervisorEvent::MissingIsolation(message)) => {
-                    state.missing_isolation.push(message)
-                }
-                Ok(SupervisorEvent::Ended) => state.ended = true,
-                Err(_) => {
-                    state.failed = Some(format!("the supervisor sent an unknown event: `{line}`"))
-                }
-            }
-            drop(state);
-            self.changed.notify_all();
-        }
-        self.state().ended = true;
-        self.changed.notify_all();
-    }
-
-    fn read_log(&self, output: impl Read) {
-        log::read(output, |add| add(&mut self.log()));
-        self.state().log_is_complete = true;
-        self.changed.notify_all();
     }
 }

@@ -21,7 +21,7 @@ use std::io;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::process::{getpriority_process, setpriority_process};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
@@ -67,6 +67,7 @@ pub fn run() -> io::Result<()> {
         Err(_) => SignalScope::Unrestricted,
     };
     prctl::set_child_subreaper(true)?;
+    report_exits_of_children()?;
     let mut sigchld = SigSet::empty();
     sigchld.add(Signal::SIGCHLD);
     sigchld.thread_block()?;
@@ -85,4 +86,16 @@ pub fn run() -> io::Result<()> {
         Err(error) => report(&SupervisorEvent::Failed(start_error(&request, &error)))?,
     }
     report(&SupervisorEvent::Ended)
+}
+
+/// Restores the default action of SIGCHLD. If a process inherited an ignored SIGCHLD, the kernel
+/// discards the exit statuses of its children. Call this before any child exists.
+///
+/// # Errors
+/// The system call fails.
+#[allow(unsafe_code, reason = "a signal handler could be unsound; the default action is none")]
+pub fn report_exits_of_children() -> io::Result<()> {
+    // SAFETY: no handler is installed.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl)? };
+    Ok(())
 }

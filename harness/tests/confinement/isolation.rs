@@ -61,7 +61,8 @@ pub(super) fn a_confined_server_is_monitored_and_stopped_like_any_other() -> Res
     ask(server.address, "here")?;
     let usage = server.process.resource_usage();
     ensure(usage.processes == 1 && usage.descriptors >= 4 && usage.anonymous_bytes > 0, usage)?;
-    let undo = proc::exhaust_descriptors(&server.process.tree())?;
+    let tree = server.process.tree();
+    let undo = proc::exhaust_descriptors(&tree, proc::Shortage::AboveHighest)?;
     proc::restore_descriptors(&undo);
     let report = server.process.end();
     ensure(report.missing_isolation.is_empty() && report.exit.is_none(), &report)

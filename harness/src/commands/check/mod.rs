@@ -20,7 +20,7 @@ use crate::conformance::{self, Case, OnCaseStart, PreflightFailure, Runner};
 use crate::counterexamples::{self, Reproduction};
 use crate::manifest::Manifest;
 use crate::report::{Junit, Output, not_run_line};
-use crate::results::{CaseResult, ServerResult};
+use crate::results::{CaseResult, LaunchFindings, ServerResult};
 use crate::server::{LaunchSpec, Launcher, raise_descriptor_limit};
 
 /// Tests the selected servers, and prints and writes the results.
@@ -153,8 +153,14 @@ impl CheckRun<'_> {
             self.progress.show_activity(format!("{} ", spec.name));
         }
         let began = Instant::now();
-        let preflight_failure = self.runner.preflight(spec).err();
+        let (findings, preflight_failure) = match self.runner.preflight(spec) {
+            Ok(findings) => (Some(findings), None),
+            Err(failure) => (None, Some(failure)),
+        };
         self.print_server(spec, preflight_failure.as_deref());
+        for note in findings.iter().flat_map(LaunchFindings::notes) {
+            self.progress.detail(format!("{}: {note}", spec.name));
+        }
         let results =
             self.runner.run_cases(spec, &self.cases, preflight_failure.as_deref(), |result| {
                 self.keep(spec, result);
@@ -173,6 +179,7 @@ impl CheckRun<'_> {
             .running_at
             .and(self.runner.round_trip.known())
             .map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        tested.launch = findings;
         tested.duration_ms = Some(milliseconds(began.elapsed()));
         draft.write()?;
         Ok(preflight_failure.map(|preflight_failure| *preflight_failure))

@@ -51,6 +51,13 @@ impl CheckRun<'_> {
             match blame {
                 Blame::Usage => bail!(UsageError(message)),
                 Blame::NoServer => bail!(message),
+                // Every case has failed.
+                Blame::Server => {
+                    stdio::error_line(format_args!("harness: {message}"));
+                    return Ok(ExitCode::from(
+                        report.exit_code(&self.arguments.exit_policy.fail_on),
+                    ));
+                }
             }
         }
         // The result lines above suffice for a single case.

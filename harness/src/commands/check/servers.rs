@@ -18,7 +18,7 @@ pub(super) fn specs(
     manifest: Option<Manifest>,
     launcher: &Launcher,
 ) -> Result<Vec<LaunchSpec>> {
-    let mut specs = match (manifest, &arguments.cmd, arguments.connect) {
+    let mut specs = match (manifest, &arguments.cmd, &arguments.connect) {
         (Some(manifest), ..) => manifest.select(&arguments.servers)?,
         (None, None, None) => {
             if arguments.confine {
@@ -29,7 +29,11 @@ pub(super) fn specs(
             let servers = named(&arguments.servers)?;
             return Ok(servers
                 .iter()
-                .map(|server| LaunchSpec::builtin_under_test(launcher, server))
+                .map(|server| {
+                    let mut spec = LaunchSpec::builtin_under_test(launcher, server);
+                    arguments.start.set_in(&mut spec);
+                    spec
+                })
                 .collect());
         }
         _ => vec![external(arguments)?],
@@ -44,6 +48,7 @@ pub(super) fn specs(
         if arguments.confine {
             spec.check_arguments += " --confine";
         }
+        arguments.start.set_in(spec);
     }
     Ok(specs)
 }
@@ -52,7 +57,7 @@ pub(super) fn specs(
 fn external(arguments: &Check) -> Result<LaunchSpec> {
     let declared = &arguments.declared.0;
     let contract = declared.contract();
-    let (mut spec, flag) = match (&arguments.cmd, arguments.connect) {
+    let (mut spec, flag) = match (&arguments.cmd, &arguments.connect) {
         (Some(command), _) => {
             let options = LaunchOptions {
                 input: declared.input.clone(),
@@ -63,10 +68,18 @@ fn external(arguments: &Check) -> Result<LaunchSpec> {
                 .map_err(|error| UsageError(error.to_string()))?;
             (spec, ["--cmd".to_owned(), command.clone()])
         }
-        (None, Some(address)) => (
-            LaunchSpec::already_running(address, contract),
-            ["--connect".to_owned(), address.to_string()],
-        ),
+        (None, Some(address)) => {
+            if !arguments.start.is_empty() {
+                bail!(UsageError(
+                    "--start-timeout and --ready apply to servers that the harness launches: use \
+                     --wait with --connect"
+                        .into()
+                ));
+            }
+            let address = address.find(arguments.wait);
+            let spec = LaunchSpec::already_running(address, contract);
+            (spec, ["--connect".to_owned(), address.to_string()])
+        }
         (None, None) => {
             bail!(UsageError("name a built-in server, or add --cmd or --connect".into()))
         }

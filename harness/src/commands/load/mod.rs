@@ -4,6 +4,7 @@ mod live;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering::Relaxed;
@@ -62,7 +63,8 @@ pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
         ..Plan::ONE_RUN
     };
     let settings = arguments.measurement.settings(plan);
-    let spec = load_spec(arguments, settings.seed)?;
+    let address = arguments.address.find(arguments.wait);
+    let spec = load_spec(arguments, address, settings.seed)?;
     let placement = Placement::find(settings.pin, settings.threads)?;
     let planned = arguments.warm_up + arguments.duration;
     let progress = Progress::of_time(arguments.terminal, OutputStream::Stderr, planned);
@@ -84,7 +86,7 @@ pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
         histogram_log::write(BufWriter::new(log), &ran).context("the histogram log")?;
     }
     let thresholds = check_all(&arguments.measurement.threshold, [&measurement]);
-    print(arguments, json, &measurement, &thresholds)?;
+    print((arguments, address), json, &measurement, &thresholds)?;
     if settings.interrupted.load(Relaxed) {
         stdio::error_line(interrupted_line(arguments));
     }
@@ -119,19 +121,23 @@ const SERVICE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Describes the service of a server that has replied, if it is not that of `--service`.
 ///
 /// The load does not show it: a calculator returns a number unchanged, as an echo server does.
-fn other_service(arguments: &cli::Load, outcomes: &Outcomes) -> Option<String> {
+fn other_service(
+    arguments: &cli::Load,
+    address: SocketAddr,
+    outcomes: &Outcomes,
+) -> Option<String> {
     let replies = [Outcome::Answered, Outcome::WrongReply, Outcome::ErrorReply];
     let has_replied = replies.iter().any(|&outcome| outcomes.get(outcome) > 0);
     (has_replied && !interrupt::flag().load(Relaxed)).then_some(())?;
     let timeout = arguments.measurement.timeout.min(SERVICE_TIMEOUT);
-    ReplyTemplate::other_service(&contract(arguments), arguments.address, timeout)
+    ReplyTemplate::other_service(&contract(arguments), address, timeout)
 }
 
 /// Returns the load that the arguments describe.
 ///
 /// # Errors
 /// The protocol does not support the load, or the server violates the protocol.
-fn load_spec(arguments: &cli::Load, seed: u64) -> Result<LoadSpec> {
+fn load_spec(arguments: &cli::Load, address: SocketAddr, seed: u64) -> Result<LoadSpec> {
     let arrivals = match arguments.rate {
         Some(per_s) => ArrivalProcess::Open { arrivals: arguments.arrivals, per_s },
         None => ArrivalProcess::Closed { depth: arguments.depth },
@@ -153,7 +159,7 @@ fn load_spec(arguments: &cli::Load, seed: u64) -> Result<LoadSpec> {
         return Err(UsageError(message.to_owned()).into());
     }
     let timeout = arguments.measurement.timeout;
-    let template = ReplyTemplate::of(&contract, arguments.address, timeout).map_err(UsageError)?;
+    let template = ReplyTemplate::of(&contract, address, timeout).map_err(UsageError)?;
     let requests = exchanges_for(&contract).iter().map(|one| template.exchange(one)).collect();
     let group =
         ConnectionGroup { requests, connections: arguments.connections, arrival_process: arrivals };
@@ -162,13 +168,13 @@ fn load_spec(arguments: &cli::Load, seed: u64) -> Result<LoadSpec> {
         reply_timeout: timeout,
         reconnect: arguments.reconnect,
         requests_per_connection,
-        ..LoadSpec::new(arguments.address, group, seed)
+        ..LoadSpec::new(address, group, seed)
     })
 }
 
 /// Prints the measurement, and writes the JSON document of `--json`.
 fn print(
-    arguments: &cli::Load,
+    (arguments, address): (&cli::Load, SocketAddr),
     json: Option<File>,
     measurement: &Measurement,
     thresholds: &[ThresholdResult],
@@ -185,7 +191,7 @@ fn print(
         Some(path) if path == Path::new("-") => stdio::error(&text),
         _ => stdio::line(text.trim_end()),
     }
-    if let Some(service) = other_service(arguments, &measurement.outcomes) {
+    if let Some(service) = other_service(arguments, address, &measurement.outcomes) {
         stdio::error_line(format_args!(
             "harness: `--service {}` is wrong: {service}",
             arguments.service.name()
@@ -195,24 +201,21 @@ fn print(
         let reasons: Vec<String> =
             measurement.local_errors.iter().map(|(error, _)| error.text()).collect();
         stdio::error_line(format_args!(
-            "harness: nothing was measured: cannot connect to {}: {}",
-            arguments.address,
+            "harness: nothing was measured: cannot connect to {address}: {}",
             reasons.join("; ")
         ));
     }
     if measurement.connections.get(Outcome::ConnectTimeout) == arguments.connections as u64 {
         stdio::error_line(format_args!(
-            "harness: no connection to {} within {}: its accept queue is full, its host does not \
+            "harness: no connection to {address} within {}: its accept queue is full, its host does not \
              respond, or a firewall drops the packets",
-            arguments.address,
             format_duration(arguments.measurement.timeout)
         ));
     }
     if measurement.connections.get(Outcome::Refused) == arguments.connections as u64 {
         stdio::error_line(format_args!(
-            "harness: no server listens on {} (connection refused); start it, or correct host and \
-             port",
-            arguments.address
+            "harness: no server listens on {address} (connection refused); start it, wait for it with \
+             --wait 30s, or correct host and port"
         ));
     }
     Ok(())

@@ -86,7 +86,11 @@ impl Job<'_> {
             .with_baseline(baseline.into_iter().map(|file| file.report).collect());
         let page = output.page();
         let launcher = Launcher::this_program()?;
-        let contenders = Contender::of_run(arguments, &launcher)?;
+        let mut contenders = Contender::of_run(arguments, &launcher)?;
+        for Contender { tested, benchmarked } in &mut contenders {
+            arguments.start.set_in(tested);
+            arguments.start.set_in(benchmarked);
+        }
         let names: Vec<String> = contenders.iter().map(|it| it.tested.name.clone()).collect();
         let plan = arguments.plan.description();
         let cases: Vec<&Case> = conformance::cases().collect();
@@ -222,24 +226,24 @@ impl Job<'_> {
         }
         let began = Instant::now();
         self.progress.start_parallel(&spec.name);
-        let preflight_failure = self.runner.preflight(spec).err();
-        let results =
-            self.runner.run_cases(spec, &self.cases, preflight_failure.as_deref(), |result| {
-                self.progress.step(StepKind::Case, weight_of_result(result.kind()));
-                self.progress.count(result.kind());
-                counterexamples::save(&self.counterexample_folder, spec, self.runner.seed, result)
-                    .unwrap_or_else(|error| self.progress.line(format!("{error:#}")));
-                if self.arguments.exit_policy.stops_after_case(result) {
-                    self.runner.stop();
-                }
-                let is_shown = !result.is_fine() || result.known_failure.is_some();
-                let lines = is_shown.then(|| case_line(&spec.name, result)).into_iter().collect();
-                let case = self.cases.iter().position(|case| case.name == result.name);
-                self.progress.lines_at(self.place(server, case.unwrap_or_default()), lines);
-            });
+        let preflight = self.runner.preflight(spec);
+        let failure = preflight.as_ref().err().map(|failure| &**failure);
+        let results = self.runner.run_cases(spec, &self.cases, failure, |result| {
+            self.progress.step(StepKind::Case, weight_of_result(result.kind()));
+            self.progress.count(result.kind());
+            counterexamples::save(&self.counterexample_folder, spec, self.runner.seed, result)
+                .unwrap_or_else(|error| self.progress.line(format!("{error:#}")));
+            if self.arguments.exit_policy.stops_after_case(result) {
+                self.runner.stop();
+            }
+            let is_shown = !result.is_fine() || result.known_failure.is_some();
+            let lines = is_shown.then(|| case_line(&spec.name, result)).into_iter().collect();
+            let case = self.cases.iter().position(|case| case.name == result.name);
+            self.progress.lines_at(self.place(server, case.unwrap_or_default()), lines);
+        });
         self.progress.end_parallel(&spec.name);
         let duration_ms = Some(milliseconds(began.elapsed()));
-        ServerResult { duration_ms, ..ServerResult::new(spec, results) }
+        ServerResult { duration_ms, launch: preflight.ok(), ..ServerResult::new(spec, results) }
     }
 
     /// Adds the results of a server to the report, in the order of the servers.

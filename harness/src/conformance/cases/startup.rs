@@ -15,7 +15,7 @@ use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::request;
 use crate::exit::Exit;
 use crate::results::{Fault, Level};
-use crate::server::{LaunchError, PortLease, Process, READY_TIMEOUT, proc};
+use crate::server::{LaunchError, PortLease, Process, proc};
 
 /// An address that belongs to no host (TEST-NET-1, RFC 5737).
 const ADDRESS_OF_NO_HOST: &str = "192.0.2.1";
@@ -73,8 +73,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         level: Level::Required,
         check: |ctx| {
             let reply = ctx.clients().connect()?.learn_reply(&request(1))?;
-            let second = ctx.process().start_at(LOOPBACK, "0")?;
-            let port = second.wait_until_listening(READY_TIMEOUT)?.port();
+            let mut second = ctx.process().start_at(LOOPBACK, "0")?;
+            let port = second.wait_until_ready()?.port();
             expect_service_at(ctx, (LOOPBACK, port), &reply)?;
             let printed = || second.log().contains(&port.to_string());
             match ctx.wait_for(SHORT_TIMEOUT, printed, || Failure::inconclusive("")) {
@@ -96,8 +96,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 ctx.evidence().inform("this machine has no address ::1");
                 return Ok(());
             };
-            let second = ctx.process().start_at("::1", &port.number().to_string())?;
-            second.wait_until_listening(READY_TIMEOUT)?;
+            let mut second = ctx.process().start_at("::1", &port.number().to_string())?;
+            second.wait_until_ready()?;
             expect_service_at(ctx, ("::1", port.number()), &reply)
         },
     },
@@ -192,8 +192,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             // The server closes first, so its end of the connection enters TIME_WAIT.
             stop(ctx)?;
             client.expect_end()?;
-            let second = ctx.process().start_on_same_port()?;
-            let listening = second.wait_until_listening(READY_TIMEOUT);
+            let mut second = ctx.process().start_on_same_port()?;
+            let listening = second.wait_until_ready();
             listening.map(|_| ctx.evidence().record_verified()).map_err(|error| {
                 let failure = Failure::from(error);
                 Failure { expected: "the server listens again".to_owned(), ..failure }.hint_if(

@@ -38,6 +38,8 @@ pub struct ServerProcess<'a> {
     crash: RefCell<Option<ExitReport>>,
     /// Whether the case has sent a signal, so that an exit is no crash.
     was_signalled: Cell<bool>,
+    /// Whether the case gave the server a worse shortage than others get.
+    had_worse_shortage: Cell<bool>,
     /// Number of clients of the current server.
     clients: Cell<u32>,
     /// Whether a wait ended although the server was still using the CPU.
@@ -51,6 +53,9 @@ pub(in crate::conformance) struct ServerEnd {
     pub(in crate::conformance) report: ExitReport,
     /// Whether the case has sent a signal, so that an exit is no crash.
     pub(in crate::conformance) was_signalled: bool,
+    /// Whether the case gave the server a worse shortage than others get, so that a failure proves
+    /// nothing.
+    pub(in crate::conformance) had_worse_shortage: bool,
 }
 
 impl<'a> ServerProcess<'a> {
@@ -69,6 +74,7 @@ impl<'a> ServerProcess<'a> {
             server: RefCell::new(server),
             crash: RefCell::default(),
             was_signalled: Cell::default(),
+            had_worse_shortage: Cell::default(),
             clients: Cell::default(),
             was_working: Cell::default(),
         }
@@ -87,6 +93,16 @@ impl<'a> ServerProcess<'a> {
     /// Returns the process ids of the server.
     pub(super) fn tree(&self) -> Vec<Pid> {
         self.server.borrow().process.tree()
+    }
+
+    /// Records that the case gives the server a worse shortage than others get.
+    pub(super) fn record_worse_shortage(&self) {
+        self.had_worse_shortage.set(true);
+    }
+
+    /// Returns the declared connection limit.
+    pub(super) fn capacity(&self) -> Option<usize> {
+        self.spec.contract.capacity
     }
 
     /// Returns the number of the server's processes.
@@ -322,6 +338,7 @@ impl<'a> ServerProcess<'a> {
         ServerEnd {
             report: self.crash.into_inner().unwrap_or(report),
             was_signalled: self.was_signalled.get(),
+            had_worse_shortage: self.had_worse_shortage.get(),
         }
     }
 }

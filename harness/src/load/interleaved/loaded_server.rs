@@ -62,9 +62,10 @@ impl LoadedServer {
     ) -> Result<LoadedServer> {
         let failed = |reason: String| ServerFailure { server: spec.name.clone(), reason };
         let running = placement.launcher(launcher).launch(spec).map_err(|error| match error {
-            LaunchError::NoPort(_) | LaunchError::Supervisor(_) | LaunchError::NoThread(_) => {
-                anyhow::Error::from(error)
-            }
+            LaunchError::NotVisible { .. }
+            | LaunchError::NoPort(_)
+            | LaunchError::Supervisor(_)
+            | LaunchError::NoThread(_) => anyhow::Error::from(error),
             server_error => failed(server_error.to_string()).into(),
         })?;
         let template =

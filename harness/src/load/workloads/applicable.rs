@@ -19,6 +19,11 @@ const MAX_CAPACITY: usize = 256;
 const RESERVED_DESCRIPTORS: usize = 64;
 
 impl Workload {
+    /// Returns whether the workload measures the server's processes rather than its replies.
+    pub fn needs_processes(&self) -> bool {
+        matches!(self.load, Load::IdleConnections)
+    }
+
     /// Returns the number of connections that this workload opens to a server with this contract.
     ///
     /// # Errors

@@ -210,6 +210,7 @@ pub(super) const FAULTS: &[FaultDescription] = &[
     fault(LaunchExits, Some(Severity::NoReply), "the server exits before it listens", ""),
     fault(LaunchKilled, Some(Severity::NoReply), "the server exceeds a limit before it listens", ""),
     fault(LaunchSilent, Some(Severity::NoReply), "the server does not listen in time", ""),
+    fault(LaunchNotReady, Some(Severity::NoReply), "the server does not print in time that it is ready", ""),
     fault(LaunchElsewhere, Some(Severity::NoReply), "the server listens on another port", ""),
     fault(OtherService, Some(ContractViolation), "the server provides another service than it declares", ""),
     fault(Exits, Some(Outage), "the server exits when", ""),

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::run::duration;
 use crate::figures::count;
-use crate::results::Report;
+use crate::results::{LaunchFindings, Report, StartState};
 
 pub(super) fn section(report: &Report) -> Markup {
     let environment = &report.environment;
@@ -19,6 +19,7 @@ pub(super) fn section(report: &Report) -> Markup {
                 li { b { "Memory" } " is anonymous resident memory. It excludes the program file, which the built-in servers share, and the kernel's memory for sockets, some kilobytes per connection." }
                 li { b { "Known biases." } " Requests are small, and all traffic uses the loopback interface, where a packet costs CPU time of the sender. The generator has one thread: a server with several CPUs may be limited by it, and its run is then marked as generator-bound. Short plans measure cold caches and young processes." }
             }
+            (start(report))
             h3 { "Environment" }
             dl {
                 dt { "command" } dd { code { (environment.command) } }
@@ -30,6 +31,29 @@ pub(super) fn section(report: &Report) -> Markup {
                 dt { "kernel" } dd { (environment.kernel) }
                 dt { "CPUs" } dd { (environment.cpus) " of " (environment.cpu_model) }
                 dt { "memory" } dd { (count(environment.memory_mib as f64)) " MiB" }
+            }
+        }
+    }
+}
+
+/// Describes the state in which servers were started, and how they were started.
+fn start(report: &Report) -> Markup {
+    let states: Vec<&StartState> =
+        report.servers.iter().filter_map(|server| server.start_state.as_ref()).collect();
+    let Some(state) = states.first() else { return html! {} };
+    let mut inherited: Vec<&str> =
+        states.iter().flat_map(|state| &state.inherited).map(String::as_str).collect();
+    inherited.sort_unstable();
+    inherited.dedup();
+    html! {
+        p {
+            b { "State of a server at its start." } " Default actions for all signals, the descriptors 0, 1 and 2, no core files, the umask 022, "
+            (count(state.max_descriptors as f64)) " descriptors, a stack of " (count(state.max_stack_bytes as f64 / 1024.0)) " KiB, and the nice value " (state.nice) ". Its environment has "
+            (state.set.join(", ")) ", what its manifest sets, and these variables of the harness: " (inherited.join(", ")) "."
+        }
+        @for server in &report.servers {
+            @for note in server.launch.iter().flat_map(LaunchFindings::notes) {
+                p { b { (server.label()) ": " } (note) "." }
             }
         }
     }

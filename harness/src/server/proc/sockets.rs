@@ -9,7 +9,7 @@ use super::tree::Pid;
 
 /// Returns the addresses that the processes listen on.
 pub fn listening(tree: &[Pid]) -> Vec<SocketAddr> {
-    let inodes: HashSet<u64> = tree.iter().flat_map(|&pid| socket_inodes(pid)).collect();
+    let inodes = inodes(tree);
     if inodes.is_empty() {
         return Vec::new();
     }
@@ -25,7 +25,7 @@ pub fn listening(tree: &[Pid]) -> Vec<SocketAddr> {
 /// Returns whether a process of the tree is connected to a server outside of the tree, such as a
 /// database. Sees TCP connections in this thread's network namespace, but no Unix sockets.
 pub fn is_client_of_another(tree: &[Pid]) -> bool {
-    let inodes: HashSet<u64> = tree.iter().flat_map(|&pid| socket_inodes(pid)).collect();
+    let inodes = inodes(tree);
     let is_own = |socket: &TcpSocket| inodes.contains(&socket.inode);
     let connected = sockets(&[ESTABLISHED, SYN_SENT], 0);
     let mut peers = connected.iter().filter(|socket| is_own(socket)).map(|socket| socket.remote);
@@ -70,6 +70,32 @@ pub fn accept_queue(address: SocketAddr) -> Option<u64> {
         .reduce(|sum, more| sum + more)
 }
 
+/// Returns the addresses and inodes of the sockets that listen on a port. `None` if the kernel does
+/// not list the sockets of this thread's network namespace.
+pub(in crate::server) fn listening_on(port: u16) -> Option<Vec<(SocketAddr, u64)>> {
+    let sockets = match diag::sockets(&[LISTEN], port) {
+        Ok(sockets) => sockets,
+        Err(_) if fs::read(TABLES[0]).is_ok() => proc_sockets(&[LISTEN], port),
+        Err(_) => return None,
+    };
+    Some(sockets.into_iter().map(|socket| (socket.local, socket.inode)).collect())
+}
+
+/// Returns the inodes of all sockets that listen.
+pub(super) fn listening_inodes() -> HashSet<u64> {
+    sockets(&[LISTEN], 0).into_iter().map(|socket| socket.inode).collect()
+}
+
+/// Returns whether a process holds one of these sockets.
+pub(super) fn has_socket(pid: Pid, inodes: &HashSet<u64>) -> bool {
+    socket_inodes(pid).iter().any(|inode| inodes.contains(inode))
+}
+
+/// Returns the inodes of all sockets of the processes.
+pub(in crate::server) fn inodes(tree: &[Pid]) -> HashSet<u64> {
+    tree.iter().flat_map(|&pid| socket_inodes(pid)).collect()
+}
+
 /// Returns the inodes of the sockets that listen on a port.
 pub(crate) fn listeners(port: u16) -> HashSet<u64> {
     sockets(&[LISTEN], port).into_iter().map(|socket| socket.inode).collect()
@@ -81,10 +107,13 @@ fn sockets(states: &[u8], port: u16) -> Vec<TcpSocket> {
     diag::sockets(states, port).unwrap_or_else(|_| proc_sockets(states, port))
 }
 
-/// Fallback of [`sockets`] without sock_diag(7): searches the tables of all sockets. /proc/net
-/// would have the sockets in the network namespace of the process's first thread.
+/// Tables of all sockets. /proc/net would have the sockets in the network namespace of the process's
+/// first thread.
+const TABLES: &[&str] = &["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
+
+/// Fallback of [`sockets`] without sock_diag(7): searches the tables of all sockets.
 fn proc_sockets(states: &[u8], port: u16) -> Vec<TcpSocket> {
-    ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"]
+    TABLES
         .iter()
         .flat_map(|table| {
             let table = fs::read_to_string(table).unwrap_or_default();

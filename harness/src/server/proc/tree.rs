@@ -1,6 +1,7 @@
 //! Processes, their descendants and their threads.
 
 use std::fs;
+use std::sync::OnceLock;
 
 use crate::text::visible;
 
@@ -14,10 +15,14 @@ pub const MAX_PROCESSES: usize = 10_000;
 /// Returns the process and its descendants, in breadth-first order. Descendants of a process that
 /// exits during the walk may be missing.
 pub fn tree(root: Pid) -> Vec<Pid> {
+    let parents = if has_lists_of_children() { None } else { Some(parents()) };
     let mut tree = vec![root];
     let mut next = 0;
     while next < tree.len().min(MAX_PROCESSES) {
-        tree.extend(children(tree[next]));
+        match &parents {
+            None => tree.extend(children(tree[next])),
+            Some(parents) => tree.extend(children_among(parents, tree[next])),
+        }
         next += 1;
     }
     tree
@@ -25,12 +30,38 @@ pub fn tree(root: Pid) -> Vec<Pid> {
 
 /// Returns the child processes of all threads of a process.
 pub fn children(parent: Pid) -> Vec<Pid> {
+    if !has_lists_of_children() {
+        return children_among(&parents(), parent).collect();
+    }
     let Ok(tasks) = fs::read_dir(format!("/proc/{parent}/task")) else { return Vec::new() };
     tasks
         .flatten()
         .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
         .flat_map(|list| list.split_whitespace().flat_map(str::parse).collect::<Vec<Pid>>())
         .collect()
+}
+
+/// Returns whether the kernel lists the children of a thread (CONFIG_PROC_CHILDREN).
+fn has_lists_of_children() -> bool {
+    static HAS_LISTS: OnceLock<bool> = OnceLock::new();
+    *HAS_LISTS.get_or_init(|| fs::read("/proc/thread-self/children").is_ok())
+}
+
+/// Returns all processes with their parents.
+fn parents() -> Vec<(Pid, Pid)> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let parent = |entry: fs::DirEntry| {
+        let pid: Pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        // Field 2, the name, may contain any character and ends with the last parenthesis.
+        let (_, fields) = stat.rsplit_once(") ")?;
+        Some((pid, fields.split(' ').nth(1)?.parse().ok()?))
+    };
+    entries.flatten().filter_map(parent).collect()
+}
+
+fn children_among(parents: &[(Pid, Pid)], parent: Pid) -> impl Iterator<Item = Pid> {
+    parents.iter().filter(move |(_, of)| *of == parent).map(|&(pid, _)| pid)
 }
 
 /// Returns the ids of the threads of the processes.
@@ -73,6 +104,17 @@ pub(crate) fn number(status: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_ways_to_find_children_agree() {
+        let mut child =
+            std::process::Command::new("sleep").arg("60").spawn().expect("`sleep` starts");
+        let this = std::process::id() as Pid;
+        let pid = child.id() as Pid;
+        assert!(children_among(&parents(), this).any(|it| it == pid));
+        assert!(children(this).contains(&pid));
+        child.kill().and_then(|()| child.wait()).expect("the child exits on SIGKILL");
+    }
 
     #[test]
     fn a_nonexistent_process_has_no_descendants() {

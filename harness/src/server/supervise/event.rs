@@ -17,6 +17,9 @@ pub enum SupervisorEvent {
     Failed(String),
     /// The server's first process exited.
     Exited(Exit),
+    /// This process replaces the server's first process, which has exited and left it in the
+    /// background. `None` if no process is left.
+    Replaced(Option<proc::Pid>),
     /// This process survived the server's first process.
     Survivor(Survivor),
     /// The server exceeded its limit of threads and processes, and is being killed.

@@ -13,7 +13,6 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{self, Pid};
 
 use super::super::proc;
-use super::event::{SupervisorEvent, report};
 use crate::exit::Exit;
 
 /// Timeout for a process tree to exit after SIGKILL.
@@ -22,21 +21,21 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two attempts to kill the rest of a process tree.
 pub(super) const KILL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Reaps all children that have exited. Returns whether the server's first process was one of them.
-pub(super) fn reap(server: Option<Pid>, child_exits: &SignalFd) -> io::Result<bool> {
+/// Reaps all children that have exited. Returns the exit status of the server's first process, if it was
+/// one of them.
+pub(super) fn reap(server: Option<Pid>, child_exits: &SignalFd) -> io::Result<Option<Exit>> {
     while let Ok(Some(_)) = child_exits.read_signal() {}
-    let mut server_exited = false;
+    let mut server_exit = None;
     loop {
         let (pid, exit) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(pid, code)) => (pid, Exit::Code(code)),
             Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Exit::Signal(signal as i32)),
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(server_exited),
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(server_exit),
             Ok(_) | Err(Errno::EINTR) => continue,
             Err(error) => return Err(error.into()),
         };
         if Some(pid) == server {
-            server_exited = true;
-            report(&SupervisorEvent::Exited(exit))?;
+            server_exit = Some(exit);
         }
     }
 }

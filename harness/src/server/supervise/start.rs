@@ -5,20 +5,21 @@ use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::ptr;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl;
 use nix::sys::resource::setrlimit;
-use nix::sys::signal::{SigHandler, SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{self, Pid};
 use rustix::process::setpriority_process;
 
 use super::super::confinement;
 use super::super::launch_request::LaunchRequest;
-use super::super::launcher::ROLE;
 use super::super::proc;
+use super::super::start_state::{self, UMASK};
 use super::event::{SupervisorEvent, report};
 
 /// Starts the command. Returns the process id, and the text for standard input, which the caller
@@ -42,15 +43,13 @@ pub(super) fn start(
     let log = io::stderr().as_fd().try_clone_to_owned()?;
     let mut server = Command::new(program);
     server.args(arguments).stdin(Stdio::null()).stdout(log);
+    server.env_clear().envs(start_state::environment());
     if request.folder.is_some() {
         server.current_dir(&folder);
     }
     if request.confinement.read_only {
         server.env("TMPDIR", "/tmp");
     }
-    NOT_INHERITED.iter().for_each(|name| {
-        server.env_remove(name);
-    });
     server.envs(request.environment.iter().map(|(name, value)| (name, value)));
     let mut pending_input = None;
     if let Some(input) = &request.input {
@@ -60,7 +59,9 @@ pub(super) fn start(
         server.stdin(reader);
         pending_input = Some(PendingInput { writer, rest: input.clone().into_bytes() });
     }
-    let limits = request.confinement.rlimits();
+    // Limits of the confinement are lower than those of the start state.
+    let mut limits = start_state::soft_limits();
+    limits.extend(request.confinement.rlimits());
     let processors = request.processors.as_deref().map(cpu_set).transpose()?;
     before_exec(&mut server, move || {
         setpriority_process(None, priority)?;
@@ -76,20 +77,11 @@ pub(super) fn start(
     Ok((Pid::from_raw(server.spawn()?.id() as proc::Pid), pending_input))
 }
 
-/// Environment variables that a server does not inherit from the harness. They change how an
-/// interpreter writes output, checks the program or exits, so results would depend on the
-/// environment of the harness. The `environment` of a manifest, or `env` in the command, can set
-/// them.
-const NOT_INHERITED: &[&str] = &[
-    ROLE,
-    "PYTHONUNBUFFERED",
-    "PYTHONINSPECT",
-    "PYTHONDEVMODE",
-    "PYTHONASYNCIODEBUG",
-    "PYTHONTRACEMALLOC",
-    "PYTHONMALLOC",
-    "NODE_DEBUG",
-];
+/// Highest signal number of Linux.
+const MAX_SIGNAL: libc::c_int = 64;
+
+/// The kernel's `struct sigaction` of the default action: SIG_DFL, no flags and an empty mask are 0.
+const DEFAULT_ACTION: [u64; 4] = [0; 4];
 
 /// Returns the CPUs as a kernel CPU set.
 fn cpu_set(processors: &[usize]) -> io::Result<CpuSet> {
@@ -136,7 +128,7 @@ fn before_exec(
 ) {
     let supervisor = unistd::getpid();
     // SAFETY: the code between fork and exec makes only these system calls: prctl(2),
-    // sigprocmask(2), signal(2), getppid(2), setsid(2), close_range(2), and in `limit`
+    // sigprocmask(2), sigaction(2), umask(2), getppid(2), setsid(2), close_range(2), and in `limit`
     // setpriority(2), sched_setaffinity(2), landlock_restrict_self(2), close(2) and setrlimit(2).
     // None of them allocates or takes a lock.
     unsafe {
@@ -144,10 +136,15 @@ fn before_exec(
             prctl::set_pdeathsig(Signal::SIGKILL)?;
             // The server would inherit the blocked signals.
             SigSet::empty().thread_set_mask()?;
-            // A shell starts background commands with SIGINT ignored, and exec inherits that.
-            for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
-                nix::sys::signal::signal(signal, SigHandler::SigDfl)?;
+            // exec inherits ignored signals: a shell ignores SIGINT for background commands, nohup
+            // ignores SIGHUP, and CI runners ignore SIGPIPE. The call fails for SIGKILL and SIGSTOP.
+            // signal(3) would refuse the signals of the C library.
+            for signal in 1..=MAX_SIGNAL {
+                let (new, old) = (DEFAULT_ACTION.as_ptr(), ptr::null_mut::<u64>());
+                libc::syscall(libc::SYS_rt_sigaction, signal, new, old, size_of::<u64>());
             }
+            // The argument is a valid mask, so the call always succeeds.
+            libc::umask(UMASK);
             // The supervisor may have died before the parent-death signal was set.
             if unistd::getppid() != supervisor {
                 return Err(Errno::ESRCH.into());

@@ -11,11 +11,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::{self, Pid};
 
-use super::super::launch_request::LaunchRequest;
+use super::super::launch_request::{LISTENS, LaunchRequest, REPLACE};
 use super::super::proc;
 use super::event::{SupervisorEvent, report};
 use super::kill::{KILL_INTERVAL, SignalScope, descendants, kill_all, reap};
 use super::start::PendingInput;
+use crate::exit::Exit;
 use crate::results::Survivor;
 
 /// Interval between two counts of threads and processes. Most servers exit before the first count.
@@ -28,6 +29,9 @@ const LOW_LIMIT: usize = 2000;
 
 /// Time after which a server with many runnable threads is killed.
 pub const SPINNING_TIME: Duration = Duration::from_secs(5);
+/// Time from the moment when the server listens, in which an exit of its first process with 0 makes it
+/// a daemon. Later, it is an exit of the server.
+const DAEMON_TIME: Duration = Duration::from_secs(1);
 
 /// State of the supervision of one server.
 pub(super) struct Watch<'a> {
@@ -50,6 +54,10 @@ pub(super) struct Watch<'a> {
     exited: bool,
     /// Whether a limit was exceeded, so that all processes must be killed.
     killing: bool,
+    /// Whether the harness has sent a signal.
+    was_signalled: bool,
+    /// Time at which the harness found the server listening.
+    listens_since: Option<Instant>,
 }
 
 impl<'a> Watch<'a> {
@@ -75,6 +83,8 @@ impl<'a> Watch<'a> {
             counted_at: now,
             exited: false,
             killing: false,
+            was_signalled: false,
+            listens_since: None,
         }
     }
 
@@ -98,7 +108,7 @@ impl<'a> Watch<'a> {
                 Err(error) => return Err(error.into()),
             }
             let stdin_is_readable = poll_set[0].any() == Some(true);
-            self.exited |= reap(Some(self.server), self.child_exits)?;
+            self.reap()?;
             self.input =
                 self.input.take().and_then(|mut input| input.write_more().then_some(input));
             self.enforce_limits()?;
@@ -108,7 +118,13 @@ impl<'a> Watch<'a> {
                 if count == 0 {
                     break;
                 }
-                self.forward(&signals[..count]);
+                for &byte in &signals[..count] {
+                    match byte {
+                        REPLACE => self.replace_exited()?,
+                        LISTENS => self.listens_since = Some(Instant::now()),
+                        number => self.forward(number),
+                    }
+                }
             }
         }
         if self.exited {
@@ -120,12 +136,49 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    fn forward(&self, signals: &[u8]) {
-        for &number in signals.iter().filter(|_| !self.exited) {
-            if let Ok(signal) = Signal::try_from(i32::from(number)) {
-                let _ = kill(self.server, signal);
+    fn forward(&mut self, number: u8) {
+        self.was_signalled = true;
+        if !self.exited
+            && let Ok(signal) = Signal::try_from(i32::from(number))
+        {
+            let _ = kill(self.server, signal);
+        }
+    }
+
+    /// Reaps children, and reports the exit of the server's first process. If the process has only put
+    /// its server into the background, another one replaces it.
+    fn reap(&mut self) -> io::Result<()> {
+        let Some(exit) = reap(Some(self.server), self.child_exits)? else { return Ok(()) };
+        if exit == Exit::Code(0) && self.may_become_daemon() {
+            let is_listening = |&pid: &proc::Pid| !proc::listening(&proc::tree(pid)).is_empty();
+            let replacement = children().into_iter().find(is_listening);
+            if let Some(pid) = replacement {
+                self.server = Pid::from_raw(pid);
+                return report(&SupervisorEvent::Replaced(Some(pid)));
             }
         }
+        self.exited = true;
+        report(&SupervisorEvent::Exited(exit))
+    }
+
+    /// Returns whether an exit of the first process may be that of a server that becomes a daemon.
+    fn may_become_daemon(&self) -> bool {
+        let is_starting = self.listens_since.is_none_or(|since| since.elapsed() < DAEMON_TIME);
+        is_starting && !self.was_signalled && !self.killing
+    }
+
+    /// Treats a child as the server's first process, which has exited before the server listened. The
+    /// parent of a process that a daemon leaves in the background is the supervisor, the subreaper.
+    fn replace_exited(&mut self) -> io::Result<()> {
+        if !self.exited {
+            return Ok(());
+        }
+        let child = children().first().copied();
+        if let Some(pid) = child {
+            self.server = Pid::from_raw(pid);
+            self.exited = false;
+        }
+        report(&SupervisorEvent::Replaced(child))
     }
 
     fn timeout(&self) -> PollTimeout {
@@ -184,6 +237,11 @@ impl<'a> Watch<'a> {
 /// servers.
 pub fn spinning_tasks() -> usize {
     thread::available_parallelism().map_or(1, usize::from) * 16
+}
+
+/// Returns the children of the supervisor.
+fn children() -> Vec<proc::Pid> {
+    proc::children(unistd::getpid().as_raw())
 }
 
 fn count_interval(max_tasks: usize) -> Duration {

@@ -1,0 +1,48 @@
+# An echo server that puts itself into the background: a double fork, and the first process exits with
+# 0 when the server listens. It has no fault.
+# check: --service echo --shutdown abort
+# cases: framing/pipelined startup/ shutdown/ leaks/descriptors
+import os
+import signal
+import socket
+import sys
+import threading
+
+
+def serve(client):
+    buffer = b""
+    try:
+        while data := client.recv(4096):
+            buffer += data
+            *lines, buffer = buffer.split(b"\n")
+            for line in lines:
+                client.sendall(line.removesuffix(b"\r") + b"\n")
+        if buffer:
+            client.sendall(buffer + b"\n")
+    except OSError:
+        pass
+    finally:
+        client.close()
+
+
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+listener = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=128)
+if os.fork():
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+os.chdir("/")
+spare = os.open("/dev/null", os.O_RDONLY)
+while True:
+    try:
+        client, _ = listener.accept()
+    except OSError:
+        # No free descriptor: with the spare one, the connection is accepted and closed.
+        os.close(spare)
+        client, _ = listener.accept()
+        client.close()
+        spare = os.open("/dev/null", os.O_RDONLY)
+        continue
+    threading.Thread(target=serve, args=(client,), daemon=True).start()

@@ -1,0 +1,57 @@
+# An echo server that listens at once, answers an error while it loads, and prints when it is ready. It
+# has no fault.
+# check: --service echo --shutdown abort --ready "^ready to serve"
+# cases: framing/pipelined results/ startup/listens-in-time
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+
+
+ready = threading.Event()
+
+
+def load():
+    time.sleep(0.7)
+    ready.set()
+    print("ready to serve", flush=True)
+
+
+def serve(client):
+    buffer = b""
+    if not ready.is_set():
+        client.sendall(b"loading\n")
+        client.close()
+        return
+    try:
+        while data := client.recv(4096):
+            buffer += data
+            *lines, buffer = buffer.split(b"\n")
+            for line in lines:
+                client.sendall(line.removesuffix(b"\r") + b"\n")
+        if buffer:
+            client.sendall(buffer + b"\n")
+    except OSError:
+        pass
+    finally:
+        client.close()
+
+
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+listener = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=128)
+threading.Thread(target=load, daemon=True).start()
+spare = os.open("/dev/null", os.O_RDONLY)
+while True:
+    try:
+        client, _ = listener.accept()
+    except OSError:
+        # No free descriptor: with the spare one, the connection is accepted and closed.
+        os.close(spare)
+        client, _ = listener.accept()
+        client.close()
+        spare = os.open("/dev/null", os.O_RDONLY)
+        continue
+    threading.Thread(target=serve, args=(client,), daemon=True).start()
