@@ -358,7 +358,8 @@ fn hidden(
         let words: Vec<&str> = wrapper.iter().copied().chain(["setpriv"]).collect();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]);
-        command.arg(format!("--reuid={NOBODY}")).args(["--clear-groups", "--inh-caps=-all"]);
+        command.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")]);
+        command.args(["--clear-groups", "--inh-caps=-all"]);
         command.arg("--bounding-set=-all").args(arguments).current_dir(folder.path());
         command
     };

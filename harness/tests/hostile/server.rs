@@ -58,11 +58,10 @@ pub(crate) fn answers_nothing(malice: Malice) -> bool {
     )
 }
 
-/// Returns the exit code of a check: 1 for failed cases, or another if the server cannot be tested.
+/// Returns the exit code of a check: 1 for failed cases, or 2 if the server contradicts its declaration.
 pub(crate) fn exit_code(malice: Malice) -> i32 {
     match malice {
         Malice::SendsNoNewline => 2,
-        Malice::NeverListens => 3,
         _ => 1,
     }
 }
