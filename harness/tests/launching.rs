@@ -1,23 +1,20 @@
 //! Servers that start in another way than the harness expects, and machines on which the harness sees
 //! less than it expects. Neither is a fault of the server.
 
+mod hidden;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use harness::results::{HiddenBy, Kind, LaunchFindings, ProcessView, Report, ServerResult};
+use harness::results::{Kind, LaunchFindings, ProcessView, Report, ServerResult};
 use libtest_mimic::{Completion, Failed};
 use tempfile::TempDir;
 
 use crate::common::{Served, Test, harness, wait_until};
-
-/// A user without privileges, and another one.
-const NOBODY: u32 = 65534;
-const OTHER_USER: u32 = 65533;
 
 /// Exit code of `harness` if it could not do its work.
 const HARNESS_ERROR: i32 = 3;
@@ -35,11 +32,23 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("a_server_starts_in_the_same_state_from_any_surroundings", same_state),
     ];
     let compiled = [
-        Test::ignorable("a_server_of_another_user_is_tested_by_its_replies", other_user),
-        Test::ignorable("a_server_that_denies_inspection_is_tested_by_its_replies", not_dumpable),
-        Test::ignorable("a_server_that_proc_does_not_show_is_tested_by_its_replies", hidepid),
-        Test::ignorable("a_kernel_without_lists_of_children_hides_no_server", without_children),
-        Test::ignorable("a_kernel_that_lists_no_sockets_costs_one_connection", without_sockets),
+        Test::ignorable("a_server_of_another_user_is_tested_by_its_replies", hidden::other_user),
+        Test::ignorable(
+            "a_server_that_denies_inspection_is_tested_by_its_replies",
+            hidden::not_dumpable,
+        ),
+        Test::ignorable(
+            "a_server_that_proc_does_not_show_is_tested_by_its_replies",
+            hidden::hidepid,
+        ),
+        Test::ignorable(
+            "a_kernel_without_lists_of_children_hides_no_server",
+            hidden::without_children,
+        ),
+        Test::ignorable(
+            "a_kernel_that_lists_no_sockets_costs_one_connection",
+            hidden::without_sockets,
+        ),
     ];
     let others = [
         Test::ignorable("a_server_in_another_network_is_not_blamed", other_network),
@@ -321,106 +330,6 @@ fn same_state() -> Result<(), Failed> {
     let elsewhere = check("elsewhere", elsewhere)?;
     ensure(here == elsewhere, (&here, &elsewhere))?;
     ensure(here.1.contains("C.UTF-8") && !here.1.contains("GITHUB_"), here.1)
-}
-
-/// Compiles a program of `tests/launching`.
-fn compile(name: &str, flags: &[&str], folder: &Path) -> Result<PathBuf, Failed> {
-    let program = folder.join(name);
-    let output = Command::new("cc")
-        .args(["-O1", "-o"])
-        .arg(&program)
-        .arg(source(&format!("{name}.c")))
-        .args(flags)
-        .output()?;
-    ensure(output.status.success(), &output)?;
-    Ok(program)
-}
-
-/// Mounts a /proc that shows a user only its own processes.
-const HIDEPID: &str = "mount -t proc -o hidepid=2 proc /proc && exec \"$@\"";
-
-/// Runs the harness without privileges on a server that it cannot inspect. `wrapper` runs the command
-/// that follows.
-fn hidden(
-    wrapper: &[&str],
-    argument: &str,
-    mode: u32,
-    view: ProcessView,
-) -> Result<Completion, Failed> {
-    let folder = tempfile::tempdir()?;
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777))?;
-    let program = compile("hidden", &[], folder.path())?;
-    if std::os::unix::fs::chown(&program, Some(OTHER_USER), None).is_err() {
-        return Ok(Completion::ignored_with("needs root"));
-    }
-    fs::set_permissions(&program, fs::Permissions::from_mode(mode))?;
-    let as_nobody = |arguments: &[&str]| {
-        let words: Vec<&str> = wrapper.iter().copied().chain(["setpriv"]).collect();
-        let mut command = Command::new(words[0]);
-        command.args(&words[1..]);
-        command.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")]);
-        command.args(["--clear-groups", "--inh-caps=-all"]);
-        command.arg("--bounding-set=-all").args(arguments).current_dir(folder.path());
-        command
-    };
-    let exe = env!("CARGO_BIN_EXE_harness");
-    let trial = as_nobody(&[exe, "--version"]).output();
-    if !trial.is_ok_and(|output| output.status.success()) {
-        return Ok(Completion::ignored_with("needs root, and permission to mount /proc"));
-    }
-    let mut check = as_nobody(&[exe]);
-    check_both(&mut check, &format!("'{}' {{host}} {{port}} {argument}", program.display()));
-    check.env_remove("GITHUB_STEP_SUMMARY").env_remove("GITHUB_ACTIONS").env("HOME", folder.path());
-    let checked = Checked::run(check, folder.path())?;
-    let seen = checked.launch().processes;
-    if seen == ProcessView::Visible && mode != 0o755 {
-        return Ok(Completion::ignored_with("the file system ignores set-user-ID"));
-    }
-    checked.is_tested_by_its_replies(view)?;
-    ensure(!checked.launch().connected, checked.launch())?;
-    Ok(Completion::Completed)
-}
-
-fn other_user() -> Result<Completion, Failed> {
-    hidden(&[], "", 0o4755, ProcessView::Hidden(HiddenBy::OtherUser(OTHER_USER)))
-}
-
-fn not_dumpable() -> Result<Completion, Failed> {
-    hidden(&[], "hide", 0o755, ProcessView::Hidden(HiddenBy::NotDumpable))
-}
-
-fn hidepid() -> Result<Completion, Failed> {
-    let wrapper = ["unshare", "--mount", "sh", "-c", HIDEPID, "sh"];
-    hidden(&wrapper, "", 0o4755, ProcessView::Hidden(HiddenBy::Proc))
-}
-
-/// Checks a server with the preloaded shim.
-fn with_shim(hide: &str) -> Result<Result<Checked, &'static str>, Failed> {
-    let folder = tempfile::tempdir()?;
-    let shim = compile("shim", &["-shared", "-fPIC", "-ldl"], folder.path())?;
-    let exe = env!("CARGO_BIN_EXE_harness");
-    let mut check = harness();
-    check.env("LD_PRELOAD", shim).env("HIDE", hide);
-    check_both(&mut check, &format!("'{exe}' serve select-echo {{host}} {{port}}"));
-    Ok(Ok(Checked::run(check, folder.path())?))
-}
-
-fn without_children() -> Result<Completion, Failed> {
-    let checked = with_shim("children")?.map_err(Failed::from)?;
-    let kinds = [checked.kind("framing/pipelined"), checked.kind("leaks/descriptors")];
-    let evidence = (checked.launch(), kinds, &checked.stderr);
-    ensure(
-        kinds == [Some(Kind::Pass); 2] && checked.launch() == LaunchFindings::default(),
-        evidence,
-    )?;
-    Ok(Completion::Completed)
-}
-
-fn without_sockets() -> Result<Completion, Failed> {
-    let checked = with_shim("sockets")?.map_err(Failed::from)?;
-    checked.is_tested_by_its_replies(ProcessView::Hidden(HiddenBy::NoSockets))?;
-    ensure(checked.launch().connected, checked.launch())?;
-    Ok(Completion::Completed)
 }
 
 fn other_network() -> Result<Completion, Failed> {
