@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use servers::Service;
 
 use super::syntax::Syntax;
-use super::transform::Echo;
 use crate::client::Client;
 use crate::contract::{Broadcast, Transform};
 use crate::figures::counted;
@@ -19,6 +18,15 @@ use crate::wire::{Bytes, Wire};
 
 /// Timeout for a new connection to be served, after earlier clients have disconnected.
 pub(super) const SERVED_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What an echo server does to its requests.
+#[derive(Clone)]
+pub(crate) enum Echo {
+    /// The replies are transformed; `None` if they are identical to the requests.
+    Transformed(Option<Transform>),
+    /// The replies have no known relation to the requests: an example, escaped for display.
+    Unknown(String),
+}
 
 /// Detected protocol of a server.
 #[derive(Clone)]

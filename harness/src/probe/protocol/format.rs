@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use servers::Service;
 
 use super::behaviour::detect_requests_per_connection;
-use super::detected::{Protocol, SERVED_TIMEOUT, ask};
+use super::detected::{Echo, Protocol, SERVED_TIMEOUT, ask};
 use super::syntax::Syntax;
-use super::transform::Echo;
 use crate::client::Client;
 use crate::contract::Symbols;
 use crate::probe::instance::Instance;

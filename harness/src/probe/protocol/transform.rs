@@ -1,6 +1,6 @@
 //! Detects what an echo server does to its requests.
 
-use super::detected::{Protocol, ask};
+use super::detected::{Echo, Protocol, ask};
 use crate::contract::Transform;
 use crate::probe::target::ProbeTarget;
 use crate::text::printable;
@@ -8,15 +8,6 @@ use crate::wire::ReplyFraming;
 
 /// Requests whose replies differ between all transformations.
 const SAMPLES: &[&[u8]] = &[b"aBc Xyz", b"  Hello World 12", b"Hello World 12  "];
-
-/// What an echo server does to its requests.
-#[derive(Clone)]
-pub(crate) enum Echo {
-    /// The replies are transformed; `None` if they are identical to the requests.
-    Transformed(Option<Transform>),
-    /// The replies have no known relation to the requests: an example, escaped for display.
-    Unknown(String),
-}
 
 /// Detects the transformation of an echo server. `None` if inconclusive.
 pub(crate) fn detect_transform(target: &ProbeTarget, protocol: &Protocol) -> Option<Echo> {
