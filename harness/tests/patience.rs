@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::results::{CaseResult, Kind, Report};
-use libtest_mimic::Failed;
+use harness::results::{CaseResult, Kind, Obstacle, Report, ServerResult};
+use libtest_mimic::{Completion, Failed};
 
 use crate::common::schedule::Cost;
 use crate::common::{self, Test};
@@ -29,6 +29,13 @@ pub(crate) fn tests() -> Vec<Test> {
             a_server_that_spins_in_many_processes_is_killed_and_the_check_ends,
         ),
     ];
+    let at_a_distance = |name: &str, cases: &'static [&'static str]| {
+        Test::ignorable(name, || a_far_server_gets_the_verdicts_of_a_near_one(cases))
+            .needing("python3")
+    };
+    let far = "a_far_server_gets_the_verdicts_of_a_near_one";
+    tests.push(at_a_distance(far, CASES_AT_A_DISTANCE));
+    tests.push(at_a_distance(&format!("{far}_in_all_cases"), &[]).variant(true));
     tests.extend(greedy.map(|test| test.needing("python3").costing(Cost::Greedy)));
     tests
 }
@@ -170,4 +177,86 @@ fn expect_in_time(began: Instant) -> Result<(), Failed> {
         took if took > MAX_CHECK_TIME => Err(format!("the check took {took:?}").into()),
         _ => Ok(()),
     }
+}
+
+/// Delay of a packet to or from the far server, in ms.
+const FAR: &str = "75";
+
+/// Exit status of `delay_line.py` if this machine does not permit it.
+const NOT_RUN: i32 = 77;
+
+/// Cases that find limits, or need many round trips.
+const CASES_AT_A_DISTANCE: &[&str] = &[
+    "back-pressure/",
+    "contract/",
+    "disconnects/half-close",
+    "framing/one-line",
+    "framing/pipelined",
+    "isolation/churn",
+    "refusal/storm",
+];
+
+/// Time limit of a check of a server at this distance, with all cases.
+const MAX_TIME_AT_A_DISTANCE: Duration = Duration::from_secs(180);
+
+/// Checks a server behind a delay line. Returns the reason if this machine does not permit it.
+fn check_at_a_distance(
+    delay: &str,
+    cases: &[&str],
+) -> Result<Result<ServerResult, String>, Failed> {
+    let folder = tempfile::tempdir()?;
+    let correct = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/causes/correct.py");
+    let check = format!(
+        "{} check --connect 10.9.0.1:7000 --service echo --seed 1 --output {report} \
+         --counterexamples {report}/counterexamples {}",
+        env!("CARGO_BIN_EXE_harness"),
+        cases.iter().map(|case| format!("--case {case} ")).collect::<String>(),
+        report = folder.path().join("report").display(),
+    );
+    let output = Command::new("python3")
+        .args(["-S", "-E", &path("delay_line.py"), delay])
+        .arg(format!("python3 -S -E {} 10.9.0.1 7000", correct.display()))
+        .arg(check)
+        .env_remove("GITHUB_STEP_SUMMARY")
+        .env_remove("GITHUB_ACTIONS")
+        .output()?;
+    if output.status.code() == Some(NOT_RUN) {
+        return Ok(Err(String::from_utf8_lossy(&output.stdout).trim().to_owned()));
+    }
+    let report = Report::read(&folder.path().join("report/report.json"))
+        .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))?;
+    Ok(Ok(report.servers.into_iter().next().ok_or("the report has no server")?))
+}
+
+fn a_far_server_gets_the_verdicts_of_a_near_one(cases: &[&str]) -> Result<Completion, Failed> {
+    let near = match check_at_a_distance("0", cases)? {
+        Ok(near) => near,
+        Err(reason) => return Ok(Completion::ignored_with(reason)),
+    };
+    let began = Instant::now();
+    let far = check_at_a_distance(FAR, cases)?.map_err(|reason| format!("only near: {reason}"))?;
+    if began.elapsed() > MAX_TIME_AT_A_DISTANCE {
+        return Err(format!("the check took {:?}", began.elapsed()).into());
+    }
+    let round_trip = far.round_trip_us.ok_or("the round-trip time is not reported")?;
+    if round_trip < 2 * 75_000 {
+        return Err(format!("the round-trip time is {round_trip} µs").into());
+    }
+    let advice = |result: &CaseResult| result.observed.contains("declare it with");
+    for (near, far) in near.cases.iter().zip(&far.cases) {
+        let is_too_far = matches!(far.obstacle, Some(Obstacle::Distance { .. }));
+        let is_same = far.found() == near.found() && advice(far) == advice(near);
+        if far.name != near.name || !is_same && !is_too_far {
+            let text = format!(
+                "{}: near {}: {}; far {}: {}",
+                near.name,
+                near.label(),
+                near.observed,
+                far.label(),
+                far.observed
+            );
+            return Err(text.into());
+        }
+    }
+    Ok(Completion::Completed)
 }

@@ -44,7 +44,8 @@ pub struct Check {
     /// kernel permits it, also isolate their network and make the file system read-only.
     #[arg(long, conflicts_with = "connect")]
     pub confine: bool,
-    /// Time limit for all cases of one server (default: none).
+    /// Time limit for all cases of one server (default: 10min, or 120 times --timeout if that is
+    /// longer).
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub within: Option<Duration>,
     /// Run only cases whose name begins with PREFIX, such as `refusal/` or `framing/pipelined`
