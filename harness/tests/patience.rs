@@ -34,7 +34,7 @@ pub(crate) fn tests() -> Vec<Test> {
             .needing("python3")
     };
     let far = "a_far_server_gets_the_verdicts_of_a_near_one";
-    tests.push(at_a_distance(far, CASES_AT_A_DISTANCE));
+    tests.push(at_a_distance(far, CASES_AT_A_DISTANCE).costing(Cost::Greedy));
     tests.push(at_a_distance(&format!("{far}_in_all_cases"), &[]).variant(true));
     tests.extend(greedy.map(|test| test.needing("python3").costing(Cost::Greedy)));
     tests
@@ -193,7 +193,6 @@ const CASES_AT_A_DISTANCE: &[&str] = &[
     "framing/one-line",
     "framing/pipelined",
     "isolation/churn",
-    "refusal/storm",
 ];
 
 /// Time limit of a check of a server at this distance, with all cases.

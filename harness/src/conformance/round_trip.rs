@@ -4,6 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+/// Round trips that are added to a wait. A wait for one event takes one or two, and a lost segment or
+/// a delayed acknowledgement costs others.
+const ROUND_TRIPS_PER_WAIT: u32 = 4;
+
 /// The round-trip time to a server: the shortest time in which a connection was established. Zero if
 /// unknown, and for a server on this machine that the harness launched.
 #[derive(Clone, Debug)]
@@ -34,6 +38,11 @@ impl RoundTrip {
     /// Returns the round-trip time, or zero.
     pub(super) fn get(&self) -> Duration {
         self.known().unwrap_or_default()
+    }
+
+    /// Returns the time for the round trips of a wait.
+    pub(super) fn time_of_a_wait(&self) -> Duration {
+        self.get() * ROUND_TRIPS_PER_WAIT
     }
 }
 

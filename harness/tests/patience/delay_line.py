@@ -36,6 +36,7 @@ def new_network(address, peer):
     for command in (
         "link set lo up",
         f"address add {address} peer {peer} dev delayed",
+        "link set delayed txqueuelen 10000",
         "link set delayed up",
     ):
         subprocess.run(["ip", *command.split()], check=True, stdout=subprocess.DEVNULL)

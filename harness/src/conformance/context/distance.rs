@@ -8,20 +8,11 @@ use crate::conformance::round_trip::RoundTrip;
 use crate::conformance::settings::TIMEOUTS_PER_CASE;
 use crate::results::Obstacle;
 
-/// Round trips that are added to a wait. A wait for one event takes one or two, and a lost segment or
-/// a delayed acknowledgement costs others.
-const ROUND_TRIPS_PER_WAIT: u32 = 4;
-
 /// Round-trip time from which a server counts as far away. In a local network, it is below 1 ms.
 const FAR: Duration = Duration::from_millis(5);
 
 /// Time for the repetitions of a case at a far server, as a fraction of the timeout of one wait.
 const REPETITIONS_PER_TIMEOUT: u32 = 2;
-
-/// Returns the time for the round trips of a wait.
-pub(super) fn time_of_a_wait(round_trip: &RoundTrip) -> Duration {
-    round_trip.get() * ROUND_TRIPS_PER_WAIT
-}
 
 impl TestContext<'_> {
     /// Returns the round-trip time to the server; zero if the harness launched it.
@@ -38,7 +29,7 @@ impl TestContext<'_> {
 
     /// Returns a timeout for a server next to the harness, plus the round trips of a wait.
     pub(in crate::conformance) fn with_round_trips(&self, timeout: Duration) -> Duration {
-        timeout.saturating_add(self.round_trip() * ROUND_TRIPS_PER_WAIT)
+        timeout + self.round_trip.as_ref().map_or(Duration::ZERO, RoundTrip::time_of_a_wait)
     }
 
     /// Returns whether the round trips of many requests take much of the time of a case.

@@ -82,7 +82,7 @@ impl<'a> TestContext<'a> {
         let transcript = Transcript::begin();
         let round_trip = spec.running_at.map(|_| runner.round_trip.clone());
         let timeout =
-            runner.timeout + round_trip.as_ref().map_or(Duration::ZERO, distance::time_of_a_wait);
+            runner.timeout + round_trip.as_ref().map_or(Duration::ZERO, RoundTrip::time_of_a_wait);
         TestContext {
             contract: &spec.contract,
             seed: runner.seed,
