@@ -13,7 +13,7 @@ use crate::results::Fault;
 use crate::text::printable;
 
 /// Hint of a client that is rejected after other clients have disconnected.
-const SLOT_HINT: &str = "the server still counts a client that has disconnected: release its \
+pub(super) const SLOT_HINT: &str = "the server still counts a client that has disconnected: release its \
                          connection slot on every path that closes a connection";
 
 /// Connects clients to the server under test.

@@ -113,12 +113,16 @@ pub enum Fault {
     ExitStatus,
     /// Processes of the server run after its exit.
     ProcessesRemain,
+    /// Child processes that have exited are not waited for.
+    Zombies,
 
     // Declared limits.
     /// More than declared: connections, waiting connections, bytes of a request.
     MoreThanDeclared,
     /// Less than declared.
     LessThanDeclared,
+    /// A connection over the limit is not rejected.
+    DoesNotReject,
     /// The required outcome, too late.
     TooLate,
 
@@ -177,8 +181,10 @@ impl Fault {
         Fault::DoesNotExit,
         Fault::ExitStatus,
         Fault::ProcessesRemain,
+        Fault::Zombies,
         Fault::MoreThanDeclared,
         Fault::LessThanDeclared,
+        Fault::DoesNotReject,
         Fault::TooLate,
         Fault::FileCreated,
         Fault::AttributesEvaluated,

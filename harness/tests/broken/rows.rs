@@ -505,7 +505,7 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     row(SharesItsPort, Busy, &[("startup/port-taken", "completed")]),
     row(BindsAllAddresses, Busy, &[("startup/bind-address", "completed")]),
-    row(CannotRestart, Busy, &[("startup/restart", "completed")]).timeout("2s"),
+    row(CannotRestart, Busy, &[("startup/restart", "crash")]).timeout("2s"),
     row(
         IgnoresSigterm,
         Busy,
@@ -515,17 +515,13 @@ pub(crate) const ROWS: &[Row] = &[
             ("shutdown/drains", "hang"),
             ("shutdown/busy-client", "hang"),
             ("shutdown/reset-while-draining", "hang"),
-            ("shutdown/second-signal", "completed"),
+            ("shutdown/second-signal", "hang"),
         ],
     )
     .timeout("2s")
     .inconclusive(These(&["startup/restart", "shutdown/port-is-free"])),
-    row(
-        IgnoresSigint,
-        Busy,
-        &[("shutdown/sigint", "hang"), ("shutdown/second-signal", "completed")],
-    )
-    .timeout("2s"),
+    row(IgnoresSigint, Busy, &[("shutdown/sigint", "hang"), ("shutdown/second-signal", "hang")])
+        .timeout("2s"),
     row(
         ExitsWith1AtSigterm,
         Busy,
@@ -556,5 +552,5 @@ pub(crate) const ROWS: &[Row] = &[
         ],
     )
     .timeout("2s"),
-    row(IgnoresASecondSignal, Busy, &[("shutdown/second-signal", "completed")]),
+    row(IgnoresASecondSignal, Busy, &[("shutdown/second-signal", "hang")]),
 ];

@@ -107,13 +107,22 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let requests: Vec<Vec<u8>> = (0..clients.len()).map(request).collect();
             let mut all: Vec<&mut TestClient<'_>> = clients.iter_mut().collect();
             ctx.clients().send_interleaved(&mut all, &requests)?;
-            for (client, reply) in clients.iter_mut().zip(&replies) {
-                client.expect(reply).map_err(|failure| {
-                    failure.hint_if(
-                        Fault::is_content,
-                        "do all clients share one buffer? each connection needs its own",
-                    )
-                })?;
+            for (number, reply) in replies.iter().enumerate() {
+                let Err(failure) = clients[number].expect(reply) else { continue };
+                // The missing reply may have gone to another client.
+                let is_elsewhere = failure.fault.is_hang()
+                    && clients.iter_mut().zip(&replies).any(|(client, own)| {
+                        let received = |client: &mut TestClient<'_>| client.received_reply().ok();
+                        (0..2).any(|_| received(client).is_some_and(|line| line != *own))
+                    });
+                let failure = match is_elsewhere {
+                    true => failure.fault(Fault::OtherReply),
+                    false => failure,
+                };
+                return Err(failure.hint_if(
+                    Fault::is_content,
+                    "do all clients share one buffer or variable? each connection needs its own",
+                ));
             }
             Ok(())
         },

@@ -9,7 +9,7 @@ use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::{padded, request};
 use crate::conformance::test_client::QUIET;
-use crate::results::Level;
+use crate::results::{Fault, Level};
 use crate::server::proc::ResourceUsage;
 
 /// Number of clients that connect and disconnect.
@@ -37,6 +37,10 @@ const MAX_SENT_LINE: usize = 1000;
 /// Maximum number of rounds. In a pool of many threads, each thread allocates memory once, so the
 /// memory may grow for several rounds.
 const MEMORY_ROUNDS: usize = 16;
+
+/// Hint of a server that does not wait for its child processes.
+const ZOMBIE_HINT: &str =
+    "on SIGCHLD, call waitpid until no exited child is left: signals are not queued";
 
 /// How a client closes its connection.
 #[derive(Clone, Copy, PartialEq)]
@@ -79,8 +83,14 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 usage.threads + usage.processes
             });
             result.map_err(|failure| {
-                failure
-                    .hint("is every thread joined or detached, and every child process waited for?")
+                let failure = failure.hint(
+                    "is every thread joined or detached, and every child process waited for?",
+                );
+                // Zombies are processes, too.
+                match ctx.resources().usage().zombies > SLACK {
+                    true => failure.fault(Fault::Zombies).hint(ZOMBIE_HINT),
+                    false => failure,
+                }
             })
         },
     },
@@ -101,8 +111,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 || zombies() == 0,
                 || {
                     let seen = format!("{} zombies", zombies());
-                    Failure::leak("no zombies", seen)
-                        .hint("on SIGCHLD, call waitpid until no exited child is left: signals are not queued")
+                    Failure::leak("no zombies", seen).fault(Fault::Zombies).hint(ZOMBIE_HINT)
                 },
             )
         },

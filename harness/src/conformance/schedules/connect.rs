@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::model::Model;
 use super::step::MAX_CONNECTED;
 use crate::client::ClientError;
+use crate::conformance::clients::SLOT_HINT;
 use crate::conformance::context::POLL_INTERVAL;
 use crate::conformance::failure::Failure;
 use crate::conformance::requests::request;
@@ -70,7 +71,7 @@ impl Model<'_> {
                 return Err(Failure::fail(expected, observed)
                     .hang()
                     .fault(Fault::Rejects)
-                    .hint("release the connection slot on every path that closes a connection"));
+                    .hint(SLOT_HINT));
             }
             sleep(POLL_INTERVAL);
         }
@@ -111,7 +112,13 @@ impl Model<'_> {
                     .fault(Fault::MoreThanDeclared)
                     .hint("count each connection once, before it is handed to a worker"))
             }
-            Err(other) => Err(client_error(&other)),
+            Err(other) => Err(match client_error(&other) {
+                failure if failure.fault.is_hang() => failure.fault(Fault::DoesNotReject).hint(
+                    "a connection over the limit waits: accept it, reject it as declared, and \
+                     close it",
+                ),
+                failure => failure,
+            }),
         }
     }
 

@@ -4,6 +4,8 @@
 mod causes;
 mod descriptions;
 mod evidence;
+#[cfg(test)]
+mod fault_tests;
 mod html;
 mod markdown;
 mod model;

@@ -8,7 +8,8 @@ use super::rank;
 use super::severity::Severity;
 use crate::report::tally::Tally;
 use crate::results::{
-    CaseResult, ConcurrencyModel, Kind, KnownFailure, Report, ServerResult, State,
+    CaseResult, ConcurrencyModel, Fault as FaultKind, Kind, KnownFailure, Report, ServerResult,
+    State,
 };
 use crate::text::{OutputEnd, output_end};
 
@@ -204,17 +205,27 @@ fn topics(cases: &[CaseResult]) -> Vec<TopicTally> {
 fn faults<'j>(failed: impl Iterator<Item = &'j CaseResult>) -> Vec<Fault> {
     let by_cause = group_by(failed.map(|result| vec![result]), |group| cause_key(group[0]));
     let sorted = by_cause.into_iter().map(|mut group| {
-        group.sort_by_key(|result| rank::severity(result));
+        group.sort_by_key(|result| rank_in_group(result));
         group
     });
     let mut by_title = group_by(sorted, |group| title(group[0]));
     // Of the exits, the one with the smallest provocation is first.
-    by_title.iter_mut().for_each(|group| group.sort_by_key(|result| rank::severity(result)));
+    by_title.iter_mut().for_each(|group| group.sort_by_key(|result| rank_in_group(result)));
     by_title.sort_by_key(|group| {
         let provocation = group[0].provoked.as_ref().map(|provoked| provoked.provocation);
         (rank::severity(group[0]), provocation.is_none(), provocation)
     });
     by_title.iter().map(|group| fault(group)).collect()
+}
+
+/// Returns the rank of a result in its group, whose first result gives the title: of the most severe
+/// ones, those of the case that tests for the fault.
+///
+/// A server that ignores a signal does so in every situation, so there the general title is first.
+fn rank_in_group(result: &CaseResult) -> (Severity, bool) {
+    let fault = rank::fault(result);
+    let is_own = descriptions::is_own(&result.name, fault);
+    (rank::severity(result), is_own == (fault == FaultKind::DoesNotExit))
 }
 
 /// Joins groups of results with equal keys, in the order of the first of each.
@@ -255,6 +266,7 @@ fn fault(group: &[&CaseResult]) -> Fault {
 /// - the smallest provocation that makes the server exit;
 /// - the last error that the server logged before it exited;
 /// - the last error that the server logged before the client timed out, and the severity;
+/// - the fault of a server that does not exit, or exits with a wrong status;
 /// - the hint and the severity;
 /// - the fault, its topic and the severity; for a fault that only one case tests for, also the
 ///   observation.
@@ -278,6 +290,13 @@ fn cause_key(result: &CaseResult) -> String {
     }
     if let Some(error) = evidence::error_before_timeout(result) {
         return format!("timed out {severity:?} {}", numberless(&error));
+    }
+    if matches!(result.fault, FaultKind::DoesNotExit | FaultKind::ExitStatus) {
+        let situation = match topic_of(&result.name) {
+            "contract" => "shutdown",
+            topic => topic,
+        };
+        return format!("{:?} {situation}", result.fault);
     }
     match hint(result) {
         Some(hint) => format!("hint {severity:?} {hint}"),
