@@ -278,6 +278,9 @@ pub(super) fn most_common_cause(fault: Fault) -> Option<&'static str> {
         Fault::NoReply | Fault::PartialReply | Fault::NoNextReply => {
             "is the reply still in a buffer, or does the server wait for more input, another client or a lock?"
         }
+        Fault::Starves => {
+            "does the server serve one client at a time, or does a blocking read on one connection stop the others?"
+        }
         Fault::DoesNotRead => {
             "the server stopped reading: does a blocking call, such as a write, stop everything else?"
         }

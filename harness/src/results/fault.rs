@@ -65,6 +65,8 @@ pub enum Fault {
     // Replies.
     /// The server sends no reply, and keeps the connection open.
     NoReply,
+    /// A client gets no reply while other clients are connected.
+    Starves,
     /// The server sends a part of a reply, and keeps the connection open.
     PartialReply,
     /// The server sends no reply to the request that follows the tested one.
@@ -158,6 +160,7 @@ impl Fault {
         Fault::ClosesEarly,
         Fault::StaysOpen,
         Fault::NoReply,
+        Fault::Starves,
         Fault::PartialReply,
         Fault::NoNextReply,
         Fault::DoesNotRead,
@@ -214,6 +217,7 @@ impl Fault {
             self,
             Fault::DoesNotAccept
                 | Fault::NoReply
+                | Fault::Starves
                 | Fault::NoNextReply
                 | Fault::PartialReply
                 | Fault::DoesNotRead

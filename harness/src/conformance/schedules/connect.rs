@@ -4,7 +4,7 @@ use std::mem;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::model::Model;
+use super::model::{Model, starved};
 use super::step::MAX_CONNECTED;
 use crate::client::ClientError;
 use crate::conformance::clients::SLOT_HINT;
@@ -64,7 +64,10 @@ impl Model<'_> {
                 Err(
                     error @ (ClientError::Refused | ClientError::Reset | ClientError::Closed(_)),
                 ) => error.to_string(),
-                Err(other) => return Err(client_error(&other)),
+                Err(other) => {
+                    let has_others = !self.clients.is_empty() || self.slots.background > 0;
+                    return Err(starved(client_error(&other), has_others));
+                }
             };
             if Instant::now() > deadline {
                 let observed = format!("{rejection} at every attempt until the timeout");

@@ -215,7 +215,8 @@ impl<'s> Model<'s> {
         let (number, reply) = (client.number, client.client.reply());
         let reply = reply.map_err(|error| {
             let sent = printable(&request(request_number));
-            Failure::client_error(format!("client {number} gets the reply to {sent}"), &error)
+            let expected = format!("client {number} gets the reply to {sent}");
+            starved(Failure::client_error(expected, &error), self.clients.len() > 1)
         })?;
         self.check_reply(number, request_number, &reply)
     }
@@ -333,6 +334,14 @@ impl<'s> Model<'s> {
         self.requests += 1;
         // A schedule uses fewer requests than `REQUESTS`, so no number repeats.
         (self.requests - 1) % REQUESTS
+    }
+}
+
+/// Returns the failure of a client without a reply, which other connected clients may have caused.
+pub(super) fn starved(failure: Failure, has_others: bool) -> Failure {
+    match failure.fault {
+        Fault::NoReply if has_others => failure.fault(Fault::Starves),
+        _ => failure,
     }
 }
 

@@ -227,6 +227,7 @@ pub(super) const FAULTS: &[FaultDescription] = &[
     fault(ClosesEarly, None, "the server closes the connection too early when", ""),
     fault(StaysOpen, None, "the server does not close the connection when", ""),
     fault(Fault::NoReply, Some(LostReplies), "the server sends no reply when", "another client gets no reply when"),
+    fault(Starves, Some(AffectsOthers), "a client gets no reply while other clients are connected", ""),
     fault(PartialReply, Some(LostReplies), "the server sends only a part of a reply when", "another client gets only a part of a reply when"),
     fault(NoNextReply, Some(LostReplies), "the next request gets no reply when", ""),
     fault(DoesNotRead, Some(LostReplies), "the server stops reading when", "the server stops reading from another client when"),

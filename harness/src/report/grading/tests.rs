@@ -1,15 +1,12 @@
 use std::time::Duration;
 
-use super::descriptions;
-use super::descriptions::*;
 use super::model::*;
 use super::severity::Severity;
 use super::text::grading as grading_text;
 use crate::conformance::cases;
 use crate::exit::Exit;
 use crate::results::{
-    CaseResult, Difference, Event, EventKind, Fault as FaultKind, Provocation, Provoked, Quoted,
-    ServerResult, State, Stimulus, Verdict,
+    CaseResult, Event, EventKind, Fault as FaultKind, Quoted, ServerResult, State, Verdict,
 };
 
 fn result(name: &'static str, verdict: Option<Verdict>, state: State) -> CaseResult {
