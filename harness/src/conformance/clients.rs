@@ -222,8 +222,13 @@ impl<'s> Clients<'s> {
     pub fn fill_slots(self) -> Result<FilledSlots<'s>, Failure> {
         let capacity = self.ctx.contract.capacity.unwrap_or(1);
         self.ctx.require_round_trips(2 * capacity)?;
-        let served: Result<_, _> =
-            (0..capacity).map(|number| self.connect_with_retry(&request(number))).collect();
+        let served: Result<_, _> = (0..capacity)
+            .map(|number| {
+                let served = self.connect_with_retry(&request(number));
+                // The earlier clients are still connected.
+                served.map_err(|failure| failure.starved(number > 0))
+            })
+            .collect();
         let waiting: Result<_, _> =
             (0..self.ctx.contract.queue.unwrap_or(0)).map(|_| self.connect()).collect();
         Ok(FilledSlots { served: served?, waiting: waiting? })

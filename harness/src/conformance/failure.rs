@@ -203,6 +203,14 @@ impl Failure {
         self
     }
 
+    /// Records that other clients were connected, which may be why the client got no reply.
+    pub(super) fn starved(self, has_others: bool) -> Failure {
+        match self.fault {
+            Fault::NoReply if has_others => self.fault(Fault::Starves),
+            _ => self,
+        }
+    }
+
     /// Records that `observed` includes how the connection ended.
     pub fn with_connection_end(mut self) -> Failure {
         self.observes_connection_end = true;
@@ -248,6 +256,9 @@ fn fault_of(error: &ClientError) -> Option<Fault> {
 pub(super) const SPINNING_HINT: &str = "wait for events in a blocking call, such as accept, read or poll, \
      instead of asking in a loop";
 
+/// Hint of a server that does not serve a client while another one is connected.
+pub(super) const STARVES_HINT: &str = "the server seems to serve one client at a time: does a blocking read on one connection stop the others?";
+
 /// Returns the most common cause of a fault, for servers in any language, if there is one.
 pub(super) fn most_common_cause(fault: Fault) -> Option<&'static str> {
     Some(match fault {
@@ -278,9 +289,7 @@ pub(super) fn most_common_cause(fault: Fault) -> Option<&'static str> {
         Fault::NoReply | Fault::PartialReply | Fault::NoNextReply => {
             "is the reply still in a buffer, or does the server wait for more input, another client or a lock?"
         }
-        Fault::Starves => {
-            "does the server serve one client at a time, or does a blocking read on one connection stop the others?"
-        }
+        Fault::Starves => STARVES_HINT,
         Fault::DoesNotRead => {
             "the server stopped reading: does a blocking call, such as a write, stop everything else?"
         }

@@ -3,7 +3,7 @@
 use crate::conformance::assumptions::{OWN_ANSWERS, PLAIN_REQUESTS};
 use crate::conformance::case::Case;
 use crate::conformance::experiments::recipients;
-use crate::conformance::failure::Failure;
+use crate::conformance::failure::{Failure, STARVES_HINT};
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::{MAX_OPERATORS, request};
 use crate::conformance::schedules;
@@ -82,9 +82,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         check: |ctx| {
             let mut idle = ctx.clients().connect()?;
             let reply = idle.learn_reply(&request(1))?;
-            ctx.clients().expect_service("a client is served while another one is idle").map_err(|failure| {
-                failure.hint_if(Fault::is_hang, "the server seems to serve one client at a time: does a blocking read on one connection stop the others?")
-            })?;
+            ctx.clients()
+                .expect_service("a client is served while another one is idle")
+                .map_err(|failure| failure.hint_if(Fault::is_hang, STARVES_HINT))?;
             idle.request(&request(1))?;
             idle.expect(&reply)
         },

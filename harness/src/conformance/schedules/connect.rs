@@ -4,7 +4,7 @@ use std::mem;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::model::{Model, starved};
+use super::model::Model;
 use super::step::MAX_CONNECTED;
 use crate::client::ClientError;
 use crate::conformance::clients::SLOT_HINT;
@@ -66,7 +66,7 @@ impl Model<'_> {
                 ) => error.to_string(),
                 Err(other) => {
                     let has_others = !self.clients.is_empty() || self.slots.background > 0;
-                    return Err(starved(client_error(&other), has_others));
+                    return Err(client_error(&other).starved(has_others));
                 }
             };
             if Instant::now() > deadline {

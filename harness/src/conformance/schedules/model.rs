@@ -216,7 +216,7 @@ impl<'s> Model<'s> {
         let reply = reply.map_err(|error| {
             let sent = printable(&request(request_number));
             let expected = format!("client {number} gets the reply to {sent}");
-            starved(Failure::client_error(expected, &error), self.clients.len() > 1)
+            Failure::client_error(expected, &error).starved(self.clients.len() > 1)
         })?;
         self.check_reply(number, request_number, &reply)
     }
@@ -334,14 +334,6 @@ impl<'s> Model<'s> {
         self.requests += 1;
         // A schedule uses fewer requests than `REQUESTS`, so no number repeats.
         (self.requests - 1) % REQUESTS
-    }
-}
-
-/// Returns the failure of a client without a reply, which other connected clients may have caused.
-pub(super) fn starved(failure: Failure, has_others: bool) -> Failure {
-    match failure.fault {
-        Fault::NoReply if has_others => failure.fault(Fault::Starves),
-        _ => failure,
     }
 }
 
