@@ -17,7 +17,8 @@ tests![
     closing_an_idle_client_after_the_tolerance_fails_the_declaration,
     a_wrong_queue_declaration_fails_the_queue_case,
     undeclared_properties_are_reported_with_the_flags_that_declare_them,
-    an_echo_server_can_declare_a_maximum_line_length_and_its_error
+    an_echo_server_can_declare_a_maximum_line_length_and_its_error,
+    cases_with_several_clients_apply_to_a_server_without_a_declared_limit_that_serves_them
     | "python3" =>
     a_server_that_does_not_drain_is_distinguished_from_one_that_does,
     the_rest_of_a_reply_is_awaited,
@@ -298,4 +299,20 @@ fn a_server_that_does_not_drain_is_distinguished_from_one_that_does() {
         assert_eq!(verdict, expected, "{shell} {observed}");
         assert!(observed.ends_with(end), "{shell} {observed}");
     });
+}
+
+fn cases_with_several_clients_apply_to_a_server_without_a_declared_limit_that_serves_them() {
+    let program = env!("CARGO_BIN_EXE_harness");
+    for (serve, clients, expected) in [
+        ("select {host} {port} --max-connections 2", "isolation/own-answers", "pass"),
+        ("select {host} {port} --max-connections 2", "fairness/shares", "not-applicable"),
+        ("iterative {host} {port}", "isolation/own-answers", "not-applicable"),
+        ("iterative-refuse {host} {port}", "isolation/idle-beside-active", "not-applicable"),
+    ] {
+        let cases = check_command(clients, &format!("'{program}' serve {serve}"), &[]);
+        let [case] = &cases[..] else { panic!("one case") };
+        assert!(case.verdict.contains(expected), "{serve}: {} {}", case.verdict, case.observed);
+        let has_reason = case.observed.contains("at a time; the next one");
+        assert_eq!(has_reason, expected == "not-applicable", "{}", case.observed);
+    }
 }

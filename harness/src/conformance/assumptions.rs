@@ -20,6 +20,10 @@ pub(super) const NO_BROADCAST: &str = "isolation/no-broadcast";
 /// The case that tests whether pipelined requests are answered in order.
 pub(super) const PIPELINING: &[&str] = &["framing/pipelined"];
 
+/// The cases that test whether the server sleeps when it has no work.
+pub(super) const SLEEP: &[&str] =
+    &["idle/no-client", "idle/connected-clients", "idle/after-fin", "idle/after-reset"];
+
 /// The cases that test whether a client gets a connection slot: up to the declared limit, and after
 /// other clients have disconnected.
 pub(super) const CONNECTION_SLOTS: &[&str] = &[

@@ -42,6 +42,16 @@ impl Case {
         self.preconditions.iter().any(|precondition| precondition.needs_own_replies())
     }
 
+    /// Returns the number of clients that must be served at a time, if the contract does not declare
+    /// whether they are.
+    pub fn clients_to_try(&self, contract: &Contract) -> Option<usize> {
+        let clients = self.preconditions.iter().filter_map(|precondition| match precondition {
+            Precondition::Clients(number) => Some(*number),
+            _ => None,
+        });
+        clients.max().filter(|_| contract.capacity.is_none())
+    }
+
     /// Describes the servers that the case applies to.
     pub fn applies_to(&self) -> String {
         let is_required = |it: &&Precondition| !matches!(it, Precondition::Optional(_));

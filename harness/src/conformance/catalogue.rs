@@ -2,7 +2,7 @@
 
 use super::case::Case;
 use super::cases::{
-    back_pressure, contract, disconnects, exhaustion, fairness, framing, isolation, leaks,
+    back_pressure, contract, disconnects, exhaustion, fairness, framing, idle, isolation, leaks,
     malformed, oversize, refusal, results, shutdown, startup, timeouts, wire,
 };
 
@@ -18,6 +18,7 @@ pub const TOPICS: &[&[Case]] = &[
     refusal::CASES,
     timeouts::CASES,
     disconnects::CASES,
+    idle::CASES,
     startup::CASES,
     shutdown::CASES,
     exhaustion::CASES,

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::context::{POLL_INTERVAL, TestContext};
+use super::context::{POLL_INTERVAL, SHORT_TIMEOUT, TestContext};
 use super::failure::Failure;
 use super::requests::{halves, request};
 use super::test_client::{TestClient, is_rejection};
 use crate::client::{ClientError, ConnectMode};
+use crate::figures::counted;
 use crate::results::Fault;
 use crate::text::printable;
 
@@ -323,6 +324,45 @@ impl<'s> Clients<'s> {
                 _ => thread::sleep(POLL_INTERVAL),
             }
         }
+    }
+
+    /// Tries whether the server serves `number` clients at a time, then closes them.
+    ///
+    /// # Errors
+    /// The server serves fewer clients, so the case does not apply. Or it serves no client; the case
+    /// is then inconclusive.
+    pub(super) fn try_to_serve(self, number: usize) -> Result<(), Failure> {
+        let mut first = self.connect()?;
+        first.learn_reply(&request(1))?;
+        let mut clients = vec![first];
+        while clients.len() < number {
+            let quiet = self.ctx.deadlines().silence(SHORT_TIMEOUT);
+            let plain = request(1 + clients.len());
+            let seen = match self.try_connect().and_then(|mut client| {
+                let reply = client.ask_until_quiescent(&plain, quiet)?;
+                Ok((client, reply))
+            }) {
+                Err(error) => error.to_string(),
+                Ok((_, reply))
+                    if self.ctx.contract.is_busy(&reply)
+                        || self.ctx.contract.is_error(&reply) == Some(true) =>
+                {
+                    printable(&reply)
+                }
+                Ok((client, _)) => {
+                    clients.push(client);
+                    continue;
+                }
+            };
+            let served = counted(clients.len(), "connection");
+            return Err(Failure::not_applicable(format!(
+                "the case needs {number} connections, and the server serves {served} at a time; the \
+                 next one: {seen}. If this is a fault, declare the limit (--capacity)"
+            )));
+        }
+        drop(clients);
+        self.ctx.process().wait_until_asleep();
+        Ok(())
     }
 
     /// Waits until the server has handled all bytes of these clients and is quiescent, at most for

@@ -134,6 +134,11 @@ impl Failure {
         }
     }
 
+    /// Returns the result of a case that does not apply, which only an experiment could show.
+    pub fn not_applicable(reason: impl Into<String>) -> Failure {
+        Failure { state: State::NotApplicable, ..Failure::inconclusive(reason) }
+    }
+
     /// Returns an inconclusive result because an assumption of the case does not hold.
     ///
     /// `tested_by` names the cases that test this assumption. If one of them failed, it is the

@@ -98,7 +98,13 @@ impl Runner {
         let supervisor = server.process.supervisor();
         let period = Period::begin();
         let ctx = TestContext::new(self, spec, server, &lease);
-        let check = || panic::catch_unwind(AssertUnwindSafe(|| (case.check)(&ctx)));
+        let check = || {
+            if let Some(number) = case.clients_to_try(&spec.contract) {
+                ctx.clients().try_to_serve(number)?;
+            }
+            (case.check)(&ctx)
+        };
+        let check = || panic::catch_unwind(AssertUnwindSafe(check));
         let outcome: CheckOutcome;
         (outcome, result.resources) = match supervisor {
             Some(supervisor) => {
@@ -116,7 +122,8 @@ impl Runner {
             result.explain_by(obstacle);
         }
         // After a failure, the server may be about to crash and need a moment to exit.
-        let exit_grace = if result.is_fine() { Duration::ZERO } else { EXIT_GRACE };
+        let was_tried = result.state == State::NotApplicable;
+        let exit_grace = if result.is_fine() && !was_tried { Duration::ZERO } else { EXIT_GRACE };
         let ServerEnd { mut report, was_signalled, had_worse_shortage } = process.end(exit_grace);
         result.add_output(&evidence, &mut report);
         let unexpected_exit = report.exit.filter(|&exit| {
@@ -136,6 +143,8 @@ impl Runner {
             result.fail_by_lifetime(spec.confinement.lifetime.unwrap_or_default());
         } else if let Some(exit) = unexpected_exit {
             result.fail_by_exit(exit);
+        } else if was_tried {
+            // The case did not begin.
         } else if result.is_fine() && self.replay.is_some() && !was_replayed {
             result.fail_with(Failure::wrong_counterexample("the case has no random input"));
         } else if result.is_fine() && !evidence.has_verified_any() {

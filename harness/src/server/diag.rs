@@ -135,10 +135,10 @@ pub(crate) struct ServerEnd {
     /// Whether the handshake is incomplete (SYN-RECEIVED), so that the server cannot accept the
     /// connection yet.
     pub(crate) is_connecting: bool,
-    /// Whether some sent bytes are not yet acknowledged.
-    pub(crate) is_sending: bool,
-    /// Whether the server has received bytes that it has not read.
-    pub(crate) has_unread: bool,
+    /// Number of sent bytes that are not yet acknowledged.
+    pub(crate) unacknowledged: u32,
+    /// Number of received bytes that the server has not read.
+    pub(crate) unread: u32,
 }
 
 /// Returns the server's end of a local connection. Returns `None` if the connection does not exist
@@ -153,16 +153,17 @@ pub(crate) fn server_end(server: SocketAddr, client: SocketAddr) -> Option<Serve
     (answer[STATE] != TCP_LISTEN).then_some(ServerEnd {
         inode: (inode != 0).then_some(inode),
         is_connecting: answer[STATE] == TCP_SYN_RECV,
-        is_sending: sent > 0,
-        has_unread: received > 0,
+        unacknowledged: sent,
+        unread: received,
     })
 }
 
 /// Returns whether all bytes that the ends of a local connection have sent are acknowledged.
 /// Returns `false` if the kernel does not answer.
 pub fn is_delivered(server: SocketAddr, client: SocketAddr) -> bool {
-    let is_acknowledged =
-        |end: Option<ServerEnd>| end.is_some_and(|end| !end.is_connecting && !end.is_sending);
+    let is_acknowledged = |end: Option<ServerEnd>| {
+        end.is_some_and(|end| !end.is_connecting && end.unacknowledged == 0)
+    };
     is_acknowledged(server_end(server, client)) && is_acknowledged(server_end(client, server))
 }
 

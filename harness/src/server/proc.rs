@@ -11,7 +11,7 @@ mod view;
 
 pub use descriptors::{Shortage, exhaust_descriptors, restore_descriptors, unused_descriptors};
 pub use files::have_file;
-pub use sched_stats::{SchedStats, sched_stats, thread_sched_stats};
+pub use sched_stats::{SchedStats, Thread, sched_stats, sched_stats_by_thread, thread_sched_stats};
 pub(crate) use sockets::listeners;
 pub use sockets::{
     accept_queue, has_connections, in_close_wait, is_client_of_another, is_listened_on, listening,

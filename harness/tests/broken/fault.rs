@@ -110,6 +110,15 @@ pub(crate) enum Fault {
     /// exits when it has no free descriptor
     ExitsWithoutDescriptors,
 
+    /// polls for connections without a timeout
+    SpinsWithoutClients,
+    /// polls an idle connection without a timeout
+    SpinsBesideAnIdleClient,
+    /// keeps polling a connection that the client has closed
+    SpinsAfterFin,
+    /// keeps polling a connection that the client has reset
+    SpinsAfterReset,
+
     /// keeps reading from a client that does not read, and buffers the replies
     BuffersRepliesWithoutLimit,
     /// blocks all connections while one client does not read

@@ -466,6 +466,22 @@ pub(crate) const ROWS: &[Row] = &[
             ("exhaustion/connected-clients", "crash"),
         ],
     ),
+    row(SpinsWithoutClients, Busy, &[("idle/no-client", "completed")]).inconclusive(These(&[
+        "oversize/endless-line",
+        "idle/connected-clients",
+        "idle/after-fin",
+        "idle/after-reset",
+        "shutdown/second-signal",
+        "exhaustion/new-connections",
+        "exhaustion/no-spin",
+        "exhaustion/connected-clients",
+        "back-pressure/never-reads",
+        "back-pressure/others-are-served",
+    ])),
+    row(SpinsBesideAnIdleClient, Busy, &[("idle/connected-clients", "completed")])
+        .inconclusive(These(&["oversize/endless-line", "exhaustion/connected-clients"])),
+    row(SpinsAfterFin, Busy, &[("idle/after-fin", "completed")]),
+    row(SpinsAfterReset, Busy, &[("idle/after-reset", "completed")]),
     row(BuffersRepliesWithoutLimit, Busy, &[("back-pressure/never-reads", "leak")])
         .inconclusive(These(&["shutdown/second-signal"])),
     row(BlocksInAWrite, Busy, &[("back-pressure/others-are-served", "hang")]).timeout("2s"),

@@ -334,11 +334,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "contract/shutdown",
         requirement: "on SIGTERM, the server drains or drops requests in flight as declared",
         source: "the contract: behaviour on SIGTERM",
-        preconditions: &[
-            Precondition::Launched,
-            Precondition::Pipelining,
-            Precondition::UnlimitedRequests,
-        ],
+        preconditions: &[Precondition::Launched],
         level: Level::Required,
         check: |ctx| {
             let shutdown = shut_down(ctx)?;

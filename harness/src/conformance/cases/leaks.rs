@@ -42,6 +42,13 @@ const MEMORY_ROUNDS: usize = 16;
 const ZOMBIE_HINT: &str =
     "on SIGCHLD, call waitpid until no exited child is left: signals are not queued";
 
+/// Maximum number of rounds with [`REPETITIONS`] times as much data. A garbage collector uses its whole
+/// heap before it reuses memory.
+const LARGE_MEMORY_ROUNDS: usize = 16;
+
+/// Number of times that a client of such a round sends [`BYTES_PER_CLIENT`].
+const REPETITIONS: usize = 16;
+
 /// How a client closes its connection.
 #[derive(Clone, Copy, PartialEq)]
 enum Disconnect {
@@ -133,20 +140,21 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let mut outcome = Ok(());
             // One-time setup is no leak, and an allocator or a garbage collector may reach a steady
             // state late. A leak per client recurs in each round.
-            for round in 1..=MEMORY_ROUNDS {
-                let is_last = round == MEMORY_ROUNDS;
+            for round in 1..=MEMORY_ROUNDS + LARGE_MEMORY_ROUNDS {
+                let is_last = round == MEMORY_ROUNDS + LARGE_MEMORY_ROUNDS;
+                let repetitions = if round > MEMORY_ROUNDS { REPETITIONS } else { 1 };
                 ctx.process().wait_until_asleep();
                 let memory = || ctx.resources().usage().anonymous_bytes;
                 let before = memory();
-                send_and_disconnect(ctx)?;
+                send_and_disconnect(ctx, repetitions)?;
                 outcome = ctx.wait_for(
                     if is_last { ctx.timeout } else { QUIET },
                     || memory() <= before + MAX_GROWTH,
                     || {
-                        let sent = SENDING_CLIENTS * BYTES_PER_CLIENT / 1024;
+                        let sent = repetitions * SENDING_CLIENTS * BYTES_PER_CLIENT / 1024;
                         let expected = format!("memory grows by at most {} KiB", MAX_GROWTH / 1024);
                         let growth = memory().saturating_sub(before) / 1024;
-                        let seen = format!("memory grew by {growth} KiB after {SENDING_CLIENTS} clients sent {sent} KiB, in each of {MEMORY_ROUNDS} rounds");
+                        let seen = format!("memory grew by {growth} KiB after {SENDING_CLIENTS} clients sent {sent} KiB, and grew in each of {round} rounds");
                         Failure::leak(expected, seen)
                             .hint("which data of a closed connection does the server keep?")
                     },
@@ -262,8 +270,8 @@ fn connect_and_disconnect(ctx: &TestContext<'_>, disconnect: Disconnect) -> Resu
 }
 
 /// Connects [`SENDING_CLIENTS`] clients one after another. Each sends many long lines, reads all
-/// replies and disconnects.
-fn send_and_disconnect(ctx: &TestContext<'_>) -> Result<(), Failure> {
+/// replies, does so `repetitions` times, and disconnects.
+fn send_and_disconnect(ctx: &TestContext<'_>, repetitions: usize) -> Result<(), Failure> {
     let size = ctx.contract.max_line.unwrap_or(MAX_SENT_LINE).min(MAX_SENT_LINE);
     let line = ctx.contract.wire.sent(&padded(ctx.contract, &request(1), size));
     let last = ctx.contract.sent(&request(2));
@@ -271,12 +279,15 @@ fn send_and_disconnect(ctx: &TestContext<'_>) -> Result<(), Failure> {
     for _ in 0..SENDING_CLIENTS {
         let mut client = ctx.clients().connect_with_retry(&request(1))?;
         let reply = client.learn_reply(&request(2))?;
-        let mut result = client.try_send(&lines);
-        // Only the last request gets this reply.
-        while result.is_ok() {
-            match client.reply() {
-                Ok(line) if line == reply => break,
-                other => result = other.map(drop),
+        let mut result = Ok(());
+        for _ in 0..repetitions {
+            result = result.and_then(|()| client.try_send(&lines));
+            // Only the last request gets this reply.
+            while result.is_ok() {
+                match client.reply() {
+                    Ok(line) if line == reply => break,
+                    other => result = other.map(drop),
+                }
             }
         }
         result.map_err(|error| {

@@ -6,6 +6,7 @@ pub(super) mod disconnects;
 pub(super) mod exhaustion;
 pub(super) mod fairness;
 pub(super) mod framing;
+pub(super) mod idle;
 pub(super) mod isolation;
 pub(super) mod leaks;
 pub(super) mod malformed;

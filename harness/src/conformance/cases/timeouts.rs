@@ -172,7 +172,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "timeouts/silent-crowd",
         requirement: "idle clients in all connection slots but one do not affect the client in the last slot",
         source: "the contract: connection limit; Stevens UNP 6.8 (denial of service)",
-        preconditions: &[Precondition::Clients(2)],
+        preconditions: &[Precondition::Capacity, Precondition::Clients(2)],
         level: Level::Required,
         check: |ctx| {
             let mut client = ctx.clients().connect()?;
@@ -201,7 +201,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
 /// Returns the number of connection slots minus one, given that a case opens at most
 /// [`MAX_CLIENTS`] connections.
 fn other_slots(ctx: &TestContext<'_>) -> usize {
-    ctx.contract.capacity.unwrap_or(1).min(MAX_CLIENTS) - 1
+    ctx.contract.capacity.unwrap_or(2).min(MAX_CLIENTS) - 1
 }
 
 /// Requires replies to a client that sends several requests, each within the idle timeout of the

@@ -1,6 +1,7 @@
 //! The server process of a case: state, signals, exit, and further instances.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::thread;
@@ -15,7 +16,7 @@ use crate::conformance::failure::Failure;
 use crate::conformance::settings::Runner;
 use crate::exit::Exit;
 use crate::results::EventKind;
-use crate::server::proc::{self, Pid};
+use crate::server::proc::{self, Pid, SchedStats, Thread};
 use crate::server::{ExitReport, LaunchSpec, NetworkLease, Process, Server};
 
 /// The address that a launched server listens on.
@@ -103,6 +104,11 @@ impl<'a> ServerProcess<'a> {
     /// Returns the declared connection limit.
     pub(super) fn capacity(&self) -> Option<usize> {
         self.spec.contract.capacity
+    }
+
+    /// Returns the CPU time of each thread of the server, and the time for which it waited for a CPU.
+    pub(in crate::conformance) fn sched_stats(&self) -> BTreeMap<Thread, SchedStats> {
+        proc::sched_stats_by_thread(&self.tree())
     }
 
     /// Returns the number of the server's processes.

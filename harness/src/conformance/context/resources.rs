@@ -7,6 +7,7 @@ use rustix::process::Rlimit;
 
 use super::deadlines::SHORT_TIMEOUT;
 use super::process::ServerProcess;
+use crate::conformance::assumptions::SLEEP;
 use crate::conformance::failure::Failure;
 use crate::server::proc::{self, Pid, ResourceUsage, Shortage};
 
@@ -60,7 +61,7 @@ impl<'c> Resources<'c> {
     ) -> Result<T, Failure> {
         // The server may still hold descriptors of clients that have just closed.
         if !self.process.wait_for(self.timeout, || self.process.is_asleep()) {
-            return Err(Failure::inconclusive("the server never becomes idle"));
+            return Err(Failure::assumption_failed(SLEEP, "the server never becomes idle"));
         }
         let original_limits = self.exhaust(Shortage::AboveHighest)?;
         let result = self.experiment_without_descriptors(experiment);

@@ -8,6 +8,7 @@ mod line_length;
 mod over_limit;
 mod recipients;
 mod shutdown;
+mod spinning;
 
 pub(super) use clients_at_limit::ClientsAtLimit;
 pub(super) use error_replies::{ErrorReply, common_prefix, error_replies, whole_words};
@@ -16,3 +17,4 @@ pub(super) use line_length::{LongestLine, UnansweredOutcome, longest_line};
 pub(super) use over_limit::{OverLimit, connect_over_limit, expected_outcome};
 pub(super) use recipients::recipients;
 pub(super) use shutdown::{EXIT_FACTOR, Shutdown, shut_down, stop};
+pub(super) use spinning::expect_sleep;

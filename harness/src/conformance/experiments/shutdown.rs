@@ -4,13 +4,19 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::client::ClientError;
+use crate::conformance::assumptions::CONNECTION_SLOTS;
 use crate::conformance::context::{SHORT_TIMEOUT, TestContext};
 use crate::conformance::failure::Failure;
 use crate::conformance::requests::request;
+use crate::conformance::test_client::TestClient;
 use crate::exit::Exit;
 
 /// Maximum number of requests in flight at SIGTERM.
 const MAX_IN_FLIGHT: usize = 1000;
+
+/// Maximum number of connections with a request in flight at SIGTERM.
+const MAX_CONNECTIONS: usize = 4;
 
 /// Number of requests before SIGTERM, which measure the time per request.
 const WARM_UP_REQUESTS: usize = 200;
@@ -40,11 +46,67 @@ pub(in crate::conformance) struct Shutdown {
     pub(in crate::conformance) exit: Option<Exit>,
 }
 
-/// Sends SIGTERM while requests are in flight, then reads the replies and disconnects.
+/// Sends SIGTERM while requests are in flight, then reads the replies and disconnects. Without
+/// pipelining, several connections each have one request in flight.
 ///
 /// # Errors
 /// A plain request gets no reply. The case is then inconclusive.
 pub(in crate::conformance) fn shut_down(ctx: &TestContext<'_>) -> Result<Shutdown, Failure> {
+    let wire = &ctx.contract.wire;
+    match wire.is_pipelined() && wire.requests().is_none() {
+        true => shut_down_pipelined(ctx),
+        false => shut_down_connections(ctx),
+    }
+}
+
+fn shut_down_connections(ctx: &TestContext<'_>) -> Result<Shutdown, Failure> {
+    if ctx.contract.wire.connections_before_exit.is_some() {
+        return Err(Failure::not_applicable(
+            "the server exits after its clients, so its exit does not show what SIGTERM does",
+        ));
+    }
+    let reply = ctx.clients().connect_with_retry(&request(1))?.learn_reply(&request(1))?;
+    let number = ctx.contract.capacity.unwrap_or(MAX_CONNECTIONS).min(MAX_CONNECTIONS);
+    let mut clients = Vec::new();
+    while clients.len() < number {
+        match connect_served(ctx, &reply) {
+            Some(client) => clients.push(client),
+            None => break,
+        }
+    }
+    if clients.is_empty() {
+        let seen = "a client is not served after another one has disconnected";
+        return Err(Failure::assumption_failed(CONNECTION_SLOTS, seen));
+    }
+    for client in &mut clients {
+        client.request(&request(1))?;
+    }
+    ctx.process().signal(Signal::SIGTERM);
+    let quiet = ctx.deadlines().silence(SHORT_TIMEOUT);
+    let is_answered = |client: &mut TestClient<'_>| {
+        client.reply_until_quiescent(quiet).is_ok_and(|line| line == reply)
+    };
+    let requests = clients.len();
+    let replies = clients.iter_mut().map(is_answered).filter(|&is_answered| is_answered).count();
+    drop(clients);
+    Ok(Shutdown { requests, replies, exit: wait_for_exit(ctx) })
+}
+
+/// Connects a client that the server serves. `None` if the server does not serve another client.
+fn connect_served<'s>(ctx: &'s TestContext<'_>, reply: &[u8]) -> Option<TestClient<'s>> {
+    let mut client = ctx.clients().try_connect().ok()?;
+    let quiet = ctx.deadlines().silence(SHORT_TIMEOUT);
+    if ctx.contract.wire.requests().is_none() {
+        let answered = client.ask_until_quiescent(&request(1), quiet);
+        return answered.is_ok_and(|line| line == reply).then_some(client);
+    }
+    // A request would use the connection up.
+    ctx.process().wait_until_asleep();
+    let is_silent = matches!(client.received_reply(), Err(ClientError::Silent(..)));
+    (client.is_accepted() && is_silent).then_some(client)
+}
+
+fn shut_down_pipelined(ctx: &TestContext<'_>) -> Result<Shutdown, Failure> {
     let mut client = ctx.clients().connect()?;
     let reply = client.learn_reply(&request(1))?;
     let began = Instant::now();

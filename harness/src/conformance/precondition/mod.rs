@@ -1,7 +1,8 @@
 //! Preconditions: what a contract must declare for a case to apply.
 //!
 //! Preconditions are checked before the case runs, so that a failure never becomes "not
-//! applicable".
+//! applicable". One exception: if no connection limit is declared, a case with several clients first
+//! tries whether they are served ([`Precondition::Clients`]).
 
 mod text;
 
@@ -29,7 +30,8 @@ pub enum Precondition {
     Capacity,
     /// The overload policy is declared.
     OverloadPolicy,
-    /// The connection limit is at least this number.
+    /// The server serves at least this number of connections at a time. If the connection limit is
+    /// undeclared, the case tries it and does not apply to a server that serves fewer.
     Clients(usize),
     /// The connection limit and the overload policy are declared, and a case can reach the limit.
     Full,
@@ -122,7 +124,7 @@ impl Precondition {
     fn implied(self) -> &'static [Precondition] {
         use Precondition::*;
         match self {
-            Clients(_) => &[OwnReplies, UnlimitedRequests, NoExitAfterConnections, Capacity],
+            Clients(_) => &[OwnReplies, UnlimitedRequests, NoExitAfterConnections],
             Full => &[
                 OwnReplies,
                 UnlimitedRequests,
@@ -149,7 +151,7 @@ impl Precondition {
             Precondition::Broadcast => contract.broadcast.is_some(),
             Precondition::Capacity => contract.capacity.is_some(),
             Precondition::OverloadPolicy => contract.when_full.is_some(),
-            Precondition::Clients(min) => contract.capacity.is_some_and(|limit| limit >= min),
+            Precondition::Clients(min) => contract.capacity.is_none_or(|limit| limit >= min),
             Precondition::Full | Precondition::Optional(_) => true,
             Precondition::Fillable => accepted(contract).is_none_or(|number| number <= MAX_CLIENTS),
             Precondition::Queue => contract.queue.is_some_and(|length| length > 0),

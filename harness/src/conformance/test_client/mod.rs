@@ -281,7 +281,7 @@ impl TestClient<'_> {
     /// expires. The server thus needs another read for the next bytes, even if it lacks CPU time.
     pub fn pause_until_read(&self, pause: Duration) {
         thread::sleep(pause);
-        let has_unread = |end: Option<ServerEnd>| end.is_some_and(|end| end.has_unread);
+        let has_unread = |end: Option<ServerEnd>| end.is_some_and(|end| end.unread > 0);
         wait_while(self.client.addresses(), READ_TIMEOUT, has_unread);
     }
 
@@ -295,6 +295,13 @@ impl TestClient<'_> {
     /// Returns whether all bytes sent in both directions have been delivered.
     pub(super) fn is_delivered(&self) -> bool {
         self.client.addresses().is_some_and(|(client, server)| diag::is_delivered(server, client))
+    }
+
+    /// Returns the state of both ends of the connection: the client's, then the server's. `None` if
+    /// the kernel does not report it.
+    pub(super) fn ends(&self) -> Option<(ServerEnd, ServerEnd)> {
+        let (client, server) = self.client.addresses()?;
+        Some((diag::server_end(client, server)?, diag::server_end(server, client)?))
     }
 
     /// Shuts down the sending direction (half-close).

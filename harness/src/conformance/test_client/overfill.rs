@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::{QUIET, TestClient};
-use crate::conformance::assumptions::PIPELINING;
+use crate::conformance::assumptions::{PIPELINING, SLEEP};
 use crate::conformance::context::BUSY_FACTOR;
 use crate::conformance::failure::Failure;
 use crate::conformance::requests::request;
@@ -26,6 +26,9 @@ pub(in crate::conformance) const MAX_MEMORY_GROWTH: u64 = 4 * 1024 * 1024;
 /// of both sides (`tcp_rmem`, `tcp_wmem`).
 const MAX_SENT: usize = 64 * 1024 * 1024;
 
+/// Number of bytes of requests that a server may read before it sends the replies to the kernel.
+const MAX_PENDING: usize = 2 * 1024 * 1024;
+
 /// Behaviour of a server whose client sends requests and reads no replies.
 #[derive(Clone, Copy, Debug)]
 pub enum OverfillOutcome {
@@ -34,7 +37,7 @@ pub enum OverfillOutcome {
         /// Growth of the server's memory, in bytes.
         growth: u64,
     },
-    /// The server keeps reading and buffers more than `MAX_MEMORY_GROWTH`.
+    /// The server keeps reading, and its memory grows by more than `MAX_MEMORY_GROWTH`.
     Buffers {
         /// Number of bytes sent to the server.
         sent: usize,
@@ -44,8 +47,12 @@ pub enum OverfillOutcome {
 }
 
 impl TestClient<'_> {
-    /// Sends requests and reads no replies, until the server stops reading or its memory has grown
-    /// by more than `MAX_MEMORY_GROWTH`.
+    /// Sends requests and reads no replies, until the server stops reading, or until it is clear that
+    /// it does not.
+    ///
+    /// A server buffers without limit if it has read far more requests than the kernel has replies,
+    /// and its memory has grown. Memory alone proves nothing: the heap of a garbage collector also
+    /// grows for data that is no longer used.
     ///
     /// # Errors
     /// The server keeps reading although its memory does not grow, so it discards replies. Or it
@@ -69,8 +76,14 @@ impl TestClient<'_> {
         let mut sent = 0;
         while Instant::now() < deadline {
             let is_send_blocked = self.client.send(&requests).is_err();
-            sent += requests.len();
-            if growth() > MAX_MEMORY_GROWTH {
+            if !is_send_blocked {
+                sent += requests.len();
+            }
+            let keeps_reading = match self.pending(sent) {
+                Some(pending) => pending > MAX_PENDING,
+                None => sent > MAX_SENT,
+            };
+            if keeps_reading && growth() > MAX_MEMORY_GROWTH {
                 return Ok(OverfillOutcome::Buffers { sent, growth: growth() });
             }
             if sent > MAX_SENT {
@@ -83,7 +96,20 @@ impl TestClient<'_> {
                 return Ok(OverfillOutcome::BackPressure { growth: growth() });
             }
         }
-        Err(Failure::inconclusive("the server never waited for its client to read"))
+        Err(Failure::assumption_failed(SLEEP, "the server never waited for its client to read"))
+    }
+
+    /// Returns how many bytes of requests the server has read for which the kernel has no reply, at
+    /// least. `sent` is the number of bytes that the client has sent. `None` if the kernel does not
+    /// report the buffers of the connection.
+    fn pending(&self, sent: usize) -> Option<usize> {
+        let (client, server) = self.ends()?;
+        let unread = client.unacknowledged as usize + server.unread as usize;
+        let replies = server.unacknowledged as usize + client.unread as usize;
+        // A reply on the wire is at least as long as its value and a terminator.
+        let reply = self.ctx.learned_replies().get(&request(1))?.len() + 1;
+        let answered = (replies / reply + 1) * self.ctx.contract.sent(&request(1)).len();
+        Some(sent.saturating_sub(unread).saturating_sub(answered))
     }
 
     /// Sends requests without pause and reads the replies while `experiment` runs. Then closes the

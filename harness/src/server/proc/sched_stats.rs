@@ -1,10 +1,14 @@
 //! Scheduling statistics (schedstat).
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::{AddAssign, Sub};
 use std::time::Duration;
 
 use super::tree::{Pid, threads};
+
+/// A process and one of its threads.
+pub type Thread = (Pid, Pid);
 
 /// Scheduling statistics of threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,12 +23,21 @@ pub struct SchedStats {
 /// (/proc/PID/task/TID/schedstat). Exited threads are not included.
 pub fn sched_stats(tree: &[Pid]) -> SchedStats {
     let mut sum = SchedStats::default();
-    for pid in tree {
-        for thread in threads(&[*pid]) {
-            sum += SchedStats::read(&format!("/proc/{pid}/task/{thread}/schedstat"));
-        }
+    for stats in sched_stats_by_thread(tree).into_values() {
+        sum += stats;
     }
     sum
+}
+
+/// Returns the scheduling statistics of each current thread of the processes.
+pub fn sched_stats_by_thread(tree: &[Pid]) -> BTreeMap<Thread, SchedStats> {
+    let of_process = |&pid: &Pid| {
+        threads(&[pid]).into_iter().map(move |thread| {
+            let path = format!("/proc/{pid}/task/{thread}/schedstat");
+            ((pid, thread), SchedStats::read(&path))
+        })
+    };
+    tree.iter().flat_map(of_process).collect()
 }
 
 /// Returns the scheduling statistics of the calling thread.

@@ -83,6 +83,13 @@ impl Server {
             // A program for each client, such as a logger, that the server never waits for.
             let _ = Command::new("true").spawn();
         }
+        // The connection is still in the list of the event loop, and always ready.
+        let spins = match self.fault {
+            Fault::SpinsAfterFin => result.is_ok(),
+            Fault::SpinsAfterReset => result.is_err(),
+            _ => false,
+        };
+        self.spins.fetch_or(spins, SeqCst);
         let frees_slot = match self.fault {
             // The decrement is missing, or an early return skips it.
             Fault::NeverFreesASlot => false,
@@ -196,13 +203,18 @@ impl Server {
                 IDLE_TIMEOUT.saturating_sub(elapsed).max(PAUSE * 50)
             }
             (Shape::Idle, _) => IDLE_TIMEOUT,
+            // A nonblocking read in a loop.
+            (_, Fault::SpinsBesideAnIdleClient) => Duration::ZERO,
             _ => Duration::MAX,
         };
-        Ok(match wait_for(&[&self.shutdown, client], timeout)?[..] {
-            [true, _] => Event::Shutdown,
-            [_, true] => Event::Input,
-            _ => Event::IdleTimeout,
-        })
+        loop {
+            match wait_for(&[&self.shutdown, client], timeout)?[..] {
+                [true, _] => return Ok(Event::Shutdown),
+                [_, true] => return Ok(Event::Input),
+                _ if timeout.is_zero() => {}
+                _ => return Ok(Event::IdleTimeout),
+            }
+        }
     }
 
     /// Answers the requests that were received before the shutdown, then closes.

@@ -10,7 +10,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -79,6 +79,9 @@ struct Server {
     connections: AtomicUsize,
     /// Input buffer of all connections, for [`Fault::OneBufferForAll`].
     shared_buffer: Mutex<LineBuffer>,
+    /// Whether the accepting thread spins, for [`Fault::SpinsAfterFin`] and
+    /// [`Fault::SpinsAfterReset`].
+    spins: AtomicBool,
     /// Connection of another client, for the faults that send replies to the wrong client.
     other: Mutex<Option<TcpStream>>,
     /// Connections of all clients, for [`Fault::Broadcasts`].
@@ -109,6 +112,7 @@ impl Server {
             slots: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             shared_buffer: Mutex::default(),
+            spins: AtomicBool::new(false),
             other: Mutex::default(),
             all: Mutex::default(),
             turn: Mutex::default(),
@@ -151,7 +155,7 @@ impl Server {
             Some(listener) => listener,
             none => none.insert(socket::listen(self.fault, self.address)?),
         };
-        match wait_for(&[listener, &self.shutdown], Duration::MAX)?[..] {
+        match wait_for(&[listener, &self.shutdown], self.accept_timeout())?[..] {
             [true, false] => {}
             [false, false] => return Ok(Accepted::Nothing),
             _ => return Ok(Accepted::Shutdown),
@@ -177,6 +181,14 @@ impl Server {
         }
         client.set_nodelay(true)?;
         Ok(Accepted::Client(client))
+    }
+
+    /// Returns the timeout of a wait for a connection: zero for a server that spins.
+    fn accept_timeout(&self) -> Duration {
+        match self.has(Fault::SpinsWithoutClients) || self.spins.load(SeqCst) {
+            true => Duration::ZERO,
+            false => Duration::MAX,
+        }
     }
 
     /// Serves a connection, or rejects it if the server is full.

@@ -54,7 +54,10 @@ pub(super) fn listen(fault: Fault, address: SocketAddr) -> io::Result<TcpListene
 /// descriptor whether it is. Waits 1 ms longer than the timeout, because poll(2) counts whole
 /// milliseconds.
 pub(super) fn wait_for(descriptors: &[&dyn AsFd], timeout: Duration) -> io::Result<Vec<bool>> {
-    let timeout = timeout.saturating_add(Duration::from_millis(1));
+    let timeout = match timeout {
+        Duration::ZERO => timeout,
+        _ => timeout.saturating_add(Duration::from_millis(1)),
+    };
     let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::NONE);
     let mut polled: Vec<PollFd<'_>> =
         descriptors.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)).collect();

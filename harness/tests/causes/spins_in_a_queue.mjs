@@ -1,0 +1,38 @@
+// An echo server. A loop of setImmediate looks for finished requests, even if there are none.
+// check: --service echo --shutdown abort
+// cases: framing/single idle/
+// fault: The server spins without clients: it keeps a CPU busy and does no work
+import net from "node:net";
+
+const finished = [];
+
+function poll() {
+  while (finished.length > 0) {
+    const [socket, reply] = finished.shift();
+    if (!reply) socket.end();
+    else if (!socket.write(reply)) socket.pause();
+  }
+  setImmediate(poll);
+}
+
+const server = net.createServer({ allowHalfOpen: true }, (socket) => {
+  let buffer = "";
+  socket.setEncoding("latin1");
+  socket.on("data", (data) => {
+    const lines = (buffer + data).split("\n");
+    buffer = lines.pop();
+    for (const line of lines) {
+      finished.push([socket, Buffer.from(line.replace(/\r$/, "") + "\n", "latin1")]);
+    }
+  });
+  socket.on("end", () => {
+    if (buffer) finished.push([socket, Buffer.from(buffer + "\n", "latin1")]);
+    finished.push([socket, null]);
+  });
+  socket.on("drain", () => socket.resume());
+  socket.on("error", () => socket.destroy());
+});
+process.on("SIGTERM", () => process.exit(0));
+process.on("SIGINT", () => process.exit(0));
+server.listen(Number(process.argv[3]), process.argv[2]);
+poll();
