@@ -109,9 +109,8 @@ impl CounterexampleFile {
         let invalid = |message: String| file_error(file, &message);
         let with_help = |error: &dyn Display| invalid(format!("{error}\n{HELP}"));
         let text = read_text(file).map_err(|error| with_help(&error))?;
-        let Ok(Format { format }) = serde_json::from_str(&text) else {
-            return Err(with_help(&"the file is no counterexample").into());
-        };
+        let Format { format } = serde_json::from_str(&text)
+            .map_err(|error| with_help(&format!("the file is no counterexample: {error}")))?;
         if format != FORMAT {
             return Err(invalid(format!(
                 "format {format} is unknown; this version reads format {FORMAT}; run the check \

@@ -235,7 +235,7 @@ fn without_a_listener_every_connection_is_refused_and_none_has_a_latency() {
     let words = || contains(why).and(contains(dashes)).and(contains(" ns").not());
     let remedy = format!("no server listens on {nobody}");
     let run = load(nobody, &["--connections", "7"]).assert();
-    run.code(1).stdout(words()).stderr(contains(remedy).and(contains("start it, or correct")));
+    run.code(1).stdout(words()).stderr(contains(remedy).and(contains("or correct")));
     load(nobody, &["--rate", "100"]).assert().code(1).stdout(contains("lateness     p50 -"));
 }
 

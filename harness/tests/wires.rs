@@ -468,7 +468,10 @@ fn a_manifest_error_names_the_line_and_the_field() -> Result<(), Failed> {
     let valid = "[[server]]\nname = \"a\"\ncommand = \"true {port}\"\n";
     for (added, words) in [
         ("speed = 1\n", &["line 4", "unknown field `speed`"][..]),
-        ("[server.wire]\nreply-end = { size = 0 }\n", &["line 5", "`reply-end`", "1 byte"]),
+        (
+            "[server.wire]\nreply-end = { size = 0 }\n",
+            &["line 5", "`reply-end`", "from 1 to 262144 bytes"],
+        ),
         ("[server.wire]\nvalue = \"(\"\n", &["line 5", "`value`", "regular expression"]),
         ("[server.contract]\nwhen-full = \"sulk\"\n", &["line 5", "`when-full`", "wait, refuse"]),
         ("[server.contract]\nidle-timeout = \"soon\"\n", &["line 5", "`idle-timeout`", "250ms"]),

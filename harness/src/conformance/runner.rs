@@ -81,9 +81,12 @@ impl Runner {
             });
         }
         if let Some(failure) = unanswered.clone().filter(|_| !broadcasts) {
-            let others = results.iter_mut().filter(|it| it.name == NO_BROADCAST);
-            let applicable = others.filter(|it| it.state != State::NotApplicable);
-            applicable.for_each(|result| result.fail_with(failure.clone()));
+            // The evidence of its run would be that of another fault.
+            for result in results.iter_mut().filter(|it| it.name == NO_BROADCAST) {
+                if let Some(case) = plain.iter().find(|case| case.name == NO_BROADCAST) {
+                    *result = self.result_without_run(spec, case, failure.clone());
+                }
+            }
         }
         results.iter_mut().for_each(report_unless_blocked);
         if broadcasts {

@@ -200,6 +200,11 @@ impl Wire {
         self.request.after.first().is_none_or(|first| *first != byte)
     }
 
+    /// Returns whether these bytes are one request in the template: they do not contain the terminator.
+    pub fn is_one_request(&self, payload: &[u8]) -> bool {
+        !self.is_delimited() || self.request.after.find_end(payload).is_none()
+    }
+
     /// Extracts the value from a reply. Returns the whole reply if it is an error or has no value.
     pub fn value_of(&self, reply: Vec<u8>) -> Vec<u8> {
         if self.error.as_ref().is_some_and(|error| error.is_match(&reply)) {

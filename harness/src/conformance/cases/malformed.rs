@@ -181,10 +181,7 @@ fn check_each(
     // The server may still handle the client of an earlier check.
     let mut client = ctx.clients().connect_with_retry(&request(1))?;
     let reply = client.learn_reply(&request(1))?;
-    let wire = &ctx.contract.wire;
-    let is_one_request =
-        |line: &&&[u8]| !wire.is_delimited() || wire.request.after.find_end(line).is_none();
-    for line in lines.iter().filter(is_one_request) {
+    for line in lines.iter().filter(|line| ctx.contract.wire.is_one_request(line)) {
         let sent = printable(line);
         let with_line = |failure: Failure| Failure {
             expected: format!("to {sent}: {}", failure.expected),

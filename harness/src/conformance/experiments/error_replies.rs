@@ -10,7 +10,10 @@ use crate::conformance::test_client::TestClient;
 use crate::contract::Contract;
 
 /// Malformed requests for a calculator.
-const MALFORMED: [&[u8]; 6] = [b"1+", b"(1", b"*", b"abc", b"'", b"1/0"];
+const MALFORMED: [&[u8]; 5] = [b"1+", b"(1", b"*", b"abc", b"'"];
+
+/// An expression without a value.
+const DIVISION_BY_ZERO: &[u8] = b"1/0";
 
 /// A malformed request and the reply to it.
 pub(in crate::conformance) struct ErrorReply {
@@ -29,7 +32,10 @@ pub(in crate::conformance) fn error_replies(
 ) -> Result<Vec<ErrorReply>, Failure> {
     let plain = request(1);
     let malformed = match ctx.contract.service {
-        Service::Calc => MALFORMED.map(<[u8]>::to_vec).to_vec(),
+        Service::Calc => {
+            let division = ctx.contract.payload(DIVISION_BY_ZERO);
+            MALFORMED.map(<[u8]>::to_vec).into_iter().chain([division]).collect()
+        }
         Service::Echo => {
             let limit = ctx.contract.max_line.unwrap_or_default();
             [limit + 1, 2 * limit].map(|size| padded(ctx.contract, &plain, size)).to_vec()
