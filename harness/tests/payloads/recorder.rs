@@ -75,6 +75,11 @@ fn serve(mut client: &TcpStream, kind: &Kind, record: &Record) {
         for &byte in &input[..count] {
             if buffer.len() < MAX_BUFFERED {
                 buffer.push(byte);
+                // The server may be ended before it reads the rest of an endless request.
+                if buffer.len() == MAX_BUFFERED {
+                    record
+                        .add(&buffer.strip_prefix(kind.before).unwrap_or(&buffer)[..MAX_LINE + 1]);
+                }
             } else {
                 // Keep the end, so that the terminator is found.
                 buffer.remove(MAX_BUFFERED - 8);

@@ -1,25 +1,49 @@
 //! A class of submissions to one exercise. Some are hostile.
 
+use harness::report::grading::Grading;
+use harness::results::ServerResult;
+
 use super::*;
 
-/// Submissions in `tests/class`: the name, a case that the submission fails (empty if it passes),
-/// and the expected state of that case (empty for any state).
-const CLASS: &[(&str, &str, &str)] = &[
-    ("anna", "", ""),
-    ("bert", "", ""),
-    ("clara", "", ""),
-    ("dora", "results/precedence", "completed"),
-    ("emil", "disconnects/reset-in-request", "crash"),
-    ("fritz", "framing/byte-by-byte", ""),
-    ("gerda", "framing/single", "crash"),
-    ("jakob", "framing/single", "hang"),
+/// A submission in `tests/class`.
+struct Submission {
+    name: &'static str,
+    /// A case that the submission fails, and the expected state of the case (empty for any state).
+    fails: Option<(&'static str, &'static str)>,
+    /// Title of the first fault in the grading report.
+    first_fault: &'static str,
+}
+
+const fn correct(name: &'static str) -> Submission {
+    Submission { name, fails: None, first_fault: "" }
+}
+
+const fn faulty(
+    name: &'static str,
+    case: &'static str,
+    state: &'static str,
+    first_fault: &'static str,
+) -> Submission {
+    Submission { name, fails: Some((case, state)), first_fault }
+}
+
+#[rustfmt::skip]
+const CLASS: &[Submission] = &[
+    correct("anna"),
+    correct("bert"),
+    correct("clara"),
+    faulty("dora", "results/precedence", "completed", "Operators are not applied in the usual order"),
+    faulty("emil", "disconnects/reset-in-request", "crash", "The server exits when a client connects and resets the connection"),
+    faulty("fritz", "framing/byte-by-byte", "", "A request that arrives byte by byte is not treated as one request"),
+    faulty("gerda", "framing/single", "crash", "The server exits before it listens"),
+    faulty("jakob", "framing/single", "hang", "The server sends no reply when it receives its first request"),
 ];
 
 /// Hostile submissions, without expected results. The harness must test them and leave no process.
 pub(super) const HOSTILE: &[&str] = &["hans", "ida"];
 
 pub(super) fn class_is_tested() -> Result<(), Failed> {
-    let names: Vec<&str> = CLASS.iter().map(|(name, ..)| *name).collect();
+    let names: Vec<&str> = CLASS.iter().map(|submission| submission.name).collect();
     check_submissions(&names, "40s")
 }
 
@@ -39,21 +63,28 @@ pub(super) fn check_submissions(names: &[&str], within: &str) -> Result<(), Fail
     for name in names {
         let document = documents.iter().find(|server| server["name"] == *name);
         let document = document.ok_or_else(|| format!("{name} has no results"))?;
-        let Some((_, case, state)) = CLASS.iter().find(|(known, ..)| known == name) else {
-            continue;
-        };
+        let Some(submission) = CLASS.iter().find(|it| it.name == *name) else { continue };
         let cases = document["cases"].as_array().cloned().unwrap_or_default();
         let fails: Vec<&Value> = cases.iter().filter(|case| case["verdict"] == "fail").collect();
-        let is_expected = match *case {
-            "" => fails.is_empty(),
-            case => fails
+        let is_expected = match submission.fails {
+            None => fails.is_empty(),
+            Some((case, state)) => fails
                 .iter()
-                .any(|fail| fail["name"] == case && (state.is_empty() || fail["state"] == *state)),
+                .any(|fail| fail["name"] == case && (state.is_empty() || fail["state"] == state)),
         };
         if !is_expected {
             let names: Vec<String> =
                 fails.iter().map(|fail| format!("{} {}", fail["name"], fail["state"])).collect();
             return Err(format!("{name} fails {names:?}: {}", text(&output.stderr)).into());
+        }
+        let server: ServerResult = serde_json::from_value(document.clone())?;
+        let faults = Grading::of(&server).faults;
+        let first_fault = faults.first().map_or("", |fault| fault.title.as_str());
+        if first_fault != submission.first_fault {
+            let expected = submission.first_fault;
+            return Err(
+                format!("the first fault of {name} is {first_fault:?}, not {expected:?}").into()
+            );
         }
     }
     let pages = ["page/grading.html", "page/grading.md", "page/index.html"];

@@ -280,6 +280,21 @@ const EXCEPTIONS: &[(&str, Fault, Severity, &str)] = &[
     ("refusal/as-declared", TooLate, ContractViolation, "a connection over the limit is rejected too late"),
 ];
 
+/// Cases with random input, and the cases that test one property of that input. If such a case failed,
+/// it names the cause of both.
+const RANDOM_INPUT: &[(&str, &[&str])] = &[
+    ("results/arithmetic", &["results/precedence", "results/float-precision", "results/overflow"]),
+    (
+        "framing/random-cuts",
+        &["framing/byte-by-byte", "framing/all-cuts", "framing/split-token", "framing/pipelined"],
+    ),
+];
+
+/// Returns the cases that name the cause of a failure of this case better than the case itself.
+pub(super) fn more_specific(name: &str) -> &'static [&'static str] {
+    RANDOM_INPUT.iter().find(|row| row.0 == name).map_or(&[], |row| row.1)
+}
+
 /// Returns the description of a case, if any.
 fn case(name: &str) -> Option<&'static Description> {
     CASES.iter().find(|row| row.case == name)

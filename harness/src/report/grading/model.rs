@@ -208,12 +208,12 @@ fn faults<'j>(failed: impl Iterator<Item = &'j CaseResult>) -> Vec<Fault> {
         group.sort_by_key(|result| rank_in_group(result));
         group
     });
-    let mut by_title = group_by(sorted, |group| title(group[0]));
+    let mut by_title = rank::explained(group_by(sorted, |group| title(group[0])));
     // Of the exits, the one with the smallest provocation is first.
     by_title.iter_mut().for_each(|group| group.sort_by_key(|result| rank_in_group(result)));
     by_title.sort_by_key(|group| {
         let provocation = group[0].provoked.as_ref().map(|provoked| provoked.provocation);
-        (rank::severity(group[0]), provocation.is_none(), provocation)
+        (rank::highest_severity(group), provocation.is_none(), provocation)
     });
     by_title.iter().map(|group| fault(group)).collect()
 }
@@ -222,10 +222,11 @@ fn faults<'j>(failed: impl Iterator<Item = &'j CaseResult>) -> Vec<Fault> {
 /// ones, those of the case that tests for the fault.
 ///
 /// A server that ignores a signal does so in every situation, so there the general title is first.
-fn rank_in_group(result: &CaseResult) -> (Severity, bool) {
+fn rank_in_group(result: &CaseResult) -> (bool, Severity, bool) {
     let fault = rank::fault(result);
     let is_own = descriptions::is_own(&result.name, fault);
-    (rank::severity(result), is_own == (fault == FaultKind::DoesNotExit))
+    let has_random_input = !descriptions::more_specific(&result.name).is_empty();
+    (has_random_input, rank::severity(result), is_own == (fault == FaultKind::DoesNotExit))
 }
 
 /// Joins groups of results with equal keys, in the order of the first of each.
@@ -248,7 +249,7 @@ fn fault(group: &[&CaseResult]) -> Fault {
     let first = group[0];
     Fault {
         title: title(first),
-        severity: rank::severity(first),
+        severity: rank::highest_severity(group),
         evidence: evidence::of(first),
         cause: match evidence::error_before_timeout(first) {
             Some(_) => ERROR_BEFORE_TIMEOUT.to_owned(),

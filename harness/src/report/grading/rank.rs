@@ -1,5 +1,7 @@
 //! The fault of a failed case, and its severity.
 
+use std::mem;
+
 use super::descriptions;
 use super::severity::Severity;
 use crate::results::{CaseResult, Fault, Provocation, State};
@@ -21,4 +23,30 @@ pub(super) fn fault(result: &CaseResult) -> Fault {
         (Fault::Requirement, State::Crash, Some(_)) => Fault::Exits,
         (fault, ..) => fault,
     }
+}
+
+/// Moves cases with random input to the group of a case that names the cause, if one failed.
+pub(super) fn explained(mut groups: Vec<Vec<&CaseResult>>) -> Vec<Vec<&CaseResult>> {
+    for at in (0..groups.len()).rev() {
+        let explains = |group: &Vec<&CaseResult>, result: &CaseResult| {
+            let specific = descriptions::more_specific(&result.name);
+            result.provoked.is_none()
+                && group.iter().any(|other| specific.contains(&other.name.as_str()))
+        };
+        let explaining = (0..groups.len()).find(|&other| {
+            other != at && groups[at].iter().all(|result| explains(&groups[other], result))
+        });
+        if let Some(explaining) = explaining {
+            let group = mem::take(&mut groups[at]);
+            groups[explaining].extend(group);
+        }
+    }
+    groups.retain(|group| !group.is_empty());
+    groups
+}
+
+/// Returns the highest severity of a group.
+pub(super) fn highest_severity(group: &[&CaseResult]) -> Severity {
+    let severities = group.iter().map(|result| severity(result));
+    severities.min().unwrap_or(Severity::Minor)
 }
