@@ -16,19 +16,29 @@ pub(crate) fn tests() -> Vec<Test> {
         .iter()
         .map(|&(rejection, arguments)| {
             let name = format!("a_slot_that_is_freed_late::{rejection}::is_waited_for");
-            Test::new(name, move || a_late_slot_is_waited_for(arguments)).needing("python3")
+            Test::new(name, move || a_late_slot_is_waited_for(arguments, 1)).needing("python3")
         })
         .collect();
-    let greedy = [
-        Test::new(
-            "a_correct_server_beside_spinning_processes_does_not_fail",
-            a_correct_server_beside_spinning_processes_does_not_fail,
-        ),
-        Test::new(
-            "a_server_that_spins_in_many_processes_is_killed_and_the_check_ends",
-            a_server_that_spins_in_many_processes_is_killed_and_the_check_ends,
-        ),
-    ];
+    tests.extend(LATE_SLOTS.iter().map(|&(rejection, arguments)| {
+        let name = format!("a_slot_that_is_freed_late::{rejection}::is_waited_for_many_times");
+        let claim = move || a_late_slot_is_waited_for(arguments, CHECKS);
+        Test::new(name, claim).needing("python3").variant(true)
+    }));
+    let greedy =
+        [("", &CASES_UNDER_LOAD[..FEW_CASES], false), ("_in_many_cases", CASES_UNDER_LOAD, true)]
+            .map(|(suffix, cases, is_variant)| {
+                let correct = Test::new(
+                    format!("a_correct_server_beside_spinning_processes_does_not_fail{suffix}"),
+                    || a_correct_server_beside_spinning_processes_does_not_fail(cases),
+                );
+                let spinning = Test::new(
+                    format!(
+                        "a_server_that_spins_in_many_processes_is_killed_and_the_check_ends{suffix}"
+                    ),
+                    || a_server_that_spins_in_many_processes_is_killed_and_the_check_ends(cases),
+                );
+                [correct, spinning].map(|test| test.variant(is_variant))
+            });
     let at_a_distance = |name: &str, cases: &'static [&'static str]| {
         Test::ignorable(name, || a_far_server_gets_the_verdicts_of_a_near_one(cases))
             .needing("python3")
@@ -36,7 +46,9 @@ pub(crate) fn tests() -> Vec<Test> {
     let far = "a_far_server_gets_the_verdicts_of_a_near_one";
     tests.push(at_a_distance(far, CASES_AT_A_DISTANCE).costing(Cost::Greedy));
     tests.push(at_a_distance(&format!("{far}_in_all_cases"), &[]).variant(true));
-    tests.extend(greedy.map(|test| test.needing("python3").costing(Cost::Greedy)));
+    tests.extend(
+        greedy.into_iter().flatten().map(|test| test.needing("python3").costing(Cost::Greedy)),
+    );
     tests
 }
 
@@ -64,11 +76,16 @@ const CASES_AFTER_ANOTHER_CLIENT: &[&str] = &[
     "startup/port-taken",
 ];
 
-/// Number of checks. Each has other delays.
-const CHECKS: usize = 2;
+/// Number of checks of a variant. Each has other delays.
+const CHECKS: usize = 4;
 
 fn path(file: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/patience").join(file).display().to_string()
+}
+
+/// Returns the flags that choose these cases.
+fn named<'c>(cases: &[&'c str]) -> Vec<&'c str> {
+    cases.iter().flat_map(|&case| ["--case", case]).collect()
 }
 
 /// Runs a check, and returns the results of the server's cases.
@@ -102,12 +119,11 @@ fn expect_judged(results: &[CaseResult]) -> Result<(), Failed> {
     if others.is_empty() { Ok(()) } else { Err(others.join("\n").into()) }
 }
 
-fn a_late_slot_is_waited_for(arguments: &str) -> Result<(), Failed> {
+fn a_late_slot_is_waited_for(arguments: &str, checks: usize) -> Result<(), Failed> {
     let command = format!("python3 -S -E {} {{host}} {{port}} {arguments}", path("late_slot.py"));
-    let cases = CASES_AFTER_ANOTHER_CLIENT.iter().flat_map(|&case| ["--case", case]);
-    let flags: Vec<&str> =
-        ["--cmd", &command, "--service", "echo"].into_iter().chain(cases).collect();
-    for _ in 0..CHECKS {
+    let server = ["--cmd", &command, "--service", "echo"];
+    let flags = [&server[..], &named(CASES_AFTER_ANOTHER_CLIENT)].concat();
+    for _ in 0..checks {
         expect_judged(&check(&flags)?)?;
     }
     Ok(())
@@ -119,9 +135,18 @@ const MAX_CHECK_TIME: Duration = Duration::from_secs(240);
 /// Number of processes that use the CPUs without pause.
 const SPINNING_PROCESSES: &str = "64";
 
-/// Cases with many clients and waits.
-const CASES_UNDER_LOAD: &[&str] =
-    &["--case", "framing/", "--case", "disconnects/", "--case", "leaks/", "--case", "startup/"];
+/// Cases with many clients and waits. The first few are representative.
+const CASES_UNDER_LOAD: &[&str] = &[
+    "disconnects/half-close",
+    "leaks/close-wait",
+    "startup/listens-in-time",
+    "framing/",
+    "disconnects/",
+    "leaks/",
+    "startup/",
+];
+
+const FEW_CASES: usize = 3;
 
 /// Processes that use the CPUs without pause until the value is dropped.
 struct SpinningProcesses(Child);
@@ -142,15 +167,13 @@ impl Drop for SpinningProcesses {
     }
 }
 
-fn a_correct_server_beside_spinning_processes_does_not_fail() -> Result<(), Failed> {
+fn a_correct_server_beside_spinning_processes_does_not_fail(cases: &[&str]) -> Result<(), Failed> {
     let _spinning = SpinningProcesses::start()?;
     let correct = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/causes/correct.py");
     let command = format!("python3 -S -E {} {{host}} {{port}}", correct.display());
     let began = Instant::now();
-    let results = check(
-        &[&["--cmd", &command, "--service", "echo", "--shutdown", "abort"], CASES_UNDER_LOAD]
-            .concat(),
-    )?;
+    let server = ["--cmd", &command, "--service", "echo", "--shutdown", "abort"];
+    let results = check(&[&server[..], &named(cases)].concat())?;
     expect_in_time(began)?;
     let failed: Vec<&CaseResult> = results.iter().filter(|it| it.found() == Kind::Fail).collect();
     match failed[..] {
@@ -159,11 +182,14 @@ fn a_correct_server_beside_spinning_processes_does_not_fail() -> Result<(), Fail
     }
 }
 
-fn a_server_that_spins_in_many_processes_is_killed_and_the_check_ends() -> Result<(), Failed> {
+fn a_server_that_spins_in_many_processes_is_killed_and_the_check_ends(
+    cases: &[&str],
+) -> Result<(), Failed> {
     let command =
         format!("python3 -S -E {} {SPINNING_PROCESSES} {{host}} {{port}}", path("spinning.py"));
     let began = Instant::now();
-    let results = check(&[&["--cmd", &command, "--service", "echo"], CASES_UNDER_LOAD].concat())?;
+    let server = ["--cmd", &command, "--service", "echo"];
+    let results = check(&[&server[..], &named(cases)].concat())?;
     expect_in_time(began)?;
     let is_named = |it: &CaseResult| it.observed.contains("used the CPUs for 5 s without pause");
     match results.iter().any(|it| it.found() == Kind::Fail && is_named(it)) {

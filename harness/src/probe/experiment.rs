@@ -132,11 +132,9 @@ impl Findings {
                  a fault, and is not declared"
             ));
         }
-        for observation in &self.observations {
-            // Several cases can make the same observation.
-            let line = observation.line(declared);
-            if !lines.contains(&line) {
-                lines.push(line);
+        for (index, observation) in self.observations.iter().enumerate() {
+            if !observation.repeats(&self.observations[..index]) {
+                lines.push(observation.line(declared));
             }
         }
         lines

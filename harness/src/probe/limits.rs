@@ -8,6 +8,8 @@ use crate::server::LaunchSpec;
 
 /// Observation of one experiment.
 pub(super) struct Observation {
+    /// Name of the case.
+    pub(super) case: &'static str,
     /// The observation, as a sentence.
     pub(super) description: String,
     /// The declaration that follows from the observation.
@@ -16,7 +18,24 @@ pub(super) struct Observation {
     pub(super) undeclared: Option<&'static str>,
 }
 
+/// Cases that observe the connection limit. One may add nothing to what the others observed.
+const CONNECTION_LIMIT: &[&str] = &["contract/capacity", "contract/when-full", "contract/queue"];
+
 impl Observation {
+    /// Returns whether the observation repeats what earlier ones say about the connection limit.
+    pub(super) fn repeats(&self, earlier: &[Observation]) -> bool {
+        let is_about_limit = |it: &&Observation| CONNECTION_LIMIT.contains(&it.case);
+        let mut earlier = earlier.iter().filter(is_about_limit).peekable();
+        if !is_about_limit(&self) || earlier.peek().is_none() {
+            return false;
+        }
+        let known: Vec<&Declared> = earlier.map(|it| &it.declared).collect();
+        PROPERTIES.iter().all(|property| {
+            let value = (property.format)(&self.declared);
+            value.is_none() || known.iter().any(|declared| (property.format)(declared) == value)
+        })
+    }
+
     /// Describes the observation, with the properties that the entry declares because of it, and why
     /// it does not declare the others.
     pub(super) fn line(&self, entry: &Declared) -> String {
@@ -80,7 +99,7 @@ fn observe_once(runner: &Runner, spec: &LaunchSpec, case: &'static Case) -> Opti
         "max-line is not declared: a longer request must get one error reply, and the next request \
          its own reply",
     );
-    Some(Observation { description, declared, undeclared })
+    Some(Observation { case: case.name, description, declared, undeclared })
 }
 
 /// Combines the observations into declared properties. `example` is the reply to a plain request.
@@ -134,7 +153,7 @@ mod tests {
     use super::*;
 
     fn observation(declared: Declared) -> Observation {
-        Observation { description: String::new(), declared, undeclared: None }
+        Observation { case: "", description: String::new(), declared, undeclared: None }
     }
 
     fn full(when_full: OverloadPolicy) -> Declared {
@@ -151,6 +170,23 @@ mod tests {
             let limits = combine(&found, b"42\n");
             assert_eq!((limits.capacity, limits.when_full), (Some(4), expected));
         }
+    }
+
+    #[test]
+    fn an_observation_of_the_connection_limit_that_adds_no_property_is_a_repetition() {
+        let of = |case, declared| Observation { case, ..observation(declared) };
+        let capacity = Declared { capacity: Some(4), ..full(OverloadPolicy::Busy) };
+        let earlier = [of("contract/capacity", capacity)];
+        for (case, declared, is_repetition) in [
+            ("contract/when-full", full(OverloadPolicy::Busy), true),
+            ("contract/when-full", full(OverloadPolicy::Wait), false),
+            ("contract/queue", Declared::default(), true),
+            ("contract/queue", Declared { queue: Some(2), ..Declared::default() }, false),
+            ("contract/idle-timeout", Declared::default(), false),
+        ] {
+            assert_eq!(of(case, declared).repeats(&earlier), is_repetition, "{case}");
+        }
+        assert!(!of("contract/when-full", Declared::default()).repeats(&[]));
     }
 
     #[test]

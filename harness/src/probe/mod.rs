@@ -117,22 +117,8 @@ impl ProbeArguments {
             greeting if greeting.ends_with(b"\n") => Some(Greeting::Lines(lines)),
             greeting => Some(Greeting::Until(Bytes::from(greeting))),
         };
-        let timeout = target.spec.readiness.timeout;
-        Entry {
-            name: self.name_of(command),
-            command: Command::Line(command.to_owned()),
-            folder: None,
-            environment: Default::default(),
-            port: target.spec.fixed_port.map(Port::Fixed),
-            input: target.spec.input,
-            start_timeout: (timeout != START_TIMEOUT).then_some(timeout),
-            ready: target.spec.readiness.text,
-            service: Service::Calc,
-            concurrency_model: None,
-            contract: ContractTable(Declared::default()),
-            dialect: Dialect::default(),
-            wire: Wire { greeting, ..Wire::default() },
-        }
+        let wire = Wire { greeting, ..Wire::default() };
+        Entry { wire, ..self.how_to_start(command, target) }
     }
 
     /// Returns the manifest entry of the server.
@@ -148,6 +134,19 @@ impl ProbeArguments {
             let model = RequiredModel::from_str(detected.model.name()).ok()?;
             detected.meets(model).then_some(model)
         });
+        let dialect = target.spec.contract.dialect;
+        Entry {
+            service: protocol.service,
+            concurrency_model,
+            contract: ContractTable(contract),
+            dialect,
+            wire: protocol.wire,
+            ..self.how_to_start(command, target)
+        }
+    }
+
+    /// Returns an entry with only the name of the server and how it is started.
+    fn how_to_start(&self, command: &str, target: ProbeTarget) -> Entry {
         let timeout = target.spec.readiness.timeout;
         Entry {
             name: self.name_of(command),
@@ -158,11 +157,11 @@ impl ProbeArguments {
             input: target.spec.input,
             start_timeout: (timeout != START_TIMEOUT).then_some(timeout),
             ready: target.spec.readiness.text,
-            service: protocol.service,
-            concurrency_model,
-            contract: ContractTable(contract),
-            dialect: target.spec.contract.dialect,
-            wire: protocol.wire,
+            service: Service::Calc,
+            concurrency_model: None,
+            contract: ContractTable(Declared::default()),
+            dialect: Dialect::default(),
+            wire: Wire::default(),
         }
     }
 }
