@@ -102,7 +102,7 @@ pub fn detect(server: &Server) -> Detected {
         while clients.len() < number {
             clients.push(IdleConnection::connect(server.address));
         }
-        let snapshot = snapshot::take(server, &mut clients, &mut listeners, false);
+        let snapshot = snapshot::take(server, &mut clients, &mut listeners, false, &snapshots);
         let is_full = snapshot.accepted() < number;
         snapshots.push(snapshot);
         // The server would reject or queue further connections too.
@@ -111,7 +111,8 @@ pub fn detect(server: &Server) -> Detected {
         }
     }
     clients.iter().for_each(IdleConnection::finish);
-    snapshots.push(snapshot::take(server, &mut clients, &mut listeners, true));
+    let finished = snapshot::take(server, &mut clients, &mut listeners, true, &snapshots);
+    snapshots.push(finished);
     Detected::of(snapshots)
 }
 

@@ -24,6 +24,9 @@ use crate::text::visible;
 /// [`CONSISTENT_SNAPSHOTS_IF_QUEUED`] attempts.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The same timeout for a server that did not become idle in an earlier snapshot.
+const REPEATED_IDLE_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// CPU time after which [`IDLE_TIMEOUT`] applies. A server that has used less may be starved of CPU
 /// time, and gets up to [`MAX_TIMEOUT`].
 const MIN_CPU_TIME: Duration = Duration::from_millis(500);
@@ -104,12 +107,18 @@ impl Snapshot {
 }
 
 /// Takes snapshots until the server is idle or a timeout expires. Returns the last snapshot.
+/// `earlier`: the results of earlier calls for this server.
 pub(super) fn take(
     Server { process, address, .. }: &Server,
     clients: &mut [IdleConnection],
     listeners: &mut HashSet<u64>,
     finished: bool,
+    earlier: &[Snapshot],
 ) -> Snapshot {
+    let idle_timeout = match earlier.iter().all(|snapshot| snapshot.steady) {
+        true => IDLE_TIMEOUT,
+        false => REPEATED_IDLE_TIMEOUT,
+    };
     let began = Instant::now();
     let cpu_time_before = proc::cpu_time(&process.tree());
     let mut consistent = 0;
@@ -134,7 +143,7 @@ pub(super) fn take(
         // A thread that sleeps repeatedly for a short time is asleep in most attempts.
         let sleeps_repeatedly = asleep >= CONSISTENT_SNAPSHOTS_IF_QUEUED;
         let idle_timeout_applies = sleeps_repeatedly || used >= MIN_CPU_TIME;
-        if waited > MAX_TIMEOUT || waited > IDLE_TIMEOUT && idle_timeout_applies {
+        if waited > MAX_TIMEOUT || waited > idle_timeout && idle_timeout_applies {
             return snapshot;
         }
         thread::sleep(PAUSE);

@@ -98,7 +98,7 @@ impl<'s> Clients<'s> {
                 Err(error)
                     if is_rejection(&error)
                         && self.ctx.departures().have_occurred()
-                        && Instant::now() < deadline =>
+                        && self.ctx.may_free_a_slot(deadline) =>
                 {
                     thread::sleep(POLL_INTERVAL);
                 }
@@ -126,7 +126,7 @@ impl<'s> Clients<'s> {
                 is_rejected = learned.as_ref().is_some_and(|learned| *learned != reply);
                 Ok(client)
             });
-            if served.is_ok() && !is_rejected || Instant::now() > deadline {
+            if served.is_ok() && !is_rejected || !self.ctx.may_free_a_slot(deadline) {
                 return served;
             }
             if let Some(learned) = learned.clone().filter(|_| is_rejected) {
@@ -270,7 +270,7 @@ impl<'s> Clients<'s> {
                     (Err(error), is_rejected)
                 }
             };
-            if !is_rejected || Instant::now() > deadline {
+            if !is_rejected || !self.ctx.may_free_a_slot(deadline) {
                 return self.check_service(expected, &request, served);
             }
             thread::sleep(POLL_INTERVAL);

@@ -8,7 +8,7 @@ use super::observer::ProbeObserver;
 use super::protocol::{self, Echo, Protocol, QuitWords};
 use super::target::ProbeTarget;
 use crate::concurrency::{self, Detected};
-use crate::conformance::{Case, Runner, cases};
+use crate::conformance::{Case, cases};
 use crate::contract::{Broadcast, Declared};
 
 /// An experiment. The first five run first, because their results determine how the others run.
@@ -159,8 +159,7 @@ impl Experiment {
             Experiment::Quit => Outcome::Quit(protocol::detect_quit(target, protocol)),
             Experiment::ConcurrencyModel => Outcome::ConcurrencyModel(detect_model(target)),
             Experiment::Contract(case) => {
-                let runner = Runner::new(target.launcher.clone(), 1);
-                Outcome::Contract(limits::observe(&runner, &target.spec, case).map(Box::new))
+                Outcome::Contract(limits::observe(target, case).map(Box::new))
             }
         }
     }

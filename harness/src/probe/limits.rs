@@ -1,5 +1,8 @@
 //! Detects limits and other contract properties of a server with the cases of the topic `contract`.
 
+use std::time::Duration;
+
+use super::target::ProbeTarget;
 use crate::config_source::inline;
 use crate::conformance::{Case, Runner, cases, stable_prefix};
 use crate::contract::{Declared, PROPERTIES, ShutdownPolicy, ValueType};
@@ -68,20 +71,22 @@ impl Observation {
 /// that exits at once may by chance have answered all requests before the signal.
 const DRAIN_REPETITIONS: usize = 4;
 
+/// Timeout of a wait in the experiments with longer lines. They take over 30 s with a server that
+/// copies its buffer at each read.
+const LONG_LINE_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// Runs one case of the topic `contract`, several times if chance may affect the result. Returns
 /// `None` if the case makes no observation.
-pub(super) fn observe(
-    runner: &Runner,
-    spec: &LaunchSpec,
-    case: &'static Case,
-) -> Option<Observation> {
-    let first = observe_once(runner, spec, case)?;
+pub(super) fn observe(target: &ProbeTarget, case: &'static Case) -> Option<Observation> {
+    let runner = Runner::new(target.launcher.clone(), 1);
+    let observe = || observe_once(&runner, &target.spec, case);
+    let first = observe()?;
     if first.declared.shutdown != Some(ShutdownPolicy::Drain) {
         return Some(first);
     }
-    let repeated = (0..DRAIN_REPETITIONS).filter_map(|_| observe_once(runner, spec, case));
-    let mut others = repeated.filter(|it| it.declared.shutdown == Some(ShutdownPolicy::Abort));
-    Some(others.next().unwrap_or(first))
+    let repeated = target.each(&[(); DRAIN_REPETITIONS], |()| observe());
+    let is_abort = |it: &Observation| it.declared.shutdown == Some(ShutdownPolicy::Abort);
+    Some(repeated.into_iter().flatten().find(is_abort).unwrap_or(first))
 }
 
 fn observe_once(runner: &Runner, spec: &LaunchSpec, case: &'static Case) -> Option<Observation> {
@@ -141,6 +146,7 @@ fn rejects_longer_lines(
     let mut spec = spec.clone();
     spec.contract.max_line = Some(*bytes);
     spec.contract.error_prefix = Some(error.clone());
+    let runner = Runner { timeout: LONG_LINE_TIMEOUT, ..runner.clone() };
     let is_relevant =
         |case: &&Case| ["oversize/one-past", "oversize/endless-line"].contains(&case.name);
     cases().filter(is_relevant).all(|case| runner.run_case(&spec, case).kind() == Kind::Pass)

@@ -1,4 +1,4 @@
-# An echo server that loads for 1.5 s before it listens. It has no fault.
+# An echo server that loads for 0.7 s before it listens. It has no fault.
 # check: --service echo --shutdown abort --start-timeout 20s
 # cases: framing/pipelined startup/listens-in-time
 import os
@@ -27,7 +27,7 @@ def serve(client):
 
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 signal.signal(signal.SIGINT, lambda *_: os._exit(0))
-time.sleep(1.5)
+time.sleep(0.7)
 listener = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=128)
 spare = os.open("/dev/null", os.O_RDONLY)
 while True:

@@ -111,6 +111,11 @@ impl<'a> ServerProcess<'a> {
         proc::sched_stats_by_thread(&self.tree())
     }
 
+    /// Returns the CPU time that the server has used.
+    pub(in crate::conformance) fn cpu_time(&self) -> Duration {
+        proc::cpu_time(&self.tree())
+    }
+
     /// Returns the number of the server's processes.
     pub fn count(&self) -> usize {
         self.tree().len()
@@ -224,6 +229,12 @@ impl<'a> ServerProcess<'a> {
     /// Waits up to `timeout` for the server to exit.
     pub fn wait_for_exit(&self, timeout: Duration) -> Option<Exit> {
         self.server.borrow().process.wait_for_exit(timeout)
+    }
+
+    /// Returns whether the server has exited, and none of its processes listens, so that no client will
+    /// be served any more.
+    pub fn is_gone(&self) -> bool {
+        self.wait_for_exit(Duration::ZERO).is_some() && !self.is_listening()
     }
 
     /// Waits for the server to exit. Continues after the timeout while the server uses the CPU,

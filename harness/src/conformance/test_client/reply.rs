@@ -17,6 +17,9 @@ const FIRST_POLL_INTERVAL: Duration = Duration::from_millis(4);
 /// Longest interval between two checks of whether a server is quiescent.
 const MAX_POLL_INTERVAL: Duration = Duration::from_millis(64);
 
+/// CPU time after which a server does not lack CPU time, if the wait is shorter.
+const SUFFICIENT_CPU_TIME: Duration = Duration::from_secs(2);
+
 impl TestClient<'_> {
     /// Waits for the next reply, up to the timeout of one wait. Strips a carriage return before the
     /// line feed.
@@ -155,7 +158,8 @@ impl TestClient<'_> {
     }
 
     /// Calls `wait` with the timeout `quiet`. Repeats the call while it times out and the server
-    /// uses the CPU. Once the server is asleep, makes a last call.
+    /// uses the CPU, until the server has had enough CPU time. Once the server is asleep, makes a last
+    /// call.
     fn retry_while_working<T>(
         &mut self,
         quiet: Duration,
@@ -163,6 +167,11 @@ impl TestClient<'_> {
     ) -> Result<T, ClientError> {
         let left = self.ctx.time_left()?;
         let (began, mut waited) = (Instant::now(), Duration::ZERO);
+        let cpu_time_before = self.ctx.process().cpu_time();
+        let lacks_cpu_time = || {
+            let used = self.ctx.process().cpu_time().saturating_sub(cpu_time_before);
+            used < quiet.max(SUFFICIENT_CPU_TIME) && began.elapsed() < left * BUSY_FACTOR
+        };
         let result = loop {
             waited += quiet;
             match wait(self, quiet) {
@@ -171,7 +180,7 @@ impl TestClient<'_> {
                 Err(ClientError::Silent(..)) if self.ctx.process().is_asleep() => {
                     break wait(self, ARRIVED_TIMEOUT);
                 }
-                Err(ClientError::Silent(..)) if began.elapsed() < left * BUSY_FACTOR => {}
+                Err(ClientError::Silent(..)) if lacks_cpu_time() => {}
                 Err(silent @ ClientError::Silent(..)) => {
                     self.ctx.process().record_working();
                     break Err(silent);

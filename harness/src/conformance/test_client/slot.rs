@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::TestClient;
 use crate::client::ClientError;
-use crate::conformance::context::{POLL_INTERVAL, SHORT_TIMEOUT};
+use crate::conformance::context::{POLL_INTERVAL, SHORT_TIMEOUT, TestContext};
 
 impl TestClient<'_> {
     /// Sends the first request of a connection and waits for the reply. If the server rejects the
@@ -22,7 +22,7 @@ impl TestClient<'_> {
             return result;
         }
         let deadline = Instant::now() + self.ctx.deadlines().timeout();
-        while self.is_rejection(request, &result) && Instant::now() < deadline {
+        while self.is_rejection(request, &result) && self.ctx.may_free_a_slot(deadline) {
             thread::sleep(POLL_INTERVAL);
             result = self.reconnect().and_then(|()| self.ask(request));
         }
@@ -75,6 +75,13 @@ impl TestClient<'_> {
     fn is_closed_by_server(&mut self) -> bool {
         let rest = self.client.rest_within(self.ctx.with_round_trips(SHORT_TIMEOUT));
         !self.is_used_up() && matches!(rest, Ok(_) | Err(ClientError::Reset))
+    }
+}
+
+impl TestContext<'_> {
+    /// Returns whether the server may still free a connection slot before the deadline.
+    pub(in crate::conformance) fn may_free_a_slot(&self, deadline: Instant) -> bool {
+        Instant::now() < deadline && !self.process().is_gone()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Detects servers that send the messages of a client to other clients.
 
+use std::time::Instant;
+
 use servers::Service;
 
 use super::detected::Protocol;
@@ -7,6 +9,7 @@ use super::format::{greeting, request, template};
 use super::syntax::Syntax;
 use crate::client::Client;
 use crate::contract::Broadcast;
+use crate::probe::instance::Instance;
 use crate::probe::received::Received;
 use crate::probe::reply;
 use crate::probe::target::ProbeTarget;
@@ -33,16 +36,21 @@ pub(crate) fn detect_broadcast(target: &ProbeTarget, protocol: &Protocol) -> Opt
         // The server registers some clients on their first message.
         listeners.push(protocol.check_service(&instance, client)?);
     }
-    listeners.iter_mut().for_each(|client| drop(instance.receive(client)));
-    instance.receive(&mut sender);
+    receive_all(&instance, listeners.iter_mut().chain([&mut sender]));
     let (message, value) = protocol.request(7);
-    let received = instance.ask(&mut sender, &protocol.wire.sent(&message), |_| false)?;
-    let has_message = |received: &Received| reply::has_value(&received.bytes, &value);
-    if !has_message(&received) {
-        return None;
-    }
-    let is_reached = |client: &mut Client| has_message(&instance.receive(client));
-    listeners.iter_mut().all(is_reached).then_some(Broadcast::All)
+    sender.send(&protocol.wire.sent(&message)).ok()?;
+    let received = receive_all(&instance, listeners.iter_mut().chain([&mut sender]));
+    let is_reached = |received: &Received| reply::has_value(&received.bytes, &value);
+    received.iter().all(is_reached).then_some(Broadcast::All)
+}
+
+/// Receives what several clients get, until no more data is expected by any of them.
+fn receive_all<'c>(
+    instance: &Instance<'_>,
+    clients: impl Iterator<Item = &'c mut Client>,
+) -> Vec<Received> {
+    let since = Instant::now();
+    clients.map(|client| instance.receive_since(client, since)).collect()
 }
 
 /// Detects a server that sends each message to all clients except the sender, with requests that end
@@ -51,25 +59,23 @@ pub(super) fn detect_silent_broadcast(target: &ProbeTarget, end: &[u8]) -> Optio
     let mut instance = target.instance().ok()?;
     let raw = Wire { request: template(end), ..Wire::default() };
     let syntax = Syntax::default();
-    let (mut clients, mut greetings) = (Vec::new(), Vec::new());
+    let mut clients = Vec::new();
     for _ in 0..=LISTENERS {
-        let mut client = instance.try_connect().ok()?;
-        greetings.push(instance.receive(&mut client).bytes);
-        clients.push(client);
+        clients.push(instance.try_connect().ok()?);
     }
-    let send = |clients: &mut [Client], from: usize, message: &[u8]| {
-        clients[from].send(&raw.sent(message)).ok()?;
-        Some(clients.iter_mut().map(|client| instance.receive(client)).collect::<Vec<_>>())
-    };
+    let greetings = receive_all(&instance, clients.iter_mut());
+    let greetings: Vec<Vec<u8>> = greetings.into_iter().map(|it| it.bytes).collect();
     // The server registers some clients on their first message.
-    for from in 0..clients.len() {
-        send(&mut clients, from, &request(0, syntax))?;
+    for client in &mut clients {
+        client.send(&raw.sent(&request(0, syntax))).ok()?;
     }
+    receive_all(&instance, clients.iter_mut());
     let mut messages = Vec::new();
     for index in 0..MESSAGES {
         let message = request(index, syntax);
         let text = String::from_utf8_lossy(&message).into_owned();
-        let mut received = send(&mut clients, 0, &message)?;
+        clients[0].send(&raw.sent(&message)).ok()?;
+        let mut received = receive_all(&instance, clients.iter_mut());
         let is_reached = |it: &Received| reply::is_plain_echo(&it.bytes, &message) && !it.is_closed;
         if reply::has_value(&received[0].bytes, &text) || !received[1..].iter().all(is_reached) {
             return None;

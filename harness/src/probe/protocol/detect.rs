@@ -76,6 +76,14 @@ struct Failures {
     greeting: Vec<u8>,
 }
 
+impl Failures {
+    /// Returns whether the server has sent a greeting.
+    fn is_greeted(&self) -> bool {
+        let other_reply = self.other_reply.as_ref().map_or(&b""[..], DetectError::greeting);
+        !self.greeting.is_empty() || !other_reply.is_empty()
+    }
+}
+
 /// Tries the request formats, and derives the framing of the replies. Some properties of the
 /// protocol need further experiments and are not yet set. Updates `target` with properties that
 /// later instances reuse.
@@ -94,6 +102,11 @@ pub(crate) fn detect(target: &mut ProbeTarget) -> Result<Protocol, DetectError> 
         if let ControlFlow::Break(protocol) = try_formats(target, &formats, &mut failures) {
             return Ok(*protocol);
         }
+        if failures.other_reply.is_none()
+            && let Some(error) = failures.not_launched.take()
+        {
+            return Err(DetectError::Launch(error));
+        }
     }
     if failures.not_launched.is_none() && !target.is_already_running() {
         let broadcast = target.each(COMMON_ENDS, |end| detect_silent_broadcast(target, end));
@@ -108,7 +121,7 @@ pub(crate) fn detect(target: &mut ProbeTarget) -> Result<Protocol, DetectError> 
         }
         // A server that sends nothing at all would only cost time.
         if failures.other_reply.is_some()
-            && let Some(other) = detect_other_syntax(target, COMMON_ENDS)
+            && let Some(other) = detect_other_syntax(target, COMMON_ENDS, failures.is_greeted())
         {
             return Err(DetectError::OtherSyntax(other));
         }

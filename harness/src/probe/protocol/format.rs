@@ -137,13 +137,19 @@ impl Format {
         instance: &mut Instance<'_>,
         first: Sample,
     ) -> Option<(Samples, bool)> {
+        let is_greeted = !first.greeting.is_empty();
         let (mut samples, mut open, mut serves_several) = (Samples::default(), vec![first], true);
         for index in 1..SAMPLE_REQUESTS.len() {
             let value = self.value(index);
             let is_right = |it: &Sample| reply::has_value(&it.received.bytes, &value);
             let sent = request(index, self.syntax);
-            let ask =
-                |instance: &Instance<'_>, client| take_sample(instance, client, &self.raw, &sent);
+            let ask = |instance: &Instance<'_>, client| match is_greeted {
+                true => take_sample(instance, client, &self.raw, &sent),
+                false => {
+                    let greeting = Received { bytes: Vec::new(), is_closed: false };
+                    ask_sample(instance, client, greeting, &self.raw, &sent)
+                }
+            };
             let concurrent = serves_several.then(|| instance.try_connect().ok()).flatten();
             let concurrent = concurrent.and_then(|client| ask(instance, client));
             if let Some(Sample { received, .. }) = &concurrent

@@ -44,15 +44,30 @@ impl fmt::Display for OtherSyntax {
     }
 }
 
+/// Number of requests that one instance of the server gets.
+const REQUESTS_PER_INSTANCE: usize = 4;
+
 /// Sends the requests, each on a new connection, and returns the first syntax that gets the right
-/// reply.
-pub(super) fn detect_other_syntax(target: &ProbeTarget, ends: &[&[u8]]) -> Option<OtherSyntax> {
-    let try_end = |end: &&[u8]| {
+/// reply. `is_greeted`: the server has sent a greeting.
+pub(super) fn detect_other_syntax(
+    target: &ProbeTarget,
+    ends: &[&[u8]],
+    is_greeted: bool,
+) -> Option<OtherSyntax> {
+    let tries: Vec<_> = ends
+        .iter()
+        .flat_map(|end| {
+            REQUESTS.chunks(REQUESTS_PER_INSTANCE).map(move |requests| (*end, requests))
+        })
+        .collect();
+    let try_some = |&(end, requests): &(&[u8], &[(&[u8], &'static str)])| {
         let raw = Wire { request: template(end), ..Wire::default() };
         let mut instance = target.instance().ok()?;
-        REQUESTS.iter().find_map(|&(request, description)| {
+        requests.iter().find_map(|&(request, description)| {
             let mut client = instance.connect()?;
-            instance.receive(&mut client);
+            if is_greeted {
+                instance.receive(&mut client);
+            }
             let received = instance.ask(&mut client, &raw.sent(request), |_| false)?;
             instance.disconnect(client);
             let is_value = has_number(&received.bytes, "42");
@@ -63,5 +78,5 @@ pub(super) fn detect_other_syntax(target: &ProbeTarget, ends: &[&[u8]]) -> Optio
             })
         })
     };
-    target.each(ends, try_end).into_iter().flatten().next()
+    target.each(&tries, try_some).into_iter().flatten().next()
 }

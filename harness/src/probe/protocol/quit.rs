@@ -13,6 +13,9 @@ const QUIT_WORDS: &[&str] = &["quit", "exit", "bye", "q", "close", "end", "stop"
 /// A word that is not a quit command, as a control.
 const NO_QUIT_WORD: &str = "zzz";
 
+/// Number of words that one instance of the server gets, if each needs a wait.
+const WORDS_PER_INSTANCE: usize = 4;
+
 /// Timeout to check whether a connection has been closed.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(2);
 
@@ -38,16 +41,19 @@ pub(crate) fn detect_quit(target: &ProbeTarget, protocol: &Protocol) -> QuitWord
         return QuitWords::default();
     }
     let words: Vec<&str> = [NO_QUIT_WORD].iter().chain(QUIT_WORDS).copied().collect();
-    // A server that exits after a connection needs an instance for each word.
-    let one_by_one: Vec<&[&str]> = words.chunks(1).collect();
-    let try_words = |words: &&[&str]| effects(target, protocol, words);
-    let mut effects = match target.exits_by_itself {
-        true => target.each(&one_by_one, try_words).concat(),
-        false => try_words(&&words[..]),
+    let try_words = |words_per_instance: usize| {
+        let parts: Vec<&[&str]> = words.chunks(words_per_instance).collect();
+        target.each(&parts, |words| effects(target, protocol, words)).concat()
     };
+    let mut effects = try_words(match target {
+        // A server that exits after a connection needs an instance for each word.
+        _ if target.exits_by_itself => 1,
+        _ if target.serves_several && protocol.broadcast.is_none() => words.len(),
+        _ => WORDS_PER_INSTANCE,
+    });
     // The exit of the server closes all connections.
     if !target.exits_by_itself && effects.iter().any(|effect| effect.ends_server) {
-        effects = target.each(&one_by_one, try_words).concat();
+        effects = try_words(1);
     }
     // If the control has an effect, any word has it.
     if effects.first() != Some(&Effect::default()) {
