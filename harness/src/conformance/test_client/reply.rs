@@ -168,9 +168,9 @@ impl TestClient<'_> {
         let left = self.ctx.time_left()?;
         let (began, mut waited) = (Instant::now(), Duration::ZERO);
         let cpu_time_before = self.ctx.process().cpu_time();
-        let lacks_cpu_time = || {
+        let has_enough_cpu_time = || {
             let used = self.ctx.process().cpu_time().saturating_sub(cpu_time_before);
-            used < quiet.max(SUFFICIENT_CPU_TIME) && began.elapsed() < left * BUSY_FACTOR
+            used >= quiet.max(SUFFICIENT_CPU_TIME)
         };
         let result = loop {
             waited += quiet;
@@ -180,7 +180,10 @@ impl TestClient<'_> {
                 Err(ClientError::Silent(..)) if self.ctx.process().is_asleep() => {
                     break wait(self, ARRIVED_TIMEOUT);
                 }
-                Err(ClientError::Silent(..)) if lacks_cpu_time() => {}
+                Err(silent @ ClientError::Silent(..)) if has_enough_cpu_time() => {
+                    break Err(silent);
+                }
+                Err(ClientError::Silent(..)) if began.elapsed() < left * BUSY_FACTOR => {}
                 Err(silent @ ClientError::Silent(..)) => {
                     self.ctx.process().record_working();
                     break Err(silent);
