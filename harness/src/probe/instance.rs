@@ -34,6 +34,8 @@ pub(super) struct Instance<'o> {
     exits_by_itself: bool,
     /// Slowest reply so far; `None` before the first reply.
     pub(super) slowest_reply: Cell<Option<Duration>>,
+    /// Whether the server has used the CPU in silence.
+    pub(super) spins: Cell<bool>,
     /// Declared after the server, which is therefore dropped first.
     lease: NetworkLease,
 }
@@ -52,6 +54,7 @@ impl ProbeTarget {
             connections_since_launch: 0,
             exits_by_itself: self.exits_by_itself,
             slowest_reply: Cell::new(self.slowest_reply),
+            spins: Cell::new(self.spins),
             lease: NetworkLease::take(&self.spec)?,
         };
         instance.server()?;

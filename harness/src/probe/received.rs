@@ -23,6 +23,9 @@ const NO_DATA_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence and CPU time after which no more data is expected from a server that uses the CPU.
 const CPU_TIME_LIMIT: Duration = Duration::from_millis(500);
 
+/// The same limit for a server that has used the CPU in silence before.
+const REPEATED_CPU_TIME_LIMIT: Duration = Duration::from_millis(100);
+
 /// Time limit for a server that keeps sending.
 const UNENDING_DATA_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -118,9 +121,15 @@ impl Instance<'_> {
             let silence = silent_since.elapsed();
             let timeout = if bytes.is_empty() { NO_DATA_TIMEOUT } else { UNENDING_DATA_TIMEOUT };
             let exceeds_limit = bytes.len() > MAX_RECEIVED || began.elapsed() > timeout;
-            let has_used_cpu = silence >= SILENCE_WITH_TIMERS
-                && silence > CPU_TIME_LIMIT
-                && self.cpu_time().saturating_sub(cpu_time_before) >= CPU_TIME_LIMIT;
+            let cpu_time_limit = match self.spins.get() {
+                true => REPEATED_CPU_TIME_LIMIT,
+                false => CPU_TIME_LIMIT,
+            };
+            let has_used_cpu = silence > cpu_time_limit.max(SILENCE_WITH_TIMERS)
+                && self.cpu_time().saturating_sub(cpu_time_before) >= cpu_time_limit;
+            if has_used_cpu {
+                self.spins.set(true);
+            }
             if exceeds_limit
                 || has_used_cpu
                 || self.is_quiescent(client, silence, &bytes)

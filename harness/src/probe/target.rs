@@ -35,6 +35,8 @@ pub(super) struct ProbeTarget {
     pub(super) exits_by_itself: bool,
     /// Slowest reply so far; `None` before the first reply.
     pub(super) slowest_reply: Option<Duration>,
+    /// Whether the server has used the CPU in silence.
+    pub(super) spins: bool,
     /// Whether the server serves several connections at once.
     pub(super) serves_several: bool,
 }
@@ -97,6 +99,7 @@ impl ProbeTarget {
             spec,
             exits_by_itself: false,
             slowest_reply: None,
+            spins: false,
             serves_several: false,
         }
     }

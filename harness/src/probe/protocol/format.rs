@@ -104,6 +104,7 @@ pub(super) fn try_format(target: &ProbeTarget, end: &[u8], syntax: Syntax) -> Fo
     let target = ProbeTarget {
         exits_by_itself: instance.exits_by_itself(),
         slowest_reply: instance.slowest_reply(),
+        spins: instance.spins.get(),
         serves_several,
         ..target.clone()
     };
