@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::contract::Symbols;
 use crate::probe::instance::Instance;
 use crate::probe::received::Received;
-use crate::probe::reply;
+use crate::probe::reply::{self, KnownReply};
 use crate::probe::target::{ProbeTarget, RETRY_INTERVAL};
 use crate::server::LaunchError;
 use crate::text::printable;
@@ -175,8 +175,12 @@ impl Format {
     fn protocol(self, instance: &mut Instance<'_>, samples: Samples) -> Protocol {
         let example = samples.replies[0].bytes.clone();
         let replies = samples.replies.into_iter().enumerate();
-        let known: Vec<_> = replies.map(|(index, it)| (it, self.value(index))).collect();
-        let known: Vec<_> = known.iter().map(|(it, value)| (it.clone(), value.as_str())).collect();
+        let known = |(index, received)| KnownReply {
+            request: request(index, self.syntax),
+            value: self.value(index),
+            received,
+        };
+        let known: Vec<KnownReply> = replies.map(known).collect();
         let framing = reply::derive(&known, self.service);
         let Format { raw, service, echo, syntax } = self;
         let mut wire = Wire {
