@@ -74,6 +74,8 @@ struct Failures {
     other_reply: Option<DetectError>,
     not_launched: Option<LaunchError>,
     greeting: Vec<u8>,
+    /// An echo with further text, which may be a calculator with another format: `41+1 = undefined`.
+    echo_with_text: Option<Box<(Protocol, ProbeTarget)>>,
 }
 
 /// Tries the request formats, and derives the framing of the replies. Some properties of the
@@ -95,7 +97,8 @@ pub(crate) fn detect(target: &mut ProbeTarget) -> Result<Protocol, DetectError> 
             return Ok(*protocol);
         }
     }
-    if failures.not_launched.is_none() && !target.is_already_running() {
+    let is_silent = failures.echo_with_text.is_none();
+    if failures.not_launched.is_none() && !target.is_already_running() && is_silent {
         let broadcast = target.each(COMMON_ENDS, |end| detect_silent_broadcast(target, end));
         if let Some(protocol) = broadcast.into_iter().flatten().next() {
             target.serves_several = true;
@@ -107,11 +110,16 @@ pub(crate) fn detect(target: &mut ProbeTarget) -> Result<Protocol, DetectError> 
             return Ok(*protocol);
         }
         // A server that sends nothing at all would only cost time.
-        if failures.other_reply.is_some()
+        if (failures.other_reply.is_some() || failures.echo_with_text.is_some())
             && let Some(other) = detect_other_syntax(target, COMMON_ENDS)
         {
             return Err(DetectError::OtherSyntax(other));
         }
+    }
+    if let Some(echo) = failures.echo_with_text {
+        let (protocol, updated) = *echo;
+        *target = updated;
+        return Ok(protocol);
     }
     let not_launched = failures.not_launched.map(DetectError::Launch);
     let silence = DetectError::Silence { greeting: failures.greeting };
@@ -135,7 +143,7 @@ fn symbols() -> Vec<(&'static [u8], Syntax)> {
 }
 
 /// Tries several formats in parallel. Breaks with the protocol of the first format that gets the right
-/// reply.
+/// reply. An echo with further text does not count as one.
 fn try_formats(
     target: &mut ProbeTarget,
     formats: &[(&'static [u8], Syntax)],
@@ -144,6 +152,9 @@ fn try_formats(
     let results = target.each(formats, |&(end, syntax)| try_format(target, end, syntax));
     for result in results {
         match result {
+            FormatResult::Accepted(accepted) if accepted.0.is_echo_with_text() => {
+                failures.echo_with_text.get_or_insert(accepted);
+            }
             FormatResult::Accepted(accepted) => {
                 let (protocol, updated) = *accepted;
                 *target = updated;
