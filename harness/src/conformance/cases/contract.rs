@@ -10,7 +10,7 @@ use crate::conformance::case::Case;
 use crate::conformance::context::TestContext;
 use crate::conformance::experiments::{
     ClientsAtLimit, ErrorReply, LongestLine, OverLimit, Shutdown, UnansweredOutcome, common_prefix,
-    error_replies, expected_outcome, longest_line, shut_down, stay_idle, whole_words,
+    error_replies, expected_outcome, first_line, longest_line, shut_down, stay_idle, whole_words,
 };
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::MAX_CLIENTS;
@@ -463,9 +463,10 @@ impl OverLimit {
     }
 }
 
-/// Returns the whole words of a busy line before the first digit, if any. Later busy lines probably begin
+/// Returns the whole words of a busy reply's first line before the first digit, if any. Later busy lines probably begin
 /// with them, while a number, such as a count of clients, may differ.
-pub(crate) fn stable_prefix(line: &[u8]) -> Option<String> {
+pub(crate) fn stable_prefix(reply: &[u8]) -> Option<String> {
+    let line = first_line(reply);
     let prefix = match line.iter().position(u8::is_ascii_digit) {
         Some(number) => whole_words(&line[..number], true),
         None => line,
