@@ -80,7 +80,7 @@ pub(super) fn observe(
         return Some(first);
     }
     let repeated = (0..DRAIN_REPETITIONS).filter_map(|_| observe_once(runner, spec, case));
-    let mut others = repeated.filter(|it| it.declared.shutdown == Some(ShutdownPolicy::Abort));
+    let mut others = repeated.filter(|it| it.declared.shutdown != Some(ShutdownPolicy::Drain));
     Some(others.next().unwrap_or(first))
 }
 

@@ -340,6 +340,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let shutdown = shut_down(ctx)?;
             let seen = shutdown.text();
             let detected = match shutdown.exit {
+                // The process tree does not exit, so neither policy applies.
+                Some(_) if shutdown.waits_for_clients || shutdown.processes_left > 0 => None,
                 Some(Exit::Code(0)) if shutdown.replies == shutdown.requests => {
                     Some(ShutdownPolicy::Drain)
                 }
@@ -497,6 +499,16 @@ impl Shutdown {
             }
         };
         match self.exit {
+            Some(exit) if self.processes_left > 0 => {
+                let left = match self.processes_left {
+                    1 => "one of its processes is".to_owned(),
+                    several => format!("{several} of its processes are"),
+                };
+                format!("{answered}, then {exit}, but {left} still running")
+            }
+            Some(exit) if self.waits_for_clients => {
+                format!("{answered}, then {exit}, but only after all clients have disconnected")
+            }
             Some(exit) => format!("{answered}, then {exit}"),
             None => format!("{answered}, and the server does not exit"),
         }
