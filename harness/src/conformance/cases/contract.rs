@@ -86,7 +86,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let declared = ctx.contract.when_full;
             match (&clients.next, declared) {
                 (None, None) => {
-                    report_undeclared(ctx, &clients.overload_text(), Declared::default())
+                    let declares = Declared { when_full: clients.policy(), ..Declared::default() };
+                    report_undeclared(ctx, &clients.overload_text(), declares)
+                }
+                (None, Some(declared)) if clients.policy() == Some(declared) => {
+                    as_declared(ctx, clients.overload_text())
                 }
                 (None, Some(_)) if clients.is_out_of_time => {
                     Err(limit_not_reached(clients.overload_text()))
