@@ -27,9 +27,9 @@ const PLUS_SYMBOLS: &[u8] = b"Aap ";
 pub(crate) enum DetectError {
     /// The server could not be launched.
     Launch(LaunchError),
-    /// The reply is not that of a calculator or an echo server. `request` and `reply` are escaped
-    /// for display.
-    OtherReply { request: String, reply: String, greeting: Vec<u8> },
+    /// The replies are not those of a calculator or an echo server. `request` is the request of the
+    /// first reply, escaped for display.
+    OtherReply { request: String, replies: Vec<Vec<u8>>, greeting: Vec<u8> },
     /// The server computes expressions in a syntax that a manifest cannot describe.
     OtherSyntax(OtherSyntax),
     /// No request got a reply. The server may have sent a greeting.
@@ -46,15 +46,23 @@ impl DetectError {
             DetectError::Launch(_) | DetectError::OtherSyntax(_) => b"",
         }
     }
+
+    /// Returns the bytes with which all replies end, if they are a common reply end.
+    pub(crate) fn reply_end(&self) -> Option<&'static [u8]> {
+        let DetectError::OtherReply { replies, .. } = self else { return None };
+        let ends_all = |end: &&[u8]| replies.iter().all(|reply| reply.ends_with(end));
+        [&b"\r\n"[..], b"\n", b"\0"].into_iter().find(ends_all)
+    }
 }
 
 impl fmt::Display for DetectError {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DetectError::Launch(error) => error.fmt(to)?,
-            DetectError::OtherReply { request, reply, .. } => write!(
+            DetectError::OtherReply { request, replies, .. } => write!(
                 to,
-                "the reply to {request} is {reply}, which is neither a result nor an echo"
+                "the reply to {request} is {}, which is neither a result nor an echo",
+                printable(replies.first().map_or(b"", Vec::as_slice))
             )?,
             DetectError::OtherSyntax(other) => other.fmt(to)?,
             DetectError::Silence { .. } => {
@@ -71,7 +79,10 @@ impl fmt::Display for DetectError {
 /// Failures of the formats so far.
 #[derive(Default)]
 struct Failures {
-    other_reply: Option<DetectError>,
+    /// Request and greeting of the first connection with another reply.
+    other_reply: Option<(String, Vec<u8>)>,
+    /// The other replies.
+    replies: Vec<Vec<u8>>,
     not_launched: Option<LaunchError>,
     greeting: Vec<u8>,
     /// An echo with further text, which may be a calculator with another format: `41+1 = undefined`.
@@ -123,7 +134,13 @@ pub(crate) fn detect(target: &mut ProbeTarget) -> Result<Protocol, DetectError> 
     }
     let not_launched = failures.not_launched.map(DetectError::Launch);
     let silence = DetectError::Silence { greeting: failures.greeting };
-    Err(failures.other_reply.or(not_launched).unwrap_or(silence))
+    let replies = failures.replies;
+    let other_reply = failures.other_reply.map(|(request, greeting)| DetectError::OtherReply {
+        request,
+        replies,
+        greeting,
+    });
+    Err(other_reply.or(not_launched).unwrap_or(silence))
 }
 
 /// Returns the formats in which other characters stand for the operators.
@@ -161,8 +178,8 @@ fn try_formats(
                 return ControlFlow::Break(Box::new(protocol));
             }
             FormatResult::OtherReply { request, reply, greeting } => {
-                let error = DetectError::OtherReply { request, reply, greeting };
-                failures.other_reply.get_or_insert(error);
+                failures.replies.push(reply);
+                failures.other_reply.get_or_insert((request, greeting));
             }
             FormatResult::Launch(error) => {
                 failures.not_launched.get_or_insert(error);
