@@ -16,6 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use harness::manifest::specs;
 use harness::report::grading::Grading;
 use harness::results::{Kind, Report};
 use libtest_mimic::Failed;
@@ -220,11 +221,16 @@ fn sorted<'t>(titles: &[&'t str]) -> Vec<&'t str> {
     titles
 }
 
-/// Probes the server, and checks the manifest entry.
+/// Probes the server, and checks the manifest entry, which must be one that `check` accepts.
 fn is_probed(row: &Row, program: &Program) -> Result<(), Failed> {
     let output = common::harness().args(["probe", "--cmd", &program.command]).output()?;
     let (entry, findings) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if !output.stdout.is_empty() {
+        let file = program.folder.path().join("probed.toml");
+        fs::write(&file, &output.stdout)?;
+        specs(&file, &[]).map_err(|error| format!("{error}:\n{entry}"))?;
+    }
     let has_line = |line: &&String| entry.lines().chain(findings.lines()).any(|it| it == *line);
     match row.probe.iter().find(|line| !has_line(line)) {
         None => Ok(()),

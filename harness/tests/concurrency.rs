@@ -47,7 +47,7 @@ use ConcurrencyModel::{
     AsyncRuntime, BusyLoop, Epoll, Fork, IoUring, Iterative, LoopAndWorkers, Poll, Prefork, Select,
     ThreadPool, Threads,
 };
-use RequiredModel::{Async, EventLoop, Processes, SingleThread};
+use RequiredModel::{AsyncRuntime as Async, EventLoop, Processes, SingleThread};
 
 /// All patterns, in their test configuration: 4 workers, 16 processes or 64 threads.
 const PATTERNS: &[Row] = &[

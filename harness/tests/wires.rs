@@ -48,6 +48,10 @@ pub(crate) fn tests() -> Vec<Test> {
         ("a_class_is_tested_and_leaves_no_process", class_is_tested),
         ("an_unsupported_handshake_is_reported", an_unsupported_handshake_is_reported),
         (
+            "the_replies_of_an_unknown_protocol_are_described",
+            the_replies_of_an_unknown_protocol_are_described,
+        ),
+        (
             "without_a_server_one_message_gives_the_reason",
             without_a_server_one_message_gives_the_reason,
         ),
@@ -334,6 +338,15 @@ fn an_unsupported_handshake_is_reported() -> Result<(), Failed> {
     let output = harness(&wires(), &["probe", "--cmd", "python3 -S handshake.py {host} {port}"])?;
     let stderr = text(&output.stderr);
     let is_reported = output.status.code() == Some(1) && stderr.contains("handshake");
+    if is_reported { Ok(()) } else { Err(format!("{}: {stderr}", output.status).into()) }
+}
+
+fn the_replies_of_an_unknown_protocol_are_described() -> Result<(), Failed> {
+    let output = harness(&wires(), &["probe", "--cmd", "python3 -S key-value.py {host} {port}"])?;
+    let stderr = text(&output.stderr);
+    let words =
+        ["only calculators and echo servers", "greeting = { lines = 1 }", r#"reply-end = "\r\n""#];
+    let is_reported = output.status.code() == Some(1) && words.iter().all(|it| stderr.contains(it));
     if is_reported { Ok(()) } else { Err(format!("{}: {stderr}", output.status).into()) }
 }
 

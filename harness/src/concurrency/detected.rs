@@ -52,7 +52,7 @@ impl Detected {
             RequiredModel::Poll => self.is(ConcurrencyModel::Poll),
             RequiredModel::Epoll => self.is(ConcurrencyModel::Epoll),
             RequiredModel::IoUring => self.is(ConcurrencyModel::IoUring),
-            RequiredModel::Async => self.is(ConcurrencyModel::AsyncRuntime),
+            RequiredModel::AsyncRuntime => self.is(ConcurrencyModel::AsyncRuntime),
             RequiredModel::EventLoop => self.serves_several,
             RequiredModel::Processes => {
                 self.is(ConcurrencyModel::Fork) || self.is(ConcurrencyModel::Prefork)

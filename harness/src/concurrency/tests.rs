@@ -74,7 +74,7 @@ fn an_event_loop_with_alternating_threads_may_be_an_async_runtime() {
         Detected::of(vec![snapshot(0, threads(2, &[])), snapshot(2, threads(3, &[0, 1]))]);
     assert_eq!(detected.model, ConcurrencyModel::LoopAndWorkers, "{}", detected.description);
     assert!(detected.description.contains("in turn"), "{}", detected.description);
-    assert!(detected.meets(RequiredModel::Async));
+    assert!(detected.meets(RequiredModel::AsyncRuntime));
     assert!(!detected.meets(RequiredModel::SingleThread));
 }
 

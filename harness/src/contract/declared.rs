@@ -266,7 +266,7 @@ pub const PROPERTIES: &[Property] = &[
         placeholder: Some("MODEL"),
         value_type: ValueType::Text,
         table: ManifestTable::Server,
-        help: "Required concurrency model: iterative, fork (process per connection), prefork, threads (thread per connection), thread-pool, select, poll, epoll, io_uring, async (async runtime), or a class of models: event-loop (one thread serves several connections at a time), processes (fork or prefork), single-thread (one process with one thread)",
+        help: "Required concurrency model: iterative, fork (process per connection), prefork, threads (thread per connection), thread-pool, select, poll, epoll, io_uring, async-runtime, or a class of models: event-loop (one thread serves several connections at a time), processes (fork or prefork), single-thread (one process with one thread)",
         requires_cmd: false,
         parse: |it, text| {
             set(

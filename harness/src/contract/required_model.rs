@@ -29,7 +29,8 @@ pub enum RequiredModel {
     #[serde(rename = "io_uring")]
     IoUring,
     /// An asynchronous runtime, with any number of threads.
-    Async,
+    #[serde(alias = "async")]
+    AsyncRuntime,
     /// One thread that waits for several connections, with any system call.
     EventLoop,
     /// Fork or prefork.
@@ -63,7 +64,7 @@ impl RequiredModel {
         RequiredModel::Poll,
         RequiredModel::Epoll,
         RequiredModel::IoUring,
-        RequiredModel::Async,
+        RequiredModel::AsyncRuntime,
         RequiredModel::EventLoop,
         RequiredModel::Processes,
         RequiredModel::SingleThread,
@@ -81,7 +82,7 @@ impl RequiredModel {
             RequiredModel::Poll => "poll",
             RequiredModel::Epoll => "epoll",
             RequiredModel::IoUring => "io_uring",
-            RequiredModel::Async => "async",
+            RequiredModel::AsyncRuntime => "async-runtime",
             RequiredModel::EventLoop => "event-loop",
             RequiredModel::Processes => "processes",
             RequiredModel::SingleThread => "single-thread",
@@ -94,7 +95,7 @@ impl RequiredModel {
             RequiredModel::Threads => &["thread", "thread-per-connection"],
             RequiredModel::ThreadPool => &["prethread"],
             RequiredModel::IoUring => &["io-uring", "uring"],
-            RequiredModel::Async => &["async-runtime"],
+            RequiredModel::AsyncRuntime => &["async"],
             _ => &[],
         }
     }
@@ -130,6 +131,8 @@ mod tests {
             assert_eq!(json, format!("\"{model}\""));
         }
         assert_eq!("IO-Uring".parse(), Ok(RequiredModel::IoUring));
+        assert_eq!("async".parse(), Ok(RequiredModel::AsyncRuntime));
+        assert_eq!(serde_json::from_str("\"async\"").ok(), Some(RequiredModel::AsyncRuntime));
     }
 
     #[test]

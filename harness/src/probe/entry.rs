@@ -2,33 +2,49 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::Path;
+use std::iter;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::config_source::inline;
-use crate::manifest::{self, Entry};
+use crate::manifest::{Command, Entry, Manifest};
 use crate::stdio;
 use crate::usage_error::UsageError;
 
-/// Checks that an entry with this name can be appended to the file. Call this function before the
-/// experiments, which take long.
+/// Returns the name of the server: the given one, or one derived from the command that no other server
+/// of the file has. Call this function before the experiments, which take long.
 ///
 /// # Errors
-/// The file is not a manifest, or already has a server with that name.
-pub(super) fn check_output(file: &Path, name: &str) -> Result<()> {
-    if file.metadata().map_or(true, |metadata| metadata.is_file() && metadata.len() == 0) {
-        return Ok(());
-    }
-    if manifest::specs(file, &[])?.iter().any(|spec| spec.name == name) {
-        return Err(UsageError(format!(
+/// The file is not a manifest, or already has a server with the given name.
+pub(super) fn choose_name(
+    given: Option<String>,
+    command: &str,
+    file: Option<&Path>,
+) -> Result<String> {
+    let taken = match file {
+        Some(file) if file.metadata().is_ok_and(|it| !it.is_file() || it.len() > 0) => {
+            Manifest::read(file)?.names()
+        }
+        _ => Vec::new(),
+    };
+    match given {
+        Some(name) if taken.contains(&name) => Err(UsageError(format!(
             "{} already has a server `{name}`: choose another name with --name, or another file \
              with --output",
-            file.display()
+            file.unwrap_or(Path::new("")).display()
         ))
-        .into());
+        .into()),
+        Some(name) => Ok(name),
+        None => Ok(unused_name(&name_of(command), &taken)),
     }
-    Ok(())
+}
+
+/// Returns the name, with a number if it is taken.
+fn unused_name(name: &str, taken: &[String]) -> String {
+    let numbered = (2..).map(|number| format!("{name}-{number}"));
+    let mut names = iter::once(name.to_owned()).chain(numbered);
+    names.find(|name| !taken.contains(name)).expect("endless names")
 }
 
 /// Derives a server name from a command: the name of the program or script file.
@@ -54,11 +70,15 @@ pub(super) fn lines(entry: Entry) -> Result<Vec<String>> {
 
 /// Writes the entry to standard output, or appends it to a file.
 pub(super) fn write(file: Option<&Path>, mut entry: Entry) -> Result<()> {
-    if let Some(folder) = file.and_then(Path::parent).filter(|folder| *folder != Path::new("")) {
+    let here = std::env::current_dir()?;
+    let needs_folder = match file.map(|file| file.parent().unwrap_or(Path::new(""))) {
+        Some(folder) if folder == Path::new("") => false,
         // The command may have relative paths, so the server must start in this directory.
-        let here = std::env::current_dir()?;
-        entry.folder = (folder.canonicalize().ok().as_ref() != Some(&here)).then_some(here);
-    }
+        Some(folder) => folder.canonicalize().ok().as_ref() != Some(&here),
+        // Standard output may be a file in any directory.
+        None => has_relative_file(&entry.command, &here),
+    };
+    entry.folder = needs_folder.then_some(here);
     let entry = toml::Table::try_from(entry).context("cannot format the manifest entry")?;
     let text = formatted("server", &entry, "[[server]]");
     match file {
@@ -76,6 +96,23 @@ pub(super) fn write(file: Option<&Path>, mut entry: Entry) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Returns whether the command names a file in this directory, with or without its extension: `chat.py`,
+/// or `Chat` for `Chat.class`.
+fn has_relative_file(command: &Command, here: &Path) -> bool {
+    let words = match command {
+        Command::Words(words) => words.clone(),
+        Command::Line(line) => shlex::split(line).unwrap_or_default(),
+    };
+    let files: Vec<PathBuf> =
+        here.read_dir().map_or(Vec::new(), |it| it.flatten().map(|it| it.path()).collect());
+    let is_stem = |word: &str| files.iter().any(|it| it.file_stem() == Some(word.as_ref()));
+    words.iter().map(String::as_str).any(|word| {
+        !word.is_empty()
+            && Path::new(word).is_relative()
+            && (here.join(word).exists() || is_stem(word))
+    })
 }
 
 /// Formats a table and its sections, with one line per key.
@@ -101,7 +138,7 @@ fn formatted(name: &str, table: &toml::Table, header: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::name_of;
+    use super::*;
 
     #[test]
     fn a_server_is_named_after_its_file() {
@@ -115,5 +152,43 @@ mod tests {
         ] {
             assert_eq!(name_of(command), name);
         }
+    }
+
+    #[test]
+    fn a_derived_name_that_is_taken_gets_a_number() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("servers.toml");
+        let name = |given: Option<&str>| {
+            choose_name(given.map(str::to_owned), "python3 chat.py {port}", Some(&file))
+        };
+        assert_eq!(name(None)?, "chat");
+        let entry =
+            |name: &str| format!("[[server]]\nname = \"{name}\"\ncommand = \"./x {{port}}\"\n");
+        std::fs::write(&file, entry("chat"))?;
+        assert_eq!(name(None)?, "chat-2");
+        std::fs::write(&file, entry("chat") + &entry("chat-2"))?;
+        assert_eq!(name(None)?, "chat-3");
+        assert_eq!(name(Some("other"))?, "other");
+        assert!(name(Some("chat")).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_command_with_a_file_of_the_current_directory_needs_this_directory() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("chat.py"), "")?;
+        std::fs::write(folder.path().join("Chat.class"), "")?;
+        for (command, needs_folder) in [
+            ("python3 chat.py {port}", true),
+            ("python3 -m chat {port}", true),
+            ("./chat.py {host} {port}", true),
+            ("java Chat", true),
+            ("python3 other.py {port}", false),
+            ("/usr/bin/env true", false),
+        ] {
+            let found = has_relative_file(&Command::Line(command.to_owned()), folder.path());
+            assert_eq!(found, needs_folder, "{command}");
+        }
+        Ok(())
     }
 }

@@ -85,8 +85,8 @@ pub(super) fn observe(target: &ProbeTarget, case: &'static Case) -> Option<Obser
         return Some(first);
     }
     let repeated = target.each(&[(); DRAIN_REPETITIONS], |()| observe());
-    let is_abort = |it: &Observation| it.declared.shutdown == Some(ShutdownPolicy::Abort);
-    Some(repeated.into_iter().flatten().find(is_abort).unwrap_or(first))
+    let is_other = |it: &Observation| it.declared.shutdown != Some(ShutdownPolicy::Drain);
+    Some(repeated.into_iter().flatten().find(is_other).unwrap_or(first))
 }
 
 fn observe_once(runner: &Runner, spec: &LaunchSpec, case: &'static Case) -> Option<Observation> {

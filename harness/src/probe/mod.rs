@@ -24,7 +24,7 @@ use crate::contract::{Declared, Dialect, RequiredModel};
 use crate::manifest::{Command, ContractTable, Entry, Port};
 use crate::server::{LaunchError, Launcher, Readiness, START_TIMEOUT, raise_descriptor_limit};
 use crate::usage_error::UsageError;
-use crate::wire::{Bytes, Greeting, Wire};
+use crate::wire::{Bytes, Greeting, ReplyFraming, Wire};
 use experiment::Findings;
 pub use observer::ProbeObserver;
 use protocol::{DetectError, Protocol};
@@ -51,8 +51,10 @@ pub struct ProbeArguments {
 /// The arguments are invalid, or the server cannot be launched or connected to.
 pub fn probe(arguments: &ProbeArguments, observer: &dyn ProbeObserver) -> Result<ExitCode> {
     raise_descriptor_limit();
-    if let (Some(file), Some(command)) = (&arguments.output, &arguments.cmd) {
-        entry::check_output(file, &arguments.name_of(command))?;
+    let mut arguments = arguments.clone();
+    if let Some(command) = &arguments.cmd {
+        let name = entry::choose_name(arguments.name, command, arguments.output.as_deref())?;
+        arguments.name = Some(name);
     }
     observer.on_phase("detecting the port and the protocol");
     let mut target = arguments.target()?;
@@ -66,12 +68,13 @@ pub fn probe(arguments: &ProbeArguments, observer: &dyn ProbeObserver) -> Result
         Err(error) => {
             observer.on_failure(&visible(&error.to_string()));
             observer.on_failure(
-                "the protocol is unknown; if it needs a handshake before the first request, or \
-                 text around each request, describe it in a manifest (`handshake`, `request`)",
+                "the protocol is unknown: only calculators and echo servers can be described; if the \
+                 server is one, and needs a handshake before the first request or text around each \
+                 request, describe it in a manifest (`handshake`, `request`)",
             );
             if let Some(command) = &arguments.cmd {
                 observer.on_failure("an entry to complete:");
-                let skeleton = arguments.skeleton(command, target, error.greeting());
+                let skeleton = arguments.skeleton(command, target, &error);
                 entry::lines(skeleton)?.iter().for_each(|line| observer.on_failure(&visible(line)));
             }
             return Ok(ExitCode::from(1));
@@ -105,19 +108,18 @@ impl ProbeArguments {
         }
     }
 
-    fn name_of(&self, command: &str) -> String {
-        self.name.clone().unwrap_or_else(|| entry::name_of(command))
-    }
-
-    /// Returns the entry of a server with an unknown protocol: how it is started, and its greeting.
-    fn skeleton(&self, command: &str, target: ProbeTarget, greeting: &[u8]) -> Entry {
+    /// Returns the entry of a server with an unknown protocol: how it is started, its greeting and the
+    /// end of its replies.
+    fn skeleton(&self, command: &str, target: ProbeTarget, error: &DetectError) -> Entry {
+        let greeting = error.greeting();
         let lines = greeting.iter().filter(|byte| **byte == b'\n').count();
         let greeting = match greeting {
             [] => None,
             greeting if greeting.ends_with(b"\n") => Some(Greeting::Lines(lines)),
             greeting => Some(Greeting::Until(Bytes::from(greeting))),
         };
-        let wire = Wire { greeting, ..Wire::default() };
+        let end = error.reply_end().map(|end| ReplyFraming::Bytes(Bytes::from(end)));
+        let wire = Wire { greeting, reply_end: end.unwrap_or_default(), ..Wire::default() };
         Entry { wire, ..self.how_to_start(command, target) }
     }
 
@@ -149,7 +151,7 @@ impl ProbeArguments {
     fn how_to_start(&self, command: &str, target: ProbeTarget) -> Entry {
         let timeout = target.spec.readiness.timeout;
         Entry {
-            name: self.name_of(command),
+            name: self.name.clone().unwrap_or_default(),
             command: Command::Line(command.to_owned()),
             folder: None,
             environment: Default::default(),

@@ -73,13 +73,20 @@ pub(super) fn is_plain_echo(reply: &[u8], request: &[u8]) -> bool {
         && unpadded_length(reply) <= request.len() + MAX_AROUND_ECHO
 }
 
-/// Derives the framing that these replies share. Each reply is given with its value.
-pub(super) fn derive(replies: &[(Received, &str)], service: Service) -> Framing {
-    let raw: Vec<Vec<u8>> = replies.iter().map(|(received, _)| received.bytes.clone()).collect();
+/// A sample request, with its value and the reply to it.
+pub(super) struct KnownReply {
+    pub(super) request: Vec<u8>,
+    pub(super) value: String,
+    pub(super) received: Received,
+}
+
+/// Derives the framing that these replies share.
+pub(super) fn derive(replies: &[KnownReply], service: Service) -> Framing {
+    let raw: Vec<Vec<u8>> = replies.iter().map(|it| it.received.bytes.clone()).collect();
     let prompt = prompt(&raw);
     let length = prompt.as_ref().map_or(0, Vec::len);
     let raw: Vec<&[u8]> = raw.iter().map(|reply| &reply[..reply.len() - length]).collect();
-    let end = end(&raw, replies.iter().all(|(received, _)| received.is_closed));
+    let end = end(&raw, replies.iter().all(|it| it.received.is_closed));
     let bodies: Vec<Vec<u8>> = raw
         .iter()
         .map(|reply| {
@@ -87,9 +94,7 @@ pub(super) fn derive(replies: &[(Received, &str)], service: Service) -> Framing 
             end.take(&mut reply).ok().flatten().unwrap_or(reply)
         })
         .collect();
-    let bodies_and_values: Vec<(&[u8], &str)> =
-        bodies.iter().map(Vec::as_slice).zip(replies.iter().map(|(_, value)| *value)).collect();
-    let value = value(&bodies_and_values, service);
+    let value = value(&bodies, replies, service);
     Framing { end, value, prompt }
 }
 
@@ -137,41 +142,90 @@ fn unpadded_length(reply: &[u8]) -> usize {
     reply.iter().rposition(|byte| !matches!(byte, b' ' | 0)).map_or(0, |last| last + 1)
 }
 
+/// Text of a reply before or after the value, with the request that got the reply.
+struct Surrounding<'r> {
+    text: String,
+    request: &'r [u8],
+}
+
 /// Returns a regular expression for the value, if the replies have text around the value.
-fn value(bodies_and_values: &[(&[u8], &str)], service: Service) -> Option<ReplyRegex> {
-    let around: Option<Vec<(String, String)>> = bodies_and_values
-        .iter()
-        .map(|(body, value)| {
-            let (begin, end) = match range_of(body, value) {
-                Some(range) => range,
-                None => {
-                    let begin = body.windows(value.len()).position(|it| it == value.as_bytes())?;
-                    (begin, begin + value.len())
-                }
-            };
-            let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
-            Some((text(&body[..begin])?, text(&body[end..])?))
-        })
-        .collect();
-    let around = around?;
+fn value(bodies: &[Vec<u8>], replies: &[KnownReply], service: Service) -> Option<ReplyRegex> {
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    for (body, KnownReply { request, value, .. }) in bodies.iter().zip(replies) {
+        let (begin, end) = match range_of(body, value) {
+            Some(range) => range,
+            None => {
+                let begin = body.windows(value.len()).position(|it| it == value.as_bytes())?;
+                (begin, begin + value.len())
+            }
+        };
+        let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
+        before.push(Surrounding { text: text(&body[..begin])?, request });
+        after.push(Surrounding { text: text(&body[end..])?, request });
+    }
     let is_calc = service == Service::Calc;
-    if around.iter().all(|(before, after)| before.is_empty() && after.is_empty()) {
+    if before.iter().chain(&after).all(|it| it.text.is_empty()) {
         return None;
     }
-    if is_calc && around.iter().all(|(before, after)| before.is_empty() && after.trim().is_empty())
+    if is_calc
+        && before.iter().all(|it| it.text.is_empty())
+        && after.iter().all(|it| it.text.trim().is_empty())
     {
         return Some(ReplyRegex::new(r"^(\S*)\s*$").expect("a valid regular expression"));
     }
-    let same = |of: &dyn Fn(&(String, String)) -> String| {
-        let first = of(&around[0]);
-        around.iter().all(|one| of(one) == first).then_some(first)
-    };
-    // A number around the value may vary, even if it is the same in all samples.
-    let before = same(&|(before, _)| generalized(before)).unwrap_or_else(|| ".*?".to_owned());
-    let after = same(&|(_, after)| generalized(after)).unwrap_or_else(|| ".*".to_owned());
+    let before = surrounding_regex(&before).unwrap_or_else(|| ".*?".to_owned());
+    let after = surrounding_regex(&after).unwrap_or_else(|| ".*".to_owned());
     // An echo can be any text.
     let value = if is_calc { "-?[0-9][0-9.e+-]*" } else { ".*" };
     ReplyRegex::new(&format!("(?s)^{before}({value}){after}$")).ok()
+}
+
+/// Returns a regular expression for texts that differ only in their numbers and in the request that
+/// they repeat. `None` if they differ in anything else.
+fn surrounding_regex(texts: &[Surrounding<'_>]) -> Option<String> {
+    // A number around the value may vary, even if it is the same in all samples.
+    let of_numbers = || texts.iter().map(|it| generalized(&it.text)).collect();
+    // Other requests have other numbers and operators, and not always two numbers.
+    let of_requests = |parts: RepeatedParts| -> Option<Vec<String>> {
+        let regex = |it: &Surrounding<'_>| {
+            let (begin, end) = parts(&it.text, it.request)?;
+            Some(generalized(&it.text[..begin]) + ".*" + &generalized(&it.text[end..]))
+        };
+        texts.iter().map(regex).collect()
+    };
+    let regexes = [whole_request, operands, last_operand, first_operand];
+    let regexes = regexes.into_iter().filter_map(of_requests).chain([of_numbers()]);
+    let is_same = |regexes: &Vec<String>| regexes.iter().all(|it| *it == regexes[0]);
+    regexes.into_iter().find(is_same).and_then(|regexes| regexes.into_iter().next())
+}
+
+/// Returns the range of the part of a text that repeats a request, if any.
+type RepeatedParts = fn(&str, &[u8]) -> Option<(usize, usize)>;
+
+fn whole_request(text: &str, request: &[u8]) -> Option<(usize, usize)> {
+    let request = std::str::from_utf8(request).ok()?;
+    text.rfind(request).map(|begin| (begin, begin + request.len()))
+}
+
+/// From the first number of the request to the last one: `41 + 1`, or `41 and 1`.
+fn operands(text: &str, request: &[u8]) -> Option<(usize, usize)> {
+    let (last, end) = last_operand(text, request)?;
+    let (first, _) = first_operand(&text[..last], request)?;
+    Some((first, end))
+}
+
+fn first_operand(text: &str, request: &[u8]) -> Option<(usize, usize)> {
+    range_of(text.as_bytes(), numbers(request).first()?)
+}
+
+fn last_operand(text: &str, request: &[u8]) -> Option<(usize, usize)> {
+    range_of(text.as_bytes(), numbers(request).last()?)
+}
+
+/// Returns the numbers in a request.
+fn numbers(request: &[u8]) -> Vec<&str> {
+    let request = std::str::from_utf8(request).unwrap_or_default();
+    request.split(|it: char| !it.is_ascii_digit()).filter(|it| !it.is_empty()).collect()
 }
 
 /// Returns a regular expression for the text, with `\d+` in place of each number.
@@ -195,11 +249,20 @@ fn generalized(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn framing_of_requests(replies: &[(&str, &str, &str)]) -> Framing {
+        let known = |&(request, reply, value): &(&str, &str, &str)| KnownReply {
+            request: request.as_bytes().to_vec(),
+            value: value.to_owned(),
+            received: Received { bytes: reply.as_bytes().to_vec(), is_closed: false },
+        };
+        derive(&replies.iter().map(known).collect::<Vec<_>>(), Service::Calc)
+    }
+
     fn framing_of(replies: &[(&str, &str)]) -> Framing {
-        let received = |text: &str| Received { bytes: text.as_bytes().to_vec(), is_closed: false };
-        let replies: Vec<_> =
-            replies.iter().map(|(text, value)| (received(text), *value)).collect();
-        derive(&replies, Service::Calc)
+        let requests = ["41+1", "1000+24"];
+        let with_request = |(&request, &(reply, value))| (request, reply, value);
+        let replies: Vec<_> = requests.iter().zip(replies).map(with_request).collect();
+        framing_of_requests(&replies)
     }
 
     #[test]
@@ -226,6 +289,22 @@ mod tests {
             let value = framing.value.expect("a regular expression");
             assert_eq!(value.value_in(b"[Thread-3] = 7"), Some(&b"7"[..]));
             assert_eq!(value.value_in(b"invalid"), None);
+        }
+    }
+
+    #[test]
+    fn text_that_repeats_the_request_matches_any_request() {
+        for (first, second, third, other) in [
+            ("41+1 = 42", "1000+24 = 1024", "3+4 = 7", "-2+3*4 = 10"),
+            ("(41 + 1) is 42", "(1000 + 24) is 1024", "(3 + 4) is 7", "((1)) is 10"),
+            ("41 and 1 is 42!", "1000 and 24 is 1024!", "3 and 4 is 7!", "-5 and 2*3 is 10!"),
+            ("42 = 41+1", "1024 = 1000+24", "7 = 3+4", "10 = -2+3*4"),
+            ("[9] 41+1=42", "[9] 1000+24=1024", "[10] 3+4=7", "[11] 5*2=10"),
+            ("with 1: 42", "with 24: 1024", "with 4: 7", "with -3: 10"),
+        ] {
+            let replies = [("41+1", first, "42"), ("1000+24", second, "1024"), ("3+4", third, "7")];
+            let value = framing_of_requests(&replies).value.expect("a regular expression");
+            assert_eq!(value.value_in(other.as_bytes()), Some(&b"10"[..]), "{}", value.as_str());
         }
     }
 

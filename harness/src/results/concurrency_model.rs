@@ -66,3 +66,19 @@ impl fmt::Display for ConcurrencyModel {
         formatter.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::RequiredModel;
+
+    #[test]
+    fn a_detected_model_has_the_name_of_the_required_one() {
+        for name in ["iterative", "fork", "prefork", "threads", "thread-pool", "async-runtime"] {
+            let detected: ConcurrencyModel =
+                serde_json::from_value(name.into()).expect("a concurrency model");
+            let required: RequiredModel = name.parse().expect("a concurrency model");
+            assert_eq!((detected.name(), required.name()), (name, name));
+        }
+    }
+}

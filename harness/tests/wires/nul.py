@@ -1,4 +1,4 @@
-# Wire protocol: a NUL byte ends each request and each reply.
+# Wire protocol: a NUL byte ends each request and each reply. An error reply has two lines.
 import ast
 import asyncio
 import operator
@@ -6,6 +6,8 @@ import sys
 
 OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
              ast.Div: operator.truediv, ast.USub: operator.neg}
+
+ERROR = b"invalid format\nusage: NUMBER+NUMBER\0"
 
 
 def value(node):
@@ -20,7 +22,7 @@ def answer(request):
     try:
         return str(value(ast.parse(request.decode().strip(), mode="eval").body)).encode() + b"\0"
     except Exception:
-        return b"error\0"
+        return ERROR
 
 
 async def serve(reader, writer):
@@ -33,7 +35,7 @@ async def serve(reader, writer):
         if end.partial:
             writer.write(answer(end.partial))
     except asyncio.LimitOverrunError:
-        writer.write(b"error\0")
+        writer.write(ERROR)
     except OSError:
         pass
     writer.close()

@@ -107,7 +107,7 @@ pub(super) const PROBED: &[Probed] = &[
         command: "python3 -S fork.py {host} {port}",
         lines: &[r#"concurrency-model = "fork""#],
         // SIGTERM does not kill the children of the server.
-        weaknesses: &["shutdown/aborts", "startup/restart"],
+        weaknesses: &["startup/restart"],
     },
     Probed {
         name: "echo-raw",

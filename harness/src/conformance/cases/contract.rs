@@ -10,7 +10,7 @@ use crate::conformance::case::Case;
 use crate::conformance::context::TestContext;
 use crate::conformance::experiments::{
     ClientsAtLimit, ErrorReply, LongestLine, OverLimit, Shutdown, UnansweredOutcome, common_prefix,
-    error_replies, expected_outcome, longest_line, shut_down, stay_idle, whole_words,
+    error_replies, expected_outcome, first_line, longest_line, shut_down, stay_idle, whole_words,
 };
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::MAX_CLIENTS;
@@ -86,7 +86,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let declared = ctx.contract.when_full;
             match (&clients.next, declared) {
                 (None, None) => {
-                    report_undeclared(ctx, &clients.overload_text(), Declared::default())
+                    let declares = Declared { when_full: clients.policy(), ..Declared::default() };
+                    report_undeclared(ctx, &clients.overload_text(), declares)
+                }
+                (None, Some(declared)) if clients.policy() == Some(declared) => {
+                    as_declared(ctx, clients.overload_text())
                 }
                 (None, Some(_)) if clients.is_out_of_time => {
                     Err(limit_not_reached(clients.overload_text()))
@@ -340,6 +344,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let shutdown = shut_down(ctx)?;
             let seen = shutdown.text();
             let detected = match shutdown.exit {
+                // The process tree does not exit, so neither policy applies.
+                Some(_) if shutdown.waits_for_clients || shutdown.processes_left > 0 => None,
                 Some(Exit::Code(0)) if shutdown.replies == shutdown.requests => {
                     Some(ShutdownPolicy::Drain)
                 }
@@ -463,9 +469,10 @@ impl OverLimit {
     }
 }
 
-/// Returns the whole words of a busy line before the first digit, if any. Later busy lines probably begin
+/// Returns the whole words of a busy reply's first line before the first digit, if any. Later busy lines probably begin
 /// with them, while a number, such as a count of clients, may differ.
-pub(crate) fn stable_prefix(line: &[u8]) -> Option<String> {
+pub(crate) fn stable_prefix(reply: &[u8]) -> Option<String> {
+    let line = first_line(reply);
     let prefix = match line.iter().position(u8::is_ascii_digit) {
         Some(number) => whole_words(&line[..number], true),
         None => line,
@@ -496,6 +503,16 @@ impl Shutdown {
             }
         };
         match self.exit {
+            Some(exit) if self.processes_left > 0 => {
+                let left = match self.processes_left {
+                    1 => "one of its processes is".to_owned(),
+                    several => format!("{several} of its processes are"),
+                };
+                format!("{answered}, then {exit}, but {left} still running")
+            }
+            Some(exit) if self.waits_for_clients => {
+                format!("{answered}, then {exit}, but only after all clients have disconnected")
+            }
             Some(exit) => format!("{answered}, then {exit}"),
             None => format!("{answered}, and the server does not exit"),
         }

@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::Instant;
 
+use servers::OverloadPolicy;
+
 use super::over_limit::{OverLimit, connect_over_limit, rejection_timeout};
 use crate::client::ClientError;
 use crate::conformance::context::{POLL_INTERVAL, SHORT_TIMEOUT, TestContext};
@@ -11,8 +13,13 @@ use crate::conformance::precondition::MAX_CLIENTS;
 use crate::conformance::requests::request;
 use crate::conformance::test_client::{QUIET, TestClient, is_rejection};
 
-/// Number of connections opened per round to fill the queue.
+/// Number of connections opened in the first round to fill the queue. Each round opens twice as many as
+/// the round before it.
 const CONNECTIONS_PER_ROUND: usize = 16;
+
+/// Number of waiting connections after which a queue counts as one without limit, if the time of the
+/// case ended the search for its limit.
+const LONG_QUEUE: usize = 64;
 
 /// The clients of a server at its connection limit.
 pub(in crate::conformance) struct ClientsAtLimit<'s> {
@@ -108,12 +115,11 @@ impl<'s> ClientsAtLimit<'s> {
         &mut self,
         ctx: &'s TestContext<'_>,
     ) -> Result<(), Failure> {
+        let mut connections = CONNECTIONS_PER_ROUND;
         while !self.waiting.is_empty() && self.next.is_none() && self.may_continue(ctx) {
             let mut connected = Vec::new();
             let mut rejected = None;
-            while connected.len() < CONNECTIONS_PER_ROUND.min(self.remaining())
-                && rejected.is_none()
-            {
+            while connected.len() < connections.min(self.remaining()) && rejected.is_none() {
                 match ctx.clients().try_connect() {
                     Ok(client) => connected.push(client),
                     Err(ClientError::OutOfTime) => {
@@ -139,8 +145,19 @@ impl<'s> ClientsAtLimit<'s> {
                 break;
             }
             self.next = rejected;
+            connections *= 2;
         }
         Ok(())
+    }
+
+    /// Returns the overload policy of the server, if any. Call this function after
+    /// [`fill_queue`](Self::fill_queue). If the queue has no limit, connections over the limit wait.
+    pub(in crate::conformance) fn policy(&self) -> Option<OverloadPolicy> {
+        match &self.next {
+            Some(next) => next.policy(),
+            None if self.is_out_of_time && self.waiting.len() < LONG_QUEUE => None,
+            None => (!self.waiting.is_empty()).then_some(OverloadPolicy::Wait),
+        }
     }
 
     /// Returns whether the server has closed the connection of the first client.
@@ -150,8 +167,11 @@ impl<'s> ClientsAtLimit<'s> {
 
     /// Returns whether the case may open another connection and has time for it.
     fn may_continue(&mut self, ctx: &TestContext<'_>) -> bool {
+        if self.remaining() == 0 {
+            return false;
+        }
         self.is_out_of_time |= !ctx.permits_a_step();
-        self.remaining() > 0 && !self.is_out_of_time
+        !self.is_out_of_time
     }
 
     /// Returns the number of connections that the case may still open.

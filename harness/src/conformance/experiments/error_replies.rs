@@ -93,16 +93,24 @@ fn is_value(contract: &Contract, request: &[u8], reply: &[u8]) -> bool {
     is_number || contract.echo(request).starts_with(reply)
 }
 
-/// Returns the common prefix of the lines, cut after a colon or a dash, or after a whole word. A prefix
-/// that ends elsewhere, such as before a number, would vary with the request or the connection.
+/// Returns the first line of a reply. A reply that ends with other bytes than a line feed may have
+/// several, but a declared prefix has no line feed.
+pub(in crate::conformance) fn first_line(reply: &[u8]) -> &[u8] {
+    let line = reply.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Returns the common prefix of the replies' first lines, cut after a colon or a dash, or after a whole
+/// word. A prefix that ends elsewhere, such as before a number, would vary with the request or the
+/// connection.
 pub(in crate::conformance) fn common_prefix<'l>(
-    lines: impl IntoIterator<Item = &'l [u8]>,
+    replies: impl IntoIterator<Item = &'l [u8]>,
 ) -> &'l [u8] {
     let common = |left: &'l [u8], right: &[u8]| {
         let length = left.iter().zip(right).take_while(|(left, right)| left == right).count();
         &left[..length]
     };
-    let lines: Vec<&[u8]> = lines.into_iter().collect();
+    let lines: Vec<&[u8]> = replies.into_iter().map(first_line).collect();
     let common = lines.iter().copied().reduce(common).unwrap_or_default();
     let ends_after =
         |end: &[u8]| common.windows(end.len()).position(|it| it == end).map(|at| at + end.len());
@@ -161,6 +169,9 @@ mod tests {
             (&["ERR [12] bad", "ERR [13] worse"], "ERR"),
             (&["E1", "E2"], ""),
             (&["-ERR", "-ERR"], "-ERR"),
+            (&["bad format\nusage: A+B", "bad format\nusage: A+B"], "bad format"),
+            (&["wrong\r\nusage: A+B", "wrong\r\n"], "wrong"),
+            (&["\nusage: A+B", "\nusage: A+B"], ""),
             (&[], ""),
         ] {
             let found = common_prefix(lines.iter().map(|line| line.as_bytes()));

@@ -11,7 +11,7 @@ mod shutdown;
 mod spinning;
 
 pub(super) use clients_at_limit::ClientsAtLimit;
-pub(super) use error_replies::{ErrorReply, common_prefix, error_replies, whole_words};
+pub(super) use error_replies::{ErrorReply, common_prefix, error_replies, first_line, whole_words};
 pub(super) use idle::stay_idle;
 pub(super) use line_length::{LongestLine, UnansweredOutcome, longest_line};
 pub(super) use over_limit::{OverLimit, connect_over_limit, expected_outcome};

@@ -1,12 +1,13 @@
 //! Experiment: SIGTERM while requests are in flight.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::client::ClientError;
 use crate::conformance::assumptions::CONNECTION_SLOTS;
-use crate::conformance::context::{SHORT_TIMEOUT, TestContext};
+use crate::conformance::context::{POLL_INTERVAL, SHORT_TIMEOUT, TestContext};
 use crate::conformance::failure::Failure;
 use crate::conformance::requests::request;
 use crate::conformance::test_client::TestClient;
@@ -44,6 +45,12 @@ pub(in crate::conformance) struct Shutdown {
     pub(in crate::conformance) replies: usize,
     /// Exit status of the server; `None` if the server did not exit.
     pub(in crate::conformance) exit: Option<Exit>,
+    /// Whether the server exited only after its clients had disconnected. False if the contract
+    /// declares the behaviour on SIGTERM.
+    pub(in crate::conformance) waits_for_clients: bool,
+    /// Number of processes that still run after the server has exited, while its clients are
+    /// connected. 0 if the contract declares the behaviour on SIGTERM.
+    pub(in crate::conformance) processes_left: usize,
 }
 
 /// Sends SIGTERM while requests are in flight, then reads the replies and disconnects. Without
@@ -88,8 +95,7 @@ fn shut_down_connections(ctx: &TestContext<'_>) -> Result<Shutdown, Failure> {
     };
     let requests = clients.len();
     let replies = clients.iter_mut().map(is_answered).filter(|&is_answered| is_answered).count();
-    drop(clients);
-    Ok(Shutdown { requests, replies, exit: wait_for_exit(ctx) })
+    Ok(Shutdown { requests, replies, ..wait_for_end(ctx, clients) })
 }
 
 /// Connects a client that the server serves. `None` if the server does not serve another client.
@@ -125,19 +131,50 @@ fn shut_down_pipelined(ctx: &TestContext<'_>) -> Result<Shutdown, Failure> {
     {
         replies += 1;
     }
-    // A server that declares `connections-before-exit` exits when its last client disconnects. This
-    // client stays connected, so that such an exit is not taken for the shutdown.
-    let open_client = ctx.contract.wire.connections_before_exit.map(|_| client);
-    let exit = wait_for_exit(ctx);
-    drop(open_client);
-    Ok(Shutdown { requests, replies, exit })
+    Ok(Shutdown { requests, replies, ..wait_for_end(ctx, vec![client]) })
+}
+
+/// Waits for the server to exit. If the contract does not declare the behaviour on SIGTERM, observes
+/// the exit while the clients are connected. Then disconnects them.
+fn wait_for_end(ctx: &TestContext<'_>, clients: Vec<TestClient<'_>>) -> Shutdown {
+    let mut end = Shutdown {
+        requests: 0,
+        replies: 0,
+        exit: None,
+        waits_for_clients: false,
+        processes_left: 0,
+    };
+    if ctx.contract.wire.connections_before_exit.is_some() {
+        // The server exits when its last client disconnects. The client stays connected, so that
+        // such an exit is not taken for the shutdown.
+        end.exit = wait_for_exit(ctx);
+        return end;
+    }
+    if ctx.contract.shutdown.is_none() {
+        end.exit = wait_for_exit(ctx);
+        if end.exit.is_some() {
+            wait_until(ctx, || (ctx.process().count() == 0).then_some(()));
+            end.processes_left = ctx.process().count();
+        }
+    }
+    drop(clients);
+    if end.exit.is_none() {
+        end.exit = wait_for_exit(ctx);
+        end.waits_for_clients = ctx.contract.shutdown.is_none() && end.exit.is_some();
+    }
+    end
 }
 
 /// Waits for the server to exit.
-///
-/// If the contract does not declare the behaviour on SIGTERM, the server may ignore the signal.
-/// Then returns `None` early, if the server sleeps.
 fn wait_for_exit(ctx: &TestContext<'_>) -> Option<Exit> {
+    wait_until(ctx, || ctx.process().wait_for_exit(SHORT_TIMEOUT))
+}
+
+/// Repeats `poll` until it returns a value, within the time in which a server must exit.
+///
+/// If the contract does not declare the behaviour on SIGTERM, the server or its children may ignore the
+/// signal. Then returns `None` early, if all of them sleep.
+fn wait_until<T>(ctx: &TestContext<'_>, poll: impl Fn() -> Option<T>) -> Option<T> {
     let is_declared = ctx.contract.shutdown.is_some();
     let began = Instant::now();
     let ignores_signal = |waited: Duration| {
@@ -145,13 +182,14 @@ fn wait_for_exit(ctx: &TestContext<'_>) -> Option<Exit> {
             || waited > SHORT_TIMEOUT * 5 && ctx.process().is_asleep()
     };
     loop {
-        let exit = ctx.process().wait_for_exit(SHORT_TIMEOUT);
+        let result = poll();
         let waited = began.elapsed();
-        if exit.is_some()
+        if result.is_some()
             || waited > ctx.timeout * EXIT_FACTOR
             || !is_declared && ignores_signal(waited)
         {
-            return exit;
+            return result;
         }
+        thread::sleep(POLL_INTERVAL);
     }
 }

@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::contract::Broadcast;
 use crate::probe::instance::Instance;
 use crate::probe::received::Received;
-use crate::probe::reply;
+use crate::probe::reply::{self, KnownReply};
 use crate::probe::target::ProbeTarget;
 use crate::wire::{Bytes, Wire};
 
@@ -80,10 +80,10 @@ pub(super) fn detect_silent_broadcast(target: &ProbeTarget, end: &[u8]) -> Optio
         if reply::has_value(&received[0].bytes, &text) || !received[1..].iter().all(is_reached) {
             return None;
         }
-        messages.push((received.swap_remove(1), text));
+        let received = received.swap_remove(1);
+        messages.push(KnownReply { request: message, value: text, received });
     }
-    let known: Vec<_> = messages.iter().map(|(it, text)| (it.clone(), text.as_str())).collect();
-    let framing = reply::derive(&known, Service::Echo);
+    let framing = reply::derive(&messages, Service::Echo);
     let prompt = framing.prompt.map(|prompt| Bytes::from(&prompt[..]));
     let mut wire = Wire { reply_end: framing.end, value: framing.value, prompt, ..raw };
     wire.greeting = greeting(&greetings, &wire);
@@ -94,6 +94,6 @@ pub(super) fn detect_silent_broadcast(target: &ProbeTarget, end: &[u8]) -> Optio
         echo: None,
         broadcast: Some(Broadcast::Others),
         busy: None,
-        example: messages.swap_remove(0).0.bytes,
+        example: messages.swap_remove(0).received.bytes,
     })
 }

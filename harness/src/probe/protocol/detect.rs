@@ -27,9 +27,9 @@ const PLUS_SYMBOLS: &[u8] = b"Aap ";
 pub(crate) enum DetectError {
     /// The server could not be launched.
     Launch(LaunchError),
-    /// The reply is not that of a calculator or an echo server. `request` and `reply` are escaped
-    /// for display.
-    OtherReply { request: String, reply: String, greeting: Vec<u8> },
+    /// The replies are not those of a calculator or an echo server. `request` is the request of the
+    /// first reply, escaped for display.
+    OtherReply { request: String, replies: Vec<Vec<u8>>, greeting: Vec<u8> },
     /// The server computes expressions in a syntax that a manifest cannot describe.
     OtherSyntax(OtherSyntax),
     /// No request got a reply. The server may have sent a greeting.
@@ -46,15 +46,23 @@ impl DetectError {
             DetectError::Launch(_) | DetectError::OtherSyntax(_) => b"",
         }
     }
+
+    /// Returns the bytes with which all replies end, if they are a common reply end.
+    pub(crate) fn reply_end(&self) -> Option<&'static [u8]> {
+        let DetectError::OtherReply { replies, .. } = self else { return None };
+        let ends_all = |end: &&[u8]| replies.iter().all(|reply| reply.ends_with(end));
+        [&b"\r\n"[..], b"\n", b"\0"].into_iter().find(ends_all)
+    }
 }
 
 impl fmt::Display for DetectError {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DetectError::Launch(error) => error.fmt(to)?,
-            DetectError::OtherReply { request, reply, .. } => write!(
+            DetectError::OtherReply { request, replies, .. } => write!(
                 to,
-                "the reply to {request} is {reply}, which is neither a result nor an echo"
+                "the reply to {request} is {}, which is neither a result nor an echo",
+                printable(replies.first().map_or(b"", Vec::as_slice))
             )?,
             DetectError::OtherSyntax(other) => other.fmt(to)?,
             DetectError::Silence { .. } => {
@@ -71,16 +79,24 @@ impl fmt::Display for DetectError {
 /// Failures of the formats so far.
 #[derive(Default)]
 struct Failures {
-    other_reply: Option<DetectError>,
+    /// Request and greeting of the first connection with another reply.
+    other_reply: Option<(String, Vec<u8>)>,
+    /// The other replies.
+    replies: Vec<Vec<u8>>,
     not_launched: Option<LaunchError>,
     greeting: Vec<u8>,
+    /// An echo with further text, which may be a calculator with another format: `41+1 = undefined`.
+    echo_with_text: Option<Box<(Protocol, ProbeTarget)>>,
 }
 
 impl Failures {
     /// Returns whether the server has sent a greeting.
     fn is_greeted(&self) -> bool {
-        let other_reply = self.other_reply.as_ref().map_or(&b""[..], DetectError::greeting);
-        !self.greeting.is_empty() || !other_reply.is_empty()
+        let has_greeting =
+            |(protocol, _): &(Protocol, ProbeTarget)| protocol.wire.greeting.is_some();
+        !self.greeting.is_empty()
+            || self.other_reply.as_ref().is_some_and(|(_, greeting)| !greeting.is_empty())
+            || self.echo_with_text.as_deref().is_some_and(has_greeting)
     }
 }
 
@@ -103,12 +119,14 @@ pub(crate) fn detect(target: &mut ProbeTarget) -> Result<Protocol, DetectError> 
             return Ok(*protocol);
         }
         if failures.other_reply.is_none()
+            && failures.echo_with_text.is_none()
             && let Some(error) = failures.not_launched.take()
         {
             return Err(DetectError::Launch(error));
         }
     }
-    if failures.not_launched.is_none() && !target.is_already_running() {
+    let is_silent = failures.echo_with_text.is_none();
+    if failures.not_launched.is_none() && !target.is_already_running() && is_silent {
         let broadcast = target.each(COMMON_ENDS, |end| detect_silent_broadcast(target, end));
         if let Some(protocol) = broadcast.into_iter().flatten().next() {
             target.serves_several = true;
@@ -120,15 +138,26 @@ pub(crate) fn detect(target: &mut ProbeTarget) -> Result<Protocol, DetectError> 
             return Ok(*protocol);
         }
         // A server that sends nothing at all would only cost time.
-        if failures.other_reply.is_some()
+        if (failures.other_reply.is_some() || failures.echo_with_text.is_some())
             && let Some(other) = detect_other_syntax(target, COMMON_ENDS, failures.is_greeted())
         {
             return Err(DetectError::OtherSyntax(other));
         }
     }
+    if let Some(echo) = failures.echo_with_text {
+        let (protocol, updated) = *echo;
+        *target = updated;
+        return Ok(protocol);
+    }
     let not_launched = failures.not_launched.map(DetectError::Launch);
     let silence = DetectError::Silence { greeting: failures.greeting };
-    Err(failures.other_reply.or(not_launched).unwrap_or(silence))
+    let replies = failures.replies;
+    let other_reply = failures.other_reply.map(|(request, greeting)| DetectError::OtherReply {
+        request,
+        replies,
+        greeting,
+    });
+    Err(other_reply.or(not_launched).unwrap_or(silence))
 }
 
 /// Returns the formats in which other characters stand for the operators.
@@ -148,7 +177,7 @@ fn symbols() -> Vec<(&'static [u8], Syntax)> {
 }
 
 /// Tries several formats in parallel. Breaks with the protocol of the first format that gets the right
-/// reply.
+/// reply. An echo with further text does not count as one.
 fn try_formats(
     target: &mut ProbeTarget,
     formats: &[(&'static [u8], Syntax)],
@@ -157,14 +186,17 @@ fn try_formats(
     let results = target.each(formats, |&(end, syntax)| try_format(target, end, syntax));
     for result in results {
         match result {
+            FormatResult::Accepted(accepted) if accepted.0.is_echo_with_text() => {
+                failures.echo_with_text.get_or_insert(accepted);
+            }
             FormatResult::Accepted(accepted) => {
                 let (protocol, updated) = *accepted;
                 *target = updated;
                 return ControlFlow::Break(Box::new(protocol));
             }
             FormatResult::OtherReply { request, reply, greeting } => {
-                let error = DetectError::OtherReply { request, reply, greeting };
-                failures.other_reply.get_or_insert(error);
+                failures.replies.push(reply);
+                failures.other_reply.get_or_insert((request, greeting));
             }
             FormatResult::Launch(error) => {
                 failures.not_launched.get_or_insert(error);

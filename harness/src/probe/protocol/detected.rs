@@ -68,6 +68,13 @@ impl Protocol {
         }
     }
 
+    /// Returns whether the replies are the requests with further text around them.
+    pub(super) fn is_echo_with_text(&self) -> bool {
+        // Text after a line feed looks like a prompt.
+        let has_text = self.wire.value.is_some() || self.wire.prompt.is_some();
+        self.service == Service::Echo && has_text
+    }
+
     /// Returns whether a server that is full may have sent this: nothing, or its busy line.
     fn is_rejected(&self, received: &Received) -> bool {
         let is_busy = |busy: &Vec<u8>| received.bytes == *busy;
@@ -268,4 +275,34 @@ pub(super) fn is_complete(wire: &Wire, bytes: &[u8]) -> bool {
     let mut rest = bytes.to_vec();
     matches!(wire.reply_end.take(&mut rest), Ok(Some(_)))
         && wire.prompt.as_ref().is_none_or(|prompt| rest.ends_with(prompt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::ReplyRegex;
+
+    #[test]
+    fn only_an_echo_without_further_text_is_plain() {
+        let with_text = |service, wire| {
+            let (syntax, example) = (Syntax::default(), Vec::new());
+            let protocol = Protocol {
+                service,
+                wire,
+                syntax,
+                echo: None,
+                broadcast: None,
+                busy: None,
+                example,
+            };
+            protocol.is_echo_with_text()
+        };
+        // `41+1 = undefined`, and `41+1\n = undefined`.
+        let value = || Some(ReplyRegex::new("^(.*) = undefined$").expect("a valid expression"));
+        let prompt = Some(Bytes::from(&b" = undefined"[..]));
+        assert!(with_text(Service::Echo, Wire { value: value(), ..Wire::default() }));
+        assert!(with_text(Service::Echo, Wire { prompt, ..Wire::default() }));
+        assert!(!with_text(Service::Echo, Wire::default()));
+        assert!(!with_text(Service::Calc, Wire { value: value(), ..Wire::default() }));
+    }
 }

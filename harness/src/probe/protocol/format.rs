@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::contract::Symbols;
 use crate::probe::instance::Instance;
 use crate::probe::received::Received;
-use crate::probe::reply;
+use crate::probe::reply::{self, KnownReply};
 use crate::probe::target::{ProbeTarget, RETRY_INTERVAL};
 use crate::server::LaunchError;
 use crate::text::printable;
@@ -28,8 +28,8 @@ const GREETING_SILENCE: Duration = Duration::from_millis(250);
 pub(super) enum FormatResult {
     /// The server gave the right replies: the protocol, and the updated target.
     Accepted(Box<(Protocol, ProbeTarget)>),
-    /// The server gave another reply. `request` and `reply` are escaped for display.
-    OtherReply { request: String, reply: String, greeting: Vec<u8> },
+    /// The server gave another reply. `request` is escaped for display.
+    OtherReply { request: String, reply: Vec<u8>, greeting: Vec<u8> },
     /// The server gave no reply, or stopped giving the right reply. It may have sent a greeting.
     Silence { greeting: Vec<u8> },
     /// The server could not be launched.
@@ -93,7 +93,7 @@ pub(super) fn try_format(target: &ProbeTarget, end: &[u8], syntax: Syntax) -> Fo
     } else if syntax.symbols == Symbols::default() && reply::is_plain_echo(reply, &reversed) {
         (Service::Echo, Some(Echo::Transformed("reverse".parse().ok())))
     } else {
-        let (request, reply) = (printable(request), printable(reply));
+        let (request, reply) = (printable(request), reply.clone());
         return FormatResult::OtherReply { request, reply, greeting };
     };
     let format = Format { raw, service, echo, syntax };
@@ -182,8 +182,12 @@ impl Format {
     fn protocol(self, instance: &mut Instance<'_>, samples: Samples) -> Protocol {
         let example = samples.replies[0].bytes.clone();
         let replies = samples.replies.into_iter().enumerate();
-        let known: Vec<_> = replies.map(|(index, it)| (it, self.value(index))).collect();
-        let known: Vec<_> = known.iter().map(|(it, value)| (it.clone(), value.as_str())).collect();
+        let known = |(index, received)| KnownReply {
+            request: request(index, self.syntax),
+            value: self.value(index),
+            received,
+        };
+        let known: Vec<KnownReply> = replies.map(known).collect();
         let framing = reply::derive(&known, self.service);
         let Format { raw, service, echo, syntax } = self;
         let mut wire = Wire {
