@@ -234,6 +234,7 @@ pub(super) const FAULTS: &[FaultDescription] = &[
     fault(Fault::NoReply, Some(LostReplies), "the server sends no reply when", "another client gets no reply when"),
     fault(Starves, Some(AffectsOthers), "a client gets no reply while other clients are connected", ""),
     fault(PartialReply, Some(LostReplies), "the server sends only a part of a reply when", "another client gets only a part of a reply when"),
+    fault(OtherEnd, Some(LostReplies), "a reply ends with another line end than the other replies when", ""),
     fault(NoNextReply, Some(LostReplies), "the next request gets no reply when", ""),
     fault(DoesNotRead, Some(LostReplies), "the server stops reading when", "the server stops reading from another client when"),
     fault(EndlessReply, Some(LostReplies), "the server sends a reply without an end when", "another client gets a reply without an end when"),
