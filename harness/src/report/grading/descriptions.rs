@@ -277,6 +277,8 @@ const EXCEPTIONS: &[(&str, Fault, Severity, &str)] = &[
     ("contract/max-line", LessThanDeclared, ContractViolation, "requests shorter than the declared limit are not answered"),
     ("disconnects/half-close", StaysOpen, ResourceLeak, "the server does not close the connection when a client has shut down its sending side"),
     ("disconnects/half-close-many", StaysOpen, ResourceLeak, "the server does not close the connection when a client has shut down its sending side"),
+    ("disconnects/nothing-said", OtherReply, Disclosure, "a client that sends nothing gets the reply to another client"),
+    ("disconnects/nothing-said", ExtraBytes, Minor, "a client that sends nothing gets a reply"),
     ("framing/end-without-newline", StaysOpen, ResourceLeak, "the server does not close the connection when a client has shut down its sending side"),
     ("refusal/as-declared", TooLate, ContractViolation, "a connection over the limit is rejected too late"),
 ];
