@@ -94,9 +94,7 @@ impl ReplyFraming {
     pub fn is_other_end(&self, received: &[u8]) -> bool {
         let ReplyFraming::Bytes(end) = self else { return false };
         // A part of the declared end is not another end.
-        let is_other = |other: &&[u8]| {
-            !end.starts_with(other) && received.len() > other.len() && received.ends_with(other)
-        };
+        let is_other = |other: &&[u8]| !end.starts_with(other) && received.ends_with(other);
         LINE_ENDS.contains(&&end[..]) && LINE_ENDS.iter().any(is_other)
     }
 
@@ -250,7 +248,7 @@ mod tests {
             (b"\r\n", b"err", false),
             (b"\n", b"error\0", true),
             (b"\0", b"error\n", true),
-            (b"\0", b"\n", false),
+            (b"\r\n", b"\n", true),
             (b"\n\n", b"error\n", false),
             (b".\r\n", b"line\r\n", false),
         ] {

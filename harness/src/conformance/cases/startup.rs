@@ -196,14 +196,18 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let mut second = ctx.process().start_on_same_port()?;
             let listening = second.wait_until_ready().map_err(|error| {
                 let failure = Failure::from(error);
-                let hint = match is_port_held {
-                    true => {
+                let hint = match (is_port_held, failure.fault) {
+                    (_, Fault::ListensElsewhere) => {
+                        "does bind fail? without an address, listen takes a random port: check \
+                         the result of bind, and set SO_REUSEADDR before it"
+                    }
+                    (true, _) => {
                         "a child process of the first instance still holds the listening socket: \
                          close it in each child process"
                     }
-                    false => {
-                        "set SO_REUSEADDR before bind: otherwise connections in TIME_WAIT block \
-                         the port for a minute"
+                    (false, _) => {
+                        "set SO_REUSEADDR before bind: otherwise connections of earlier clients \
+                         block the port, in TIME_WAIT for a further minute"
                     }
                 };
                 let explains =
