@@ -22,6 +22,7 @@ tests![
     | "python3" =>
     a_server_that_does_not_drain_is_distinguished_from_one_that_does,
     the_rest_of_a_reply_is_awaited,
+    an_echo_with_any_transformation_passes_the_leak_cases,
 ];
 
 /// Arguments of a built-in server without a queue, and the properties that it declares.
@@ -314,5 +315,17 @@ fn cases_with_several_clients_apply_to_a_server_without_a_declared_limit_that_se
         assert!(case.verdict.contains(expected), "{serve}: {} {}", case.verdict, case.observed);
         let has_reason = case.observed.contains("at a time; the next one");
         assert_eq!(has_reason, expected == "not-applicable", "{}", case.observed);
+    }
+}
+
+/// A case that compares replies with the untransformed text waits after each of many replies.
+fn an_echo_with_any_transformation_passes_the_leak_cases() {
+    let server = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/transform.py");
+    for transform in ["upper", "lower", "reverse", "trim", "trim-end", "rot13", "upper,reverse"] {
+        let command = format!("python3 -S -E '{server}' {transform} {{host}} {{port}}");
+        let declared = [("service", "echo"), ("transform", transform)];
+        for result in check_command("leaks/", &command, &declared) {
+            assert_eq!(result.verdict, "pass", "{transform}: {}: {}", result.case, result.observed);
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::client::ClientError;
 use crate::results::{Difference, Fault, Obstacle, Quoted, State, Stimulus, Verdict};
 use crate::server::{LaunchError, Limit};
 use crate::text::printable;
+use crate::wire::ReplyFraming;
 
 /// Why a requirement is not met, or could not be tested.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub enum Detail {
     Quoted(Quoted),
     /// The value to replay is not a counterexample of the case.
     WrongCounterexample,
+    /// The part of a reply that arrived before a timeout.
+    PartialReply(Vec<u8>),
     /// What kept the harness from judging the case.
     Obstacle(Obstacle),
 }
@@ -101,6 +104,12 @@ impl Failure {
             state: if fault.is_hang() { State::Hang } else { State::Completed },
             fault,
             observes_connection_end: matches!(error, ClientError::Reset | ClientError::Closed(_)),
+            detail: match error {
+                ClientError::Silent(_, bytes) => {
+                    Some(Box::new(Detail::PartialReply(bytes.clone())))
+                }
+                _ => None,
+            },
             ..Failure::fail(expected, error.to_string())
         }
     }
@@ -220,6 +229,21 @@ impl Failure {
     pub fn with_connection_end(mut self) -> Failure {
         self.observes_connection_end = true;
         self
+    }
+
+    /// Records that the reply is complete, but ends with another line end than the declared one.
+    pub(super) fn checked_end(self, framing: &ReplyFraming) -> Failure {
+        match (self.fault, self.detail.as_deref()) {
+            (Fault::PartialReply, Some(Detail::PartialReply(received)))
+                if framing.is_other_end(received) =>
+            {
+                Failure { state: State::Completed, ..self }.fault(Fault::OtherEnd).hint(
+                    "end every reply with the same bytes, also an error reply: a client waits for \
+                     the declared end",
+                )
+            }
+            _ => self,
+        }
     }
 
     /// Marks the failure as worse than an exit of the server.

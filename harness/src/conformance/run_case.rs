@@ -112,8 +112,10 @@ impl Runner {
             }
             None => (check(), Vec::new()),
         };
-        let outcome =
-            outcome.map(|checked| checked.map_err(|failure| with_blocked_server(&ctx, failure)));
+        let explained = |failure: Failure| {
+            with_blocked_server(&ctx, failure).checked_end(&spec.contract.wire.reply_end)
+        };
+        let outcome = outcome.map(|checked| checked.map_err(explained));
         let outranks_exit = matches!(&outcome, Ok(Err(failure)) if failure.outranks_exit);
         let FinishedCase { process, evidence, was_served, was_replayed, obstacle, was_working } =
             ctx.finish();
@@ -186,7 +188,7 @@ impl CaseResult {
             Some(Detail::Quoted(quoted)) => self.quoted = Some(Box::new(quoted)),
             Some(Detail::WrongCounterexample) => self.is_wrong_counterexample = true,
             Some(Detail::Obstacle(obstacle)) => self.obstacle = Some(obstacle),
-            None => {}
+            Some(Detail::PartialReply(_)) | None => {}
         }
     }
 

@@ -69,6 +69,8 @@ pub enum Fault {
     Starves,
     /// The server sends a part of a reply, and keeps the connection open.
     PartialReply,
+    /// A reply ends with another line end than the declared one.
+    OtherEnd,
     /// The server sends no reply to the request that follows the tested one.
     NoNextReply,
     /// The server stops reading.
@@ -162,6 +164,7 @@ impl Fault {
         Fault::NoReply,
         Fault::Starves,
         Fault::PartialReply,
+        Fault::OtherEnd,
         Fault::NoNextReply,
         Fault::DoesNotRead,
         Fault::EndlessReply,

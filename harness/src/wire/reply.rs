@@ -7,6 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use super::bytes::Bytes;
 use crate::units::{duration, format_duration};
 
+/// Usual ends of a line.
+const LINE_ENDS: [&[u8]; 4] = [b"\r\n", b"\n", b"\r", b"\0"];
+
 /// Name of [`ReplyFraming::Close`] in a manifest.
 const CLOSE: &str = "close";
 
@@ -85,6 +88,14 @@ impl ReplyFraming {
             reply.truncate(last.map_or(0, |last| last + 1));
         }
         Ok(Some(reply))
+    }
+
+    /// Returns whether an incomplete reply ends with another line end than the declared one.
+    pub fn is_other_end(&self, received: &[u8]) -> bool {
+        let ReplyFraming::Bytes(end) = self else { return false };
+        // A part of the declared end is not another end.
+        let is_other = |other: &&[u8]| !end.starts_with(other) && received.ends_with(other);
+        LINE_ENDS.contains(&&end[..]) && LINE_ENDS.iter().any(is_other)
     }
 
     /// Describes the framing with a verb phrase that follows "replies", such as `end in "\n"`.
@@ -227,6 +238,24 @@ mod tests {
         for framing in [ReplyFraming::Close, ReplyFraming::Quiet(Duration::from_millis(50))] {
             assert_eq!(take(&framing, b"42\n").0, None);
         }
+    }
+
+    #[test]
+    fn another_line_end_is_no_part_of_a_reply() {
+        for (end, received, is_other) in [
+            (&b"\r\n"[..], &b"error\n"[..], true),
+            (b"\r\n", b"error\r", false),
+            (b"\r\n", b"err", false),
+            (b"\n", b"error\0", true),
+            (b"\0", b"error\n", true),
+            (b"\r\n", b"\n", true),
+            (b"\n\n", b"error\n", false),
+            (b".\r\n", b"line\r\n", false),
+        ] {
+            let framing = ReplyFraming::Bytes(Bytes::from(end));
+            assert_eq!(framing.is_other_end(received), is_other, "{end:?} {received:?}");
+        }
+        assert!(!ReplyFraming::Size(5).is_other_end(b"no\n"));
     }
 
     #[test]

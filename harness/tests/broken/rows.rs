@@ -168,7 +168,7 @@ pub(crate) const ROWS: &[Row] = &[
             ("malformed/escapes", "completed"),
         ],
     )
-    .inconclusive(These(&["contract/error-lines", "malformed/injection"])),
+    .inconclusive(These(&["contract/error-lines"])),
     row(CrashesOnInvalidUtf8, Busy, &[("malformed/invalid-utf8", "crash")]),
     row(
         CrashesOnNesting,

@@ -2,7 +2,7 @@
 # The lines after the first one are read as the reply to the next request. No request runs code.
 # check: --shutdown abort
 # cases: malformed/injection malformed/syntax framing/single
-# fault: The next request gets a wrong reply when an expression contains program code
+# fault: The next request gets a wrong reply when a line is not an expression
 import ast
 import operator
 import os

@@ -1,13 +1,18 @@
 //! Cases for clients that disconnect: by a FIN, by a half-close, or by a reset.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use crate::client::ClientError;
 use crate::conformance::assumptions::PIPELINING;
 use crate::conformance::case::Case;
+use crate::conformance::context::{POLL_INTERVAL, TestContext};
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::request;
-use crate::results::Level;
+use crate::conformance::test_client::QUIET;
+use crate::results::{Fault, Level};
+use crate::text::printable;
 
 /// Number of requests sent at once before the half-close.
 const PIPELINED_REQUESTS: usize = 200;
@@ -117,12 +122,16 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
     Case {
         name: "disconnects/nothing-said",
-        requirement: "clients that connect and close without a request do not affect the server",
+        requirement: "clients that connect and close without a request get no reply, and do not affect the server",
         source: "RFC 9293 section 3.6 (closing a connection)",
         preconditions: &[Precondition::NoExitAfterConnections],
         level: Level::Required,
         check: |ctx| {
             ctx.clients().connect()?.learn_reply(&request(7))?;
+            // A message to all clients may be due to any of them.
+            if ctx.contract.broadcast.is_none() {
+                expect_no_bytes(ctx)?;
+            }
             for _ in 0..20 {
                 // The server may reject this client while it still handles an earlier one.
                 drop(ctx.clients().try_connect());
@@ -190,6 +199,45 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         },
     },
 ];
+
+/// Requires that a client that half-closes its connection without a request gets no bytes, except
+/// the greeting and a rejection.
+fn expect_no_bytes(ctx: &TestContext<'_>) -> Result<(), Failure> {
+    let deadline = Instant::now() + ctx.timeout;
+    let bytes = loop {
+        let received = ctx.clients().try_connect().and_then(|mut client| {
+            client.complete_handshake()?;
+            client.client.half_close()?;
+            client.read_for(ctx.with_round_trips(QUIET))
+        });
+        let bytes = match received {
+            Ok(bytes) => bytes,
+            Err(ClientError::Closed(bytes)) => ctx.contract.wire.without_prompt(bytes),
+            // The server may reject this client while it still handles an earlier one.
+            Err(_) => return Ok(()),
+        };
+        if !ctx.contract.is_busy(&bytes) || Instant::now() > deadline {
+            break bytes;
+        }
+        thread::sleep(POLL_INTERVAL);
+    };
+    if bytes.is_empty() || ctx.contract.is_busy(&bytes) {
+        ctx.evidence().record_verified();
+        return Ok(());
+    }
+    let failure = Failure::fail("a client that sends no request gets no reply", printable(&bytes))
+        .caused_by_action("a client connects and half-closes the connection without a request");
+    let is_other_reply = ctx.learned_replies().begins_with_reply(&bytes);
+    Err(match is_other_reply {
+        true => failure.fault(Fault::OtherReply).hint(
+            "at the end of input, the server sends the reply to an earlier client again: clear the \
+             variable, and send nothing",
+        ),
+        false => failure.fault(Fault::ExtraBytes).hint(
+            "a read of 0 bytes means that the client has closed: it is no request, so send nothing",
+        ),
+    })
+}
 
 fn with_reset_hint(failure: Failure) -> Failure {
     failure.hint(

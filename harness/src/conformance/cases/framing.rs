@@ -263,6 +263,13 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     ctx.evidence().warn("the echo of an unterminated line is unterminated");
                     return Ok(());
                 }
+                Err(error @ ClientError::Silent(..))
+                    if matches!(&error, ClientError::Silent(_, bytes) if *bytes == reply)
+                        && ctx.contract.service == Service::Echo =>
+                {
+                    let expected = "after the echo, the server closes the connection (FIN)";
+                    return Err(Failure::client_error(expected, &error).fault(Fault::StaysOpen));
+                }
                 Err(error @ ClientError::Closed(_)) if is_unterminated(&error, &reply) => {
                     let expected = format!("the reply {}, with its line feed", printable(&reply));
                     return Err(Failure::client_error(expected, &error)

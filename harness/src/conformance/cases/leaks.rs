@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::conformance::assumptions::PIPELINING;
 use crate::conformance::case::Case;
-use crate::conformance::context::TestContext;
+use crate::conformance::context::{SHORT_TIMEOUT, TestContext};
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::{padded, request};
@@ -14,6 +14,9 @@ use crate::server::proc::ResourceUsage;
 
 /// Number of clients that connect and disconnect.
 const CLIENTS: usize = 60;
+
+/// Maximum number of clients that disconnect together.
+const TOGETHER: usize = 30;
 
 /// Permitted growth of a count, for a worker pool that still grows.
 const SLACK: usize = CLIENTS / 10;
@@ -113,14 +116,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         level: Level::Required,
         check: |ctx| {
             connect_and_disconnect(ctx, Disconnect::Fin)?;
-            let zombies = || ctx.resources().usage().zombies;
-            ctx.wait_until(
-                || zombies() == 0,
-                || {
-                    let seen = format!("{} zombies", zombies());
-                    Failure::leak("no zombies", seen).fault(Fault::Zombies).hint(ZOMBIE_HINT)
-                },
-            )
+            expect_no_zombies(ctx)?;
+            disconnect_together(ctx)?;
+            expect_no_zombies(ctx)
         },
     },
     Case {
@@ -265,6 +263,43 @@ fn connect_and_disconnect(ctx: &TestContext<'_>, disconnect: Disconnect) -> Resu
             Disconnect::Fin => client.close(),
             Disconnect::Rst => client.reset(),
         }
+    }
+    Ok(())
+}
+
+/// Requires that the server waits for its child processes that have exited.
+fn expect_no_zombies(ctx: &TestContext<'_>) -> Result<(), Failure> {
+    let zombies = || ctx.resources().usage().zombies;
+    ctx.wait_until(
+        || zombies() == 0,
+        || {
+            let seen = format!("{} zombies", zombies());
+            Failure::leak("no zombies", seen).fault(Fault::Zombies).hint(ZOMBIE_HINT)
+        },
+    )
+}
+
+/// Connects as many clients as the server serves at a time, at most [`TOGETHER`], and disconnects
+/// them together. The exits of their child processes then coincide.
+fn disconnect_together(ctx: &TestContext<'_>) -> Result<(), Failure> {
+    let limit = ctx.contract.capacity.map_or(TOGETHER, |capacity| capacity.min(TOGETHER));
+    let mut clients = vec![ctx.clients().connect_with_retry(&request(0))?];
+    // A server without a child process leaves no zombies.
+    while clients.len() < limit && ctx.process().count() > 1 {
+        let quiet = ctx.deadlines().silence(SHORT_TIMEOUT);
+        let served = ctx.clients().try_connect().and_then(|mut client| {
+            let reply = client.ask_until_quiescent(&request(clients.len()), quiet)?;
+            Ok((client, reply))
+        });
+        match served {
+            Ok((client, reply)) if !ctx.contract.is_busy(&reply) => clients.push(client),
+            // Other cases test how many clients are served.
+            _ => break,
+        }
+    }
+    match clients.len() {
+        1 => {}
+        _ => ctx.process().while_stopped(|| drop(clients)),
     }
     Ok(())
 }

@@ -17,6 +17,9 @@ use crate::text::printable;
 /// permit less.
 const MAX_DEPTH: usize = 10_000;
 
+/// Length of a line of letters that a server may wrap if its error reply quotes the line.
+const LONG_NAME: usize = 160;
+
 /// Minimum length of these requests, in bytes.
 const MIN_LENGTH: usize = 64;
 
@@ -28,12 +31,18 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         preconditions: &[Precondition::Calc],
         level: Level::Required,
         check: |ctx| {
-            let lines = [&b"1+"[..], b"(1", b"1)", b"1 2", b"*", b"abc", b"1 + + * 2", b"'"];
+            let lines =
+                [&b"1+"[..], b"(1", b"1)", b"1 2", b"*", b"abc", b"a + b", b"1 + + * 2", b"'"];
             // If a space stands for an operator, two numbers are an expression.
             let has_space = ctx.contract.dialect.symbols.has(b' ');
             let is_expression = |line: &&[u8]| has_space && **line == *b"1 2";
             let lines: Vec<&[u8]> = lines.into_iter().filter(|it| !is_expression(it)).collect();
-            expect_errors(ctx, &lines)
+            expect_errors(ctx, &lines)?;
+            // Another case tests the maximum length of a request.
+            match is_length_answered(ctx, LONG_NAME)? {
+                true => expect_errors(ctx, &[&[b'z'; LONG_NAME]]),
+                false => Ok(()),
+            }
         },
     },
     Case {
@@ -128,8 +137,14 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             for line in [&b"\x1b]0;owned\x07"[..], b"1\x1b[2J", b"\x08\x08\x08"] {
                 client.raw_request(line)?;
                 let reply = client.expect_error().map_err(|failure| failure.caused_by(line))?;
-                let is_repeated = |byte: &u8| byte.is_ascii_control() && line.contains(byte);
-                if reply.iter().any(is_repeated) {
+                // The text of an error reply may have control characters of its own, such as colours.
+                let repeats = |known: &[u8]| {
+                    let is_repeated = |byte: &u8| {
+                        byte.is_ascii_control() && line.contains(byte) && !known.contains(byte)
+                    };
+                    reply.iter().any(is_repeated)
+                };
+                if repeats(b"") && repeats(&plain_error(&mut client)) {
                     let seen = printable(&reply);
                     return Err(Failure::fail("an error reply of printable characters", seen)
                         .caused_by(line)
@@ -159,18 +174,30 @@ fn answered_length(ctx: &TestContext<'_>) -> Result<usize, Failure> {
     let longest = ctx.contract.max_line.unwrap_or(usize::MAX).min(max_padded(ctx.contract));
     let mut length = longest.min(2 * MAX_DEPTH);
     while length >= MIN_LENGTH {
-        let mut client = ctx.clients().connect_with_retry(&request(1))?;
-        let reply = client.learn_reply(&request(1))?;
-        let payload = padded(ctx.contract, &request(1), length);
-        let answered = client.raw_ask_until_quiescent(&payload, SHORT_TIMEOUT);
-        if answered.is_ok_and(|it| it == reply) && client.expect_silence("after the reply").is_ok()
-        {
+        if is_length_answered(ctx, length)? {
             return Ok(length);
         }
         length /= 2;
     }
     let text = format!("no plain request of {MIN_LENGTH} bytes or more gets a reply");
     Err(Failure::assumption_failed(&["framing/sizes", "contract/max-line"], text))
+}
+
+/// Returns whether a valid request of this length gets its reply, and nothing else.
+fn is_length_answered(ctx: &TestContext<'_>, length: usize) -> Result<bool, Failure> {
+    if length > ctx.contract.max_line.unwrap_or(usize::MAX).min(max_padded(ctx.contract)) {
+        return Ok(false);
+    }
+    let mut client = ctx.clients().connect_with_retry(&request(1))?;
+    let reply = client.learn_reply(&request(1))?;
+    let payload = padded(ctx.contract, &request(1), length);
+    let answered = client.raw_ask_until_quiescent(&payload, SHORT_TIMEOUT);
+    Ok(answered.is_ok_and(|it| it == reply) && client.expect_silence("after the reply").is_ok())
+}
+
+/// Returns the reply to a line of letters, or no bytes if there is none.
+fn plain_error(client: &mut TestClient<'_>) -> Vec<u8> {
+    client.raw_ask_until_quiescent(b"abc", SHORT_TIMEOUT).unwrap_or_default()
 }
 
 /// Sends each line, checks the reply with `expect`, and requires that the next request is answered.

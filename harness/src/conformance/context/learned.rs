@@ -48,6 +48,12 @@ impl LearnedReplies {
         self.replies.borrow().values().any(|learned| learned == reply)
     }
 
+    /// Returns whether these bytes begin with the reply to any of the requests.
+    pub(in crate::conformance) fn begins_with_reply(&self, bytes: &[u8]) -> bool {
+        let replies = self.replies.borrow();
+        replies.values().any(|it| it.len() >= MIN_DISTINCT_LENGTH && bytes.starts_with(it))
+    }
+
     /// Returns whether `received` is not the required reply, but the reply to another request. A
     /// short reply may be equal by chance.
     pub(super) fn is_other_reply(&self, required: &[u8], received: &[u8]) -> bool {

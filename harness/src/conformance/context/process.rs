@@ -25,6 +25,9 @@ pub(in crate::conformance) const LOOPBACK: &str = "127.0.0.1";
 /// Timeout of [`ServerProcess::wait_until_asleep`]. A server that spins never falls asleep.
 const SLEEP_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Time for a process to stop, and for its child processes to exit while it is stopped.
+const SIGNAL_PAUSE: Duration = Duration::from_millis(60);
+
 /// Shortest and longest polling interval of [`ServerProcess::wait_for`].
 const POLL_INTERVALS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(40)];
 
@@ -224,6 +227,20 @@ impl<'a> ServerProcess<'a> {
         self.was_signalled.set(true);
         self.record_action(format!("{signal} to the server"));
         self.server.borrow_mut().process.signal(signal);
+    }
+
+    /// Calls `action` while the first process of the server is stopped, as if it got no CPU time. Signals
+    /// that arrive while it is stopped coincide.
+    pub(in crate::conformance) fn while_stopped(&self, action: impl FnOnce()) {
+        let signal = |signal| {
+            self.record_action(format!("{signal} to the first process of the server"));
+            self.server.borrow_mut().process.signal(signal);
+            thread::sleep(SIGNAL_PAUSE);
+        };
+        signal(Signal::SIGSTOP);
+        action();
+        thread::sleep(SIGNAL_PAUSE);
+        signal(Signal::SIGCONT);
     }
 
     /// Waits up to `timeout` for the server to exit.

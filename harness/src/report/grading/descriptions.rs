@@ -234,6 +234,7 @@ pub(super) const FAULTS: &[FaultDescription] = &[
     fault(Fault::NoReply, Some(LostReplies), "the server sends no reply when", "another client gets no reply when"),
     fault(Starves, Some(AffectsOthers), "a client gets no reply while other clients are connected", ""),
     fault(PartialReply, Some(LostReplies), "the server sends only a part of a reply when", "another client gets only a part of a reply when"),
+    fault(OtherEnd, Some(LostReplies), "a reply ends with another line end than the other replies when", ""),
     fault(NoNextReply, Some(LostReplies), "the next request gets no reply when", ""),
     fault(DoesNotRead, Some(LostReplies), "the server stops reading when", "the server stops reading from another client when"),
     fault(EndlessReply, Some(LostReplies), "the server sends a reply without an end when", "another client gets a reply without an end when"),
@@ -276,6 +277,8 @@ const EXCEPTIONS: &[(&str, Fault, Severity, &str)] = &[
     ("contract/max-line", LessThanDeclared, ContractViolation, "requests shorter than the declared limit are not answered"),
     ("disconnects/half-close", StaysOpen, ResourceLeak, "the server does not close the connection when a client has shut down its sending side"),
     ("disconnects/half-close-many", StaysOpen, ResourceLeak, "the server does not close the connection when a client has shut down its sending side"),
+    ("disconnects/nothing-said", OtherReply, Disclosure, "a client that sends nothing gets the reply to another client"),
+    ("disconnects/nothing-said", ExtraBytes, Minor, "a client that sends nothing gets a reply"),
     ("framing/end-without-newline", StaysOpen, ResourceLeak, "the server does not close the connection when a client has shut down its sending side"),
     ("refusal/as-declared", TooLate, ContractViolation, "a connection over the limit is rejected too late"),
 ];
