@@ -98,6 +98,7 @@ impl Runner {
         let supervisor = server.process.supervisor();
         let period = Period::begin();
         let ctx = TestContext::new(self, spec, server, &lease);
+        let ctx = if case.judges_replies() { ctx } else { ctx.without_judging_replies() };
         let check = || {
             if let Some(number) = case.clients_to_try(&spec.contract) {
                 ctx.clients().try_to_serve(number)?;
