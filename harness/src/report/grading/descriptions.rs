@@ -3,6 +3,7 @@
 use super::severity::Severity::{self, *};
 use crate::results::Fault::{self, *};
 use crate::results::Provocation;
+use crate::text::NO_FREE_DESCRIPTOR;
 
 /// Description of a case and of the fault that it tests for.
 #[derive(Debug)]
@@ -293,6 +294,11 @@ const RANDOM_INPUT: &[(&str, &[&str])] = &[
 /// Returns the cases that name the cause of a failure of this case better than the case itself.
 pub(super) fn more_specific(name: &str) -> &'static [&'static str] {
     RANDOM_INPUT.iter().find(|row| row.0 == name).map_or(&[], |row| row.1)
+}
+
+/// Returns the texts of the error that makes a server exit in this case, if only one error is probable.
+pub(super) fn reason_of_an_exit(name: &str) -> &'static [&'static str] {
+    if topic_of(name) == "exhaustion" { NO_FREE_DESCRIPTOR } else { &[] }
 }
 
 /// Returns the description of a case, if any.

@@ -3,11 +3,11 @@
 
 use serde::Serialize;
 
-use super::rank;
+use super::{descriptions, rank};
 
 pub(super) use crate::report::markup::plain;
 use crate::results::{CaseResult, Difference, Event, EventKind, Exit, Fault, State, Stimulus};
-use crate::text::{OutputEnd, output_end, printable};
+use crate::text::{OutputEnd, exit_message, output_end, printable};
 
 /// A line of evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -50,7 +50,7 @@ pub(super) fn of(result: &CaseResult) -> Vec<Line> {
     }
     if let Some(provoked) = &result.provoked {
         let sent = sent(&provoked.transcript);
-        let exited = line("exited", &exited(provoked.exit, &provoked.log));
+        let exited = line("exited", &exited(provoked.exit, exit_message(&provoked.log, &[])));
         return sent.into_iter().chain([line("expected", &result.expected), exited]).collect();
     }
     let mut lines: Vec<Line> = stimulus(result).into_iter().collect();
@@ -70,13 +70,18 @@ pub(super) fn of(result: &CaseResult) -> Vec<Line> {
         Some(observed) => line("received", observed),
         None => line("expected", &result.expected),
     });
-    lines.push(line("exited", &exited(exit, &result.log)));
+    lines.push(line("exited", &exited(exit, exit_message_of(result))));
     lines
 }
 
+/// Returns the message in the server's output that most likely explains its exit.
+pub(super) fn exit_message_of(result: &CaseResult) -> Option<OutputEnd> {
+    exit_message(&result.log, descriptions::reason_of_an_exit(&result.name))
+}
+
 /// Formats an exit, with the error message or the last line of the output.
-fn exited(exit: Exit, log: &str) -> String {
-    match output_end(log) {
+fn exited(exit: Exit, message: Option<OutputEnd>) -> String {
+    match message {
         Some(OutputEnd::Error(error)) => format!("{exit}: {error}"),
         Some(OutputEnd::Line(line)) => format!("{exit}; last output: {line}"),
         None => exit.to_string(),

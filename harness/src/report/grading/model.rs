@@ -11,7 +11,7 @@ use crate::results::{
     CaseResult, ConcurrencyModel, Fault as FaultKind, Kind, KnownFailure, Report, ServerResult,
     State,
 };
-use crate::text::{OutputEnd, output_end};
+use crate::text::OutputEnd;
 
 /// Grading report of one server.
 #[derive(Clone, Debug, Serialize)]
@@ -284,7 +284,7 @@ fn cause_key(result: &CaseResult) -> String {
         // The exit status of a multithreaded program can vary for the same error, so compare the
         // log.
         let exit = result.exit.map_or(String::new(), |exit| exit.to_string());
-        return match output_end(&result.log) {
+        return match evidence::exit_message_of(result) {
             Some(OutputEnd::Error(error)) => format!("exited {}", numberless(&error)),
             _ => format!("exited {exit} {}", topic_of(&result.name)),
         };
