@@ -17,7 +17,7 @@ use crate::server::starvation::Period;
 use crate::server::{
     ExitReport, LaunchSpec, MAX_TASKS, NetworkLease, SPINNING_TIME, spinning_tasks,
 };
-use crate::text::visible;
+use crate::text::{OutputEnd, output_end, visible};
 
 /// The hint of a failure without a likely cause.
 const DEFAULT_HINT: &str =
@@ -226,8 +226,14 @@ impl CaseResult {
 
     /// Adds the transcript, the server's output and exit, and its surviving processes.
     fn add_output(&mut self, evidence: &Evidence, report: &mut ExitReport) {
-        let output = mem::take(&mut report.output).into_iter();
-        let output = output.map(|(at, bytes)| (at, EventKind::output(&bytes)));
+        let output = mem::take(&mut report.output);
+        self.logged_error = (self.state == State::Hang)
+            .then(|| evidence.transcript().until_last_event(&output))
+            .and_then(|printed| match output_end(&printed)? {
+                OutputEnd::Error(error) => Some(error),
+                OutputEnd::Line(_) => None,
+            });
+        let output = output.into_iter().map(|(at, bytes)| (at, EventKind::output(&bytes)));
         let exit =
             report.exited_at.zip(report.exit).map(|(at, exit)| (at, EventKind::Exited { exit }));
         self.transcript = evidence.transcript().events_with(output.chain(exit));

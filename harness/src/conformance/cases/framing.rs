@@ -263,6 +263,13 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     ctx.evidence().warn("the echo of an unterminated line is unterminated");
                     return Ok(());
                 }
+                // The echo is complete, and only the end of the connection is missing.
+                Err(ref error @ ClientError::Silent(_, ref bytes))
+                    if *bytes == reply && ctx.contract.service == Service::Echo =>
+                {
+                    let expected = "the server closes cleanly (FIN) after the echo";
+                    return Err(Failure::client_error(expected, error).fault(Fault::StaysOpen));
+                }
                 Err(error @ ClientError::Closed(_)) if is_unterminated(&error, &reply) => {
                     let expected = format!("the reply {}, with its line feed", printable(&reply));
                     return Err(Failure::client_error(expected, &error)

@@ -9,7 +9,7 @@ use crate::conformance::case::Case;
 use crate::conformance::context::{
     BUSY_FACTOR, LOOPBACK, POLL_INTERVAL, SHORT_TIMEOUT, TestContext,
 };
-use crate::conformance::experiments::{EXIT_FACTOR, stop};
+use crate::conformance::experiments::{EXIT_FACTOR, expect_end_at_exit, stop};
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::request;
@@ -191,7 +191,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             client.learn_reply(&request(1))?;
             // The server closes first, so its end of the connection enters TIME_WAIT.
             stop(ctx)?;
-            client.expect_end()?;
+            expect_end_at_exit(ctx, &mut client)?;
             let mut second = ctx.process().start_on_same_port()?;
             let listening = second.wait_until_ready();
             listening.map(|_| ctx.evidence().record_verified()).map_err(|error| {

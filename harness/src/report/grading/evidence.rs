@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{descriptions, rank};
 
 pub(super) use crate::report::markup::plain;
-use crate::results::{CaseResult, Difference, Event, EventKind, Exit, Fault, State, Stimulus};
+use crate::results::{CaseResult, Difference, Event, EventKind, Exit, Fault, Stimulus};
 use crate::text::{OutputEnd, exit_message, output_end, printable};
 
 /// A line of evidence.
@@ -55,7 +55,7 @@ pub(super) fn of(result: &CaseResult) -> Vec<Line> {
     }
     let mut lines: Vec<Line> = stimulus(result).into_iter().collect();
     let Some(exit) = result.exit.filter(|_| exited_unexpectedly(result)) else {
-        let output = error_before_timeout(result).map(|error| format!("; output: {error}"));
+        let output = result.logged_error.as_ref().map(|error| format!("; output: {error}"));
         let received = format!("{}{}", result.observed, connection_end(result));
         lines.push(Line {
             label: "received",
@@ -110,19 +110,6 @@ pub(super) fn line(text: &str) -> String {
 /// Returns whether the fault is an unexpected exit of the server.
 pub(super) fn exited_unexpectedly(result: &CaseResult) -> bool {
     rank::fault(result) == Fault::Exits && result.exit.is_some()
-}
-
-/// Returns the error message of the log, if the server hung and wrote output before the client
-/// timed out. The error is probably the cause of the hang. Output after the timeout would concern
-/// the disconnect of the client.
-pub(super) fn error_before_timeout(result: &CaseResult) -> Option<String> {
-    let last = result.transcript.iter().rev().find(|event| event.client > 0)?;
-    let is_earlier_output = |event: &Event| event.kind.is_output() && event.at_us < last.at_us;
-    let has_output = result.state == State::Hang && result.transcript.iter().any(is_earlier_output);
-    match has_output.then(|| output_end(&result.log))?? {
-        OutputEnd::Error(error) => Some(error),
-        OutputEnd::Line(_) => None,
-    }
 }
 
 /// Returns what made the server fail: the recorded stimulus, or else the last one before its exit.

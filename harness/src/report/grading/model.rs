@@ -204,13 +204,10 @@ fn topics(cases: &[CaseResult]) -> Vec<TopicTally> {
 /// Groups failed cases with the same cause, and groups whose faults have the same title.
 fn faults<'j>(failed: impl Iterator<Item = &'j CaseResult>) -> Vec<Fault> {
     let by_cause = group_by(failed.map(|result| vec![result]), |group| cause_key(group[0]));
-    let sorted = by_cause.into_iter().map(|mut group| {
-        group.sort_by_key(|result| rank_in_group(result));
-        group
-    });
-    let mut by_title = rank::explained(group_by(sorted, |group| title(group[0])));
+    let by_cause = by_cause.into_iter().map(sorted);
+    let by_title = rank::explained(group_by(by_cause, |group| title(group[0])));
     // Of the exits, the one with the smallest provocation is first.
-    by_title.iter_mut().for_each(|group| group.sort_by_key(|result| rank_in_group(result)));
+    let mut by_title: Vec<_> = by_title.into_iter().map(sorted).collect();
     by_title.sort_by_key(|group| {
         let provocation = group[0].provoked.as_ref().map(|provoked| provoked.provocation);
         (rank::highest_severity(group), provocation.is_none(), provocation)
@@ -218,15 +215,25 @@ fn faults<'j>(failed: impl Iterator<Item = &'j CaseResult>) -> Vec<Fault> {
     by_title.iter().map(|group| fault(group)).collect()
 }
 
+/// Sorts a group by the rank of its results.
+fn sorted(mut group: Vec<&CaseResult>) -> Vec<&CaseResult> {
+    let all = group.clone();
+    group.sort_by_key(|result| rank_in_group(&all, result));
+    group
+}
+
 /// Returns the rank of a result in its group, whose first result gives the title: of the most severe
 /// ones, those of the case that tests for the fault.
 ///
 /// A server that ignores a signal does so in every situation, so there the general title is first.
-fn rank_in_group(result: &CaseResult) -> (bool, Severity, bool) {
+fn rank_in_group(group: &[&CaseResult], result: &CaseResult) -> (bool, Severity, bool) {
     let fault = rank::fault(result);
     let is_own = descriptions::is_own(&result.name, fault);
-    let has_random_input = !descriptions::more_specific(&result.name).is_empty();
-    (has_random_input, rank::severity(result), is_own == (fault == FaultKind::DoesNotExit))
+    (
+        rank::is_explained(group, result),
+        rank::severity(result),
+        is_own == (fault == FaultKind::DoesNotExit),
+    )
 }
 
 /// Joins groups of results with equal keys, in the order of the first of each.
@@ -251,9 +258,13 @@ fn fault(group: &[&CaseResult]) -> Fault {
         title: title(first),
         severity: rank::highest_severity(group),
         evidence: evidence::of(first),
-        cause: match evidence::error_before_timeout(first) {
+        cause: match first.logged_error {
             Some(_) => ERROR_BEFORE_TIMEOUT.to_owned(),
-            None => cause(group).unwrap_or_else(|| NO_CAUSE.to_owned()),
+            None => rank::shared_cause(group)
+                .map(str::to_owned)
+                .or_else(|| cause(&rank::unexplained(group)))
+                .or_else(|| cause(group))
+                .unwrap_or_else(|| NO_CAUSE.to_owned()),
         },
         reproduce: first.provoked.as_ref().map_or(&first.reproduce, |it| &it.reproduce).clone(),
         cases: group.iter().map(|result| result.name.clone()).collect(),
@@ -267,7 +278,7 @@ fn fault(group: &[&CaseResult]) -> Fault {
 /// - the smallest provocation that makes the server exit;
 /// - the last error that the server logged before it exited;
 /// - the last error that the server logged before the client timed out, and the severity;
-/// - the fault of a server that does not exit, or exits with a wrong status;
+/// - the fault of a server that does not exit, exits with a wrong status, or leaves processes behind;
 /// - the hint and the severity;
 /// - the fault, its topic and the severity; for a fault that only one case tests for, also the
 ///   observation.
@@ -289,11 +300,15 @@ fn cause_key(result: &CaseResult) -> String {
             _ => format!("exited {exit} {}", topic_of(&result.name)),
         };
     }
-    if let Some(error) = evidence::error_before_timeout(result) {
-        return format!("timed out {severity:?} {}", numberless(&error));
+    if let Some(error) = &result.logged_error {
+        return format!("timed out {severity:?} {}", numberless(error));
     }
-    if matches!(result.fault, FaultKind::DoesNotExit | FaultKind::ExitStatus) {
+    if matches!(
+        result.fault,
+        FaultKind::DoesNotExit | FaultKind::ExitStatus | FaultKind::ProcessesRemain
+    ) {
         let situation = match topic_of(&result.name) {
+            "startup" if result.fault == FaultKind::ProcessesRemain => "shutdown",
             "contract" => "shutdown",
             topic => topic,
         };
