@@ -261,6 +261,9 @@ fn fault_of(error: &ClientError) -> Option<Fault> {
 pub(super) const SPINNING_HINT: &str = "wait for events in a blocking call, such as accept, read or poll, \
      instead of asking in a loop";
 
+/// Hint of a server that starts a thread or a process without a connection.
+pub(super) const UNCHECKED_ACCEPT_HINT: &str = "check the result of accept: without a free descriptor it fails and returns -1, which is no connection; start no thread or process for it, and pause before the next accept";
+
 /// Hint of a server that does not serve a client while another one is connected.
 pub(super) const STARVES_HINT: &str = "the server seems to serve one client at a time: does a blocking read on one connection stop the others?";
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::case::Case;
 use super::context::{EXIT_GRACE, Evidence, FinishedCase, SHORT_TIMEOUT, ServerEnd, TestContext};
-use super::failure::{Detail, Failure, SPINNING_HINT, most_common_cause};
+use super::failure::{Detail, Failure, SPINNING_HINT, UNCHECKED_ACCEPT_HINT, most_common_cause};
 use super::resources::sample_during;
 use super::settings::Runner;
 use crate::exit::Exit;
@@ -22,6 +22,10 @@ use crate::text::{OutputEnd, output_end, visible};
 /// The hint of a failure without a likely cause.
 const DEFAULT_HINT: &str =
     "--output DIR and --json contain every byte and the server's output, with their times";
+
+/// The hint of a server that exceeded its limit of threads and processes.
+const TASK_LIMIT_HINT: &str =
+    "limit the number of threads and processes, and end those of clients that have disconnected";
 
 /// The hint of a server that exited.
 const EXIT_HINT: &str =
@@ -125,7 +129,8 @@ impl Runner {
         // After a failure, the server may be about to crash and need a moment to exit.
         let was_tried = result.state == State::NotApplicable;
         let exit_grace = if result.is_fine() && !was_tried { Duration::ZERO } else { EXIT_GRACE };
-        let ServerEnd { mut report, was_signalled, had_worse_shortage } = process.end(exit_grace);
+        let ServerEnd { mut report, was_signalled, had_worse_shortage, lacked_descriptors } =
+            process.end(exit_grace);
         result.add_output(&evidence, &mut report);
         let unexpected_exit = report.exit.filter(|&exit| {
             !was_signalled
@@ -137,7 +142,8 @@ impl Runner {
             result.excuse_by_overload(waited_share);
         }
         if report.exceeded_tasks {
-            result.fail_by_task_limit(spec.confinement.tasks.unwrap_or(MAX_TASKS));
+            let hint = if lacked_descriptors { UNCHECKED_ACCEPT_HINT } else { TASK_LIMIT_HINT };
+            result.fail_by_task_limit(spec.confinement.tasks.unwrap_or(MAX_TASKS), hint);
         } else if report.spins {
             result.fail_by_spinning();
         } else if report.exceeded_lifetime {
@@ -243,18 +249,15 @@ impl CaseResult {
     }
 
     /// Fails a case whose server exceeded its limit of threads and processes.
-    fn fail_by_task_limit(&mut self, limit: usize) {
+    fn fail_by_task_limit(&mut self, limit: usize, hint: &str) {
         self.discovery = None;
         let client_observed = mem::take(&mut self.observed);
         let observed = format!(
             "the server exceeded this limit and was killed; the client saw: {client_observed}"
         );
         self.client_observed = Some(client_observed);
-        let failure = Failure::fail(format!("at most {limit} threads and processes"), observed)
-            .hint(
-                "limit the number of threads and processes, and end those of clients that have \
-                 disconnected",
-            );
+        let failure =
+            Failure::fail(format!("at most {limit} threads and processes"), observed).hint(hint);
         self.fail_with(Failure { state: State::Crash, ..failure.fault(Fault::TaskLimit) });
     }
 

@@ -7,7 +7,7 @@ use crate::conformance::case::Case;
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::request;
-use crate::results::Level;
+use crate::results::{Fault, Level};
 
 /// Number of requests sent at once before the half-close.
 const PIPELINED_REQUESTS: usize = 200;
@@ -32,7 +32,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             client.request(&request(1))?;
             client.half_close()?;
             client.expect(&reply)?;
-            client.expect_end()
+            client.expect_end().map_err(with_end_of_input_hint)
         },
     },
     Case {
@@ -67,7 +67,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     )
                 })?;
             }
-            client.expect_end()
+            client.expect_end().map_err(with_end_of_input_hint)
         },
     },
     Case {
@@ -190,6 +190,14 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         },
     },
 ];
+
+/// Names the cause of a connection that stays open, or gets data without an end, after a FIN.
+pub(super) fn with_end_of_input_hint(failure: Failure) -> Failure {
+    failure.hint_if(
+        |fault| matches!(fault, Fault::StaysOpen | Fault::EndlessReply),
+        "a read of 0 bytes is the end of the input: leave the loop that reads, and close the socket",
+    )
+}
 
 fn with_reset_hint(failure: Failure) -> Failure {
     failure.hint(

@@ -25,6 +25,10 @@ const LINES: u32 = 200;
 /// Number of identical requests that each of two clients sends.
 const REPETITIONS: usize = 50;
 
+/// Hint of a server whose results are wrong from 2147483648 on.
+const SIZE_HINT: &str =
+    "does the server use integers of 32 bits? numbers from 2147483648 on need 64 bits";
+
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "results/arithmetic",
@@ -43,12 +47,17 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let holds = |client: &mut TestClient<'_>, expression: &Expression| {
                 let value = expression.value(contract.dialect);
                 let expected = format!("`{expression}` is {value}");
+                let with_size_hint =
+                    |failure: Failure| match expression.just_exceeds_32_bits(contract.dialect) {
+                        true if failure.hint.is_none() => failure.hint(SIZE_HINT),
+                        _ => failure,
+                    };
                 let reply = client
                     .ask(expression.to_string().as_bytes())
-                    .map_err(|error| Failure::client_error(&expected, &error))?;
+                    .map_err(|error| with_size_hint(Failure::client_error(&expected, &error)))?;
                 match value.compare_reply(&reply, contract) {
                     ReplyMatch::Different => {
-                        return Err(wrong_value(ctx, expected, value, &reply));
+                        return Err(with_size_hint(wrong_value(ctx, expected, value, &reply)));
                     }
                     ReplyMatch::Equal => {}
                     ReplyMatch::OtherFormat => {

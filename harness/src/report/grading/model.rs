@@ -133,7 +133,9 @@ impl Grading {
             topics: topics(&server.cases),
             faults: faults(of_kind(Kind::Fail)),
             notes: server.cases.iter().filter_map(note).collect(),
-            inconclusive: groups(of_kind(Kind::Inconclusive), inconclusive_reason),
+            inconclusive: groups(of_kind(Kind::Inconclusive), |result| {
+                inconclusive_reason(result, &server.cases)
+            }),
             not_applicable: groups(of_kind(Kind::NotApplicable), |result| plain(&result.observed)),
         }
     }
@@ -368,12 +370,16 @@ fn note(result: &CaseResult) -> Option<Note> {
     Some(Note { case: result.name.clone(), text: plain(&text) })
 }
 
-/// Returns the reason why a case is inconclusive: the case that must pass first, if known.
-fn inconclusive_reason(result: &CaseResult) -> String {
+/// Returns the reason why a case is inconclusive: the case that must pass first, unless all of these
+/// cases passed.
+fn inconclusive_reason(result: &CaseResult, all: &[CaseResult]) -> String {
     if result.state == State::HarnessError {
         return format!("harness error: {}", plain(&result.observed));
     }
-    match result.blocked_by.first() {
+    let has_passed = |name: &String| {
+        all.iter().any(|it| it.name == *name && matches!(it.kind(), Kind::Pass | Kind::Warn))
+    };
+    match result.blocked_by.iter().find(|name| !has_passed(name)) {
         Some(name) => format!("{name} must pass first"),
         None => evidence::line(&result.observed),
     }
