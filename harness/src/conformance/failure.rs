@@ -191,6 +191,19 @@ impl Failure {
         Failure { state: State::Hang, ..self }
     }
 
+    /// Names the fault of an echo server whose reply differs because the line is not valid UTF-8.
+    pub(super) fn after_line(self, line: &[u8]) -> Failure {
+        match self.fault {
+            Fault::WrongReply if std::str::from_utf8(line).is_err() => {
+                self.fault(Fault::ChangesInvalidUtf8).hint(
+                    "an echo server returns the bytes of a line: keep them as bytes, without decoding \
+                     and encoding them as text",
+                )
+            }
+            _ => self,
+        }
+    }
+
     /// Records that the failure concerns the request after the tested one.
     pub fn on_next_request(self) -> Failure {
         Failure { fault: self.fault.on_next_request(), ..self }

@@ -1,15 +1,20 @@
 // Checks neither the result of bind nor that of accept, and waits for no child.
 // check: --service echo --shutdown abort
-// cases: startup/port-taken exhaustion/new-connections
-// fault: The server exceeds the limit of threads and processes when it has no free descriptor
-// cause: check the result of accept
+// cases: leaks/zombies startup/port-taken exhaustion/no-spin
+// fault: Child processes that have exited are not waited for (zombies)
 // fault: The server listens on another port when its port is in use
 // cause: check the result of bind
-// also: Child processes that have exited are not waited for (zombies)
+// fault: Without a free descriptor the server spins: it keeps a CPU busy and does no work
+// cause: check the result of accept
+// also: The server listens instead of reporting an error when it is given an address of another machine
+// also: The server listens instead of reporting an error when it is given an invalid port
 // also: Child processes of the server keep running when SIGTERM arrives
+#define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 int main(int count, char **arguments) {
@@ -23,11 +28,15 @@ int main(int count, char **arguments) {
     for (;;) {
         int client = accept(listener, NULL, NULL);
         if (fork() == 0) {
-            char buffer[65536];
+            FILE *input = fdopen(client, "r");
+            char *line = NULL;
+            size_t size = 0;
             ssize_t length;
-            while ((length = read(client, buffer, sizeof buffer)) > 0)
+            if (input == NULL)
+                exit(1);
+            while ((length = getline(&line, &size, input)) > 0)
                 for (ssize_t sent = 0; sent < length;) {
-                    ssize_t written = write(client, buffer + sent, length - sent);
+                    ssize_t written = write(client, line + sent, length - sent);
                     if (written < 0)
                         exit(1);
                     sent += written;
@@ -35,5 +44,9 @@ int main(int count, char **arguments) {
             exit(0);
         }
         close(client);
+        // The machine must not run out of processes.
+        clock_t begin = clock();
+        while (client < 0 && clock() - begin < CLOCKS_PER_SEC / 100)
+            ;
     }
 }

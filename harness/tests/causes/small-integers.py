@@ -3,6 +3,7 @@
 # cases: results/arithmetic
 # fault: A result is wrong
 # cause: 32 bits
+# also: Without a free descriptor the server spins: it keeps a CPU busy and does no work
 import socketserver
 import sys
 
@@ -13,12 +14,18 @@ def wrapped(number):
 
 class Integer(int):
     def __add__(self, other):
+        if isinstance(other, float):
+            return float(self) + other
         return Integer(wrapped(int(self) + int(other)))
 
     def __sub__(self, other):
+        if isinstance(other, float):
+            return float(self) - other
         return Integer(wrapped(int(self) - int(other)))
 
     def __mul__(self, other):
+        if isinstance(other, float):
+            return float(self) * other
         return Integer(wrapped(int(self) * int(other)))
 
     def __neg__(self):
@@ -50,6 +57,9 @@ class Parser:
                 value = value * self.factor()
             else:
                 divisor = self.factor()
+                if isinstance(value, float) or isinstance(divisor, float):
+                    value = value / divisor
+                    continue
                 quotient = abs(value) // abs(divisor)
                 value = Integer(wrapped(quotient if (value < 0) == (divisor < 0) else -quotient))
         return value
@@ -65,8 +75,10 @@ class Parser:
                 raise ValueError
             return value
         start = self.at
-        while self.peek().isdigit():
+        while self.peek().isdigit() or self.peek() == ".":
             self.at += 1
+        if "." in self.text[start : self.at]:
+            return float(self.text[start : self.at])
         return Integer(wrapped(int(self.text[start : self.at])))
 
 
@@ -76,7 +88,7 @@ class Client(socketserver.StreamRequestHandler):
             try:
                 parser = Parser(line.decode("ascii").strip())
                 value = parser.sum()
-                reply = str(int(value)) if not parser.peek() else "error: syntax"
+                reply = str(value) if not parser.peek() else "error: syntax"
             except (ArithmeticError, IndexError, RecursionError, ValueError):
                 reply = "error: invalid"
             self.wfile.write(reply.encode() + b"\n")

@@ -74,7 +74,10 @@ impl CheckRun<'_> {
         }
         check_tested(report)?;
         let tally = Tally::of(report.results());
-        self.progress.line(format!("verdicts: {}", tally.summary()));
+        let is_single = report.servers.len() == 1 && self.cases.len() > 1;
+        let scope = grading::Scope::of(report.results()).filter(|_| is_single);
+        let scope = scope.map(|scope| format!("; {}", scope.text())).unwrap_or_default();
+        self.progress.line(format!("verdicts: {}{scope}", tally.summary()));
         if let Some(page) = &self.page {
             self.progress.line(format!("report: {}", page.display()));
         }

@@ -236,7 +236,10 @@ fn expect_values(ctx: &TestContext<'_>, rows: &[(&str, Value)]) -> Result<(), Fa
             .ask(expression.as_bytes())
             .map_err(|error| Failure::client_error(&expected, &error))?;
         if value.compare_reply(&reply, ctx.contract) == ReplyMatch::Different {
-            return Err(wrong_value(ctx, expected, *value, &reply).caused_by(expression.as_bytes()));
+            // The evidence has the bytes on the wire.
+            let failure = wrong_value(ctx, expected, *value, &reply);
+            let failure = Failure { observed: printable(client.raw_reply()), ..failure };
+            return Err(failure.caused_by(&ctx.contract.payload(expression.as_bytes())));
         }
         ctx.evidence().record_verified();
     }
@@ -322,7 +325,7 @@ fn expect_echo(client: &mut TestClient<'_>, line: &[u8]) -> Result<(), Failure> 
     let expected = format!("the reply {} to {}", printable(&echo), printable(line));
     let reply = client.ask(line).map_err(|error| Failure::client_error(&expected, &error))?;
     if reply != echo {
-        return Err(Failure::wrong_reply(expected, &echo, &reply));
+        return Err(Failure::wrong_reply(expected, &echo, &reply).after_line(line));
     }
     client.ctx.evidence().record_verified();
     Ok(())

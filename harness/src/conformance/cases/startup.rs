@@ -217,7 +217,13 @@ fn expect_start_failure_on(ctx: &TestContext<'_>, host: &str) -> Result<(), Fail
     ctx.clients().connect()?.learn_reply(&request(1))?;
     // The port is free, so only the host is wrong.
     let port = PortLease::take(Ipv4Addr::LOCALHOST.into()).map_err(LaunchError::NoPort)?;
-    expect_exit_with_error(ctx, ctx.process().start_at(host, &port.number().to_string())?, None)
+    let started = ctx.process().start_at(host, &port.number().to_string())?;
+    expect_exit_with_error(ctx, started, None).map_err(|failure| {
+        failure.hint_if(
+            |fault| fault == Fault::Listens,
+            "check the results of the calls that read the address, and of bind: without an address, listen takes all addresses",
+        )
+    })
 }
 
 /// Requires that a server that cannot start prints a message and exits with a non-zero code.

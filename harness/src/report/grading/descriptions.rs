@@ -184,9 +184,9 @@ pub(super) const CASES: &[Description] = &[
     row("shutdown/second-signal", StartupOrShutdown, "a second signal arrives", "on a second signal, the server does not exit at once"),
     row("shutdown/aborts", StartupOrShutdown, "SIGTERM arrives", "on SIGTERM, the server does not exit at once"),
     row("shutdown/port-is-free", StartupOrShutdown, "SIGTERM arrives", "the port is not free after the server has exited"),
-    row("exhaustion/new-connections", AffectsOthers, "it has no free descriptor", "without a free descriptor, new connections are lost").own(SLOT),
-    row("exhaustion/no-spin", AffectsOthers, "it has no free descriptor", "without a free descriptor the server spins: it keeps a CPU busy and does no work"),
-    row("exhaustion/connected-clients", AffectsOthers, "it has no free descriptor", "without a free descriptor, connected clients are no longer served"),
+    row("exhaustion/new-connections", Exhaustion, "it has no free descriptor", "without a free descriptor, new connections are lost").own(SLOT),
+    row("exhaustion/no-spin", Exhaustion, "it has no free descriptor", "without a free descriptor the server spins: it keeps a CPU busy and does no work"),
+    row("exhaustion/connected-clients", Exhaustion, "it has no free descriptor", "without a free descriptor, connected clients are no longer served"),
     row("back-pressure/never-reads", ResourceLeak, "a client never reads", "a client that sends and never reads makes memory grow without bound"),
     row("back-pressure/others-are-served", AffectsOthers, "a client never reads", "a client that never reads keeps other clients from being served").affecting_others(),
     row("back-pressure/slow-reader", LostReplies, "a client reads slowly", "a client that reads slowly does not get every reply"),
@@ -244,6 +244,7 @@ pub(super) const FAULTS: &[FaultDescription] = &[
     fault(WrongNextReply, Some(LostReplies), "the next request gets a wrong reply when", ""),
     fault(OtherReply, Some(LostReplies), "a client gets the reply to another request when", ""),
     fault(ErrorReply, Some(LostReplies), "a valid request gets an error reply when", "a valid request of another client gets an error reply when"),
+    fault(ChangesInvalidUtf8, Some(LostReplies), "an echo of invalid UTF-8 differs from the line that was sent", ""),
     fault(NoErrorReply, Some(ContractViolation), "the server reports no error when", ""),
     fault(ReplyFormat, Some(ContractViolation), "a reply has undeclared text around the value", ""),
     fault(ExtraBytes, Some(LostReplies), "the server sends bytes that no request asked for when", ""),
@@ -314,7 +315,17 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     // Cases with random input, by the cases that test one property of that input.
     Explanation {
         effects: (&["results/arithmetic"], &[]),
-        causes: (&["results/precedence", "results/float-precision", "results/overflow"], &[]),
+        causes: (&["results/precedence", "results/overflow"], &[]),
+        likely_cause: None,
+    },
+    Explanation {
+        effects: (&["results/arithmetic"], &[WrongReply]),
+        causes: (&["results/float-precision"], &[WrongReply]),
+        likely_cause: None,
+    },
+    Explanation {
+        effects: (&["results/arithmetic"], &[ErrorReply]),
+        causes: (&["results/float-precision"], &[ErrorReply]),
         likely_cause: None,
     },
     Explanation {

@@ -103,7 +103,7 @@ fn no_two_faults_have_the_same_title() {
         with_hint("results/arithmetic", "one"),
         with_hint("results/float-precision", "another"),
     ]);
-    assert_eq!(case_names(&faults), [["results/float-precision", "results/arithmetic"]]);
+    assert_eq!(case_names(&faults), [["results/arithmetic", "results/float-precision"]]);
 }
 
 #[test]

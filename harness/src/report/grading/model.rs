@@ -30,6 +30,8 @@ pub struct Grading {
     pub not_run: Option<String>,
     /// Number of cases of each kind, as text.
     pub tally: String,
+    /// How few of the cases judged the server, if most others do not apply.
+    pub scope: Option<Scope>,
     /// Topics with at least one passed case, in the order of the cases.
     pub topics: Vec<TopicTally>,
     /// Faults, most severe first.
@@ -40,6 +42,51 @@ pub struct Grading {
     pub inconclusive: Vec<Group>,
     /// Cases that do not apply, grouped by reason.
     pub not_applicable: Vec<Group>,
+}
+
+/// Number of cases that judged a server to which most cases do not apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Scope {
+    /// Number of cases with a verdict.
+    pub judged: usize,
+    /// Number of all cases.
+    pub all: usize,
+    /// Number of inconclusive cases.
+    pub inconclusive: usize,
+}
+
+impl Scope {
+    /// Returns the scope of a report if fewer cases have a verdict than do not apply.
+    pub fn of<'r>(results: impl IntoIterator<Item = &'r CaseResult>) -> Option<Scope> {
+        let tally = Tally::of(results);
+        let [inconclusive, not_applicable] =
+            [Kind::Inconclusive, Kind::NotApplicable].map(|kind| tally.get(kind));
+        let judged = tally.total() - inconclusive - not_applicable;
+        let all = tally.total();
+        (judged < not_applicable).then_some(Scope { judged, all, inconclusive })
+    }
+
+    /// Formats the scope as a clause.
+    pub fn text(&self) -> String {
+        let (judged, all) = (self.judged, self.all);
+        match self.inconclusive {
+            0 => format!("only {judged} of {all} cases apply to this server"),
+            _ => format!(
+                "only {judged} of {all} cases judged this server: the others do not apply, or are \
+                 inconclusive"
+            ),
+        }
+    }
+}
+
+impl Grading {
+    /// Returns the sentence for a server without a fault.
+    pub(super) fn no_fault_text(&self) -> String {
+        match self.scope {
+            Some(scope) => format!("No fault was found, but {}.", scope.text()),
+            None => "No fault was found.".to_owned(),
+        }
+    }
 }
 
 /// Result of one topic.
@@ -130,6 +177,7 @@ impl Grading {
             round_trip_us: server.round_trip_us,
             not_run: server.not_run.as_deref().map(plain),
             tally: Tally::of(&server.cases).summary(),
+            scope: Scope::of(&server.cases),
             topics: topics(&server.cases),
             faults: faults(of_kind(Kind::Fail)),
             notes: server.cases.iter().filter_map(note).collect(),
@@ -212,7 +260,12 @@ fn faults<'j>(failed: impl Iterator<Item = &'j CaseResult>) -> Vec<Fault> {
     let mut by_title: Vec<_> = by_title.into_iter().map(sorted).collect();
     by_title.sort_by_key(|group| {
         let provocation = group[0].provoked.as_ref().map(|provoked| provoked.provocation);
-        (rank::highest_severity(group), provocation.is_none(), provocation)
+        (
+            rank::highest_severity(group),
+            rank::is_hardening(group),
+            provocation.is_none(),
+            provocation,
+        )
     });
     by_title.iter().map(|group| fault(group)).collect()
 }

@@ -4,7 +4,7 @@ use std::mem;
 
 use super::descriptions::{self, EXPLANATIONS, Explanation};
 use super::severity::Severity;
-use crate::results::{CaseResult, Fault, Provocation, State};
+use crate::results::{CaseResult, Fault, Level, Provocation, State};
 
 /// Returns the severity of a failed case.
 pub(super) fn severity(result: &CaseResult) -> Severity {
@@ -67,6 +67,11 @@ pub(super) fn shared_cause(group: &[&CaseResult]) -> Option<&'static str> {
         group.len() > 1 && group.iter().all(|result| it.has_effect(&result.name, fault(result)))
     };
     EXPLANATIONS.iter().filter(is_shared).find_map(|it| it.likely_cause)
+}
+
+/// Returns whether no case of a group is required.
+pub(super) fn is_hardening(group: &[&CaseResult]) -> bool {
+    group.iter().all(|result| result.level == Level::Hardening)
 }
 
 /// Returns the highest severity of a group.

@@ -187,6 +187,7 @@ fn a_hint_that_names_no_cause_is_not_the_likely_cause() {
 fn faults_are_ordered_by_severity_from_disclosure_to_minor() {
     let faults = faults_of(vec![
         failed("malformed/escapes"),
+        failed("exhaustion/no-spin"),
         failed("startup/restart"),
         result("leaks/memory", Some(Verdict::Fail), State::Leak),
         failed("contract/capacity"),
@@ -210,6 +211,7 @@ fn faults_are_ordered_by_severity_from_disclosure_to_minor() {
         Severity::ContractViolation,
         Severity::ResourceLeak,
         Severity::StartupOrShutdown,
+        Severity::Exhaustion,
         Severity::Minor,
     ];
     assert_eq!(order, expected);
@@ -369,4 +371,35 @@ fn failures_with_the_same_cause_are_one_fault_and_others_are_not() {
     assert_eq!(faults[0].cause, "disconnects/half-close");
     let faults = faults_of(blocked.to_vec());
     assert!(faults[0].cause.contains("blocking read or write"), "{}", faults[0].cause);
+}
+
+#[test]
+fn of_the_same_severity_faults_of_required_cases_are_first() {
+    let hardening =
+        CaseResult { level: crate::results::Level::Hardening, ..failed("malformed/empty-line") };
+    let faults = faults_of(vec![hardening, failed("framing/sizes")]);
+    assert_eq!(case_names(&faults), [["framing/sizes"], ["malformed/empty-line"]]);
+}
+
+#[test]
+fn an_echo_of_invalid_utf8_is_malformed_input() {
+    let with = |fault, name| CaseResult { fault, ..failed(name) };
+    let faults = faults_of(vec![
+        with(FaultKind::ChangesInvalidUtf8, "results/echo-is-identical"),
+        with(FaultKind::ChangesInvalidUtf8, "malformed/invalid-utf8"),
+        with(FaultKind::Blocks, "malformed/nul"),
+    ]);
+    assert_eq!(faults.len(), 2);
+    assert_eq!(faults[1].severity, Severity::LostReplies);
+}
+
+#[test]
+fn a_page_says_that_hardly_any_case_applies() {
+    let passed = result("framing/single", Some(Verdict::Pass), State::Completed);
+    let mut cases = vec![passed];
+    cases.extend(["a/b", "a/c"].map(|name| result(name, None, State::NotApplicable)));
+    let text = grading_text(&server(cases.clone()));
+    let expected = "No fault was found, but only 1 of 3 cases apply to this server.";
+    assert!(text.contains(expected), "{text}");
+    assert!(grading_text(&server(cases[..1].to_vec())).contains("No fault was found.\n"));
 }
