@@ -5,7 +5,7 @@ pub mod style;
 
 use std::borrow::Cow;
 
-pub use error_message::{OutputEnd, output_end};
+pub use error_message::{NO_FREE_DESCRIPTOR, OutputEnd, exit_message, output_end};
 
 /// Replaces each control character except line feed and tab by U+FFFD. Otherwise a server could
 /// move the cursor, rewrite lines, or send commands to the user's terminal. Also replaces

@@ -8,6 +8,7 @@
 //! - `cases:` the cases or topics to test, separated by spaces. A variant of the test runs all;
 //! - `fault:` the title of a fault, one line each, in the order of the grading report. A server
 //!   without this line has no fault;
+//! - `cause:` a part of the likely cause of any of these faults, one line each;
 //! - `also:` the title of a further fault of the server, which only a run of all cases shows;
 //! - `inconclusive:` cases that the harness cannot judge, separated by spaces;
 //! - `probe:` a line that the manifest entry of `harness probe`, or its findings, must contain.
@@ -30,6 +31,7 @@ struct Row {
     check: Vec<String>,
     cases: Vec<String>,
     faults: Vec<String>,
+    causes: Vec<String>,
     also: Vec<String>,
     inconclusive: Vec<String>,
     probe: Vec<String>,
@@ -49,6 +51,7 @@ impl Row {
                 Some(("check", value)) => row.check = shlex::split(value).expect("valid flags"),
                 Some(("cases", value)) => row.cases = words(value),
                 Some(("fault", value)) => row.faults.push(value.to_owned()),
+                Some(("cause", value)) => row.causes.push(value.to_owned()),
                 Some(("also", value)) => row.also.push(value.to_owned()),
                 Some(("inconclusive", value)) => row.inconclusive = words(value),
                 Some(("probe", value)) => row.probe.push(value.to_owned()),
@@ -200,6 +203,9 @@ fn faults_are_named(row: &Row, program: &Program, cases: &[String]) -> Result<()
         [] => titles.first() == all.first() && sorted(&titles) == sorted(&all),
         _ => titles == row.faults,
     };
+    let is_named =
+        |cause: &String| grading.faults.iter().any(|fault| fault.cause.contains(cause.as_str()));
+    let are_expected = are_expected && row.causes.iter().all(is_named);
     let is_judged = |case: &&str| row.inconclusive.iter().all(|expected| expected != case);
     if !are_expected || inconclusive.iter().any(is_judged) {
         let faults = serde_json::to_string_pretty(&grading.faults)?;

@@ -19,6 +19,7 @@ tests![
     a_file_given_as_a_server_name_is_answered_with_the_check_command
     | "python3" =>
     a_server_that_cannot_be_tested_gives_one_message_with_the_remedy,
+    a_server_that_is_no_calculator_is_not_accused_of_wrong_results,
     a_counterexample_is_not_replayed_on_a_server_that_does_not_start,
     servers_beside_an_untestable_one_are_tested_and_each_has_its_entry,
     a_server_that_cannot_be_tested_is_in_the_report_and_in_junit,
@@ -40,6 +41,20 @@ class Calculate(socketserver.BaseRequestHandler):
 class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = daemon_threads = True
 Server((sys.argv[1], int(sys.argv[2])), Calculate).serve_forever()
+";
+
+/// A key-value store: it knows no expressions.
+const KEY_VALUE_STORE: &str = "\
+import socketserver, sys
+class Store(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            words = line.split()
+            if words:
+                self.wfile.write(b'OK\\n' if words[0] == b'PING' else b'ERR unknown command\\n')
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = daemon_threads = True
+Server((sys.argv[1], int(sys.argv[2])), Store).serve_forever()
 ";
 
 /// Returns an address without a listener. The port is reserved until the socket is dropped.
@@ -113,6 +128,39 @@ fn a_server_that_cannot_be_tested_gives_one_message_with_the_remedy() {
             .code(*code)
             .stdout("")
             .stderr(one_message(words));
+    }
+}
+
+/// Only the cases that judge no reply run.
+fn a_server_that_is_no_calculator_is_not_accused_of_wrong_results() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let store = folder.path().join("store.py");
+    fs::write(&store, KEY_VALUE_STORE).expect("a file");
+    let command = format!("python3 {} {{host}} {{port}}", store.display());
+    let prefixed = ["--error-prefix", "ERR"].as_slice();
+    for declared in [&[], prefixed] {
+        let topics = ["startup", "results", "malformed", "framing", "disconnects"];
+        let output = harness()
+            .args(["check", "--json", "--cmd", &command])
+            .args(declared)
+            .args(topics.iter().flat_map(|topic| ["--case", topic]))
+            .current_dir(folder.path())
+            .assert()
+            .code(1)
+            .stderr(contains("does not answer plain requests as a calculator does"))
+            .get_output()
+            .stdout
+            .clone();
+        let report: Value = serde_json::from_slice(&output).expect("JSON");
+        for case in report["cases"].as_array().expect("cases") {
+            let name = case["name"].as_str().expect("a name");
+            let is_free_of_replies = name.starts_with("startup/")
+                || ["disconnects/nothing-said", "disconnects/reset-before-accept"].contains(&name);
+            let is_blocked = case["observed"].as_str().is_some_and(|it| it.contains("not judged"));
+            let is_tried = case["state"] != "not-applicable";
+            assert_eq!(case["state"] == "completed", is_free_of_replies && is_tried, "{case:#}");
+            assert_eq!(is_blocked, !is_free_of_replies && is_tried, "{case:#}");
+        }
     }
 }
 

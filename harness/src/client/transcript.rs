@@ -1,9 +1,10 @@
 //! Transcript of a case: the events of all clients, with times from one clock.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::results::{Event, EventKind};
+use crate::text::visible;
 
 /// Number of events that are kept at each end of a transcript.
 const KEPT: usize = 24;
@@ -67,6 +68,16 @@ impl Transcript {
         events
     }
 
+    /// Returns the chunks of output that arrived before the last event of a client, as text.
+    pub fn until_last_event(&self, output: &[(Instant, Vec<u8>)]) -> String {
+        let last = self.events().iter().filter(|event| event.client > 0).map(|it| it.at_us).max();
+        let is_earlier =
+            |at: Instant| last.is_some_and(|last| at < self.began + Duration::from_micros(last));
+        let earlier = output.iter().filter(|(at, _)| is_earlier(*at));
+        let bytes: Vec<u8> = earlier.flat_map(|(_, chunk)| chunk).copied().collect();
+        visible(&String::from_utf8_lossy(&bytes)).into_owned()
+    }
+
     fn event(&self, at: Instant, client: usize, kind: EventKind) -> Event {
         let since = at.saturating_duration_since(self.began).as_micros();
         let at_us = u64::try_from(since).unwrap_or(u64::MAX);
@@ -80,8 +91,6 @@ impl Transcript {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

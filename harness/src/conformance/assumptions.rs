@@ -20,6 +20,30 @@ pub(super) const NO_BROADCAST: &str = "isolation/no-broadcast";
 /// The case that tests whether pipelined requests are answered in order.
 pub(super) const PIPELINING: &[&str] = &["framing/pipelined"];
 
+/// The cases that judge no reply: of a plain request, they only need to know that the server serves it.
+/// So they can judge a server that answers plain requests in another way than declared.
+pub(super) const WITHOUT_REPLIES: &[&str] = &[
+    "disconnects/nothing-said",
+    "disconnects/reset-before-accept",
+    "idle/no-client",
+    "idle/connected-clients",
+    "idle/after-fin",
+    "idle/after-reset",
+    "startup/listens-in-time",
+    "startup/bind-address",
+    "startup/any-port",
+    "startup/ipv6",
+    "startup/host-not-ours",
+    "startup/host-unknown",
+    "startup/bad-port",
+    "startup/privileged-port",
+    "startup/port-taken",
+    "startup/restart",
+    "shutdown/sigterm",
+    "shutdown/sigint",
+    "shutdown/port-is-free",
+];
+
 /// The cases that test whether the server sleeps when it has no work.
 pub(super) const SLEEP: &[&str] =
     &["idle/no-client", "idle/connected-clients", "idle/after-fin", "idle/after-reset"];

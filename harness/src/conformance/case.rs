@@ -1,5 +1,6 @@
 //! A case: one required behaviour and the experiment that tests it.
 
+use super::assumptions::WITHOUT_REPLIES;
 use super::context::TestContext;
 use super::failure::Failure;
 use super::precondition::Precondition;
@@ -40,6 +41,12 @@ impl Case {
     /// so that it cannot judge a server that broadcasts.
     pub(super) fn needs_own_replies(&self) -> bool {
         self.preconditions.iter().any(|precondition| precondition.needs_own_replies())
+    }
+
+    /// Returns whether the case judges replies, so that it cannot judge a server that answers plain
+    /// requests in another way than declared.
+    pub(super) fn judges_replies(&self) -> bool {
+        !WITHOUT_REPLIES.contains(&self.name)
     }
 
     /// Returns the number of clients that must be served at a time, if the contract does not declare

@@ -200,6 +200,19 @@ impl Failure {
         Failure { state: State::Hang, ..self }
     }
 
+    /// Names the fault of an echo server whose reply differs because the line is not valid UTF-8.
+    pub(super) fn after_line(self, line: &[u8]) -> Failure {
+        match self.fault {
+            Fault::WrongReply if std::str::from_utf8(line).is_err() => {
+                self.fault(Fault::ChangesInvalidUtf8).hint(
+                    "an echo server returns the bytes of a line: keep them as bytes, without decoding \
+                     and encoding them as text",
+                )
+            }
+            _ => self,
+        }
+    }
+
     /// Records that the failure concerns the request after the tested one.
     pub fn on_next_request(self) -> Failure {
         Failure { fault: self.fault.on_next_request(), ..self }
@@ -284,6 +297,9 @@ fn fault_of(error: &ClientError) -> Option<Fault> {
 /// Likely cause of a server that uses the CPUs without pause.
 pub(super) const SPINNING_HINT: &str = "wait for events in a blocking call, such as accept, read or poll, \
      instead of asking in a loop";
+
+/// Hint of a server that starts a thread or a process without a connection.
+pub(super) const UNCHECKED_ACCEPT_HINT: &str = "check the result of accept: without a free descriptor it fails and returns -1, which is no connection; start no thread or process for it, and pause before the next accept";
 
 /// Hint of a server that does not serve a client while another one is connected.
 pub(super) const STARVES_HINT: &str = "the server seems to serve one client at a time: does a blocking read on one connection stop the others?";

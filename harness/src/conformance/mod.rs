@@ -39,7 +39,7 @@ pub use context::{Evidence, Resources, ServerProcess, TestContext};
 pub use failure::{Detail, Failure};
 pub use known_failures::KnownFailures;
 pub use precondition::Precondition;
-pub use preflight::{Blame, PreflightFailure};
+pub use preflight::{Blame, Blocks, PreflightFailure};
 pub use round_trip::RoundTrip;
 pub use settings::{OnCaseStart, Runner};
 pub use test_client::{OverfillOutcome, TestClient};

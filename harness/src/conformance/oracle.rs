@@ -104,6 +104,12 @@ impl Expression {
             }
     }
 
+    /// Returns whether the expression needs integers of more than 32 bits, but only just: a server that
+    /// evaluates smaller ones correctly probably has integers of 32 bits.
+    pub fn just_exceeds_32_bits(&self, dialect: Dialect) -> bool {
+        !self.is_within(i32::MAX.into(), dialect) && self.is_within(u32::MAX.into(), dialect)
+    }
+
     /// Returns the precedence, from 0 for a sum or difference to 3 for a number or parentheses.
     fn precedence(&self) -> u8 {
         match self {

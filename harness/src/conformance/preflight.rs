@@ -9,6 +9,7 @@ use servers::Service;
 
 use super::context::{SHORT_TIMEOUT, TestContext};
 use super::failure::{Failure, SPINNING_HINT};
+use super::requests::request;
 use super::settings::Runner;
 use crate::client::ClientError;
 use crate::results::{Fault, LaunchFindings};
@@ -33,10 +34,21 @@ pub struct PreflightFailure {
     pub message: String,
     /// Where the cause is.
     pub blame: Blame,
+    /// The cases that cannot run.
+    pub blocks: Blocks,
     /// Whether the server was launched, so that only its declaration is wrong.
     pub(super) is_launched: bool,
     /// The problem in the form of a case's failure.
     pub(super) failure: Failure,
+}
+
+/// The cases that cannot run after a [`PreflightFailure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocks {
+    /// All cases.
+    All,
+    /// The cases that judge replies.
+    Replies,
 }
 
 /// Where the cause of a [`PreflightFailure`] is.
@@ -63,11 +75,15 @@ impl Runner {
         let spec = &*spec.as_seen(server.process.findings());
         let ctx = TestContext::new(self, spec, server, &lease);
         let received = reply_to_sum(&ctx);
-        let findings = ctx.finish().process.end(Duration::ZERO).report.findings;
-        let preflight_failure = match received {
-            Err(error) => unreachable(spec, &error),
-            Ok(reply) => wrong_declaration(spec, &reply),
+        let preflight_failure = match &received {
+            Err(error) => unreachable(spec, error),
+            Ok(reply) => wrong_declaration(spec, reply),
         };
+        let preflight_failure = preflight_failure.or_else(|| match received {
+            Ok(Reply::Value(_)) => unlike_the_service(&ctx),
+            _ => None,
+        });
+        let findings = ctx.finish().process.end(Duration::ZERO).report.findings;
         preflight_failure.map_or(Ok(findings), |failure| Err(Box::new(failure)))
     }
 }
@@ -174,7 +190,7 @@ fn not_launched(spec: &LaunchSpec, error: LaunchError) -> PreflightFailure {
         Some(remedy) => format!("{message}\n{remedy}"),
         None => message,
     };
-    PreflightFailure { message, blame, is_launched: false, failure }
+    PreflightFailure { message, blame, blocks: Blocks::All, is_launched: false, failure }
 }
 
 /// Returns the first script of the command that does not exist.
@@ -212,7 +228,8 @@ fn unreachable(spec: &LaunchSpec, error: &ClientError) -> Option<PreflightFailur
         other => format!("cannot connect to {address}: {other}: correct the host and port"),
     };
     let failure = Failure::fail("a server that listens", &message).fault(Fault::LaunchSilent);
-    Some(PreflightFailure { message, blame: Blame::NoServer, is_launched: false, failure })
+    let (blame, blocks) = (Blame::NoServer, Blocks::All);
+    Some(PreflightFailure { message, blame, blocks, is_launched: false, failure })
 }
 
 /// Describes a server that does not match its declaration.
@@ -223,13 +240,13 @@ fn wrong_declaration(spec: &LaunchSpec, reply: &Reply) -> Option<PreflightFailur
             let observed =
                 format!("it is an echo server: the reply to {sum} is {}", printable(value));
             let remedy = "use --service echo (in a manifest: service = \"echo\")";
-            (Fault::OtherService, "a calculator", observed, remedy.to_owned())
+            (Fault::OtherService, service_of(Service::Calc), observed, remedy.to_owned())
         }
         (Service::Echo, Reply::Value(value)) if value.trim_ascii() == SUM_REPLY => {
             let observed =
                 format!("it is a calculator: the reply to {sum} is {}", printable(value));
             let remedy = "use --service calc (in a manifest: service = \"calc\")";
-            (Fault::OtherService, "an echo server", observed, remedy.to_owned())
+            (Fault::OtherService, service_of(Service::Echo), observed, remedy.to_owned())
         }
         (_, Reply::Unterminated(bytes))
             if spec.contract.wire.reply_end == ReplyFraming::default() =>
@@ -249,7 +266,55 @@ fn wrong_declaration(spec: &LaunchSpec, reply: &Reply) -> Option<PreflightFailur
     };
     let message = format!("{observed}\n{remedy}");
     let failure = Failure::fail(expected, observed).fault(fault).hint(remedy);
-    Some(PreflightFailure { message, blame: Blame::Usage, is_launched: true, failure })
+    let (blame, blocks) = (Blame::Usage, Blocks::All);
+    Some(PreflightFailure { message, blame, blocks, is_launched: true, failure })
+}
+
+/// Sends plain requests, and describes a server whose replies do not depend on the request, or are all
+/// errors.
+fn unlike_the_service(ctx: &TestContext<'_>) -> Option<PreflightFailure> {
+    let contract = ctx.contract;
+    if contract.wire.requests().is_some() {
+        // Each request could need a new connection, and so a free connection slot.
+        return None;
+    }
+    let mut client = ctx.clients().try_connect().ok()?;
+    let timeout = ctx.with_round_trips(SHORT_TIMEOUT);
+    let requests = [request(1), request(2), request(3)];
+    let mut replies = Vec::new();
+    for request in &requests {
+        client.try_request(request).ok()?;
+        replies.push(client.reply_until_asleep(timeout).ok()?);
+    }
+    let are_equal = replies.iter().all(|reply| *reply == replies[0]);
+    let are_errors = replies.iter().all(|reply| contract.is_error(reply) == Some(true));
+    let is_busy = replies.iter().any(|reply| contract.is_busy(reply));
+    if is_busy || !are_equal && !are_errors {
+        return None;
+    }
+    let (first, second) = (printable(&requests[0]), printable(&requests[1]));
+    let (service, received) = (service_of(contract.service), printable(&replies[0]));
+    let observed = format!(
+        "the server does not answer plain requests as {service} does: the replies to {first} and \
+         {second} are {}",
+        match are_equal {
+            true => format!("both {received}"),
+            false => format!("the errors {received} and {}", printable(&replies[1])),
+        }
+    );
+    let remedy = "cases that judge replies are not judged: complete the entry, for example how a \
+                  request begins and ends (docs/manifest.md), or correct the server";
+    let message = format!("{observed}\n{remedy}");
+    let failure = Failure::inconclusive(format!("not judged: {observed}: complete the entry"));
+    let (blame, blocks) = (Blame::Usage, Blocks::Replies);
+    Some(PreflightFailure { message, blame, blocks, is_launched: true, failure })
+}
+
+fn service_of(service: Service) -> &'static str {
+    match service {
+        Service::Calc => "a calculator",
+        Service::Echo => "an echo server",
+    }
 }
 
 /// Returns the `harness probe` command that detects the server's protocol.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::case::Case;
 use super::context::{EXIT_GRACE, Evidence, FinishedCase, SHORT_TIMEOUT, ServerEnd, TestContext};
-use super::failure::{Detail, Failure, SPINNING_HINT, most_common_cause};
+use super::failure::{Detail, Failure, SPINNING_HINT, UNCHECKED_ACCEPT_HINT, most_common_cause};
 use super::resources::sample_during;
 use super::settings::Runner;
 use crate::exit::Exit;
@@ -17,11 +17,15 @@ use crate::server::starvation::Period;
 use crate::server::{
     ExitReport, LaunchSpec, MAX_TASKS, NetworkLease, SPINNING_TIME, spinning_tasks,
 };
-use crate::text::visible;
+use crate::text::{OutputEnd, output_end, visible};
 
 /// The hint of a failure without a likely cause.
 const DEFAULT_HINT: &str =
     "--output DIR and --json contain every byte and the server's output, with their times";
+
+/// The hint of a server that exceeded its limit of threads and processes.
+const TASK_LIMIT_HINT: &str =
+    "limit the number of threads and processes, and end those of clients that have disconnected";
 
 /// The hint of a server that exited.
 const EXIT_HINT: &str =
@@ -98,6 +102,7 @@ impl Runner {
         let supervisor = server.process.supervisor();
         let period = Period::begin();
         let ctx = TestContext::new(self, spec, server, &lease);
+        let ctx = if case.judges_replies() { ctx } else { ctx.without_judging_replies() };
         let check = || {
             if let Some(number) = case.clients_to_try(&spec.contract) {
                 ctx.clients().try_to_serve(number)?;
@@ -126,7 +131,8 @@ impl Runner {
         // After a failure, the server may be about to crash and need a moment to exit.
         let was_tried = result.state == State::NotApplicable;
         let exit_grace = if result.is_fine() && !was_tried { Duration::ZERO } else { EXIT_GRACE };
-        let ServerEnd { mut report, was_signalled, had_worse_shortage } = process.end(exit_grace);
+        let ServerEnd { mut report, was_signalled, had_worse_shortage, lacked_descriptors } =
+            process.end(exit_grace);
         result.add_output(&evidence, &mut report);
         let unexpected_exit = report.exit.filter(|&exit| {
             !was_signalled
@@ -138,7 +144,8 @@ impl Runner {
             result.excuse_by_overload(waited_share);
         }
         if report.exceeded_tasks {
-            result.fail_by_task_limit(spec.confinement.tasks.unwrap_or(MAX_TASKS));
+            let hint = if lacked_descriptors { UNCHECKED_ACCEPT_HINT } else { TASK_LIMIT_HINT };
+            result.fail_by_task_limit(spec.confinement.tasks.unwrap_or(MAX_TASKS), hint);
         } else if report.spins {
             result.fail_by_spinning();
         } else if report.exceeded_lifetime {
@@ -227,8 +234,14 @@ impl CaseResult {
 
     /// Adds the transcript, the server's output and exit, and its surviving processes.
     fn add_output(&mut self, evidence: &Evidence, report: &mut ExitReport) {
-        let output = mem::take(&mut report.output).into_iter();
-        let output = output.map(|(at, bytes)| (at, EventKind::output(&bytes)));
+        let output = mem::take(&mut report.output);
+        self.logged_error = (self.state == State::Hang)
+            .then(|| evidence.transcript().until_last_event(&output))
+            .and_then(|printed| match output_end(&printed)? {
+                OutputEnd::Error(error) => Some(error),
+                OutputEnd::Line(_) => None,
+            });
+        let output = output.into_iter().map(|(at, bytes)| (at, EventKind::output(&bytes)));
         let exit =
             report.exited_at.zip(report.exit).map(|(at, exit)| (at, EventKind::Exited { exit }));
         self.transcript = evidence.transcript().events_with(output.chain(exit));
@@ -238,18 +251,15 @@ impl CaseResult {
     }
 
     /// Fails a case whose server exceeded its limit of threads and processes.
-    fn fail_by_task_limit(&mut self, limit: usize) {
+    fn fail_by_task_limit(&mut self, limit: usize, hint: &str) {
         self.discovery = None;
         let client_observed = mem::take(&mut self.observed);
         let observed = format!(
             "the server exceeded this limit and was killed; the client saw: {client_observed}"
         );
         self.client_observed = Some(client_observed);
-        let failure = Failure::fail(format!("at most {limit} threads and processes"), observed)
-            .hint(
-                "limit the number of threads and processes, and end those of clients that have \
-                 disconnected",
-            );
+        let failure =
+            Failure::fail(format!("at most {limit} threads and processes"), observed).hint(hint);
         self.fail_with(Failure { state: State::Crash, ..failure.fault(Fault::TaskLimit) });
     }
 

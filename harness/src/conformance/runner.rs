@@ -10,7 +10,7 @@ use super::assumptions::{NO_BROADCAST, PLAIN_REQUESTS};
 use super::case::Case;
 use super::causes::find_causes;
 use super::failure::Failure;
-use super::preflight::PreflightFailure;
+use super::preflight::{Blocks, PreflightFailure};
 use super::settings::{OnCaseStart, Runner, TIMEOUTS_PER_CASE};
 use crate::results::{CaseResult, Kind, State, Verdict};
 use crate::server::{LaunchSpec, starvation};
@@ -31,7 +31,7 @@ impl Drop for RunningCase {
 }
 
 impl Runner {
-    /// Runs cases on a server, or no case if its preflight checks failed. Reports each result when
+    /// Runs cases on a server, except those that the failure of a preflight check blocks. Reports each result when
     /// it is known, and returns the results in the order of `cases`. After [`stop`](Self::stop),
     /// the cases that did not run have no result.
     pub fn run_cases(
@@ -42,6 +42,9 @@ impl Runner {
         report: impl Fn(&mut CaseResult) + Sync,
     ) -> Vec<CaseResult> {
         match preflight_failure {
+            Some(failure) if failure.blocks == Blocks::Replies => {
+                self.run_without_judging_replies(spec, cases, failure, report)
+            }
             Some(failure) => self.results_without_run(spec, cases, failure, report),
             None => self.run_after_preflight(spec, cases, report),
         }
@@ -104,6 +107,23 @@ impl Runner {
         };
         results.extend(others);
         limited.with_causes(spec, cases, results, report)
+    }
+
+    /// Runs the cases that judge no reply. The others get the failure of the preflight check.
+    fn run_without_judging_replies(
+        &self,
+        spec: &LaunchSpec,
+        cases: &[&'static Case],
+        preflight_failure: &PreflightFailure,
+        report: impl Fn(&mut CaseResult) + Sync,
+    ) -> Vec<CaseResult> {
+        let deadline = Instant::now().checked_add(self.time_limit());
+        let limited = Runner { deadline, ..self.clone() };
+        let (blocked, others): (Vec<_>, Vec<_>) =
+            cases.iter().partition(|case| case.judges_replies());
+        let mut results = self.skip(spec, &blocked, &preflight_failure.failure, &report);
+        results.extend(limited.run_in_parallel(spec, &others, &report));
+        limited.with_causes(spec, cases, results, |_: &mut CaseResult| {})
     }
 
     /// Finds the causes of blocked results, reports these, and sorts all in the order of `cases`.

@@ -17,6 +17,11 @@ impl Tally {
         tally
     }
 
+    /// Returns the number of all results.
+    pub fn total(&self) -> usize {
+        self.0.iter().sum()
+    }
+
     /// Returns the number of results of a kind.
     pub fn get(&self, kind: Kind) -> usize {
         self.0[kind as usize]

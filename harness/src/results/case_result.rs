@@ -59,6 +59,10 @@ pub struct CaseResult {
     /// The end of the server's output.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub log: String,
+    /// If a client timed out: the last error message that the server had printed by then. Later ones
+    /// may concern the disconnect of the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logged_error: Option<String>,
     /// How the server exited, if the harness did not stop it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
@@ -126,6 +130,7 @@ impl CaseResult {
             reproduce: String::new(),
             transcript: Vec::new(),
             log: String::new(),
+            logged_error: None,
             exit: None,
             survivors: Vec::new(),
             resources: Vec::new(),

@@ -91,6 +91,8 @@ pub enum Fault {
     ErrorReply,
     /// An invalid request gets a reply that is no error.
     NoErrorReply,
+    /// An echo server changes bytes that are not valid UTF-8.
+    ChangesInvalidUtf8,
     /// A reply has the required value, and undeclared text around it.
     ReplyFormat,
     /// The server sends bytes that belong to no request.
@@ -175,6 +177,7 @@ impl Fault {
         Fault::OtherReply,
         Fault::ErrorReply,
         Fault::NoErrorReply,
+        Fault::ChangesInvalidUtf8,
         Fault::ReplyFormat,
         Fault::ExtraBytes,
         Fault::ExitsBeforeListening,

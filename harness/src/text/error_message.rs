@@ -41,6 +41,40 @@ const ERROR_WORDS: &[&str] = &[
     "failed",
 ];
 
+/// Texts and names of the errors of system calls (errno), in lower case. A line with one of them may
+/// report an error that the program has handled.
+const ERRNO_TEXTS: &[&str] = &[
+    "too many open files",
+    "emfile",
+    "no file descriptors available",
+    "bad file descriptor",
+    "broken pipe",
+    "epipe",
+    "connection reset",
+    "econnreset",
+    "connection refused",
+    "connection timed out",
+    "connection aborted",
+    "address already in use",
+    "eaddrinuse",
+    "not connected",
+    "temporarily unavailable",
+    "interrupted system call",
+    "invalid argument",
+    "out of memory",
+    "no buffer space",
+    "bad address",
+    "permission denied",
+    "operation not permitted",
+    "not a socket",
+    "no space left",
+    "no child processes",
+];
+
+/// Texts of the errors of a program that has no free descriptor (EMFILE), in lower case.
+pub const NO_FREE_DESCRIPTOR: &[&str] =
+    &["too many open files", "emfile", "no file descriptors available", "out of file descriptors"];
+
 /// Beginnings of lines that follow an error message, in lower case: frames and notes of Rust,
 /// Node.js, Java, Go and Ruby.
 const TRAILERS: &[&str] = &[
@@ -82,6 +116,15 @@ const FRAME: &str = "at ";
 /// Beginning of the cause of a Java exception.
 const JAVA_CAUSE: &str = "Caused by: ";
 
+/// Beginning of the report of an exception that ends a thread, in Java and Python.
+const THREAD_EXCEPTION: &str = "Exception in thread ";
+
+/// Name of the first thread of a Java program, as in its reports.
+const JAVA_MAIN_THREAD: &str = "\"main\"";
+
+/// Beginning of the report of an exception that Python's `socketserver` handles.
+const REQUEST_EXCEPTION: &str = "Exception occurred during processing of request";
+
 /// Beginning of the message of an uncaught C++ exception, in the line after its type.
 const CPP_MESSAGE: &str = "what():";
 
@@ -107,6 +150,75 @@ pub fn output_end(output: &str) -> Option<OutputEnd> {
         (None, None) => return Some(OutputEnd::Line(lines[last].trim().to_owned())),
     };
     Some(OutputEnd::Error(message.text.join(" ")))
+}
+
+/// Returns the message that most likely explains why a program exited. Same as [`output_end`], but
+/// prefers, in this order:
+/// - the last message that has one of the texts of `reason`, the known reason of the exit, in lower case;
+/// - the last error message, except those of exceptions that end only a thread or a request;
+/// - the last line with the text of an errno.
+pub fn exit_message(output: &str, reason: &[&str]) -> Option<OutputEnd> {
+    let names_any = |text: &str, texts: &[&str]| {
+        let text = text.to_lowercase();
+        texts.iter().any(|it| text.contains(it))
+    };
+    let last_with = |texts: &[&str]| {
+        let line = output.lines().rfind(|line| names_any(line, texts))?;
+        Some(OutputEnd::Error(line.trim().to_owned()))
+    };
+    let whole = output_end(output)?;
+    if names_any(whole.text(), reason) {
+        return Some(whole);
+    }
+    if let Some(message) = last_with(reason) {
+        return Some(message);
+    }
+    match output_end(&without_thread_exceptions(output)) {
+        Some(error @ OutputEnd::Error(_)) => Some(error),
+        _ => match &whole {
+            OutputEnd::Error(_) => Some(whole),
+            OutputEnd::Line(_) => last_with(ERRNO_TEXTS).or(Some(whole)),
+        },
+    }
+}
+
+/// Removes the reports of exceptions that end only a thread or a request.
+fn without_thread_exceptions(output: &str) -> String {
+    let lines: Vec<&str> = output.lines().collect();
+    let is_report = |line: &str| {
+        let thread = line.strip_prefix(THREAD_EXCEPTION);
+        thread.is_some_and(|thread| !thread.starts_with(JAVA_MAIN_THREAD))
+            || line.starts_with(REQUEST_EXCEPTION)
+    };
+    let (mut kept, mut at) = (Vec::new(), 0);
+    while let Some(line) = lines.get(at) {
+        if !is_report(line) {
+            kept.push(*line);
+            at += 1;
+            continue;
+        }
+        at += 1;
+        let is_python = lines.get(at).is_some_and(|line| line.trim() == PYTHON_TRACEBACK);
+        let is_part = |line: &&&str| {
+            let is_chain = PYTHON_CHAIN.contains(*line) || line.trim() == PYTHON_TRACEBACK;
+            line.trim().is_empty()
+                || line.starts_with([' ', '\t'])
+                || line.starts_with(JAVA_CAUSE)
+                || is_python && is_chain
+        };
+        at += lines[at..].iter().take_while(is_part).count();
+        // The exception, and the causes that led to it.
+        while is_python && at < lines.len() {
+            at += 1;
+            let more = lines[at..].iter().take_while(is_part);
+            let length = more.clone().count();
+            if !more.clone().any(|line| PYTHON_CHAIN.contains(line)) {
+                break;
+            }
+            at += length;
+        }
+    }
+    kept.join("\n")
 }
 
 /// An error message in the output.
@@ -269,6 +381,39 @@ mod tests {
         ] {
             assert_eq!(output_end(output), Some(OutputEnd::Error(message.to_owned())), "{output}");
         }
+    }
+
+    /// The texts that two threads or processes of a server write before and after its exit.
+    #[test]
+    fn the_reason_of_an_exit_is_found_among_other_errors() {
+        let java = "An error occurred while running the server.\nException in thread \"Thread-1\" java.lang.NullPointerException: no\n\tat A.run(A.java:19)\nException in thread \"Thread-2\" java.lang.NullPointerException: no\n\tat A.run(A.java:19)";
+        let perl = "accept:Too many open files at server.pl line 24.\nCan't locate object method \"autoflush\" at server.pl line 27.\n41001\n";
+        let fork = "accept: Too many open files\n[*] Server shut down.\n[child 1] Disconnected";
+        let python = "accept failed: no\nException in thread Thread-7 (serve):\nTraceback (most recent call last):\n  File \"x.py\"\nKeyError: 1\n\nDuring handling of the above exception, another exception occurred:\n\nTraceback (most recent call last):\n  File \"x.py\"\nValueError: 1\nbye";
+        for (output, reason, message) in [
+            (java, &[][..], "An error occurred while running the server."),
+            (java, NO_FREE_DESCRIPTOR, "An error occurred while running the server."),
+            (perl, NO_FREE_DESCRIPTOR, "accept:Too many open files at server.pl line 24."),
+            (perl, &[], "Can't locate object method \"autoflush\" at server.pl line 27."),
+            (fork, NO_FREE_DESCRIPTOR, "accept: Too many open files"),
+            (fork, &[], "accept: Too many open files"),
+            (python, &[], "accept failed: no"),
+            (
+                "Exception in thread \"acceptor\" java.lang.Error: no\n\tat A.main(A.java:3)",
+                &[],
+                "Exception in thread \"acceptor\" java.lang.Error: no",
+            ),
+            (
+                "Traceback (most recent call last):\n  File \"x.py\"\nOSError: [Errno 24] Too many open files\nat exit",
+                NO_FREE_DESCRIPTOR,
+                "OSError: [Errno 24] Too many open files at exit",
+            ),
+        ] {
+            let error = OutputEnd::Error(message.to_owned());
+            assert_eq!(exit_message(output, reason), Some(error), "{output}");
+        }
+        assert_eq!(exit_message("up\nbye", &[]), Some(OutputEnd::Line("bye".to_owned())));
+        assert_eq!(exit_message("", NO_FREE_DESCRIPTOR), None);
     }
 
     #[test]

@@ -16,12 +16,17 @@ use super::progress::weights::{weight_of_cases, weight_of_result};
 use super::progress::{OutputStream, Progress, StepKind};
 use super::selection::{seed_or_random, selected};
 use crate::cli::{COUNTEREXAMPLES, Check};
-use crate::conformance::{self, Case, OnCaseStart, PreflightFailure, Runner};
+use crate::conformance::{self, Blocks, Case, OnCaseStart, PreflightFailure, Runner};
 use crate::counterexamples::{self, Reproduction};
 use crate::manifest::Manifest;
 use crate::report::{Junit, Output, not_run_line};
 use crate::results::{CaseResult, LaunchFindings, ServerResult};
 use crate::server::{LaunchSpec, Launcher, raise_descriptor_limit};
+
+/// Returns whether no case runs after the preflight checks.
+fn is_untested(preflight_failure: Option<&PreflightFailure>) -> bool {
+    preflight_failure.is_some_and(|failure| failure.blocks == Blocks::All)
+}
 
 /// Tests the selected servers, and prints and writes the results.
 ///
@@ -161,13 +166,14 @@ impl CheckRun<'_> {
         for note in findings.iter().flat_map(LaunchFindings::notes) {
             self.progress.detail(format!("{}: {note}", spec.name));
         }
+        let is_untested = is_untested(preflight_failure.as_deref());
         let results =
             self.runner.run_cases(spec, &self.cases, preflight_failure.as_deref(), |result| {
                 self.keep(spec, result);
                 // A result that may show a stale known failure is printed at the end, because only
                 // the results of all servers decide that.
-                let is_shown = preflight_failure.is_none()
-                    && !self.runner.known_failures.may_be_stale(&spec.name, result);
+                let is_shown =
+                    !is_untested && !self.runner.known_failures.may_be_stale(&spec.name, result);
                 let lines = is_shown.then(|| case_line(&spec.name, result)).into_iter().collect();
                 self.progress.lines_at(self.place(server, result), lines);
             });
@@ -199,18 +205,15 @@ impl CheckRun<'_> {
     }
 
     fn print_server(&self, spec: &LaunchSpec, preflight_failure: Option<&PreflightFailure>) {
-        match preflight_failure {
-            None => {
-                let contract = spec.contract.summary();
-                self.progress.detail(format!("{} ({contract})", spec.shown_command));
-            }
+        if !is_untested(preflight_failure) {
+            let contract = spec.contract.summary();
+            self.progress.detail(format!("{} ({contract})", spec.shown_command));
+        }
+        // For a single server, the preflight failure is the error message of the command.
+        if let Some(failure) = preflight_failure.filter(|_| self.specs.len() > 1) {
             // The other servers are tested anyway.
-            Some(preflight_failure) if self.specs.len() > 1 => {
-                self.progress
-                    .line(format!("{}: not tested: {}", spec.name, preflight_failure.message));
-            }
-            // For a single server, the preflight failure is the error message of the command.
-            Some(_) => {}
+            let not_tested = if failure.blocks == Blocks::All { "not tested: " } else { "" };
+            self.progress.line(format!("{}: {not_tested}{}", spec.name, failure.message));
         }
     }
 

@@ -10,7 +10,7 @@ use crate::commands::annotations;
 use crate::commands::case_line::case_line;
 use crate::commands::draft::STOPPED;
 use crate::commands::progress::{Progress, StepLine};
-use crate::conformance::{Blame, PreflightFailure};
+use crate::conformance::{Blame, Blocks, PreflightFailure};
 use crate::report::{Tally, grading, not_run_line};
 use crate::results::{Kind, Report, ServerResult};
 use crate::stdio;
@@ -47,6 +47,10 @@ impl CheckRun<'_> {
         if self.arguments.json {
             stdio::json(&document(report)?);
         }
+        let (unlike, preflight_failure): (Option<_>, Option<_>) = match preflight_failure {
+            Some(failure) if failure.blocks == Blocks::Replies => (Some(failure), None),
+            failure => (None, failure),
+        };
         if let Some(PreflightFailure { message, blame, .. }) = preflight_failure {
             match blame {
                 Blame::Usage => bail!(UsageError(message)),
@@ -70,9 +74,15 @@ impl CheckRun<'_> {
         }
         check_tested(report)?;
         let tally = Tally::of(report.results());
-        self.progress.line(format!("verdicts: {}", tally.summary()));
+        let is_single = report.servers.len() == 1 && self.cases.len() > 1;
+        let scope = grading::Scope::of(report.results()).filter(|_| is_single);
+        let scope = scope.map(|scope| format!("; {}", scope.text())).unwrap_or_default();
+        self.progress.line(format!("verdicts: {}{scope}", tally.summary()));
         if let Some(page) = &self.page {
             self.progress.line(format!("report: {}", page.display()));
+        }
+        if let Some(PreflightFailure { message, .. }) = unlike {
+            stdio::error_line(format_args!("harness: {message}"));
         }
         let is_stopped = self.runner.is_stopped();
         if !is_stopped && tally.get(Kind::NotApplicable) == report.results().count() {

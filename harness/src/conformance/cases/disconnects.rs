@@ -37,7 +37,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             client.request(&request(1))?;
             client.half_close()?;
             client.expect(&reply)?;
-            client.expect_end()
+            client.expect_end().map_err(with_end_of_input_hint)
         },
     },
     Case {
@@ -72,7 +72,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     )
                 })?;
             }
-            client.expect_end()
+            client.expect_end().map_err(with_end_of_input_hint)
         },
     },
     Case {
@@ -237,6 +237,14 @@ fn expect_no_bytes(ctx: &TestContext<'_>) -> Result<(), Failure> {
             "a read of 0 bytes means that the client has closed: it is no request, so send nothing",
         ),
     })
+}
+
+/// Names the cause of a connection that stays open, or gets data without an end, after a FIN.
+pub(super) fn with_end_of_input_hint(failure: Failure) -> Failure {
+    failure.hint_if(
+        |fault| matches!(fault, Fault::StaysOpen | Fault::EndlessReply),
+        "a read of 0 bytes is the end of the input: leave the loop that reads, and close the socket",
+    )
 }
 
 fn with_reset_hint(failure: Failure) -> Failure {

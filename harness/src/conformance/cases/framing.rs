@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use servers::Service;
 
+use super::disconnects::with_end_of_input_hint;
 use crate::client::ClientError;
 use crate::conformance::assumptions::PIPELINING;
 use crate::conformance::case::Case;
@@ -263,12 +264,13 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     ctx.evidence().warn("the echo of an unterminated line is unterminated");
                     return Ok(());
                 }
-                Err(error @ ClientError::Silent(..))
-                    if matches!(&error, ClientError::Silent(_, bytes) if *bytes == reply)
-                        && ctx.contract.service == Service::Echo =>
+                // The echo is complete, and only the end of the connection is missing.
+                Err(ref error @ ClientError::Silent(_, ref bytes))
+                    if *bytes == reply && ctx.contract.service == Service::Echo =>
                 {
-                    let expected = "after the echo, the server closes the connection (FIN)";
-                    return Err(Failure::client_error(expected, &error).fault(Fault::StaysOpen));
+                    let expected = "the server closes cleanly (FIN) after the echo";
+                    let failure = Failure::client_error(expected, error).fault(Fault::StaysOpen);
+                    return Err(with_end_of_input_hint(failure));
                 }
                 Err(error @ ClientError::Closed(_)) if is_unterminated(&error, &reply) => {
                     let expected = format!("the reply {}, with its line feed", printable(&reply));
@@ -289,7 +291,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     ));
                 }
             }
-            client.expect_end()
+            client.expect_end().map_err(with_end_of_input_hint)
         },
     },
     Case {

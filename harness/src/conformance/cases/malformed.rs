@@ -213,7 +213,11 @@ fn check_each(
         let sent = printable(line);
         let with_line = |failure: Failure| Failure {
             expected: format!("to {sent}: {}", failure.expected),
-            ..failure.caused_by(line)
+            ..match ctx.contract.service {
+                Service::Echo => failure.after_line(line),
+                Service::Calc => failure,
+            }
+            .caused_by(line)
         };
         let after_line = |failure: Failure| Failure {
             expected: format!("to the request after {sent}: {}", failure.expected),

@@ -25,6 +25,10 @@ const LINES: u32 = 200;
 /// Number of identical requests that each of two clients sends.
 const REPETITIONS: usize = 50;
 
+/// Hint of a server whose results are wrong from 2147483648 on.
+const SIZE_HINT: &str =
+    "does the server use integers of 32 bits? numbers from 2147483648 on need 64 bits";
+
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "results/arithmetic",
@@ -43,12 +47,17 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let holds = |client: &mut TestClient<'_>, expression: &Expression| {
                 let value = expression.value(contract.dialect);
                 let expected = format!("`{expression}` is {value}");
+                let with_size_hint =
+                    |failure: Failure| match expression.just_exceeds_32_bits(contract.dialect) {
+                        true if failure.hint.is_none() => failure.hint(SIZE_HINT),
+                        _ => failure,
+                    };
                 let reply = client
                     .ask(expression.to_string().as_bytes())
-                    .map_err(|error| Failure::client_error(&expected, &error))?;
+                    .map_err(|error| with_size_hint(Failure::client_error(&expected, &error)))?;
                 match value.compare_reply(&reply, contract) {
                     ReplyMatch::Different => {
-                        return Err(wrong_value(ctx, expected, value, &reply));
+                        return Err(with_size_hint(wrong_value(ctx, expected, value, &reply)));
                     }
                     ReplyMatch::Equal => {}
                     ReplyMatch::OtherFormat => {
@@ -227,7 +236,10 @@ fn expect_values(ctx: &TestContext<'_>, rows: &[(&str, Value)]) -> Result<(), Fa
             .ask(expression.as_bytes())
             .map_err(|error| Failure::client_error(&expected, &error))?;
         if value.compare_reply(&reply, ctx.contract) == ReplyMatch::Different {
-            return Err(wrong_value(ctx, expected, *value, &reply).caused_by(expression.as_bytes()));
+            // The evidence has the bytes on the wire.
+            let failure = wrong_value(ctx, expected, *value, &reply);
+            let failure = Failure { observed: printable(client.raw_reply()), ..failure };
+            return Err(failure.caused_by(&ctx.contract.payload(expression.as_bytes())));
         }
         ctx.evidence().record_verified();
     }
@@ -313,7 +325,7 @@ fn expect_echo(client: &mut TestClient<'_>, line: &[u8]) -> Result<(), Failure> 
     let expected = format!("the reply {} to {}", printable(&echo), printable(line));
     let reply = client.ask(line).map_err(|error| Failure::client_error(&expected, &error))?;
     if reply != echo {
-        return Err(Failure::wrong_reply(expected, &echo, &reply));
+        return Err(Failure::wrong_reply(expected, &echo, &reply).after_line(line));
     }
     client.ctx.evidence().record_verified();
     Ok(())

@@ -9,7 +9,9 @@ use crate::client::ClientError;
 use crate::conformance::assumptions::PIPELINING;
 use crate::conformance::case::Case;
 use crate::conformance::context::TestContext;
-use crate::conformance::experiments::{EXIT_FACTOR, stop};
+use crate::conformance::experiments::{
+    EXIT_FACTOR, PROCESSES_REMAIN_HINT, expect_end_at_exit, stop, with_remaining_processes,
+};
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::request;
@@ -68,7 +70,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             for _ in 0..50 {
                 client.expect(&reply)?;
             }
-            client.expect_end()?;
+            expect_end_at_exit(ctx, &mut client)?;
             expect_exit(ctx)
         },
     },
@@ -223,8 +225,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     None => "a client is connected".to_owned(),
                     Some(error) => error.to_string(),
                 };
-                Failure::fail("connection refused", seen)
-                    .hint("does a child process still hold the listening socket?")
+                let failure = Failure::fail("connection refused", seen)
+                    .hint("does a child process still hold the listening socket?");
+                with_remaining_processes(ctx, failure)
             })
         },
     },
@@ -280,9 +283,7 @@ fn expect_exit(ctx: &TestContext<'_>) -> Result<(), Failure> {
         || ctx.process().count() == 0,
         || {
             let seen = format!("{} of its processes are still running", ctx.process().count());
-            Failure::leak(expected, seen)
-                .fault(Fault::ProcessesRemain)
-                .hint("does the server terminate its child processes and wait for them?")
+            Failure::leak(expected, seen).fault(Fault::ProcessesRemain).hint(PROCESSES_REMAIN_HINT)
         },
     )
 }

@@ -26,6 +26,9 @@ const PRIVILEGED_PORT: &str = "81";
 /// The file that contains the first unprivileged port.
 const FIRST_UNPRIVILEGED_PORT: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 
+/// Hint of a server that listens on another port because its port is in use.
+const UNCHECKED_BIND_HINT: &str = "check the result of bind: after a bind that failed, listen takes a random port on all addresses";
+
 pub(in crate::conformance) const CASES: &[Case] = &[
     Case {
         name: "startup/listens-in-time",
@@ -132,7 +135,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         level: Level::Required,
         check: |ctx| {
             ctx.clients().connect()?.learn_reply(&request(1))?;
-            expect_exit_with_error(ctx, ctx.process().start_at(LOOPBACK, "no-port")?)
+            expect_exit_with_error(ctx, ctx.process().start_at(LOOPBACK, "no-port")?, None)
         },
     },
     Case {
@@ -151,6 +154,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             expect_exit_with_error(
                 ctx,
                 ctx.process().start_unprivileged(LOOPBACK, PRIVILEGED_PORT)?,
+                None,
             )
         },
     },
@@ -171,7 +175,9 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                     )
                 },
             )?;
-            expect_exit_with_error(ctx, ctx.process().start_on_same_port()?).map_err(|failure| {
+            let port = ctx.process().address().port();
+            let started = ctx.process().start_on_same_port()?;
+            expect_exit_with_error(ctx, started, Some(port)).map_err(|failure| {
                 failure.hint_if(
                     |fault| fault == Fault::Listens,
                     "SO_REUSEPORT shares the port, and the kernel distributes clients between both servers",
@@ -197,10 +203,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let listening = second.wait_until_ready().map_err(|error| {
                 let failure = Failure::from(error);
                 let hint = match (is_port_held, failure.fault) {
-                    (_, Fault::ListensElsewhere) => {
-                        "does bind fail? without an address, listen takes a random port: check \
-                         the result of bind, and set SO_REUSEADDR before it"
-                    }
+                    (_, Fault::ListensElsewhere) => UNCHECKED_BIND_HINT,
                     (true, _) => {
                         "a child process of the first instance still holds the listening socket: \
                          close it in each child process"
@@ -225,11 +228,22 @@ fn expect_start_failure_on(ctx: &TestContext<'_>, host: &str) -> Result<(), Fail
     ctx.clients().connect()?.learn_reply(&request(1))?;
     // The port is free, so only the host is wrong.
     let port = PortLease::take(Ipv4Addr::LOCALHOST.into()).map_err(LaunchError::NoPort)?;
-    expect_exit_with_error(ctx, ctx.process().start_at(host, &port.number().to_string())?)
+    let started = ctx.process().start_at(host, &port.number().to_string())?;
+    expect_exit_with_error(ctx, started, None).map_err(|failure| {
+        failure.hint_if(
+            |fault| fault == Fault::Listens,
+            "check the results of the calls that read the address, and of bind: without an address, listen takes all addresses",
+        )
+    })
 }
 
 /// Requires that a server that cannot start prints a message and exits with a non-zero code.
-fn expect_exit_with_error(ctx: &TestContext<'_>, started: Process) -> Result<(), Failure> {
+/// `port` is the port that it must not take, if that is the reason.
+fn expect_exit_with_error(
+    ctx: &TestContext<'_>,
+    started: Process,
+    port: Option<u16>,
+) -> Result<(), Failure> {
     let expected = "the server exits with an error message and a non-zero code";
     let has_exited = || started.exit().is_some();
     // Stop waiting when the server listens. A server that uses the CPU, such as an interpreter that
@@ -287,7 +301,12 @@ fn expect_exit_with_error(ctx: &TestContext<'_>, started: Process) -> Result<(),
         }
         None => {
             let addresses: Vec<String> = listening.iter().map(SocketAddr::to_string).collect();
-            format!("the server listens on {}; {printed}", addresses.join(" and "))
+            let seen = format!("the server listens on {}; {printed}", addresses.join(" and "));
+            if port.is_some_and(|port| listening.iter().all(|address| address.port() != port)) {
+                let failure = Failure::fail(expected, seen).fault(Fault::ListensElsewhere);
+                return Err(failure.hint(UNCHECKED_BIND_HINT));
+            }
+            seen
         }
     };
     Err(Failure::fail(expected, seen).fault(Fault::Listens))

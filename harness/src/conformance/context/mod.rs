@@ -52,6 +52,8 @@ pub struct TestContext<'a> {
     /// The time of the case, and the time in which the harness could not run.
     period: Period,
     clients: Cell<usize>,
+    /// Whether the case judges replies.
+    judges_replies: bool,
     /// The counterexample to replay, if any.
     counterexample: Option<&'a Value>,
     /// Whether the case has requested the counterexample.
@@ -95,9 +97,20 @@ impl<'a> TestContext<'a> {
             round_trip,
             period: Period::begin(),
             clients: Cell::default(),
+            judges_replies: true,
             counterexample: runner.replay.as_ref(),
             was_replayed: Cell::default(),
         }
+    }
+
+    /// Returns the context of a case that accepts any reply to a plain request.
+    pub(super) fn without_judging_replies(self) -> TestContext<'a> {
+        TestContext { judges_replies: false, ..self }
+    }
+
+    /// Returns whether the case judges replies.
+    pub(super) fn judges_replies(&self) -> bool {
+        self.judges_replies
     }
 
     /// Returns the server process: its state, signals, exit and further instances.

@@ -44,6 +44,8 @@ pub struct ServerProcess<'a> {
     was_signalled: Cell<bool>,
     /// Whether the case gave the server a worse shortage than others get.
     had_worse_shortage: Cell<bool>,
+    /// Whether the server had no free descriptor for some time.
+    lacked_descriptors: Cell<bool>,
     /// Number of clients of the current server.
     clients: Cell<u32>,
     /// Whether a wait ended although the server was still using the CPU.
@@ -60,6 +62,8 @@ pub(in crate::conformance) struct ServerEnd {
     /// Whether the case gave the server a worse shortage than others get, so that a failure proves
     /// nothing.
     pub(in crate::conformance) had_worse_shortage: bool,
+    /// Whether the server had no free descriptor for some time.
+    pub(in crate::conformance) lacked_descriptors: bool,
 }
 
 impl<'a> ServerProcess<'a> {
@@ -79,6 +83,7 @@ impl<'a> ServerProcess<'a> {
             crash: RefCell::default(),
             was_signalled: Cell::default(),
             had_worse_shortage: Cell::default(),
+            lacked_descriptors: Cell::default(),
             clients: Cell::default(),
             was_working: Cell::default(),
         }
@@ -102,6 +107,11 @@ impl<'a> ServerProcess<'a> {
     /// Records that the case gives the server a worse shortage than others get.
     pub(super) fn record_worse_shortage(&self) {
         self.had_worse_shortage.set(true);
+    }
+
+    /// Records that the server has no free descriptor.
+    pub(super) fn record_shortage(&self) {
+        self.lacked_descriptors.set(true);
     }
 
     /// Returns the declared connection limit.
@@ -373,6 +383,7 @@ impl<'a> ServerProcess<'a> {
             report: self.crash.into_inner().unwrap_or(report),
             was_signalled: self.was_signalled.get(),
             had_worse_shortage: self.had_worse_shortage.get(),
+            lacked_descriptors: self.lacked_descriptors.get(),
         }
     }
 }

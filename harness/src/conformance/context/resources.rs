@@ -91,6 +91,7 @@ impl<'c> Resources<'c> {
             self.process.record_worse_shortage();
             self.exhaust(Shortage::AboveLowestUnused)?;
         }
+        self.process.record_shortage();
         self.process.record_action(NO_DESCRIPTOR);
         // The evidence of a failure is this action, and not the following clean-up.
         let result = experiment().map_err(|failure| failure.caused_by_action(NO_DESCRIPTOR));

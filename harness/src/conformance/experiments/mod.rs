@@ -16,5 +16,8 @@ pub(super) use idle::stay_idle;
 pub(super) use line_length::{LongestLine, UnansweredOutcome, longest_line};
 pub(super) use over_limit::{OverLimit, connect_over_limit, expected_outcome};
 pub(super) use recipients::recipients;
-pub(super) use shutdown::{EXIT_FACTOR, Shutdown, shut_down, stop};
+pub(super) use shutdown::{
+    EXIT_FACTOR, PROCESSES_REMAIN_HINT, Shutdown, expect_end_at_exit, shut_down, stop,
+    with_remaining_processes,
+};
 pub(super) use spinning::expect_sleep;

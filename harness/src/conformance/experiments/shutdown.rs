@@ -12,6 +12,7 @@ use crate::conformance::failure::Failure;
 use crate::conformance::requests::request;
 use crate::conformance::test_client::TestClient;
 use crate::exit::Exit;
+use crate::results::{Fault, State};
 
 /// Maximum number of requests in flight at SIGTERM.
 const MAX_IN_FLIGHT: usize = 1000;
@@ -36,6 +37,39 @@ pub(in crate::conformance) fn stop(ctx: &TestContext<'_>) -> Result<(), Failure>
         None => Err(Failure::assumption_failed(&["shutdown/sigterm"], "the server does not exit")),
     }
 }
+
+/// Requires that the connection of the client ends, because the server exits.
+///
+/// # Errors
+/// The server sends more, or the connection stays open.
+pub(in crate::conformance) fn expect_end_at_exit(
+    ctx: &TestContext<'_>,
+    client: &mut TestClient<'_>,
+) -> Result<(), Failure> {
+    client.expect_end().map_err(|failure| match failure.fault {
+        Fault::StaysOpen => with_remaining_processes(ctx, failure),
+        _ => failure,
+    })
+}
+
+/// Names the cause of a failure after the exit of the server: its child processes still run.
+pub(in crate::conformance) fn with_remaining_processes(
+    ctx: &TestContext<'_>,
+    failure: Failure,
+) -> Failure {
+    let (count, exit) = (ctx.process().count(), ctx.process().wait_for_exit(Duration::ZERO));
+    if exit.is_none() || count == 0 {
+        return failure;
+    }
+    let observed = format!("{count} of its processes are still running: {}", failure.observed);
+    Failure { observed, state: State::Leak, ..failure }
+        .fault(Fault::ProcessesRemain)
+        .hint(PROCESSES_REMAIN_HINT)
+}
+
+/// Hint of a server whose child processes run after its exit.
+pub(in crate::conformance) const PROCESSES_REMAIN_HINT: &str =
+    "does the server terminate its child processes and wait for them?";
 
 /// Outcome of SIGTERM.
 pub(in crate::conformance) struct Shutdown {

@@ -43,6 +43,7 @@ impl TestClient<'_> {
             line.pop();
             self.ctx.evidence().warn("replies end with \\r\\n instead of \\n");
         }
+        self.raw_reply.clone_from(&line);
         Ok(wire.value_of(line))
     }
 

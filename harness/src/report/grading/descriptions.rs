@@ -3,6 +3,7 @@
 use super::severity::Severity::{self, *};
 use crate::results::Fault::{self, *};
 use crate::results::Provocation;
+use crate::text::NO_FREE_DESCRIPTOR;
 
 /// Description of a case and of the fault that it tests for.
 #[derive(Debug)]
@@ -183,9 +184,9 @@ pub(super) const CASES: &[Description] = &[
     row("shutdown/second-signal", StartupOrShutdown, "a second signal arrives", "on a second signal, the server does not exit at once"),
     row("shutdown/aborts", StartupOrShutdown, "SIGTERM arrives", "on SIGTERM, the server does not exit at once"),
     row("shutdown/port-is-free", StartupOrShutdown, "SIGTERM arrives", "the port is not free after the server has exited"),
-    row("exhaustion/new-connections", AffectsOthers, "it has no free descriptor", "without a free descriptor, new connections are lost").own(SLOT),
-    row("exhaustion/no-spin", AffectsOthers, "it has no free descriptor", "without a free descriptor the server spins: it keeps a CPU busy and does no work"),
-    row("exhaustion/connected-clients", AffectsOthers, "it has no free descriptor", "without a free descriptor, connected clients are no longer served"),
+    row("exhaustion/new-connections", Exhaustion, "it has no free descriptor", "without a free descriptor, new connections are lost").own(SLOT),
+    row("exhaustion/no-spin", Exhaustion, "it has no free descriptor", "without a free descriptor the server spins: it keeps a CPU busy and does no work"),
+    row("exhaustion/connected-clients", Exhaustion, "it has no free descriptor", "without a free descriptor, connected clients are no longer served"),
     row("back-pressure/never-reads", ResourceLeak, "a client never reads", "a client that sends and never reads makes memory grow without bound"),
     row("back-pressure/others-are-served", AffectsOthers, "a client never reads", "a client that never reads keeps other clients from being served").affecting_others(),
     row("back-pressure/slow-reader", LostReplies, "a client reads slowly", "a client that reads slowly does not get every reply"),
@@ -244,6 +245,7 @@ pub(super) const FAULTS: &[FaultDescription] = &[
     fault(WrongNextReply, Some(LostReplies), "the next request gets a wrong reply when", ""),
     fault(OtherReply, Some(LostReplies), "a client gets the reply to another request when", ""),
     fault(ErrorReply, Some(LostReplies), "a valid request gets an error reply when", "a valid request of another client gets an error reply when"),
+    fault(ChangesInvalidUtf8, Some(LostReplies), "an echo of invalid UTF-8 differs from the line that was sent", ""),
     fault(NoErrorReply, Some(ContractViolation), "the server reports no error when", ""),
     fault(ReplyFormat, Some(ContractViolation), "a reply has undeclared text around the value", ""),
     fault(ExtraBytes, Some(LostReplies), "the server sends bytes that no request asked for when", ""),
@@ -283,19 +285,125 @@ const EXCEPTIONS: &[(&str, Fault, Severity, &str)] = &[
     ("refusal/as-declared", TooLate, ContractViolation, "a connection over the limit is rejected too late"),
 ];
 
-/// Cases with random input, and the cases that test one property of that input. If such a case failed,
-/// it names the cause of both.
-const RANDOM_INPUT: &[(&str, &[&str])] = &[
-    ("results/arithmetic", &["results/precedence", "results/float-precision", "results/overflow"]),
-    (
-        "framing/random-cuts",
-        &["framing/byte-by-byte", "framing/all-cuts", "framing/split-token", "framing/pipelined"],
-    ),
+/// Failures that have the cause of other failures.
+#[derive(Debug)]
+pub(super) struct Explanation {
+    /// The cases whose failure is explained, and their faults; any fault if empty.
+    effects: (&'static [&'static str], &'static [Fault]),
+    /// The cases that name the cause, if one of them failed, and their faults; any fault if empty.
+    causes: (&'static [&'static str], &'static [Fault]),
+    /// The shared cause, if it is not that of a single case.
+    pub(super) likely_cause: Option<&'static str>,
+}
+
+/// The cases of a client that waits because another client is idle, slow or does not read.
+const OTHER_CLIENT_WAITS: &[&str] =
+    &["oversize/endless-beside", "timeouts/drip-beside", "back-pressure/others-are-served"];
+
+/// The cases in which a client shuts down its sending side and waits for the end of the connection.
+const HALF_CLOSES: &[&str] =
+    &["disconnects/half-close", "disconnects/half-close-many", "framing/end-without-newline"];
+
+/// The cases of resources that stay in use while a connection is open.
+const OPEN_CONNECTIONS: &[&str] = &[
+    "disconnects/fin-frees-descriptor",
+    "leaks/descriptors",
+    "leaks/threads-and-processes",
+    "leaks/close-wait",
+    "leaks/resets",
 ];
 
-/// Returns the cases that name the cause of a failure of this case better than the case itself.
-pub(super) fn more_specific(name: &str) -> &'static [&'static str] {
-    RANDOM_INPUT.iter().find(|row| row.0 == name).map_or(&[], |row| row.1)
+/// Explanations of failures by the failures of other cases.
+pub(super) const EXPLANATIONS: &[Explanation] = &[
+    // Cases with random input, by the cases that test one property of that input.
+    Explanation {
+        effects: (&["results/arithmetic"], &[]),
+        causes: (&["results/precedence", "results/overflow"], &[]),
+        likely_cause: None,
+    },
+    Explanation {
+        effects: (&["results/arithmetic"], &[WrongReply]),
+        causes: (&["results/float-precision"], &[WrongReply]),
+        likely_cause: None,
+    },
+    Explanation {
+        effects: (&["results/arithmetic"], &[ErrorReply]),
+        causes: (&["results/float-precision"], &[ErrorReply]),
+        likely_cause: None,
+    },
+    Explanation {
+        effects: (&["framing/random-cuts"], &[]),
+        causes: (
+            &[
+                "framing/byte-by-byte",
+                "framing/all-cuts",
+                "framing/split-token",
+                "framing/pipelined",
+            ],
+            &[],
+        ),
+        likely_cause: None,
+    },
+    Explanation {
+        effects: (&["isolation/schedules"], &[ExtraBytes, WrongReply, OtherReply, ErrorReply]),
+        causes: (&["framing/byte-by-byte", "framing/all-cuts", "framing/split-token"], &[]),
+        likely_cause: None,
+    },
+    // A server that does not handle the end of the input keeps the connection.
+    Explanation {
+        effects: (OPEN_CONNECTIONS, &[Requirement]),
+        causes: (HALF_CLOSES, &[StaysOpen, EndlessReply]),
+        likely_cause: None,
+    },
+    Explanation {
+        effects: (OPEN_CONNECTIONS, &[Requirement]),
+        causes: (&["disconnects/fin-frees-descriptor"], &[Requirement]),
+        likely_cause: None,
+    },
+    // What remains after every client remains after a client that resets.
+    Explanation {
+        effects: (&["leaks/resets"], &[Requirement]),
+        causes: (&["leaks/descriptors", "leaks/threads-and-processes"], &[Requirement]),
+        likely_cause: None,
+    },
+    Explanation {
+        effects: (&["startup/restart"], &[ProcessesRemain]),
+        causes: (
+            &["shutdown/sigterm", "shutdown/drains", "shutdown/busy-client", "shutdown/aborts"],
+            &[ProcessesRemain],
+        ),
+        likely_cause: None,
+    },
+    // One thread serves all clients, with blocking calls.
+    Explanation {
+        effects: (OTHER_CLIENT_WAITS, &[Fault::NoReply, Starves, Blocks]),
+        causes: (OTHER_CLIENT_WAITS, &[Fault::NoReply, Starves, Blocks]),
+        likely_cause: Some(
+            "a blocking read or write of one connection stops the code that serves the others: read and \
+             write only what is possible without blocking, or serve each connection in its own thread",
+        ),
+    },
+];
+
+impl Explanation {
+    /// Returns whether a failure with this fault can be explained.
+    pub(super) fn has_effect(&self, name: &str, fault: Fault) -> bool {
+        is_one_of(self.effects, name, fault)
+    }
+
+    /// Returns whether a failure with this fault explains others.
+    pub(super) fn has_cause(&self, name: &str, fault: Fault) -> bool {
+        is_one_of(self.causes, name, fault)
+    }
+}
+
+fn is_one_of((cases, faults): (&[&str], &[Fault]), name: &str, fault: Fault) -> bool {
+    cases.contains(&name) && (faults.is_empty() || faults.contains(&fault))
+}
+
+/// Returns the texts of the error that makes a server exit in this case, if only one error is probable.
+pub(super) fn reason_of_an_exit(name: &str) -> &'static [&'static str] {
+    if topic_of(name) == "exhaustion" { NO_FREE_DESCRIPTOR } else { &[] }
 }
 
 /// Returns the description of a case, if any.

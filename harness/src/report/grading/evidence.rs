@@ -3,11 +3,11 @@
 
 use serde::Serialize;
 
-use super::rank;
+use super::{descriptions, rank};
 
 pub(super) use crate::report::markup::plain;
-use crate::results::{CaseResult, Difference, Event, EventKind, Exit, Fault, State, Stimulus};
-use crate::text::{OutputEnd, output_end, printable};
+use crate::results::{CaseResult, Difference, Event, EventKind, Exit, Fault, Stimulus};
+use crate::text::{OutputEnd, exit_message, output_end, printable};
 
 /// A line of evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -50,12 +50,12 @@ pub(super) fn of(result: &CaseResult) -> Vec<Line> {
     }
     if let Some(provoked) = &result.provoked {
         let sent = sent(&provoked.transcript);
-        let exited = line("exited", &exited(provoked.exit, &provoked.log));
+        let exited = line("exited", &exited(provoked.exit, exit_message(&provoked.log, &[])));
         return sent.into_iter().chain([line("expected", &result.expected), exited]).collect();
     }
     let mut lines: Vec<Line> = stimulus(result).into_iter().collect();
     let Some(exit) = result.exit.filter(|_| exited_unexpectedly(result)) else {
-        let output = error_before_timeout(result).map(|error| format!("; output: {error}"));
+        let output = result.logged_error.as_ref().map(|error| format!("; output: {error}"));
         let received = format!("{}{}", result.observed, connection_end(result));
         lines.push(Line {
             label: "received",
@@ -70,13 +70,18 @@ pub(super) fn of(result: &CaseResult) -> Vec<Line> {
         Some(observed) => line("received", observed),
         None => line("expected", &result.expected),
     });
-    lines.push(line("exited", &exited(exit, &result.log)));
+    lines.push(line("exited", &exited(exit, exit_message_of(result))));
     lines
 }
 
+/// Returns the message in the server's output that most likely explains its exit.
+pub(super) fn exit_message_of(result: &CaseResult) -> Option<OutputEnd> {
+    exit_message(&result.log, descriptions::reason_of_an_exit(&result.name))
+}
+
 /// Formats an exit, with the error message or the last line of the output.
-fn exited(exit: Exit, log: &str) -> String {
-    match output_end(log) {
+fn exited(exit: Exit, message: Option<OutputEnd>) -> String {
+    match message {
         Some(OutputEnd::Error(error)) => format!("{exit}: {error}"),
         Some(OutputEnd::Line(line)) => format!("{exit}; last output: {line}"),
         None => exit.to_string(),
@@ -105,19 +110,6 @@ pub(super) fn line(text: &str) -> String {
 /// Returns whether the fault is an unexpected exit of the server.
 pub(super) fn exited_unexpectedly(result: &CaseResult) -> bool {
     rank::fault(result) == Fault::Exits && result.exit.is_some()
-}
-
-/// Returns the error message of the log, if the server hung and wrote output before the client
-/// timed out. The error is probably the cause of the hang. Output after the timeout would concern
-/// the disconnect of the client.
-pub(super) fn error_before_timeout(result: &CaseResult) -> Option<String> {
-    let last = result.transcript.iter().rev().find(|event| event.client > 0)?;
-    let is_earlier_output = |event: &Event| event.kind.is_output() && event.at_us < last.at_us;
-    let has_output = result.state == State::Hang && result.transcript.iter().any(is_earlier_output);
-    match has_output.then(|| output_end(&result.log))?? {
-        OutputEnd::Error(error) => Some(error),
-        OutputEnd::Line(_) => None,
-    }
 }
 
 /// Returns what made the server fail: the recorded stimulus, or else the last one before its exit.

@@ -109,7 +109,7 @@ fn grading_section(report: &Report, number: usize, grading: &Grading) -> Markup 
 fn body(grading: &Grading) -> Markup {
     html! {
         h2 { "Faults, most severe first" }
-        @if grading.faults.is_empty() { p { "No fault was found." } }
+        @if grading.faults.is_empty() { p { (grading.no_fault_text()) } }
         ol.faults { @for it in &grading.faults { (fault(&grading.name, it)) } }
         @if !grading.topics.is_empty() {
             h2 { "What works, with the number of cases that passed, strictly or with a warning" }

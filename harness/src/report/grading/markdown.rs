@@ -79,7 +79,7 @@ fn grading_section(grading: &Grading, page: &mut String) -> std::fmt::Result {
     writeln!(page, "- verdicts: {}\n", escaped(&grading.tally))?;
     writeln!(page, "## Faults, most severe first\n")?;
     if grading.faults.is_empty() {
-        writeln!(page, "No fault was found.\n")?;
+        writeln!(page, "{}\n", grading.no_fault_text())?;
     }
     for (number, it) in grading.faults.iter().enumerate() {
         fault(number + 1, it, page)?;

@@ -23,4 +23,4 @@ pub use text::{grading as grading_text, overview as overview_text};
 
 pub(super) use html::EXPORTER as HTML;
 pub(super) use markdown::EXPORTER as MARKDOWN;
-pub use model::{Fault, Grading, Group, Note, Row, TopicTally};
+pub use model::{Fault, Grading, Group, Note, Row, Scope, TopicTally};

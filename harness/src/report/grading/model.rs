@@ -11,7 +11,7 @@ use crate::results::{
     CaseResult, ConcurrencyModel, Fault as FaultKind, Kind, KnownFailure, Report, ServerResult,
     State,
 };
-use crate::text::{OutputEnd, output_end};
+use crate::text::OutputEnd;
 
 /// Grading report of one server.
 #[derive(Clone, Debug, Serialize)]
@@ -30,6 +30,8 @@ pub struct Grading {
     pub not_run: Option<String>,
     /// Number of cases of each kind, as text.
     pub tally: String,
+    /// How few of the cases judged the server, if most others do not apply.
+    pub scope: Option<Scope>,
     /// Topics with at least one passed case, in the order of the cases.
     pub topics: Vec<TopicTally>,
     /// Faults, most severe first.
@@ -40,6 +42,51 @@ pub struct Grading {
     pub inconclusive: Vec<Group>,
     /// Cases that do not apply, grouped by reason.
     pub not_applicable: Vec<Group>,
+}
+
+/// Number of cases that judged a server to which most cases do not apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Scope {
+    /// Number of cases with a verdict.
+    pub judged: usize,
+    /// Number of all cases.
+    pub all: usize,
+    /// Number of inconclusive cases.
+    pub inconclusive: usize,
+}
+
+impl Scope {
+    /// Returns the scope of a report if fewer cases have a verdict than do not apply.
+    pub fn of<'r>(results: impl IntoIterator<Item = &'r CaseResult>) -> Option<Scope> {
+        let tally = Tally::of(results);
+        let [inconclusive, not_applicable] =
+            [Kind::Inconclusive, Kind::NotApplicable].map(|kind| tally.get(kind));
+        let judged = tally.total() - inconclusive - not_applicable;
+        let all = tally.total();
+        (judged < not_applicable).then_some(Scope { judged, all, inconclusive })
+    }
+
+    /// Formats the scope as a clause.
+    pub fn text(&self) -> String {
+        let (judged, all) = (self.judged, self.all);
+        match self.inconclusive {
+            0 => format!("only {judged} of {all} cases apply to this server"),
+            _ => format!(
+                "only {judged} of {all} cases judged this server: the others do not apply, or are \
+                 inconclusive"
+            ),
+        }
+    }
+}
+
+impl Grading {
+    /// Returns the sentence for a server without a fault.
+    pub(super) fn no_fault_text(&self) -> String {
+        match self.scope {
+            Some(scope) => format!("No fault was found, but {}.", scope.text()),
+            None => "No fault was found.".to_owned(),
+        }
+    }
 }
 
 /// Result of one topic.
@@ -130,10 +177,13 @@ impl Grading {
             round_trip_us: server.round_trip_us,
             not_run: server.not_run.as_deref().map(plain),
             tally: Tally::of(&server.cases).summary(),
+            scope: Scope::of(&server.cases),
             topics: topics(&server.cases),
             faults: faults(of_kind(Kind::Fail)),
             notes: server.cases.iter().filter_map(note).collect(),
-            inconclusive: groups(of_kind(Kind::Inconclusive), inconclusive_reason),
+            inconclusive: groups(of_kind(Kind::Inconclusive), |result| {
+                inconclusive_reason(result, &server.cases)
+            }),
             not_applicable: groups(of_kind(Kind::NotApplicable), |result| plain(&result.observed)),
         }
     }
@@ -204,29 +254,41 @@ fn topics(cases: &[CaseResult]) -> Vec<TopicTally> {
 /// Groups failed cases with the same cause, and groups whose faults have the same title.
 fn faults<'j>(failed: impl Iterator<Item = &'j CaseResult>) -> Vec<Fault> {
     let by_cause = group_by(failed.map(|result| vec![result]), |group| cause_key(group[0]));
-    let sorted = by_cause.into_iter().map(|mut group| {
-        group.sort_by_key(|result| rank_in_group(result));
-        group
-    });
-    let mut by_title = rank::explained(group_by(sorted, |group| title(group[0])));
+    let by_cause = by_cause.into_iter().map(sorted);
+    let by_title = rank::explained(group_by(by_cause, |group| title(group[0])));
     // Of the exits, the one with the smallest provocation is first.
-    by_title.iter_mut().for_each(|group| group.sort_by_key(|result| rank_in_group(result)));
+    let mut by_title: Vec<_> = by_title.into_iter().map(sorted).collect();
     by_title.sort_by_key(|group| {
         let provocation = group[0].provoked.as_ref().map(|provoked| provoked.provocation);
-        (rank::highest_severity(group), provocation.is_none(), provocation)
+        (
+            rank::highest_severity(group),
+            rank::is_hardening(group),
+            provocation.is_none(),
+            provocation,
+        )
     });
     by_title.iter().map(|group| fault(group)).collect()
+}
+
+/// Sorts a group by the rank of its results.
+fn sorted(mut group: Vec<&CaseResult>) -> Vec<&CaseResult> {
+    let all = group.clone();
+    group.sort_by_key(|result| rank_in_group(&all, result));
+    group
 }
 
 /// Returns the rank of a result in its group, whose first result gives the title: of the most severe
 /// ones, those of the case that tests for the fault.
 ///
 /// A server that ignores a signal does so in every situation, so there the general title is first.
-fn rank_in_group(result: &CaseResult) -> (bool, Severity, bool) {
+fn rank_in_group(group: &[&CaseResult], result: &CaseResult) -> (bool, Severity, bool) {
     let fault = rank::fault(result);
     let is_own = descriptions::is_own(&result.name, fault);
-    let has_random_input = !descriptions::more_specific(&result.name).is_empty();
-    (has_random_input, rank::severity(result), is_own == (fault == FaultKind::DoesNotExit))
+    (
+        rank::is_explained(group, result),
+        rank::severity(result),
+        is_own == (fault == FaultKind::DoesNotExit),
+    )
 }
 
 /// Joins groups of results with equal keys, in the order of the first of each.
@@ -251,9 +313,13 @@ fn fault(group: &[&CaseResult]) -> Fault {
         title: title(first),
         severity: rank::highest_severity(group),
         evidence: evidence::of(first),
-        cause: match evidence::error_before_timeout(first) {
+        cause: match first.logged_error {
             Some(_) => ERROR_BEFORE_TIMEOUT.to_owned(),
-            None => cause(group).unwrap_or_else(|| NO_CAUSE.to_owned()),
+            None => rank::shared_cause(group)
+                .map(str::to_owned)
+                .or_else(|| cause(&rank::unexplained(group)))
+                .or_else(|| cause(group))
+                .unwrap_or_else(|| NO_CAUSE.to_owned()),
         },
         reproduce: first.provoked.as_ref().map_or(&first.reproduce, |it| &it.reproduce).clone(),
         cases: group.iter().map(|result| result.name.clone()).collect(),
@@ -267,7 +333,7 @@ fn fault(group: &[&CaseResult]) -> Fault {
 /// - the smallest provocation that makes the server exit;
 /// - the last error that the server logged before it exited;
 /// - the last error that the server logged before the client timed out, and the severity;
-/// - the fault of a server that does not exit, or exits with a wrong status;
+/// - the fault of a server that does not exit, exits with a wrong status, or leaves processes behind;
 /// - the hint and the severity;
 /// - the fault, its topic and the severity; for a fault that only one case tests for, also the
 ///   observation.
@@ -284,16 +350,20 @@ fn cause_key(result: &CaseResult) -> String {
         // The exit status of a multithreaded program can vary for the same error, so compare the
         // log.
         let exit = result.exit.map_or(String::new(), |exit| exit.to_string());
-        return match output_end(&result.log) {
+        return match evidence::exit_message_of(result) {
             Some(OutputEnd::Error(error)) => format!("exited {}", numberless(&error)),
             _ => format!("exited {exit} {}", topic_of(&result.name)),
         };
     }
-    if let Some(error) = evidence::error_before_timeout(result) {
-        return format!("timed out {severity:?} {}", numberless(&error));
+    if let Some(error) = &result.logged_error {
+        return format!("timed out {severity:?} {}", numberless(error));
     }
-    if matches!(result.fault, FaultKind::DoesNotExit | FaultKind::ExitStatus) {
+    if matches!(
+        result.fault,
+        FaultKind::DoesNotExit | FaultKind::ExitStatus | FaultKind::ProcessesRemain
+    ) {
         let situation = match topic_of(&result.name) {
+            "startup" if result.fault == FaultKind::ProcessesRemain => "shutdown",
             "contract" => "shutdown",
             topic => topic,
         };
@@ -353,12 +423,16 @@ fn note(result: &CaseResult) -> Option<Note> {
     Some(Note { case: result.name.clone(), text: plain(&text) })
 }
 
-/// Returns the reason why a case is inconclusive: the case that must pass first, if known.
-fn inconclusive_reason(result: &CaseResult) -> String {
+/// Returns the reason why a case is inconclusive: the case that must pass first, unless all of these
+/// cases passed.
+fn inconclusive_reason(result: &CaseResult, all: &[CaseResult]) -> String {
     if result.state == State::HarnessError {
         return format!("harness error: {}", plain(&result.observed));
     }
-    match result.blocked_by.first() {
+    let has_passed = |name: &String| {
+        all.iter().any(|it| it.name == *name && matches!(it.kind(), Kind::Pass | Kind::Warn))
+    };
+    match result.blocked_by.iter().find(|name| !has_passed(name)) {
         Some(name) => format!("{name} must pass first"),
         None => evidence::line(&result.observed),
     }

@@ -2,9 +2,9 @@
 
 use std::mem;
 
-use super::descriptions;
+use super::descriptions::{self, EXPLANATIONS, Explanation};
 use super::severity::Severity;
-use crate::results::{CaseResult, Fault, Provocation, State};
+use crate::results::{CaseResult, Fault, Level, Provocation, State};
 
 /// Returns the severity of a failed case.
 pub(super) fn severity(result: &CaseResult) -> Severity {
@@ -25,14 +25,9 @@ pub(super) fn fault(result: &CaseResult) -> Fault {
     }
 }
 
-/// Moves cases with random input to the group of a case that names the cause, if one failed.
+/// Joins each group whose failures are all explained by a failure of another group with that group.
 pub(super) fn explained(mut groups: Vec<Vec<&CaseResult>>) -> Vec<Vec<&CaseResult>> {
     for at in (0..groups.len()).rev() {
-        let explains = |group: &Vec<&CaseResult>, result: &CaseResult| {
-            let specific = descriptions::more_specific(&result.name);
-            result.provoked.is_none()
-                && group.iter().any(|other| specific.contains(&other.name.as_str()))
-        };
         let explaining = (0..groups.len()).find(|&other| {
             other != at && groups[at].iter().all(|result| explains(&groups[other], result))
         });
@@ -43,6 +38,40 @@ pub(super) fn explained(mut groups: Vec<Vec<&CaseResult>>) -> Vec<Vec<&CaseResul
     }
     groups.retain(|group| !group.is_empty());
     groups
+}
+
+/// Returns whether a failure of the group explains the result, which is not one of the group.
+fn explains(group: &[&CaseResult], result: &CaseResult) -> bool {
+    result.provoked.is_none()
+        && EXPLANATIONS.iter().any(|it| {
+            it.has_effect(&result.name, fault(result))
+                && group.iter().any(|other| it.has_cause(&other.name, fault(other)))
+        })
+}
+
+/// Returns whether a failure of the group explains this result of the group.
+pub(super) fn is_explained(group: &[&CaseResult], result: &CaseResult) -> bool {
+    let others: Vec<&CaseResult> =
+        group.iter().copied().filter(|other| other.name != result.name).collect();
+    explains(&others, result)
+}
+
+/// Returns the results of a group that no failure of the group explains.
+pub(super) fn unexplained<'j>(group: &[&'j CaseResult]) -> Vec<&'j CaseResult> {
+    group.iter().copied().filter(|result| !is_explained(group, result)).collect()
+}
+
+/// Returns the cause that all results of the group share, if an explanation has one.
+pub(super) fn shared_cause(group: &[&CaseResult]) -> Option<&'static str> {
+    let is_shared = |it: &&Explanation| {
+        group.len() > 1 && group.iter().all(|result| it.has_effect(&result.name, fault(result)))
+    };
+    EXPLANATIONS.iter().filter(is_shared).find_map(|it| it.likely_cause)
+}
+
+/// Returns whether no case of a group is required.
+pub(super) fn is_hardening(group: &[&CaseResult]) -> bool {
+    group.iter().all(|result| result.level == Level::Hardening)
 }
 
 /// Returns the highest severity of a group.

@@ -26,6 +26,8 @@ pub enum Severity {
     ResourceLeak,
     /// A fault at startup or shutdown, which affects the operator of the server.
     StartupOrShutdown,
+    /// A fault that only a lack of descriptors shows.
+    Exhaustion,
     /// Minor faults.
     Minor,
 }
@@ -44,6 +46,7 @@ impl Severity {
             Severity::ContractViolation => "the contract is violated",
             Severity::ResourceLeak => "resource leak",
             Severity::StartupOrShutdown => "startup and shutdown",
+            Severity::Exhaustion => "behaviour without free descriptors",
             Severity::Minor => "minor fault",
         }
     }

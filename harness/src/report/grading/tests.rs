@@ -163,11 +163,11 @@ fn only_failures_with_the_same_cause_form_one_fault() {
         hinted("framing/all-cuts", "no boundaries"),
         hinted("framing/pipelined", "no boundaries"),
         hinted("framing/sizes", "a buffer is no limit"),
-        failed("results/arithmetic"),
+        failed("results/deterministic"),
         failed("results/float-precision"),
     ]);
     let expected: &[&[&str]] = &[
-        &["results/arithmetic"],
+        &["results/deterministic"],
         &["results/float-precision"],
         &["framing/all-cuts", "framing/pipelined"],
         &["framing/sizes"],
@@ -187,6 +187,7 @@ fn a_hint_that_names_no_cause_is_not_the_likely_cause() {
 fn faults_are_ordered_by_severity_from_disclosure_to_minor() {
     let faults = faults_of(vec![
         failed("malformed/escapes"),
+        failed("exhaustion/no-spin"),
         failed("startup/restart"),
         result("leaks/memory", Some(Verdict::Fail), State::Leak),
         failed("contract/capacity"),
@@ -210,6 +211,7 @@ fn faults_are_ordered_by_severity_from_disclosure_to_minor() {
         Severity::ContractViolation,
         Severity::ResourceLeak,
         Severity::StartupOrShutdown,
+        Severity::Exhaustion,
         Severity::Minor,
     ];
     assert_eq!(order, expected);
@@ -275,12 +277,10 @@ fn the_evidence_of_a_crash_includes_the_sent_data_and_last_error() {
 }
 
 #[test]
-fn an_error_logged_before_the_timeout_is_reported_but_not_a_later_error() {
-    for (at_us, is_reported) in [(50, true), (95, false)] {
-        let mut stuck = hung("malformed/syntax");
-        stuck.transcript.push(Event::new(at_us, 0, EventKind::output(b"NameError")));
-        stuck.transcript.sort_by_key(|event| event.at_us);
-        stuck.log = "NameError: abc".to_owned();
+fn an_error_logged_before_the_timeout_is_the_cause() {
+    for logged_error in [None, Some("NameError: abc".to_owned())] {
+        let is_reported = logged_error.is_some();
+        let stuck = CaseResult { logged_error, ..hung("malformed/syntax") };
         let faults = faults_of(vec![stuck]);
         assert_eq!(evidence_of(&faults[0])[1].1.contains("NameError"), is_reported);
         assert_eq!(faults[0].cause == ERROR_BEFORE_TIMEOUT, is_reported);
@@ -299,11 +299,18 @@ fn inconclusive_cases_are_grouped_by_the_case_that_must_pass_first() {
         inconclusive("leaks/resets", "no line", &["framing/single"]),
         inconclusive("leaks/zombies", "no line at all", &["framing/single"]),
         inconclusive("leaks/close-wait", "see nothing", &[]),
+        // The reason is another one if the case that must pass first has passed.
+        result("framing/pipelined", Some(Verdict::Pass), State::Completed),
+        inconclusive("back-pressure/slow-reader", "too large", &["framing/pipelined"]),
     ]));
     let reasons: Vec<&str> =
         grading.inconclusive.iter().map(|group| group.reason.as_str()).collect();
-    let expected =
-        ["framing/single must pass first", "isolation/own-answers must pass first", "see nothing"];
+    let expected = [
+        "framing/single must pass first",
+        "isolation/own-answers must pass first",
+        "see nothing",
+        "too large",
+    ];
     assert_eq!(reasons, expected);
 }
 
@@ -325,4 +332,74 @@ fn lines_of_the_terminal_report_fit_the_width_except_commands() {
     for line in grading_text(&server(results)).lines() {
         assert!(line.chars().count() <= 88 || line.contains(" again "), "{line}");
     }
+}
+
+#[test]
+fn failures_with_the_same_cause_are_one_fault_and_others_are_not() {
+    let with = |fault, name| CaseResult { fault, ..failed(name) };
+    let requirement = |name| hinted(name, name);
+    let name = "disconnects/half-close";
+    let open = CaseResult { fault: FaultKind::StaysOpen, ..hinted(name, name) };
+    let endless = with(FaultKind::EndlessReply, "disconnects/half-close");
+    let leaks = ["leaks/descriptors", "leaks/close-wait", "leaks/resets"].map(requirement);
+    let freed = requirement("disconnects/fin-frees-descriptor");
+    let waits = |fault, name| CaseResult { fault, ..hinted(name, name) };
+    let blocked = [
+        waits(FaultKind::NoReply, "timeouts/drip-beside"),
+        waits(FaultKind::NoReply, "back-pressure/others-are-served"),
+    ];
+    let remain = |name| CaseResult { fault: FaultKind::ProcessesRemain, ..hinted(name, name) };
+    let remaining =
+        ["startup/restart", "shutdown/busy-client", "shutdown/port-is-free"].map(remain);
+    for (number, results) in [
+        (1, [vec![open.clone()], leaks.to_vec(), vec![freed.clone()]].concat()),
+        (1, [vec![endless, freed.clone()]].concat()),
+        (1, [vec![freed], leaks.to_vec()].concat()),
+        // Without a connection that stays open, the leaks differ.
+        (2, vec![leaks[1].clone(), requirement("leaks/memory")]),
+        (2, vec![open.clone(), requirement("leaks/memory")]),
+        (2, vec![requirement("leaks/threads-and-processes"), requirement("leaks/descriptors")]),
+        (1, blocked.to_vec()),
+        (2, vec![blocked[0].clone(), with(FaultKind::ClosesBeforeReply, "timeouts/silent-crowd")]),
+        (1, remaining.to_vec()),
+        (2, vec![remaining[0].clone(), requirement("shutdown/second-signal")]),
+    ] {
+        let faults = faults_of(results);
+        assert_eq!(faults.len(), number, "{:?}", case_names(&faults));
+    }
+    let faults = faults_of([vec![open.clone()], leaks.to_vec()].concat());
+    assert_eq!(faults[0].cause, "disconnects/half-close");
+    let faults = faults_of(blocked.to_vec());
+    assert!(faults[0].cause.contains("blocking read or write"), "{}", faults[0].cause);
+}
+
+#[test]
+fn of_the_same_severity_faults_of_required_cases_are_first() {
+    let hardening =
+        CaseResult { level: crate::results::Level::Hardening, ..failed("malformed/empty-line") };
+    let faults = faults_of(vec![hardening, failed("framing/sizes")]);
+    assert_eq!(case_names(&faults), [["framing/sizes"], ["malformed/empty-line"]]);
+}
+
+#[test]
+fn an_echo_of_invalid_utf8_is_malformed_input() {
+    let with = |fault, name| CaseResult { fault, ..failed(name) };
+    let faults = faults_of(vec![
+        with(FaultKind::ChangesInvalidUtf8, "results/echo-is-identical"),
+        with(FaultKind::ChangesInvalidUtf8, "malformed/invalid-utf8"),
+        with(FaultKind::Blocks, "malformed/nul"),
+    ]);
+    assert_eq!(faults.len(), 2);
+    assert_eq!(faults[1].severity, Severity::LostReplies);
+}
+
+#[test]
+fn a_page_says_that_hardly_any_case_applies() {
+    let passed = result("framing/single", Some(Verdict::Pass), State::Completed);
+    let mut cases = vec![passed];
+    cases.extend(["a/b", "a/c"].map(|name| result(name, None, State::NotApplicable)));
+    let text = grading_text(&server(cases.clone()));
+    let expected = "No fault was found, but only 1 of 3 cases apply to this server.";
+    assert!(text.contains(expected), "{text}");
+    assert!(grading_text(&server(cases[..1].to_vec())).contains("No fault was found.\n"));
 }

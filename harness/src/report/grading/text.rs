@@ -36,7 +36,7 @@ pub fn grading(server: &ServerResult) -> String {
     page.labelled(0, "verdicts", &grading.tally);
     page.heading("Faults, most severe first");
     if grading.faults.is_empty() {
-        page.line("  No fault was found.");
+        page.wrapped("  ", 2, &grading.no_fault_text());
     }
     for (number, fault) in grading.faults.iter().enumerate() {
         page.fault(number + 1, fault);
