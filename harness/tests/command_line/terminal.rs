@@ -27,10 +27,10 @@ const BENCH: [&str; 6] = ["bench", "select-echo", "--workload", "closed-1", "--d
 /// A check with one case, which passes.
 const ONE_CASE: [&str; 4] = ["check", "server1", "--case", "framing/single"];
 
-/// Arguments of a check of a server with wrong replies.
+/// Arguments of a check of a server with a wrong reply to each second request of a connection.
 fn wrong_replies() -> [String; 5] {
     let program = env!("CARGO_BIN_EXE_harness");
-    let command = format!("'{program}' known wrong:1 {{host}} {{port}}");
+    let command = format!("'{program}' known wrong:2 {{host}} {{port}}");
     ["check", "--service", "echo", "--cmd", &command].map(str::to_owned)
 }
 
