@@ -36,7 +36,7 @@ fn all_printing(
     let (address, port) = (served.address.to_string(), served.port());
     let program = env!("CARGO_BIN_EXE_harness");
     let echo = format!("'{program}' serve select-echo {{host}} {{port}}");
-    let wrong = format!("'{program}' known wrong:1 {{host}} {{port}}");
+    let wrong = format!("'{program}' known wrong:2 {{host}} {{port}}");
     let (counterexamples, file) = (folder("counterexamples"), folder("file.json"));
     let counterexample = serde_json::json!({
         "format": 1,

@@ -54,8 +54,10 @@ pub(super) struct Watch<'a> {
     exited: bool,
     /// Whether a limit was exceeded, so that all processes must be killed.
     killing: bool,
-    /// Whether the harness has sent a signal.
-    was_signalled: bool,
+    /// The last signal that the harness has sent.
+    signalled: Option<Signal>,
+    /// Whether the first process has put its server into the background.
+    is_daemon: bool,
     /// Time at which the harness found the server listening.
     listens_since: Option<Instant>,
 }
@@ -83,7 +85,8 @@ impl<'a> Watch<'a> {
             counted_at: now,
             exited: false,
             killing: false,
-            was_signalled: false,
+            signalled: None,
+            is_daemon: false,
             listens_since: None,
         }
     }
@@ -137,9 +140,9 @@ impl<'a> Watch<'a> {
     }
 
     fn forward(&mut self, number: u8) {
-        self.was_signalled = true;
+        self.signalled = Signal::try_from(i32::from(number)).ok();
         if !self.exited
-            && let Ok(signal) = Signal::try_from(i32::from(number))
+            && let Some(signal) = self.signalled
         {
             let _ = kill(self.server, signal);
         }
@@ -154,6 +157,11 @@ impl<'a> Watch<'a> {
             let replacement = children().into_iter().find(is_listening);
             if let Some(pid) = replacement {
                 self.server = Pid::from_raw(pid);
+                self.is_daemon = true;
+                // The signal was for the process that stays.
+                if let Some(signal) = self.signalled {
+                    let _ = kill(self.server, signal);
+                }
                 return report(&SupervisorEvent::Replaced(Some(pid)));
             }
         }
@@ -164,7 +172,8 @@ impl<'a> Watch<'a> {
     /// Returns whether an exit of the first process may be that of a server that becomes a daemon.
     fn may_become_daemon(&self) -> bool {
         let is_starting = self.listens_since.is_none_or(|since| since.elapsed() < DAEMON_TIME);
-        is_starting && !self.was_signalled && !self.killing
+        let is_signalled = self.signalled.is_some() && !self.is_daemon;
+        is_starting && !is_signalled && !self.killing
     }
 
     /// Treats a child as the server's first process, which has exited before the server listened. The
