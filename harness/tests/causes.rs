@@ -19,7 +19,7 @@ use std::process::Command;
 
 use harness::manifest::specs;
 use harness::report::grading::Grading;
-use harness::results::{Kind, Report};
+use harness::results::{Kind, Obstacle, Report};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
 
@@ -195,6 +195,8 @@ fn faults_are_named(row: &Row, program: &Program, cases: &[String]) -> Result<()
         .cases
         .iter()
         .filter(|result| result.kind() == Kind::Inconclusive && result.blocked_by.is_empty())
+        // A machine that is too busy for a case is no fault of the harness.
+        .filter(|result| !matches!(result.obstacle, Some(Obstacle::Overload { .. })))
         .map(|result| result.name.as_str())
         .collect();
     let all: Vec<&str> = row.faults.iter().chain(&row.also).map(String::as_str).collect();

@@ -200,7 +200,13 @@ pub(crate) const ROWS: &[Row] = &[
         "isolation/heavy-beside-light",
         "timeouts/drip-beside",
         "fairness/flood",
-    ])),
+    ]))
+    .timing_dependent(&[
+        "refusal/slot-freed-in-request",
+        "disconnects/reset-in-request",
+        "disconnects/reset-in-reply",
+        "back-pressure/others-are-served",
+    ]),
     row(
         RepliesToTheLastClient,
         Busy,
@@ -414,8 +420,9 @@ pub(crate) const ROWS: &[Row] = &[
             ("fairness/flood", "crash"),
         ],
     )
-    .timing_dependent(&["isolation/schedules"]),
-    row(CrashesOnAnEarlyReset, Busy, &[("disconnects/reset-before-accept", "crash")]),
+    .timing_dependent(&["isolation/schedules", "idle/after-reset"]),
+    row(CrashesOnAnEarlyReset, Busy, &[("disconnects/reset-before-accept", "crash")])
+        .timing_dependent(&["idle/after-reset"]),
     row(
         ResetsAtHalfClose,
         Busy,

@@ -4,7 +4,6 @@
 # cases: startup/restart shutdown/sigterm framing/single
 # fault: The server cannot be restarted at once on the same port
 # fault: Child processes of the server keep running when SIGTERM arrives
-# also: The port is not free after the server has exited
 import os
 import signal
 import socket

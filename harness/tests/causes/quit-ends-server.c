@@ -2,6 +2,7 @@
 // check: --service echo --wire 'quit = "quit\n"'
 // cases: framing/ results/ wire/
 // fault: The server exits when a client sends the quit command
+// also: The server listens instead of reporting an error when it is given an invalid port
 // probe: service = "echo"
 // probe: "quit" makes the server exit, so that any client can stop it for all others: this is a fault, and is not declared
 #include <arpa/inet.h>

@@ -99,9 +99,10 @@ fn serve(mut client: &TcpStream, kind: &Kind, record: &Record) {
             return;
         }
     }
+    // The end of the input may be that of the server, so an incomplete request is not recorded.
     if !buffer.is_empty() {
         let mut replies = Vec::new();
-        answer(&buffer, kind, record, &mut replies);
+        reply(buffer.strip_prefix(kind.before).unwrap_or(&buffer), &mut replies);
         let _ = client.write_all(&replies);
     }
 }
@@ -112,6 +113,11 @@ fn answer(request: &[u8], kind: &Kind, record: &Record, replies: &mut Vec<u8>) {
     // Of a request that was cut off, only the start is comparable.
     let is_cut_off = payload.len() > MAX_BUFFERED / 2;
     record.add(if is_cut_off { &payload[..MAX_LINE + 1] } else { payload });
+    reply(payload, replies);
+}
+
+/// Appends the reply to a payload.
+fn reply(payload: &[u8], replies: &mut Vec<u8>) {
     match payload.len() {
         ..=MAX_LINE => Service::Calc.answer(payload, replies),
         _ => replies.extend(b"error: line too long"),

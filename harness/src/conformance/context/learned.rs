@@ -1,6 +1,6 @@
 //! The server's replies to plain requests, which are the reference for later replies.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 /// Minimum length of a reply that shows which request it answers, in bytes.
@@ -10,6 +10,8 @@ const MIN_DISTINCT_LENGTH: usize = 4;
 #[derive(Default)]
 pub(in crate::conformance) struct LearnedReplies {
     replies: RefCell<HashMap<Vec<u8>, Vec<u8>>>,
+    /// Whether a plain request got a reply without its value.
+    has_other_values: Cell<bool>,
 }
 
 impl LearnedReplies {
@@ -36,6 +38,16 @@ impl LearnedReplies {
 
     pub(in crate::conformance) fn insert(&self, request: &[u8], reply: Vec<u8>) {
         self.replies.borrow_mut().insert(request.to_vec(), reply);
+    }
+
+    /// Records that a reply to a plain request has not its value, and is no rejection either.
+    pub(in crate::conformance) fn record_other_value(&self) {
+        self.has_other_values.set(true);
+    }
+
+    /// Returns whether plain requests get replies without their values.
+    pub(in crate::conformance) fn has_other_values(&self) -> bool {
+        self.has_other_values.get()
     }
 
     /// Returns whether any reply begins with this prefix.

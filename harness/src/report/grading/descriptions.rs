@@ -280,7 +280,6 @@ const EXCEPTIONS: &[(&str, Fault, Severity, &str)] = &[
     ("disconnects/half-close", StaysOpen, ResourceLeak, "the server does not close the connection when a client has shut down its sending side"),
     ("disconnects/half-close-many", StaysOpen, ResourceLeak, "the server does not close the connection when a client has shut down its sending side"),
     ("disconnects/nothing-said", OtherReply, Disclosure, "a client that sends nothing gets the reply to another client"),
-    ("disconnects/nothing-said", ExtraBytes, Minor, "a client that sends nothing gets a reply"),
     ("framing/end-without-newline", StaysOpen, ResourceLeak, "the server does not close the connection when a client has shut down its sending side"),
     ("refusal/as-declared", TooLate, ContractViolation, "a connection over the limit is rejected too late"),
 ];
@@ -347,6 +346,15 @@ pub(super) const EXPLANATIONS: &[Explanation] = &[
     Explanation {
         effects: (&["isolation/schedules"], &[ExtraBytes, WrongReply, OtherReply, ErrorReply]),
         causes: (&["framing/byte-by-byte", "framing/all-cuts", "framing/split-token"], &[]),
+        likely_cause: None,
+    },
+    // An echo server that changes lines also changes those of other cases.
+    Explanation {
+        effects: (
+            &["framing/sizes", "malformed/only-spaces", "malformed/nul", "malformed/invalid-utf8"],
+            &[WrongReply, ChangesInvalidUtf8],
+        ),
+        causes: (&["results/echo-is-identical"], &[]),
         likely_cause: None,
     },
     // A server that does not handle the end of the input keeps the connection.
