@@ -3,6 +3,8 @@
 # check: --service echo --shutdown abort
 # cases: framing/single idle/
 # fault: The server spins after a client has closed its connection: it keeps a CPU busy and does no work
+# also: The descriptor of a client that has shut down its sending side is not closed
+# also: Descriptors of disconnected clients are not closed
 # also: Another client gets no reply when a client never reads
 import os
 import select
