@@ -56,7 +56,8 @@ pub(super) struct Watch<'a> {
     killing: bool,
     /// The last signal that the harness has sent.
     signalled: Option<Signal>,
-    /// Whether the first process has put its server into the background.
+    /// Whether the first process has put its server into the background, or may be about to: it was
+    /// running when it was signalled. A server that waits for clients sleeps.
     is_daemon: bool,
     /// Time at which the harness found the server listening.
     listens_since: Option<Instant>,
@@ -125,7 +126,7 @@ impl<'a> Watch<'a> {
                     match byte {
                         REPLACE => self.replace_exited()?,
                         LISTENS => self.listens_since = Some(Instant::now()),
-                        number => self.forward(number),
+                        number => self.forward(number)?,
                     }
                 }
             }
@@ -139,13 +140,17 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    fn forward(&mut self, number: u8) {
+    fn forward(&mut self, number: u8) -> io::Result<()> {
+        // The exit of a process that leaves a daemon behind may not have been handled yet.
+        self.reap()?;
         self.signalled = Signal::try_from(i32::from(number)).ok();
         if !self.exited
             && let Some(signal) = self.signalled
         {
+            self.is_daemon |= !proc::is_asleep(&[self.server.as_raw()]);
             let _ = kill(self.server, signal);
         }
+        Ok(())
     }
 
     /// Reaps children, and reports the exit of the server's first process. If the process has only put
