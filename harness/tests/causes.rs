@@ -9,9 +9,7 @@
 //! - `fault:` the title of a fault, one line each, in the order of the grading report. A server
 //!   without this line has no fault;
 //! - `cause:` a part of the likely cause of any of these faults, one line each;
-//! - `also:` the title of a further fault of the server, which only a run of all cases may
-//!   show;
-//! - `inconclusive:` cases that the harness cannot judge, separated by spaces;
+//! - `also:` the title of a further fault of the server, which only a run of all cases may show;
 //! - `probe:` a line that the manifest entry of `harness probe`, or its findings, must contain.
 
 use std::fs;
@@ -34,7 +32,6 @@ struct Row {
     faults: Vec<String>,
     causes: Vec<String>,
     also: Vec<String>,
-    inconclusive: Vec<String>,
     probe: Vec<String>,
 }
 
@@ -54,8 +51,10 @@ impl Row {
                 Some(("fault", value)) => row.faults.push(value.to_owned()),
                 Some(("cause", value)) => row.causes.push(value.to_owned()),
                 Some(("also", value)) => row.also.push(value.to_owned()),
-                Some(("inconclusive", value)) => row.inconclusive = words(value),
                 Some(("probe", value)) => row.probe.push(value.to_owned()),
+                Some((key, _)) if !key.contains(' ') => {
+                    panic!("{}: the key {key} is unknown", path.display())
+                }
                 // The description of the server.
                 _ => {}
             }
@@ -213,8 +212,7 @@ fn faults_are_named(row: &Row, program: &Program, cases: &[String]) -> Result<()
     let is_named =
         |cause: &String| grading.faults.iter().any(|fault| fault.cause.contains(cause.as_str()));
     let are_expected = are_expected && row.causes.iter().all(is_named);
-    let is_judged = |case: &&str| row.inconclusive.iter().all(|expected| expected != case);
-    if !are_expected || inconclusive.iter().any(is_judged) {
+    if !are_expected || !inconclusive.is_empty() {
         let faults = serde_json::to_string_pretty(&grading.faults)?;
         return Err(format!(
             "the grading report has these faults:\n{titles:#?}\ninconclusive: {inconclusive:?}\n\

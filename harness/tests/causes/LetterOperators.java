@@ -1,6 +1,6 @@
 // A calculator whose operators are letters: A, S, M and D. A manifest describes them.
 // check: probed
-// cases: framing/ results/ malformed/ isolation/
+// cases: framing/single results/ malformed/ isolation/no-broadcast
 // probe: operators = "+-*/"
 // probe: symbols = "ASMD"
 // probe: spaced = true

@@ -1,6 +1,6 @@
 // An echo server with a selector. It always waits for writable sockets, and they always are.
 // check: --service echo --shutdown abort
-// cases: framing/single idle/
+// cases: framing/single idle/connected-clients
 // fault: The server spins while its clients are idle: it keeps a CPU busy and does no work
 import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;

@@ -1,7 +1,7 @@
 # Forks for each client, waits for no child, and ends no child on SIGTERM. The children hold
 # the listening socket.
 # check: --service echo --shutdown drain
-# cases: leaks shutdown startup/restart
+# cases: leaks/zombies shutdown/sigterm startup/restart
 # fault: Child processes that have exited are not waited for (zombies)
 # fault: The server cannot be restarted at once on the same port
 # fault: Child processes of the server keep running when SIGTERM arrives
