@@ -176,7 +176,8 @@ fn outside_listener() -> Result<(), Failed> {
 fn detached_client() -> Result<(), Failed> {
     let checked = Broker::start(&["keep"])?.check("detach")?;
     checked.is_tested_by_its_replies(ProcessView::Outside)?;
-    ensure(checked.launch().keeps_running, checked.launch())
+    let launch = checked.launch();
+    ensure(launch.keeps_running && !launch.connected, launch)
 }
 
 fn kept_running() -> Result<(), Failed> {
@@ -217,11 +218,11 @@ fn slow_start() -> Result<(), Failed> {
         check.args(["--cmd", &cause("slow-start.py"), "--start-timeout", timeout]);
         Checked::run(check, folder.path())
     };
-    let short = check("700ms")?;
+    let short = check("300ms")?;
     ensure(short.code == Some(1), (short.code, &short.stderr))?;
     ensure(short.stderr.contains("--start-timeout"), &short.stderr)?;
     let reproduce = &short.server.cases[0].reproduce;
-    ensure(reproduce.contains("--start-timeout=700ms"), reproduce)?;
+    ensure(reproduce.contains("--start-timeout=300ms"), reproduce)?;
     let long = check("60s")?;
     ensure(long.code == Some(0), (long.code, &long.stderr))
 }

@@ -94,6 +94,8 @@ enum Reply {
     Value(Vec<u8>),
     /// Bytes without the declared end of a reply.
     Unterminated(Vec<u8>),
+    /// Only the bytes that a client gets before its first request.
+    Greeting(Vec<u8>),
     /// No bytes, or a client error other than a failed connection.
     Nothing,
 }
@@ -115,14 +117,18 @@ fn reply_to_sum(ctx: &TestContext<'_>) -> Result<Reply, ClientError> {
             received => received,
         }
     });
-    Ok(match received {
-        Ok(value) => Reply::Value(value),
-        Err(ClientError::Silent(_, bytes)) if !bytes.is_empty() && bytes == partial => {
-            Reply::Unterminated(bytes)
-        }
-        Err(ClientError::Closed(bytes)) if !bytes.is_empty() => Reply::Unterminated(bytes),
+    let bytes = match received {
+        Ok(value) => return Ok(Reply::Value(value)),
+        Err(ClientError::Silent(_, bytes)) if !bytes.is_empty() && bytes == partial => bytes,
+        Err(ClientError::Closed(bytes)) if !bytes.is_empty() => bytes,
         // The cases test these errors.
-        Err(_) => Reply::Nothing,
+        Err(_) => return Ok(Reply::Nothing),
+    };
+    client.close();
+    let mut silent = ctx.clients().try_connect()?;
+    Ok(match silent.reply_until_asleep(ctx.with_round_trips(SHORT_TIMEOUT)) {
+        Err(ClientError::Silent(_, greeting)) if greeting == bytes => Reply::Greeting(bytes),
+        _ => Reply::Unterminated(bytes),
     })
 }
 
@@ -247,6 +253,18 @@ fn wrong_declaration(spec: &LaunchSpec, reply: &Reply) -> Option<PreflightFailur
                 format!("it is a calculator: the reply to {sum} is {}", printable(value));
             let remedy = "use --service calc (in a manifest: service = \"calc\")";
             (Fault::OtherService, service_of(Service::Echo), observed, remedy.to_owned())
+        }
+        (_, Reply::Greeting(greeting)) => {
+            let greeting = printable(greeting);
+            let observed = format!(
+                "it sends {greeting} before a request, and does not reply to {sum}: the contract \
+                 has no greeting"
+            );
+            let remedy = format!(
+                "reply to each request; if the greeting is intended, write a manifest entry with: {}",
+                probe_command(spec)
+            );
+            (Fault::NoReply, "a reply to each request", observed, remedy)
         }
         (_, Reply::Unterminated(bytes))
             if spec.contract.wire.reply_end == ReplyFraming::default() =>

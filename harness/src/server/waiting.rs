@@ -121,7 +121,9 @@ impl Process {
                 if !is_detached || detached_at.elapsed() > DETACHED_TIMEOUT.min(timeout) {
                     return Err(self.exited(exit));
                 }
-                if let Some(found) = self.connect_to_other() {
+                // The other process may have begun to listen just before the command exited.
+                if let Some(found) = self.find_other_listener().or_else(|| self.connect_to_other())
+                {
                     return Ok(found);
                 }
                 thread::sleep(MAX_PAUSE);

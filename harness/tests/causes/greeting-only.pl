@@ -1,7 +1,7 @@
 # A server that sends a greeting, and never answers a request.
 # check: --service echo
 # cases: framing/ isolation/
-# fault: The server sends a reply without a line feed when it receives its first request
+# fault: The server sends no reply when it receives its first request
 # probe: greeting = { until = "Welcome!" }
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
 /* Preloaded into the harness: hides parts of the kernel's interfaces, as other kernels and sandboxes do.
- * The variable HIDE selects which. */
+ * The variable HIDE selects which. The first time, it creates the file that HIDDEN names. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 static int is_hidden(const char *path)
 {
@@ -23,12 +24,20 @@ static int is_hidden(const char *path)
 
 typedef int open_function(const char *, int, ...);
 
+static int hide(int number)
+{
+    open_function *real = (open_function *)dlsym(RTLD_NEXT, "open");
+    const char *file = getenv("HIDDEN");
+    if (file != NULL)
+        close(real(file, O_WRONLY | O_CREAT, 0666));
+    errno = number;
+    return -1;
+}
+
 static int forward(const char *name, const char *path, int flags, mode_t mode)
 {
-    if (is_hidden(path)) {
-        errno = ENOENT;
-        return -1;
-    }
+    if (is_hidden(path))
+        return hide(ENOENT);
     return ((open_function *)dlsym(RTLD_NEXT, name))(path, flags, mode);
 }
 
@@ -53,9 +62,7 @@ int open64(const char *path, int flags, ...)
 int socket(int domain, int type, int protocol)
 {
     const char *what = getenv("HIDE");
-    if (domain == AF_NETLINK && what != NULL && strcmp(what, "sockets") == 0) {
-        errno = EPERM;
-        return -1;
-    }
+    if (domain == AF_NETLINK && what != NULL && strcmp(what, "sockets") == 0)
+        return hide(EPERM);
     return ((int (*)(int, int, int))dlsym(RTLD_NEXT, "socket"))(domain, type, protocol);
 }

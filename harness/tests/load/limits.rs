@@ -1,7 +1,6 @@
 //! Limits of the load generator's machine and of the network are no outcomes of the server.
 
 use std::fs;
-use std::net::Ipv4Addr;
 use std::process::Command as Program;
 
 use harness::server::network::{self, Network};
@@ -22,6 +21,11 @@ pub(super) fn tests() -> Vec<Test> {
         in_network(
             "with_few_ports_the_generator_connects_from_more_loopback_addresses",
             with_few_ports_the_generator_connects_from_more_loopback_addresses,
+        ),
+        with(
+            "ip",
+            "without_a_free_local_port_the_open_connections_are_measured",
+            without_a_free_local_port_the_open_connections_are_measured,
         ),
         in_network("a_self_connection_is_a_refused_one", a_self_connection_is_a_refused_one),
         in_network(
@@ -76,13 +80,6 @@ fn measured(address: &str, flags: &[&str]) -> (Option<i32>, Value, String) {
     (output.status.code(), serde_json::from_slice(&output.stdout).expect("one document"), errors)
 }
 
-/// Returns an address of this machine that is not in 127.0.0.0/8, if it has one.
-fn other_address() -> Option<Ipv4Addr> {
-    let all = nix::ifaddrs::getifaddrs().expect("the addresses");
-    all.filter_map(|it| it.address?.as_sockaddr_in().map(|it| it.ip()))
-        .find(|address| !address.is_loopback())
-}
-
 fn with_few_ports_the_generator_connects_from_more_loopback_addresses() {
     set_ephemeral_ports(40_000, 40_003);
     let served = Served::start(&["select-echo", "127.0.0.1", "50001", "--max-connections", "64"]);
@@ -92,9 +89,13 @@ fn with_few_ports_the_generator_connects_from_more_loopback_addresses() {
         assert_eq!((code, local_errors(&one)), (Some(0), vec![]), "{one}");
         assert_eq!(occurred(&one["connections"]), [("answered", 16)]);
     }
-    let Some(other) = other_address() else { return };
-    // On another address, the generator cannot choose its own one.
-    let served = Served::start(&["select-echo", &other.to_string(), "50002"]);
+}
+
+/// To a server on another address than a loopback one, the generator cannot choose its own address.
+fn without_a_free_local_port_the_open_connections_are_measured() {
+    set_ephemeral_ports(40_000, 40_003);
+    run("ip", "address add 192.0.2.1/32 dev lo");
+    let served = Served::start(&["select-echo", "192.0.2.1", "50002"]);
     let (code, one, _) = measured(&served.address.to_string(), &["--connections", "9"]);
     assert_eq!((code, local_errors(&one)), (Some(0), vec![("no_local_port".to_owned(), 5)]));
     assert_eq!(occurred(&one["connections"]), [("answered", 4)]);
@@ -155,21 +156,22 @@ fn an_unreachable_network_is_no_outcome_of_the_server() {
         .stderr(contains("network or host unreachable"));
 }
 
-fn nft(rules: &str) {
-    let status = Program::new("nft").arg(rules).status().expect("nft starts");
-    assert!(status.success(), "nft {rules}");
+/// Runs a program with these arguments, separated by spaces.
+fn run(program: &str, arguments: &str) {
+    let status = Program::new(program).args(arguments.split(' ')).status().expect("it starts");
+    assert!(status.success(), "{program} {arguments}");
 }
 
 fn a_rejecting_firewall_is_reported_and_a_dropping_one_is_a_connect_timeout() {
     let served = Served::start(&["select-echo", "127.0.0.1", "50003"]);
     let address = served.address.to_string();
-    nft("add table inet t; add chain inet t out { type filter hook output priority 0; }");
-    nft("add rule inet t out tcp dport 50003 reject with icmpx admin-prohibited");
+    run("nft", "add table inet t; add chain inet t out { type filter hook output priority 0; }");
+    run("nft", "add rule inet t out tcp dport 50003 reject with icmpx admin-prohibited");
     let (code, one, errors) = measured(&address, &[]);
     assert_eq!((code, occurred(&one["connections"])), (Some(3), vec![]), "{one}");
     assert!(errors.contains("firewall"), "{errors}");
-    nft("flush chain inet t out");
-    nft("add rule inet t out tcp dport 50003 drop");
+    run("nft", "flush chain inet t out");
+    run("nft", "add rule inet t out tcp dport 50003 drop");
     let (code, one, errors) = measured(&address, &["--timeout", "300ms"]);
     assert_eq!((code, occurred(&one["connections"])), (Some(1), vec![("connect_timeout", 8)]));
     assert!(errors.contains("a firewall drops the packets"), "{errors}");

@@ -80,10 +80,6 @@ pub(super) fn a_restart_of_the_server_is_an_outage_in_an_open_loop() {
     // it.
     assert!(number(&one["latency_intended_ns"]["max"]) >= least, "{one}");
     assert!(number(&one["latency_intended_ns"]["p90"]) > number(&one["latency_sent_ns"]["p90"]));
-    let waited =
-        number(&one["latency_intended_ns"]["max"]) - number(&one["latency_sent_ns"]["max"]);
-    // The generator was not late.
-    assert!(number(&one["send_lateness_ns"]["max"]) < waited.max(least), "{one}");
     assert_eq!(occurred(&one["connections"]), [("answered", 4)]);
 }
 
