@@ -61,6 +61,11 @@ impl Row {
         }
         row
     }
+
+    /// Returns whether the check uses the manifest entry of a probe.
+    fn is_probed(&self) -> bool {
+        self.check == ["probed"]
+    }
 }
 
 /// How to run the programs of one language.
@@ -147,8 +152,11 @@ pub(crate) fn tests() -> Vec<Test> {
                 faults_are_named(row, program, &[])
             });
         }
-        if !row.probe.is_empty() {
-            add("its_properties_are_probed", false, is_probed);
+        // A check of a probed server probes it anyway.
+        if !row.probe.is_empty() && !row.is_probed() {
+            add("its_properties_are_probed", false, |row, program| {
+                probed_entry(row, program).map(|_| ())
+            });
         }
     }
     tests
@@ -167,15 +175,9 @@ fn programs() -> Vec<PathBuf> {
 /// Checks the server, and compares the faults of its grading report with its row.
 fn faults_are_named(row: &Row, program: &Program, cases: &[String]) -> Result<(), Failed> {
     let folder = program.folder.path();
-    let entry = folder.join("servers.toml");
-    let is_probed = row.check == ["probed"];
-    if is_probed {
-        let probe = ["probe", "--cmd", &program.command, "--output"];
-        common::harness().args(probe).arg(&entry).output()?;
-    }
     let mut check = common::harness();
-    match is_probed {
-        true => check.args(["check", "--manifest"]).arg(&entry),
+    match row.is_probed() {
+        true => check.args(["check", "--manifest"]).arg(probed_entry(row, program)?),
         false => check.args(["check", "--cmd", &program.command]).args(&row.check),
     };
     let output = check
@@ -227,19 +229,20 @@ fn faults_are_named(row: &Row, program: &Program, cases: &[String]) -> Result<()
     Ok(())
 }
 
-/// Probes the server, and checks the manifest entry, which must be one that `check` accepts.
-fn is_probed(row: &Row, program: &Program) -> Result<(), Failed> {
+/// Probes the server, and checks the manifest entry, which must be one that `check` accepts. Returns
+/// its file.
+fn probed_entry(row: &Row, program: &Program) -> Result<PathBuf, Failed> {
     let output = common::harness().args(["probe", "--cmd", &program.command]).output()?;
     let (entry, findings) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let file = program.folder.path().join("servers.toml");
+    fs::write(&file, &output.stdout)?;
     if !output.stdout.is_empty() {
-        let file = program.folder.path().join("probed.toml");
-        fs::write(&file, &output.stdout)?;
         specs(&file, &[]).map_err(|error| format!("{error}:\n{entry}"))?;
     }
     let has_line = |line: &&String| entry.lines().chain(findings.lines()).any(|it| it == *line);
     match row.probe.iter().find(|line| !has_line(line)) {
-        None => Ok(()),
+        None => Ok(file),
         Some(line) => {
             Err(format!("`{line}` is not in the entry or the findings:\n{entry}\n{findings}")
                 .into())

@@ -14,21 +14,11 @@ use serde_json::Value;
 use servers::{Capacity, Service, Workers};
 
 use crate::common::{self, Served, Test};
-use class::{HOSTILE, check_submissions, class_is_tested};
+use class::{FAULT_TOPICS, HOSTILE, check_submissions, class_is_tested};
 use probing::{PROBED, built_in, built_in_is_probed, is_probed_and_passes};
 
-/// Topics of the cases whose results depend on the manifest entry. The results of the others depend
-/// only on the server; these topics run only with `--include-ignored`.
-const ENTRY_TOPICS: &[&str] = &[
-    "contract/",
-    "framing/",
-    "isolation/",
-    "malformed/",
-    "oversize/",
-    "refusal/",
-    "results/",
-    "wire/",
-];
+/// Topics of the cases whose results depend most on the manifest entry. A variant runs all cases.
+const ENTRY_TOPICS: &[&str] = &["contract/", "framing/", "malformed/", "results/", "wire/"];
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
@@ -45,7 +35,6 @@ pub(crate) fn tests() -> Vec<Test> {
     }
     type Claim = fn() -> Result<(), Failed>;
     let single: &[(&str, Claim)] = &[
-        ("a_class_is_tested_and_leaves_no_process", class_is_tested),
         ("an_unsupported_handshake_is_reported", an_unsupported_handshake_is_reported),
         (
             "the_replies_of_an_unknown_protocol_are_described",
@@ -85,11 +74,16 @@ pub(crate) fn tests() -> Vec<Test> {
     for (name, claim) in single {
         tests.push(test((*name).to_owned(), "python3", claim));
     }
+    for (suffix, topics) in [("", FAULT_TOPICS), ("_by_all_cases", &[])] {
+        let name = format!("a_class_is_tested{suffix}_and_leaves_no_process");
+        let test = test(name, "python3", || class_is_tested(topics));
+        tests.push(test.variant(topics.is_empty()));
+    }
     // Two servers: one starts 200 processes, the other writes endless output. They do so in every
     // test case, which only takes time, so `--within` limits the time for all cases.
-    for (within, is_variant) in [("4s", false), ("40s", true)] {
+    for (within, is_variant) in [("3s", false), ("40s", true)] {
         let name = format!("hostile_servers_of_a_class_tested_within_{within}_leave_no_process");
-        let test = test(name, "python3", move || check_submissions(HOSTILE, within));
+        let test = test(name, "python3", move || check_submissions(HOSTILE, within, &[]));
         tests.push(test.variant(is_variant));
     }
     for server in PROBED {

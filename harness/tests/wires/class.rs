@@ -39,24 +39,32 @@ const CLASS: &[Submission] = &[
     faulty("jakob", "framing/single", "hang", "The server sends no reply when it receives its first request"),
 ];
 
+/// The topics with the faults of the class.
+pub(super) const FAULT_TOPICS: &[&str] = &["disconnects/", "framing/", "results/"];
+
 /// Hostile submissions, without expected results. The harness must test them and leave no process.
 pub(super) const HOSTILE: &[&str] = &["hans", "ida"];
 
-pub(super) fn class_is_tested() -> Result<(), Failed> {
+pub(super) fn class_is_tested(topics: &[&str]) -> Result<(), Failed> {
     let names: Vec<&str> = CLASS.iter().map(|submission| submission.name).collect();
-    check_submissions(&names, "40s")
+    check_submissions(&names, "40s", topics)
 }
 
-/// Tests submissions, each `within` this time. Checks their results, and that no process of theirs
-/// is left.
-pub(super) fn check_submissions(names: &[&str], within: &str) -> Result<(), Failed> {
+/// Tests submissions in these topics, or in all cases if there are none, each `within` this time.
+/// Checks their results, and that no process of theirs is left.
+pub(super) fn check_submissions(
+    names: &[&str],
+    within: &str,
+    topics: &[&str],
+) -> Result<(), Failed> {
     // Each test has a copy of the class, so that it finds only the processes of that copy.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let class = folder.path().join("class");
     copy(&package().join("tests/class"), &class)?;
     let file = class.join("class.toml").display().to_string();
     let flags = ["--confine", "--within", within, "--json", "--output", "page"];
-    let check = [&["check", "--manifest", &file], names, &flags].concat();
+    let topics: Vec<&str> = topics.iter().flat_map(|&topic| ["--case", topic]).collect();
+    let check = [&["check", "--manifest", &file], names, &flags, &topics].concat();
     let output = harness(folder.path(), &check)?;
     let documents: Vec<Value> = serde_json::from_slice(&output.stdout)
         .map_err(|error| format!("{error}: {}", text(&output.stderr)))?;
