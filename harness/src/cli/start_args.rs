@@ -8,7 +8,7 @@ use crate::server::{LaunchSpec, Readiness};
 use crate::units::{duration, format_duration};
 use crate::wire::ReplyRegex;
 
-/// When a launched server counts as ready, and how long that may take.
+/// Condition and timeout for a launched server to be ready.
 #[derive(Clone, Debug, Default, Args)]
 pub struct StartArgs {
     /// Time in which a launched server must listen (default: 20s, or the `start-timeout` of the
@@ -25,6 +25,14 @@ impl StartArgs {
     /// Returns whether no flag was given.
     pub fn is_empty(&self) -> bool {
         self.start_timeout.is_none() && self.ready.is_none()
+    }
+
+    /// Returns these flags, and those of `other` that are missing here.
+    pub fn or(self, other: StartArgs) -> StartArgs {
+        StartArgs {
+            start_timeout: self.start_timeout.or(other.start_timeout),
+            ready: self.ready.or(other.ready),
+        }
     }
 
     /// Replaces the values for which a flag was given.
@@ -56,5 +64,22 @@ impl StartArgs {
             format!(" {}", shlex::try_quote(&flag).map_or(flag.clone(), |text| text.into_owned()))
         };
         timeout.into_iter().chain(ready).map(quoted).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_given_flag_replaces_only_its_own_recorded_value() {
+        let text = ReplyRegex::new("^ready$").expect("a valid expression");
+        let given = StartArgs { start_timeout: None, ready: Some(text.clone()) };
+        let recorded = StartArgs {
+            start_timeout: Some(Duration::from_secs(60)),
+            ready: ReplyRegex::new("other").ok(),
+        };
+        let both = given.or(recorded);
+        assert_eq!((both.start_timeout, both.ready), (Some(Duration::from_secs(60)), Some(text)));
     }
 }

@@ -26,7 +26,7 @@ pub fn replay(arguments: &Replay) -> Result<ExitCode> {
         terminal: arguments.terminal,
         ..check
     };
-    let start = if arguments.start.is_empty() { check.start } else { arguments.start.clone() };
+    let start = arguments.start.clone().or(check.start);
     let check = Check { start, timeout: arguments.timeout.unwrap_or(check.timeout), ..check };
     let reproduction =
         Reproduction { counterexample: recorded.counterexample, command: command(&arguments.file) };
