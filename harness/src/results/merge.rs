@@ -15,9 +15,9 @@ impl Measurement {
     ///
     /// Counts and durations are added; rates and shares become means, and maxima stay maxima. The
     /// quantiles of `latency_intended_ns` are those of the merged histogram, so they have two
-    /// significant digits; of the other times, and without a histogram, each quantile is the largest
-    /// of all runs. With three runs or more, the interval of the p99 is that of the mean over
-    /// the runs: the noise between runs is larger than that within one.
+    /// significant digits; of the other times, and without a histogram, each quantile is the
+    /// largest of all runs. With three runs or more, the interval of the p99 is that of the mean
+    /// over the runs: the noise between runs is larger than that within one.
     pub fn merge(&mut self, other: Measurement) {
         let weight = |one: &Measurement| one.runs.len().max(1) as f64;
         let (own, others) = (weight(self), weight(&other));
@@ -183,6 +183,8 @@ impl ServerResult {
         self.measured_command = self.measured_command.take().or(other.measured_command);
         self.measured_capacity = self.measured_capacity.or(other.measured_capacity);
         self.concurrency_model = self.concurrency_model.or(other.concurrency_model);
+        self.start_state = self.start_state.take().or(other.start_state);
+        self.launch = self.launch.take().or(other.launch);
     }
 }
 
@@ -193,7 +195,8 @@ impl Report {
     }
 
     /// Merges reports of the same servers into one. Environment and seed are those of the first
-    /// report, and the plan that of the first report with measurements. Returns `None` for no report.
+    /// report, and the plan that of the first report with measurements. Returns `None` for no
+    /// report.
     pub fn merged(reports: impl IntoIterator<Item = Report>) -> Option<Report> {
         let mut reports = reports.into_iter();
         let mut merged = reports.next()?;

@@ -1,15 +1,24 @@
 //! `harness report`.
 
 use harness::report::{Document, EXPORTERS};
+use harness::results::{LaunchFindings, StartState};
 
 use super::*;
 
 pub(super) fn several_reports_become_one_with_all_runs_in_every_format() {
     let folder = tempfile::tempdir().expect("a temporary directory");
+    let launch = LaunchFindings { is_daemon: true, ..LaunchFindings::default() };
+    let state = StartState { nice: 5, ..StartState::default() };
     let of = |second, verdict| {
         let cases = vec![result("a/b", Some(verdict), State::Completed)];
         let measurements = vec![measured(3, 1e4, 1e6, 2e4)];
-        report(second, vec![ServerResult { measurements, ..of_cases(cases) }])
+        // The first report is of a version that did not record the launch.
+        let (launch, start_state) = match second {
+            1 => (None, None),
+            _ => (Some(launch.clone()), Some(state.clone())),
+        };
+        let server = ServerResult { measurements, launch, start_state, ..of_cases(cases) };
+        report(second, vec![server])
     };
     let one = write(folder.path(), "one", &of(1, Verdict::Pass));
     let two = write(folder.path(), "two", &of(2, Verdict::Fail));
@@ -21,6 +30,8 @@ pub(super) fn several_reports_become_one_with_all_runs_in_every_format() {
         .stdout(contains("merged 2 reports").and(contains("merged/index.html")));
     let merged = Report::read(&output.join("report.json")).expect("a report");
     assert_eq!(merged.servers[0].measurements[0].runs.len(), 6);
+    assert_eq!(merged.servers[0].launch, Some(launch));
+    assert_eq!(merged.servers[0].start_state, Some(state));
     // The result that needs attention stays.
     assert_eq!(merged.servers[0].cases[0].verdict, Some(Verdict::Fail));
     for exporter in EXPORTERS {
