@@ -1,10 +1,10 @@
 //! Addresses on the command line.
 
-use std::net::{Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::server::{is_self_connection, proc};
+use crate::server::{accepts, proc};
 
 /// Connect timeout for each address of a host name.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -22,8 +22,8 @@ impl Address {
         (!all.is_empty()).then_some(Address(all))
     }
 
-    /// Returns the first address with a listener, or else the first address. Waits up to `wait` for a
-    /// listener.
+    /// Returns the first address with a listener, or else the first address. Waits up to `wait` for
+    /// a listener.
     pub fn find(&self, wait: Option<Duration>) -> SocketAddr {
         let deadline = Instant::now() + wait.unwrap_or_default();
         loop {
@@ -37,14 +37,11 @@ impl Address {
         }
     }
 
-    /// Returns the first address with a listener. Connects only if no listener is visible, because a
-    /// connection takes a slot of the server: a remote host, or another network namespace.
+    /// Returns the first address with a listener. Connects only if no listener is visible, because
+    /// a connection takes a slot of the server: a remote host, or another network namespace.
     fn listening(&self, is_awaited: bool) -> Option<SocketAddr> {
         let has_listener = |address: &&SocketAddr| proc::accept_queue(**address).is_some();
-        let accepts = |address: &&SocketAddr| {
-            TcpStream::connect_timeout(address, CONNECT_TIMEOUT)
-                .is_ok_and(|stream| !is_self_connection(&stream))
-        };
+        let accepts = |address: &&SocketAddr| accepts(**address, CONNECT_TIMEOUT);
         match self.0.as_slice() {
             [_] if !is_awaited => None,
             all => all.iter().find(has_listener).or_else(|| all.iter().find(accepts)).copied(),
@@ -109,12 +106,13 @@ mod tests {
 
     #[test]
     fn an_awaited_listener_is_found_when_it_listens_and_the_wait_ends_in_time() {
-        let reserved = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let awaited = reserved.local_addr().expect("the address of a bound socket");
-        drop(reserved);
-        let found = address(&awaited.to_string()).expect("an address");
+        let reserved =
+            [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
+        let [first, awaited] =
+            reserved.map(|socket| socket.local_addr().expect("the address of a bound socket"));
+        let found = Address::of(vec![first, awaited]).expect("two addresses");
         let began = Instant::now();
-        assert_eq!(found.find(Some(RETRY_INTERVAL)), awaited, "no server listens");
+        assert_eq!(found.find(Some(RETRY_INTERVAL)), first, "no server listens");
         assert!(began.elapsed() >= RETRY_INTERVAL);
         let listening = thread::spawn(move || {
             thread::sleep(RETRY_INTERVAL);

@@ -378,7 +378,8 @@ impl From<LaunchError> for Failure {
             LaunchError::Killed { .. } => Failure { state: State::Crash, ..failure }
                 .fault(Fault::LaunchKilled)
                 .hint("does the server need more processes or time than the limits permit?"),
-            LaunchError::NotListening { overload: Some(waited_share), .. } => {
+            LaunchError::NotListening { overload: Some(waited_share), .. }
+            | LaunchError::NotReady { overload: Some(waited_share), .. } => {
                 Failure::obstacle(Obstacle::Overload { waited_share }, &failure.observed)
             }
             LaunchError::NotListening { .. } => failure

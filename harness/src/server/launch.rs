@@ -22,9 +22,11 @@ use super::port::{self, PORT_CHECKS, PortLease};
 use super::proc;
 use super::process::{Process, SUPERVISOR_TIMEOUT};
 use super::readiness::Readiness;
+use super::self_connection::accepts;
 use super::shared::{Shared, State, spawn_readers};
+use super::starvation::Period;
 use super::supervise::MAX_TASKS;
-use super::waiting::answers;
+use super::waiting::CONNECT_TIMEOUT;
 
 /// A running server that listens.
 #[derive(Debug)]
@@ -72,7 +74,7 @@ impl Launcher {
         };
         let number = port.as_ref().map(PortLease::number).or(spec.fixed_port).unwrap_or(0);
         // No server listens yet, so the connection disturbs none.
-        let answered_before = answers((host, number).into());
+        let answered_before = accepts((host, number).into(), CONNECT_TIMEOUT);
         let began = Instant::now();
         let mut process = self.start(spec, &host.to_string(), &number.to_string())?;
         process.port = port;
@@ -188,7 +190,7 @@ impl Launcher {
         }
         process.send_request(&line).map_err(LaunchError::Supervisor)?;
         let is_started = |state: &State| state.pid.is_some() || state.ended;
-        let state = process.shared.wait_usable(SUPERVISOR_TIMEOUT, is_started);
+        let state = process.shared.wait_usable(&Period::begin(), SUPERVISOR_TIMEOUT, is_started);
         match (&state.pid, &state.failed) {
             (Some(_), _) => {}
             (None, Some(message)) => return Err(LaunchError::NotRun(message.clone())),

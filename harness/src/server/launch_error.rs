@@ -65,8 +65,10 @@ pub enum LaunchError {
     /// The server listens, but has not printed the text of a ready server.
     #[error("{}{}", not_ready(*waited, text), quote(log))]
     NotReady {
-        /// Time waited.
+        /// Time waited, without the time in which the harness could not run.
         waited: Duration,
+        /// Share of the time in which the harness could not run, if the machine was overloaded.
+        overload: Option<f64>,
         /// Regular expression that the output must match.
         text: String,
         /// End of the server's output.
@@ -102,7 +104,7 @@ impl LaunchError {
         match self {
             LaunchError::Exited { exit, log } => Some((exited(*exit), last_lines(log))),
             LaunchError::Killed { limit, log } => Some((killed(*limit), last_lines(log))),
-            LaunchError::NotReady { waited, text, log } => {
+            LaunchError::NotReady { waited, text, log, .. } => {
                 Some((not_ready(*waited, text), last_lines(log)))
             }
             LaunchError::NotListening { waited, log, .. } => {
@@ -129,7 +131,7 @@ fn killed(limit: Limit) -> String {
 fn not_listening(waited: Duration) -> String {
     format!(
         "the server did not listen within {} (--start-timeout; in a manifest: start-timeout)",
-        format_duration(waited)
+        in_milliseconds(waited)
     )
 }
 
@@ -137,8 +139,13 @@ fn not_ready(waited: Duration, text: &str) -> String {
     format!(
         "the server listens, but did not print a text that matches `{text}` within {} \
          (--start-timeout; in a manifest: start-timeout)",
-        format_duration(waited)
+        in_milliseconds(waited)
     )
+}
+
+/// Formats a measured time without its microseconds and nanoseconds.
+fn in_milliseconds(time: Duration) -> String {
+    format_duration(Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
 }
 
 /// Quotes the end of the server's output in an error message.

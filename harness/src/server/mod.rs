@@ -44,6 +44,6 @@ pub use network_lease::NetworkLease;
 pub use port::PortLease;
 pub use process::{ExitReport, Process};
 pub use readiness::{Readiness, START_TIMEOUT};
-pub use self_connection::is_self_connection;
+pub use self_connection::{accepts, is_self_connection};
 pub use split::split;
 pub use supervise::{MAX_TASKS, SPINNING_TIME, spinning_tasks};

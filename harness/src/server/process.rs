@@ -16,14 +16,15 @@ use super::port::PortLease;
 use super::proc::{self, ResourceUsage};
 use super::readiness::Readiness;
 use super::shared::{Shared, State};
+use super::starvation::Period;
 use crate::exit::Exit;
 use crate::results::{LaunchFindings, ProcessView, Survivor};
 
 /// Timeout for the supervisor to start, and to clean up.
 pub(super) const SUPERVISOR_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Timeout for a command to exit after SIGTERM, if the server is not one of its descendants. A client
-/// of a daemon, such as `docker run`, uses this time to end the server.
+/// Timeout for a command to exit after SIGTERM, if the server is not one of its descendants. A
+/// client of a daemon, such as `docker run`, uses this time to end the server.
 const TERM_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Timeout for the socket of an ended server to close. The kernel closes an io_uring after its
@@ -50,7 +51,7 @@ pub struct Process {
     /// CPUs that the server is pinned to; `None` for all CPUs of the harness.
     pub(super) processors: Option<Vec<usize>>,
     pub(super) port: Option<PortLease>,
-    /// When the server counts as ready.
+    /// Condition and timeout for the server to be ready.
     pub(super) readiness: Readiness,
     /// Inodes of the sockets that listened on the requested port before the start.
     pub(super) earlier_listeners: HashSet<u64>,
@@ -151,8 +152,8 @@ impl Process {
         self.processors.as_deref()
     }
 
-    /// Returns the process id of the supervisor. Its descendants are the server's processes. `None` if
-    /// the server's processes are unknown.
+    /// Returns the process id of the supervisor. Its descendants are the server's processes. `None`
+    /// if the server's processes are unknown.
     pub fn supervisor(&self) -> Option<proc::Pid> {
         self.supervisor_pid().filter(|_| self.findings.processes == ProcessView::Visible)
     }
@@ -260,7 +261,10 @@ impl Process {
             self.end_client();
         }
         self.signals = None;
-        let ended = self.shared.wait_usable(SUPERVISOR_TIMEOUT, |state| state.ended).ended;
+        let ended = self
+            .shared
+            .wait_usable(&Period::begin(), SUPERVISOR_TIMEOUT, |state| state.ended)
+            .ended;
         if !ended {
             // The parent-death signal then kills at least the server's first process.
             let _ = self.supervisor.as_mut().map(Child::kill);

@@ -1,6 +1,8 @@
 //! Detection of connections of a socket to itself.
 
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use socket2::SockRef;
 
@@ -17,6 +19,11 @@ pub fn is_self_connection(stream: &impl AsFd) -> bool {
         (Ok(local), Ok(peer)) => local.as_socket() == peer.as_socket(),
         _ => false,
     }
+}
+
+/// Returns whether a process accepts a connection to the address. The connection is closed at once.
+pub fn accepts(address: SocketAddr, timeout: Duration) -> bool {
+    TcpStream::connect_timeout(&address, timeout).is_ok_and(|stream| !is_self_connection(&stream))
 }
 
 #[cfg(test)]

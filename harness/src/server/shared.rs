@@ -40,7 +40,8 @@ pub(super) struct State {
     pub(super) spins: bool,
     pub(super) exceeded_lifetime: bool,
     pub(super) missing_isolation: Vec<String>,
-    /// Whether the server is a daemon: its first process exited with 0, and another one replaced it.
+    /// Whether the server is a daemon: its first process exited with 0, and another one replaced
+    /// it.
     pub(super) is_daemon: bool,
     /// Whether the supervisor found no process to replace the first one.
     pub(super) has_no_daemon: bool,
@@ -91,14 +92,15 @@ impl Shared {
         state
     }
 
-    /// Same as [`wait`](Self::wait), with a timeout that does not include the time in which the harness
-    /// could not run. The supervisor then probably could not run either.
+    /// Same as [`wait`](Self::wait), with a timeout that begins with the period, and does not
+    /// include the time in which the harness could not run. The supervisor then probably could not
+    /// run either.
     pub(super) fn wait_usable(
         &self,
+        period: &Period,
         timeout: Duration,
         done: impl Fn(&State) -> bool,
     ) -> MutexGuard<'_, State> {
-        let period = Period::begin();
         loop {
             let left = timeout.saturating_sub(period.usable()).max(SHORTEST_WAIT);
             let state = self.wait(left, &done);

@@ -1,8 +1,8 @@
-//! Starvation: the time in which this process was ready to run and got no CPU. It counts neither for
-//! nor against a server.
+//! Starvation: the time in which this process was ready to run and got no CPU. It counts neither
+//! for nor against a server.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// Lateness of a wake-up that even an idle machine has.
 const TOLERANCE: Duration = Duration::from_millis(5);
 
-/// Share of lost time from which the machine counts as overloaded. Threads that wait for a CPU at each
-/// wake-up, and do not sleep, lose far more.
+/// Minimum share of lost time on an overloaded machine. The watching thread mostly sleeps: threads
+/// that always need a CPU lose a much larger share.
 const OVERLOADED_SHARE: f64 = 0.15;
 
 /// Weight of the last measurement in the recent share.
@@ -23,12 +23,18 @@ const RECENT_WEIGHT: f64 = 0.1;
 #[derive(Debug)]
 struct Watch {
     began: Instant,
-    /// Total lateness so far, in ns.
-    lost_ns: AtomicU64,
-    /// Time of the next wake-up, in ns since `began`.
-    due_ns: AtomicU64,
+    times: Mutex<Times>,
     /// Share of lost time in the last intervals, in millionths.
     recent: AtomicU64,
+}
+
+/// Both change together at a wake-up: otherwise its lateness would count twice in between.
+#[derive(Debug)]
+struct Times {
+    /// Total lateness of the past wake-ups.
+    lost: Duration,
+    /// Time of the next wake-up, since the watch began.
+    due: Duration,
 }
 
 /// Returns the watch of this process, and starts its thread at the first call. Without a thread, no
@@ -36,46 +42,56 @@ struct Watch {
 fn watch() -> &'static Watch {
     static WATCH: OnceLock<&'static Watch> = OnceLock::new();
     WATCH.get_or_init(|| {
-        let watch: &'static Watch = Box::leak(Box::new(Watch {
-            began: Instant::now(),
-            lost_ns: AtomicU64::new(0),
-            due_ns: AtomicU64::new(u64::MAX),
-            recent: AtomicU64::new(0),
-        }));
+        let watch: &'static Watch = Box::leak(Box::new(Watch::new(Duration::MAX)));
         let _ = thread::Builder::new().name("starvation".to_owned()).spawn(|| watch.run());
         watch
     })
 }
 
 impl Watch {
+    fn new(due: Duration) -> Watch {
+        let times = Mutex::new(Times { lost: Duration::ZERO, due });
+        Watch { began: Instant::now(), times, recent: AtomicU64::new(0) }
+    }
+
     fn run(&self) {
+        let mut last = self.began.elapsed();
+        self.times().due = last + INTERVAL;
         loop {
-            let began = Instant::now();
-            self.due_ns.store(ns(self.began.elapsed() + INTERVAL), Relaxed);
             thread::sleep(INTERVAL);
-            let elapsed = began.elapsed();
-            let late = lateness(elapsed);
-            self.lost_ns.fetch_add(ns(late), Relaxed);
-            let share = late.as_secs_f64() / elapsed.as_secs_f64();
-            let recent = self.recent.load(Relaxed) as f64 / 1e6;
-            // A long interval counts for as many short ones.
-            let intervals = elapsed.as_secs_f64() / INTERVAL.as_secs_f64();
-            let weight = 1.0 - (1.0 - RECENT_WEIGHT).powf(intervals);
-            let recent = recent + (share - recent) * weight;
-            self.recent.store((recent * 1e6) as u64, Relaxed);
+            let now = self.began.elapsed();
+            self.wake_up(now, now - last);
+            last = now;
         }
+    }
+
+    /// Records the lateness of a wake-up, `elapsed` after the last one.
+    fn wake_up(&self, now: Duration, elapsed: Duration) {
+        let late = lateness(elapsed);
+        {
+            let mut times = self.times();
+            times.lost += late;
+            times.due = now + INTERVAL;
+        }
+        let share = late.as_secs_f64() / elapsed.as_secs_f64();
+        let recent = self.recent.load(Relaxed) as f64 / 1e6;
+        // A long interval counts for as many short ones.
+        let intervals = elapsed.as_secs_f64() / INTERVAL.as_secs_f64();
+        let weight = 1.0 - (1.0 - RECENT_WEIGHT).powf(intervals);
+        let recent = recent + (share - recent) * weight;
+        self.recent.store((recent * 1e6) as u64, Relaxed);
     }
 
     /// Returns the total lateness, including that of the current wake-up.
     fn lost(&self) -> Duration {
-        let now = ns(self.began.elapsed());
-        let late = Duration::from_nanos(now.saturating_sub(self.due_ns.load(Relaxed)));
-        Duration::from_nanos(self.lost_ns.load(Relaxed)) + late.saturating_sub(TOLERANCE)
+        let times = self.times();
+        let late = self.began.elapsed().saturating_sub(times.due);
+        times.lost + late.saturating_sub(TOLERANCE)
     }
-}
 
-fn ns(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    fn times(&self) -> MutexGuard<'_, Times> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Returns the lateness of a wake-up after this time.
@@ -129,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_lateness_beyond_the_tolerance_is_lost() {
+    fn a_lateness_within_the_tolerance_is_not_lost() {
         assert_eq!(lateness(INTERVAL), Duration::ZERO);
         assert_eq!(lateness(INTERVAL + TOLERANCE), Duration::ZERO);
         assert_eq!(lateness(INTERVAL + TOLERANCE * 2), TOLERANCE * 2);
@@ -137,21 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn the_usable_time_of_a_period_is_at_most_its_elapsed_time() {
-        let period = Period::begin();
-        thread::sleep(INTERVAL * 2);
-        assert!(period.usable() <= period.elapsed());
-    }
-
-    #[test]
-    fn the_lateness_of_a_wake_up_that_is_still_due_counts() {
-        let watch = Watch {
-            began: Instant::now(),
-            lost_ns: AtomicU64::new(7),
-            due_ns: AtomicU64::new(0),
-            recent: AtomicU64::new(0),
-        };
+    fn the_lateness_of_a_wake_up_counts_while_it_is_due_and_once_after_it() {
+        let watch = Watch::new(Duration::ZERO);
         thread::sleep(TOLERANCE * 2);
-        assert!(watch.lost() > Duration::from_nanos(7));
+        assert!(watch.lost() > Duration::ZERO);
+        let late = INTERVAL * 50;
+        // The next wake-up is not due during the test.
+        watch.wake_up(Duration::from_secs(3600), INTERVAL + late);
+        assert_eq!(watch.lost(), late);
     }
 }

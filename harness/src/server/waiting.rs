@@ -2,10 +2,11 @@
 //!
 //! While the processes of the command are visible, no connection is made: it would occupy an
 //! iterative server, and makes some servers exit. A connection is the last resort, if the kernel
-//! shows neither the processes nor the sockets, or if no process of the command can listen any more.
+//! shows neither the processes nor the sockets, or if no process of the command can listen any
+//! more.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use super::launch_error::LaunchError;
 use super::launch_request::{LISTENS, REPLACE};
 use super::proc;
 use super::process::Process;
+use super::self_connection::accepts;
 use super::shared::MAX_EXTENSION;
 use super::starvation::Period;
 use crate::exit::Exit;
@@ -38,7 +40,7 @@ const OUTSIDE_CHECKS: u32 = 3;
 const OUTSIDE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Timeout of a connection that tests a port of this machine.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Pause after such a connection, in which a server for one client notices that it has ended.
 const AFTER_CONNECTION: Duration = Duration::from_millis(200);
@@ -60,11 +62,12 @@ impl Process {
     /// Waits until the server is ready: until it listens, and has printed the declared text.
     ///
     /// # Errors
-    /// As [`wait_until_listening`](Self::wait_until_listening), or the text was not printed in time.
+    /// As [`wait_until_listening`](Self::wait_until_listening), or the text was not printed in
+    /// time.
     pub fn wait_until_ready(&mut self) -> Result<SocketAddr, LaunchError> {
-        let began = Instant::now();
+        let period = Period::begin();
         let timeout = self.readiness.timeout;
-        let found = self.find_listener(timeout)?;
+        let found = self.find_listener(timeout, &period)?;
         self.findings = LaunchFindings {
             processes: found.view,
             connected: found.connected,
@@ -75,17 +78,18 @@ impl Process {
         self.command_had_exited = found.view == ProcessView::Outside && self.exit().is_some();
         let Some(text) = self.readiness.text.clone() else { return Ok(found.address) };
         let is_over = self.command_had_exited;
-        let left = timeout.saturating_sub(began.elapsed());
-        let state = self.shared.wait(left, |state| {
+        let state = self.shared.wait_usable(&period, timeout, |state| {
             state.has_ready_text || state.log_is_complete || !is_over && state.exit.is_some()
         });
         let (is_ready, exit) = (state.has_ready_text, state.exit.filter(|_| !is_over));
+        let log_is_complete = state.log_is_complete;
         drop(state);
         match exit {
             _ if is_ready => Ok(found.address),
             Some(exit) => Err(self.exited(exit)),
             None => Err(LaunchError::NotReady {
-                waited: timeout,
+                waited: period.usable(),
+                overload: period.overload().filter(|_| !log_is_complete),
                 text: text.as_str().to_owned(),
                 log: self.log(),
             }),
@@ -98,11 +102,11 @@ impl Process {
     /// The server exited, listens on another port, or did not listen in time, or the harness cannot
     /// see whether it listens.
     pub fn wait_until_listening(&self, timeout: Duration) -> Result<SocketAddr, LaunchError> {
-        Ok(self.find_listener(timeout)?.address)
+        Ok(self.find_listener(timeout, &Period::begin())?.address)
     }
 
-    fn find_listener(&self, timeout: Duration) -> Result<Found, LaunchError> {
-        let period = Period::begin();
+    /// Waits until the server listens. The timeout begins with the period.
+    fn find_listener(&self, timeout: Duration, period: &Period) -> Result<Found, LaunchError> {
         let (mut pause, mut detached_at) = (FIRST_PAUSE, None::<Instant>);
         loop {
             let listening = proc::listening(&self.command_tree());
@@ -121,9 +125,9 @@ impl Process {
                 if !is_detached || detached_at.elapsed() > DETACHED_TIMEOUT.min(timeout) {
                     return Err(self.exited(exit));
                 }
-                // The other process may have begun to listen just before the command exited.
-                if let Some(found) = self.find_other_listener().or_else(|| self.connect_to_other())
-                {
+                // The server may have begun to listen while the command exited.
+                let found = self.find_other_listener().or_else(|| self.connect_to_other());
+                if let Some(found) = found {
                     return Ok(found);
                 }
                 thread::sleep(MAX_PAUSE);
@@ -131,10 +135,8 @@ impl Process {
             // A server on an overloaded machine may lack the CPU time to start.
             let usable = period.usable();
             let overload = period.overload();
-            let is_over = usable > timeout
-                && (overload.is_none()
-                    || period.elapsed() > timeout * MAX_EXTENSION
-                    || proc::is_asleep(&self.command_tree()));
+            let is_over =
+                usable > timeout && (overload.is_none() || proc::is_asleep(&self.command_tree()));
             match listening.first() {
                 Some(&found) if usable > timeout.min(WRONG_PORT_TIMEOUT) => {
                     return Err(LaunchError::WrongPort { requested: self.requested_port, found });
@@ -200,7 +202,7 @@ impl Process {
             return None;
         }
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.requested_port));
-        if !answers(address) {
+        if !accepts(address, CONNECT_TIMEOUT) {
             return None;
         }
         thread::sleep(AFTER_CONNECTION);
@@ -257,9 +259,4 @@ impl Process {
             None => LaunchError::NotListening { waited, overload, log: self.log() },
         })
     }
-}
-
-/// Returns whether the address accepts a connection, which is closed at once.
-pub(super) fn answers(address: SocketAddr) -> bool {
-    TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok()
 }
