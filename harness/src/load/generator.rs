@@ -141,6 +141,7 @@ impl Generator {
                 None => {
                     recorders.iter_mut().for_each(|recorder| recorder.roll_over(now));
                     self.perform_due_actions(now, quota.end(), recorders)?;
+                    self.reopen_freed(true, recorders)?;
                     (self.next_due(u64::MAX), self.next_tick())
                 }
                 Some(end) => {

@@ -8,14 +8,14 @@ use crate::load::connections::slots::Freed;
 use crate::load::load_spec::ArrivalProcess;
 use crate::load::recorder::Recorder;
 
-/// Delay before another attempt after a failed connect.
+/// Interval between attempts to connect after a failed connect of a churning client.
 const RECONNECT_AFTER: Duration = Duration::from_millis(1);
 
-/// Delay before further attempts to connect, if a server of a closed or open loop does not accept
+/// Interval between attempts to connect, if a server of a closed or open loop does not accept
 /// connections: it bounds the error of the length of an outage.
 const RETRY_AFTER: Duration = Duration::from_millis(5);
 
-/// Maximum number of these attempts at a time.
+/// Maximum number of these attempts in one interval.
 const RETRIES_AT_ONCE: usize = 64;
 
 impl Generator {
@@ -108,8 +108,9 @@ impl Generator {
         Ok(())
     }
 
-    /// Connects again in the slots that have become free, if their clients reconnect: at once if the
-    /// connection had got a reply, otherwise after a delay.
+    /// Connects again in the slots that have become free, if their clients reconnect: at once if
+    /// the connection had got a reply, otherwise at the group's next periodic action. Call this
+    /// after operations that may have closed connections, before [`next_tick`](Self::next_tick).
     pub(super) fn reopen_freed(
         &mut self,
         is_running: bool,
