@@ -8,6 +8,7 @@ mod reconnect;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -77,6 +78,7 @@ tests![
     a_run_without_a_warm_up_records_from_the_start,
     a_freeze_shows_in_the_p99_of_an_open_loop_but_only_in_the_max_of_a_closed_loop,
     ctrl_c_ends_a_run_with_exit_code_130_and_partial_results_are_written,
+    ctrl_c_ends_the_wait_for_a_server,
     a_histogram_log_has_its_header_and_every_latency_in_its_interval,
     cpu_time_per_request_excludes_the_warm_up,
     context_switches_of_threads_that_exit_with_their_clients_are_counted,
@@ -416,6 +418,22 @@ fn ctrl_c_ends_a_run_with_exit_code_130_and_partial_results_are_written() {
         assert_eq!(one["partial"], true);
         assert!(all_answered(&one) > 0 && number(&one["duration_ms"]) < 60_000, "{one}");
     }
+}
+
+fn ctrl_c_ends_the_wait_for_a_server() {
+    let reserved = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = reserved.local_addr().expect("an address").to_string();
+    drop(reserved);
+    let mut child = common::harness()
+        .args(["load", &address, "--wait", "1h"])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the harness starts");
+    // Before this, the harness may not have begun to wait.
+    thread::sleep(Duration::from_millis(500));
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("a signal");
+    wait_until("it ends", || child.try_wait().expect("a status").is_some());
+    assert_eq!(child.wait().expect("a status").signal(), Some(Signal::SIGINT as i32));
 }
 
 /// Measures a closed loop of one connection on a launched server.

@@ -62,8 +62,9 @@ pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
         idle_connections: 0,
         ..Plan::ONE_RUN
     };
-    let settings = arguments.measurement.settings(plan);
+    // Before the settings, which take over SIGINT and SIGTERM: the wait does not check for them.
     let address = arguments.address.find(arguments.wait);
+    let settings = arguments.measurement.settings(plan);
     let spec = load_spec(arguments, address, settings.seed)?;
     let placement = Placement::find(settings.pin, settings.threads)?;
     let planned = arguments.warm_up + arguments.duration;
@@ -86,7 +87,10 @@ pub fn load(arguments: &cli::Load) -> Result<ExitCode> {
         histogram_log::write(BufWriter::new(log), &ran).context("the histogram log")?;
     }
     let thresholds = check_all(&arguments.measurement.threshold, [&measurement]);
-    print((arguments, address), json, &measurement, &thresholds)?;
+    print(arguments, json, &measurement, &thresholds)?;
+    for message in messages(arguments, address, &measurement) {
+        stdio::error_line(format_args!("harness: {message}"));
+    }
     if settings.interrupted.load(Relaxed) {
         stdio::error_line(interrupted_line(arguments));
     }
@@ -174,7 +178,7 @@ fn load_spec(arguments: &cli::Load, address: SocketAddr, seed: u64) -> Result<Lo
 
 /// Prints the measurement, and writes the JSON document of `--json`.
 fn print(
-    (arguments, address): (&cli::Load, SocketAddr),
+    arguments: &cli::Load,
     json: Option<File>,
     measurement: &Measurement,
     thresholds: &[ThresholdResult],
@@ -191,34 +195,38 @@ fn print(
         Some(path) if path == Path::new("-") => stdio::error(&text),
         _ => stdio::line(text.trim_end()),
     }
+    Ok(())
+}
+
+/// Returns the messages about a failed load test, one line each. Asks the server for its service.
+fn messages(arguments: &cli::Load, address: SocketAddr, measurement: &Measurement) -> Vec<String> {
+    let mut messages = Vec::new();
     if let Some(service) = other_service(arguments, address, &measurement.outcomes) {
-        stdio::error_line(format_args!(
-            "harness: `--service {}` is wrong: {service}",
-            arguments.service.name()
-        ));
+        messages.push(format!("`--service {}` is wrong: {service}", arguments.service.name()));
     }
     if measurement.is_prevented() {
         let reasons: Vec<String> =
             measurement.local_errors.iter().map(|(error, _)| error.text()).collect();
-        stdio::error_line(format_args!(
-            "harness: nothing was measured: cannot connect to {address}: {}",
+        messages.push(format!(
+            "nothing was measured: cannot connect to {address}: {}",
             reasons.join("; ")
         ));
     }
-    if measurement.connections.get(Outcome::ConnectTimeout) == arguments.connections as u64 {
-        stdio::error_line(format_args!(
-            "harness: no connection to {address} within {}: its accept queue is full, its host does not \
+    let has_all = |outcome| measurement.connections.get(outcome) == arguments.connections as u64;
+    if has_all(Outcome::ConnectTimeout) {
+        messages.push(format!(
+            "no connection to {address} within {}: its accept queue is full, its host does not \
              respond, or a firewall drops the packets",
             format_duration(arguments.measurement.timeout)
         ));
     }
-    if measurement.connections.get(Outcome::Refused) == arguments.connections as u64 {
-        stdio::error_line(format_args!(
-            "harness: no server listens on {address} (connection refused); start it, wait for it with \
+    if has_all(Outcome::Refused) {
+        messages.push(format!(
+            "no server listens on {address} (connection refused); start it, wait for it with \
              --wait 30s, or correct host and port"
         ));
     }
-    Ok(())
+    messages
 }
 
 fn create(path: &Path) -> Result<File> {
