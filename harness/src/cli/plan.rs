@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::load::{Plan, REPLY_TIMEOUT, WorkloadSet};
+use crate::load::{Plan, WorkloadSet};
 
 /// A benchmark plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -34,7 +34,6 @@ impl PlanName {
             workloads: WorkloadSet::Common,
             rounds: 1,
             relaunches: false,
-            timeout: REPLY_TIMEOUT,
         };
         match self {
             PlanName::Quick => Plan { duration: Duration::from_millis(100), ..short },
@@ -46,7 +45,6 @@ impl PlanName {
                 workloads: WorkloadSet::Figures,
                 rounds: 3,
                 relaunches: true,
-                timeout: REPLY_TIMEOUT,
             },
             PlanName::Thorough => Plan {
                 warm_up: Duration::from_secs(1),
@@ -55,7 +53,6 @@ impl PlanName {
                 workloads: WorkloadSet::All,
                 rounds: 1,
                 relaunches: true,
-                timeout: REPLY_TIMEOUT,
             },
         }
     }

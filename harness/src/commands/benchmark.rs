@@ -83,8 +83,7 @@ impl<'a> Bench<'a> {
             self.lease = Some(NetworkLease::take(self.spec)?);
             let launcher = settings.placement()?.launcher(self.launcher);
             let server = launcher.launch(self.spec)?;
-            let template =
-                ReplyTemplate::of(&self.spec.contract, server.address, settings.plan.timeout);
+            let template = ReplyTemplate::of(&self.spec.contract, server.address, settings.timeout);
             self.running = Some((server, template));
         }
         Ok(self.running.as_mut().expect("the server was launched above"))

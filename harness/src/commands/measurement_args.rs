@@ -18,7 +18,8 @@ const PREVENTED: u8 = 3;
 impl MeasurementArgs {
     pub(crate) fn settings(&self, plan: Plan) -> MeasurementSettings<'static> {
         MeasurementSettings {
-            plan: Plan { timeout: self.timeout, ..plan },
+            plan,
+            timeout: self.timeout,
             pin: self.pin,
             threads: self.threads.into(),
             seed: seed_or_random(self.seed),

@@ -48,7 +48,7 @@ pub(super) fn measure_idle(
     };
     let mut idle = IdleConnections::connect(
         address,
-        (service, settings.plan.timeout),
+        (service, settings.timeout),
         connections,
         &mut connecting,
         &keep_going,
@@ -92,7 +92,7 @@ fn request_in_rounds(
     let keep_going = || !settings.interrupted.load(Relaxed);
     // Completes each round, so that all clients send equally often, unless the round takes too
     // long.
-    let round_may_continue = || keep_going() && began.elapsed() < duration + settings.plan.timeout;
+    let round_may_continue = || keep_going() && began.elapsed() < duration + settings.timeout;
     while keep_going() && idle.answered_and_open() > 0 && began.elapsed() < duration {
         idle.request_all(&mut recorder, &round_may_continue)?;
         sampler.sample_if_due();

@@ -43,7 +43,7 @@ pub fn measure(
         server.address,
         (contract, template),
         connections,
-        (settings.plan.timeout, settings.seed),
+        (settings.timeout, settings.seed),
     );
     let (mut measurement, _) = match workload.load {
         Load::IdleConnections => {

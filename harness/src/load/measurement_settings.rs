@@ -11,6 +11,7 @@ use super::load_spec::{ArrivalProcess, LoadSpec};
 use super::placement::{Pin, Placement};
 use super::run_description::RunDescription;
 use super::server_stats::Sampler;
+use super::timeouts::REPLY_TIMEOUT;
 use super::workloads::Plan;
 use crate::results::Measurement;
 use crate::results::ServerStats;
@@ -24,6 +25,8 @@ pub(super) const INTERVALS: u32 = 10;
 pub struct MeasurementSettings<'a> {
     /// Durations and sizes.
     pub plan: Plan,
+    /// Timeout for connecting, and for each reply.
+    pub timeout: Duration,
     /// CPU pinning of the server and the generators.
     pub pin: Pin,
     /// Number of generators.
@@ -42,12 +45,13 @@ pub struct MeasurementSettings<'a> {
 }
 
 impl<'a> MeasurementSettings<'a> {
-    /// Returns the default settings: one generator, server and generator on separate CPUs, no
-    /// extension.
+    /// Returns the default settings: the default timeout, one generator, server and generator on
+    /// separate CPUs, no extension.
     pub fn new(plan: Plan, seed: u64, interrupted: &'a AtomicBool) -> MeasurementSettings<'a> {
         let (pin, precision) = (Pin::default(), None);
         MeasurementSettings {
             plan,
+            timeout: REPLY_TIMEOUT,
             pin,
             threads: 1,
             seed,

@@ -47,7 +47,7 @@ pub use recorder::Recorder;
 pub use reply_template::ReplyTemplate;
 pub use request_reply::{RequestReply, exchanges, exchanges_for};
 pub use run_description::RunDescription;
-pub use timeouts::{MAX_TIMEOUT, MIN_TIMEOUT, REPLY_TIMEOUT};
+pub use timeouts::{MAX_TIMEOUT, MIN_TIMEOUT};
 pub use workloads::applicable::{Unsuitable, enough_descriptors};
 pub use workloads::{
     Background, Load, MIN_IDLE_CONNECTIONS, Plan, WORKLOADS, Workload, WorkloadSet,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Default timeout for connecting, and for each reply.
-pub const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Minimum timeout.
 pub const MIN_TIMEOUT: Duration = Duration::from_millis(1);

@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::load_spec::{ArrivalProcess, Arrivals, ConnectionGroup, LoadSpec};
 use super::reply_template::ReplyTemplate;
 use super::request_reply::{RequestReply, exchanges_for, long_sums, mixed_sizes};
-use super::timeouts::REPLY_TIMEOUT;
 use crate::contract::Contract;
 
 /// A named load pattern.
@@ -186,8 +185,6 @@ pub struct Plan {
     pub rounds: u32,
     /// Whether each workload runs on a newly launched server.
     pub relaunches: bool,
-    /// Timeout for connecting, and for each reply.
-    pub timeout: Duration,
 }
 
 impl Plan {
@@ -199,7 +196,6 @@ impl Plan {
         workloads: WorkloadSet::All,
         rounds: 1,
         relaunches: true,
-        timeout: REPLY_TIMEOUT,
     };
 }
 
