@@ -15,7 +15,8 @@ pub(super) struct Description {
     pub(super) when: &'static str,
     /// Title of the fault that the case tests for.
     pub(super) title: &'static str,
-    /// Further faults with this title: ways in which a server has the fault that the case tests for.
+    /// Further faults with this title: ways in which a server has the fault that the case tests
+    /// for.
     pub(super) own: &'static [Fault],
     /// Whether a client of the case suffers from what another client does.
     pub(super) affects_others: bool,
@@ -284,134 +285,13 @@ const EXCEPTIONS: &[(&str, Fault, Severity, &str)] = &[
     ("refusal/as-declared", TooLate, ContractViolation, "a connection over the limit is rejected too late"),
 ];
 
-/// Failures that have the cause of other failures.
-#[derive(Debug)]
-pub(super) struct Explanation {
-    /// The cases whose failure is explained, and their faults; any fault if empty.
-    effects: (&'static [&'static str], &'static [Fault]),
-    /// The cases that name the cause, if one of them failed, and their faults; any fault if empty.
-    causes: (&'static [&'static str], &'static [Fault]),
-    /// The shared cause, if it is not that of a single case.
-    pub(super) likely_cause: Option<&'static str>,
-}
-
-/// The cases of a client that waits because another client is idle, slow or does not read.
-const OTHER_CLIENT_WAITS: &[&str] =
-    &["oversize/endless-beside", "timeouts/drip-beside", "back-pressure/others-are-served"];
-
-/// The cases in which a client shuts down its sending side and waits for the end of the connection.
-const HALF_CLOSES: &[&str] =
-    &["disconnects/half-close", "disconnects/half-close-many", "framing/end-without-newline"];
-
-/// The cases of resources that stay in use while a connection is open.
-const OPEN_CONNECTIONS: &[&str] = &[
-    "disconnects/fin-frees-descriptor",
-    "leaks/descriptors",
-    "leaks/threads-and-processes",
-    "leaks/close-wait",
-    "leaks/resets",
-];
-
-/// Explanations of failures by the failures of other cases.
-pub(super) const EXPLANATIONS: &[Explanation] = &[
-    // Cases with random input, by the cases that test one property of that input.
-    Explanation {
-        effects: (&["results/arithmetic"], &[]),
-        causes: (&["results/precedence", "results/overflow"], &[]),
-        likely_cause: None,
-    },
-    Explanation {
-        effects: (&["results/arithmetic"], &[WrongReply]),
-        causes: (&["results/float-precision"], &[WrongReply]),
-        likely_cause: None,
-    },
-    Explanation {
-        effects: (&["results/arithmetic"], &[ErrorReply]),
-        causes: (&["results/float-precision"], &[ErrorReply]),
-        likely_cause: None,
-    },
-    Explanation {
-        effects: (&["framing/random-cuts"], &[]),
-        causes: (
-            &[
-                "framing/byte-by-byte",
-                "framing/all-cuts",
-                "framing/split-token",
-                "framing/pipelined",
-            ],
-            &[],
-        ),
-        likely_cause: None,
-    },
-    Explanation {
-        effects: (&["isolation/schedules"], &[ExtraBytes, WrongReply, OtherReply, ErrorReply]),
-        causes: (&["framing/byte-by-byte", "framing/all-cuts", "framing/split-token"], &[]),
-        likely_cause: None,
-    },
-    // An echo server that changes lines also changes those of other cases.
-    Explanation {
-        effects: (
-            &["framing/sizes", "malformed/only-spaces", "malformed/nul", "malformed/invalid-utf8"],
-            &[WrongReply, ChangesInvalidUtf8],
-        ),
-        causes: (&["results/echo-is-identical"], &[]),
-        likely_cause: None,
-    },
-    // A server that does not handle the end of the input keeps the connection.
-    Explanation {
-        effects: (OPEN_CONNECTIONS, &[Requirement]),
-        causes: (HALF_CLOSES, &[StaysOpen, EndlessReply]),
-        likely_cause: None,
-    },
-    Explanation {
-        effects: (OPEN_CONNECTIONS, &[Requirement]),
-        causes: (&["disconnects/fin-frees-descriptor"], &[Requirement]),
-        likely_cause: None,
-    },
-    // What remains after every client remains after a client that resets.
-    Explanation {
-        effects: (&["leaks/resets"], &[Requirement]),
-        causes: (&["leaks/descriptors", "leaks/threads-and-processes"], &[Requirement]),
-        likely_cause: None,
-    },
-    Explanation {
-        effects: (&["startup/restart"], &[ProcessesRemain]),
-        causes: (
-            &["shutdown/sigterm", "shutdown/drains", "shutdown/busy-client", "shutdown/aborts"],
-            &[ProcessesRemain],
-        ),
-        likely_cause: None,
-    },
-    // One thread serves all clients, with blocking calls.
-    Explanation {
-        effects: (OTHER_CLIENT_WAITS, &[Fault::NoReply, Starves, Blocks]),
-        causes: (OTHER_CLIENT_WAITS, &[Fault::NoReply, Starves, Blocks]),
-        likely_cause: Some(
-            "a blocking read or write of one connection stops the code that serves the others: read and \
-             write only what is possible without blocking, or serve each connection in its own thread",
-        ),
-    },
-];
-
-impl Explanation {
-    /// Returns whether a failure with this fault can be explained.
-    pub(super) fn has_effect(&self, name: &str, fault: Fault) -> bool {
-        is_one_of(self.effects, name, fault)
-    }
-
-    /// Returns whether a failure with this fault explains others.
-    pub(super) fn has_cause(&self, name: &str, fault: Fault) -> bool {
-        is_one_of(self.causes, name, fault)
-    }
-}
-
-fn is_one_of((cases, faults): (&[&str], &[Fault]), name: &str, fault: Fault) -> bool {
-    cases.contains(&name) && (faults.is_empty() || faults.contains(&fault))
-}
-
-/// Returns the texts of the error that makes a server exit in this case, if only one error is probable.
+/// Returns the texts of the error that makes a server exit in this case, if only one error is
+/// probable.
 pub(super) fn reason_of_an_exit(name: &str) -> &'static [&'static str] {
-    if topic_of(name) == "exhaustion" { NO_FREE_DESCRIPTOR } else { &[] }
+    match case(name) {
+        Some(row) if row.severity == Exhaustion => NO_FREE_DESCRIPTOR,
+        _ => &[],
+    }
 }
 
 /// Returns the description of a case, if any.
@@ -470,8 +350,7 @@ pub(super) fn severity(name: &str, fault: Fault) -> Option<Severity> {
     let Some(row) = case(name) else { return fault_row(fault)?.severity };
     // Not every client can cause the conditions of these cases, and without replies to plain
     // requests, nothing else can be tested.
-    let is_fixed = matches!(row.severity, Severity::NoReply | StartupOrShutdown)
-        || topic_of(name) == "exhaustion";
+    let is_fixed = matches!(row.severity, Severity::NoReply | StartupOrShutdown | Exhaustion);
     let general = fault_row(fault).and_then(|general| general.severity);
     Some(match general {
         Some(severity) if fault.is_launch() || matches!(fault, OtherService | ReplyFormat) => {

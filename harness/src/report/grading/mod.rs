@@ -4,6 +4,7 @@
 mod causes;
 mod descriptions;
 mod evidence;
+mod explanations;
 #[cfg(test)]
 mod fault_tests;
 mod html;

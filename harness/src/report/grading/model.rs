@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::descriptions::{self, topic_of};
 use super::evidence::{self, Line, plain};
+use super::explanations;
 use super::rank;
 use super::severity::Severity;
 use crate::report::tally::Tally;
@@ -255,7 +256,7 @@ fn topics(cases: &[CaseResult]) -> Vec<TopicTally> {
 fn faults<'j>(failed: impl Iterator<Item = &'j CaseResult>) -> Vec<Fault> {
     let by_cause = group_by(failed.map(|result| vec![result]), |group| cause_key(group[0]));
     let by_cause = by_cause.into_iter().map(sorted);
-    let by_title = rank::explained(group_by(by_cause, |group| title(group[0])));
+    let by_title = explanations::explained(group_by(by_cause, |group| title(group[0])));
     // Of the exits, the one with the smallest provocation is first.
     let mut by_title: Vec<_> = by_title.into_iter().map(sorted).collect();
     by_title.sort_by_key(|group| {
@@ -277,15 +278,16 @@ fn sorted(mut group: Vec<&CaseResult>) -> Vec<&CaseResult> {
     group
 }
 
-/// Returns the rank of a result in its group, whose first result gives the title: of the most severe
-/// ones, those of the case that tests for the fault.
+/// Returns the rank of a result in its group; the first result gives the title.
 ///
-/// A server that ignores a signal does so in every situation, so there the general title is first.
+/// Results that no other failure explains are first, the most severe ones first, and of these, the
+/// result of the case that tests for the fault. If the server does not exit, that result is last:
+/// such a server ignores the signal in every situation, so a general title is better.
 fn rank_in_group(group: &[&CaseResult], result: &CaseResult) -> (bool, Severity, bool) {
     let fault = rank::fault(result);
     let is_own = descriptions::is_own(&result.name, fault);
     (
-        rank::is_explained(group, result),
+        explanations::is_explained(group, result),
         rank::severity(result),
         is_own == (fault == FaultKind::DoesNotExit),
     )
@@ -315,9 +317,9 @@ fn fault(group: &[&CaseResult]) -> Fault {
         evidence: evidence::of(first),
         cause: match first.logged_error {
             Some(_) => ERROR_BEFORE_TIMEOUT.to_owned(),
-            None => rank::shared_cause(group)
+            None => explanations::shared_cause(group)
                 .map(str::to_owned)
-                .or_else(|| cause(&rank::unexplained(group)))
+                .or_else(|| cause(&explanations::unexplained(group)))
                 .or_else(|| cause(group))
                 .unwrap_or_else(|| NO_CAUSE.to_owned()),
         },
@@ -333,7 +335,8 @@ fn fault(group: &[&CaseResult]) -> Fault {
 /// - the smallest provocation that makes the server exit;
 /// - the last error that the server logged before it exited;
 /// - the last error that the server logged before the client timed out, and the severity;
-/// - the fault of a server that does not exit, exits with a wrong status, or leaves processes behind;
+/// - the fault of a server that does not exit, exits with a wrong status, or leaves processes
+///   behind;
 /// - the hint and the severity;
 /// - the fault, its topic and the severity; for a fault that only one case tests for, also the
 ///   observation.
@@ -363,7 +366,6 @@ fn cause_key(result: &CaseResult) -> String {
         FaultKind::DoesNotExit | FaultKind::ExitStatus | FaultKind::ProcessesRemain
     ) {
         let situation = match topic_of(&result.name) {
-            "startup" if result.fault == FaultKind::ProcessesRemain => "shutdown",
             "contract" => "shutdown",
             topic => topic,
         };
@@ -423,8 +425,8 @@ fn note(result: &CaseResult) -> Option<Note> {
     Some(Note { case: result.name.clone(), text: plain(&text) })
 }
 
-/// Returns the reason why a case is inconclusive: the case that must pass first, unless all of these
-/// cases passed.
+/// Returns the reason why a case is inconclusive: the case that must pass first, unless all of
+/// these cases passed.
 fn inconclusive_reason(result: &CaseResult, all: &[CaseResult]) -> String {
     if result.state == State::HarnessError {
         return format!("harness error: {}", plain(&result.observed));
