@@ -3,10 +3,10 @@
 use std::num::NonZero;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
+use super::optional_time;
 use crate::server::Confinement;
-use crate::wire::humantime_text;
 
 /// The `[confinement]` table of a manifest. A missing key means no limit.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -14,10 +14,10 @@ use crate::wire::humantime_text;
 pub(super) struct ConfinementTable {
     memory: Option<Size>,
     tasks: Option<NonZero<usize>>,
-    #[serde(deserialize_with = "time")]
+    #[serde(deserialize_with = "optional_time::deserialize")]
     cpu_time: Option<Duration>,
     file_size: Option<Size>,
-    #[serde(deserialize_with = "time")]
+    #[serde(deserialize_with = "optional_time::deserialize")]
     lifetime: Option<Duration>,
     network: Option<Network>,
     file_system: Option<FileSystem>,
@@ -44,10 +44,6 @@ enum FileSystem {
     ReadOnly,
     /// The server can write to all files that the harness can write to.
     All,
-}
-
-fn time<'d, D: Deserializer<'d>>(from: D) -> Result<Option<Duration>, D::Error> {
-    humantime_text::deserialize(from).map(Some)
 }
 
 impl ConfinementTable {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use servers::Service;
 
 use super::contract_table::ContractTable;
+use super::optional_time;
 use crate::contract::{Contract, Declared, Dialect, RequiredModel};
 use crate::server::{Confinement, LaunchOptions, LaunchSpec, Readiness, START_TIMEOUT, split};
 use crate::wire::{ReplyRegex, Wire, is_default};
@@ -33,7 +34,7 @@ pub struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
     /// Time in which the server must be ready.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "time")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_time")]
     pub start_timeout: Option<Duration>,
     /// Regular expression that the output of a ready server matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,29 +147,6 @@ pub(crate) fn missing_program(words: &[String], folder: &Path) -> Option<String>
         std::env::split_paths(&paths).any(|path| path.join(program).is_file())
     };
     (!is_installed).then(|| format!("{program} is not installed"))
-}
-
-/// Serialization of an optional duration, in the syntax of the command line.
-mod time {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    use crate::units::{duration, format_duration};
-
-    #[expect(clippy::ref_option, reason = "serde passes a reference")]
-    pub(super) fn serialize<S: Serializer>(
-        time: &Option<Duration>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&time.map(format_duration).unwrap_or_default())
-    }
-
-    pub(super) fn deserialize<'d, D: Deserializer<'d>>(
-        from: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        duration(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
-    }
 }
 
 /// Serialization of a service by its name.

@@ -3,6 +3,7 @@
 mod confinement;
 mod contract_table;
 mod entry;
+mod optional_time;
 
 use std::collections::HashSet;
 use std::path::Path;
