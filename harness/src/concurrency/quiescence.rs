@@ -11,8 +11,8 @@ use crate::server::proc::{self, Pid};
 /// without a timeout, no timer is armed, and no other server can send it a reply. Returns `false`
 /// for an empty tree, and if the kernel does not report the calls.
 ///
-/// `list_tree` lists the processes. It is called again at the end, because the first list may lack a
-/// process that was just forked.
+/// `list_tree` lists the processes. It is called again at the end, because the first list may lack
+/// a process that was just forked.
 ///
 /// Two timers are not visible: the interval timer of a process (setitimer(2)), and the timeout of a
 /// blocking socket (SO_RCVTIMEO). A connection to another server by a Unix socket is not visible
@@ -33,7 +33,7 @@ fn waits_for_external_event(pid: Pid) -> bool {
     let threads = proc::threads(&[pid]);
     let has_exited = || {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with(['Z', 'X']))
+        proc::stat_fields(&stat).is_none_or(|fields| fields.starts_with(['Z', 'X']))
     };
     threads.iter().all(|&tid| call::has_no_timeout(pid, tid)) && !may_have_timer(pid)
         || has_exited()

@@ -231,11 +231,11 @@ fn process_snapshot(pid: Pid, descriptors: &Descriptors, sockets: &Sockets) -> P
         .into_iter()
         .filter_map(|tid| {
             let stat = fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat")).ok()?;
-            let (_, rest) = stat.rsplit_once(") ")?;
+            let fields = proc::stat_fields(&stat)?;
             let name = fs::read_to_string(format!("/proc/{pid}/task/{tid}/comm")).ok()?;
             let name = visible(name.trim_end()).into_owned();
             // Skip exited threads, and the kernel's worker threads for io_uring.
-            if rest.starts_with(['Z', 'X']) || name.starts_with("iou-") {
+            if fields.starts_with(['Z', 'X']) || name.starts_with("iou-") {
                 return None;
             }
             let waiting = call::of(pid, tid)?;

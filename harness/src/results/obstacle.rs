@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::figures::round_trip;
+
 /// What kept the harness from judging a case. It is no fault of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -25,8 +27,8 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Obstacle::Distance { round_trip_us } => {
-                write!(to, "the server is far away: the round-trip time is ")?;
-                write!(to, "{} ms", round_trip_us / 1000)
+                let time = round_trip(*round_trip_us);
+                write!(to, "the server is far away: the round-trip time is {time}")
             }
             Obstacle::Overload { waited_share } => {
                 write!(to, "the machine was overloaded: the harness waited for a CPU for ")?;

@@ -18,7 +18,7 @@ pub use sockets::{
 };
 pub(super) use sockets::{inodes, listening_on};
 pub use tree::{MAX_PROCESSES, Pid, all_runnable, all_tasks, children, name, threads, tree};
-pub(crate) use tree::{field, number};
+pub(crate) use tree::{field, number, stat_fields};
 pub(super) use usage::cpu_ticks;
 pub use usage::{
     ResourceUsage, cpu_time, has_runnable, is_asleep, peak_bytes, reset_peak, resource_usage,

@@ -12,8 +12,8 @@ use super::tree::Pid;
 /// Which descriptors a process with a lowered limit cannot open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortage {
-    /// Those above its highest descriptor. A descriptor that the process closes can be opened again.
-    /// It can also open the numbers between its descriptors that are not in use
+    /// Those above its highest descriptor. A descriptor that the process closes can be opened
+    /// again. It can also open the numbers between its descriptors that are not in use
     /// ([`unused_descriptors`]).
     AboveHighest,
     /// Those from its lowest unused number on. If there are descriptors above, closing one frees

@@ -107,8 +107,8 @@ fn sockets(states: &[u8], port: u16) -> Vec<TcpSocket> {
     diag::sockets(states, port).unwrap_or_else(|_| proc_sockets(states, port))
 }
 
-/// Tables of all sockets. /proc/net would have the sockets in the network namespace of the process's
-/// first thread.
+/// Tables of all sockets. /proc/net would have the sockets in the network namespace of the
+/// process's first thread.
 const TABLES: &[&str] = &["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
 
 /// Fallback of [`sockets`] without sock_diag(7): searches the tables of all sockets.

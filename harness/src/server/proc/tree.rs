@@ -53,9 +53,7 @@ fn parents() -> Vec<(Pid, Pid)> {
     let parent = |entry: fs::DirEntry| {
         let pid: Pid = entry.file_name().to_str()?.parse().ok()?;
         let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        // Field 2, the name, may contain any character and ends with the last parenthesis.
-        let (_, fields) = stat.rsplit_once(") ")?;
-        Some((pid, fields.split(' ').nth(1)?.parse().ok()?))
+        Some((pid, stat_fields(&stat)?.split(' ').nth(1)?.parse().ok()?))
     };
     entries.flatten().filter_map(parent).collect()
 }
@@ -75,20 +73,31 @@ pub fn threads(tree: &[Pid]) -> Vec<Pid> {
 
 /// Returns the number of runnable threads on the machine.
 pub fn all_runnable() -> Option<usize> {
-    let loads = fs::read_to_string("/proc/loadavg").ok()?;
-    loads.split(' ').nth(3)?.split_once('/')?.0.parse().ok()
+    Some(runnable_and_all()?.0)
 }
 
 /// Returns the number of threads of all processes on the machine.
 pub fn all_tasks() -> Option<usize> {
+    Some(runnable_and_all()?.1)
+}
+
+/// Reads the numbers of threads in /proc/loadavg (proc_loadavg(5)).
+fn runnable_and_all() -> Option<(usize, usize)> {
     let loads = fs::read_to_string("/proc/loadavg").ok()?;
-    loads.split(' ').nth(3)?.split_once('/')?.1.parse().ok()
+    let (runnable, all) = loads.split(' ').nth(3)?.split_once('/')?;
+    Some((runnable.parse().ok()?, all.parse().ok()?))
 }
 
 /// Returns the kernel's name of a process. A process may give itself any name.
 pub fn name(pid: Pid) -> Option<String> {
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     Some(visible(name.trim_end()).into_owned())
+}
+
+/// Returns the fields of a stat file from the third, the state (proc_pid_stat(5)). The second, the
+/// name, may contain any character and ends with the last parenthesis.
+pub(crate) fn stat_fields(stat: &str) -> Option<&str> {
+    stat.rsplit_once(") ").map(|(_, fields)| fields)
 }
 
 /// Returns the first word of a row of a status file (proc_pid_status(5)).

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::tree::{Pid, field, number};
+use super::tree::{Pid, field, number, stat_fields};
 
 /// Resource usage of a process tree at one moment, summed over its processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -71,21 +71,22 @@ pub fn is_asleep(tree: &[Pid]) -> bool {
         let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
         tasks.flatten().all(|task| {
             let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-            stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with(['S', 'Z']))
+            stat_fields(&stat).is_none_or(|fields| fields.starts_with(['S', 'Z']))
         })
     })
 }
 
-/// Returns whether the processes have at least `min` runnable threads. Stops counting at this number.
+/// Returns whether the processes have at least `min` runnable threads. Stops counting at this
+/// number.
 pub fn has_runnable(tree: &[Pid], min: usize) -> bool {
     let states = tree
         .iter()
         .flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task")))
         .flat_map(|tasks| tasks.flatten())
         .filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
-    let runnable = states
-        .filter(|stat| stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('R')));
-    runnable.take(min).count() >= min
+    let is_runnable =
+        |stat: &String| stat_fields(stat).is_some_and(|fields| fields.starts_with('R'));
+    states.filter(is_runnable).take(min).count() >= min
 }
 
 /// Returns the CPU time of the processes, and of the children that they have waited for, in user
@@ -100,10 +101,9 @@ pub fn cpu_time(tree: &[Pid]) -> Duration {
 /// supports.
 pub(in crate::server) fn cpu_ticks(pid: Pid) -> Option<[u64; 4]> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Field 2, the name, may contain any character and ends with the last parenthesis.
-    let (_, fields) = stat.rsplit_once(") ")?;
     // Fields 14 to 17 (proc_pid_stat(5)).
-    let ticks: Vec<u64> = fields.split(' ').skip(11).take(4).flat_map(str::parse).collect();
+    let ticks: Vec<u64> =
+        stat_fields(&stat)?.split(' ').skip(11).take(4).flat_map(str::parse).collect();
     ticks.try_into().ok()
 }
 
