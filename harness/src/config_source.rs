@@ -98,8 +98,8 @@ impl Source {
 }
 
 /// Formats a value on one line. A string with backslashes becomes a literal string (in single
-/// quotes) if possible. `harness probe` prints strings of servers, so workflow commands of CI systems
-/// are defused.
+/// quotes) if possible. `harness probe` prints strings of servers, so workflow commands of CI
+/// systems are defused.
 pub(crate) fn inline(value: &toml::Value) -> String {
     match value {
         toml::Value::String(text) => {

@@ -28,7 +28,8 @@
 //! | entry point for tests | [`testing`] |
 //! | commands | [`commands`] |
 //! | command line, known failures, calibration | [`cli`], [`known_failures`], [`calibrate`] |
-//! | reports and tools | [`report`], [`comparison`], [`history`], [`probe`], [`selftest`], [`thresholds`], `counterexamples` |
+//! | reports | [`report`], [`comparison`], [`history`], [`thresholds`] |
+//! | tools | [`probe`], [`selftest`], `counterexamples` |
 //! | test cases and load generator | [`conformance`], [`load`] |
 //! | clients, detection, manifests | [`client`], [`concurrency`], [`manifest`] |
 //! | server under test | [`server`] |

@@ -20,7 +20,8 @@ fn main() -> ExitCode {
         });
     }
     init::unblock_signals();
-    // On failure, exit statuses of children may be missing, which is reported where they are needed.
+    // On failure, exit statuses of children may be missing, which is reported where they are
+    // needed.
     let _ = harness::server::supervise::report_exits_of_children();
     let result = match Cli::read() {
         Command::Serve(arguments) => role::serve(&arguments),

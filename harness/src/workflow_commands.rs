@@ -28,9 +28,9 @@ pub(crate) fn defused(text: &str) -> Cow<'_, str> {
     Cow::Owned(without_brackets(&lines.join("\n"), "\\[").into_owned())
 }
 
-/// Makes a JSON document or a basic string of TOML harmless for CI systems. The values do not change:
-/// `##` occurs only in strings, where `[` may be written as an escape sequence. No line of a document
-/// begins with `::`.
+/// Makes a JSON document or a basic string of TOML harmless for CI systems. The values do not
+/// change: `##` occurs only in strings, where `[` may be written as an escape sequence. No line of
+/// a document begins with `::`.
 pub(crate) fn defused_json(document: &str) -> Cow<'_, str> {
     without_brackets(document, "\\u005b")
 }

@@ -26,7 +26,8 @@ pub struct Probe {
     /// Address of a running server to probe.
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub connect: Option<Address>,
-    /// With --connect: wait up to TIME until a server listens at the address (default: do not wait).
+    /// With --connect: wait up to TIME until a server listens at the address (default: do not
+    /// wait).
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "connect")]
     pub wait: Option<Duration>,
     /// Flags for the start of the server.

@@ -20,8 +20,8 @@ pub struct Report {
     /// Directory for the report. It may be the directory of the RESULT if only one is given.
     #[arg(long, value_name = "DIR", default_value = "reports/latest")]
     pub output: PathBuf,
-    /// Earlier reports: the page shows what changed since then, as `harness compare` finds it. May be
-    /// repeated.
+    /// Earlier reports: the page shows what changed since then, as `harness compare` finds it. May
+    /// be repeated.
     #[arg(long, value_name = "OLD")]
     pub baseline: Vec<PathBuf>,
     /// Merge reports of machines that differ in CPU model, number of CPUs or kernel.

@@ -30,8 +30,8 @@ pub struct Run {
     /// the same servers and plan; the seed is that of the interrupted run.
     #[arg(long, conflicts_with = "seed")]
     pub resume: bool,
-    /// Earlier reports: the page shows what changed since then, as `harness compare` finds it. May be
-    /// repeated.
+    /// Earlier reports: the page shows what changed since then, as `harness compare` finds it. May
+    /// be repeated.
     #[arg(long, value_name = "OLD")]
     pub baseline: Vec<PathBuf>,
     /// Directory for the report.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Receive buffer of a client with a small window, in bytes. The kernel doubles it, and uses half for
-/// its own data.
+/// Receive buffer of a client with a small window, in bytes. The kernel doubles it, and uses half
+/// for its own data.
 pub const SMALL_WINDOW: usize = 2048;
 
 /// How a client opens its connection.

@@ -76,9 +76,9 @@ impl Client {
         Some((self.stream.local_addr().ok()?, self.stream.peer_addr().ok()?))
     }
 
-    /// Sets the value that the next replies are expected to have. If a pause marks the end of a reply, a reply with this
-    /// value is complete as soon as the value has arrived. So the client does not wait for the
-    /// pause.
+    /// Sets the value that the next replies are expected to have. If a pause marks the end of a
+    /// reply, a reply with this value is complete as soon as the value has arrived. So the client
+    /// does not wait for the pause.
     pub fn anticipate(&mut self, value: Vec<u8>) {
         self.anticipated = Some(value);
     }

@@ -225,8 +225,8 @@ impl Job<'_> {
     }
 }
 
-/// Returns whether the server failed: it did not run, or a measurement is faulty. The contract allows
-/// each workload, so the server is at fault, as in a comparison.
+/// Returns whether the server failed: it did not run, or a measurement is faulty. The contract
+/// allows each workload, so the server is at fault, as in a comparison.
 fn has_failed(server: &ServerResult) -> bool {
     server.problem.is_some() || server.measurements.iter().any(|it| it.problem().is_some())
 }

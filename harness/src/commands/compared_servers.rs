@@ -87,8 +87,8 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Returns the servers with these names. For an empty list, returns all servers of the manifest,
-    /// or all built-in servers if there is no manifest.
+    /// Returns the servers with these names. For an empty list, returns all servers of the
+    /// manifest, or all built-in servers if there is no manifest.
     fn servers(&self, names: &[String]) -> Result<Vec<LaunchSpec>> {
         match (self.manifest, names.is_empty()) {
             (Some(file), true) => Manifest::read(file)?.select(&[]),

@@ -1,4 +1,5 @@
-//! `harness bench --against` and `--against-cmd`: interleaved comparisons of servers with a baseline server.
+//! `harness bench --against` and `--against-cmd`: interleaved comparisons of servers with a
+//! baseline server.
 
 use std::process::ExitCode;
 use std::sync::atomic::Ordering::Relaxed;

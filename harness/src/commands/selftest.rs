@@ -20,8 +20,8 @@ use crate::text::style::{Style, StyledText};
 const MAX_ATTEMPTS: usize = 5;
 
 /// Runs all trials, and prints predicted and measured results. Trials that miss a prediction are
-/// repeated after all others, so that a short disturbance does not fall into every attempt. The exit
-/// code is 1 if a result differs from its prediction in the last attempt.
+/// repeated after all others, so that a short disturbance does not fall into every attempt. The
+/// exit code is 1 if a result differs from its prediction in the last attempt.
 ///
 /// # Errors
 /// A server cannot be launched, or a system call fails.

@@ -35,8 +35,8 @@ pub enum RequiredModel {
     EventLoop,
     /// Fork or prefork.
     Processes,
-    /// One process with one thread. Helper threads of a runtime that runs programs on one thread, such
-    /// as Node.js, do not count.
+    /// One process with one thread. Helper threads of a runtime that runs programs on one thread,
+    /// such as Node.js, do not count.
     SingleThread,
 }
 

@@ -49,10 +49,10 @@ fn rot13(byte: u8) -> u8 {
     }
 }
 
-/// What an echo server does to a request: the request without white space at both ends (`trim`) or at
-/// its end (`trim-end`), in upper or lower case, reversed, or with each letter replaced (`rot13`).
-/// Written as names of steps, separated by commas: `trim,upper`. `trim` and `trim-end` are the first
-/// step; the order of the others makes no difference.
+/// What an echo server does to a request: the request without white space at both ends (`trim`) or
+/// at its end (`trim-end`), in upper or lower case, reversed, or with each letter replaced
+/// (`rot13`). Written as names of steps, separated by commas: `trim,upper`. `trim` and `trim-end`
+/// are the first step; the order of the others makes no difference.
 ///
 /// Defined for printable ASCII text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

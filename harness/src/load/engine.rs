@@ -123,7 +123,8 @@ pub trait Observer {
         None
     }
 
-    /// Called after each interval, or after each part of an interval, with the records of this part.
+    /// Called after each interval, or after each part of an interval, with the records of this
+    /// part.
     fn on_report(&mut self, _part: &Interval) {}
 
     /// Returns whether the intervals so far are precise enough to end the run. Called shortly

@@ -22,35 +22,39 @@ const FEW_DIGITS: u8 = 2;
 pub struct Interval {
     /// Start on the run's clock.
     pub start_ns: u64,
-    /// Duration.
+    /// Duration. 0 until the interval ends.
     pub duration_ns: u64,
     /// Latency of correct replies, from the scheduled time of each request. Empty in a closed loop,
     /// which has no scheduled times.
     pub scheduled: Histogram<u64>,
     /// Latency of correct replies, from the sending of each request.
     pub sent: Histogram<u64>,
-    /// Delay from the scheduled time to the sending of each request. Empty in a closed loop.
+    /// Delay of the generator: from the scheduled time of each request to its sending, without the
+    /// time in which no connection was open. Includes requests that were due but never sent. Empty
+    /// in a closed loop.
     pub lateness: Histogram<u64>,
-    /// Times of successful connects.
+    /// Durations of successful connects.
     pub connects: Histogram<u64>,
     /// Outcomes of requests.
     pub outcomes: Outcomes,
     /// Time from the scheduled time (in a closed loop, from the sending) to the failure, by
     /// outcome.
     pub failures: Vec<(Outcome, Histogram<u64>)>,
-    /// Integral over time of the number of requests in flight. The connections count them,
-    /// independently of the records of single requests.
+    /// Integral over time of the number of requests in flight. The connections count these
+    /// requests, so errors in the records of single requests do not affect it.
     pub in_flight_ns: u64,
-    /// Number of requests scheduled, sent or not.
+    /// Number of requests: in an open loop the scheduled ones, sent or not; in a closed loop those
+    /// sent.
     pub requests: u64,
-    /// Number of correct replies that arrived in the interval. Includes replies to requests from
-    /// before the recording; they compensate for replies that arrive after its end.
+    /// Number of correct replies that arrived in the interval. Includes the replies to requests
+    /// that were sent during the warm-up: they compensate for replies that arrive after the end.
     pub replies: u64,
     /// Number of requests that were scheduled while no connection was open.
     pub held: u64,
-    /// Outages of slots whose clients reconnect: from the close to the next correct reply.
+    /// Outages of slots whose clients reconnect: from the close to the next correct reply, or to
+    /// the end of the run.
     pub outages: Histogram<u64>,
-    /// Number of outages that have not ended.
+    /// Number of outages that had not ended at the end of the run.
     pub down: u64,
     /// Number of failed attempts to connect again.
     pub failed_attempts: u64,
@@ -86,7 +90,8 @@ impl Interval {
         }
     }
 
-    /// Adds the records of another interval, of the same or a later time.
+    /// Adds the records of another interval, of the same or a later time. Start and duration stay
+    /// unchanged.
     pub fn add(&mut self, other: &Interval) {
         let pairs = [
             (&mut self.scheduled, &other.scheduled),

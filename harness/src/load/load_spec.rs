@@ -77,8 +77,8 @@ pub enum ArrivalProcess {
     },
     /// Each client connects, sends one request, closes and starts over.
     Churn,
-    /// All clients reset their connections at the same time, then connect again and send one request
-    /// each.
+    /// All clients reset their connections at the same time, then connect again and send one
+    /// request each.
     Storm {
         /// Time between two resets.
         every: Duration,

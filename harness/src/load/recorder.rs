@@ -26,8 +26,8 @@ pub struct Recorder {
     interval_tx: Option<Sender<Interval>>,
     /// Number of correct replies, including those before the start.
     answered: u64,
-    /// Time since which a connection is open. Requests scheduled before waited for a connection, not
-    /// for the generator.
+    /// Time since which a connection is open. Requests scheduled before waited for a connection,
+    /// not for the generator.
     connected_since_ns: u64,
 }
 

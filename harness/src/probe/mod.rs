@@ -37,7 +37,7 @@ pub struct ProbeArguments {
     pub cmd: Option<String>,
     /// Address of a server that is already running.
     pub connect: Option<SocketAddr>,
-    /// When the server counts as ready.
+    /// Condition and timeout for the server to be ready.
     pub readiness: Readiness,
     /// Name in the manifest; `None` derives it from the command.
     pub name: Option<String>,

@@ -1,5 +1,5 @@
-//! `benchmark-bigger.json` and `benchmark-smaller.json`: figures for github-action-benchmark, in the
-//! formats `customBiggerIsBetter` and `customSmallerIsBetter`.
+//! `benchmark-bigger.json` and `benchmark-smaller.json`: figures for github-action-benchmark, in
+//! the formats `customBiggerIsBetter` and `customSmallerIsBetter`.
 
 use serde::Serialize;
 

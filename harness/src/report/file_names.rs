@@ -9,7 +9,8 @@ use crate::text::file_name;
 ///
 /// The names have only ASCII letters, digits, `-`, `_` and `.`, are at most 100 characters long, do
 /// not begin or end with `.`, and do not contain `--`. They differ even if the file system ignores
-/// case. A changed name gets a hash of the original name, so it does not depend on the other servers.
+/// case. A changed name gets a hash of the original name, so it does not depend on the other
+/// servers.
 pub(super) fn of_servers(report: &Report) -> Vec<String> {
     let mut taken = HashSet::new();
     let names = report.servers.iter().map(|server| {

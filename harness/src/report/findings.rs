@@ -14,8 +14,8 @@ const MAX_LEADERS: usize = 4;
 /// The columns of the table.
 const SHOWN: &[&str] = &["throughput", "p99", "p99-fixed-rate", "memory", "cpu"];
 
-/// Renders the answers, and the key figures of the fastest server of each family and of the external
-/// servers, as far as they serve 64 connections.
+/// Renders the answers, and the key figures of the fastest server of each family and of the
+/// external servers, as far as they serve 64 connections.
 pub fn findings(report: &Report) -> String {
     let mut text = String::new();
     write(report, &mut text).expect("writing to a String cannot fail");

@@ -49,6 +49,7 @@ pub struct FolderFile {
     pub server: String,
     /// Name of the workload or case.
     pub subject: String,
-    /// `None` if the report in memory no longer has the content: a file of an earlier write is kept.
+    /// `None` if the report in memory no longer has the content: a file of an earlier write is
+    /// kept.
     pub content: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! Writes the files of a [`Folder`], and removes the old ones.
 //!
-//! The subdirectory has a list of the files that the harness wrote (`files.json`). Only listed files
-//! are removed, because users may put their own files there.
+//! The subdirectory has a list of the files that the harness wrote (`files.json`). Only listed
+//! files are removed, because users may put their own files there.
 
 use std::collections::BTreeSet;
 use std::path::Path;

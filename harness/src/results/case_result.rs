@@ -59,8 +59,8 @@ pub struct CaseResult {
     /// The end of the server's output.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub log: String,
-    /// If a client timed out: the last error message that the server had printed by then. Later ones
-    /// may concern the disconnect of the client.
+    /// If a client timed out: the last error message that the server had printed by then. Later
+    /// ones may concern the disconnect of the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logged_error: Option<String>,
     /// How the server exited, if the harness did not stop it.
@@ -89,8 +89,8 @@ pub struct CaseResult {
     /// The parts of an observation that quotes the server's output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quoted: Option<Box<Quoted>>,
-    /// The way in which the server failed, if the verdict is `fail`. Absent in JSON if only this case
-    /// tests for the fault.
+    /// The way in which the server failed, if the verdict is `fail`. Absent in JSON if only this
+    /// case tests for the fault.
     #[serde(default, skip_serializing_if = "Fault::is_requirement")]
     pub fault: Fault,
     /// What the harness did that made the server fail, if the case knows it.
@@ -105,7 +105,8 @@ pub struct CaseResult {
     /// Whether `observed` includes how the connection ended (FIN or RST).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observes_connection_end: bool,
-    /// Whether the value to replay is not a counterexample of this case. No report has such a result.
+    /// Whether the value to replay is not a counterexample of this case. No report has such a
+    /// result.
     #[serde(skip)]
     pub is_wrong_counterexample: bool,
 }

@@ -33,8 +33,8 @@ pub struct Report {
     /// Duration of the run so far, in milliseconds.
     #[serde(default)]
     pub duration_ms: u64,
-    /// Number of other reports that were merged into this one. Environment and seed are those of the
-    /// first.
+    /// Number of other reports that were merged into this one. Environment and seed are those of
+    /// the first.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub merged_reports: usize,
     /// Results, one entry per server.
@@ -71,8 +71,8 @@ pub struct ServerResult {
     /// Detected concurrency model, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_model: Option<ConcurrencyModel>,
-    /// Round-trip time to the server in microseconds, if the harness did not launch it: the shortest
-    /// time in which a connection was established.
+    /// Round-trip time to the server in microseconds, if the harness did not launch it: the
+    /// shortest time in which a connection was established.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round_trip_us: Option<u64>,
     /// State in which the server was started; `None` if it already ran.

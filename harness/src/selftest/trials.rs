@@ -227,8 +227,8 @@ const FREEZE: &[Prediction] = &[near("p90", p90, 600.0 * MS), near("p99", p99, 9
 pub const TRIALS: &[Trial] = &[
     Trial {
         name: "delay, open loop",
-        // Long delays, because a virtual machine may not run for some milliseconds, and its kernel may
-        // wake threads half a millisecond late.
+        // Long delays, because a virtual machine may not run for some milliseconds, and its kernel
+        // may wake threads half a millisecond late.
         behaviour: "delay:100ms",
         connections: 100,
         arrival_process: open(500.0),

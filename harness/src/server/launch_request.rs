@@ -12,8 +12,8 @@ use super::Confinement;
 /// never blocks.
 pub(super) const MAX_REQUEST_LENGTH: usize = 1024 * 1024;
 
-/// Byte that the harness writes in place of a signal number, if the server's first process has exited
-/// with 0: the supervisor then treats another process of the server as its first.
+/// Byte that the harness writes in place of a signal number, if the server's first process has
+/// exited with 0: the supervisor then treats another process of the server as its first.
 pub(super) const REPLACE: u8 = u8::MAX;
 
 /// Byte that the harness writes when the server listens.

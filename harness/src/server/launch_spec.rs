@@ -55,7 +55,7 @@ pub struct LaunchSpec {
     pub running_at: Option<SocketAddr>,
     /// Resource limits and isolation.
     pub confinement: Confinement,
-    /// When the server counts as ready.
+    /// Condition and timeout for the server to be ready.
     pub readiness: Readiness,
     /// Command for display, quoted for a shell.
     pub shown_command: String,
@@ -65,7 +65,8 @@ pub struct LaunchSpec {
     pub contract: Contract,
     /// Reason that the server cannot run on this machine; `None` if the server can run.
     pub unavailable: Option<String>,
-    /// The same server with an idle timeout, which some cases need and which would disturb the others.
+    /// The same server with an idle timeout, which some cases need and which would disturb the
+    /// others.
     pub with_idle_timeout: Option<Box<LaunchSpec>>,
 }
 
@@ -149,8 +150,8 @@ impl LaunchSpec {
         spec
     }
 
-    /// Returns [`with_idle_timeout`](Self::with_idle_timeout) if a case applies only to that spec, and this spec
-    /// otherwise.
+    /// Returns [`with_idle_timeout`](Self::with_idle_timeout) if a case applies only to that spec,
+    /// and this spec otherwise.
     pub fn fitting(&self, applies: impl Fn(&Contract) -> bool) -> &LaunchSpec {
         match &self.with_idle_timeout {
             Some(other) if !applies(&self.contract) && applies(&other.contract) => other,
@@ -252,8 +253,8 @@ impl LaunchSpec {
         })
     }
 
-    /// Returns the spec for cases on a launched server. If the harness does not see the processes of
-    /// the server, the contract is that of a server which it did not launch.
+    /// Returns the spec for cases on a launched server. If the harness does not see the processes
+    /// of the server, the contract is that of a server which it did not launch.
     pub fn as_seen(&self, findings: &LaunchFindings) -> Cow<'_, LaunchSpec> {
         if findings.processes == ProcessView::Visible {
             return Cow::Borrowed(self);

@@ -1,4 +1,4 @@
-//! When a server counts as ready, and how long the harness waits for that.
+//! Condition and timeout for a server to be ready.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use crate::wire::ReplyRegex;
 /// Default of `--start-timeout`. Interpreters on a busy machine need seconds.
 pub const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// When a server counts as ready: when it listens, and has printed a text if one is declared.
+/// Condition and timeout for a server to be ready: it listens, and has printed the declared text,
+/// if any.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Readiness {
     /// Time from the start of the command in which the server must be ready.

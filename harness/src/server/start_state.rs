@@ -116,8 +116,8 @@ pub(super) fn environment() -> Vec<(OsString, OsString)> {
 }
 
 /// Returns the arguments of setrlimit(2): resource, soft limit and hard limit. Soft limits are as
-/// high as the hard limits, which only a privileged process can raise, except for core files (none),
-/// descriptors and the stack.
+/// high as the hard limits, which only a privileged process can raise, except for core files
+/// (none), descriptors and the stack.
 pub(super) fn soft_limits() -> Vec<(Resource, rlim_t, rlim_t)> {
     let limit = |&resource: &Resource| {
         let (_, hard) = getrlimit(resource).ok()?;

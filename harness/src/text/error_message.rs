@@ -41,8 +41,8 @@ const ERROR_WORDS: &[&str] = &[
     "failed",
 ];
 
-/// Texts and names of the errors of system calls (errno), in lower case. A line with one of them may
-/// report an error that the program has handled.
+/// Texts and names of the errors of system calls (errno), in lower case. A line with one of them
+/// may report an error that the program has handled.
 const ERRNO_TEXTS: &[&str] = &[
     "too many open files",
     "emfile",
@@ -154,7 +154,8 @@ pub fn output_end(output: &str) -> Option<OutputEnd> {
 
 /// Returns the message that most likely explains why a program exited. Same as [`output_end`], but
 /// prefers, in this order:
-/// - the last message that has one of the texts of `reason`, the known reason of the exit, in lower case;
+/// - the last message that has one of the texts of `reason`, the known reason of the exit, in lower
+///   case;
 /// - the last error message, except those of exceptions that end only a thread or a request;
 /// - the last line with the text of an errno.
 pub fn exit_message(output: &str, reason: &[&str]) -> Option<OutputEnd> {

@@ -17,8 +17,8 @@ const MAX_REGEX_SIZE: usize = 1 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bytes(Vec<u8>);
 
-/// Template of a request on the wire. In TOML, `{}` is the placeholder for the payload: an expression,
-/// or the line to echo.
+/// Template of a request on the wire. In TOML, `{}` is the placeholder for the payload: an
+/// expression, or the line to echo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     /// Bytes before the payload.

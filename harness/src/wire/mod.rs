@@ -200,7 +200,8 @@ impl Wire {
         self.request.after.first().is_none_or(|first| *first != byte)
     }
 
-    /// Returns whether these bytes are one request in the template: they do not contain the terminator.
+    /// Returns whether these bytes are one request in the template: they do not contain the
+    /// terminator.
     pub fn is_one_request(&self, payload: &[u8]) -> bool {
         !self.is_delimited() || self.request.after.find_end(payload).is_none()
     }

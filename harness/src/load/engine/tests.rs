@@ -76,8 +76,8 @@ fn waiting_for_missing_replies_is_not_reported_as_intervals() {
     assert!(ran.intervals.len() <= 11, "{}", ran.intervals.len());
 }
 
-/// Observer that ends a run when every client has received a reply. Otherwise a machine without free
-/// CPU time could end the run first.
+/// Observer that ends a run when every client has received a reply. Otherwise a machine without
+/// free CPU time could end the run first.
 struct UntilAllAreAnswered {
     echoed: EchoedLines,
     /// Number of echoed lines when each client had one.

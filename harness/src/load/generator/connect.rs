@@ -18,8 +18,8 @@ use crate::server::proc;
 /// Maximum number of connections that connect at the same time: smaller than usual listen backlogs.
 const CONNECTED_AT_ONCE: usize = 64;
 
-/// Maximum wait until the server has accepted the earlier connections, as a share of the timeout: 1 s
-/// of 5 s. A server at its connection limit leaves connections in the accept queue for longer.
+/// Maximum wait until the server has accepted the earlier connections, as a share of the timeout:
+/// 1 s of 5 s. A server at its connection limit leaves connections in the accept queue for longer.
 const ACCEPT_PATIENCE: u32 = 5;
 
 /// Time for which the accept queue is polled without a wait in the kernel: servers usually accept

@@ -245,8 +245,8 @@ impl ReplyTemplate {
         }
     }
 
-    /// Moves a prompt that arrived late, before the first reply, to the opening (greeting, handshake
-    /// and first prompt).
+    /// Moves a prompt that arrived late, before the first reply, to the opening (greeting,
+    /// handshake and first prompt).
     fn move_late_prompt(&mut self, bytes: &mut Vec<u8>) {
         if let Some(prompt) = &self.contract.wire.prompt
             && bytes.starts_with(prompt)

@@ -83,7 +83,8 @@ fn tick_text(axis: Axis, tick: f64) -> String {
     }
 }
 
-/// Renders one line with its band, points and label. A file has no checkboxes that emphasize a line.
+/// Renders one line with its band, points and label. A file has no checkboxes that emphasize a
+/// line.
 fn line(
     series: &Series,
     styles: &Styles,

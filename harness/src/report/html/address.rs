@@ -19,7 +19,8 @@ const SECTIONS: &[&str] = &[
 /// Prefixes of other ids of the page.
 const PREFIXES: &[&str] = &["server-", "answer-", "chart", "series-", "evidence-"];
 
-/// Returns the id of a server: its name, unless another part of the page has, or could have, this id.
+/// Returns the id of a server: its name, unless another part of the page has, or could have, this
+/// id.
 pub(super) fn server_id(name: &str) -> String {
     let is_checkbox = name.strip_prefix('t').is_some_and(|rest| rest.parse::<usize>().is_ok());
     let is_taken =

@@ -141,8 +141,8 @@ impl Cell {
     }
 }
 
-/// Returns the share of the runs that have one of these labels. More than half valid runs are enough
-/// for a rank: the interval between runs covers a single bad one.
+/// Returns the share of the runs that have one of these labels. More than half valid runs are
+/// enough for a rank: the interval between runs covers a single bad one.
 fn share_of_runs(measurement: &Measurement, labels: &[ValidityLabel]) -> f64 {
     let all: Vec<ValidityLabel> = match measurement.runs.as_slice() {
         [] => vec![measurement.validity.label],

@@ -190,8 +190,8 @@ fn marked(measurement: &Measurement, figure: String) -> String {
     if is_valid { figure } else { figure + "†" }
 }
 
-/// Returns the number of passed cases, and of the cases that apply and have a requirement. `None` if
-/// there are none.
+/// Returns the number of passed cases, and of the cases that apply and have a requirement. `None`
+/// if there are none.
 fn passed<'r>(cases: impl IntoIterator<Item = &'r CaseResult>) -> Option<(usize, usize)> {
     let tally = Tally::of(cases);
     let is_counted = |kind: &&Kind| !matches!(kind, Kind::NotApplicable | Kind::Info);

@@ -21,8 +21,8 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two attempts to kill the rest of a process tree.
 pub(super) const KILL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Reaps all children that have exited. Returns the exit status of the server's first process, if it was
-/// one of them.
+/// Reaps all children that have exited. Returns the exit status of the server's first process, if
+/// it was one of them.
 pub(super) fn reap(server: Option<Pid>, child_exits: &SignalFd) -> io::Result<Option<Exit>> {
     while let Ok(Some(_)) = child_exits.read_signal() {}
     let mut server_exit = None;

@@ -80,7 +80,8 @@ pub(super) fn start(
 /// Highest signal number of Linux.
 const MAX_SIGNAL: libc::c_int = 64;
 
-/// The kernel's `struct sigaction` of the default action: SIG_DFL, no flags and an empty mask are 0.
+/// The kernel's `struct sigaction` of the default action: SIG_DFL, no flags and an empty mask are
+/// 0.
 const DEFAULT_ACTION: [u64; 4] = [0; 4];
 
 /// Returns the CPUs as a kernel CPU set.
@@ -137,8 +138,8 @@ fn before_exec(
             // The server would inherit the blocked signals.
             SigSet::empty().thread_set_mask()?;
             // exec inherits ignored signals: a shell ignores SIGINT for background commands, nohup
-            // ignores SIGHUP, and CI runners ignore SIGPIPE. The call fails for SIGKILL and SIGSTOP.
-            // signal(3) would refuse the signals of the C library.
+            // ignores SIGHUP, and CI runners ignore SIGPIPE. The call fails for SIGKILL and
+            // SIGSTOP. signal(3) would refuse the signals of the C library.
             for signal in 1..=MAX_SIGNAL {
                 let (new, old) = (DEFAULT_ACTION.as_ptr(), ptr::null_mut::<u64>());
                 libc::syscall(libc::SYS_rt_sigaction, signal, new, old, size_of::<u64>());

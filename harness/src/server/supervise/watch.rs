@@ -29,8 +29,8 @@ const LOW_LIMIT: usize = 2000;
 
 /// Time after which a server with many runnable threads is killed.
 pub const SPINNING_TIME: Duration = Duration::from_secs(5);
-/// Time from the moment when the server listens, in which an exit of its first process with 0 makes it
-/// a daemon. Later, it is an exit of the server.
+/// Time from the moment when the server listens, in which an exit of its first process with 0 makes
+/// it a daemon. Later, it is an exit of the server.
 const DAEMON_TIME: Duration = Duration::from_secs(1);
 
 /// State of the supervision of one server.
@@ -56,9 +56,10 @@ pub(super) struct Watch<'a> {
     killing: bool,
     /// The last signal that the harness has sent.
     signalled: Option<Signal>,
-    /// Whether the first process has put its server into the background, or may be about to: it was
-    /// running when it was signalled. A server that waits for clients sleeps.
-    is_daemon: bool,
+    /// Whether an exit after a signal may be that of a server that becomes a daemon: the server has
+    /// already become one, or its first process was running when it was signalled. A server that
+    /// waits for clients sleeps.
+    may_daemonize: bool,
     /// Time at which the harness found the server listening.
     listens_since: Option<Instant>,
 }
@@ -87,13 +88,15 @@ impl<'a> Watch<'a> {
             exited: false,
             killing: false,
             signalled: None,
-            is_daemon: false,
+            may_daemonize: false,
             listens_since: None,
         }
     }
 
     /// Supervises the server until the supervisor's standard input ends. Each byte of that input is
-    /// the number of a signal for the server. Reaps children and enforces limits. At the end, reports the processes that survived the server's first process.
+    /// the number of a signal for the server, [`REPLACE`] or [`LISTENS`]. Reaps children and
+    /// enforces limits. At the end, if the server's first process has exited, reports the processes
+    /// that survived it.
     pub(super) fn run(mut self) -> io::Result<()> {
         let stdin = io::stdin();
         loop {
@@ -147,14 +150,14 @@ impl<'a> Watch<'a> {
         if !self.exited
             && let Some(signal) = self.signalled
         {
-            self.is_daemon |= !proc::is_asleep(&[self.server.as_raw()]);
+            self.may_daemonize |= !proc::is_asleep(&[self.server.as_raw()]);
             let _ = kill(self.server, signal);
         }
         Ok(())
     }
 
-    /// Reaps children, and reports the exit of the server's first process. If the process has only put
-    /// its server into the background, another one replaces it.
+    /// Reaps children, and reports the exit of the server's first process. If the process has only
+    /// put its server into the background, another one replaces it.
     fn reap(&mut self) -> io::Result<()> {
         let Some(exit) = reap(Some(self.server), self.child_exits)? else { return Ok(()) };
         if exit == Exit::Code(0) && self.may_become_daemon() {
@@ -162,7 +165,7 @@ impl<'a> Watch<'a> {
             let replacement = children().into_iter().find(is_listening);
             if let Some(pid) = replacement {
                 self.server = Pid::from_raw(pid);
-                self.is_daemon = true;
+                self.may_daemonize = true;
                 // The signal was for the process that stays.
                 if let Some(signal) = self.signalled {
                     let _ = kill(self.server, signal);
@@ -177,12 +180,13 @@ impl<'a> Watch<'a> {
     /// Returns whether an exit of the first process may be that of a server that becomes a daemon.
     fn may_become_daemon(&self) -> bool {
         let is_starting = self.listens_since.is_none_or(|since| since.elapsed() < DAEMON_TIME);
-        let is_signalled = self.signalled.is_some() && !self.is_daemon;
+        let is_signalled = self.signalled.is_some() && !self.may_daemonize;
         is_starting && !is_signalled && !self.killing
     }
 
-    /// Treats a child as the server's first process, which has exited before the server listened. The
-    /// parent of a process that a daemon leaves in the background is the supervisor, the subreaper.
+    /// Treats a child as the server's first process, which has exited before the server listened.
+    /// The parent of a process that a daemon leaves in the background is the supervisor, the
+    /// subreaper.
     fn replace_exited(&mut self) -> io::Result<()> {
         if !self.exited {
             return Ok(());
@@ -206,8 +210,8 @@ impl<'a> Watch<'a> {
         PollTimeout::try_from(soonest + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
     }
 
-    /// Returns whether many threads of the server were runnable in each count of the last seconds. First
-    /// checks the total of the machine, which takes only one file.
+    /// Returns whether many threads of the server were runnable in each count of the last seconds.
+    /// First checks the total of the machine, which takes only one file.
     fn is_spinning(&mut self) -> bool {
         let min = spinning_tasks();
         if proc::all_runnable().is_none_or(|all| all < min)
