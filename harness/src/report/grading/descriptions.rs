@@ -210,7 +210,7 @@ const fn fault(
     FaultDescription { fault, severity, title, other_client }
 }
 
-/// Descriptions of all faults but [`Requirement`](Fault::Requirement).
+/// Descriptions of all faults but [`Requirement`].
 #[rustfmt::skip]
 pub(super) const FAULTS: &[FaultDescription] = &[
     fault(NotRun, Some(Severity::NoReply), "the server cannot be started", ""),
