@@ -26,9 +26,9 @@ pub struct MeasurementArgs {
     /// from 1 to 1000.
     #[arg(long, value_name = "FACTOR", default_value_t = 8, requires = "precision", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub extend: u32,
-    /// Timeout for connecting, and for each reply; from 1ms to 1h. A later reply counts as timed out,
-    /// and has no latency. The timeout may expire late: by a tenth of TIME (at most 100ms), and by up
-    /// to 20ms more.
+    /// Timeout for connecting, and for each reply; from 1ms to 1h. A later reply counts as timed
+    /// out, and has no latency. The timeout may expire late: by a tenth of TIME (at most 100ms),
+    /// and by up to 20ms more.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = timeout)]
     pub timeout: Duration,
     /// Random seed; use the seed of an earlier run to repeat it (default: random).
