@@ -154,7 +154,7 @@ fn not_launched(spec: &LaunchSpec, error: LaunchError) -> PreflightFailure {
             }
         },
         LaunchError::Killed { limit: Limit::Spinning, .. } => {
-            (Blame::NoServer, Some(SPINNING_HINT.to_owned()))
+            (Blame::Server, Some(SPINNING_HINT.to_owned()))
         }
         LaunchError::Killed { .. } => {
             let remedy = "raise the limit, or let the server start within it";
