@@ -65,9 +65,13 @@ pub(super) fn run_all(
     let is_contract_case = |case: &&Case| {
         case.name.starts_with("contract/") && case.name != "contract/concurrency-model"
     };
-    let contract_cases: Vec<_> = cases().filter(is_contract_case).collect();
-    // All further experiments, with the two that are not cases.
-    observer.on_experiments(first.len() + contract_cases.len() + 2);
+    let contract_cases = cases().filter(is_contract_case).map(Experiment::Contract);
+    let mut others: Vec<Experiment> =
+        contract_cases.chain([Experiment::ConcurrencyModel]).collect();
+    if protocol.broadcast != Some(Broadcast::Others) {
+        others.push(Experiment::Quit);
+    }
+    observer.on_experiments(first.len() + others.len());
     observer.on_phase("detecting pipelining, and how the server computes replies");
     let run = |experiment: &Experiment, target: &ProbeTarget, protocol: &Protocol| {
         let outcome = experiment.run(target, protocol);
@@ -83,11 +87,6 @@ pub(super) fn run_all(
     contract.transform = protocol.transform();
     contract.broadcast = protocol.broadcast;
     contract.dialect = findings.dialect.as_ref().map(|it| it.dialect).unwrap_or_default();
-    let contract = contract_cases.into_iter().map(Experiment::Contract);
-    let mut others: Vec<Experiment> = contract.chain([Experiment::ConcurrencyModel]).collect();
-    if protocol.broadcast != Some(Broadcast::Others) {
-        others.push(Experiment::Quit);
-    }
     // With --connect, all experiments share one server. They must not overlap, because some of them
     // occupy all connection slots.
     let sequential = ProbeTarget { serves_several: false, ..target.clone() };
