@@ -1,6 +1,6 @@
 //! Cases for isolation between clients.
 
-use crate::conformance::assumptions::{OWN_ANSWERS, PLAIN_REQUESTS};
+use crate::conformance::assumptions::{CONNECTION_SLOTS, OWN_ANSWERS, PLAIN_REQUESTS};
 use crate::conformance::case::Case;
 use crate::conformance::experiments::recipients;
 use crate::conformance::failure::{Failure, STARVES_HINT};
@@ -43,6 +43,13 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             if !recipients.is_sender_served {
                 let seen = "a plain request is not answered";
                 return Err(Failure::assumption_failed(PLAIN_REQUESTS, seen));
+            }
+            if recipients.listeners == 0 {
+                let seen = "the server keeps no second connection open";
+                return Err(match ctx.contract.capacity {
+                    Some(2..) => Failure::assumption_failed(CONNECTION_SLOTS, seen),
+                    _ => Failure::not_applicable(seen),
+                });
             }
             ctx.evidence().record_verified();
             Ok(())
