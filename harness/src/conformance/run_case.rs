@@ -13,7 +13,6 @@ use super::resources::sample_during;
 use super::settings::Runner;
 use crate::exit::Exit;
 use crate::results::{CaseResult, EventKind, Fault, Kind, Obstacle, State, Verdict};
-use crate::server::starvation::Period;
 use crate::server::{
     ExitReport, LaunchSpec, MAX_TASKS, NetworkLease, SPINNING_TIME, spinning_tasks,
 };
@@ -100,7 +99,6 @@ impl Runner {
             return result.fail_with(Failure::inconclusive(findings.processes.to_string()));
         }
         let supervisor = server.process.supervisor();
-        let period = Period::begin();
         let ctx = TestContext::new(self, spec, server, &lease);
         let ctx = if case.judges_replies() { ctx } else { ctx.without_judging_replies() };
         let check = || {
@@ -122,7 +120,7 @@ impl Runner {
         };
         let outcome = outcome.map(|checked| checked.map_err(explained));
         let outranks_exit = matches!(&outcome, Ok(Err(failure)) if failure.outranks_exit);
-        let FinishedCase { process, evidence, was_served, was_replayed, obstacle, was_working } =
+        let FinishedCase { process, evidence, was_served, was_replayed, obstacle, waited_share } =
             ctx.finish();
         result.set_outcome(outcome, &evidence);
         if let Some(obstacle) = obstacle {
@@ -140,7 +138,7 @@ impl Runner {
                 && !spec.contract.permits_exit(exit)
                 && (was_served || result.state != State::Inconclusive)
         });
-        if was_working && let Some(waited_share) = period.overload() {
+        if let Some(waited_share) = waited_share {
             result.excuse_by_overload(waited_share);
         }
         if report.exceeded_tasks {
@@ -214,7 +212,8 @@ impl CaseResult {
         }
     }
 
-    /// Records the obstacle because of which the time limit of the case has passed.
+    /// Gives an inconclusive result this obstacle as its reason: the time limit of the case ended a
+    /// wait. Keeps an obstacle that is already known.
     fn explain_by(&mut self, obstacle: Obstacle) {
         if self.found() == Kind::Inconclusive && self.obstacle.is_none() {
             let consequence = "the time limit of the case is exceeded";

@@ -99,7 +99,7 @@ impl Deadlines {
     }
 
     /// Returns whether a wait has ended because the deadline of the case passed.
-    pub(super) fn have_passed(&self) -> bool {
+    pub(super) fn have_ended_a_wait(&self) -> bool {
         self.ended_a_wait.get()
     }
 

@@ -70,8 +70,9 @@ pub(super) struct FinishedCase<'a> {
     pub(super) was_replayed: bool,
     /// Why the time limit of the case has passed, if it has and the reason is known.
     pub(super) obstacle: Option<Obstacle>,
-    /// Whether a wait ended although the server was still using the CPU.
-    pub(super) was_working: bool,
+    /// The share of lost time, if a wait ended although the server was still using the CPU, and the
+    /// machine was overloaded.
+    pub(super) waited_share: Option<f64>,
 }
 
 impl<'a> TestContext<'a> {
@@ -258,12 +259,12 @@ impl<'a> TestContext<'a> {
     }
 
     pub(super) fn finish(self) -> FinishedCase<'a> {
-        let overload =
-            self.period.overload().map(|waited_share| Obstacle::Overload { waited_share });
-        let obstacle = overload.or(self.distance()).filter(|_| self.deadlines.have_passed());
+        let waited_share = self.period.overload();
+        let overload = waited_share.map(|waited_share| Obstacle::Overload { waited_share });
+        let obstacle = overload.or(self.distance()).filter(|_| self.deadlines.have_ended_a_wait());
         FinishedCase {
             obstacle,
-            was_working: self.process.was_working(),
+            waited_share: waited_share.filter(|_| self.process.was_working()),
             process: self.process,
             evidence: self.evidence,
             was_served: self.learned_replies.has_replies(),

@@ -11,7 +11,7 @@ use crate::conformance::clients::SLOT_HINT;
 use crate::conformance::context::POLL_INTERVAL;
 use crate::conformance::failure::Failure;
 use crate::conformance::requests::request;
-use crate::conformance::test_client::TestClient;
+use crate::conformance::test_client::{TestClient, is_rejection};
 use crate::results::Fault;
 use crate::text::printable;
 
@@ -61,9 +61,7 @@ impl Model<'_> {
                     self.add_served(client);
                     return Ok(());
                 }
-                Err(
-                    error @ (ClientError::Refused | ClientError::Reset | ClientError::Closed(_)),
-                ) => error.to_string(),
+                Err(error) if is_rejection(&error) => error.to_string(),
                 Err(other) => {
                     let has_others = !self.clients.is_empty() || self.slots.background > 0;
                     return Err(client_error(&other).starved(has_others));
@@ -102,13 +100,13 @@ impl Model<'_> {
         let client_error = |error: &ClientError| Failure::client_error(&expected, error);
         let mut client = match self.ctx.clients().try_connect() {
             Ok(client) => client,
-            Err(ClientError::Refused | ClientError::Reset) => return Ok(()),
+            Err(error) if is_rejection(&error) => return Ok(()),
             Err(other) => return Err(client_error(&other)),
         };
         let deadline = Instant::now() + self.ctx.time_left().map_err(|it| client_error(&it))?;
         match self.rejection(&mut client, deadline) {
             Ok(line) if self.ctx.contract.is_busy(&line) => Ok(()),
-            Err(ClientError::Reset | ClientError::Closed(_)) => Ok(()),
+            Err(error) if is_rejection(&error) => Ok(()),
             Ok(line) => {
                 let observed = format!("it is served with the reply {}", printable(&line));
                 Err(Failure::fail(expected, observed)
