@@ -118,22 +118,16 @@ impl<'s> Clients<'s> {
     /// No client gets a reply within the timeout. The case is then inconclusive.
     pub fn connect_with_retry(self, request: &[u8]) -> Result<TestClient<'s>, Failure> {
         let deadline = Instant::now() + self.ctx.deadlines().timeout();
-        let learned = self.ctx.learned_replies().get(request);
         loop {
-            let mut is_rejected = false;
-            let served = self.connect().and_then(|mut client| {
-                let reply = client.learn_reply(request)?;
-                is_rejected = learned.as_ref().is_some_and(|learned| *learned != reply);
-                Ok(client)
-            });
-            if served.is_ok() && !is_rejected || !self.ctx.may_free_a_slot(deadline) {
-                return served;
+            let served = self
+                .try_connect()
+                .map_err(|error| self.not_connected(&error))
+                .and_then(|client| client.learn_unless_rejected(request, deadline));
+            match served {
+                Ok(Some(client)) => return Ok(client),
+                Err(failure) if !self.ctx.may_free_a_slot(deadline) => return Err(failure),
+                _ => thread::sleep(POLL_INTERVAL),
             }
-            if let Some(learned) = learned.clone().filter(|_| is_rejected) {
-                // `learn_reply` may have stored the busy line as the reply.
-                self.ctx.learned_replies().insert(request, learned);
-            }
-            thread::sleep(POLL_INTERVAL);
         }
     }
 

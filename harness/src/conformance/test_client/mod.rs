@@ -64,10 +64,14 @@ impl TestClient<'_> {
             other => other,
         })?;
         ctx.record_connect_time(began.elapsed());
+        Ok(TestClient::new(ctx, client, mode))
+    }
+
+    fn new<'s>(ctx: &'s TestContext<'s>, client: Client, mode: ConnectMode) -> TestClient<'s> {
         let presence = ctx.departures().arrival();
         let (is_greeted, requests, address) = (false, 0, None);
         let raw_reply = Vec::new();
-        Ok(TestClient { ctx, client, is_greeted, requests, mode, address, presence, raw_reply })
+        TestClient { ctx, client, is_greeted, requests, mode, address, presence, raw_reply }
     }
 
     /// Same as [`connect`](Self::connect), but the transcript of the case does not have this client.
@@ -79,10 +83,7 @@ impl TestClient<'_> {
         let timeout = ctx.time_left()?.min(timeout);
         let (mode, transcript) = (ConnectMode::Default, Transcript::begin());
         let client = Client::connect(0, address, mode, timeout, &transcript)?;
-        let presence = ctx.departures().arrival();
-        let (is_greeted, requests, address) = (false, 0, None);
-        let raw_reply = Vec::new();
-        Ok(TestClient { ctx, client, is_greeted, requests, mode, address, presence, raw_reply })
+        Ok(TestClient::new(ctx, client, mode))
     }
 
     /// Sends a plain request, stores the reply as the reference for later replies, and returns it.
@@ -91,12 +92,46 @@ impl TestClient<'_> {
     /// There is no reply, or it is an error, the busy line, or the reply to another request. The
     /// case is then inconclusive, except for a missing reply after an earlier one was learned.
     pub fn learn_reply(&mut self, request: &[u8]) -> Result<Vec<u8>, Failure> {
-        let plain = printable(request);
         let began = Instant::now();
-        let reply = self.ask_for_slot(request).map_err(|error| {
-            self.ctx.not_served(&format!("the plain request {plain} gets a reply"), &error)
+        let answer = self.ask_for_slot(request);
+        self.learn(request, answer, began)
+    }
+
+    /// Learns the reply to the first request of the connection. Returns `None` if the server rejects
+    /// the client, and may still free a connection slot before the deadline.
+    ///
+    /// # Errors
+    /// As [`learn_reply`](Self::learn_reply).
+    pub(super) fn learn_unless_rejected(
+        mut self,
+        request: &[u8],
+        deadline: Instant,
+    ) -> Result<Option<Self>, Failure> {
+        let began = Instant::now();
+        let answer = self.ask(request);
+        let learned = self.ctx.learned_replies().get(request);
+        let is_other = matches!((&answer, &learned), (Ok(reply), Some(it)) if reply != it);
+        let is_rejected =
+            self.ctx.departures().have_occurred() && self.is_rejection(request, &answer);
+        if (is_rejected || is_other) && self.ctx.may_free_a_slot(deadline) {
+            return Ok(None);
+        }
+        self.learn(request, answer, began)?;
+        Ok(Some(self))
+    }
+
+    /// Stores the reply to a plain request that was sent at this time as the reference.
+    fn learn(
+        &self,
+        request: &[u8],
+        answer: Result<Vec<u8>, ClientError>,
+        sent_at: Instant,
+    ) -> Result<Vec<u8>, Failure> {
+        let reply = answer.map_err(|error| {
+            let expected = format!("the plain request {} gets a reply", printable(request));
+            self.ctx.not_served(&expected, &error)
         })?;
-        self.ctx.deadlines().record_reply_time(began.elapsed());
+        self.ctx.deadlines().record_reply_time(sent_at.elapsed());
         self.check_and_learn(request, reply)
     }
 
