@@ -119,7 +119,8 @@ impl<'a> ServerProcess<'a> {
         self.spec.contract.capacity
     }
 
-    /// Returns the CPU time of each thread of the server, and the time for which it waited for a CPU.
+    /// Returns the CPU time of each thread of the server, and the time for which it waited for a
+    /// CPU.
     pub(in crate::conformance) fn sched_stats(&self) -> BTreeMap<Thread, SchedStats> {
         proc::sched_stats_by_thread(&self.tree())
     }
@@ -199,7 +200,7 @@ impl<'a> ServerProcess<'a> {
         let began = Instant::now();
         while !condition() {
             let waited = began.elapsed();
-            if self.is_wait_over(waited, timeout) {
+            if self.decide_end_of_wait(waited, timeout, || self.is_asleep()) {
                 // The condition may have become true after the last poll, just before the server
                 // fell asleep.
                 return condition();
@@ -211,14 +212,19 @@ impl<'a> ServerProcess<'a> {
         true
     }
 
-    /// Returns whether a wait is over: the timeout has passed and the server sleeps, or a multiple of it
-    /// has passed.
-    pub(in crate::conformance) fn is_wait_over(&self, waited: Duration, timeout: Duration) -> bool {
+    /// Decides whether a wait ends now: the timeout has passed and the server sleeps, or a multiple
+    /// of the timeout has passed. Records the latter, because the server was still using the CPU.
+    pub(in crate::conformance) fn decide_end_of_wait(
+        &self,
+        waited: Duration,
+        timeout: Duration,
+        is_asleep: impl FnOnce() -> bool,
+    ) -> bool {
         if waited >= timeout * BUSY_FACTOR {
-            self.was_working.set(true);
+            self.record_working();
             return true;
         }
-        waited >= timeout && self.is_asleep()
+        waited >= timeout && is_asleep()
     }
 
     /// Records that a wait ended although the server was still using the CPU.
@@ -239,8 +245,8 @@ impl<'a> ServerProcess<'a> {
         self.server.borrow_mut().process.signal(signal);
     }
 
-    /// Calls `action` while the first process of the server is stopped, as if it got no CPU time. Signals
-    /// that arrive while it is stopped coincide.
+    /// Calls `action` while the first process of the server is stopped, as if it got no CPU time.
+    /// Signals that arrive while it is stopped coincide.
     pub(in crate::conformance) fn while_stopped(&self, action: impl FnOnce()) {
         let signal = |signal| {
             self.record_action(format!("{signal} to the first process of the server"));
@@ -258,8 +264,8 @@ impl<'a> ServerProcess<'a> {
         self.server.borrow().process.wait_for_exit(timeout)
     }
 
-    /// Returns whether the server has exited, and none of its processes listens, so that no client will
-    /// be served any more.
+    /// Returns whether the server has exited, and none of its processes listens, so that no client
+    /// will be served any more.
     pub fn is_gone(&self) -> bool {
         self.wait_for_exit(Duration::ZERO).is_some() && !self.is_listening()
     }
@@ -272,7 +278,7 @@ impl<'a> ServerProcess<'a> {
             let left = timeout.saturating_sub(began.elapsed());
             let exit = self.wait_for_exit(left.max(POLL_INTERVAL));
             let waited = began.elapsed();
-            if exit.is_some() || self.is_wait_over(waited, timeout) {
+            if exit.is_some() || self.decide_end_of_wait(waited, timeout, || self.is_asleep()) {
                 // The server may have exited after the last poll, just before the check for sleep.
                 return exit.or_else(|| self.wait_for_exit(POLL_INTERVAL));
             }
