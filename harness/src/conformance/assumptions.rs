@@ -13,36 +13,12 @@ pub(super) const CORRECT_REPLIES: &[&str] = &["results/arithmetic", "results/ech
 pub(super) const OWN_ANSWERS: &[&str] = &["isolation/own-answers"];
 
 /// The case that tests whether clients receive only the replies to their own requests. It runs with
-/// the cases of [`PLAIN_REQUESTS`]: if a server broadcasts, its clients receive other lines than the
-/// replies to their requests.
+/// the cases of [`PLAIN_REQUESTS`]: if a server broadcasts, its clients receive other lines than
+/// the replies to their requests.
 pub(super) const NO_BROADCAST: &str = "isolation/no-broadcast";
 
 /// The case that tests whether pipelined requests are answered in order.
 pub(super) const PIPELINING: &[&str] = &["framing/pipelined"];
-
-/// The cases that judge no reply: of a plain request, they only need to know that the server serves it.
-/// So they can judge a server that answers plain requests in another way than declared.
-pub(super) const WITHOUT_REPLIES: &[&str] = &[
-    "disconnects/nothing-said",
-    "disconnects/reset-before-accept",
-    "idle/no-client",
-    "idle/connected-clients",
-    "idle/after-fin",
-    "idle/after-reset",
-    "startup/listens-in-time",
-    "startup/bind-address",
-    "startup/any-port",
-    "startup/ipv6",
-    "startup/host-not-ours",
-    "startup/host-unknown",
-    "startup/bad-port",
-    "startup/privileged-port",
-    "startup/port-taken",
-    "startup/restart",
-    "shutdown/sigterm",
-    "shutdown/sigint",
-    "shutdown/port-is-free",
-];
 
 /// The cases that test whether the server sleeps when it has no work.
 pub(super) const SLEEP: &[&str] =

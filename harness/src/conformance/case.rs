@@ -1,6 +1,5 @@
 //! A case: one required behaviour and the experiment that tests it.
 
-use super::assumptions::WITHOUT_REPLIES;
 use super::context::TestContext;
 use super::failure::Failure;
 use super::precondition::Precondition;
@@ -37,8 +36,8 @@ impl Case {
             .find_map(|precondition| precondition.check_against(contract).err())
     }
 
-    /// Returns whether the case assumes that clients receive only the replies to their own requests,
-    /// so that it cannot judge a server that broadcasts.
+    /// Returns whether the case assumes that clients receive only the replies to their own
+    /// requests, so that it cannot judge a server that broadcasts.
     pub(super) fn needs_own_replies(&self) -> bool {
         self.preconditions.iter().any(|precondition| precondition.needs_own_replies())
     }
@@ -46,11 +45,11 @@ impl Case {
     /// Returns whether the case judges replies, so that it cannot judge a server that answers plain
     /// requests in another way than declared.
     pub(super) fn judges_replies(&self) -> bool {
-        !WITHOUT_REPLIES.contains(&self.name)
+        !self.preconditions.contains(&Precondition::AnyReply)
     }
 
-    /// Returns the number of clients that must be served at a time, if the contract does not declare
-    /// whether they are.
+    /// Returns the number of clients that must be served at a time, if the contract does not
+    /// declare whether they are.
     pub fn clients_to_try(&self, contract: &Contract) -> Option<usize> {
         let clients = self.preconditions.iter().filter_map(|precondition| match precondition {
             Precondition::Clients(number) => Some(*number),
@@ -61,10 +60,9 @@ impl Case {
 
     /// Describes the servers that the case applies to.
     pub fn applies_to(&self) -> String {
-        let is_required = |it: &&Precondition| !matches!(it, Precondition::Optional(_));
-        let required = self.preconditions.iter().filter(is_required);
+        let restrictions = self.preconditions.iter().filter(|it| it.is_restriction());
         let descriptions: Vec<String> =
-            required.map(|precondition| precondition.description()).collect();
+            restrictions.map(|precondition| precondition.description()).collect();
         match descriptions.split_last() {
             None => "every server".to_owned(),
             Some((only, [])) => format!("servers that {only}"),

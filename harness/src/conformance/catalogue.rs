@@ -39,7 +39,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::conformance::Precondition;
     use crate::results::Level;
 
     #[test]
@@ -63,9 +62,12 @@ mod tests {
             let sentence = case.requirement;
             assert!(!sentence.is_empty() && !sentence.ends_with('.'), "{}", case.name);
             assert!(!sentence.contains(". "), "{} has two sentences", case.name);
-            let is_required = |it: &&Precondition| !matches!(it, Precondition::Optional(_));
-            let required = case.preconditions.iter().filter(is_required);
-            assert!(required.count() < 2 || case.applies_to().contains(" and "), "{}", case.name);
+            let restrictions = case.preconditions.iter().filter(|it| it.is_restriction());
+            assert!(
+                restrictions.count() < 2 || case.applies_to().contains(" and "),
+                "{}",
+                case.name
+            );
         }
     }
 

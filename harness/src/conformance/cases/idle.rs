@@ -14,7 +14,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "idle/no-client",
         requirement: "a server without clients sleeps instead of using the CPU",
         source: "poll(2); accept(2); CWE-400 (uncontrolled resource consumption)",
-        preconditions: &[Precondition::Launched],
+        preconditions: &[Precondition::AnyReply, Precondition::Launched],
         level: Level::Required,
         check: |ctx| {
             expect_sleep(ctx, "no client is connected").map_err(|failure| {
@@ -27,7 +27,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "idle/connected-clients",
         requirement: "a server whose client sends nothing, or only a part of a request, sleeps instead of using the CPU",
         source: "poll(2); Stevens UNP 16.1 (nonblocking I/O and polling); CWE-400 (uncontrolled resource consumption)",
-        preconditions: &[Precondition::Launched, Precondition::UnlimitedRequests],
+        preconditions: &[
+            Precondition::AnyReply,
+            Precondition::Launched,
+            Precondition::UnlimitedRequests,
+        ],
         level: Level::Required,
         check: |ctx| {
             let hint = |failure: Failure| {
@@ -51,7 +55,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "idle/after-fin",
         requirement: "after clients have closed their connections, the server sleeps instead of using the CPU",
         source: "recv(2) (0 is the end of the input); RFC 9293 section 3.6 (closing a connection)",
-        preconditions: &[Precondition::Launched, Precondition::NoExitAfterConnections],
+        preconditions: &[
+            Precondition::AnyReply,
+            Precondition::Launched,
+            Precondition::NoExitAfterConnections,
+        ],
         level: Level::Required,
         check: |ctx| {
             expect_sleep_without_clients(ctx)?;
@@ -65,7 +73,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "idle/after-reset",
         requirement: "after clients have reset their connections, the server sleeps instead of using the CPU",
         source: "recv(2) (ECONNRESET); RFC 9293 section 3.5.3 (reset processing)",
-        preconditions: &[Precondition::Launched, Precondition::NoExitAfterConnections],
+        preconditions: &[
+            Precondition::AnyReply,
+            Precondition::Launched,
+            Precondition::NoExitAfterConnections,
+        ],
         level: Level::Required,
         check: |ctx| {
             expect_sleep_without_clients(ctx)?;
@@ -100,8 +112,8 @@ fn expect_sleep_without_clients(ctx: &TestContext<'_>) -> Result<(), Failure> {
     })
 }
 
-/// Connects clients that leave one after another: before a request, after a reply, and in the
-/// middle of a request.
+/// Connects clients that leave one after another: after a reply, in the middle of a request, and
+/// before a request.
 fn leave(ctx: &TestContext<'_>, leave: fn(TestClient<'_>)) -> Result<(), Failure> {
     leave(ctx.clients().connect_with_retry(&request(1))?);
     let mut client = ctx.clients().connect_with_retry(&request(1))?;

@@ -30,7 +30,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "shutdown/sigterm",
         requirement: "SIGTERM makes an idle server and all its processes exit, even if an idle client is connected, with status 0 if the server drains",
         source: "the contract: behaviour on SIGTERM; signal(7)",
-        preconditions: &[Precondition::Shutdown],
+        preconditions: &[Precondition::AnyReply, Precondition::Shutdown],
         level: Level::Required,
         check: |ctx| expect_exit_when_idle(ctx, Signal::SIGTERM),
     },
@@ -38,7 +38,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "shutdown/sigint",
         requirement: "SIGINT makes an idle server and all its processes exit, even if an idle client is connected, with status 0 if the server drains",
         source: "the contract: behaviour on SIGTERM; signal(7)",
-        preconditions: &[Precondition::Shutdown],
+        preconditions: &[Precondition::AnyReply, Precondition::Shutdown],
         level: Level::Required,
         check: |ctx| expect_exit_when_idle(ctx, Signal::SIGINT),
     },
@@ -205,7 +205,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "shutdown/port-is-free",
         requirement: "after the server has exited on SIGTERM, connections to its port are refused",
         source: "the contract: behaviour on SIGTERM; connect(2) (ECONNREFUSED)",
-        preconditions: &[Precondition::NoExitAfterConnections, Precondition::Shutdown],
+        preconditions: &[
+            Precondition::AnyReply,
+            Precondition::NoExitAfterConnections,
+            Precondition::Shutdown,
+        ],
         level: Level::Required,
         check: |ctx| {
             let mut client = ctx.clients().connect()?;

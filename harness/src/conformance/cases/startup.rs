@@ -6,9 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use crate::conformance::case::Case;
-use crate::conformance::context::{
-    BUSY_FACTOR, LOOPBACK, POLL_INTERVAL, SHORT_TIMEOUT, TestContext,
-};
+use crate::conformance::context::{LOOPBACK, POLL_INTERVAL, SHORT_TIMEOUT, TestContext};
 use crate::conformance::experiments::{EXIT_FACTOR, stop};
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
@@ -34,7 +32,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "startup/listens-in-time",
         requirement: "the server listens on the requested address and serves clients there",
         source: "listen(2)",
-        preconditions: &[Precondition::Launched],
+        preconditions: &[Precondition::AnyReply, Precondition::Launched],
         level: Level::Required,
         check: |ctx| {
             ctx.clients().connect()?.learn_reply(&request(1))?;
@@ -48,7 +46,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "startup/bind-address",
         requirement: "a server that is started on 127.0.0.1 listens on no other address",
         source: "bind(2); ip(7) (INADDR_ANY); CWE-1327 (binding to an unrestricted IP address)",
-        preconditions: &[Precondition::Host, Precondition::Port],
+        preconditions: &[Precondition::AnyReply, Precondition::Host, Precondition::Port],
         level: Level::Required,
         check: |ctx| {
             ctx.clients().connect()?.learn_reply(&request(1))?;
@@ -72,7 +70,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "startup/any-port",
         requirement: "a server that is started on port 0 listens on a free port and prints its number",
         source: "bind(2); ip(7) (port 0 is any free port)",
-        preconditions: &[Precondition::Launched, Precondition::Port],
+        preconditions: &[Precondition::AnyReply, Precondition::Launched, Precondition::Port],
         level: Level::Required,
         check: |ctx| {
             let reply = ctx.clients().connect()?.learn_reply(&request(1))?;
@@ -91,7 +89,12 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "startup/ipv6",
         requirement: "a server that is started on ::1 serves clients there",
         source: "the contract: IPv6; ipv6(7)",
-        preconditions: &[Precondition::Host, Precondition::Ipv6, Precondition::Port],
+        preconditions: &[
+            Precondition::AnyReply,
+            Precondition::Host,
+            Precondition::Ipv6,
+            Precondition::Port,
+        ],
         level: Level::Required,
         check: |ctx| {
             let reply = ctx.clients().connect()?.learn_reply(&request(1))?;
@@ -108,7 +111,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "startup/host-not-ours",
         requirement: "an address of another machine makes the server exit with an error message and a non-zero status",
         source: "bind(2) (EADDRNOTAVAIL); POSIX (exit status)",
-        preconditions: &[Precondition::Host, Precondition::Port],
+        preconditions: &[Precondition::AnyReply, Precondition::Host, Precondition::Port],
         level: Level::Required,
         check: |ctx| {
             if TcpListener::bind((ADDRESS_OF_NO_HOST, 0)).is_ok() {
@@ -122,7 +125,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "startup/host-unknown",
         requirement: "a host that does not exist makes the server exit with an error message and a non-zero status",
         source: "getaddrinfo(3) (EAI_NONAME); POSIX (exit status)",
-        preconditions: &[Precondition::Host, Precondition::Port],
+        preconditions: &[Precondition::AnyReply, Precondition::Host, Precondition::Port],
         level: Level::Required,
         // A label of more than 63 letters is invalid (RFC 1035), so the resolver sends no query.
         check: |ctx| expect_start_failure_on(ctx, &"nobody".repeat(12)),
@@ -131,7 +134,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "startup/bad-port",
         requirement: "a port that is not a number makes the server exit with an error message and a non-zero status",
         source: "POSIX (exit status); CWE-20 (improper input validation)",
-        preconditions: &[Precondition::Launched, Precondition::Port],
+        preconditions: &[Precondition::AnyReply, Precondition::Launched, Precondition::Port],
         level: Level::Required,
         check: |ctx| {
             ctx.clients().connect()?.learn_reply(&request(1))?;
@@ -142,7 +145,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "startup/privileged-port",
         requirement: "a privileged port makes an unprivileged server exit with an error message and a non-zero status",
         source: "bind(2) (EACCES); capabilities(7) (CAP_NET_BIND_SERVICE); POSIX (exit status)",
-        preconditions: &[Precondition::Launched, Precondition::Port],
+        preconditions: &[Precondition::AnyReply, Precondition::Launched, Precondition::Port],
         level: Level::Required,
         check: |ctx| {
             ctx.clients().connect()?.learn_reply(&request(1))?;
@@ -162,7 +165,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "startup/port-taken",
         requirement: "a port in use makes a second server exit with an error message and a non-zero status, and the first one still serves",
         source: "bind(2) (EADDRINUSE); POSIX (exit status)",
-        preconditions: &[Precondition::NoExitAfterConnections, Precondition::Launched],
+        preconditions: &[
+            Precondition::AnyReply,
+            Precondition::NoExitAfterConnections,
+            Precondition::Launched,
+        ],
         level: Level::Required,
         check: |ctx| {
             ctx.clients().connect()?.learn_reply(&request(7))?;
@@ -190,7 +197,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         name: "startup/restart",
         requirement: "a server can be restarted at once on the same port, despite connections of earlier clients",
         source: "RFC 1122 section 4.2.2.13 (TIME-WAIT); Stevens UNP 7.5 (SO_REUSEADDR)",
-        preconditions: &[Precondition::Shutdown],
+        preconditions: &[Precondition::AnyReply, Precondition::Shutdown],
         level: Level::Required,
         check: |ctx| {
             // The client stays connected: the server closes first, or a child process of it still
@@ -250,12 +257,8 @@ fn expect_exit_with_error(
     // starts on a busy machine, gets more time.
     let (began, timeout) = (Instant::now(), ctx.timeout * EXIT_FACTOR);
     while !has_exited() && started.listening().is_empty() {
-        let waited = began.elapsed();
-        let is_working = waited > timeout * BUSY_FACTOR;
-        if is_working {
-            ctx.process().record_working();
-        }
-        if is_working || waited > timeout && proc::is_asleep(&started.tree()) {
+        let is_asleep = || proc::is_asleep(&started.tree());
+        if ctx.process().decide_end_of_wait(began.elapsed(), timeout, is_asleep) {
             break;
         }
         thread::sleep(POLL_INTERVAL);

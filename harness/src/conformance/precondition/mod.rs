@@ -1,8 +1,8 @@
 //! Preconditions: what a contract must declare for a case to apply.
 //!
 //! Preconditions are checked before the case runs, so that a failure never becomes "not
-//! applicable". One exception: if no connection limit is declared, a case with several clients first
-//! tries whether they are served ([`Precondition::Clients`]).
+//! applicable". One exception: if no connection limit is declared, a case with several clients
+//! first tries whether they are served ([`Precondition::Clients`]).
 
 mod text;
 
@@ -97,6 +97,10 @@ pub enum Precondition {
     LimitedRequests,
     /// The server exits after a declared number of clients.
     ExitsAfterConnections,
+    /// The case judges no reply: of a plain request, it only needs to know that the server serves
+    /// it. So it can judge a server that answers plain requests in another way than declared. This
+    /// restricts no contract.
+    AnyReply,
     /// If this precondition holds, the case tests more. If not, the case still applies.
     Optional(&'static Precondition),
 }
@@ -114,7 +118,13 @@ impl Precondition {
         }
     }
 
-    /// Returns whether this precondition, or one that it implies, is [`OwnReplies`](Self::OwnReplies).
+    /// Returns whether this precondition restricts the servers to which a case applies.
+    pub(super) fn is_restriction(&self) -> bool {
+        !matches!(self, Precondition::AnyReply | Precondition::Optional(_))
+    }
+
+    /// Returns whether this precondition, or one that it implies, is
+    /// [`OwnReplies`](Self::OwnReplies).
     pub(super) fn needs_own_replies(self) -> bool {
         self == Precondition::OwnReplies
             || self.implied().iter().any(|implied| implied.needs_own_replies())
@@ -152,7 +162,7 @@ impl Precondition {
             Precondition::Capacity => contract.capacity.is_some(),
             Precondition::OverloadPolicy => contract.when_full.is_some(),
             Precondition::Clients(min) => contract.capacity.is_none_or(|limit| limit >= min),
-            Precondition::Full | Precondition::Optional(_) => true,
+            Precondition::Full | Precondition::AnyReply | Precondition::Optional(_) => true,
             Precondition::Fillable => accepted(contract).is_none_or(|number| number <= MAX_CLIENTS),
             Precondition::Queue => contract.queue.is_some_and(|length| length > 0),
             Precondition::WhenFull(policy) => contract.when_full == Some(policy),

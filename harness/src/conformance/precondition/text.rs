@@ -22,7 +22,7 @@ impl Precondition {
             Capacity => "the connection limit is not declared (--capacity)",
             OverloadPolicy => "the overload policy is not declared (--when-full)",
             Clients(min) => return limit_too_low(contract, min),
-            Full | Optional(_) => "the case does not apply",
+            Full | AnyReply | Optional(_) => "the case does not apply",
             Fillable => return limit_too_high(contract),
             Queue if contract.queue.is_none() => {
                 "the length of the queue is not declared (--queue)"
@@ -108,6 +108,7 @@ impl Precondition {
             ExitsAfterConnections => "exit after a declared number of clients",
             Greeting => "have a greeting or a handshake",
             Quit => "have a quit command",
+            AnyReply => "send any reply",
             Optional(preferred) => return format!("preferably {}", preferred.description()),
         };
         description.to_owned()
