@@ -229,8 +229,8 @@ impl<'s> Clients<'s> {
         Ok(FilledSlots { served: served?, waiting: waiting? })
     }
 
-    /// Requires that a new client is served: at its first attempt, unless an earlier client has left,
-    /// whose slot the server may not have freed yet.
+    /// Requires that a new client is served: at its first attempt, unless an earlier client has
+    /// left, whose slot the server may not have freed yet.
     ///
     /// # Errors
     /// The client is not served.
@@ -298,8 +298,8 @@ impl<'s> Clients<'s> {
         }
     }
 
-    /// Returns whether a new client gets a reply within `timeout`. Returns `None` if the case has no
-    /// time left. The transcript does not have these clients.
+    /// Returns whether a new client gets a reply within `timeout`. Returns `None` if the case has
+    /// no time left. The transcript does not have these clients.
     pub(super) fn is_any_served(self, timeout: Duration) -> Option<bool> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -323,30 +323,19 @@ impl<'s> Clients<'s> {
     /// Tries whether the server serves `number` clients at a time, then closes them.
     ///
     /// # Errors
-    /// The server serves fewer clients, so the case does not apply. Or it serves no client; the case
-    /// is then inconclusive.
+    /// The server serves fewer clients, so the case does not apply. Or it serves no client; the
+    /// case is then inconclusive.
     pub(super) fn try_to_serve(self, number: usize) -> Result<(), Failure> {
         let mut first = self.connect()?;
         first.learn_reply(&request(1))?;
         let mut clients = vec![first];
         while clients.len() < number {
-            let quiet = self.ctx.deadlines().silence(SHORT_TIMEOUT);
-            let plain = request(1 + clients.len());
-            let seen = match self.try_connect().and_then(|mut client| {
-                let reply = client.ask_until_quiescent(&plain, quiet)?;
-                Ok((client, reply))
-            }) {
-                Err(error) => error.to_string(),
-                Ok((_, reply))
-                    if self.ctx.contract.is_busy(&reply)
-                        || self.ctx.contract.is_error(&reply) == Some(true) =>
-                {
-                    printable(&reply)
-                }
-                Ok((client, _)) => {
+            let seen = match self.try_to_be_served(&request(1 + clients.len())) {
+                Ok(client) => {
                     clients.push(client);
                     continue;
                 }
+                Err(seen) => seen,
             };
             let served = counted(clients.len(), "connection");
             return Err(Failure::not_applicable(format!(
@@ -357,6 +346,25 @@ impl<'s> Clients<'s> {
         drop(clients);
         self.ctx.process().wait_until_asleep();
         Ok(())
+    }
+
+    /// Connects a client and sends a plain request.
+    ///
+    /// # Errors
+    /// The server does not serve the client. Returns what the client got instead of the reply.
+    pub(super) fn try_to_be_served(self, request: &[u8]) -> Result<TestClient<'s>, String> {
+        let quiet = self.ctx.deadlines().silence(SHORT_TIMEOUT);
+        let answered = self.try_connect().and_then(|mut client| {
+            let reply = client.ask_until_quiescent(request, quiet)?;
+            Ok((client, reply))
+        });
+        let (client, reply) = answered.map_err(|error| error.to_string())?;
+        let contract = self.ctx.contract;
+        let is_served = match self.ctx.learned_replies().get(request) {
+            Some(learned) => learned == reply,
+            None => !contract.is_busy(&reply) && contract.is_error(&reply) != Some(true),
+        };
+        if is_served { Ok(client) } else { Err(printable(&reply)) }
     }
 
     /// Waits until the server has handled all bytes of these clients and is quiescent, at most for

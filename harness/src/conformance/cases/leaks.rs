@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use socket2::SockRef;
+
 use crate::conformance::assumptions::PIPELINING;
 use crate::conformance::case::Case;
-use crate::conformance::context::{SHORT_TIMEOUT, TestContext};
+use crate::conformance::context::TestContext;
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::{padded, request};
@@ -45,9 +47,13 @@ const MEMORY_ROUNDS: usize = 16;
 const ZOMBIE_HINT: &str =
     "on SIGCHLD, call waitpid until no exited child is left: signals are not queued";
 
-/// Maximum number of rounds with [`REPETITIONS`] times as much data. A garbage collector uses its whole
-/// heap before it reuses memory.
+/// Maximum number of rounds with [`REPETITIONS`] times as much data. A garbage collector uses its
+/// whole heap before it reuses memory.
 const LARGE_MEMORY_ROUNDS: usize = 16;
+
+/// Number of these rounds after which memory that still grows is a leak, if half of the time of the
+/// case has passed. A Java server with the default heap of a machine with 24 GiB needs six.
+const MIN_LARGE_MEMORY_ROUNDS: usize = 8;
 
 /// Number of times that a client of such a round sends [`BYTES_PER_CLIENT`].
 const REPETITIONS: usize = 16;
@@ -139,12 +145,13 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             // One-time setup is no leak, and an allocator or a garbage collector may reach a steady
             // state late. A leak per client recurs in each round.
             for round in 1..=MEMORY_ROUNDS + LARGE_MEMORY_ROUNDS {
-                let is_last = round == MEMORY_ROUNDS + LARGE_MEMORY_ROUNDS;
                 let repetitions = if round > MEMORY_ROUNDS { REPETITIONS } else { 1 };
                 ctx.process().wait_until_asleep();
                 let memory = || ctx.resources().usage().anonymous_bytes;
                 let before = memory();
                 send_and_disconnect(ctx, repetitions)?;
+                let is_last = round == MEMORY_ROUNDS + LARGE_MEMORY_ROUNDS
+                    || round >= MEMORY_ROUNDS + MIN_LARGE_MEMORY_ROUNDS && !ctx.permits_a_step();
                 outcome = ctx.wait_for(
                     if is_last { ctx.timeout } else { QUIET },
                     || memory() <= before + MAX_GROWTH,
@@ -157,7 +164,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                             .hint("which data of a closed connection does the server keep?")
                     },
                 );
-                if outcome.is_ok() {
+                if outcome.is_ok() || is_last {
                     break;
                 }
             }
@@ -300,15 +307,10 @@ fn disconnect_together(ctx: &TestContext<'_>) -> Result<(), Failure> {
     let mut clients = vec![ctx.clients().connect_with_retry(&request(0))?];
     // A server without a child process leaves no zombies.
     while clients.len() < limit && ctx.process().count() > 1 {
-        let quiet = ctx.deadlines().silence(SHORT_TIMEOUT);
-        let served = ctx.clients().try_connect().and_then(|mut client| {
-            let reply = client.ask_until_quiescent(&request(clients.len()), quiet)?;
-            Ok((client, reply))
-        });
-        match served {
-            Ok((client, reply)) if !ctx.contract.is_busy(&reply) => clients.push(client),
+        match ctx.clients().try_to_be_served(&request(clients.len())) {
+            Ok(client) => clients.push(client),
             // Other cases test how many clients are served.
-            _ => break,
+            Err(_) => break,
         }
     }
     match clients.len() {
@@ -328,11 +330,18 @@ fn send_and_disconnect(ctx: &TestContext<'_>, repetitions: usize) -> Result<(), 
     for _ in 0..SENDING_CLIENTS {
         let mut client = ctx.clients().connect_with_retry(&request(1))?;
         let reply = client.learn_reply(&request(2))?;
+        let stream = client
+            .client
+            .stream()
+            .map_err(|error| Failure::client_error("a duplicate of the socket", &error))?;
         let mut result = Ok(());
         for _ in 0..repetitions {
             result = result.and_then(|()| client.try_send(&lines));
             // Only the last request gets this reply.
             while result.is_ok() {
+                // The kernel delays the acknowledgement of replies by 40 ms, and Nagle's algorithm
+                // holds back the last replies until then.
+                let _ = SockRef::from(&stream).set_tcp_quickack(true);
                 match client.reply() {
                     Ok(line) if line == reply => break,
                     other => result = other.map(drop),

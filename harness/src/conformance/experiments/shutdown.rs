@@ -110,7 +110,7 @@ fn shut_down_connections(ctx: &TestContext<'_>) -> Result<Shutdown, Failure> {
     let number = ctx.contract.capacity.unwrap_or(MAX_CONNECTIONS).min(MAX_CONNECTIONS);
     let mut clients = Vec::new();
     while clients.len() < number {
-        match connect_served(ctx, &reply) {
+        match connect_served(ctx) {
             Some(client) => clients.push(client),
             None => break,
         }
@@ -133,14 +133,12 @@ fn shut_down_connections(ctx: &TestContext<'_>) -> Result<Shutdown, Failure> {
 }
 
 /// Connects a client that the server serves. `None` if the server does not serve another client.
-fn connect_served<'s>(ctx: &'s TestContext<'_>, reply: &[u8]) -> Option<TestClient<'s>> {
-    let mut client = ctx.clients().try_connect().ok()?;
-    let quiet = ctx.deadlines().silence(SHORT_TIMEOUT);
+fn connect_served<'s>(ctx: &'s TestContext<'_>) -> Option<TestClient<'s>> {
     if ctx.contract.wire.requests().is_none() {
-        let answered = client.ask_until_quiescent(&request(1), quiet);
-        return answered.is_ok_and(|line| line == reply).then_some(client);
+        return ctx.clients().try_to_be_served(&request(1)).ok();
     }
     // A request would use the connection up.
+    let mut client = ctx.clients().try_connect().ok()?;
     ctx.process().wait_until_asleep();
     let is_silent = matches!(client.received_reply(), Err(ClientError::Silent(..)));
     (client.is_accepted() && is_silent).then_some(client)
@@ -168,8 +166,8 @@ fn shut_down_pipelined(ctx: &TestContext<'_>) -> Result<Shutdown, Failure> {
     Ok(Shutdown { requests, replies, ..wait_for_end(ctx, vec![client]) })
 }
 
-/// Waits for the server to exit. If the contract does not declare the behaviour on SIGTERM, observes
-/// the exit while the clients are connected. Then disconnects them.
+/// Waits for the server to exit. If the contract does not declare the behaviour on SIGTERM,
+/// observes the exit while the clients are connected. Then disconnects them.
 fn wait_for_end(ctx: &TestContext<'_>, clients: Vec<TestClient<'_>>) -> Shutdown {
     let mut end = Shutdown {
         requests: 0,
@@ -206,8 +204,8 @@ fn wait_for_exit(ctx: &TestContext<'_>) -> Option<Exit> {
 
 /// Repeats `poll` until it returns a value, within the time in which a server must exit.
 ///
-/// If the contract does not declare the behaviour on SIGTERM, the server or its children may ignore the
-/// signal. Then returns `None` early, if all of them sleep.
+/// If the contract does not declare the behaviour on SIGTERM, the server or its children may ignore
+/// the signal. Then returns `None` early, if all of them sleep.
 fn wait_until<T>(ctx: &TestContext<'_>, poll: impl Fn() -> Option<T>) -> Option<T> {
     let is_declared = ctx.contract.shutdown.is_some();
     let began = Instant::now();
