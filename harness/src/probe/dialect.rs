@@ -19,7 +19,8 @@ const OPERATORS: &[(char, &str, &str)] = &[
     ('%', "142%50", "42"),
 ];
 
-/// Characters that stand for the operators of calculators with letters, or with words of one letter.
+/// Characters that stand for the operators of calculators with letters, or with words of one
+/// letter.
 const SYMBOLS: &[(u8, &[u8])] = &[(b'-', b"Ss"), (b'*', b"Mmx"), (b'/', b"Dd:"), (b'%', b"Rr")];
 
 /// Number of instances to launch in parallel if the server exits after each connection.

@@ -12,8 +12,8 @@ use crate::manifest::{Command, Entry, Manifest};
 use crate::stdio;
 use crate::usage_error::UsageError;
 
-/// Returns the name of the server: the given one, or one derived from the command that no other server
-/// of the file has. Call this function before the experiments, which take long.
+/// Returns the name of the server: the given one, or one derived from the command that no other
+/// server of the file has. Call this function before the experiments, which take long.
 ///
 /// # Errors
 /// The file is not a manifest, or already has a server with the given name.
@@ -64,8 +64,12 @@ pub(super) fn name_of(command: &str) -> String {
 
 /// Returns the lines of the entry.
 pub(super) fn lines(entry: Entry) -> Result<Vec<String>> {
+    Ok(text(entry)?.lines().map(str::to_owned).collect())
+}
+
+fn text(entry: Entry) -> Result<String> {
     let entry = toml::Table::try_from(entry).context("cannot format the manifest entry")?;
-    Ok(formatted("server", &entry, "[[server]]").lines().map(str::to_owned).collect())
+    Ok(formatted("server", &entry, "[[server]]"))
 }
 
 /// Writes the entry to standard output, or appends it to a file.
@@ -79,8 +83,7 @@ pub(super) fn write(file: Option<&Path>, mut entry: Entry) -> Result<()> {
         None => has_relative_file(&entry.command, &here),
     };
     entry.folder = needs_folder.then_some(here);
-    let entry = toml::Table::try_from(entry).context("cannot format the manifest entry")?;
-    let text = formatted("server", &entry, "[[server]]");
+    let text = text(entry)?;
     match file {
         None => stdio::print(&text),
         Some(path) => {
@@ -98,8 +101,8 @@ pub(super) fn write(file: Option<&Path>, mut entry: Entry) -> Result<()> {
     Ok(())
 }
 
-/// Returns whether the command names a file in this directory, with or without its extension: `chat.py`,
-/// or `Chat` for `Chat.class`.
+/// Returns whether the command names a file in this directory, with or without its extension:
+/// `chat.py`, or `Chat` for `Chat.class`.
 fn has_relative_file(command: &Command, here: &Path) -> bool {
     let words = match command {
         Command::Words(words) => words.clone(),

@@ -39,8 +39,8 @@ impl Observation {
         })
     }
 
-    /// Describes the observation, with the properties that the entry declares because of it, and why
-    /// it does not declare the others.
+    /// Describes the observation, with the properties that the entry declares because of it, and
+    /// why it does not declare the others.
     pub(super) fn line(&self, entry: &Declared) -> String {
         let mut line = self.description.clone();
         for property in PROPERTIES {
@@ -67,8 +67,8 @@ impl Observation {
     }
 }
 
-/// Number of further experiments that must agree before a server counts as one that drains. A server
-/// that exits at once may by chance have answered all requests before the signal.
+/// Number of further experiments that must agree before a server counts as one that drains. A
+/// server that exits at once may by chance have answered all requests before the signal.
 const DRAIN_REPETITIONS: usize = 4;
 
 /// Timeout of a wait in the experiments with longer lines. They take over 30 s with a server that

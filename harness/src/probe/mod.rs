@@ -108,8 +108,8 @@ impl ProbeArguments {
         }
     }
 
-    /// Returns the entry of a server with an unknown protocol: how it is started, its greeting and the
-    /// end of its replies.
+    /// Returns the entry of a server with an unknown protocol: how it is started, its greeting and
+    /// the end of its replies.
     fn skeleton(&self, command: &str, target: ProbeTarget, error: &DetectError) -> Entry {
         let greeting = error.greeting();
         let lines = greeting.iter().filter(|byte| **byte == b'\n').count();

@@ -22,8 +22,8 @@ const LISTENERS: usize = 2;
 /// Number of sample messages.
 const MESSAGES: usize = 3;
 
-/// Returns the clients that receive a client's message, for a server that answers the sender. `None`
-/// if only the sender gets a reply, or if the server serves one client at a time.
+/// Returns the clients that receive a client's message, for a server that answers the sender.
+/// `None` if only the sender gets a reply, or if the server serves one client at a time.
 pub(crate) fn detect_broadcast(target: &ProbeTarget, protocol: &Protocol) -> Option<Broadcast> {
     if !target.serves_several || protocol.wire.requests().is_some() {
         return None;
@@ -53,8 +53,8 @@ fn receive_all<'c>(
     clients.map(|client| instance.receive_since(client, since)).collect()
 }
 
-/// Detects a server that sends each message to all clients except the sender, with requests that end
-/// with this terminator.
+/// Detects a server that sends each message to all clients except the sender, with requests that
+/// end with this terminator.
 pub(super) fn detect_silent_broadcast(target: &ProbeTarget, end: &[u8]) -> Option<Protocol> {
     let mut instance = target.instance().ok()?;
     let raw = Wire { request: template(end), ..Wire::default() };

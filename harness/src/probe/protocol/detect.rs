@@ -1,7 +1,6 @@
 //! Tries request formats, each on an instance of the server.
 
 use std::fmt;
-use std::ops::ControlFlow;
 
 use super::broadcast::detect_silent_broadcast;
 use super::detected::Protocol;
@@ -19,8 +18,8 @@ const COMMON_ENDS: &[&[u8]] = &[b"", b"\n"];
 /// Terminators of requests.
 const ENDS: &[&[u8]] = &[b"", b"\n", b"\r\n", b"\0", b";"];
 
-/// Characters for the operator `+` in the expressions of some calculators: letters, or a space between
-/// two numbers.
+/// Characters for the operator `+` in the expressions of some calculators: letters, or a space
+/// between two numbers.
 const PLUS_SYMBOLS: &[u8] = b"Aap ";
 
 /// Reason why the protocol is unknown.
@@ -85,7 +84,8 @@ struct Failures {
     replies: Vec<Vec<u8>>,
     not_launched: Option<LaunchError>,
     greeting: Vec<u8>,
-    /// An echo with further text, which may be a calculator with another format: `41+1 = undefined`.
+    /// An echo with further text, which may be a calculator with another format: `41+1 =
+    /// undefined`.
     echo_with_text: Option<Box<(Protocol, ProbeTarget)>>,
 }
 
@@ -115,8 +115,8 @@ pub(crate) fn detect(target: &mut ProbeTarget) -> Result<Protocol, DetectError> 
         .chain(ENDS.iter().map(|end| (*end, spaced)))
         .collect();
     for formats in [common, others] {
-        if let ControlFlow::Break(protocol) = try_formats(target, &formats, &mut failures) {
-            return Ok(*protocol);
+        if let Some(protocol) = try_formats(target, &formats, &mut failures) {
+            return Ok(protocol);
         }
         if failures.other_reply.is_none()
             && failures.echo_with_text.is_none()
@@ -125,8 +125,10 @@ pub(crate) fn detect(target: &mut ProbeTarget) -> Result<Protocol, DetectError> 
             return Err(DetectError::Launch(error));
         }
     }
-    let is_silent = failures.echo_with_text.is_none();
-    if failures.not_launched.is_none() && !target.is_already_running() && is_silent {
+    if failures.not_launched.is_none()
+        && failures.echo_with_text.is_none()
+        && !target.is_already_running()
+    {
         let broadcast = target.each(COMMON_ENDS, |end| detect_silent_broadcast(target, end));
         if let Some(protocol) = broadcast.into_iter().flatten().next() {
             target.serves_several = true;
@@ -134,8 +136,8 @@ pub(crate) fn detect(target: &mut ProbeTarget) -> Result<Protocol, DetectError> 
         }
     }
     if failures.not_launched.is_none() {
-        if let ControlFlow::Break(protocol) = try_formats(target, &symbols(), &mut failures) {
-            return Ok(*protocol);
+        if let Some(protocol) = try_formats(target, &symbols(), &mut failures) {
+            return Ok(protocol);
         }
         // A server that sends nothing at all would only cost time.
         if (failures.other_reply.is_some() || failures.echo_with_text.is_some())
@@ -176,13 +178,13 @@ fn symbols() -> Vec<(&'static [u8], Syntax)> {
     formats
 }
 
-/// Tries several formats in parallel. Breaks with the protocol of the first format that gets the right
+/// Tries several formats in parallel. Returns the protocol of the first format that gets the right
 /// reply. An echo with further text does not count as one.
 fn try_formats(
     target: &mut ProbeTarget,
     formats: &[(&'static [u8], Syntax)],
     failures: &mut Failures,
-) -> ControlFlow<Box<Protocol>> {
+) -> Option<Protocol> {
     let results = target.each(formats, |&(end, syntax)| try_format(target, end, syntax));
     for result in results {
         match result {
@@ -192,7 +194,7 @@ fn try_formats(
             FormatResult::Accepted(accepted) => {
                 let (protocol, updated) = *accepted;
                 *target = updated;
-                return ControlFlow::Break(Box::new(protocol));
+                return Some(protocol);
             }
             FormatResult::OtherReply { request, reply, greeting } => {
                 failures.replies.push(reply);
@@ -208,5 +210,5 @@ fn try_formats(
             }
         }
     }
-    ControlFlow::Continue(())
+    None
 }

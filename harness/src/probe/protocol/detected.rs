@@ -46,7 +46,8 @@ pub(crate) struct Protocol {
 }
 
 impl Protocol {
-    /// Returns the plain request with this number, and its value. Different numbers give different requests.
+    /// Returns the plain request with this number, and its value. Different numbers give different
+    /// requests.
     pub(super) fn request(&self, number: usize) -> (Vec<u8>, String) {
         let (first, value) = (40 + number, 41 + number);
         let request = self.syntax.written(&format!("{first}+1"));
@@ -82,8 +83,8 @@ impl Protocol {
     }
 
     /// Opens a connection and checks that it is served. The server may not yet have noticed that
-    /// earlier clients disconnected. So waits while the connection is queued, and connects again if it
-    /// is rejected.
+    /// earlier clients disconnected. So waits while the connection is queued, and connects again if
+    /// it is rejected.
     pub(super) fn connect(&self, instance: &mut Instance<'_>) -> Option<Client> {
         let deadline = Instant::now() + SERVED_TIMEOUT;
         loop {
@@ -96,8 +97,8 @@ impl Protocol {
         }
     }
 
-    /// Same as [`check_service`](Self::check_service), but waits until `deadline` while the connection
-    /// stays open without a reply.
+    /// Same as [`check_service`](Self::check_service), but waits until `deadline` while the
+    /// connection stays open without a reply.
     fn check_service_until(
         &self,
         instance: &Instance<'_>,

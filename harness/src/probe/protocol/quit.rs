@@ -48,7 +48,7 @@ pub(crate) fn detect_quit(target: &ProbeTarget, protocol: &Protocol) -> QuitWord
     let mut effects = try_words(match target {
         // A server that exits after a connection needs an instance for each word.
         _ if target.exits_by_itself => 1,
-        _ if target.serves_several && protocol.broadcast.is_none() => words.len(),
+        _ if tries_in_parallel(target, protocol) => words.len(),
         _ => WORDS_PER_INSTANCE,
     });
     // The exit of the server closes all connections.
@@ -102,12 +102,17 @@ fn send(client: &mut Client, wire: &Wire, word: &str) -> bool {
     client.send(&wire.sent(word.as_bytes())).is_ok()
 }
 
-/// Returns the effect of each word. Sends each word on a separate connection, after a plain request.
-/// If the server serves several connections at once, they are open in parallel.
+/// Returns whether words are sent on several connections at a time. If the server broadcasts, each
+/// client would receive the words of the others.
+fn tries_in_parallel(target: &ProbeTarget, protocol: &Protocol) -> bool {
+    target.serves_several && protocol.broadcast.is_none()
+}
+
+/// Returns the effect of each word. Sends each word on a separate connection, after a plain
+/// request. The connections are open at the same time if [`tries_in_parallel`].
 fn effects(target: &ProbeTarget, protocol: &Protocol, words: &[&str]) -> Vec<Effect> {
     let mut effects: Vec<Effect> = Vec::new();
     let Ok(mut instance) = target.instance() else { return vec![Effect::default(); words.len()] };
-    let is_parallel = target.serves_several && protocol.broadcast.is_none();
     while effects.len() < words.len() {
         let mut clients = Vec::new();
         while effects.len() + clients.len() < words.len() {
@@ -122,7 +127,7 @@ fn effects(target: &ProbeTarget, protocol: &Protocol, words: &[&str]) -> Vec<Eff
                 Some(client) => clients.push(client),
                 None => break,
             }
-            if !is_parallel {
+            if !tries_in_parallel(target, protocol) {
                 break;
             }
         }
