@@ -31,12 +31,13 @@ pub struct Failure {
     pub blocked_by: &'static [&'static str],
     /// Whether `observed` includes how the connection ended.
     pub observes_connection_end: bool,
-    /// What the harness did that made the server fail, if it is not the last event of the transcript.
+    /// What the harness did that made the server fail, if it is not the last event of the
+    /// transcript.
     pub stimulus: Option<Box<Stimulus>>,
     /// The first byte in which the received reply differs from the expected one.
     pub difference: Option<Box<Difference>>,
-    /// Whether the failure is worse than an exit of the server, so that an exit does not replace it.
-    pub outranks_exit: bool,
+    /// Whether the failure is worse than an exit of the server, and is reported in its place.
+    pub replaces_exit: bool,
     /// Further data of the failure.
     pub detail: Option<Box<Detail>>,
 }
@@ -72,7 +73,7 @@ impl Failure {
             observes_connection_end: false,
             stimulus: None,
             difference: None,
-            outranks_exit: false,
+            replaces_exit: false,
             detail: None,
         }
     }
@@ -87,8 +88,8 @@ impl Failure {
         }
     }
 
-    /// Returns the failure of a requirement because of a client error, such as a timeout. An error of
-    /// this machine is an error of the harness.
+    /// Returns the failure of a requirement because of a client error, such as a timeout. An error
+    /// of this machine is an error of the harness.
     pub fn client_error(expected: impl Into<String>, error: &ClientError) -> Failure {
         let Some(fault) = fault_of(error) else {
             return match error {
@@ -134,8 +135,8 @@ impl Failure {
         }
     }
 
-    /// Returns an inconclusive result because of an obstacle. `consequence` is what the case could not
-    /// do.
+    /// Returns an inconclusive result because of an obstacle. `consequence` is what the case could
+    /// not do.
     pub fn obstacle(obstacle: Obstacle, consequence: &str) -> Failure {
         Failure {
             detail: Some(Box::new(Detail::Obstacle(obstacle))),
@@ -201,7 +202,7 @@ impl Failure {
     }
 
     /// Names the fault of an echo server whose reply differs because the line is not valid UTF-8.
-    pub(super) fn after_line(self, line: &[u8]) -> Failure {
+    pub(super) fn with_utf8_fault(self, line: &[u8]) -> Failure {
         match self.fault {
             Fault::WrongReply if std::str::from_utf8(line).is_err() => {
                 self.fault(Fault::ChangesInvalidUtf8).hint(
@@ -259,9 +260,9 @@ impl Failure {
         }
     }
 
-    /// Marks the failure as worse than an exit of the server.
-    pub fn outranking_exit(mut self) -> Failure {
-        self.outranks_exit = true;
+    /// Marks the failure as worse than an exit of the server, to be reported in its place.
+    pub fn replacing_exit(mut self) -> Failure {
+        self.replaces_exit = true;
         self
     }
 

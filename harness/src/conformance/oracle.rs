@@ -104,8 +104,8 @@ impl Expression {
             }
     }
 
-    /// Returns whether the expression needs integers of more than 32 bits, but only just: a server that
-    /// evaluates smaller ones correctly probably has integers of 32 bits.
+    /// Returns whether the expression needs integers of more than 32 bits, but only just: a server
+    /// that evaluates smaller ones correctly probably has integers of 32 bits.
     pub fn just_exceeds_32_bits(&self, dialect: Dialect) -> bool {
         !self.is_within(i32::MAX.into(), dialect) && self.is_within(u32::MAX.into(), dialect)
     }

@@ -288,8 +288,8 @@ fn wrong_declaration(spec: &LaunchSpec, reply: &Reply) -> Option<PreflightFailur
     Some(PreflightFailure { message, blame, blocks, is_launched: true, failure })
 }
 
-/// Sends plain requests, and describes a server whose replies do not depend on the request, or are all
-/// errors.
+/// Sends plain requests, and describes a server whose replies do not depend on the request, or are
+/// all errors.
 fn unlike_the_service(ctx: &TestContext<'_>) -> Option<PreflightFailure> {
     let contract = ctx.contract;
     if contract.wire.requests().is_some() {

@@ -17,8 +17,8 @@ pub(super) fn halves(contract: &Contract, request: &[u8]) -> (Vec<u8>, Vec<u8>) 
     (first, second)
 }
 
-/// Maximum number of operators in an expression. Servers that limit the number of operators, or that
-/// evaluate recursively, accept at least this number.
+/// Maximum number of operators in an expression. Servers that limit the number of operators, or
+/// that evaluate recursively, accept at least this number.
 pub(super) const MAX_OPERATORS: usize = 250;
 
 /// Digits of an operand that pads a request. Any calculator has integers of this size.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Round trips that are added to a wait. A wait for one event takes one or two, and a lost segment or
-/// a delayed acknowledgement costs others.
+/// Round trips that are added to a wait. A wait for one event takes one or two, and a lost segment
+/// or a delayed acknowledgement costs others.
 const ROUND_TRIPS_PER_WAIT: u32 = 4;
 
-/// The round-trip time to a server: the shortest time in which a connection was established. Zero if
-/// unknown, and for a server on this machine that the harness launched.
+/// The round-trip time to a server: the shortest time in which a connection was established.
+/// Unknown until then.
 #[derive(Clone, Debug)]
 pub struct RoundTrip(Arc<AtomicU64>);
 
@@ -35,7 +35,7 @@ impl RoundTrip {
         }
     }
 
-    /// Returns the round-trip time, or zero.
+    /// Returns the round-trip time; zero if it is unknown.
     pub(super) fn get(&self) -> Duration {
         self.known().unwrap_or_default()
     }

@@ -119,7 +119,7 @@ impl Runner {
             with_blocked_server(&ctx, failure).checked_end(&spec.contract.wire.reply_end)
         };
         let outcome = outcome.map(|checked| checked.map_err(explained));
-        let outranks_exit = matches!(&outcome, Ok(Err(failure)) if failure.outranks_exit);
+        let replaces_exit = matches!(&outcome, Ok(Err(failure)) if failure.replaces_exit);
         let FinishedCase { process, evidence, was_served, was_replayed, obstacle, waited_share } =
             ctx.finish();
         result.set_outcome(outcome, &evidence);
@@ -127,14 +127,15 @@ impl Runner {
             result.explain_by(obstacle);
         }
         // After a failure, the server may be about to crash and need a moment to exit.
-        let was_tried = result.state == State::NotApplicable;
-        let exit_grace = if result.is_fine() && !was_tried { Duration::ZERO } else { EXIT_GRACE };
+        let is_inapplicable = result.state == State::NotApplicable;
+        let exit_grace =
+            if result.is_fine() && !is_inapplicable { Duration::ZERO } else { EXIT_GRACE };
         let ServerEnd { mut report, was_signalled, had_worse_shortage, lacked_descriptors } =
             process.end(exit_grace);
         result.add_output(&evidence, &mut report);
         let unexpected_exit = report.exit.filter(|&exit| {
             !was_signalled
-                && !outranks_exit
+                && !replaces_exit
                 && !spec.contract.permits_exit(exit)
                 && (was_served || result.state != State::Inconclusive)
         });
@@ -150,8 +151,8 @@ impl Runner {
             result.fail_by_lifetime(spec.confinement.lifetime.unwrap_or_default());
         } else if let Some(exit) = unexpected_exit {
             result.fail_by_exit(exit);
-        } else if was_tried {
-            // The case did not begin.
+        } else if is_inapplicable {
+            // An experiment has shown that the case does not apply.
         } else if result.is_fine() && self.replay.is_some() && !was_replayed {
             result.fail_with(Failure::wrong_counterexample("the case has no random input"));
         } else if result.is_fine() && !evidence.has_verified_any() {
@@ -222,8 +223,8 @@ impl CaseResult {
         }
     }
 
-    /// Makes a failed case inconclusive: a wait ended while the server was using the CPU, and the machine
-    /// was overloaded.
+    /// Makes a failed case inconclusive: a wait ended while the server was using the CPU, and the
+    /// machine was overloaded.
     fn excuse_by_overload(&mut self, waited_share: f64) {
         if self.found() == Kind::Fail {
             let seen = mem::take(&mut self.observed);

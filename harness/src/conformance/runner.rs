@@ -31,9 +31,9 @@ impl Drop for RunningCase {
 }
 
 impl Runner {
-    /// Runs cases on a server, except those that the failure of a preflight check blocks. Reports each result when
-    /// it is known, and returns the results in the order of `cases`. After [`stop`](Self::stop),
-    /// the cases that did not run have no result.
+    /// Runs cases on a server, except those that the failure of a preflight check blocks. Reports
+    /// each result when it is known, and returns the results in the order of `cases`. After
+    /// [`stop`](Self::stop), the cases that did not run have no result.
     pub fn run_cases(
         &self,
         spec: &LaunchSpec,
@@ -55,7 +55,8 @@ impl Runner {
     /// If the reply to a plain request is not exactly one line, no other case can test its
     /// requirement. Each would time out or fail for this reason. So the cases that test plain
     /// requests run first and decide whether the others run. With them runs the case that tests
-    /// whether the server broadcasts: then no case that assumes own replies can test its requirement.
+    /// whether the server broadcasts: then no case that assumes own replies can test its
+    /// requirement.
     ///
     /// A blocked case is reported last, when the results of the cases that may block it are known.
     fn run_after_preflight(
@@ -74,8 +75,8 @@ impl Runner {
         };
         let mut results = limited.run_in_parallel(spec, &plain, &|_: &mut CaseResult| {});
         let broadcasts = results.iter().any(|it| it.name == NO_BROADCAST && is_not_answered(it));
-        let is_silent = |it: &&CaseResult| it.name != NO_BROADCAST && is_not_answered(it);
-        let unanswered = results.iter().find(is_silent).map(|it| unanswered(&it.name));
+        let is_other = |it: &&CaseResult| it.name != NO_BROADCAST && is_not_answered(it);
+        let unanswered = results.iter().find(is_other).map(|it| unanswered(&it.name));
         if broadcasts {
             results.iter_mut().filter(|it| it.name != NO_BROADCAST).for_each(|result| {
                 if is_not_answered(result) {
@@ -83,7 +84,7 @@ impl Runner {
                 }
             });
         }
-        if let Some(failure) = unanswered.clone().filter(|_| !broadcasts) {
+        if let Some(failure) = unanswered.as_ref().filter(|_| !broadcasts) {
             // The evidence of its run would be that of another fault.
             for result in results.iter_mut().filter(|it| it.name == NO_BROADCAST) {
                 if let Some(case) = plain.iter().find(|case| case.name == NO_BROADCAST) {
@@ -92,20 +93,14 @@ impl Runner {
             }
         }
         results.iter_mut().for_each(report_unless_blocked);
-        if broadcasts {
-            let is_skipped =
-                |case: &&'static Case| unanswered.is_some() || case.needs_own_replies();
-            let (skipped, others): (Vec<_>, Vec<_>) = others.iter().partition(|it| is_skipped(it));
-            let failure = broadcast_failure();
+        let is_skipped =
+            |case: &&'static Case| unanswered.is_some() || broadcasts && case.needs_own_replies();
+        let (skipped, others): (Vec<_>, Vec<_>) = others.iter().partition(|it| is_skipped(it));
+        let failure = if broadcasts { Some(broadcast_failure()) } else { unanswered };
+        if let Some(failure) = failure {
             results.extend(self.skip(spec, &skipped, &failure, report_unless_blocked));
-            results.extend(limited.run_in_parallel(spec, &others, &report_unless_blocked));
-            return limited.with_causes(spec, cases, results, report);
         }
-        let others = match unanswered {
-            Some(failure) => self.skip(spec, &others, &failure, report_unless_blocked),
-            None => limited.run_in_parallel(spec, &others, &report_unless_blocked),
-        };
-        results.extend(others);
+        results.extend(limited.run_in_parallel(spec, &others, &report_unless_blocked));
         limited.with_causes(spec, cases, results, report)
     }
 
@@ -239,8 +234,8 @@ impl Runner {
         results.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits while the machine is overloaded and other cases run, at most for the timeout of one wait: a
-    /// further server would only add to the load.
+    /// Waits while the machine is overloaded and other cases run, at most for the timeout of one
+    /// wait: a further server would only add to the load.
     fn wait_to_start(&self) -> RunningCase {
         let deadline = Instant::now() + self.timeout;
         while RUNNING.load(Relaxed) > 0

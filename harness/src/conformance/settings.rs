@@ -13,9 +13,11 @@ use crate::server::Launcher;
 /// whose replies are all slow.
 pub(super) const TIMEOUTS_PER_CASE: u32 = 6;
 
-/// Time limit of all cases of a server, if none is set, as a multiple of the timeout of one wait, and
-/// its minimum. It bounds the check of a server that takes the CPUs from the harness.
+/// Time limit of all cases of a server, if none is set, as a multiple of the timeout of one wait.
+/// It bounds the check of a server that takes the CPUs from the harness.
 const TIMEOUTS_PER_SERVER: u32 = 120;
+
+/// Minimum of the time limit of all cases of a server, if none is set.
 const MIN_TIME_PER_SERVER: Duration = Duration::from_secs(600);
 
 /// A function that the runner calls with the name of each case before it runs the case.
@@ -44,10 +46,10 @@ pub struct Runner {
     pub parallel_cases: usize,
     /// The counterexample to replay, if any. A case with random inputs then tests only this value.
     pub replay: Option<serde_json::Value>,
-    /// Time limit for all cases of one server. After this time, no case starts, and waits of
-    /// running cases time out.
+    /// Time limit for all cases of one server; `None` for the default. After this time, no case
+    /// starts, and waits of running cases time out.
     pub within: Option<Duration>,
-    /// The deadline that follows from `within`; set when the cases start.
+    /// The deadline that follows from the time limit; set when the cases start.
     pub deadline: Option<Instant>,
     /// Round-trip time to the server, if the harness did not launch it.
     pub round_trip: RoundTrip,

@@ -75,7 +75,8 @@ pub(super) fn max_line(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Maximum number of connections that a property may declare. No server has more.
+/// Maximum number of connections that a property may declare. A process has at most 1,048,576
+/// descriptors (the default of fs.nr_open), and few servers have more than ten processes.
 const MAX_CONNECTIONS: usize = 10_000_000;
 
 /// Parses a number of connections of at least `minimum`.

@@ -14,8 +14,11 @@ use crate::conformance::test_client::{MAX_MEMORY_GROWTH, OverfillOutcome};
 use crate::conformance::threads::spawn_scoped;
 use crate::results::{Fault, Level};
 
-/// Number of replies that a slow reader gets. At 16 bytes each, they exceed the socket buffers.
+/// Number of replies that a slow reader gets. Together they exceed the socket buffers.
 const REPLIES: usize = 25_000;
+
+/// Length of each of these replies in bytes: 15 digits and the line feed.
+const REPLY_LENGTH: usize = 16;
 
 /// Requests that the slow reader sends in turn.
 const ALTERNATING_REQUESTS: [&[u8]; 2] = [b"123456789012345", b"543210987654321"];
@@ -90,7 +93,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         check: |ctx| {
             let mut client = ctx.clients().connect_with_small_window()?;
             // A round trip transfers at most the receive window.
-            ctx.require_round_trips(REPLIES * 16 / SMALL_WINDOW)?;
+            ctx.require_round_trips(REPLIES * REPLY_LENGTH / SMALL_WINDOW)?;
             let [first, second] = ALTERNATING_REQUESTS;
             let replies = [client.learn_reply(first)?, client.learn_reply(second)?];
             let pair = [ctx.contract.sent(first), ctx.contract.sent(second)].concat();

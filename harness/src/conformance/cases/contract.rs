@@ -469,8 +469,8 @@ impl OverLimit {
     }
 }
 
-/// Returns the whole words of a busy reply's first line before the first digit, if any. Later busy lines probably begin
-/// with them, while a number, such as a count of clients, may differ.
+/// Returns the whole words of a busy reply's first line before the first digit, if any. Later busy
+/// lines probably begin with them, while a number, such as a count of clients, may differ.
 pub(crate) fn stable_prefix(reply: &[u8]) -> Option<String> {
     let line = first_line(reply);
     let prefix = match line.iter().position(u8::is_ascii_digit) {

@@ -122,8 +122,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
 ];
 
-/// Returns the number of the server's threads and processes, with those that have exited and are not
-/// waited for.
+/// Returns the number of the server's threads and processes, with those that have exited and are
+/// not waited for.
 fn started(ctx: &TestContext<'_>) -> usize {
     let usage = ctx.resources().usage();
     usage.threads + usage.processes

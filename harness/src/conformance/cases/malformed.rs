@@ -138,7 +138,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             for line in [&b"\x1b]0;owned\x07"[..], b"1\x1b[2J", b"\x08\x08\x08"] {
                 client.raw_request(line)?;
                 let reply = client.expect_error().map_err(|failure| failure.caused_by(line))?;
-                // The text of an error reply may have control characters of its own, such as colours.
+                // The text of an error reply may have control characters of its own, such as
+                // colours.
                 let repeats = |known: &[u8]| {
                     let is_repeated = |byte: &u8| {
                         byte.is_ascii_control() && line.contains(byte) && !known.contains(byte)
@@ -166,8 +167,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
 ];
 
-/// Returns a length of requests that the server answers: 20,000 bytes, or else the first of a half, a
-/// quarter, and so on. A server that rejects a request only for its length does not evaluate it.
+/// Returns a length of requests that the server answers: 20,000 bytes, or else the first of a half,
+/// a quarter, and so on. A server that rejects a request only for its length does not evaluate it.
 ///
 /// # Errors
 /// No request gets a reply. The case is then inconclusive.
@@ -215,7 +216,7 @@ fn check_each(
         let with_line = |failure: Failure| Failure {
             expected: format!("to {sent}: {}", failure.expected),
             ..match ctx.contract.service {
-                Service::Echo => failure.after_line(line),
+                Service::Echo => failure.with_utf8_fault(line),
                 Service::Calc => failure,
             }
             .caused_by(line)
@@ -237,8 +238,8 @@ fn expect_errors(ctx: &TestContext<'_>, lines: &[&[u8]]) -> Result<(), Failure> 
     check_each(ctx, lines, |client, _| client.expect_error().map(drop))
 }
 
-/// Requires one reply to each line: any reply of a calculator, the line itself of an echo server, or
-/// the line transformed as declared.
+/// Requires one reply to each line: any reply of a calculator, the line itself of an echo server,
+/// or the line transformed as declared.
 fn expect_replies(ctx: &TestContext<'_>, lines: &[&[u8]]) -> Result<(), Failure> {
     check_each(ctx, lines, |client, line| match ctx.contract.service {
         Service::Calc => client.expect_any_reply(),

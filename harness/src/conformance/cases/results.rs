@@ -325,7 +325,7 @@ fn expect_echo(client: &mut TestClient<'_>, line: &[u8]) -> Result<(), Failure> 
     let expected = format!("the reply {} to {}", printable(&echo), printable(line));
     let reply = client.ask(line).map_err(|error| Failure::client_error(&expected, &error))?;
     if reply != echo {
-        return Err(Failure::wrong_reply(expected, &echo, &reply).after_line(line));
+        return Err(Failure::wrong_reply(expected, &echo, &reply).with_utf8_fault(line));
     }
     client.ctx.evidence().record_verified();
     Ok(())

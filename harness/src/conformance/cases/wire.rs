@@ -54,10 +54,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             {
                 let seen = format!("the server exited ({exit})");
                 let failure = Failure::fail("the server keeps running", seen).fault(Fault::Exits);
-                return Err(Failure {
-                    state: State::Crash,
-                    ..with_hint(failure).outranking_exit()
-                });
+                return Err(Failure { state: State::Crash, ..with_hint(failure).replacing_exit() });
             }
             rest.map_err(|error| {
                 Failure::not_closed("the server closes the connection (FIN)", &error)

@@ -103,12 +103,11 @@ impl Deadlines {
         self.ended_a_wait.get()
     }
 
-    /// Returns how many quarters of the time of the case have passed.
-    pub(super) fn elapsed_quarters(&self) -> u32 {
+    /// Returns the share of the time of the case that has passed, from 0 to 1.
+    pub(super) fn elapsed_share(&self) -> f64 {
         let left = self.case_deadline.get().saturating_duration_since(Instant::now());
-        (1..=4)
-            .filter(|&quarter| left <= self.timeout * TIMEOUTS_PER_CASE * (4 - quarter) / 4)
-            .count() as u32
+        let all = self.timeout * TIMEOUTS_PER_CASE;
+        (1.0 - left.as_secs_f64() / all.as_secs_f64().max(1e-6)).max(0.0)
     }
 
     /// Returns whether the deadline of the case has passed.

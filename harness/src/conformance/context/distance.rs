@@ -11,9 +11,6 @@ use crate::results::Obstacle;
 /// Round-trip time from which a server counts as far away. In a local network, it is below 1 ms.
 const FAR: Duration = Duration::from_millis(5);
 
-/// Time for the repetitions of a case at a far server, as a fraction of the timeout of one wait.
-const REPETITIONS_PER_TIMEOUT: u32 = 2;
-
 impl TestContext<'_> {
     /// Returns the round-trip time to the server; zero if the harness launched it.
     pub(in crate::conformance) fn round_trip(&self) -> Duration {
@@ -37,8 +34,8 @@ impl TestContext<'_> {
         self.round_trip() >= FAR
     }
 
-    /// Returns `max`, or the number of repetitions that a case has time for if the server is far away:
-    /// at least 1. `round_trips` is the number of round trips of one repetition.
+    /// Returns `max`, or the number of repetitions that a case has time for if the server is far
+    /// away: at least 1. `round_trips` is the number of round trips of one repetition.
     pub(in crate::conformance) fn repetitions(&self, max: usize, round_trips: u32) -> usize {
         if !self.is_far() {
             return max;
@@ -48,17 +45,19 @@ impl TestContext<'_> {
         max.min(usize::try_from(number).unwrap_or(max)).max(1)
     }
 
-    /// Returns the time for the repetitions of a case at a far server.
+    /// Returns the time for the repetitions of a case at a far server. It is a small part of the
+    /// time limit of the case, which has several such series and must have time to wait for a
+    /// failure.
     pub(in crate::conformance) fn repetition_time(&self) -> Duration {
-        self.timeout / REPETITIONS_PER_TIMEOUT
+        self.timeout / 2
     }
 
-    /// Returns whether an experiment with a varying number of steps has time for another step. It ends
-    /// after half of the time of the case, or a quarter if each step takes long, so that its result is
-    /// known.
+    /// Returns whether an experiment with a varying number of steps has time for another step. It
+    /// ends after half of the time of the case, or a quarter if each step takes long, so that its
+    /// result is known.
     pub(in crate::conformance) fn permits_a_step(&self) -> bool {
-        let quarters = if self.is_far() { 1 } else { 2 };
-        self.deadlines.elapsed_quarters() < quarters
+        let share = if self.is_far() { 0.25 } else { 0.5 };
+        self.deadlines.elapsed_share() < share
     }
 
     /// Requires that the case has time for this number of round trips.

@@ -79,8 +79,9 @@ impl<'c> Resources<'c> {
         })
     }
 
-    /// Runs `experiment` when the server has no free descriptor. A server that cannot be brought into
-    /// the state of one without unused numbers gets a worse shortage: it can pass, but not fail.
+    /// Runs `experiment` when the server has no free descriptor. A server that cannot be brought
+    /// into the state of one without unused numbers gets a worse shortage: it can pass, but not
+    /// fail.
     fn experiment_without_descriptors<T>(
         &self,
         experiment: impl FnOnce() -> Result<T, Failure>,

@@ -13,12 +13,12 @@ use crate::conformance::precondition::MAX_CLIENTS;
 use crate::conformance::requests::request;
 use crate::conformance::test_client::{QUIET, TestClient, is_rejection};
 
-/// Number of connections opened in the first round to fill the queue. Each round opens twice as many as
-/// the round before it.
+/// Number of connections opened in the first round to fill the queue. Each round opens twice as
+/// many as the round before it.
 const CONNECTIONS_PER_ROUND: usize = 16;
 
-/// Number of waiting connections after which a queue counts as one without limit, if the time of the
-/// case ended the search for its limit.
+/// Number of waiting connections after which a queue counts as one without limit, if the time of
+/// the case ended the search for its limit.
 const LONG_QUEUE: usize = 64;
 
 /// The clients of a server at its connection limit.
@@ -151,7 +151,8 @@ impl<'s> ClientsAtLimit<'s> {
     }
 
     /// Returns the overload policy of the server, if any. Call this function after
-    /// [`fill_queue`](Self::fill_queue). If the queue has no limit, connections over the limit wait.
+    /// [`fill_queue`](Self::fill_queue). If the queue has no limit, connections over the limit
+    /// wait.
     pub(in crate::conformance) fn policy(&self) -> Option<OverloadPolicy> {
         match &self.next {
             Some(next) => next.policy(),

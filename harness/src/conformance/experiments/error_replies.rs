@@ -87,7 +87,8 @@ fn connect_with_others<'s>(
     ctx.clients().connect_with_retry(plain)
 }
 
-/// Returns whether a reply is a value and no error: a number, or the echoed request or its beginning.
+/// Returns whether a reply is a value and no error: a number, or the echoed request or its
+/// beginning.
 fn is_value(contract: &Contract, request: &[u8], reply: &[u8]) -> bool {
     let is_number = std::str::from_utf8(reply).is_ok_and(|text| text.trim().parse::<f64>().is_ok());
     is_number || contract.echo(request).starts_with(reply)
@@ -100,9 +101,9 @@ pub(in crate::conformance) fn first_line(reply: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Returns the common prefix of the replies' first lines, cut after a colon or a dash, or after a whole
-/// word. A prefix that ends elsewhere, such as before a number, would vary with the request or the
-/// connection.
+/// Returns the common prefix of the replies' first lines, cut after a colon or a dash, or after a
+/// whole word. A prefix that ends elsewhere, such as before a number, would vary with the request
+/// or the connection.
 pub(in crate::conformance) fn common_prefix<'l>(
     replies: impl IntoIterator<Item = &'l [u8]>,
 ) -> &'l [u8] {
@@ -124,8 +125,8 @@ pub(in crate::conformance) fn common_prefix<'l>(
     }
 }
 
-/// Returns the text up to the end of its last whole word, without an open bracket. The last word is not
-/// whole if `continues`.
+/// Returns the text up to the end of its last whole word, without an open bracket. The last word is
+/// not whole if `continues`.
 pub(in crate::conformance) fn whole_words(text: &[u8], continues: bool) -> &[u8] {
     let is_end = |at: &usize| {
         let continues = text.get(*at).map_or(continues, is_word);

@@ -29,7 +29,8 @@ pub(in crate::conformance) struct Recipients {
 /// Connects a client and two listeners. Sends a message of the client, and determines which clients
 /// receive it.
 ///
-/// Each listener first sends a message too, for servers that register a client on its first message.
+/// Each listener first sends a message too, for servers that register a client on its first
+/// message.
 ///
 /// # Errors
 /// The sender cannot connect. The case is then inconclusive.
@@ -75,7 +76,8 @@ fn ask(ctx: &TestContext<'_>, client: &mut TestClient<'_>, number: usize) -> Opt
     Some(reply)
 }
 
-/// Returns whether the bytes contain the message, or the message transformed as declared.
+/// Returns whether the bytes contain the message: as sent, transformed as declared, or reversed,
+/// the most common transformation that is not declared.
 fn has_message(ctx: &TestContext<'_>, bytes: &[u8]) -> bool {
     let message = request(MESSAGE);
     let reversed: Vec<u8> = message.iter().rev().copied().collect();

@@ -85,8 +85,8 @@ fn cpu_use(ctx: &TestContext<'_>) -> Result<CpuUse, Failure> {
         let waited = stats.iter().map(|stats| stats.waited).max().unwrap_or_default();
         let window = elapsed.saturating_sub(waited);
         let used = CpuUse { ran: stats.iter().map(|stats| stats.ran).sum(), window };
-        // The kernel adds a wait only at its end. So a thread that spins, and waits now, may seem to
-        // use little. But no poll finds it asleep.
+        // The kernel adds a wait only at its end. So a thread that spins, and waits now, may seem
+        // to use little. But no poll finds it asleep.
         if window >= WINDOW && (is_asleep || used.share() >= MIN_SHARE) {
             return Ok(used);
         }

@@ -18,8 +18,8 @@ use crate::text::printable;
 /// Largest connection limit for which a schedule uses all slots.
 const SMALL_CAPACITY: usize = 3;
 
-/// Number of slots that a schedule uses if the server's limit is larger. Background clients hold the
-/// others.
+/// Number of slots that a schedule uses if the server's limit is larger. Background clients hold
+/// the others.
 const SCHEDULE_SLOTS: usize = 2;
 
 /// The cases that test the steps of a single client.
@@ -79,7 +79,8 @@ impl<'s> Fixture<'s> {
         Ok(Fixture { ctx, background, slots })
     }
 
-    /// Runs a schedule, and requires the outcome of each step that the model of the contract predicts.
+    /// Runs a schedule, and requires the outcome of each step that the model of the contract
+    /// predicts.
     pub(super) fn run(&mut self, schedule: &[Step]) -> Result<(), Failure> {
         let mut model = Model::new(self.ctx, self.slots);
         let result = model.steps(schedule).and_then(|()| model.end());

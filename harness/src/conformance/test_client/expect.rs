@@ -31,21 +31,8 @@ impl TestClient<'_> {
     /// # Errors
     /// Another reply arrives, or none.
     pub fn expect(&mut self, reply: &[u8]) -> Result<(), Failure> {
-        let received = self.reply();
-        self.expect_received(reply, received)
-    }
-
-    /// Requires that this received reply equals `reply`.
-    ///
-    /// # Errors
-    /// Another reply was received, or none.
-    pub fn expect_received(
-        &self,
-        reply: &[u8],
-        received: Result<Vec<u8>, ClientError>,
-    ) -> Result<(), Failure> {
         let expected = format!("the reply {}", printable(reply));
-        match received {
+        match self.reply() {
             Ok(line) if line == reply => {
                 self.ctx.evidence().record_verified();
                 Ok(())
@@ -91,8 +78,8 @@ impl TestClient<'_> {
         Ok(())
     }
 
-    /// Requires that the server sends nothing for 120 ms and a round trip. `when` completes the sentence "the server
-    /// sends nothing …".
+    /// Requires that the server sends nothing for 120 ms and a round trip. `when` completes the
+    /// sentence "the server sends nothing …".
     ///
     /// # Errors
     /// The server sends data or closes the connection.

@@ -74,7 +74,8 @@ impl TestClient<'_> {
         TestClient { ctx, client, is_greeted, requests, mode, address, presence, raw_reply }
     }
 
-    /// Same as [`connect`](Self::connect), but the transcript of the case does not have this client.
+    /// Same as [`connect`](Self::connect), but the transcript of the case does not have this
+    /// client.
     pub(super) fn connect_unrecorded<'s>(
         ctx: &'s TestContext<'s>,
         address: SocketAddr,
@@ -97,8 +98,8 @@ impl TestClient<'_> {
         self.learn(request, answer, began)
     }
 
-    /// Learns the reply to the first request of the connection. Returns `None` if the server rejects
-    /// the client, and may still free a connection slot before the deadline.
+    /// Learns the reply to the first request of the connection. Returns `None` if the server
+    /// rejects the client, and may still free a connection slot before the deadline.
     ///
     /// # Errors
     /// As [`learn_reply`](Self::learn_reply).
@@ -135,7 +136,8 @@ impl TestClient<'_> {
         self.check_and_learn(request, reply)
     }
 
-    /// Sends plain requests at once, and stores the replies as [`learn_reply`](Self::learn_reply) does.
+    /// Sends plain requests at once, and stores the replies as [`learn_reply`](Self::learn_reply)
+    /// does.
     ///
     /// # Errors
     /// As `learn_reply`.

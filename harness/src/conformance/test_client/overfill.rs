@@ -47,8 +47,8 @@ pub enum OverfillOutcome {
 }
 
 impl TestClient<'_> {
-    /// Sends requests and reads no replies, until the server stops reading, or until it is clear that
-    /// it does not.
+    /// Sends requests and reads no replies, until the server stops reading, or until it is clear
+    /// that it does not.
     ///
     /// A server buffers without limit if it has read far more requests than the kernel has replies,
     /// and its memory has grown. Memory alone proves nothing: the heap of a garbage collector also

@@ -1,7 +1,6 @@
 //! Waits for replies. A wait continues after its timeout while the server uses the CPU, because the
 //! server may only lack CPU time.
 
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::TestClient;
@@ -160,8 +159,8 @@ impl TestClient<'_> {
     }
 
     /// Calls `wait` with the timeout `quiet`. Repeats the call while it times out and the server
-    /// uses the CPU, until the server has had enough CPU time. Once the server is asleep, makes a last
-    /// call.
+    /// uses the CPU, until the server has had enough CPU time. Once the server is asleep, makes a
+    /// last call.
     fn retry_while_working<T>(
         &mut self,
         quiet: Duration,
@@ -170,11 +169,11 @@ impl TestClient<'_> {
         let left = self.ctx.time_left()?;
         let (began, mut waited) = (Instant::now(), Duration::ZERO);
         // Reading it costs as much as many replies, so it is read after the first timeout.
-        let cpu_time_at_timeout = Cell::new(None);
-        let has_enough_cpu_time = || {
-            let cpu_time = self.ctx.process().cpu_time();
-            let before = cpu_time_at_timeout.get().unwrap_or(cpu_time);
-            cpu_time_at_timeout.set(Some(before));
+        let mut cpu_time_at_timeout = None;
+        let ctx = self.ctx;
+        let mut has_enough_cpu_time = || {
+            let cpu_time = ctx.process().cpu_time();
+            let before = *cpu_time_at_timeout.get_or_insert(cpu_time);
             cpu_time.saturating_sub(before) >= quiet.max(SUFFICIENT_CPU_TIME)
         };
         let result = loop {

@@ -1,5 +1,5 @@
-//! Waits for a connection slot. A server may notice late that an earlier client has disconnected, and
-//! reject a client for which a slot is about to be free.
+//! Waits for a connection slot. A server may notice late that an earlier client has disconnected,
+//! and reject a client for which a slot is about to be free.
 
 use std::thread;
 use std::time::Instant;
@@ -40,8 +40,8 @@ impl TestClient<'_> {
         Ok(())
     }
 
-    /// Returns whether this outcome of the first request means that all connection slots are in use:
-    /// a failed connection, the busy line, or any other unexpected line before a close.
+    /// Returns whether this outcome of the first request means that all connection slots are in
+    /// use: a failed connection, the busy line, or any other unexpected line before a close.
     pub(in crate::conformance) fn is_rejection(
         &mut self,
         request: &[u8],
@@ -65,8 +65,8 @@ impl TestClient<'_> {
         is_rejection
     }
 
-    /// Returns whether a reply to a plain request can be no reply to it. A plain request is a number,
-    /// and its value contains the same digits, transformed as declared.
+    /// Returns whether a reply to a plain request can be no reply to it. A plain request is a
+    /// number, and its value contains the same digits, transformed as declared.
     fn is_unexpected(&self, request: &[u8], reply: &[u8]) -> bool {
         match self.ctx.learned_replies().get(request) {
             Some(learned) => learned != reply,
@@ -79,8 +79,8 @@ impl TestClient<'_> {
         }
     }
 
-    /// Returns whether the server closes or resets the connection now. A close after the last request
-    /// that the contract permits does not count.
+    /// Returns whether the server closes or resets the connection now. A close after the last
+    /// request that the contract permits does not count.
     fn is_closed_by_server(&mut self) -> bool {
         let rest = self.client.rest_within(self.ctx.with_round_trips(SHORT_TIMEOUT));
         !self.is_used_up() && matches!(rest, Ok(_) | Err(ClientError::Reset))

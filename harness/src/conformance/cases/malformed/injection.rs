@@ -27,8 +27,8 @@ const CALLS: [&[u8]; 4] = [
 const ATTRIBUTES: [(&[u8], &[u8]); 2] =
     [(b"().__class__.__base__.__name__", b"object"), (b"().__class__.__name__", b"tuple")];
 
-/// The bytes of a line with code that stay in a harmless line: those at which a calculator splits an
-/// expression, and quotes.
+/// The bytes of a line with code that stay in a harmless line: those at which a calculator splits
+/// an expression, and quotes.
 const KEPT_BYTES: [&[u8]; 3] = [b" ", b" +-*/%", b" '\""];
 
 /// Maximum number of requests without a reply before no more are sent: the server may then need the
@@ -42,7 +42,7 @@ pub(super) fn check(ctx: &TestContext<'_>) -> Result<(), Failure> {
         Failure::fail("no effect except a reply", format!("{cause} created a file on the host"))
             .fault(Fault::FileCreated)
             .hint("never pass a request to eval or to a shell: parse it")
-            .outranking_exit()
+            .replacing_exit()
     };
     let max_length = ctx.contract.max_line.unwrap_or(usize::MAX);
     let is_one_request = |line: &String| {
@@ -92,8 +92,8 @@ pub(super) fn check(ctx: &TestContext<'_>) -> Result<(), Failure> {
     }
 }
 
-/// Returns whether a harmless line that resembles this one has the same fault. The fault is then not
-/// due to the code in the line, and other cases test for it.
+/// Returns whether a harmless line that resembles this one has the same fault. The fault is then
+/// not due to the code in the line, and other cases test for it.
 fn fails_without_code(ctx: &TestContext<'_>, line: &[u8], fault: Fault) -> bool {
     let has_fault = |control: Vec<u8>| send(ctx, &control).is_err_and(|it| it.fault == fault);
     KEPT_BYTES.iter().map(|kept| without_code(line, kept)).any(has_fault)
@@ -151,7 +151,7 @@ fn expect_no_calls(ctx: &TestContext<'_>) -> Result<(), Failure> {
                 "eval is not safe, even with few permitted names or characters: parse the expression, \
                  and allow only known operations",
             )
-            .outranking_exit()
+            .replacing_exit()
     };
     for call in CALLS.into_iter().filter(|call| ctx.contract.wire.is_one_request(call)) {
         if send(ctx, call).is_ok_and(|reply| reply == value) {
@@ -194,8 +194,8 @@ impl Canary {
         canary
     }
 
-    /// Returns requests that create the file if the server evaluates them in Python, JavaScript, Perl,
-    /// Ruby or PHP, or passes them to a shell.
+    /// Returns requests that create the file if the server evaluates them in Python, JavaScript,
+    /// Perl, Ruby or PHP, or passes them to a shell.
     fn payloads(&self) -> Vec<String> {
         let path = self.0.display();
         vec![
