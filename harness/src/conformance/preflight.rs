@@ -153,11 +153,11 @@ fn not_launched(spec: &LaunchSpec, error: LaunchError) -> PreflightFailure {
                 (Blame::Server, Some(remedy))
             }
         },
-        LaunchError::Killed { limit: Limit::Spinning, .. } => {
-            (Blame::Server, Some(SPINNING_HINT.to_owned()))
-        }
-        LaunchError::Killed { .. } => {
-            let remedy = "raise the limit, or let the server start within it";
+        LaunchError::Killed { limit, .. } => {
+            let remedy = match limit {
+                Limit::Spinning => SPINNING_HINT,
+                _ => "raise the limit, or let the server start within it",
+            };
             (Blame::Server, Some(remedy.to_owned()))
         }
         LaunchError::NotReady { .. } => {
@@ -345,5 +345,21 @@ fn probe_command(spec: &LaunchSpec) -> String {
     match &spec.folder {
         Some(folder) => format!("cd {} && {probe}", quoted(&folder.display().to_string())),
         None => probe,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Contract;
+
+    #[test]
+    fn a_server_that_exceeds_a_limit_at_its_launch_is_at_fault() {
+        let address = "127.0.0.1:5000".parse().expect("an address");
+        let spec = LaunchSpec::already_running(address, Contract::undeclared(Service::Calc));
+        for limit in [Limit::Spinning, Limit::Tasks] {
+            let failure = not_launched(&spec, LaunchError::Killed { limit, log: String::new() });
+            assert_eq!(failure.blame, Blame::Server, "{limit:?}");
+        }
     }
 }
