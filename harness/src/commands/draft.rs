@@ -100,9 +100,12 @@ impl Draft {
         let draft = Draft { state: Arc::new(Mutex::new(state)) };
         let (interrupted, progress) = (Draft { state: Arc::clone(&draft.state) }, progress.clone());
         interrupt::before_exit(move || {
-            let message = interrupted.lock().write_interrupted();
+            let mut state = interrupted.lock();
+            let message = state.write_interrupted();
             progress.release_lines();
             progress.line(message);
+            // No result is printed that is not in the files: the program exits with the lock.
+            std::mem::forget(state);
         });
         Ok(draft)
     }

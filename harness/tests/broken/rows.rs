@@ -439,10 +439,11 @@ pub(crate) const ROWS: &[Row] = &[
         &[
             ("framing/end-without-newline", "completed"),
             ("disconnects/half-close", "completed"),
-            ("disconnects/half-close-many", "completed"),
         ],
     )
-    .inconclusive(These(&["isolation/schedules"])),
+    .inconclusive(These(&["isolation/schedules"]))
+    // The server may have replied to all requests before the FIN arrives.
+    .timing_dependent(&["disconnects/half-close-many"]),
     row(
         LeaksDescriptors,
         Busy,

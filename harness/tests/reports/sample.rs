@@ -1,6 +1,7 @@
 //! A report with every kind of result, for the tests of the report's formats.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use harness::contract::Declared;
@@ -140,10 +141,14 @@ pub(crate) fn measurement(
             p99_ns: (0..10).map(|at| Some(110_000 + at)).collect(),
             server_cpu_share: (0..10).map(|at| Some(0.5 + f64::from(at) / 100.0)).collect(),
         }),
-        latency_histogram: LatencyHistogram::of(&latencies(20_000)),
+        latency_histogram: LATENCIES.clone(),
         rates: Vec::new(),
     }
 }
+
+/// The latencies of each measurement. A report of all servers has hundreds.
+static LATENCIES: LazyLock<Option<LatencyHistogram>> =
+    LazyLock::new(|| LatencyHistogram::of(&latencies(20_000)));
 
 /// Returns latencies in ns that rise from `from` to a hundred times as much.
 pub(crate) fn latencies(from: u64) -> Histogram<u64> {
