@@ -195,7 +195,8 @@ impl Launcher {
             (Some(_), _) => {}
             (None, Some(message)) => return Err(LaunchError::NotRun(message.clone())),
             (None, None) => {
-                let log = process.log();
+                drop(state);
+                let log = process.log_after_exit();
                 let message = format!("the supervisor did not start the command{}", quote(&log));
                 return Err(LaunchError::Supervisor(io::Error::other(message)));
             }
