@@ -436,10 +436,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         ClosesAtHalfClose,
         Busy,
-        &[
-            ("framing/end-without-newline", "completed"),
-            ("disconnects/half-close", "completed"),
-        ],
+        &[("framing/end-without-newline", "completed"), ("disconnects/half-close", "completed")],
     )
     .inconclusive(These(&["isolation/schedules"]))
     // The server may have replied to all requests before the FIN arrives.
