@@ -78,7 +78,7 @@ tests![
     a_run_without_a_warm_up_records_from_the_start,
     a_freeze_shows_in_the_p99_of_an_open_loop_but_only_in_the_max_of_a_closed_loop,
     ctrl_c_ends_a_run_with_exit_code_130_and_partial_results_are_written,
-    ctrl_c_ends_the_wait_for_a_server,
+    a_signal_ends_the_wait_for_a_server,
     a_histogram_log_has_its_header_and_every_latency_in_its_interval,
     cpu_time_per_request_excludes_the_warm_up,
     context_switches_of_threads_that_exit_with_their_clients_are_counted,
@@ -420,7 +420,7 @@ fn ctrl_c_ends_a_run_with_exit_code_130_and_partial_results_are_written() {
     }
 }
 
-fn ctrl_c_ends_the_wait_for_a_server() {
+fn a_signal_ends_the_wait_for_a_server() {
     let reserved = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = reserved.local_addr().expect("an address").to_string();
     drop(reserved);
@@ -431,9 +431,10 @@ fn ctrl_c_ends_the_wait_for_a_server() {
         .expect("the harness starts");
     // Before this, the harness may not have begun to wait.
     thread::sleep(Duration::from_millis(500));
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("a signal");
+    // A test that runs in the background may have inherited that SIGINT is ignored.
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).expect("a signal");
     wait_until("it ends", || child.try_wait().expect("a status").is_some());
-    assert_eq!(child.wait().expect("a status").signal(), Some(Signal::SIGINT as i32));
+    assert_eq!(child.wait().expect("a status").signal(), Some(Signal::SIGTERM as i32));
 }
 
 /// Measures a closed loop of one connection on a launched server.
