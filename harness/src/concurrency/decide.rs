@@ -13,6 +13,27 @@ const SINGLE_THREADED_RUNTIMES: &[&str] = &["node", "MainThread", "nodejs", "bun
 /// Prefixes of thread names of asynchronous runtimes.
 const RUNTIME_THREADS: &[&str] = &["tokio", "libuv-worker", "V8Worker", "async-std", "smol-"];
 
+/// Beginnings of the names of the threads that a Java virtual machine starts for itself, as the kernel
+/// shows them (OpenJDK 17; 15 bytes at most). `java` is the thread that runs `main`, or waits for it.
+const VIRTUAL_MACHINE_THREADS: &[&str] = &[
+    "Attach Listener",
+    "C1 Compiler",
+    "C2 Compiler",
+    "Common-Cleaner",
+    "Finalizer",
+    "G1 ",
+    "GC Thread",
+    "Monitor Deflati",
+    "Notification Th",
+    "Reference Handl",
+    "Service Thread",
+    "Signal Dispatch",
+    "Sweeper thread",
+    "VM Periodic Tas",
+    "VM Thread",
+    "java",
+];
+
 /// The derived concurrency model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Decision {
@@ -236,13 +257,15 @@ impl<'s> Facts<'s> {
     }
 
     /// Returns the other threads of the event loops' processes that wait in a futex. Excludes the
-    /// first thread of a process, which usually waits until the other threads exit.
+    /// first thread of a process, which usually waits until the other threads exit, and the threads
+    /// of a virtual machine.
     fn workers(&self, loops: &[Thread<'_>]) -> Vec<Pid> {
         self.fullest
             .threads()
             .filter(|(pid, thread)| {
                 thread.call == Call::Futex
                     && thread.tid != *pid
+                    && !VIRTUAL_MACHINE_THREADS.iter().any(|name| thread.name.starts_with(name))
                     && loops.iter().any(|(other, one)| other == pid && one.tid != thread.tid)
             })
             .map(|(_, thread)| thread.tid)

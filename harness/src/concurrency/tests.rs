@@ -79,6 +79,27 @@ fn an_event_loop_with_alternating_threads_may_be_an_async_runtime() {
 }
 
 #[test]
+fn the_threads_of_a_virtual_machine_are_no_workers() {
+    let named = |tid, name: &str| {
+        let name = name.to_owned();
+        ThreadSnapshot { name, ..thread(tid, Call::Futex) }
+    };
+    let detected = |other: &str| {
+        let threads = |clients: &[usize]| {
+            vec![
+                named(1, "java"),
+                watching(2, Call::Epoll, true, clients),
+                named(3, "GC Thread#0"),
+                named(4, other),
+            ]
+        };
+        Detected::of(vec![snapshot(0, threads(&[])), snapshot(2, threads(&[0, 1]))]).model
+    };
+    assert_eq!(detected("Finalizer"), ConcurrencyModel::Epoll);
+    assert_eq!(detected("pool-1-thread-1"), ConcurrencyModel::LoopAndWorkers);
+}
+
+#[test]
 fn threads_with_one_client_each_are_not_event_loops_even_with_epoll() {
     let pool = |clients: usize| {
         let thread = |tid: usize| match tid <= clients {

@@ -59,9 +59,7 @@ impl<'a> TestContext<'a> {
         if let Some(value) = self.counterexample() {
             let value = T::deserialize(value)
                 .map_err(|error| Failure::wrong_counterexample(error.to_string()))?;
-            property
-                .check_with_new_fixture(&value)
-                .map_err(|failure| failure.with_counterexample(&value))?;
+            property.check_twice(&value).map_err(|failure| failure.with_counterexample(&value))?;
             self.evidence().observe("as required for the saved counterexample");
             return Ok(());
         }
@@ -69,7 +67,7 @@ impl<'a> TestContext<'a> {
         let mut runner = TestRunner::new_with_rng(Config::default(), random_generator(self.seed));
         let mut slowest = Duration::ZERO;
         let runs = self.runs_in_time(runs);
-        let (first, mut done) = (Instant::now(), 0);
+        let (first, mut done, mut previous) = (Instant::now(), 0, None);
         while done < runs
             && (done == 0 || !self.is_far() || first.elapsed() < self.repetition_time())
         {
@@ -79,7 +77,10 @@ impl<'a> TestContext<'a> {
                 .new_tree(&mut runner)
                 .unwrap_or_else(|reason| panic!("no random value can be generated: {reason}"));
             match (property.holds)(&mut fixture, &tree.current()) {
-                Ok(()) => slowest = slowest.max(began.elapsed()),
+                Ok(()) => {
+                    slowest = slowest.max(began.elapsed());
+                    previous = Some(tree);
+                }
                 Err(failure) if failure.verdict.is_none() => return Err(failure),
                 // The run took longer than the idle timeout, so the server may have closed the
                 // connection as its contract permits.
@@ -93,7 +94,7 @@ impl<'a> TestContext<'a> {
                     drop(fixture);
                     return Err(self.smallest_failure(
                         &property,
-                        tree,
+                        [Some(tree), previous],
                         failure,
                         slowest * TIMEOUT_FACTOR,
                     ));
@@ -117,11 +118,13 @@ impl<'a> TestContext<'a> {
     }
 
     /// Returns the failure of the smallest value that fails twice: with the short timeout, and then
-    /// with the full timeout on a new server. Returns `first` if no value fails twice.
+    /// with the full timeout on a new server. If the value that failed `first` does not fail again,
+    /// the cause may be the value before it, after which the server closed the connection. Returns
+    /// `first` if neither fails twice.
     fn smallest_failure<F, T, P, H>(
         &self,
         property: &Property<P, H>,
-        mut tree: impl ValueTree<Value = T>,
+        trees: [Option<impl ValueTree<Value = T>>; 2],
         first: Failure,
         timeout: Duration,
     ) -> Failure
@@ -130,26 +133,34 @@ impl<'a> TestContext<'a> {
         P: Fn() -> Result<F, Failure>,
         H: Fn(&mut F, &T) -> Result<(), Failure>,
     {
-        let original = tree.current();
-        let retry = |value: &T| {
-            self.relaunch().ok()?;
-            property.check_with_new_fixture(value).err().filter(|failure| failure.verdict.is_some())
-        };
-        // Relaunch before the timeout is shortened, so that a server that is about to crash has
-        // time to exit.
-        if self.relaunch().is_err() {
-            return first.with_counterexample(&original);
-        }
-        self.deadlines().override_timeout(Some(timeout.max(MIN_TIMEOUT).min(self.timeout)));
-        let smaller = self.shrink(property, &mut tree);
-        self.deadlines().override_timeout(None);
-        for value in smaller.iter().rev().take(MAX_RETRIES).chain([&original]) {
-            if let Some(failure) = retry(value) {
-                return failure.with_counterexample(value);
+        let mut first_value = None;
+        for mut tree in trees.into_iter().flatten() {
+            let original = tree.current();
+            let retry = |value: &T| {
+                self.relaunch().ok()?;
+                property.check_twice(value).err().filter(|failure| failure.verdict.is_some())
+            };
+            // Relaunch before the timeout is shortened, so that a server that is about to crash has
+            // time to exit.
+            if self.relaunch().is_err() {
+                return first.with_counterexample(&original);
             }
+            self.deadlines().override_timeout(Some(timeout.max(MIN_TIMEOUT).min(self.timeout)));
+            let smaller = self.shrink(property, &mut tree);
+            self.deadlines().override_timeout(None);
+            for value in smaller.iter().rev().take(MAX_RETRIES).chain([&original]) {
+                if let Some(failure) = retry(value) {
+                    return failure.with_counterexample(value);
+                }
+            }
+            first_value.get_or_insert(original);
         }
         let observed = format!("{} (it failed once and did not fail again)", first.observed);
-        Failure { observed, ..first }.with_counterexample(&original)
+        let failure = Failure { observed, ..first };
+        match &first_value {
+            Some(value) => failure.with_counterexample(value),
+            None => failure,
+        }
     }
 
     /// Shrinks a value. Returns the values that failed, the smallest last.
@@ -173,7 +184,7 @@ impl<'a> TestContext<'a> {
                 continue;
             }
             let Some(prepared) = &mut fixture else { break };
-            let result = (property.holds)(prepared, &value);
+            let result = property.holds_twice(prepared, &value);
             if result.as_ref().is_err_and(|failure| failure.verdict.is_some()) {
                 failed.push(value);
                 has_next = tree.simplify();
@@ -195,12 +206,22 @@ impl<'a> TestContext<'a> {
 }
 
 impl<P, H> Property<P, H> {
-    fn check_with_new_fixture<F, T>(&self, value: &T) -> Result<(), Failure>
+    /// Checks a value twice with a new fixture.
+    fn check_twice<F, T>(&self, value: &T) -> Result<(), Failure>
     where
         P: Fn() -> Result<F, Failure>,
         H: Fn(&mut F, &T) -> Result<(), Failure>,
     {
-        (self.holds)(&mut (self.prepare)()?, value)
+        self.holds_twice(&mut (self.prepare)()?, value)
+    }
+
+    /// Checks a value twice: a server may reply, and then close the connection.
+    fn holds_twice<F, T>(&self, fixture: &mut F, value: &T) -> Result<(), Failure>
+    where
+        H: Fn(&mut F, &T) -> Result<(), Failure>,
+    {
+        (self.holds)(fixture, value)?;
+        (self.holds)(fixture, value).map_err(Failure::on_next_request)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::client::ClientError;
 use crate::exit::Exit;
 use crate::results::{CaseResult, Event, EventKind, Fault, Provocation, Provoked};
 use crate::server::{LaunchSpec, NetworkLease};
-use crate::text::{OutputEnd, output_end};
+use crate::text::{OutputEnd, exit_message};
 
 /// Time limit for all provocations of a server.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
@@ -51,7 +51,7 @@ impl End {
         if exit == Exit::Signal(Signal::SIGPIPE as i32) {
             return End::ClientGone;
         }
-        match output_end(log) {
+        match exit_message(log, &[]) {
             Some(OutputEnd::Error(error)) => {
                 let lower_case = error.to_lowercase();
                 match CLIENT_GONE.iter().any(|part| lower_case.contains(part)) {

@@ -10,13 +10,14 @@ use super::target::ProbeTarget;
 use crate::contract::{Dialect, Division, Operators, Symbols};
 use crate::text::printable;
 
-/// Each operator, with a sample expression and the value of the expression.
+/// Each operator, with a sample expression and its value. The values differ, because some servers
+/// repeat the previous reply.
 const OPERATORS: &[(char, &str, &str)] = &[
     ('+', "41+1", "42"),
-    ('-', "50-8", "42"),
-    ('*', "6*7", "42"),
-    ('/', "84/2", "42"),
-    ('%', "142%50", "42"),
+    ('-', "50-7", "43"),
+    ('*', "4*11", "44"),
+    ('/', "90/2", "45"),
+    ('%', "146%50", "46"),
 ];
 
 /// Characters that stand for the operators of calculators with letters, or with words of one
@@ -36,12 +37,12 @@ pub(super) struct DetectedDialect {
 const OTHER_EXPRESSIONS: &[&str] = &[
     "41",
     "1+2+3",
-    "(40+2)",
-    "-5+7",
+    "(40+8)",
     "1.5+2",
+    "-5+7",
     "7/2",
     "-7/2",
-    "9223372036854775807",
+    "9223372036854775806+1",
     "9223372036854775807+1",
 ];
 
@@ -77,7 +78,7 @@ pub(super) fn detect(target: &ProbeTarget, protocol: &Protocol) -> DetectedDiale
         .map(|(operator, ..)| *operator)
         .collect();
     dialect.two_operands = !is("41", "41") || !is("1+2+3", "6");
-    dialect.parentheses = is("(40+2)", "42");
+    dialect.parentheses = is("(40+8)", "48");
     dialect.negative = is("-5+7", "2");
     dialect.decimals = is("1.5+2", "3.5");
     if is("7/2", "3.5") {
@@ -85,7 +86,7 @@ pub(super) fn detect(target: &ProbeTarget, protocol: &Protocol) -> DetectedDiale
     } else if is("7/2", "3") && (!dialect.negative || is("-7/2", "-3")) {
         dialect.division = Some(Division::Integer);
     }
-    let is_exact = is("9223372036854775807", "9223372036854775807");
+    let is_exact = is("9223372036854775806+1", "9223372036854775807");
     let exceeds_64_bits = is("9223372036854775807+1", "9223372036854775808");
     let overflow = reply("9223372036854775807+1").unwrap_or_default();
     let is_number = String::from_utf8_lossy(&overflow).trim().parse::<f64>().is_ok();

@@ -111,7 +111,7 @@ fn prompt(raw: &[Vec<u8>]) -> Option<Vec<u8>> {
 
 /// Returns how the end of the replies is determined.
 fn end(raw: &[&[u8]], is_closed: bool) -> ReplyFraming {
-    for end in [&b"\r\n"[..], b"\n", b"\0"] {
+    for end in [&b"\r\n"[..], b"\n", b"\0", b"\n\n", b"\r\n\r\n"] {
         let end = Bytes::from(end);
         // The terminator occurs once, at the end.
         if raw.iter().all(|reply| end.find_end(reply) == Some(reply.len())) {
@@ -173,9 +173,13 @@ fn value(bodies: &[Vec<u8>], replies: &[KnownReply], service: Service) -> Option
     {
         return Some(ReplyRegex::new(r"^(\S*)\s*$").expect("a valid regular expression"));
     }
-    let before = surrounding_regex(&before).unwrap_or_else(|| ".*?".to_owned());
-    let after = surrounding_regex(&after).unwrap_or_else(|| ".*".to_owned());
-    // An echo can be any text.
+    let (before, after) = (surrounding_regex(&before), surrounding_regex(&after));
+    if !is_calc && (before.is_none() || after.is_none()) {
+        // An echo can be any text, so it cannot be told from a text around it that varies.
+        return None;
+    }
+    let before = before.unwrap_or_else(|| ".*?".to_owned());
+    let after = after.unwrap_or_else(|| ".*".to_owned());
     let value = if is_calc { "-?[0-9][0-9.e+-]*" } else { ".*" };
     ReplyRegex::new(&format!("(?s)^{before}({value}){after}$")).ok()
 }

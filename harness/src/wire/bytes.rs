@@ -144,7 +144,11 @@ impl ReplyRegex {
     /// The text is not a valid regular expression, or needs too much memory. The message has the
     /// reason.
     pub fn new(text: &str) -> Result<ReplyRegex, String> {
-        let regex = RegexBuilder::new(text).size_limit(MAX_REGEX_SIZE).build();
+        let build = |is_unicode| {
+            RegexBuilder::new(text).unicode(is_unicode).size_limit(MAX_REGEX_SIZE).build()
+        };
+        // A reply may have any bytes. Only some expressions, such as `[é]`, need Unicode.
+        let regex = build(false).or_else(|_| build(true));
         regex.map(ReplyRegex).map_err(|error| format!("not a valid regular expression: {error}"))
     }
 

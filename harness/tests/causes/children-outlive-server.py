@@ -2,6 +2,7 @@
 # children go on serving their clients.
 # check: probed
 # cases: framing/single contract/shutdown
+# fault: Child processes of the server keep running when SIGTERM arrives during requests
 # probe: concurrency-model = "fork"
 # probe: all requests in flight are answered, then exit code 0, but one of its processes is still running
 import os

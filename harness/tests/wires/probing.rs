@@ -107,7 +107,7 @@ pub(super) const PROBED: &[Probed] = &[
         command: "python3 -S fork.py {host} {port}",
         lines: &[r#"concurrency-model = "fork""#],
         // SIGTERM does not kill the children of the server.
-        weaknesses: &["startup/restart"],
+        weaknesses: &["contract/shutdown"],
     },
     Probed {
         name: "echo-raw",

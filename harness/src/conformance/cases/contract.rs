@@ -9,8 +9,9 @@ use crate::client::ClientError;
 use crate::conformance::case::Case;
 use crate::conformance::context::TestContext;
 use crate::conformance::experiments::{
-    ClientsAtLimit, ErrorReply, LongestLine, OverLimit, Shutdown, UnansweredOutcome, common_prefix,
-    error_replies, expected_outcome, first_line, longest_line, shut_down, stay_idle, whole_words,
+    ClientsAtLimit, ErrorReply, LongestLine, OverLimit, PROCESSES_REMAIN_HINT, Shutdown,
+    UnansweredOutcome, common_prefix, error_replies, expected_outcome, first_line, longest_line,
+    shut_down, stay_idle, whole_words,
 };
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::MAX_CLIENTS;
@@ -353,6 +354,11 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 None => None,
             };
             let expected = match ctx.contract.shutdown {
+                None if shutdown.exit.is_some() && shutdown.processes_left > 0 => {
+                    report_undeclared(ctx, &seen, Declared::default())?;
+                    let failure = Failure::fail("every process of the server exits", seen);
+                    return Err(failure.fault(Fault::ProcessesRemain).hint(PROCESSES_REMAIN_HINT));
+                }
                 None => {
                     let declares = Declared { shutdown: detected, ..Declared::default() };
                     return report_undeclared(ctx, &seen, declares);

@@ -253,8 +253,12 @@ pub(super) fn with_end_of_input_hint(failure: Failure) -> Failure {
 }
 
 fn with_reset_hint(failure: Failure) -> Failure {
-    failure.hint(
+    let hint = if failure.fault.is_content() {
+        "is the input of each client kept apart, and dropped when the client leaves? a buffer that \
+         all clients share mixes their requests"
+    } else {
         "after a reset, reads, writes and even accept fail: such an error may close one connection, \
-         but must not stop the server",
-    )
+         but must not stop the server"
+    };
+    failure.hint(hint)
 }

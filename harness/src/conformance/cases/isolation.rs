@@ -245,7 +245,10 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             for number in 0..200 {
                 let expected = format!("client {} of 200 is served", number + 1);
                 ctx.clients().expect_service_with_retry(&expected).map_err(|failure: Failure| {
-                    failure.hint("does each client leave a descriptor, a thread or a used connection slot behind?")
+                    failure.hint(match ctx.contract.broadcast {
+                        None => "does each client leave a descriptor, a thread or a used connection slot behind?",
+                        Some(_) => "is a client that has left removed from the receivers? a failed send to it must not end the service of others",
+                    })
                 })?;
             }
             Ok(())

@@ -16,13 +16,13 @@ const MAX_REQUESTS: usize = 5;
 /// Maximum number of connections to open before a server counts as not exiting by itself.
 const MAX_CONNECTIONS: u32 = 3;
 
-/// Returns the number of requests per connection. `None` if the connection stays open after
-/// [`MAX_REQUESTS`] requests.
+/// Returns the number of requests per connection. `None` if the server answers [`MAX_REQUESTS`]
+/// requests of a connection. A server may keep a connection open without answering further requests.
 pub(super) fn detect_requests_per_connection(
     instance: &mut Instance<'_>,
     protocol: &Protocol,
 ) -> Option<u32> {
-    let (mut client, is_closed) = first_request(instance, protocol)?;
+    let (mut client, is_closed) = request_on_new_connection(instance, protocol, 1)?;
     if is_closed {
         return Some(1);
     }
@@ -35,8 +35,11 @@ pub(super) fn detect_requests_per_connection(
                 return Some(number as u32 - 1);
             }
             Some(received) if received.is_closed => return Some(number as u32),
-            // Silence is not a close.
-            Some(received) if received.bytes.is_empty() => return None,
+            Some(received) if received.bytes.is_empty() => {
+                instance.disconnect(client);
+                let is_answered = request_on_new_connection(instance, protocol, number).is_some();
+                return is_answered.then_some(number as u32 - 1);
+            }
             Some(_) => {}
             None => return Some(number as u32 - 1),
         }
@@ -45,11 +48,15 @@ pub(super) fn detect_requests_per_connection(
     None
 }
 
-/// Connects until a request gets the right reply, because the server may still be full. Returns the
-/// client, and whether the server closed the connection after the reply.
-fn first_request(instance: &mut Instance<'_>, protocol: &Protocol) -> Option<(Client, bool)> {
+/// Connects until the request with this number gets the right reply, because the server may still be
+/// full. Returns the client, and whether the server closed the connection after the reply.
+fn request_on_new_connection(
+    instance: &mut Instance<'_>,
+    protocol: &Protocol,
+    number: usize,
+) -> Option<(Client, bool)> {
     let deadline = Instant::now() + SERVED_TIMEOUT;
-    let (request, value) = protocol.request(1);
+    let (request, value) = protocol.request(number);
     let sent = protocol.wire.sent(&request);
     loop {
         let mut client = instance.connect()?;

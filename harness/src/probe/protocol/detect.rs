@@ -8,6 +8,7 @@ use super::format::{FormatResult, try_format};
 use super::other_syntax::{OtherSyntax, detect_other_syntax};
 use super::syntax::Syntax;
 use crate::contract::Symbols;
+use crate::exit::Exit;
 use crate::probe::target::ProbeTarget;
 use crate::server::LaunchError;
 use crate::text::printable;
@@ -31,15 +32,15 @@ pub(crate) enum DetectError {
     OtherReply { request: String, replies: Vec<Vec<u8>>, greeting: Vec<u8> },
     /// The server computes expressions in a syntax that a manifest cannot describe.
     OtherSyntax(OtherSyntax),
-    /// No request got a reply. The server may have sent a greeting.
-    Silence { greeting: Vec<u8> },
+    /// No request got a reply. The server may have sent a greeting, and may have exited at a request.
+    Silence { greeting: Vec<u8>, exit: Option<Exit> },
 }
 
 impl DetectError {
     /// Returns the greeting of the server, if it sent any.
     pub(crate) fn greeting(&self) -> &[u8] {
         match self {
-            DetectError::OtherReply { greeting, .. } | DetectError::Silence { greeting } => {
+            DetectError::OtherReply { greeting, .. } | DetectError::Silence { greeting, .. } => {
                 greeting
             }
             DetectError::Launch(_) | DetectError::OtherSyntax(_) => b"",
@@ -64,8 +65,11 @@ impl fmt::Display for DetectError {
                 printable(replies.first().map_or(b"", Vec::as_slice))
             )?,
             DetectError::OtherSyntax(other) => other.fmt(to)?,
-            DetectError::Silence { .. } => {
+            DetectError::Silence { exit: None, .. } => {
                 to.write_str("no request got a reply, with any line end")?;
+            }
+            DetectError::Silence { exit: Some(exit), .. } => {
+                write!(to, "no request got a reply: the server exits at a request ({exit})")?;
             }
         }
         match self.greeting() {
@@ -84,6 +88,7 @@ struct Failures {
     replies: Vec<Vec<u8>>,
     not_launched: Option<LaunchError>,
     greeting: Vec<u8>,
+    exit: Option<Exit>,
     /// An echo with further text, which may be a calculator with another format: `41+1 =
     /// undefined`.
     echo_with_text: Option<Box<(Protocol, ProbeTarget)>>,
@@ -152,7 +157,7 @@ pub(crate) fn detect(target: &mut ProbeTarget) -> Result<Protocol, DetectError> 
         return Ok(protocol);
     }
     let not_launched = failures.not_launched.map(DetectError::Launch);
-    let silence = DetectError::Silence { greeting: failures.greeting };
+    let silence = DetectError::Silence { greeting: failures.greeting, exit: failures.exit };
     let replies = failures.replies;
     let other_reply = failures.other_reply.map(|(request, greeting)| DetectError::OtherReply {
         request,
@@ -203,7 +208,8 @@ fn try_formats(
             FormatResult::Launch(error) => {
                 failures.not_launched.get_or_insert(error);
             }
-            FormatResult::Silence { greeting } => {
+            FormatResult::Silence { greeting, exit } => {
+                failures.exit = failures.exit.or(exit);
                 if failures.greeting.is_empty() {
                     failures.greeting = greeting;
                 }

@@ -10,6 +10,7 @@ use super::detected::{Echo, Protocol, SERVED_TIMEOUT, ask};
 use super::syntax::Syntax;
 use crate::client::Client;
 use crate::contract::Symbols;
+use crate::exit::Exit;
 use crate::probe::instance::Instance;
 use crate::probe::received::Received;
 use crate::probe::reply::{self, KnownReply};
@@ -30,8 +31,9 @@ pub(super) enum FormatResult {
     Accepted(Box<(Protocol, ProbeTarget)>),
     /// The server gave another reply. `request` is escaped for display.
     OtherReply { request: String, reply: Vec<u8>, greeting: Vec<u8> },
-    /// The server gave no reply, or stopped giving the right reply. It may have sent a greeting.
-    Silence { greeting: Vec<u8> },
+    /// The server gave no reply, or stopped giving the right reply. It may have sent a greeting, and
+    /// may have exited at the first request.
+    Silence { greeting: Vec<u8>, exit: Option<Exit> },
     /// The server could not be launched.
     Launch(LaunchError),
 }
@@ -82,7 +84,7 @@ pub(super) fn try_format(target: &ProbeTarget, end: &[u8], syntax: Syntax) -> Fo
         ask_sample(&instance, client, received, &raw, request)
     });
     let Some(first) = first.filter(|it| !it.received.bytes.is_empty()) else {
-        return FormatResult::Silence { greeting };
+        return FormatResult::Silence { greeting, exit: instance.exit() };
     };
     let reply = &first.received.bytes;
     let reversed: Vec<u8> = request.iter().rev().copied().collect();
@@ -98,7 +100,7 @@ pub(super) fn try_format(target: &ProbeTarget, end: &[u8], syntax: Syntax) -> Fo
     };
     let format = Format { raw, service, echo, syntax };
     let Some((samples, serves_several)) = format.collect_samples(&mut instance, first) else {
-        return FormatResult::Silence { greeting };
+        return FormatResult::Silence { greeting, exit: None };
     };
     let protocol = format.protocol(&mut instance, samples);
     let target = ProbeTarget {

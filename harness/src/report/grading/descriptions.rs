@@ -259,7 +259,7 @@ pub(super) const FAULTS: &[FaultDescription] = &[
     fault(Killed, None, "the server is killed by a signal when", ""),
     fault(DoesNotExit, Some(StartupOrShutdown), "the server does not exit when", ""),
     fault(ExitStatus, Some(StartupOrShutdown), "the server exits with a status other than 0 when", ""),
-    fault(ProcessesRemain, None, "child processes of the server keep running when", ""),
+    fault(ProcessesRemain, Some(StartupOrShutdown), "child processes of the server keep running when", ""),
     fault(Zombies, None, "child processes that have exited are not waited for (zombies)", ""),
     fault(DoesNotReject, Some(ContractViolation), "a connection over the limit is not rejected", ""),
     fault(MoreThanDeclared, Some(ContractViolation), "more clients are served than declared when", ""),

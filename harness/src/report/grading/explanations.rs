@@ -25,6 +25,21 @@ const OTHER_CLIENT_WAITS: &[&str] =
 const HALF_CLOSES: &[&str] =
     &["disconnects/half-close", "disconnects/half-close-many", "framing/end-without-newline"];
 
+/// The cases with several clients, one after another.
+const SUCCESSIVE_CLIENTS: &[&str] = &[
+    "back-pressure/never-reads",
+    "disconnects/fin-frees-descriptor",
+    "disconnects/reset-before-accept",
+    "framing/random-cuts",
+    "idle/after-fin",
+    "idle/after-reset",
+    "isolation/schedules",
+    "refusal/storm",
+    "results/deterministic",
+    "results/echo-is-identical",
+    "startup/port-taken",
+];
+
 /// The cases of resources that stay in use while a connection is open.
 const OPEN_CONNECTIONS: &[&str] = &[
     "disconnects/fin-frees-descriptor",
@@ -90,6 +105,20 @@ const EXPLANATIONS: &[Explanation] = &[
             &[WrongReply, ChangesInvalidUtf8],
         ),
         causes: (&["results/echo-is-identical"], &[]),
+        likely_cause: None,
+    },
+    Explanation {
+        effects: (&["results/echo-is-identical"], &[ClosesAfterReply, ClosesBeforeReply]),
+        causes: (
+            &["malformed/invalid-utf8", "malformed/nul"],
+            &[ClosesAfterReply, ClosesBeforeReply],
+        ),
+        likely_cause: None,
+    },
+    // A client that has left stops the service of later clients, in each case with several.
+    Explanation {
+        effects: (SUCCESSIVE_CLIENTS, &[Fault::NoReply, Blocks, ClosesBeforeReply]),
+        causes: (&["isolation/churn"], &[]),
         likely_cause: None,
     },
     // A server that does not handle the end of the input keeps the connection.
