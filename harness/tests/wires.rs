@@ -96,11 +96,12 @@ pub(crate) fn tests() -> Vec<Test> {
     for name in names(&wires().join("wires.toml")) {
         let test_name = format!("a_described_server::{name}::passes");
         // The tests above also run the probed servers, with the entry that the probe writes.
-        let is_variant = PROBED.iter().any(|server| server.name == name);
+        let probed = PROBED.iter().find(|server| server.name == name);
+        let weaknesses = probed.map_or(&[][..], |server| server.weaknesses);
         let test = test(test_name, "python3", move || {
-            fails_only(&wires().join("wires.toml"), &name, &[], &[])
+            fails_only(&wires().join("wires.toml"), &name, weaknesses, &[])
         });
-        tests.push(test.variant(is_variant));
+        tests.push(test.variant(probed.is_some()));
     }
     for name in names(&external()) {
         let program = if name.starts_with("node") { "node" } else { "python3" };
