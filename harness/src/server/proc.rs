@@ -21,7 +21,7 @@ pub use tree::{MAX_PROCESSES, Pid, all_runnable, all_tasks, children, name, thre
 pub(crate) use tree::{field, number, stat_fields};
 pub(super) use usage::cpu_ticks;
 pub use usage::{
-    ResourceUsage, cpu_time, has_runnable, is_asleep, peak_bytes, reset_peak, resource_usage,
+    ResourceUsage, cpu_time, is_asleep, peak_bytes, reset_peak, resource_usage, runnable,
 };
 pub use view::{hidden_by, is_in_other_network};
 

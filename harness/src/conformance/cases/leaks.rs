@@ -245,7 +245,7 @@ fn only_zombies_remain(ctx: &TestContext<'_>) -> bool {
     let others = |usage: &ResourceUsage| {
         (usage.descriptors + usage.threads + usage.processes).saturating_sub(2 * usage.zombies)
     };
-    expect_small_growth(ctx, "resources", Disconnect::Rst, others, FIRST_TIMEOUT).is_ok()
+    expect_small_growth(ctx, "resources", Disconnect::Rst, others, ctx.timeout).is_ok()
 }
 
 /// Requires that a count grows by at most [`SLACK`] in one round of clients.

@@ -16,32 +16,56 @@ const MAX_REQUESTS: usize = 5;
 /// Maximum number of connections to open before a server counts as not exiting by itself.
 const MAX_CONNECTIONS: u32 = 3;
 
+/// What a server does after some requests of a connection.
+#[derive(PartialEq)]
+enum Limit {
+    /// It closes the connection.
+    Closes(u32),
+    /// It keeps the connection open, and answers no further request.
+    Ignores(u32),
+}
+
 /// Returns the number of requests per connection. `None` if the server answers [`MAX_REQUESTS`]
-/// requests of a connection. A server may keep a connection open without answering further requests.
+/// requests of a connection.
 pub(super) fn detect_requests_per_connection(
     instance: &mut Instance<'_>,
     protocol: &Protocol,
 ) -> Option<u32> {
+    match limit(instance, protocol)? {
+        Limit::Closes(number) => Some(number),
+        // An earlier client may be the reason: some servers do not cope with clients that have left.
+        Limit::Ignores(number) => {
+            instance.relaunch()?;
+            let is_same = limit(instance, protocol)? == Limit::Ignores(number);
+            let next = number as usize + 1;
+            let mut is_served = || request_on_new_connection(instance, protocol, next).is_some();
+            (is_same && is_served()).then_some(number)
+        }
+    }
+}
+
+/// Sends requests on one connection.
+fn limit(instance: &mut Instance<'_>, protocol: &Protocol) -> Option<Limit> {
     let (mut client, is_closed) = request_on_new_connection(instance, protocol, 1)?;
     if is_closed {
-        return Some(1);
+        return Some(Limit::Closes(1));
     }
     for number in 2..=MAX_REQUESTS {
+        let answered = number as u32 - 1;
         let (request, _) = protocol.request(number);
         let sent = protocol.wire.sent(&request);
         let received = instance.ask(&mut client, &sent, |bytes| is_complete(&protocol.wire, bytes));
         match received {
             Some(received) if received.bytes.is_empty() && received.is_closed => {
-                return Some(number as u32 - 1);
+                return Some(Limit::Closes(answered));
             }
-            Some(received) if received.is_closed => return Some(number as u32),
+            Some(received) if received.is_closed => return Some(Limit::Closes(number as u32)),
             Some(received) if received.bytes.is_empty() => {
                 instance.disconnect(client);
-                let is_answered = request_on_new_connection(instance, protocol, number).is_some();
-                return is_answered.then_some(number as u32 - 1);
+                return Some(Limit::Ignores(answered));
             }
             Some(_) => {}
-            None => return Some(number as u32 - 1),
+            None => return Some(Limit::Closes(answered)),
         }
     }
     instance.disconnect(client);

@@ -34,6 +34,7 @@ const SUCCESSIVE_CLIENTS: &[&str] = &[
     "idle/after-fin",
     "idle/after-reset",
     "isolation/schedules",
+    "malformed/invalid-utf8",
     "refusal/storm",
     "results/deterministic",
     "results/echo-is-identical",

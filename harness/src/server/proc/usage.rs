@@ -1,6 +1,7 @@
 //! Resource usage of processes: memory, descriptors, CPU time.
 
-use std::fs;
+use std::collections::HashSet;
+use std::fs::{self, DirEntry};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -76,17 +77,18 @@ pub fn is_asleep(tree: &[Pid]) -> bool {
     })
 }
 
-/// Returns whether the processes have at least `min` runnable threads. Stops counting at this
-/// number.
-pub fn has_runnable(tree: &[Pid], min: usize) -> bool {
-    let states = tree
-        .iter()
+/// Returns the ids of the runnable threads of the processes.
+pub fn runnable(tree: &[Pid]) -> HashSet<Pid> {
+    let is_runnable = |task: &DirEntry| {
+        let stat = fs::read_to_string(task.path().join("stat"));
+        stat.is_ok_and(|stat| stat_fields(&stat).is_some_and(|fields| fields.starts_with('R')))
+    };
+    tree.iter()
         .flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task")))
         .flat_map(|tasks| tasks.flatten())
-        .filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
-    let is_runnable =
-        |stat: &String| stat_fields(stat).is_some_and(|fields| fields.starts_with('R'));
-    states.filter(is_runnable).take(min).count() >= min
+        .filter(is_runnable)
+        .filter_map(|task| task.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 /// Returns the CPU time of the processes, and of the children that they have waited for, in user

@@ -1,5 +1,6 @@
 //! Supervises a running server: forwards signals, reaps children and enforces limits.
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::thread;
@@ -46,8 +47,8 @@ pub(super) struct Watch<'a> {
     child_exits: &'a SignalFd,
     /// Whether a server that spins is killed.
     limits_spinning: bool,
-    /// Time since which many threads were runnable in each count.
-    spinning_since: Option<Instant>,
+    /// Threads that were runnable in each count since this time, if they are many.
+    spinning: Option<(Instant, HashSet<proc::Pid>)>,
     /// Time of the last count of threads and processes.
     counted_at: Instant,
     /// Whether the server's first process has exited.
@@ -83,7 +84,7 @@ impl<'a> Watch<'a> {
             lifetime_end,
             child_exits,
             limits_spinning: request.limits_spinning,
-            spinning_since: None,
+            spinning: None,
             counted_at: now,
             exited: false,
             killing: false,
@@ -210,17 +211,21 @@ impl<'a> Watch<'a> {
         PollTimeout::try_from(soonest + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
     }
 
-    /// Returns whether many threads of the server were runnable in each count of the last seconds.
-    /// First checks the total of the machine, which takes only one file.
+    /// Returns whether the same threads of the server, many of them, were runnable in each count of
+    /// the last seconds. New threads may only wait for their first CPU time. First checks the total
+    /// of the machine, which takes only one file.
     fn is_spinning(&mut self) -> bool {
         let min = spinning_tasks();
-        if proc::all_runnable().is_none_or(|all| all < min)
-            || !proc::has_runnable(&descendants(), min)
-        {
-            self.spinning_since = None;
+        if proc::all_runnable().is_none_or(|all| all < min) {
+            self.spinning = None;
             return false;
         }
-        self.spinning_since.get_or_insert_with(Instant::now).elapsed() >= SPINNING_TIME
+        let now = proc::runnable(&descendants());
+        let still = self.spinning.take().map(|(since, earlier)| (since, &earlier & &now));
+        let (since, threads) =
+            still.filter(|(_, threads)| threads.len() >= min).unwrap_or((Instant::now(), now));
+        self.spinning = (threads.len() >= min).then_some((since, threads));
+        self.spinning.as_ref().is_some_and(|(since, _)| since.elapsed() >= SPINNING_TIME)
     }
 
     /// Kills the server if it exceeds its limit of threads and processes, or its lifetime.
