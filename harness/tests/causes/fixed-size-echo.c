@@ -1,6 +1,7 @@
 // An echo server with a process per client. Each reply has 64 bytes: the buffer, padded with NUL.
 // check: --service echo --wire 'request = "{}", reply-end = { size = 64 }'
 // cases: framing/ results/ isolation/
+// also: Child processes of the server keep running when SIGTERM arrives during requests
 // also: The server listens instead of reporting an error when it is given an invalid port
 // probe: service = "echo"
 // probe: reply-end = { size = 64 }

@@ -1,6 +1,7 @@
 # A server with a process per client that replies with each line in ROT13. It has no fault.
 # check: --service echo --transform rot13
 # cases: framing/ results/ malformed/
+# also: Child processes of the server keep running when SIGTERM arrives during requests
 # probe: service = "echo"
 # probe: transform = "rot13"
 use strict;

@@ -2,6 +2,7 @@
 # check: --service calc
 # cases: results/arithmetic
 # fault: A result is wrong
+# also: A line that is not an expression gets a reply that is no error
 # cause: 32 bits
 # also: Without a free descriptor the server spins: it keeps a CPU busy and does no work
 import socketserver
