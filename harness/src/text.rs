@@ -41,6 +41,11 @@ pub fn printable(bytes: &[u8]) -> String {
     }
 }
 
+/// Returns the number that a text consists of, apart from white space at its ends.
+pub fn number(text: &[u8]) -> Option<f64> {
+    std::str::from_utf8(text).ok()?.trim().parse().ok()
+}
+
 /// Maximum length of a name in a file name, in characters.
 const MAX_NAME_LENGTH: usize = 80;
 

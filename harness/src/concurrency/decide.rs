@@ -13,8 +13,8 @@ const SINGLE_THREADED_RUNTIMES: &[&str] = &["node", "MainThread", "nodejs", "bun
 /// Prefixes of thread names of asynchronous runtimes.
 const RUNTIME_THREADS: &[&str] = &["tokio", "libuv-worker", "V8Worker", "async-std", "smol-"];
 
-/// Beginnings of the names of the threads that a Java virtual machine starts for itself, as the kernel
-/// shows them (OpenJDK 17; 15 bytes at most). `java` is the thread that runs `main`, or waits for it.
+/// Beginnings of the names of the threads that a Java virtual machine starts for itself (OpenJDK
+/// 17), as the kernel shows them: at most 15 bytes. `java` runs `main`, or waits for it.
 const VIRTUAL_MACHINE_THREADS: &[&str] = &[
     "Attach Listener",
     "C1 Compiler",

@@ -171,7 +171,7 @@ impl Value {
     /// Compares a reply with this value. An undefined value equals every reply.
     pub fn compare_reply(self, reply: &[u8], contract: &Contract) -> ReplyMatch {
         let text = std::str::from_utf8(reply).unwrap_or("");
-        let number = || text.trim().parse::<f64>().ok();
+        let number = || crate::text::number(reply);
         let equal_if =
             |condition| if condition { ReplyMatch::Equal } else { ReplyMatch::Different };
         match self {

@@ -125,8 +125,10 @@ fn reply_to_sum(ctx: &TestContext<'_>) -> Result<Reply, ClientError> {
         Err(_) => return Ok(Reply::Nothing),
     };
     client.close();
-    let mut silent = ctx.clients().try_connect()?;
-    Ok(match silent.reply_until_asleep(ctx.with_round_trips(SHORT_TIMEOUT)) {
+    let timeout = ctx.with_round_trips(SHORT_TIMEOUT);
+    let unasked =
+        ctx.clients().try_connect().and_then(|mut client| client.reply_until_asleep(timeout));
+    Ok(match unasked {
         Err(ClientError::Silent(_, greeting)) if greeting == bytes => Reply::Greeting(bytes),
         _ => Reply::Unterminated(bytes),
     })
@@ -254,7 +256,7 @@ fn wrong_declaration(spec: &LaunchSpec, reply: &Reply) -> Option<PreflightFailur
             let remedy = "use --service calc (in a manifest: service = \"calc\")";
             (Fault::OtherService, service_of(Service::Echo), observed, remedy.to_owned())
         }
-        (_, Reply::Greeting(greeting)) => {
+        (_, Reply::Greeting(greeting)) if spec.contract.wire.greeting.is_none() => {
             let greeting = printable(greeting);
             let observed = format!(
                 "it sends {greeting} before a request, and does not reply to {sum}: the contract \

@@ -1,6 +1,7 @@
 //! Property tests on a running server: random values, and shrinking of a value that fails.
 
 use std::fmt::Debug;
+use std::iter;
 use std::time::{Duration, Instant};
 
 use proptest::strategy::{Strategy, ValueTree};
@@ -94,7 +95,8 @@ impl<'a> TestContext<'a> {
                     drop(fixture);
                     return Err(self.smallest_failure(
                         &property,
-                        [Some(tree), previous],
+                        tree,
+                        previous,
                         failure,
                         slowest * TIMEOUT_FACTOR,
                     ));
@@ -121,21 +123,23 @@ impl<'a> TestContext<'a> {
     /// with the full timeout on a new server. If the value that failed `first` does not fail again,
     /// the cause may be the value before it, after which the server closed the connection. Returns
     /// `first` if neither fails twice.
-    fn smallest_failure<F, T, P, H>(
+    fn smallest_failure<F, T, V, P, H>(
         &self,
         property: &Property<P, H>,
-        trees: [Option<impl ValueTree<Value = T>>; 2],
+        tree: V,
+        previous: Option<V>,
         first: Failure,
         timeout: Duration,
     ) -> Failure
     where
         T: PartialEq + Serialize,
+        V: ValueTree<Value = T>,
         P: Fn() -> Result<F, Failure>,
         H: Fn(&mut F, &T) -> Result<(), Failure>,
     {
-        let mut first_value = None;
-        for mut tree in trees.into_iter().flatten() {
-            let original = tree.current();
+        let original = tree.current();
+        for mut tree in iter::once(tree).chain(previous) {
+            let value = tree.current();
             let retry = |value: &T| {
                 self.relaunch().ok()?;
                 property.check_twice(value).err().filter(|failure| failure.verdict.is_some())
@@ -148,19 +152,14 @@ impl<'a> TestContext<'a> {
             self.deadlines().override_timeout(Some(timeout.max(MIN_TIMEOUT).min(self.timeout)));
             let smaller = self.shrink(property, &mut tree);
             self.deadlines().override_timeout(None);
-            for value in smaller.iter().rev().take(MAX_RETRIES).chain([&original]) {
+            for value in smaller.iter().rev().take(MAX_RETRIES).chain([&value]) {
                 if let Some(failure) = retry(value) {
                     return failure.with_counterexample(value);
                 }
             }
-            first_value.get_or_insert(original);
         }
         let observed = format!("{} (it failed once and did not fail again)", first.observed);
-        let failure = Failure { observed, ..first };
-        match &first_value {
-            Some(value) => failure.with_counterexample(value),
-            None => failure,
-        }
+        Failure { observed, ..first }.with_counterexample(&original)
     }
 
     /// Shrinks a value. Returns the values that failed, the smallest last.

@@ -8,7 +8,7 @@ use super::protocol::{Protocol, Syntax, ask};
 use super::reply::has_number;
 use super::target::ProbeTarget;
 use crate::contract::{Dialect, Division, Operators, Symbols};
-use crate::text::printable;
+use crate::text::{number, printable};
 
 /// Each operator, with a sample expression and its value. The values differ, because some servers
 /// repeat the previous reply.
@@ -89,8 +89,8 @@ pub(super) fn detect(target: &ProbeTarget, protocol: &Protocol) -> DetectedDiale
     let is_exact = is("9223372036854775806+1", "9223372036854775807");
     let exceeds_64_bits = is("9223372036854775807+1", "9223372036854775808");
     let overflow = reply("9223372036854775807+1").unwrap_or_default();
-    let is_number = String::from_utf8_lossy(&overflow).trim().parse::<f64>().is_ok();
-    dialect.overflow_is_error = is_exact && !exceeds_64_bits && !overflow.is_empty() && !is_number;
+    dialect.overflow_is_error =
+        is_exact && !exceeds_64_bits && !overflow.is_empty() && number(&overflow).is_none();
     dialect.operators = Operators::try_from(operators.clone()).unwrap_or(dialect.operators);
     let division = match dialect.division {
         Some(Division::Exact) => "; 7/2 is 3.5",

@@ -5,26 +5,10 @@
 # fault: A line that is not an expression gets a reply that is no error
 # also: The server reports no error when control characters arrive
 # also: The server exits when it has no free descriptor
-import ast
-import operator
+import re
 import socket
 import sys
 import threading
-
-OPERATORS = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-}
-
-
-def value(node):
-    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
-        return node.value
-    if isinstance(node, ast.UnaryOp):
-        return -value(node.operand)
-    return OPERATORS[type(node.op)](value(node.left), value(node.right))
 
 
 def serve(client):
@@ -32,7 +16,8 @@ def serve(client):
     with client, client.makefile("rb") as lines:
         for line in lines:
             try:
-                result = value(ast.parse(line.strip(), mode="eval").body)
+                # Only numbers, operators and parentheses: eval can run nothing else.
+                result = eval(re.fullmatch(rb"[-+*/%().0-9 ]+", line.strip()).group())
             except Exception:
                 pass
             client.sendall(b"%r\n" % result)

@@ -115,9 +115,11 @@ fn if_installed(
     program: &'static str,
     run: impl FnOnce() -> Result<Completion, Failed>,
 ) -> Result<Completion, Failed> {
-    // Not each program knows `--version`.
-    let starts = Command::new(program).arg("--version").output().is_ok();
-    match (starts, std::env::var_os("CI").is_some()) {
+    // `ip` knows only `-V`.
+    let is_installed = ["--version", "-V"].iter().any(|flag| {
+        Command::new(program).arg(flag).output().is_ok_and(|output| output.status.success())
+    });
+    match (is_installed, std::env::var_os("CI").is_some()) {
         (true, _) => run(),
         (false, true) => Err(format!("{program} is not installed, and CI requires it").into()),
         (false, false) => Ok(Completion::ignored_with(format!("{program} is not installed"))),

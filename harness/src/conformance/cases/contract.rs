@@ -337,7 +337,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
     },
     Case {
         name: "contract/shutdown",
-        requirement: "on SIGTERM, the server drains or drops requests in flight as declared",
+        requirement: "on SIGTERM, the server drains or drops requests in flight as declared, and no process of it remains",
         source: "the contract: behaviour on SIGTERM",
         preconditions: &[Precondition::Launched],
         level: Level::Required,

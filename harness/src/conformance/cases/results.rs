@@ -13,7 +13,7 @@ use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::request;
 use crate::conformance::test_client::TestClient;
 use crate::results::{Fault, Level};
-use crate::text::printable;
+use crate::text::{number, printable};
 use crate::wire::ReplyFraming;
 
 /// Number of random expressions in a case.
@@ -256,10 +256,10 @@ fn wrong_value(ctx: &TestContext<'_>, expected: String, value: Value, reply: &[u
         .get(&plain)
         .is_some_and(|learned| learned != plain && numbers(&learned).any(|number| number == plain));
     // Without a declared error prefix, any text without a number is an error.
-    let is_error = ctx.contract.is_error(reply).unwrap_or_else(|| {
-        let text = std::str::from_utf8(reply).unwrap_or_default();
-        numbers(reply).next().is_none() && text.trim().parse::<f64>().is_err()
-    });
+    let is_error = ctx
+        .contract
+        .is_error(reply)
+        .unwrap_or_else(|| numbers(reply).next().is_none() && number(reply).is_none());
     let is_value =
         |number: &[u8]| value.compare_reply(number, ctx.contract) != ReplyMatch::Different;
     match value {

@@ -8,6 +8,7 @@ use crate::conformance::failure::Failure;
 use crate::conformance::requests::{padded, request};
 use crate::conformance::test_client::TestClient;
 use crate::contract::Contract;
+use crate::text::number;
 
 /// Malformed requests for a calculator.
 const MALFORMED: [&[u8]; 5] = [b"1+", b"(1", b"*", b"abc", b"'"];
@@ -90,8 +91,7 @@ fn connect_with_others<'s>(
 /// Returns whether a reply is a value and no error: a number, or the echoed request or its
 /// beginning.
 fn is_value(contract: &Contract, request: &[u8], reply: &[u8]) -> bool {
-    let is_number = std::str::from_utf8(reply).is_ok_and(|text| text.trim().parse::<f64>().is_ok());
-    is_number || contract.echo(request).starts_with(reply)
+    number(reply).is_some() || contract.echo(request).starts_with(reply)
 }
 
 /// Returns the first line of a reply. A reply that ends with other bytes than a line feed may have

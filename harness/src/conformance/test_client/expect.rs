@@ -6,13 +6,7 @@ use crate::conformance::assumptions::PIPELINING;
 use crate::conformance::failure::Failure;
 use crate::conformance::requests::request;
 use crate::results::Fault;
-use crate::text::printable;
-
-/// Returns whether a reply is a number, and so no error message.
-fn is_number(reply: &[u8]) -> bool {
-    std::str::from_utf8(reply)
-        .is_ok_and(|text| text.trim().parse::<f64>().is_ok_and(f64::is_finite))
-}
+use crate::text::{number, printable};
 
 impl TestClient<'_> {
     /// Requires that `reply` equals the learned reply to this request.
@@ -65,7 +59,12 @@ impl TestClient<'_> {
             (None, None) => "an error message of one line".to_owned(),
         };
         match self.reply() {
-            Ok(line) if contract.is_error(&line).unwrap_or_else(|| !is_number(&line)) => {
+            // A number is no error message.
+            Ok(line)
+                if contract
+                    .is_error(&line)
+                    .unwrap_or_else(|| !number(&line).is_some_and(f64::is_finite)) =>
+            {
                 self.ctx.evidence().record_verified();
                 Ok(line)
             }

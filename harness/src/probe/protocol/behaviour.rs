@@ -18,7 +18,7 @@ const MAX_CONNECTIONS: u32 = 3;
 
 /// What a server does after some requests of a connection.
 #[derive(PartialEq)]
-enum Limit {
+enum RequestLimit {
     /// It closes the connection.
     Closes(u32),
     /// It keeps the connection open, and answers no further request.
@@ -31,12 +31,12 @@ pub(super) fn detect_requests_per_connection(
     instance: &mut Instance<'_>,
     protocol: &Protocol,
 ) -> Option<u32> {
-    match limit(instance, protocol)? {
-        Limit::Closes(number) => Some(number),
-        // An earlier client may be the reason: some servers do not cope with clients that have left.
-        Limit::Ignores(number) => {
+    match request_limit(instance, protocol)? {
+        RequestLimit::Closes(number) => Some(number),
+        // An earlier client that has left may be the reason, so try with a new instance.
+        RequestLimit::Ignores(number) => {
             instance.relaunch()?;
-            let is_same = limit(instance, protocol)? == Limit::Ignores(number);
+            let is_same = request_limit(instance, protocol)? == RequestLimit::Ignores(number);
             let next = number as usize + 1;
             let mut is_served = || request_on_new_connection(instance, protocol, next).is_some();
             (is_same && is_served()).then_some(number)
@@ -44,11 +44,11 @@ pub(super) fn detect_requests_per_connection(
     }
 }
 
-/// Sends requests on one connection.
-fn limit(instance: &mut Instance<'_>, protocol: &Protocol) -> Option<Limit> {
+/// Sends requests on one connection, until the server answers no further one.
+fn request_limit(instance: &mut Instance<'_>, protocol: &Protocol) -> Option<RequestLimit> {
     let (mut client, is_closed) = request_on_new_connection(instance, protocol, 1)?;
     if is_closed {
-        return Some(Limit::Closes(1));
+        return Some(RequestLimit::Closes(1));
     }
     for number in 2..=MAX_REQUESTS {
         let answered = number as u32 - 1;
@@ -57,23 +57,25 @@ fn limit(instance: &mut Instance<'_>, protocol: &Protocol) -> Option<Limit> {
         let received = instance.ask(&mut client, &sent, |bytes| is_complete(&protocol.wire, bytes));
         match received {
             Some(received) if received.bytes.is_empty() && received.is_closed => {
-                return Some(Limit::Closes(answered));
+                return Some(RequestLimit::Closes(answered));
             }
-            Some(received) if received.is_closed => return Some(Limit::Closes(number as u32)),
+            Some(received) if received.is_closed => {
+                return Some(RequestLimit::Closes(number as u32));
+            }
             Some(received) if received.bytes.is_empty() => {
                 instance.disconnect(client);
-                return Some(Limit::Ignores(answered));
+                return Some(RequestLimit::Ignores(answered));
             }
             Some(_) => {}
-            None => return Some(Limit::Closes(answered)),
+            None => return Some(RequestLimit::Closes(answered)),
         }
     }
     instance.disconnect(client);
     None
 }
 
-/// Connects until the request with this number gets the right reply, because the server may still be
-/// full. Returns the client, and whether the server closed the connection after the reply.
+/// Connects until the request with this number gets the right reply, because the server may still
+/// be full. Returns the client, and whether the server closed the connection after the reply.
 fn request_on_new_connection(
     instance: &mut Instance<'_>,
     protocol: &Protocol,

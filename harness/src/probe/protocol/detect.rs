@@ -32,7 +32,7 @@ pub(crate) enum DetectError {
     OtherReply { request: String, replies: Vec<Vec<u8>>, greeting: Vec<u8> },
     /// The server computes expressions in a syntax that a manifest cannot describe.
     OtherSyntax(OtherSyntax),
-    /// No request got a reply. The server may have sent a greeting, and may have exited at a request.
+    /// No request got a reply. The server may have sent a greeting, or exited at a request.
     Silence { greeting: Vec<u8>, exit: Option<Exit> },
 }
 

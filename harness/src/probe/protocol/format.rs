@@ -31,8 +31,8 @@ pub(super) enum FormatResult {
     Accepted(Box<(Protocol, ProbeTarget)>),
     /// The server gave another reply. `request` is escaped for display.
     OtherReply { request: String, reply: Vec<u8>, greeting: Vec<u8> },
-    /// The server gave no reply, or stopped giving the right reply. It may have sent a greeting, and
-    /// may have exited at the first request.
+    /// The server gave no reply, or stopped giving the right reply. It may have sent a greeting, or
+    /// exited at the first request.
     Silence { greeting: Vec<u8>, exit: Option<Exit> },
     /// The server could not be launched.
     Launch(LaunchError),

@@ -34,10 +34,8 @@ const SUCCESSIVE_CLIENTS: &[&str] = &[
     "idle/after-fin",
     "idle/after-reset",
     "isolation/schedules",
-    "malformed/invalid-utf8",
     "refusal/storm",
     "results/deterministic",
-    "results/echo-is-identical",
     "startup/port-taken",
 ];
 
@@ -108,6 +106,7 @@ const EXPLANATIONS: &[Explanation] = &[
         causes: (&["results/echo-is-identical"], &[]),
         likely_cause: None,
     },
+    // Some random lines are not valid UTF-8, or have a NUL.
     Explanation {
         effects: (&["results/echo-is-identical"], &[ClosesAfterReply, ClosesBeforeReply]),
         causes: (
@@ -116,7 +115,7 @@ const EXPLANATIONS: &[Explanation] = &[
         ),
         likely_cause: None,
     },
-    // A client that has left stops the service of later clients, in each case with several.
+    // A client that has left stops the service of later clients.
     Explanation {
         effects: (SUCCESSIVE_CLIENTS, &[Fault::NoReply, Blocks, ClosesBeforeReply]),
         causes: (&["isolation/churn"], &[]),
