@@ -189,9 +189,8 @@ fn provoke_once(ctx: &TestContext<'_>, provocation: Provocation) -> Result<(), C
         Provocation::ConnectAndReset => client.reset(),
         Provocation::Request => {
             client.ask(&request(1))?;
-            ctx.process().wait_until_asleep();
             // The server must exit before the client disconnects.
-            ctx.process().wait_for_exit(EXIT_GRACE);
+            ctx.process().exits_soon(EXIT_GRACE);
         }
         Provocation::RequestAndClose => {
             client.ask(&request(1))?;

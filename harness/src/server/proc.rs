@@ -17,7 +17,7 @@ pub use sockets::{
     accept_queue, has_connections, in_close_wait, is_client_of_another, is_listened_on, listening,
 };
 pub(super) use sockets::{inodes, listening_on};
-pub use tree::{MAX_PROCESSES, Pid, all_runnable, all_tasks, children, name, threads, tree};
+pub use tree::{MAX_PROCESSES, Pid, all_tasks, children, name, threads, tree};
 pub(crate) use tree::{field, number, stat_fields};
 pub(super) use usage::cpu_ticks;
 pub use usage::{

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::client::ClientError;
 use crate::conformance::case::Case;
 use crate::conformance::context::TestContext;
-use crate::conformance::failure::{Failure, UNCHECKED_ACCEPT_HINT};
+use crate::conformance::experiments::expect_sleep;
+use crate::conformance::failure::UNCHECKED_ACCEPT_HINT;
 use crate::conformance::precondition::Precondition;
 use crate::conformance::requests::request;
 use crate::conformance::test_client::TestClient;
@@ -13,12 +14,6 @@ use crate::results::Level;
 
 /// Timeout for the rejection of a new connection.
 const REJECTION_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Number of samples that check whether the server sleeps while it cannot accept.
-///
-/// A server that spins sleeps in no sample; a server that retries after a pause sleeps in some. CPU
-/// time does not distinguish them: on a busy machine, a spinning server gets little CPU time.
-const SAMPLES: usize = 100;
 
 /// Maximum number of threads and processes that a server starts without a connection.
 const MAX_STARTED: usize = 10;
@@ -80,21 +75,15 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 let _pending: Vec<Result<TestClient<'_>, ClientError>> =
                     (0..3).map(|_| ctx.clients().try_connect()).collect();
                 let before = started(ctx);
-                let asleep = ctx.process().polls_asleep(SAMPLES);
-                if asleep < SAMPLES / 20 {
-                    let expected = "the server sleeps while it cannot accept";
-                    let seen = format!("the server slept in {asleep} of {SAMPLES} samples");
-                    let failure = Failure::fail(expected, seen);
+                expect_sleep(ctx, "it cannot accept").map_err(|failure| {
                     if started(ctx) > before + MAX_STARTED {
-                        return Err(failure.hint(UNCHECKED_ACCEPT_HINT));
+                        return failure.hint(UNCHECKED_ACCEPT_HINT);
                     }
-                    return Err(failure.hint(
+                    failure.hint(
                         "without a descriptor, accept fails at once and the listener stays readable: keep a \
                          spare descriptor to accept and close with, or pause before the next accept",
-                    ));
-                }
-                ctx.evidence().record_verified();
-                Ok(())
+                    )
+                })
             })
         },
     },

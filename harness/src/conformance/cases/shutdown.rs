@@ -155,7 +155,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 ));
             }
             ctx.process().signal(Signal::SIGTERM);
-            if ctx.process().wait_for_exit(QUIET) == Some(Exit::Code(0)) {
+            if ctx.process().exits_soon(QUIET) == Some(Exit::Code(0)) {
                 let seen = "the server exits before its client has read the replies";
                 return Err(Failure::assumption_failed(&["shutdown/drains"], seen));
             }

@@ -48,9 +48,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                      this connection, not the loop that accepts connections, and do not exit",
                 )
             };
-            ctx.process().wait_until_asleep();
             if ctx.contract.wire.connections_before_exit.is_none()
-                && let Some(exit) = ctx.process().wait_for_exit(QUIET)
+                && let Some(exit) = ctx.process().exits_soon(QUIET)
             {
                 let seen = format!("the server exited ({exit})");
                 let failure = Failure::fail("the server keeps running", seen).fault(Fault::Exits);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::deadlines::{BUSY_FACTOR, POLL_INTERVAL};
+use super::deadlines::{BUSY_FACTOR, POLL_INTERVAL, SHORT_TIMEOUT};
 use crate::client::{ClientError, Transcript};
 use crate::concurrency::{self, Detected};
 use crate::conformance::failure::Failure;
@@ -285,6 +285,15 @@ impl<'a> ServerProcess<'a> {
         }
     }
 
+    /// Gives the server time to exit, because it may be about to: `grace`, or longer while it uses
+    /// the CPU.
+    pub(in crate::conformance) fn exits_soon(&self, grace: Duration) -> Option<Exit> {
+        match self.wait_for_exit(grace) {
+            None if !grace.is_zero() && !self.is_asleep() => self.exits_within(SHORT_TIMEOUT),
+            exit => exit,
+        }
+    }
+
     /// Starts a second instance of the server on the same port. The first instance may still run.
     ///
     /// # Errors
@@ -353,38 +362,33 @@ impl<'a> ServerProcess<'a> {
         Ok(self.address())
     }
 
-    /// Launches a new server in place of the current one.
-    ///
-    /// Gives the current server `exit_grace` to exit by itself, because a server that is about to
-    /// crash may need a moment. Keeps the report of such an exit.
+    /// Launches a new server in place of the current one, which gets `exit_grace` to exit by itself
+    /// ([`exits_soon`](Self::exits_soon)). Keeps the report of such an exit.
     ///
     /// # Errors
     /// The new server cannot be launched.
     pub(super) fn relaunch(&self, exit_grace: Duration) -> Result<(), Failure> {
+        self.exits_soon(exit_grace);
         if self.spec.fixed_port.is_some() {
             // Both servers use the same port, so the current one must stop first.
-            let process = &mut self.server.borrow_mut().process;
-            process.wait_for_exit(exit_grace);
-            process.stop();
+            self.server.borrow_mut().process.stop();
             self.lease.clear()?;
         }
         let server = self.runner.launcher.launch(self.spec).map_err(Failure::not_launched)?;
         self.clients.set(0);
         self.note("a new instance of the server is launched");
-        let process = self.server.replace(server).process;
-        process.wait_for_exit(exit_grace);
-        let report = process.end();
+        let report = self.server.replace(server).process.end();
         if report.exit.is_some_and(|exit| !self.spec.contract.permits_exit(exit)) {
             self.crash.borrow_mut().get_or_insert(report);
         }
         Ok(())
     }
 
-    /// Gives the server `exit_grace` to exit by itself, then ends it.
+    /// Gives the server `exit_grace` to exit by itself ([`exits_soon`](Self::exits_soon)), then ends
+    /// it.
     pub(in crate::conformance) fn end(self, exit_grace: Duration) -> ServerEnd {
-        let process = self.server.into_inner().process;
-        process.wait_for_exit(exit_grace);
-        let report = process.end();
+        self.exits_soon(exit_grace);
+        let report = self.server.into_inner().process.end();
         ServerEnd {
             report: self.crash.into_inner().unwrap_or(report),
             was_signalled: self.was_signalled.get(),

@@ -71,21 +71,12 @@ pub fn threads(tree: &[Pid]) -> Vec<Pid> {
         .collect()
 }
 
-/// Returns the number of runnable threads on the machine.
-pub fn all_runnable() -> Option<usize> {
-    Some(runnable_and_all()?.0)
-}
-
-/// Returns the number of threads of all processes on the machine.
+/// Returns the number of threads of all processes on the machine, from /proc/loadavg
+/// (proc_loadavg(5)).
 pub fn all_tasks() -> Option<usize> {
-    Some(runnable_and_all()?.1)
-}
-
-/// Reads the numbers of threads in /proc/loadavg (proc_loadavg(5)).
-fn runnable_and_all() -> Option<(usize, usize)> {
     let loads = fs::read_to_string("/proc/loadavg").ok()?;
-    let (runnable, all) = loads.split(' ').nth(3)?.split_once('/')?;
-    Some((runnable.parse().ok()?, all.parse().ok()?))
+    let (_, all) = loads.split(' ').nth(3)?.split_once('/')?;
+    all.parse().ok()
 }
 
 /// Returns the kernel's name of a process. A process may give itself any name.

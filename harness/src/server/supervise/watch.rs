@@ -212,15 +212,17 @@ impl<'a> Watch<'a> {
     }
 
     /// Returns whether the same threads of the server, many of them, were runnable in each count of
-    /// the last seconds. New threads may only wait for their first CPU time. First checks the total
-    /// of the machine, which takes only one file.
+    /// the last seconds. New threads may only wait for their first CPU time. The number of runnable
+    /// threads in /proc/loadavg cannot replace this count: it leaves out the threads of a control
+    /// group that has used up its share of the CPUs.
     fn is_spinning(&mut self) -> bool {
         let min = spinning_tasks();
-        if proc::all_runnable().is_none_or(|all| all < min) {
+        let tree = descendants();
+        if proc::threads(&tree).len() < min {
             self.spinning = None;
             return false;
         }
-        let now = proc::runnable(&descendants());
+        let now = proc::runnable(&tree);
         let still = self.spinning.take().map(|(since, earlier)| (since, &earlier & &now));
         let (since, threads) =
             still.filter(|(_, threads)| threads.len() >= min).unwrap_or((Instant::now(), now));

@@ -116,7 +116,7 @@ fn send(ctx: &TestContext<'_>, line: &[u8]) -> Result<Vec<u8>, Failure> {
     let answered = answer
         .map_err(|error| {
             // The server may be about to exit.
-            ctx.process().wait_for_exit(QUIET);
+            ctx.process().exits_soon(QUIET);
             Failure::client_error("one reply line", &error)
         })
         .map_err(|failure| Failure {
