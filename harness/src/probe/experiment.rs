@@ -66,11 +66,10 @@ pub(super) fn run_all(
         case.name.starts_with("contract/") && case.name != "contract/concurrency-model"
     };
     let contract_cases = cases().filter(is_contract_case).map(Experiment::Contract);
-    let mut others: Vec<Experiment> =
-        contract_cases.chain([Experiment::ConcurrencyModel]).collect();
-    if protocol.broadcast != Some(Broadcast::Others) {
-        others.push(Experiment::Quit);
-    }
+    // The longest one first.
+    let quit = Some(Experiment::Quit).filter(|_| protocol.broadcast != Some(Broadcast::Others));
+    let others: Vec<Experiment> =
+        quit.into_iter().chain(contract_cases).chain([Experiment::ConcurrencyModel]).collect();
     observer.on_experiments(first.len() + others.len());
     observer.on_phase("detecting pipelining, and how the server computes replies");
     let run = |experiment: &Experiment, target: &ProbeTarget, protocol: &Protocol| {

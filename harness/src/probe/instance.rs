@@ -3,6 +3,7 @@
 //! server.
 
 use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,12 @@ const FIRST_EXIT_TIMEOUT: Duration = Duration::from_millis(250);
 /// Pause between two checks whether the server has exited.
 const EXIT_CHECK_INTERVAL: Duration = Duration::from_millis(6);
 
+/// Time in which a server that has handled the disconnects of its clients must serve a new one.
+const SERVED_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The same time for a server that has not served a client after others before.
+const REPEATED_SERVED_TIMEOUT: Duration = Duration::from_millis(300);
+
 /// An instance of the server. After an exit, the next connection launches a new process.
 pub(super) struct Instance<'o> {
     target: &'o ProbeTarget,
@@ -36,6 +43,8 @@ pub(super) struct Instance<'o> {
     pub(super) slowest_reply: Cell<Option<Duration>>,
     /// Whether the server has used the CPU in silence.
     pub(super) spins: Cell<bool>,
+    /// Whether the server has not served a client after others had disconnected.
+    pub(super) denies_service: bool,
     /// Declared after the server, which is therefore dropped first.
     lease: NetworkLease,
 }
@@ -55,6 +64,7 @@ impl ProbeTarget {
             exits_by_itself: self.exits_by_itself,
             slowest_reply: Cell::new(self.slowest_reply),
             spins: Cell::new(self.spins),
+            denies_service: self.denies_service,
             lease: NetworkLease::take(&self.spec)?,
         };
         instance.server()?;
@@ -125,6 +135,29 @@ impl Instance<'_> {
         self.connections_since_launch += 1;
         let mode = ConnectMode::Default;
         Client::connect(self.clients, address, mode, CONNECT_TIMEOUT, &self.transcript)
+    }
+
+    /// Repeats `attempt` until it breaks with a result, or the time is over in which the server must
+    /// serve a client. An attempt may wait until the deadline that it gets.
+    pub(super) fn until_served<T>(
+        &mut self,
+        mut attempt: impl FnMut(&mut Self, Instant) -> ControlFlow<T>,
+    ) -> Option<T> {
+        let timeout = match self.denies_service {
+            true => REPEATED_SERVED_TIMEOUT,
+            false => SERVED_TIMEOUT,
+        };
+        let deadline = Instant::now() + timeout;
+        loop {
+            if let ControlFlow::Break(result) = attempt(self, deadline) {
+                return Some(result);
+            }
+            if Instant::now() > deadline {
+                self.denies_service = true;
+                return None;
+            }
+            sleep(RETRY_INTERVAL);
+        }
     }
 
     /// Connects. Retries while the connection is refused or reset. After a timeout, launches a new

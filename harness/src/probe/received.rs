@@ -1,6 +1,7 @@
 //! Receives data from the probed server, and decides when no more data is expected.
 
 use std::cell::Cell;
+use std::mem;
 use std::time::{Duration, Instant};
 
 use super::instance::Instance;
@@ -35,6 +36,9 @@ const MAX_RECEIVED: usize = 256 * 1024;
 /// First pause between two checks for received data; doubled while no data arrives.
 const FIRST_PAUSE: Duration = Duration::from_millis(3);
 
+/// Pause for each further client.
+const SHORT_PAUSE: Duration = Duration::from_millis(1);
+
 /// Longest pause between two checks.
 const MAX_PAUSE: Duration = Duration::from_millis(32);
 
@@ -55,12 +59,7 @@ impl Instance<'_> {
 
     /// Receives until no more data is expected.
     pub(super) fn receive(&self, client: &mut Client) -> Received {
-        self.receive_since(client, Instant::now())
-    }
-
-    /// Like [`receive`](Self::receive), but the silence began at `since`.
-    pub(super) fn receive_since(&self, client: &mut Client, since: Instant) -> Received {
-        self.receive_until(client, since, |_| false)
+        self.receive_until(client, Instant::now(), |_| false)
     }
 
     /// Receives a greeting until it is complete or no more data is expected.
@@ -90,37 +89,72 @@ impl Instance<'_> {
         Some(received)
     }
 
-    /// Receives until the data is complete or no more data is expected. No more data is expected
-    /// when the server closes the connection, cannot act without input, sleeps in silence, or
-    /// exceeds a limit.
+    /// Receives until the data is complete or no more data is expected.
     fn receive_until(
         &self,
         client: &mut Client,
         since: Instant,
         is_complete: impl Fn(&[u8]) -> bool,
     ) -> Received {
+        self.receive_from(&mut [client], since, is_complete).remove(0)
+    }
+
+    /// Receives from several clients, until the data of each is complete or no more data is
+    /// expected by any of them. The silence began at `since`.
+    pub(super) fn receive_all<'c>(
+        &self,
+        clients: impl IntoIterator<Item = &'c mut Client>,
+        since: Instant,
+    ) -> Vec<Received> {
+        self.receive_from(&mut Vec::from_iter(clients), since, |_| false)
+    }
+
+    /// Receives from several clients until their data is complete or no more data is expected. No
+    /// more data is expected when the server closes the connections, cannot act without input,
+    /// sleeps in silence, or exceeds a limit.
+    fn receive_from(
+        &self,
+        clients: &mut [&mut Client],
+        since: Instant,
+        is_complete: impl Fn(&[u8]) -> bool,
+    ) -> Vec<Received> {
         let began = Instant::now();
         let cpu_time_before = self.cpu_time();
-        let (mut bytes, mut silent_since, mut pause) = (Vec::new(), since, FIRST_PAUSE);
+        let (mut silent_since, mut pause) = (since, FIRST_PAUSE);
+        let nothing = Received { bytes: Vec::new(), is_closed: false };
+        let mut received = vec![nothing; clients.len()];
+        let mut open: Vec<usize> = (0..clients.len()).collect();
         loop {
-            match client.read_for(pause) {
-                Ok(more) if more.is_empty() => pause = (pause * 2).min(MAX_PAUSE),
-                Ok(more) => {
-                    bytes.extend(more);
-                    (silent_since, pause) = (Instant::now(), FIRST_PAUSE);
-                    if is_complete(&bytes) {
-                        return Received { bytes, is_closed: false };
+            let (mut wait, mut is_silent) = (pause, true);
+            open.retain(|&index| {
+                let Received { bytes, is_closed } = &mut received[index];
+                match clients[index].read_for(mem::replace(&mut wait, SHORT_PAUSE)) {
+                    Ok(more) if more.is_empty() => true,
+                    Ok(more) => {
+                        is_silent = false;
+                        bytes.extend(more);
+                        !is_complete(bytes)
+                    }
+                    Err(error) => {
+                        if let ClientError::Closed(more) = error {
+                            bytes.extend(more);
+                        }
+                        *is_closed = true;
+                        false
                     }
                 }
-                Err(ClientError::Closed(more)) => {
-                    bytes.extend(more);
-                    return Received { bytes, is_closed: true };
-                }
-                Err(_) => return Received { bytes, is_closed: true },
+            });
+            if open.is_empty() {
+                return received;
             }
+            (silent_since, pause) = match is_silent {
+                true => (silent_since, (pause * 2).min(MAX_PAUSE)),
+                false => (Instant::now(), FIRST_PAUSE),
+            };
             let silence = silent_since.elapsed();
-            let timeout = if bytes.is_empty() { NO_DATA_TIMEOUT } else { UNENDING_DATA_TIMEOUT };
-            let exceeds_limit = bytes.len() > MAX_RECEIVED || began.elapsed() > timeout;
+            let longest = received.iter().map(|it| it.bytes.len()).max().unwrap_or(0);
+            let timeout = if longest == 0 { NO_DATA_TIMEOUT } else { UNENDING_DATA_TIMEOUT };
+            let exceeds_limit = longest > MAX_RECEIVED || began.elapsed() > timeout;
             let cpu_time_limit = match self.spins.get() {
                 true => REPEATED_CPU_TIME_LIMIT,
                 false => CPU_TIME_LIMIT,
@@ -130,26 +164,34 @@ impl Instance<'_> {
             if has_used_cpu {
                 self.spins.set(true);
             }
+            let is_delivered = || {
+                let mut addresses = open.iter().map(|&index| clients[index].addresses());
+                addresses.all(|it| it.is_some_and(|(own, server)| diag::is_delivered(server, own)))
+            };
             if exceeds_limit
                 || has_used_cpu
-                || self.is_quiescent(client, silence, &bytes)
+                || self.is_quiescent(silence, longest > 0, is_delivered)
                 || silence >= SILENCE_WITH_TIMERS && self.is_asleep()
             {
-                return Received { bytes, is_closed: false };
+                return received;
             }
         }
     }
 
-    /// Returns whether the server has received all data of this client and cannot act without
-    /// further input. False if the server has not sent anything and its reply time is unknown.
-    fn is_quiescent(&self, client: &Client, silence: Duration, bytes: &[u8]) -> bool {
-        let min_silence = match (self.slowest_reply.get(), bytes) {
-            (Some(slowest), _) => SILENCE_WITHOUT_TIMERS.max(slowest * SLOWEST_REPLY_FACTOR),
-            (None, [_, ..]) => SILENCE_WITHOUT_TIMERS,
-            (None, []) => return false,
+    /// Returns whether the server has received all data of its clients (`is_delivered`) and cannot
+    /// act without further input. False if the server has not sent anything and its reply time is
+    /// unknown.
+    fn is_quiescent(
+        &self,
+        silence: Duration,
+        has_sent: bool,
+        is_delivered: impl Fn() -> bool,
+    ) -> bool {
+        let min_silence = match self.slowest_reply.get() {
+            Some(slowest) => SILENCE_WITHOUT_TIMERS.max(slowest * SLOWEST_REPLY_FACTOR),
+            None if has_sent => SILENCE_WITHOUT_TIMERS,
+            None => return false,
         };
-        let is_delivered =
-            || client.addresses().is_some_and(|(own, server)| diag::is_delivered(server, own));
         let Some(server) = &self.server else { return false };
         // The first check ensures that the server has the requests; the second, that its replies
         // have arrived.

@@ -37,6 +37,8 @@ pub(super) struct ProbeTarget {
     pub(super) slowest_reply: Option<Duration>,
     /// Whether the server has used the CPU in silence.
     pub(super) spins: bool,
+    /// Whether the server has not served a client after others had disconnected.
+    pub(super) denies_service: bool,
     /// Whether the server serves several connections at once.
     pub(super) serves_several: bool,
 }
@@ -100,6 +102,7 @@ impl ProbeTarget {
             exits_by_itself: false,
             slowest_reply: None,
             spins: false,
+            denies_service: false,
             serves_several: false,
         }
     }

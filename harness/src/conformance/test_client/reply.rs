@@ -151,10 +151,7 @@ impl TestClient<'_> {
             }
             poll = (poll * 2).min(MAX_POLL_INTERVAL);
         }
-        let rest = match received {
-            0 => quiet.saturating_sub(began.elapsed()).max(ARRIVED_TIMEOUT),
-            _ => quiet,
-        };
+        let rest = quiet.saturating_sub(began.elapsed()).max(ARRIVED_TIMEOUT);
         self.retry_while_working(rest, wait)
     }
 

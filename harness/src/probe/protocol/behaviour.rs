@@ -1,14 +1,13 @@
 //! Detects properties of the protocol that need further requests or connections.
 
-use std::thread::sleep;
-use std::time::Instant;
+use std::ops::ControlFlow;
 
-use super::detected::{Protocol, SERVED_TIMEOUT, is_complete, read_greeting};
+use super::detected::{Protocol, is_complete, read_greeting};
 use crate::client::Client;
 use crate::exit::Exit;
 use crate::probe::instance::Instance;
 use crate::probe::reply;
-use crate::probe::target::{ProbeTarget, RETRY_INTERVAL};
+use crate::probe::target::ProbeTarget;
 
 /// Maximum number of requests to send before a connection counts as staying open.
 const MAX_REQUESTS: usize = 5;
@@ -81,21 +80,19 @@ fn request_on_new_connection(
     protocol: &Protocol,
     number: usize,
 ) -> Option<(Client, bool)> {
-    let deadline = Instant::now() + SERVED_TIMEOUT;
     let (request, value) = protocol.request(number);
     let sent = protocol.wire.sent(&request);
-    loop {
-        let mut client = instance.connect()?;
+    let served = instance.until_served(|instance, _| {
+        let Some(mut client) = instance.connect() else { return ControlFlow::Break(None) };
         read_greeting(instance, &mut client, &protocol.wire);
-        let received = instance.ask(&mut client, &sent, |_| false);
-        match received {
+        match instance.ask(&mut client, &sent, |_| false) {
             Some(received) if reply::has_value(&received.bytes, &value) => {
-                return Some((client, received.is_closed));
+                ControlFlow::Break(Some((client, received.is_closed)))
             }
-            _ if Instant::now() > deadline => return None,
-            _ => sleep(RETRY_INTERVAL),
+            _ => ControlFlow::Continue(()),
         }
-    }
+    });
+    served.flatten()
 }
 
 /// Returns whether two requests in one write get two replies; `None` if inconclusive.

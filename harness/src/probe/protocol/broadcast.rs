@@ -7,9 +7,7 @@ use servers::Service;
 use super::detected::Protocol;
 use super::format::{greeting, request, template};
 use super::syntax::Syntax;
-use crate::client::Client;
 use crate::contract::Broadcast;
-use crate::probe::instance::Instance;
 use crate::probe::received::Received;
 use crate::probe::reply::{self, KnownReply};
 use crate::probe::target::ProbeTarget;
@@ -36,21 +34,12 @@ pub(crate) fn detect_broadcast(target: &ProbeTarget, protocol: &Protocol) -> Opt
         // The server registers some clients on their first message.
         listeners.push(protocol.check_service(&instance, client)?);
     }
-    receive_all(&instance, listeners.iter_mut().chain([&mut sender]));
+    instance.receive_all(listeners.iter_mut().chain([&mut sender]), Instant::now());
     let (message, value) = protocol.request(7);
     sender.send(&protocol.wire.sent(&message)).ok()?;
-    let received = receive_all(&instance, listeners.iter_mut().chain([&mut sender]));
+    let received = instance.receive_all(listeners.iter_mut().chain([&mut sender]), Instant::now());
     let is_reached = |received: &Received| reply::has_value(&received.bytes, &value);
     received.iter().all(is_reached).then_some(Broadcast::All)
-}
-
-/// Receives what several clients get, until no more data is expected by any of them.
-fn receive_all<'c>(
-    instance: &Instance<'_>,
-    clients: impl Iterator<Item = &'c mut Client>,
-) -> Vec<Received> {
-    let since = Instant::now();
-    clients.map(|client| instance.receive_since(client, since)).collect()
 }
 
 /// Detects a server that sends each message to all clients except the sender, with requests that
@@ -63,19 +52,19 @@ pub(super) fn detect_silent_broadcast(target: &ProbeTarget, end: &[u8]) -> Optio
     for _ in 0..=LISTENERS {
         clients.push(instance.try_connect().ok()?);
     }
-    let greetings = receive_all(&instance, clients.iter_mut());
+    let greetings = instance.receive_all(&mut clients, Instant::now());
     let greetings: Vec<Vec<u8>> = greetings.into_iter().map(|it| it.bytes).collect();
     // The server registers some clients on their first message.
     for client in &mut clients {
         client.send(&raw.sent(&request(0, syntax))).ok()?;
     }
-    receive_all(&instance, clients.iter_mut());
+    instance.receive_all(&mut clients, Instant::now());
     let mut messages = Vec::new();
     for index in 0..MESSAGES {
         let message = request(index, syntax);
         let text = String::from_utf8_lossy(&message).into_owned();
         clients[0].send(&raw.sent(&message)).ok()?;
-        let mut received = receive_all(&instance, clients.iter_mut());
+        let mut received = instance.receive_all(&mut clients, Instant::now());
         let is_reached = |it: &Received| reply::is_plain_echo(&it.bytes, &message) && !it.is_closed;
         if reply::has_value(&received[0].bytes, &text) || !received[1..].iter().all(is_reached) {
             return None;

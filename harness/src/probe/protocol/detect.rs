@@ -86,6 +86,8 @@ struct Failures {
     other_reply: Option<(String, Vec<u8>)>,
     /// The other replies.
     replies: Vec<Vec<u8>>,
+    /// Common terminators of the requests that got a reply.
+    answered_ends: Vec<&'static [u8]>,
     not_launched: Option<LaunchError>,
     greeting: Vec<u8>,
     exit: Option<Exit>,
@@ -95,6 +97,18 @@ struct Failures {
 }
 
 impl Failures {
+    /// Requires that the server was launched, or has replied.
+    ///
+    /// # Errors
+    /// It was not.
+    fn launched(&mut self) -> Result<(), DetectError> {
+        let has_replied = self.other_reply.is_some() || self.echo_with_text.is_some();
+        match self.not_launched.take_if(|_| !has_replied) {
+            Some(error) => Err(DetectError::Launch(error)),
+            None => Ok(()),
+        }
+    }
+
     /// Returns whether the server has sent a greeting.
     fn is_greeted(&self) -> bool {
         let has_greeting =
@@ -110,26 +124,24 @@ impl Failures {
 /// later instances reuse.
 pub(crate) fn detect(target: &mut ProbeTarget) -> Result<Protocol, DetectError> {
     let mut failures = Failures::default();
-    let plain = Syntax::default();
-    let common: Vec<_> = COMMON_ENDS.iter().map(|end| (*end, plain)).collect();
-    let spaced = Syntax::of_spaces(true);
-    let others: Vec<_> = ENDS
-        .iter()
-        .map(|end| (*end, plain))
-        .filter(|format| !common.contains(format))
-        .chain(ENDS.iter().map(|end| (*end, spaced)))
-        .collect();
-    for formats in [common, others] {
-        if let Some(protocol) = try_formats(target, &formats, &mut failures) {
-            return Ok(protocol);
-        }
-        if failures.other_reply.is_none()
-            && failures.echo_with_text.is_none()
-            && let Some(error) = failures.not_launched.take()
-        {
-            return Err(DetectError::Launch(error));
-        }
+    let plain = |end: &&'static [u8]| (*end, Syntax::default());
+    let common: Vec<_> = COMMON_ENDS.iter().map(plain).collect();
+    if let Some(protocol) = try_formats(target, &common, &mut failures) {
+        return Ok(protocol);
     }
+    failures.launched()?;
+    // A server that answers a line, and no part of a line, needs no other terminator.
+    let ends = match failures.answered_ends[..] {
+        [end @ b"\n"] => vec![end],
+        _ => ENDS.to_vec(),
+    };
+    let spaced = ends.iter().map(|end| (*end, Syntax::of_spaces(true)));
+    let others: Vec<_> =
+        ends.iter().map(plain).filter(|it| !common.contains(it)).chain(spaced).collect();
+    if let Some(protocol) = try_formats(target, &others, &mut failures) {
+        return Ok(protocol);
+    }
+    failures.launched()?;
     if failures.not_launched.is_none()
         && failures.echo_with_text.is_none()
         && !target.is_already_running()
@@ -141,7 +153,11 @@ pub(crate) fn detect(target: &mut ProbeTarget) -> Result<Protocol, DetectError> 
         }
     }
     if failures.not_launched.is_none() {
-        if let Some(protocol) = try_formats(target, &symbols(), &mut failures) {
+        let ends = match failures.answered_ends[..] {
+            [] => COMMON_ENDS.to_vec(),
+            _ => failures.answered_ends.clone(),
+        };
+        if let Some(protocol) = try_formats(target, &symbols(&ends), &mut failures) {
             return Ok(protocol);
         }
         // A server that sends nothing at all would only cost time.
@@ -168,7 +184,7 @@ pub(crate) fn detect(target: &mut ProbeTarget) -> Result<Protocol, DetectError> 
 }
 
 /// Returns the formats in which other characters stand for the operators.
-fn symbols() -> Vec<(&'static [u8], Syntax)> {
+fn symbols(ends: &[&'static [u8]]) -> Vec<(&'static [u8], Syntax)> {
     let mut formats = Vec::new();
     for &symbol in PLUS_SYMBOLS {
         let Ok(symbols) = Symbols::default().with(b'+', symbol) else { continue };
@@ -176,7 +192,7 @@ fn symbols() -> Vec<(&'static [u8], Syntax)> {
             // A space that is an operator cannot have spaces around it.
             if symbol != b' ' || !spaced {
                 let syntax = Syntax { spaced, symbols };
-                formats.extend(COMMON_ENDS.iter().map(|end| (*end, syntax)));
+                formats.extend(ends.iter().map(|end| (*end, syntax)));
             }
         }
     }
@@ -191,7 +207,12 @@ fn try_formats(
     failures: &mut Failures,
 ) -> Option<Protocol> {
     let results = target.each(formats, |&(end, syntax)| try_format(target, end, syntax));
-    for result in results {
+    for (&(end, _), result) in formats.iter().zip(results) {
+        let is_answered =
+            matches!(result, FormatResult::Accepted(_) | FormatResult::OtherReply { .. });
+        if is_answered && COMMON_ENDS.contains(&end) && !failures.answered_ends.contains(&end) {
+            failures.answered_ends.push(end);
+        }
         match result {
             FormatResult::Accepted(accepted) if accepted.0.is_echo_with_text() => {
                 failures.echo_with_text.get_or_insert(accepted);

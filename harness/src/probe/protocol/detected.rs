@@ -1,7 +1,7 @@
 //! The detected protocol: sends plain requests and reads the replies.
 
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::ops::ControlFlow;
+use std::time::Instant;
 
 use servers::Service;
 
@@ -12,12 +12,8 @@ use crate::figures::counted;
 use crate::probe::instance::Instance;
 use crate::probe::received::Received;
 use crate::probe::reply;
-use crate::probe::target::RETRY_INTERVAL;
 use crate::text::printable;
 use crate::wire::{Bytes, Wire};
-
-/// Timeout for a new connection to be served, after earlier clients have disconnected.
-pub(super) const SERVED_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What an echo server does to its requests.
 #[derive(Clone)]
@@ -86,15 +82,14 @@ impl Protocol {
     /// earlier clients disconnected. So waits while the connection is queued, and connects again if
     /// it is rejected.
     pub(super) fn connect(&self, instance: &mut Instance<'_>) -> Option<Client> {
-        let deadline = Instant::now() + SERVED_TIMEOUT;
-        loop {
-            let client = instance.connect()?;
-            let client = self.check_service_until(instance, client, deadline);
-            if client.is_some() || Instant::now() > deadline {
-                return client;
+        let connected = instance.until_served(|instance, deadline| {
+            let Some(client) = instance.connect() else { return ControlFlow::Break(None) };
+            match self.check_service_until(instance, client, deadline) {
+                None => ControlFlow::Continue(()),
+                client => ControlFlow::Break(client),
             }
-            sleep(RETRY_INTERVAL);
-        }
+        });
+        connected.flatten()
     }
 
     /// Same as [`check_service`](Self::check_service), but waits until `deadline` while the
@@ -216,23 +211,24 @@ pub(crate) fn ask(
         return reply.map(|(value, _)| value);
     }
     // The connection takes only one request, so none can be sent to check the connection.
-    let (deadline, sent) = (Instant::now() + SERVED_TIMEOUT, protocol.wire.sent(request));
-    loop {
-        let mut client = instance.connect()?;
+    let sent = protocol.wire.sent(request);
+    let value = instance.until_served(|instance, _| {
+        let Some(mut client) = instance.connect() else { return ControlFlow::Break(None) };
         read_greeting(instance, &mut client, &protocol.wire);
         let is_complete = |bytes: &[u8]| is_complete(&protocol.wire, bytes);
         let received = instance.ask(&mut client, &sent, is_complete);
         instance.disconnect(client);
         match received {
             Some(received) if !protocol.is_rejected(&received) => {
-                return value_of(&protocol.wire, received).map(|(value, _)| value);
+                let value = value_of(&protocol.wire, received).map(|(value, _)| value);
+                ControlFlow::Break(value)
             }
-            _ if Instant::now() > deadline => return None,
             // A request that the server does not support can also close the connection.
-            _ if protocol.busy.is_none() => return None,
-            _ => sleep(RETRY_INTERVAL),
+            _ if protocol.busy.is_none() => ControlFlow::Break(None),
+            _ => ControlFlow::Continue(()),
         }
-    }
+    });
+    value.flatten()
 }
 
 /// Receives the greeting and the prompt, if the protocol has any.

@@ -1,12 +1,12 @@
 //! Tries one request format, and derives the framing from the replies.
 
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::ops::ControlFlow;
+use std::time::Duration;
 
 use servers::Service;
 
 use super::behaviour::detect_requests_per_connection;
-use super::detected::{Echo, Protocol, SERVED_TIMEOUT, ask};
+use super::detected::{Echo, Protocol, ask};
 use super::syntax::Syntax;
 use crate::client::Client;
 use crate::contract::Symbols;
@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::probe::instance::Instance;
 use crate::probe::received::Received;
 use crate::probe::reply::{self, KnownReply};
-use crate::probe::target::{ProbeTarget, RETRY_INTERVAL};
+use crate::probe::target::ProbeTarget;
 use crate::server::LaunchError;
 use crate::text::printable;
 use crate::wire::{Bytes, Greeting, Template, Wire};
@@ -107,6 +107,7 @@ pub(super) fn try_format(target: &ProbeTarget, end: &[u8], syntax: Syntax) -> Fo
         exits_by_itself: instance.exits_by_itself(),
         slowest_reply: instance.slowest_reply(),
         spins: instance.spins.get(),
+        denies_service: instance.denies_service,
         serves_several,
         ..target.clone()
     };
@@ -165,14 +166,13 @@ impl Format {
             let next = concurrent.or_else(|| {
                 serves_several = false;
                 open.drain(..).for_each(|sample| samples.take(instance, sample));
-                let deadline = Instant::now() + SERVED_TIMEOUT;
-                loop {
+                instance.until_served(|instance, _| {
                     let client = instance.connect();
                     match client.and_then(|client| ask(instance, client)).filter(is_right) {
-                        None if Instant::now() < deadline => sleep(RETRY_INTERVAL),
-                        sample => break sample,
+                        Some(sample) => ControlFlow::Break(sample),
+                        None => ControlFlow::Continue(()),
                     }
-                }
+                })
             });
             open.push(next?);
         }

@@ -141,8 +141,8 @@ fn effects(target: &ProbeTarget, protocol: &Protocol, words: &[&str]) -> Vec<Eff
             // Sending fails if the connection is already closed.
             let _ = client.send(&protocol.wire.sent(word.as_bytes()));
         }
-        let is_closed = |client: &mut Client| instance.receive_since(client, since).is_closed;
-        let closed: Vec<bool> = clients.iter_mut().map(is_closed).collect();
+        let received = instance.receive_all(&mut clients, since);
+        let closed: Vec<bool> = received.iter().map(|it| it.is_closed).collect();
         // The server may exit a moment after it has closed the connection.
         let ends_server = closed.contains(&true) && instance.exit().is_some();
         effects.extend(closed.into_iter().map(|closes| Effect { closes, ends_server }));
