@@ -137,7 +137,9 @@ fn wait_for_exit(harness: &mut Child) -> Result<(Option<i32>, Duration, u64), Fa
             return Err(format!("the check took longer than {MAX_CHECK_TIME:?}").into());
         }
         let status = fs::read_to_string(&status).unwrap_or_default();
-        let row = status.lines().find_map(|row| row.strip_prefix("VmHWM:"));
+        // Until execve(2) is complete, the process has the memory of this one, and its name.
+        let is_harness = |_: &&str| status.starts_with("Name:\tharness\n");
+        let row = status.lines().find_map(|row| row.strip_prefix("VmHWM:")).filter(is_harness);
         let kib = row.and_then(|row| row.split_whitespace().next()?.parse().ok());
         peak = peak.max(kib.unwrap_or(0));
         thread::sleep(Duration::from_millis(20));

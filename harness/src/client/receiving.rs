@@ -3,6 +3,8 @@
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use super::connection::Client;
 use super::error::{ClientError, MAX_REPLY_LENGTH, client_error, event_of};
 use crate::results::EventKind;
@@ -125,14 +127,17 @@ impl Client {
     /// Discards all received bytes as soon as they end with `end`.
     ///
     /// # Errors
-    /// The bytes do not end with `end` within the client's timeout.
-    pub fn discard_until(&mut self, end: &[u8]) -> Result<(), ClientError> {
-        let deadline = Instant::now() + self.timeout;
+    /// The bytes do not end with `end` within `timeout`.
+    pub fn discard_until(&mut self, end: &[u8], timeout: Duration) -> Result<(), ClientError> {
+        let deadline = Instant::now() + timeout;
         while !self.received.ends_with(end) {
             if self.received.len() > MAX_REPLY_LENGTH {
                 return Err(ClientError::TooLong);
             }
-            if !self.receive(deadline, self.timeout)? {
+            // The kernel delays the acknowledgement of data by 40 ms, and Nagle's algorithm holds
+            // back the last data of the server until then.
+            let _ = SockRef::from(&self.stream).set_tcp_quickack(true);
+            if !self.receive(deadline, timeout)? {
                 return Err(ClientError::Closed(std::mem::take(&mut self.received)));
             }
         }

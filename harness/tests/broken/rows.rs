@@ -202,6 +202,7 @@ pub(crate) const ROWS: &[Row] = &[
         "fairness/flood",
     ]))
     .timing_dependent(&[
+        "back-pressure/never-reads",
         "refusal/slot-freed-in-request",
         "disconnects/reset-in-request",
         "disconnects/reset-in-reply",
@@ -488,7 +489,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(SpinsAfterFin, Busy, &[("idle/after-fin", "completed")]),
     row(SpinsAfterReset, Busy, &[("idle/after-reset", "completed")]),
     row(BuffersRepliesWithoutLimit, Busy, &[("back-pressure/never-reads", "leak")])
-        .inconclusive(These(&["shutdown/second-signal"])),
+        .timing_dependent(&["shutdown/second-signal"]),
     row(BlocksInAWrite, Busy, &[("back-pressure/others-are-served", "hang")]).timeout("2s"),
     row(
         ServesTheBusiestClient,

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use socket2::SockRef;
-
 use crate::conformance::assumptions::PIPELINING;
 use crate::conformance::case::Case;
 use crate::conformance::context::TestContext;
@@ -150,12 +148,8 @@ pub(in crate::conformance) const CASES: &[Case] = &[
                 let memory = || ctx.resources().usage().anonymous_bytes;
                 let before = memory();
                 send_and_disconnect(ctx, repetitions)?;
-                let mut is_last = round == MEMORY_ROUNDS + LARGE_MEMORY_ROUNDS;
-                if round >= MEMORY_ROUNDS + MIN_LARGE_MEMORY_ROUNDS && !ctx.permits_a_step() {
-                    is_last = true;
-                    // On an overloaded machine, there is only too little time for more rounds.
-                    ctx.process().record_working();
-                }
+                let is_last = round == MEMORY_ROUNDS + LARGE_MEMORY_ROUNDS
+                    || round >= MEMORY_ROUNDS + MIN_LARGE_MEMORY_ROUNDS && !ctx.permits_a_step();
                 outcome = ctx.wait_for(
                     if is_last { ctx.timeout } else { QUIET },
                     || memory() <= before + MAX_GROWTH,
@@ -333,25 +327,13 @@ fn send_and_disconnect(ctx: &TestContext<'_>, repetitions: usize) -> Result<(), 
     let lines = [line.repeat(BYTES_PER_CLIENT / line.len()), last].concat();
     for _ in 0..SENDING_CLIENTS {
         let mut client = ctx.clients().connect_with_retry(&request(1))?;
+        // Only the last request gets this reply.
         let reply = client.learn_reply(&request(2))?;
-        let stream = client
-            .client
-            .stream()
-            .map_err(|error| Failure::client_error("a duplicate of the socket", &error))?;
-        let mut result = Ok(());
-        for _ in 0..repetitions {
-            result = result.and_then(|()| client.try_send(&lines));
-            // Only the last request gets this reply.
-            while result.is_ok() {
-                // The kernel delays the acknowledgement of replies by 40 ms, and Nagle's algorithm
-                // holds back the last replies until then.
-                let _ = SockRef::from(&stream).set_tcp_quickack(true);
-                match client.reply() {
-                    Ok(line) if line == reply => break,
-                    other => result = other.map(drop),
-                }
-            }
-        }
+        let mut rounds = 0..repetitions;
+        let result = rounds.try_for_each(|_| {
+            client.try_send(&lines)?;
+            client.skip_until(&reply)
+        });
         result.map_err(|error| {
             Failure::assumption_failed(PIPELINING, format!("many pipelined requests: {error}"))
         })?;

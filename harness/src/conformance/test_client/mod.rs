@@ -180,7 +180,7 @@ impl TestClient<'_> {
 
     /// Returns the last reply as received, with the bytes around its value.
     pub(in crate::conformance) fn raw_reply(&self) -> &[u8] {
-        &self.raw_reply
+        self.raw_reply.strip_suffix(b"\r").unwrap_or(&self.raw_reply)
     }
 
     /// Sends a request and waits for its reply.
@@ -292,7 +292,7 @@ impl TestClient<'_> {
         self.is_greeted = true;
         for step in &wire.handshake {
             self.client.send(&step.send)?;
-            self.client.discard_until(&step.expect)?;
+            self.client.discard_until(&step.expect, timeout)?;
         }
         Ok(())
     }

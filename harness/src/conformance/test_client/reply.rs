@@ -39,12 +39,30 @@ impl TestClient<'_> {
         let wire = &self.ctx.contract.wire;
         self.complete_handshake()?;
         let mut line = self.client.reply_within(wire, timeout)?;
+        self.raw_reply.clone_from(&line);
         if line.last() == Some(&b'\r') && wire.reply_end == ReplyFraming::default() {
             line.pop();
             self.ctx.evidence().warn("replies end with \\r\\n instead of \\n");
         }
-        self.raw_reply.clone_from(&line);
         Ok(wire.value_of(line))
+    }
+
+    /// Receives replies, faster than one by one, until this one. It must be the reply that the client
+    /// has received last, and end the received data.
+    ///
+    /// # Errors
+    /// The reply does not arrive.
+    pub(in crate::conformance) fn skip_until(&mut self, reply: &[u8]) -> Result<(), ClientError> {
+        let wire = &self.ctx.contract.wire;
+        let ReplyFraming::Bytes(end) = &wire.reply_end else {
+            while self.reply()? != reply {}
+            return Ok(());
+        };
+        let last = [&self.raw_reply, &end[..], wire.prompt.as_deref().unwrap_or_default()].concat();
+        let left = self.ctx.time_left()?;
+        self.retry_while_working(left, |client, timeout| {
+            client.client.discard_until(&last, timeout)
+        })
     }
 
     /// Returns a reply that has already arrived.
