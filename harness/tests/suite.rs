@@ -175,7 +175,7 @@ fn nextest_reserves_the_same_slots_for_costly_tests() {
     let file: toml::Table = text.parse().expect("valid TOML");
     let profile = &file["profile"]["default"];
     assert_eq!(profile["test-threads"].as_integer(), Some(schedule::SLOTS as i64));
-    for (cost, slots) in [(Cost::Measurement, 6), (Cost::ManyConnections, 7)] {
+    for (cost, slots) in [(Cost::Measurement, 4), (Cost::ManyConnections, 5)] {
         let has_cost = |module: &&Module| module.cost == cost;
         let names: Vec<&str> =
             MODULES.iter().filter(has_cost).filter_map(|module| module.name).collect();

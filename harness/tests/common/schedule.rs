@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Maximum total cost of all running tests while the CPUs are busy.
-pub(crate) const SLOTS: usize = 12;
+pub(crate) const SLOTS: usize = 8;
 
 /// Maximum number of slots that are added while a CPU is idle, once for tests of several slots and
 /// once for cases.
