@@ -68,8 +68,9 @@ impl Observation {
 }
 
 /// Number of further experiments that must agree before a server counts as one that drains. A
-/// server that exits at once may by chance have answered all requests before the signal.
-const DRAIN_REPETITIONS: usize = 4;
+/// server that exits at once may by chance have answered all requests before the signal. They run
+/// one after another: in parallel, they would delay the signal handler of each other's server.
+const DRAIN_REPETITIONS: usize = 6;
 
 /// Timeout of a wait in the experiments with longer lines. They take over 30 s with a server that
 /// copies its buffer at each read.
@@ -84,9 +85,9 @@ pub(super) fn observe(target: &ProbeTarget, case: &'static Case) -> Option<Obser
     if first.declared.shutdown != Some(ShutdownPolicy::Drain) {
         return Some(first);
     }
-    let repeated = target.each(&[(); DRAIN_REPETITIONS], |()| observe());
+    let mut repeated = (0..DRAIN_REPETITIONS).filter_map(|_| observe());
     let is_other = |it: &Observation| it.declared.shutdown != Some(ShutdownPolicy::Drain);
-    Some(repeated.into_iter().flatten().find(is_other).unwrap_or(first))
+    Some(repeated.find(is_other).unwrap_or(first))
 }
 
 fn observe_once(runner: &Runner, spec: &LaunchSpec, case: &'static Case) -> Option<Observation> {
