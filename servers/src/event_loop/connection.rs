@@ -48,6 +48,9 @@ enum Phase {
 pub enum Progress {
     /// Wait for the next event of the connection.
     Open,
+    /// The same after a short read, which normally returned all input. But it does not show the end
+    /// of the input, and it stops at urgent data.
+    ShortRead,
     /// More input may be available. A loop with edge-triggered events must advance the connection
     /// again before it waits.
     Again,
@@ -239,6 +242,8 @@ impl Connection {
             Progress::Closed
         } else if matches!(input, Input::MaybeMore | Input::NotRead) && self.wants_read() {
             Progress::Again
+        } else if input == Input::All {
+            Progress::ShortRead
         } else {
             Progress::Open
         }
@@ -416,7 +421,7 @@ mod tests {
         for (sends_fin, replies) in [(true, &b"part\n"[..]), (false, b"")] {
             let (mut connection, mut client) = pair();
             client.write_all(b"part").expect("a complete write");
-            assert_eq!(connection.advance(&mut [0; READ_SIZE]), Progress::Open);
+            assert_eq!(connection.advance(&mut [0; READ_SIZE]), Progress::ShortRead);
             if sends_fin {
                 client.shutdown(net::Shutdown::Write).expect("a FIN");
             }

@@ -97,7 +97,7 @@ impl<'l> SharedEpoll<'l> {
         let Some(connection) = &mut *entry else { return Ok(()) };
         let is_served = connection.is_served();
         match connection.advance(scratch) {
-            Progress::Open | Progress::Again => {
+            Progress::Open | Progress::ShortRead | Progress::Again => {
                 self.epoll.modify(&*connection, &mut oneshot_event(key, connection))?
             }
             Progress::Closed => {

@@ -51,9 +51,8 @@ const ALL_EVENTS: EpollFlags = EpollFlags::EPOLLIN
     .union(EpollFlags::EPOLLRDHUP)
     .union(EpollFlags::EPOLLET);
 
-/// Events after which a short read is not the last read: FIN, reset and urgent data. A short read
-/// normally means that all input was read. But it does not show the end of the stream, and it stops
-/// at urgent data, and the kernel reports neither again.
+/// Events after which a short read is not the last read: FIN, reset and urgent data, which the
+/// kernel does not report again. After them, only a read that returns 0 or EAGAIN is the last one.
 const READ_AGAIN: EpollFlags = EpollFlags::EPOLLRDHUP
     .union(EpollFlags::EPOLLHUP)
     .union(EpollFlags::EPOLLERR)
@@ -85,9 +84,8 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
             let Some((key, reads_again)) = ready.next() else { break };
             match clients.advance(key, &mut scratch) {
                 Progress::Again => ready.add(key, reads_again),
-                // The last read was short, but see `READ_AGAIN`.
-                Progress::Open if reads_again => ready.add(key, false),
-                Progress::Open | Progress::Closed => {}
+                Progress::ShortRead if reads_again => ready.add(key, true),
+                Progress::ShortRead | Progress::Open | Progress::Closed => {}
             }
         }
         clients.close_expired();
@@ -107,7 +105,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
 #[derive(Default)]
 struct ReadyQueue {
     queue: VecDeque<Key>,
-    /// By key: whether the connection is queued, and whether another read must follow a short read.
+    /// By key: whether the connection is queued, and whether another read must follow a short one.
     flags: Vec<(bool, bool)>,
 }
 

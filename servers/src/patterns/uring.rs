@@ -152,7 +152,7 @@ impl<'l> Server<'l> {
                     continue;
                 }
                 Progress::Again => self.runnable.push(key),
-                Progress::Open => {}
+                Progress::Open | Progress::ShortRead => {}
             }
             let (wants_input, skip_success) = (client.wants_input(), client.can_skip_success());
             self.ring.send(key, skip_success, RingConnection::output);
