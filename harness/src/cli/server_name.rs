@@ -17,7 +17,7 @@ pub(crate) fn server(name: &str) -> Result<Server, String> {
         }
         let ids: Vec<&str> = servers::PATTERNS.iter().map(|pattern| pattern.id).collect();
         format!(
-            "unknown server; choose one of {} (each optionally followed by -calc or -echo), or server1 to server4",
+            "`{name}` is no server; choose one of {} (each optionally followed by -calc or -echo), or server1 to server4",
             ids.join(", ")
         )
     })

@@ -137,11 +137,11 @@ impl Instance<'_> {
         Client::connect(self.clients, address, mode, CONNECT_TIMEOUT, &self.transcript)
     }
 
-    /// Repeats `attempt` until it breaks with a result, or the time is over in which the server must
-    /// serve a client. An attempt may wait until the deadline that it gets.
+    /// Repeats `attempt` until it breaks with a result, or the time is over in which the server
+    /// must serve a client. An attempt may wait until the deadline that it gets.
     pub(super) fn until_served<T>(
         &mut self,
-        mut attempt: impl FnMut(&mut Self, Instant) -> ControlFlow<T>,
+        mut attempt: impl FnMut(&mut Self, Instant) -> ControlFlow<Option<T>>,
     ) -> Option<T> {
         let timeout = match self.denies_service {
             true => REPEATED_SERVED_TIMEOUT,
@@ -150,7 +150,7 @@ impl Instance<'_> {
         let deadline = Instant::now() + timeout;
         loop {
             if let ControlFlow::Break(result) = attempt(self, deadline) {
-                return Some(result);
+                return result;
             }
             if Instant::now() > deadline {
                 self.denies_service = true;

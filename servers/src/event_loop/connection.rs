@@ -409,6 +409,22 @@ mod tests {
     }
 
     #[test]
+    fn a_read_stops_at_urgent_data_and_the_input_after_it_needs_two_more() {
+        let (mut connection, mut client) = pair();
+        client.write_all(b"one\n").expect("a complete write");
+        socket2::SockRef::from(&client).send_out_of_band(b"!").expect("urgent data");
+        client.write_all(b"two\n").expect("a complete write");
+        client.shutdown(net::Shutdown::Write).expect("a FIN");
+        let mut scratch = [0; READ_SIZE];
+        let progress: Vec<Progress> = (0..3).map(|_| connection.advance(&mut scratch)).collect();
+        assert_eq!(progress, [Progress::ShortRead, Progress::ShortRead, Progress::Closed]);
+        drop(connection);
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).expect("a clean close");
+        assert_eq!(received, b"one\ntwo\n");
+    }
+
+    #[test]
     fn an_idle_connection_closes_at_once_in_a_drain() {
         let (mut connection, _client) = pair();
         assert_eq!(connection.advance(&mut [0; READ_SIZE]), Progress::Open);

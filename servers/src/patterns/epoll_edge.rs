@@ -82,11 +82,7 @@ fn serve(listener: Listener, config: &Config) -> io::Result<()> {
         }
         for _ in 0..ready.queue.len() {
             let Some((key, reads_again)) = ready.next() else { break };
-            match clients.advance(key, &mut scratch) {
-                Progress::Again => ready.add(key, reads_again),
-                Progress::ShortRead if reads_again => ready.add(key, true),
-                Progress::ShortRead | Progress::Open | Progress::Closed => {}
-            }
+            ready.add_if_unread(key, reads_again, clients.advance(key, &mut scratch));
         }
         clients.close_expired();
         if is_source_ready {
@@ -121,6 +117,15 @@ impl ReadyQueue {
         }
     }
 
+    /// Queues a connection that has advanced, if it may have input left.
+    fn add_if_unread(&mut self, key: Key, reads_again: bool, progress: Progress) {
+        match progress {
+            Progress::Again => self.add(key, reads_again),
+            Progress::ShortRead if reads_again => self.add(key, true),
+            Progress::ShortRead | Progress::Open | Progress::Closed => {}
+        }
+    }
+
     fn next(&mut self) -> Option<(Key, bool)> {
         let key = self.queue.pop_front()?;
         let (_, reads_again) = std::mem::take(&mut self.flags[key]);
@@ -144,5 +149,18 @@ mod tests {
         );
         ready.add(5, false);
         assert_eq!(ready.next(), Some((5, false)), "the flag is reset");
+    }
+
+    #[test]
+    fn after_urgent_data_a_connection_is_queued_until_no_input_is_left() {
+        let mut ready = ReadyQueue::default();
+        // The reads before and after the urgent data are short.
+        for progress in [Progress::Again, Progress::ShortRead, Progress::ShortRead] {
+            ready.add_if_unread(1, true, progress);
+            assert_eq!(ready.next(), Some((1, true)), "after {progress:?}");
+        }
+        ready.add_if_unread(1, true, Progress::Open);
+        ready.add_if_unread(1, false, Progress::ShortRead);
+        assert_eq!(ready.next(), None);
     }
 }

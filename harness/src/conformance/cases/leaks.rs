@@ -327,12 +327,11 @@ fn send_and_disconnect(ctx: &TestContext<'_>, repetitions: usize) -> Result<(), 
     let lines = [line.repeat(BYTES_PER_CLIENT / line.len()), last].concat();
     for _ in 0..SENDING_CLIENTS {
         let mut client = ctx.clients().connect_with_retry(&request(1))?;
-        // Only the last request gets this reply.
-        let reply = client.learn_reply(&request(2))?;
-        let mut rounds = 0..repetitions;
-        let result = rounds.try_for_each(|_| {
+        // Of each repetition, only the last request gets this reply.
+        client.learn_reply(&request(2))?;
+        let result = (0..repetitions).try_for_each(|_| {
             client.try_send(&lines)?;
-            client.skip_until(&reply)
+            client.skip_until_repeated()
         });
         result.map_err(|error| {
             Failure::assumption_failed(PIPELINING, format!("many pipelined requests: {error}"))

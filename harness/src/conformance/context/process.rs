@@ -384,8 +384,8 @@ impl<'a> ServerProcess<'a> {
         Ok(())
     }
 
-    /// Gives the server `exit_grace` to exit by itself ([`exits_soon`](Self::exits_soon)), then ends
-    /// it.
+    /// Gives the server `exit_grace` to exit by itself ([`exits_soon`](Self::exits_soon)), then
+    /// ends it.
     pub(in crate::conformance) fn end(self, exit_grace: Duration) -> ServerEnd {
         self.exits_soon(exit_grace);
         let report = self.server.into_inner().process.end();

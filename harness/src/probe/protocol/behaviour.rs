@@ -82,7 +82,7 @@ fn request_on_new_connection(
 ) -> Option<(Client, bool)> {
     let (request, value) = protocol.request(number);
     let sent = protocol.wire.sent(&request);
-    let served = instance.until_served(|instance, _| {
+    instance.until_served(|instance, _| {
         let Some(mut client) = instance.connect() else { return ControlFlow::Break(None) };
         read_greeting(instance, &mut client, &protocol.wire);
         match instance.ask(&mut client, &sent, |_| false) {
@@ -91,8 +91,7 @@ fn request_on_new_connection(
             }
             _ => ControlFlow::Continue(()),
         }
-    });
-    served.flatten()
+    })
 }
 
 /// Returns whether two requests in one write get two replies; `None` if inconclusive.

@@ -82,14 +82,13 @@ impl Protocol {
     /// earlier clients disconnected. So waits while the connection is queued, and connects again if
     /// it is rejected.
     pub(super) fn connect(&self, instance: &mut Instance<'_>) -> Option<Client> {
-        let connected = instance.until_served(|instance, deadline| {
+        instance.until_served(|instance, deadline| {
             let Some(client) = instance.connect() else { return ControlFlow::Break(None) };
             match self.check_service_until(instance, client, deadline) {
                 None => ControlFlow::Continue(()),
                 client => ControlFlow::Break(client),
             }
-        });
-        connected.flatten()
+        })
     }
 
     /// Same as [`check_service`](Self::check_service), but waits until `deadline` while the
@@ -212,7 +211,7 @@ pub(crate) fn ask(
     }
     // The connection takes only one request, so none can be sent to check the connection.
     let sent = protocol.wire.sent(request);
-    let value = instance.until_served(|instance, _| {
+    instance.until_served(|instance, _| {
         let Some(mut client) = instance.connect() else { return ControlFlow::Break(None) };
         read_greeting(instance, &mut client, &protocol.wire);
         let is_complete = |bytes: &[u8]| is_complete(&protocol.wire, bytes);
@@ -227,8 +226,7 @@ pub(crate) fn ask(
             _ if protocol.busy.is_none() => ControlFlow::Break(None),
             _ => ControlFlow::Continue(()),
         }
-    });
-    value.flatten()
+    })
 }
 
 /// Receives the greeting and the prompt, if the protocol has any.

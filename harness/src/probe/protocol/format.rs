@@ -169,7 +169,7 @@ impl Format {
                 instance.until_served(|instance, _| {
                     let client = instance.connect();
                     match client.and_then(|client| ask(instance, client)).filter(is_right) {
-                        Some(sample) => ControlFlow::Break(sample),
+                        Some(sample) => ControlFlow::Break(Some(sample)),
                         None => ControlFlow::Continue(()),
                     }
                 })
