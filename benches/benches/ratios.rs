@@ -20,9 +20,10 @@ use std::time::Duration;
 use anyhow::Result;
 use benches::bare_loops::{self, BARE_LOOPS};
 use benches::bench_mode;
-use benches::ratio::{Ratio, RatioVerdict};
+use benches::ratio::RatioVerdict;
 use benches::work::{Work, WorkStart};
-use criterion::{Criterion, SamplingMode};
+use criterion::measurement::{Measurement, ValueFormatter};
+use criterion::{Criterion, SamplingMode, Throughput};
 use harness::commands::role;
 use harness::contract::Contract;
 use harness::load::interleaved::{InterleavedComparison, LoadedServer, Pair};
@@ -160,5 +161,54 @@ impl Trial {
         println!("    {}: {server}", names[0]);
         println!("    {}: {reference}", names[1]);
         Some(verdict)
+    }
+}
+
+/// Ratio of two throughputs. Each iteration measures one ratio, so Criterion reads no clock.
+#[derive(Clone, Copy, Debug)]
+struct Ratio;
+
+impl Measurement for Ratio {
+    type Intermediate = ();
+    type Value = f64;
+
+    fn start(&self) {}
+
+    fn end(&self, (): ()) -> f64 {
+        unreachable!("iter_custom returns the ratios")
+    }
+
+    fn add(&self, sum: &f64, ratio: &f64) -> f64 {
+        sum + ratio
+    }
+
+    fn zero(&self) -> f64 {
+        0.0
+    }
+
+    fn to_f64(&self, value: &f64) -> f64 {
+        *value
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        self
+    }
+}
+
+impl ValueFormatter for Ratio {
+    fn format_value(&self, value: f64) -> String {
+        format!("{value:.3}×")
+    }
+
+    fn scale_values(&self, _: f64, _: &mut [f64]) -> &'static str {
+        "×"
+    }
+
+    fn scale_throughputs(&self, _: f64, _: &Throughput, _: &mut [f64]) -> &'static str {
+        "×"
+    }
+
+    fn scale_for_machines(&self, _: &mut [f64]) -> &'static str {
+        "×"
     }
 }

@@ -1,7 +1,7 @@
 //! Shared code of the benchmarks in `benches/`.
 //!
-//! Minimal echo loops, ratios as a Criterion measurement, the busy share of a server, confidence
-//! intervals of proportions, and the command line of benchmarks without Criterion.
+//! Minimal echo loops, the comparison of ratios with a threshold, the busy share of a server,
+//! confidence intervals of proportions, and the command line of benchmarks without Criterion.
 
 #![cfg(target_os = "linux")]
 

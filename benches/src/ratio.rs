@@ -1,59 +1,8 @@
-//! Ratios as a Criterion measurement, and their comparison with a threshold.
+//! Comparison of the ratio of two throughputs with a threshold.
 
 use std::fmt;
 
-use criterion::Throughput;
-use criterion::measurement::{Measurement, ValueFormatter};
 use harness::stats::Median;
-
-/// Ratio of two throughputs. Each iteration measures one ratio, so Criterion reads no clock.
-#[derive(Clone, Copy, Debug)]
-pub struct Ratio;
-
-impl Measurement for Ratio {
-    type Intermediate = ();
-    type Value = f64;
-
-    fn start(&self) {}
-
-    fn end(&self, (): ()) -> f64 {
-        unreachable!("iter_custom returns the ratios")
-    }
-
-    fn add(&self, sum: &f64, ratio: &f64) -> f64 {
-        sum + ratio
-    }
-
-    fn zero(&self) -> f64 {
-        0.0
-    }
-
-    fn to_f64(&self, value: &f64) -> f64 {
-        *value
-    }
-
-    fn formatter(&self) -> &dyn ValueFormatter {
-        self
-    }
-}
-
-impl ValueFormatter for Ratio {
-    fn format_value(&self, value: f64) -> String {
-        format!("{value:.3}×")
-    }
-
-    fn scale_values(&self, _: f64, _: &mut [f64]) -> &'static str {
-        "×"
-    }
-
-    fn scale_throughputs(&self, _: f64, _: &Throughput, _: &mut [f64]) -> &'static str {
-        "×"
-    }
-
-    fn scale_for_machines(&self, _: &mut [f64]) -> &'static str {
-        "×"
-    }
-}
 
 /// Comparison of a ratio with a threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
