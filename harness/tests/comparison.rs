@@ -179,8 +179,8 @@ fn an_invalid_comparison_is_rejected_before_anything_is_launched() {
         (&["select-calc", "--against", "select-echo"], "compare servers of the same service"),
         (&["select", "server1", "--against", "server3"], "compare with --connections 1"),
         (&["select", "--against", "server1"], "compare with --connections 1"),
-        (&["select-echo", "--against", "select5"], "--against select5: unknown server"),
-        (&["select5", "--against", "select-echo"], "unknown server"),
+        (&["select-echo", "--against", "select5"], "--against select5: `select5` is no server"),
+        (&["select5", "--against", "select-echo"], "`select5` is no server"),
         (&["select", "--against", "poll", "--launches", "3"], "4..=1000"),
         (&["select", "--against", "poll", "--margin", "0"], "a percentage, such as 5"),
         (

@@ -231,13 +231,14 @@ fn an_echo_server_can_declare_a_maximum_line_length_and_its_error() {
 }
 
 /// Tests how a Python server handles SIGTERM. Returns the verdict and the observation. The `shell`
-/// commands run before the server.
-fn python_shutdown(shell: &str, declared: &[(&str, &str)]) -> (String, String) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/faulty.py");
+/// commands run before the server, whose first argument is its `behaviour` on SIGTERM.
+fn python_shutdown(shell: &str, behaviour: &str, declared: &[(&str, &str)]) -> (String, String) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/shutdown.py");
     let script = script.display();
     let command =
-        format!("sh -c '{shell} exec python3 -S -E {script} none $0 $1' {{host}} {{port}}");
-    let case = check_command("contract/shutdown", &command, declared).pop().expect("one case");
+        format!("sh -c '{shell} exec python3 -S -E {script} {behaviour} $0 $1' {{host}} {{port}}");
+    let declared = [&[("service", "echo")], declared].concat();
+    let case = check_command("contract/shutdown", &command, &declared).pop().expect("one case");
     (case.verdict, case.observed)
 }
 
@@ -287,18 +288,23 @@ fn the_rest_of_a_reply_is_awaited() {
 }
 
 fn a_server_that_does_not_drain_is_distinguished_from_one_that_does() {
-    let drain = [("shutdown", "drain")];
+    let (drain, abort) = ([("shutdown", "drain")], [("shutdown", "abort")]);
     let rows = [
-        ("", &drain[..], "fail", "killed by SIGTERM"),
-        ("", &[("shutdown", "abort")], "pass", "killed by SIGTERM"),
-        ("", &[], "info", "killed by SIGTERM; declare it with --shutdown abort"),
-        ("trap \"\" TERM;", &[], "info", "the server does not exit"),
-        ("trap \"\" TERM;", &drain, "fail (hang)", "the server does not exit"),
+        ("", "default", &drain[..], "fail", "killed by SIGTERM"),
+        ("", "default", &abort, "pass", "killed by SIGTERM"),
+        ("", "default", &[], "info", "killed by SIGTERM; declare it with --shutdown abort"),
+        ("trap \"\" TERM;", "default", &[], "info", "the server does not exit"),
+        ("trap \"\" TERM;", "default", &drain, "fail (hang)", "the server does not exit"),
+        ("", "drain", &drain, "pass", "then exit code 0"),
+        ("", "drain", &[], "info", "declare it with --shutdown drain"),
+        ("", "late", &drain, "fail", ""),
+        ("", "late", &abort, "pass", "then exit code 0"),
+        ("", "late", &[], "info", "; declare it with --shutdown abort"),
     ];
-    in_parallel(&rows, |&(shell, declared, expected, end)| {
-        let (verdict, observed) = python_shutdown(shell, declared);
-        assert_eq!(verdict, expected, "{shell} {observed}");
-        assert!(observed.ends_with(end), "{shell} {observed}");
+    in_parallel(&rows, |&(shell, behaviour, declared, expected, end)| {
+        let (verdict, observed) = python_shutdown(shell, behaviour, declared);
+        assert_eq!(verdict, expected, "{shell} {behaviour} {observed}");
+        assert!(observed.ends_with(end), "{shell} {behaviour} {observed}");
     });
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::target::ProbeTarget;
 use crate::config_source::inline;
 use crate::conformance::{Case, Runner, cases, stable_prefix};
-use crate::contract::{Declared, PROPERTIES, ShutdownPolicy, ValueType};
+use crate::contract::{Declared, PROPERTIES, ValueType};
 use crate::results::{Discovery, Kind, State};
 use crate::server::LaunchSpec;
 
@@ -67,37 +67,21 @@ impl Observation {
     }
 }
 
-/// Number of further experiments that must agree before a server counts as one that drains. A
-/// server that exits at once may by chance have answered all requests before the signal. They run
-/// one after another: in parallel, they would delay the signal handler of each other's server.
-const DRAIN_REPETITIONS: usize = 6;
-
 /// Timeout of a wait in the experiments with longer lines. They take over 30 s with a server that
 /// copies its buffer at each read.
 const LONG_LINE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Runs one case of the topic `contract`, several times if chance may affect the result. Returns
-/// `None` if the case makes no observation.
+/// Runs one case of the topic `contract`. Returns `None` if the case makes no observation.
 pub(super) fn observe(target: &ProbeTarget, case: &'static Case) -> Option<Observation> {
     let runner = Runner::new(target.launcher.clone(), 1);
-    let observe = || observe_once(&runner, &target.spec, case);
-    let first = observe()?;
-    if first.declared.shutdown != Some(ShutdownPolicy::Drain) {
-        return Some(first);
-    }
-    let mut repeated = (0..DRAIN_REPETITIONS).filter_map(|_| observe());
-    let is_other = |it: &Observation| it.declared.shutdown != Some(ShutdownPolicy::Drain);
-    Some(repeated.find(is_other).unwrap_or(first))
-}
-
-fn observe_once(runner: &Runner, spec: &LaunchSpec, case: &'static Case) -> Option<Observation> {
+    let spec = &target.spec;
     let result = runner.run_case(spec, case);
     let discovery = result.discovery.filter(|_| result.state == State::Completed)?;
     let Discovery { observed: description, declares: mut declared, error_reply, .. } = *discovery;
     let error = error_reply.as_deref().and_then(stable_prefix);
     let is_rejected = |&bytes: &usize| {
         let limit = error.clone().map(|error| (bytes, error));
-        limit.is_some_and(|limit| rejects_longer_lines(runner, spec, &limit))
+        limit.is_some_and(|limit| rejects_longer_lines(&runner, spec, &limit))
     };
     let observed = declared.max_line;
     declared.max_line = observed.filter(is_rejected);

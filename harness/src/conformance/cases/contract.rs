@@ -347,9 +347,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             let detected = match shutdown.exit {
                 // The process tree does not exit, so neither policy applies.
                 Some(_) if shutdown.waits_for_clients || shutdown.processes_left > 0 => None,
-                Some(Exit::Code(0)) if shutdown.replies == shutdown.requests => {
-                    Some(ShutdownPolicy::Drain)
-                }
+                Some(_) if shutdown.drains() => Some(ShutdownPolicy::Drain),
                 Some(_) => Some(ShutdownPolicy::Abort),
                 None => None,
             };
@@ -375,12 +373,14 @@ pub(in crate::conformance) const CASES: &[Case] = &[
             };
             let (state, fault) = match shutdown.exit {
                 None => (State::Hang, Fault::DoesNotExit),
-                Some(_) if shutdown.replies == shutdown.requests => {
+                Some(exit) if shutdown.replies == shutdown.requests && exit != Exit::Code(0) => {
                     (State::Completed, Fault::ExitStatus)
                 }
                 Some(_) => (State::Completed, Fault::Requirement),
             };
-            Err(Failure { state, ..Failure::fail(expected, seen).fault(fault) })
+            let hint = "exit when the clients have their replies: a reply that does not fit in the socket buffers waits for its client";
+            let failure = Failure { state, ..Failure::fail(expected, seen).fault(fault) };
+            Err(failure.hint_if(|_| shutdown.exits_with_unread_replies, hint))
         },
     },
 ];
@@ -518,6 +518,11 @@ impl Shutdown {
             }
             Some(exit) if self.waits_for_clients => {
                 format!("{answered}, then {exit}, but only after all clients have disconnected")
+            }
+            Some(exit) if self.exits_with_unread_replies => {
+                format!(
+                    "{answered}, then {exit}, but it also exits before a client has read its replies"
+                )
             }
             Some(exit) => format!("{answered}, then {exit}"),
             None => format!("{answered}, and the server does not exit"),

@@ -10,7 +10,8 @@ use crate::conformance::assumptions::CONNECTION_SLOTS;
 use crate::conformance::context::{POLL_INTERVAL, SHORT_TIMEOUT, TestContext};
 use crate::conformance::failure::Failure;
 use crate::conformance::requests::request;
-use crate::conformance::test_client::TestClient;
+use crate::conformance::test_client::{QUIET, TestClient};
+use crate::contract::ShutdownPolicy;
 use crate::exit::Exit;
 use crate::results::{Fault, State};
 
@@ -22,6 +23,9 @@ const MAX_CONNECTIONS: usize = 4;
 
 /// Number of requests before SIGTERM, which measure the time per request.
 const WARM_UP_REQUESTS: usize = 200;
+
+/// Time in which a server that polls for a signal exits: some do so once per second.
+const MAX_SIGNAL_DELAY: Duration = Duration::from_millis(1200);
 
 /// Time within which a server must exit, as a multiple of the timeout.
 pub(in crate::conformance) const EXIT_FACTOR: u32 = 2;
@@ -85,19 +89,64 @@ pub(in crate::conformance) struct Shutdown {
     /// Number of processes that still run after the server has exited, while its clients are
     /// connected. 0 if the contract declares the behaviour on SIGTERM.
     pub(in crate::conformance) processes_left: usize,
+    /// Whether the server also exits if a client has not read its replies. Then it does not drain,
+    /// although it may have answered all requests in flight before it handled the signal.
+    pub(in crate::conformance) exits_with_unread_replies: bool,
+}
+
+impl Shutdown {
+    /// Whether the server drains: it answers all requests in flight, waits for clients that have
+    /// not read their replies, and exits with code 0, with all its processes.
+    pub(in crate::conformance) fn drains(&self) -> bool {
+        self.exit == Some(Exit::Code(0))
+            && self.replies == self.requests
+            && !self.waits_for_clients
+            && self.processes_left == 0
+            && !self.exits_with_unread_replies
+    }
 }
 
 /// Sends SIGTERM while requests are in flight, then reads the replies and disconnects. Without
 /// pipelining, several connections each have one request in flight.
 ///
 /// # Errors
-/// A plain request gets no reply. The case is then inconclusive.
+/// A plain request gets no reply, or the server cannot be launched a second time. The case is then
+/// inconclusive.
 pub(in crate::conformance) fn shut_down(ctx: &TestContext<'_>) -> Result<Shutdown, Failure> {
     let wire = &ctx.contract.wire;
-    match wire.is_pipelined() && wire.requests().is_none() {
-        true => shut_down_pipelined(ctx),
-        false => shut_down_connections(ctx),
+    if !wire.is_pipelined() || wire.requests().is_some() {
+        return shut_down_connections(ctx);
     }
+    let shutdown = shut_down_pipelined(ctx)?;
+    let may_drain = shutdown.drains() && ctx.contract.shutdown != Some(ShutdownPolicy::Abort);
+    let exits_with_unread_replies = may_drain && exits_with_unread_replies(ctx)?;
+    Ok(Shutdown { exits_with_unread_replies, ..shutdown })
+}
+
+/// Returns whether a new instance of the server exits on SIGTERM before its client has read the
+/// replies. False if the server keeps no unread replies.
+///
+/// Whether the server handles SIGTERM before the last request of many is a matter of chance. But a
+/// server that drains waits for a client whose replies do not fit into the socket buffers.
+fn exits_with_unread_replies(ctx: &TestContext<'_>) -> Result<bool, Failure> {
+    ctx.relaunch()?;
+    let mut client = ctx.clients().connect_with_small_window()?;
+    client.learn_reply(&request(1))?;
+    if client.fill_buffers().is_err() {
+        return Ok(false);
+    }
+    ctx.process().signal(Signal::SIGTERM);
+    let began = Instant::now();
+    // A server without any timeout waits for its client.
+    let waits_for_client = || began.elapsed() > QUIET && ctx.is_quiescent_since(began);
+    while began.elapsed() < MAX_SIGNAL_DELAY && !waits_for_client() {
+        if ctx.process().count() == 0 {
+            return Ok(true);
+        }
+        thread::sleep(POLL_INTERVAL);
+    }
+    let exit = ctx.process().exits_soon(QUIET);
+    Ok(exit.is_some() && ctx.process().count() == 0)
 }
 
 fn shut_down_connections(ctx: &TestContext<'_>) -> Result<Shutdown, Failure> {
@@ -175,6 +224,7 @@ fn wait_for_end(ctx: &TestContext<'_>, clients: Vec<TestClient<'_>>) -> Shutdown
         exit: None,
         waits_for_clients: false,
         processes_left: 0,
+        exits_with_unread_replies: false,
     };
     if ctx.contract.wire.connections_before_exit.is_some() {
         // The server exits when its last client disconnects. The client stays connected, so that
