@@ -4,11 +4,12 @@
 // fault: The server spins without clients: it keeps a CPU busy and does no work
 import net from "node:net";
 
-const finished = [];
+let finished = [];
 
 function poll() {
-  while (finished.length > 0) {
-    const [socket, reply] = finished.shift();
+  const batch = finished;
+  finished = [];
+  for (const [socket, reply] of batch) {
     if (!reply) socket.end();
     else if (!socket.write(reply)) socket.pause();
   }
