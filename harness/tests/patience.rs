@@ -1,7 +1,9 @@
 //! Servers that free their connection slots late, machines that are overloaded, and servers that are
 //! far away: none of these is a fault of the server.
 
-use std::path::Path;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -37,6 +39,13 @@ pub(crate) fn tests() -> Vec<Test> {
         )
         .variant(true),
     ];
+    tests.push(
+        Test::ignorable(
+            "a_server_that_spins_with_a_quota_of_the_cpus_is_killed",
+            a_server_that_spins_with_a_quota_is_killed,
+        )
+        .needing("python3"),
+    );
     let at_a_distance = |name: &str, cases: &'static [&'static str]| {
         Test::ignorable(name, || a_far_server_gets_the_verdicts_of_a_near_one(cases))
             .needing("python3")
@@ -188,18 +197,71 @@ fn a_correct_server_beside_spinning_processes_does_not_fail() -> Result<(), Fail
     }
 }
 
+fn spinning_server() -> String {
+    format!("python3 -S -E {} {SPINNING_PROCESSES} {{host}} {{port}}", path("spinning.py"))
+}
+
+/// A control group of the CPU controller with a quota. It is removed when the value is dropped.
+struct ControlGroup(PathBuf);
+
+impl ControlGroup {
+    /// Creates a group whose processes may use a tenth of a CPU, in version 1 or 2 of the hierarchy.
+    ///
+    /// # Errors
+    /// This machine does not permit it.
+    fn with_quota() -> std::io::Result<ControlGroup> {
+        let name = format!("harness-test-{}", std::process::id());
+        let version_1 = Path::new("/sys/fs/cgroup/cpu");
+        let (parent, file, quota) = match version_1.exists() {
+            true => (version_1, "cpu.cfs_quota_us", "10000"),
+            false => (Path::new("/sys/fs/cgroup"), "cpu.max", "10000 100000"),
+        };
+        let group = ControlGroup(parent.join(name));
+        fs::create_dir(&group.0)?;
+        // Without the CPU controller, the directory has no such file.
+        OpenOptions::new().write(true).open(group.0.join(file))?.write_all(quota.as_bytes())?;
+        Ok(group)
+    }
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        // Its processes have ended with the check, but may need a moment to leave.
+        common::wait_until("the control group is empty", || fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+/// /proc/loadavg does not count threads that wait for their quota.
+fn a_server_that_spins_with_a_quota_is_killed() -> Result<Completion, Failed> {
+    let group = match ControlGroup::with_quota() {
+        Ok(group) => group,
+        Err(error) => {
+            return Ok(Completion::ignored_with(format!("not run: no control group: {error}")));
+        }
+    };
+    let processes = group.0.join("cgroup.procs");
+    let join_group = format!("echo $$ > {}; exec \"$@\"", processes.display());
+    let command = format!("sh -c '{join_group}' sh {}", spinning_server());
+    let server = ["--cmd", &command, "--service", "echo", "--timeout", "30s"];
+    expect_a_spin_limit(&check(&[&server[..], &named(&["idle/no-client"])].concat())?)?;
+    Ok(Completion::Completed)
+}
+
+fn expect_a_spin_limit(results: &[CaseResult]) -> Result<(), Failed> {
+    match results.iter().any(|it| it.found() == Kind::Fail && it.fault == Fault::SpinLimit) {
+        true => Ok(()),
+        false => Err("no failure names the cause".into()),
+    }
+}
+
 fn a_server_that_spins_is_killed(cases: &[&str]) -> Result<(), Failed> {
-    let command =
-        format!("python3 -S -E {} {SPINNING_PROCESSES} {{host}} {{port}}", path("spinning.py"));
+    let command = spinning_server();
     let began = Instant::now();
     // Half the timeout is longer than the time for which a server may spin.
     let server = ["--cmd", &command, "--service", "echo", "--timeout", "30s"];
     let results = check(&[&server[..], &named(cases)].concat())?;
     expect_in_time(began)?;
-    match results.iter().any(|it| it.found() == Kind::Fail && it.fault == Fault::SpinLimit) {
-        true => Ok(()),
-        false => Err("no failure names the cause".into()),
-    }
+    expect_a_spin_limit(&results)
 }
 
 fn expect_in_time(began: Instant) -> Result<(), Failed> {

@@ -1,6 +1,6 @@
 // An echo server. A loop of setImmediate looks for finished requests, even if there are none.
 // check: --service echo --shutdown abort
-// cases: framing/single idle/
+// cases: framing/single idle/no-client idle/after-fin
 // fault: The server spins without clients: it keeps a CPU busy and does no work
 import net from "node:net";
 

@@ -79,7 +79,7 @@ fn all_printing(
         printing(&bench).and(&short),
         printing(&bench).and(&short).and(&["--json"]),
         printing(&against).and(&["--duration", "1s"]),
-        printing(&["calibrate", "--rounds", "1", "--duration", "1s"]),
+        printing(&["calibrate", "--rounds", "1", "--duration", "200ms"]),
         printing(&["probe", "--cmd", &echo]),
         PrintingCommand { input: "hello\n", ..printing(&["client", "127.0.0.1", &port]) },
         PrintingCommand {
