@@ -90,6 +90,7 @@ pub(super) fn limits_set_on_the_command_line_are_enforced_and_can_be_tested() {
         harness()
             .args(["check", "--service", "echo", "--max-line", "100", "--idle-timeout", "2s"])
             .args(["--error-prefix", "error: ", "--cmd", &command])
+            .args(["--case", "contract/", "--case", "oversize/", "--case", "timeouts/"])
             .assert()
             .success()
             .stdout(
