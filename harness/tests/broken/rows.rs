@@ -479,12 +479,9 @@ pub(crate) const ROWS: &[Row] = &[
         "idle/connected-clients",
         "idle/after-fin",
         "idle/after-reset",
-        "shutdown/second-signal",
         "exhaustion/new-connections",
         "exhaustion/no-spin",
         "exhaustion/connected-clients",
-        "back-pressure/never-reads",
-        "back-pressure/others-are-served",
     ])),
     row(SpinsBesideAnIdleClient, Busy, &[("idle/connected-clients", "completed")])
         .inconclusive(These(&["oversize/endless-line", "exhaustion/connected-clients"])),

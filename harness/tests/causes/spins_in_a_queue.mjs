@@ -22,9 +22,8 @@ const server = net.createServer({ allowHalfOpen: true }, (socket) => {
   socket.on("data", (data) => {
     const lines = (buffer + data).split("\n");
     buffer = lines.pop();
-    for (const line of lines) {
-      finished.push([socket, Buffer.from(line.replace(/\r$/, "") + "\n", "latin1")]);
-    }
+    const replies = lines.map((line) => line.replace(/\r$/, "") + "\n").join("");
+    if (replies) finished.push([socket, Buffer.from(replies, "latin1")]);
   });
   socket.on("end", () => {
     if (buffer) finished.push([socket, Buffer.from(buffer + "\n", "latin1")]);

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{QUIET, TestClient};
 use crate::conformance::assumptions::{PIPELINING, SLEEP};
@@ -28,6 +28,10 @@ const MAX_SENT: usize = 64 * 1024 * 1024;
 
 /// Number of bytes of requests that a server may read before it sends the replies to the kernel.
 const MAX_PENDING: usize = 2 * 1024 * 1024;
+
+/// Time without progress on the connection after which a server that does not sleep, because it
+/// spins, has stopped reading.
+const MAX_STUCK: Duration = Duration::from_secs(1);
 
 /// Behaviour of a server whose client sends requests and reads no replies.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +60,7 @@ impl TestClient<'_> {
     ///
     /// # Errors
     /// The server keeps reading although its memory does not grow, so it discards replies. Or it
-    /// has not stopped reading and fallen asleep before the deadline. The case is then
-    /// inconclusive.
+    /// has not stopped reading before the deadline. The case is then inconclusive.
     pub fn fill_buffers(&mut self) -> Result<OverfillOutcome, Failure> {
         self.check_pipelining(WARM_UP_REQUESTS)?;
         self.ctx.process().wait_until_asleep();
@@ -74,6 +77,7 @@ impl TestClient<'_> {
         let growth = || memory().saturating_sub(before);
         let deadline = Instant::now() + self.ctx.timeout * BUSY_FACTOR;
         let mut sent = 0;
+        let (mut ends, mut stuck_since) = (None, Instant::now());
         while Instant::now() < deadline {
             let is_send_blocked = self.client.send(&requests).is_err();
             if !is_send_blocked {
@@ -93,6 +97,13 @@ impl TestClient<'_> {
                 return Err(Failure::assumption_failed(PIPELINING, text));
             }
             if is_send_blocked && self.ctx.process().is_asleep() {
+                return Ok(OverfillOutcome::BackPressure { growth: growth() });
+            }
+            let ends_now = self.ends();
+            if !is_send_blocked || ends_now.is_none() || ends_now != ends {
+                (ends, stuck_since) = (ends_now, Instant::now());
+            }
+            if stuck_since.elapsed() > MAX_STUCK {
                 return Ok(OverfillOutcome::BackPressure { growth: growth() });
             }
         }
