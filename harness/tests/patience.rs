@@ -219,8 +219,9 @@ impl ControlGroup {
             true => (version_1, "cpu.cfs_quota_us", "10000"),
             false => (Path::new("/sys/fs/cgroup"), "cpu.max", "10000 100000"),
         };
-        let group = ControlGroup(parent.join(name));
-        fs::create_dir(&group.0)?;
+        let path = parent.join(name);
+        fs::create_dir(&path)?;
+        let group = ControlGroup(path);
         // Without the CPU controller, the directory has no such file.
         OpenOptions::new().write(true).open(group.0.join(file))?.write_all(quota.as_bytes())?;
         Ok(group)
