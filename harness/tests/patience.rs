@@ -208,7 +208,7 @@ fn spinning_server() -> String {
 struct ControlGroup(PathBuf);
 
 impl ControlGroup {
-    /// Creates a group whose processes may use a tenth of a CPU, in version 1 or 2 of the hierarchy.
+    /// Creates a group whose processes may use a fifth of a CPU, in version 1 or 2 of the hierarchy.
     ///
     /// # Errors
     /// This machine does not permit it.
@@ -216,8 +216,8 @@ impl ControlGroup {
         let name = format!("harness-test-{}", std::process::id());
         let version_1 = Path::new("/sys/fs/cgroup/cpu");
         let (parent, file, quota) = match version_1.exists() {
-            true => (version_1, "cpu.cfs_quota_us", "10000"),
-            false => (Path::new("/sys/fs/cgroup"), "cpu.max", "10000 100000"),
+            true => (version_1, "cpu.cfs_quota_us", "20000"),
+            false => (Path::new("/sys/fs/cgroup"), "cpu.max", "20000 100000"),
         };
         let path = parent.join(name);
         fs::create_dir(&path)?;
@@ -246,15 +246,23 @@ fn a_server_that_spins_with_a_quota_is_killed() -> Result<Completion, Failed> {
     let processes = group.0.join("cgroup.procs");
     let join_group = format!("echo $$ > {}; exec \"$@\"", processes.display());
     let command = format!("sh -c '{join_group}' sh {}", spinning_server());
-    let server = ["--cmd", &command, "--service", "echo", "--timeout", "30s"];
-    expect_a_spin_limit(&check(&[&server[..], &named(&["idle/no-client"])].concat())?)?;
+    // With its quota, the server takes long to start all its processes.
+    let server = ["--cmd", &command, "--service", "echo", "--timeout", "60s"];
+    let patient = ["--start-timeout", "60s", "--case", "idle/no-client"];
+    expect_a_spin_limit(&check(&[&server[..], &patient].concat())?)?;
     Ok(Completion::Completed)
 }
 
 fn expect_a_spin_limit(results: &[CaseResult]) -> Result<(), Failed> {
     match results.iter().any(|it| it.found() == Kind::Fail && it.fault == Fault::SpinLimit) {
         true => Ok(()),
-        false => Err("no failure names the cause".into()),
+        false => {
+            let results: Vec<String> = results
+                .iter()
+                .map(|it| format!("{} {:?} {}", it.name, it.found(), it.observed))
+                .collect();
+            Err(format!("no failure names the cause: {}", results.join("; ")).into())
+        }
     }
 }
 
