@@ -429,8 +429,13 @@ fn a_signal_ends_the_wait_for_a_server() {
         .stdout(Stdio::null())
         .spawn()
         .expect("the harness starts");
-    // Before this, the harness may not have begun to wait.
-    thread::sleep(Duration::from_millis(500));
+    // Between two attempts, the harness sleeps. Which of the calls it uses depends on the C library.
+    let sleeps = [libc::SYS_clock_nanosleep, libc::SYS_nanosleep].map(|call| format!("{call} "));
+    let call = format!("/proc/{}/syscall", child.id());
+    wait_until("it waits for the server", || {
+        let call = std::fs::read_to_string(&call).unwrap_or_default();
+        sleeps.iter().any(|sleep| call.starts_with(sleep))
+    });
     // A test that runs in the background may have inherited that SIGINT is ignored.
     kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).expect("a signal");
     wait_until("it ends", || child.try_wait().expect("a status").is_some());

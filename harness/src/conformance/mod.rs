@@ -32,10 +32,10 @@ mod test_client;
 mod threads;
 
 pub use case::Case;
-pub(crate) use cases::contract::stable_prefix;
 pub use catalogue::{TOPICS, cases};
 pub use clients::{Clients, FilledSlots};
 pub use context::{Evidence, Resources, ServerProcess, TestContext};
+pub(crate) use experiments::stable_prefix;
 pub use failure::{Detail, Failure};
 pub use known_failures::KnownFailures;
 pub use precondition::Precondition;

@@ -4,6 +4,7 @@
 // cases: framing/single results/ wire/requests-per-connection
 // probe: transform = "upper"
 // probe: requests-per-connection = 1
+// probe: shutdown = "abort"
 // fault: The server does not close the connection when a client has sent the last request of a connection
 // also: The server does not close the connection when a client has shut down its sending side
 // also: The server exits when it has no free descriptor

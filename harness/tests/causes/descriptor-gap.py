@@ -2,6 +2,7 @@
 # configuration. It has no fault.
 # check: --service echo --shutdown abort
 # cases: exhaustion/
+# probe: shutdown = "abort"
 import os
 import signal
 import socket

@@ -3,6 +3,7 @@
 # check: --service echo --shutdown abort
 # cases: leaks/zombies framing/single
 # fault: Child processes that have exited are not waited for (zombies)
+# probe: shutdown = "abort"
 import os
 import signal
 import socket

@@ -3,15 +3,12 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use servers::OverloadPolicy;
-
 use crate::client::ClientError;
 use crate::conformance::case::Case;
 use crate::conformance::context::TestContext;
 use crate::conformance::experiments::{
-    ClientsAtLimit, ErrorReply, LongestLine, OverLimit, PROCESSES_REMAIN_HINT, Shutdown,
-    UnansweredOutcome, common_prefix, error_replies, expected_outcome, first_line, longest_line,
-    shut_down, stay_idle, whole_words,
+    ClientsAtLimit, ErrorReply, PROCESSES_REMAIN_HINT, UnansweredOutcome, common_prefix,
+    error_replies, expected_outcome, longest_line, shut_down, stay_idle,
 };
 use crate::conformance::failure::Failure;
 use crate::conformance::precondition::MAX_CLIENTS;
@@ -344,13 +341,7 @@ pub(in crate::conformance) const CASES: &[Case] = &[
         check: |ctx| {
             let shutdown = shut_down(ctx)?;
             let seen = shutdown.text();
-            let detected = match shutdown.exit {
-                // The process tree does not exit, so neither policy applies.
-                Some(_) if shutdown.waits_for_clients || shutdown.processes_left > 0 => None,
-                Some(_) if shutdown.drains() => Some(ShutdownPolicy::Drain),
-                Some(_) => Some(ShutdownPolicy::Abort),
-                None => None,
-            };
+            let detected = shutdown.policy();
             let expected = match ctx.contract.shutdown {
                 None if shutdown.exit.is_some() && shutdown.processes_left > 0 => {
                     report_undeclared(ctx, &seen, Declared::default())?;
@@ -410,122 +401,4 @@ fn report_undeclared(ctx: &TestContext<'_>, seen: &str, declares: Declared) -> R
         ..Discovery::default()
     });
     Ok(())
-}
-
-impl ClientsAtLimit<'_> {
-    /// Returns whether the server served all connections that a case may open.
-    fn has_no_limit(&self) -> bool {
-        self.next.is_none() && self.waiting.is_empty()
-    }
-
-    /// Describes the served connections, and the outcome of the next one.
-    fn served_text(&self) -> String {
-        let served = counted(self.served.len(), "connection");
-        match &self.next {
-            Some(next) => format!("{served} served at a time; the next one: {}", next.text()),
-            None if self.is_out_of_time => {
-                format!("at least {served} served at a time; the case had no time for more")
-            }
-            None if self.has_no_limit() => format!("at least {served} served at a time"),
-            None => format!("{served} served at a time; the next one is queued"),
-        }
-    }
-
-    /// Describes the outcome of the first connection that is neither served nor queued.
-    fn overload_text(&self) -> String {
-        let used = match self.waiting.len() {
-            0 => format!("{} served", counted(self.served.len(), "connection")),
-            queued => {
-                format!("{} served and {queued} queued", counted(self.served.len(), "connection"))
-            }
-        };
-        match &self.next {
-            Some(next) => format!("{used}; the next one: {}", next.text()),
-            None if self.is_out_of_time => {
-                format!("no limit found: {used}; the case had no time for more")
-            }
-            None => format!("no limit found: {used}, the maximum that a case opens"),
-        }
-    }
-
-    /// Returns the declaration of the detected connection limit, and of the overload policy if the
-    /// contract does not declare one.
-    fn declaration(&self, ctx: &TestContext<'_>) -> Declared {
-        if self.has_no_limit() {
-            return Declared::default();
-        }
-        let next = self.next.as_ref().filter(|_| ctx.contract.when_full.is_none());
-        let when_full = next.map(OverLimit::declaration).unwrap_or_default();
-        Declared { capacity: Some(self.served.len()), ..when_full }
-    }
-}
-
-impl OverLimit {
-    /// Returns the declaration of the overload policy that has this outcome. It is empty if there
-    /// is no such policy.
-    fn declaration(&self) -> Declared {
-        let (when_full, busy_prefix) = match self {
-            OverLimit::Message(line) => match stable_prefix(line) {
-                Some(prefix) => (Some(OverloadPolicy::Busy), Some(prefix)),
-                None => (None, None),
-            },
-            other => (other.policy(), None),
-        };
-        Declared { when_full, busy_prefix, ..Declared::default() }
-    }
-}
-
-/// Returns the whole words of a busy reply's first line before the first digit, if any. Later busy
-/// lines probably begin with them, while a number, such as a count of clients, may differ.
-pub(crate) fn stable_prefix(reply: &[u8]) -> Option<String> {
-    let line = first_line(reply);
-    let prefix = match line.iter().position(u8::is_ascii_digit) {
-        Some(number) => whole_words(&line[..number], true),
-        None => line,
-    };
-    let prefix = std::str::from_utf8(prefix).ok()?;
-    (!prefix.trim().is_empty()).then(|| prefix.to_owned())
-}
-
-impl LongestLine {
-    fn text(&self) -> String {
-        let answered = format!("requests up to {} bytes answered", self.answered);
-        match self.outcome() {
-            Some(outcome) => format!("{answered}; a longer one: {outcome}"),
-            None if self.is_out_of_time => {
-                format!("{answered}; the case had no time for longer ones")
-            }
-            None => format!("{answered}; longer requests were not tried"),
-        }
-    }
-}
-
-impl Shutdown {
-    fn text(&self) -> String {
-        let answered = match self.replies == self.requests {
-            true => "all requests in flight are answered".to_owned(),
-            false => {
-                format!("{} of {} requests in flight are answered", self.replies, self.requests)
-            }
-        };
-        match self.exit {
-            Some(exit) if self.processes_left > 0 => {
-                let left = match self.processes_left {
-                    1 => "one of its processes is".to_owned(),
-                    several => format!("{several} of its processes are"),
-                };
-                format!("{answered}, then {exit}, but {left} still running")
-            }
-            Some(exit) if self.waits_for_clients => {
-                format!("{answered}, then {exit}, but only after all clients have disconnected")
-            }
-            Some(exit) if self.exits_with_unread_replies => {
-                format!(
-                    "{answered}, then {exit}, but it also exits before a client has read its replies"
-                )
-            }
-            Some(exit) => format!("{answered}, then {exit}"),
-            None => format!("{answered}, and the server does not exit"),
-        }
-    }
 }

@@ -12,6 +12,8 @@ use crate::conformance::failure::Failure;
 use crate::conformance::precondition::MAX_CLIENTS;
 use crate::conformance::requests::request;
 use crate::conformance::test_client::{QUIET, TestClient, is_rejection};
+use crate::contract::Declared;
+use crate::figures::counted;
 
 /// Number of connections opened in the first round to fill the queue. Each round opens twice as
 /// many as the round before it.
@@ -178,5 +180,51 @@ impl<'s> ClientsAtLimit<'s> {
     /// Returns the number of connections that the case may still open.
     fn remaining(&self) -> usize {
         MAX_CLIENTS - self.served.len() - self.waiting.len()
+    }
+
+    /// Returns whether the server served all connections that a case may open.
+    pub(in crate::conformance) fn has_no_limit(&self) -> bool {
+        self.next.is_none() && self.waiting.is_empty()
+    }
+
+    /// Describes the served connections, and the outcome of the next one.
+    pub(in crate::conformance) fn served_text(&self) -> String {
+        let served = counted(self.served.len(), "connection");
+        match &self.next {
+            Some(next) => format!("{served} served at a time; the next one: {}", next.text()),
+            None if self.is_out_of_time => {
+                format!("at least {served} served at a time; the case had no time for more")
+            }
+            None if self.has_no_limit() => format!("at least {served} served at a time"),
+            None => format!("{served} served at a time; the next one is queued"),
+        }
+    }
+
+    /// Describes the outcome of the first connection that is neither served nor queued.
+    pub(in crate::conformance) fn overload_text(&self) -> String {
+        let used = match self.waiting.len() {
+            0 => format!("{} served", counted(self.served.len(), "connection")),
+            queued => {
+                format!("{} served and {queued} queued", counted(self.served.len(), "connection"))
+            }
+        };
+        match &self.next {
+            Some(next) => format!("{used}; the next one: {}", next.text()),
+            None if self.is_out_of_time => {
+                format!("no limit found: {used}; the case had no time for more")
+            }
+            None => format!("no limit found: {used}, the maximum that a case opens"),
+        }
+    }
+
+    /// Returns the declaration of the detected connection limit, and of the overload policy if the
+    /// contract does not declare one.
+    pub(in crate::conformance) fn declaration(&self, ctx: &TestContext<'_>) -> Declared {
+        if self.has_no_limit() {
+            return Declared::default();
+        }
+        let next = self.next.as_ref().filter(|_| ctx.contract.when_full.is_none());
+        let when_full = next.map(OverLimit::declaration).unwrap_or_default();
+        Declared { capacity: Some(self.served.len()), ..when_full }
     }
 }

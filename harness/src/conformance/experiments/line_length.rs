@@ -127,6 +127,17 @@ impl LongestLine {
     pub(in crate::conformance) fn is_exact(&self) -> bool {
         self.unanswered.as_ref().is_some_and(|(size, _)| *size == self.answered + 1)
     }
+
+    pub(in crate::conformance) fn text(&self) -> String {
+        let answered = format!("requests up to {} bytes answered", self.answered);
+        match self.outcome() {
+            Some(outcome) => format!("{answered}; a longer one: {outcome}"),
+            None if self.is_out_of_time => {
+                format!("{answered}; the case had no time for longer ones")
+            }
+            None => format!("{answered}; longer requests were not tried"),
+        }
+    }
 }
 
 #[cfg(test)]

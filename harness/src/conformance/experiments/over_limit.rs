@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use servers::OverloadPolicy;
 
+use super::reply_prefix::stable_prefix;
 use crate::client::ClientError;
 use crate::conformance::context::{SHORT_TIMEOUT, TestContext};
 use crate::conformance::requests::request;
 use crate::conformance::test_client::{QUIET, TestClient};
+use crate::contract::Declared;
 use crate::results::{Overload, OverloadOutcome};
 use crate::text::printable;
 
@@ -179,6 +181,19 @@ impl OverLimit {
             _ => return None,
         };
         Some(text.to_owned())
+    }
+
+    /// Returns the declaration of the overload policy that has this outcome. It is empty if there
+    /// is no such policy.
+    pub(in crate::conformance) fn declaration(&self) -> Declared {
+        let (when_full, busy_prefix) = match self {
+            OverLimit::Message(line) => match stable_prefix(line) {
+                Some(prefix) => (Some(OverloadPolicy::Busy), Some(prefix)),
+                None => (None, None),
+            },
+            other => (other.policy(), None),
+        };
+        Declared { when_full, busy_prefix, ..Declared::default() }
     }
 }
 

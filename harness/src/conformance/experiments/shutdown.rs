@@ -95,14 +95,48 @@ pub(in crate::conformance) struct Shutdown {
 }
 
 impl Shutdown {
-    /// Whether the server drains: it answers all requests in flight, waits for clients that have
-    /// not read their replies, and exits with code 0, with all its processes.
-    pub(in crate::conformance) fn drains(&self) -> bool {
-        self.exit == Some(Exit::Code(0))
+    /// Returns the policy that the server follows. `None` if not all of it exits while its clients
+    /// are connected, so that neither policy applies.
+    ///
+    /// A server that drains answers all requests in flight, waits for clients that have not read
+    /// their replies, and exits with code 0.
+    pub(in crate::conformance) fn policy(&self) -> Option<ShutdownPolicy> {
+        let exit = self.exit?;
+        if self.waits_for_clients || self.processes_left > 0 {
+            return None;
+        }
+        let drains = exit == Exit::Code(0)
             && self.replies == self.requests
-            && !self.waits_for_clients
-            && self.processes_left == 0
-            && !self.exits_with_unread_replies
+            && !self.exits_with_unread_replies;
+        Some(if drains { ShutdownPolicy::Drain } else { ShutdownPolicy::Abort })
+    }
+
+    pub(in crate::conformance) fn text(&self) -> String {
+        let answered = match self.replies == self.requests {
+            true => "all requests in flight are answered".to_owned(),
+            false => {
+                format!("{} of {} requests in flight are answered", self.replies, self.requests)
+            }
+        };
+        match self.exit {
+            Some(exit) if self.processes_left > 0 => {
+                let left = match self.processes_left {
+                    1 => "one of its processes is".to_owned(),
+                    several => format!("{several} of its processes are"),
+                };
+                format!("{answered}, then {exit}, but {left} still running")
+            }
+            Some(exit) if self.waits_for_clients => {
+                format!("{answered}, then {exit}, but only after all clients have disconnected")
+            }
+            Some(exit) if self.exits_with_unread_replies => {
+                format!(
+                    "{answered}, then {exit}, but it also exits before a client has read its replies"
+                )
+            }
+            Some(exit) => format!("{answered}, then {exit}"),
+            None => format!("{answered}, and the server does not exit"),
+        }
     }
 }
 
@@ -118,13 +152,14 @@ pub(in crate::conformance) fn shut_down(ctx: &TestContext<'_>) -> Result<Shutdow
         return shut_down_connections(ctx);
     }
     let shutdown = shut_down_pipelined(ctx)?;
-    let may_drain = shutdown.drains() && ctx.contract.shutdown != Some(ShutdownPolicy::Abort);
+    let may_drain = shutdown.policy() == Some(ShutdownPolicy::Drain)
+        && ctx.contract.shutdown != Some(ShutdownPolicy::Abort);
     let exits_with_unread_replies = may_drain && exits_with_unread_replies(ctx)?;
     Ok(Shutdown { exits_with_unread_replies, ..shutdown })
 }
 
 /// Returns whether a new instance of the server exits on SIGTERM before its client has read the
-/// replies. False if the server keeps no unread replies.
+/// replies. False, with a note, if the server keeps no unread replies.
 ///
 /// Whether the server handles SIGTERM before the last request of many is a matter of chance. But a
 /// server that drains waits for a client whose replies do not fit into the socket buffers.
@@ -132,7 +167,8 @@ fn exits_with_unread_replies(ctx: &TestContext<'_>) -> Result<bool, Failure> {
     ctx.relaunch()?;
     let mut client = ctx.clients().connect_with_small_window()?;
     client.learn_reply(&request(1))?;
-    if client.fill_buffers().is_err() {
+    if let Err(failure) = client.fill_buffers() {
+        ctx.evidence().note(format!("SIGTERM beside unread replies: {}", failure.observed));
         return Ok(false);
     }
     ctx.process().signal(Signal::SIGTERM);
